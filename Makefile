@@ -1,0 +1,42 @@
+# make demo and make test set everything up by themselves, in .venv; make help lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ONLY ?=
+export MLFLOW_DISABLE_TELEMETRY := true
+
+# PyPI's torch brings several GB of CUDA on Linux. TORCH=cpu takes PyTorch's own CPU builds instead.
+ifeq ($(TORCH),cpu)
+TORCH_INDEX := --index-url https://download.pytorch.org/whl/cpu
+endif
+
+.PHONY: demo test lint bench bench-gpu help
+
+demo: $(READY) ## the three tasks on built-in corpora: three trained, scored, reported runs in minutes
+	@$(BIN)/lslm demo
+
+test: $(READY) ## the test suite (LSLM_DATA=folder adds the tests on real corpora)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 10
+
+lint: $(READY) ## ruff check and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+bench: $(READY) ## quality and speed against peers, hours (ONLY=name for one; needs LSLM_DATA)
+	@$(BIN)/python -m tests.benchmarks $(ONLY)
+
+bench-gpu: $(READY) ## the benchmarks that need a GPU
+	@$(BIN)/python -m tests.benchmarks --gpu $(ONLY)
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (a few minutes, once; log in $(VENV)/setup.log)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lslm-lightning needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; make PYTHON=python3.12 demo names another")'
+	@$(PYTHON) -m venv $(VENV)
+	@( $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt $(TORCH_INDEX) torch \
+	  && $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' ) \
+	  > $(VENV)/setup.log 2>&1 || { tail -n 5 $(VENV)/setup.log; echo "set-up failed; the whole log is $(VENV)/setup.log"; exit 1; }
+	@touch $@
+	@echo "ready: $(BIN)/lslm --help"

@@ -1,0 +1,40 @@
+"""`lslm demo`: the three tasks on built-in corpora."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CONFIGS = (
+    "configs/language_modeling/docstrings_demo.yaml",
+    "configs/translation/cldr_demo.yaml",
+    "configs/summarization/docstrings_demo.yaml",
+)
+
+
+def main(argv: list[str]) -> int:
+    """Three runs, one after the other, each as `lslm run` would do it; where their reports are."""
+    parser = argparse.ArgumentParser("lslm demo", description="Train, test and report the three tasks on corpora that need no download.")
+    parser.add_argument("--root", default="runs", help="folder of the runs (default: runs)")
+    arguments = parser.parse_args(argv[1:])
+    home = Path(__file__).parents[2]
+    began, failed = time.monotonic(), []
+    before = set(Path(arguments.root).glob("*/*/report/index.html"))
+    for config in CONFIGS:
+        path = home / config
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not here; lslm demo needs a clone of the repository, with its configs/")
+        command = f"lslm run --config {os.path.relpath(path)}"
+        print(f"\n=== {command}", flush=True)
+        words = ["run", "--config", str(path), "--job.root", arguments.root]
+        if subprocess.run([sys.executable, "-m", "lslm_lightning", *words]).returncode:
+            failed.append(config)
+    print(f"\nthe demo took {(time.monotonic() - began) / 60:.1f} minutes")
+    for page in sorted(set(Path(arguments.root).glob("*/*/report/index.html")) - before):
+        print(f"  report  {page}")
+    print("  lslm ui opens the runs in MLflow; lslm generate RUN TEXT uses a model")
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(CONFIGS)} runs failed: {', '.join(failed)}")
+    return 0

@@ -1,0 +1,144 @@
+"""The end of a job: scores on the screen, everything in MLflow, the report on disk."""
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lslm_lightning.contracts import Generator, Metric, Score
+from lslm_lightning.evaluation.predictions import read_predictions
+from lslm_lightning.evaluation.scoring import Scores, score
+from lslm_lightning.metrics.significance import paired_bootstrap
+from lslm_lightning.optim import n_parameter
+from lslm_lightning.reports import blocks
+from lslm_lightning.reports.composition import RunFacts, length_section, run_report
+from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.page import write_report
+from lslm_lightning.reports.samples import Sample, Samples
+from lslm_lightning.reports.scores import ScoreTable
+from lslm_lightning.tracking.environment import git_state
+from lslm_lightning.training.exam import Exam
+from lslm_lightning.training.progress import Reporter
+
+if TYPE_CHECKING:
+    from lslm_lightning.commands.train import Command
+
+PACKAGES = ("lslm-lightning", "torch", "lightning", "torchmetrics", "tokenizers", "sacrebleu", "rouge-score", "mlflow")
+
+
+def finish(command: "Command", subcommand: str) -> None:
+    """Upload what a finished job made; after a test, show its scores and write its report."""
+    directory, tracker, callbacks = command.directory, command.tracker, command.trainer.callbacks
+    if subcommand in ("fit", "run"):
+        best = directory.checkpoints / "best.ckpt"
+        if best.exists():
+            tracker.log_artifact(best)
+    for path in sorted(directory.predictions.glob("*.jsonl")):
+        if path.stem in ("test", "predict"):
+            tracker.log_table(path)
+            tracker.log_artifact(path)
+    if subcommand in ("test", "run"):
+        exam = next(c for c in callbacks if isinstance(c, Exam))
+        beside = baseline_scores(command)
+        show(directory.path.name, exam.scores, beside)
+        tracker.log_artifact(directory.metrics)
+        write_report(report(command, exam.result, beside), directory.report)
+        tracker.log_artifact(directory.report)
+        print(f"report {directory.report / 'index.html'}")
+
+
+def baseline_scores(command: "Command") -> dict[str, Scores]:
+    """What the task's baselines reach in the same exam."""
+    data, task = command.datamodule, command.model
+    examples = data.examples("test")
+    found = {}
+    for system in task.baselines(data):
+        answers = system.generate(examples) if isinstance(system, Generator) else system.log_prob(examples)
+        found[system.name] = score(examples, list(answers), task.metrics(examples[0].language))
+    return found
+
+
+def show(name: str, scores: list[Score], beside: dict[str, Scores]) -> None:
+    """The scores as a table in the terminal, baselines below, signatures last."""
+    table = Table()
+    table.add_column("")
+    for each in scores:
+        table.add_column(Text(f"{each.metric} {'↑' if each.higher_is_better else '↓'} {each.unit}".strip()), justify="right")
+    table.add_row(Text(name, "bold"), *(Text(number(each.value), "bold") for each in scores))
+    if any(each.low is not None for each in scores):
+        bounds = ("" if each.low is None else f"{number(each.low)} to {number(each.high)}" for each in scores)
+        table.add_row(Text("95 % interval"), *map(Text, bounds))
+    for system, result in beside.items():
+        table.add_row(Text(system), *(Text(number(result[each.metric].value)) for each in scores))
+    console = Console()
+    console.print(table)
+    for each in scores:
+        console.print(Text(f"{each.metric}: {each.signature}, {each.n_example:,} examples", "dim"))
+
+
+def report(command: "Command", result: Scores, beside: dict[str, Scores]) -> Any:
+    """The run's report; the task adds its own sections."""
+    task, data, directory = command.model, command.datamodule, command.directory
+    examples, predictions = data.examples("test"), read_predictions(directory.predictions / "test.jsonl")
+    by_id = {p.id: p for p in predictions}
+    written = [by_id[e.id].output is not None for e in examples]
+    samples = lengths = None
+    if all(written):
+        name = directory.path.name
+        lengths = length_section(
+            {name: [len(ids) for ids in task.tokenizer.encode_batch([by_id[e.id].output for e in examples])]},
+            [len(ids) for ids in task.tokenizer.encode_batch([e.references[0] for e in examples])],
+        )
+        samples = Samples(
+            [Sample(e.id, {name: by_id[e.id].output}, e.source, e.references, {}, e.language, e.source_language) for e in examples]
+        )
+    scores = ScoreTable({directory.path.name: result.scores} | {name: other.scores for name, other in beside.items()})
+    curves = [json.loads(line) for line in directory.curves.read_text("utf-8").splitlines()]
+    by_name = {metric.name: metric for metric in task.metrics(examples[0].language)}
+    sections = [against_baselines(by_name[task.headline], result, beside)] if beside else []
+    return run_report(facts(command), scores, curves, lengths, samples, [*sections, *task.sections(data, predictions)])
+
+
+def against_baselines(metric: Metric, result: Scores, beside: dict[str, Scores]) -> blocks.Section:
+    """Is this run really better than each baseline? One metric, paired over the examples."""
+    rows = []
+    for name, other in beside.items():
+        test = paired_bootstrap(metric, result.rows[metric.name], other.rows[metric.name])
+        rows.append([name, blocks.Measure(test.difference, blocks.Interval(test.low, test.high)), test.p])
+    columns = ["baseline", f"difference in {metric.name}", "p"]
+    note = "Paired bootstrap over the examples of the test, two-sided; small figures bound the 95 % interval."
+    return blocks.Section("Against the baselines", [blocks.Table(columns, rows, notes=[note])])
+
+
+def facts(command: "Command") -> RunFacts:
+    """What was run, for the report."""
+    task, data, directory = command.model, command.datamodule, command.directory
+    reporter = next(c for c in command.trainer.callbacks if isinstance(c, Reporter))
+    corpus, git = data.corpus, git_state()
+    from importlib.metadata import version
+
+    return RunFacts(
+        task=command.task_name,
+        name=directory.path.name,
+        corpus=corpus.name,
+        corpus_digest=corpus.digest("test"),
+        licence=corpus.licence,
+        tokenizer=repr(task.tokenizer),
+        model=type(task.backbone).__name__,
+        n_parameter=n_parameter(task.parameters()),
+        seed=command.config[command.subcommand]["seed_everything"],
+        git_commit=git.get("git.commit"),
+        git_dirty={"true": True, "false": False}.get(git.get("git.dirty")),
+        command=f"lslm {command.subcommand} --config {directory.config}",
+        versions={name: version(name) for name in PACKAGES},
+        device=torch.cuda.get_device_name() if task.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        started=time.strftime("%Y-%m-%d %H:%M", time.localtime(command.began)),
+        seconds=time.time() - command.began,
+        tokens_per_second=reporter.n_token / reporter.train_seconds if reporter.train_seconds else None,
+        more={"Arguments": " ".join(sys.argv[1:])},
+    )

@@ -1,0 +1,43 @@
+"""How a command ends: its exit status, and one line when it failed."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
+
+
+def one_line(error: BaseException) -> str:
+    """What happened, without line breaks; the kind of error only where its words do not explain themselves."""
+    words = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, ValueError | OSError | ArithmeticError) and words:
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def outcome(work: Callable[[], int], debug: bool = False) -> int:
+    """The exit status of `work`; its errors become one line on standard error, with the traceback when asked."""
+    try:
+        return work() or DONE
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else DONE if error.code is None else FAILED
+    except KeyboardInterrupt:
+        print("lslm: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"lslm: {one_line(error)}", file=sys.stderr)
+        return FAILED
+    except BaseException as error:
+        if not hasattr(error, "signum"):
+            raise
+        print(f"lslm: {one_line(error).removeprefix('Interrupted: ')}", file=sys.stderr)
+        return 128 + error.signum

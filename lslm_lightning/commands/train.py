@@ -1,0 +1,236 @@
+"""`lslm run | fit | validate | test | predict`: LightningCLI with a run directory, an MLflow run and a true ending around it."""
+
+import logging
+import os
+import signal
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from lslm_lightning.commands.config_errors import explain
+from lslm_lightning.commands.finish import finish
+from lslm_lightning.commands.seeds import run_seeds
+from lslm_lightning.runs import RunDirectory, new_run
+from lslm_lightning.tracking import Tracker
+from lslm_lightning.training.budget import Budget
+from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.exam import Exam
+from lslm_lightning.training.interruption import Interrupted, Interruption, stop_at_once
+from lslm_lightning.training.progress import Reporter
+from lslm_lightning.training.provenance import Provenance
+from lslm_lightning.training.task import Task
+
+DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
+TRAINING = ("run", "fit")
+
+TRAINER_DEFAULTS = {
+    "max_epochs": -1,
+    "logger": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,
+    "check_val_every_n_epoch": None,
+    "val_check_interval": 500,
+    "gradient_clip_val": 1.0,
+}
+
+
+@dataclass
+class Job:
+    """Where a run is kept, and how long it trains.
+
+    Args:
+        name: of the run; by default the name of its config file.
+        root: folder of all runs; a run is kept in root/task/name-id.
+        minutes: train this long, validation included; measured before training and turned into trainer.max_steps, which config.yaml keeps.
+        average: average the weights of this many validations at the end of training; test that mean if it validates better.
+        seeds: train this many seeds one after the other, as child runs of one parent (lslm run only).
+        parent: MLflow run id of the parent.
+        tags: more tags for MLflow.
+    """
+
+    name: str | None = None
+    root: str = "runs"
+    minutes: float | None = None
+    average: int = 0
+    seeds: int = 1
+    parent: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class JobTrainer(Trainer):
+    """Lightning's Trainer with one function more."""
+
+    def run(self, model: LightningModule, datamodule: LightningDataModule | None = None, ckpt_path: str | None = None) -> None:
+        """Fit, test the best checkpoint, report: one command, one MLflow run.
+
+        Args:
+            ckpt_path: go on from this checkpoint.
+        """
+        self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
+        checkpoints = next(c for c in self.callbacks if isinstance(c, Checkpoints))
+        chosen = checkpoints.choose(self, model)
+        self.test(model, datamodule=datamodule, ckpt_path=str(chosen), verbose=False, weights_only=True)
+
+
+class Parser(LightningArgumentParser):
+    """Errors in one line: what is wrong, where, and the nearest right word."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:
+        print(f"lslm: {explain(message, self)}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+class Command(LightningCLI):
+    """One job of one of the five subcommands."""
+
+    directory: RunDirectory | None = None
+    tracker: Tracker | None = None
+    began = 0.0
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {**LightningCLI.subcommands(), "run": {"model", "datamodule"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_class_arguments(Job, "job")
+        parser.link_arguments("data.tokenizer", "model.init_args.tokenizer", apply_on="instantiate")
+
+    @property
+    def job(self) -> Job:
+        return Job(**self._get(self.config, "job").as_dict())
+
+    @property
+    def task_name(self) -> str:
+        """`translation` for a class of tasks.translation, else the first part of the class path."""
+        parts = self._get(self.config, "model").class_path.split(".")
+        return parts[1] if parts[0] == "tasks" and len(parts) > 2 else parts[0]
+
+    def before_instantiate_classes(self) -> None:
+        """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
+        self.began = time.time()
+        trainer = self._get(self.config, "trainer")
+        if self.subcommand in TRAINING and not self.job.minutes and trainer.max_steps < 1 and (trainer.max_epochs or -1) < 0:
+            raise ValueError("nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes")
+        chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes", "precision")}
+        Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+        if DIRECTORY in os.environ and (rank_zero_only.rank or 0) > 0:
+            self.directory = RunDirectory(Path(os.environ[DIRECTORY]))
+        else:
+            configs = self._get(self.config, "config") or []
+            name = self.job.name or (Path(str(configs[-1].relative)).stem if configs else self.subcommand)
+            self.directory = new_run(self.task_name, name, self.job.root)
+            os.environ[DIRECTORY] = str(self.directory.path)
+        tags = {"task": self.task_name, "command": self.subcommand, **self.job.tags}
+        self.tracker = Tracker(self.task_name, self.directory.path.name, self.directory.path, tags=tags, parent_run_id=self.job.parent)
+        if self.job.seeds == 1 or self.subcommand != "run":
+            self.tracker.start()
+        self._take_tokenizer()
+
+    def _take_tokenizer(self) -> None:
+        """A checkpoint of a run brings that run's tokenizer."""
+        checkpoint = self._get(self.config, "ckpt_path")
+        beside = Path(checkpoint).absolute().parent.parent / "tokenizer.json" if checkpoint else None
+        if beside and not Path(checkpoint).exists():
+            raise FileNotFoundError(f"ckpt_path={checkpoint} does not exist; checkpoints lie in runs/<task>/<run>/checkpoints")
+        if beside and beside.exists():
+            data = self._get(self.config, "data")
+            data["init_args"]["tokenizer"] = {"class_path": "lslm_lightning.text.recipes.Existing", "init_args": {"path": str(beside)}}
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        checkpoints = Checkpoints(self.directory.checkpoints, self.job.average)
+        callbacks = [Provenance(self.tracker), Exam(self.directory), checkpoints, Interruption(checkpoints), Reporter()]
+        if self.job.minutes and self.subcommand in TRAINING:
+            callbacks.append(Budget(self.job.minutes, self.write_config))
+        config = {**self._get(self.config_init, "trainer"), **kwargs}
+        config["callbacks"] = [*(config["callbacks"] or []), *callbacks]
+        config["logger"] = self.tracker
+        config["default_root_dir"] = str(self.directory.path)
+        return JobTrainer(**config)
+
+    def after_instantiate_classes(self) -> None:
+        if rank_zero_only.rank == 0:
+            self.write_config()
+            self.datamodule.tokenizer.save(self.directory.tokenizer)
+            self.tracker.log_artifact(self.directory.tokenizer)
+            self.tracker.log_hyperparams(self.config_text(as_mapping=True))
+            print(f"run {self.directory.path}", flush=True)
+
+    def config_text(self, n_step: int | None = None, as_mapping: bool = False) -> Any:
+        """The whole configuration, as YAML or as a mapping; with a budget in minutes replaced by its number of steps."""
+        dumped = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False, skip_link_targets=True, format="yaml")
+        config = yaml.safe_load(dumped)
+        config.pop("config", None)
+        if n_step is not None:
+            config["trainer"]["max_steps"] = n_step
+            config["job"] |= {"minutes": None, "tags": {**config["job"]["tags"], "budget_minutes": f"{self.job.minutes:g}"}}
+        return config if as_mapping else yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+
+    def write_config(self, n_step: int | None = None) -> None:
+        """config.yaml, in the run directory and in MLflow."""
+        header = f"# lslm {' '.join(sys.argv[1:])}\n"
+        self.directory.config.write_text(header + self.config_text(n_step), "utf-8")
+        self.tracker.log_artifact(self.directory.config)
+        if n_step is not None:
+            self.tracker.log_hyperparams({"trainer": {"max_steps_of_budget": n_step}})
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if subcommand == "run" and self.job.seeds > 1:
+            run_seeds(self.job.seeds, self.config["run"]["seed_everything"], self.directory, self.tracker)
+            return
+        super()._run_subcommand(subcommand)
+        if self.trainer.is_global_zero:
+            finish(self, subcommand)
+
+
+def quiet() -> None:
+    """Lightning's hints are for those who call it themselves."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+def main(argv: list[str]) -> int:
+    """Parse, do the job, and say truly how it ended."""
+    quiet()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop_at_once)
+    arguments = ["--job.seeds" if word == "--seeds" else word for word in argv]
+    status, command = "FAILED", Command.__new__(Command)
+    try:
+        command.__init__(  # the object is needed even where this raises
+            Task,
+            TaskData,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_class=JobTrainer,
+            trainer_defaults=TRAINER_DEFAULTS,
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_class=Parser,
+            parser_kwargs={"prog": "lslm"},
+            args=arguments,
+        )
+        status = "FINISHED"
+    except (Interrupted, KeyboardInterrupt):
+        status = "KILLED"
+        raise
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        if command.tracker is not None:
+            command.tracker.end(status)
+    return 0

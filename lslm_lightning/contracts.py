@@ -1,0 +1,107 @@
+"""The vocabulary of evaluation. A newcomer's first file.
+
+An *example* is one question of an exam; a *system* answers it with a *prediction*; a *metric* turns answers into additive statistics and
+their sum into a number; a *score* is that number with all that is needed to believe it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question of an exam, in plain text.
+
+    `source` is what a system reads (empty when a text itself is to be scored), `references` are the accepted answers in `language`, a
+    BCP 47 code such as "en" or "zh". `id` is unique within the exam and never changes.
+    """
+
+    id: str
+    source: str
+    references: tuple[str, ...]
+    language: str = "en"
+    source_language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A system's answer to the example of the same id: `output` from generators, `nats` (minus log probability) from scorers.
+
+    `n_token` is the number of tokens written or scored, end of text included; `seconds` the wall time of this answer, a batch shared evenly.
+    `unknown` counts tokens the system could only call `<unk>`.
+    """
+
+    id: str
+    output: str | None = None
+    nats: float | None = None
+    n_token: int = 0
+    seconds: float = 0.0
+    unknown: int = 0
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """A system that can write an answer."""
+
+    name: str
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """One prediction with `output` for each example, in any order."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A system that can give the probability of an answer.
+
+    Examples whose ids agree up to "#" ("play#0", "play#1", ...) are consecutive passages of one text, given together and in order: each is
+    scored after those before it, and the end of the text belongs to the last.
+    """
+
+    name: str
+
+    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """One prediction with `nats` of the first reference for each example, in any order."""
+        ...
+
+
+class Metric(ABC):
+    """Additive statistics and one formula: the score of a corpus is `score(sum of statistics)`, never a mean of scores.
+
+    `unit` is what stands behind the number ("%", "bits/byte", ""), `signature` all that changes it besides the answers.
+    """
+
+    name: str
+    unit: str
+    higher_is_better: bool
+
+    @property
+    @abstractmethod
+    def signature(self) -> str:
+        """Tokenizer, normalization, version...: two scores compare only when their signatures are equal."""
+
+    @abstractmethod
+    def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
+        """What this answer adds to the corpus: a float64 vector of fixed length."""
+
+    @abstractmethod
+    def score(self, total: np.ndarray) -> float:
+        """The number for summed statistics; nan where it is not defined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A metric's number with what is needed to read it; `low` and `high` bound its 95 % confidence interval, where one was computed."""
+
+    metric: str
+    value: float
+    unit: str
+    higher_is_better: bool
+    signature: str
+    n_example: int
+    low: float | None = None
+    high: float | None = None

@@ -1,0 +1,1 @@
+"""Corpora by name: found, fetched, verified, read as rows of text; and how rows become batches."""

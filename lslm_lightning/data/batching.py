@@ -1,0 +1,89 @@
+"""Which examples form which batch: pure functions of (seed, epoch), and a stream of batches that any number of ranks can share."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+LENGTH_STEP = 4
+
+
+def _rounded(length: np.ndarray) -> np.ndarray:
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
+
+
+class TokenBudget:
+    """Batches of at most `max_tokens` padded positions, made of examples of like length.
+
+    Examples are ordered by their lengths rounded up to a multiple of four, at random within equal ones; the cuts depend on the rounded
+    lengths alone. So every epoch has the same number of batches, no example is left out or taken twice, and an epoch's batches are a
+    pure function of (seed, epoch).
+
+    Args:
+        lengths: (N, sides) positions of each example on each side (source, target), all of which are padded separately.
+        max_tokens: bound on rows * (sum over sides of the longest example); an example longer than this is a batch of its own.
+    """
+
+    def __init__(self, lengths: np.ndarray, max_tokens: int, seed: int = 0) -> None:
+        if max_tokens < 1:
+            raise ValueError(f"max_tokens={max_tokens} must be at least 1; 2048 to 8192 suit one device")
+        if len(lengths) == 0:
+            raise ValueError("the training split has no examples; check the corpus and max_length")
+        self.lengths, self.seed = np.asarray(lengths).reshape(len(lengths), -1), seed
+        rounded = _rounded(self.lengths)
+        self._keys = np.ravel_multi_index(rounded.T, rounded.max(0) + 1)
+        self._cuts = self._cut(rounded[np.argsort(self._keys, kind="stable")], max_tokens)
+
+    @staticmethod
+    def _cut(ordered: np.ndarray, max_tokens: int) -> np.ndarray:
+        """First row of each batch, for lengths in their final order."""
+        cuts, start, longest = [], 0, np.zeros(ordered.shape[1], dtype=np.int64)
+        for i, row in enumerate(ordered):
+            longest = np.maximum(longest, row)
+            if i > start and (i + 1 - start) * longest.sum() > max_tokens:
+                cuts.append(i)
+                start, longest = i, row
+        return np.array(cuts, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._cuts) + 1
+
+    def __call__(self, epoch: int) -> list[np.ndarray]:
+        """The batches of an epoch in order: arrays of example indices."""
+        random = np.random.default_rng((self.seed, epoch))
+        shuffled = random.permutation(len(self.lengths))
+        ordered = shuffled[np.argsort(self._keys[shuffled], kind="stable")]
+        batches = np.split(ordered, self._cuts)
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def padding_share(self, epoch: int = 0) -> float:
+        """Share (0..1) of positions that hold padding."""
+        padded = sum(len(batch) * self.lengths[batch].max(0).sum() for batch in self(epoch))
+        return 1.0 - float(self.lengths.sum()) / float(padded)
+
+
+class BatchStream:
+    """One rank's share of the endless stream of global micro-batches: rank r of W takes number i * W + r.
+
+    Where it starts is asked anew at each `iter`: `position()` is the number of micro-batches this rank has *completed*, so a resumed run
+    continues exactly, however far a loader had read ahead. The stream runs through epoch after epoch of `plan`; its length, for a
+    Trainer, is one epoch's share of a rank, rounded down: nothing is dropped, the rest comes with the next share.
+    """
+
+    def __init__(self, plan: Callable[[int], Sequence], n_batch: int, position: Callable[[], int], rank: int = 0, world: int = 1) -> None:
+        self.plan, self.n_batch, self.position, self.rank, self.world = plan, n_batch, position, rank, world
+        self._epoch: tuple[int, Sequence] | None = None
+
+    def __len__(self) -> int:
+        return max(1, self.n_batch // self.world)
+
+    def __iter__(self) -> Iterator:
+        done = self.position()
+        for i in range(done, done + len(self) - done % len(self)):
+            yield self[i * self.world + self.rank]
+
+    def __getitem__(self, number: int):
+        """Global micro-batch `number`."""
+        epoch, within = divmod(number, self.n_batch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, self.plan(epoch))
+        return self._epoch[1][within]

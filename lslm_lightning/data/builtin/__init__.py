@@ -1,0 +1,6 @@
+"""Corpora made from what is installed, so that a demo needs no download."""
+
+from lslm_lightning.data.builtin.cldr import open_cldr
+from lslm_lightning.data.builtin.docstrings import open_docstrings
+
+CORPORA = {"cldr": open_cldr, "docstrings": open_docstrings}

@@ -1,0 +1,124 @@
+"""Dates, times, numbers, currencies, units, territories, languages and lists in several languages, as Babel writes them.
+
+A phrase is a function of a locale: called with each of several locales it gives translations of one another.
+"""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from random import Random
+
+from babel import Locale
+from babel.dates import format_date, format_datetime, format_interval, format_skeleton, format_time, format_timedelta
+from babel.lists import format_list
+from babel.numbers import format_currency, format_decimal, format_percent
+from babel.units import format_unit
+
+Phrase = Callable[[Locale], str]
+
+CURRENCIES = ["AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EGP", "EUR", "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD", "PLN", "RUB", "SEK", "SGD", "THB", "TRY", "TWD", "USD", "ZAR"]
+UNITS = ["length-kilometer", "length-meter", "length-centimeter", "length-mile", "length-foot", "length-inch", "mass-kilogram", "mass-gram", "mass-ton", "mass-pound", "mass-ounce", "duration-second", "duration-minute", "duration-hour", "duration-day", "duration-week", "duration-month", "duration-year", "volume-liter", "volume-milliliter", "volume-gallon", "volume-cup", "volume-cubic-meter", "area-square-meter", "area-square-kilometer", "area-hectare", "area-acre", "speed-kilometer-per-hour", "speed-meter-per-second", "speed-mile-per-hour", "temperature-celsius", "temperature-fahrenheit", "energy-kilowatt-hour", "energy-calorie", "energy-joule", "power-watt", "power-kilowatt", "electric-volt", "electric-ampere", "frequency-hertz", "pressure-hectopascal", "digital-byte", "digital-megabyte", "digital-gigabyte", "angle-degree", "consumption-liter-per-100-kilometer"]
+NO_COUNTRY = {"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"}
+
+
+class Phrases:
+    """Phrases about what all the locales have a name for, drawn by `random`."""
+
+    def __init__(self, locales: list[Locale], random: Random) -> None:
+        self.random = random
+        self.territories = _named_by_all([locale.territories for locale in locales], NO_COUNTRY)
+        self.languages = _named_by_all([locale.languages for locale in locales], set())
+        self.units = [name for name in UNITS if all(_knows(locale, name) for locale in locales)]
+
+    def names(self) -> list[Phrase]:
+        """Every territory and language alone, every unit and currency counted once."""
+        return [
+            *(self._territory(code) for code in self.territories),
+            *(self._language(code) for code in self.languages),
+            *(self._unit(name, 1) for name in self.units),
+            *(self._money(code, 1) for code in CURRENCIES),
+        ]
+
+    def draw(self) -> Phrase:
+        """A phrase of a random kind."""
+        kinds = [self._date, self._moment, self._period, self._number, self._amount, self._measure, self._measures, self._places, self._tongues]
+        return self.random.choices(kinds, weights=[5, 3, 2, 3, 3, 4, 3, 5, 4])[0]()
+
+    def _date(self) -> Phrase:
+        day, form = self._day(), self.random.choice(["full", "long", "medium", "yMMMM", "MMMEd", "MMMMd"])
+        if form in ("full", "long", "medium"):
+            return lambda locale: format_date(day, form, locale)
+        return lambda locale: format_skeleton(form, day, locale=locale)
+
+    def _moment(self) -> Phrase:
+        moment = datetime.combine(self._day(), datetime.min.time()) + timedelta(seconds=self.random.randrange(86400))
+        form = self.random.choice(["medium", "short", "time"])
+        if form == "time":
+            return lambda locale: format_time(moment, "medium", locale=locale)
+        return lambda locale: format_datetime(moment, form, locale=locale)
+
+    def _period(self) -> Phrase:
+        if self.random.random() < 0.3:
+            unit, sign = self.random.choice(["minutes", "hours", "days", "weeks"]), self.random.choice([-1, 1])
+            delta = timedelta(**{unit: sign * self.random.randrange(1, 60)})
+            return lambda locale: format_timedelta(delta, threshold=100, granularity="minute", add_direction=True, locale=locale)
+        start = self._day()
+        end = start + timedelta(days=self.random.randrange(1, 200))
+        return lambda locale: format_interval(start, end, "yMMMd", locale=locale)
+
+    def _number(self) -> Phrase:
+        value = self.random.choice([-1, 1, 1, 1]) * self._decimal(8, self.random.randrange(3))
+        if self.random.random() < 0.4:
+            return lambda locale: format_percent(value.scaleb(-4), locale=locale, decimal_quantization=False)
+        return lambda locale: format_decimal(value, locale=locale)
+
+    def _amount(self) -> Phrase:
+        return self._money(self.random.choice(CURRENCIES), self._decimal(6, self.random.choice([0, 2])))
+
+    def _measure(self) -> Phrase:
+        return self._unit(self.random.choice(self.units), self._count())
+
+    def _measures(self) -> Phrase:
+        return self._list([self._unit(name, self._count()) for name in self.random.sample(self.units, self.random.choice([2, 3]))])
+
+    def _places(self) -> Phrase:
+        return self._list([self._territory(code) for code in self.random.sample(self.territories, self.random.choice([2, 3, 4]))])
+
+    def _tongues(self) -> Phrase:
+        return self._list([self._language(code) for code in self.random.sample(self.languages, self.random.choice([2, 3, 4]))])
+
+    def _list(self, parts: list[Phrase]) -> Phrase:
+        style = self.random.choice(["standard", "or"])
+        return lambda locale: format_list([part(locale) for part in parts], style, locale=locale)
+
+    def _day(self) -> date:
+        return date(1950, 1, 1) + timedelta(days=self.random.randrange(36525))
+
+    def _count(self) -> Decimal:
+        return self._decimal(3, self.random.choice([0, 0, 1]))
+
+    def _decimal(self, max_digits: int, places: int) -> Decimal:
+        """A number above 1, small ones as likely as large ones."""
+        return Decimal(int(10 ** (self.random.uniform(0, max_digits) + places))).scaleb(-places)
+
+    def _territory(self, code: str) -> Phrase:
+        return lambda locale: locale.territories[code]
+
+    def _language(self, code: str) -> Phrase:
+        return lambda locale: locale.languages[code]
+
+    def _unit(self, name: str, count: Decimal | int) -> Phrase:
+        return lambda locale: format_unit(count, name, "long", locale=locale)
+
+    def _money(self, code: str, amount: Decimal | int) -> Phrase:
+        return lambda locale: format_currency(amount, code, format_type="name", locale=locale)
+
+
+def _named_by_all(names: list, without: set[str]) -> list[str]:
+    common = set.intersection(*(set(of_locale) for of_locale in names)) - without
+    return sorted(code for code in common if len(code) == 2 and code.isalpha())
+
+
+def _knows(locale: Locale, unit: str) -> bool:
+    """Babel writes a unit it has no pattern for as its identifier."""
+    return not any(unit in format_unit(count, unit, "long", locale=locale) for count in (1, 2, 1.5))

@@ -1,0 +1,142 @@
+"""Corpora described as data: the packaged `corpora.yaml` with the user's `configs/corpora.yaml` merged over it."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PACKAGED = Path(__file__).with_name("corpora.yaml")
+USERS = Path("configs/corpora.yaml")
+TASKS = ("language_modeling", "translation", "summarization")
+FORMATS = ("parallel", "text", "lines", "tsv", "csv", "jsonl", "json", "parquet", "tagged", "subject")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a corpus: checksums by algorithm (any one that agrees is enough, none means unverified) and where it is published."""
+
+    name: str
+    checksums: Mapping[str, str]
+    url: str | None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1), how many rows that gives."""
+
+    files: str
+    share: tuple[float, float] | None = None
+    rows: int | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    members: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A corpus as `corpora.yaml` describes it; that file explains the keys."""
+
+    name: str
+    task: str
+    languages: tuple[str, ...]
+    format: str
+    splits: Mapping[str, Split]
+    files: Mapping[str, Any] = field(default_factory=dict)
+    folder: str | None = None
+    url: str | None = None
+    home: str = ""
+    licence: str = "not stated"
+    citation: str = ""
+    note: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    join: str = " "
+    header: bool = True
+    share_of: str | tuple[str, ...] = ()
+    seed: int = 1
+    empty: str = "refuse"
+
+    @cached_property
+    def data_files(self) -> tuple[DataFile, ...]:
+        """Every file of the corpus, those of the splits included."""
+        named = dict.fromkeys(name for split in self.splits for name in self.split_files(split))
+        return tuple(self._data_file(name, self.files.get(name)) for name in {**self.files, **named})
+
+    def split_files(self, split: str) -> list[str]:
+        """Names of a split's files, `{language}` and `*` resolved."""
+        pattern = self.splits[split].files
+        if "*" in pattern:
+            return [name for name in self.files if Path(name).match(pattern)]
+        if "{language}" in pattern:
+            return [pattern.format(language=language) for language in self.languages]
+        return [pattern]
+
+    def _data_file(self, name: str, about: str | Mapping[str, str] | None) -> DataFile:
+        checksums = {"sha256": about} if isinstance(about, str) else dict(about or {})
+        url = checksums.pop("url", self.url and self.url + name)
+        return DataFile(name, checksums, url)
+
+
+def read_catalogue(users: Path = USERS) -> dict[str, Entry]:
+    """Entries by name.
+
+    Raises:
+        ValueError: a file is no YAML, or an entry has an unknown, missing or impossible key.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for path in (PACKAGED, users):
+        for name, about in _read_yaml(path).items():
+            if not isinstance(about, Mapping):
+                raise ValueError(f"{path}: {name} must be a mapping with task, languages, format and splits, not {about!r}")
+            merged[name] = merged.get(name, {}) | dict(about)
+    return {name: _entry(name, about) for name, about in merged.items()}
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        entries = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(entries, Mapping):
+        raise ValueError(f"{path}: must map names of corpora to their descriptions, not be a {type(entries).__name__}")
+    return entries
+
+
+def _entry(name: str, about: Mapping[str, Any]) -> Entry:
+    where = f"corpora.yaml: {name}"
+    _require_keys(where, about, Entry)
+    _require_choice(where, "task", about["task"], TASKS)
+    _require_choice(where, "format", about["format"], FORMATS)
+    _require_choice(where, "empty", about.get("empty", "refuse"), ("refuse", "keep", "drop"))
+    splits = {}
+    for split, described in about["splits"].items():
+        described = {"files": described} if isinstance(described, str) else described
+        _require_keys(f"{where}: splits.{split}", described, Split)
+        if "share" in described:
+            low, high = described["share"]
+            if not 0 <= low < high <= 1:
+                raise ValueError(f"{where}: splits.{split}.share={described['share']} must be [from, to] with 0 <= from < to <= 1")
+            described = described | {"share": (low, high)}
+        splits[split] = Split(**described)
+    lists = {key: tuple(about[key]) for key in ("languages", "share_of") if isinstance(about.get(key), list)}
+    return Entry(name=name, **(dict(about) | lists | {"splits": splits}))
+
+
+def _require_keys(where: str, about: Mapping[str, Any], kind: type) -> None:
+    known = {f.name: f for f in fields(kind)}
+    needed = {"task", "languages", "format", "splits"} if kind is Entry else {"files"}
+    for key in about:
+        if key not in known or key == "name":
+            near = difflib.get_close_matches(key, known, 1)
+            raise ValueError(f"{where}: unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {sorted(known)}"))
+    if missing := sorted(needed - set(about)):
+        raise ValueError(f"{where}: {', '.join(missing)} missing; see an entry of the packaged corpora.yaml")
+
+
+def _require_choice(where: str, key: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{where}: {key}={value!r} must be one of {', '.join(choices)}")

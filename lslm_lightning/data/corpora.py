@@ -1,0 +1,37 @@
+"""From a name to a corpus."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lslm_lightning.data import builtin, entries, hub, local
+from lslm_lightning.data.catalogue import read_catalogue
+from lslm_lightning.data.corpus import Corpus
+
+
+def open_corpus(name: str, columns: Mapping[str, Any] | None = None) -> Corpus:
+    """The corpus of that name; nothing is read or fetched before its rows are asked for.
+
+    Args:
+        name: an entry of corpora.yaml, a built-in ("docstrings", "cldr"), a file or folder of this machine, or a Hugging Face hub id
+            ("owner/name" or "owner/name:configuration").
+        columns: field of a row -> column of the files (see corpora.yaml), laid over those of the entry.
+
+    Raises:
+        ValueError: there is no such corpus, or its description is wrong.
+    """
+    catalogue = read_catalogue()
+    columns = dict(columns or {})
+    if name in catalogue:
+        return entries.open_entry(catalogue[name], columns)
+    if name in builtin.CORPORA:
+        return builtin.CORPORA[name](columns)
+    if Path(name).expanduser().exists():
+        return entries.open_entry(local.describe(Path(name).expanduser(), columns), columns)
+    if hub.is_hub_id(name):
+        return hub.open_hub(name, columns)
+    known = sorted([*catalogue, *builtin.CORPORA])
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    raise ValueError(f"corpus {name!r} is neither in corpora.yaml nor built in nor a path nor a hub id (owner/name); {hint}")

@@ -1,0 +1,52 @@
+"""One corpus: its rows by split, and the digest that says which data a score belongs to."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lslm_lightning.data.rows import Row
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Rows of text by split. Every row has an `id`, unique and stable; the other fields depend on `task`.
+
+    language_modeling: `text`. translation: a sentence for each language code. summarization: `document` and `summary`, a list of
+    references, the original first. A corpus may add fields, such as `name`, `attribution` or `author`.
+    """
+
+    name: str
+    task: str
+    languages: tuple[str, ...]
+    splits: tuple[str, ...]
+    load: Callable[[str], Sequence[Row]] = field(repr=False)
+    fingerprint: Callable[[str], Any] = field(repr=False)
+    licence: str = "not stated"
+    citation: str = ""
+    home: str = ""
+    note: str = ""
+    _rows: dict[str, Sequence[Row]] = field(default_factory=dict, repr=False, compare=False)
+
+    def rows(self, split: str) -> Sequence[Row]:
+        """All rows of a split, read once.
+
+        Raises:
+            ValueError: no such split, or its files are corrupt or not what they should be.
+            FileNotFoundError: its files are neither here nor to be had.
+        """
+        self._require(split)
+        if split not in self._rows:
+            self._rows[split] = self.load(split)
+        return self._rows[split]
+
+    def digest(self, split: str) -> str:
+        """SHA-256, in hex, of all that determines the rows: checksums of the files (versions of packages) and how they are read."""
+        self._require(split)
+        about = json.dumps([split, self.fingerprint(split)], sort_keys=True, default=list)
+        return hashlib.sha256(about.encode()).hexdigest()
+
+    def _require(self, split: str) -> None:
+        if split not in self.splits:
+            raise ValueError(f"corpus {self.name} has no split {split!r}; it has {', '.join(self.splits)}. {self.note}".strip())

@@ -1,0 +1,80 @@
+"""A corpus described by an entry: find its files, read them, choose columns, take the split's share."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lslm_lightning.data.archives import read_file, read_members
+from lslm_lightning.data.catalogue import Entry, Split
+from lslm_lightning.data.checksums import remembered_checksum
+from lslm_lightning.data.corpus import Corpus
+from lslm_lightning.data.fetching import verified_file
+from lslm_lightning.data.hub import parquet_records
+from lslm_lightning.data.readers import READERS, Record, read_parallel
+from lslm_lightning.data.rows import Row, required_fields, to_row, without_empty
+from lslm_lightning.data.shares import characters_share, group_positions
+
+
+def open_entry(entry: Entry, columns: Mapping[str, Any]) -> Corpus:
+    """The corpus of an entry; `columns` are laid over the entry's, and of a translation corpus only the languages they name are read."""
+    if entry.task == "translation" and (chosen := tuple(language for language in entry.languages if language in columns)):
+        entry = replace(entry, languages=chosen)
+    splits = {name: replace(split, columns={**entry.columns, **split.columns, **columns}) for name, split in entry.splits.items()}
+    entry = replace(entry, splits=splits)
+    return Corpus(
+        name=entry.name,
+        task=entry.task,
+        languages=entry.languages,
+        splits=tuple(entry.splits),
+        load=lambda split: _load(entry, split),
+        fingerprint=lambda split: _fingerprint(entry, split),
+        licence=entry.licence,
+        citation=entry.citation,
+        home=entry.home,
+        note=entry.note,
+    )
+
+
+def _load(entry: Entry, name: str) -> Sequence[Row]:
+    split, required = entry.splits[name], required_fields(entry.task, entry.languages)
+    paths = split_paths(entry, name)
+    rows = (to_row(record, split.columns, required, entry.join) for record in _records(entry, split, paths))
+    rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty)
+    if split.share is None:
+        return rows
+    low, high = split.share
+    if entry.share_of == "characters":
+        return [characters_share(row, low, high) for row in rows]
+    positions = group_positions(rows, entry.share_of, entry.seed)
+    return [row for row, position in zip(rows, positions, strict=True) if low <= position < high]
+
+
+def split_paths(entry: Entry, name: str) -> list[Path]:
+    """The split's files on this machine, fetched if need be, verified."""
+    files = {file.name: file for file in entry.data_files}
+    return [verified_file(entry, files[file]) for file in entry.split_files(name)]
+
+
+def _records(entry: Entry, split: Split, paths: list[Path]) -> Iterator[Record]:
+    if entry.format == "parallel":
+        yield from read_parallel({language: (path.name, read_file(path)) for language, path in zip(entry.languages, paths, strict=True)})
+    elif entry.format == "parquet":
+        yield from parquet_records(paths)
+    else:
+        read = READERS[entry.format]
+        for path in paths:
+            members = read_members(path, split.members) if split.members else [(path.name, read_file(path))]
+            for name, data in members:
+                yield from read(name, data, entry.header)
+
+
+def _fingerprint(entry: Entry, name: str) -> Any:
+    """Declared checksums stand for the contents; files without one are read."""
+    files = {file.name: file for file in entry.data_files}
+    contents = []
+    for file in entry.split_files(name):
+        contents.append(files[file].checksums or {"sha256": remembered_checksum(verified_file(entry, files[file]))})
+    split = entry.splits[name]
+    reading = [entry.format, entry.header, entry.join, entry.share_of, entry.seed, entry.empty, entry.languages]
+    return [contents, reading, split.share, split.members, {str(key): value for key, value in split.columns.items()}]

@@ -1,0 +1,104 @@
+"""A corpus's files: found, or fetched from their public home, and always verified."""
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from filelock import FileLock
+
+from lslm_lightning.data.catalogue import DataFile, Entry
+from lslm_lightning.data.checksums import checksum, remembered_checksum
+from lslm_lightning.data.locations import cache_directory, find_file
+
+TIMEOUT_SECONDS = 20
+log = logging.getLogger(__name__)
+
+
+def local_file(entry: Entry, file: DataFile) -> Path | None:
+    """Where the file lies on this machine, unverified, or None."""
+    if entry.folder is None:
+        return find_file(entry.name, file.name)
+    path = Path(entry.folder).expanduser() / file.name
+    return path if path.is_file() else None
+
+
+def verified_file(entry: Entry, file: DataFile) -> Path:
+    """The file, fetched if it is not here, once its checksum agrees.
+
+    Raises:
+        FileNotFoundError: it is neither here nor to be had; the message says where to put it and under which licence it comes.
+        ValueError: a checksum does not agree.
+    """
+    path = local_file(entry, file)
+    if path is None:
+        path = fetch(entry, file)
+    else:
+        verify(path, file)
+    return path
+
+
+def verify(path: Path, file: DataFile, remember: bool = True) -> None:
+    """Nothing, if one of the file's checksums agrees or it has none. With `remember`, an unchanged file is not read again.
+
+    Raises:
+        ValueError: what was expected and what was found.
+    """
+    found = {}
+    for algorithm, expected in file.checksums.items():
+        try:
+            found[algorithm] = (remembered_checksum if remember else checksum)(path, algorithm)
+        except ValueError as error:  # an archive whose members cannot be read
+            found[algorithm] = str(error)
+        if found[algorithm] == expected:
+            return
+    if found:
+        algorithm, expected = next(iter(file.checksums.items()))
+        size = f"{path.stat().st_size:,} bytes"
+        raise ValueError(
+            f"{path}: corrupt or truncated ({size}): {algorithm} should be {expected} but is {found[algorithm]}; delete it and get it again"
+        )
+
+
+def fetch(entry: Entry, file: DataFile) -> Path:
+    """The file in the user's cache, downloaded from its public home and verified; one process downloads, others wait.
+
+    Raises:
+        FileNotFoundError: no public home is known, or it cannot be reached.
+        ValueError: what came has another checksum.
+    """
+    path = cache_directory() / "data" / entry.name / file.name
+    if file.url is None or entry.folder is not None:
+        raise FileNotFoundError(_missing(entry, file, "no public home is known"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.is_file():
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                draft = Path(folder) / file.name
+                try:
+                    _download(file.url, draft)
+                except (OSError, ValueError) as error:  # requests' own errors are OSErrors
+                    raise FileNotFoundError(_missing(entry, file, f"fetching failed ({_reason(error)})")) from None
+                verify(draft, file, remember=False)
+                draft.replace(path)
+    return path
+
+
+def _download(url: str, path: Path) -> None:
+    import pooch  # imports requests: slow
+
+    log.info("fetching %s", url)
+    download = pooch.HTTPDownloader(progressbar=os.isatty(2), timeout=TIMEOUT_SECONDS)
+    download(quote(url, safe=":/%"), str(path), None)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:160]}{'...' if len(text) > 160 else ''}"
+
+
+def _missing(entry: Entry, file: DataFile, why: str) -> str:
+    folder = entry.folder or f"{os.environ.get('LSLM_DATA') or 'data'}/{entry.name}"
+    home = f"; get it from {file.url or entry.home}" if file.url or entry.home else ""
+    return f"corpus {entry.name}: {file.name} is not here and {why}{home} and put it into {folder}/ (licence: {entry.licence})"

@@ -1,0 +1,31 @@
+"""Where corpora and everything derived from them lie on this machine."""
+
+import os
+from pathlib import Path
+
+
+def cache_directory() -> Path:
+    """The user's cache: `$LSLM_CACHE`, or `lslm-lightning` in `$XDG_CACHE_HOME` or `~/.cache`. It may not exist yet."""
+    if chosen := os.environ.get("LSLM_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lslm-lightning"
+
+
+def data_directories() -> list[Path]:
+    """Folders that may hold `<corpus>/<file>`, in the order they are searched.
+
+    Raises:
+        ValueError: `$LSLM_DATA` is set and is no folder; a misspelt path must not lead to another copy of the data.
+    """
+    folders = [Path("data"), cache_directory() / "data"]
+    if chosen := os.environ.get("LSLM_DATA"):
+        if not Path(chosen).expanduser().is_dir():
+            raise ValueError(f"LSLM_DATA={chosen} is not a folder; correct it, or unset it to use ./data and the cache")
+        folders.insert(0, Path(chosen).expanduser())
+    return folders
+
+
+def find_file(corpus: str, name: str) -> Path | None:
+    """The first copy of a corpus's file, or None."""
+    candidates = (folder / corpus / name for folder in data_directories())
+    return next((path for path in candidates if path.is_file()), None)

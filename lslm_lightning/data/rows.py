@@ -1,0 +1,78 @@
+"""Records of a file -> rows of a task: chosen columns, one type a field, empty fields found."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lslm_lightning.data.readers import Record
+
+Row = dict[str, str | list[str]]
+log = logging.getLogger(__name__)
+
+
+def required_fields(task: str, languages: Sequence[str]) -> tuple[str, ...]:
+    """What a row of the task must have."""
+    return {"language_modeling": ("text",), "translation": tuple(languages), "summarization": ("document", "summary")}[task]
+
+
+def to_row(record: Record, columns: Mapping[str, Any], required: Sequence[str], join: str = " ") -> Row:
+    """One row: `id`, every required field and every field that `columns` names.
+
+    `summary` is a list of references; any other field is one text, the parts of a list joined by `join`.
+
+    Raises:
+        ValueError: a column is missing, or holds neither text, a number nor a list of those.
+    """
+    row: Row = {"id": " ".join(_texts(record, "id", columns.get("id", "id")))}
+    for field in dict.fromkeys([*required, *columns]):
+        if field != "id":
+            texts = _texts(record, field, columns.get(field, field))
+            row[field] = texts if field == "summary" else join.join(texts)
+    return row
+
+
+def without_empty(name: str, rows: Iterable[Row], required: Sequence[str], policy: str) -> list[Row]:
+    """The rows, those with an empty required field treated by `policy`: "refuse", "keep" or "drop". Kept and dropped ones are counted in the log.
+
+    Raises:
+        ValueError: a row is empty and the policy is to refuse, or no row is left.
+    """
+    rows = list(rows)
+    empty = {position: fields for position, row in enumerate(rows) if (fields := [field for field in required if _is_empty(row[field])])}
+    if empty and policy == "refuse":
+        position, fields = next(iter(empty.items()))
+        raise ValueError(
+            f"{name}: {rows[position]['id']}: {' and '.join(fields)} empty ({len(empty)} of {len(rows)} rows are so); "
+            f"correct the file, or set empty: keep or empty: drop for this corpus in configs/corpora.yaml"
+        )
+    if empty:
+        log.warning("%s: %d of %d rows with an empty field %s", name, len(empty), len(rows), "kept" if policy == "keep" else "left out")
+    if policy == "drop":
+        rows = [row for position, row in enumerate(rows) if position not in empty]
+    if not rows:
+        raise ValueError(f"{name}: is empty; it needs at least one row")
+    return rows
+
+
+def _is_empty(value: str | list[str]) -> bool:
+    return not value.strip() if isinstance(value, str) else not value or not all(text.strip() for text in value)
+
+
+def _texts(record: Record, field: str, column: Any) -> list[str]:
+    names = column if isinstance(column, list) else [column]
+    found = [value for name in names for value in _values(record, name)]
+    if not found:
+        raise ValueError(f"{record['id']}: no column {column!r} for {field}; it has {', '.join(str(key) for key in record)}: set columns")
+    texts = [text for value in found for text in (value if isinstance(value, list | tuple) else [value])]
+    for text in texts:
+        if not isinstance(text, str | int | float | None):
+            raise ValueError(f"{record['id']}: {field} must be text, not {type(text).__name__}; name an inner column as in outer.inner")
+    return ["" if text is None else str(text) for text in texts]
+
+
+def _values(record: Record, column: Any) -> list[Any]:
+    """The column's value in a list, or nothing; "a.b" is column b of the object in column a."""
+    if column in record:
+        return [record[column]]
+    outer, _, inner = str(column).partition(".")
+    return _values(record[outer], inner) if inner and isinstance(record.get(outer), Mapping) else []

@@ -1,0 +1,39 @@
+"""Splitting what has no official split: by characters, or by groups of rows that belong together."""
+
+import hashlib
+from collections.abc import Sequence
+
+from lslm_lightning.data.rows import Row
+
+
+def characters_share(row: Row, low: float, high: float) -> Row:
+    """The text from share `low` to share `high` of its characters."""
+    start, stop = int(low * len(row["text"])), int(high * len(row["text"]))
+    return row | {"id": f"{row['id']}:{start}-{stop}", "text": row["text"][start:stop]}
+
+
+def group_positions(rows: Sequence[Row], fields: Sequence[str], seed: int) -> list[float]:
+    """A number in [0, 1) for every row, the same for all rows of its group.
+
+    A group is a connected component of rows that agree in one of the `fields`. The number is a hash of the seed and the group's first row,
+    so that the split `low <= number < high` depends on nothing but contents and order.
+    """
+    parent = list(range(len(rows)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for field in fields:
+        first: dict[str, int] = {}
+        for i, row in enumerate(rows):
+            a, b = root(i), root(first.setdefault(str(row[field]), i))
+            parent[max(a, b)] = min(a, b)
+    return [_uniform(seed, [str(rows[root(i)][field]) for field in fields]) for i in range(len(rows))]
+
+
+def _uniform(seed: int, key: Sequence[str]) -> float:
+    digest = hashlib.sha256("\0".join([str(seed), *key]).encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48

@@ -1,0 +1,138 @@
+"""What every search shares: its contract, its rules of which tokens are allowed, and how rows leave a batch.
+
+B sources, A of them still in the batch, k beams, N = A or A k hypotheses (rows i k .. i k + k - 1 belong to source i), V vocabulary, T time.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+Nested: TypeAlias = Any  # a tensor, None, or a tuple of these; batch-first
+Step: TypeAlias = Callable[[Tensor, Nested, Nested], tuple[Tensor, Nested]]
+"""`step(ids (N, t), state, shared) -> (logits (N, V) after the last id, state)`.
+
+`state` is None at the start and has one row a hypothesis; a search owns what it is given back and may overwrite rows of it.
+`shared` has one row a source.
+"""
+
+
+class Decoded(NamedTuple):
+    """What a search found, without the start."""
+
+    ids: Tensor  # (B, T) int64, `end` after the end
+    n_token: Tensor  # (B,) int64, `end` included where it was reached
+    score: Tensor  # (B,) sum of log p under the model; a beam search divides it by its length penalty
+
+
+def alone(done: bool) -> bool:
+    """The agreement of a single process."""
+    return done
+
+
+class Search(ABC):
+    """A way to write an answer, given the probabilities of the next token. With `no_repeat_ngram` n > 0 no n tokens in a row occur twice."""
+
+    no_repeat_ngram: int
+
+    @abstractmethod
+    def __call__(
+        self,
+        step: Step,
+        start: Tensor,
+        shared: Nested,
+        end: int,
+        max_length: int,
+        min_length: int = 0,
+        *,
+        start_length: Tensor | None = None,
+        agree: Callable[[bool], bool] = alone,
+        generator: torch.Generator | None = None,
+    ) -> Decoded:
+        """Continue `start` until `end`, which is never among the first `min_length` new tokens, or for `max_length` new tokens.
+
+        Args:
+            start: (B, P) int64, the first tokens; they count as history for `no_repeat_ngram`.
+            start_length: (B,), where prompts differ in length: row b begins with `start[b, : start_length[b]]`. Not for beams.
+            agree: called after each step with whether this process is done; gives whether all processes are. Until then one that is
+                done keeps stepping, so that collective operations inside `step` meet.
+            generator: what Sampling draws from, in place of its seed.
+
+        Raises:
+            ValueError: a setting out of range, NaN from the model, or no token left that is allowed.
+        """
+
+
+def check_call(start: Tensor, max_length: int, min_length: int) -> None:
+    if start.dim() != 2 or 0 in start.shape:
+        raise ValueError(f"start has shape {tuple(start.shape)}, but must be (sources, tokens) with at least one of each; begin with <s>")
+    if max_length < 1:
+        raise ValueError(f"max_length={max_length} must be at least 1 new token")
+    if not 0 <= min_length <= max_length:
+        raise ValueError(
+            f"min_length={min_length} must be between 0 and max_length={max_length}; lower min_length, or raise max_length to {min_length}"
+        )
+
+
+def check_ngram(no_repeat_ngram: int) -> None:
+    if no_repeat_ngram < 0:
+        raise ValueError(f"no_repeat_ngram={no_repeat_ngram} must be 0 (off) or the length of the sequences that may not repeat, such as 3")
+
+
+def reorder(nested: Nested, index: Tensor) -> Nested:
+    """Rows `index` of every tensor of a nested tuple."""
+    if nested is None:
+        return None
+    if isinstance(nested, Tensor):
+        return nested.index_select(0, index.to(nested.device))
+    rows = (reorder(part, index) for part in nested)
+    return nested._make(rows) if hasattr(nested, "_make") else tuple(rows)
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Log-softmax of (N, V) in at least single precision."""
+    return torch.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def forbid_repeats(log_p: Tensor, history: Tensor, n: int, end: int) -> None:
+    """Write -inf in (N, V) for the tokens that would repeat `n` tokens of the history (N, t); `end` stays, so that a way out is left."""
+    t = history.size(1)
+    if not 0 < n <= t:
+        return
+    grams = history.unfold(1, n, 1)  # (N, t - n + 1, n)
+    again = (grams[..., :-1] == history[:, None, t + 1 - n :]).all(-1)
+    of_end = log_p[:, end].clone()
+    log_p.scatter_(1, grams[..., -1].where(again, end), -torch.inf)
+    log_p[:, end] = of_end
+
+
+def rows_to_keep(done: Tensor) -> Tensor | None:
+    """Indices of the rows to go on with, where dropping those that are done (A,) pays; None otherwise.
+
+    Dropping copies all that stays. With at least a quarter gone each time, all copies together are less than four times the first batch.
+    """
+    return (~done).nonzero()[:, 0] if 4 * int(done.sum()) >= done.numel() else None
+
+
+def write_back(whole: NamedTuple, rows: NamedTuple) -> None:
+    """Copy the rows that are in the batch to their places among all; `place` (A,) is their first field."""
+    if rows is not whole:
+        for all_rows, part in zip(whole[1:], rows[1:], strict=True):
+            all_rows.index_copy_(0, rows[0], part)
+
+
+def wait_for_others(step: Step, start: Tensor, shared: Nested, agree: Callable[[bool], bool]) -> None:
+    """Step for nothing until all processes are done, always from the start, so that no position runs out."""
+    while not agree(True):
+        step(start[:, :1], None, shared)
+
+
+def refuse_nan(lost: Tensor, n_step: int) -> None:
+    """Raise if for any source (A,) no token has a probability."""
+    if lost.any():
+        raise ValueError(
+            f"after {n_step} steps the model gives no usable probability for {int(lost.sum())} of {lost.numel()} sources: its logits are NaN or "
+            "infinite, or min_length and no_repeat_ngram leave no token; check the checkpoint and the precision, or relax these settings"
+        )

@@ -1,0 +1,183 @@
+"""Searches that write one token at a time and never take one back: greedy and sampling.
+
+B sources, A of them still in the batch, V vocabulary, T time, P the longest prompt.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lslm_lightning.decoding.search import (
+    Decoded,
+    Nested,
+    Search,
+    Step,
+    alone,
+    check_call,
+    check_ngram,
+    forbid_repeats,
+    log_probabilities,
+    refuse_nan,
+    reorder,
+    rows_to_keep,
+    wait_for_others,
+    write_back,
+)
+
+
+def steps_between_looks(device: torch.device) -> int:
+    """How often to look which rows are done: an accelerator has to wait for it."""
+    return 1 if device.type == "cpu" else 8
+
+
+class _Rows(NamedTuple):
+    place: Tensor  # (A,) which source this is
+    history: Tensor  # (A, P + max_length) prompt and new tokens
+    begin: Tensor  # (A,) length of the prompt
+    n_token: Tensor  # (A,) new tokens so far
+    score: Tensor  # (A,) their log p
+    done: Tensor  # (A,) bool
+
+    def append(self, t: int, token: Tensor, log_p: Tensor, end: int, max_length: int) -> None:
+        """Write `token` (A,) at position `t`, except where the prompt goes on or the answer has ended."""
+        in_prompt = self.begin > t
+        writing = ~(in_prompt | self.done)
+        self.score.add_(log_p.gather(1, token[:, None])[:, 0].where(writing, 0))
+        self.n_token.add_(writing)
+        written = self.history[:, t].where(in_prompt, token.where(writing, end))
+        self.history[:, t] = written
+        self.done.logical_or_(writing & ((written == end) | (self.n_token == max_length)))
+
+    def answer(self, end: int) -> Decoded:
+        time = torch.arange(int(self.n_token.max()), device=self.history.device)  # (T,)
+        ids = self.history.gather(1, self.begin[:, None] + time)
+        return Decoded(ids.masked_fill(time >= self.n_token[:, None], end), self.n_token, self.score)
+
+
+def _first_rows(start: Tensor, start_length: Tensor | None, max_length: int) -> tuple[_Rows, int]:
+    """All rows, and the length of the shortest prompt."""
+    n_source, width = start.shape
+    begin = torch.full_like(start[:, 0], width) if start_length is None else start_length.to(start)
+    shortest, longest = (int(n) for n in begin.aminmax())
+    if shortest < 1 or longest > width:
+        raise ValueError(f"start_length goes from {shortest} to {longest}, but must be between 1 and the width of start, {width}")
+    history = start.new_zeros(n_source, longest + max_length)
+    history[:, :longest] = start[:, :longest]
+    score = torch.zeros(n_source, device=start.device)
+    return _Rows(torch.arange(n_source).to(start), history, begin, torch.zeros_like(begin), score, begin < 0), shortest
+
+
+class _Stepwise(Search):
+    @abstractmethod
+    def _chooser(self, start: Tensor, n_step: int, generator: torch.Generator | None) -> Callable[[Tensor, Tensor, int], Tensor]:
+        """`choose(log_p (A, V), place (A,), number of the step) -> token (A,)`."""
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        step: Step,
+        start: Tensor,
+        shared: Nested,
+        end: int,
+        max_length: int,
+        min_length: int = 0,
+        *,
+        start_length: Tensor | None = None,
+        agree: Callable[[bool], bool] = alone,
+        generator: torch.Generator | None = None,
+    ) -> Decoded:
+        check_call(start, max_length, min_length)
+        rows, first = _first_rows(start, start_length, max_length)
+        whole, mine, state, ids = rows, shared, None, start[:, :first]
+        last = rows.history.size(1) - 1
+        choose = self._chooser(start, last + 1 - first, generator)
+        every = steps_between_looks(start.device) if agree is alone else 1
+        for t in range(first, last + 1):
+            logits, state = step(ids, state, mine)
+            log_p = log_probabilities(logits)  # (A, V)
+            forbid_repeats(log_p, rows.history[:, :t], self.no_repeat_ngram, end)
+            if min_length:
+                log_p[:, end].masked_fill_(rows.begin + min_length > t, -torch.inf)
+            rows.append(t, choose(log_p, rows.place, t - first), log_p, end, max_length)
+            if t < last and (t - first) % every:
+                ids = rows.history[:, t, None]
+                continue
+            done, finite = torch.stack((rows.done, rows.score.isfinite())).cpu()
+            refuse_nan(~finite, t + 1 - first)
+            if done.all():
+                break
+            agree(False)
+            if (keep := rows_to_keep(done)) is not None:
+                write_back(whole, rows)
+                rows, state, mine = reorder((rows, state, mine), keep)
+            ids = rows.history[:, t, None]
+        write_back(whole, rows)
+        wait_for_others(step, start, shared, agree)
+        return whole.answer(end)
+
+
+@dataclass
+class Greedy(_Stepwise):
+    """The most likely next token, always."""
+
+    no_repeat_ngram: int = 0
+
+    def __post_init__(self) -> None:
+        check_ngram(self.no_repeat_ngram)
+
+    def _chooser(self, start: Tensor, n_step: int, generator: torch.Generator | None) -> Callable[[Tensor, Tensor, int], Tensor]:
+        return lambda log_p, place, n: log_p.argmax(-1)
+
+
+@dataclass
+class Sampling(_Stepwise):
+    """Tokens drawn from the model's distribution, sharpened by `temperature`, cut to the `top_k` most likely tokens and to the fewest
+    that hold `top_p` of the probability.
+
+    One uniform number a token is drawn beforehand, so that the same seed gives the same answers on every device, whatever rows leave early.
+    Each call starts again from `seed`; None goes on with torch's global generator.
+
+    Source: Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p); Fan et al. 2018 (top-k).
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = 0
+    no_repeat_ngram: int = 0
+
+    def __post_init__(self) -> None:
+        check_ngram(self.no_repeat_ngram)
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature={self.temperature} must be above 0 (1 is the model's own distribution); use Greedy for the limit at 0")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k={self.top_k} must be at least 1; leave it out to sample from all tokens")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p} must be above 0 and at most 1; leave it out to sample from all tokens, or use Greedy")
+
+    def _chooser(self, start: Tensor, n_step: int, generator: torch.Generator | None) -> Callable[[Tensor, Tensor, int], Tensor]:
+        if generator is None and self.seed is not None:
+            generator = torch.Generator().manual_seed(self.seed)
+        device = "cpu" if generator is None else generator.device
+        uniform = torch.rand(len(start), n_step, generator=generator, device=device).to(start.device)
+        return lambda log_p, place, n: self._draw(log_p, uniform[place, n])
+
+    def _draw(self, log_p: Tensor, uniform: Tensor) -> Tensor:
+        """Tokens (A,) where the cumulated distribution of (A, V) passes `uniform` (A,)."""
+        tokens = None
+        if self.top_k is not None and self.top_k < log_p.size(-1):
+            log_p, tokens = log_p.topk(self.top_k)
+        elif self.top_p is not None:
+            log_p, tokens = log_p.sort(descending=True)
+        p = torch.softmax((log_p - log_p.amax(-1, keepdim=True)) / self.temperature, -1)
+        if self.top_p is not None:
+            p = p.masked_fill(p.cumsum(-1) - p >= self.top_p, 0)
+        upto = p.cumsum(-1)
+        total = upto[:, -1]
+        wanted = torch.minimum(uniform.to(total) * total, total.nextafter(torch.zeros_like(total)))  # below the total, or a token of no probability is hit
+        choice = torch.searchsorted(upto, wanted[:, None], right=True).clamp(max=p.size(-1) - 1)
+        return (choice if tokens is None else tokens.gather(1, choice))[:, 0]

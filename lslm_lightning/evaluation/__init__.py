@@ -1,0 +1,1 @@
+"""Evaluation: predictions on disk, then scores."""

@@ -1,0 +1,125 @@
+"""Predictions on disk: JSON Lines, one answer a line, written before anything is scored."""
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Self
+
+from lslm_lightning.contracts import Prediction
+
+logger = logging.getLogger(__name__)
+_NUMBER, _NONE = (int, float), type(None)
+_TYPES = {"id": str, "output": (str, _NONE), "nats": (*_NUMBER, _NONE), "n_token": int, "seconds": _NUMBER, "unknown": int}
+_DEFAULTS = {field.name: field.default for field in fields(Prediction)}
+
+
+class PredictionFile:
+    """A file of predictions being written, which an interrupted process can continue.
+
+    Lines go to `<path>.partial`, which becomes `path` when the `with` block ends without an error. What an earlier attempt wrote, done or
+    not, is in `done` by id; an id already there is not written again.
+
+    >>> with PredictionFile(path) as file:
+    ...     for prediction in system.generate([example for example in examples if example.id not in file.done]):
+    ...         file.write(prediction)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.partial = self.path.with_name(self.path.name + ".partial")
+        self.done: dict[str, Prediction] = {}
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists() and not self.partial.exists():
+            os.replace(self.path, self.partial)
+        if self.partial.exists():
+            content = self.partial.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                _warn_torn(self.partial)
+                os.truncate(self.partial, whole)
+            self.done = {prediction.id: prediction for prediction in _parse(content[:whole], self.partial)}
+        # backslashreplace spells what UTF-8 has no bytes for, half a surrogate pair, as JSON does.
+        self._file = open(self.partial, "a", encoding="utf-8", errors="backslashreplace", newline="\n")
+        return self
+
+    def write(self, prediction: Prediction) -> None:
+        """Hand a line to the operating system at once, so that killing this process loses nothing."""
+        if prediction.id not in self.done:
+            self._file.write(_line(prediction))
+            self._file.flush()
+            self.done[prediction.id] = prediction
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file:
+            os.fsync(self._file.fileno())
+        if kind is None:
+            os.replace(self.partial, self.path)
+
+
+def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -> None:
+    """Replace `path` by these predictions, whole or not at all; of a repeated id the first stays."""
+    file = PredictionFile(path)
+    for earlier in (file.partial, file.path):
+        earlier.unlink(missing_ok=True)
+    with file:
+        for prediction in predictions:
+            file.write(prediction)
+
+
+def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:
+    """All predictions in the order of the file; of a repeated id the first.
+
+    A last line that was torn by a kill is dropped, with a warning.
+
+    Raises:
+        ValueError: a line is no prediction; the message says which and why.
+    """
+    return _parse(Path(path).read_bytes(), path)
+
+
+def _line(prediction: Prediction) -> str:
+    if prediction.output is None and prediction.nats is None:
+        raise ValueError(f"prediction {prediction.id!r} has neither output nor nats")
+    if prediction.nats is not None and math.isnan(prediction.nats):
+        raise ValueError(f"prediction {prediction.id!r} has nats=nan: the system broke down on this example")
+    given = {name: value for name, value in asdict(prediction).items() if value != _DEFAULTS[name]}
+    return json.dumps(given, ensure_ascii=False) + "\n"
+
+
+def _parse(content: bytes, path: str | os.PathLike[str]) -> list[Prediction]:
+    found: dict[str, Prediction] = {}
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            prediction = _prediction(line)
+        except ValueError as error:
+            if number == len(lines):  # no line end: the writer was stopped here
+                _warn_torn(path)
+                continue
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        found.setdefault(prediction.id, prediction)
+    return list(found.values())
+
+
+def _warn_torn(path: str | os.PathLike[str]) -> None:
+    logger.warning("%s: the last line was torn by an interruption and is dropped", path)
+
+
+def _prediction(line: bytes) -> Prediction:
+    record = json.loads(line.decode("utf-8"))
+    if not isinstance(record, dict) or "id" not in record:
+        raise ValueError('expected a JSON object with "id" and "output" or "nats"')
+    if unknown := record.keys() - _TYPES.keys():
+        raise ValueError(f"{sorted(unknown)} is not known; a prediction has {list(_TYPES)}")
+    for name, value in record.items():
+        if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
+            raise ValueError(f"{name}={value!r} is of the wrong type")
+    return Prediction(**record)

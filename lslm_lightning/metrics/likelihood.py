@@ -1,0 +1,91 @@
+"""How probable a text is to a model: from nats to perplexity and bits per byte."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.text.chinese import segment
+from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
+
+
+class _Likelihood(Metric):
+    """Sums of nats, tokens, words, bytes and unknown tokens, over the first reference of each example; without `nats`, nan.
+
+    End of text counts as a token and as a word: the model pays for it.
+    """
+
+    higher_is_better = False
+    unit = ""
+    signature = "reference:first"
+
+    def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
+        if answer.nats is None:
+            return np.full(5, np.nan)
+        text = references[0]
+        return np.array([answer.nats, answer.n_token, self._n_word(text), len(text.encode()), answer.unknown], dtype=np.float64)
+
+    def _n_word(self, text: str) -> int:
+        return len(text.split()) + text.count("\n") + 1
+
+
+def _ratio(sum_: float, count: float) -> float:
+    return float(sum_ / count) if count > 0 else math.nan
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < 709 else (math.nan if math.isnan(x) else math.inf)
+
+
+class NatsPerToken(_Likelihood):
+    """Mean loss: minus log probability per token of the model's own tokenizer. Compares models that share one."""
+
+    name, unit = "nats_per_token", "nats/token"
+
+    def score(self, total: np.ndarray) -> float:
+        nats, tokens, _, _, _ = total
+        return _ratio(nats, tokens)
+
+
+class Perplexity(NatsPerToken):
+    """exp of the nats per token: the number of tokens the model hesitates between. Compares models that share a tokenizer."""
+
+    name, unit = "perplexity", ""
+
+    def score(self, total: np.ndarray) -> float:
+        return _exp(super().score(total))
+
+
+class WordPerplexity(_Likelihood):
+    """Perplexity per word, whatever the tokenizer; nan where unknown words were merged into `<unk>`, since the model never spelled them.
+
+    A word stands between white space, and the ends of lines and of the text count too, as in PTB and WikiText-2. Where `language` is
+    written without spaces, the pieces of `text.chinese.segment` count instead.
+    """
+
+    name = "word_perplexity"
+
+    def __init__(self, language: str = "en") -> None:
+        self._segments = base_language(language) in WITHOUT_SPACES
+
+    @property
+    def signature(self) -> str:
+        return f"reference:first|words:{'segments' if self._segments else 'whitespace'}+lines+end"
+
+    def _n_word(self, text: str) -> int:
+        return len(segment(text)) + text.count("\n") + 1 if self._segments else super()._n_word(text)
+
+    def score(self, total: np.ndarray) -> float:
+        nats, _, words, _, unknown = total
+        return math.nan if unknown else _exp(_ratio(nats, words))
+
+
+class BitsPerByte(_Likelihood):
+    """Bits needed per UTF-8 byte of text, whatever the tokenizer and language; nan where unknown words were merged into `<unk>`."""
+
+    name, unit = "bits_per_byte", "bits/byte"
+
+    def score(self, total: np.ndarray) -> float:
+        nats, _, _, n_byte, unknown = total
+        return math.nan if unknown else _ratio(nats / math.log(2), n_byte)

@@ -1,0 +1,99 @@
+"""How far a score can be trusted: resampling of examples, for one system or a pair.
+
+Every function takes rows of statistics, one a example, and calls the metric's own formula on resampled sums. The same seed draws the same
+examples, so that scores of several systems are paired. N examples, D statistics, R resamples.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lslm_lightning.contracts import Metric
+
+N_RESAMPLE = 10_000
+SEED = 12345
+_CELLS = 2_000_000  # weights held at a time: 16 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The first system's score minus the second's, its 95 % interval, and the probability of such a difference between equal systems."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def bootstrap_totals(rows: np.ndarray, n_resample: int = N_RESAMPLE, seed: int = SEED) -> np.ndarray:
+    """Sums (R, D) of N rows drawn with replacement from `rows` (N, D), R times. Rows of several metrics or systems may lie side by side."""
+    return np.concatenate([weights @ rows for weights in _draws(len(rows), n_resample, seed)])
+
+
+def interval(metric: Metric, totals: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of the score over the resampled sums (R, D); nan where the score is. Source: Efron 1979; Koehn 2004."""
+    return _percentiles(_scores(metric, totals), confidence)
+
+
+def paired_bootstrap(metric: Metric, first: np.ndarray, second: np.ndarray, n_resample: int = N_RESAMPLE, seed: int = SEED) -> Comparison:
+    """Do two systems (N, D) differ, judged by resampling the examples they share?
+
+    p is two-sided, of the differences moved to mean zero. sacreBLEU's `--paired-bs` takes the absolute difference before it moves the mean,
+    which counts one tail only: its p is about half of this one. Source: Koehn 2004; Efron and Tibshirani 1993, algorithm 16.2.
+    """
+    _check_pair(first, second)
+    totals = bootstrap_totals(np.hstack([first, second]), n_resample, seed)
+    differences = _scores(metric, totals[:, : first.shape[1]]) - _scores(metric, totals[:, first.shape[1] :])
+    observed = metric.score(first.sum(0)) - metric.score(second.sum(0))
+    return Comparison(observed, *_percentiles(differences, 0.95), _p_value(differences - differences.mean(), observed))
+
+
+def paired_randomization(metric: Metric, first: np.ndarray, second: np.ndarray, n_trial: int = N_RESAMPLE, seed: int = SEED) -> Comparison:
+    """Do two systems (N, D) differ, judged by exchanging their answers example by example? The interval is the paired bootstrap's.
+
+    The exact test of "it does not matter which system wrote which answer"; prefer it for p. Source: Noreen 1989; Riezler and Maxwell 2005.
+    """
+    _check_pair(first, second)
+    rng = np.random.default_rng(seed)
+    base, change, step = first.sum(0) + second.sum(0), first - second, max(1, _CELLS // len(first))
+    differences = []
+    for start in range(0, n_trial, step):
+        signs = 1.0 - 2.0 * rng.integers(0, 2, (min(step, n_trial - start), len(first)), dtype=np.int8)
+        half = signs @ change  # sums of the one pseudo-system minus those of the other
+        differences.append(_scores(metric, (base + half) / 2) - _scores(metric, (base - half) / 2))
+    interval_only = paired_bootstrap(metric, first, second, n_trial, seed)
+    p = _p_value(np.concatenate(differences), interval_only.difference)
+    return Comparison(interval_only.difference, interval_only.low, interval_only.high, p)
+
+
+def _draws(n_example: int, n_resample: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each example is drawn, (r, N) at a time, r R in all: a sum over drawn rows is then a matrix product."""
+    rng = np.random.default_rng(seed)
+    step = max(1, _CELLS // n_example)
+    for start in range(0, n_resample, step):
+        count = min(step, n_resample - start)
+        drawn = rng.integers(0, n_example, (count, n_example)) + n_example * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * n_example).reshape(count, n_example).astype(np.float64)
+
+
+def _scores(metric: Metric, totals: np.ndarray) -> np.ndarray:
+    return np.fromiter(map(metric.score, totals), dtype=np.float64, count=len(totals))
+
+
+def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2], method="nearest")
+    return float(low), float(high)
+
+
+def _p_value(null: np.ndarray, observed: float) -> float:
+    """The share of differences under the null as large as the observed one, which is counted in; rounding breaks no tie."""
+    if np.isnan(observed) or np.isnan(null).any():
+        return float("nan")
+    slack = 1e-9 * max(1.0, abs(observed))
+    return float((1 + np.sum(np.abs(null) >= abs(observed) - slack)) / (1 + len(null)))
+
+
+def _check_pair(first: np.ndarray, second: np.ndarray) -> None:
+    if first.shape != second.shape or not len(first):
+        raise ValueError(f"paired tests need rows of the same examples for both systems, but got {first.shape} and {second.shape}")

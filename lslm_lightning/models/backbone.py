@@ -1,0 +1,51 @@
+"""The contract of all model families: vectors in, vectors out. B sources, N rows (k beams a source: N = k * B), S, T time, D d_model."""
+
+from abc import ABC, abstractmethod
+from typing import TypeAlias, Union
+
+from torch import Tensor, nn
+
+Nested: TypeAlias = Union[Tensor, tuple["Nested", ...]]  # noqa: UP007  a string cannot be or-ed
+State: TypeAlias = Nested
+Shared: TypeAlias = Nested
+
+
+class Backbone(nn.Module, ABC):
+    """A network without words: the task embeds tokens (or sounds) before it and projects its vectors to whatever is predicted.
+
+    With `n_encoder_layer == 0` it is a decoder-only language model, with `n_decoder_layer == 0` an encoder.
+    Padding is on the right only, and every `pad` is True where padded.
+    """
+
+    d_model: int
+    n_encoder_layer: int
+    n_decoder_layer: int
+
+    @abstractmethod
+    def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
+        """Memory (B, S, D) of a source x (B, S, D) with pad (B, S); what stands where the source is padded means nothing."""
+
+    @abstractmethod
+    def remember(self, memory: Tensor) -> Shared:
+        """What decoding needs of a memory (B, S, D), computed once a source: a nested tuple of batch-first tensors."""
+
+    @abstractmethod
+    def decode(
+        self,
+        x: Tensor,
+        pad: Tensor | None = None,
+        memory: Shared | None = None,
+        memory_pad: Tensor | None = None,
+        state: State | None = None,
+    ) -> tuple[Tensor, State]:
+        """Outputs (N, T, D) for the next T inputs x (N, T, D), each seeing only itself and what came before, and the state after them.
+
+        The state is a nested tuple of batch-first tensors. Reorder its rows at will, but pass it on only once: the call may write into it.
+        Where `pad` (N, T) is True nothing is added to it: the next input of that row follows its last real one.
+
+        Args:
+            memory: of `encode` (B, S, D), or what `remember` made of it; None exactly if there is no encoder.
+                N may be k * B: rows i * k to i * k + k - 1 then read source i.
+            memory_pad: (B, S).
+            state: None starts anew.
+        """

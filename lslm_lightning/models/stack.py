@@ -1,0 +1,136 @@
+"""Layers on top of each other. N rows, B sources (N = k * B), T time, S source time, D d_model, H n_head."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from lslm_lightning.models.attention import CrossAttention, KeyValue, SelfAttention, View
+from lslm_lightning.models.dropout import Dropout
+from lslm_lightning.models.positions import Position
+
+
+class Layer(nn.Module):
+    """Self-attention, cross-attention if there is a memory, feed-forward: each reads the residual stream and adds to it."""
+
+    def __init__(
+        self,
+        self_attention: SelfAttention,
+        cross_attention: CrossAttention | None,
+        feed_forward: nn.Module,
+        norm: Callable[[], nn.Module],
+        norm_first: bool,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.self_attention, self.cross_attention, self.feed_forward = self_attention, cross_attention, feed_forward
+        self.self_norm, self.cross_norm, self.feed_forward_norm = norm(), norm() if cross_attention else None, norm()
+        self.norm_first, self.dropout = norm_first, Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        view: View,
+        cache: KeyValue | None = None,
+        memory: Tensor | KeyValue | None = None,
+        memory_seen: Tensor | None = None,
+    ) -> tuple[Tensor, KeyValue]:
+        """(N, T, D) -> (N, T, D), and the cache with the keys and values of x."""
+        y, cache = self.self_attention(self.enter(x, self.self_norm), view, cache)
+        x = self.leave(x, y, self.self_norm)
+        if self.cross_attention is not None:
+            y = self.cross_attention(self.enter(x, self.cross_norm), memory, memory_seen)
+            x = self.leave(x, y, self.cross_norm)
+        y = self.feed_forward(self.enter(x, self.feed_forward_norm))
+        return self.leave(x, y, self.feed_forward_norm), cache
+
+    def enter(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """What a branch reads."""
+        return norm(x) if self.norm_first else x
+
+    def leave(self, x: Tensor, y: Tensor, norm: nn.Module) -> Tensor:
+        """The residual stream after a branch gave y."""
+        x = x + self.dropout(y)
+        return x if self.norm_first else norm(x)
+
+
+class Stack(nn.Module):
+    """Positions and dropout on the inputs, layers, and the norms before and after them."""
+
+    def __init__(
+        self, layers: list[Layer], position: Position, first: nn.Module, last: nn.Module, dropout: float, activation_checkpointing: bool
+    ) -> None:
+        super().__init__()
+        self.layers, self.position, self.first, self.last = nn.ModuleList(layers), position, first, last
+        self.dropout, self.activation_checkpointing = Dropout(dropout), activation_checkpointing
+        self.initialize()
+
+    def initialize(self) -> None:
+        """Every map keeps the variance of its input (LeCun), every branch adds 1 / number of branches to that of the residual stream.
+
+        Layers called `output` end a branch. Source: LeCun et al. 1998, section 4.6; the scaling by depth is that of GPT-2.
+        """
+        n_branch = sum(2 + (layer.cross_attention is not None) for layer in self.layers)
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                scale = n_branch**-0.5 if name.endswith("output") else 1.0
+                nn.init.normal_(module.weight, std=scale * module.in_features**-0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        view: View,
+        caches: tuple[KeyValue, ...] | None = None,
+        memory: Tensor | tuple[KeyValue, ...] | None = None,
+        memory_seen: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[KeyValue, ...]]:
+        """(N, T, D) -> (N, T, D), and the cache of every layer; none of them where layers are recomputed in the backward pass."""
+        x = self.dropout(self.first(self.position.embed(x, view.positions)))
+        recompute = self.activation_checkpointing and self.training and torch.is_grad_enabled() and caches is None
+        after = []
+        for i, layer in enumerate(self.layers):
+            known = memory[i] if isinstance(memory, tuple) else memory
+            if recompute:
+                x = checkpoint(lambda *inputs, layer=layer: layer(*inputs)[0], x, view, None, known, memory_seen, use_reentrant=False)
+            else:
+                x, cache = layer(x, view, None if caches is None else caches[i], known, memory_seen)
+                after.append(cache)
+        return self.last(x), tuple(after)
+
+
+def look_around(position: Position, x: Tensor, pad: Tensor | None) -> View:
+    """The view of an encoder: every position sees all that are not padded."""
+    n = x.size(1)
+    check_length(position, n)
+    positions = torch.arange(n, device=x.device)
+    mask, bias = None if pad is None else ~pad[:, None, None], position.score_bias(positions, n)  # (N, 1, 1, S), (1, H, T, S)
+    if bias is not None:
+        mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+    return View(positions, n, position.rotation(positions), mask, causal=False)
+
+
+def look_back(position: Position, x: Tensor, past: int | Tensor) -> View:
+    """The view of a decoder: every input sees itself, those before it, and the `past` ones (a number, or (N,) where rows differ)."""
+    n = x.size(1)
+    end = int(past.max() if isinstance(past, Tensor) else past) + n
+    check_length(position, end)
+    positions = torch.arange(n, device=x.device) + (past.to(x.device)[:, None] if isinstance(past, Tensor) else past)  # (T,) or (N, T)
+    bias, rotation = position.score_bias(positions, end), position.rotation(positions)
+    if bias is None and end == n:
+        return View(positions, end, rotation, None, causal=True)
+    if bias is None and n == 1 and positions.dim() == 1:
+        return View(positions, end, rotation, None, causal=False)
+    seen = torch.arange(end, device=x.device) <= positions[..., None]  # (T, S) or (N, T, S)
+    seen = seen if positions.dim() == 1 else seen[:, None]  # or (N, 1, T, S)
+    return View(positions, end, rotation, seen if bias is None else bias.masked_fill(~seen, -torch.inf), causal=False)
+
+
+def check_length(position: Position, n: int) -> None:
+    """Refuse n positions where there are fewer."""
+    if position.max_length is not None and n > position.max_length:
+        raise ValueError(
+            f"position.max_length={position.max_length} must not be below the {n} tokens that came; raise it, cut them, or take Rotary"
+        )

@@ -1,0 +1,116 @@
+"""The Transformer. N rows, B sources (N = k * B), T time, S source time, D d_model, H n_head, K d_k, V d_v."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lslm_lightning.models.attention import CrossAttention, SelfAttention
+from lslm_lightning.models.backbone import Backbone, Shared, State
+from lslm_lightning.models.feed_forward import GELU
+from lslm_lightning.models.positions import Position, Rotary
+from lslm_lightning.models.stack import Layer, Stack, look_around, look_back
+
+
+class Transformer(Backbone):
+    """Encoder, decoder, or both. Source: Vaswani et al. 2017; the defaults are today's: norm first, rotary positions.
+
+    Dropout acts on what each branch adds to the residual stream and on the inputs of a stack, not on attention weights.
+
+    Args:
+        d_feedforward: 4 * d_model if None.
+        d_k, d_v: width of a head's queries and keys, and of its values; d_model / n_head if None.
+        n_kv_head: heads of keys and values, each serving n_head / n_kv_head heads of queries; n_head if None.
+        position: called with d_model, n_head and d_k, once for the encoder and once for the decoder.
+        norm: called with d_model, like nn.LayerNorm and nn.RMSNorm.
+        norm_first: normalize what enters each branch, and the output of each stack, instead of what leaves each branch.
+        feed_forward: called with d_model and d_feedforward.
+        bias: whether the projections of attention have one.
+        embedding_norm: normalize the inputs of each stack, as BERT does.
+        activation_checkpointing: recompute layers in the backward pass instead of keeping their insides; no state is kept in training.
+    """
+
+    def __init__(
+        self,
+        d_model: int = 256,
+        n_head: int = 4,
+        n_encoder_layer: int = 3,
+        n_decoder_layer: int = 3,
+        d_feedforward: int | None = None,
+        d_k: int | None = None,
+        d_v: int | None = None,
+        n_kv_head: int | None = None,
+        dropout: float = 0.1,
+        position: Callable[[int, int, int], Position] = Rotary,
+        norm: Callable[[int], nn.Module] = nn.LayerNorm,
+        norm_first: bool = True,
+        feed_forward: Callable[[int, int], nn.Module] = GELU,
+        bias: bool = True,
+        embedding_norm: bool = False,
+        activation_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        n_kv_head = n_kv_head or n_head
+        if n_encoder_layer + n_decoder_layer == 0:
+            raise ValueError("n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be above 0")
+        if n_head % n_kv_head:
+            raise ValueError(f"n_kv_head={n_kv_head} must divide n_head={n_head}; try one of {divisors(n_head)}")
+        if d_model % n_head and not (d_k and d_v):
+            raise ValueError(f"n_head={n_head} must divide d_model={d_model}; try one of {divisors(d_model)}, or set d_k and d_v")
+        d_k, d_v, d_feedforward = d_k or d_model // n_head, d_v or d_model // n_head, d_feedforward or 4 * d_model
+        self.d_model, self.n_encoder_layer, self.n_decoder_layer = d_model, n_encoder_layer, n_decoder_layer
+        sizes = (d_model, n_head, n_kv_head, d_k, d_v, bias)
+
+        def layer(role: str, cross: bool) -> Layer:
+            attention, cross_attention = SelfAttention(*sizes, role=role), CrossAttention(*sizes) if cross else None
+            return Layer(attention, cross_attention, feed_forward(d_model, d_feedforward), lambda: norm(d_model), norm_first, dropout)
+
+        def stack(layers: list[Layer]) -> Stack | None:
+            if not layers:
+                return None
+            first, last = norm(d_model) if embedding_norm else nn.Identity(), norm(d_model) if norm_first else nn.Identity()
+            return Stack(layers, position(d_model, n_head, d_k), first, last, dropout, activation_checkpointing)
+
+        self.encoder = stack([layer("encoder", cross=False) for _ in range(n_encoder_layer)])
+        self.decoder = stack([layer("self", cross=n_encoder_layer > 0) for _ in range(n_decoder_layer)])
+
+    def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
+        if self.encoder is None:
+            raise ValueError("n_encoder_layer=0 leaves nothing to encode with; raise it, or call decode alone")
+        memory, _ = self.encoder(x, look_around(self.encoder.position, x, pad))
+        return memory
+
+    def remember(self, memory: Tensor) -> Shared:
+        return () if self.decoder is None else tuple(layer.cross_attention.remember(memory) for layer in self.decoder.layers)
+
+    def decode(
+        self,
+        x: Tensor,
+        pad: Tensor | None = None,
+        memory: Shared | None = None,
+        memory_pad: Tensor | None = None,
+        state: State | None = None,
+    ) -> tuple[Tensor, State]:
+        if self.decoder is None:
+            raise ValueError("n_decoder_layer=0 leaves nothing to decode with; raise it, or call encode alone")
+        if (memory is None) != (self.encoder is None):
+            raise ValueError(f"memory must be given exactly if there is an encoder, but n_encoder_layer={self.n_encoder_layer}")
+        if state == ():
+            raise ValueError("activation_checkpointing=True keeps no state while training; call eval() before decoding step by step")
+        caches, length = state or (None, torch.zeros(len(x), dtype=torch.int64))
+        if state is None:
+            past = 0
+        else:
+            length = length.cpu()
+            past = int(length[0]) if (length == length[0]).all() else length
+        view = look_back(self.decoder.position, x, past)
+        memory_seen = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
+        y, caches = self.decoder(x, view, caches, memory, memory_seen)
+        if not caches:
+            return y, ()
+        return y, (caches, length + (x.size(1) if pad is None else (~pad).sum(1).to(length.device)))
+
+
+def divisors(n: int) -> list[int]:
+    """From 1 to n."""
+    return [k for k in range(1, n + 1) if n % k == 0]

@@ -1,0 +1,103 @@
+"""Axes: round numbers along them, and the function that places a value. Units are those of a figure's view box."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from lslm_lightning.reports.numerals import number
+
+WIDTH, HEIGHT = 360, 224  # one unit is one CSS pixel at the size figures are designed for
+TOP, NAMED = 8, 28  # room at the top, and where the vertical axis has a name
+BOTTOM, RIGHT = 24, 10  # room for the horizontal labels, and for half of one
+Place = tuple[float, float]
+
+
+class Tick(NamedTuple):
+    """A labelled place on an axis."""
+
+    at: float
+    label: str
+
+
+class Frame(NamedTuple):
+    """The size of a drawing, where its plotting area begins, and what is written along it."""
+
+    width: float
+    height: float
+    left: float
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    y_label: str
+
+
+def step_of(span: float, n: int) -> float:
+    """The round number (1, 2 or 5 times a power of ten) that cuts `span` into at most `n` parts."""
+    rough = span / n
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+
+
+def within(low: float, high: float, n: int = 5) -> list[float]:
+    """Round numbers in [low, high], evenly spaced, at most n + 1 of them."""
+    step = step_of(high - low, n)
+    return [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def around(low: float, high: float, n: int = 4) -> list[float]:
+    """Round numbers of which the first is at most `low` and the last at least `high`."""
+    step = step_of(high - low, n)
+    return [i * step for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
+
+
+def powers(low: float, high: float) -> list[float]:
+    """Powers of ten around [low, high], at most seven."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    stride = math.ceil((last - first) / 5)
+    return [10.0**power for power in range(first, last + stride, stride)]
+
+
+def extent(values: Sequence[float]) -> tuple[float, float]:
+    """Smallest and largest; where that is no range, one around the only value, or 0 to 1."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    spare = abs(low) / 10 or 1.0
+    return (low, high) if high > low else (low - spare, high + spare)
+
+
+def axes(
+    x_range: tuple[float, float], x_ticks: list[float], y_ticks: list[float], y_label: str = "", log: bool = False
+) -> tuple[Frame, Callable[[float, float], Place]]:
+    """The frame, and the function that places (x, y) in it; the vertical axis runs from the first to the last of its ticks."""
+    y_labels = [number(value) for value in y_ticks] if log else _labels(y_ticks)
+    left, top = max(map(text_width, y_labels)) + 8, NAMED if y_label else TOP
+    scale = math.log10 if log else float
+    (x_low, x_high), y_low, y_high = x_range, scale(y_ticks[0]), scale(y_ticks[-1])
+
+    def place(x: float, y: float) -> Place:
+        across = (x - x_low) / (x_high - x_low)
+        up = (scale(y) - y_low) / (y_high - y_low)
+        return left + across * (WIDTH - RIGHT - left), HEIGHT - BOTTOM - up * (HEIGHT - BOTTOM - top)
+
+    x_marks = [Tick(place(value, y_ticks[0])[0], label) for value, label in zip(x_ticks, _labels(x_ticks), strict=True)]
+    y_marks = [Tick(place(x_low, value)[1], label) for value, label in zip(y_ticks, y_labels, strict=True)]
+    return Frame(WIDTH, HEIGHT, left, x_marks, y_marks, y_label), place
+
+
+def _labels(values: list[float]) -> list[str]:
+    step = values[1] - values[0] if len(values) > 1 else 1
+    places = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [number(value, places) if places < 5 else number(value) for value in values]
+
+
+def text_width(text: str, size: float = 11) -> float:
+    """About how wide the text is in a sans serif of this size; a Chinese character is one em."""
+    return size * sum(map(_em, text))
+
+
+def _em(character: str) -> float:
+    if ord(character) >= 0x2E80:
+        return 1.0
+    if character in "iljtfrI.,:;'|":
+        return 0.3
+    if character in "mwMW@%":
+        return 0.9
+    return 0.7 if character.isupper() else 0.58

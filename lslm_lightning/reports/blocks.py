@@ -1,0 +1,142 @@
+"""What a report is made of: plain text and numbers, no markup.
+
+A task's `report.py` fills these and their neighbours (`scores.py`, `samples.py`, `figures.py`); `page.py` turns them into HTML and
+Markdown, where all text is escaped. A new kind of block is a dataclass, and a macro of its lower-case name in `templates/blocks.html`
+and in `templates/blocks.md`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from types import NoneType
+
+from lslm_lightning.reports.numerals import decimals, number
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text in a typewriter face: a command or a configuration as a block, a digest or a path as a value."""
+
+    text: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A value that is not there: a dash, and why, in a note below."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Bounds of a number, with `places` after the point."""
+
+    low: float
+    high: float
+    places: int | None = None
+
+    def __str__(self) -> str:
+        return f"{number(self.low, self.places)} to {number(self.high, self.places)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number with the bounds of its interval, if there are any; `best` sets it in bold."""
+
+    value: float
+    interval: Interval | None = None
+    places: int | None = None
+    best: bool = False
+
+    def __str__(self) -> str:
+        return number(self.value, self.places)
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What a column or row holds: its unit ("%", "seconds"), and an arrow up or down where one direction is better."""
+
+    name: str
+    unit: str = ""
+    higher_is_better: bool | None = None
+
+
+Cell = str | Real | None | Code | Missing | Interval | Measure | Heading
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph; `language` is a BCP 47 code."""
+
+    text: str
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names and values, as a list to look things up in. None and nan are a dash."""
+
+    facts: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells under headings; the first cell of a row names it. Columns of numbers stand right, with the same number of decimals."""
+
+    columns: Sequence[Heading | str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+    notes: Sequence[Cell] = ()
+    places: int | None = None
+
+    def headings(self) -> list[Heading]:
+        return [Heading(column) if isinstance(column, str) else column for column in self.columns]
+
+    def numeric(self) -> list[bool]:
+        """For each column, whether it holds numbers only (gaps aside)."""
+        kinds = (Real, Measure, Interval, Missing, NoneType)
+        return [all(isinstance(row[i], kinds) and not isinstance(row[i], bool) for row in self.rows) for i in range(len(self.columns))]
+
+    def column_places(self) -> list[int | None]:
+        """For each column, the decimals its plain floats share."""
+        floats = [[row[i] for row in self.rows if isinstance(row[i], float)] for i in range(len(self.columns))]
+        return [decimals(column) if self.places is None else self.places for column in floats]
+
+    def reasons(self) -> list[str]:
+        """Why values are missing: the distinct reasons in order; a dash carries its number in this list, from 1."""
+        return list(dict.fromkeys(cell.reason for row in self.rows for cell in row if isinstance(cell, Missing)))
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Blocks side by side where there is room: small figures of one kind."""
+
+    blocks: Sequence[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Blocks behind a line that opens with a click or a key."""
+
+    title: str
+    blocks: Sequence[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and its blocks."""
+
+    title: str
+    blocks: Sequence[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A page: a title, the result in one sentence, and sections. `kicker` is the small line above the title, `date` the one below."""
+
+    title: str
+    sections: Sequence[Section]
+    lead: str = ""
+    kicker: str = ""
+    date: str = ""

@@ -1,0 +1,42 @@
+"""Untrusted text made harmless: what cannot be seen is made visible, and what a format would obey is escaped."""
+
+import html
+import re
+
+_BIDI = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # embeddings, overrides and isolates: they reorder what is read
+_VISIBLE = (
+    {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)}  # ESC, which starts an ANSI sequence, becomes ␛
+    | {0x7F: 0x2421}
+    | {code: f"[U+{code:04X}]" for code in [*range(0x80, 0xA0), *_BIDI]}
+    | dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)  # lone surrogates cannot be written as UTF-8
+)
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
+_LINE_START = re.compile(r"^(\s*)(?:([#+\-=:])|(\d+)(?=[.)](?:\s|$)))", re.MULTILINE)  # headings, lists, rules
+
+
+def visible(text: str) -> str:
+    """The text with control characters as pictures (ESC as ␛) and bidirectional controls by their code point.
+
+    Line feeds and tabs stay; CR LF becomes LF. Joiners and direction marks stay too: scripts need them, and the page isolates each text.
+    """
+    return text.replace("\r\n", "\n").translate(_VISIBLE)
+
+
+def markdown(text: str) -> str:
+    """The text as Markdown that shows just this text, on one line: safe in a paragraph, a list item and a table cell."""
+    text = _MARKDOWN.sub(r"\\\1", text.strip())
+    text = _LINE_START.sub(lambda match: f"{match[1]}{match[3]}\\" if match[3] else f"{match[1]}\\{match[2]}", text)
+    return html.escape(text, quote=False).replace("\n", "<br>")
+
+
+def code_span(text: str) -> str:
+    """The text as a Markdown code span: a fence longer than any run of backticks within."""
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    pad = " " if "`" in text else ""
+    return fence + pad + text.replace("\n", " ").replace("|", "\\|") + pad + fence
+
+
+def code_block(text: str) -> str:
+    """The text as a fenced Markdown code block, the fence longer than any run of backticks within."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}\n{text}\n{fence}"

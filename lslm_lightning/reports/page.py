@@ -1,0 +1,109 @@
+"""A report as one self-contained HTML page and as Markdown.
+
+The page opens from disk, asks no network, runs no script, and carries a policy that forbids both. Every value that a template prints is
+first made visible (`escaping.visible`) and then escaped for its format, whatever the template's author remembered.
+"""
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+from numbers import Real
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from lslm_lightning.reports import escaping
+from lslm_lightning.reports.blocks import Report
+from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.samples import Samples
+
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_BYTES = 5_000_000
+N_SAMPLE, N_CHARACTER = 40, 3000
+
+
+def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
+    """The page, with at most `n_sample` samples in each block of them."""
+    style = (TEMPLATES / "style.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return _environment("html").get_template("page.html").render(report=limited(report, n_sample), style=Markup(style), digest=digest)
+
+
+def render_markdown(report: Report, n_sample: int = N_SAMPLE) -> str:
+    """The same content as Markdown (GitHub's tables); figures become tables, differences are not marked."""
+    text = _environment("md").get_template("page.md").render(report=limited(report, n_sample))
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def write_report(report: Report, directory: str | os.PathLike) -> Path:
+    """Write `index.html` and `report.md` into the directory, made if need be, and return the path of the page.
+
+    The page is kept below 5 MB by showing fewer samples.
+
+    Raises:
+        ValueError: if it is larger even with one sample.
+    """
+    n_sample = N_SAMPLE
+    while len(page := render_html(report, n_sample).encode()) >= MAX_BYTES:
+        if n_sample == 1:
+            raise ValueError(f"report of {len(page):,} bytes must stay below {MAX_BYTES:,}; give it fewer or smaller figures and tables")
+        n_sample //= 2
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "report.md").write_text(render_markdown(report, n_sample), "utf-8")
+    path = directory / "index.html"
+    path.write_bytes(page)
+    return path
+
+
+def limited(block, n_sample: int):
+    """The report, section or block with at most `n_sample` samples in each block of samples, and long texts cut."""
+    if isinstance(block, Samples):
+        return block.limited(n_sample, N_CHARACTER)
+    inner = "sections" if isinstance(block, Report) else "blocks"
+    if not hasattr(block, inner):
+        return block
+    return replace(block, **{inner: [limited(part, n_sample) for part in getattr(block, inner)]})
+
+
+def _plain(value: object, places: int | None = None) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value, places) if value is None or isinstance(value, Real) else escaping.visible(str(value))
+
+
+def _shown(to_format: Callable[[str], str], value: object) -> object:
+    """What a template prints: markup made by a template as it is, anything else as words, escaped."""
+    return value if hasattr(value, "__html__") else Markup(to_format(_plain(value)))
+
+
+def _decimal(value: float, places: int = 1) -> str:
+    """A number as SVG reads it."""
+    return f"{value:.{places}f}".rstrip("0").rstrip(".")
+
+
+@cache
+def _environment(kind: str) -> Environment:
+    to_format = {"html": escape, "md": escaping.markdown}[kind]
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=partial(_shown, to_format),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "kind": lambda block: type(block).__name__.lower(),
+        "at": _decimal,
+        "plain": _plain,
+        "breakable": lambda text: escape(escaping.visible(text)).replace("|", Markup("|<wbr>")),
+        "code_span": lambda text: Markup(escaping.code_span(escaping.visible(text))),
+        "code_block": lambda text: Markup(escaping.code_block(escaping.visible(text))),
+    }
+    return environment

@@ -1,0 +1,71 @@
+"""Scores as a table: of one system, or of several side by side."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from lslm_lightning.contracts import Score
+from lslm_lightning.reports.blocks import Cell, Code, Heading, Interval, Measure, Missing, Table
+from lslm_lightning.reports.numerals import decimals
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """Scores by system. One system: a row a metric. Several: a row a system, a column a metric, the best in bold. Signatures stand below.
+
+    Scores whose signatures differ are shown and not ranked. `reasons` says by (system, metric) why a number is not there; a missing or nan
+    score without one is "not defined for this system".
+    """
+
+    systems: Mapping[str, Sequence[Score]]
+    caption: str = ""
+    reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def table(self) -> Table:
+        return self._one() if len(self.systems) == 1 else self._several()
+
+    def _cell(self, system: str, metric: str, score: Score | None, places: int | None, best: bool = False) -> Measure | Missing:
+        if score is None or math.isnan(score.value):
+            return Missing(self.reasons.get((system, metric), "not defined for this system"))
+        return Measure(score.value, None if score.low is None else Interval(score.low, score.high, places), places, best)
+
+    def _one(self) -> Table:
+        [(system, scores)] = self.systems.items()
+        columns = {"metric": [Heading(score.metric, score.unit, score.higher_is_better) for score in scores]}
+        cells = [self._cell(system, score.metric, score, decimals([score.value])) for score in scores]
+        columns["score"] = [replace(cell, interval=None) if isinstance(cell, Measure) else cell for cell in cells]
+        if any(score.low is not None for score in scores):
+            columns["95 % interval"] = [getattr(cell, "interval", None) for cell in cells]
+        columns["examples"] = [score.n_example for score in scores]
+        notes = [Code(score.signature, score.metric) for score in scores if score.signature]
+        return Table(list(columns), list(zip(*columns.values(), strict=True)), self.caption, notes)
+
+    def _several(self) -> Table:
+        scores = [score for row in self.systems.values() for score in row]
+        columns, rows = [Heading("system")], {system: [system] for system in self.systems}
+        notes: list[Cell] = ["Small figures bound the 95 % confidence interval."] if any(score.low is not None for score in scores) else []
+        for metric in dict.fromkeys(score.metric for score in scores):
+            found = {system: score for system, row in self.systems.items() for score in row if score.metric == metric}
+            given = [score for score in found.values() if not math.isnan(score.value)]
+            first, best = next(iter(found.values())), best_value(given)
+            columns.append(Heading(metric, first.unit, first.higher_is_better))
+            for system, row in rows.items():
+                score = found.get(system)
+                is_best = best is not None and score is not None and score.value == best
+                row.append(self._cell(system, metric, score, decimals([score.value for score in given]), is_best))
+            notes += _reading_notes(metric, given)
+        return Table(columns, list(rows.values()), self.caption, notes)
+
+
+def best_value(scores: Sequence[Score]) -> float | None:
+    """The best value among scores of one metric; None where they do not compare: fewer than two, or signatures that differ."""
+    if len(scores) < 2 or len({(score.signature, score.n_example) for score in scores}) > 1:
+        return None
+    return (max if scores[0].higher_is_better else min)(score.value for score in scores)
+
+
+def _reading_notes(metric: str, scores: Sequence[Score]) -> list[Cell]:
+    """The signature and number of examples, once where all agree; else every one, and that nothing is ranked."""
+    kinds = dict.fromkeys((score.signature, score.n_example) for score in scores)
+    ranked = "" if len(kinds) == 1 else ", not ranked with the others"
+    return [Code(signature or "no signature", f"{metric}, {n_example:,} examples{ranked}") for signature, n_example in kinds]

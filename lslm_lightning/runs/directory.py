@@ -1,0 +1,96 @@
+"""The directory that holds a run: all that is needed to use its model, and to see what it did."""
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Where things lie in `runs/<task>/<name>-<short id>`. MLflow holds the same files under the same names."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of `best.ckpt` and `last.ckpt`."""
+        return self.path / "checkpoints"
+
+    @property
+    def predictions(self) -> Path:
+        """The folder of `<split>.jsonl` files."""
+        return self.path / "predictions"
+
+    @property
+    def metrics(self) -> Path:
+        """Final scores."""
+        return self.path / "metrics.json"
+
+    @property
+    def curves(self) -> Path:
+        """Every metric at every step: one `{"step", "time" (Unix seconds), "name", "value"}` a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """The folder of `index.html`."""
+        return self.path / "report"
+
+    @property
+    def run_id(self) -> str | None:
+        """The MLflow run; None when none was started."""
+        record = self.path / "mlflow.json"
+        return json.loads(record.read_text())["run_id"] if record.exists() else None
+
+    def checkpoint(self) -> Path:
+        """The best checkpoint, or else the last.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for name in ("best.ckpt", "last.ckpt"):
+            if (self.checkpoints / name).exists():
+                return self.checkpoints / name
+        raise ValueError(
+            f"{self.checkpoints} has neither best.ckpt nor last.ckpt: the run stopped before its first checkpoint; train it again"
+        )
+
+    def save_config(self, config: str | Mapping[str, Any]) -> None:
+        """Write config.yaml, given as its text or as a mapping; a reader never sees half of it."""
+        text = config if isinstance(config, str) else yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        draft = self.path / f".config.{secrets.token_hex(4)}"
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(self.config)
+
+
+def new_run(task: str, name: str, root: str | Path = "runs") -> RunDirectory:
+    """Make a directory that no other process has.
+
+    Raises:
+        ValueError: `name` is no file name.
+        OSError: `root` cannot be written.
+    """
+    if not re.fullmatch(r"[\w][\w.+-]*", name):
+        raise ValueError(f"name={name!r} of a run must be letters, digits and any of _.+- to name its directory")
+    folder = Path(root) / task
+    path = folder / f"{name}-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.mkdir()
+    except OSError as error:
+        raise type(error)(f"cannot make a run directory in {folder}: {error.strerror}; start from a folder you may write in") from None
+    return RunDirectory(path)

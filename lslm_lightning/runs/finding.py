@@ -1,0 +1,80 @@
+"""From what a user calls a run to its directory."""
+
+import json
+import re
+import shutil
+import tempfile
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lslm_lightning.runs.directory import RunDirectory
+from lslm_lightning.tracking import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
+    """The directory of a run.
+
+    Args:
+        reference: a run directory, a file inside one, or an MLflow run id or its beginning (4 characters or more). When that run's
+            directory is not on this machine, its artifacts are fetched into `root`.
+
+    Raises:
+        ValueError: there is no such run, or more than one.
+        TrackingError: MLflow does not answer.
+    """
+    path = Path(reference).expanduser()
+    if path.exists():
+        for folder in [path, *path.absolute().parents] if path.is_file() else [path]:
+            if (folder / "config.yaml").is_file():
+                return RunDirectory(folder)
+        raise ValueError(f"{path} is not a run directory: it has no config.yaml")
+    if re.fullmatch(r"[0-9a-f]{4,32}", str(reference)):
+        return find_in_mlflow(str(reference), Path(root))
+    known = [str(folder) for folder in Path(root).glob("*/*")]
+    nearest = get_close_matches(str(reference), known, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise ValueError(f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or an MLflow run id{hint}")
+
+
+def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
+    """The directory of the only MLflow run whose id begins with `prefix`, fetched when it is not here."""
+    store = Store()
+    client = store.client()
+    found = store.ask(lambda: search(client, prefix))
+    if len(found) != 1:
+        what = "no run" if not found else "more than one run"
+        raise ValueError(f"MLflow at {store} has {what} whose id begins with {prefix!r}; see `lslm ui`")
+    run = found[0]
+    here = RunDirectory(Path(run.data.tags.get("lslm.directory", "/")))
+    if here.config.is_file() and here.run_id == run.info.run_id:
+        return here
+    experiment = store.ask(lambda: client.get_experiment(run.info.experiment_id)).name
+    copy = RunDirectory(root.absolute() / experiment / f"{here.path.name or 'run'}-{run.info.run_id[:8]}")
+    if not copy.path.exists():
+        fetch(client, run, copy.path)
+    return copy
+
+
+def search(client: "MlflowClient", prefix: str) -> "list[Run]":
+    """At most two runs whose id begins with `prefix`."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments, f"attributes.run_id LIKE '{prefix}%'", max_results=2))
+
+
+def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
+    """Download a run's artifacts; `path` appears when all are there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".fetch-", dir=path.parent))
+    try:
+        client.download_artifacts(run.info.run_id, "", str(draft))
+        if not (draft / "config.yaml").is_file():
+            raise ValueError(f"the MLflow run {run.info.run_id} has no config.yaml: it is not a training run, or stopped before it began")
+        (draft / "mlflow.json").write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
+        draft.rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

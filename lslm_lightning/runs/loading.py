@@ -1,0 +1,118 @@
+"""From a run directory to a model ready for use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lslm_lightning.runs.directory import RunDirectory
+from lslm_lightning.runs.finding import find_run
+from lslm_lightning.runs.trust import check_trust, resolve
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
+    from torch import Tensor
+
+    from lslm_lightning.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that can be used: `task` has the weights of `checkpoint`, on the CPU, in evaluation mode."""
+
+    directory: RunDirectory
+    config: dict[str, Any]
+    tokenizer: "Tokenizer"
+    task: "LightningModule"
+    checkpoint: Path
+
+
+def load_run(reference: str | Path, trust: bool = False) -> Run:
+    """The model of a run, by the weights of its best checkpoint.
+
+    Args:
+        reference: see `find_run`; a checkpoint file inside a run directory chooses that one.
+        trust: use any class that the run names. Without it only our own, torch's and lightning's.
+
+    Raises:
+        ValueError: something is missing, damaged, not trusted, or does not fit together.
+    """
+    directory = find_run(reference)
+    config = read_config(directory.config)
+    if not trust:
+        check_trust(config["model"])
+    checkpoint = Path(reference).absolute() if Path(reference).is_file() else directory.checkpoint()
+    if not directory.tokenizer.is_file():
+        raise ValueError(f"{directory.tokenizer} is missing: without its tokenizer the run cannot be used")
+    from lslm_lightning.text.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(directory.tokenizer)
+    task = build(config["model"], tokenizer)
+    load_weights(task, checkpoint, tokenizer)
+    return Run(directory, config, tokenizer, task.eval(), checkpoint)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration that a run was made with.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {one_line(error)}") from None
+    model = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
+        raise ValueError(f"{path} names no model: it must have a `model` with a `class_path`")
+    return config
+
+
+def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
+    """The task that `spec` (class_path, init_args) describes, as LightningCLI built it, with fresh weights."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    task_class = resolve(spec["class_path"])
+    arguments = {name: value for name, value in (spec.get("init_args") or {}).items() if name != "tokenizer"}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(task_class, "task", skip={"tokenizer"}, instantiate=False, fail_untyped=False)
+    try:
+        built = parser.instantiate(parser.parse_object({"task": arguments}))
+    except ArgumentError as error:
+        raise ValueError(f"config.yaml does not fit {spec['class_path']}: {one_line(error)}") from None
+    return task_class(**vars(built.task), tokenizer=tokenizer)
+
+
+def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") -> None:
+    """Put the weights of a checkpoint into `task`.
+
+    Raises:
+        ValueError: it is not a checkpoint, holds more than data, or is of another model or vocabulary.
+    """
+    import torch
+
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except Exception as error:
+        raise ValueError(f"{path} is not a checkpoint of plain weights: {one_line(error)[:200]}") from None
+    own = task.state_dict()
+    for name in own.keys() & weights.keys():
+        if own[name].shape != weights[name].shape:
+            raise ValueError(f"{path} does not fit config.yaml: {mismatch(name, weights[name], own[name], tokenizer)}")
+    if different := sorted(own.keys() ^ weights.keys()):
+        owner = "the model" if different[0] in own else "the checkpoint"
+        raise ValueError(f"{path} does not fit config.yaml: only {owner} has {different[0]}; the code or the config has changed since")
+    task.load_state_dict(weights)
+
+
+def mismatch(name: str, saved: "Tensor", own: "Tensor", tokenizer: "Tokenizer") -> str:
+    text = f"{name} is {tuple(saved.shape)} in the checkpoint and {tuple(own.shape)} in the model"
+    if tokenizer.vocab_size in own.shape and tokenizer.vocab_size not in saved.shape:
+        text += f"; tokenizer.json has {tokenizer.vocab_size} entries, so it is not the one that this model was trained with"
+    return text
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""Text before and after the models: tokenizers, normalization, sentences, Chinese."""

@@ -1,0 +1,261 @@
+"""How a tokenizer is made: each recipe is one kind, named in YAML, trained on the training split only.
+
+Whatever the kind, `<pad>`, `<s>`, `</s>` are the ids 0, 1, 2 and `<unk>`, where there is one, is 3.
+"""
+
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import tokenizers
+from filelock import FileLock
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+
+from lslm_lightning.text.tokenizer import ROLES, UNKNOWN, Tokenizer, find_token, read_backend
+from lslm_lightning.text.unigram import without_chance, without_rare_characters
+
+SPECIAL = ("<pad>", "<s>", "</s>")
+SPECIAL_AND_UNKNOWN = (*SPECIAL, "<unk>")
+
+
+class Recipe(ABC):
+    """A kind of tokenizer and its settings."""
+
+    @abstractmethod
+    def train(self, texts: Iterable[str]) -> Tokenizer:
+        """A tokenizer that depends on the settings and these texts only, the same every time; ValueError when they hold no text."""
+
+    def key(self) -> str:
+        """All settings as stable text: recipes with equal keys make equal tokenizers of equal texts."""
+        return repr(self)
+
+    def _texts(self, texts: Iterable[str]) -> Iterator[str]:
+        """The texts that are not blank; ValueError when there is none."""
+        texts = (text for text in texts if text and not text.isspace())
+        first = next(texts, None)
+        if first is None:
+            raise ValueError(f"the corpus is empty: {type(self).__name__} cannot be trained on no text; look at the training split")
+        return chain([first], texts)
+
+    def _at_least(self, setting: str, smallest: int, reason: str = "") -> None:
+        value = getattr(self, setting)
+        if value < smallest:
+            raise ValueError(f"{setting}={value} of {type(self).__name__} must be at least {smallest}{reason}")
+
+
+@dataclass(frozen=True)
+class BytePair(Recipe):
+    """Byte-level byte pair encoding, split into words as GPT-2 does it: short, and every text comes back exactly.
+
+    `vocab_size` counts the 3 special tokens and the 256 bytes; a small corpus may give fewer. A pair must occur `min_count` times to be
+    merged. Source: Sennrich et al. 2016; Radford et al. 2019, section 2.2.
+    """
+
+    vocab_size: int = 8000
+    min_count: int = 2
+
+    def __post_init__(self) -> None:
+        self._at_least("vocab_size", len(SPECIAL) + 256, " (3 special tokens and 256 bytes); 8000 suits a small corpus")
+        self._at_least("min_count", 1)
+
+    def train(self, texts: Iterable[str]) -> Tokenizer:
+        backend = _byte_level(models.BPE(), use_regex=True)
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.vocab_size,
+            min_frequency=self.min_count,
+            special_tokens=list(SPECIAL),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        backend.train_from_iterator(self._texts(texts), trainer)
+        return Tokenizer(backend)
+
+
+@dataclass(frozen=True)
+class Bytes(Recipe):
+    """UTF-8 bytes: byte b is id b + 3. Nothing to train, long sequences, no text unknown."""
+
+    def train(self, texts: Iterable[str] = ()) -> Tokenizer:
+        letters = [_byte_letter(byte) for byte in range(256)]
+        vocabulary = {token: index for index, token in enumerate((*SPECIAL, *letters))}
+        backend = _byte_level(models.BPE(vocab=vocabulary, merges=[]), use_regex=False)
+        backend.add_special_tokens(list(SPECIAL))
+        return Tokenizer(backend)
+
+
+@dataclass(frozen=True)
+class Unigram(Recipe):
+    """Subwords of a unigram language model, spaces written as `▁`; good for translation, and for Chinese.
+
+    Text comes back except for a space at its start. The most frequent characters that make up `coverage` of the text have tokens; any
+    other becomes its UTF-8 bytes with `byte_fallback` (256 tokens more), else `<unk>`. Source: Kudo 2018, as in SentencePiece.
+    """
+
+    vocab_size: int = 8000
+    byte_fallback: bool = True
+    coverage: float = 0.9995
+
+    def __post_init__(self) -> None:
+        smallest = len(self._special()) + 1
+        self._at_least("vocab_size", smallest, f" ({smallest - 1} special tokens and one piece); 8000 suits a small corpus")
+        if not 0 < self.coverage <= 1:
+            raise ValueError(f"coverage={self.coverage} of Unigram must be above 0 and at most 1; SentencePiece takes 0.9995")
+
+    def train(self, texts: Iterable[str]) -> Tokenizer:
+        spaces = {"replacement": "▁", "prepend_scheme": "first"}
+        backend = tokenizers.Tokenizer(models.Unigram())
+        backend.pre_tokenizer = pre_tokenizers.Sequence([_guard(self._special()), pre_tokenizers.Metaspace(**spaces)])
+        backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(**spaces)])
+        trainer = trainers.UnigramTrainer(
+            vocab_size=self.vocab_size, special_tokens=self._special(), unk_token="<unk>", show_progress=False
+        )
+        room = self.vocab_size - len(self._special())
+        backend.train_from_iterator(without_rare_characters(list(self._texts(texts)), self.coverage, room), trainer)
+        layout = json.loads(backend.to_str())
+        special, pieces = layout["model"]["vocab"][: len(self._special())], layout["model"]["vocab"][len(self._special()) :]
+        layout["model"]["vocab"] = special + without_chance(pieces)
+        layout["model"]["byte_fallback"] = self.byte_fallback  # the trainer cannot set it
+        layout["added_tokens"] = [token for token in layout["added_tokens"] if token["content"] in SPECIAL]
+        return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(layout)))
+
+    def _special(self) -> list[str]:
+        return [*SPECIAL_AND_UNKNOWN, *(f"<0x{byte:02X}>" for byte in range(256) if self.byte_fallback)]
+
+
+@dataclass(frozen=True)
+class Characters(Recipe):
+    """Unicode characters, spaces and line ends among them; those seen fewer than `min_count` times become `<unk>`."""
+
+    min_count: int = 1
+
+    def __post_init__(self) -> None:
+        self._at_least("min_count", 1)
+
+    def train(self, texts: Iterable[str]) -> Tokenizer:
+        counts: Counter[str] = Counter()
+        for text in self._texts(texts):
+            counts.update(text)
+        vocabulary = _vocabulary(counts, self.min_count)
+        backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))  # no merges: one token a character
+        backend.decoder = decoders.Fuse()
+        backend.add_special_tokens(list(SPECIAL))
+        return Tokenizer(backend)
+
+
+@dataclass(frozen=True)
+class Words(Recipe):
+    """Words between white space, for text that is already tokenized, as PTB and WikiText-2 are; a line end is a word of its own.
+
+    Words seen fewer than `min_count` times, or beyond the `vocab_size` most frequent (special tokens counted), become `<unk>`, and so does
+    a literal `<unk>` of the corpus. Between words one space comes back.
+    """
+
+    vocab_size: int | None = None
+    min_count: int = 1
+
+    def __post_init__(self) -> None:
+        self._at_least("min_count", 1)
+        if self.vocab_size is not None:
+            self._at_least("vocab_size", len(SPECIAL_AND_UNKNOWN) + 1, " (4 special tokens and one word), or null for all words")
+
+    def train(self, texts: Iterable[str]) -> Tokenizer:
+        between, line_end = pre_tokenizers.Split(Regex(r"[^\S\n]+"), "removed"), pre_tokenizers.Split("\n", "isolated")
+        split = pre_tokenizers.Sequence([between, line_end, _guard(SPECIAL)])
+        counts: Counter[str] = Counter()
+        for text in self._texts(texts):
+            counts.update(word for word, _ in split.pre_tokenize_str(text))
+        vocabulary = _vocabulary(counts, self.min_count, self.vocab_size)
+        backend = tokenizers.Tokenizer(models.WordLevel(vocab=vocabulary, unk_token="<unk>"))
+        backend.pre_tokenizer = split
+        # A prefix that no word has makes this decoder write a space before every word but the first.
+        spaced = decoders.WordPiece(prefix="\n\n", cleanup=False)
+        backend.decoder = decoders.Sequence([spaced, decoders.Fuse(), decoders.Replace(Regex(" ?\n ?"), "\n")])
+        backend.add_special_tokens(list(SPECIAL))
+        return Tokenizer(backend)
+
+
+@dataclass(frozen=True)
+class Existing(Recipe):
+    """A `tokenizer.json` made elsewhere (GPT-2's, BERT's, SentencePiece's...), never trained.
+
+    Its own tokens serve as pad, bos and eos where it has any of the usual names; a missing one is added at the end of the vocabulary.
+    """
+
+    path: str
+
+    def key(self) -> str:
+        """The content counts, not the place."""
+        return f"Existing({hashlib.sha256(Path(self.path).read_bytes()).hexdigest()})"
+
+    def train(self, texts: Iterable[str] = ()) -> Tokenizer:
+        """The adopted tokenizer; ValueError when it cannot keep the promises of `Tokenizer`."""
+        backend = read_backend(self.path)
+        for names in ROLES.values():
+            backend.add_special_tokens([find_token(backend, names) or names[0]])
+        if isinstance(backend.model, models.BPE):
+            backend.model.dropout = None  # the same text must give the same ids
+        _protect(backend)
+        tokenizer = Tokenizer(backend)
+        if not (tokenizer.lossless or tokenizer.unk_id is not None or getattr(backend.model, "byte_fallback", False)):
+            raise ValueError(
+                f"{self.path}: it drops or refuses characters it does not know; give its model an unknown token ({UNKNOWN[0]})"
+            )
+        return tokenizer
+
+
+def train_once(recipe: Recipe, texts: Callable[[], Iterable[str]], corpus_digest: str, cache: str | Path) -> Tokenizer:
+    """The recipe's tokenizer from the cache, or trained now and cached; processes that start together train once.
+
+    Args:
+        texts: called only when there is something to train.
+        corpus_digest: changes whenever the texts do.
+    """
+    name = hashlib.sha256(f"{recipe.key()} {corpus_digest} tokenizers {tokenizers.__version__}".encode()).hexdigest()[:32]
+    path = Path(cache) / "tokenizers" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            recipe.train(texts()).save(path)
+    return Tokenizer.load(path)
+
+
+def _vocabulary(counts: Counter[str], min_count: int, vocab_size: int | None = None) -> dict[str, int]:
+    """Special tokens, then what was counted: the most frequent first, ties in code point order."""
+    counted = sorted((-count, token) for token, count in counts.items() if count >= min_count and token not in SPECIAL_AND_UNKNOWN)
+    tokens = (*SPECIAL_AND_UNKNOWN, *(token for _, token in counted))[:vocab_size]
+    return {token: index for index, token in enumerate(tokens)}
+
+
+def _guard(special: Sequence[str]) -> pre_tokenizers.PreTokenizer:
+    """Cuts text that spells a special token after its first character, so that no model can take it for the token."""
+    spelled = "|".join(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in special)
+    return pre_tokenizers.Split(Regex(spelled), "isolated")
+
+
+def _protect(backend: tokenizers.Tokenizer) -> None:
+    """Adds the guard where text that spells a special token would become that token."""
+    special = {index: token.content for index, token in backend.get_added_tokens_decoder().items() if token.special}
+    backend.encode_special_tokens = True
+    spelled = [f"{before}{token}{after}" for token in special.values() for before, after in (("", ""), ("a", "a"), (" ", " "))]
+    if any(special.keys() & set(backend.encode(text, add_special_tokens=False).ids) for text in spelled):
+        before = [backend.pre_tokenizer] if backend.pre_tokenizer else []
+        backend.pre_tokenizer = pre_tokenizers.Sequence([_guard(list(special.values())), *before])
+
+
+def _byte_level(model: models.BPE, use_regex: bool) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(model)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def _byte_letter(byte: int) -> str:
+    """The visible character that stands for a byte in byte-level tokenizers. Source: GPT-2's `bytes_to_unicode`."""
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    return chr(byte) if byte in visible else chr(256 + [b for b in range(256) if b not in visible].index(byte))

@@ -1,0 +1,160 @@
+"""The one tokenizer everybody uses: Hugging Face `tokenizers` behind a few promises.
+
+Ids are plain: no `<s>` or `</s>` is ever added, and text that spells a special token stays text. All state is one `tokenizer.json`.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import tokenizers
+from tokenizers.pre_tokenizers import ByteLevel
+
+# What each role is called, in our own tokenizers (first) and in well-known foreign ones.
+ROLES = {
+    "pad": ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>"),
+    "bos": ("<s>", "[CLS]", "<bos>", "[BOS]", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>"),
+    "eos": ("</s>", "[SEP]", "<eos>", "[EOS]", "<|end_of_text|>", "<|endoftext|>"),
+}
+UNKNOWN = ("<unk>", "[UNK]", "<|unk|>")
+
+
+class Tokenizer:
+    """Text to ids and back. Built by a recipe (`text/recipes.py`) or read by `load`.
+
+    `unk_id` is None where every text has ids of its own. `lossless` promises `decode(encode(text)) == text` for every text. `kind` is the
+    family ("byte-bpe", "bytes", "unigram", "characters", "words", "bpe", "wordpiece"); `digest` the sha256 of the json.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        missing = [role for role, names in ROLES.items() if find_token(backend, names) is None]
+        if missing:
+            raise ValueError(f"the tokenizer has no token for {' and '.join(missing)}; adopt it with the recipe Existing, which adds them")
+        backend.no_padding()
+        backend.no_truncation()
+        self._json = backend.to_str()
+        self._backend = backend
+        self._backend.encode_special_tokens = True  # not stored in the json
+        self.vocab_size = max(backend.get_vocab().values()) + 1  # a foreign vocabulary may have holes
+        self.pad_id, self.bos_id, self.eos_id = (backend.token_to_id(find_token(backend, names)) for names in ROLES.values())
+        layout = json.loads(self._json)
+        self.kind = _kind(layout)
+        self.lossless = _is_lossless(layout)
+        unknown = layout["model"].get("unk_token") or find_token(backend, UNKNOWN)
+        self.unk_id: int | None = None if self.lossless or unknown is None else backend.token_to_id(unknown)
+        self.digest = hashlib.sha256(self._json.encode()).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`, nothing before and nothing after."""
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of each, on all cores."""
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids, and for each the characters [start, end) of `text` it stands for; parts of one character share its place."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`; special tokens are skipped, `<unk>` is shown, broken UTF-8 becomes U+FFFD."""
+        return self._backend.decode(ids, skip_special_tokens=True)
+
+    def decode_batch(self, batch: Sequence[Sequence[int]]) -> list[str]:
+        """`decode` of each, on all cores."""
+        return self._backend.decode_batch(batch, skip_special_tokens=True)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `tokenizer.json`, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                file.write(self._json)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a `tokenizer.json`.
+
+        Raises:
+            FileNotFoundError: nothing is there.
+            ValueError: what is there is no tokenizer, or lacks a token for pad, bos or eos.
+        """
+        backend = read_backend(path)
+        try:
+            return cls(backend)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Build from the content of a `tokenizer.json`."""
+        return cls(tokenizers.Tokenizer.from_str(text))
+
+    def __reduce__(self) -> tuple:
+        return type(self).from_json, (self._json,)
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.kind}, vocab_size={self.vocab_size}, digest={self.digest[:8]})"
+
+
+def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
+    """The bare Hugging Face tokenizer of a json file; ValueError in one line when it is none."""
+    try:
+        return tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing: expected a tokenizer.json of Hugging Face tokenizers") from None
+    except OSError:
+        raise
+    except Exception as error:  # the Rust side raises bare Exception
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a tokenizer.json of Hugging Face tokenizers ({reason}); make it again or restore a copy") from None
+
+
+def find_token(backend: tokenizers.Tokenizer, names: Sequence[str]) -> str | None:
+    """The first of `names` the vocabulary has."""
+    return next((name for name in names if backend.token_to_id(name) is not None), None)
+
+
+def _steps(layout: dict, part: str) -> list[dict]:
+    """The normalizers, pre-tokenizers or decoders of a tokenizer.json, a sequence taken apart."""
+    step = layout[part]
+    if step is None:
+        return []
+    return step[part.replace("_", "") + "s"] if step["type"] == "Sequence" else [step]
+
+
+def _kind(layout: dict) -> str:
+    model, byte_level = layout["model"], any(step["type"] == "ByteLevel" for step in _steps(layout, "pre_tokenizer"))
+    if model["type"] == "BPE" and byte_level:
+        return "byte-bpe" if model["merges"] else "bytes"
+    if model["type"] == "BPE":
+        return "bpe" if model["merges"] else "characters"
+    return {"WordLevel": "words", "Unigram": "unigram", "WordPiece": "wordpiece"}[model["type"]]
+
+
+def _is_lossless(layout: dict) -> bool:
+    """Whether every text comes back: all 256 bytes are known and no step adds or drops anything."""
+    model, steps = layout["model"], _steps(layout, "pre_tokenizer")
+    return (
+        model["type"] == "BPE"
+        and set(ByteLevel.alphabet()) <= set(model["vocab"])
+        and not (model["continuing_subword_prefix"] or model["end_of_word_suffix"])
+        and not _steps(layout, "normalizer")
+        and any(step["type"] == "ByteLevel" for step in steps)
+        and all(step["type"] in ("ByteLevel", "Split", "Digits", "Punctuation") for step in steps)
+        and not any(step.get("add_prefix_space") or step.get("behavior") == "Removed" for step in steps)
+        and [step["type"] for step in _steps(layout, "decoder")] == ["ByteLevel"]
+        and not any(token["lstrip"] or token["rstrip"] for token in layout["added_tokens"] if not token["special"])
+    )

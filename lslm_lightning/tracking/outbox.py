@@ -1,0 +1,120 @@
+"""What is on its way to the tracking store. Training puts things in and goes on; one thread takes them out."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from lslm_lightning.tracking.curves import Point
+
+BATCH = 1000  # MLflow takes no more points in one request
+
+
+class Outbox:
+    """Delivers metric points, in batches, and calls, in order, from a background thread.
+
+    What fails because the store is away waits and is tried again, at growing intervals; what the store refuses is dropped. Neither raises:
+    `tell` hears of the first failure of either kind, of the recovery, and of what could not be delivered in the end.
+
+    Args:
+        send: stores a batch of points; to send a point twice must do no harm, and so for calls.
+        is_passing: whether an error may pass by itself.
+        tell: takes a line for the user.
+        explain: an error in safe words.
+        interval: seconds in which points gather to a batch.
+        patience: seconds that `close` goes on trying.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Point]], object],
+        is_passing: Callable[[Exception], bool],
+        tell: Callable[[str], object],
+        explain: Callable[[Exception], str] = str,
+        interval: float = 1.0,
+        patience: float = 10.0,
+    ) -> None:
+        self._send, self._is_passing, self._tell, self._explain = send, is_passing, tell, explain
+        self._interval, self._patience = interval, patience
+        self._points: deque[Point] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._wake, self._round = threading.Event(), threading.Condition()
+        self._begun = self._ended = 0  # rounds of delivery
+        self._away = self._refused = self._closed = False
+        self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
+        self._thread.start()
+
+    def put(self, points: Iterable[Point]) -> None:
+        self._points.extend(points)
+
+    def call(self, function: Callable[..., object], *arguments: object, **settings: object) -> None:
+        self._calls.append(partial(function, *arguments, **settings))
+
+    def flush(self) -> bool:
+        """Wait until all that was put in is delivered, or a try to do so has failed: whether nothing is left."""
+        with self._round:
+            begun = self._begun
+            self._wake.set()
+            self._round.wait_for(lambda: not self._waiting() or self._ended > begun or self._closed)
+        return not self._waiting()
+
+    def close(self, last: Callable[[], object]) -> None:
+        """Deliver what is left, then do `last`. Where the store is away, give up after `patience` seconds and say what was left."""
+        give_up = time.monotonic() + self._patience
+        while not self.flush() and time.monotonic() < give_up:
+            time.sleep(min(1.0, self._patience / 10))
+        self._closed = True
+        self._wake.set()
+        delivered = self._try(last)
+        if self._waiting() or not delivered:
+            self._tell(f"not stored: {len(self._points)} metric points, {len(self._calls) + (not delivered)} other things")
+
+    def _waiting(self) -> bool:
+        return bool(self._points or self._calls)
+
+    def _work(self) -> None:
+        pause = self._interval
+        while not self._closed:
+            self._wake.wait(pause)
+            self._wake.clear()
+            with self._round:
+                self._begun += 1
+            pause = self._interval if self._deliver() else min(2 * pause, 30.0)
+            with self._round:
+                self._ended += 1
+                self._round.notify_all()
+
+    def _deliver(self) -> bool:
+        """Take out all there is; False when the store turned out to be away."""
+        while self._waiting() and not self._closed:
+            if self._points:
+                batch = [self._points[i] for i in range(min(BATCH, len(self._points)))]
+                if not self._try(partial(self._send, batch)):
+                    return False
+                for _ in batch:
+                    self._points.popleft()
+            if self._calls:
+                if not self._try(self._calls[0]):
+                    return False
+                self._calls.popleft()
+        return True
+
+    def _try(self, act: Callable[[], object]) -> bool:
+        """False if it may work later; True if it is done with, which it is too when the store refuses it."""
+        try:
+            act()
+        except Exception as error:
+            if self._is_passing(error):
+                if not self._away:
+                    self._away = True
+                    self._tell(f"does not answer ({self._explain(error)}); what is to be stored waits")
+                return False
+            if not self._refused:
+                self._refused = True
+                self._tell(f"refused something, which is left out: {self._explain(error)}")
+            return True
+        if self._away:
+            self._away = False
+            self._tell("answers again")
+        return True

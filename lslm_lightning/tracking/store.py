@@ -1,0 +1,194 @@
+"""Where runs are stored: an MLflow server, or one SQLite file beside the project."""
+
+import logging
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 5.0
+KINDS = "http://host:5000 for a server, sqlite:///mlflow.db for a file; unset MLFLOW_TRACKING_URI for the file of this folder"
+PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+SECRET_SETTINGS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+
+
+class TrackingError(OSError):
+    """MLflow cannot store this run. One line, without passwords."""
+
+
+class Store:
+    """An MLflow tracking store by its address.
+
+    Args:
+        uri: default: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the working directory, artifacts in `mlartifacts/` beside it. Passwords
+            inside are used but never shown.
+    """
+
+    def __init__(self, uri: str | None = None) -> None:
+        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+        self.file: Path | None = None
+        if self.uri.startswith("sqlite:///") and ":memory:" not in self.uri:
+            self.file = Path(self.uri.removeprefix("sqlite:///")).absolute()
+            self.uri = f"sqlite:///{self.file}"
+
+    def __str__(self) -> str:
+        return self.uri if self.file else re.sub(r"//.*@", "//***@", re.sub(r"\?.*", "?***", self.uri))
+
+    @property
+    def is_server(self) -> bool:
+        return self.uri.startswith(("http://", "https://", "databricks"))
+
+    @property
+    def artifacts(self) -> Path | None:
+        """The folder of artifacts; None where a server keeps them."""
+        if self.is_server:
+            return None
+        return (self.file.parent if self.file else Path.cwd()) / "mlartifacts"
+
+    def redact(self, text: str) -> str:
+        """`text` without what is secret in the address and in MLflow's password settings."""
+        inside = "" if self.file else self.uri.partition("//")[2].rpartition("@")[0]  # user:password, or a token
+        password = inside.partition(":")[2] or inside
+        secrets = [inside, password, unquote(password), *(os.environ.get(name, "") for name in SECRET_SETTINGS)]
+        text = text.replace(self.uri, str(self))
+        for secret in secrets:
+            if secret:
+                text = text.replace(secret, "***")
+        return re.sub(r"//[^/\s]*@", "//***@", text)
+
+    def explain(self, error: BaseException) -> str:
+        """The reason in one line of at most 300 characters, safe to show; that of the network or the file where it began there."""
+        origin = innermost(error)
+        reason = str(origin if isinstance(origin, OSError | sqlite3.Error) else error) or type(error).__name__
+        reason = " ".join(self.redact(reason).split())
+        return reason if len(reason) <= 300 else reason[:297] + "..."
+
+    def is_passing(self, error: BaseException) -> bool:
+        """Whether the same request may succeed later: the store is away or busy, rather than against it."""
+        from mlflow.exceptions import MlflowException
+        from requests import RequestException
+
+        return isinstance(error, RequestException) or (isinstance(error, MlflowException) and error.error_code in PASSING)
+
+    def client(self) -> "MlflowClient":
+        """MLflow's client on this store, without MLflow's chatter.
+
+        Raises:
+            TrackingError: the address is none that MLflow knows, or its file cannot be written.
+        """
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # what it prints may hold a password
+        from mlflow import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # its errors are raised too, and told by us
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        return self.ask(lambda: MlflowClient(self.uri))
+
+    def open_experiment(self, task: str) -> tuple["MlflowClient", str]:
+        """A client and the id of the task's experiment, created when new; safe when several processes start at once.
+
+        Raises:
+            TrackingError: within seconds, where MLflow's own retries last minutes.
+        """
+        client = self.client()
+        return client, self.ask(lambda: self._experiment(client, task))
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """The answer of MLflow, asked once.
+
+        Raises:
+            TrackingError: it refused, or gave none within `ANSWER_SECONDS`.
+        """
+        try:
+            if self.file:
+                with alone(self.file):
+                    return question()
+            with impatient():
+                return within(ANSWER_SECONDS, question)
+        except TrackingError:
+            raise
+        except Exception as error:
+            raise TrackingError(f"cannot use MLflow at {self}: {self.explain(error)} (addresses: {KINDS})") from None
+
+    def _experiment(self, client: "MlflowClient", task: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = client.get_experiment_by_name(task)
+        if found is None:
+            if self.artifacts:
+                self.artifacts.mkdir(parents=True, exist_ok=True)
+            location = str(self.artifacts / task) if self.artifacts else None
+            try:
+                return client.create_experiment(task, artifact_location=location)
+            except MlflowException as error:
+                found = client.get_experiment_by_name(task)  # another process was faster
+                if found is None:
+                    raise error
+        if found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"the experiment {task!r} was deleted in MLflow at {self}; "
+                f"bring it back with `mlflow experiments restore -x {found.experiment_id}`"
+            )
+        return found.experiment_id
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The error that led to this one."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return innermost(before) if before else error
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """One process at a time: it may create tables and experiments in the SQLite `file`. A file that cannot be used fails here, at once."""
+    from filelock import FileLock
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock", timeout=120):
+        with closing(sqlite3.connect(file, timeout=ANSWER_SECONDS)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """MLflow asks once and waits seconds."""
+    settings = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(round(ANSWER_SECONDS))}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def within(seconds: float, question: Callable[[], T]) -> T:
+    """What `question` returns or raises; TimeoutError where it takes longer (its thread is left behind)."""
+    answer: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(question())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {seconds:g} seconds") from None

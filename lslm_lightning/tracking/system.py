@@ -1,0 +1,60 @@
+"""Load of this machine while a run goes on, as MLflow's own page of system metrics shows it."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
+
+
+class SystemMetrics:
+    """Processor, memory, disk, network and, where `nvidia-ml-py` is installed, GPU, from a background thread.
+
+    MLflow's measurements, not its monitor: that one ends for good when the server is once away.
+
+    Args:
+        log: takes metrics and a step, the seconds since the run began; so a resumed run goes on where it stopped.
+        began: Unix time of the run's start in seconds.
+        interval: seconds between two measurements.
+    """
+
+    def __init__(self, log: Callable[[Mapping[str, float], int], object], began: float, interval: float = 10.0) -> None:
+        self._log, self._began, self._interval = log, began, interval
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="system-metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Measure once more, and end."""
+        self._stop.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+        from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+        from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+        from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+        monitors = [monitor for kind in (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor) if (monitor := usable(kind))]
+        stopped = False
+        while not stopped:
+            stopped = self._stop.wait(self._interval)
+            metrics: dict[str, float] = {}
+            for monitor in monitors:
+                monitor.collect_metrics()
+                metrics.update({f"system/{name}": value for name, value in monitor.aggregate_metrics().items()})
+                monitor.clear_metrics()
+            self._log(metrics, round(time.time() - self._began))
+
+
+def usable(kind: type["BaseMetricsMonitor"]) -> "BaseMetricsMonitor | None":
+    """A monitor that has measured once, or None where this machine has no such thing, or no library to ask it."""
+    try:
+        monitor = kind()
+        monitor.collect_metrics()
+        monitor.clear_metrics()
+        return monitor
+    except Exception:
+        return None

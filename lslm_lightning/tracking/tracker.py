@@ -1,0 +1,243 @@
+"""Lightning's logger on MLflow: one run, whatever the number of processes, and its status is true."""
+
+import json
+import logging
+import os
+import posixpath
+import socket
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from lslm_lightning.tracking.curves import Curves, Point
+from lslm_lightning.tracking.environment import environment, git_state
+from lslm_lightning.tracking.names import flatten, mlflow_name, short
+from lslm_lightning.tracking.outbox import Outbox
+from lslm_lightning.tracking.store import Store, TrackingError
+from lslm_lightning.tracking.system import SystemMetrics
+
+log = logging.getLogger(__name__)
+
+RUN_ID = "LSLM_RUN_ID"  # environment variable: the run of the process that started this one
+LONGEST_TAG, LONGEST_DIGEST = 8000, 36  # characters; what MLflow takes
+
+
+class Tracker(Logger):
+    """Sends what a run produces to MLflow, and every metric to `metrics.jsonl` in the run's directory too.
+
+    Only `start` raises. From then on nothing here slows a step or ends a run: see `Outbox`. On ranks above 0 every method does nothing.
+
+    Args:
+        task: the MLflow experiment.
+        directory: the run directory, which exists.
+        tracking_uri: see `Store`.
+        tags: added to git state, machine and process.
+        run_id: an MLflow run to go on with. A step that a metric has already reached is not logged again.
+        parent_run_id: the MLflow run that this one is a part of (seeds, evaluated systems).
+    """
+
+    def __init__(
+        self,
+        task: str,
+        name: str,
+        directory: str | Path,
+        tracking_uri: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        run_id: str | None = None,
+        parent_run_id: str | None = None,
+        system_metrics: bool = True,
+    ) -> None:
+        super().__init__()
+        self.task, self.directory, self.store = task, Path(directory), Store(tracking_uri)
+        self._name, self._tags, self._run_id, self._parent_run_id = name, dict(tags or {}), run_id, parent_run_id
+        self._system_metrics = system_metrics
+        self._outbox: Outbox | None = None
+        self._monitor: SystemMetrics | None = None
+        self._past_step: dict[str, int] = {}
+        self._parameters: set[str] = set()
+        self._tables: list[dict[str, str]] = []
+        self.problems: list[str] = []
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def version(self) -> str | None:
+        """The MLflow run's id, on every rank; None before `start`."""
+        return self._run_id or os.environ.get(RUN_ID)
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.directory)
+
+    def start(self) -> None:
+        """Create the run, or go on with it.
+
+        Raises:
+            TrackingError: within seconds, when the store or the run directory cannot be used.
+        """
+        if rank_zero_only.rank > 0:
+            return
+        try:
+            self._curves = Curves(self.directory / "metrics.jsonl")
+            (self.directory / "environment.txt").write_text(environment())
+        except OSError as error:
+            raise TrackingError(f"cannot write in the run directory: {error.strerror}: {error.filename}") from None
+        self._client, experiment_id = self.store.open_experiment(self.task)
+        run = self.store.ask(partial(self._continue, experiment_id) if self._run_id else partial(self._create, experiment_id))
+        self._run_id = os.environ[RUN_ID] = run.info.run_id
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the outbox tries again, and can be asked to stop
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+        self._outbox = Outbox(self._send, self.store.is_passing, self._tell, self.store.explain)
+        record = {"run_id": self._run_id, "experiment": self.task, "store": str(self.store)}
+        (self.directory / "mlflow.json").write_text(json.dumps(record) + "\n")
+        self.log_artifact(self.directory / "environment.txt")
+        if self._system_metrics:
+            self._monitor = SystemMetrics(self.log_metrics, began=run.info.start_time / 1000)
+
+    def _create(self, experiment_id: str) -> Any:
+        tags = {"mlflow.source.name": "lslm", **self._process_tags(), **self._tags}
+        if self._parent_run_id:
+            tags["mlflow.parentRunId"] = self._parent_run_id
+        return self._client.create_run(experiment_id, tags=self._clean_tags(tags), run_name=self._name)
+
+    def _continue(self, experiment_id: str) -> Any:
+        run = self._client.get_run(self._run_id)
+        if run.info.experiment_id != experiment_id or run.info.lifecycle_stage != "active":
+            raise TrackingError(f"the MLflow run {self._run_id} is deleted or belongs to another task than {self.task!r}; start a new run")
+        self._client.update_run(self._run_id, status="RUNNING")
+        for name, value in self._clean_tags({**self._process_tags(), **self._tags}).items():
+            self._client.set_tag(self._run_id, name, value)
+        self._past_step = self._curves.last_step
+        self._parameters = set(run.data.params)
+        self._tables = json.loads(run.data.tags.get("mlflow.loggedArtifacts", "[]"))
+        return run
+
+    def _process_tags(self) -> dict[str, str]:
+        return {
+            **git_state(),
+            "lslm.directory": str(self.directory.absolute()),
+            "lslm.host": socket.gethostname(),
+            "lslm.pid": str(os.getpid()),
+        }
+
+    def _clean_tags(self, tags: Mapping[str, object]) -> dict[str, str]:
+        return {mlflow_name(name): self.store.redact(str(value))[:LONGEST_TAG] for name, value in tags.items()}
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Numbers at a step, under names like `val/bleu`."""
+        if self._outbox is None:
+            return
+        time_ms, step = round(time.time() * 1000), step or 0
+        points = [Point(name, float(value), step, time_ms) for name, value in metrics.items() if step > self._past_step.get(name, -1)]
+        try:
+            self._curves.append(points)
+        except OSError as error:
+            self._tell(f"metrics.jsonl: {error.strerror}")
+        self._outbox.put(points)
+
+    def _send(self, points: Sequence[Point]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(mlflow_name(point.name), point.value, point.time_ms, point.step) for point in points]
+        self._client.log_batch(self._run_id, metrics)
+
+    def log_hyperparams(self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """A nested configuration as flat parameters `model.init_args.d_model`. The first value of a name stays, as MLflow wants it."""
+        if self._outbox is None:
+            return
+        from mlflow.entities import Param
+
+        flat = {mlflow_name(name): short(self.store.redact(str(value))) for name, value in flatten(params)}
+        new = [Param(name, value) for name, value in flat.items() if name not in self._parameters]
+        self._parameters.update(flat)
+        for i in range(0, len(new), 100):  # MLflow takes no more in one request
+            self._outbox.call(self._client.log_batch, self._run_id, params=new[i : i + 100])
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        if self._outbox is not None:
+            for name, value in self._clean_tags(tags).items():
+                self._outbox.call(self._client.set_tag, self._run_id, name, value)
+
+    def log_dataset(self, name: str, digest: str, split: str, source: str) -> None:
+        """A data set as an input of the run, from a public address or a path. A digest too long for MLflow is whole in the input's tag."""
+        if self._outbox is None:
+            return
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = self.store.redact(source)
+        kind, key = ("http", "url") if "://" in source else ("local", "uri")
+        dataset = Dataset(name, digest[:LONGEST_DIGEST], kind, json.dumps({key: source}))
+        tags = [InputTag("mlflow.data.context", split), InputTag("digest", digest)]
+        self._outbox.call(self._client.log_inputs, self._run_id, [DatasetInput(dataset, tags)])
+
+    def log_artifact(self, path: str | Path, folder: str | None = None) -> None:
+        """Upload a file or a folder.
+
+        Args:
+            folder: where in the run's artifacts; default: where it lies in the run directory.
+        """
+        if self._outbox is None:
+            return
+        path, here = Path(path).absolute(), self.directory.absolute()
+        if folder is None and path.is_relative_to(here):
+            folder = path.relative_to(here).parent.as_posix().removeprefix(".")
+        if path.is_dir():
+            self._outbox.call(self._client.log_artifacts, self._run_id, path, posixpath.join(folder or "", path.name))
+        else:
+            self._outbox.call(self._client.log_artifact, self._run_id, path, folder or None)
+
+    def log_table(self, path: str | Path, limit: int = 1000) -> None:
+        """The first rows of a JSONL file (predictions) as a table of MLflow's page; a tag says how many of how many."""
+        if self._outbox is not None:
+            self._outbox.call(self._send_table, Path(path), limit)
+
+    def _send_table(self, path: Path, limit: int) -> None:
+        with path.open(encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in islice(lines, limit)]
+            n_row = len(rows) + sum(1 for _ in lines)
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        table = {"columns": columns, "data": [[row.get(name) for name in columns] for row in rows]}
+        file = f"tables/{path.stem}.json"
+        self._client.log_text(self._run_id, json.dumps(table, ensure_ascii=False), file)
+        if {"path": file, "type": "table"} not in self._tables:
+            self._tables.append({"path": file, "type": "table"})
+        self._client.set_tag(self._run_id, "mlflow.loggedArtifacts", json.dumps(self._tables))  # makes MLflow draw a table
+        self._client.set_tag(self._run_id, f"rows.{path.stem}", f"{len(rows)} of {n_row}")
+
+    def flush(self) -> bool:
+        """Wait until all is stored, or MLflow does not answer: whether all is stored."""
+        return self._outbox is None or self._outbox.flush()
+
+    def save(self) -> None:
+        self.flush()
+
+    def finalize(self, status: str) -> None:
+        """Lightning calls it after each of fit, validate, test: the run goes on, `end` ends it."""
+        self.flush()
+
+    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """Store what is left and set the run's status; the first call counts."""
+        if self._outbox is None:
+            return
+        if self._monitor is not None:
+            self._monitor.close()
+        outbox, self._outbox = self._outbox, None
+        outbox.close(partial(self._client.set_terminated, self._run_id, status, round(time.time() * 1000)))
+        self._curves.close()
+        os.environ.pop(RUN_ID, None)
+
+    def _tell(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+            log.warning(
+                "MLflow at %s: %s. Metrics are in %s as well; the run goes on.", self.store, problem, self.directory / "metrics.jsonl"
+            )

@@ -1,0 +1,1 @@
+"""Tasks as LightningModules: what they share in training, validation and test."""

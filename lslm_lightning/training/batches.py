@@ -1,0 +1,63 @@
+"""Batches as named tuples, and ragged rows of ids to make them from."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lslm_lightning.contracts import Example
+
+
+class PairBatch(NamedTuple):
+    """Padded source and target sentences; ids are int64, padding stands on the right."""
+
+    source: Tensor  # (B, S) to </s>
+    source_pad: Tensor  # (B, S) bool, True where padded
+    target: Tensor  # (B, T) from <s> to </s>
+    n_token: int  # target tokens to predict: all but <s> and padding
+    n_source_token: int
+
+
+class WindowBatch(NamedTuple):
+    """Windows of running text; ids are int64. All but the last are inputs, all but the first are targets."""
+
+    ids: Tensor  # (B, T + 1)
+    n_token: int  # B * T, less what is padded
+    n_source_token: int = 0
+
+
+class ExamBatch:
+    """Examples to answer together. An object of its own, so that Lightning hands it on as it is."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        self.examples = examples
+
+
+class Ragged:
+    """Rows of ids of different lengths in one flat array: (n_row,) views of int32."""
+
+    def __init__(self, rows: Iterable[Sequence[int]]) -> None:
+        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
+        self.lengths = np.array([len(a) for a in arrays], dtype=np.int64)
+        self._flat = np.concatenate([*arrays, np.zeros(0, dtype=np.int32)])
+        self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self._flat[self._starts[i] : self._starts[i + 1]]
+
+    def select(self, keep: np.ndarray) -> "Ragged":
+        """Only the rows where `keep` (n_row,) bool is True."""
+        return Ragged(self[i] for i in np.flatnonzero(keep))
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
+    """Rows as one (B, longest) int64 tensor, filled up with `pad_id` on the right."""
+    out = np.full((len(rows), max(map(len, rows), default=0)), pad_id, dtype=np.int64)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = row
+    return torch.from_numpy(out)

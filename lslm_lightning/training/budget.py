@@ -1,0 +1,100 @@
+"""A budget in minutes becomes a number of steps, measured before training and written down, so that a run can be repeated exactly."""
+
+import copy
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from lslm_lightning.training.task import LOSS_DIVISOR, Task
+
+N_WARM, N_TIMED, N_VALIDATION = 3, 24, 3
+RESERVE = 0.04  # share of the budget kept for what cannot be measured beforehand: checkpoints, a busier hour
+
+
+class Budget(Callback):
+    """Turns `minutes` of fitting, validation included, into `trainer.max_steps` when training starts.
+
+    The time of a step is the mean over batches spread over an epoch, on a copy of the model: weights, optimizer and chance of the run are
+    left alone. The time of a validation is measured on some of its batches and on its exam with outputs of the length of the references.
+
+    Args:
+        minutes: wall time of `fit` from the first step on.
+        record: is told the number of steps, to be written into config.yaml.
+    """
+
+    def __init__(self, minutes: float, record: Callable[[int], None]) -> None:
+        if not minutes > 0:
+            raise ValueError(f"minutes={minutes} must be more than 0")
+        self.minutes, self.record = minutes, record
+
+    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        if trainer.global_step:  # a resumed run has its number of steps
+            return
+        began = time.monotonic()
+        step_seconds = self._step_seconds(trainer, task)
+        validation_seconds = self._validation_seconds(trainer, task)
+        left = self.minutes * 60 * (1 - RESERVE) - (time.monotonic() - began)
+        every = trainer.val_check_batch / trainer.accumulate_grad_batches
+        n_step = max(1, int(left / (step_seconds + validation_seconds / every)))
+        n_step = int(trainer.strategy.broadcast(n_step))
+        trainer.fit_loop.max_steps = n_step
+        trainer.fit_loop.epoch_loop.max_steps = n_step
+        if trainer.is_global_zero:
+            self.record(n_step)
+            print(
+                f"{self.minutes:g} minutes are {n_step} steps of {step_seconds:.3f} s,"
+                f" with a validation of {validation_seconds:.0f} s every {every:g}",
+                flush=True,
+            )
+
+    def _step_seconds(self, trainer: Trainer, task: Task) -> float:
+        """Mean seconds of one optimizer step."""
+        probe = copy.deepcopy(task)
+        probe.train()
+        probe._trainer = task._trainer
+        optimizer = probe.configure_optimizers()["optimizer"]
+        stream, dataset = trainer.datamodule.train_stream, trainer.fit_loop._combined_loader.flattened[0].dataset
+        picks = [stream[i * len(stream) // (N_WARM + N_TIMED)] for i in range(N_WARM + N_TIMED)]
+        # Spread over the epoch, the first few twice: they warm up allocators and caches.
+        seconds = [self._one_step(trainer, probe, optimizer, dataset[pick]) for pick in picks[:N_WARM] + picks]
+        return sum(seconds[N_WARM:]) / len(picks) * trainer.accumulate_grad_batches
+
+    @staticmethod
+    def _one_step(trainer: Trainer, probe: Task, optimizer: torch.optim.Optimizer, batch: Any) -> float:
+        batch = trainer.strategy.batch_to_device(batch)
+        began = time.monotonic()
+        with trainer.precision_plugin.train_step_context():
+            loss = probe.loss(batch, probe.label_smoothing) / LOSS_DIVISOR
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.monotonic() - began
+
+    @torch.no_grad()
+    def _validation_seconds(self, trainer: Trainer, task: Task) -> float:
+        """Seconds of one validation, by its first batches of both kinds."""
+        if not trainer.enable_validation:
+            return 0.0
+        task.eval()
+        try:
+            with trainer.precision_plugin.val_step_context():
+                loader = trainer.datamodule.val_dataloader()
+                losses = self._extrapolated(len(loader), iter(loader), lambda b: task.loss(trainer.strategy.batch_to_device(b)))
+                exam = trainer.datamodule.validation_exam()
+                batches = trainer.datamodule.exam_batches(exam, trainer.global_rank, trainer.world_size)
+                return losses + self._extrapolated(len(batches), iter(batches), task.rehearse)
+        finally:
+            task.train()
+
+    @staticmethod
+    def _extrapolated(n: int, items: Any, work: Callable[[Any], Any]) -> float:
+        taken, began = 0, time.monotonic()
+        for item, _ in zip(items, range(N_VALIDATION)):
+            work(item)
+            taken += 1
+        return (time.monotonic() - began) / taken * n if taken else 0.0

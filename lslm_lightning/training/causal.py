@@ -1,0 +1,135 @@
+"""Tasks that continue a text: the probability of each token given those before it."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.decoding import Decoded, Sampling, Search
+from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.embedding import TokenEmbedding
+from lslm_lightning.models.heads import Head, TiedProjection
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.batches import WindowBatch, padded
+from lslm_lightning.training.task import Task, cross_entropy_sum
+
+
+class CausalTask(Task):
+    """A decoder-only language model.
+
+    A text is scored exactly, end of text included: every token once, in windows of `context` tokens that advance by `stride`; only the
+    last `stride` tokens of a window (all of the first window) count, so that each is predicted from at least `context - stride` others.
+
+    Args:
+        head: from decoder outputs to words; called with (vocab_size, d_model).
+        search: how texts are continued.
+        context: tokens a window reads; as in the data that trained the model.
+        stride: tokens a window advances in scoring; `context` for windows that do not overlap. Half of `context` by default.
+        max_length: new tokens in a continuation.
+        scale_embedding: multiply token vectors by sqrt(d_model).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+        head: Callable[[int, int], Head] = TiedProjection,
+        search: Search = Sampling(temperature=0.8, top_p=0.95),  # noqa: B008 (frozen)
+        context: int = 256,
+        stride: int | None = None,
+        max_length: int = 200,
+        scale_embedding: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(backbone, tokenizer, **kwargs)
+        if backbone.n_encoder_layer:
+            raise ValueError(f"n_encoder_layer={backbone.n_encoder_layer} must be 0: a language model has only a decoder")
+        stride = stride or max(1, context // 2)
+        if not 1 <= stride <= context:
+            raise ValueError(f"stride={stride} must be between 1 and context={context}")
+        self.search, self.context, self.stride, self.max_length = search, context, stride, max_length
+        self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
+        self.head = head(tokenizer.vocab_size, backbone.d_model)
+
+    def logits(self, ids: Tensor) -> Tensor:
+        """(B, T) int64 -> (B, T, V)."""
+        y, _ = self.backbone.decode(self.embedding(ids))
+        return self.head(y, self.embedding.weight)
+
+    def loss(self, batch: WindowBatch, label_smoothing: float = 0.0) -> Tensor:
+        return cross_entropy_sum(self.logits(batch.ids[:, :-1]), batch.ids[:, 1:], self.tokenizer.pad_id, label_smoothing)
+
+    # Scoring
+
+    def windows(self, ids: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+        """(start, first, end) of each window over a row of ids: it reads ids[start : end - 1] and counts targets first..end - 1."""
+        first = 1
+        while first < len(ids):
+            end = min(len(ids), first + (self.context if first == 1 else self.stride))
+            yield max(0, end - 1 - self.context), first, end
+            first = end
+
+    @torch.no_grad()
+    def token_nats(self, rows: Sequence[Sequence[int]], batch_size: int = 16) -> list[np.ndarray]:
+        """Minus log probability of each id but the first of each row, float64, by sliding windows."""
+        nats = [np.zeros(len(row) - 1) for row in rows]
+        jobs = sorted(((i, *w) for i, row in enumerate(rows) for w in self.windows(row)), key=lambda job: job[1] - job[3])
+        for at in range(0, len(jobs), batch_size):
+            chunk = jobs[at : at + batch_size]
+            ids = padded([rows[i][start:end] for i, start, _, end in chunk], self.tokenizer.pad_id).to(self.device)
+            logits = self.logits(ids[:, :-1]).float()
+            losses = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").double().cpu().numpy()
+            for row, (i, start, first, end) in zip(losses, chunk, strict=True):
+                nats[i][first - 1 : end - 1] = row[first - start - 1 : end - start - 1]
+        return nats
+
+    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """Nats of the first reference of each example; passages of one text ("text#0", "text#1", ...) after those before them."""
+        began = perf_counter()
+        texts = [list(group) for _, group in groupby(examples, key=lambda e: e.id.partition("#")[0])]
+        encoded = [self.tokenizer.encode_with_offsets("".join(e.references[0] for e in text)) for text in texts]
+        rows = [[self.tokenizer.eos_id, *ids, self.tokenizer.eos_id] for ids, _ in encoded]
+        nats = self.token_nats(rows)
+        seconds = (perf_counter() - began) / max(1, len(examples))
+        for text, (_, offsets), row, values in zip(texts, encoded, rows, nats, strict=True):
+            ends = np.cumsum([len(e.references[0]) for e in text])
+            owner = np.searchsorted(ends, [*(start for start, _ in offsets), ends[-1] - 1], side="right").clip(max=len(text) - 1)
+            unknown = np.equal(row[1:], -1 if self.tokenizer.unk_id is None else self.tokenizer.unk_id)
+            for i, example in enumerate(text):
+                own = owner == i
+                yield Prediction(
+                    example.id, nats=math.fsum(values[own]), n_token=int(own.sum()), seconds=seconds, unknown=int(unknown[own].sum())
+                )
+
+    def answer(self, examples: Sequence[Example]) -> list[Prediction]:
+        return list(self.log_prob(examples))
+
+    # Generation
+
+    @torch.no_grad()
+    def continue_rows(self, prompts: Sequence[Sequence[int]], search: Search | None = None, max_length: int | None = None) -> Decoded:
+        """Continuations of prompts (ids that begin with `</s>`), of any lengths."""
+
+        def step(ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
+            y, state = self.backbone.decode(self.embedding(ids), state=state)
+            return self.head(y[:, -1:], self.embedding.weight)[:, -1], state
+
+        start = padded(prompts, self.tokenizer.pad_id).to(self.device)
+        length = torch.tensor([len(p) for p in prompts], device=self.device)
+        return (search or self.search)(step, start, (), self.tokenizer.eos_id, max_length or self.max_length, start_length=length)
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """A continuation of each example's source."""
+        began = perf_counter()
+        prompts = [[self.tokenizer.eos_id, *ids][-self.context :] for ids in self.tokenizer.encode_batch([e.source for e in examples])]
+        decoded = self.continue_rows(prompts)
+        seconds = (perf_counter() - began) / max(1, len(examples))
+        for example, ids, n in zip(examples, decoded.ids.tolist(), decoded.n_token.tolist(), strict=True):
+            yield Prediction(example.id, self.tokenizer.decode(ids[:n]), n_token=n, seconds=seconds)

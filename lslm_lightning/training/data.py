@@ -1,0 +1,134 @@
+"""What every task's data module shares: a corpus, a tokenizer that makes itself, a stream of batches, exams in plain text."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.data.batching import BatchStream
+from lslm_lightning.data.corpora import Corpus, open_corpus
+from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.text.recipes import Recipe, train_once
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.batches import ExamBatch
+
+
+class TaskData(LightningDataModule, ABC):
+    """Batches for training and examples for exams, from one corpus.
+
+    Args:
+        corpus: an entry of corpora.yaml, a built-in corpus, a path, or a hub id.
+        tokenizer: how to make the tokenizer; trained on the training split only, once, then read from the cache.
+        columns: names in the corpus for the names this task uses, where they differ.
+        seed: of the order of training batches.
+        exam_tokens: padded source positions in one batch of an exam.
+        n_validation_example: examples that validation decodes for real, spread evenly over the split; 0 for none.
+        num_workers: loader processes; batches are cheap to make, 0 suits most corpora.
+    """
+
+    def __init__(
+        self,
+        corpus: str,
+        tokenizer: Recipe,
+        columns: dict[str, str] | None = None,
+        seed: int = 0,
+        exam_tokens: int = 2048,
+        n_validation_example: int = 200,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if exam_tokens < 1:
+            raise ValueError(f"exam_tokens={exam_tokens} must be at least 1; 2048 suits most machines")
+        self.corpus_name, self.recipe, self.columns = corpus, tokenizer, columns
+        self.seed, self.exam_tokens, self.num_workers = seed, exam_tokens, num_workers
+        self.n_validation_example = n_validation_example
+        self.counts: dict[str, float] = {}
+        self._corpus: Corpus | None = None
+        self._tokenizer: Tokenizer | None = None
+        self._examples: dict[str, list[Example]] = {}
+
+    @property
+    def corpus(self) -> Corpus:
+        if self._corpus is None:
+            self._corpus = open_corpus(self.corpus_name, self.columns)
+        return self._corpus
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Loaded, or trained on first use; processes that start together train it once."""
+        if self._tokenizer is None:
+            digest = f"{self.corpus.digest('train')} {self.text_key()}"
+            self._tokenizer = train_once(self.recipe, self.training_texts, digest, cache_directory() / "tokenizers")
+        return self._tokenizer
+
+    def use_tokenizer(self, path: Path) -> None:
+        """Take the tokenizer of an earlier run instead of making one."""
+        self._tokenizer = Tokenizer.load(path)
+
+    # What a task's data says
+
+    @abstractmethod
+    def training_texts(self) -> Iterable[str]:
+        """What the tokenizer is trained on."""
+
+    def text_key(self) -> str:
+        """What besides the corpus decides `training_texts`: its languages, say."""
+        return ""
+
+    @abstractmethod
+    def to_example(self, row: Mapping[str, Any]) -> Example:
+        """A row of the corpus as a question."""
+
+    # Exams
+
+    def examples(self, split: str) -> list[Example]:
+        """The split as an exam, every example of it."""
+        if split not in self._examples:
+            self._examples[split] = [self.to_example(row) for row in self.corpus.rows(split)]
+        return self._examples[split]
+
+    def validation_exam(self) -> list[Example]:
+        """At most `n_validation_example` of the validation split, spread evenly, always the same ones."""
+        whole = self.examples("val") if self.n_validation_example else []
+        n = min(self.n_validation_example, len(whole))
+        return [whole[i * len(whole) // n] for i in range(n)]
+
+    def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
+        """Examples of like length together, at most `exam_tokens` padded source positions in a batch; this rank's share of the batches."""
+        lengths = [len(ids) + 1 for ids in self.tokenizer.encode_batch([e.source for e in examples])]
+        batches: list[list[Example]] = []
+        longest = 0
+        for i in sorted(range(len(examples)), key=lambda i: (-lengths[i], i)):
+            if not batches or (len(batches[-1]) + 1) * longest > self.exam_tokens:
+                batches.append([])
+                longest = lengths[i]
+            batches[-1].append(examples[i])
+        return batches[rank::world]
+
+    # Loaders
+
+    train_stream: BatchStream
+
+    def stream(self, plan: Any) -> BatchStream:
+        """This rank's share of the batches of `plan`, from where the Trainer stands."""
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        return BatchStream(plan, len(plan), lambda: progress.total.completed, self.trainer.global_rank, self.trainer.world_size)
+
+    def loader(self, dataset: Any, sampler: Any) -> DataLoader:
+        """A loader of whole batches: `dataset[item of sampler]` is a batch."""
+        pin = self.trainer.accelerator.__class__.__name__ == "CUDAAccelerator"
+        return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers, pin_memory=pin)
+
+    def exam_loader(self, split: str) -> DataLoader:
+        batches = self.exam_batches(self.examples(split), self.trainer.global_rank, self.trainer.world_size)
+        return DataLoader([ExamBatch(batch) for batch in batches], batch_size=None)
+
+    def test_dataloader(self) -> DataLoader:
+        return self.exam_loader("test")
+
+    def predict_dataloader(self) -> DataLoader:
+        return self.exam_loader("test")

@@ -1,0 +1,83 @@
+"""Answers to exams: a subset in validation, the whole split in test and predict. Predictions are written first, then one function scores them."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch.distributed
+from lightning.pytorch import Callback, Trainer
+
+from lslm_lightning.contracts import Prediction, Score
+from lslm_lightning.evaluation.predictions import write_predictions
+from lslm_lightning.evaluation.scoring import Scores, score, write_scores
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.training.task import Task
+
+
+def gathered(predictions: list[Prediction]) -> list[Prediction]:
+    """The predictions of all ranks, one for each example id."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return predictions
+    shares: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(shares, predictions)
+    return list({p.id: p for share in shares for p in share}.values())
+
+
+class Exam(Callback):
+    """Lets the task answer, writes what it said, and scores what is written.
+
+    Args:
+        directory: of the run; predictions/*.jsonl and metrics.json are written there.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+        self.result: Scores | None = None
+        self._answers: list[Prediction] = []
+
+    def on_validation_epoch_end(self, trainer: Trainer, task: Task) -> None:
+        exam = trainer.datamodule.validation_exam()
+        if not exam or trainer.sanity_checking:
+            return
+        batches = trainer.datamodule.exam_batches(exam, trainer.global_rank, trainer.world_size)
+        with trainer.precision_plugin.val_step_context():
+            predictions = gathered(list(task.answers(batches)))
+        result = score(exam, predictions, task.metrics(exam[0].language), n_resample=0)
+        for each in result.scores:
+            if not math.isnan(each.value):
+                task.log(f"val/{each.metric}", each.value)
+        self._write(trainer, f"val-step-{trainer.global_step:06d}", predictions)
+
+    def on_test_epoch_start(self, trainer: Trainer, task: Task) -> None:
+        self._answers = []
+
+    on_predict_epoch_start = on_test_epoch_start
+
+    def on_test_batch_end(self, trainer: Trainer, task: Task, outputs: list[Prediction], *args: Any) -> None:
+        self._answers += outputs
+
+    on_predict_batch_end = on_test_batch_end
+
+    def on_test_epoch_end(self, trainer: Trainer, task: Task) -> None:
+        predictions = gathered(self._answers)
+        exam = trainer.datamodule.examples("test")
+        self._write(trainer, "test", predictions)
+        result = score(exam, predictions, task.metrics(exam[0].language))
+        self.result = replace(result, scores=[replace(s, signature=s.signature + task.signature_of_answers()) for s in result.scores])
+        for each in self.result.scores:
+            if not math.isnan(each.value):
+                task.log(f"test/{each.metric}", each.value)
+        if trainer.is_global_zero:
+            write_scores(self.directory.metrics, self.result.scores)
+
+    def on_predict_epoch_end(self, trainer: Trainer, task: Task) -> None:
+        self._write(trainer, "predict", gathered(self._answers))
+
+    def _write(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> None:
+        if trainer.is_global_zero:
+            write_predictions(self.directory.predictions / f"{name}.jsonl", predictions)
+
+    @property
+    def scores(self) -> list[Score]:
+        """Of the last test."""
+        return [] if self.result is None else self.result.scores

@@ -1,0 +1,78 @@
+"""Ctrl-C and SIGTERM during training: finish the batch, save, stop."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from lslm_lightning.training.checkpoints import Checkpoints, save_atomically
+from lslm_lightning.training.task import Task
+
+
+class Interrupted(BaseException):
+    """Someone asked the process to stop. Not an `Exception`, and not a `KeyboardInterrupt`, which Lightning turns into exit status 1.
+
+    Attributes:
+        signum: the signal, SIGINT for Ctrl-C.
+    """
+
+    def __init__(self, signum: int, message: str = "") -> None:
+        super().__init__(message or f"interrupted by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+def stop_at_once(signum: int, frame: FrameType | None) -> None:
+    """Signal handler outside of training: nothing to save."""
+    raise Interrupted(signum)
+
+
+class Interruption(Callback):
+    """Within `fit`, SIGINT and SIGTERM only set a flag; at the end of a batch the ranks agree, save `last.ckpt` and stop.
+
+    A second signal stops at once.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.checkpoints = checkpoints
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.received:
+            raise Interrupted(signum)
+        self.received = signum
+
+    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
+        self._stop_if_asked(trainer, between_batches=False)
+
+    def on_validation_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
+        if trainer.state.fn == "fit" and trainer.world_size == 1:
+            self._stop_if_asked(trainer, between_batches=True)
+
+    def _stop_if_asked(self, trainer: Trainer, between_batches: bool) -> None:
+        received = self.received
+        if trainer.world_size > 1:
+            received = int(trainer.strategy.reduce(torch.tensor(received, device=trainer.strategy.root_device), reduce_op="max"))
+        if not received:
+            return
+        save_atomically(trainer, self.checkpoints.last)
+        name = signal.Signals(received).name
+        raise Interrupted(received, f"interrupted by {name} at step {trainer.global_step}; kept {self.checkpoints.last}")
+
+    def on_train_end(self, trainer: Trainer, task: Task) -> None:
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, task: Task, exception: BaseException) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

@@ -1,0 +1,111 @@
+"""Batches of source and target texts, for translation, summarization and whatever else writes an answer."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from lslm_lightning.data.batching import TokenBudget
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.batches import PairBatch, Ragged, padded
+from lslm_lightning.training.data import TaskData
+
+
+class Pairs:
+    """Encoded pairs; `pairs[indices]` is a padded batch."""
+
+    def __init__(self, source: Ragged, target: Ragged, pad_id: int) -> None:
+        self.source, self.target, self.pad_id = source, target, pad_id
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, indices: Sequence[int]) -> PairBatch:
+        source = padded([self.source[i] for i in indices], self.pad_id)
+        target = padded([self.target[i] for i in indices], self.pad_id)
+        n_target = int(self.target.lengths[indices].sum()) - len(indices)
+        return PairBatch(source, source == self.pad_id, target, n_target, int(self.source.lengths[indices].sum()))
+
+
+class PairData(TaskData):
+    """Pairs of texts in batches of a token budget.
+
+    Training pairs with an empty side are left out, and so are those longer than `max_source_length` or `max_target_length` tokens, unless
+    `truncate` cuts them instead; both are counted in `counts`. Examples of exams are never left out; where `truncate` is set, the source a
+    model reads is cut in the same way.
+
+    Args:
+        max_tokens: padded positions, source plus target, in one training batch on one device.
+        truncate: cut what is too long instead of leaving it out.
+        training_share: share (0..1] of the training pairs to use, the first ones of a seeded shuffle.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        max_tokens: int = 4096,
+        max_source_length: int = 256,
+        max_target_length: int = 256,
+        truncate: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        for name, value in (("max_source_length", max_source_length), ("max_target_length", max_target_length)):
+            if value < 2:
+                raise ValueError(f"{name}={value} must be at least 2 tokens; 256 suits sentences")
+        self.max_tokens, self.truncate = max_tokens, truncate
+        self.max_source_length, self.max_target_length = max_source_length, max_target_length
+
+    def to_pairs(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The (source, target) texts to train on that a row gives: with its first reference."""
+        example = self.to_example(row)
+        return [(example.source, example.references[0])]
+
+    def training_texts(self) -> Iterable[str]:
+        for row in self.corpus.rows("train"):
+            for pair in self.to_pairs(row):
+                yield from pair
+
+    def encode_source(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each source with `</s>`, cut to `max_source_length` where `truncate` is set."""
+        return source_ids(self.tokenizer, texts, self.max_source_length if self.truncate else None)
+
+    def pairs(self, split: str) -> Pairs:
+        """The split, encoded; what is left out or cut is counted."""
+        texts = [pair for row in self.corpus.rows(split) for pair in self.to_pairs(row)]
+        tokenizer = self.tokenizer
+        source = Ragged([*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch([s for s, _ in texts]))
+        target = Ragged([tokenizer.bos_id, *ids, tokenizer.eos_id] for ids in tokenizer.encode_batch([t for _, t in texts]))
+        too_long = (source.lengths > self.max_source_length) | (target.lengths > self.max_target_length + 1)
+        empty = (source.lengths < 2) | (target.lengths < 3)
+        self.counts |= {f"{split}_pairs": len(texts), f"{split}_empty": int(empty.sum()), f"{split}_too_long": int(too_long.sum())}
+        if split == "train":
+            keep = ~empty if self.truncate else ~empty & ~too_long
+            source, target = source.select(keep), target.select(keep)
+        return Pairs(self._cut(source, self.max_source_length), self._cut(target, self.max_target_length + 1), tokenizer.pad_id)
+
+    def _cut(self, rows: Ragged, longest: int) -> Ragged:
+        if rows.lengths.max(initial=0) <= longest:
+            return rows
+        return Ragged(row if len(row) <= longest else np.append(row[: longest - 1], row[-1]) for row in rows)
+
+    def train_dataloader(self) -> DataLoader:
+        pairs = self.pairs("train")
+        plan = TokenBudget(np.stack([pairs.source.lengths, pairs.target.lengths], 1), self.max_tokens, self.seed)
+        self.counts["train_padding_share"] = plan.padding_share()
+        self.train_stream = self.stream(plan)
+        return self.loader(pairs, self.train_stream)
+
+    def val_dataloader(self) -> DataLoader:
+        pairs = self.pairs("val")
+        order = np.lexsort((pairs.target.lengths, pairs.source.lengths))
+        n_batch = math.ceil((pairs.source.lengths + pairs.target.lengths).sum() / self.max_tokens)
+        batches = [b for b in np.array_split(order, n_batch) if len(b)]
+        return self.loader(pairs, batches[self.trainer.global_rank :: self.trainer.world_size])
+
+
+def source_ids(tokenizer: Tokenizer, texts: Sequence[str], longest: int | None) -> list[list[int]]:
+    """Ids with `</s>` at the end, at most `longest` of them."""
+    return [[*ids[: None if longest is None else longest - 1], tokenizer.eos_id] for ids in tokenizer.encode_batch(list(texts))]

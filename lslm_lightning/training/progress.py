@@ -1,0 +1,131 @@
+"""What a person sees while a run trains, and the training curve: loss, learning rate, tokens per second, time left."""
+
+import time
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lslm_lightning.training.task import LOSS_DIVISOR, Task
+
+LINE_EVERY_SECONDS = 15.0
+
+
+class Reporter(ProgressBar):
+    """A progress bar on a terminal, a line now and then elsewhere; every `trainer.log_every_n_steps` steps a point of the training curve.
+
+    `train/loss` is the mean over the interval in nats per target token (smoothed, where labels are), `train/tokens_per_second` counts real
+    source and target tokens of all ranks in the time spent training: validation is not in it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._enabled = True
+        self._started = self._said = time.monotonic()
+        self.n_token = 0  # this rank's, since training started
+        self.train_seconds = 0.0
+        self.latest: dict[str, float] = {}
+        self._reset()
+
+    def _reset(self) -> None:
+        self._loss: Any = 0.0
+        self._target_tokens = self._tokens = 0
+        self._since = time.monotonic()
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    # Training
+
+    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        self._started = self._said = time.monotonic()
+        self.n_token, self.train_seconds = 0, 0.0
+        self._reset()
+        if trainer.is_global_zero and self._enabled and self._console.is_terminal:
+            columns = (TextColumn("{task.completed}/{task.total} steps"), BarColumn(None), TextColumn("{task.description}"))
+            self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console, refresh_per_second=2)
+            self._bar.start()
+            self._bar.add_task("", total=task.n_step, completed=trainer.global_step)
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._loss = self._loss + outputs["loss"].detach()
+        self._target_tokens += batch.n_token
+        self._tokens += batch.n_token + batch.n_source_token
+        accumulating = trainer.fit_loop._should_accumulate()
+        if accumulating or trainer.global_step % trainer.log_every_n_steps:
+            return
+        self._log(trainer)
+        self._show(trainer, task)
+
+    def _log(self, trainer: Trainer) -> None:
+        seconds = max(1e-9, time.monotonic() - self._since)
+        self.train_seconds += seconds
+        self.n_token += self._tokens
+        loss = float(self._loss) * LOSS_DIVISOR * trainer.accumulate_grad_batches / max(1, self._target_tokens)
+        self.latest |= {
+            "train/loss": loss,
+            "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "train/tokens_per_second": self._tokens * trainer.world_size / seconds,
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics({**self.latest, "train/tokens": self.n_token * trainer.world_size}, step=trainer.global_step)
+        self._reset()
+
+    def _show(self, trainer: Trainer, task: Task) -> None:
+        if not (trainer.is_global_zero and self._enabled):
+            return
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, total=task.n_step, description=self._words(trainer))
+        elif time.monotonic() - self._said > LINE_EVERY_SECONDS:
+            self._line(trainer, task)
+
+    def _line(self, trainer: Trainer, task: Task) -> None:
+        self._said = time.monotonic()
+        minutes = (self._said - self._started) / 60
+        print(f"step {trainer.global_step}/{task.n_step}  {self._words(trainer)}  {minutes:.1f} min", flush=True)
+
+    def _words(self, trainer: Trainer) -> str:
+        parts = [f"loss {self.latest['train/loss']:.3f}"] if "train/loss" in self.latest else []
+        parts += [f"{name} {float(v):.3f}" for name, v in trainer.callback_metrics.items() if name.startswith("val/")]
+        if "train/tokens_per_second" in self.latest:
+            parts.append(f"{self.latest['train/tokens_per_second']:,.0f} tokens/s")
+        return " · ".join(parts)
+
+    def on_validation_start(self, trainer: Trainer, task: Task) -> None:
+        if trainer.state.fn == "fit" and self._tokens:
+            self.train_seconds += time.monotonic() - self._since
+            self.n_token += self._tokens
+
+    def on_validation_end(self, trainer: Trainer, task: Task) -> None:
+        self._reset()
+        if trainer.state.fn == "fit" and trainer.is_global_zero and self._enabled and not trainer.sanity_checking:
+            if self._bar is not None:
+                self._bar.update(self._bar.task_ids[0], description=self._words(trainer))
+            else:
+                self._line(trainer, task)
+
+    def on_train_end(self, trainer: Trainer, task: Task) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: Trainer, task: Task, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    # Exams
+
+    def on_test_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        if trainer.is_global_zero and self._enabled and time.monotonic() - self._said > LINE_EVERY_SECONDS:
+            self._said = time.monotonic()
+            total = trainer.num_test_batches[dataloader_idx]
+            print(f"answered {batch_idx + 1} of {total} batches", flush=True)

@@ -1,0 +1,97 @@
+"""Tasks that read one text and write another: translation, summarization, generative answers."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
+from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.embedding import TokenEmbedding
+from lslm_lightning.models.heads import Head, TiedProjection
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.batches import PairBatch, padded
+from lslm_lightning.training.pair_data import source_ids
+from lslm_lightning.training.task import Task, cross_entropy_sum
+
+
+class SequenceToSequenceTask(Task):
+    """An encoder-decoder with one vocabulary, embedding and tokenizer for both sides.
+
+    Args:
+        head: from decoder outputs to words; called with (vocab_size, d_model).
+        search: how answers are found in a test, and by default everywhere.
+        validation_search: a cheaper search for the exam within validation.
+        max_length: no answer is longer than this many tokens, nor than twice its source plus 50.
+        max_source_length: tokens of a source the model reads, the rest is cut; none for all of it.
+        scale_embedding: multiply token vectors by sqrt(d_model).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+        head: Callable[[int, int], Head] = TiedProjection,
+        search: Search = Beam(5),  # noqa: B008 (frozen)
+        validation_search: Search = Greedy(),  # noqa: B008 (frozen)
+        max_length: int = 256,
+        max_source_length: int | None = None,
+        scale_embedding: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(backbone, tokenizer, **kwargs)
+        if not backbone.n_encoder_layer or not backbone.n_decoder_layer:
+            raise ValueError(
+                f"n_encoder_layer={backbone.n_encoder_layer} and n_decoder_layer={backbone.n_decoder_layer} must both be at least 1:"
+                " this task reads one text and writes another"
+            )
+        self.search, self.validation_search = search, validation_search
+        self.max_length, self.max_source_length = max_length, max_source_length
+        self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
+        self.head = head(tokenizer.vocab_size, backbone.d_model)
+
+    def loss(self, batch: PairBatch, label_smoothing: float = 0.0) -> Tensor:
+        memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)
+        y, _ = self.backbone.decode(self.embedding(batch.target[:, :-1]), memory=memory, memory_pad=batch.source_pad)
+        logits = self.head(y, self.embedding.weight, memory, batch.source, batch.source_pad)
+        return cross_entropy_sum(logits, batch.target[:, 1:], self.tokenizer.pad_id, label_smoothing)
+
+    @torch.no_grad()
+    def decode(self, source: Tensor, search: Search, max_length: int | None = None) -> Decoded:
+        """The search's answers to padded sources (B, S) int64, of at most `max_length` tokens."""
+        pad = source == self.tokenizer.pad_id
+        memory = self.backbone.encode(self.embedding(source), pad)
+
+        def step(ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
+            remembered, memory, source, pad = shared
+            y, state = self.backbone.decode(self.embedding(ids), memory=remembered, memory_pad=pad, state=state)
+            return self.head(y[:, -1:], self.embedding.weight, memory, source, pad)[:, -1], state
+
+        start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
+        max_length = max_length or min(self.max_length, 2 * source.size(1) + 50)
+        return search(step, start, (self.backbone.remember(memory), memory, source, pad), self.tokenizer.eos_id, max_length)
+
+    def rehearse(self, examples: Sequence[Example]) -> None:
+        rows = source_ids(self.tokenizer, [e.source for e in examples], self.max_source_length)
+        longest = max(len(ids) for ids in self.tokenizer.encode_batch([e.references[0] for e in examples])) + 1
+        self.decode(padded(rows, self.tokenizer.pad_id).to(self.device), self.validation_search, longest)
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """An answer to each example, in order."""
+        yield from self.answer(examples)
+
+    def answer(self, examples: Sequence[Example]) -> list[Prediction]:
+        began = perf_counter()
+        validating = self._trainer is not None and self.trainer.validating
+        rows = source_ids(self.tokenizer, [e.source for e in examples], self.max_source_length)
+        decoded = self.decode(padded(rows, self.tokenizer.pad_id).to(self.device), self.validation_search if validating else self.search)
+        seconds = (perf_counter() - began) / len(examples)
+        outputs = [self.tokenizer.decode(ids[:n]) for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
+        return [
+            Prediction(example.id, output, n_token=n, seconds=seconds)
+            for example, output, n in zip(examples, outputs, decoded.n_token.tolist(), strict=True)
+        ]

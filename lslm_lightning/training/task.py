@@ -1,0 +1,188 @@
+"""What every task shares: optimizer and schedule, a loss normalized by tokens, reproducible chance, and answers to an exam."""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+from torch.nn import functional as F
+
+from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.optim import Cosine, Schedule, decay_groups
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.batches import ExamBatch
+
+# Sums of nats are back-propagated over this constant; the gradients are divided by the true number of tokens before clipping.
+LOSS_DIVISOR = 1024.0
+
+
+def cross_entropy_sum(logits: Tensor, ids: Tensor, pad_id: int, label_smoothing: float = 0.0) -> Tensor:
+    """Total nats of `ids` (...) int64 under `logits` (..., V), padding left out."""
+    return F.cross_entropy(
+        logits.flatten(0, -2), ids.flatten(), ignore_index=pad_id, reduction="sum", label_smoothing=label_smoothing
+    )
+
+
+class NotFiniteError(ArithmeticError):
+    """The loss of a training step was nan or infinite."""
+
+
+class Task(LightningModule, ABC):
+    """A backbone with words at both ends, trained by maximum likelihood.
+
+    The gradient of an optimizer step is that of the mean loss per target token of the whole accumulation window over all ranks, whatever
+    the lengths in each micro-batch: sums are back-propagated, and divided once by the tokens of the window.
+
+    Args:
+        backbone: maps vectors to vectors.
+        tokenizer: linked from the data.
+        optimizer: called with parameter groups; matrices decay, vectors and embeddings do not.
+        schedule: factor on the learning rate by step.
+        label_smoothing: share of probability spread over the vocabulary, in training only.
+    """
+
+    monitor = "val/loss"  # what chooses the best checkpoint
+    higher_is_better = False
+    headline = ""  # the metric a report leads with
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
+        schedule: Schedule = Cosine(warmup_steps=200),  # noqa: B008 (frozen)
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing={label_smoothing} must be at least 0 and below 1; 0.1 is usual")
+        self.backbone, self.tokenizer = backbone, tokenizer
+        self.optimizer_of, self.schedule, self.label_smoothing = optimizer, schedule, label_smoothing
+        self._window_tokens = 0
+        self._totals: dict[str, Tensor | float] = {}
+
+    # What a task says about itself
+
+    @abstractmethod
+    def loss(self, batch: Any, label_smoothing: float = 0.0) -> Tensor:
+        """Sum of nats over the batch's `n_token` target tokens."""
+
+    @abstractmethod
+    def answer(self, examples: Sequence[Example]) -> list[Prediction]:
+        """One prediction for each example of a batch, in order."""
+
+    @abstractmethod
+    def metrics(self, language: str) -> list[Metric]:
+        """What an exam in this language is scored by; `headline` is one of them."""
+
+    def rehearse(self, examples: Sequence[Example]) -> None:
+        """As much work as answering these examples in a validation takes a trained model, whatever the weights."""
+        self.answer(examples)
+
+    def signature_of_answers(self) -> str:
+        """What of the way of answering belongs in the signature of every score: "|context:256", say."""
+        return ""
+
+    def samples(self) -> list[str]:
+        """A few outputs to log at each validation, as text."""
+        return []
+
+    def baselines(self, data: Any) -> list[Any]:
+        """Systems to stand beside this one in the report of a test; `data` is the run's data module."""
+        return []
+
+    def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
+        """The task's own sections of a run's report, given what it answered in the test."""
+        return []
+
+    # Training
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer_of(decay_groups(self))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step, self.n_step))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def n_step(self) -> int:
+        """Optimizer steps of the whole run: `trainer.max_steps`, or what `trainer.max_epochs` comes to."""
+        if self.trainer.max_steps > 0:
+            return self.trainer.max_steps
+        steps = len(self.trainer.datamodule.train_stream) / self.trainer.accumulate_grad_batches
+        return max(1, int(steps * (self.trainer.max_epochs or 1)))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Chance depends on (seed, number of the micro-batch over all ranks) alone: not on validation, not on what came before."""
+        completed = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        number = completed * self.trainer.world_size + self.trainer.global_rank
+        torch.manual_seed(micro_batch_seed(int(os.environ.get("PL_GLOBAL_SEED", "0")), number))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        nats = self.loss(batch, self.label_smoothing)
+        self._window_tokens += batch.n_token
+        if nats.device.type == "cpu" and not torch.isfinite(nats):
+            raise NotFiniteError(f"the loss is {nats.item()} at step {self.global_step}; try a smaller learning rate or gradient clipping")
+        return nats / LOSS_DIVISOR
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Gradients of the sum over a constant become gradients of the mean per token of the window; clipping comes after."""
+        n_token = float(self._window_tokens)
+        world = self.trainer.world_size
+        if world > 1:
+            n_token = float(self.trainer.strategy.reduce(torch.tensor(n_token, device=self.device), reduce_op="sum"))
+        scale = LOSS_DIVISOR * self.trainer.accumulate_grad_batches * world / n_token
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        torch._foreach_mul_(gradients, scale)
+        self._window_tokens = 0
+
+    # Validation: exact sums over the split; scores of real decoding are the Exam's
+
+    def on_validation_epoch_start(self) -> None:
+        self._totals = {"nats": torch.zeros((), dtype=torch.float64), "tokens": 0.0}
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self._totals["nats"] += self.loss(batch).double().cpu()
+        self._totals["tokens"] += batch.n_token
+
+    def on_validation_epoch_end(self) -> None:
+        totals = torch.tensor([float(self._totals["nats"]), float(self._totals["tokens"])], dtype=torch.float64)
+        if self.trainer.world_size > 1:
+            totals = self.trainer.strategy.reduce(totals.to(self.device), reduce_op="sum").cpu()
+        for name, value in self.validation_values(float(totals[0]), int(totals[1])).items():
+            self.log(name, value)
+
+    def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
+        """What is logged of a validation's total nats; the loss is in nats per token."""
+        return {"val/loss": nats / max(1, n_token)}
+
+    # Exams
+
+    def test_step(self, batch: ExamBatch, batch_idx: int) -> list[Prediction]:
+        return self.answer(batch.examples)
+
+    def predict_step(self, batch: ExamBatch, batch_idx: int) -> list[Prediction]:
+        return self.answer(batch.examples)
+
+    @torch.no_grad()
+    def answers(self, batches: Sequence[Sequence[Example]]) -> Iterator[Prediction]:
+        """Predictions batch by batch, in evaluation mode."""
+        training = self.training
+        self.eval()
+        try:
+            for batch in batches:
+                yield from self.answer(batch)
+        finally:
+            self.train(training)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["tokenizer_digest"] = self.tokenizer.digest
+
+
+def micro_batch_seed(seed: int, number: int) -> int:
+    """A 63-bit seed for one micro-batch."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest(), "big") >> 1

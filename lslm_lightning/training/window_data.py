@@ -1,0 +1,77 @@
+"""Windows of running text, for language modeling."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.data.packing import Windows, pack, packed_name
+from lslm_lightning.training.batches import WindowBatch
+from lslm_lightning.training.data import TaskData
+
+
+class PackedText:
+    """A row of ids; `text[starts]` is a batch of windows of `context` + 1 ids, padded with `pad_id` behind the end of the row."""
+
+    def __init__(self, ids: np.ndarray, context: int, pad_id: int) -> None:
+        self.ids, self.context, self.pad_id = ids, context, pad_id
+
+    def __getitem__(self, starts: Sequence[int]) -> WindowBatch:
+        positions = np.asarray(starts)[:, None] + np.arange(self.context + 1)
+        inside = positions < len(self.ids)
+        ids = np.where(inside, self.ids[np.minimum(positions, len(self.ids) - 1)], self.pad_id)
+        return WindowBatch(torch.from_numpy(ids.astype(np.int64)), int(inside[:, 1:].sum()))
+
+
+class WindowData(TaskData):
+    """Texts packed into one memory-mapped row of ids, `</s>` after each; windows of `context` tokens train on it.
+
+    Validation reads its whole split once, in windows that do not overlap.
+
+    Args:
+        context: tokens a window reads and predicts.
+        batch_size: windows in one batch on one device.
+    """
+
+    def __init__(self, *args: Any, context: int = 256, batch_size: int = 16, n_validation_example: int = 0, **kwargs: Any) -> None:
+        super().__init__(*args, n_validation_example=n_validation_example, **kwargs)
+        if context < 1 or batch_size < 1:
+            raise ValueError(f"context={context} and batch_size={batch_size} must both be at least 1")
+        self.context, self.batch_size = context, batch_size
+
+    def texts(self, split: str) -> Iterable[str]:
+        """The documents of a split."""
+        return (row["text"] for row in self.corpus.rows(split))
+
+    def training_texts(self) -> Iterable[str]:
+        return self.texts("train")
+
+    def to_example(self, row: Mapping[str, Any]) -> Example:
+        language = next(iter(self.corpus.languages), "en")
+        return Example(row["id"], "", (row["text"],), language, language)
+
+    def packed(self, split: str) -> PackedText:
+        """The split as one row of ids, made once and then memory-mapped."""
+        path = cache_directory() / "packed" / packed_name(self.corpus.digest(split), self.tokenizer.digest)
+        ids = pack(self.texts(split), self.tokenizer, path)
+        self.counts[f"{split}_tokens"] = len(ids) - 1
+        return PackedText(ids, self.context, self.tokenizer.pad_id)
+
+    def n_byte(self, split: str) -> int:
+        """UTF-8 bytes of the split's texts."""
+        return sum(len(text.encode()) for text in self.texts(split))
+
+    def train_dataloader(self) -> DataLoader:
+        text = self.packed("train")
+        self.train_stream = self.stream(Windows(len(text.ids), self.context, self.batch_size, self.seed))
+        return self.loader(text, self.train_stream)
+
+    def val_dataloader(self) -> DataLoader:
+        text = self.packed("val")
+        starts = np.arange(0, len(text.ids) - 1, self.context)
+        batches = [starts[i : i + self.batch_size] for i in range(0, len(starts), self.batch_size)]
+        return self.loader(text, batches[self.trainer.global_rank :: self.trainer.world_size])

@@ -1,0 +1,1 @@
+"""Language modeling: the probability of running text."""

@@ -1,0 +1,48 @@
+"""Running text as training windows, and as passages to be scored."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.training.window_data import WindowData
+
+PASSAGE, EXAM_BATCH = 2000, 200_000  # characters
+
+
+def passages(text: str) -> Iterator[str]:
+    """The text in consecutive pieces of about 2000 characters that end with a line, or a space, or anywhere; joined they are the text."""
+    at = 0
+    while len(text) - at > 2 * PASSAGE:
+        ends = (text.find(mark, at + PASSAGE, at + 2 * PASSAGE) for mark in ("\n", "。", " "))
+        end = next((end + 1 for end in ends if end >= 0), at + PASSAGE)
+        yield text[at:end]
+        at = end
+    yield text[at:]
+
+
+class LanguageModelingData(WindowData):
+    """One text a row. An exam scores every text of its split; long ones in passages, so that a score has an interval."""
+
+    def examples(self, split: str) -> list[Example]:
+        if split not in self._examples:
+            exam = []
+            for row in self.corpus.rows(split):
+                whole = self.to_example(row)
+                pieces = list(passages(whole.references[0]))
+                ids = [whole.id] if len(pieces) == 1 else [f"{whole.id}#{i}" for i in range(len(pieces))]
+                exam += [Example(id_, "", (piece,), whole.language) for id_, piece in zip(ids, pieces, strict=True)]
+            self._examples[split] = exam
+        return self._examples[split]
+
+    def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
+        """Whole texts, about 200,000 characters a batch."""
+        batches: list[list[Example]] = [[]]
+        size = 0
+        for _, group in groupby(examples, key=lambda e: e.id.partition("#")[0]):
+            text = list(group)
+            if batches[-1] and size > EXAM_BATCH:
+                batches.append([])
+                size = 0
+            batches[-1] += text
+            size += sum(len(e.references[0]) for e in text)
+        return batches[rank::world]

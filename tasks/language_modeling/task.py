@@ -1,0 +1,41 @@
+"""A language model: trained on windows, tested by the exact probability of whole texts."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.metrics.likelihood import BitsPerByte, NatsPerToken, Perplexity, WordPerplexity
+from lslm_lightning.systems.baselines import Xz
+from lslm_lightning.training.causal import CausalTask
+
+
+class LanguageModelingTask(CausalTask):
+    """Loss in nats per token; perplexity per token and per word; bits per byte, which compares models whatever their tokenizers."""
+
+    headline = "bits_per_byte"
+
+    def metrics(self, language: str) -> list[Metric]:
+        return [BitsPerByte(), NatsPerToken(), Perplexity(), WordPerplexity(language)]
+
+    def signature_of_answers(self) -> str:
+        return f"|context:{self.context}|stride:{self.stride}"
+
+    def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
+        values = super().validation_values(nats, n_token) | {"val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))}
+        if self.tokenizer.lossless or self.tokenizer.kind == "characters":
+            values["val/bits_per_byte"] = nats / math.log(2) / self.trainer.datamodule.n_byte("val")
+        return values
+
+    def baselines(self, data: Any) -> list[Any]:
+        return [Xz()]
+
+    def samples(self) -> list[str]:
+        prompts = [[self.tokenizer.eos_id]] * 3
+        decoded = self.continue_rows(prompts)
+        return [self.tokenizer.decode(ids[:n]) for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
+
+    def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
+        from tasks.language_modeling.report import sections
+
+        return sections(self, data, predictions)

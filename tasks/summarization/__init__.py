@@ -1,0 +1,1 @@
+"""Summarization: a shorter text that says the same."""

@@ -1,0 +1,31 @@
+"""Sentence pairs of one direction of a parallel corpus."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.training.pair_data import PairData
+
+
+class TranslationData(PairData):
+    """Translation from `source_language` to `target_language`.
+
+    Args:
+        source_language: a language code of the corpus, such as "en".
+        target_language: another one.
+    """
+
+    def __init__(self, *args: Any, source_language: str, target_language: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.source_language, self.target_language = source_language, target_language
+
+    def text_key(self) -> str:
+        return f"{self.source_language} {self.target_language}"
+
+    def to_example(self, row: Mapping[str, Any]) -> Example:
+        try:
+            source, target = row[self.source_language], row[self.target_language]
+        except KeyError as error:
+            there = ", ".join(name for name in row if name != "id")
+            raise ValueError(f"corpus {self.corpus_name} has no language {error.args[0]!r}; its rows have {there}") from None
+        return Example(row["id"], source, (target,), self.target_language, self.source_language)

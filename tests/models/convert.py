@@ -1,0 +1,164 @@
+"""Weights of `transformers` models in ours, to compare the two. Only what differs is said: everything else has to agree by itself."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from lslm_lightning.models.embedding import TokenEmbedding
+from lslm_lightning.models.feed_forward import GELU, ReLU, SwiGLU
+from lslm_lightning.models.heads import FreeProjection, TiedProjection
+from lslm_lightning.models.positions import Learned, Rotary, Sinusoidal
+from lslm_lightning.models.transformer import Transformer
+
+FEED_FORWARD: dict[str, Callable[[int, int], nn.Module]] = {
+    "relu": ReLU,
+    "gelu": GELU,
+    "gelu_new": partial(GELU, approximate="tanh"),
+    "silu": SwiGLU,
+}
+
+
+def copy_linear(ours: nn.Module, *theirs: nn.Module) -> None:
+    """One linear layer (or norm, or embedding) from several, their outputs side by side."""
+    ours.weight.data.copy_(torch.cat([module.weight for module in theirs]))
+    if isinstance(getattr(ours, "bias", None), nn.Parameter):
+        ours.bias.data.copy_(torch.cat([module.bias for module in theirs]))
+
+
+@torch.no_grad()
+def marian_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
+    """Embedding (its scale included), backbone and head (`final_logits_bias` in its bias) of a MarianMTModel: in its dtype, not training."""
+    config, model = hf_model.config, hf_model.model
+    backbone = Transformer(
+        config.d_model,
+        config.encoder_attention_heads,
+        config.encoder_layers,
+        config.decoder_layers,
+        config.encoder_ffn_dim,
+        dropout=config.dropout,
+        position=Sinusoidal,
+        norm_first=False,
+        feed_forward=FEED_FORWARD[config.activation_function],
+    )
+    for ours, theirs in zip(
+        [*backbone.encoder.layers, *backbone.decoder.layers], [*model.encoder.layers, *model.decoder.layers], strict=True
+    ):
+        attention = theirs.self_attn
+        copy_linear(ours.self_attention.query_key_value, attention.q_proj, attention.k_proj, attention.v_proj)
+        copy_linear(ours.self_attention.output, attention.out_proj)
+        copy_linear(ours.self_norm, theirs.self_attn_layer_norm)
+        if ours.cross_attention is not None:
+            attention = theirs.encoder_attn
+            copy_linear(ours.cross_attention.query, attention.q_proj)
+            copy_linear(ours.cross_attention.key_value, attention.k_proj, attention.v_proj)
+            copy_linear(ours.cross_attention.output, attention.out_proj)
+            copy_linear(ours.cross_norm, theirs.encoder_attn_layer_norm)
+        copy_linear(ours.feed_forward.inner, theirs.fc1)
+        copy_linear(ours.feed_forward.output, theirs.fc2)
+        copy_linear(ours.feed_forward_norm, theirs.final_layer_norm)
+    embedding = TokenEmbedding(config.vocab_size, config.d_model, scale=config.d_model**0.5 if config.scale_embedding else None)
+    embedding.weight.copy_(model.shared.weight)
+    head = TiedProjection(config.vocab_size, config.d_model, bias=True)
+    head.bias.copy_(hf_model.final_logits_bias[0])
+    return tuple(module.to(hf_model.dtype).eval() for module in (embedding, backbone, head))
+
+
+def copy_transposed(ours: nn.Module, theirs: nn.Module) -> None:
+    """A linear layer from GPT-2's Conv1D."""
+    ours.weight.data.copy_(theirs.weight.T)
+    ours.bias.data.copy_(theirs.bias)
+
+
+@torch.no_grad()
+def gpt2_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
+    """Embedding, backbone and head of a GPT2LMHeadModel."""
+    config, model = hf_model.config, hf_model.transformer
+    backbone = Transformer(
+        config.n_embd,
+        config.n_head,
+        0,
+        config.n_layer,
+        position=partial(Learned, max_length=config.n_positions),
+        feed_forward=FEED_FORWARD[config.activation_function],
+    )
+    for ours, theirs in zip(backbone.decoder.layers, model.h, strict=True):
+        copy_transposed(ours.self_attention.query_key_value, theirs.attn.c_attn)
+        copy_transposed(ours.self_attention.output, theirs.attn.c_proj)
+        copy_transposed(ours.feed_forward.inner, theirs.mlp.c_fc)
+        copy_transposed(ours.feed_forward.output, theirs.mlp.c_proj)
+        copy_linear(ours.self_norm, theirs.ln_1)
+        copy_linear(ours.feed_forward_norm, theirs.ln_2)
+    copy_linear(backbone.decoder.position, model.wpe)
+    copy_linear(backbone.decoder.last, model.ln_f)
+    embedding = TokenEmbedding(config.vocab_size, config.n_embd)
+    embedding.weight.copy_(model.wte.weight)
+    head = TiedProjection(config.vocab_size, config.n_embd)
+    return tuple(module.to(hf_model.dtype).eval() for module in (embedding, backbone, head))
+
+
+@torch.no_grad()
+def llama_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transformer, FreeProjection]:
+    """Embedding, backbone and head of a LlamaForCausalLM."""
+    config, model = hf_model.config, hf_model.model
+    backbone = Transformer(
+        config.hidden_size,
+        config.num_attention_heads,
+        0,
+        config.num_hidden_layers,
+        config.intermediate_size,
+        d_k=config.head_dim,
+        d_v=config.head_dim,
+        n_kv_head=config.num_key_value_heads,
+        position=partial(Rotary, base=config.rope_parameters["rope_theta"]),
+        norm=partial(nn.RMSNorm, eps=config.rms_norm_eps),
+        feed_forward=FEED_FORWARD[config.hidden_act],
+        bias=False,
+    )
+    for ours, theirs in zip(backbone.decoder.layers, model.layers, strict=True):
+        attention = theirs.self_attn
+        copy_linear(ours.self_attention.query_key_value, attention.q_proj, attention.k_proj, attention.v_proj)
+        copy_linear(ours.self_attention.output, attention.o_proj)
+        copy_linear(ours.feed_forward.gate_inner, theirs.mlp.gate_proj, theirs.mlp.up_proj)
+        copy_linear(ours.feed_forward.output, theirs.mlp.down_proj)
+        copy_linear(ours.self_norm, theirs.input_layernorm)
+        copy_linear(ours.feed_forward_norm, theirs.post_attention_layernorm)
+    copy_linear(backbone.decoder.last, model.norm)
+    embedding = TokenEmbedding(config.vocab_size, config.hidden_size)
+    embedding.weight.copy_(model.embed_tokens.weight)
+    head = FreeProjection(config.vocab_size, config.hidden_size)
+    copy_linear(head, hf_model.lm_head)
+    return tuple(module.to(hf_model.dtype).eval() for module in (embedding, backbone, head))
+
+
+@torch.no_grad()
+def bert_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transformer]:
+    """Embedding and backbone of a BertModel for texts of one segment, whose vector goes into those of the positions."""
+    config = hf_model.config
+    backbone = Transformer(
+        config.hidden_size,
+        config.num_attention_heads,
+        config.num_hidden_layers,
+        0,
+        config.intermediate_size,
+        position=partial(Learned, max_length=config.max_position_embeddings),
+        norm=partial(nn.LayerNorm, eps=config.layer_norm_eps),
+        norm_first=False,
+        feed_forward=FEED_FORWARD[config.hidden_act],
+        embedding_norm=True,
+    )
+    for ours, theirs in zip(backbone.encoder.layers, hf_model.encoder.layer, strict=True):
+        attention = theirs.attention.self
+        copy_linear(ours.self_attention.query_key_value, attention.query, attention.key, attention.value)
+        copy_linear(ours.self_attention.output, theirs.attention.output.dense)
+        copy_linear(ours.self_norm, theirs.attention.output.LayerNorm)
+        copy_linear(ours.feed_forward.inner, theirs.intermediate.dense)
+        copy_linear(ours.feed_forward.output, theirs.output.dense)
+        copy_linear(ours.feed_forward_norm, theirs.output.LayerNorm)
+    embeddings = hf_model.embeddings
+    backbone.encoder.position.weight.copy_(embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0])
+    copy_linear(backbone.encoder.first, embeddings.LayerNorm)
+    embedding = TokenEmbedding(config.vocab_size, config.hidden_size)
+    embedding.weight.copy_(embeddings.word_embeddings.weight)
+    return tuple(module.to(hf_model.dtype).eval() for module in (embedding, backbone))

@@ -1,0 +1,100 @@
+"""A browser for tests: Chromium, driven over its debugging pipe, so that no driver is needed."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+OPTIONS = (
+    "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+)
+KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}  # code, text
+
+
+class Browser:
+    """One page of a headless Chromium. `events` holds everything it reported since `open`, as (method, parameters)."""
+
+    def __init__(self, profile):
+        command_read, self.command = os.pipe()
+        self.answer, answer_write = os.pipe()
+        # Chromium reads commands from descriptor 3 and answers on 4
+        shell = f'exec "$0" "$@" 3<&{command_read} 4>&{answer_write}'
+        arguments = [shutil.which("chromium"), *OPTIONS.split(), f"--user-data-dir={profile}", "about:blank"]
+        self.process = subprocess.Popen(
+            ["bash", "-c", shell, *arguments], pass_fds=(command_read, answer_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        os.close(command_read)
+        os.close(answer_write)
+        self.buffer, self.number, self.session, self.events = b"", 0, None, []
+        target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
+        self.session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def _message(self):
+        while b"\0" not in self.buffer:
+            part = os.read(self.answer, 1 << 20)
+            if not part:
+                raise RuntimeError("chromium closed its pipe")
+            self.buffer += part
+        message, self.buffer = self.buffer.split(b"\0", 1)
+        message = json.loads(message)
+        if "method" in message:
+            self.events.append((message["method"], message["params"]))
+        return message
+
+    def call(self, method, **params):
+        self.number += 1
+        session = {"sessionId": self.session} if self.session else {}
+        os.write(self.command, json.dumps({"id": self.number, "method": method, "params": params, **session}).encode() + b"\0")
+        while (message := self._message()).get("id") != self.number:
+            pass
+        if "error" in message:
+            raise RuntimeError(f"{method}: {message['error']}")
+        return message["result"]
+
+    def open(self, url, width=1280, dark=False):
+        """Show the page `width` CSS pixels wide."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.events.clear()
+        self.call("Page.navigate", url=url)
+        while not any(method == "Page.loadEventFired" for method, _ in self.events):
+            self._message()
+
+    def evaluate(self, expression):
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def press(self, key):
+        code, text = KEYS[key]
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=text)
+
+    def screenshot(self, whole=False):
+        """The picture as a PNG in bytes."""
+        return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))["data"])
+
+    def _clip(self, whole):
+        if not whole:
+            return {}
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        return {"clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}}
+
+    def pdf(self):
+        return base64.b64decode(self.call("Page.printToPDF", printBackground=False)["data"])
+
+    def close(self):
+        os.close(self.command)
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not on PATH: the page is not opened in a browser")
+    browser = Browser(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()

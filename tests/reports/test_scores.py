@@ -1,0 +1,57 @@
+import math
+
+from lslm_lightning.contracts import Score
+from lslm_lightning.reports import Code, Heading, Interval, Measure, Missing, ScoreTable, Table
+
+
+def score(metric, value, higher=True, signature="tok:13a", n_example=1000, low=None, high=None):
+    return Score(metric, value, "", higher, signature, n_example, low, high)
+
+
+def test_one_system_is_a_row_a_metric_with_interval_and_signature():
+    table = ScoreTable({"run": [score("BLEU", 37.2412, low=36.1, high=38.349), score("TER", 45.7, False)]}).table()
+    assert table.columns == ["metric", "score", "95 % interval", "examples"]
+    first, second = table.rows
+    assert first[0] == Heading("BLEU", "", True)
+    assert [str(first[1]), str(first[2]), first[3]] == ["37.24", "36.10 to 38.35", 1000]
+    assert str(second[1]) == "45.70"
+    assert second[2] is None
+    assert table.notes == [Code("tok:13a", "BLEU"), Code("tok:13a", "TER")]
+
+
+def test_without_intervals_there_is_no_column_for_them():
+    assert ScoreTable({"run": [score("BLEU", 1.0)]}).table().columns == ["metric", "score", "examples"]
+
+
+def test_the_best_of_several_follows_the_direction():
+    systems = {"a": [score("BLEU", 30.0), score("TER", 50.0, False)], "b": [score("BLEU", 31.0), score("TER", 40.0, False)]}
+    a, b = ScoreTable(systems).table().rows
+    assert [cell.best for cell in a[1:]] == [False, False]
+    assert [cell.best for cell in b[1:]] == [True, True]
+
+
+def test_scores_with_different_signatures_or_examples_are_not_ranked():
+    for other in {"signature": "tok:zh"}, {"n_example": 5}:
+        table = ScoreTable({"a": [score("BLEU", 30.0)], "b": [score("BLEU", 31.0, **other)]}).table()
+        assert not any(row[1].best for row in table.rows)
+        assert [note.caption.endswith("not ranked with the others") for note in table.notes] == [True, True]
+
+
+def test_what_is_missing_is_a_dash_with_a_reason():
+    systems = {"a": [score("BLEU", 30.0), score("bits/byte", math.nan, False)], "b": [score("BLEU", 31.0)]}
+    table = ScoreTable(systems, reasons={("a", "bits/byte"): "its vocabulary has <unk>"}).table()
+    assert table.rows[0][2] == Missing("its vocabulary has <unk>")
+    assert table.rows[1][2] == Missing("not defined for this system")
+    assert table.reasons() == ["its vocabulary has <unk>", "not defined for this system"]
+    assert table.numeric() == [False, True, True]
+
+
+def test_columns_of_numbers_share_their_decimals():
+    table = Table(["name", "x", "y", "text"], [["a", 1.5, 10, "u"], ["b", 100.25, None, "v"]])
+    assert table.numeric() == [False, True, True, False]
+    assert table.column_places()[1] == 1
+
+
+def test_an_interval_has_the_decimals_of_its_score():
+    assert str(Interval(2.0, 2.1, 3)) == "2.000 to 2.100"
+    assert str(Measure(2.05, None, 3)) == "2.050"

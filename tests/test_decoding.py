@@ -1,0 +1,353 @@
+"""Laws of every search on small random networks in float64, then the answers of `transformers` with the same weights."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from lslm_lightning.decoding import Beam, Decoded, Greedy, Sampling, reorder, stepwise
+
+END = 2
+SEARCHES = [Greedy(), Sampling(temperature=1.3), Sampling(top_k=3, top_p=0.8), Beam(1), Beam(4), Beam(3, 0.0), Beam(3, early_stopping=True)]
+TAKES_ONE = [Greedy(), Beam(4), Beam(3, length_penalty=2.0), Beam(3, early_stopping=True), Beam(4, no_repeat_ngram=2)]
+
+
+class Network:
+    """A random recurrent network as a step: its state is a vector a hypothesis, what beams share is a vector a source."""
+
+    def __init__(self, vocab_size: int = 9, width: int = 16, end_bias: float = 0.0) -> None:
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, dtype=torch.double)
+
+        self.vectors, self.mix, self.out = normal(vocab_size, width), normal(width, width) / width**0.5, normal(width, vocab_size)
+        self.bias = torch.zeros(vocab_size, dtype=torch.double)
+        self.bias[END] = end_bias
+        self.rows: list[int] = []  # of each call
+
+    def __call__(self, ids: Tensor, state: tuple[Tensor] | None, shared: Tensor) -> tuple[Tensor, tuple[Tensor]]:
+        source = shared.repeat_interleave(len(ids) // len(shared), 0)
+        h = torch.zeros_like(source) if state is None else state[0]
+        for token in ids.T:
+            h = torch.tanh(h @ self.mix + self.vectors[token] + source)
+        self.rows.append(len(ids))
+        return h @ self.out + self.bias, (h,)
+
+    def log_p(self, ids: list[int], source: Tensor) -> Tensor:
+        """(V,) after `ids`, read from the start."""
+        return self(torch.tensor([ids]), None, source[None])[0][0].log_softmax(-1)
+
+
+def question(n_source: int = 6, width: int = 16) -> tuple[Tensor, Tensor]:
+    """Starts (B, 1) and sources (B, D)."""
+    return torch.ones(n_source, 1, dtype=torch.long), torch.randn(n_source, width, dtype=torch.double)
+
+
+def answers(found: Decoded) -> list[list[int]]:
+    return [ids[:n].tolist() for ids, n in zip(found.ids, found.n_token, strict=True)]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("no_repeat_ngram", [0, 2])
+@pytest.mark.parametrize("min_length", [0, 3])
+def test_one_beam_and_one_choice_are_greedy(no_repeat_ngram, min_length):
+    for _ in range(20):
+        network, (start, sources) = Network(), question()
+        expected = Greedy(no_repeat_ngram)(network, start, sources, END, 12, min_length)
+        for search in (
+            Beam(1, no_repeat_ngram=no_repeat_ngram),
+            Sampling(top_k=1, no_repeat_ngram=no_repeat_ngram),
+            Sampling(top_p=1e-9, no_repeat_ngram=no_repeat_ngram),
+            Sampling(temperature=1e-30, no_repeat_ngram=no_repeat_ngram),
+        ):
+            found = search(network, start, sources, END, 12, min_length)
+            assert answers(found) == answers(expected), search
+
+
+@pytest.mark.parametrize("search", TAKES_ONE, ids=str)
+def test_other_rows_of_the_batch_change_nothing(search):
+    network, (start, sources) = Network(end_bias=1.0), question(16)
+    together = search(network, start, sources, END, 15)
+    assert len(set(together.n_token.tolist())) > 2
+    order = torch.randperm(16)
+    assert answers(search(network, start, sources[order], END, 15)) == [answers(together)[i] for i in order]
+    for i in range(16):
+        alone = search(network, start[:1], sources[i, None], END, 15)
+        assert answers(alone)[0] == answers(together)[i]
+        torch.testing.assert_close(alone.score[0], together.score[i], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=str)
+def test_lengths_and_ends(search):
+    for min_length, max_length in ((0, 1), (0, 12), (4, 12), (5, 5)):
+        network, (start, sources) = Network(end_bias=2.0), question(12)
+        found = search(network, start, sources, END, max_length, min_length)
+        assert found.ids.size(1) == found.n_token.max() <= max_length
+        for ids, n in zip(found.ids.tolist(), found.n_token.tolist(), strict=True):
+            assert END not in ids[: n - 1], "an answer went on after its end"
+            assert ids[n - 1] == END or n == max_length
+            assert set(ids[n:]) <= {END}
+            assert n > min_length or (n == min_length == max_length and ids[n - 1] != END)
+
+
+@pytest.mark.parametrize("search", [Greedy, Sampling, Beam])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_no_ngram_repeats(search, n):
+    network, (_, sources) = Network(vocab_size=6, end_bias=-3.0), question(12)
+    start = torch.randint(3, 6, (12, n))
+    found = search(no_repeat_ngram=n)(network, start, sources, END, 20)
+    repeats = search()(network, start, sources, END, 20)
+
+    def n_repeated(answer: Decoded) -> int:
+        texts = [begin + ids for begin, ids in zip(start.tolist(), answers(answer), strict=True)]
+        grams = [list(zip(*(ids[i:] for i in range(n)), strict=False)) for ids in texts]
+        return sum(len(g) - len(set(g)) for g in grams)
+
+    assert n_repeated(repeats) > 0 == n_repeated(found)
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=str)
+def test_score_is_the_sum_of_log_probabilities(search):
+    network, (start, sources) = Network(end_bias=0.5), question(8)
+    found = search(network, start, sources, END, 12, min_length=2)
+    for source, ids, score in zip(sources, answers(found), found.score.tolist(), strict=True):
+        nats = sum(network.log_p([1, *ids[:t]], source)[token].item() for t, token in enumerate(ids))
+        assert score == pytest.approx(nats / len(ids) ** getattr(search, "length_penalty", 0.0), abs=1e-5)  # greedy and sampling sum in float32
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("min_length", [0, 2])
+def test_a_beam_of_everything_finds_the_best_of_all(length_penalty, min_length):
+    for _ in range(5):
+        network, (start, sources) = Network(vocab_size=4), question(3)
+        found = Beam(4**4, length_penalty)(network, start, sources, END, 4, min_length)
+        for source, ids, score in zip(sources, answers(found), found.score.tolist(), strict=True):
+            scores = {}
+            for whole in itertools.product(range(4), repeat=4):
+                cut = whole[: whole.index(END) + 1] if END in whole else whole
+                if cut.count(END) == 0 or len(cut) > min_length:
+                    nats = sum(network.log_p([1, *cut[:t]], source)[token].item() for t, token in enumerate(cut))
+                    scores[cut] = nats / len(cut) ** length_penalty
+            best = max(scores, key=scores.__getitem__)
+            assert (tuple(ids), score) == (best, pytest.approx(scores[best], abs=1e-9))
+
+
+@pytest.mark.parametrize(
+    "search", [Sampling(), Sampling(temperature=0.6), Sampling(top_k=4), Sampling(top_p=0.7), Sampling(1.5, top_k=6, top_p=0.9)], ids=str
+)
+def test_sampling_draws_from_the_distribution(search):
+    n, log_p = 20_000, torch.randn(10).log_softmax(-1)
+    found = search(lambda ids, state, shared: (log_p.expand(len(ids), -1), ()), torch.ones(n, 1, dtype=torch.long), None, END, 1)
+    sharp = {i: math.exp(x / search.temperature) for i, x in enumerate(log_p.tolist())}
+    kept, mass = {}, 0.0
+    likely = sorted(sharp, key=sharp.__getitem__, reverse=True)[: search.top_k]
+    for i in likely:
+        if mass < (search.top_p or 1) * sum(sharp[j] for j in likely):
+            kept[i] = sharp[i]
+        mass += sharp[i]
+    count = found.ids[:, 0].bincount(minlength=10)
+    assert set(count.nonzero()[:, 0].tolist()) == set(kept)
+    expected = torch.tensor([n * p / sum(kept.values()) for p in kept.values()])
+    chi_square = ((count[list(kept)] - expected) ** 2 / expected).sum()
+    assert chi_square < 28, "p < 0.001 at 9 degrees of freedom"
+
+
+def test_chance_comes_from_the_seed():
+    network, (start, sources) = Network(), question()
+
+    def sample(search: Sampling, **source_of_chance) -> list[list[int]]:
+        return answers(search(network, start, sources, END, 12, **source_of_chance))
+
+    before = torch.get_rng_state()
+    assert sample(Sampling(seed=7)) == sample(Sampling(seed=7)) != sample(Sampling(seed=8))
+    assert sample(Sampling(), generator=torch.Generator().manual_seed(7)) == sample(Sampling(seed=7))
+    assert torch.equal(torch.get_rng_state(), before), "sampling with a seed must leave the global generator alone"
+    assert sample(Sampling(seed=None)) != sample(Sampling(seed=None))
+
+
+@pytest.mark.parametrize("search", [Greedy(), Greedy(no_repeat_ngram=2), Sampling(top_k=1)], ids=str)
+def test_prompts_of_different_lengths_equal_one_at_a_time(search):
+    network, (_, sources) = Network(end_bias=1.0), question(10)
+    prompts, length = torch.randint(3, 9, (10, 7)), torch.tensor([2, 7, 3, 3, 5, 2, 6, 4, 7, 2])
+    prompts[:, :2] = torch.tensor([3, END])  # an end in the prompt ends nothing
+    together = search(network, prompts, sources, END, 8, 2, start_length=length)
+    for i, n in enumerate(length):
+        alone = search(network, prompts[i, None, :n], sources[i, None], END, 8, 2)
+        assert answers(alone)[0] == answers(together)[i]
+        torch.testing.assert_close(alone.score[0], together.score[i])
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=str)
+def test_looking_rarely_changes_nothing(search, monkeypatch):
+    network, (start, sources) = Network(end_bias=1.0), question(12)
+    expected = search(network, start, sources, END, 21)
+    monkeypatch.setattr(stepwise, "steps_between_looks", lambda device: 8)
+    found = search(network, start, sources, END, 21)
+    assert answers(found) == answers(expected)
+    torch.testing.assert_close(found.score, expected.score)
+
+
+@pytest.mark.parametrize("search", [Greedy(), Sampling(), Beam(3)], ids=str)
+def test_sources_that_are_done_leave_the_batch(search):
+    network, (start, sources) = Network(end_bias=3.0), question(32)
+    found = search(network, start, sources, END, 30)
+    rows = network.rows[1:]
+    assert rows == sorted(rows, reverse=True)
+    assert rows[-1] <= rows[0] / 2
+    assert len(network.rows) <= (30 if isinstance(search, Beam) else found.n_token.max())
+
+
+def test_state_is_not_copied_where_rows_stay():
+    seen = []
+
+    def step(ids: Tensor, state: Tensor | None, shared: None) -> tuple[Tensor, Tensor]:
+        seen.append(state)
+        return torch.tensor([[0.0, 0, 0, 9, 1]]).expand(len(ids), -1), torch.zeros(len(ids), 1) if state is None else state
+
+    Beam(1)(step, torch.ones(2, 1, dtype=torch.long), None, END, 5)
+    assert len(seen) == 5
+    assert all(state is seen[2] for state in seen[2:])
+
+
+@pytest.mark.parametrize("search", [Greedy(), Sampling(), Beam(2)], ids=str)
+def test_processes_step_together(search):
+    """A process that is done early goes on stepping until the others are."""
+    network, (start, sources) = Network(end_bias=9.0), question(3)
+    others, said = 6, []
+
+    def agree(done: bool) -> bool:
+        said.append(done)
+        return done and len(said) >= others
+
+    found = search(network, start, sources, END, 12, agree=agree)
+    assert found.n_token.max() < others
+    assert len(network.rows) == len(said) == others
+    assert said == sorted(said)
+
+
+def test_reorder_takes_rows_of_everything():
+    nested = (torch.arange(3), (None, torch.eye(3)), Decoded(*torch.arange(9).view(3, 3)))
+    first, (nothing, second), third = reorder(nested, torch.tensor([2, 0, 2]))
+    assert first.tolist() == [2, 0, 2]
+    assert nothing is None
+    assert torch.equal(second, torch.eye(3)[[2, 0, 2]])
+    assert isinstance(third, Decoded)
+    assert third.score.tolist() == [8, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda: Beam(0), "beam_size=0"),
+        (lambda: Sampling(temperature=0.0), "temperature=0.0"),
+        (lambda: Sampling(temperature=-1.0), "temperature=-1.0"),
+        (lambda: Sampling(temperature=math.nan), "temperature=nan"),
+        (lambda: Sampling(top_k=0), "top_k=0"),
+        (lambda: Sampling(top_p=0.0), "top_p=0.0"),
+        (lambda: Sampling(top_p=1.5), "top_p=1.5"),
+        (lambda: Greedy(no_repeat_ngram=-1), "no_repeat_ngram=-1"),
+        (lambda: Greedy()(Network(), *question(), END, 5, 6), "min_length=6 .* max_length=5"),
+        (lambda: Beam()(Network(), *question(), END, 5, -1), "min_length=-1"),
+        (lambda: Greedy()(Network(), *question(), END, 0), "max_length=0"),
+        (lambda: Greedy()(Network(), torch.ones(2, 0), None, END, 5), r"start has shape \(2, 0\)"),
+        (lambda: Greedy()(Network(), *question(2), END, 5, start_length=torch.tensor([1, 2])), "start_length"),
+        (lambda: Beam()(Network(), torch.ones(2, 3).long(), None, END, 5, start_length=torch.tensor([1, 2])), "start_length"),
+    ],
+)
+def test_bad_settings_are_named(make, names):
+    with pytest.raises(ValueError, match=names):
+        make()
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=str)
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_broken_logits_end_in_an_error(search, bad):
+    def step(ids: Tensor, n: Tensor | None, shared: None) -> tuple[Tensor, Tensor]:
+        n = torch.zeros(len(ids), 1) if n is None else n + 1
+        logits = torch.tensor([[0.0, 1, -9, 2, 3]]).repeat(len(ids), 1)
+        return logits.masked_fill(n == 2, bad), n
+
+    with pytest.raises(ValueError, match="after 3 steps .* 2 of 2 sources"):
+        search(step, torch.ones(2, 1, dtype=torch.long), None, END, 50)
+
+
+MARIAN = {
+    "vocab_size": 24,
+    "d_model": 64,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+}
+
+
+@pytest.fixture(scope="session")
+def marian():
+    pytest.importorskip("transformers", reason="transformers is a test dependency: pip install -e .[dev]")
+    from tests.copying import copying_marian
+
+    return copying_marian(n_step=150, n_word=20, mean_length=6, **MARIAN)
+
+
+@pytest.fixture(scope="session")
+def copies(marian):
+    """`search(...)` on our Transformer with the weights of `marian`, and the sources."""
+    from tests.copying import PAD, START, sentences
+    from tests.models.convert import marian_from_transformers
+
+    embedding, backbone, head = marian_from_transformers(marian)
+    source = sentences(48, 6, 20, torch.Generator().manual_seed(1))
+    pad = source == PAD
+    with torch.no_grad():
+        shared = (backbone.remember(backbone.encode(embedding(source), pad)), pad)
+
+    def step(ids: Tensor, state: tuple | None, shared: tuple) -> tuple[Tensor, tuple]:
+        y, state = backbone.decode(embedding(ids), memory=shared[0], memory_pad=shared[1], state=state)
+        return head(y[:, -1:], embedding.weight)[:, 0], state
+
+    start = torch.full((len(source), 1), START)
+    return source, lambda search, max_length, min_length=0: search(step, start, shared, END, max_length, min_length)
+
+
+def generate(marian: torch.nn.Module, source: Tensor, **settings) -> list[list[int]]:
+    ids = marian.generate(input_ids=source, attention_mask=(source != 0).long(), do_sample=False, **settings)[:, 1:].tolist()
+    return [row[: row.index(END) + 1] if END in row else row for row in ids]
+
+
+@pytest.mark.parametrize(("no_repeat_ngram", "min_length", "max_length"), [(0, 0, 16), (2, 0, 16), (0, 5, 8), (1, 3, 16)])
+def test_greedy_against_transformers(marian, copies, no_repeat_ngram, min_length, max_length):
+    source, search = copies
+    expected = generate(
+        marian, source, no_repeat_ngram_size=no_repeat_ngram, min_new_tokens=min_length, max_new_tokens=max_length, num_beams=1
+    )
+    assert answers(search(Greedy(no_repeat_ngram), max_length, min_length)) == expected
+    assert len({len(ids) for ids in expected}) > 3, "the model should end at different lengths"
+
+
+@pytest.mark.parametrize("beam_size", [2, 5, 12])
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize(
+    ("length_penalty", "no_repeat_ngram", "min_length", "max_length"),
+    [(1.0, 0, 0, 16), (0.0, 0, 0, 16), (2.0, 2, 0, 16), (-1.0, 0, 4, 16), (0.6, 3, 5, 8), (1.0, 0, 0, 3)],
+)
+def test_beams_against_transformers(marian, copies, beam_size, early_stopping, length_penalty, no_repeat_ngram, min_length, max_length):
+    source, search = copies
+    expected = generate(
+        marian,
+        source,
+        num_beams=beam_size,
+        length_penalty=length_penalty,
+        early_stopping=early_stopping,
+        no_repeat_ngram_size=no_repeat_ngram,
+        min_new_tokens=min_length,
+        max_new_tokens=max_length,
+    )
+    found = search(Beam(beam_size, length_penalty, early_stopping, no_repeat_ngram), max_length, min_length)
+    assert answers(found) == expected

@@ -1,0 +1,65 @@
+"""Who may import whom; the table of the architecture, checked on the syntax trees."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EVERYTHING = {"*"}
+LAYERS: dict[str, set[str]] = {
+    "models": set(),
+    "ngram": set(),
+    "text": set(),
+    "audio": set(),
+    "contracts": set(),
+    "optim": set(),
+    "decoding": set(),
+    "metrics": {"contracts", "text", "audio"},
+    "data": {"contracts", "text", "audio"},
+    "evaluation": {"metrics", "contracts", "text"},
+    "tracking": {"contracts"},
+    "runs": {"tracking", "text"},
+    "training": {"models", "text", "data", "metrics", "decoding", "optim", "evaluation", "contracts", "runs", "tracking"},
+    "systems": {"runs", "contracts", "text", "metrics"},
+    "reports": {"evaluation", "metrics", "contracts", "text"},
+    "commands": EVERYTHING,
+    "__main__": EVERYTHING,
+    "__init__": {"runs"},
+}
+TORCH_ONLY = {"lightning", "mlflow", "transformers", "datasets", "tokenizers"}
+FILES = sorted([*(ROOT / "lslm_lightning").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of all modules a file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative imports hide where things stand"
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    package, *inside = path.relative_to(ROOT).with_suffix("").parts
+    ours = {tuple(name.split(".")) for name in imports(path) if name.split(".")[0] in ("lslm_lightning", "tasks")}
+    if package == "tasks":
+        others = {name for name in ours if name[0] == "tasks" and len(name) > 1 and name[1] != inside[0]}
+        assert not others, f"a task never imports another task: {others}"
+        return
+    assert not any(name[0] == "tasks" for name in ours), "the library never imports a task"
+    layer = inside[0]
+    allowed = LAYERS[layer]
+    layers = {name[1] for name in ours if len(name) > 1} & LAYERS.keys()
+    assert allowed == EVERYTHING or layers <= allowed | {layer}, f"{layer} may import {sorted(allowed)}, not {sorted(layers - allowed - {layer})}"
+    if layer in ("models", "decoding", "ngram"):
+        assert not {name.split(".")[0] for name in imports(path)} & TORCH_ONLY, f"{layer} knows only torch and numpy"
+
+
+def test_every_layer_of_the_tree_is_in_the_table() -> None:
+    found = {p.stem for p in (ROOT / "lslm_lightning").iterdir() if (p.is_dir() and any(p.glob("*.py"))) or p.suffix == ".py"}
+    assert found <= LAYERS.keys()

@@ -1,0 +1,134 @@
+"""Promises of every tokenizer: round trip, no special token out of text, equal after saving."""
+
+import copy
+import json
+import pickle
+from itertools import pairwise
+
+import pytest
+import tokenizers
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tokenizers import models
+
+from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Unigram, Words
+from lslm_lightning.text.tokenizer import Tokenizer
+
+# A corpus that tempts: it is full of texts that spell special tokens.
+CORPUS = [
+    *[
+        "<s> a </s> <pad> <unk> </s></s> <s><s> <0x41> it's the cat\n",
+        "你好，世界！iPhone 15 发布了。\n",
+        "the cat sat </s>\n\n  on the mat\t<pad>",
+    ]
+    * 20,
+    "ünïcödé e\u0301 🏽👩‍👩‍👧 \x00\x1f\u2028 नमस्ते",
+]
+RECIPES = [BytePair(400), Bytes(), Unigram(400), Unigram(60, byte_fallback=False), Characters(), Words()]
+TOKENIZERS = {repr(recipe): recipe.train(CORPUS) for recipe in RECIPES}
+LOSSLESS = [tokenizer for tokenizer in TOKENIZERS.values() if tokenizer.lossless]
+everyone = pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS.keys())
+
+spelled = st.sampled_from(["<s>", "</s>", "<pad>", "<unk>", "<0x41>", "<", "s>", "/s>", " ", "\n", "a", "▁", "你", "\u0301"])
+tempting = st.lists(spelled | st.text(max_size=3), max_size=12).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text() | tempting)
+@example("  leading, trailing  ")
+@example("\ufeff\ufffd\U0010ffff \r\n\x85\xa0\u3000")
+def test_byte_level_text_comes_back(text):
+    for tokenizer in LOSSLESS:
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_which_are_lossless():
+    assert {tokenizer.kind for tokenizer in LOSSLESS} == {"byte-bpe", "bytes"}
+    assert [tokenizer.unk_id for tokenizer in TOKENIZERS.values()] == [None, None, 3, 3, 3, 3]
+
+
+@settings(max_examples=200, deadline=None)
+@given(tempting)
+@example("</s>")
+@example("a </s> b")
+def test_text_never_becomes_a_special_token(text):
+    for tokenizer in TOKENIZERS.values():
+        assert not {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id} & set(tokenizer.encode(text))
+
+
+@settings(max_examples=100, deadline=None)
+@given(tempting)
+def test_bytes_are_utf8(text):
+    assert TOKENIZERS["Bytes()"].encode(text) == [byte + 3 for byte in text.encode()]
+
+
+@everyone
+def test_saving_changes_nothing(tokenizer, tmp_path):
+    tokenizer.save(tmp_path / "new" / "tokenizer.json")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["tokenizer.json"]
+    for again in (Tokenizer.load(tmp_path / "new" / "tokenizer.json"), pickle.loads(pickle.dumps(tokenizer)), copy.deepcopy(tokenizer)):
+        assert again.digest == tokenizer.digest
+        assert (again.kind, again.lossless, again.unk_id) == (tokenizer.kind, tokenizer.lossless, tokenizer.unk_id)
+        assert again.encode("the </s> 世界") == tokenizer.encode("the </s> 世界")
+
+
+@everyone
+def test_batches_and_special_tokens(tokenizer):
+    texts = [*CORPUS[:3], "", "</s>"]
+    batch = tokenizer.encode_batch(texts)
+    assert batch == [tokenizer.encode(text) for text in texts]
+    assert batch[3] == []
+    assert tokenizer.decode_batch(batch) == [tokenizer.decode(ids) for ids in batch]
+    framed = [tokenizer.bos_id, *batch[0], tokenizer.eos_id, tokenizer.pad_id]
+    assert tokenizer.decode(framed) == tokenizer.decode(batch[0])
+    assert max(max(ids, default=0) for ids in batch) < tokenizer.vocab_size
+
+
+@everyone
+def test_offsets_point_into_the_text(tokenizer):
+    text = " the cat ，你好 🏽 e\u0301 </s>\nx"
+    ids, offsets = tokenizer.encode_with_offsets(text)
+    assert ids == tokenizer.encode(text)
+    assert len(ids) == len(offsets)
+    if tokenizer.kind != "words":  # words leave the spaces out
+        assert (offsets[0][0], offsets[-1][1]) == (0, len(text))
+        assert all(start in (before_end, before_start) for (before_start, before_end), (start, _) in pairwise(offsets))
+    cat = [text[start:end] for start, end in offsets if start >= 4 and end <= 8]
+    assert "".join(cat).strip() == "cat"
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "tokenizer.json"
+    TOKENIZERS["Bytes()"].save(path)
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        TOKENIZERS["Words(vocab_size=None, min_count=1)"].save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["tokenizer.json"]
+    assert Tokenizer.load(path).kind == "bytes"
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1, 2]", b'{"model": 1}', b"\xff\xfe", b"not json"])
+def test_what_is_no_tokenizer_is_refused_in_one_line(content, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"tokenizer\.json is not a tokenizer\.json") as error:
+        Tokenizer.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_torn_file_is_refused(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    TOKENIZERS["Bytes()"].save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="is not a tokenizer"):
+        Tokenizer.load(path)
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        Tokenizer.load(tmp_path / "other.json")
+
+
+def test_a_tokenizer_without_roles_is_refused(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizers.Tokenizer(models.WordLevel({"a": 0, "<unk>": 1, "<pad>": 2}, unk_token="<unk>")).save(str(path))
+    assert json.loads(path.read_text())["model"]["type"] == "WordLevel"
+    with pytest.raises(ValueError, match="no token for bos and eos"):
+        Tokenizer.load(path)
