@@ -78,12 +78,9 @@ class InverseSquareRoot(_Warmup):
 
 
 def decay_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Parameter groups for an optimizer: matrices keep its weight decay; vectors (biases, norm gains) and embeddings have none."""
-    embeddings = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    """Parameter groups for an optimizer: matrices keep its weight decay, vectors (biases, norm gains) have none."""
     trainable = [p for p in module.parameters() if p.requires_grad]
-    decayed = [p for p in trainable if p.ndim >= 2 and id(p) not in embeddings]
-    kept = {id(p) for p in decayed}
-    return [{"params": decayed}, {"params": [p for p in trainable if id(p) not in kept], "weight_decay": 0.0}]
+    return [{"params": [p for p in trainable if p.ndim >= 2]}, {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0}]
 
 
 def n_parameter(parameters: Iterable[nn.Parameter]) -> int:

@@ -13,7 +13,7 @@ from rich.text import Text
 from lslm_lightning.contracts import Generator, Metric, Score
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import Scores, score
-from lslm_lightning.metrics.significance import paired_bootstrap
+from lslm_lightning.metrics.significance import paired_randomization
 from lslm_lightning.optim import n_parameter
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report
@@ -108,10 +108,10 @@ def against_baselines(metric: Metric, result: Scores, beside: dict[str, Scores])
     """Is this run really better than each baseline? One metric, paired over the examples."""
     rows = []
     for name, other in beside.items():
-        test = paired_bootstrap(metric, result.rows[metric.name], other.rows[metric.name])
+        test = paired_randomization(metric, result.rows[metric.name], other.rows[metric.name])
         rows.append([name, blocks.Measure(test.difference, blocks.Interval(test.low, test.high)), test.p])
     columns = ["baseline", f"difference in {metric.name}", "p"]
-    note = "Paired bootstrap over the examples of the test, two-sided; small figures bound the 95 % interval."
+    note = "Paired approximate randomization over the examples of the test; small figures bound the 95 % interval."
     return blocks.Section("Against the baselines", [blocks.Table(columns, rows, notes=[note])])
 
 

@@ -1,5 +1,6 @@
 """How a command ends: its exit status, and one line when it failed."""
 
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ def one_line(error: BaseException) -> str:
 
 def outcome(work: Callable[[], int], debug: bool = False) -> int:
     """The exit status of `work`; its errors become one line on standard error, with the traceback when asked."""
+    _show_log()
     try:
         return work() or DONE
     except SystemExit as error:
@@ -41,3 +43,12 @@ def outcome(work: Callable[[], int], debug: bool = False) -> int:
             raise
         print(f"lslm: {one_line(error).removeprefix('Interrupted: ')}", file=sys.stderr)
         return 128 + error.signum
+
+
+def _show_log() -> None:
+    """What our own code tells while it works, as plain lines on standard error."""
+    log = logging.getLogger("lslm_lightning")
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())
+        log.setLevel(logging.INFO)
+        log.propagate = False

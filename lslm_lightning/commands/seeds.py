@@ -16,7 +16,6 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
     Raises:
         RuntimeError: a child failed; the others were trained all the same.
     """
-    tracker.start()
     failed, scores = [], {}
     for seed in range(first, first + n):
         child = parent.path.with_name(f"{parent.path.name}-seed-{seed}")

@@ -10,16 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from lslm_lightning.commands.config_errors import explain
+from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.seeds import run_seeds
-from lslm_lightning.runs import RunDirectory, new_run
-from lslm_lightning.tracking import Tracker
+from lslm_lightning.runs import RunDirectory, new_run, reserve
+from lslm_lightning.runs.loading import load_weights
+from lslm_lightning.tracking import Store, Tracker
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.data import TaskData
@@ -52,6 +55,7 @@ class Job:
         name: of the run; by default the name of its config file.
         root: folder of all runs; a run is kept in root/task/name-id.
         minutes: train this long, validation included; measured before training and turned into trainer.max_steps, which config.yaml keeps.
+            A trainer.max_steps that is given counts instead.
         average: average the weights of this many validations at the end of training; test that mean if it validates better.
         seeds: train this many seeds one after the other, as child runs of one parent (lslm run only).
         parent: MLflow run id of the parent.
@@ -99,7 +103,8 @@ class Command(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        return {**LightningCLI.subcommands(), "run": {"model", "datamodule"}}
+        inherited = LightningCLI.subcommands()
+        return {**inherited, "predict": inherited["predict"] | {"return_predictions"}, "run": {"model", "datamodule"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(Job, "job")
@@ -121,20 +126,21 @@ class Command(LightningCLI):
         trainer = self._get(self.config, "trainer")
         if self.subcommand in TRAINING and not self.job.minutes and trainer.max_steps < 1 and (trainer.max_epochs or -1) < 0:
             raise ValueError("nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes")
-        chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes", "precision")}
-        Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
-        if DIRECTORY in os.environ and (rank_zero_only.rank or 0) > 0:
-            self.directory = RunDirectory(Path(os.environ[DIRECTORY]))
-        else:
-            configs = self._get(self.config, "config") or []
-            name = self.job.name or (Path(str(configs[-1].relative)).stem if configs else self.subcommand)
-            self.directory = new_run(self.task_name, name, self.job.root)
-            os.environ[DIRECTORY] = str(self.directory.path)
-        tags = {"task": self.task_name, "command": self.subcommand, **self.job.tags}
-        self.tracker = Tracker(self.task_name, self.directory.path.name, self.directory.path, tags=tags, parent_run_id=self.job.parent)
-        if self.job.seeds == 1 or self.subcommand != "run":
-            self.tracker.start()
+        self._check_devices(trainer)
         self._take_tokenizer()
+        if (rank_zero_only.rank or 0) == 0:
+            reserve(self.task_name, self.job.root)
+            Store().open_experiment(self.task_name)
+
+    @staticmethod
+    def _check_devices(trainer: Any) -> None:
+        chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes", "precision")}
+        try:
+            Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+        except (MisconfigurationException, ValueError) as error:
+            given = ", ".join(f"trainer.{name}={value}" for name, value in chosen.items())
+            there = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
+            raise ValueError(f"{given}: {error} This machine has {there} and {os.cpu_count()} CPU cores") from None
 
     def _take_tokenizer(self) -> None:
         """A checkpoint of a run brings that run's tokenizer."""
@@ -146,12 +152,26 @@ class Command(LightningCLI):
             data = self._get(self.config, "data")
             data["init_args"]["tokenizer"] = {"class_path": "lslm_lightning.text.recipes.Existing", "init_args": {"path": str(beside)}}
 
+    def start_run(self) -> None:
+        """The run directory and the MLflow run; other processes of the same job take the first one's."""
+        if DIRECTORY in os.environ and (rank_zero_only.rank or 0) > 0:
+            self.directory = RunDirectory(Path(os.environ[DIRECTORY]))
+        else:
+            configs = self._get(self.config, "config") or []
+            name = self.job.name or (Path(str(configs[-1].relative)).stem if configs else self.subcommand)
+            self.directory = new_run(self.task_name, name, self.job.root)
+            os.environ[DIRECTORY] = str(self.directory.path)
+        tags = {"task": self.task_name, "command": self.subcommand, "seed": self._get(self.config, "seed_everything"), **self.job.tags}
+        self.tracker = Tracker(self.task_name, self.directory.path.name, self.directory.path, tags=tags, parent_run_id=self.job.parent)
+        self.tracker.start()
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        self.start_run()
         checkpoints = Checkpoints(self.directory.checkpoints, self.job.average)
         callbacks = [Provenance(self.tracker), Exam(self.directory), checkpoints, Interruption(checkpoints), Reporter()]
-        if self.job.minutes and self.subcommand in TRAINING:
-            callbacks.append(Budget(self.job.minutes, self.write_config))
         config = {**self._get(self.config_init, "trainer"), **kwargs}
+        if self.job.minutes and self.subcommand in TRAINING and config["max_steps"] < 1:
+            callbacks.append(Budget(self.job.minutes, self.write_config))
         config["callbacks"] = [*(config["callbacks"] or []), *callbacks]
         config["logger"] = self.tracker
         config["default_root_dir"] = str(self.directory.path)
@@ -183,10 +203,16 @@ class Command(LightningCLI):
         if n_step is not None:
             self.tracker.log_hyperparams({"trainer": {"max_steps_of_budget": n_step}})
 
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kept = {"return_predictions": False} if subcommand == "predict" else {}  # the Exam has them
+        return super()._prepare_subcommand_kwargs(subcommand) | kept
+
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand == "run" and self.job.seeds > 1:
             run_seeds(self.job.seeds, self.config["run"]["seed_everything"], self.directory, self.tracker)
             return
+        if checkpoint := self._get(self.config, "ckpt_path"):
+            load_weights(self.model, Path(checkpoint), self.datamodule.tokenizer)  # says in one line what does not fit
         super()._run_subcommand(subcommand)
         if self.trainer.is_global_zero:
             finish(self, subcommand)
@@ -204,8 +230,12 @@ def quiet() -> None:
 def main(argv: list[str]) -> int:
     """Parse, do the job, and say truly how it ended."""
     quiet()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop_at_once)
+    try:
+        check_files(argv)
+    except ValueError as error:
+        print(f"lslm: {error}", file=sys.stderr)
+        return 2
+    before = {number: signal.signal(number, stop_at_once) for number in (signal.SIGINT, signal.SIGTERM)}
     arguments = ["--job.seeds" if word == "--seeds" else word for word in argv]
     status, command = "FAILED", Command.__new__(Command)
     try:
@@ -228,9 +258,13 @@ def main(argv: list[str]) -> int:
     except (Interrupted, KeyboardInterrupt):
         status = "KILLED"
         raise
+    except ValueError as error:
+        raise ValueError(cause_of(error)) from error
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # nothing interrupts the truth about how it ended
         if command.tracker is not None:
             command.tracker.end(status)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 0

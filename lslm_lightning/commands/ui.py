@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from typing import NoReturn
 from urllib.request import urlopen
 
@@ -17,20 +16,21 @@ from lslm_lightning.tracking import Store
 SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str]) -> int:
     """Serve until interrupted. Where runs are stored on a server, only say its address."""
     parser = argparse.ArgumentParser(
         prog="lslm ui", description="Open MLflow's web pages on the runs of this folder, or of MLFLOW_TRACKING_URI."
     )
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--host", default="127.0.0.1", help="who may come in: 127.0.0.1 is only you; whoever comes in may delete runs")
-    options = parser.parse_args(argv)
+    options = parser.parse_args(argv[1:])
     store = Store()
     if store.is_server:
         print(f"The runs are on a server that has its own pages: {store}")
         return 0
     if store.file and not store.file.exists():
         raise ValueError(f"there are no runs here: {store.file} does not exist; run this in the folder where you trained")
+    store.ask(lambda: None)  # fails in one line when the file is none of a store
     check_port(options.host, options.port)
     return serve(store, options.host, options.port)
 
@@ -61,8 +61,9 @@ def serve(store: Store, host: str, port: int) -> NoReturn:
         finally:
             stop(server)
         output.seek(0)
-        last = (output.read().strip() or "no reason given").splitlines()[-1]
-    raise ValueError(f"MLflow's server ended: {store.redact(last)}")
+        lines = output.read().strip().splitlines() or ["no reason given"]
+    reason = next((line for line in reversed(lines) if "Error" in line), lines[-1])
+    raise ValueError(f"MLflow's server ended: {store.redact(reason)}")
 
 
 def wait_until_up(address: str, server: subprocess.Popen) -> None:

@@ -34,7 +34,7 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 def read_members(path: Path, pattern: str, max_bytes: int = MAX_BYTES) -> list[tuple[str, bytes]]:
     """Name and bytes of the members of a zip or tar whose name matches `pattern` (as in a shell), sorted by name.
 
-    Nothing is written to disk. Links, devices and names that leave the archive's folder are refused, in tar files by the standard
+    Nothing is written to disk. Devices, links and names that leave the archive's folder are refused: in tar files by the standard
     library's `data` filter.
 
     Raises:
@@ -44,7 +44,7 @@ def read_members(path: Path, pattern: str, max_bytes: int = MAX_BYTES) -> list[t
     try:
         members = sorted(read(path, pattern, max_bytes))
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: not a readable archive ({error}); get it again") from None
+        raise ValueError(f"{path}: not a readable archive ({' '.join(str(error).split())}); get it again") from None
     if not members:
         raise ValueError(f"{path}: no member matches {pattern!r}; look at its names and correct `members`")
     return members
@@ -54,10 +54,9 @@ def _tar_members(path: Path, pattern: str, max_bytes: int) -> Iterator[tuple[str
     total = 0
     with tarfile.open(path) as archive:
         for member in archive:
-            tarfile.data_filter(member, ".")
             total += member.size
             _limit(path, total, max_bytes)
-            if member.isfile() and fnmatch.fnmatchcase(member.name, pattern):
+            if fnmatch.fnmatchcase(member.name, pattern) and tarfile.data_filter(member, "/nowhere").isfile():
                 yield member.name, archive.extractfile(member).read()
 
 

@@ -1,7 +1,8 @@
 """Corpora described as data: the packaged `corpora.yaml` with the user's `configs/corpora.yaml` merged over it."""
 
 import difflib
-from collections.abc import Mapping
+import fnmatch
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import yaml
 
+from lslm_lightning.data.readers import READERS
+
 PACKAGED = Path(__file__).with_name("corpora.yaml")
 USERS = Path("configs/corpora.yaml")
 TASKS = ("language_modeling", "translation", "summarization")
-FORMATS = ("parallel", "text", "lines", "tsv", "csv", "jsonl", "json", "parquet", "tagged", "subject")
+FORMATS = ("parallel", *READERS)
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class DataFile:
 class Split:
     """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1), how many rows that gives."""
 
-    files: str
+    files: str | Sequence[str]
     share: tuple[float, float] | None = None
     rows: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -66,12 +69,16 @@ class Entry:
 
     def split_files(self, split: str) -> list[str]:
         """Names of a split's files, `{language}` and `*` resolved."""
-        pattern = self.splits[split].files
-        if "*" in pattern:
-            return [name for name in self.files if Path(name).match(pattern)]
-        if "{language}" in pattern:
-            return [pattern.format(language=language) for language in self.languages]
-        return [pattern]
+        patterns = self.splits[split].files
+        names = []
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            if "*" in pattern:
+                names += fnmatch.filter(self.files, pattern)
+            elif "{language}" in pattern:
+                names += [pattern.format(language=language) for language in self.languages]
+            else:
+                names.append(pattern)
+        return names
 
     def _data_file(self, name: str, about: str | Mapping[str, str] | None) -> DataFile:
         checksums = {"sha256": about} if isinstance(about, str) else dict(about or {})
@@ -109,18 +116,27 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
 def _entry(name: str, about: Mapping[str, Any]) -> Entry:
     where = f"corpora.yaml: {name}"
     _require_keys(where, about, Entry)
+    for key, kind, rule in (
+        ("splits", Mapping, "map names to files"),
+        ("files", Mapping, "map names to checksums"),
+        ("languages", list, "be a list"),
+    ):
+        if key in about and not isinstance(about[key], kind):
+            raise ValueError(f"{where}: {key} must {rule}, not be {about[key]!r}")
     _require_choice(where, "task", about["task"], TASKS)
     _require_choice(where, "format", about["format"], FORMATS)
     _require_choice(where, "empty", about.get("empty", "refuse"), ("refuse", "keep", "drop"))
     splits = {}
     for split, described in about["splits"].items():
-        described = {"files": described} if isinstance(described, str) else described
+        described = described if isinstance(described, Mapping) else {"files": described}
         _require_keys(f"{where}: splits.{split}", described, Split)
         if "share" in described:
             low, high = described["share"]
             if not 0 <= low < high <= 1:
                 raise ValueError(f"{where}: splits.{split}.share={described['share']} must be [from, to] with 0 <= from < to <= 1")
-            described = described | {"share": (low, high)}
+            if not about.get("share_of"):
+                raise ValueError(f"{where}: splits.{split}.share needs share_of: characters, or the fields that keep rows together")
+            described = {**described, "share": (low, high)}
         splits[split] = Split(**described)
     lists = {key: tuple(about[key]) for key in ("languages", "share_of") if isinstance(about.get(key), list)}
     return Entry(name=name, **(dict(about) | lists | {"splits": splits}))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from lslm_lightning.data.archives import read_members
@@ -33,13 +34,11 @@ def remembered_checksum(path: Path, algorithm: str = "sha256") -> str:
         return note.read_text()
     except OSError:
         found = checksum(path, algorithm)
-    try:
+    with suppress(OSError):  # a read-only cache only costs time
         note.parent.mkdir(parents=True, exist_ok=True)
         draft = note.with_name(f"{note.name}.{os.getpid()}")
         draft.write_text(found)
         draft.replace(note)
-    except OSError:  # a read-only cache only costs time
-        pass
     return found
 
 

@@ -1,6 +1,6 @@
 """A corpus described by an entry: find its files, read them, choose columns, take the split's share."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from lslm_lightning.data.catalogue import Entry, Split
 from lslm_lightning.data.checksums import remembered_checksum
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import verified_file
-from lslm_lightning.data.hub import parquet_records
 from lslm_lightning.data.readers import READERS, Record, read_parallel
 from lslm_lightning.data.rows import Row, required_fields, to_row, without_empty
 from lslm_lightning.data.shares import characters_share, group_positions
@@ -33,17 +32,27 @@ def open_entry(entry: Entry, columns: Mapping[str, Any]) -> Corpus:
         citation=entry.citation,
         home=entry.home,
         note=entry.note,
+        sizes={name: split.rows for name, split in splits.items() if split.rows},
     )
 
 
-def _load(entry: Entry, name: str) -> Sequence[Row]:
+def _load(entry: Entry, name: str) -> list[Row]:
     split, required = entry.splits[name], required_fields(entry.task, entry.languages)
-    paths = split_paths(entry, name)
-    rows = (to_row(record, split.columns, required, entry.join) for record in _records(entry, split, paths))
+    records = _records(entry, split, split_paths(entry, name))
+    rows = [to_row(record, split.columns, required, entry.join) for record in records]
     rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty)
-    if split.share is None:
-        return rows
-    low, high = split.share
+    if split.share is not None:
+        rows = _share(rows, entry, *split.share)
+        if not rows or not rows[0][required[0]]:
+            raise ValueError(f"corpus {entry.name}: nothing is left for {name}, share {list(split.share)}; it is too small to be split so")
+    if len(distinct := {row["id"] for row in rows}) < len(rows):
+        raise ValueError(
+            f"corpus {entry.name}: ids must be unique, but {name} has {len(distinct)} for {len(rows)} rows; choose another column for id"
+        )
+    return rows
+
+
+def _share(rows: list[Row], entry: Entry, low: float, high: float) -> list[Row]:
     if entry.share_of == "characters":
         return [characters_share(row, low, high) for row in rows]
     positions = group_positions(rows, entry.share_of, entry.seed)
@@ -59,8 +68,6 @@ def split_paths(entry: Entry, name: str) -> list[Path]:
 def _records(entry: Entry, split: Split, paths: list[Path]) -> Iterator[Record]:
     if entry.format == "parallel":
         yield from read_parallel({language: (path.name, read_file(path)) for language, path in zip(entry.languages, paths, strict=True)})
-    elif entry.format == "parquet":
-        yield from parquet_records(paths)
     else:
         read = READERS[entry.format]
         for path in paths:

@@ -94,11 +94,11 @@ def _download(url: str, path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:160]}{'...' if len(text) > 160 else ''}"
+    text = " ".join(str(error).split()).partition(" for url")[0]
+    return f"{type(error).__name__}: {text}" if len(text) < 100 else type(error).__name__
 
 
 def _missing(entry: Entry, file: DataFile, why: str) -> str:
     folder = entry.folder or f"{os.environ.get('LSLM_DATA') or 'data'}/{entry.name}"
-    home = f"; get it from {file.url or entry.home}" if file.url or entry.home else ""
-    return f"corpus {entry.name}: {file.name} is not here and {why}{home} and put it into {folder}/ (licence: {entry.licence})"
+    home = f"get it from {file.url or entry.home} and " if file.url or entry.home else ""
+    return f"corpus {entry.name}: {file.name} is not here; {why}: {home}put it into {folder}/ (licence: {entry.licence})"

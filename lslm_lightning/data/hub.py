@@ -1,26 +1,27 @@
-"""Data read by Hugging Face `datasets`: Parquet files, and anything on the hub. It is imported on first use, since that takes seconds."""
+"""Anything on the Hugging Face hub, read by `datasets`, which is imported on first use, since that takes seconds."""
 
 import hashlib
 import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.readers import Record
-from lslm_lightning.data.rows import Row, required_fields, to_row
+from lslm_lightning.data.rows import SPLIT_NAMES, Row, is_empty, required_fields, task_of, to_row
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 log = logging.getLogger(__name__)
-SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val"}
 
 
 class DatasetRows(Sequence[Row]):
-    """Rows made one at a time from a memory-mapped dataset."""
+    """Rows made one at a time from a memory-mapped dataset; rows with an empty field are kept, and told once."""
 
     def __init__(self, dataset: "Dataset", name: str, columns: Mapping[str, Any], required: Sequence[str]) -> None:
         self.dataset, self.name, self.columns, self.required = dataset, name, columns, required
@@ -36,32 +37,24 @@ class DatasetRows(Sequence[Row]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]
-        return to_row({"id": f"{self.name}:{position + 1}"} | self.dataset[position], self.columns, self.required)
+        return self._row(position, self.dataset[position])
 
+    def __iter__(self) -> Iterator[Row]:
+        return (self._row(position, record) for position, record in enumerate(self.dataset))
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of all rows, in hex."""
-        running = hashlib.sha256()
+        running, n_empty = hashlib.sha256(), 0
         for row in self:
             running.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+            n_empty += any(is_empty(row[field]) for field in self.required)
+        if n_empty:
+            log.warning("%s: %d of %d rows have an empty field and are kept", self.name, n_empty, len(self))
         return running.hexdigest()
 
-
-def parquet_records(paths: Sequence[Path]) -> Iterator[Record]:
-    """A record for every row of the files, in order.
-
-    Raises:
-        ValueError: a file is not Parquet.
-    """
-    from pyarrow import ArrowException, parquet
-
-    for path in paths:
-        try:
-            batches = parquet.ParquetFile(path).iter_batches()
-            records = (record for batch in batches for record in batch.to_pylist())
-            for number, record in enumerate(records, 1):
-                yield {"id": f"{path.name}:{number}"} | record
-        except (ArrowException, OSError) as error:
-            raise ValueError(f"{path}: not a readable Parquet file ({' '.join(str(error).split())[:160]})") from None
+    def _row(self, position: int, record: Record) -> Row:
+        return to_row({"id": f"{self.name}:{position + 1}"} | record, self.columns, self.required)
 
 
 def is_hub_id(name: str) -> bool:
@@ -89,42 +82,36 @@ def open_hub(name: str, columns: Mapping[str, Any]) -> Corpus:
         languages=languages,
         splits=tuple(rows),
         load=rows.__getitem__,
-        fingerprint=lambda split: rows[split].digest(),
+        fingerprint=lambda split: rows[split].digest,
         licence=next(iter(datasets.values())).info.license or "see its page",
         home=f"https://huggingface.co/datasets/{name.partition(':')[0]}",
     )
 
 
-def task_of(columns: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]]:
-    """Task and languages that the fields in `columns` stand for.
-
-    Raises:
-        ValueError: they stand for no task.
-    """
-    fields = [field for field in columns if field != "id"]
-    if "text" in fields:
-        return "language_modeling", ()
-    if {"document", "summary"} <= set(fields):
-        return "summarization", ()
-    languages = tuple(field for field in fields if re.fullmatch(r"[a-z]{2,3}(-\w+)?", field))
-    if len(languages) < 2:
-        raise ValueError(
-            f"corpus {name}: columns={dict(columns)} must name text, or document and summary, or two languages; for example columns: {{en: english, zh: chinese}}"
-        )
-    return "translation", languages
-
-
 def _load(name: str) -> "Mapping[str, Dataset]":
-    from datasets import load_dataset
+    from datasets import config, load_dataset
     from datasets.utils.logging import disable_progress_bar
+    from huggingface_hub import constants
 
+    reachable = _is_reachable(constants.ENDPOINT)
+    if not reachable:
+        constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True  # use what is cached, without half a minute of retries
     disable_progress_bar()
     path, _, configuration = name.partition(":")
     try:
         return load_dataset(path, configuration or None)
     except Exception as error:  # of a dozen libraries: whatever went wrong, the user needs it in one line
-        reason = " ".join(str(error).split())[:200]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}" if reachable else "it cannot be reached"
         raise FileNotFoundError(
-            f"corpus {name!r} is neither in corpora.yaml nor built in nor a path here, and the Hugging Face hub did not give it "
-            f"({type(error).__name__}: {reason})"
+            f"corpus {name!r} is neither in corpora.yaml nor built in nor a path here, and the Hugging Face hub did not give it ({reason})"
         ) from None
+
+
+def _is_reachable(url: str, timeout_seconds: float = 5) -> bool:
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=timeout_seconds).close()
+    except HTTPError:
+        return True  # it answered
+    except OSError:
+        return False
+    return True

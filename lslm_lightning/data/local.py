@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lslm_lightning.data.archives import read_file
 from lslm_lightning.data.catalogue import Entry, Split
-from lslm_lightning.data.hub import SPLIT_NAMES, task_of
+from lslm_lightning.data.readers import READERS
+from lslm_lightning.data.rows import SPLIT_NAMES, required_fields, task_of
 
 FORMATS = {"txt": "text", "tsv": "tsv", "csv": "csv", "jsonl": "jsonl", "json": "json", "parquet": "parquet"}
+SPLIT = r"(?:train|val|dev|test)[\w-]*"
 SHARES = {"train": (0.0, 0.9), "val": (0.9, 0.95), "test": (0.95, 1.0)}
 
 
@@ -39,22 +42,29 @@ def _file(path: Path, columns: Mapping[str, Any]) -> Entry:
         splits=splits,
         folder=str(path.parent),
         header=header,
-        share_of="characters" if form == "text" else tuple(field for field in columns if field != "id"),
+        share_of="characters" if form == "text" else required_fields(task, languages),
         note="One file, split 90/5/5 % here.",
     )
 
 
 def _folder(path: Path, columns: Mapping[str, Any]) -> Entry:
     names = sorted(file.name for file in path.iterdir() if file.is_file())
-    tables = {name: form for name in names if (form := _format(name))}
-    if tables:
-        if len(set(tables.values())) > 1:
-            raise ValueError(f"{path}: holds several formats ({', '.join(tables)}); name one file, or describe them in configs/corpora.yaml")
-        form = next(iter(tables.values()))
-        task, languages, columns, header = _meaning(path, form, columns)
-        splits = {_split(name): Split(name, columns=columns) for name in tables}
-        return Entry(str(path), task, languages, form, splits, folder=str(path), header=header)
-    matches = [match for name in names if (match := re.fullmatch(r"(.+)\.([a-z]{2,3}(?:-\w+)?)(\.gz)?", name))]
+    tables = [name for name in names if _format(name) and re.match(rf"{SPLIT}\.", name)]
+    if not tables:
+        return _parallel_folder(path, names)
+    formats = sorted({_format(name) or "" for name in tables})
+    if len(formats) > 1:
+        raise ValueError(f"{path}: {', '.join(tables)} are of several formats; name one file, or describe them in configs/corpora.yaml")
+    task, languages, columns, header = _meaning(path / tables[0], formats[0], columns)
+    files: dict[str, list[str]] = {}
+    for name in tables:
+        files.setdefault(_split(name), []).append(name)
+    splits = {split: Split(names, columns=columns) for split, names in files.items()}
+    return Entry(str(path), task, languages, formats[0], splits, folder=str(path), header=header)
+
+
+def _parallel_folder(path: Path, names: list[str]) -> Entry:
+    matches = [match for name in names if (match := re.fullmatch(rf"({SPLIT})\.([a-z]{{2,3}}(?:-\w+)?)(\.gz)?", name))]
     languages = tuple(dict.fromkeys(match[2] for match in matches))
     if len(languages) < 2:
         raise ValueError(f"{path}: holds neither parallel text (train.en, train.de) nor train.jsonl, .json, .tsv, .csv, .parquet or .txt")
@@ -62,10 +72,19 @@ def _folder(path: Path, columns: Mapping[str, Any]) -> Entry:
     return Entry(str(path), "translation", languages, "parallel", splits, folder=str(path))
 
 
-def _meaning(path: Path, form: str, columns: Mapping[str, Any]) -> tuple[str, tuple[str, ...], Mapping[str, Any], bool]:
-    """Task, languages, columns, and whether the first line holds names: it does, unless columns are chosen by position."""
-    columns = columns or ({"text": "text"} if form == "text" else {})
-    task, languages = task_of(columns, str(path))
+def _meaning(file: Path, form: str, columns: Mapping[str, Any]) -> tuple[str, tuple[str, ...], Mapping[str, Any], bool]:
+    """Task, languages, columns, and whether the first line holds names: it does, unless columns are chosen by position.
+
+    Columns that are called as fields are (text; document and summary; two letters for a language) need not be named.
+    """
+    if not columns:
+        first = next(iter(READERS[form](file.name, read_file(file), True)), {})
+        columns = {
+            name: name
+            for name in first
+            if name in ("text", "document", "summary", "name") or (re.fullmatch(r"[a-z]{2}", name) and name != "id")
+        }
+    task, languages = task_of(columns, str(file))
     return task, languages, columns, not any(isinstance(column, int) for column in columns.values())
 
 
@@ -74,5 +93,6 @@ def _format(name: str) -> str | None:
 
 
 def _split(name: str) -> str:
-    stem = name.split(".")[0]
+    """train-00000-of-00002.parquet belongs to train, validation.jsonl to val."""
+    stem = re.sub(r"-\d+-of-\d+$", "", name.split(".")[0])
     return SPLIT_NAMES.get(stem, stem)

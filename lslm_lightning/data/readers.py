@@ -99,6 +99,19 @@ def read_subject(name: str, data: bytes, header: bool) -> Iterator[Record]:
     yield {"id": _stem(name), "body": body.strip()} | {key: value.strip() for key, value in zip(parts[::2], parts[1::2], strict=True)}
 
 
+def read_parquet(name: str, data: bytes, header: bool) -> Iterator[Record]:
+    """A record for every row."""
+    import pyarrow  # slow to import
+    from pyarrow import parquet
+
+    try:
+        batches = parquet.ParquetFile(pyarrow.BufferReader(data)).iter_batches()
+        for number, record in enumerate((record for batch in batches for record in batch.to_pylist()), 1):
+            yield {"id": f"{name}:{number}"} | record
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(f"{name}: not a readable Parquet file ({' '.join(str(error).split())[:160]})") from None
+
+
 def read_parallel(files: Mapping[str, tuple[str, bytes]]) -> Iterator[Record]:
     """Line i of every language's file; `files` maps a language to name and bytes.
 
@@ -107,8 +120,8 @@ def read_parallel(files: Mapping[str, tuple[str, bytes]]) -> Iterator[Record]:
     """
     lines = {language: lines_of(name, data) for language, (name, data) in files.items()}
     if len({len(side) for side in lines.values()}) > 1:
-        counts = ", ".join(f"{name} has {len(lines[language])} lines" for language, (name, _) in files.items())
-        raise ValueError(f"parallel files must have equal numbers of lines, but {counts}; line i of each must be a translation of the others")
+        counts = ", ".join(f"{name} has {len(lines[language])}" for language, (name, _) in files.items())
+        raise ValueError(f"parallel files must have equal numbers of lines: {counts}; line i of each must be a translation of the others")
     first = next(iter(files.values()))[0]
     for number, sentences in enumerate(zip(*lines.values(), strict=True), 1):
         yield {"id": f"{first.split('.')[0]}:{number}", **dict(zip(lines, sentences, strict=True))}
@@ -121,6 +134,7 @@ READERS: Mapping[str, Reader] = {
     "csv": read_csv,
     "jsonl": read_jsonl,
     "json": read_json,
+    "parquet": read_parquet,
     "tagged": read_tagged,
     "subject": read_subject,
 }

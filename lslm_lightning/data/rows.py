@@ -1,18 +1,41 @@
 """Records of a file -> rows of a task: chosen columns, one type a field, empty fields found."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lslm_lightning.data.readers import Record
 
 Row = dict[str, str | list[str]]
+SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val"}
+"""Other people's names of our splits."""
 log = logging.getLogger(__name__)
 
 
 def required_fields(task: str, languages: Sequence[str]) -> tuple[str, ...]:
     """What a row of the task must have."""
     return {"language_modeling": ("text",), "translation": tuple(languages), "summarization": ("document", "summary")}[task]
+
+
+def task_of(columns: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]]:
+    """Task and languages that the fields in `columns` stand for.
+
+    Raises:
+        ValueError: they stand for no task.
+    """
+    fields = [field for field in columns if field != "id"]
+    if "text" in fields:
+        return "language_modeling", ()
+    if {"document", "summary"} <= set(fields):
+        return "summarization", ()
+    languages = tuple(field for field in fields if re.fullmatch(r"[a-z]{2,3}(-\w+)?", field))
+    if len(languages) < 2:
+        raise ValueError(
+            f"corpus {name}: columns={dict(columns)} must name text, or document and summary, or two languages, "
+            "as in columns: {en: english, zh: chinese}"
+        )
+    return "translation", languages
 
 
 def to_row(record: Record, columns: Mapping[str, Any], required: Sequence[str], join: str = " ") -> Row:
@@ -32,13 +55,15 @@ def to_row(record: Record, columns: Mapping[str, Any], required: Sequence[str], 
 
 
 def without_empty(name: str, rows: Iterable[Row], required: Sequence[str], policy: str) -> list[Row]:
-    """The rows, those with an empty required field treated by `policy`: "refuse", "keep" or "drop". Kept and dropped ones are counted in the log.
+    """The rows, those with an empty required field treated by `policy`: "refuse", "keep" or "drop".
+
+    Kept and dropped ones are counted in the log.
 
     Raises:
         ValueError: a row is empty and the policy is to refuse, or no row is left.
     """
     rows = list(rows)
-    empty = {position: fields for position, row in enumerate(rows) if (fields := [field for field in required if _is_empty(row[field])])}
+    empty = {position: fields for position, row in enumerate(rows) if (fields := [field for field in required if is_empty(row[field])])}
     if empty and policy == "refuse":
         position, fields = next(iter(empty.items()))
         raise ValueError(
@@ -54,7 +79,8 @@ def without_empty(name: str, rows: Iterable[Row], required: Sequence[str], polic
     return rows
 
 
-def _is_empty(value: str | list[str]) -> bool:
+def is_empty(value: str | list[str]) -> bool:
+    """Whether a text, or one of a list of texts, has nothing but blanks; or the list nothing at all."""
     return not value.strip() if isinstance(value, str) else not value or not all(text.strip() for text in value)
 
 

@@ -70,11 +70,12 @@ class _Candidates(NamedTuple):
 
 def _candidates(log_p: Tensor, running: Tensor, end: int, last: bool) -> _Candidates:
     """The best 2 k of all continuations: were the best k to end, k could go on."""
-    n_source, n_beam = running.shape
-    score = log_p.view(n_source, -1, log_p.size(-1)) + running[:, :, None]  # (A, k, V)
+    (n_source, n_beam), vocab_size = running.shape, log_p.size(-1)
+    score = log_p.view(n_source, -1, vocab_size)  # (A, k, V), or (A, 1, V) at first
+    score = score.add_(running[:, :, None]) if score.size(1) == n_beam else score + running[:, :, None]  # in place: fresh memory is slow
     score, index = score.flatten(1).topk(2 * n_beam)
-    token = index % log_p.size(-1)
-    return _Candidates(score, index // log_p.size(-1), token, (token == end) | last)
+    token = index % vocab_size
+    return _Candidates(score, index // vocab_size, token, (token == end) | last)
 
 
 def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
@@ -133,6 +134,7 @@ class Beam(Search):
         if self.beam_size < 1:
             raise ValueError(f"beam_size={self.beam_size} must be at least 1; 4 or 5 is usual, and 1 is Greedy")
 
+    @torch.inference_mode(False)  # in it, autocast would cast all weights anew at every step
     @torch.no_grad()
     def __call__(
         self,

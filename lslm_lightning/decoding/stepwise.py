@@ -76,6 +76,7 @@ class _Stepwise(Search):
     def _chooser(self, start: Tensor, n_step: int, generator: torch.Generator | None) -> Callable[[Tensor, Tensor, int], Tensor]:
         """`choose(log_p (A, V), place (A,), number of the step) -> token (A,)`."""
 
+    @torch.inference_mode(False)  # in it, autocast would cast all weights anew at every step
     @torch.no_grad()
     def __call__(
         self,

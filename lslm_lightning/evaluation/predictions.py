@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, TextIO
 
 from lslm_lightning.contracts import Prediction
 
@@ -30,7 +30,7 @@ class PredictionFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.partial = self.path.with_name(self.path.name + ".partial")
+        self.partial = _partial(self.path)
         self.done: dict[str, Prediction] = {}
 
     def __enter__(self) -> Self:
@@ -44,8 +44,7 @@ class PredictionFile:
                 _warn_torn(self.partial)
                 os.truncate(self.partial, whole)
             self.done = {prediction.id: prediction for prediction in _parse(content[:whole], self.partial)}
-        # backslashreplace spells what UTF-8 has no bytes for, half a surrogate pair, as JSON does.
-        self._file = open(self.partial, "a", encoding="utf-8", errors="backslashreplace", newline="\n")
+        self._file = _open(self.partial, "a")
         return self
 
     def write(self, prediction: Prediction) -> None:
@@ -64,12 +63,16 @@ class PredictionFile:
 
 def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -> None:
     """Replace `path` by these predictions, whole or not at all; of a repeated id the first stays."""
-    file = PredictionFile(path)
-    for earlier in (file.partial, file.path):
-        earlier.unlink(missing_ok=True)
-    with file:
-        for prediction in predictions:
-            file.write(prediction)
+    first: dict[str, Prediction] = {}
+    for prediction in predictions:
+        first.setdefault(prediction.id, prediction)
+    lines = [_line(prediction) for prediction in first.values()]
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(path)
+    with _open(partial, "w") as file:
+        file.writelines(lines)
+    os.replace(partial, path)
 
 
 def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:
@@ -81,6 +84,15 @@ def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:
         ValueError: a line is no prediction; the message says which and why.
     """
     return _parse(Path(path).read_bytes(), path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+def _open(path: Path, mode: Literal["a", "w"]) -> TextIO:
+    """backslashreplace spells what UTF-8 has no bytes for, half a surrogate pair, as JSON does."""
+    return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _line(prediction: Prediction) -> str:

@@ -51,7 +51,7 @@ def score(
     if len(set(names)) < len(names):
         raise ValueError(f"metrics must have different names, but got {names}")
     rows = {metric.name: _rows(metric, examples, answers) for metric in metrics}
-    scored = [metric for metric in metrics if not np.isnan(rows[metric.name]).any()]
+    scored = [metric for metric in metrics if np.isfinite(rows[metric.name]).all()]
     totals: dict[str, np.ndarray] = {}
     if n_resample and scored:
         side_by_side = bootstrap_totals(np.hstack([rows[metric.name] for metric in scored]), n_resample, seed)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """nn.Dropout, drawn from 16 random bits an element on the CPU, where torch's own Bernoulli numbers take five times as long, on one core.
+    """nn.Dropout, but on a CPU it draws 16 random bits an element: torch's Bernoulli numbers take five times as long there, on one core.
 
     p is rounded to a multiple of 2^-16; what is kept is divided by the share so kept.
 

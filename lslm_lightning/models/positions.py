@@ -1,8 +1,8 @@
 """Where a vector stands in its sequence. T time (queries), S time (keys), D d_model, H heads, K d_k.
 
 A position scheme acts in one of three places: it changes the inputs of a stack (`embed`), turns queries and keys (`rotation`), or adds to
-the attention scores (`score_bias`). `positions` are int64, (T,) for all rows alike or (N, T). Angles and distances are computed when needed, in
-float32: buffers would be rounded by `model.bfloat16()`, whose 8 bits cannot tell position 1000 from 1001.
+the attention scores (`score_bias`). `positions` are int64, (T,) for all rows alike or (N, T). Angles and distances are computed when
+needed, in float32: buffers would be rounded by `model.bfloat16()`, whose 8 bits cannot tell position 1000 from 1001.
 """
 
 from typing import TypeAlias

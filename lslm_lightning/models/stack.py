@@ -10,6 +10,8 @@ from lslm_lightning.models.attention import CrossAttention, KeyValue, SelfAttent
 from lslm_lightning.models.dropout import Dropout
 from lslm_lightning.models.positions import Position
 
+BLOCKED = -1e30  # added to a score, it ends an attention; infinity would make a source that is all padding not a number
+
 
 class Layer(nn.Module):
     """Self-attention, cross-attention if there is a memory, feed-forward: each reads the residual stream and adds to it."""
@@ -108,7 +110,7 @@ def look_around(position: Position, x: Tensor, pad: Tensor | None) -> View:
     positions = torch.arange(n, device=x.device)
     mask, bias = None if pad is None else ~pad[:, None, None], position.score_bias(positions, n)  # (N, 1, 1, S), (1, H, T, S)
     if bias is not None:
-        mask = bias if mask is None else bias.masked_fill(~mask, -torch.inf)
+        mask = bias if mask is None else bias.masked_fill(~mask, BLOCKED)
     return View(positions, n, position.rotation(positions), mask, causal=False)
 
 
@@ -125,7 +127,7 @@ def look_back(position: Position, x: Tensor, past: int | Tensor) -> View:
         return View(positions, end, rotation, None, causal=False)
     seen = torch.arange(end, device=x.device) <= positions[..., None]  # (T, S) or (N, T, S)
     seen = seen if positions.dim() == 1 else seen[:, None]  # or (N, 1, T, S)
-    return View(positions, end, rotation, seen if bias is None else bias.masked_fill(~seen, -torch.inf), causal=False)
+    return View(positions, end, rotation, seen if bias is None else bias.masked_fill(~seen, BLOCKED), causal=False)
 
 
 def check_length(position: Position, n: int) -> None:

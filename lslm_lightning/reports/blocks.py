@@ -61,6 +61,11 @@ class Heading:
     unit: str = ""
     higher_is_better: bool | None = None
 
+    @property
+    def shown_unit(self) -> str:
+        """The unit, unless the name says it."""
+        return "" if self.unit == self.name else self.unit
+
 
 Cell = str | Real | None | Code | Missing | Interval | Measure | Heading
 

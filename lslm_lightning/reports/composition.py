@@ -9,7 +9,7 @@ import numpy as np
 
 from lslm_lightning.reports.blocks import Cell, Code, Columns, Facts, Folded, Interval, Missing, Report, Section
 from lslm_lightning.reports.figures import Curves, Histogram, Series
-from lslm_lightning.reports.numerals import decimals, duration, number
+from lslm_lightning.reports.numerals import counted, decimals, duration, number
 from lslm_lightning.reports.samples import Samples
 from lslm_lightning.reports.scores import ScoreTable
 
@@ -83,9 +83,9 @@ def _lead(facts: RunFacts, scores: ScoreTable) -> str:
         return ""
     places = decimals([first.value])
     interval = "" if first.low is None else f" ({Interval(first.low, first.high, places)})"
-    unit = f" {first.unit}" if first.unit else ""
+    unit = f" {first.unit}" if first.unit not in ("", first.metric) else ""
     where = f" on {facts.corpus}" if facts.corpus else ""
-    return f"{first.metric} {number(first.value, places)}{unit}{interval}{where}, {first.n_example:,} examples."
+    return f"{first.metric} {number(first.value, places)}{unit}{interval}{where}, {counted(first.n_example, 'example')}."
 
 
 def what_was_run(facts: RunFacts) -> Section:
@@ -113,7 +113,7 @@ def what_was_run(facts: RunFacts) -> Section:
     if facts.command:
         blocks.append(Code(facts.command, "To repeat this run"))
     if facts.versions:
-        blocks.append(Folded(f"Versions of {len(facts.versions)} packages", [Facts(facts.versions)]))
+        blocks.append(Folded(f"Versions of {counted(len(facts.versions), 'package')}", [Facts(facts.versions)]))
     return Section("What was run", blocks)
 
 
@@ -139,11 +139,12 @@ def learning_curves(rows: Iterable[Logged]) -> list[object]:
 
 
 def length_section(outputs: Mapping[str, Sequence[int]], references: Sequence[int], unit: str = "tokens") -> Section:
-    """How long outputs are beside references, in `unit`s; outputs by system, one length a text."""
+    """How long outputs are beside references, in `unit`s; outputs by system (one or more), one length a text."""
     means = {name: float(np.mean(lengths)) if len(lengths) else None for name, lengths in {**outputs, "reference": references}.items()}
     facts: dict[str, Cell] = {f"Mean of {name}": mean for name, mean in means.items()}
     if means["reference"]:
         facts |= {f"Ratio of {name} to reference": mean and mean / means["reference"] for name, mean in means.items() if name in outputs}
     facts |= {f"Empty in {name}": int(np.count_nonzero(np.asarray(lengths) == 0)) for name, lengths in outputs.items()}
-    values = {**outputs, "reference": references} if len(references) else outputs
+    (first, lengths), *others = outputs.items()
+    values = {first: lengths} | ({"reference": references} if len(references) else {}) | dict(others)
     return Section("Lengths", [Columns([Histogram(values, unit, f"Length in {unit}"), Facts(facts)])])

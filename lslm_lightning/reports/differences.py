@@ -44,9 +44,9 @@ def compare(answer: str, references: Sequence[str]) -> tuple[list[Piece], list[l
     The pieces of a text join to the text. Without a reference, or where a text is very long, nothing is marked.
     """
     spans = [units(text) for text in (answer, *references)]
-    plain = [[Piece(text, False)] for text in references]
+    whole, *plain = ([Piece(text, False)] if text else [] for text in (answer, *references))
     if not references or max(map(len, spans)) > MAX_UNITS:
-        return [Piece(answer, False)], plain
+        return whole, plain
     words = [[text[start:end] for start, end in span] for text, span in zip((answer, *references), spans, strict=True)]
     matchers = [SequenceMatcher(None, words[0], other, autojunk=False) for other in words[1:]]
     closest = max(range(len(matchers)), key=lambda i: matchers[i].ratio())

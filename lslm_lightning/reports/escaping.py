@@ -3,19 +3,15 @@
 import html
 import re
 
+_CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"]  # ESC starts an ANSI sequence
 _BIDI = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # embeddings, overrides and isolates: they reorder what is read
-_VISIBLE = (
-    {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)}  # ESC, which starts an ANSI sequence, becomes ␛
-    | {0x7F: 0x2421}
-    | {code: f"[U+{code:04X}]" for code in [*range(0x80, 0xA0), *_BIDI]}
-    | dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)  # lone surrogates cannot be written as UTF-8
-)
+_VISIBLE = {code: f"[U+{code:04X}]" for code in (*_CONTROLS, *_BIDI)} | dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)  # surrogates
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
 _LINE_START = re.compile(r"^(\s*)(?:([#+\-=:])|(\d+)(?=[.)](?:\s|$)))", re.MULTILINE)  # headings, lists, rules
 
 
 def visible(text: str) -> str:
-    """The text with control characters as pictures (ESC as ␛) and bidirectional controls by their code point.
+    """The text with control characters and bidirectional controls as their code point, such as [U+001B] for ESC.
 
     Line feeds and tabs stay; CR LF becomes LF. Joiners and direction marks stay too: scripts need them, and the page isolates each text.
     """
@@ -33,7 +29,12 @@ def code_span(text: str) -> str:
     """The text as a Markdown code span: a fence longer than any run of backticks within."""
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     pad = " " if "`" in text else ""
-    return fence + pad + text.replace("\n", " ").replace("|", "\\|") + pad + fence
+    return fence + pad + text.replace("\n", " ") + pad + fence
+
+
+def in_cell(text: str) -> str:
+    """Markdown for a table's cell: a table cuts even code at its bars."""
+    return re.sub(r"(?<!\\)\|", r"\\|", text)
 
 
 def code_block(text: str) -> str:

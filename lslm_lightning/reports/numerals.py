@@ -41,6 +41,11 @@ def number(value: float | None, places: int | None = None) -> str:
     return text.replace("-", "−", 1)
 
 
+def counted(n: int, noun: str) -> str:
+    """ "1 example", "1,000 examples"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as "42.1 s", "12 min 3 s" or "2 h 5 min"."""
     if seconds is None or not math.isfinite(seconds):

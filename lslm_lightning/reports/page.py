@@ -104,6 +104,7 @@ def _environment(kind: str) -> Environment:
         "plain": _plain,
         "breakable": lambda text: escape(escaping.visible(text)).replace("|", Markup("|<wbr>")),
         "code_span": lambda text: Markup(escaping.code_span(escaping.visible(text))),
+        "in_cell": lambda markup: Markup(escaping.in_cell(markup)),
         "code_block": lambda text: Markup(escaping.code_block(escaping.visible(text))),
     }
     return environment

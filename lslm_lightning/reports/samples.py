@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from lslm_lightning.reports.differences import Piece, compare
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.numerals import counted, number
 
 LONG_SOURCE = 400  # characters
 
@@ -61,7 +61,7 @@ class Samples:
     def shown(self) -> str:
         """How many are here of how many there are."""
         n = len(self.samples)
-        return f"{self.total:,} examples." if n == self.total else f"{n:,} of {self.total:,} examples, evenly spaced."
+        return counted(n, "example") + "." if n == self.total else f"{n:,} of {counted(self.total, 'example')}, evenly spaced."
 
     def score(self, sample: Sample, name: str) -> str:
         """ "chrF 53.21" for the output of this name, or nothing."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from lslm_lightning.contracts import Score
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Interval, Measure, Missing, Table
-from lslm_lightning.reports.numerals import decimals
+from lslm_lightning.reports.numerals import counted, decimals
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +43,36 @@ class ScoreTable:
     def _several(self) -> Table:
         scores = [score for row in self.systems.values() for score in row]
         columns, rows = [Heading("system")], {system: [system] for system in self.systems}
-        notes: list[Cell] = ["Small figures bound the 95 % confidence interval."] if any(score.low is not None for score in scores) else []
+        readings: dict[tuple[str, str], list[str]] = {}
         for metric in dict.fromkeys(score.metric for score in scores):
             found = {system: score for system, row in self.systems.items() for score in row if score.metric == metric}
-            given = [score for score in found.values() if not math.isnan(score.value)]
-            first, best = next(iter(found.values())), best_value(given)
+            given = {system: score for system, score in found.items() if not math.isnan(score.value)}
+            first, best = next(iter(found.values())), best_value(list(given.values()))
+            places = decimals([score.value for score in given.values()])
             columns.append(Heading(metric, first.unit, first.higher_is_better))
             for system, row in rows.items():
-                score = found.get(system)
-                is_best = best is not None and score is not None and score.value == best
-                row.append(self._cell(system, metric, score, decimals([score.value for score in given]), is_best))
-            notes += _reading_notes(metric, given)
+                is_best = best is not None and system in given and given[system].value == best
+                row.append(self._cell(system, metric, found.get(system), places, is_best))
+            for key, label in _readings(metric, given):
+                readings.setdefault(key, []).append(label)
+        notes: list[Cell] = [Code(signature, f"{', '.join(labels)}; {examples}") for (signature, examples), labels in readings.items()]
+        if any(score.low is not None for score in scores):
+            notes.insert(0, "With each score: its 95 % confidence interval.")
         return Table(columns, list(rows.values()), self.caption, notes)
 
 
 def best_value(scores: Sequence[Score]) -> float | None:
-    """The best value among scores of one metric; None where they do not compare: fewer than two, or signatures that differ."""
+    """The best value among scores of one metric; None where they do not compare: fewer than two, or signatures or examples that differ."""
     if len(scores) < 2 or len({(score.signature, score.n_example) for score in scores}) > 1:
         return None
     return (max if scores[0].higher_is_better else min)(score.value for score in scores)
 
 
-def _reading_notes(metric: str, scores: Sequence[Score]) -> list[Cell]:
-    """The signature and number of examples, once where all agree; else every one, and that nothing is ranked."""
-    kinds = dict.fromkeys((score.signature, score.n_example) for score in scores)
-    ranked = "" if len(kinds) == 1 else ", not ranked with the others"
-    return [Code(signature or "no signature", f"{metric}, {n_example:,} examples{ranked}") for signature, n_example in kinds]
+def _readings(metric: str, scores: Mapping[str, Score]) -> list[tuple[tuple[str, str], str]]:
+    """((signature, number of examples), metric); where these differ, for whom, and that the scores are not ranked."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for system, score in scores.items():
+        kinds.setdefault((score.signature or "no signature", counted(score.n_example, "example")), []).append(system)
+    if len(kinds) == 1:
+        return [(key, metric) for key in kinds]
+    return [(key, f"{metric} of {', '.join(systems)} (not ranked)") for key, systems in kinds.items()]

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +87,22 @@ def new_run(task: str, name: str, root: str | Path = "runs") -> RunDirectory:
     """
     if not re.fullmatch(r"[\w][\w.+-]*", name):
         raise ValueError(f"name={name!r} of a run must be letters, digits and any of _.+- to name its directory")
+    path = reserve(task, root) / f"{name}-{secrets.token_hex(4)}"
+    path.mkdir()
+    return RunDirectory(path)
+
+
+def reserve(task: str, root: str | Path = "runs") -> Path:
+    """The folder of a task's runs, made if need be.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     folder = Path(root) / task
-    path = folder / f"{name}-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.mkdir()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise type(error)(f"cannot make a run directory in {folder}: {error.strerror}; start from a folder you may write in") from None
-    return RunDirectory(path)
+    return folder

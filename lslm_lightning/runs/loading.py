@@ -13,7 +13,7 @@ from lslm_lightning.runs.trust import check_trust, resolve
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
-    from torch import Tensor
+    from torch import Size
 
     from lslm_lightning.text.tokenizer import Tokenizer
 
@@ -94,23 +94,28 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
     import torch
 
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        weights = saved["state_dict"]
     except Exception as error:
         raise ValueError(f"{path} is not a checkpoint of plain weights: {one_line(error)[:200]}") from None
     own = task.state_dict()
-    for name in own.keys() & weights.keys():
-        if own[name].shape != weights[name].shape:
-            raise ValueError(f"{path} does not fit config.yaml: {mismatch(name, weights[name], own[name], tokenizer)}")
+    wrong = {name: (weights[name].shape, own[name].shape) for name in own if name in weights and weights[name].shape != own[name].shape}
+    if wrong:
+        raise ValueError(f"{path} does not fit config.yaml: {explain(wrong, tokenizer.vocab_size)}")
     if different := sorted(own.keys() ^ weights.keys()):
         owner = "the model" if different[0] in own else "the checkpoint"
         raise ValueError(f"{path} does not fit config.yaml: only {owner} has {different[0]}; the code or the config has changed since")
+    if saved.get("tokenizer_digest", tokenizer.digest) != tokenizer.digest:
+        raise ValueError(f"{path} was not trained with this tokenizer.json: same size, other entries; put the run's own back")
     task.load_state_dict(weights)
 
 
-def mismatch(name: str, saved: "Tensor", own: "Tensor", tokenizer: "Tokenizer") -> str:
-    text = f"{name} is {tuple(saved.shape)} in the checkpoint and {tuple(own.shape)} in the model"
-    if tokenizer.vocab_size in own.shape and tokenizer.vocab_size not in saved.shape:
-        text += f"; tokenizer.json has {tokenizer.vocab_size} entries, so it is not the one that this model was trained with"
+def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:
+    """Which weight has another shape in the checkpoint than in the model, and whether the vocabulary is the reason."""
+    name, (saved, own) = next(iter(wrong.items()))
+    text = f"{name} is {tuple(saved)} in the checkpoint and {tuple(own)} in the model"
+    if all(here == vocab_size for saved, own in wrong.values() for there, here in zip(saved, own) if there != here):
+        text += f"; tokenizer.json has {vocab_size} entries, so it is not the one that this model was trained with"
     return text
 
 

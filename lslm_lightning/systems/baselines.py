@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.text.sentences import split_sentences
 
 
 class Rule:
@@ -24,12 +23,6 @@ class Rule:
 def copy_source() -> Rule:
     """The source as it stands."""
     return Rule("copy of the source", lambda example: example.source)
-
-
-def first_sentences(k: int = 1) -> Rule:
-    """The first k sentences of the source."""
-    name = "first sentence" if k == 1 else f"first {k} sentences"
-    return Rule(name, lambda example: " ".join(split_sentences(example.source, example.source_language)[:k]))
 
 
 def most_frequent(answers: Sequence[str]) -> Rule:

@@ -5,10 +5,9 @@ Whatever the kind, `<pad>`, `<s>`, `</s>` are the ids 0, 1, 2 and `<unk>`, where
 
 import hashlib
 import json
-import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,6 +16,7 @@ import tokenizers
 from filelock import FileLock
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
+from lslm_lightning.text.guard import guard, protect
 from lslm_lightning.text.tokenizer import ROLES, UNKNOWN, Tokenizer, find_token, read_backend
 from lslm_lightning.text.unigram import without_chance, without_rare_characters
 
@@ -25,7 +25,7 @@ SPECIAL_AND_UNKNOWN = (*SPECIAL, "<unk>")
 
 
 class Recipe(ABC):
-    """A kind of tokenizer and its settings."""
+    """A kind of tokenizer; its settings are the fields of a dataclass."""
 
     @abstractmethod
     def train(self, texts: Iterable[str]) -> Tokenizer:
@@ -110,7 +110,7 @@ class Unigram(Recipe):
     def train(self, texts: Iterable[str]) -> Tokenizer:
         spaces = {"replacement": "▁", "prepend_scheme": "first"}
         backend = tokenizers.Tokenizer(models.Unigram())
-        backend.pre_tokenizer = pre_tokenizers.Sequence([_guard(self._special()), pre_tokenizers.Metaspace(**spaces)])
+        backend.pre_tokenizer = pre_tokenizers.Sequence([guard(self._special()), pre_tokenizers.Metaspace(**spaces)])
         backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(**spaces)])
         trainer = trainers.UnigramTrainer(
             vocab_size=self.vocab_size, special_tokens=self._special(), unk_token="<unk>", show_progress=False
@@ -166,7 +166,7 @@ class Words(Recipe):
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         between, line_end = pre_tokenizers.Split(Regex(r"[^\S\n]+"), "removed"), pre_tokenizers.Split("\n", "isolated")
-        split = pre_tokenizers.Sequence([between, line_end, _guard(SPECIAL)])
+        split = pre_tokenizers.Sequence([between, line_end, guard(SPECIAL)])
         counts: Counter[str] = Counter()
         for text in self._texts(texts):
             counts.update(word for word, _ in split.pre_tokenize_str(text))
@@ -200,7 +200,10 @@ class Existing(Recipe):
             backend.add_special_tokens([find_token(backend, names) or names[0]])
         if isinstance(backend.model, models.BPE):
             backend.model.dropout = None  # the same text must give the same ids
-        _protect(backend)
+        try:
+            protect(backend)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
         tokenizer = Tokenizer(backend)
         if not (tokenizer.lossless or tokenizer.unk_id is not None or getattr(backend.model, "byte_fallback", False)):
             raise ValueError(
@@ -215,9 +218,10 @@ def train_once(recipe: Recipe, texts: Callable[[], Iterable[str]], corpus_digest
     Args:
         texts: called only when there is something to train.
         corpus_digest: changes whenever the texts do.
+        cache: a folder for tokenizers only.
     """
     name = hashlib.sha256(f"{recipe.key()} {corpus_digest} tokenizers {tokenizers.__version__}".encode()).hexdigest()[:32]
-    path = Path(cache) / "tokenizers" / f"{name}.json"
+    path = Path(cache) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
@@ -230,22 +234,6 @@ def _vocabulary(counts: Counter[str], min_count: int, vocab_size: int | None = N
     counted = sorted((-count, token) for token, count in counts.items() if count >= min_count and token not in SPECIAL_AND_UNKNOWN)
     tokens = (*SPECIAL_AND_UNKNOWN, *(token for _, token in counted))[:vocab_size]
     return {token: index for index, token in enumerate(tokens)}
-
-
-def _guard(special: Sequence[str]) -> pre_tokenizers.PreTokenizer:
-    """Cuts text that spells a special token after its first character, so that no model can take it for the token."""
-    spelled = "|".join(f"{re.escape(token[0])}(?={re.escape(token[1:])})" for token in special)
-    return pre_tokenizers.Split(Regex(spelled), "isolated")
-
-
-def _protect(backend: tokenizers.Tokenizer) -> None:
-    """Adds the guard where text that spells a special token would become that token."""
-    special = {index: token.content for index, token in backend.get_added_tokens_decoder().items() if token.special}
-    backend.encode_special_tokens = True
-    spelled = [f"{before}{token}{after}" for token in special.values() for before, after in (("", ""), ("a", "a"), (" ", " "))]
-    if any(special.keys() & set(backend.encode(text, add_special_tokens=False).ids) for text in spelled):
-        before = [backend.pre_tokenizer] if backend.pre_tokenizer else []
-        backend.pre_tokenizer = pre_tokenizers.Sequence([_guard(list(special.values())), *before])
 
 
 def _byte_level(model: models.BPE, use_regex: bool) -> tokenizers.Tokenizer:

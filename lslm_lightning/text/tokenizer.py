@@ -34,8 +34,6 @@ class Tokenizer:
         missing = [role for role, names in ROLES.items() if find_token(backend, names) is None]
         if missing:
             raise ValueError(f"the tokenizer has no token for {' and '.join(missing)}; adopt it with the recipe Existing, which adds them")
-        backend.no_padding()
-        backend.no_truncation()
         self._json = backend.to_str()
         self._backend = backend
         self._backend.encode_special_tokens = True  # not stored in the json
@@ -110,9 +108,9 @@ class Tokenizer:
 
 
 def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
-    """The bare Hugging Face tokenizer of a json file; ValueError in one line when it is none."""
+    """The Hugging Face tokenizer of a json file, which neither cuts nor pads; ValueError in one line when it is none."""
     try:
-        return tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+        backend = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: expected a tokenizer.json of Hugging Face tokenizers") from None
     except OSError:
@@ -120,6 +118,9 @@ def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
     except Exception as error:  # the Rust side raises bare Exception
         reason = " ".join(str(error).split())
         raise ValueError(f"{path} is not a tokenizer.json of Hugging Face tokenizers ({reason}); make it again or restore a copy") from None
+    backend.no_padding()
+    backend.no_truncation()
+    return backend
 
 
 def find_token(backend: tokenizers.Tokenizer, names: Sequence[str]) -> str | None:

@@ -32,7 +32,7 @@ class Outbox:
         is_passing: Callable[[Exception], bool],
         tell: Callable[[str], object],
         explain: Callable[[Exception], str] = str,
-        interval: float = 1.0,
+        interval: float = 2.0,
         patience: float = 10.0,
     ) -> None:
         self._send, self._is_passing, self._tell, self._explain = send, is_passing, tell, explain
@@ -41,7 +41,7 @@ class Outbox:
         self._calls: deque[Callable[[], object]] = deque()
         self._wake, self._round = threading.Event(), threading.Condition()
         self._begun = self._ended = 0  # rounds of delivery
-        self._away = self._refused = self._closed = False
+        self._delivered = self._away = self._refused = self._closed = False
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._thread.start()
 
@@ -52,12 +52,12 @@ class Outbox:
         self._calls.append(partial(function, *arguments, **settings))
 
     def flush(self) -> bool:
-        """Wait until all that was put in is delivered, or a try to do so has failed: whether nothing is left."""
+        """Wait until all that was put in before is delivered, or a try to do so has failed: whether it is delivered."""
         with self._round:
             begun = self._begun
             self._wake.set()
             self._round.wait_for(lambda: not self._waiting() or self._ended > begun or self._closed)
-        return not self._waiting()
+            return not self._waiting() or self._delivered
 
     def close(self, last: Callable[[], object]) -> None:
         """Deliver what is left, then do `last`. Where the store is away, give up after `patience` seconds and say what was left."""
@@ -80,24 +80,26 @@ class Outbox:
             self._wake.clear()
             with self._round:
                 self._begun += 1
-            pause = self._interval if self._deliver() else min(2 * pause, 30.0)
+            delivered = self._deliver(len(self._points), len(self._calls))
+            pause = self._interval if delivered else min(2 * pause, 30.0)
             with self._round:
                 self._ended += 1
+                self._delivered = delivered
                 self._round.notify_all()
 
-    def _deliver(self) -> bool:
-        """Take out all there is; False when the store turned out to be away."""
-        while self._waiting() and not self._closed:
-            if self._points:
-                batch = [self._points[i] for i in range(min(BATCH, len(self._points)))]
-                if not self._try(partial(self._send, batch)):
-                    return False
-                for _ in batch:
-                    self._points.popleft()
-            if self._calls:
-                if not self._try(self._calls[0]):
-                    return False
-                self._calls.popleft()
+    def _deliver(self, n_point: int, n_call: int) -> bool:
+        """Take out the oldest; what comes in meanwhile gathers for the next round. False when the store turned out to be away."""
+        while n_point and not self._closed:
+            batch = [self._points[i] for i in range(min(BATCH, n_point))]
+            if not self._try(partial(self._send, batch)):
+                return False
+            for _ in batch:
+                self._points.popleft()
+            n_point -= len(batch)
+        for _ in range(n_call):
+            if self._closed or not self._try(self._calls[0]):
+                return False
+            self._calls.popleft()
         return True
 
     def _try(self, act: Callable[[], object]) -> bool:

@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 5.0
 KINDS = "http://host:5000 for a server, sqlite:///mlflow.db for a file; unset MLFLOW_TRACKING_URI for the file of this folder"
-PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+KIND_OF_PAGES = {"mlflow.experimentKind": "custom_model_development"}  # charts of training, not of chats
+PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # MLflow's words
+REFUSALS = set(range(400, 500)) - {408, 429}  # HTTP: it will not change its mind
 SECRET_SETTINGS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
@@ -69,17 +71,20 @@ class Store:
 
     def explain(self, error: BaseException) -> str:
         """The reason in one line of at most 300 characters, safe to show; that of the network or the file where it began there."""
-        origin = innermost(error)
+        origin = causes(error)[-1]
         reason = str(origin if isinstance(origin, OSError | sqlite3.Error) else error) or type(error).__name__
         reason = " ".join(self.redact(reason).split())
         return reason if len(reason) <= 300 else reason[:297] + "..."
 
     def is_passing(self, error: BaseException) -> bool:
         """Whether the same request may succeed later: the store is away or busy, rather than against it."""
-        from mlflow.exceptions import MlflowException
-        from requests import RequestException
+        from requests import HTTPError, RequestException
 
-        return isinstance(error, RequestException) or (isinstance(error, MlflowException) and error.error_code in PASSING)
+        if getattr(error, "error_code", None) in PASSING:
+            return True
+        errors = causes(error)
+        refused = any(isinstance(e, HTTPError) and e.response is not None and e.response.status_code in REFUSALS for e in errors)
+        return not refused and any(isinstance(e, RequestException | ConnectionError | TimeoutError) for e in errors)
 
     def client(self) -> "MlflowClient":
         """MLflow's client on this store, without MLflow's chatter.
@@ -130,7 +135,7 @@ class Store:
                 self.artifacts.mkdir(parents=True, exist_ok=True)
             location = str(self.artifacts / task) if self.artifacts else None
             try:
-                return client.create_experiment(task, artifact_location=location)
+                return client.create_experiment(task, artifact_location=location, tags=KIND_OF_PAGES)
             except MlflowException as error:
                 found = client.get_experiment_by_name(task)  # another process was faster
                 if found is None:
@@ -143,10 +148,10 @@ class Store:
         return found.experiment_id
 
 
-def innermost(error: BaseException) -> BaseException:
-    """The error that led to this one."""
+def causes(error: BaseException) -> list[BaseException]:
+    """The error, the one that led to it, and so on."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return innermost(before) if before else error
+    return [error, *(causes(before) if before else [])]
 
 
 @contextmanager

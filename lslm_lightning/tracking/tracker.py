@@ -127,6 +127,7 @@ class Tracker(Logger):
             "lslm.directory": str(self.directory.absolute()),
             "lslm.host": socket.gethostname(),
             "lslm.pid": str(os.getpid()),
+            "mlflow.user": os.environ.get("USER") or os.environ.get("USERNAME") or "unknown",
         }
 
     def _clean_tags(self, tags: Mapping[str, object]) -> dict[str, str]:

@@ -40,7 +40,6 @@ class Budget(Callback):
         every = trainer.val_check_batch / trainer.accumulate_grad_batches
         n_step = max(1, int(left / (step_seconds + validation_seconds / every)))
         n_step = int(trainer.strategy.broadcast(n_step))
-        trainer.fit_loop.max_steps = n_step
         trainer.fit_loop.epoch_loop.max_steps = n_step
         if trainer.is_global_zero:
             self.record(n_step)

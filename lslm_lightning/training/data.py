@@ -23,7 +23,7 @@ class TaskData(LightningDataModule, ABC):
     Args:
         corpus: an entry of corpora.yaml, a built-in corpus, a path, or a hub id.
         tokenizer: how to make the tokenizer; trained on the training split only, once, then read from the cache.
-        columns: names in the corpus for the names this task uses, where they differ.
+        columns: columns of the files for the fields this task uses, where they differ; see corpora.yaml.
         seed: of the order of training batches.
         exam_tokens: padded source positions in one batch of an exam.
         n_validation_example: examples that validation decodes for real, spread evenly over the split; 0 for none.
@@ -34,7 +34,7 @@ class TaskData(LightningDataModule, ABC):
         self,
         corpus: str,
         tokenizer: Recipe,
-        columns: dict[str, str] | None = None,
+        columns: dict[str, Any] | None = None,
         seed: int = 0,
         exam_tokens: int = 2048,
         n_validation_example: int = 200,
@@ -111,7 +111,7 @@ class TaskData(LightningDataModule, ABC):
 
     # Loaders
 
-    train_stream: BatchStream
+    train_stream: BatchStream | None = None  # of the running training
 
     def stream(self, plan: Any) -> BatchStream:
         """This rank's share of the batches of `plan`, from where the Trainer stands."""

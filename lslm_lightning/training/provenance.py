@@ -1,9 +1,10 @@
 """What MLflow is told of a run's data and model, when they are known."""
 
-from typing import Any
+from pathlib import Path
 
 from lightning.pytorch import Callback, Trainer
 
+from lslm_lightning.data.corpora import Corpus
 from lslm_lightning.optim import n_parameter
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.task import Task
@@ -19,16 +20,21 @@ class Provenance(Callback):
         data, backbone = trainer.datamodule, task.backbone
         corpus = data.corpus
         for split in ("train", "val"):
-            self.tracker.log_dataset(corpus.name, corpus.digest(split), split, corpus.home or corpus.name)
+            self._log_dataset(corpus, split)
         self.tracker.set_tags({"corpus": corpus.name, "backbone": type(backbone).__name__, "tokenizer": repr(task.tokenizer)})
         self.tracker.log_metrics({"model/parameters": n_parameter(task.parameters())}, step=0)
         self.tracker.log_metrics({f"data/{name}": value for name, value in data.counts.items()}, step=0)
         if trainer.is_global_zero:
-            left_out = {name: int(value) for name, value in data.counts.items() if value and name.startswith("train") and "share" not in name}
-            print(f"{corpus.name}: " + ", ".join(f"{name.removeprefix('train_')} {value:,}" for name, value in left_out.items()), flush=True)
+            counted = {name: value for name, value in data.counts.items() if value and name.startswith("train_")}
+            words = (f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}" for name, value in counted.items())
+            print(f"{corpus.name}: " + ", ".join(words), flush=True)
             print(f"{type(backbone).__name__}: {n_parameter(task.parameters()):,} parameters", flush=True)
 
     def on_test_start(self, trainer: Trainer, task: Task) -> None:
-        corpus: Any = trainer.datamodule.corpus
-        self.tracker.log_dataset(corpus.name, corpus.digest("test"), "test", corpus.home or corpus.name)
+        corpus = trainer.datamodule.corpus
+        self._log_dataset(corpus, "test")
         self.tracker.set_tags({"corpus": corpus.name, "corpus.test_digest": corpus.digest("test")})
+
+    def _log_dataset(self, corpus: Corpus, split: str) -> None:
+        name = Path(corpus.name).name if Path(corpus.name).exists() else corpus.name
+        self.tracker.log_dataset(name, corpus.digest(split), split, corpus.home or corpus.name)

@@ -36,7 +36,7 @@ class SequenceToSequenceTask(Task):
         backbone: Backbone,
         tokenizer: Tokenizer,
         head: Callable[[int, int], Head] = TiedProjection,
-        search: Search = Beam(5),  # noqa: B008 (frozen)
+        search: Search = Beam(beam_size=5),  # noqa: B008 (frozen)
         validation_search: Search = Greedy(),  # noqa: B008 (frozen)
         max_length: int = 256,
         max_source_length: int | None = None,

@@ -1,6 +1,7 @@
 """What every task shares: optimizer and schedule, a loss normalized by tokens, reproducible chance, and answers to an exam."""
 
 import hashlib
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -42,7 +43,7 @@ class Task(LightningModule, ABC):
     Args:
         backbone: maps vectors to vectors.
         tokenizer: linked from the data.
-        optimizer: called with parameter groups; matrices decay, vectors and embeddings do not.
+        optimizer: called with parameter groups; matrices decay, vectors do not.
         schedule: factor on the learning rate by step.
         label_smoothing: share of probability spread over the vocabulary, in training only.
     """
@@ -55,7 +56,7 @@ class Task(LightningModule, ABC):
         self,
         backbone: Backbone,
         tokenizer: Tokenizer,
-        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=0.01, fused=True),
         schedule: Schedule = Cosine(warmup_steps=200),  # noqa: B008 (frozen)
         label_smoothing: float = 0.0,
     ) -> None:
@@ -110,11 +111,12 @@ class Task(LightningModule, ABC):
 
     @property
     def n_step(self) -> int:
-        """Optimizer steps of the whole run: `trainer.max_steps`, or what `trainer.max_epochs` comes to."""
-        if self.trainer.max_steps > 0:
-            return self.trainer.max_steps
-        steps = len(self.trainer.datamodule.train_stream) / self.trainer.accumulate_grad_batches
-        return max(1, int(steps * (self.trainer.max_epochs or 1)))
+        """Optimizer steps of the whole run: `trainer.max_steps`, or what `trainer.max_epochs` comes to; 1 until that is known."""
+        stream = self.trainer.datamodule.train_stream
+        if self.trainer.max_steps > 0 or stream is None:
+            return max(1, self.trainer.max_steps)
+        per_epoch = math.ceil(len(stream) / self.trainer.accumulate_grad_batches)
+        return max(1, per_epoch * (self.trainer.max_epochs or 1))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Chance depends on (seed, number of the micro-batch over all ranks) alone: not on validation, not on what came before."""
@@ -125,9 +127,13 @@ class Task(LightningModule, ABC):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         nats = self.loss(batch, self.label_smoothing)
         self._window_tokens += batch.n_token
-        if nats.device.type == "cpu" and not torch.isfinite(nats):
-            raise NotFiniteError(f"the loss is {nats.item()} at step {self.global_step}; try a smaller learning rate or gradient clipping")
+        if nats.device.type == "cpu":  # on a GPU looking would make each step wait; validation looks before a checkpoint is kept
+            self._check_finite(nats)
         return nats / LOSS_DIVISOR
+
+    def _check_finite(self, nats: Tensor) -> None:
+        if not torch.isfinite(nats):
+            raise NotFiniteError(f"the loss is {nats.item()} at step {self.global_step}; try a smaller learning rate or gradient clipping")
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Gradients of the sum over a constant become gradients of the mean per token of the window; clipping comes after."""
@@ -146,7 +152,9 @@ class Task(LightningModule, ABC):
         self._totals = {"nats": torch.zeros((), dtype=torch.float64), "tokens": 0.0}
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self._totals["nats"] += self.loss(batch).double().cpu()
+        nats = self.loss(batch).double().cpu()
+        self._check_finite(nats)
+        self._totals["nats"] += nats
         self._totals["tokens"] += batch.n_token
 
     def on_validation_epoch_end(self) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from lslm_lightning.contracts import Metric, Prediction
 from lslm_lightning.metrics.rouge import Rouge
-from lslm_lightning.systems.baselines import Rule, first_sentences, most_frequent, random_answer
+from lslm_lightning.systems.baselines import Rule, most_frequent, random_answer
+from lslm_lightning.text.sentences import split_sentences
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 
@@ -21,9 +22,10 @@ class SummarizationTask(SequenceToSequenceTask):
     def baselines(self, data: Any) -> list[Any]:
         """What needs no model: the first sentence, a name where the corpus has one, the most frequent and a random training summary."""
         known = [summary for row in data.corpus.rows("train") for summary in row["summary"][:1]]
-        names = {row["id"]: row["name"] for row in data.corpus.rows("test") if row.get("name")}
-        named = [Rule("bare name", lambda example: names.get(example.id, ""))] if names else []
-        return [first_sentences(1), *named, most_frequent(known), random_answer(known)]
+        rows = {row["id"]: row for row in data.corpus.rows("test")}
+        first = Rule("first sentence", lambda e: next(iter(split_sentences(rows[e.id].get("body", e.source), e.language)), ""))
+        named = [Rule("bare name", lambda e: rows[e.id]["name"])] if all(row.get("name") for row in rows.values()) else []
+        return [first, *named, most_frequent(known), random_answer(known)]
 
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
         from tasks.summarization.report import sections

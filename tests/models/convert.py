@@ -29,7 +29,7 @@ def copy_linear(ours: nn.Module, *theirs: nn.Module) -> None:
 
 @torch.no_grad()
 def marian_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
-    """Embedding (its scale included), backbone and head (`final_logits_bias` in its bias) of a MarianMTModel: in its dtype, not training."""
+    """Embedding (with its scale), backbone and head (its bias is `final_logits_bias`) of a MarianMTModel, in its dtype and eval mode."""
     config, model = hf_model.config, hf_model.model
     backbone = Transformer(
         config.d_model,

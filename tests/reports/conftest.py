@@ -1,16 +1,21 @@
 """A browser for tests: Chromium, driven over its debugging pipe, so that no driver is needed."""
 
 import base64
+import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 
 import pytest
 
 OPTIONS = (
-    "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+    "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync "
+    "--remote-debugging-pipe"
 )
+SILENCE_SECONDS = 60
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}  # code, text
 
 
@@ -18,17 +23,20 @@ class Browser:
     """One page of a headless Chromium. `events` holds everything it reported since `open`, as (method, parameters)."""
 
     def __init__(self, profile):
-        command_read, self.command = os.pipe()
-        self.answer, answer_write = os.pipe()
-        # Chromium reads commands from descriptor 3 and answers on 4
-        shell = f'exec "$0" "$@" 3<&{command_read} 4>&{answer_write}'
-        arguments = [shutil.which("chromium"), *OPTIONS.split(), f"--user-data-dir={profile}", "about:blank"]
+        (read, self.command), (self.answer, write) = os.pipe(), os.pipe()
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (read, write)]  # above 3 and 4, where Chromium reads and writes
+        arguments = [CHROMIUM, *OPTIONS.split(), f"--user-data-dir={profile}", "about:blank"]
         self.process = subprocess.Popen(
-            ["bash", "-c", shell, *arguments], pass_fds=(command_read, answer_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["bash", "-c", f'exec "$0" "$@" 3<&{ends[0]} 4>&{ends[1]}', *arguments],
+            pass_fds=ends,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        os.close(command_read)
-        os.close(answer_write)
+        for end in (read, write, *ends):
+            os.close(end)
         self.buffer, self.number, self.session, self.events = b"", 0, None, []
+
+    def connect(self):
         target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self.session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -36,9 +44,10 @@ class Browser:
 
     def _message(self):
         while b"\0" not in self.buffer:
-            part = os.read(self.answer, 1 << 20)
+            ready, _, _ = select.select([self.answer], [], [], SILENCE_SECONDS)
+            part = os.read(self.answer, 1 << 20) if ready else b""
             if not part:
-                raise RuntimeError("chromium closed its pipe")
+                raise RuntimeError("chromium " + ("closed its pipe" if ready else f"was silent for {SILENCE_SECONDS} s"))
             self.buffer += part
         message, self.buffer = self.buffer.split(b"\0", 1)
         message = json.loads(message)
@@ -87,14 +96,21 @@ class Browser:
         return base64.b64decode(self.call("Page.printToPDF", printBackground=False)["data"])
 
     def close(self):
-        os.close(self.command)
-        self.process.wait(20)
+        os.close(self.command)  # which ends it
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        os.close(self.answer)
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    if shutil.which("chromium") is None:
-        pytest.skip("chromium is not on PATH: the page is not opened in a browser")
+    if CHROMIUM is None:
+        pytest.skip("needs chromium on the PATH")
     browser = Browser(tmp_path_factory.mktemp("chromium"))
-    yield browser
-    browser.close()
+    try:
+        browser.connect()
+        yield browser
+    finally:
+        browser.close()

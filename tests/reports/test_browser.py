@@ -2,6 +2,7 @@
 
 import math
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,11 +23,7 @@ from lslm_lightning.reports import (
 )
 
 TEXTS = {
-    "de": (
-        "Two young men stand before a white wall.",
-        "Zwei junge Männer stehen vor einer Mauer.",
-        "Zwei junge Männer stehen vor einer weißen Wand.",
-    ),
+    "de": ("Two men stand before a white wall.", "Zwei Männer stehen vor einer Mauer.", "Zwei Männer stehen vor einer weißen Wand."),
     "zh": ("I'd like to stay one more night.", "我想再呆一晚。可能吗？", "我想再住一晚。可以吗？"),
 }
 HOSTILE = "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'> \x1b[31m \u202e" + "unbroken" * 40
@@ -39,16 +36,13 @@ def page(request, tmp_path_factory):
     signature = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.5.1"
     scores = [Score(name, 37.2, "%", True, signature, 1000, 36.1, 38.3) for name in ("BLEU", "chrF", "ROUGE-1", "ROUGE-2")]
     systems = {"run": scores, "baseline " + "x" * 30: [Score("BLEU", math.nan, "%", True, signature, 1000)]}
-    facts = RunFacts(
-        "translation", f"en-{language} {HOSTILE}", corpus_digest="sha256:" + "0f" * 32, command="lslm run " + "--option value " * 20
-    )
+    command = "lslm run " + "--option value " * 20
+    facts = RunFacts("translation", f"en-{language} {HOSTILE}", corpus_digest="sha256:" + "0f" * 32, command=command)
     rows = [{"step": s, "name": name, "value": 9.0 / s} for s in range(1, 900) for name in ("train/loss", "val/loss", "train/lr")]
     samples = [Sample(f"test-{i}", {"output": output if i else HOSTILE}, source, [reference], {}, language) for i in range(20)]
     samples.append(Sample("long", {"output": output}, source * 100, [reference, reference], {"output": 1.5}, language))
-    attention = np.random.default_rng(0).random((30, 40))
-    extra = Section(
-        "Attention", [Heatmap(attention, ["token"] * 30, ["source"] * 40, row_language=language), Bars({"a": 1.0, "b" * 60: 2.0})]
-    )
+    attention = Heatmap(np.random.default_rng(0).random((30, 40)), ["token"] * 30, ["source"] * 40, row_language=language)
+    extra = Section("Attention", [attention, Bars({"a": 1.0, "b" * 60: 2.0})])
     report = run_report(facts, ScoreTable(systems), rows, length_section({"output": [3, 4, 9]}, [3, 5, 8]), Samples(samples), [extra])
     return write_report(report, tmp_path_factory.mktemp(language)).as_uri()
 
@@ -84,7 +78,7 @@ def test_headings_do_not_skip_levels_and_every_link_has_its_target(browser, page
     browser.open(page)
     levels = browser.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
     assert levels[0] == 1
-    assert max(b - a for a, b in zip(levels, levels[1:], strict=False)) == 1
+    assert max(b - a for a, b in pairwise(levels)) == 1
     assert browser.evaluate("[...document.querySelectorAll('a')].every(a => document.querySelector(a.hash))")
 
 
@@ -92,6 +86,6 @@ def test_the_page_prints_with_what_was_folded(browser, page):
     browser.open(page)
     browser.call("Emulation.setEmulatedMedia", media="print")
     assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
-    assert browser.evaluate("[...document.querySelectorAll('details:not(.data) .sample')].every(s => s.getBoundingClientRect().height > 0)")
+    assert browser.evaluate("[...document.querySelectorAll('details:not(.data) .sample')].every(s => s.checkVisibility())")
     assert browser.pdf().startswith(b"%PDF")
     browser.call("Emulation.setEmulatedMedia", media="")

@@ -54,6 +54,7 @@ def test_lengths_are_compared_with_the_references():
     [columns] = length_section({"output": [0, 4]}, [4, 4], "words").blocks
     histogram, facts = columns.blocks
     assert isinstance(histogram, Histogram)
+    assert list(length_section({"a": [1], "b": [1]}, [1]).blocks[0].blocks[0].values) == ["a", "reference", "b"]
     assert facts.facts == {"Mean of output": 2, "Mean of reference": 4, "Ratio of output to reference": 0.5, "Empty in output": 1}
     render_html(run_report(RunFacts("t", "n"), ScoreTable({}), [], length_section({"output": []}, [])))
 
@@ -88,7 +89,7 @@ def test_a_run_report_has_its_sections_in_order_and_leads_with_the_first_score()
         "Hard passages",
     ]
     assert made.kicker == "Language modeling"
-    assert made.lead == "bits/byte 2.083 bits/byte (2.050 to 2.110) on tinyshakespeare, test, 1 examples."
+    assert made.lead == "bits/byte 2.083 (2.050 to 2.110) on tinyshakespeare, test, 1 example."
 
 
 def test_what_was_not_recorded_says_so():
@@ -98,16 +99,17 @@ def test_what_was_not_recorded_says_so():
     assert facts.facts["Seed"] == "7"
     assert facts.facts["Uncommitted changes"] is True
     assert code == Code("lslm run --config a.yaml", "To repeat this run")
-    assert versions.title == "Versions of 1 packages"
+    assert versions.title == "Versions of 1 package"
+
+
+SCORES = ["shakespeare", "bits/byte", "2.083", "2.050 to 2.110", "stride:64"]
+FACTS = ["sha256:abc", "1,234,567", "12 min 3 s", "lslm run --config a.yaml", "2.13.0", "not recorded", "yes"]
 
 
 @pytest.mark.parametrize("render", [render_html, render_markdown])
 def test_both_formats_say_the_same(render):
     page = render(report())
-    for words in (
-        "shakespeare", "2.083", "2.050 to 2.110", "stride:64", "sha256:abc", "1,234,567", "12 min 3 s", "lslm run --config a.yaml", "2.13.0",
-        "not recorded", "To be", "ROMEO:", "prompt", "Hard passages", "Learning curves", "Length in tokens", "loss", "yes",
-    ):  # fmt: skip
+    for words in [*SCORES, *FACTS, "To be", "ROMEO:", "prompt", "Hard passages", "Learning curves", "Length in tokens", "loss"]:
         assert words in page, words
 
 

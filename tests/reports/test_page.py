@@ -58,10 +58,8 @@ VOID = {"meta", "link", "wbr"}
 
 def report(text):
     """Every kind of block, with `text` in every place for words."""
-    measure = Measure(1.0, best=True)
-    table = Table(
-        [Heading(text, text, True), text], [[text, Missing(text)], [Code(text, text), measure], [Heading(text, text), text]], text, [text]
-    )
+    rows = [[text, Missing(text)], [Code(text, text), Measure(1.0, best=True)], [Heading(text, text), text]]
+    table = Table([Heading(text, text, True), text], rows, text, [text])
     score = Score(text, 1.0, text, True, text, 3, 0.5, 1.5)
     scores = [ScoreTable({text: [score]}, text), ScoreTable({text: [score], "other": [score]}, text)]
     figures = [

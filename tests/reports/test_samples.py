@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from lslm_lightning.reports import Sample, Samples
@@ -11,7 +13,7 @@ def test_a_limit_takes_samples_evenly_and_keeps_count(n, limit):
     assert len(chosen) == min(n, limit)
     assert samples.total == n
     if chosen:
-        gaps = {b - a for a, b in zip(chosen, chosen[1:], strict=False)}
+        gaps = {b - a for a, b in pairwise(chosen)}
         assert chosen[0] == 0
         assert not gaps or max(gaps) - min(gaps) <= 1
     assert samples.shown == (f"{limit} of {n} examples, evenly spaced." if n > limit else f"{n} examples.")

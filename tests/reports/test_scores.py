@@ -1,7 +1,7 @@
 import math
 
 from lslm_lightning.contracts import Score
-from lslm_lightning.reports import Code, Heading, Interval, Measure, Missing, ScoreTable, Table
+from lslm_lightning.reports import Code, Heading, Missing, ScoreTable
 
 
 def score(metric, value, higher=True, signature="tok:13a", n_example=1000, low=None, high=None):
@@ -34,7 +34,15 @@ def test_scores_with_different_signatures_or_examples_are_not_ranked():
     for other in {"signature": "tok:zh"}, {"n_example": 5}:
         table = ScoreTable({"a": [score("BLEU", 30.0)], "b": [score("BLEU", 31.0, **other)]}).table()
         assert not any(row[1].best for row in table.rows)
-        assert [note.caption.endswith("not ranked with the others") for note in table.notes] == [True, True]
+        assert [note.caption.split("; ")[0] for note in table.notes] == [f"BLEU of {name} (not ranked)" for name in "ab"]
+
+
+def test_metrics_that_are_read_alike_share_a_note():
+    row = [score("BLEU", 30.0), score("chrF", 50.0), score("TER", 2.0, False, "tok:none", 1)]
+    assert ScoreTable({"a": row, "b": row}).table().notes == [
+        Code("tok:13a", "BLEU, chrF; 1,000 examples"),
+        Code("tok:none", "TER; 1 example"),
+    ]
 
 
 def test_what_is_missing_is_a_dash_with_a_reason():
@@ -44,14 +52,3 @@ def test_what_is_missing_is_a_dash_with_a_reason():
     assert table.rows[1][2] == Missing("not defined for this system")
     assert table.reasons() == ["its vocabulary has <unk>", "not defined for this system"]
     assert table.numeric() == [False, True, True]
-
-
-def test_columns_of_numbers_share_their_decimals():
-    table = Table(["name", "x", "y", "text"], [["a", 1.5, 10, "u"], ["b", 100.25, None, "v"]])
-    assert table.numeric() == [False, True, True, False]
-    assert table.column_places()[1] == 1
-
-
-def test_an_interval_has_the_decimals_of_its_score():
-    assert str(Interval(2.0, 2.1, 3)) == "2.000 to 2.100"
-    assert str(Measure(2.05, None, 3)) == "2.050"

@@ -184,7 +184,20 @@ def test_adopting_our_own_changes_nothing(recipe, tmp_path):
     assert Existing(str(tmp_path / "tokenizer.json")).train().digest == tokenizer.digest
 
 
+def test_adopting_twice_changes_nothing_more(tmp_path):
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the"]
+    backend = tokenizers.Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    once = saved(tmp_path, backend, words[:4]).train()
+    assert once.encode("the [SEP] the") == [4, 1, 1, 4]
+    once.save(tmp_path / "adopted.json")
+    assert Existing(str(tmp_path / "adopted.json")).train().digest == once.digest
+
+
 def test_what_cannot_keep_the_promises_is_refused(tmp_path):
+    recipe = saved(tmp_path, tokenizers.Tokenizer(models.WordLevel({"#": 0, "<unk>": 1}, unk_token="<unk>")), ["#"])
+    with pytest.raises(ValueError, match=r"foreign\.json: ordinary text becomes the special token '#'"):
+        recipe.train()
     recipe = saved(tmp_path, tokenizers.Tokenizer(models.BPE({"a": 0}, [])), ["<pad>", "<s>", "</s>"])
     with pytest.raises(ValueError, match="drops or refuses characters it does not know"):
         recipe.train()

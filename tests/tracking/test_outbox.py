@@ -113,3 +113,16 @@ def test_putting_in_never_waits(is_open: bool) -> None:
     for point in points(1000):
         outbox.put([point])
     assert time.perf_counter() - began < 0.2
+
+
+def test_points_that_come_in_while_a_batch_is_on_its_way_gather() -> None:
+    shop = Shop()
+    send, shop.send = shop.send, lambda batch: (time.sleep(0.05), send(batch))
+    outbox = shop.outbox(interval=0.05)
+    began = time.monotonic()
+    for point in points(500):
+        outbox.put([point])
+        time.sleep(0.001)
+    assert outbox.flush()
+    assert shop.stored == points(500)
+    assert len(shop.batches) <= (time.monotonic() - began) / 0.1 + 2

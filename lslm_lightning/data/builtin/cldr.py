@@ -1,6 +1,6 @@
 """`cldr`: translation among five languages of what Unicode's Common Locale Data Repository can say, made by Babel without a download."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import metadata
 from random import Random
@@ -21,7 +21,9 @@ def open_cldr(columns: Mapping[str, Any]) -> Corpus:
     Names alone (territories, languages, units, currencies) are all in train; test and val hold combinations of them.
     """
     if unknown := set(columns) - set(LANGUAGES):
-        raise ValueError(f"corpus cldr: columns={dict(columns)} names {', '.join(sorted(unknown))}; its languages are {', '.join(LANGUAGES)}")
+        raise ValueError(
+            f"corpus cldr: columns={dict(columns)} names {', '.join(sorted(unknown))}; its languages are {', '.join(LANGUAGES)}"
+        )
     return Corpus(
         name="cldr",
         task="translation",
@@ -29,10 +31,11 @@ def open_cldr(columns: Mapping[str, Any]) -> Corpus:
         splits=("train", "val", "test"),
         load=lambda split: _splits()[split],
         fingerprint=lambda split: rows_digest(_splits()[split]),
-        licence="Unicode-3.0 (CLDR), BSD-3-Clause (Babel)",
+        licence="Unicode-3.0",
         citation="Unicode CLDR, formatted by Babel",
         home="https://cldr.unicode.org",
         note=f"Made by Babel {metadata.version('babel')}, seed {SEED}; no-break spaces are written as spaces.",
+        sizes=SIZES,
     )
 
 
@@ -51,7 +54,7 @@ def make_splits(sizes: Mapping[str, int], seed: int) -> Splits:
     phrases = Phrases(locales, Random(seed))
     seen: dict[str, set[str]] = {language: set() for language in LANGUAGES}
 
-    def distinct(phrase) -> Row | None:
+    def distinct(phrase: Callable[[Any], str]) -> Row | None:
         row = {language: " ".join(phrase(locale).split()) for language, locale in zip(LANGUAGES, locales, strict=True)}
         if any(row[language] in seen[language] for language in LANGUAGES):
             return None

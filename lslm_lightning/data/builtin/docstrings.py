@@ -1,6 +1,8 @@
 """`docstrings`: documented objects of the installed Python and packages, for language modeling and summarization without a download."""
 
+import gc
 import hashlib
+import logging
 import platform
 import re
 from collections.abc import Iterable, Mapping
@@ -13,7 +15,12 @@ from lslm_lightning.data.builtin.sources import Documented, distribution, docume
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.rows import Row
 
-PACKAGES = ["torch", "sympy", "networkx", "filelock", "jinja2", "fsspec", "lightning", "torchmetrics", "mlflow", "sqlalchemy", "matplotlib", "datasets", "huggingface_hub", "jsonargparse", "babel", "rich", "pooch"]
+log = logging.getLogger(__name__)
+
+PACKAGES = (
+    *("torch", "sympy", "networkx", "filelock", "jinja2", "fsspec", "lightning", "torchmetrics", "mlflow", "sqlalchemy", "matplotlib"),
+    *("datasets", "huggingface_hub", "jsonargparse", "babel", "rich", "pooch"),
+)
 """What an installation of this project always holds: its own dependencies and theirs, those whose docstrings are prose first."""
 
 MAX_CHARACTERS = 1200
@@ -35,9 +42,10 @@ def open_docstrings(columns: Mapping[str, Any]) -> Corpus:
         splits=("train", "val", "test"),
         load=lambda split: _splits()[split],
         fingerprint=lambda split: rows_digest(_splits()[split]),
-        licence="each package's own (PSF, BSD, MIT, Apache-2.0)",
-        citation="docstrings of the installed Python and packages",
-        note="Docstrings with a summary and a body, up to 1200 characters, equal ones once; split by module. Made from " + ", ".join(versions()),
+        licence="each package's own",
+        citation="the installed Python (PSF-2.0) and packages (BSD, MIT, Apache-2.0)",
+        note="Docstrings with a summary and a body, up to 1200 characters, equal ones once; split by module. Made from "
+        + ", ".join(versions()),
     )
 
 
@@ -54,7 +62,16 @@ def versions() -> list[str]:
 
 @cache
 def _splits() -> Splits:
-    return made_once("docstrings", versions(), lambda: split_by_module(pairs(_objects())))
+    return made_once("docstrings", versions(), _make)
+
+
+def _make() -> Splits:
+    log.info("reading the docstrings of %s: up to a minute, once", ", ".join(versions()))
+    gc.disable()  # syntax trees hold no cycles; looking for them takes a third of the time
+    try:
+        return split_by_module(pairs(_objects()))
+    finally:
+        gc.enable()
 
 
 def _objects() -> Iterable[Documented]:
@@ -64,7 +81,10 @@ def _objects() -> Iterable[Documented]:
 
 
 def pairs(objects: Iterable[Documented]) -> list[Row]:
-    """Rows of the objects whose docstring has a summary and a body; of equal names, summaries or bodies (case and punctuation aside) the first."""
+    """Rows of the objects whose docstring has a summary and a body.
+
+    Of several with equal names, summaries or bodies (case and punctuation aside) the first is taken.
+    """
     rows, seen = [], set()
     for found in objects:
         paragraph, _, body = found.docstring.partition("\n\n")

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,27 @@ def made_once(name: str, depends_on: Any, make: Callable[[], Splits]) -> Splits:
     code = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
     key = hashlib.sha256(json.dumps([depends_on, code]).encode()).hexdigest()[:16]
     path = cache_directory() / "builtin" / f"{name}-{key}.json"
+    lock = FileLock(f"{path}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.is_file():
-                draft = path.with_suffix(f".{os.getpid()}")
-                draft.write_text(json.dumps(make()), "utf-8")
-                draft.replace(path)
-        return json.loads(path.read_text("utf-8"))
+        lock.acquire()
     except OSError:
         return make()
+    try:
+        if path.is_file():
+            return json.loads(path.read_text("utf-8"))
+        splits = make()
+        _keep(path, json.dumps(splits, ensure_ascii=False))
+        return splits
+    finally:
+        lock.release()
+
+
+def _keep(path: Path, text: str) -> None:
+    draft = path.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        draft.write_text(text, "utf-8")
+        draft.replace(path)
 
 
 def rows_digest(rows: list[Row]) -> str:

@@ -16,8 +16,86 @@ from babel.units import format_unit
 
 Phrase = Callable[[Locale], str]
 
-CURRENCIES = ["AUD", "BRL", "CAD", "CHF", "CNY", "CZK", "DKK", "EGP", "EUR", "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD", "PLN", "RUB", "SEK", "SGD", "THB", "TRY", "TWD", "USD", "ZAR"]
-UNITS = ["length-kilometer", "length-meter", "length-centimeter", "length-mile", "length-foot", "length-inch", "mass-kilogram", "mass-gram", "mass-ton", "mass-pound", "mass-ounce", "duration-second", "duration-minute", "duration-hour", "duration-day", "duration-week", "duration-month", "duration-year", "volume-liter", "volume-milliliter", "volume-gallon", "volume-cup", "volume-cubic-meter", "area-square-meter", "area-square-kilometer", "area-hectare", "area-acre", "speed-kilometer-per-hour", "speed-meter-per-second", "speed-mile-per-hour", "temperature-celsius", "temperature-fahrenheit", "energy-kilowatt-hour", "energy-calorie", "energy-joule", "power-watt", "power-kilowatt", "electric-volt", "electric-ampere", "frequency-hertz", "pressure-hectopascal", "digital-byte", "digital-megabyte", "digital-gigabyte", "angle-degree", "consumption-liter-per-100-kilometer"]
+CURRENCIES = [
+    "AUD",
+    "BRL",
+    "CAD",
+    "CHF",
+    "CNY",
+    "CZK",
+    "DKK",
+    "EGP",
+    "EUR",
+    "GBP",
+    "HKD",
+    "HUF",
+    "IDR",
+    "ILS",
+    "INR",
+    "JPY",
+    "KRW",
+    "MXN",
+    "MYR",
+    "NOK",
+    "NZD",
+    "PLN",
+    "RUB",
+    "SEK",
+    "SGD",
+    "THB",
+    "TRY",
+    "TWD",
+    "USD",
+    "ZAR",
+]
+UNITS = [
+    "length-kilometer",
+    "length-meter",
+    "length-centimeter",
+    "length-mile",
+    "length-foot",
+    "length-inch",
+    "mass-kilogram",
+    "mass-gram",
+    "mass-ton",
+    "mass-pound",
+    "mass-ounce",
+    "duration-second",
+    "duration-minute",
+    "duration-hour",
+    "duration-day",
+    "duration-week",
+    "duration-month",
+    "duration-year",
+    "volume-liter",
+    "volume-milliliter",
+    "volume-gallon",
+    "volume-cup",
+    "volume-cubic-meter",
+    "area-square-meter",
+    "area-square-kilometer",
+    "area-hectare",
+    "area-acre",
+    "speed-kilometer-per-hour",
+    "speed-meter-per-second",
+    "speed-mile-per-hour",
+    "temperature-celsius",
+    "temperature-fahrenheit",
+    "energy-kilowatt-hour",
+    "energy-calorie",
+    "energy-joule",
+    "power-watt",
+    "power-kilowatt",
+    "electric-volt",
+    "electric-ampere",
+    "frequency-hertz",
+    "pressure-hectopascal",
+    "digital-byte",
+    "digital-megabyte",
+    "digital-gigabyte",
+    "angle-degree",
+    "consumption-liter-per-100-kilometer",
+]
 NO_COUNTRY = {"EU", "EZ", "QO", "UN", "XA", "XB", "ZZ"}
 
 
@@ -28,20 +106,29 @@ class Phrases:
         self.random = random
         self.territories = _named_by_all([locale.territories for locale in locales], NO_COUNTRY)
         self.languages = _named_by_all([locale.languages for locale in locales], set())
-        self.units = [name for name in UNITS if all(_knows(locale, name) for locale in locales)]
 
     def names(self) -> list[Phrase]:
         """Every territory and language alone, every unit and currency counted once."""
         return [
             *(self._territory(code) for code in self.territories),
             *(self._language(code) for code in self.languages),
-            *(self._unit(name, 1) for name in self.units),
+            *(self._unit(name, 1) for name in UNITS),
             *(self._money(code, 1) for code in CURRENCIES),
         ]
 
     def draw(self) -> Phrase:
         """A phrase of a random kind."""
-        kinds = [self._date, self._moment, self._period, self._number, self._amount, self._measure, self._measures, self._places, self._tongues]
+        kinds = [
+            self._date,
+            self._moment,
+            self._period,
+            self._number,
+            self._amount,
+            self._measure,
+            self._measures,
+            self._places,
+            self._tongues,
+        ]
         return self.random.choices(kinds, weights=[5, 3, 2, 3, 3, 4, 3, 5, 4])[0]()
 
     def _date(self) -> Phrase:
@@ -76,10 +163,10 @@ class Phrases:
         return self._money(self.random.choice(CURRENCIES), self._decimal(6, self.random.choice([0, 2])))
 
     def _measure(self) -> Phrase:
-        return self._unit(self.random.choice(self.units), self._count())
+        return self._unit(self.random.choice(UNITS), self._count())
 
     def _measures(self) -> Phrase:
-        return self._list([self._unit(name, self._count()) for name in self.random.sample(self.units, self.random.choice([2, 3]))])
+        return self._list([self._unit(name, self._count()) for name in self.random.sample(UNITS, self.random.choice([2, 3]))])
 
     def _places(self) -> Phrase:
         return self._list([self._territory(code) for code in self.random.sample(self.territories, self.random.choice([2, 3, 4]))])
@@ -108,7 +195,7 @@ class Phrases:
         return lambda locale: locale.languages[code]
 
     def _unit(self, name: str, count: Decimal | int) -> Phrase:
-        return lambda locale: format_unit(count, name, "long", locale=locale)
+        return lambda locale: _measured(count, name, locale)
 
     def _money(self, code: str, amount: Decimal | int) -> Phrase:
         return lambda locale: format_currency(amount, code, format_type="name", locale=locale)
@@ -119,6 +206,7 @@ def _named_by_all(names: list, without: set[str]) -> list[str]:
     return sorted(code for code in common if len(code) == 2 and code.isalpha())
 
 
-def _knows(locale: Locale, unit: str) -> bool:
-    """Babel writes a unit it has no pattern for as its identifier."""
-    return not any(unit in format_unit(count, unit, "long", locale=locale) for count in (1, 2, 1.5))
+def _measured(count: Decimal | int, unit: str, locale: Locale) -> str:
+    """With the unit's long name, or the short one where that is the same: Babel then writes the unit's identifier for the long one."""
+    text = format_unit(count, unit, "long", locale=locale)
+    return format_unit(count, unit, "short", locale=locale) if unit in text else text

@@ -1,0 +1,161 @@
+"""`lslm data`: which corpora there are, where they were found, whether they are intact."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lslm_lightning.data import builtin
+from lslm_lightning.data.catalogue import TASKS, USERS, DataFile, Entry, read_catalogue
+from lslm_lightning.data.corpora import open_corpus
+from lslm_lightning.data.corpus import Corpus
+from lslm_lightning.data.fetching import local_file, verified_file, verify
+from lslm_lightning.data.locations import cache_directory, data_directories
+from lslm_lightning.data.rows import Row, required_fields
+
+WITHOUT_SPACES = {"zh", "ja", "th", "lo", "km", "my"}
+
+
+def main(argv: list[str]) -> int:
+    """Lists, fetches or checks; 0 if all is well, 1 if `check` found a fault."""
+    parser = argparse.ArgumentParser("lslm data", description="Corpora: which there are, where they were found, whether they are intact.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list | fetch NAME | check NAME")
+    commands.add_parser("list", help="all corpora: languages, rows, licence, where they were found")
+    fetch = commands.add_parser("fetch", help="get the files that are missing from their public home, and verify all")
+    fetch.add_argument("name", help="a corpus that `lslm data list` shows")
+    check = commands.add_parser("check", help="verify the files; count rows and lengths of each split")
+    check.add_argument("name", help="a corpus that `lslm data list` shows, or a path")
+    arguments = parser.parse_args(argv[1:])
+    console = Console(highlight=False)
+    if arguments.command == "list":
+        return list_corpora(console)
+    return (fetch_files if arguments.command == "fetch" else check_corpus)(console, arguments.name)
+
+
+def list_corpora(console: Console) -> int:
+    """A table of all corpora, task by task."""
+    catalogue = read_catalogue()
+    corpora = [open_corpus(name) for name in [*catalogue, *builtin.CORPORA]]
+    table = Table("corpus", "languages", "rows", "licence", "where", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
+    table.columns[1].max_width, table.columns[3].min_width, table.columns[4].min_width = 9, 14, 10
+    for task in TASKS:
+        table.add_section()
+        table.add_row(f"[bold]{task.replace('_', ' ')}[/bold]")
+        for corpus in (corpus for corpus in corpora if corpus.task == task):
+            rows = "\n".join(f"{split} {corpus.sizes[split]:,}" if split in corpus.sizes else split for split in corpus.splits)
+            where = _where(catalogue[corpus.name]) if corpus.name in catalogue else "built in"
+            table.add_row(corpus.name, " ".join(corpus.languages), rows, escape(corpus.licence), escape(where))
+    console.print(table)
+    console.print(f"docstrings has documents for language modeling too. Your own corpora go into {USERS}.", soft_wrap=True)
+    for folder in data_directories():
+        console.print(f"{_label(folder):<11}{folder}/<corpus>/", soft_wrap=True)
+    return 0
+
+
+def _label(folder: Path) -> str:
+    """A short name of a folder that is searched."""
+    if folder == cache_directory() / "data":
+        return "cache"
+    return "LSLM_DATA" if str(folder) == os.path.expanduser(os.environ.get("LSLM_DATA", "")) else "here"
+
+
+def _where(entry: Entry) -> str:
+    found = {file.name: local_file(entry, file) for file in entry.data_files}
+    missing = [name for name, path in found.items() if path is None]
+    if len(missing) == len(found):
+        return "not here"
+    folders = [folder for folder in data_directories() if any(path and path.is_relative_to(folder) for path in found.values())]
+    where = entry.folder or ", ".join(map(_label, folders))
+    return where + (f", but not {', '.join(missing)}" if missing else "")
+
+
+def fetch_files(console: Console, name: str) -> int:
+    """Gets what is missing and verifies everything, a line a file."""
+    if name in builtin.CORPORA:
+        console.print(f"{name} is built in: there is nothing to fetch")
+        return 0
+    catalogue = read_catalogue()
+    if name not in catalogue:
+        raise ValueError(f"corpus {name!r} is not in corpora.yaml, so its files are not known; known are {', '.join(catalogue)}")
+    entry = catalogue[name]
+    console.print(f"{name}, licence: {entry.licence}", soft_wrap=True, markup=False)
+    for file in entry.data_files:
+        here = local_file(entry, file)
+        path = verified_file(entry, file)
+        console.print(f"{file.name}: {'was here' if here else 'fetched'}, {_verdict(file)}, {path}", soft_wrap=True, markup=False)
+    return 0
+
+
+def _verdict(file: DataFile) -> str:
+    return "checksum agrees" if file.checksums else "no checksum known"
+
+
+def check_corpus(console: Console, name: str) -> int:
+    """Verifies all files and reads all splits; what is wrong goes to standard error, a line each."""
+    corpus, entry = open_corpus(name), read_catalogue().get(name)
+    problems, faulty = check_files(console, entry) if entry else ([], set())
+    table = Table("split", "rows", "field", "mean length", "in words", "longest", "digest", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in (1, 3, 4, 5):
+        table.columns[column].justify = "right"
+    for split in corpus.splits:
+        if entry and faulty & set(entry.split_files(split)):
+            continue
+        try:
+            rows = corpus.rows(split)
+            if len(rows) != corpus.sizes.get(split, len(rows)):
+                raise ValueError(f"corpus {name}: {split} has {len(rows)} rows, but {corpus.sizes[split]} are declared")
+            _add_lengths(table, corpus, split, rows)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    if table.rows:
+        console.print(table)
+    for label, text in (("licence", corpus.licence), ("source", corpus.citation), ("home", corpus.home), ("note", corpus.note)):
+        if text:
+            console.print(f"{label}: {text}", soft_wrap=True, markup=False)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:
+    """Prints a table of the files; gives what is wrong, and the names of the files that are."""
+    problems, missing, differing = [], [], []
+    table = Table("file", "bytes", "checksum", "where", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.columns[1].justify = "right"
+    for file in entry.data_files:
+        path = local_file(entry, file)
+        if path is None:
+            table.add_row(file.name, "", "not here")
+            missing.append(file.name)
+            continue
+        try:
+            verify(path, file, remember=False)
+            verdict = _verdict(file)
+        except ValueError as error:
+            verdict = "differs"
+            differing.append(file.name)
+            problems.append(str(error))
+        table.add_row(file.name, f"{path.stat().st_size:,}", verdict, escape(str(path.parent)))
+    console.print(table)
+    if missing:
+        problems.append(f"corpus {entry.name}, not here: {', '.join(missing)}; lslm data fetch {entry.name} gets what is missing")
+    return problems, {*missing, *differing}
+
+
+def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) -> None:
+    digest = corpus.digest(split)[:12]
+    for number, field in enumerate(required_fields(corpus.task, corpus.languages)):
+        texts = [text for row in rows for text in ([row[field]] if isinstance(row[field], str) else row[field])]
+        language = field if corpus.task == "translation" else next(iter(corpus.languages), "")
+        words = "" if language in WITHOUT_SPACES else f"{fmean(len(text.split()) for text in texts):,.1f}"
+        label = field if len(texts) == len(rows) else f"{field} x {len(texts) / len(rows):.3g}"
+        first = ("", "", "") if number else (split, f"{len(rows):,}", digest)
+        table.add_row(*first[:2], label, f"{fmean(map(len, texts)):,.1f}", words, f"{max(map(len, texts)):,}", first[2])

@@ -1,0 +1,103 @@
+"""Whole jobs on tiny corpora, in this process."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from lslm_lightning.__main__ import main
+
+WORDS = "red green blue one two three cat dog bird runs sleeps".split()
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def lslm(project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., Outcome]:
+    """Run `lslm ARGUMENTS` in an empty working directory with a cache of its own."""
+    monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
+
+    def run(*arguments: object) -> Outcome:
+        for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr("sys.argv", ["lslm", *map(str, arguments)])
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        capfd.readouterr()
+        status = main([str(a) for a in arguments])
+        assert before == {number: signal.getsignal(number) for number in before}, "a command leaves signal handlers as they were"
+        return Outcome(status, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def pairs(project: Path) -> Path:
+    """Parallel text in English and Chinese."""
+    folder = project / "pairs"
+    folder.mkdir()
+    chinese = dict(zip(WORDS, "红绿蓝一二三猫狗鸟跑睡", strict=True))
+    for split, n in (("train", 60), ("val", 12), ("test", 10)):
+        sentences = [[WORDS[(i * 7 + j * 3 + len(split)) % len(WORDS)] for j in range(1 + i % 6)] for i in range(n)]
+        (folder / f"{split}.en").write_text("".join(f"{' '.join(s)}\n" for s in sentences), "utf-8")
+        (folder / f"{split}.zh").write_text("".join(f"{''.join(chinese[w] for w in s)}\n" for s in sentences), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def translation(project: Path, pairs: Path) -> Path:
+    """A config that trains in a second."""
+    config = {
+        "model": {
+            "class_path": "tasks.translation.task.TranslationTask",
+            "init_args": {
+                "max_length": 20,
+                "backbone": {
+                    "class_path": "lslm_lightning.models.transformer.Transformer",
+                    "init_args": {"d_model": 16, "n_head": 2, "n_encoder_layer": 1, "n_decoder_layer": 1},
+                },
+            },
+        },
+        "data": {
+            "class_path": "tasks.translation.data.TranslationData",
+            "init_args": {
+                "corpus": str(pairs),
+                "source_language": "en",
+                "target_language": "zh",
+                "tokenizer": {"class_path": "lslm_lightning.text.recipes.Characters"},
+                "max_tokens": 200,
+                "n_validation_example": 4,
+            },
+        },
+        "trainer": {"accelerator": "cpu", "devices": 1, "max_steps": 4, "val_check_interval": 2, "log_every_n_steps": 1},
+    }
+    path = project / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture
+def only_run() -> Callable[[], Path]:
+    """The one run directory of the working directory."""
+
+    def find() -> Path:
+        [path] = [p for p in Path("runs").glob("*/*") if p.is_dir()]
+        return path
+
+    return find
+
+
+@pytest.fixture
+def environment(project: Path) -> dict[str, str]:
+    """For commands in processes of their own."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
+    return {**kept, "LSLM_CACHE": str(project / "cache"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}

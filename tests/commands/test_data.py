@@ -1,0 +1,167 @@
+"""`lslm data`, as a user sees it: what it prints, its exit status, how soon it answers."""
+
+import gzip
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lslm_lightning.__main__ import main
+
+CONFIG = """
+pets:
+  task: translation
+  languages: [en, de]
+  licence: CC0
+  format: parallel
+  files: {train.en.gz: %s, train.de.gz: null}
+  splits: {train: {files: "train.{language}.gz", rows: 2}}
+  note: "Of [two] animals."
+"""
+
+
+@pytest.fixture
+def pets(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with one corpus of its own; its folder."""
+    monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("LSLM_DATA", raising=False)
+    folder = project / "data/pets"
+    folder.mkdir(parents=True)
+    for language, text in (("en", "A dog.\nA big cat.\n"), ("de", "Ein Hund.\nEine Katze.\n")):
+        (folder / f"train.{language}.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    (project / "configs").mkdir()
+    describe(project, sha256((folder / "train.en.gz").read_bytes()))
+    return folder
+
+
+def sha256(data: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def describe(project: Path, checksum: str) -> None:
+    (project / "configs/corpora.yaml").write_text(CONFIG % checksum)
+
+
+def test_list(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    line = {name: next(line.split() for line in lines if line.split()[:1] == [name]) for name in ("pets", "multi30k", "cldr", "docstrings")}
+    assert line["pets"] == ["pets", "en", "de", "train", "2", "CC0", "here"]
+    assert line["multi30k"][-2:] == ["not", "here"]
+    assert line["cldr"][-2:] == line["docstrings"][-2:] == ["built", "in"]
+    assert {"language modeling", "translation", "summarization"} <= {text.strip() for text in lines}
+
+
+def test_list_says_what_is_missing(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    (pets / "train.de.gz").unlink()
+    assert main(["data", "list"]) == 0
+    assert "here, but not train.de.gz" in capsys.readouterr().out
+
+
+def test_check(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", "check", "pets"]) == 0
+    out, err = capsys.readouterr()
+    assert not err
+    rows = [line.split() for line in out.splitlines()]
+    assert ["train.en.gz", str((pets / "train.en.gz").stat().st_size), "checksum", "agrees", "data/pets"] in rows
+    assert ["train.de.gz", str((pets / "train.de.gz").stat().st_size), "no", "checksum", "known", "data/pets"] in rows
+    assert next(row for row in rows if row[:1] == ["train"])[:6] == ["train", "2", "en", "8.0", "2.5", "10"]
+    assert "note: Of [two] animals." in out
+
+
+def test_check_of_a_path(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
+    (project / "poems.txt").write_text("天地玄黄\n" * 50)
+    assert main(["data", "check", "poems.txt"]) == 0
+    assert "225" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "train.en.gz").write_bytes(b"x"), "train.en.gz: corrupt or truncated (1 bytes): sha256 should be"),
+        (lambda folder: (folder / "train.de.gz").write_bytes(b"x"), "train.de.gz: not a complete gzip file"),
+        (lambda folder: (folder / "train.de.gz").unlink(), "corpus pets, not here: train.de.gz; lslm data fetch pets gets what is missing"),
+        (lambda folder: (folder / "train.de.gz").write_bytes(gzip.compress(b"a\n")), "train.en.gz has 2, train.de.gz has 1"),
+        (lambda folder: (folder / "train.de.gz").write_bytes(gzip.compress(b"a\n\n")), "train:2: de empty"),
+        (lambda folder: (folder / "train.de.gz").write_bytes(gzip.compress(b"a\n\xff\n")), "line 2: byte 2 (0xff) is not UTF-8"),
+    ],
+)
+def test_check_finds_faults(damage, message: str, pets: Path, capsys: pytest.CaptureFixture) -> None:
+    damage(pets)
+    assert main(["data", "check", "pets"]) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_check_does_not_trust_what_it_remembers(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    path = pets / "train.en.gz"
+    assert main(["data", "check", "pets"]) == 0
+    data, status = path.read_bytes(), path.stat()
+    path.write_bytes(data[:-1] + b"x")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert main(["data", "check", "pets"]) == 1
+    assert "corrupt or truncated" in capsys.readouterr().err
+
+
+def test_check_counts_rows(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    config = Path("configs/corpora.yaml")
+    config.write_text(config.read_text().replace("rows: 2", "rows: 3"))
+    assert main(["data", "check", "pets"]) == 1
+    assert "corpus pets: train has 2 rows, but 3 are declared" in capsys.readouterr().err
+
+
+def test_fetch(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", "fetch", "pets"]) == 0
+    out = capsys.readouterr().out
+    assert "licence: CC0" in out
+    assert "train.en.gz: was here, checksum agrees, data/pets/train.en.gz" in out
+    (pets / "train.de.gz").unlink()
+    assert main(["data", "fetch", "pets"]) == 1
+    err = capsys.readouterr().err
+    assert err == "lslm: corpus pets: train.de.gz is not here; no public home is known: put it into data/pets/ (licence: CC0)\n"
+    assert main(["data", "fetch", "cldr"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["fetch", "pest"], 1, "corpus 'pest' is not in corpora.yaml"),
+        (["check", "pest"], 1, "did you mean 'pets'?"),
+        (["check"], 2, "the following arguments are required: name"),
+        (["show"], 2, "invalid choice: 'show'"),
+        ([], 2, "required"),
+    ],
+)
+def test_wrong_words(words: list[str], status: int, message: str, pets: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", *words]) == status
+    assert message in capsys.readouterr().err
+
+
+def test_a_broken_catalogue_is_one_line(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    Path("configs/corpora.yaml").write_text("a: [")
+    assert main(["data", "list"]) == 1
+    assert capsys.readouterr().err.startswith("lslm: configs/corpora.yaml: not YAML")
+
+
+@pytest.mark.parametrize("words", [["list"], ["--help"]])
+def test_it_answers_soon_and_imports_nothing_heavy(words: list[str], pets: Path) -> None:
+    code = f"""
+import sys
+from lslm_lightning.__main__ import main
+main(["data", *{words}])
+heavy = {{"torch", "lightning", "mlflow", "datasets", "pyarrow", "transformers", "babel", "requests"}} & set(sys.modules)
+sys.exit(f"imported {{heavy}}" if heavy else 0)
+"""
+    root = str(Path(__file__).parents[2])
+    began = time.process_time() + os.times().children_user
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert os.times().children_user + time.process_time() - began < 2

@@ -1,0 +1,144 @@
+"""Whole jobs: from a config to a tracked, tested, reported run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from lslm_lightning.evaluation.predictions import read_predictions
+from lslm_lightning.evaluation.scoring import score
+from lslm_lightning.runs import load_run
+from lslm_lightning.runs.directory import RunDirectory
+
+
+def mlflow_client() -> MlflowClient:
+    return MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+
+
+def runs(task: str = "translation") -> list:
+    client = mlflow_client()
+    experiment = client.get_experiment_by_name(task)
+    return client.search_runs([experiment.experiment_id]) if experiment else []
+
+
+def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
+    outcome = lslm("run", "--config", translation)
+    assert outcome.status == 0, outcome.err
+    directory = RunDirectory(only_run())
+    for path in (
+        directory.config,
+        directory.tokenizer,
+        directory.checkpoints / "best.ckpt",
+        directory.checkpoints / "last.ckpt",
+        directory.predictions / "test.jsonl",
+        directory.metrics,
+        directory.curves,
+        directory.report / "index.html",
+        directory.report / "report.md",
+    ):
+        assert path.stat().st_size > 0
+    assert "bleu" in outcome.out
+    assert str(directory.report / "index.html") in outcome.out
+
+    [run] = runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["task"] == "translation"
+    assert run.data.tags["backbone"] == "Transformer"
+    assert run.data.params["model.init_args.backbone.init_args.d_model"] == "16"
+    scores = {s["metric"]: s["value"] for s in json.loads(directory.metrics.read_text())["scores"]}
+    assert run.data.metrics["test/bleu"] == pytest.approx(scores["bleu"], abs=1e-4)
+    assert {"train/loss", "val/loss", "val/bleu", "train/tokens_per_second"} <= run.data.metrics.keys()
+    assert {(i.dataset.name, t.value) for i in run.inputs.dataset_inputs for t in i.tags if t.key == "mlflow.data.context"} >= {
+        ("pairs", split) for split in ("train", "val", "test")
+    }
+    artifacts = {a.path for a in mlflow_client().list_artifacts(run.info.run_id)}
+    assert {"config.yaml", "environment.txt", "tokenizer.json", "checkpoints", "predictions", "report", "metrics.json"} <= artifacts
+
+
+def test_scores_can_be_computed_again_from_what_was_written(lslm, translation, only_run):
+    assert lslm("run", "--config", translation).status == 0
+    directory = RunDirectory(only_run())
+    run = load_run(directory.path)
+    examples = [
+        line.split("\t")
+        for line in map("\t".join, zip(*(Path(f"pairs/test.{x}").read_text("utf-8").splitlines() for x in ("en", "zh")), strict=True))
+    ]
+    from lslm_lightning.data.corpora import open_corpus
+    from tasks.translation.data import TranslationData
+
+    data = TranslationData("pairs", None, source_language="en", target_language="zh")
+    assert [(e.source, e.references[0]) for e in data.examples("test")] == [tuple(pair) for pair in examples]
+    assert open_corpus("pairs").languages == ("en", "zh")
+    again = score(data.examples("test"), read_predictions(directory.predictions / "test.jsonl"), run.task.metrics("zh"))
+    written = json.loads(directory.metrics.read_text())["scores"]
+    assert [s.value for s in again.scores] == pytest.approx([s["value"] for s in written])
+    assert next(s for s in written if s["metric"] == "bleu")["signature"].count("tok:zh") == 1
+
+
+def test_the_written_config_repeats_the_run_exactly(lslm, translation):
+    assert lslm("run", "--config", translation, "--job.minutes", "0.02", "--trainer.max_steps", "-1").status == 0
+    [first] = Path("runs/translation").iterdir()
+    config = yaml.safe_load((first / "config.yaml").read_text())
+    assert config["trainer"]["max_steps"] >= 1
+    assert config["job"]["minutes"] is None
+    assert lslm("run", "--config", first / "config.yaml").status == 0
+    [second] = set(Path("runs/translation").iterdir()) - {first}
+    mine, again = (load_run(p).task.state_dict() for p in (first, second))
+    assert all((mine[name] == again[name]).all() for name in mine)
+    assert (first / "metrics.json").read_text() == (second / "metrics.json").read_text()
+
+
+def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation, only_run):
+    assert lslm("run", "--config", translation).status == 0
+    directory = RunDirectory(only_run())
+    config, best = directory.config, directory.checkpoints / "best.ckpt"
+    assert lslm("test", "--config", config, "--ckpt_path", best).status == 0
+    [tested] = [p for p in Path("runs/translation").iterdir() if p != directory.path]
+    assert (tested / "metrics.json").read_text() == directory.metrics.read_text()
+    assert sorted(r.info.status for r in runs()) == ["FINISHED", "FINISHED"]
+    assert lslm("validate", "--config", config, "--ckpt_path", best).status == 0
+    assert lslm("predict", "--config", config, "--ckpt_path", best).status == 0
+    [predicted] = Path("runs/translation").glob("*/predictions/predict.jsonl")
+    ours, theirs = (read_predictions(p) for p in (predicted, directory.predictions / "test.jsonl"))
+    assert {p.id: p.output for p in ours} == {p.id: p.output for p in theirs}
+
+
+def test_seeds_are_children_of_one_parent(translation, project, environment, lslm):
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "lslm_lightning", "run", "--config", str(translation), "--seeds", "2", "--trainer.max_steps", "2"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = runs()
+    [parent] = [r for r in found if "mlflow.parentRunId" not in r.data.tags]
+    children = [r for r in found if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(c.data.tags["seed"] for c in children) == ["0", "1"]
+    assert {r.info.status for r in found} == {"FINISHED"}
+    mean = sum(c.data.metrics["test/chrf"] for c in children) / 2
+    assert parent.data.metrics["test/chrf"] == pytest.approx(mean, abs=1e-6)
+
+
+def test_shell_overrides_and_print_config(lslm, translation, only_run):
+    printed = lslm("run", "--config", translation, "--model.label_smoothing", "0.25", "--print_config")
+    assert printed.status == 0
+    assert yaml.safe_load(printed.out)["model"]["init_args"]["label_smoothing"] == 0.25
+    assert not Path("runs").exists()
+
+
+def test_the_mean_of_the_last_weights_is_tested_where_it_validates_better(lslm, translation, only_run):
+    outcome = lslm("run", "--config", translation, "--job.average", "2")
+    assert outcome.status == 0, outcome.err
+    assert "mean of 2 checkpoints" in outcome.out
+    assert {p.name for p in (only_run() / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_generate_uses_the_run(lslm, translation, only_run):
+    assert lslm("run", "--config", translation).status == 0
+    outcome = lslm("generate", only_run(), "red cat", "--search", "greedy", "--max-length", "5")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.endswith("\n")
+    [run] = runs()
+    assert lslm("generate", run.info.run_id[:8], "red cat", "--search", "greedy", "--max-length", "5").out == outcome.out

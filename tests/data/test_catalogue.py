@@ -1,0 +1,78 @@
+"""Entries say what they must, and mistakes in the user's file are named."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lslm_lightning.data.catalogue import read_catalogue
+from lslm_lightning.data.readers import READERS
+from lslm_lightning.data.rows import required_fields
+
+
+@pytest.mark.parametrize("entry", read_catalogue(Path("none")).values(), ids=lambda entry: entry.name)
+def test_packaged_entries_are_complete(entry) -> None:
+    assert entry.licence
+    assert entry.citation
+    assert entry.home.startswith("https://")
+    assert entry.format == "parallel" or entry.format in READERS
+    assert {name for split in entry.splits for name in entry.split_files(split)} == set(entry.files)
+    for file in entry.data_files:
+        assert file.url.startswith("https://")
+        assert re.search("[0-9a-f]{40}", file.url), "a public home is pinned to a commit"
+        assert re.fullmatch("[0-9a-f]{64}", file.checksums.get("sha256", "0" * 64))
+        assert file.checksums
+    assert entry.format == "parallel" or entry.columns or required_fields(entry.task, entry.languages) == ("text",)
+    assert all(split.rows for split in entry.splits.values())
+
+
+def test_the_users_keys_lie_over_the_packaged_ones(describe, alone: Path) -> None:
+    path = alone / "mine.yaml"
+    path.write_text("aeslc: {columns: {document: body, summary: subject}}\n")
+    before, after = read_catalogue(Path("none"))["aeslc"], read_catalogue(path)["aeslc"]
+    assert after.columns == {"document": "body", "summary": "subject"}
+    assert (after.files, after.splits, after.licence) == (before.files, before.splits, before.licence)
+
+
+def test_the_example_of_the_users_file_is_valid() -> None:
+    example = (Path(__file__).parents[2] / "configs/corpora.yaml").read_text()
+    body = example.partition("for example:\n#\n")[2]
+    assert read_catalogue(Path(__file__).parents[2] / "configs/corpora.yaml") == read_catalogue(Path("none"))
+    path = Path("uncommented.yaml")
+    path.write_text("\n".join(line.removeprefix("# ").removeprefix("#") for line in body.splitlines() if line != "{}"))
+    assert {"my-news", "my-pairs"} <= read_catalogue(path).keys()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"licens": "MIT"}, r"corpora.yaml: pets: unknown key 'licens'; did you mean 'licence'\?"),
+        ({"task": "translating"}, r"pets: task='translating' must be one of language_modeling, translation, summarization"),
+        ({"format": "xml"}, r"pets: format='xml' must be one of parallel, text,"),
+        ({"empty": "skip"}, r"pets: empty='skip' must be one of refuse, keep, drop"),
+        ({"splits": {"train": {"file": "a"}}}, r"pets: splits.train: unknown key 'file'; did you mean 'files'\?"),
+        ({"splits": {"train": {"files": "a", "share": [0.5, 0.2]}}}, r"splits.train.share=\[0.5, 0.2\] must be \[from, to\]"),
+        ({"splits": {"train": {"files": "a", "share": [0, 0.2]}}}, r"splits.train.share needs share_of: characters, or"),
+        ({"splits": "train.en"}, r"pets: splits must map"),
+    ],
+)
+def test_mistakes_are_named(keys, message: str, describe) -> None:
+    describe(**keys)
+    with pytest.raises(ValueError, match=message):
+        read_catalogue()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", r"mine.yaml: not YAML: .*line 1"),
+        ("- a", r"mine.yaml: must map names of corpora to their descriptions, not be a list"),
+        ("a: b", r"mine.yaml: a must be a mapping .*, not 'b'"),
+        ("a: {task: translation}", r"a: format, languages, splits missing"),
+    ],
+)
+def test_a_broken_file_is_named(text: str, message: str) -> None:
+    path = Path("mine.yaml")
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_catalogue(path)

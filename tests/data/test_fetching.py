@@ -1,0 +1,132 @@
+"""Files are found in order, fetched by checksum, verified once, and never taken when they are not what they should be."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lslm_lightning.data import checksums
+from lslm_lightning.data.checksums import checksum, remembered_checksum
+from lslm_lightning.data.corpora import open_corpus
+from lslm_lightning.data.locations import cache_directory, data_directories
+from tests.data.conftest import PAIRS, sha256
+from tests.data.test_archives import make_tar, make_zip
+
+SUMS = {name: sha256(text) for name, text in PAIRS.items()}
+
+
+def test_data_folders_are_searched_in_order(put, describe, alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe()
+    for folder, word in (("cache/data", "cached"), ("data", "local"), ("mine", "chosen")):
+        put({"pets/train.en": word, "pets/train.de": word}, folder)
+        if folder == "mine":
+            monkeypatch.setenv("LSLM_DATA", "mine")
+        assert [row["en"] for row in open_corpus("pets").rows("train")] == [word]
+    assert data_directories() == [Path("mine"), Path("data"), alone / "cache/data"]
+
+
+def test_a_data_folder_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSLM_DATA", "/does/not/exist")
+    with pytest.raises(ValueError, match="LSLM_DATA=/does/not/exist is not a folder"):
+        open_corpus("multi30k").rows("train")
+
+
+def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LSLM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert cache_directory() == Path("/x/lslm-lightning")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_directory() == Path.home() / ".cache/lslm-lightning"
+
+
+def test_a_missing_file_is_fetched_once(put, describe, home: str, alone: Path) -> None:
+    put(PAIRS, "home")
+    describe(files=SUMS, url=home)
+    assert [row["de"] for row in open_corpus("pets").rows("train")] == ["Ein Hund.", "Eine Katze.", "Eine Kuh."]
+    assert (alone / "cache/data/pets/train.en").read_text() == PAIRS["train.en"]
+    shutil.rmtree(alone / "home")
+    assert len(open_corpus("pets").rows("train")) == 3
+
+
+def test_names_beyond_ascii_are_quoted_in_urls(put, describe, home: str) -> None:
+    put({"宋/ci 1.json": '[{"text": "气和玉烛"}]'}, "home")
+    describe(task="language_modeling", languages=["zh"], format="json", splits={"train": "ci 1.json"}, url=f"{home}宋/")
+    assert open_corpus("pets").rows("train")[0]["text"] == "气和玉烛"
+
+
+def test_what_was_fetched_must_agree(put, describe, home: str, alone: Path) -> None:
+    put(PAIRS | {"train.en": "wrong"}, "home")
+    describe(files=SUMS, url=home)
+    with pytest.raises(ValueError, match=f"train.en: corrupt or truncated .*sha256 should be {SUMS['train.en']} but is {sha256('wrong')}"):
+        open_corpus("pets").rows("train")
+    assert not list((alone / "cache/data").rglob("train.en"))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", None])
+def test_what_cannot_be_fetched_says_what_to_do(url: str | None, describe) -> None:
+    describe(files=SUMS, url=url, home="https://example.org/pets", licence="CC0", languages=["en", "de"])
+    with pytest.raises(FileNotFoundError) as caught:
+        open_corpus("pets").rows("train")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("corpus pets: train.en is not here")
+    assert "put it into data/pets/ (licence: CC0)" in message
+    assert (url or "https://example.org/pets") in message
+
+
+def test_a_page_that_is_not_there(describe, home: str) -> None:
+    describe(files=SUMS, url=home)
+    with pytest.raises(FileNotFoundError, match=r"train.en is not here; fetching failed \(HTTPError: 404 "):
+        open_corpus("pets").rows("train")
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: b"x" + data[1:], lambda data: b""])
+def test_corrupt_and_truncated_files(change, put, describe, alone: Path) -> None:
+    put(PAIRS, "data/pets")
+    path = alone / "data/pets/train.de"
+    path.write_bytes(change(path.read_bytes()))
+    describe(files=SUMS)
+    with pytest.raises(ValueError, match="corrupt or truncated") as caught:
+        open_corpus("pets").rows("train")
+    message = str(caught.value)
+    assert "train.de" in message
+    assert SUMS["train.de"] in message
+    assert sha256(path.read_bytes()) in message
+
+
+def test_a_checksum_is_computed_once_per_version(put, alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put({"f": "one"}, ".")
+    path, computed = alone / "f", []
+    monkeypatch.setattr(checksums, "checksum", lambda *arguments: computed.append(1) or checksum(*arguments))
+    assert [remembered_checksum(path) for _ in range(3)] == [sha256("one")] * 3
+    assert len(computed) == 1
+    path.write_text("two")
+    os.utime(path, ns=(1, 1))
+    assert remembered_checksum(path) == sha256("two")
+    assert len(computed) == 2
+
+
+def test_git_blobs_are_gits(put, alone: Path) -> None:
+    put({"f": "text\n"}, ".")
+    assert checksum(alone / "f", "git-blob") == hashlib.sha1(b"blob 5\0text\n").hexdigest()
+    if shutil.which("git"):
+        git = subprocess.run(["git", "hash-object", "f"], cwd=alone, capture_output=True, text=True, check=True)
+        assert checksum(alone / "f", "git-blob") == git.stdout.strip()
+
+
+def test_members_agree_however_they_were_packed(alone: Path) -> None:
+    files = {"top/mail/b.txt": b"2", "top/mail/a.txt": b"1"}
+    moved = {name.replace("top", "elsewhere"): data for name, data in sorted(files.items())} | {"elsewhere/README": b"more"}
+    one, two = make_tar(alone / "a.tar.gz", files), make_zip(alone / "b.zip", moved)
+    pattern = "members *mail/*.txt"
+    assert checksum(one, pattern) == checksum(two, pattern) == sha256(f"{sha256('1')}  mail/a.txt\n{sha256('2')}  mail/b.txt\n")
+
+
+def test_one_agreeing_checksum_is_enough(describe, put, alone: Path) -> None:
+    put(PAIRS, "data/pets")
+    blob = checksum(alone / "data/pets/train.en", "git-blob")
+    describe(files={"train.en": {"sha256": "0" * 64, "git-blob": blob}, "train.de": SUMS["train.de"]})
+    assert len(open_corpus("pets").rows("train")) == 3

@@ -1,0 +1,52 @@
+"""The hub's data sets, read by `datasets`; here from a folder, since tests have no network."""
+
+import logging
+import socket
+
+import pytest
+
+from lslm_lightning.data.corpora import open_corpus
+from lslm_lightning.data.hub import is_hub_id, open_hub
+
+
+def test_ids() -> None:
+    assert all(map(is_hub_id, ["owner/name", "Helsinki-NLP/opus-100:en-zh", "a/b_c.d"]))
+    assert not any(map(is_hub_id, ["name", "./name", "/a/b", "a/b/c", "a/b:", "../b"]))
+
+
+def test_a_data_set_reads_like_any_corpus(put, alone, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(alone / "hf"))
+    put(
+        {
+            "train.jsonl": '{"t": {"en": "Hi", "de": "Hallo"}}\n{"t": {"en": "", "de": "b"}}\n',
+            "validation.jsonl": '{"t": {"en": "c", "de": "d"}}\n',
+        },
+        "set",
+    )
+    corpus = open_hub(str(alone / "set"), {"en": "t.en", "de": "t.de"})
+    assert set(corpus.splits) == {"train", "val"}
+    rows = corpus.rows("train")
+    assert list(rows) == rows[:] == [{"id": "train:1", "en": "Hi", "de": "Hallo"}, {"id": "train:2", "en": "", "de": "b"}]
+    assert rows[-1] == rows[1]
+    with caplog.at_level(logging.WARNING):
+        assert corpus.digest("train") != corpus.digest("val")
+    assert "1 of 2 rows have an empty field and are kept" in caplog.text
+
+
+def test_columns_are_needed() -> None:
+    with pytest.raises(ValueError, match=r"owner/name: columns=\{\} must name text"):
+        open_corpus("owner/name")
+
+
+def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    for settings in (datasets.config, pytest.importorskip("huggingface_hub").constants):
+        monkeypatch.setattr(settings, "HF_HUB_OFFLINE", False)  # and back again afterwards
+
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.raises(FileNotFoundError, match=r"'owner/name' is neither in corpora.yaml .*hub did not give it \(it cannot be reached\)$"):
+        open_corpus("owner/name", {"text": "text"})

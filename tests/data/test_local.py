@@ -1,0 +1,102 @@
+"""Anything that lies on this machine is a corpus."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from lslm_lightning.data.corpora import open_corpus
+from tests.data.conftest import PAIRS
+
+
+def test_a_folder_of_parallel_text(put) -> None:
+    put(PAIRS | {"dev.en": "Hi.\n", "dev.de": "Hallo.\n", "NOTES.md": "x"}, "pairs")
+    corpus = open_corpus("pairs")
+    assert (corpus.task, set(corpus.languages), set(corpus.splits)) == ("translation", {"en", "de"}, {"train", "val"})
+    assert corpus.rows("val") == [{"id": "dev:1", "de": "Hallo.", "en": "Hi."}]
+    assert list(open_corpus("pairs", {"de": "de"}).rows("train")[0]) == ["id", "de"]
+
+
+def test_gzip_reads_like_plain_text(put) -> None:
+    put(PAIRS, "plain")
+    put({f"{name}.gz": gzip.compress(text.encode()) for name, text in PAIRS.items()}, "packed")
+    assert open_corpus("packed").rows("train") == open_corpus("plain").rows("train")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("train.jsonl", '{"en": "Hi", "de": "Hallo"}\n', None),
+        ("train.json", '[{"en": "Hi", "de": "Hallo"}]', None),
+        ("train.csv", "en,de\nHi,Hallo\n", None),
+        ("train.tsv", "en\tde\nHi\tHallo\n", None),
+        ("train.tsv", "Hallo\tHi\n", {"en": 1, "de": 0}),
+        ("train.csv", "english,german\nHi,Hallo\n", {"en": "english", "de": "german"}),
+        ("train.jsonl", '{"translation": {"en": "Hi", "de": "Hallo"}}', {"en": "translation.en", "de": "translation.de"}),
+    ],
+)
+def test_tables_say_the_same(name: str, text: str, columns: dict | None, put) -> None:
+    put({name: text}, "table")
+    row = dict(open_corpus("table", columns).rows("train")[0])
+    assert row.pop("id").startswith("train.")
+    assert row == {"en": "Hi", "de": "Hallo"}
+
+
+def test_parquet_in_shards(put, alone: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    (alone / "table").mkdir()
+    for number, text in enumerate(["a", "b"]):
+        parquet.write_table(pyarrow.table({"text": [text]}), alone / f"table/train-0000{number}-of-00002.parquet")
+    corpus = open_corpus("table")
+    assert corpus.splits == ("train",)
+    assert [row["text"] for row in corpus.rows("train")] == ["a", "b"]
+
+
+def test_summaries_with_several_references(put) -> None:
+    put({"test.jsonl": '{"article": "A", "short": "a", "shorter": "b"}'}, "news")
+    corpus = open_corpus("news", {"document": "article", "summary": ["short", "shorter"]})
+    assert corpus.rows("test") == [{"id": "test.jsonl:1", "document": "A", "summary": ["a", "b"]}]
+
+
+def test_one_text_is_cut_in_order(put) -> None:
+    text = "".join(f"line {i}\n" for i in range(200))
+    put({"book.txt": text}, ".")
+    corpus = open_corpus("book.txt")
+    assert "".join(corpus.rows(split)[0]["text"] for split in ("train", "val", "test")) == text
+
+
+def test_one_table_is_split_without_overlap(put) -> None:
+    put({"pairs.tsv": "en\tde\n" + "".join(f"e{i % 150}\td{i % 150}\n" for i in range(300))}, ".")
+    corpus = open_corpus("pairs.tsv")
+    sides = {split: {row["en"] for row in corpus.rows(split)} for split in corpus.splits}
+    assert sum(map(len, sides.values())) == len(set.union(*sides.values())) == 150
+    assert sum(len(corpus.rows(split)) for split in corpus.splits) == 300
+
+
+def test_too_small_to_be_split(put) -> None:
+    put({"pairs.tsv": "en\tde\na\tb\n"}, ".")
+    with pytest.raises(ValueError, match="too small to be split"):
+        [open_corpus("pairs.tsv").rows(split) for split in ("train", "val", "test")]
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "message"),
+    [
+        ({"a.docx": "x"}, "d/a.docx", r"d/a.docx: cannot tell the format from the name; it must end in txt, tsv"),
+        ({"a.docx": "x"}, "d", r"d: holds neither parallel text \(train.en, train.de\) nor train.jsonl"),
+        ({"train.en": "x"}, "d", r"d: holds neither parallel text"),
+        ({"train.tsv": "x", "test.csv": "y"}, "d", r"d: test.csv, train.tsv are of several formats"),
+        (
+            {"train.tsv": "question\tanswer\na\tb\n"},
+            "d",
+            r"train.tsv: columns=\{\} must name text, or document and summary, or two languages",
+        ),
+        ({"train.jsonl": ""}, "d", r"train.jsonl: is empty"),
+    ],
+)
+def test_what_is_no_corpus_says_why(files: dict, path: str, message: str, put) -> None:
+    put(files, "d")
+    with pytest.raises(ValueError, match=message):
+        open_corpus(path)

@@ -1,0 +1,48 @@
+"""Splits that are not official: nothing in two splits, nothing in none, nothing by chance."""
+
+from random import Random
+
+import pytest
+
+from lslm_lightning.data.shares import characters_share, group_positions
+
+
+def rows(n: int = 400) -> list[dict]:
+    random = Random(0)
+    return [{"id": str(i), "en": f"e{random.randrange(n)}", "zh": f"z{random.randrange(n)}"} for i in range(n)]
+
+
+def test_rows_that_share_a_sentence_share_a_position() -> None:
+    sample = rows()
+    positions = group_positions(sample, ("en", "zh"), seed=1)
+    for field in ("en", "zh"):
+        by_value: dict[str, set[float]] = {}
+        for row, position in zip(sample, positions, strict=True):
+            by_value.setdefault(row[field], set()).add(position)
+        assert all(len(found) == 1 for found in by_value.values())
+
+
+def test_rows_linked_by_a_chain_share_a_position() -> None:
+    chain = [{"en": "a", "zh": "1"}, {"en": "b", "zh": "2"}, {"en": "b", "zh": "1"}, {"en": "c", "zh": "3"}]
+    a, b, c, other = group_positions(chain, ("en", "zh"), seed=1)
+    assert a == b == c != other
+
+
+def test_positions_are_uniform_and_follow_the_seed() -> None:
+    sample = [{"text": str(i)} for i in range(5000)]
+    positions = group_positions(sample, ("text",), seed=1)
+    assert positions == group_positions(sample, ("text",), seed=1) != group_positions(sample, ("text",), seed=2)
+    for low in (0, 0.25, 0.5, 0.75):
+        assert sum(low <= p < low + 0.25 for p in positions) == pytest.approx(1250, abs=5 * 31)
+
+
+def test_a_position_does_not_depend_on_other_groups() -> None:
+    sample = [{"text": str(i)} for i in range(10)]
+    assert group_positions(sample, ("text",), 1)[3:] == group_positions(sample[3:], ("text",), 1)
+
+
+def test_shares_of_characters_join_to_the_text() -> None:
+    row = {"id": "f", "text": "ab天地玄黄cde"}
+    parts = [characters_share(row, low, high) for low, high in ((0, 0.3), (0.3, 0.9), (0.9, 1))]
+    assert "".join(part["text"] for part in parts) == row["text"]
+    assert len({part["id"] for part in parts}) == 3

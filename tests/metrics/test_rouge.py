@@ -1,0 +1,107 @@
+"""ROUGE equals rouge-score to the last digit for English, and means something in other languages."""
+
+import numpy as np
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
+from lslm_lightning.contracts import Prediction
+from lslm_lightning.metrics.rouge import Rouge, UnicodeTokenizer
+from lslm_lightning.text.sentences import split_sentences
+
+KINDS = ["1", "2", "L", "Lsum"]
+ENGLISH = [
+    ("The cats were sitting. They slept on mats!", ["A cat sits on the mat. It sleeps.", "Cats slept on the mats. Cats were sitting."]),
+    ("", ["Nothing was written.", "Silence."]),
+    ("Running costs rose 3.5% in 2024", ["The cost of running it rose by 3.5 percent in 2024.", "Costs ran away. They rose."]),
+    ("!?", ["Only signs.", "..."]),
+    ("the same", ["the same", "the other"]),
+]
+CHINESE = [
+    ("苹果秋季发布会正式推出iPhone 15", ["苹果公司正式推出iPhone 15。", "新款手机亮相。苹果股价上涨！"]),
+    ("", ["没有输出。", "空。"]),
+    ("北京明天下雨。请带伞。", ["请带伞。北京明天有雨。", "明天雨"]),
+]
+
+
+def total(metric, corpus):
+    return sum(metric.statistics(Prediction(str(i), output), references) for i, (output, references) in enumerate(corpus))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_reference", [1, 2])
+def test_against_rouge_score_in_english(kind, n_reference):
+    theirs = RougeScorer([f"rouge{kind}"], use_stemmer=True)
+    f1 = 0.0
+    for output, references in ENGLISH:
+        texts = ["\n".join(split_sentences(text)) for text in (output, *references[:n_reference])]
+        f1 += theirs.score_multi(texts[1:], texts[0])[f"rouge{kind}"].fmeasure
+    metric = Rouge(kind)
+    corpus = [(output, references[:n_reference]) for output, references in ENGLISH]
+    assert metric.score(total(metric, corpus)) == 100 * f1 / len(ENGLISH) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chinese_equals_english_of_the_same_shape(kind):
+    """Each Chinese character is renamed to a word of letters only: rouge-score must then give the same."""
+    theirs, metric, tokens = RougeScorer([f"rouge{kind}"]), Rouge(kind, "zh"), UnicodeTokenizer()
+
+    def renamed(text):
+        lines = split_sentences(text, "zh")
+        return "\n".join(" ".join("".join(f"x{ord(c):x}" for c in token) for token in tokens.tokenize(line)) for line in lines)
+
+    for output, references in CHINESE:
+        expected = theirs.score_multi([renamed(reference) for reference in references], renamed(output))[f"rouge{kind}"].fmeasure
+        assert metric.statistics(Prediction("a", output), references).tolist() == [expected, 1.0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chinese_headlines(kind):
+    metric = Rouge(kind, "zh")
+    same, other = "苹果秋季发布会正式推出iPhone 15手机。", "二手市场上旧款价格因iPhone 15大跌"
+    assert metric.score(total(metric, [(same, [same])])) == 100
+    assert metric.score(total(metric, [(same, [other])])) < 40
+    assert metric.score(total(metric, [("全然不同", [other])])) == 0
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("de", "Größere Übung"), ("ru", "привет мир"), ("ja", "東京タワーへ行く"), ("ko", "안녕 세계"), ("hi", "नमस्ते दुनिया")],
+)
+def test_no_language_loses_its_letters(language, text):
+    metric = Rouge("2", language)
+    assert metric.score(total(metric, [(text, [text])])) == 100
+
+
+def test_unicode_tokens():
+    tokenize = UnicodeTokenizer().tokenize
+    assert tokenize("ｉＰｈｏｎｅ　１５卖3.5万，Größe!") == ["iphone", "15", "卖", "3.5", "万", "größe"]
+    assert tokenize("，。！ ...") == []
+
+
+def test_sentences_matter_only_to_lsum():
+    one_line, lines = "First things come first. Then others.", "First things come first.\nThen others."
+    for kind in KINDS:
+        metric = Rouge(kind)
+        assert (metric.statistics(Prediction("a", one_line), [lines]) == metric.statistics(Prediction("a", lines), [one_line])).all()
+    swapped = "Then others. First things come first."
+    assert Rouge("Lsum").statistics(Prediction("a", swapped), [one_line])[0] == 1
+    assert Rouge("L").statistics(Prediction("a", swapped), [one_line])[0] < 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_statistics_add_up_over_any_split(kind):
+    metric = Rouge(kind)
+    corpus = ENGLISH * 7
+    assert metric.score(total(metric, corpus[:9]) + total(metric, corpus[9:])) == pytest.approx(
+        metric.score(total(metric, corpus)), rel=1e-12
+    )
+
+
+def test_signature_and_what_is_not_defined():
+    assert Rouge("1").signature.startswith("tok:rouge|stem:porter")
+    assert Rouge("Lsum", "zh").signature.startswith("tok:unicode|norm:nfkc|stem:no|sentences:rules-zh")
+    assert (Rouge("L").name, Rouge("L").unit) == ("rougeL", "")
+    assert np.isnan(Rouge("1").statistics(Prediction("a", nats=1.0), ["x"])).all()
+    assert np.isnan(Rouge("1").score(np.zeros(2)))
+    with pytest.raises(ValueError, match="kind='3' of Rouge must be one of"):
+        Rouge("3")

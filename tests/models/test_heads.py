@@ -1,0 +1,84 @@
+"""Heads against plain loops."""
+
+import math
+
+import pytest
+import torch
+
+from lslm_lightning.models.heads import FreeProjection, PointerGenerator, TiedProjection
+
+V, D, B, S, T = 9, 6, 2, 5, 3
+
+
+def randomized(head):
+    for parameter in head.parameters():
+        parameter.data.normal_()
+    return head.double()
+
+
+@pytest.fixture
+def inputs() -> dict[str, torch.Tensor]:
+    """Two sources (the second padded, both with words that come twice), two beams each."""
+    torch.manual_seed(0)
+    return {
+        "y": torch.randn(2 * B, T, D, dtype=torch.double),
+        "embedding": torch.randn(V, D, dtype=torch.double),
+        "memory": torch.randn(B, S, D, dtype=torch.double),
+        "source": torch.tensor([[4, 4, 7, 5, 4], [6, 8, 6, 0, 0]]),
+        "source_pad": torch.tensor([[False] * 5, [False] * 3 + [True] * 2]),
+    }
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_projections(inputs, bias):
+    tied, free = randomized(TiedProjection(V, D, bias)), randomized(FreeProjection(V, D, bias))
+    y, embedding = inputs["y"], inputs["embedding"]
+    torch.testing.assert_close(tied(**inputs), y @ embedding.T + (tied.bias if bias else 0), rtol=0, atol=1e-12)
+    torch.testing.assert_close(free(**inputs), y @ free.weight.T + (free.bias if bias else 0), rtol=0, atol=1e-12)
+
+
+def test_pointer_generator_is_a_distribution(inputs):
+    probability = randomized(PointerGenerator(V, D))(**inputs).exp()
+    torch.testing.assert_close(probability.sum(-1), torch.ones(2 * B, T, dtype=torch.double), rtol=0, atol=1e-12)
+
+
+def test_pointer_generator_against_a_loop(inputs):
+    head = randomized(PointerGenerator(V, D))
+    ours = head(**inputs)
+    for n in range(2 * B):
+        memory, source = inputs["memory"][n // 2], inputs["source"][n // 2]
+        n_source = int((~inputs["source_pad"][n // 2]).sum())
+        for t in range(T):
+            y = inputs["y"][n, t]
+            attention = torch.stack([head.query.weight @ y @ memory[s] / math.sqrt(D) for s in range(n_source)]).softmax(0)
+            context = sum(attention[s] * memory[s] for s in range(n_source))
+            gate = (head.gate.weight[0] @ torch.cat([y, context]) + head.gate.bias[0]).sigmoid()
+            expected = gate * (inputs["embedding"] @ y).softmax(0)
+            for s in range(n_source):
+                expected[source[s]] += (1 - gate) * attention[s]
+            torch.testing.assert_close(ours[n, t], expected.log(), rtol=0, atol=1e-11)
+
+
+def test_pointer_generator_gradients(inputs):
+    head = randomized(PointerGenerator(V, D))
+    fixed = {name: inputs[name] for name in ("source", "source_pad")}
+    moving = [inputs[name].requires_grad_() for name in ("y", "embedding", "memory")]
+    assert torch.autograd.gradcheck(lambda y, embedding, memory: head(y, embedding, memory, **fixed), moving)
+
+
+def test_pointer_generator_learns_to_copy_what_it_never_wrote(inputs):
+    """With the vocabulary shut for a word of the source, its probability and gradient come from copying, and stay numbers."""
+    head = randomized(PointerGenerator(V, D))
+    inputs["embedding"][4] = -1e4 * inputs["y"][0, 0]
+    memory = inputs["memory"].requires_grad_()
+    log_p = head(**inputs)[0, 0]
+    assert log_p[4] > -20
+    assert log_p.isfinite().all()
+    (gradient,) = torch.autograd.grad(log_p[4], memory)
+    assert gradient.isfinite().all()
+    assert gradient[0].abs().sum() > 0
+
+
+def test_pointer_generator_needs_a_source(inputs):
+    with pytest.raises(ValueError, match="PointerGenerator copies from a source"):
+        PointerGenerator(V, D)(inputs["y"].float(), inputs["embedding"].float())

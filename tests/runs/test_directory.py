@@ -1,0 +1,60 @@
+"""A run has a directory of its own."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lslm_lightning.runs import RunDirectory, new_run
+
+
+def test_runs_made_at_once_never_share_a_directory(project: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        runs = list(pool.map(lambda _: new_run("toy", "same.name"), range(200)))
+    assert len({run.path for run in runs}) == 200
+    assert all(run.path.is_dir() and run.path.parent == Path("runs/toy") and run.path.name.startswith("same.name-") for run in runs)
+
+
+def test_a_name_that_is_taken_is_an_error_and_not_shared(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda n: "abcd")
+    new_run("toy", "one")
+    with pytest.raises(FileExistsError):
+        new_run("toy", "one")
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", ".hidden", "a b"])
+def test_a_name_stays_in_its_folder(project: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="name="):
+        new_run("toy", name)
+
+
+def test_a_root_that_cannot_be_written_is_said_in_one_line(project: Path) -> None:
+    (project / "runs").write_text("I am a file")
+    with pytest.raises(OSError, match="cannot make a run directory in runs/toy") as caught:
+        new_run("toy", "one")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_is_kept_as_it_was(project: Path) -> None:
+    run = new_run("toy", "one")
+    config = {"model": {"class_path": "a.B", "init_args": {"lr": 3e-4}}, "data": {"name": "中文"}}
+    run.save_config(config)
+    assert yaml.safe_load(run.config.read_text("utf-8")) == config
+    run.save_config("seed_everything: 1  # kept\n")
+    assert run.config.read_text() == "seed_everything: 1  # kept\n"
+    assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
+
+
+def test_the_best_checkpoint_goes_before_the_last(project: Path) -> None:
+    run = new_run("toy", "one")
+    with pytest.raises(ValueError, match=r"neither best\.ckpt nor last\.ckpt"):
+        run.checkpoint()
+    run.checkpoints.mkdir()
+    for name in ("last.ckpt", "best.ckpt"):
+        (run.checkpoints / name).touch()
+        assert run.checkpoint() == run.checkpoints / name
+
+
+def test_a_run_without_mlflow_has_no_id(project: Path) -> None:
+    assert RunDirectory(project).run_id is None

@@ -1,0 +1,80 @@
+import subprocess
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lslm_lightning.text.chinese import cjk_share, is_cjk, is_han, segment, words
+
+
+def test_scripts():
+    assert all(map(is_han, "中々〇㐀𠀀"))
+    assert not any(map(is_han, "aÄ1，。あア한"))
+    assert all(map(is_cjk, "中あアｱー한ㄅ"))
+    assert not any(map(is_cjk, "aé1，。、！・ 🏽"))
+
+
+def test_cjk_agrees_with_the_names_of_unicode():
+    letters = ("CJK UNIFIED IDEOGRAPH", "CJK COMPATIBILITY IDEOGRAPH", "HANGUL SYLLABLE", "HIRAGANA LETTER", "KATAKANA LETTER")
+    parts = (
+        "CJK UNIFIED",
+        "CJK COMPAT",
+        "IDEOGRAPHIC",
+        "HANGUL",
+        "HIRAGANA",
+        "KATAKANA",
+        "KANA",
+        "GANA",
+        "BOPOMOFO",
+        "HANGZHOU",
+        "DEPARTING TONE",
+    )
+    for character in map(chr, range(0x110000)):
+        name = unicodedata.name(character, "")
+        if name:
+            assert is_cjk(character) or not name.startswith(letters), name
+            assert not is_cjk(character) or any(part in name for part in parts), name
+
+
+def test_share():
+    assert cjk_share("中 文 ab") == 0.5
+    assert cjk_share("") == cjk_share(" \n") == 0
+    assert cjk_share("中文字") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("iPhone 15卖3.5万。", ["iPhone", "15", "卖", "3.5", "万", "。"]),
+        ("增长1,200.5%！", ["增", "长", "1,200.5", "%", "！"]),
+        ("5G网络 it's a_b", ["5G", "网", "络", "it", "'", "s", "a", "_", "b"]),
+        ("Größe naïve नमस्ते", ["Größe", "naïve", "नमस्ते"]),
+        ("東京タワー 한국", ["東", "京", "タ", "ワ", "ー", "한", "국"]),
+        ("  \n", []),
+    ],
+)
+def test_segments(text, pieces):
+    assert segment(text) == pieces
+
+
+@given(st.text())
+def test_segments_lose_only_white_space(text):
+    assert "".join("".join(segment(text)).split()) == "".join(text.split())
+    assert all(len(piece) == 1 for piece in segment(text) if is_cjk(piece[0]))
+
+
+def test_words_by_dictionary():
+    assert words("我来到北京清华大学 at 9") == ["我", "来到", "北京", "清华大学", "at", "9"]
+
+
+def test_jieba_is_silent_and_loaded_only_when_asked():
+    code = """
+import sys
+from lslm_lightning.text import chinese
+assert "jieba" not in sys.modules
+assert chinese.words("我来到北京") == ["我", "来到", "北京"]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -1,0 +1,154 @@
+import copy
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lslm_lightning.optim import Constant
+from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.exam import Exam
+from lslm_lightning.training.task import cross_entropy_sum, micro_batch_seed
+from tests.training.conftest import fit, language_task, translation_task
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=1.0)
+
+
+PLAIN = {"optimizer": sgd, "schedule": Constant(0), "dropout": 0.0}
+
+
+def weights(task):
+    return torch.cat([p.detach().flatten() for p in task.parameters()])
+
+
+def test_gradient_is_that_of_the_mean_over_the_tokens_of_the_whole_window(translation_data):
+    """Accumulation over ragged batches, checked against one backward pass over all of them."""
+    data = translation_data(max_tokens=60)
+    task = translation_task(data, **PLAIN).double()
+    expected = copy.deepcopy(task)
+    fit(task, data, max_steps=1, accumulate_grad_batches=3, precision="64-true")
+    stream, pairs = data.train_stream, data.pairs("train")
+    batches = [pairs[stream[i]] for i in range(3)]
+    n_token = [b.n_token for b in batches]
+    assert len(set(n_token)) > 1, "the batches must be ragged for this to prove anything"
+    (sum(expected.loss(b) for b in batches) / sum(n_token)).backward()
+    with torch.no_grad():
+        for p in expected.parameters():
+            p -= p.grad
+    torch.testing.assert_close(weights(task), weights(expected), rtol=0, atol=1e-12)
+
+
+def test_n_token_counts_what_the_loss_sums(translation_data, text_data):
+    data = translation_data()
+    pairs = data.pairs("train")
+    batch = pairs[[0, 5, 17]]
+    assert batch.n_token == int((batch.target[:, 1:] != data.tokenizer.pad_id).sum())
+    assert batch.n_source_token == int((~batch.source_pad).sum())
+    windows = text_data().packed("val")
+    last = windows[[len(windows.ids) - 5]]
+    assert last.n_token == int((last.ids[:, 1:] != data.tokenizer.pad_id).sum()) == 4
+
+
+def test_validation_never_changes_training(translation_data, tmp_path):
+    from lslm_lightning.runs import RunDirectory
+
+    ends = []
+    for validate in (False, True):
+        data = translation_data()
+        task = translation_task(data)
+        settings = {"limit_val_batches": 1.0, "val_check_interval": 2} if validate else {}
+        callbacks = [Exam(RunDirectory(tmp_path / "run"))] if validate else []
+        trainer = fit(task, data, callbacks, max_steps=6, **settings)
+        ends.append(weights(task))
+    assert "val/bleu" in trainer.callback_metrics
+    assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize("kind", ["translation", "text"])
+@pytest.mark.parametrize("stop", [2, 5, 6])
+def test_straight_equals_stopped_and_resumed_bit_for_bit(kind, stop, translation_data, text_data, tmp_path):
+    def make():
+        if kind == "translation":
+            data = translation_data(max_tokens=400)
+            return data, translation_task(data)
+        data = text_data(batch_size=8)
+        return data, language_task(data)
+
+    common = {"accumulate_grad_batches": 2, "limit_val_batches": 1.0, "val_check_interval": 2}
+    data, straight = make()
+    trainer = fit(straight, data, [Checkpoints(tmp_path / "a")], max_steps=9, **common)
+    assert trainer.current_epoch > 0, "more than an epoch, or resuming is too easy"
+    data, first = make()
+    fit(first, data, [Checkpoints(tmp_path / "b")], max_steps=stop, **common)
+    data, second = make()
+    fit(second, data, [Checkpoints(tmp_path / "b")], ckpt_path=str(tmp_path / "b" / "last.ckpt"), max_steps=9, **common)
+    assert torch.equal(weights(second), weights(straight))
+
+
+@pytest.mark.parametrize("kind", ["translation", "text"])
+def test_a_few_examples_are_learned_by_heart(kind, translation_data, text_data):
+    def adam(parameters):
+        return torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.0)
+
+    settings = {"optimizer": adam, "schedule": Constant(0), "dropout": 0.0}
+    data = translation_data() if kind == "translation" else text_data()
+    task = translation_task(data, **settings) if kind == "translation" else language_task(data, **settings)
+    batch = data.pairs("train")[[3, 9, 5]] if kind == "translation" else data.packed("train")[[0, 40]]
+    optimizer = adam(task.parameters())
+    for _ in range(300):
+        optimizer.zero_grad()
+        (task.loss(batch) / batch.n_token).backward()
+        optimizer.step()
+    task.eval()
+    assert float(task.loss(batch) / batch.n_token) < 0.05
+    if kind == "translation":
+        rows = data.corpus.rows("train")
+        answers = task.answer([data.to_example(rows[i]) for i in (3, 9, 5)])
+        assert [a.output for a in answers] == [rows[i]["de"] for i in (3, 9, 5)]
+
+
+def test_cross_entropy_sum_leaves_padding_out_and_smooths():
+    logits, ids = torch.randn(2, 3, 7, dtype=torch.double), torch.tensor([[1, 2, 0], [3, 0, 0]])
+    log_p = logits.log_softmax(-1)
+    real = [(0, 0, 1), (0, 1, 2), (1, 0, 3)]
+    assert float(cross_entropy_sum(logits, ids, 0)) == pytest.approx(-sum(float(log_p[b, t, i]) for b, t, i in real))
+    smoothed = -sum(0.9 * float(log_p[b, t, i]) + 0.1 * float(log_p[b, t].mean()) for b, t, i in real)
+    assert float(cross_entropy_sum(logits, ids, 0, 0.1)) == pytest.approx(smoothed)
+
+
+def test_validation_loss_is_exact_over_the_split_and_never_smoothed(translation_data):
+    data = translation_data()
+    task = translation_task(data, label_smoothing=0.5, optimizer=sgd, schedule=Constant(0))
+    trainer = fit(task, data, max_steps=1, limit_val_batches=1.0, val_check_interval=1)
+    task.eval()
+    total = n = 0.0
+    for row in data.corpus.rows("val"):
+        source = torch.tensor([[*data.tokenizer.encode(row["en"]), data.tokenizer.eos_id]])
+        target = torch.tensor([[data.tokenizer.bos_id, *data.tokenizer.encode(row["de"]), data.tokenizer.eos_id]])
+        memory = task.backbone.encode(task.embedding(source))
+        y, _ = task.backbone.decode(task.embedding(target[:, :-1]), memory=memory)
+        total += float(F.cross_entropy(task.head(y, task.embedding.weight)[0], target[0, 1:], reduction="sum"))
+        n += target.size(1) - 1
+    assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(total / n, rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(translation_data):
+    data = translation_data()
+    task = translation_task(data, optimizer=lambda p: torch.optim.SGD(p, lr=1e30), schedule=Constant(0))
+    with pytest.raises(ArithmeticError, match=r"the loss is (nan|inf) at step [1-3]"):
+        fit(task, data)
+
+
+def test_micro_batches_have_seeds_of_their_own():
+    seeds = [micro_batch_seed(seed, number) for seed in range(3) for number in range(100)]
+    assert len(set(seeds)) == 300
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_language_model_with_an_encoder_is_refused(text_data):
+    from lslm_lightning.models.transformer import Transformer
+    from tasks.language_modeling.task import LanguageModelingTask
+
+    with pytest.raises(ValueError, match="n_encoder_layer=1 must be 0"):
+        LanguageModelingTask(Transformer(16, 2, 1, 1), text_data().tokenizer)
