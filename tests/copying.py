@@ -17,11 +17,11 @@ def sentences(n: int, mean_length: float, n_word: int, generator: torch.Generato
     return words.masked_fill(place == length[:, None], END).masked_fill(place > length[:, None], PAD)
 
 
-def copying_marian(n_step: int, n_word: int, mean_length: float, **config: int) -> MarianMTModel:
-    """Trained for `n_step` batches of 64 sentences; deterministic on one machine."""
+def marian(n_layer: int, n_head: int, **config: float) -> MarianMTModel:
+    """Random weights, no dropout, and no </s> forced at the maximum length."""
     logging.set_verbosity_error()
     torch.manual_seed(0)
-    model = MarianMTModel(
+    return MarianMTModel(
         MarianConfig(
             pad_token_id=PAD,
             eos_token_id=END,
@@ -30,23 +30,33 @@ def copying_marian(n_step: int, n_word: int, mean_length: float, **config: int) 
             activation_function="relu",
             scale_embedding=True,
             dropout=0.0,
-            init_std=0.1,
             max_position_embeddings=128,
+            encoder_layers=n_layer,
+            decoder_layers=n_layer,
+            encoder_attention_heads=n_head,
+            decoder_attention_heads=n_head,
             **config,
         )
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=n_step)
+
+
+def learn_to_copy(model: MarianMTModel, n_step: int, n_word: int, mean_length: float, batch_size: int = 64, bf16: bool = False) -> float:
+    """Train on copying, among the words that occur only; the last loss."""
+    n_known = FIRST_WORD + n_word
+    optimizer = torch.optim.AdamW(model.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3 if bf16 else 2e-3, total_steps=n_step)
     generator = torch.Generator().manual_seed(0)
     for _ in range(n_step):
-        source = sentences(64, mean_length, n_word, generator)
+        source = sentences(batch_size, mean_length, n_word, generator)
         previous = F.pad(source[:, :-1], (1, 0), value=START)
-        logits = model(input_ids=source, attention_mask=(source != PAD).long(), decoder_input_ids=previous).logits
-        loss = F.cross_entropy(logits.flatten(0, 1), source.flatten(), ignore_index=PAD, label_smoothing=0.1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            y = model.model(input_ids=source, attention_mask=(source != PAD).long(), decoder_input_ids=previous).last_hidden_state
+            logits = F.linear(y[source != PAD], model.model.shared.weight[:n_known])
+        loss = F.cross_entropy(logits.float(), source[source != PAD], label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-    copying_marian.loss = loss.item()
-    return model.eval()
+    model.eval()
+    return loss.item()

@@ -117,7 +117,9 @@ def test_score_is_the_sum_of_log_probabilities(search):
     found = search(network, start, sources, END, 12, min_length=2)
     for source, ids, score in zip(sources, answers(found), found.score.tolist(), strict=True):
         nats = sum(network.log_p([1, *ids[:t]], source)[token].item() for t, token in enumerate(ids))
-        assert score == pytest.approx(nats / len(ids) ** getattr(search, "length_penalty", 0.0), abs=1e-5)  # greedy and sampling sum in float32
+        assert score == pytest.approx(
+            nats / len(ids) ** getattr(search, "length_penalty", 0.0), abs=1e-5
+        )  # greedy and sampling sum in float32
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
@@ -281,28 +283,18 @@ def test_broken_logits_end_in_an_error(search, bad):
         logits = torch.tensor([[0.0, 1, -9, 2, 3]]).repeat(len(ids), 1)
         return logits.masked_fill(n == 2, bad), n
 
-    with pytest.raises(ValueError, match="after 3 steps .* 2 of 2 sources"):
+    with pytest.raises(ValueError, match=r"after 3 steps .* 2 of 2 sources"):
         search(step, torch.ones(2, 1, dtype=torch.long), None, END, 50)
-
-
-MARIAN = {
-    "vocab_size": 24,
-    "d_model": 64,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
-}
 
 
 @pytest.fixture(scope="session")
 def marian():
     pytest.importorskip("transformers", reason="transformers is a test dependency: pip install -e .[dev]")
-    from tests.copying import copying_marian
+    from tests import copying
 
-    return copying_marian(n_step=150, n_word=20, mean_length=6, **MARIAN)
+    model = copying.marian(n_layer=1, n_head=4, vocab_size=24, d_model=64, encoder_ffn_dim=64, decoder_ffn_dim=64, init_std=0.1)
+    copying.learn_to_copy(model, n_step=150, n_word=20, mean_length=6)
+    return model
 
 
 @pytest.fixture(scope="session")

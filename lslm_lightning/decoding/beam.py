@@ -64,9 +64,6 @@ class _Candidates(NamedTuple):
     token: Tensor
     ends: Tensor  # bool
 
-    def take(self, index: Tensor) -> "_Candidates":
-        return _Candidates(*(part.gather(1, index) for part in self))
-
 
 def _candidates(log_p: Tensor, running: Tensor, end: int, last: bool) -> _Candidates:
     """The best 2 k of all continuations: were the best k to end, k could go on."""
@@ -85,37 +82,22 @@ def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
     return longer
 
 
-def _settle(parent: Tensor) -> Tensor:
-    """An order (A, k) of the new beams in which every beam with a child is followed by one in its own place, so that few rows of state move."""
-    is_first = ~(parent[:, :, None] == parent[:, None, :]).tril(-1).any(-1)
-    has_child = torch.zeros_like(is_first).scatter(1, parent, True)
-    free = has_child.int().argsort(dim=1, stable=True)  # places without a child come first
-    place = parent.where(is_first, free.gather(1, (~is_first).cumsum(1).sub(1).clamp(min=0)))
-    return place.argsort(1)
-
-
 def _follow(state: Nested, parent: Tensor, keep: Tensor | None, first: bool) -> Nested:
-    """The state of the new beams, children of `parent` (A, k), for the sources `keep`."""
-    n_source, n_beam = parent.shape
-    rows = torch.arange(n_source)[:, None] + torch.zeros_like(parent) if first else torch.arange(n_source)[:, None] * n_beam + parent
-    if first or keep is not None:
-        return reorder(state, (rows if keep is None else rows[keep]).flatten())
-    moved = (parent != torch.arange(n_beam)).flatten().nonzero()[:, 0]
-    return _move(state, rows.flatten()[moved], moved) if len(moved) else state
-
-
-def _move(state: Nested, source: Tensor, target: Tensor) -> Nested:
-    """Copy rows of every tensor in place."""
-    if isinstance(state, Tensor):
-        source, target = source.to(state.device), target.to(state.device)
-        return state.index_copy_(0, target, state.index_select(0, source))
-    parts = (_move(part, source, target) for part in state)
-    return state._make(parts) if hasattr(state, "_make") else tuple(parts)
+    """The state of the new beams, children of `parent` (A, k), for the sources `keep`. Before the first token there is one row a source."""
+    source, stay = torch.arange(len(parent))[:, None], torch.arange(parent.size(1))
+    if first:
+        rows = source.expand_as(parent)
+    elif keep is None and (parent == stay).all():
+        return state
+    else:
+        rows = source * len(stay) + parent
+    return reorder(state, (rows if keep is None else rows[keep]).flatten())
 
 
 @dataclass
 class Beam(Search):
-    """The `beam_size` most likely hypotheses side by side; the best that ended, by sum of log p / (new tokens, end included) ** `length_penalty`.
+    """The `beam_size` most likely hypotheses side by side. The answer is the best that ended, scored by its log p divided by its number of
+    new tokens, end included, to the power of `length_penalty`.
 
     A hypothesis ends where `end` is among the `beam_size` best continuations of its source. A source is done when `beam_size` hypotheses
     have ended and the best one that goes on, scored at its length so far, is no better than the worst of them; with `early_stopping`
@@ -151,7 +133,7 @@ class Beam(Search):
     ) -> Decoded:
         check_call(start, max_length, min_length)
         if start_length is not None and (start_length != start.size(1)).any():
-            raise ValueError("start_length must be the width of start in a beam search; search prompts of one length at a time, or use Greedy")
+            raise ValueError("start_length must be the width of start for Beam; search prompts of one length at a time, or use Greedy")
         mine, (logits, state) = shared, step(start, None, shared)
         log_p = log_probabilities(logits)  # (A, V) at first, then (A k, V)
         beams = whole = _first_beams(start, self.beam_size, max_length, log_p.dtype)
@@ -196,7 +178,6 @@ class Beam(Search):
         done = beams.done | ~(score[:, 0] / length > worst)
         if self.early_stopping:
             done |= worst > EMPTY
-        going = candidates.take(index)._replace(score=score)
-        going = going.take(_settle(going.parent))
-        history = _extended(beams.history, going.parent, going.token, t)
-        return _Beams(beams.place, history, going.score, ended, best, n_best, done), going.parent
+        parent, token = candidates.parent.gather(1, index), candidates.token.gather(1, index)
+        history = _extended(beams.history, parent, token, t)
+        return _Beams(beams.place, history, score, ended, best, n_best, done), parent

@@ -1,6 +1,6 @@
 """What every search shares: its contract, its rules of which tokens are allowed, and how rows leave a batch.
 
-B sources, A of them still in the batch, k beams, N = A or A k hypotheses (rows i k .. i k + k - 1 belong to source i), V vocabulary, T time.
+B sources, A of them still in the batch, k beams, V vocabulary, T time, N = A or A k hypotheses: rows i k to i k + k - 1 belong to source i.
 """
 
 from abc import ABC, abstractmethod
@@ -14,8 +14,7 @@ Nested: TypeAlias = Any  # a tensor, None, or a tuple of these; batch-first
 Step: TypeAlias = Callable[[Tensor, Nested, Nested], tuple[Tensor, Nested]]
 """`step(ids (N, t), state, shared) -> (logits (N, V) after the last id, state)`.
 
-`state` is None at the start and has one row a hypothesis; a search owns what it is given back and may overwrite rows of it.
-`shared` has one row a source.
+`state` is None at the start and has one row a hypothesis; each is passed on once, its rows in a new order. `shared` has one row a source.
 """
 
 
@@ -33,7 +32,10 @@ def alone(done: bool) -> bool:
 
 
 class Search(ABC):
-    """A way to write an answer, given the probabilities of the next token. With `no_repeat_ngram` n > 0 no n tokens in a row occur twice."""
+    """A way to write an answer, given the probabilities of the next token.
+
+    With `no_repeat_ngram` n above 0 no n tokens in a row occur twice, the start included; `end` is always allowed.
+    """
 
     no_repeat_ngram: int
 
@@ -66,6 +68,7 @@ class Search(ABC):
 
 
 def check_call(start: Tensor, max_length: int, min_length: int) -> None:
+    """Refuse what no search can do."""
     if start.dim() != 2 or 0 in start.shape:
         raise ValueError(f"start has shape {tuple(start.shape)}, but must be (sources, tokens) with at least one of each; begin with <s>")
     if max_length < 1:
@@ -77,18 +80,26 @@ def check_call(start: Tensor, max_length: int, min_length: int) -> None:
 
 
 def check_ngram(no_repeat_ngram: int) -> None:
+    """Refuse lengths below 0."""
     if no_repeat_ngram < 0:
         raise ValueError(f"no_repeat_ngram={no_repeat_ngram} must be 0 (off) or the length of the sequences that may not repeat, such as 3")
 
 
 def reorder(nested: Nested, index: Tensor) -> Nested:
-    """Rows `index` of every tensor of a nested tuple."""
-    if nested is None:
-        return None
-    if isinstance(nested, Tensor):
-        return nested.index_select(0, index.to(nested.device))
-    rows = (reorder(part, index) for part in nested)
-    return nested._make(rows) if hasattr(nested, "_make") else tuple(rows)
+    """Rows `index` of every tensor of a nested tuple, wherever each lies."""
+    index_on: dict[torch.device, Tensor] = {}
+
+    def take(part: Nested) -> Nested:
+        if part is None:
+            return None
+        if isinstance(part, Tensor):
+            if part.device not in index_on:
+                index_on[part.device] = index.to(part.device)
+            return part.index_select(0, index_on[part.device])
+        rows = map(take, part)
+        return part._make(rows) if hasattr(part, "_make") else tuple(rows)
+
+    return take(nested)
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
@@ -133,6 +144,6 @@ def refuse_nan(lost: Tensor, n_step: int) -> None:
     """Raise if for any source (A,) no token has a probability."""
     if lost.any():
         raise ValueError(
-            f"after {n_step} steps the model gives no usable probability for {int(lost.sum())} of {lost.numel()} sources: its logits are NaN or "
+            f"after {n_step} steps the model gives no usable probability for {int(lost.sum())} of {lost.numel()} sources: logits are NaN or "
             "infinite, or min_length and no_repeat_ngram leave no token; check the checkpoint and the precision, or relax these settings"
         )

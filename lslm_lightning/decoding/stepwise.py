@@ -154,7 +154,9 @@ class Sampling(_Stepwise):
     def __post_init__(self) -> None:
         check_ngram(self.no_repeat_ngram)
         if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature={self.temperature} must be above 0 (1 is the model's own distribution); use Greedy for the limit at 0")
+            raise ValueError(
+                f"temperature={self.temperature} must be above 0; 1 leaves the distribution as it is, and Greedy is the limit at 0"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k={self.top_k} must be at least 1; leave it out to sample from all tokens")
         if self.top_p is not None and not 0 < self.top_p <= 1:
@@ -179,6 +181,7 @@ class Sampling(_Stepwise):
             p = p.masked_fill(p.cumsum(-1) - p >= self.top_p, 0)
         upto = p.cumsum(-1)
         total = upto[:, -1]
-        wanted = torch.minimum(uniform.to(total) * total, total.nextafter(torch.zeros_like(total)))  # below the total, or a token of no probability is hit
+        below_total = total.nextafter(torch.zeros_like(total))  # at the total stands a token of no probability
+        wanted = torch.minimum(uniform.to(total) * total, below_total)
         choice = torch.searchsorted(upto, wanted[:, None], right=True).clamp(max=p.size(-1) - 1)
         return (choice if tokens is None else tokens.gather(1, choice))[:, 0]

@@ -22,6 +22,11 @@ KINDS = "http://host:5000 for a server, sqlite:///mlflow.db for a file; unset ML
 KIND_OF_PAGES = {"mlflow.experimentKind": "custom_model_development"}  # charts of training, not of chats
 PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # MLflow's words
 REFUSALS = set(range(400, 500)) - {408, 429}  # HTTP: it will not change its mind
+SILENCE = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # what it prints may hold a password
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 SECRET_SETTINGS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
@@ -92,8 +97,8 @@ class Store:
         Raises:
             TrackingError: the address is none that MLflow knows, or its file cannot be written.
         """
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # what it prints may hold a password
+        for name, value in SILENCE.items():
+            os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # its errors are raised too, and told by us

@@ -219,7 +219,7 @@ class Tracker(Logger):
         return self._outbox is None or self._outbox.flush()
 
     def save(self) -> None:
-        self.flush()
+        """Nothing: Lightning calls it after every logged step, which must not wait."""
 
     def finalize(self, status: str) -> None:
         """Lightning calls it after each of fit, validate, test: the run goes on, `end` ends it."""

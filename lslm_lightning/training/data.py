@@ -98,19 +98,20 @@ class TaskData(LightningDataModule, ABC):
         return [whole[i * len(whole) // n] for i in range(n)]
 
     def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
-        """Examples of like length together, at most `exam_tokens` padded source positions in a batch; this rank's share of the batches."""
+        """This rank's share, longest first, at most `exam_tokens` padded source positions in a batch."""
         lengths = [len(ids) + 1 for ids in self.tokenizer.encode_batch([e.source for e in examples])]
         batches: list[list[Example]] = []
         longest = 0
-        for i in sorted(range(len(examples)), key=lambda i: (-lengths[i], i)):
+        for i in sorted(range(len(examples)), key=lambda i: (-lengths[i], i))[rank::world]:
             if not batches or (len(batches[-1]) + 1) * longest > self.exam_tokens:
                 batches.append([])
                 longest = lengths[i]
             batches[-1].append(examples[i])
-        return batches[rank::world]
+        return batches
 
     # Loaders
 
+    allow_zero_length_dataloader_with_multiple_devices = True  # Lightning's word for: a rank may have nothing to do in an exam
     train_stream: BatchStream | None = None  # of the running training
 
     def stream(self, plan: Any) -> BatchStream:

@@ -256,6 +256,20 @@ def test_lightning_fits_and_tests_in_one_run(tracker: Tracker, run_directory: Pa
     assert stored(tracker).info.status == "FINISHED"
 
 
+def test_lightning_never_waits_for_the_store_between_steps(store: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = Tracker("toy", "first", run_directory, system_metrics=False)
+    tracker.start()
+    send, seconds = tracker._client.log_batch, []
+    monkeypatch.setattr(tracker._client, "log_batch", lambda *a, **k: (time.sleep(0.3), send(*a, **k)))
+    model = Toy()
+    model.on_train_batch_start = lambda *_: seconds.append(time.perf_counter())
+    quiet = {"enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False, "accelerator": "cpu"}
+    Trainer(logger=tracker, max_steps=20, log_every_n_steps=1, **quiet).fit(model, DataLoader(torch.randn(40, 2), 2))
+    tracker.end("FINISHED")
+    assert len(history(tracker, "train/loss")) == 20
+    assert seconds[-1] - seconds[0] < 2  # of 19 * 0.3 = 5.7 if each step waited
+
+
 def test_a_killed_process_leaves_a_run_that_is_not_finished(store: Path, run_directory: Path) -> None:
     code = f"""
 import time

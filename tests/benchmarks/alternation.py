@@ -1,0 +1,48 @@
+"""Our Trainer and a plain loop in one process, by turns over the same batches."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+
+from lslm_lightning.training.task import Task
+from tests.benchmarks.loop import Loop
+
+
+class Alternation(Callback):
+    """After every `window` steps of the Trainer the loop takes the same batches; both are timed.
+
+    The Trainer's time is all that passes between two turns of the loop: data, callbacks, logger and progress bar are in it. The loop is
+    given its batches ready made.
+
+    Args:
+        output: JSON is written here at the end: {"tokens", "ours", "theirs"}, lists of a number a window, times in seconds. The first
+            window warms up and is left out. Tokens are real ones, of source and target.
+    """
+
+    def __init__(self, loop: Loop, output: str, window: int = 50) -> None:
+        self.loop, self.output, self.window = loop, Path(output), window
+        self._batches: list[Any] = []
+        self._rows: list[tuple[int, float, float]] = []
+        self._since = 0.0
+
+    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        self.loop.start(task.tokenizer)
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._batches.append(batch)
+        if len(self._batches) == self.window:
+            turn = time.perf_counter()
+            for each in self._batches:
+                self.loop.step(each)
+            n_token = sum(each.n_token + each.n_source_token for each in self._batches)
+            self._rows.append((n_token, turn - self._since, time.perf_counter() - turn))
+            self._batches = []
+            self._since = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, task: Task) -> None:
+        tokens, ours, theirs = zip(*self._rows[1:], strict=True)
+        self.output.write_text(json.dumps({"tokens": tokens, "ours": ours, "theirs": theirs}))

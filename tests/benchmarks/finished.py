@@ -1,0 +1,43 @@
+"""A run that was trained and tested, opened again for what its own metrics.json does not say."""
+
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from lslm_lightning.contracts import Example, Generator, Prediction
+from lslm_lightning.evaluation.predictions import read_predictions
+from lslm_lightning.evaluation.scoring import Scores, score
+from lslm_lightning.runs import load_run
+from lslm_lightning.text.recipes import Existing
+from lslm_lightning.training.data import TaskData
+
+
+class Finished:
+    """The model of a run with its data, its answers in the test, and its baselines."""
+
+    def __init__(self, reference: str) -> None:
+        run = load_run(reference)
+        self.task, self.directory = run.task, run.directory
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(TaskData, "data", fail_untyped=False)
+        self.data = parser.instantiate(parser.parse_object({"data": run.config["data"]})).data
+        self.data.recipe = Existing(str(self.directory.tokenizer))
+        self.predictions = read_predictions(self.directory.predictions / "test.jsonl")
+
+    def answers(self, examples: Sequence[Example]) -> list[Prediction]:
+        """What the model says to other questions."""
+        return list(self.task.answers(self.data.exam_batches(examples)))
+
+    def score(self, predictions: Sequence[Prediction]) -> Scores:
+        """By the task's own metrics, in the exam of the test."""
+        examples = self.data.examples("test")
+        return score(examples, predictions, self.task.metrics(examples[0].language), n_resample=0)
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Scores of what needs no model: system -> metric -> value."""
+        examples = self.data.examples("test")
+        found = {}
+        for system in self.task.baselines(self.data):
+            answers = system.generate(examples) if isinstance(system, Generator) else system.log_prob(examples)
+            found[system.name] = {each.metric: each.value for each in self.score(list(answers)).scores}
+        return found

@@ -1,0 +1,75 @@
+"""Whole jobs through the real command line."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lslm_lightning.evaluation.scoring import read_scores
+from lslm_lightning.runs import RunDirectory
+from tests.benchmarks.benchmark import Figures
+
+HOME = Path(__file__).parents[2]
+SMOKE = ("--trainer.max_steps=4", "--trainer.val_check_interval=2", "--trainer.limit_val_batches=2")
+SMOKE_PAIRS = ("--model.max_length=4", "--model.search=lslm_lightning.decoding.Greedy", "--data.n_validation_example=4")
+
+
+def lslm(*words: str, hidden: Sequence[str] = (), bar: bool = False) -> list[RunDirectory]:
+    """Run `lslm WORDS` and show what it says; the run directories it made.
+
+    Args:
+        hidden: variables of the environment it does not see.
+        bar: draw the progress bar even where nobody looks.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    inherited = (name for name in os.environ if name.startswith(("LSLM_RUN", "PL_GLOBAL")))
+    environment = {name: value for name, value in os.environ.items() if name not in {*inherited, *hidden}}
+    environment |= {"PYTHONPATH": str(HOME), "PYTHONUNBUFFERED": "1"} | ({"FORCE_COLOR": "1"} if bar else {})
+    directories = []
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as unseen:
+        errors = unseen if bar and not sys.stderr.isatty() else None
+        command = [sys.executable, "-m", "lslm_lightning", *words]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace") as process:
+            for line in process.stdout:
+                print(f"    {line}", end="", flush=True)
+                if line.startswith("run "):
+                    directories.append(RunDirectory(Path(line.removeprefix("run ").strip())))
+        if process.returncode:
+            unseen.seek(0)
+            raise RuntimeError(f"lslm {' '.join(words)} ended with status {process.returncode}{unseen.read()[-2000:]}")
+    return directories
+
+
+def config_path(config: str) -> Path:
+    """A file under configs/.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    path = HOME / "configs" / config
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: the benchmark trains what it describes")
+    return path
+
+
+def train(config: str, *words: str, smoke: bool) -> Figures:
+    """`lslm run` of a file under configs/: the directory, the minutes, and the scores on the test split.
+
+    `training_minutes` is from the first of the run to its last checkpoint: data, validations and the measuring of a budget are in it.
+    """
+    if smoke:
+        words += SMOKE if config.startswith("language_modeling") else SMOKE + SMOKE_PAIRS
+    began = time.time()
+    [directory] = lslm("run", "--config", str(config_path(config)), *words)
+    scores = read_scores(directory.metrics)
+    return {
+        "run": str(directory.path),
+        "training_minutes": ((directory.checkpoints / "last.ckpt").stat().st_mtime - began) / 60,
+        "scores": {score.metric: score.value for score in scores},
+        "signatures": {score.metric: score.signature for score in scores},
+    }

@@ -1,0 +1,5 @@
+"""Chinese poems of the Song dynasty."""
+
+from tests.benchmarks.reported import only_reported
+
+BENCHMARK = only_reported("Chinese ci poetry: bits per byte", 40, "language_modeling/chinese_poetry_cpu.yaml", "bits_per_byte", "nrefs:1")

@@ -1,0 +1,43 @@
+"""Every config parses, says its own command, and builds its model."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lslm_lightning.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").glob("*/*.yaml"))
+REQUIRED = [
+    "configs/language_modeling/tinyshakespeare_nanogpt_cpu.yaml",
+    "configs/language_modeling/chinese_poetry_cpu.yaml",
+    "configs/language_modeling/docstrings_demo.yaml",
+    "configs/translation/multi30k_en_de_cpu.yaml",
+    "configs/translation/multi30k_en_de_gpu.yaml",
+    "configs/translation/tatoeba_en_zh_cpu.yaml",
+    "configs/translation/cldr_demo.yaml",
+    "configs/summarization/aeslc_cpu.yaml",
+    "configs/summarization/docstrings_cpu.yaml",
+    "configs/summarization/docstrings_demo.yaml",
+]
+
+
+def test_names_others_rely_on():
+    assert set(REQUIRED) <= {str(path) for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=str)
+def test_a_config_parses_and_opens_with_its_command(path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    first = path.read_text("utf-8").splitlines()[0]
+    command = re.fullmatch(r"# lslm (\w+) --config (\S+)", first)
+    assert command, f"{path} must open with the command that runs it"
+    assert Path(command[2]) == path
+    arguments = [command[1], "--config", str(path), "--print_config"]
+    monkeypatch.setattr("sys.argv", ["lslm", *arguments])
+    assert main(arguments) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["class_path"].startswith("tasks.")
+    assert printed["job"]["minutes"] or printed["trainer"]["max_steps"] > 0
