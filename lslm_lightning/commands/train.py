@@ -120,6 +120,12 @@ class Command(LightningCLI):
         parts = self._get(self.config, "model").class_path.split(".")
         return parts[1] if parts[0] == "tasks" and len(parts) > 2 else parts[0]
 
+    @property
+    def name(self) -> str:
+        """Given, or that of the config file."""
+        configs = self._get(self.config, "config") or []
+        return self.job.name or (Path(str(configs[-1].relative)).stem if configs else self.subcommand)
+
     def before_instantiate_classes(self) -> None:
         """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
         self.began = time.time()
@@ -157,9 +163,7 @@ class Command(LightningCLI):
         if DIRECTORY in os.environ and (rank_zero_only.rank or 0) > 0:
             self.directory = RunDirectory(Path(os.environ[DIRECTORY]))
         else:
-            configs = self._get(self.config, "config") or []
-            name = self.job.name or (Path(str(configs[-1].relative)).stem if configs else self.subcommand)
-            self.directory = new_run(self.task_name, name, self.job.root)
+            self.directory = new_run(self.task_name, self.name, self.job.root)
             os.environ[DIRECTORY] = str(self.directory.path)
         tags = {"task": self.task_name, "command": self.subcommand, "seed": self._get(self.config, "seed_everything"), **self.job.tags}
         self.tracker = Tracker(self.task_name, self.directory.path.name, self.directory.path, tags=tags, parent_run_id=self.job.parent)
@@ -168,7 +172,7 @@ class Command(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.start_run()
         checkpoints = Checkpoints(self.directory.checkpoints, self.job.average)
-        callbacks = [Provenance(self.tracker), Exam(self.directory), checkpoints, Interruption(checkpoints), Reporter()]
+        callbacks = [Provenance(self.tracker), Exam(self.directory, self.tracker), checkpoints, Interruption(checkpoints), Reporter()]
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         if self.job.minutes and self.subcommand in TRAINING and config["max_steps"] < 1:
             callbacks.append(Budget(self.job.minutes, self.write_config))
@@ -190,6 +194,7 @@ class Command(LightningCLI):
         dumped = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False, skip_link_targets=True, format="yaml")
         config = yaml.safe_load(dumped)
         config.pop("config", None)
+        config["job"]["name"] = self.name
         if n_step is not None:
             config["trainer"]["max_steps"] = n_step
             config["job"] |= {"minutes": None, "tags": {**config["job"]["tags"], "budget_minutes": f"{self.job.minutes:g}"}}

@@ -29,8 +29,46 @@ class Head(nn.Module, ABC):
             source_pad: (B, S), True where padded.
         """
 
+    def nats(
+        self,
+        y: Tensor,
+        embedding: Tensor,
+        target: Tensor,
+        pad_id: int,
+        label_smoothing: float = 0.0,
+        memory: Tensor | None = None,
+        source: Tensor | None = None,
+        source_pad: Tensor | None = None,
+    ) -> Tensor:
+        """Sum of minus log p of `target` (N, T) int64, where it is not `pad_id`.
 
-class TiedProjection(Head):
+        With `label_smoothing` e, the target is 1 - e of itself and e of the mean over the vocabulary (Szegedy et al. 2016).
+        """
+        logits = self(y, embedding, memory, source, source_pad)
+        return cross_entropy_sum(logits, target, pad_id, label_smoothing)
+
+
+class Projection(Head):
+    """Scores that need no source: padding can be left out before they are computed."""
+
+    def nats(
+        self,
+        y: Tensor,
+        embedding: Tensor,
+        target: Tensor,
+        pad_id: int,
+        label_smoothing: float = 0.0,
+        memory: Tensor | None = None,
+        source: Tensor | None = None,
+        source_pad: Tensor | None = None,
+    ) -> Tensor:
+        if y.device.type == "cpu":  # elsewhere the choice would make the host wait for the device, and padding is cheap
+            real = target != pad_id
+            y, target = y[real][None], target[real][None]
+        return cross_entropy_sum(self(y, embedding), target, pad_id, label_smoothing)
+
+
+class TiedProjection(Projection):
     """Scores are products with the token vectors themselves. Source: Press and Wolf 2017.
 
     Args:
@@ -47,7 +85,7 @@ class TiedProjection(Head):
         return F.linear(y, embedding, self.bias)
 
 
-class FreeProjection(Head):
+class FreeProjection(Projection):
     """Scores by a matrix of its own."""
 
     def __init__(self, vocab_size: int, d_model: int, bias: bool = False) -> None:
@@ -80,15 +118,47 @@ class PointerGenerator(Head):
     def forward(
         self, y: Tensor, embedding: Tensor, memory: Tensor | None = None, source: Tensor | None = None, source_pad: Tensor | None = None
     ) -> Tensor:
+        beams, copied, gate = self._look(y, memory, source, source_pad)
+        write = F.linear(beams, embedding).log_softmax(-1) + F.logsigmoid(gate)  # (B, k * T, V)
+        copy = torch.zeros_like(write).scatter_add(-1, source[:, None].expand_as(copied), copied.to(write.dtype))
+        copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)  # a word not in the source: as good as never
+        return torch.logaddexp(write, copy).view(*y.shape[:-1], -1)
+
+    def nats(
+        self,
+        y: Tensor,
+        embedding: Tensor,
+        target: Tensor,
+        pad_id: int,
+        label_smoothing: float = 0.0,
+        memory: Tensor | None = None,
+        source: Tensor | None = None,
+        source_pad: Tensor | None = None,
+    ) -> Tensor:
+        """As in `Head`, without the whole mixture: what is smoothed over the vocabulary is what the head writes, not what it copies."""
+        beams, copied, gate = self._look(y, memory, source, source_pad)
+        real = target != pad_id
+        logits, gate = F.linear(beams[real], embedding).float(), gate[real].float()  # (n, V), (n, 1)
+        write = logits - logits.logsumexp(-1, keepdim=True) + F.logsigmoid(gate)
+        copy = (copied.float() * (source[:, None] == target[..., None])).sum(-1)[real][:, None]  # (n, 1)
+        copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
+        of_target = torch.logaddexp(write.gather(-1, target[real][:, None]), copy)
+        return -(1 - label_smoothing) * of_target.sum() - label_smoothing * write.mean(-1).sum()
+
+    def _look(self, y: Tensor, memory: Tensor | None, source: Tensor | None, source_pad: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The outputs by source (B, k * T, D), their attention (B, k * T, S) over it, and the gate's logit (B, k * T, 1)."""
         if memory is None or source is None:
             raise ValueError("head=PointerGenerator copies from a source and needs one; choose TiedProjection where n_encoder_layer=0")
-        beams = y.reshape(len(memory), -1, y.size(-1))  # (B, k * T, D)
-        scores = self.query(beams) @ memory.mT * y.size(-1) ** -0.5  # (B, k * T, S)
+        beams = y.reshape(len(memory), -1, y.size(-1))
+        scores = self.query(beams) @ memory.mT * y.size(-1) ** -0.5
         if source_pad is not None:
             scores = scores.masked_fill(source_pad[:, None], torch.finfo(scores.dtype).min)
         attention = scores.softmax(-1)
-        gate = self.gate(torch.cat([beams, attention.to(memory.dtype) @ memory], -1))  # (B, k * T, 1)
-        write = F.linear(beams, embedding).log_softmax(-1) + F.logsigmoid(gate)  # (B, k * T, V)
-        copy = torch.zeros_like(write).scatter_add(-1, source[:, None].expand_as(attention), attention.to(write.dtype))
-        copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)  # a word not in the source: as good as never
-        return torch.logaddexp(write, copy).view(*y.shape[:-1], -1)
+        return beams, attention, self.gate(torch.cat([beams, attention.to(memory.dtype) @ memory], -1))
+
+
+def cross_entropy_sum(logits: Tensor, target: Tensor, pad_id: int, label_smoothing: float = 0.0) -> Tensor:
+    """Total nats of `target` (...) int64 under `logits` (..., V), padding left out."""
+    return F.cross_entropy(
+        logits.flatten(0, -2), target.flatten(), ignore_index=pad_id, reduction="sum", label_smoothing=label_smoothing
+    )

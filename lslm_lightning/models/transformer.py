@@ -97,18 +97,17 @@ class Transformer(Backbone):
             raise ValueError(f"memory must be given exactly if there is an encoder, but n_encoder_layer={self.n_encoder_layer}")
         if state == ():
             raise ValueError("activation_checkpointing=True keeps no state while training; call eval() before decoding step by step")
-        caches, length = state or (None, torch.zeros(len(x), dtype=torch.int64))
-        if state is None:
-            past = 0
-        else:
-            length = length.cpu()
+        caches, past = None, 0
+        if state is not None:
+            caches, length = state[0], state[1].cpu()
             past = int(length[0]) if (length == length[0]).all() else length
         view = look_back(self.decoder.position, x, past)
         memory_seen = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
         y, caches = self.decoder(x, view, caches, memory, memory_seen)
         if not caches:
             return y, ()
-        return y, (caches, length + (x.size(1) if pad is None else (~pad).sum(1).to(length.device)))
+        added = torch.full((len(x),), x.size(1)) if pad is None else (~pad).sum(1)  # on its device: training need not wait for it
+        return y, (caches, added if state is None else length + added.cpu())
 
 
 def divisors(n: int) -> list[int]:

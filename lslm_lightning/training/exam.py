@@ -1,4 +1,4 @@
-"""Answers to exams: a subset in validation, the whole split in test and predict. Predictions are written first, then one function scores them."""
+"""Answers to exams: a subset in validation, the whole split in test and predict. Predictions are written, then one function scores them."""
 
 import math
 from dataclasses import replace
@@ -11,6 +11,7 @@ from lslm_lightning.contracts import Prediction, Score
 from lslm_lightning.evaluation.predictions import write_predictions
 from lslm_lightning.evaluation.scoring import Scores, score, write_scores
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.task import Task
 
 
@@ -27,17 +28,22 @@ class Exam(Callback):
     """Lets the task answer, writes what it said, and scores what is written.
 
     Args:
-        directory: of the run; predictions/*.jsonl and metrics.json are written there.
+        directory: of the run; predictions/*.jsonl, samples/*.txt and metrics.json are written there.
+        tracker: gets the samples too.
     """
 
-    def __init__(self, directory: RunDirectory) -> None:
-        self.directory = directory
+    def __init__(self, directory: RunDirectory, tracker: Tracker) -> None:
+        self.directory, self.tracker = directory, tracker
         self.result: Scores | None = None
         self._answers: list[Prediction] = []
 
     def on_validation_epoch_end(self, trainer: Trainer, task: Task) -> None:
         exam = trainer.datamodule.validation_exam()
-        if not exam or trainer.sanity_checking:
+        if trainer.sanity_checking:
+            return
+        if trainer.is_global_zero:
+            self._write_samples(trainer, task)
+        if not exam:
             return
         batches = trainer.datamodule.exam_batches(exam, trainer.global_rank, trainer.world_size)
         with trainer.precision_plugin.val_step_context():
@@ -72,6 +78,15 @@ class Exam(Callback):
 
     def on_predict_epoch_end(self, trainer: Trainer, task: Task) -> None:
         self._write(trainer, "predict", gathered(self._answers))
+
+    def _write_samples(self, trainer: Trainer, task: Task) -> None:
+        with trainer.precision_plugin.val_step_context():
+            samples = task.samples()
+        if samples:
+            path = self.directory.path / "samples" / f"step-{trainer.global_step:06d}.txt"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("\n\n".join(samples) + "\n", "utf-8")
+            self.tracker.log_artifact(path)
 
     def _write(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> None:
         if trainer.is_global_zero:

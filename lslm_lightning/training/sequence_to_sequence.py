@@ -16,7 +16,7 @@ from lslm_lightning.models.heads import Head, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
 from lslm_lightning.training.pair_data import source_ids
-from lslm_lightning.training.task import Task, cross_entropy_sum
+from lslm_lightning.training.task import Task
 
 
 class SequenceToSequenceTask(Task):
@@ -57,8 +57,8 @@ class SequenceToSequenceTask(Task):
     def loss(self, batch: PairBatch, label_smoothing: float = 0.0) -> Tensor:
         memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)
         y, _ = self.backbone.decode(self.embedding(batch.target[:, :-1]), memory=memory, memory_pad=batch.source_pad)
-        logits = self.head(y, self.embedding.weight, memory, batch.source, batch.source_pad)
-        return cross_entropy_sum(logits, batch.target[:, 1:], self.tokenizer.pad_id, label_smoothing)
+        source = (memory, batch.source, batch.source_pad)
+        return self.head.nats(y, self.embedding.weight, batch.target[:, 1:], self.tokenizer.pad_id, label_smoothing, *source)
 
     @torch.no_grad()
     def decode(self, source: Tensor, search: Search, max_length: int | None = None) -> Decoded:

@@ -11,7 +11,6 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
-from torch.nn import functional as F
 
 from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.models.backbone import Backbone
@@ -21,13 +20,6 @@ from lslm_lightning.training.batches import ExamBatch
 
 # Sums of nats are back-propagated over this constant; the gradients are divided by the true number of tokens before clipping.
 LOSS_DIVISOR = 1024.0
-
-
-def cross_entropy_sum(logits: Tensor, ids: Tensor, pad_id: int, label_smoothing: float = 0.0) -> Tensor:
-    """Total nats of `ids` (...) int64 under `logits` (..., V), padding left out."""
-    return F.cross_entropy(
-        logits.flatten(0, -2), ids.flatten(), ignore_index=pad_id, reduction="sum", label_smoothing=label_smoothing
-    )
 
 
 class NotFiniteError(ArithmeticError):

@@ -31,8 +31,7 @@ class LanguageModelingTask(CausalTask):
         return [Xz()]
 
     def samples(self) -> list[str]:
-        prompts = [[self.tokenizer.eos_id]] * 3
-        decoded = self.continue_rows(prompts)
+        decoded = self.continue_rows([[self.tokenizer.eos_id]] * 3, max_length=min(100, self.max_length))
         return [self.tokenizer.decode(ids[:n]) for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
 
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:

@@ -14,6 +14,7 @@ from contextlib import chdir, contextmanager, nullcontext
 from importlib import import_module
 
 from tests.benchmarks.benchmark import Benchmark, table
+from tests.benchmarks.job import JobError
 from tests.benchmarks.record import RESULTS, Record, present_circumstances
 
 ORDER = ("beam_speed", "train_speed", "nanogpt", "demo", "docstrings", "multi30k", "aeslc", "tatoeba", "poetry")
@@ -58,12 +59,10 @@ def conduct(name: str, benchmark: Benchmark, record: Record, smoke: bool) -> int
     try:
         measure(benchmark, record, smoke)
         checks = benchmark.checks(record.figures)
-    except FileNotFoundError as error:
-        print(f"{name}: {error}", flush=True)
-        return FAILED
-    except Exception:
-        traceback.print_exc()
-        print(f"{name} failed; the parts that were finished are kept", flush=True)
+    except Exception as error:
+        if not isinstance(error, FileNotFoundError | JobError):  # those say what is wrong
+            traceback.print_exc()
+        print(f"{name} failed; the parts that were finished are kept: {error}", flush=True)
         return FAILED
     print(f"\n{name}{', a smoke test: these figures mean nothing' if smoke else ''}\n{table(checks)}")
     for part in benchmark.parts:

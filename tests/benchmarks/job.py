@@ -17,6 +17,10 @@ SMOKE = ("--trainer.max_steps=4", "--trainer.val_check_interval=2", "--trainer.l
 SMOKE_PAIRS = ("--model.max_length=4", "--model.search=lslm_lightning.decoding.Greedy", "--data.n_validation_example=4")
 
 
+class JobError(RuntimeError):
+    """An `lslm` command failed; it has said why."""
+
+
 def lslm(*words: str, hidden: Sequence[str] = (), bar: bool = False) -> list[RunDirectory]:
     """Run `lslm WORDS` and show what it says; the run directories it made.
 
@@ -25,7 +29,7 @@ def lslm(*words: str, hidden: Sequence[str] = (), bar: bool = False) -> list[Run
         bar: draw the progress bar even where nobody looks.
 
     Raises:
-        RuntimeError: it failed.
+        JobError: it failed.
     """
     inherited = (name for name in os.environ if name.startswith(("LSLM_RUN", "PL_GLOBAL")))
     environment = {name: value for name, value in os.environ.items() if name not in {*inherited, *hidden}}
@@ -41,7 +45,8 @@ def lslm(*words: str, hidden: Sequence[str] = (), bar: bool = False) -> list[Run
                     directories.append(RunDirectory(Path(line.removeprefix("run ").strip())))
         if process.returncode:
             unseen.seek(0)
-            raise RuntimeError(f"lslm {' '.join(words)} ended with status {process.returncode}{unseen.read()[-2000:]}")
+            reason = unseen.read().strip().splitlines()[-1:]
+            raise JobError(f"lslm {' '.join(words)} ended with status {process.returncode} {' '.join(reason)}".rstrip())
     return directories
 
 

@@ -82,3 +82,25 @@ def test_pointer_generator_learns_to_copy_what_it_never_wrote(inputs):
 def test_pointer_generator_needs_a_source(inputs):
     with pytest.raises(ValueError, match="PointerGenerator copies from a source"):
         PointerGenerator(V, D)(inputs["y"].float(), inputs["embedding"].float())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("head", [TiedProjection, FreeProjection])
+def test_nats_are_the_smoothed_cross_entropy_without_padding(head, smoothing):
+    y, embedding = torch.randn(2, 3, 8, dtype=torch.double), torch.randn(7, 8, dtype=torch.double)
+    target, head = torch.tensor([[1, 2, 0], [3, 0, 0]]), head(7, 8).double()
+    log_p = head(y, embedding).log_softmax(-1)
+    real = [(0, 0, 1), (0, 1, 2), (1, 0, 3)]
+    expected = -sum((1 - smoothing) * log_p[b, t, i] + smoothing * log_p[b, t].mean() for b, t, i in real)
+    torch.testing.assert_close(head.nats(y, embedding, target, 0, smoothing), expected, rtol=0, atol=1e-12)
+
+
+def test_nats_of_a_pointer_are_those_of_its_mixture():
+    torch.manual_seed(0)
+    head = PointerGenerator(9, 8).double()
+    y, embedding, memory = (torch.randn(*shape, 8, dtype=torch.double) for shape in ((2, 4), (9,), (2, 5)))
+    source = torch.tensor([[3, 4, 3, 0, 0], [5, 6, 7, 8, 5]])
+    pad, target = source == 0, torch.tensor([[3, 1, 0, 0], [5, 2, 8, 1]])
+    log_p = head(y, embedding, memory, source, pad)
+    expected = -log_p.gather(-1, target[..., None])[..., 0][target != 0].sum()
+    torch.testing.assert_close(head.nats(y, embedding, target, 0, 0.0, memory, source, pad).double(), expected, rtol=0, atol=1e-4)

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 from lslm_lightning.optim import Constant
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.exam import Exam
-from lslm_lightning.training.task import cross_entropy_sum, micro_batch_seed
+from lslm_lightning.training.task import micro_batch_seed
+from lslm_lightning.tracking import Tracker
 from tests.training.conftest import fit, language_task, translation_task
 
 
@@ -58,7 +59,8 @@ def test_validation_never_changes_training(translation_data, tmp_path):
         data = translation_data()
         task = translation_task(data)
         settings = {"limit_val_batches": 1.0, "val_check_interval": 2} if validate else {}
-        callbacks = [Exam(RunDirectory(tmp_path / "run"))] if validate else []
+        directory = RunDirectory(tmp_path / "run")
+        callbacks = [Exam(directory, Tracker("translation", "run", directory.path))] if validate else []
         trainer = fit(task, data, callbacks, max_steps=6, **settings)
         ends.append(weights(task))
     assert "val/bleu" in trainer.callback_metrics
@@ -106,15 +108,6 @@ def test_a_few_examples_are_learned_by_heart(kind, translation_data, text_data):
         rows = data.corpus.rows("train")
         answers = task.answer([data.to_example(rows[i]) for i in (3, 9, 5)])
         assert [a.output for a in answers] == [rows[i]["de"] for i in (3, 9, 5)]
-
-
-def test_cross_entropy_sum_leaves_padding_out_and_smooths():
-    logits, ids = torch.randn(2, 3, 7, dtype=torch.double), torch.tensor([[1, 2, 0], [3, 0, 0]])
-    log_p = logits.log_softmax(-1)
-    real = [(0, 0, 1), (0, 1, 2), (1, 0, 3)]
-    assert float(cross_entropy_sum(logits, ids, 0)) == pytest.approx(-sum(float(log_p[b, t, i]) for b, t, i in real))
-    smoothed = -sum(0.9 * float(log_p[b, t, i]) + 0.1 * float(log_p[b, t].mean()) for b, t, i in real)
-    assert float(cross_entropy_sum(logits, ids, 0, 0.1)) == pytest.approx(smoothed)
 
 
 def test_validation_loss_is_exact_over_the_split_and_never_smoothed(translation_data):
