@@ -307,7 +307,7 @@ def copies(marian):
     source = sentences(48, 6, 20, torch.Generator().manual_seed(1))
     assert len({len(ids) for ids in generate(marian, source, max_new_tokens=16)}) > 4, "hypotheses should end at different lengths"
     pad = source == PAD
-    with torch.no_grad():
+    with torch.inference_mode():
         shared = (backbone.remember(backbone.encode(embedding(source), pad)), pad)
 
     def step(ids: Tensor, state: tuple | None, shared: tuple) -> tuple[Tensor, tuple]:
@@ -321,6 +321,14 @@ def copies(marian):
 def generate(marian: torch.nn.Module, source: Tensor, **settings) -> list[list[int]]:
     ids = marian.generate(input_ids=source, attention_mask=(source != 0).long(), do_sample=False, **settings)[:, 1:].tolist()
     return [row[: row.index(END) + 1] if END in row else row for row in ids]
+
+
+def test_inference_mode_and_autocast_around_a_search(copies):
+    """As Lightning validates: the sources were encoded there, and their tensors are not to be written to."""
+    source, search = copies
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for method in (Greedy(), Sampling(), Beam(3)):
+            assert search(method, 16).n_token.shape == (len(source),)
 
 
 @pytest.mark.parametrize(("no_repeat_ngram", "min_length", "max_length"), [(0, 0, 16), (2, 0, 16), (0, 5, 8), (1, 3, 16)])

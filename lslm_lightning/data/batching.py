@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-LENGTH_STEP = 4
+LENGTH_STEP = 2
 
 
 def _rounded(length: np.ndarray) -> np.ndarray:
@@ -14,7 +14,7 @@ def _rounded(length: np.ndarray) -> np.ndarray:
 class TokenBudget:
     """Batches of at most `max_tokens` padded positions, made of examples of like length.
 
-    Examples are ordered by their lengths rounded up to a multiple of four, at random within equal ones; the cuts depend on the rounded
+    Examples are ordered by their lengths rounded up to an even number, at random within equal ones; the cuts depend on the rounded
     lengths alone. So every epoch has the same number of batches, no example is left out or taken twice, and an epoch's batches are a
     pure function of (seed, epoch).
 

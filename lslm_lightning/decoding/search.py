@@ -122,9 +122,9 @@ def forbid_repeats(log_p: Tensor, history: Tensor, n: int, end: int) -> None:
 def rows_to_keep(done: Tensor) -> Tensor | None:
     """Indices of the rows to go on with, where dropping those that are done (A,) pays; None otherwise.
 
-    Dropping copies all that stays. With at least a quarter gone each time, all copies together are less than four times the first batch.
+    Dropping copies all that stays. With at least an eighth gone each time, all copies together are at most eight times the first batch.
     """
-    return (~done).nonzero()[:, 0] if 4 * int(done.sum()) >= done.numel() else None
+    return (~done).nonzero()[:, 0] if 8 * int(done.sum()) >= done.numel() else None
 
 
 def write_back(whole: NamedTuple, rows: NamedTuple) -> None:
@@ -144,6 +144,6 @@ def refuse_nan(lost: Tensor, n_step: int) -> None:
     """Raise if for any source (A,) no token has a probability."""
     if lost.any():
         raise ValueError(
-            f"after {n_step} steps the model gives no usable probability for {int(lost.sum())} of {lost.numel()} sources: logits are NaN or "
-            "infinite, or min_length and no_repeat_ngram leave no token; check the checkpoint and the precision, or relax these settings"
+            f"after {n_step} steps the model gives no usable probability for {int(lost.sum())} of {lost.numel()} sources: NaN or infinite "
+            "logits, or min_length and no_repeat_ngram leave no token; check the checkpoint and the precision, or relax these settings"
         )

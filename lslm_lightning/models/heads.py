@@ -138,9 +138,9 @@ class PointerGenerator(Head):
         """As in `Head`, without the whole mixture: what is smoothed over the vocabulary is what the head writes, not what it copies."""
         beams, copied, gate = self._look(y, memory, source, source_pad)
         real = target != pad_id
-        logits, gate = F.linear(beams[real], embedding).float(), gate[real].float()  # (n, V), (n, 1)
+        logits, gate, copied = single(F.linear(beams[real], embedding)), single(gate[real]), single(copied)  # (n, V), (n, 1), (B, k * T, S)
         write = logits - logits.logsumexp(-1, keepdim=True) + F.logsigmoid(gate)
-        copy = (copied.float() * (source[:, None] == target[..., None])).sum(-1)[real][:, None]  # (n, 1)
+        copy = (copied * (source[:, None] == target[..., None])).sum(-1)[real][:, None]  # (n, 1)
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
         of_target = torch.logaddexp(write.gather(-1, target[real][:, None]), copy)
         return -(1 - label_smoothing) * of_target.sum() - label_smoothing * write.mean(-1).sum()
@@ -155,6 +155,11 @@ class PointerGenerator(Head):
             scores = scores.masked_fill(source_pad[:, None], torch.finfo(scores.dtype).min)
         attention = scores.softmax(-1)
         return beams, attention, self.gate(torch.cat([beams, attention.to(memory.dtype) @ memory], -1))
+
+
+def single(x: Tensor) -> Tensor:
+    """At least in single precision."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def cross_entropy_sum(logits: Tensor, target: Tensor, pad_id: int, label_smoothing: float = 0.0) -> Tensor:

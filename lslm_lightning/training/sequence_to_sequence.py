@@ -28,7 +28,7 @@ class SequenceToSequenceTask(Task):
         validation_search: a cheaper search for the exam within validation.
         max_length: no answer is longer than this many tokens, nor than twice its source plus 50.
         max_source_length: tokens of a source the model reads, the rest is cut; none for all of it.
-        scale_embedding: multiply token vectors by sqrt(d_model).
+        scale_embedding: multiply token vectors by sqrt(d_model), as sinusoidal positions want it; else training starts better without.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class SequenceToSequenceTask(Task):
         validation_search: Search = Greedy(),  # noqa: B008 (frozen)
         max_length: int = 256,
         max_source_length: int | None = None,
-        scale_embedding: bool = True,
+        scale_embedding: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone, tokenizer, **kwargs)

@@ -138,6 +138,16 @@ class Task(LightningModule, ABC):
         torch._foreach_mul_(gradients, scale)
         self._window_tokens = 0
 
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Lightning refuses to clip for fused optimizers under autocast, which is right only where a scaler has scaled the gradients."""
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if gradient_clip_val and not scaled and gradient_clip_algorithm in (None, "norm"):
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     # Validation: exact sums over the split; scores of real decoding are the Exam's
 
     def on_validation_epoch_start(self) -> None:
