@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lslm_lightning.decoding import Beam
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.text.recipes import Characters
+from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.task import Task
 from tasks.language_modeling.data import LanguageModelingData
 from tasks.language_modeling.task import LanguageModelingTask
@@ -84,7 +85,7 @@ def fit(task: Task, data, callbacks=(), ckpt_path=None, **settings) -> Trainer:
         accelerator="cpu",
         devices=1,
         logger=False,
-        enable_checkpointing=any(type(c).__name__ == "Checkpoints" for c in callbacks),
+        enable_checkpointing=any(isinstance(c, Checkpoints) for c in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from lslm_lightning.training.budget import Budget
+from lslm_lightning.training.checkpoints import Checkpoints, mean_of_weights, save_atomically
+from tests.training.conftest import fit, language_task, translation_task
+
+VALIDATED = {"limit_val_batches": 1.0, "val_check_interval": 1}
+
+
+def test_the_best_by_validation_and_the_last_are_kept(text_data, tmp_path):
+    data = text_data()
+    task = language_task(data, optimizer=lambda p: torch.optim.SGD(p, lr=50.0))  # it gets worse
+    seen = []
+
+    class Watch(Checkpoints):
+        def keep(self, trainer, task):
+            super().keep(trainer, task)
+            seen.append(float(trainer.callback_metrics["val/loss"]))
+
+    checkpoints = Watch(tmp_path)
+    fit(task, data, [checkpoints], max_steps=5, **VALIDATED)
+    best, last = (torch.load(path, weights_only=True) for path in (checkpoints.best, checkpoints.last))
+    assert best["global_step"] == 1 + seen.index(min(seen)) != last["global_step"] == 5
+    assert checkpoints.best_score == min(seen)
+    assert best["tokenizer_digest"] == data.tokenizer.digest
+
+
+def test_mean_of_weights_is_their_mean(text_data, tmp_path):
+    data = text_data()
+    checkpoints = Checkpoints(tmp_path, average=3)
+    fit(language_task(data), data, [checkpoints], max_steps=5, **VALIDATED)
+    states = [torch.load(path, weights_only=True)["state_dict"] for path in checkpoints.steps()]
+    assert len(states) == 3
+    mean = mean_of_weights(checkpoints.steps())
+    assert mean["global_step"] == 5
+    for name, weight in mean["state_dict"].items():
+        torch.testing.assert_close(weight, torch.stack([s[name] for s in states]).mean(0), rtol=1e-6, atol=1e-7)
+
+
+def test_a_save_that_fails_leaves_the_old_state(tmp_path):
+    class Full(Trainer):
+        def save_checkpoint(self, path, *args, **kwargs):
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(b"whole")
+    trainer = Full(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    with pytest.raises(OSError, match="No space left"):
+        save_atomically(trainer, path)
+    assert path.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data):
+    """The steps of a run with a budget equal those of a run that was given the same number."""
+    ends, steps = [], []
+    data = translation_data()
+    task = translation_task(data)
+    trainer = fit(task, data, [Budget(0.02, steps.append)], max_steps=-1, max_epochs=-1, limit_val_batches=1.0, val_check_interval=50)
+    [n_step] = steps
+    assert trainer.global_step == n_step > 1
+    ends.append(task.state_dict())
+    data = translation_data()
+    task = translation_task(data)
+    fit(task, data, max_steps=n_step, limit_val_batches=1.0, val_check_interval=50)
+    ends.append(task.state_dict())
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_budget_must_be_more_than_nothing():
+    with pytest.raises(ValueError, match="minutes=0"):
+        Budget(0, print)
