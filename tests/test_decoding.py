@@ -11,7 +11,7 @@ from lslm_lightning.decoding import Beam, Decoded, Greedy, Sampling, reorder, st
 
 END = 2
 SEARCHES = [Greedy(), Sampling(temperature=1.3), Sampling(top_k=3, top_p=0.8), Beam(1), Beam(4), Beam(3, 0.0), Beam(3, early_stopping=True)]
-TAKES_ONE = [Greedy(), Beam(4), Beam(3, length_penalty=2.0), Beam(3, early_stopping=True), Beam(4, no_repeat_ngram=2)]
+TAKES_ONE = [Greedy(), Beam(4), Beam(2, length_penalty=3.0), Beam(3, early_stopping=True), Beam(4, no_repeat_ngram=2)]
 
 
 class Network:

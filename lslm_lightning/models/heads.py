@@ -1,32 +1,32 @@
 """From vectors to scores of words. B sources, N rows (k beams a source: N = k * B), T time, S source time, D d_model, V vocabulary."""
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class Source(NamedTuple):
+    """What an encoder has read, and what it made of it."""
+
+    memory: Tensor  # (B, S, D)
+    ids: Tensor  # (B, S) int64
+    pad: Tensor | None = None  # (B, S) bool, True where padded
+
+
 class Head(nn.Module, ABC):
     """Built as `head(vocab_size, d_model)`."""
 
     @abstractmethod
-    def forward(
-        self,
-        y: Tensor,
-        embedding: Tensor,
-        memory: Tensor | None = None,
-        source: Tensor | None = None,
-        source_pad: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
         """Scores (N, T, V) of the next token, of which a softmax gives the distribution.
 
         Args:
             y: outputs of a backbone (N, T, D).
             embedding: vectors of the tokens (V, D).
-            memory: of the encoder (B, S, D); N may be k * B: rows i * k to i * k + k - 1 then belong to source i.
-            source: ids (B, S), int64.
-            source_pad: (B, S), True where padded.
+            source: what an encoder has read; N may be k * B: rows i * k to i * k + k - 1 then belong to source i.
         """
 
     def nats(
@@ -36,15 +36,13 @@ class Head(nn.Module, ABC):
         target: Tensor,
         pad_id: int,
         label_smoothing: float = 0.0,
-        memory: Tensor | None = None,
-        source: Tensor | None = None,
-        source_pad: Tensor | None = None,
+        source: Source | None = None,
     ) -> Tensor:
         """Sum of minus log p of `target` (N, T) int64, where it is not `pad_id`.
 
         With `label_smoothing` e, the target is 1 - e of itself and e of the mean over the vocabulary (Szegedy et al. 2016).
         """
-        logits = self(y, embedding, memory, source, source_pad)
+        logits = self(y, embedding, source)
         return cross_entropy_sum(logits, target, pad_id, label_smoothing)
 
 
@@ -58,9 +56,7 @@ class Projection(Head):
         target: Tensor,
         pad_id: int,
         label_smoothing: float = 0.0,
-        memory: Tensor | None = None,
-        source: Tensor | None = None,
-        source_pad: Tensor | None = None,
+        source: Source | None = None,
     ) -> Tensor:
         if y.device.type == "cpu":  # elsewhere the choice would make the host wait for the device, and padding is cheap
             real = target != pad_id
@@ -79,9 +75,7 @@ class TiedProjection(Projection):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if bias else None
 
-    def forward(
-        self, y: Tensor, embedding: Tensor, memory: Tensor | None = None, source: Tensor | None = None, source_pad: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
         return F.linear(y, embedding, self.bias)
 
 
@@ -93,9 +87,7 @@ class FreeProjection(Projection):
         self.weight = nn.Parameter(torch.randn(vocab_size, d_model) * d_model**-0.5)
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if bias else None
 
-    def forward(
-        self, y: Tensor, embedding: Tensor, memory: Tensor | None = None, source: Tensor | None = None, source_pad: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
         return F.linear(y, self.weight, self.bias)
 
 
@@ -115,12 +107,10 @@ class PointerGenerator(Head):
         nn.init.normal_(self.query.weight, std=d_model**-0.5)
         nn.init.zeros_(self.gate.weight)
 
-    def forward(
-        self, y: Tensor, embedding: Tensor, memory: Tensor | None = None, source: Tensor | None = None, source_pad: Tensor | None = None
-    ) -> Tensor:
-        beams, copied, gate = self._look(y, memory, source, source_pad)
+    def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
+        beams, copied, gate = self._look(y, source)
         write = F.linear(beams, embedding).log_softmax(-1) + F.logsigmoid(gate)  # (B, k * T, V)
-        copy = torch.zeros_like(write).scatter_add(-1, source[:, None].expand_as(copied), copied.to(write.dtype))
+        copy = torch.zeros_like(write).scatter_add(-1, source.ids[:, None].expand_as(copied), copied.to(write.dtype))
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)  # a word not in the source: as good as never
         return torch.logaddexp(write, copy).view(*y.shape[:-1], -1)
 
@@ -131,30 +121,28 @@ class PointerGenerator(Head):
         target: Tensor,
         pad_id: int,
         label_smoothing: float = 0.0,
-        memory: Tensor | None = None,
-        source: Tensor | None = None,
-        source_pad: Tensor | None = None,
+        source: Source | None = None,
     ) -> Tensor:
         """As in `Head`, without the whole mixture: what is smoothed over the vocabulary is what the head writes, not what it copies."""
-        beams, copied, gate = self._look(y, memory, source, source_pad)
+        beams, copied, gate = self._look(y, source)
         real = target != pad_id
         logits, gate, copied = single(F.linear(beams[real], embedding)), single(gate[real]), single(copied)  # (n, V), (n, 1), (B, k * T, S)
         write = logits - logits.logsumexp(-1, keepdim=True) + F.logsigmoid(gate)
-        copy = (copied * (source[:, None] == target[..., None])).sum(-1)[real][:, None]  # (n, 1)
+        copy = (copied * (source.ids[:, None] == target[..., None])).sum(-1)[real][:, None]  # (n, 1)
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
         of_target = torch.logaddexp(write.gather(-1, target[real][:, None]), copy)
         return -(1 - label_smoothing) * of_target.sum() - label_smoothing * write.mean(-1).sum()
 
-    def _look(self, y: Tensor, memory: Tensor | None, source: Tensor | None, source_pad: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _look(self, y: Tensor, source: Source | None) -> tuple[Tensor, Tensor, Tensor]:
         """The outputs by source (B, k * T, D), their attention (B, k * T, S) over it, and the gate's logit (B, k * T, 1)."""
-        if memory is None or source is None:
+        if source is None:
             raise ValueError("head=PointerGenerator copies from a source and needs one; choose TiedProjection where n_encoder_layer=0")
-        beams = y.reshape(len(memory), -1, y.size(-1))
-        scores = self.query(beams) @ memory.mT * y.size(-1) ** -0.5
-        if source_pad is not None:
-            scores = scores.masked_fill(source_pad[:, None], torch.finfo(scores.dtype).min)
+        beams = y.reshape(len(source.memory), -1, y.size(-1))
+        scores = self.query(beams) @ source.memory.mT * y.size(-1) ** -0.5
+        if source.pad is not None:
+            scores = scores.masked_fill(source.pad[:, None], torch.finfo(scores.dtype).min)
         attention = scores.softmax(-1)
-        return beams, attention, self.gate(torch.cat([beams, attention.to(memory.dtype) @ memory], -1))
+        return beams, attention, self.gate(torch.cat([beams, attention.to(source.memory.dtype) @ source.memory], -1))
 
 
 def single(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.embedding import TokenEmbedding
-from lslm_lightning.models.heads import Head, TiedProjection
+from lslm_lightning.models.heads import Head, Source, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
 from lslm_lightning.training.pair_data import source_ids
@@ -57,8 +57,8 @@ class SequenceToSequenceTask(Task):
     def loss(self, batch: PairBatch, label_smoothing: float = 0.0) -> Tensor:
         memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)
         y, _ = self.backbone.decode(self.embedding(batch.target[:, :-1]), memory=memory, memory_pad=batch.source_pad)
-        source = (memory, batch.source, batch.source_pad)
-        return self.head.nats(y, self.embedding.weight, batch.target[:, 1:], self.tokenizer.pad_id, label_smoothing, *source)
+        source = Source(memory, batch.source, batch.source_pad)
+        return self.head.nats(y, self.embedding.weight, batch.target[:, 1:], self.tokenizer.pad_id, label_smoothing, source)
 
     @torch.no_grad()
     def decode(self, source: Tensor, search: Search, max_length: int | None = None) -> Decoded:
@@ -67,13 +67,13 @@ class SequenceToSequenceTask(Task):
         memory = self.backbone.encode(self.embedding(source), pad)
 
         def step(ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
-            remembered, memory, source, pad = shared
-            y, state = self.backbone.decode(self.embedding(ids), memory=remembered, memory_pad=pad, state=state)
-            return self.head(y[:, -1:], self.embedding.weight, memory, source, pad)[:, -1], state
+            remembered, source = shared
+            y, state = self.backbone.decode(self.embedding(ids), memory=remembered, memory_pad=source.pad, state=state)
+            return self.head(y[:, -1:], self.embedding.weight, source)[:, -1], state
 
         start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
         max_length = max_length or min(self.max_length, 2 * source.size(1) + 50)
-        return search(step, start, (self.backbone.remember(memory), memory, source, pad), self.tokenizer.eos_id, max_length)
+        return search(step, start, (self.backbone.remember(memory), Source(memory, source, pad)), self.tokenizer.eos_id, max_length)
 
     def rehearse(self, examples: Sequence[Example]) -> None:
         rows = source_ids(self.tokenizer, [e.source for e in examples], self.max_source_length)

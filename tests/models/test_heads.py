@@ -1,11 +1,12 @@
 """Heads against plain loops."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from lslm_lightning.models.heads import FreeProjection, PointerGenerator, TiedProjection
+from lslm_lightning.models.heads import FreeProjection, PointerGenerator, Source, TiedProjection
 
 V, D, B, S, T = 9, 6, 2, 5, 3
 
@@ -17,15 +18,17 @@ def randomized(head):
 
 
 @pytest.fixture
-def inputs() -> dict[str, torch.Tensor]:
+def inputs() -> dict[str, Any]:
     """Two sources (the second padded, both with words that come twice), two beams each."""
     torch.manual_seed(0)
     return {
         "y": torch.randn(2 * B, T, D, dtype=torch.double),
         "embedding": torch.randn(V, D, dtype=torch.double),
-        "memory": torch.randn(B, S, D, dtype=torch.double),
-        "source": torch.tensor([[4, 4, 7, 5, 4], [6, 8, 6, 0, 0]]),
-        "source_pad": torch.tensor([[False] * 5, [False] * 3 + [True] * 2]),
+        "source": Source(
+            torch.randn(B, S, D, dtype=torch.double),
+            torch.tensor([[4, 4, 7, 5, 4], [6, 8, 6, 0, 0]]),
+            torch.tensor([[False] * 5, [False] * 3 + [True] * 2]),
+        ),
     }
 
 
@@ -46,8 +49,8 @@ def test_pointer_generator_against_a_loop(inputs):
     head = randomized(PointerGenerator(V, D))
     ours = head(**inputs)
     for n in range(2 * B):
-        memory, source = inputs["memory"][n // 2], inputs["source"][n // 2]
-        n_source = int((~inputs["source_pad"][n // 2]).sum())
+        memory, source = inputs["source"].memory[n // 2], inputs["source"].ids[n // 2]
+        n_source = int((~inputs["source"].pad[n // 2]).sum())
         for t in range(T):
             y = inputs["y"][n, t]
             attention = torch.stack([head.query.weight @ y @ memory[s] / math.sqrt(D) for s in range(n_source)]).softmax(0)
@@ -61,16 +64,16 @@ def test_pointer_generator_against_a_loop(inputs):
 
 def test_pointer_generator_gradients(inputs):
     head = randomized(PointerGenerator(V, D))
-    fixed = {name: inputs[name] for name in ("source", "source_pad")}
-    moving = [inputs[name].requires_grad_() for name in ("y", "embedding", "memory")]
-    assert torch.autograd.gradcheck(lambda y, embedding, memory: head(y, embedding, memory, **fixed), moving)
+    source = inputs["source"]
+    moving = [x.requires_grad_() for x in (inputs["y"], inputs["embedding"], source.memory)]
+    assert torch.autograd.gradcheck(lambda y, embedding, memory: head(y, embedding, source._replace(memory=memory)), moving)
 
 
 def test_pointer_generator_learns_to_copy_what_it_never_wrote(inputs):
     """With the vocabulary shut for a word of the source, its probability and gradient come from copying, and stay numbers."""
     head = randomized(PointerGenerator(V, D))
     inputs["embedding"][4] = -1e4 * inputs["y"][0, 0]
-    memory = inputs["memory"].requires_grad_()
+    memory = inputs["source"].memory.requires_grad_()
     log_p = head(**inputs)[0, 0]
     assert log_p[4] > -20
     assert log_p.isfinite().all()
@@ -101,6 +104,6 @@ def test_nats_of_a_pointer_are_those_of_its_mixture():
     y, embedding, memory = (torch.randn(*shape, 8, dtype=torch.double) for shape in ((2, 4), (9,), (2, 5)))
     source = torch.tensor([[3, 4, 3, 0, 0], [5, 6, 7, 8, 5]])
     pad, target = source == 0, torch.tensor([[3, 1, 0, 0], [5, 2, 8, 1]])
-    log_p = head(y, embedding, memory, source, pad)
+    log_p = head(y, embedding, Source(memory, source, pad))
     expected = -log_p.gather(-1, target[..., None])[..., 0][target != 0].sum()
-    torch.testing.assert_close(head.nats(y, embedding, target, 0, 0.0, memory, source, pad), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(head.nats(y, embedding, target, 0, 0.0, Source(memory, source, pad)), expected, rtol=0, atol=1e-12)
