@@ -72,6 +72,8 @@ def main(argv: list[str]) -> int:
     chosen = _search(arguments)
     if chosen is not None:
         task.search = chosen
+    if hasattr(task.search, "seed"):
+        task.search.seed = None  # the numbers of --seed go on from batch to batch
     if arguments.max_length is not None:
         task.max_length = arguments.max_length
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
@@ -96,5 +98,5 @@ def _search(arguments: argparse.Namespace) -> object | None:
     if kind == "sampling":
         options = {"temperature": arguments.temperature, "top_k": arguments.top_k, "top_p": arguments.top_p}
         options = {name: value for name, value in options.items() if value is not None}
-        return Sampling(**options, seed=arguments.seed, no_repeat_ngram=arguments.no_repeat_ngram)
+        return Sampling(**options, no_repeat_ngram=arguments.no_repeat_ngram)
     return None

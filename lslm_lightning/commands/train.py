@@ -44,6 +44,7 @@ TRAINER_DEFAULTS = {
     "check_val_every_n_epoch": None,
     "val_check_interval": 500,
     "gradient_clip_val": 1.0,
+    "inference_mode": False,  # under it autocast would cast every weight anew at every step of a search
 }
 
 
