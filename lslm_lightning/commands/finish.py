@@ -44,6 +44,7 @@ def finish(command: "Command", subcommand: str) -> None:
             tracker.log_artifact(path)
     if subcommand in ("test", "run"):
         exam = next(c for c in callbacks if isinstance(c, Exam))
+        command.model.to(command.trainer.strategy.root_device)  # Lightning has moved it to the CPU
         beside = baseline_scores(command)
         show(directory.path.name, exam.scores, beside)
         tracker.log_artifact(directory.metrics)

@@ -2,13 +2,15 @@
 
 import logging
 import os
+import re
+import shlex
 import signal
 import sys
 import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -16,12 +18,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.seeds import run_seeds
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.loading import load_weights
+from lslm_lightning.runs.trust import resolve
 from lslm_lightning.tracking import Store, Tracker
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
@@ -30,7 +34,7 @@ from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interrupted, Interruption, stop_at_once
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import Provenance
-from lslm_lightning.training.task import Task
+from lslm_lightning.training.task import NotFiniteError, Task
 
 DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
 TRAINING = ("run", "fit")
@@ -57,7 +61,8 @@ class Job:
         root: folder of all runs; a run is kept in root/task/name-id.
         minutes: train this long, validation included; measured before training and turned into trainer.max_steps, which config.yaml keeps.
             A trainer.max_steps that is given counts instead.
-        average: average the weights of this many validations at the end of training; test that mean if it validates better.
+        average: average the weights of this many validated states after training; the mean becomes best.ckpt if it validates better.
+        average_of: the last of these states, or the best.
         seeds: train this many seeds one after the other, as child runs of one parent (lslm run only).
         parent: MLflow run id of the parent.
         tags: more tags for MLflow.
@@ -67,6 +72,7 @@ class Job:
     root: str = "runs"
     minutes: float | None = None
     average: int = 0
+    average_of: Literal["last", "best"] = "last"
     seeds: int = 1
     parent: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
@@ -83,8 +89,8 @@ class JobTrainer(Trainer):
         """
         self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
         checkpoints = next(c for c in self.callbacks if isinstance(c, Checkpoints))
-        chosen = checkpoints.choose(self, model)
-        self.test(model, datamodule=datamodule, ckpt_path=str(chosen), verbose=False, weights_only=True)
+        checkpoints.settle(self, model)
+        self.test(model, datamodule=datamodule, ckpt_path=str(checkpoints.best), verbose=False, weights_only=True)
 
 
 class Parser(LightningArgumentParser):
@@ -105,7 +111,8 @@ class Command(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         inherited = LightningCLI.subcommands()
-        return {**inherited, "predict": inherited["predict"] | {"return_predictions"}, "run": {"model", "datamodule"}}
+        ours = {"predict": {"return_predictions"}, "test": {"verbose"}, "validate": {"verbose"}}
+        return {name: skip | ours.get(name, set()) for name, skip in inherited.items()} | {"run": {"model", "datamodule"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(Job, "job")
@@ -117,9 +124,13 @@ class Command(LightningCLI):
 
     @property
     def task_name(self) -> str:
-        """`translation` for a class of tasks.translation, else the first part of the class path."""
-        parts = self._get(self.config, "model").class_path.split(".")
-        return parts[1] if parts[0] == "tasks" and len(parts) > 2 else parts[0]
+        """`translation` for a class of tasks.translation or one that inherits from it, else the first part of the class path."""
+        path = self._get(self.config, "model").class_path
+        for base in resolve(path).__mro__:
+            parts = base.__module__.split(".")
+            if parts[0] == "tasks" and len(parts) > 1:
+                return parts[1]
+        return path.split(".")[0]
 
     @property
     def name(self) -> str:
@@ -131,13 +142,26 @@ class Command(LightningCLI):
         """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
         self.began = time.time()
         trainer = self._get(self.config, "trainer")
-        if self.subcommand in TRAINING and not self.job.minutes and trainer.max_steps < 1 and (trainer.max_epochs or -1) < 0:
-            raise ValueError("nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes")
+        self._check_job(trainer)
         self._check_devices(trainer)
         self._take_tokenizer()
         if (rank_zero_only.rank or 0) == 0:
             reserve(self.task_name, self.job.root)
             Store().open_experiment(self.task_name)
+
+    def _check_job(self, trainer: Any) -> None:
+        checkpoint = self._get(self.config, "ckpt_path")
+        if self.subcommand in TRAINING and trainer.max_steps < 1 and (trainer.max_epochs or -1) < 0:
+            if not self.job.minutes:
+                raise ValueError("nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes")
+            if checkpoint:
+                raise ValueError("job.minutes with ckpt_path: how many steps the minutes were stands in the earlier run's config.yaml; use that")
+        if self.subcommand not in TRAINING and not checkpoint:
+            raise ValueError(f"lslm {self.subcommand} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; without it the weights are random")
+        if str(trainer.precision).startswith("16"):
+            raise ValueError(f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed")
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and DIRECTORY not in os.environ:
+            raise ValueError(f"WORLD_SIZE={os.environ['WORLD_SIZE']}: start one process; trainer.devices and trainer.strategy=ddp start the others")
 
     @staticmethod
     def _check_devices(trainer: Any) -> None:
@@ -170,16 +194,28 @@ class Command(LightningCLI):
         self.tracker = Tracker(self.task_name, self.directory.path.name, self.directory.path, tags=tags, parent_run_id=self.job.parent)
         self.tracker.start()
 
+    def check_data(self) -> None:
+        """Read every split that the job needs, before it begins."""
+        splits = {"fit": ("train", "val"), "run": ("train", "val", "test"), "validate": ("val",)}.get(self.subcommand, ("test",))
+        for split in splits:
+            if not self.datamodule.corpus.rows(split):
+                raise ValueError(f"corpus {self.datamodule.corpus_name} has nothing in its split {split}")
+        if self.subcommand in ("run", "test", "predict"):
+            self.datamodule.examples("test")
+        self.model.check(self.datamodule)
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        self.start_run()
-        checkpoints = Checkpoints(self.directory.checkpoints, self.job.average)
-        callbacks = [Provenance(self.tracker), Exam(self.directory, self.tracker), checkpoints, Interruption(checkpoints), Reporter()]
+        self.check_data()
         config = {**self._get(self.config_init, "trainer"), **kwargs}
-        if self.job.minutes and self.subcommand in TRAINING and config["max_steps"] < 1:
-            callbacks.append(Budget(self.job.minutes, self.write_config))
-        config["callbacks"] = [*(config["callbacks"] or []), *callbacks]
-        config["logger"] = self.tracker
-        config["default_root_dir"] = str(self.directory.path)
+        budget = self.job.minutes and self.subcommand in TRAINING and config["max_steps"] < 1
+        budgets = [Budget(self.job.minutes, self.write_config)] if budget else []
+        self.start_run()
+        checkpoints = Checkpoints(self.directory.checkpoints, self.job.average, self.job.average_of)
+        callbacks = [Provenance(self.tracker), Exam(self.directory, self.tracker), checkpoints, Interruption(checkpoints), *budgets]
+        loggers = config["logger"] if isinstance(config["logger"], list) else [config["logger"]]
+        config["logger"] = [self.tracker, *(logger for logger in loggers if isinstance(logger, Logger))]
+        config["callbacks"] = [*(config["callbacks"] or []), *callbacks, Reporter(config["enable_progress_bar"] is not False)]
+        config |= {"enable_progress_bar": False, "enable_checkpointing": True, "default_root_dir": str(self.directory.path)}
         return JobTrainer(**config)
 
     def after_instantiate_classes(self) -> None:
@@ -195,7 +231,7 @@ class Command(LightningCLI):
         dumped = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False, skip_link_targets=True, format="yaml")
         config = yaml.safe_load(dumped)
         config.pop("config", None)
-        config["job"]["name"] = self.name
+        config["job"] |= {"name": self.name, "parent": None}
         if n_step is not None:
             config["trainer"]["max_steps"] = n_step
             config["job"] |= {"minutes": None, "tags": {**config["job"]["tags"], "budget_minutes": f"{self.job.minutes:g}"}}
@@ -203,15 +239,19 @@ class Command(LightningCLI):
 
     def write_config(self, n_step: int | None = None) -> None:
         """config.yaml, in the run directory and in MLflow."""
-        header = f"# lslm {' '.join(sys.argv[1:])}\n"
+        header = f"# lslm {shlex.join(sys.argv[1:])}".replace("\n", " ") + "\n"
         self.directory.config.write_text(header + self.config_text(n_step), "utf-8")
         self.tracker.log_artifact(self.directory.config)
         if n_step is not None:
             self.tracker.log_hyperparams({"trainer": {"max_steps_of_budget": n_step}})
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        kept = {"return_predictions": False} if subcommand == "predict" else {}  # the Exam has them
-        return super()._prepare_subcommand_kwargs(subcommand) | kept
+        own = {"predict": {"return_predictions": False}, "test": {"verbose": False}, "validate": {"verbose": False}}  # the Exam has them
+        return super()._prepare_subcommand_kwargs(subcommand) | own.get(subcommand, {})
+
+    def after_fit(self) -> None:
+        """LightningCLI's hook."""
+        next(c for c in self.trainer.callbacks if isinstance(c, Checkpoints)).settle(self.trainer, self.model)
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand == "run" and self.job.seeds > 1:
@@ -242,7 +282,7 @@ def main(argv: list[str]) -> int:
         print(f"lslm: {error}", file=sys.stderr)
         return 2
     before = {number: signal.signal(number, stop_at_once) for number in (signal.SIGINT, signal.SIGTERM)}
-    arguments = ["--job.seeds" if word == "--seeds" else word for word in argv]
+    arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]
     status, command = "FAILED", Command.__new__(Command)
     try:
         command.__init__(  # the object is needed even where this raises
@@ -263,7 +303,11 @@ def main(argv: list[str]) -> int:
         status = "FINISHED"
     except (Interrupted, KeyboardInterrupt):
         status = "KILLED"
-        raise
+        if not (rank_zero_only.rank or 0):
+            raise
+    except NotFiniteError:
+        if not (rank_zero_only.rank or 0):  # the ranks agreed; a failed child would make Lightning kill rank 0 before it has told MLflow
+            raise
     except ValueError as error:
         raise ValueError(cause_of(error)) from error
     finally:

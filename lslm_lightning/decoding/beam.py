@@ -94,7 +94,7 @@ def _follow(state: Nested, parent: Tensor, keep: Tensor | None, first: bool) -> 
     return reorder(state, (rows if keep is None else rows[keep]).flatten())
 
 
-@dataclass
+@dataclass(frozen=True)
 class Beam(Search):
     """The `beam_size` most likely hypotheses side by side. The answer is the best that ended, scored by its log p divided by its number of
     new tokens, end included, to the power of `length_penalty`.

@@ -121,7 +121,7 @@ class _Stepwise(Search):
         return whole.answer(end)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Greedy(_Stepwise):
     """The most likely next token, always."""
 
@@ -134,7 +134,7 @@ class Greedy(_Stepwise):
         return lambda log_p, place, n: log_p.argmax(-1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sampling(_Stepwise):
     """Tokens drawn from the model's distribution, sharpened by `temperature`, cut to the `top_k` most likely tokens and to the fewest
     that hold `top_p` of the probability.

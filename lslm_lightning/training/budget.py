@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -38,7 +38,7 @@ class Budget(Callback):
         validation_seconds = self._validation_seconds(trainer, task)
         left = self.minutes * 60 * (1 - RESERVE) - (time.monotonic() - began)
         every = trainer.val_check_batch / trainer.accumulate_grad_batches
-        n_step = max(1, int(left / (step_seconds + validation_seconds / every)))
+        n_step = max(1, int((left - validation_seconds) / (step_seconds + validation_seconds / every)))
         n_step = int(trainer.strategy.broadcast(n_step))
         trainer.fit_loop.epoch_loop.max_steps = n_step
         if trainer.is_global_zero:
@@ -76,24 +76,27 @@ class Budget(Callback):
 
     @torch.no_grad()
     def _validation_seconds(self, trainer: Trainer, task: Task) -> float:
-        """Seconds of one validation, by its first batches of both kinds."""
+        """Seconds of one validation, by a few batches of both kinds."""
         if not trainer.enable_validation:
             return 0.0
         task.eval()
         try:
             with trainer.precision_plugin.val_step_context():
                 loader = trainer.datamodule.val_dataloader()
-                losses = self._extrapolated(len(loader), iter(loader), lambda b: task.loss(trainer.strategy.batch_to_device(b)))
+                picks, dataset = list(loader.sampler), loader.dataset
+                losses = self._extrapolated(picks, lambda pick: float(task.loss(trainer.strategy.batch_to_device(dataset[pick]))))
                 exam = trainer.datamodule.validation_exam()
                 batches = trainer.datamodule.exam_batches(exam, trainer.global_rank, trainer.world_size)
-                return losses + self._extrapolated(len(batches), iter(batches), task.rehearse)
+                samples = self._extrapolated([None], lambda _: task.samples())
+                return losses + self._extrapolated(batches, task.rehearse) + samples
         finally:
             task.train()
 
     @staticmethod
-    def _extrapolated(n: int, items: Any, work: Callable[[Any], Any]) -> float:
-        taken, began = 0, time.monotonic()
-        for item, _ in zip(items, range(N_VALIDATION)):
-            work(item)
-            taken += 1
-        return (time.monotonic() - began) / taken * n if taken else 0.0
+    def _extrapolated(items: Sequence[Any], work: Callable[[Any], Any]) -> float:
+        """Seconds for all items, by some that are spread over them."""
+        n = min(N_VALIDATION, len(items))
+        began = time.monotonic()
+        for i in range(n):
+            work(items[(2 * i + 1) * len(items) // (2 * n)])
+        return (time.monotonic() - began) / n * len(items) if n else 0.0

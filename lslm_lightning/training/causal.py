@@ -19,6 +19,7 @@ from lslm_lightning.models.heads import Head, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
 from lslm_lightning.training.task import Task
+from lslm_lightning.training.window_data import WindowData
 
 
 class CausalTask(Task):
@@ -58,6 +59,12 @@ class CausalTask(Task):
         self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
         self.head = head(tokenizer.vocab_size, backbone.d_model)
 
+    def check(self, data: WindowData) -> None:
+        if data.context != self.context:
+            raise ValueError(f"model.context={self.context} and data.context={data.context} must be equal")
+        if self.longest_input is not None and self.longest_input < self.context:
+            raise ValueError(f"model.context={self.context} is more than max_length={self.longest_input} of the backbone's positions")
+
     def logits(self, ids: Tensor) -> Tensor:
         """(B, T) int64 -> (B, T, V)."""
         y, _ = self.backbone.decode(self.embedding(ids))
@@ -86,7 +93,7 @@ class CausalTask(Task):
             chunk = jobs[at : at + batch_size]
             ids = padded([rows[i][start:end] for i, start, _, end in chunk], self.tokenizer.pad_id).to(self.device)
             logits = self.logits(ids[:, :-1]).float()
-            losses = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").double().cpu().numpy()
+            losses = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").cpu().double().numpy()
             for row, (i, start, first, end) in zip(losses, chunk, strict=True):
                 nats[i][first - 1 : end - 1] = row[first - start - 1 : end - start - 1]
         return nats
@@ -129,7 +136,8 @@ class CausalTask(Task):
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """A continuation of each example's source."""
         began = perf_counter()
-        prompts = [[self.tokenizer.eos_id, *ids][-self.context :] for ids in self.tokenizer.encode_batch([e.source for e in examples])]
+        longest = self.context if self.longest_input is None else max(1, self.longest_input - self.max_length)
+        prompts = [[self.tokenizer.eos_id, *ids][-longest:] for ids in self.tokenizer.encode_batch([e.source for e in examples])]
         decoded = self.continue_rows(prompts)
         seconds = (perf_counter() - began) / max(1, len(examples))
         for example, ids, n in zip(examples, decoded.ids.tolist(), decoded.n_token.tolist(), strict=True):

@@ -41,7 +41,7 @@ class Exam(Callback):
         exam = trainer.datamodule.validation_exam()
         if trainer.sanity_checking:
             return
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and trainer.state.fn == "fit":
             self._write_samples(trainer, task)
         if not exam:
             return
@@ -52,7 +52,8 @@ class Exam(Callback):
         for each in result.scores:
             if not math.isnan(each.value):
                 task.log(f"val/{each.metric}", each.value)
-        self._write(trainer, f"val-step-{trainer.global_step:06d}", predictions)
+        name = f"val-step-{trainer.global_step:06d}" if trainer.state.fn == "fit" else "val"
+        self._write(trainer, name, predictions)
 
     def on_test_epoch_start(self, trainer: Trainer, task: Task) -> None:
         self._answers = []
@@ -68,7 +69,12 @@ class Exam(Callback):
         predictions = gathered(self._answers)
         exam = trainer.datamodule.examples("test")
         self._write(trainer, "test", predictions)
-        result = score(exam, predictions, task.metrics(exam[0].language))
+        if trainer.fast_dev_run or trainer.limit_test_batches != 1.0:
+            answered = {p.id for p in predictions}
+            print(f"limited: {len(answered)} of {len(exam)} examples were answered, and only they are scored", flush=True)
+            exam = [example for example in exam if example.id in answered]
+        metrics = task.metrics(exam[0].language)
+        result = score(exam, predictions, metrics) if trainer.is_global_zero else score(exam, predictions, metrics, n_resample=0)
         self.result = replace(result, scores=[replace(s, signature=s.signature + task.signature_of_answers()) for s in result.scores])
         for each in self.result.scores:
             if not math.isnan(each.value):

@@ -50,13 +50,14 @@ class Interruption(Callback):
         self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
-        self._stop_if_asked(trainer, between_batches=False)
+        if not trainer.fit_loop._should_accumulate():  # in the middle of a window its gradients would be lost
+            self._stop_if_asked(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
         if trainer.state.fn == "fit" and trainer.world_size == 1:
-            self._stop_if_asked(trainer, between_batches=True)
+            self._stop_if_asked(trainer)
 
-    def _stop_if_asked(self, trainer: Trainer, between_batches: bool) -> None:
+    def _stop_if_asked(self, trainer: Trainer) -> None:
         received = self.received
         if trainer.world_size > 1:
             received = int(trainer.strategy.reduce(torch.tensor(received, device=trainer.strategy.root_device), reduce_op="max"))

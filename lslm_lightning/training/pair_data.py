@@ -1,6 +1,5 @@
 """Batches of source and target texts, for translation, summarization and whatever else writes an answer."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,6 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from lslm_lightning.data.batching import TokenBudget
-from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, Ragged, padded
 from lslm_lightning.training.data import TaskData
 
@@ -33,13 +31,12 @@ class PairData(TaskData):
     """Pairs of texts in batches of a token budget.
 
     Training pairs with an empty side are left out, and so are those longer than `max_source_length` or `max_target_length` tokens, unless
-    `truncate` cuts them instead; both are counted in `counts`. Examples of exams are never left out; where `truncate` is set, the source a
-    model reads is cut in the same way.
+    `truncate` cuts them instead; both are counted in `counts`. Examples of exams are never left out: a task cuts what it reads by its own
+    `max_source_length`, which must be the same where `truncate` is set.
 
     Args:
         max_tokens: padded positions, source plus target, in one training batch on one device.
         truncate: cut what is too long instead of leaving it out.
-        training_share: share (0..1] of the training pairs to use, the first ones of a seeded shuffle.
     """
 
     def __init__(
@@ -68,10 +65,6 @@ class PairData(TaskData):
             for pair in self.to_pairs(row):
                 yield from pair
 
-    def encode_source(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each source with `</s>`, cut to `max_source_length` where `truncate` is set."""
-        return source_ids(self.tokenizer, texts, self.max_source_length if self.truncate else None)
-
     def pairs(self, split: str) -> Pairs:
         """The split, encoded; what is left out or cut is counted."""
         texts = [pair for row in self.corpus.rows(split) for pair in self.to_pairs(row)]
@@ -80,7 +73,8 @@ class PairData(TaskData):
         target = Ragged([tokenizer.bos_id, *ids, tokenizer.eos_id] for ids in tokenizer.encode_batch([t for _, t in texts]))
         too_long = (source.lengths > self.max_source_length) | (target.lengths > self.max_target_length + 1)
         empty = (source.lengths < 2) | (target.lengths < 3)
-        self.counts |= {f"{split}_pairs": len(texts), f"{split}_empty": int(empty.sum()), f"{split}_too_long": int(too_long.sum())}
+        long = "cut" if self.truncate or split != "train" else "too_long_left_out"
+        self.counts |= {f"{split}_pairs": len(texts), f"{split}_empty_left_out": int(empty.sum()), f"{split}_{long}": int(too_long.sum())}
         if split == "train":
             keep = ~empty if self.truncate else ~empty & ~too_long
             source, target = source.select(keep), target.select(keep)
@@ -100,12 +94,6 @@ class PairData(TaskData):
 
     def val_dataloader(self) -> DataLoader:
         pairs = self.pairs("val")
-        order = np.lexsort((pairs.target.lengths, pairs.source.lengths))
-        n_batch = math.ceil((pairs.source.lengths + pairs.target.lengths).sum() / self.max_tokens)
-        batches = [b for b in np.array_split(order, n_batch) if len(b)]
+        batches = TokenBudget(np.stack([pairs.source.lengths, pairs.target.lengths], 1), self.max_tokens)(0)
         return self.loader(pairs, batches[self.trainer.global_rank :: self.trainer.world_size])
 
-
-def source_ids(tokenizer: Tokenizer, texts: Sequence[str], longest: int | None) -> list[list[int]]:
-    """Ids with `</s>` at the end, at most `longest` of them."""
-    return [[*ids[: None if longest is None else longest - 1], tokenizer.eos_id] for ids in tokenizer.encode_batch(list(texts))]

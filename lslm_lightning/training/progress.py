@@ -3,8 +3,7 @@
 import time
 from typing import Any
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -13,18 +12,20 @@ from lslm_lightning.training.task import LOSS_DIVISOR, Task
 LINE_EVERY_SECONDS = 15.0
 
 
-class Reporter(ProgressBar):
+class Reporter(Callback):
     """A progress bar on a terminal, a line now and then elsewhere; every `trainer.log_every_n_steps` steps a point of the training curve.
 
     `train/loss` is the mean over the interval in nats per target token (smoothed, where labels are), `train/tokens_per_second` counts real
-    source and target tokens of all ranks in the time spent training: validation is not in it.
+    source and target tokens of all ranks in the time spent training: validation is not in it. With several ranks the loss is rank 0's.
+
+    Args:
+        shown: False for the curve alone.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, shown: bool = True) -> None:
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
-        self._enabled = True
+        self._enabled = shown
         self._started = self._said = time.monotonic()
         self.n_token = 0  # this rank's, since training started
         self.train_seconds = 0.0
@@ -35,12 +36,6 @@ class Reporter(ProgressBar):
         self._loss: Any = 0.0
         self._target_tokens = self._tokens = 0
         self._since = time.monotonic()
-
-    def disable(self) -> None:
-        self._enabled = False
-
-    def enable(self) -> None:
-        self._enabled = True
 
     # Training
 
@@ -59,18 +54,19 @@ class Reporter(ProgressBar):
         self._target_tokens += batch.n_token
         self._tokens += batch.n_token + batch.n_source_token
         accumulating = trainer.fit_loop._should_accumulate()
-        if accumulating or trainer.global_step % trainer.log_every_n_steps:
+        if accumulating or not trainer.log_every_n_steps or trainer.global_step % trainer.log_every_n_steps:
             return
-        self._log(trainer)
+        self._log(trainer, task)
         self._show(trainer, task)
 
-    def _log(self, trainer: Trainer) -> None:
+    def _log(self, trainer: Trainer, task: Task) -> None:
+        nats = float(self._loss) * LOSS_DIVISOR * trainer.accumulate_grad_batches  # waits for a GPU, so it stands before the clock
+        task.check_finite(nats)
         seconds = max(1e-9, time.monotonic() - self._since)
         self.train_seconds += seconds
         self.n_token += self._tokens
-        loss = float(self._loss) * LOSS_DIVISOR * trainer.accumulate_grad_batches / max(1, self._target_tokens)
         self.latest |= {
-            "train/loss": loss,
+            "train/loss": nats / max(1, self._target_tokens),
             "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "train/tokens_per_second": self._tokens * trainer.world_size / seconds,
         }

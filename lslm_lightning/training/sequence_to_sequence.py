@@ -15,7 +15,7 @@ from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, Source, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
-from lslm_lightning.training.pair_data import source_ids
+from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.task import Task
 
 
@@ -26,7 +26,7 @@ class SequenceToSequenceTask(Task):
         head: from decoder outputs to words; called with (vocab_size, d_model).
         search: how answers are found in a test, and by default everywhere.
         validation_search: a cheaper search for the exam within validation.
-        max_length: no answer is longer than this many tokens, nor than twice its source plus 50.
+        max_length: no answer is longer than this many tokens.
         max_source_length: tokens of a source the model reads, the rest is cut; none for all of it.
         scale_embedding: multiply token vectors by sqrt(d_model), as sinusoidal positions want it; else training starts better without.
     """
@@ -54,6 +54,27 @@ class SequenceToSequenceTask(Task):
         self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
         self.head = head(tokenizer.vocab_size, backbone.d_model)
 
+    def check(self, data: PairData) -> None:
+        if self.monitor != "val/loss" and not data.n_validation_example:
+            raise ValueError(f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200")
+        if data.truncate and self.max_source_length != data.max_source_length:
+            raise ValueError(
+                f"model.max_source_length={self.max_source_length} and data.max_source_length={data.max_source_length} must be equal"
+                " where data.truncate=true"
+            )
+        lengths = [len(ids) for split in ("val", "test") for ids in self.read(data.examples(split))] if self.longest_input else []
+        longest = max([*lengths, self.max_length + 1, data.max_source_length, data.max_target_length + 1])
+        if self.longest_input and longest > self.longest_input:
+            raise ValueError(
+                f"max_length={self.longest_input} of the backbone's positions is less than the {longest} tokens of the longest source or answer;"
+                " raise it, or lower model.max_source_length, model.max_length and those of data"
+            )
+
+    def read(self, examples: Sequence[Example]) -> list[list[int]]:
+        """Ids of each source with `</s>` at the end, cut to `max_source_length`."""
+        longest = None if self.max_source_length is None else self.max_source_length - 1
+        return [[*ids[:longest], self.tokenizer.eos_id] for ids in self.tokenizer.encode_batch([e.source for e in examples])]
+
     def loss(self, batch: PairBatch, label_smoothing: float = 0.0) -> Tensor:
         memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)
         y, _ = self.backbone.decode(self.embedding(batch.target[:, :-1]), memory=memory, memory_pad=batch.source_pad)
@@ -72,11 +93,10 @@ class SequenceToSequenceTask(Task):
             return self.head(y[:, -1:], self.embedding.weight, source)[:, -1], state
 
         start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
-        max_length = max_length or min(self.max_length, 2 * source.size(1) + 50)
-        return search(step, start, (self.backbone.remember(memory), Source(memory, source, pad)), self.tokenizer.eos_id, max_length)
+        return search(step, start, (self.backbone.remember(memory), Source(memory, source, pad)), self.tokenizer.eos_id, max_length or self.max_length)
 
     def rehearse(self, examples: Sequence[Example]) -> None:
-        rows = source_ids(self.tokenizer, [e.source for e in examples], self.max_source_length)
+        rows = self.read(examples)
         longest = max(len(ids) for ids in self.tokenizer.encode_batch([e.references[0] for e in examples])) + 1
         self.decode(padded(rows, self.tokenizer.pad_id).to(self.device), self.validation_search, longest)
 
@@ -87,7 +107,7 @@ class SequenceToSequenceTask(Task):
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
         began = perf_counter()
         validating = self._trainer is not None and self.trainer.validating
-        rows = source_ids(self.tokenizer, [e.source for e in examples], self.max_source_length)
+        rows = self.read(examples)
         decoded = self.decode(padded(rows, self.tokenizer.pad_id).to(self.device), self.validation_search if validating else self.search)
         seconds = (perf_counter() - began) / len(examples)
         outputs = [self.tokenizer.decode(ids[:n]) for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]

@@ -5,6 +5,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -57,7 +58,8 @@ class Task(LightningModule, ABC):
             raise ValueError(f"label_smoothing={label_smoothing} must be at least 0 and below 1; 0.1 is usual")
         self.backbone, self.tokenizer = backbone, tokenizer
         self.optimizer_of, self.schedule, self.label_smoothing = optimizer, schedule, label_smoothing
-        self._window_tokens = 0
+        self._window_tokens: int = 0
+        self._window_nats: Tensor | float = 0.0
         self._totals: dict[str, Tensor | float] = {}
 
     # What a task says about itself
@@ -77,6 +79,19 @@ class Task(LightningModule, ABC):
     def rehearse(self, examples: Sequence[Example]) -> None:
         """As much work as answering these examples in a validation takes a trained model, whatever the weights."""
         self.answer(examples)
+
+    def check(self, data: Any) -> None:
+        """Refuse, before any long work, data that do not fit this task.
+
+        Raises:
+            ValueError: two settings that must agree do not, or a text is longer than the model can read.
+        """
+
+    @property
+    def longest_input(self) -> int | None:
+        """The most positions that the backbone can tell apart; None where there is no such limit."""
+        limits = [getattr(module, "max_length", None) for module in self.backbone.modules()]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def signature_of_answers(self) -> str:
         """What of the way of answering belongs in the signature of every score: "|context:256", say."""
@@ -119,24 +134,29 @@ class Task(LightningModule, ABC):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         nats = self.loss(batch, self.label_smoothing)
         self._window_tokens += batch.n_token
-        if nats.device.type == "cpu":  # on a GPU looking would make each step wait; validation looks before a checkpoint is kept
-            self._check_finite(nats)
+        if self.trainer.world_size > 1:
+            self._window_nats = self._window_nats + nats.detach()  # the ranks look together, at the end of the window
+        elif nats.device.type == "cpu":  # on a GPU looking would make each step wait; see Reporter and save_atomically
+            self.check_finite(float(nats.detach()))
         return nats / LOSS_DIVISOR
 
-    def _check_finite(self, nats: Tensor) -> None:
-        if not torch.isfinite(nats):
-            raise NotFiniteError(f"the loss is {nats.item()} at step {self.global_step}; try a smaller learning rate or gradient clipping")
+    def check_finite(self, nats: float) -> None:
+        """Raise NotFiniteError for a loss that is none."""
+        if not math.isfinite(nats):
+            raise NotFiniteError(f"the loss is {nats} at step {self.global_step}; try a smaller learning rate or gradient clipping")
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Gradients of the sum over a constant become gradients of the mean per token of the window; clipping comes after."""
         n_token = float(self._window_tokens)
         world = self.trainer.world_size
         if world > 1:
-            n_token = float(self.trainer.strategy.reduce(torch.tensor(n_token, device=self.device), reduce_op="sum"))
+            window = torch.stack([torch.tensor(n_token, device=self.device), self._window_nats.float()])
+            n_token, nats = self.trainer.strategy.reduce(window, reduce_op="sum").tolist()
+            self.check_finite(nats)
         scale = LOSS_DIVISOR * self.trainer.accumulate_grad_batches * world / n_token
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         torch._foreach_mul_(gradients, scale)
-        self._window_tokens = 0
+        self._window_tokens, self._window_nats = 0, 0.0
 
     def configure_gradient_clipping(
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -154,8 +174,8 @@ class Task(LightningModule, ABC):
         self._totals = {"nats": torch.zeros((), dtype=torch.float64), "tokens": 0.0}
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        nats = self.loss(batch).double().cpu()
-        self._check_finite(nats)
+        nats = self.loss(batch).cpu().double()
+        self.check_finite(float(nats))
         self._totals["nats"] += nats
         self._totals["tokens"] += batch.n_token
 
@@ -173,10 +193,10 @@ class Task(LightningModule, ABC):
     # Exams
 
     def test_step(self, batch: ExamBatch, batch_idx: int) -> list[Prediction]:
-        return self.answer(batch.examples)
+        with weights_cast_once(self.device.type):
+            return self.answer(batch.examples)
 
-    def predict_step(self, batch: ExamBatch, batch_idx: int) -> list[Prediction]:
-        return self.answer(batch.examples)
+    predict_step = test_step
 
     @torch.no_grad()
     def answers(self, batches: Sequence[Sequence[Example]]) -> Iterator[Prediction]:
@@ -185,12 +205,27 @@ class Task(LightningModule, ABC):
         self.eval()
         try:
             for batch in batches:
-                yield from self.answer(batch)
+                with weights_cast_once(self.device.type):
+                    predictions = self.answer(batch)
+                yield from predictions
         finally:
             self.train(training)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["tokenizer_digest"] = self.tokenizer.digest
+        checkpoint["world_size"] = self.trainer.world_size
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint.get("world_size")
+        if self.trainer.state.fn == "fit" and saved not in (None, self.trainer.world_size):
+            raise ValueError(f"the checkpoint was saved by {saved} processes, this run has {self.trainer.world_size}; go on with {saved}")
+
+
+def weights_cast_once(device_type: str) -> AbstractContextManager:
+    """Under autocast, keep the cast weights from step to step: Lightning's autocast casts them anew at each use."""
+    if not torch.is_autocast_enabled(device_type):
+        return nullcontext()
+    return torch.autocast(device_type, torch.get_autocast_dtype(device_type), cache_enabled=True)
 
 
 def micro_batch_seed(seed: int, number: int) -> int:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from lslm_lightning.contracts import Example
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.packing import Windows, pack, packed_name
+from lslm_lightning.text.recipes import Recipe
 from lslm_lightning.training.batches import WindowBatch
 from lslm_lightning.training.data import TaskData
 
@@ -37,15 +38,26 @@ class WindowData(TaskData):
         batch_size: windows in one batch on one device.
     """
 
-    def __init__(self, *args: Any, context: int = 256, batch_size: int = 16, n_validation_example: int = 0, **kwargs: Any) -> None:
-        super().__init__(*args, n_validation_example=n_validation_example, **kwargs)
+    def __init__(
+        self,
+        corpus: str,
+        tokenizer: Recipe,
+        columns: dict[str, Any] | None = None,
+        seed: int = 0,
+        context: int = 256,
+        batch_size: int = 16,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(corpus, tokenizer, columns, seed, n_validation_example=0, num_workers=num_workers)
         if context < 1 or batch_size < 1:
             raise ValueError(f"context={context} and batch_size={batch_size} must both be at least 1")
         self.context, self.batch_size = context, batch_size
+        self._n_byte: dict[str, int] = {}
 
     def texts(self, split: str) -> Iterable[str]:
         """The documents of a split."""
-        return (row["text"] for row in self.corpus.rows(split))
+        for row in self.corpus.rows(split):
+            yield row["text"]
 
     def training_texts(self) -> Iterable[str]:
         return self.texts("train")
@@ -63,7 +75,9 @@ class WindowData(TaskData):
 
     def n_byte(self, split: str) -> int:
         """UTF-8 bytes of the split's texts."""
-        return sum(len(text.encode()) for text in self.texts(split))
+        if split not in self._n_byte:
+            self._n_byte[split] = sum(len(text.encode()) for text in self.texts(split))
+        return self._n_byte[split]
 
     def train_dataloader(self) -> DataLoader:
         text = self.packed("train")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.systems.baselines import Rule, most_frequent, random_answer
 from lslm_lightning.text.sentences import split_sentences
@@ -23,9 +23,14 @@ class SummarizationTask(SequenceToSequenceTask):
         """What needs no model: the first sentence, a name where the corpus has one, the most frequent and a random training summary."""
         known = [summary for row in data.corpus.rows("train") for summary in row["summary"][:1]]
         rows = {row["id"]: row for row in data.corpus.rows("test")}
-        first = Rule("first sentence", lambda e: next(iter(split_sentences(rows[e.id].get("body", e.source), e.language)), ""))
+
+        def first_sentence(example: Example) -> str:
+            body = rows[example.id].get("body")  # a docstring's lines are wrapped, other documents' are not
+            text = example.source if body is None else " ".join(body.split())
+            return next(iter(split_sentences(text, example.language)), "")
+
         named = [Rule("bare name", lambda e: rows[e.id]["name"])] if all(row.get("name") for row in rows.values()) else []
-        return [first, *named, most_frequent(known), random_answer(known)]
+        return [Rule("first sentence", first_sentence), *named, most_frequent(known), random_answer(known)]
 
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
         from tasks.summarization.report import sections
