@@ -44,6 +44,9 @@ def finish(command: "Command", subcommand: str) -> None:
             tracker.log_artifact(path)
     if subcommand in ("test", "run"):
         exam = next(c for c in callbacks if isinstance(c, Exam))
+        if exam.limited:
+            show(directory.path.name, exam.scores, {})
+            return
         command.model.to(command.trainer.strategy.root_device)  # Lightning has moved it to the CPU
         beside = baseline_scores(command)
         show(directory.path.name, exam.scores, beside)
@@ -65,21 +68,21 @@ def baseline_scores(command: "Command") -> dict[str, Scores]:
 
 
 def show(name: str, scores: list[Score], beside: dict[str, Scores]) -> None:
-    """The scores as a table in the terminal, baselines below, signatures last."""
-    table = Table()
-    table.add_column("")
+    """The scores as a table in the terminal, baselines beside them, signatures below."""
+    has_interval = any(each.low is not None for each in scores)
+    table = Table(title=Text(name), title_justify="left")
+    for heading in ("metric", "this run", *(["95 % interval"] if has_interval else []), *beside):
+        table.add_column(Text(heading), justify="left" if heading == "metric" else "right")
     for each in scores:
-        table.add_column(Text(f"{each.metric} {'↑' if each.higher_is_better else '↓'} {each.unit}".strip()), justify="right")
-    table.add_row(Text(name, "bold"), *(Text(number(each.value), "bold") for each in scores))
-    if any(each.low is not None for each in scores):
-        bounds = ("" if each.low is None else f"{number(each.low)} to {number(each.high)}" for each in scores)
-        table.add_row(Text("95 % interval"), *map(Text, bounds))
-    for system, result in beside.items():
-        table.add_row(Text(system), *(Text(number(result[each.metric].value)) for each in scores))
+        bounds = [""] if each.low is None else [f"{number(each.low)} to {number(each.high)}"]
+        others = [number(result[each.metric].value) for result in beside.values()]
+        metric = f"{each.metric} {'↑' if each.higher_is_better else '↓'} {each.unit}".strip()
+        own = Text(number(each.value), "bold")
+        table.add_row(Text(metric), own, *(Text(cell) for cell in ([*bounds] if has_interval else []) + others))
     console = Console()
     console.print(table)
     for each in scores:
-        console.print(Text(f"{each.metric}: {each.signature}, {each.n_example:,} examples", "dim"))
+        console.print(Text(f"{each.metric}: {each.signature}, {each.n_example:,} examples", "dim"), soft_wrap=True)
 
 
 def report(command: "Command", result: Scores, beside: dict[str, Scores]) -> Any:

@@ -35,6 +35,7 @@ class Exam(Callback):
     def __init__(self, directory: RunDirectory, tracker: Tracker) -> None:
         self.directory, self.tracker = directory, tracker
         self.result: Scores | None = None
+        self.limited = False  # whether the last test was cut short by a setting of the Trainer
         self._answers: list[Prediction] = []
 
     def on_validation_epoch_end(self, trainer: Trainer, task: Task) -> None:
@@ -69,9 +70,11 @@ class Exam(Callback):
         predictions = gathered(self._answers)
         exam = trainer.datamodule.examples("test")
         self._write(trainer, "test", predictions)
-        if trainer.fast_dev_run or trainer.limit_test_batches != 1.0:
+        limit = trainer.limit_test_batches
+        if trainer.fast_dev_run or isinstance(limit, int) or limit < 1.0:
             answered = {p.id for p in predictions}
-            print(f"limited: {len(answered)} of {len(exam)} examples were answered, and only they are scored", flush=True)
+            self.limited = len(answered) < len(exam)
+            print(f"limited: {len(answered)} of {len(exam)} examples were answered, only they are scored, and there is no report", flush=True)
             exam = [example for example in exam if example.id in answered]
         metrics = task.metrics(exam[0].language)
         result = score(exam, predictions, metrics) if trainer.is_global_zero else score(exam, predictions, metrics, n_resample=0)

@@ -1,0 +1,113 @@
+"""What is refused before any long work, and what becomes of the last steps."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.commands.test_train import runs
+
+
+def refused(outcome, *words: str) -> None:
+    assert outcome.status == 1, outcome
+    [line] = [line for line in outcome.err.splitlines() if line.strip()]
+    assert all(word in line for word in words), line
+    assert not list(Path("runs").glob("*/*/checkpoints/*"))
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_broken_split_is_found_before_training(lslm, translation, pairs, split):
+    (pairs / f"{split}.zh").write_text("短\n", "utf-8")
+    refused(lslm("run", "--config", translation), f"{split}.zh")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data.n_validation_example", "0"], ["n_validation_example=0", "val/bleu"]),
+        (["--data.truncate", "true"], ["max_source_length=None", "max_source_length=256"]),
+        (["--trainer.precision", "16-mixed"], ["16-mixed", "bf16-mixed"]),
+    ],
+)
+def test_settings_that_do_not_fit_together(lslm, translation, arguments, words):
+    refused(lslm("run", "--config", translation, *arguments), *words)
+
+
+def test_a_source_longer_than_the_positions(lslm, translation):
+    learned = ["--model.backbone.position", "lslm_lightning.models.positions.Learned", "--model.backbone.position.max_length", "25"]
+    lengths = ["--data.max_source_length", "20", "--data.max_target_length", "20"]
+    refused(lslm("run", "--config", translation, *learned, *lengths), "max_length=25")
+    assert lslm("run", "--config", translation, *learned[:3], "64", *lengths, "--trainer.max_steps", "1").status == 0
+
+
+def test_minutes_and_a_checkpoint_do_not_go_together(lslm, translation, only_run):
+    assert lslm("fit", "--config", translation).status == 0
+    last = only_run() / "checkpoints" / "last.ckpt"
+    outcome = lslm("fit", "--config", translation, "--job.minutes", "1", "--trainer.max_steps", "-1", "--ckpt_path", last)
+    assert outcome.status == 1
+    assert "config.yaml" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+def test_random_weights_are_not_scored(lslm, translation, command):
+    refused(lslm(command, "--config", translation), f"lslm {command} needs --ckpt_path")
+
+
+def test_the_last_steps_compete_for_the_best(lslm, translation, only_run):
+    outcome = lslm("fit", "--config", translation, "--trainer.max_steps", "5", "--model.optimizer.lr", "0.01")
+    assert outcome.status == 0, outcome.err
+    assert "val/bleu of the last state" in outcome.out
+    states = {name: torch.load(only_run() / "checkpoints" / f"{name}.ckpt", weights_only=True)["global_step"] for name in ("best", "last")}
+    assert states["last"] == 5
+
+
+def test_a_run_that_goes_on_keeps_the_best_of_the_first(lslm, translation, only_run):
+    assert lslm("fit", "--config", translation).status == 0
+    first = only_run()
+    best = first / "checkpoints" / "best.ckpt"
+    state = torch.load(best, weights_only=True)
+    key = next(key for key in torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"] if key.startswith("Checkpoints"))
+    last = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)
+    last["callbacks"][key]["best_score"] = 99.0
+    torch.save(last, first / "checkpoints" / "last.ckpt")
+    assert lslm("fit", "--config", translation, "--trainer.max_steps", "8", "--ckpt_path", first / "checkpoints" / "last.ckpt").status == 0
+    [second] = [p for p in Path("runs/translation").iterdir() if p != first]
+    again = torch.load(second / "checkpoints" / "best.ckpt", weights_only=True)
+    assert again["global_step"] == state["global_step"]
+
+
+def test_early_stopping_from_yaml(lslm, translation, project):
+    config = yaml.safe_load(translation.read_text())
+    stopping = {"monitor": "val/loss", "patience": 1, "min_delta": 100.0}
+    config["trainer"] |= {
+        "max_steps": 50,
+        "callbacks": [{"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": stopping}],
+    }
+    translation.write_text(yaml.safe_dump(config))
+    assert lslm("run", "--config", translation).status == 0
+    [run] = runs()
+    steps = max(m.step for m in _history(run.info.run_id, "train/loss"))
+    assert steps == 4, "two validations without gain, one every two steps"
+
+
+def _history(run_id: str, name: str):
+    from tests.commands.test_train import mlflow_client
+
+    return mlflow_client().get_metric_history(run_id, name)
+
+
+def test_a_limited_test_says_so(lslm, translation):
+    outcome = lslm("run", "--config", translation, "--trainer.limit_test_batches", "1", "--data.exam_tokens", "30")
+    assert outcome.status == 0, outcome.err
+    assert "of 10 examples were answered" in outcome.out
+
+
+def test_own_task_belongs_to_the_experiment_of_its_parent(lslm, translation, project, monkeypatch):
+    (project / "my_parts.py").write_text("from tasks.translation.task import TranslationTask\n\n\nclass Mine(TranslationTask):\n    pass\n")
+    monkeypatch.syspath_prepend(str(project))
+    config = yaml.safe_load(translation.read_text())
+    config["model"]["class_path"] = "my_parts.Mine"
+    translation.write_text(yaml.safe_dump(config))
+    assert lslm("fit", "--config", translation).status == 0
+    assert [r.data.tags["task"] for r in runs()] == ["translation"]
