@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ONLY ?=
 export MLFLOW_DISABLE_TELEMETRY := true
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
-# PyPI's torch brings several GB of CUDA on Linux. TORCH=cpu takes PyTorch's own CPU builds instead.
+# PyPI's torch brings several GB of CUDA on Linux. TORCH=cpu takes PyTorch's own CPU build instead, and all else from PyPI.
 ifeq ($(TORCH),cpu)
-TORCH_INDEX := --index-url https://download.pytorch.org/whl/cpu
+CPU_TORCH := $(PIP) --no-deps --index-url https://download.pytorch.org/whl/cpu torch==$(shell sed -n 's/^torch==//p' constraints.txt) &&
 endif
 
 .PHONY: demo test lint bench bench-gpu help
@@ -29,14 +30,13 @@ bench-gpu: $(READY) ## the benchmarks that need a GPU
 	@$(BIN)/python -m tests.benchmarks --gpu $(ONLY)
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes, once; log in $(VENV)/setup.log)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lslm-lightning needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; make PYTHON=python3.12 demo names another")'
 	@$(PYTHON) -m venv $(VENV)
-	@( $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt $(TORCH_INDEX) torch \
-	  && $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]' ) \
+	@( $(CPU_TORCH) $(PIP) --constraint constraints.txt --editable '.[dev]' ) \
 	  > $(VENV)/setup.log 2>&1 || { tail -n 5 $(VENV)/setup.log; echo "set-up failed; the whole log is $(VENV)/setup.log"; exit 1; }
 	@touch $@
 	@echo "ready: $(BIN)/lslm --help"

@@ -1,15 +1,21 @@
 """What is wrong with a configuration, in one line: the innermost cause, its place, the nearest right word."""
 
+import importlib
+import inspect
+import pkgutil
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
+from itertools import pairwise, takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from jsonargparse import ArgumentParser
 
+from lslm_lightning.runs.trust import resolve
+
 TOP = ("seed_everything", "trainer", "model", "data", "job", "ckpt_path", "weights_only", "verbose")
-TELLING = r"does not accept|not accepted|must be|Unable to|No such|Problem with|nrecognized|required|Expected|not found|does not exist"
 
 
 def check_files(argv: Sequence[str]) -> None:
@@ -19,7 +25,7 @@ def check_files(argv: Sequence[str]) -> None:
         ValueError: it is missing, no UTF-8, no YAML, or has a key at its top that means nothing.
     """
     words = [part for word in argv for part in (word.split("=", 1) if word.startswith(("--config=", "-c=")) else [word])]
-    for option, path in zip(words, words[1:], strict=False):
+    for option, path in pairwise(words):
         if option in ("--config", "-c"):
             _check_file(Path(path))
 
@@ -43,31 +49,197 @@ def _check_file(path: Path) -> None:
     for key in config:
         if key not in TOP:
             near = get_close_matches(str(key), TOP, 1)
-            raise ValueError(f"config {path}: {key!r} is not known at the top{f'; did you mean {near[0]!r}?' if near else f'; known are {TOP}'}")
+            raise ValueError(
+                f"config {path}: {key!r} is not known at the top{f'; did you mean {near[0]!r}?' if near else f'; known are {TOP}'}"
+            )
+
+
+class Cause(NamedTuple):
+    """The innermost reason in a parser's message, with what stands around it."""
+
+    reason: str
+    key: str  # dotted, as far as the message names it
+    value: str  # what was given, "" where unknown
+    classes: list[str]  # import paths whose arguments these are, outermost first
 
 
 def explain(message: str, parser: ArgumentParser) -> str:
     """The one line of a parser's message, whose cause may stand deep inside a list of tried types."""
-    lines = [line.strip(" -\t") for line in message.splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(TELLING, line)]
-    cause = (telling or lines or ["the configuration cannot be read"])[-1]
-    if missing := re.search(r"following arguments are required: (.*)", cause):
-        names = ", ".join(name.split(".")[-1] for name in missing[1].split(", "))
-        return f"{names} must be given: lslm run --config FILE, where FILE sets them"
-    unknown = re.search(r"(?:nrecognized arguments: |Key |Option |key )['\"]?(?:--)?([\w.]+)", cause)
-    wrong = unknown[1].split(".")[-1] if unknown else ""
-    near = get_close_matches(wrong, set(_names(parser)), 1, 0.6) if wrong else []
-    place = re.search(r"[Kk]ey \"([\w.]+)\"", message)
-    prefix = f"{place[1]}: " if place and place[1] not in cause else ""
-    return f"{prefix}{cause}" + (f"; did you mean {near[0]!r}?" if near and near[0] not in cause.split("'") else "")
+    cause = _cause(message)
+    for pattern, say in SENTENCES.items():
+        if found := re.search(pattern, cause.reason):
+            return say(cause, found, parser)
+    key, value = cause.key, cause.value
+    if nested := re.match(r"NestedArg\(key='([\w.]+)', val='(.*)'\)", value):  # of the shell; a module that raises is not told where
+        key, value = f"{key}.{nested[1]}", nested[2]
+    path = f"{value} cannot be imported: " if re.fullmatch(IMPORT_PATH, value) else ""
+    return f"{key}: {path}{cause.reason}" if key else cause.reason
+
+
+def _cause(message: str) -> Cause:
+    """Of all types that were tried, the one that got furthest; what is nested in the message is indented."""
+    lines = [(len(line) - len(line.lstrip()), line.strip(" -")) for line in message.splitlines() if line.strip(" -")]
+    lines = lines or [(0, "the configuration cannot be read")]
+    inner = [i for i, (_, line) in enumerate(lines) if not re.search(FRAME, line)] or [0]
+    told = [i for i in inner if not lines[i][1].startswith("Expected a")] or inner
+    best = max(told, key=lambda i: lines[i][0])
+    depth, line = lines[best]
+
+    around, key_at, outside = [], -1, depth
+    for i in reversed(range(best)):
+        if lines[i][0] < outside:
+            outside, around = lines[i][0], [lines[i][1], *around]
+            key_at = i if key_at < 0 and "Parser key" in lines[i][1] else key_at
+    of_key = list(takewhile(lambda line: key_at < 0 or line[0] > lines[key_at][0], lines[key_at + 1 :]))
+
+    reason, *values = re.sub(r"^Type .* expects a function or a callable class: ", "", line).split(". Got value: ")
+    values += [
+        line.removeprefix("Given value: ").split(". Got value: ")[0] for _, line in reversed(of_key) if line.startswith("Given value: ")
+    ]
+    if reason.startswith("Expected a"):
+        tried = [line.split(". Got value: ")[0] for indent, line in of_key if indent == depth and line.startswith("Expected a")]
+        reason = "\n".join(line for line in dict.fromkeys(tried) if "Expected a path" not in line)
+    keys = [key for line in around for key in re.findall(r'Parser key "([\w.]+)"', line)]
+    classes = re.findall(r"class_path[ =]'([\w.]+)'", " ".join([*around, *values[:1]]))
+    return Cause(reason, ".".join(keys), values[0] if values else "", classes)
+
+
+def _unknown(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    name = found[1].split()[0].removeprefix("--").split("=")[0]
+    if "nrecognized" in cause.reason and not found[1].startswith("-"):
+        return f"{name!r} belongs to no option; options begin with --"
+    known = _names_of(cause.classes[-1]) if cause.classes else sorted(set(_names(parser)))
+    near = _nearest_key(name, known)
+    place = f"{cause.key}." if cause.key else ""
+    if near or not cause.classes:
+        return f"{place}{name} is not known{f'; did you mean {place}{near}?' if near else ''}"
+    return f"{place}{name} is not known: {cause.classes[-1]} takes {', '.join(known) or 'nothing'}"
+
+
+def _missing(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    place = f"{cause.key}." if cause.key else ""
+    names = [re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")]
+    return f"{', '.join(place + name for name in names)} must be given, in a config or on the command line"
+
+
+def _no_such_name(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    """An import path that leads nowhere: `module 'a.b' has no attribute 'C'` or `No module named 'a.b'`."""
+    path = cause.value if re.fullmatch(IMPORT_PATH, cause.value) or not cause.classes else cause.classes[-1]
+    module, _, name = (f"{found[1]}.{found[2]}" if found.re.groups == 2 else found[1]).rpartition(".")
+    place = f"{cause.key}: " if cause.key else ""
+    if f"{module}.{name}".strip(".") not in path:
+        return f"{place}{path} cannot be imported: {cause.reason}"
+    near = get_close_matches(name, _names_in(module), 1, 0.7)
+    where = f"{module} has no {name}" if module else f"there is no module {name}"
+    return f"{place}{path} cannot be imported: {where}{f'; did you mean {module}.{near[0]}?'.replace(' .', ' ') if near else ''}"
+
+
+def _wrong_kind(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    return f"{cause.key or 'a value'} must be {SPECIFICATION} of a {found[1]}, but is {_shown(cause.value)}"
+
+
+def _wrong_class(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    return f"{cause.key}: {found[1]} is no subclass of {found[2]}"
+
+
+def _abstract(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    return f"{cause.key}: {cause.value or 'the class'} is abstract; name a class that inherits from it"
+
+
+def _no_mapping(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    return f"{cause.key}.init_args must be a mapping of names to values, but is a {found[1]}"
+
+
+def _wrong_type(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    """`Expected a KIND`, a line for each kind that was tried."""
+    kinds = re.findall(r"^Expected an? (.+)", cause.reason, re.MULTILINE)
+    paths = [kind.partition(": ")[2] for kind in kinds if kind.startswith("dot import path")]
+    choices = [kind[len("typing.Literal[") : -1] for kind in kinds if kind.startswith("typing.Literal[")]
+    classes = [name for kind in kinds for name in re.findall("^<class '(.+)'>", kind)]
+    words = [f"one of {', '.join(choices)}"] if choices else [TYPES.get(name, f"a {name}") for name in classes if name != "NoneType"]
+    words += [kind for kind in kinds if not re.match("dot import path|typing.Literal|<class", kind)]
+    if not words:
+        words = [SPECIFICATION]
+    elif "NoneType" in classes:
+        words.append("null")
+    return f"{cause.key or 'a value'} must be {' or '.join(words)}, but is {_shown(paths[0] if paths else cause.value)}"
+
+
+IMPORT_PATH = r"[^\W\d]\w*(\.[^\W\d]\w*)+"
+FRAME = (
+    r"^(Expected a path but|Subtypes: |Errors:$|Given value|Does not validate|Subclass types expect|a class path \(str\)|a dict with)"
+    r"|Parser key \"[\w.]+\".*:$|^Problem with given class_path .*:$"
+)
+SPECIFICATION = "an import path package.module.Class (or class_path and init_args)"
+TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "dict": "a mapping",
+    "list": "a list",
+    "NoneType": "null",
+}
+SENTENCES: dict[str, Callable[[Cause, re.Match, ArgumentParser], str]] = {
+    r"^unrecognized arguments: (.*)": _unknown,
+    r"^Option '(.+)' is not accepted": _unknown,
+    r"does not accept option '(.+)'": _unknown,
+    r"following arguments are required: (.*)": _missing,
+    r"module '([\w.]+)' has no attribute '(\w+)'": _no_such_name,
+    r"No module named '([\w.]+)'": _no_such_name,
+    r"^Not a valid subclass of (\w+)": _wrong_kind,
+    r"^Import path (\S+) does not correspond to a subclass of (\w+)": _wrong_class,
+    r"^Expected an instantiatable class, but.* is abstract": _abstract,
+    r"^'(\w+)' object has no attribute 'keys'": _no_mapping,
+    r"^Expected an? ": _wrong_type,
+}
+
+
+def _shown(value: str) -> str:
+    """The value in a few words, and whether it is broken YAML."""
+    short = value if len(value) <= 60 else f"{value[:57]}..."
+    try:
+        plain = isinstance(yaml.safe_load(value), str)
+    except yaml.YAMLError:
+        return f"{short!r}, which is no YAML"
+    return repr(short) if plain else short
+
+
+def _nearest_key(key: str, known: Sequence[str]) -> str:
+    """The known key most like `key`: another name in the same place, or else the same name in the most similar place."""
+    place, _, name = key.rpartition(".")
+    beside = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == place]
+    if beside:
+        near = get_close_matches(name, beside, 1)
+        return f"{place}.{near[0]}".lstrip(".") if near else ""
+    first, _, rest = key.partition(".")
+    near = get_close_matches(first, {k.partition(".")[0] for k in known}, 1)
+    return f"{near[0]}.{rest}" if near else ""
 
 
 def _names(parser: ArgumentParser) -> Iterator[str]:
-    """Every part of every key that the parser and its subcommands know."""
+    """Every key that the parser and its subcommands know."""
     for action in parser._actions:
-        yield from action.dest.split(".")
+        yield action.dest
         for inner in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
             yield from _names(inner)
+
+
+def _names_of(path: str) -> list[str]:
+    """The arguments of a class."""
+    parser = ArgumentParser(exit_on_error=False)
+    found = resolve(path)
+    (parser.add_class_arguments if inspect.isclass(found) else parser.add_function_arguments)(found, fail_untyped=False)
+    return [action.dest for action in parser._actions if not action.dest.endswith("help")]
+
+
+def _names_in(module: str) -> list[str]:
+    """What can be imported from a module or a package; of nothing, all modules there are."""
+    if not module:
+        return [each.name for each in pkgutil.iter_modules()]
+    found = importlib.import_module(module)
+    inner = [each.name for each in pkgutil.iter_modules(getattr(found, "__path__", []))]
+    return [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")] + inner
 
 
 def cause_of(error: ValueError) -> str:

@@ -2,10 +2,11 @@
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
+
+from lslm_lightning.commands.process import run_to_its_end
 
 CONFIGS = (
     "configs/language_modeling/docstrings_demo.yaml",
@@ -29,7 +30,7 @@ def main(argv: list[str]) -> int:
         command = f"lslm run --config {os.path.relpath(path)}"
         print(f"\n=== {command}", flush=True)
         words = ["run", "--config", str(path), "--job.root", arguments.root]
-        if subprocess.run([sys.executable, "-m", "lslm_lightning", *words]).returncode:
+        if run_to_its_end([sys.executable, "-m", "lslm_lightning", *words]):
             failed.append(config)
     print(f"\nthe demo took {(time.monotonic() - began) / 60:.1f} minutes")
     for page in sorted(set(Path(arguments.root).glob("*/*/report/index.html")) - before):

@@ -3,7 +3,14 @@
 import argparse
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lslm_lightning.decoding import Search
+
+OPTIONS = ("no_repeat_ngram", "beam_size", "length_penalty", "temperature", "top_k", "top_p")  # also the names of a search's settings
 
 DESCRIPTION = """Use a trained model: continue, translate or summarize TEXT.
 
@@ -15,16 +22,18 @@ def parser() -> argparse.ArgumentParser:
     it = argparse.ArgumentParser("lslm generate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     it.add_argument("run", metavar="RUN", help="a run directory (runs/<task>/<run>), a checkpoint in one, or an MLflow run id")
     it.add_argument("text", metavar="TEXT", nargs="?", help="what to continue, translate or summarize; - reads lines from standard input")
-    it.add_argument("--search", choices=("greedy", "beam", "sampling"), help="default: as the run was configured")
-    it.add_argument("--beam-size", type=int, default=5, help="beams (default 5)")
-    it.add_argument("--length-penalty", type=float, default=1.0, help="beam: above 1 favours long answers (default 1.0)")
-    it.add_argument("--temperature", type=float, default=1.0, help="sampling: below 1 is more careful (default 1.0)")
-    it.add_argument("--top-k", type=int, default=None, help="sampling: only the k most probable tokens")
-    it.add_argument("--top-p", type=float, default=None, help="sampling: only the most probable tokens that make up p")
-    it.add_argument("--no-repeat-ngram", type=int, default=0, help="never write the same n tokens twice")
-    it.add_argument("--max-length", type=int, default=None, help="most new tokens")
+    it.add_argument(
+        "--search", choices=("greedy", "beam", "sampling"), help="default: as the run was configured, which sets what follows too"
+    )
+    it.add_argument("--no-repeat-ngram", type=int, metavar="N", help="never write the same N tokens twice (default 0: allowed)")
+    it.add_argument("--beam-size", type=int, metavar="N", help="beam: hypotheses side by side (default 5)")
+    it.add_argument("--length-penalty", type=float, metavar="X", help="beam: above 1 favours long answers (default 1.0)")
+    it.add_argument("--temperature", type=float, metavar="X", help="sampling: below 1 is more careful (default 1.0)")
+    it.add_argument("--top-k", type=int, metavar="K", help="sampling: only the K most probable tokens (default: all)")
+    it.add_argument("--top-p", type=float, metavar="P", help="sampling: only the most probable tokens that make up P (default: all)")
+    it.add_argument("--max-length", type=int, metavar="N", help="most new tokens (default: as the run was configured)")
     it.add_argument("--seed", type=int, default=0, help="of sampling (default 0)")
-    it.add_argument("--batch-size", type=int, default=32, help="texts answered together (default 32)")
+    it.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts answered together (default 32)")
     it.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
     it.add_argument("--trust", action="store_true", help="allow the run's config to name classes outside of this project")
     return it
@@ -57,46 +66,61 @@ def main(argv: list[str]) -> int:
     """Answer each text, in order, a batch at a time."""
     arguments = parser().parse_args(argv[1:])
     if arguments.text is None and sys.stdin.isatty():
-        print("lslm generate: nothing to read; give TEXT, or - and type lines (Ctrl-D ends)", file=sys.stderr)
-        return 2
-    if arguments.batch_size < 1:
-        print(f"lslm generate: --batch-size {arguments.batch_size} must be at least 1", file=sys.stderr)
-        return 2
+        return refuse("nothing to read; give TEXT, or - and type lines (Ctrl-D ends)")
+    for option in ("batch_size", "max_length"):
+        if (value := getattr(arguments, option)) is not None and value < 1:
+            return refuse(f"--{option.replace('_', '-')} {value} must be at least 1")
     import torch
 
     from lslm_lightning.contracts import Example
+    from lslm_lightning.decoding import Beam
     from lslm_lightning.runs import load_run
 
-    torch.manual_seed(arguments.seed)
     task = load_run(arguments.run, trust=arguments.trust).task
-    chosen = _search(arguments)
-    if chosen is not None:
-        task.search = chosen
-    if hasattr(task.search, "seed"):
-        task.search.seed = None  # the numbers of --seed go on from batch to batch
+    try:
+        task.search = chosen_search(task.search, arguments)
+    except ValueError as error:
+        return refuse(str(error))
     if arguments.max_length is not None:
         task.max_length = arguments.max_length
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     task.to(device)
-    for number, chunk in enumerate(chunks(lines(arguments.text), arguments.batch_size)):
+    torch.manual_seed(arguments.seed)
+    alone = isinstance(task.search, Beam) and not task.backbone.n_encoder_layer  # beams want prompts of one length
+    for number, chunk in enumerate(chunks(lines(arguments.text), 1 if alone else arguments.batch_size)):
         examples = [Example(f"{number}-{i}", text, ()) for i, text in enumerate(chunk)]
         answers = {p.id: p.output for p in task.generate(examples)}
         for example in examples:
-            print(answers[example.id].replace("\n", " ") if arguments.text in (None, "-") else answers[example.id], flush=True)
+            print(one_line(answers[example.id]) if arguments.text in (None, "-") else answers[example.id], flush=True)
     return 0
 
 
-def _search(arguments: argparse.Namespace) -> object | None:
-    """The search asked for, or None for the run's own."""
+def refuse(message: str) -> int:
+    """Say what is wrong with the arguments."""
+    print(f"lslm generate: {message}", file=sys.stderr)
+    return 2
+
+
+def one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def chosen_search(own: "Search", arguments: argparse.Namespace) -> "Search":
+    """The run's own search with what was given; a `--search` of another kind starts from that kind's defaults.
+
+    Chance goes on from batch to batch, whatever the seed of the run's search.
+
+    Raises:
+        ValueError: an option is not of this search, or out of range.
+    """
     from lslm_lightning.decoding import Beam, Greedy, Sampling
 
-    kind = arguments.search or ("sampling" if arguments.top_k or arguments.top_p or arguments.temperature != 1.0 else None)
-    if kind == "greedy":
-        return Greedy(no_repeat_ngram=arguments.no_repeat_ngram)
-    if kind == "beam":
-        return Beam(arguments.beam_size, length_penalty=arguments.length_penalty, no_repeat_ngram=arguments.no_repeat_ngram)
-    if kind == "sampling":
-        options = {"temperature": arguments.temperature, "top_k": arguments.top_k, "top_p": arguments.top_p}
-        options = {name: value for name, value in options.items() if value is not None}
-        return Sampling(**options, no_repeat_ngram=arguments.no_repeat_ngram)
-    return None
+    kind = {"greedy": Greedy, "beam": Beam, "sampling": Sampling}.get(arguments.search, type(own))
+    search = own if isinstance(own, kind) else kind()
+    settings = {field.name for field in fields(search)} if is_dataclass(search) else set()
+    given = {name: value for name in OPTIONS if (value := getattr(arguments, name)) is not None}
+    if wrong := [f"--{name.replace('_', '-')}" for name in given if name not in settings]:
+        whose = f"--search {arguments.search}" if arguments.search else f"this run's search, {type(search).__name__}"
+        raise ValueError(f"{', '.join(wrong)} does not apply to {whose}; leave it out, or choose another --search")
+    changes = given | ({"seed": None} if "seed" in settings else {})
+    return replace(search, **changes) if changes else search

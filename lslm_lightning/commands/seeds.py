@@ -1,12 +1,15 @@
 """`lslm run --seeds N`: the same experiment with N seeds, as child runs of one parent."""
 
 import json
+import math
 import os
 import statistics
-import subprocess
 import sys
+from pathlib import Path
 
+from lslm_lightning.commands.process import run_to_its_end
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.loading import read_config
 from lslm_lightning.tracking import Tracker
 
 
@@ -16,29 +19,51 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
     Raises:
         RuntimeError: a child failed; the others were trained all the same.
     """
+    shuffles = "seed" in read_config(parent.config)["data"]["init_args"]
     failed, scores = [], {}
     for seed in range(first, first + n):
-        child = parent.path.with_name(f"{parent.path.name}-seed-{seed}")
-        words = [w for w in sys.argv[1:] if w != "--debug"]
+        name = f"{parent.path.name}-seed-{seed}"
+        words = [word for word in sys.argv[1:] if word != "--debug"]
         command = [sys.executable, "-m", "lslm_lightning", *words, "--job.seeds=1", f"--seed_everything={seed}"]
-        command += [f"--job.parent={tracker.version}", f"--job.name={parent.path.name}-seed-{seed}"]
+        command += [f"--data.seed={seed}"] if shuffles else []  # a batch order of its own, as well as weights and dropout
+        command += [f"--job.parent={tracker.version}", f"--job.name={name}"]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
         print(f"seed {seed}", flush=True)
-        if subprocess.run(command, env=environment).returncode:
+        status = run_to_its_end(command, environment)
+        written = sorted(parent.path.parent.glob(f"{name}-*/metrics.json"), key=os.path.getmtime)
+        if status or not written:
             failed.append(seed)
-            continue
-        newest = max(child.parent.glob(f"{child.name}-*/metrics.json"), key=os.path.getmtime)
-        for score in json.loads(newest.read_text())["scores"]:
-            scores.setdefault(score["metric"], []).append(score["value"])
-    summary = {
-        name: {"mean": statistics.fmean(values), "deviation": statistics.stdev(values) if len(values) > 1 else 0.0, "values": values}
-        for name, values in scores.items()
-        if None not in values
-    }
+        else:
+            scores[seed] = read_scores(written[-1])
+    summary = summarize(scores)
     parent.metrics.write_text(json.dumps({"seeds": n, "summary": summary}, indent=1) + "\n")
-    for name, row in summary.items():
-        tracker.log_metrics({f"test/{name}": row["mean"], f"test/{name}_deviation": row["deviation"]}, step=0)
-        print(f"{name}: {row['mean']:.4g} ± {row['deviation']:.2g} over {len(row['values'])} seeds")
+    show(summary, n, tracker)
     tracker.log_artifact(parent.metrics)
     if failed:
         raise RuntimeError(f"seeds {failed} failed; the others are in {parent.path.parent}")
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """Value by metric of a run's metrics.json, without those that have none."""
+    values = {score["metric"]: score["value"] for score in json.loads(path.read_text("utf-8"))["scores"]}
+    return {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+
+
+def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:
+    """By metric: mean, sample deviation (none for a single value), and the value of each seed that has one."""
+    summary = {}
+    for name in dict.fromkeys(name for of_seed in scores.values() for name in of_seed):
+        values = {seed: of_seed[name] for seed, of_seed in scores.items() if name in of_seed}
+        deviation = statistics.stdev(values.values()) if len(values) > 1 else None
+        summary[name] = {"mean": statistics.fmean(values.values()), "deviation": deviation, "values": values}
+    return summary
+
+
+def show(summary: dict[str, dict], n: int, tracker: Tracker) -> None:
+    """Print and log what `summarize` found in `n` seeds."""
+    for name, row in summary.items():
+        mean, deviation, n_value = row["mean"], row["deviation"], len(row["values"])
+        logged = {f"test/{name}": mean} | ({} if deviation is None else {f"test/{name}_deviation": deviation})
+        tracker.log_metrics(logged, step=0)
+        spread = "" if deviation is None else f" ± {deviation:.2g}"
+        print(f"{name}: {mean:.4g}{spread} over {n_value if n_value == n else f'{n_value} of {n}'} seeds")

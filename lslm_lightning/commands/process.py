@@ -1,0 +1,55 @@
+"""A command in a process of its own, which is told to stop as this one is."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from types import FrameType
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+    """The exit status of `command`.
+
+    What would stop this process is passed on to the command, and takes effect here once the command has ended in its own way. The command
+    has a process group of its own: of a Ctrl-C the terminal would tell it too, and a second signal means to stop at once.
+    """
+    child: subprocess.Popen | None = None
+    received: list[int] = []
+    waiting: list[int] = []
+
+    def pass_on(*_: object) -> None:
+        while child and waiting:
+            child.send_signal(waiting.pop(0))
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        received.append(signum)
+        waiting.append(signum)
+        pass_on()
+
+    def pause(signum: int, frame: FrameType | None) -> None:
+        tell_group(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)  # goes on from here after SIGCONT
+        tell_group(signal.SIGCONT)
+
+    def tell_group(signum: int) -> None:
+        if child and child.poll() is None:
+            os.killpg(child.pid, signum)
+
+    handlers = dict.fromkeys(STOPPING, stop) | {signal.SIGTSTP: pause}
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        if before[number] not in (signal.SIG_IGN, None):  # of nohup, say
+            signal.signal(number, handler)
+    try:
+        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+        pass_on()  # what came before there was a child
+        status = child.wait()
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+    if received:
+        signal.raise_signal(received[0])
+    return status
