@@ -31,7 +31,7 @@ class Example:
 class Prediction:
     """A system's answer to the example of the same id: `output` from generators, `nats` (minus log probability) from scorers.
 
-    `n_token` is the number of tokens written or scored, end of text included; `seconds` the wall time of this answer, a batch shared evenly.
+    `n_token` is the number of tokens written or scored, end of text included; `seconds` its wall time, a batch shared evenly.
     `unknown` counts tokens the system could only call `<unk>`.
     """
 

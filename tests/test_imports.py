@@ -55,7 +55,9 @@ def test_imports_point_one_way(path: Path) -> None:
     layer = inside[0]
     allowed = LAYERS[layer]
     layers = {name[1] for name in ours if len(name) > 1} & LAYERS.keys()
-    assert allowed == EVERYTHING or layers <= allowed | {layer}, f"{layer} may import {sorted(allowed)}, not {sorted(layers - allowed - {layer})}"
+    assert allowed == EVERYTHING or layers <= allowed | {layer}, (
+        f"{layer} may import {sorted(allowed)}, not {sorted(layers - allowed - {layer})}"
+    )
     if layer in ("models", "decoding", "ngram"):
         assert not {name.split(".")[0] for name in imports(path)} & TORCH_ONLY, f"{layer} knows only torch and numpy"
 

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ def test_schedules_rise_to_one_and_never_again_above(schedule):
     factors = [schedule(step, 100) for step in range(100)]
     assert factors[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert max(factors) == pytest.approx(1.0)
-    assert all(later <= earlier + 1e-12 for earlier, later in zip(factors[9:-1], factors[10:], strict=True))
+    assert all(later <= earlier + 1e-12 for earlier, later in pairwise(factors[9:]))
 
 
 def test_linear_and_cosine_end_at_their_floor_and_stay_there():

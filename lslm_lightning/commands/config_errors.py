@@ -119,7 +119,7 @@ def _unknown(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
 def _missing(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
     place = f"{cause.key}." if cause.key else ""
     names = [re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")]
-    return f"{', '.join(place + name for name in names)} must be given, in a config or on the command line"
+    return f"{', '.join(place + name for name in names)} must be given, in a config (--config FILE) or on the command line"
 
 
 def _no_such_name(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
@@ -139,7 +139,7 @@ def _wrong_kind(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
 
 
 def _wrong_class(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
-    return f"{cause.key}: {found[1]} is no subclass of {found[2]}"
+    return f"{cause.key}: {(found[1] or cause.value).strip()} is no subclass of {found[2]}"
 
 
 def _abstract(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
@@ -188,7 +188,7 @@ SENTENCES: dict[str, Callable[[Cause, re.Match, ArgumentParser], str]] = {
     r"module '([\w.]+)' has no attribute '(\w+)'": _no_such_name,
     r"No module named '([\w.]+)'": _no_such_name,
     r"^Not a valid subclass of (\w+)": _wrong_kind,
-    r"^Import path (\S+) does not correspond to a subclass of (\w+)": _wrong_class,
+    r"^Import path (\S+ )?does not correspond to a subclass of (\w+)": _wrong_class,
     r"^Expected an instantiatable class, but.* is abstract": _abstract,
     r"^'(\w+)' object has no attribute 'keys'": _no_mapping,
     r"^Expected an? ": _wrong_type,
@@ -202,7 +202,7 @@ def _shown(value: str) -> str:
         plain = isinstance(yaml.safe_load(value), str)
     except yaml.YAMLError:
         return f"{short!r}, which is no YAML"
-    return repr(short) if plain else short
+    return repr(short) if plain or not value else short
 
 
 def _nearest_key(key: str, known: Sequence[str]) -> str:

@@ -8,20 +8,19 @@ import signal
 import sys
 import time
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
 import yaml
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
+from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
+from lslm_lightning.commands.preflight import DIRECTORY, TRAINING, check_data, check_job
 from lslm_lightning.commands.seeds import run_seeds
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.loading import load_weights
@@ -35,62 +34,6 @@ from lslm_lightning.training.interruption import Interrupted, Interruption, stop
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import Provenance
 from lslm_lightning.training.task import NotFiniteError, Task
-
-DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
-TRAINING = ("run", "fit")
-
-TRAINER_DEFAULTS = {
-    "max_epochs": -1,
-    "logger": False,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-    "use_distributed_sampler": False,
-    "check_val_every_n_epoch": None,
-    "val_check_interval": 500,
-    "gradient_clip_val": 1.0,
-    "inference_mode": False,  # under it autocast would cast every weight anew at every step of a search
-}
-
-
-@dataclass
-class Job:
-    """Where a run is kept, and how long it trains.
-
-    Args:
-        name: of the run; by default the name of its config file.
-        root: folder of all runs; a run is kept in root/task/name-id.
-        minutes: train this long, validation included; measured before training and turned into trainer.max_steps, which config.yaml keeps.
-            A trainer.max_steps that is given counts instead.
-        average: average the weights of this many validated states after training; the mean becomes best.ckpt if it validates better.
-        average_of: the last of these states, or the best.
-        seeds: train this many seeds one after the other, as child runs of one parent (lslm run only).
-        parent: MLflow run id of the parent.
-        tags: more tags for MLflow.
-    """
-
-    name: str | None = None
-    root: str = "runs"
-    minutes: float | None = None
-    average: int = 0
-    average_of: Literal["last", "best"] = "last"
-    seeds: int = 1
-    parent: str | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-
-
-class JobTrainer(Trainer):
-    """Lightning's Trainer with one function more."""
-
-    def run(self, model: LightningModule, datamodule: LightningDataModule | None = None, ckpt_path: str | None = None) -> None:
-        """Fit, test the best checkpoint, report: one command, one MLflow run.
-
-        Args:
-            ckpt_path: go on from this checkpoint.
-        """
-        self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
-        checkpoints = next(c for c in self.callbacks if isinstance(c, Checkpoints))
-        checkpoints.settle(self, model)
-        self.test(model, datamodule=datamodule, ckpt_path=str(checkpoints.best), verbose=False, weights_only=True)
 
 
 class Parser(LightningArgumentParser):
@@ -138,47 +81,22 @@ class Command(LightningCLI):
         configs = self._get(self.config, "config") or []
         return self.job.name or (Path(str(configs[-1].relative)).stem if configs else self.subcommand)
 
+    def _parse_ckpt_path(self) -> None:
+        """Our checkpoints hold no hyperparameters: LightningCLI need not read them, nor stumble over a broken one."""
+
     def before_instantiate_classes(self) -> None:
         """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
         self.began = time.time()
-        trainer = self._get(self.config, "trainer")
-        self._check_job(trainer)
-        self._check_devices(trainer)
+        check_job(self.subcommand, self.job, self._get(self.config, "trainer"), self._get(self.config, "ckpt_path"))
         self._take_tokenizer()
         if (rank_zero_only.rank or 0) == 0:
             reserve(self.task_name, self.job.root)
             Store().open_experiment(self.task_name)
 
-    def _check_job(self, trainer: Any) -> None:
-        checkpoint = self._get(self.config, "ckpt_path")
-        if self.subcommand in TRAINING and trainer.max_steps < 1 and (trainer.max_epochs or -1) < 0:
-            if not self.job.minutes:
-                raise ValueError("nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes")
-            if checkpoint:
-                raise ValueError("job.minutes with ckpt_path: how many steps the minutes were stands in the earlier run's config.yaml; use that")
-        if self.subcommand not in TRAINING and not checkpoint:
-            raise ValueError(f"lslm {self.subcommand} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; without it the weights are random")
-        if str(trainer.precision).startswith("16"):
-            raise ValueError(f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed")
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and DIRECTORY not in os.environ:
-            raise ValueError(f"WORLD_SIZE={os.environ['WORLD_SIZE']}: start one process; trainer.devices and trainer.strategy=ddp start the others")
-
-    @staticmethod
-    def _check_devices(trainer: Any) -> None:
-        chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes", "precision")}
-        try:
-            Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
-        except (MisconfigurationException, ValueError) as error:
-            given = ", ".join(f"trainer.{name}={value}" for name, value in chosen.items())
-            there = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
-            raise ValueError(f"{given}: {error} This machine has {there} and {os.cpu_count()} CPU cores") from None
-
     def _take_tokenizer(self) -> None:
         """A checkpoint of a run brings that run's tokenizer."""
         checkpoint = self._get(self.config, "ckpt_path")
         beside = Path(checkpoint).absolute().parent.parent / "tokenizer.json" if checkpoint else None
-        if beside and not Path(checkpoint).exists():
-            raise FileNotFoundError(f"ckpt_path={checkpoint} does not exist; checkpoints lie in runs/<task>/<run>/checkpoints")
         if beside and beside.exists():
             data = self._get(self.config, "data")
             data["init_args"]["tokenizer"] = {"class_path": "lslm_lightning.text.recipes.Existing", "init_args": {"path": str(beside)}}
@@ -194,18 +112,8 @@ class Command(LightningCLI):
         self.tracker = Tracker(self.task_name, self.directory.path.name, self.directory.path, tags=tags, parent_run_id=self.job.parent)
         self.tracker.start()
 
-    def check_data(self) -> None:
-        """Read every split that the job needs, before it begins."""
-        splits = {"fit": ("train", "val"), "run": ("train", "val", "test"), "validate": ("val",)}.get(self.subcommand, ("test",))
-        for split in splits:
-            if not self.datamodule.corpus.rows(split):
-                raise ValueError(f"corpus {self.datamodule.corpus_name} has nothing in its split {split}")
-        if self.subcommand in ("run", "test", "predict"):
-            self.datamodule.examples("test")
-        self.model.check(self.datamodule)
-
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        self.check_data()
+        check_data(self.subcommand, self.datamodule, self.model)
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         budget = self.job.minutes and self.subcommand in TRAINING and config["max_steps"] < 1
         budgets = [Budget(self.job.minutes, self.write_config)] if budget else []

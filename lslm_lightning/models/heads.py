@@ -152,6 +152,4 @@ def single(x: Tensor) -> Tensor:
 
 def cross_entropy_sum(logits: Tensor, target: Tensor, pad_id: int, label_smoothing: float = 0.0) -> Tensor:
     """Total nats of `target` (...) int64 under `logits` (..., V), padding left out."""
-    return F.cross_entropy(
-        logits.flatten(0, -2), target.flatten(), ignore_index=pad_id, reduction="sum", label_smoothing=label_smoothing
-    )
+    return F.cross_entropy(logits.flatten(0, -2), target.flatten(), ignore_index=pad_id, reduction="sum", label_smoothing=label_smoothing)

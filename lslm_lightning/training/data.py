@@ -117,7 +117,7 @@ class TaskData(LightningDataModule, ABC):
     def stream(self, plan: Any) -> BatchStream:
         """This rank's share of the batches of `plan`, from where the Trainer stands."""
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        return BatchStream(plan, len(plan), lambda: progress.total.completed, self.trainer.global_rank, self.trainer.world_size)
+        return BatchStream(plan, len(plan), lambda: progress.total.processed, self.trainer.global_rank, self.trainer.world_size)
 
     def loader(self, dataset: Any, sampler: Any) -> DataLoader:
         """A loader of whole batches: `dataset[item of sampler]` is a batch."""

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM during training: finish the batch, save, stop."""
 
 import signal
+import sys
 from types import FrameType
 from typing import Any
 
@@ -29,9 +30,9 @@ def stop_at_once(signum: int, frame: FrameType | None) -> None:
 
 
 class Interruption(Callback):
-    """Within `fit`, SIGINT and SIGTERM only set a flag; at the end of a batch the ranks agree, save `last.ckpt` and stop.
+    """Within `fit`, SIGINT and SIGTERM only set a flag; where a resumed run can go on exactly, the ranks agree, save `last.ckpt` and stop.
 
-    A second signal stops at once.
+    That is at the end of an optimizer step, or, where a validation is due, after it. A second signal stops at once.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -45,30 +46,35 @@ class Interruption(Callback):
         if self.received:
             raise Interrupted(signum)
         self.received = signum
+        print(f"{signal.Signals(signum).name}: saving and stopping after this step (again: at once)", file=sys.stderr, flush=True)
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
 
+    def on_train_batch_start(self, trainer: Trainer, task: Task, *args: Any) -> None:
+        if trainer.global_step and trainer.global_step == self.checkpoints.validated_step:  # and so just saved
+            self._stop_if_asked(trainer)
+
     def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
-        if not trainer.fit_loop._should_accumulate():  # in the middle of a window its gradients would be lost
-            self._stop_if_asked(trainer)
+        loop = trainer.fit_loop
+        if loop._should_accumulate() or loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+            return
+        self._stop_if_asked(trainer, save=True)
 
-    def on_validation_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
-        if trainer.state.fn == "fit" and trainer.world_size == 1:
-            self._stop_if_asked(trainer)
+    def on_train_end(self, trainer: Trainer, task: Task) -> None:
+        self._restore()
+        self._stop_if_asked(trainer)
 
-    def _stop_if_asked(self, trainer: Trainer) -> None:
+    def _stop_if_asked(self, trainer: Trainer, save: bool = False) -> None:
         received = self.received
         if trainer.world_size > 1:
             received = int(trainer.strategy.reduce(torch.tensor(received, device=trainer.strategy.root_device), reduce_op="max"))
         if not received:
             return
-        save_atomically(trainer, self.checkpoints.last)
+        if save:
+            save_atomically(trainer, self.checkpoints.last)
         name = signal.Signals(received).name
         raise Interrupted(received, f"interrupted by {name} at step {trainer.global_step}; kept {self.checkpoints.last}")
-
-    def on_train_end(self, trainer: Trainer, task: Task) -> None:
-        self._restore()
 
     def on_exception(self, trainer: Trainer, task: Task, exception: BaseException) -> None:
         self._restore()

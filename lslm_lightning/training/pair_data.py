@@ -96,4 +96,3 @@ class PairData(TaskData):
         pairs = self.pairs("val")
         batches = TokenBudget(np.stack([pairs.source.lengths, pairs.target.lengths], 1), self.max_tokens)(0)
         return self.loader(pairs, batches[self.trainer.global_rank :: self.trainer.world_size])
-

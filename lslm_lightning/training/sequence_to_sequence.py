@@ -56,7 +56,9 @@ class SequenceToSequenceTask(Task):
 
     def check(self, data: PairData) -> None:
         if self.monitor != "val/loss" and not data.n_validation_example:
-            raise ValueError(f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200")
+            raise ValueError(
+                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"
+            )
         if data.truncate and self.max_source_length != data.max_source_length:
             raise ValueError(
                 f"model.max_source_length={self.max_source_length} and data.max_source_length={data.max_source_length} must be equal"
@@ -66,7 +68,7 @@ class SequenceToSequenceTask(Task):
         longest = max([*lengths, self.max_length + 1, data.max_source_length, data.max_target_length + 1])
         if self.longest_input and longest > self.longest_input:
             raise ValueError(
-                f"max_length={self.longest_input} of the backbone's positions is less than the {longest} tokens of the longest source or answer;"
+                f"max_length={self.longest_input} of the backbone's positions is below the {longest} tokens of the longest text;"
                 " raise it, or lower model.max_source_length, model.max_length and those of data"
             )
 
@@ -93,7 +95,9 @@ class SequenceToSequenceTask(Task):
             return self.head(y[:, -1:], self.embedding.weight, source)[:, -1], state
 
         start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
-        return search(step, start, (self.backbone.remember(memory), Source(memory, source, pad)), self.tokenizer.eos_id, max_length or self.max_length)
+        return search(
+            step, start, (self.backbone.remember(memory), Source(memory, source, pad)), self.tokenizer.eos_id, max_length or self.max_length
+        )
 
     def rehearse(self, examples: Sequence[Example]) -> None:
         rows = self.read(examples)

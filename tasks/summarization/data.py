@@ -23,9 +23,7 @@ class SummarizationData(PairData):
         first_reference_only: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            *args, max_source_length=max_source_length, max_target_length=max_target_length, truncate=truncate, **kwargs
-        )
+        super().__init__(*args, max_source_length=max_source_length, max_target_length=max_target_length, truncate=truncate, **kwargs)
         self.first_reference_only = first_reference_only
 
     def to_example(self, row: Mapping[str, Any]) -> Example:

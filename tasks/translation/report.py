@@ -40,7 +40,12 @@ def attention_map(task: "TranslationTask", example: Example, output: str) -> Hea
     weights = record.cross[-1][0].float().mean(0).cpu().numpy()  # (T, S)
     columns, rows = (pieces(tokenizer, ids[0].tolist()) for ids in (source, target))
     return Heatmap(
-        weights, [*rows[1:], "</s>"], [*columns[:-1], "</s>"], caption=output, row_language=example.language, column_language=example.source_language
+        weights,
+        [*rows[1:], "</s>"],
+        [*columns[:-1], "</s>"],
+        caption=output,
+        row_language=example.language,
+        column_language=example.source_language,
     )
 
 

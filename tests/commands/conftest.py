@@ -11,7 +11,7 @@ import yaml
 
 from lslm_lightning.__main__ import main
 
-WORDS = "red green blue one two three cat dog bird runs sleeps".split()
+WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 
 
 class Outcome(NamedTuple):

@@ -2,10 +2,12 @@
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 
 def refused(outcome, status: int, *words: str) -> None:
@@ -56,6 +58,81 @@ def test_wrong_values_name_setting_rule_and_way_out(lslm, translation, arguments
     refused(lslm("run", "--config", translation, *arguments), 1, *words)
 
 
+PARTS = """
+from lslm_lightning.models.transformer import Transformer
+
+
+class Mine(Transformer):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "my_parts.Nope"], ["model: ", "my_parts has no Nope"]),
+        (["--model", "my_prts.Mine"], ["model: ", "no module my_prts", "my_parts?"]),
+        (["--model", "needs_more.Mine"], ["model: needs_more.Mine", "No module named 'nothing_here'"]),
+        (["--model.backbone", "raises.Mine"], ["model.backbone: raises.Mine", "no such library"]),
+        (["--model", "Nope"], ["model must be", "package.module.Class", "'Nope'"]),
+        (["--model", "{a: ["], ["model must be", "no YAML"]),
+        (["--model", "tasks.translation.task.TranslationTsk"], ["tasks.translation.task.TranslationTask?"]),
+        (["--model", "tasks.translatoin.task.TranslationTask"], ["tasks has no translatoin", "tasks.translation?"]),
+        (["--model", "my_parts.Mine"], ["model: my_parts.Mine is no subclass of Task"]),
+        (["--model.backbone", "my_parts.Min"], ["model.backbone: ", "my_parts.Mine?"]),
+        (["--model.backbone.position", "lslm_lightning.models.positions.Rotery"], ["model.backbone.position: ", "positions.Rotary?"]),
+        (["--model.backbone.norm", "torch.nn.LayrNorm"], ["model.backbone.norm: ", "torch.nn.LayerNorm?"]),
+        (["--model.backbone", "[1, 2]"], ["model.backbone must be", "Backbone", "[1, 2]"]),
+        (["--model.backbone.n_head", "two"], ["model.backbone.n_head must be a whole number", "'two'"]),
+        (["--model.optimizer", "torch.optim.AdamW", "--model.optimizer.lr", "fast"], ["model.optimizer.lr must be a number", "'fast'"]),
+        (["--model.optimizer", "torch.optim.AdamW", "--model.optimizer.lrr", "1"], ["model.optimizer.lrr ", "model.optimizer.lr?"]),
+        (["--model.search.beam_sise", "3"], ["model.search.beam_sise ", "model.search.beam_size?"]),
+        (["--model.label_smoothin", "1"], ["model.label_smoothin ", "model.label_smoothing?"]),
+        (["--data.tokenizer.vocab_size", "9"], ["data.tokenizer.vocab_size ", "Characters takes min_count"]),
+        (["--data.columns", "{a: ["], ["data.columns must be a mapping or null", "no YAML"]),
+        (["--data", "lslm_lightning.training.data.TaskData"], ["data: lslm_lightning.training.data.TaskData is abstract"]),
+        (["--trainer.precision", "17"], ["trainer.precision must be one of 64, ", "'bf16-mixed'", "17"]),
+        (["--trainer.callbacks", "nope.Nope"], ["trainer.callbacks: ", "nope.Nope"]),
+        (["--job.average_of", "middle"], ["job.average_of must be one of 'last', 'best'", "'middle'"]),
+        (["--job.minutes", "soon"], ["job.minutes must be a number or null", "'soon'"]),
+        (["--modl.label_smoothing", "1"], ["modl.label_smoothing ", "model.label_smoothing?"]),
+        (["stray"], ["'stray'", "begin with --"]),
+        (["--ckpt_path"], ["--ckpt_path", "expected one argument"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_the_innermost_cause_is_told_with_its_place(lslm, translation, project, monkeypatch, arguments, words):
+    (project / "my_parts.py").write_text(PARTS)
+    (project / "needs_more.py").write_text("import nothing_here")
+    (project / "raises.py").write_text("raise RuntimeError('no such library')")
+    monkeypatch.syspath_prepend(str(project))
+    monkeypatch.delitem(sys.modules, "my_parts", raising=False)
+    refused(lslm("run", "--config", translation, *arguments), 2, *words)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda model, data: model.update(backbon=3), ["model must be", "class_path and init_args", "backbon"]),
+        (lambda model, data: model["init_args"].update(label_smoothin=0.1), ["model.label_smoothin ", "model.label_smoothing?"]),
+        (lambda model, data: model["init_args"]["backbone"].update(init_args=[1]), ["model.backbone.init_args must be a mapping", "list"]),
+        (lambda model, data: model["init_args"]["backbone"]["init_args"].update(d_model="wide"), ["model.backbone.d_model", "'wide'"]),
+        (lambda model, data: model["init_args"]["backbone"].pop("class_path"), ["model.backbone must be", "Backbone"]),
+        (lambda model, data: model["init_args"].pop("backbone"), ["model.backbone must be given"]),
+        (lambda model, data: model["init_args"].update(search="beam"), ["model.search must be", "package.module.Class", "'beam'"]),
+        (lambda model, data: data["init_args"].pop("source_language"), ["data.source_language must be given"]),
+        (lambda model, data: data["init_args"].update(tokenizer=["a"]), ["data.tokenizer must be", "Recipe", "['a']"]),
+        (lambda model, data: data["init_args"]["tokenizer"].update(init_args={"mincount": 1}), ["data.tokenizer.mincount ", "min_count?"]),
+    ],
+)
+def test_mistakes_in_a_file_are_told_with_their_place(lslm, translation, change, words):
+    config = yaml.safe_load(translation.read_text())
+    change(config["model"], config["data"])
+    translation.write_text(yaml.safe_dump(config))
+    refused(lslm("run", "--config", translation), 2, *words)
+
+
 def test_yaml_that_is_none(lslm, project):
     (project / "broken.yaml").write_text("model: [unclosed")
     refused(lslm("run", "--config", project / "broken.yaml"), 2, "broken.yaml")
@@ -103,7 +180,9 @@ def test_checkpoints_that_do_not_fit_or_are_none(lslm, translation, only_run, pr
     assert lslm("fit", "--config", translation).status == 0
     run = only_run()
     best = run / "checkpoints" / "best.ckpt"
-    refused(lslm("test", "--config", run / "config.yaml", "--ckpt_path", best, "--model.backbone.d_model", "32"), 1, "best.ckpt", "16", "32")
+    refused(
+        lslm("test", "--config", run / "config.yaml", "--ckpt_path", best, "--model.backbone.d_model", "32"), 1, "best.ckpt", "16", "32"
+    )
     whole = best.read_bytes()
     best.write_bytes(whole[: len(whole) // 2])
     refused(lslm("test", "--config", run / "config.yaml", "--ckpt_path", best), 1, "best.ckpt")
@@ -113,7 +192,7 @@ def test_checkpoints_that_do_not_fit_or_are_none(lslm, translation, only_run, pr
 
 
 def test_a_nan_loss_fails_and_keeps_the_last_good_checkpoint(lslm, translation, only_run):
-    optimizer = ["--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", "1e20", "--trainer.gradient_clip_val", "0"]
+    optimizer = ["--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", "2e4", "--trainer.gradient_clip_val", "0"]
     outcome = lslm("run", "--config", translation, *optimizer, "--trainer.val_check_interval", "1", "--trainer.max_steps", "9")
     refused(outcome, 1, "the loss is", "at step")
     weights = torch.load(only_run() / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]

@@ -67,7 +67,9 @@ def test_a_run_that_goes_on_keeps_the_best_of_the_first(lslm, translation, only_
     first = only_run()
     best = first / "checkpoints" / "best.ckpt"
     state = torch.load(best, weights_only=True)
-    key = next(key for key in torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"] if key.startswith("Checkpoints"))
+    key = next(
+        key for key in torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"] if key.startswith("Checkpoints")
+    )
     last = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)
     last["callbacks"][key]["best_score"] = 99.0
     torch.save(last, first / "checkpoints" / "last.ckpt")
@@ -98,7 +100,7 @@ def _history(run_id: str, name: str):
 
 
 def test_a_limited_test_says_so(lslm, translation):
-    outcome = lslm("run", "--config", translation, "--trainer.limit_test_batches", "1", "--data.exam_tokens", "30")
+    outcome = lslm("run", "--config", translation, "--trainer.limit_test_batches", "2", "--data.exam_tokens", "30")
     assert outcome.status == 0, outcome.err
     assert "of 10 examples were answered" in outcome.out
 

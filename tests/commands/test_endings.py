@@ -135,7 +135,8 @@ def test_two_processes_are_one_run_with_the_score_of_one_process(start, environm
 
 
 def test_help_answers_at_once_and_loads_nothing_heavy(environment):
-    code = "import sys; from lslm_lightning.__main__ import main; s = main(sys.argv[1:]); print(sorted({'torch', 'lightning', 'mlflow'} & set(sys.modules)))"
+    code = "import sys; from lslm_lightning.__main__ import main; main(sys.argv[1:]); "
+    code += "print(sorted({'torch', 'lightning', 'mlflow'} & set(sys.modules)))"
     for words in (["--help"], ["data", "list"], ["trian"]):
         done = subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True, timeout=60)
         assert done.stdout.splitlines()[-1] == "[]", done

@@ -105,22 +105,6 @@ def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation,
     assert {p.id: p.output for p in ours} == {p.id: p.output for p in theirs}
 
 
-def test_seeds_are_children_of_one_parent(translation, project, environment, lslm):
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "lslm_lightning", "run", "--config", str(translation), "--seeds", "2", "--trainer.max_steps", "2"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    found = runs()
-    [parent] = [r for r in found if "mlflow.parentRunId" not in r.data.tags]
-    children = [r for r in found if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert sorted(c.data.tags["seed"] for c in children) == ["0", "1"]
-    assert {r.info.status for r in found} == {"FINISHED"}
-    mean = sum(c.data.metrics["test/chrf"] for c in children) / 2
-    assert parent.data.metrics["test/chrf"] == pytest.approx(mean, abs=1e-6)
-
-
 def test_shell_overrides_and_print_config(lslm, translation, only_run):
     printed = lslm("run", "--config", translation, "--model.label_smoothing", "0.25", "--print_config")
     assert printed.status == 0

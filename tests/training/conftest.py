@@ -17,7 +17,7 @@ from tasks.language_modeling.task import LanguageModelingTask
 from tasks.translation.data import TranslationData
 from tasks.translation.task import TranslationTask
 
-WORDS = "red green blue one two three cat dog bird runs sleeps".split()
+WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from lslm_lightning.optim import Constant
+from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.task import micro_batch_seed
-from lslm_lightning.tracking import Tracker
 from tests.training.conftest import fit, language_task, translation_task
 
 

@@ -1,0 +1,61 @@
+"""What a training command is asked for besides model, data and Trainer, and a Trainer that can do it all."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+
+from lslm_lightning.training.checkpoints import Checkpoints
+
+TRAINER_DEFAULTS = {
+    "max_epochs": -1,
+    "logger": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "use_distributed_sampler": False,
+    "check_val_every_n_epoch": None,
+    "val_check_interval": 500,
+    "gradient_clip_val": 1.0,
+    "inference_mode": False,  # under it autocast would cast every weight anew at every step of a search
+}
+
+
+@dataclass
+class Job:
+    """Where a run is kept, and how long it trains.
+
+    Args:
+        name: of the run; by default the name of its config file.
+        root: folder of all runs; a run is kept in root/task/name-id.
+        minutes: train this long, validation included; measured before training and turned into trainer.max_steps, which config.yaml keeps.
+            A trainer.max_steps that is given counts instead.
+        average: average the weights of this many validated states after training; the mean becomes best.ckpt if it validates better.
+        average_of: the last of these states, or the best.
+        seeds: train this many seeds one after the other, as child runs of one parent (lslm run only).
+        parent: MLflow run id of the parent.
+        tags: more tags for MLflow.
+    """
+
+    name: str | None = None
+    root: str = "runs"
+    minutes: float | None = None
+    average: int = 0
+    average_of: Literal["last", "best"] = "last"
+    seeds: int = 1
+    parent: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class JobTrainer(Trainer):
+    """Lightning's Trainer with one function more."""
+
+    def run(self, model: LightningModule, datamodule: LightningDataModule | None = None, ckpt_path: str | None = None) -> None:
+        """Fit, test the best checkpoint, report: one command, one MLflow run.
+
+        Args:
+            ckpt_path: go on from this checkpoint.
+        """
+        self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
+        checkpoints = next(c for c in self.callbacks if isinstance(c, Checkpoints))
+        checkpoints.settle(self, model)
+        self.test(model, datamodule=datamodule, ckpt_path=str(checkpoints.best), verbose=False, weights_only=True)

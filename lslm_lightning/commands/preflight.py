@@ -1,0 +1,70 @@
+"""What is refused before a job begins."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+
+from lslm_lightning.commands.job import Job
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.task import Task
+
+TRAINING = ("run", "fit")
+DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
+SPLITS = {"fit": ("train", "val"), "run": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+
+
+def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> None:
+    """Refuse settings of the job and the Trainer that cannot work.
+
+    Raises:
+        ValueError: what, and what instead.
+    """
+    if command in TRAINING and trainer.max_steps < 1 and (trainer.max_epochs or -1) < 0:
+        if not job.minutes:
+            raise ValueError("nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes")
+        if checkpoint:
+            raise ValueError("job.minutes with ckpt_path: the config.yaml of the earlier run says how many steps the minutes were; use it")
+    if command not in TRAINING and not checkpoint:
+        raise ValueError(f"lslm {command} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; without it the weights are random")
+    if checkpoint and not Path(checkpoint).exists():
+        raise FileNotFoundError(f"ckpt_path={checkpoint} does not exist; checkpoints lie in runs/<task>/<run>/checkpoints")
+    if str(trainer.precision).startswith("16"):
+        raise ValueError(f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed")
+    world = os.environ.get("WORLD_SIZE", "1")
+    if int(world) > 1 and DIRECTORY not in os.environ:
+        raise ValueError(f"WORLD_SIZE={world}: start one process; trainer.devices and trainer.strategy=ddp start the others")
+    check_devices(trainer)
+
+
+def check_devices(trainer: Any) -> None:
+    """Refuse devices that are not there.
+
+    Raises:
+        ValueError: with what this machine has.
+    """
+    chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes", "precision")}
+    try:
+        Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    except (MisconfigurationException, ValueError) as error:
+        given = ", ".join(f"trainer.{name}={value}" for name, value in chosen.items())
+        there = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
+        raise ValueError(f"{given}: {error} This machine has {there} and {os.cpu_count()} CPU cores") from None
+
+
+def check_data(command: str, data: TaskData, task: Task) -> None:
+    """Read every split that the command needs, and hold it against the task.
+
+    Raises:
+        ValueError: a split is broken or empty, or does not fit the task.
+        OSError: a file is missing.
+    """
+    for split in SPLITS[command]:
+        if not data.corpus.rows(split):
+            raise ValueError(f"corpus {data.corpus_name} has nothing in its split {split}")
+    if "test" in SPLITS[command]:
+        data.examples("test")
+    task.check(data)

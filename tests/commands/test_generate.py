@@ -1,0 +1,130 @@
+"""`lslm generate`: which search answers, line by line, with chance that goes on."""
+
+import io
+import re
+import sys
+from dataclasses import fields
+from types import SimpleNamespace
+
+import pytest
+
+from lslm_lightning import runs
+from lslm_lightning.commands.generate import chosen_search, parser
+from lslm_lightning.contracts import Prediction
+from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
+
+
+def chosen(own: Search, *arguments: str) -> Search:
+    return chosen_search(own, parser().parse_args(["RUN", "text", *arguments]))
+
+
+@pytest.mark.parametrize(
+    ("own", "arguments", "expected"),
+    [
+        (Beam(3, 0.6, True, 2), "", Beam(3, 0.6, True, 2)),
+        (Beam(3, 0.6, True, 2), "--length-penalty 2", Beam(3, 2.0, True, 2)),
+        (Beam(3, 0.6, True, 2), "--no-repeat-ngram 0", Beam(3, 0.6, True, 0)),
+        (Beam(3, 0.6, True, 2), "--search beam --beam-size 7", Beam(7, 0.6, True, 2)),
+        (Beam(3, 0.6, True, 2), "--search greedy", Greedy()),
+        (Beam(3, 0.6, True, 2), "--search greedy --no-repeat-ngram 3", Greedy(3)),
+        (Beam(3, 0.6, True, 2), "--search sampling --top-k 4", Sampling(top_k=4, seed=None)),
+        (Greedy(), "--no-repeat-ngram 4", Greedy(4)),
+        (Sampling(0.8, top_p=0.95, seed=3), "", Sampling(0.8, top_p=0.95, seed=None)),
+        (Sampling(0.8, top_p=0.95), "--temperature 1", Sampling(1.0, top_p=0.95, seed=None)),
+        (Sampling(0.8, top_p=0.95), "--search beam", Beam()),
+    ],
+)
+def test_the_runs_search_changes_by_what_is_given_alone(own, arguments, expected):
+    assert chosen(own, *arguments.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "arguments", "words"),
+    [
+        (Greedy(), "--beam-size 3", "--beam-size .* Greedy"),
+        (Beam(), "--temperature 0.5", "--temperature .* Beam"),
+        (Beam(), "--search greedy --beam-size 3", "--beam-size .* --search greedy"),
+        (Sampling(), "--length-penalty 1 --top-k 3", "--length-penalty .* Sampling"),
+        (Beam(), "--beam-size 0", "beam_size=0"),
+    ],
+)
+def test_options_of_another_search_are_refused(own, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        chosen(own, *arguments.split())
+
+
+def test_a_search_of_ones_own_stays_unless_it_has_no_such_setting():
+    own = SimpleNamespace()
+    assert chosen(own) is own
+    with pytest.raises(ValueError, match="SimpleNamespace"):
+        chosen(own, "--beam-size", "3")
+
+
+def test_help_shows_the_defaults_there_are():
+    told = " ".join(parser().format_help().split())
+    for search, names in ((Beam, ("beam_size", "length_penalty")), (Sampling, ("temperature",)), (Greedy, ("no_repeat_ngram",))):
+        default = {field.name: field.default for field in fields(search)}
+        for name in names:
+            assert re.search(rf"--{name.replace('_', '-')} \w [^()]*\(default {default[name]}\b", told), name
+
+
+class Echo:
+    """A task that answers with the text, where it stood in its batch, and a number by chance."""
+
+    search, max_length, backbone = Sampling(), 5, SimpleNamespace(n_encoder_layer=1)
+
+    def to(self, device):
+        return self
+
+    def generate(self, examples):
+        import torch
+
+        for i, example in enumerate(examples):
+            chance = torch.rand(()).item() if self.search.seed is None else 0
+            yield Prediction(example.id, f"<{example.source}>\n{i} {chance:.6f}")
+
+
+@pytest.fixture
+def answers(lslm, monkeypatch):
+    """Lines of output to text that is piped in."""
+    monkeypatch.setattr(runs, "load_run", lambda reference, trust: SimpleNamespace(task=Echo()))
+
+    def ask(text: str, *arguments: object) -> list[str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        outcome = lslm("generate", "RUN", "-", *arguments)
+        assert outcome.status == 0, outcome
+        return outcome.out.splitlines()
+
+    return ask
+
+
+def test_each_line_gives_a_line_empty_ones_too(answers):
+    found = answers("one\n\ntwo\r\n\n", "--batch-size", 3)
+    assert [line[:-9] for line in found] == ["<one> 0", "<> 1", "<two> 2", "<> 0"]
+
+
+def test_batches_draw_different_numbers_and_the_seed_repeats_them(answers):
+    found = answers("a\n" * 4, "--batch-size", 2, "--seed", 7)
+    assert len({line.split()[-1] for line in found}) == 4
+    assert answers("a\n" * 4, "--batch-size", 2, "--seed", 7) == found
+    assert answers("a\n" * 4, "--batch-size", 2, "--seed", 8) != found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--beam-size", "3"], ["--beam-size", "Sampling"]), (["--top-p", "0"], ["top_p=0.0"]), (["--max-length", "0"], ["--max-length 0"])],
+)
+def test_wrong_options_are_one_line_and_status_2(answers, lslm, arguments, words):
+    outcome = lslm("generate", "RUN", "text", *arguments)
+    assert outcome.status == 2
+    [line] = outcome.err.splitlines()
+    assert all(word in line for word in ["lslm generate: ", *words]), line
+
+
+def test_a_real_run_answers_with_its_own_search_and_what_is_given(lslm, translation, only_run):
+    assert lslm("run", "--config", translation).status == 0
+    for arguments in ([], ["--search", "greedy"], ["--beam-size", "2"], ["--search", "sampling", "--top-k", "3"]):
+        outcome = lslm("generate", only_run(), "red cat", "--max-length", "5", *arguments)
+        assert outcome.status == 0, outcome.err
+        assert outcome.out.endswith("\n")
+    assert lslm("generate", only_run(), "red cat", "--temperature", "0.5").status == 2

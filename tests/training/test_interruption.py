@@ -1,0 +1,58 @@
+"""A signal within training: the run stops where it can go on exactly."""
+
+import os
+import signal
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.interruption import Interrupted, Interruption
+from tests.training.conftest import fit, translation_task
+from tests.training.test_task import weights
+
+COMMON = {"accumulate_grad_batches": 2, "limit_val_batches": 1.0, "val_check_interval": 4}
+
+
+class SignalAt(Callback):
+    """Sends this process a signal when a micro-batch begins."""
+
+    def __init__(self, micro_batch: int) -> None:
+        self.left = micro_batch
+
+    def on_train_batch_start(self, *args: object) -> None:
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.left -= 1
+
+
+class Validations(Callback):
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def on_validation_end(self, trainer, task) -> None:
+        self.steps.append(trainer.global_step)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("micro_batch", [0, 2, 3, 5, 6])
+def test_an_interrupted_run_goes_on_bit_for_bit(micro_batch, workers, translation_data, tmp_path):
+    """In the middle of an accumulation window, and where a validation is due, too."""
+
+    def run(folder, max_steps, *more, **settings):
+        data = translation_data(max_tokens=60, num_workers=workers)
+        task, checkpoints, seen = translation_task(data), Checkpoints(tmp_path / folder), Validations()
+        try:
+            fit(task, data, [checkpoints, Interruption(checkpoints), seen, *more], max_steps=max_steps, **COMMON, **settings)
+        except Interrupted as interrupted:
+            assert "kept" in str(interrupted)
+        return task, seen.steps, checkpoints
+
+    before = signal.getsignal(signal.SIGTERM)
+    straight, validated, _ = run("a", 7)
+    _, first, checkpoints = run("b", 7, SignalAt(micro_batch))
+    assert signal.getsignal(signal.SIGTERM) == before
+    resumed, second, _ = run("b", 7, ckpt_path=str(checkpoints.last))
+    assert first + second == validated
+    assert torch.equal(weights(resumed), weights(straight))
