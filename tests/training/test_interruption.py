@@ -44,7 +44,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(micro_batch, workers, translatio
     def run(folder, max_steps, *more, **settings):
         data = translation_data(max_tokens=60, num_workers=workers)
         task, checkpoints, seen = translation_task(data), Checkpoints(tmp_path / folder), Validations()
-        ending = pytest.raises(Interrupted, match="interrupted by SIGTERM at step .*kept") if more else nullcontext()
+        ending = pytest.raises(Interrupted, match=r"interrupted by SIGTERM at step .*kept") if more else nullcontext()
         with ending:
             fit(task, data, [checkpoints, Interruption(checkpoints), seen, *more], max_steps=max_steps, **COMMON, **settings)
         return task, seen.steps, checkpoints
