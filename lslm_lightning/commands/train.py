@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import ArgumentError
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -40,6 +41,8 @@ class Parser(LightningArgumentParser):
     """Errors in one line: what is wrong, where, and the nearest right word."""
 
     def error(self, message: str, ex: Exception | None = None) -> None:
+        if not self.exit_on_error:  # the parser of a nested class: those around it add where it stands
+            raise ArgumentError(None, message) from ex
         print(f"lslm: {explain(message, self)}", file=sys.stderr)
         raise SystemExit(2)
 

@@ -106,10 +106,10 @@ def test_a_limited_test_says_so(lslm, translation):
 
 
 def test_own_task_belongs_to_the_experiment_of_its_parent(lslm, translation, project, monkeypatch):
-    (project / "my_parts.py").write_text("from tasks.translation.task import TranslationTask\n\n\nclass Mine(TranslationTask):\n    pass\n")
+    (project / "own_task.py").write_text("from tasks.translation.task import TranslationTask\n\n\nclass Mine(TranslationTask):\n    pass\n")
     monkeypatch.syspath_prepend(str(project))
     config = yaml.safe_load(translation.read_text())
-    config["model"]["class_path"] = "my_parts.Mine"
+    config["model"]["class_path"] = "own_task.Mine"
     translation.write_text(yaml.safe_dump(config))
     assert lslm("fit", "--config", translation).status == 0
     assert [r.data.tags["task"] for r in runs()] == ["translation"]
