@@ -102,6 +102,7 @@ def refuse(message: str) -> int:
 
 
 def one_line(text: str) -> str:
+    """An output whose line breaks are spaces: one line in, one line out."""
     return text.replace("\r", " ").replace("\n", " ")
 
 

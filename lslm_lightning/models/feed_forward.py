@@ -3,11 +3,13 @@
 The gated ones have three matrices: with 2/3 of the d_feedforward they are as large as the plain ones (Shazeer 2020, section 2).
 """
 
+from abc import ABC, abstractmethod
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class FeedForward(nn.Module):
+class FeedForward(nn.Module, ABC):
     """W_2 act(W_1 x): what the plain ones have in common."""
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = True) -> None:
@@ -19,9 +21,9 @@ class FeedForward(nn.Module):
         """(N, T, D) -> (N, T, D)."""
         return self.output(self.activate(self.inner(x)))
 
+    @abstractmethod
     def activate(self, inner: Tensor) -> Tensor:
         """Elementwise, (N, T, F)."""
-        raise NotImplementedError
 
 
 class ReLU(FeedForward):
@@ -48,7 +50,7 @@ class GELU(FeedForward):
         return F.gelu(inner, approximate=self.approximate)
 
 
-class GatedFeedForward(nn.Module):
+class GatedFeedForward(nn.Module, ABC):
     """W_2 (act(W_g x) * W_1 x): what the gated ones have in common. W_g and W_1 lie in one matrix."""
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = False) -> None:
@@ -61,9 +63,9 @@ class GatedFeedForward(nn.Module):
         gate, inner = self.gate_inner(x).chunk(2, -1)  # (N, T, F) each
         return self.output(self.activate(gate) * inner)
 
+    @abstractmethod
     def activate(self, gate: Tensor) -> Tensor:
         """Elementwise, (N, T, F)."""
-        raise NotImplementedError
 
 
 class SwiGLU(GatedFeedForward):

@@ -120,4 +120,5 @@ def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:
 
 
 def one_line(error: BaseException) -> str:
+    """The words of an error without line breaks."""
     return " ".join(str(error).split())

@@ -28,6 +28,7 @@ def check_trust(config: Any) -> None:
 
 
 def refuse(path: str) -> None:
+    """Raise ValueError for an import path that is not trusted, with the way out."""
     raise ValueError(f"the run wants to use {path}, which is not of {', '.join(TRUSTED)}; if you know its code and trust it, add --trust")
 
 
