@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lslm_lightning.contracts import Generator, Metric, Score
+from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import Scores, score
 from lslm_lightning.metrics.significance import paired_randomization
@@ -45,11 +46,11 @@ def finish(command: "Command", subcommand: str) -> None:
     if subcommand in ("test", "run"):
         exam = next(c for c in callbacks if isinstance(c, Exam))
         if exam.limited:
-            show(directory.path.name, exam.scores, {})
+            show(directory.path.name, exam.scores, {}, command.datamodule.corpus)
             return
-        command.model.to(command.trainer.strategy.root_device)  # Lightning has moved it to the CPU
+        command.model.to(command.trainer.strategy.root_device).eval()  # Lightning has moved it to the CPU, and back into training mode
         beside = baseline_scores(command)
-        show(directory.path.name, exam.scores, beside)
+        show(directory.path.name, exam.scores, beside, command.datamodule.corpus)
         tracker.log_artifact(directory.metrics)
         write_report(report(command, exam.result, beside), directory.report)
         tracker.log_artifact(directory.report)
@@ -67,8 +68,8 @@ def baseline_scores(command: "Command") -> dict[str, Scores]:
     return found
 
 
-def show(name: str, scores: list[Score], beside: dict[str, Scores]) -> None:
-    """The scores as a table in the terminal, baselines beside them, signatures below."""
+def show(name: str, scores: list[Score], beside: dict[str, Scores], corpus: Corpus) -> None:
+    """The scores as a table in the terminal, baselines beside them, signatures and the digest of the test split below."""
     has_interval = any(each.low is not None for each in scores)
     table = Table(title=Text(name), title_justify="left")
     for heading in ("metric", "this run", *(["95 % interval"] if has_interval else []), *beside):
@@ -83,6 +84,7 @@ def show(name: str, scores: list[Score], beside: dict[str, Scores]) -> None:
     console.print(table)
     for each in scores:
         console.print(Text(f"{each.metric}: {each.signature}, {each.n_example:,} examples", "dim"), soft_wrap=True)
+    console.print(Text(f"test split of {corpus.name}: digest {corpus.digest('test')[:16]}", "dim"), soft_wrap=True)
 
 
 def report(command: "Command", result: Scores, beside: dict[str, Scores]) -> Any:

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     it.add_argument("--top-k", type=int, metavar="K", help="sampling: only the K most probable tokens (default: all)")
     it.add_argument("--top-p", type=float, metavar="P", help="sampling: only the most probable tokens that make up P (default: all)")
     it.add_argument("--max-length", type=int, metavar="N", help="most new tokens (default: as the run was configured)")
+    it.add_argument("--min-length", type=int, metavar="N", help="fewest new tokens (default: as the run was configured)")
     it.add_argument("--seed", type=int, default=0, help="of sampling (default 0)")
     it.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts answered together (default 32)")
     it.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
@@ -67,22 +68,24 @@ def main(argv: list[str]) -> int:
     arguments = parser().parse_args(argv[1:])
     if arguments.text is None and sys.stdin.isatty():
         return refuse("nothing to read; give TEXT, or - and type lines (Ctrl-D ends)")
-    for option in ("batch_size", "max_length"):
-        if (value := getattr(arguments, option)) is not None and value < 1:
-            return refuse(f"--{option.replace('_', '-')} {value} must be at least 1")
+    if arguments.batch_size < 1:
+        return refuse(f"--batch-size {arguments.batch_size} must be at least 1")
     import torch
 
     from lslm_lightning.contracts import Example
     from lslm_lightning.decoding import Beam
     from lslm_lightning.runs import load_run
+    from lslm_lightning.training.task import check_lengths
 
     task = load_run(arguments.run, trust=arguments.trust).task
+    for option in ("max_length", "min_length"):
+        if (value := getattr(arguments, option)) is not None:
+            setattr(task, option, value)
     try:
         task.search = chosen_search(task.search, arguments)
+        check_lengths(task.min_length, task.max_length)
     except ValueError as error:
         return refuse(str(error))
-    if arguments.max_length is not None:
-        task.max_length = arguments.max_length
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     task.to(device)
     torch.manual_seed(arguments.seed)

@@ -56,9 +56,11 @@ class Command(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        inherited = LightningCLI.subcommands()
-        ours = {"predict": {"return_predictions"}, "test": {"verbose"}, "validate": {"verbose"}}
-        return {name: skip | ours.get(name, set()) for name, skip in inherited.items()} | {"run": {"model", "datamodule"}}
+        inherited, ours = (
+            LightningCLI.subcommands(),
+            {"verbose", "return_predictions", "weights_only"},
+        )  # so that all know the same settings
+        return {name: skip | ours for name, skip in inherited.items()} | {"run": {"model", "datamodule"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(Job, "job")

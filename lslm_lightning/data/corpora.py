@@ -1,7 +1,7 @@
 """From a name to a corpus."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ from lslm_lightning.data.catalogue import read_catalogue
 from lslm_lightning.data.corpus import Corpus
 
 
-def open_corpus(name: str, columns: Mapping[str, Any] | None = None) -> Corpus:
+def open_corpus(name: str, columns: Mapping[str, Any] | None = None, languages: Sequence[str] = ()) -> Corpus:
     """The corpus of that name; nothing is read or fetched before its rows are asked for.
 
     Args:
         name: an entry of corpora.yaml, a built-in ("docstrings", "cldr"), a file or folder of this machine, or a Hugging Face hub id
             ("owner/name" or "owner/name:configuration").
         columns: field of a row -> column of the files (see corpora.yaml), laid over those of the entry.
+        languages: of a parallel corpus, those that are wanted; files of others need not be there.
 
     Raises:
         ValueError: there is no such corpus, or its description is wrong.
@@ -24,11 +25,11 @@ def open_corpus(name: str, columns: Mapping[str, Any] | None = None) -> Corpus:
     catalogue = read_catalogue()
     columns = dict(columns or {})
     if name in catalogue:
-        return entries.open_entry(catalogue[name], columns)
+        return entries.open_entry(catalogue[name], columns, languages)
     if name in builtin.CORPORA:
         return builtin.CORPORA[name](columns)
     if Path(name).expanduser().exists():
-        return entries.open_entry(local.describe(Path(name).expanduser(), columns), columns)
+        return entries.open_entry(local.describe(Path(name).expanduser(), columns), columns, languages)
     if hub.is_hub_id(name):
         return hub.open_hub(name, columns)
     known = sorted([*catalogue, *builtin.CORPORA])

@@ -1,6 +1,6 @@
 """A corpus described by an entry: find its files, read them, choose columns, take the split's share."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,15 @@ from lslm_lightning.data.rows import Row, required_fields, to_row, without_empty
 from lslm_lightning.data.shares import characters_share, group_positions
 
 
-def open_entry(entry: Entry, columns: Mapping[str, Any]) -> Corpus:
-    """The corpus of an entry; `columns` are laid over the entry's, and of a translation corpus only the languages they name are read."""
-    if entry.task == "translation" and (chosen := tuple(language for language in entry.languages if language in columns)):
-        entry = replace(entry, languages=chosen)
+def open_entry(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str] = ()) -> Corpus:
+    """The corpus of an entry; `columns` are laid over the entry's.
+
+    Of a parallel corpus only the languages that `columns` or, where all are there, `languages` name are read.
+    """
+    named = [language for language in entry.languages if language in columns]
+    wanted = named or (languages if set(languages) <= set(entry.languages) else ())
+    if entry.task == "translation" and wanted:
+        entry = replace(entry, languages=tuple(language for language in entry.languages if language in wanted))
     splits = {name: replace(split, columns={**entry.columns, **split.columns, **columns}) for name, split in entry.splits.items()}
     entry = replace(entry, splits=splits)
     return Corpus(

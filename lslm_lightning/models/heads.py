@@ -109,8 +109,9 @@ class PointerGenerator(Head):
 
     def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
         beams, copied, gate = self._look(y, source)
-        write = F.linear(beams, embedding).log_softmax(-1) + F.logsigmoid(gate)  # (B, k * T, V)
-        copy = torch.zeros_like(write).scatter_add(-1, source.ids[:, None].expand_as(copied), copied.to(write.dtype))
+        gate = single(gate)
+        write = single(F.linear(beams, embedding)).log_softmax(-1) + F.logsigmoid(gate)  # (B, k * T, V)
+        copy = torch.zeros_like(write).scatter_add(-1, source.ids[:, None].expand_as(copied), copied)
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)  # a word not in the source: as good as never
         return torch.logaddexp(write, copy).view(*y.shape[:-1], -1)
 
@@ -126,7 +127,7 @@ class PointerGenerator(Head):
         """As in `Head`, without the whole mixture: what is smoothed over the vocabulary is what the head writes, not what it copies."""
         beams, copied, gate = self._look(y, source)
         real = target != pad_id
-        logits, gate, copied = single(F.linear(beams[real], embedding)), single(gate[real]), single(copied)  # (n, V), (n, 1), (B, k * T, S)
+        logits, gate = single(F.linear(beams[real], embedding)), single(gate[real])  # (n, V), (n, 1)
         write = logits - logits.logsumexp(-1, keepdim=True) + F.logsigmoid(gate)
         copy = (copied * (source.ids[:, None] == target[..., None])).sum(-1)[real][:, None]  # (n, 1)
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
@@ -141,7 +142,7 @@ class PointerGenerator(Head):
         scores = self.query(beams) @ source.memory.mT * y.size(-1) ** -0.5
         if source.pad is not None:
             scores = scores.masked_fill(source.pad[:, None], torch.finfo(scores.dtype).min)
-        attention = scores.softmax(-1)
+        attention = single(scores).softmax(-1)
         return beams, attention, self.gate(torch.cat([beams, attention.to(source.memory.dtype) @ source.memory], -1))
 
 
@@ -152,4 +153,6 @@ def single(x: Tensor) -> Tensor:
 
 def cross_entropy_sum(logits: Tensor, target: Tensor, pad_id: int, label_smoothing: float = 0.0) -> Tensor:
     """Total nats of `target` (...) int64 under `logits` (..., V), padding left out."""
-    return F.cross_entropy(logits.flatten(0, -2), target.flatten(), ignore_index=pad_id, reduction="sum", label_smoothing=label_smoothing)
+    return F.cross_entropy(
+        single(logits).flatten(0, -2), target.flatten(), ignore_index=pad_id, reduction="sum", label_smoothing=label_smoothing
+    )

@@ -1,4 +1,8 @@
-"""Language codes."""
+"""Language codes, and what a script tells of a language."""
+
+import re
+
+from lslm_lightning.text.chinese import cjk_share
 
 WITHOUT_SPACES = frozenset(("zh", "yue", "ja", "th", "lo", "km", "my"))
 """Languages that write no space between words."""
@@ -7,3 +11,10 @@ WITHOUT_SPACES = frozenset(("zh", "yue", "ja", "th", "lo", "km", "my"))
 def base_language(code: str) -> str:
     """The language of a BCP 47 code without script and region: 'zh' of 'zh-Hans-CN' and of 'zh_CN'."""
     return code.lower().replace("_", "-").split("-")[0]
+
+
+def language_of_script(text: str) -> str | None:
+    """`ja`, `ko` or `zh` where at least a third of the characters are of their scripts; None where the script leaves it open."""
+    if cjk_share(text) < 1 / 3:
+        return None
+    return "ja" if re.search(r"[\u3041-\u30fa]", text) else "ko" if re.search(r"[\uac00-\ud7a3]", text) else "zh"

@@ -26,8 +26,9 @@ UNKNOWN = ("<unk>", "[UNK]", "<|unk|>")
 class Tokenizer:
     """Text to ids and back. Built by a recipe (`text/recipes.py`) or read by `load`.
 
-    `unk_id` is None where every text has ids of its own. `lossless` promises `decode(encode(text)) == text` for every text. `kind` is the
-    family ("byte-bpe", "bytes", "unigram", "characters", "words", "bpe", "wordpiece"); `digest` the sha256 of the json.
+    `unk_id` is None where every text has ids of its own, as it has where `knows_all_bytes`. `lossless` promises more:
+    `decode(encode(text)) == text` for every text. `kind` is the family ("byte-bpe", "bytes", "unigram", "characters", "words", "bpe",
+    "wordpiece"); `digest` the sha256 of the json.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
@@ -41,9 +42,10 @@ class Tokenizer:
         self.pad_id, self.bos_id, self.eos_id = (backend.token_to_id(find_token(backend, names)) for names in ROLES.values())
         layout = json.loads(self._json)
         self.kind = _kind(layout)
-        self.lossless = _is_lossless(layout)
+        self.knows_all_bytes = _knows_all_bytes(layout)
+        self.lossless = self.knows_all_bytes and _is_lossless(layout)
         unknown = layout["model"].get("unk_token") or find_token(backend, UNKNOWN)
-        self.unk_id: int | None = None if self.lossless or unknown is None else backend.token_to_id(unknown)
+        self.unk_id: int | None = None if self.knows_all_bytes or unknown is None else backend.token_to_id(unknown)
         self.digest = hashlib.sha256(self._json.encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
@@ -145,15 +147,21 @@ def _kind(layout: dict) -> str:
     return {"WordLevel": "words", "Unigram": "unigram", "WordPiece": "wordpiece"}[model["type"]]
 
 
-def _is_lossless(layout: dict) -> bool:
-    """Whether every text comes back: all 256 bytes are known and no step adds or drops anything."""
+def _knows_all_bytes(layout: dict) -> bool:
     model, steps = layout["model"], _steps(layout, "pre_tokenizer")
     return (
         model["type"] == "BPE"
         and set(ByteLevel.alphabet()) <= set(model["vocab"])
         and not (model["continuing_subword_prefix"] or model["end_of_word_suffix"])
-        and not _steps(layout, "normalizer")
         and any(step["type"] == "ByteLevel" for step in steps)
+    )
+
+
+def _is_lossless(layout: dict) -> bool:
+    """Of one that knows all bytes: whether every text comes back, since no step adds or drops anything."""
+    steps = _steps(layout, "pre_tokenizer")
+    return (
+        not _steps(layout, "normalizer")
         and all(step["type"] in ("ByteLevel", "Split", "Digits", "Punctuation") for step in steps)
         and not any(step.get("add_prefix_space") or step.get("behavior") == "Removed" for step in steps)
         and [step["type"] for step in _steps(layout, "decoder")] == ["ByteLevel"]

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from lslm_lightning.optim import n_parameter
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
 
-N_WARM, N_TIMED, N_VALIDATION = 3, 24, 3
+N_TIMED, N_VALIDATION = 24, 3
 RESERVE = 0.04  # share of the budget kept for what cannot be measured beforehand: checkpoints, a busier hour
 
 
@@ -18,7 +19,8 @@ class Budget(Callback):
     """Turns `minutes` of fitting, validation included, into `trainer.max_steps` when training starts.
 
     The time of a step is the mean over batches spread over an epoch, on a copy of the model: weights, optimizer and chance of the run are
-    left alone. The time of a validation is measured on some of its batches and on its exam with outputs of the length of the references.
+    left alone. Several processes wait for the slowest, and exchange their gradients. The time of a validation is measured on some of its
+    batches and on its exam with outputs of the length of the references.
 
     Args:
         minutes: wall time of `fit` from the first step on.
@@ -56,10 +58,27 @@ class Budget(Callback):
         probe._trainer = task._trainer
         optimizer = probe.configure_optimizers()["optimizer"]
         stream, dataset = trainer.datamodule.train_stream, trainer.fit_loop._combined_loader.flattened[0].dataset
-        picks = [stream[i * len(stream) // (N_WARM + N_TIMED)] for i in range(N_WARM + N_TIMED)]
-        # Spread over the epoch, the first few twice: they warm up allocators and caches.
-        seconds = [self._one_step(trainer, probe, optimizer, dataset[pick]) for pick in picks[:N_WARM] + picks]
-        return sum(seconds[N_WARM:]) / len(picks) * trainer.accumulate_grad_batches
+        picks = [stream[i * len(stream) // N_TIMED] for i in range(N_TIMED)]  # spread over the epoch
+        # All twice: the first time allocators and kernels make ready for a shape, which a long training has seen before.
+        seconds = [self._one_step(trainer, probe, optimizer, dataset[pick]) for pick in picks + picks][N_TIMED:]
+        if trainer.world_size > 1:
+            shares: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(shares, seconds)
+            seconds = [max(together) for together in zip(*shares, strict=True)]
+        return sum(seconds) / N_TIMED * trainer.accumulate_grad_batches + self._exchange_seconds(trainer, task)
+
+    @staticmethod
+    def _exchange_seconds(trainer: Trainer, task: Task) -> float:
+        """Seconds in which the processes add up their gradients, once an optimizer step."""
+        if trainer.world_size == 1:
+            return 0.0
+        gradients = torch.zeros(n_parameter(p for p in task.parameters() if p.requires_grad), device=task.device)
+        for _ in range(2):  # the first time connections are made
+            began = time.monotonic()
+            trainer.strategy.reduce(gradients, reduce_op="sum")
+            if gradients.device.type == "cuda":
+                torch.cuda.synchronize()
+        return time.monotonic() - began
 
     @staticmethod
     def _one_step(trainer: Trainer, probe: Task, optimizer: torch.optim.Optimizer, batch: Any) -> float:
@@ -83,7 +102,7 @@ class Budget(Callback):
         try:
             with trainer.precision_plugin.val_step_context():
                 loader = trainer.datamodule.val_dataloader()
-                picks, dataset = list(loader.sampler), loader.dataset
+                picks, dataset = [pick for pick in loader.sampler if len(pick)][: int(trainer.num_val_batches[0])], loader.dataset
                 losses = self._extrapolated(picks, lambda pick: float(task.loss(trainer.strategy.batch_to_device(dataset[pick]))))
                 exam = trainer.datamodule.validation_exam()
                 batches = trainer.datamodule.exam_batches(exam, trainer.global_rank, trainer.world_size)

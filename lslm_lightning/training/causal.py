@@ -18,7 +18,7 @@ from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
-from lslm_lightning.training.task import Task
+from lslm_lightning.training.task import Task, check_lengths
 from lslm_lightning.training.window_data import WindowData
 
 
@@ -34,6 +34,7 @@ class CausalTask(Task):
         context: tokens a window reads; as in the data that trained the model.
         stride: tokens a window advances in scoring; `context` for windows that do not overlap. Half of `context` by default.
         max_length: new tokens in a continuation.
+        min_length: a continuation does not end before so many.
         scale_embedding: multiply token vectors by sqrt(d_model); with tied weights a language model learns faster without.
     """
 
@@ -46,6 +47,7 @@ class CausalTask(Task):
         context: int = 256,
         stride: int | None = None,
         max_length: int = 200,
+        min_length: int = 0,
         scale_embedding: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -55,7 +57,8 @@ class CausalTask(Task):
         stride = stride or max(1, context // 2)
         if not 1 <= stride <= context:
             raise ValueError(f"stride={stride} must be between 1 and context={context}")
-        self.search, self.context, self.stride, self.max_length = search, context, stride, max_length
+        check_lengths(min_length, max_length)
+        self.search, self.context, self.stride, self.max_length, self.min_length = search, context, stride, max_length, min_length
         self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
         self.head = head(tokenizer.vocab_size, backbone.d_model)
 
@@ -92,10 +95,13 @@ class CausalTask(Task):
         for at in range(0, len(jobs), batch_size):
             chunk = jobs[at : at + batch_size]
             ids = padded([rows[i][start:end] for i, start, _, end in chunk], self.tokenizer.pad_id).to(self.device)
-            logits = self.logits(ids[:, :-1]).float()
-            losses = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").cpu().double().numpy()
-            for row, (i, start, first, end) in zip(losses, chunk, strict=True):
-                nats[i][first - 1 : end - 1] = row[first - start - 1 : end - start - 1]
+            place = torch.arange(1, ids.size(1))
+            counts = torch.stack([(place >= first - start) & (place < end - start) for _, start, first, end in chunk]).to(self.device)
+            y, _ = self.backbone.decode(self.embedding(ids[:, :-1]))
+            logits = self.head(y[counts][None], self.embedding.weight)[0].float()  # of those that count, which saves half of them
+            losses = F.cross_entropy(logits, ids[:, 1:][counts], reduction="none").cpu().double().numpy()
+            for row, (i, _, first, end) in zip(np.split(losses, np.cumsum(counts.sum(1).cpu())[:-1]), chunk, strict=True):
+                nats[i][first - 1 : end - 1] = row
         return nats
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
@@ -110,11 +116,20 @@ class CausalTask(Task):
             ends = np.cumsum([len(e.references[0]) for e in text])
             owner = np.searchsorted(ends, [*(start for start, _ in offsets), ends[-1] - 1], side="right").clip(max=len(text) - 1)
             unknown = np.equal(row[1:], -1 if self.tokenizer.unk_id is None else self.tokenizer.unk_id)
+            changed = not self._spells("".join(e.references[0] for e in text), row)
             for i, example in enumerate(text):
                 own = owner == i
                 yield Prediction(
-                    example.id, nats=math.fsum(values[own]), n_token=int(own.sum()), seconds=seconds, unknown=int(unknown[own].sum())
+                    example.id,
+                    nats=math.fsum(values[own]),
+                    n_token=int(own.sum()),
+                    seconds=seconds,
+                    unknown=int(unknown[own].sum() + changed),
                 )
+
+    def _spells(self, text: str, ids: Sequence[int]) -> bool:
+        """Whether the ids stand for the whole text, a space at its start aside: else they pay for less than is there."""
+        return self.tokenizer.lossless or self.tokenizer.decode(ids) in (text, text.removeprefix(" "))
 
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
         return list(self.log_prob(examples))
@@ -122,8 +137,10 @@ class CausalTask(Task):
     # Generation
 
     @torch.no_grad()
-    def continue_rows(self, prompts: Sequence[Sequence[int]], search: Search | None = None, max_length: int | None = None) -> Decoded:
-        """Continuations of prompts (ids that begin with `</s>`), of any lengths."""
+    def continue_rows(
+        self, prompts: Sequence[Sequence[int]], max_length: int, min_length: int = 0, generator: torch.Generator | None = None
+    ) -> Decoded:
+        """What `search` writes after prompts (ids that begin with `</s>`) of any lengths, in one go."""
 
         def step(ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
             y, state = self.backbone.decode(self.embedding(ids), state=state)
@@ -131,14 +148,29 @@ class CausalTask(Task):
 
         start = padded(prompts, self.tokenizer.pad_id).to(self.device)
         length = torch.tensor([len(p) for p in prompts], device=self.device)
-        return (search or self.search)(step, start, (), self.tokenizer.eos_id, max_length or self.max_length, start_length=length)
+        limits = (max_length, min(max(0, min_length), max_length))
+        return self.search(step, start, (), self.tokenizer.eos_id, *limits, start_length=length, generator=generator)
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """A continuation of each example's source."""
         began = perf_counter()
-        longest = self.context if self.longest_input is None else max(1, self.longest_input - self.max_length)
-        prompts = [[self.tokenizer.eos_id, *ids][-longest:] for ids in self.tokenizer.encode_batch([e.source for e in examples])]
-        decoded = self.continue_rows(prompts)
+        prompts = [[self.tokenizer.eos_id, *ids] for ids in self.tokenizer.encode_batch([e.source for e in examples])]
+        answers = self.continue_far(prompts, self.max_length)
         seconds = (perf_counter() - began) / max(1, len(examples))
-        for example, ids, n in zip(examples, decoded.ids.tolist(), decoded.n_token.tolist(), strict=True):
-            yield Prediction(example.id, self.tokenizer.decode(ids[:n]), n_token=n, seconds=seconds)
+        for example, ids in zip(examples, answers, strict=True):
+            yield Prediction(example.id, self.tokenizer.decode(ids), n_token=len(ids), seconds=seconds)
+
+    def continue_far(self, prompts: Sequence[Sequence[int]], max_length: int) -> list[list[int]]:
+        """Continuations that may leave the context behind: from where it is full, the model goes on with the later half of it."""
+        seed = getattr(self.search, "seed", None)
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        rows, going = [list(prompt) for prompt in prompts], list(range(len(prompts)))
+        while going:
+            windows = [rows[i] if len(rows[i]) <= self.context else rows[i][-max(1, self.context // 2) :] for i in going]
+            written = len(rows[going[0]]) - len(prompts[going[0]])  # as much by each that goes on
+            room = min(self.context + 1 - max(map(len, windows)), max_length - written)
+            decoded = self.continue_rows(windows, max_length=room, min_length=self.min_length - written, generator=generator)
+            for i, ids, n in zip(going, decoded.ids.tolist(), decoded.n_token.tolist(), strict=True):
+                rows[i] += ids[:n]
+            going = [i for i in going if rows[i][-1] != self.tokenizer.eos_id] if written + room < max_length else []
+        return [row[len(prompt) :] for row, prompt in zip(rows, prompts, strict=True)]

@@ -86,8 +86,8 @@ class Checkpoints(Checkpoint):
         """The numbered states, oldest first."""
         return sorted(self.directory.glob("step-*.ckpt"))
 
-    def on_train_start(self, trainer: Trainer, task: Task) -> None:
-        """A run that goes on from another's checkpoint begins with that one's best, or with none."""
+    def on_fit_start(self, trainer: Trainer, task: Task) -> None:
+        """A run that goes on from another's checkpoint begins with that one's best, or with none; also where no step is left to do."""
         if self.best_score is None or self.best.exists():
             return
         earlier = Path(trainer.ckpt_path or "").with_name("best.ckpt")

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -12,6 +12,7 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.data.batching import BatchStream
 from lslm_lightning.data.corpora import Corpus, open_corpus
 from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.text.languages import language_of_script
 from lslm_lightning.text.recipes import Recipe, train_once
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
@@ -54,7 +55,7 @@ class TaskData(LightningDataModule, ABC):
     @property
     def corpus(self) -> Corpus:
         if self._corpus is None:
-            self._corpus = open_corpus(self.corpus_name, self.columns)
+            self._corpus = open_corpus(self.corpus_name, self.columns, self.languages)
         return self._corpus
 
     @property
@@ -65,23 +66,26 @@ class TaskData(LightningDataModule, ABC):
             self._tokenizer = train_once(self.recipe, self.training_texts, digest, cache_directory() / "tokenizers")
         return self._tokenizer
 
-    def use_tokenizer(self, path: Path) -> None:
-        """Take the tokenizer of an earlier run instead of making one."""
-        self._tokenizer = Tokenizer.load(path)
-
     # What a task's data says
+
+    languages: Sequence[str] = ()  # those it reads of a parallel corpus
 
     @abstractmethod
     def training_texts(self) -> Iterable[str]:
         """What the tokenizer is trained on."""
 
+    @abstractmethod
     def text_key(self) -> str:
-        """What besides the corpus decides `training_texts`: its languages, say."""
-        return ""
+        """What besides the corpus decides `training_texts`: its fields, its languages."""
 
     @abstractmethod
     def to_example(self, row: Mapping[str, Any]) -> Example:
         """A row of the corpus as a question."""
+
+    def language_of(self, texts: Iterable[str], given: str | None = None) -> str:
+        """Of the corpus: as given, as it says, or as the script of its first texts tells; else English."""
+        known = given or next(iter(self.corpus.languages), None)
+        return known or language_of_script("".join(islice(texts, 100))) or "en"
 
     # Exams
 
@@ -111,13 +115,16 @@ class TaskData(LightningDataModule, ABC):
 
     # Loaders
 
-    allow_zero_length_dataloader_with_multiple_devices = True  # Lightning's word for: a rank may have nothing to do in an exam
     train_stream: BatchStream | None = None  # of the running training
 
     def stream(self, plan: Any) -> BatchStream:
         """This rank's share of the batches of `plan`, from where the Trainer stands."""
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         return BatchStream(plan, len(plan), lambda: progress.total.processed, self.trainer.global_rank, self.trainer.world_size)
+
+    def share_of(self, batches: Sequence[Any]) -> list[Any]:
+        """This rank's part; one that has none gets an empty batch, for Lightning would pass over its part in what the ranks do together."""
+        return list(batches[self.trainer.global_rank :: self.trainer.world_size]) or [[]]
 
     def loader(self, dataset: Any, sampler: Any) -> DataLoader:
         """A loader of whole batches: `dataset[item of sampler]` is a batch."""
@@ -126,7 +133,7 @@ class TaskData(LightningDataModule, ABC):
 
     def exam_loader(self, split: str) -> DataLoader:
         batches = self.exam_batches(self.examples(split), self.trainer.global_rank, self.trainer.world_size)
-        return DataLoader([ExamBatch(batch) for batch in batches], batch_size=None)
+        return DataLoader([ExamBatch(batch) for batch in batches or [[]]], batch_size=None)  # as in share_of
 
     def test_dataloader(self) -> DataLoader:
         return self.exam_loader("test")

@@ -74,9 +74,10 @@ class Exam(Callback):
         if trainer.fast_dev_run or isinstance(limit, int) or limit < 1.0:
             answered = {p.id for p in predictions}
             self.limited = len(answered) < len(exam)
-            print(
-                f"limited: {len(answered)} of {len(exam)} examples were answered, only they are scored, and there is no report", flush=True
-            )
+            if self.limited:
+                print(
+                    f"limited: {len(answered)} of {len(exam)} examples were answered; only they are scored, there is no report", flush=True
+                )
             exam = [example for example in exam if example.id in answered]
         metrics = task.metrics(exam[0].language)
         result = score(exam, predictions, metrics) if trainer.is_global_zero else score(exam, predictions, metrics, n_resample=0)

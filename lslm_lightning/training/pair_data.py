@@ -21,6 +21,7 @@ class Pairs:
         return len(self.source)
 
     def __getitem__(self, indices: Sequence[int]) -> PairBatch:
+        indices = np.asarray(indices, dtype=np.int64)  # there may be none
         source = padded([self.source[i] for i in indices], self.pad_id)
         target = padded([self.target[i] for i in indices], self.pad_id)
         n_target = int(self.target.lengths[indices].sum()) - len(indices)
@@ -65,6 +66,9 @@ class PairData(TaskData):
             for pair in self.to_pairs(row):
                 yield from pair
 
+    def text_key(self) -> str:
+        return "source target"
+
     def pairs(self, split: str) -> Pairs:
         """The split, encoded; what is left out or cut is counted."""
         texts = [pair for row in self.corpus.rows(split) for pair in self.to_pairs(row)]
@@ -95,4 +99,4 @@ class PairData(TaskData):
     def val_dataloader(self) -> DataLoader:
         pairs = self.pairs("val")
         batches = TokenBudget(np.stack([pairs.source.lengths, pairs.target.lengths], 1), self.max_tokens)(0)
-        return self.loader(pairs, batches[self.trainer.global_rank :: self.trainer.world_size])
+        return self.loader(pairs, self.share_of(batches))

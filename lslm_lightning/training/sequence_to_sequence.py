@@ -16,7 +16,7 @@ from lslm_lightning.models.heads import Head, Source, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
 from lslm_lightning.training.pair_data import PairData
-from lslm_lightning.training.task import Task
+from lslm_lightning.training.task import Task, check_lengths
 
 
 class SequenceToSequenceTask(Task):
@@ -27,6 +27,7 @@ class SequenceToSequenceTask(Task):
         search: how answers are found in a test, and by default everywhere.
         validation_search: a cheaper search for the exam within validation.
         max_length: no answer is longer than this many tokens.
+        min_length: no answer ends before so many.
         max_source_length: tokens of a source the model reads, the rest is cut; none for all of it.
         scale_embedding: multiply token vectors by sqrt(d_model), as sinusoidal positions want it; else training starts better without.
     """
@@ -39,6 +40,7 @@ class SequenceToSequenceTask(Task):
         search: Search = Beam(beam_size=5),  # noqa: B008 (frozen)
         validation_search: Search = Greedy(),  # noqa: B008 (frozen)
         max_length: int = 256,
+        min_length: int = 0,
         max_source_length: int | None = None,
         scale_embedding: bool = False,
         **kwargs: Any,
@@ -50,7 +52,8 @@ class SequenceToSequenceTask(Task):
                 " this task reads one text and writes another"
             )
         self.search, self.validation_search = search, validation_search
-        self.max_length, self.max_source_length = max_length, max_source_length
+        check_lengths(min_length, max_length)
+        self.max_length, self.min_length, self.max_source_length = max_length, min_length, max_source_length
         self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
         self.head = head(tokenizer.vocab_size, backbone.d_model)
 
@@ -64,7 +67,8 @@ class SequenceToSequenceTask(Task):
                 f"model.max_source_length={self.max_source_length} and data.max_source_length={data.max_source_length} must be equal"
                 " where data.truncate=true"
             )
-        lengths = [len(ids) for split in ("val", "test") for ids in self.read(data.examples(split))] if self.longest_input else []
+        splits = [split for split in ("val", "test") if split in data.corpus.splits and self.longest_input]
+        lengths = [len(ids) for split in splits for ids in self.read(data.examples(split))]
         longest = max([*lengths, self.max_length + 1, data.max_source_length, data.max_target_length + 1])
         if self.longest_input and longest > self.longest_input:
             raise ValueError(
@@ -95,14 +99,25 @@ class SequenceToSequenceTask(Task):
             return self.head(y[:, -1:], self.embedding.weight, source)[:, -1], state
 
         start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
-        return search(
-            step, start, (self.backbone.remember(memory), Source(memory, source, pad)), self.tokenizer.eos_id, max_length or self.max_length
-        )
+        shared, longest = (self.backbone.remember(memory), Source(memory, source, pad)), max_length or self.max_length
+        return search(step, start, shared, self.tokenizer.eos_id, longest, min(self.min_length, longest))
+
+    def signature_of_answers(self) -> str:
+        return "" if self.max_source_length is None else f"|source:{self.max_source_length}"
+
+    def on_test_epoch_end(self) -> None:
+        """Say how many sources of the test were not read to their end."""
+        examples = self.trainer.datamodule.examples("test")
+        uncut = self.tokenizer.encode_batch([e.source for e in examples])
+        n_cut = sum(len(ids) + 1 > (self.max_source_length or math.inf) for ids in uncut)
+        self.log("test/cut_sources", float(n_cut))
+        if n_cut and self.trainer.is_global_zero:
+            print(f"{n_cut:,} of {len(examples):,} sources were read up to max_source_length={self.max_source_length} tokens", flush=True)
 
     def rehearse(self, examples: Sequence[Example]) -> None:
         rows = self.read(examples)
         longest = max(len(ids) for ids in self.tokenizer.encode_batch([e.references[0] for e in examples])) + 1
-        self.decode(padded(rows, self.tokenizer.pad_id).to(self.device), self.validation_search, longest)
+        self.decode(padded(rows, self.tokenizer.pad_id).to(self.device), self.validation_search, min(longest, self.max_length))
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """An answer to each example, in order."""

@@ -174,15 +174,15 @@ class Task(LightningModule, ABC):
         self._totals = {"nats": torch.zeros((), dtype=torch.float64), "tokens": 0.0}
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        nats = self.loss(batch).cpu().double()
-        self.check_finite(float(nats))
-        self._totals["nats"] += nats
-        self._totals["tokens"] += batch.n_token
+        if batch.n_token:
+            self._totals["nats"] += self.loss(batch).cpu().double()
+            self._totals["tokens"] += batch.n_token
 
     def on_validation_epoch_end(self) -> None:
         totals = torch.tensor([float(self._totals["nats"]), float(self._totals["tokens"])], dtype=torch.float64)
         if self.trainer.world_size > 1:
             totals = self.trainer.strategy.reduce(totals.to(self.device), reduce_op="sum").cpu()
+        self.check_finite(float(totals[0]))
         for name, value in self.validation_values(float(totals[0]), int(totals[1])).items():
             self.log(name, value)
 
@@ -194,7 +194,7 @@ class Task(LightningModule, ABC):
 
     def test_step(self, batch: ExamBatch, batch_idx: int) -> list[Prediction]:
         with weights_cast_once(self.device.type):
-            return self.answer(batch.examples)
+            return self.answer(batch.examples) if batch.examples else []
 
     predict_step = test_step
 
@@ -219,6 +219,14 @@ class Task(LightningModule, ABC):
         saved = checkpoint.get("world_size")
         if self.trainer.state.fn == "fit" and saved not in (None, self.trainer.world_size):
             raise ValueError(f"the checkpoint was saved by {saved} processes, this run has {self.trainer.world_size}; go on with {saved}")
+
+
+def check_lengths(min_length: int, max_length: int) -> None:
+    """Refuse answers that cannot be."""
+    if max_length < 1:
+        raise ValueError(f"max_length={max_length} must be at least 1 token")
+    if not 0 <= min_length <= max_length:
+        raise ValueError(f"min_length={min_length} must be between 0 and max_length={max_length}")
 
 
 def weights_cast_once(device_type: str) -> AbstractContextManager:

@@ -1,6 +1,7 @@
 """Windows of running text, for language modeling."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ class PackedText:
         self.ids, self.context, self.pad_id = ids, context, pad_id
 
     def __getitem__(self, starts: Sequence[int]) -> WindowBatch:
-        positions = np.asarray(starts)[:, None] + np.arange(self.context + 1)
+        positions = np.asarray(starts, dtype=np.int64)[:, None] + np.arange(self.context + 1)
         inside = positions < len(self.ids)
         ids = np.where(inside, self.ids[np.minimum(positions, len(self.ids) - 1)], self.pad_id)
         return WindowBatch(torch.from_numpy(ids.astype(np.int64)), int(inside[:, 1:].sum()))
@@ -36,6 +37,7 @@ class WindowData(TaskData):
     Args:
         context: tokens a window reads and predicts.
         batch_size: windows in one batch on one device.
+        language: code of the texts' language, for word counts and fonts; by default what the corpus says, or what its script tells.
     """
 
     def __init__(
@@ -47,11 +49,12 @@ class WindowData(TaskData):
         context: int = 256,
         batch_size: int = 16,
         num_workers: int = 0,
+        language: str | None = None,
     ) -> None:
         super().__init__(corpus, tokenizer, columns, seed, n_validation_example=0, num_workers=num_workers)
         if context < 1 or batch_size < 1:
             raise ValueError(f"context={context} and batch_size={batch_size} must both be at least 1")
-        self.context, self.batch_size = context, batch_size
+        self.context, self.batch_size, self.given_language = context, batch_size, language
         self._n_byte: dict[str, int] = {}
 
     def texts(self, split: str) -> Iterable[str]:
@@ -62,9 +65,16 @@ class WindowData(TaskData):
     def training_texts(self) -> Iterable[str]:
         return self.texts("train")
 
+    def text_key(self) -> str:
+        return "text"
+
     def to_example(self, row: Mapping[str, Any]) -> Example:
-        language = next(iter(self.corpus.languages), "en")
-        return Example(row["id"], "", (row["text"],), language, language)
+        return Example(row["id"], "", (row["text"],), self.language, self.language)
+
+    @cached_property
+    def language(self) -> str:
+        """Of the texts; see `language_of`."""
+        return self.language_of((row["text"] for row in self.corpus.rows(self.corpus.splits[0])), self.given_language)
 
     def packed(self, split: str) -> PackedText:
         """The split as one row of ids, made once and then memory-mapped."""
@@ -88,4 +98,4 @@ class WindowData(TaskData):
         text = self.packed("val")
         starts = np.arange(0, len(text.ids) - 1, self.context)
         batches = [starts[i : i + self.batch_size] for i in range(0, len(starts), self.batch_size)]
-        return self.loader(text, batches[self.trainer.global_rank :: self.trainer.world_size])
+        return self.loader(text, self.share_of(batches))

@@ -29,7 +29,8 @@ class LanguageModelingData(WindowData):
             for row in self.corpus.rows(split):
                 whole = self.to_example(row)
                 pieces = list(passages(whole.references[0]))
-                ids = [whole.id] if len(pieces) == 1 else [f"{whole.id}#{i}" for i in range(len(pieces))]
+                name = whole.id.replace("#", "%23")  # what stands before # tells texts apart
+                ids = [name] if len(pieces) == 1 else [f"{name}#{i}" for i in range(len(pieces))]
                 exam += [Example(id_, "", (piece,), whole.language) for id_, piece in zip(ids, pieces, strict=True)]
             self._examples[split] = exam
         return self._examples[split]

@@ -33,5 +33,4 @@ def along_the_text(data: LanguageModelingData, predictions: Sequence[Prediction]
 
 def writing(task: "LanguageModelingTask", data: LanguageModelingData) -> Section:
     """Texts the model writes when nothing is given."""
-    language = next(iter(data.corpus.languages), "en")
-    return Section("What it writes", [Text(text, language) for text in task.samples()])
+    return Section("What it writes", [Text(text, data.language) for text in task.samples()])

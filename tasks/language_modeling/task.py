@@ -32,7 +32,7 @@ class LanguageModelingTask(CausalTask):
         return [Xz()]
 
     def samples(self) -> list[str]:
-        decoded = self.continue_rows([[self.tokenizer.eos_id]] * 3, max_length=min(100, self.max_length))
+        decoded = self.continue_rows([[self.tokenizer.eos_id]] * 3, min(100, self.max_length, self.context))
         return [self.tokenizer.decode(ids[:n]) for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
 
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:

@@ -1,6 +1,7 @@
 """Documents and their summaries."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from lslm_lightning.contracts import Example
@@ -12,6 +13,7 @@ class SummarizationData(PairData):
 
     Args:
         first_reference_only: score against the first reference alone (the original one), where a corpus has several.
+        language: code of the texts' language, which decides the tokens of ROUGE; by default what the corpus says, or what its script tells.
     """
 
     def __init__(
@@ -21,12 +23,18 @@ class SummarizationData(PairData):
         max_target_length: int = 100,
         truncate: bool = True,
         first_reference_only: bool = False,
+        language: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, max_source_length=max_source_length, max_target_length=max_target_length, truncate=truncate, **kwargs)
-        self.first_reference_only = first_reference_only
+        self.first_reference_only, self.given_language = first_reference_only, language
+
+    @cached_property
+    def language(self) -> str:
+        """Of documents and summaries; see `language_of`."""
+        rows = self.corpus.rows(self.corpus.splits[0])
+        return self.language_of((row["summary"][0] for row in rows), self.given_language)
 
     def to_example(self, row: Mapping[str, Any]) -> Example:
-        language = next(iter(self.corpus.languages), "en")
         references = row["summary"][:1] if self.first_reference_only else row["summary"]
-        return Example(row["id"], row["document"], tuple(references), language, language)
+        return Example(row["id"], row["document"], tuple(references), self.language, self.language)

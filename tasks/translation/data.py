@@ -18,6 +18,7 @@ class TranslationData(PairData):
     def __init__(self, *args: Any, source_language: str, target_language: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.source_language, self.target_language = source_language, target_language
+        self.languages = (source_language, target_language)
 
     def text_key(self) -> str:
         return f"{self.source_language} {self.target_language}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from mlflow import MlflowClient
 
 Start = Callable[..., subprocess.Popen]
@@ -132,6 +133,30 @@ def test_two_processes_are_one_run_with_the_score_of_one_process(start, environm
     assert done.returncode == 0, done.stderr
     [other] = [p for p in Path("runs/translation").iterdir() if p != run]
     assert json.loads((other / "metrics.json").read_text())["scores"] == together
+
+
+def test_processes_without_a_share_of_an_exam_wait_for_those_that_have_one(start, project):
+    """One text to validate and to test on, two processes."""
+    for split in ("train", "val", "test"):
+        (project / f"{split}.txt").write_text("red green blue " * (40 if split == "train" else 1))
+    config = yaml.safe_load((project / "tiny.yaml").read_text())
+    model, data = config["model"]["init_args"], config["data"]["init_args"]
+    config["model"] = {
+        "class_path": "tasks.language_modeling.task.LanguageModelingTask",
+        "init_args": {"context": 16, "backbone": model["backbone"]},
+    }
+    model["backbone"]["init_args"]["n_encoder_layer"] = 0
+    config["data"] = {
+        "class_path": "tasks.language_modeling.data.LanguageModelingData",
+        "init_args": {"corpus": str(project), "tokenizer": data["tokenizer"], "context": 16},
+    }
+    (project / "tiny.yaml").write_text(yaml.safe_dump(config))
+    output, _ = (process := start("--trainer.devices", "2", "--trainer.strategy", "ddp")).communicate(timeout=200)
+    assert process.returncode == 0, output
+    [run] = Path("runs/language_modeling").iterdir()
+    [score] = [s for s in json.loads((run / "metrics.json").read_text())["scores"] if s["metric"] == "bits_per_byte"]
+    assert score["n_example"] == 1
+    assert score["value"] > 0
 
 
 def test_help_answers_at_once_and_loads_nothing_heavy(environment):

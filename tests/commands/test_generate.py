@@ -71,7 +71,7 @@ def test_help_shows_the_defaults_there_are():
 class Echo:
     """A task that answers with the text, where it stood in its batch, and a number by chance."""
 
-    search, max_length, backbone = Sampling(), 5, SimpleNamespace(n_encoder_layer=1)
+    search, max_length, min_length, backbone = Sampling(), 5, 0, SimpleNamespace(n_encoder_layer=1)
 
     def to(self, device):
         return self
@@ -112,7 +112,12 @@ def test_batches_draw_different_numbers_and_the_seed_repeats_them(answers):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--beam-size", "3"], ["--beam-size", "Sampling"]), (["--top-p", "0"], ["top_p=0.0"]), (["--max-length", "0"], ["--max-length 0"])],
+    [
+        (["--beam-size", "3"], ["--beam-size", "Sampling"]),
+        (["--top-p", "0"], ["top_p=0.0"]),
+        (["--max-length", "0"], ["max_length=0"]),
+        (["--min-length", "999"], ["min_length=999"]),
+    ],
 )
 def test_wrong_options_are_one_line_and_status_2(answers, lslm, arguments, words):
     outcome = lslm("generate", "RUN", "text", *arguments)

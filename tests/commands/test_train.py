@@ -105,6 +105,16 @@ def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation,
     assert {p.id: p.output for p in ours} == {p.id: p.output for p in theirs}
 
 
+def test_a_run_killed_in_its_test_goes_on_with_the_test(lslm, translation, only_run):
+    assert lslm("fit", "--config", translation).status == 0
+    run = only_run()
+    again = lslm("run", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/last.ckpt")
+    assert again.status == 0, again.err
+    [other] = [path for path in run.parent.iterdir() if path != run]
+    assert (other / "checkpoints/best.ckpt").read_bytes() == (run / "checkpoints/best.ckpt").read_bytes()
+    assert (other / "metrics.json").exists()
+
+
 def test_shell_overrides_and_print_config(lslm, translation, only_run):
     printed = lslm("run", "--config", translation, "--model.label_smoothing", "0.25", "--print_config")
     assert printed.status == 0

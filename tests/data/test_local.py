@@ -15,6 +15,8 @@ def test_a_folder_of_parallel_text(put) -> None:
     assert (corpus.task, set(corpus.languages), set(corpus.splits)) == ("translation", {"en", "de"}, {"train", "val"})
     assert corpus.rows("val") == [{"id": "dev:1", "de": "Hallo.", "en": "Hi."}]
     assert list(open_corpus("pairs", {"de": "de"}).rows("train")[0]) == ["id", "de"]
+    for languages, found in ((("de",), {"de"}), (("de", "fr"), {"en", "de"}), ((), {"en", "de"})):
+        assert set(open_corpus("pairs", languages=languages).languages) == found
 
 
 def test_gzip_reads_like_plain_text(put) -> None:

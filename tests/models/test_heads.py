@@ -45,6 +45,21 @@ def test_pointer_generator_is_a_distribution(inputs):
     torch.testing.assert_close(probability.sum(-1), torch.ones(2 * B, T, dtype=torch.double), rtol=0, atol=1e-12)
 
 
+def test_pointer_generator_answers_in_single_precision_under_autocast(inputs):
+    """What a search ranks is what the loss was taken of: sums of small probabilities must not be lost in 8 bits."""
+    head = PointerGenerator(V, D)
+    single = {"y": inputs["y"][::2].float(), "embedding": inputs["embedding"].float()}
+    source = inputs["source"]._replace(memory=inputs["source"].memory.float())
+    target = torch.tensor([[4, 5, 0], [7, 3, 8]])
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        scores = head(**single, source=source)
+        nats = head.nats(**single, source=source, target=target, pad_id=0)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores.exp().sum(-1), torch.ones(B, T), rtol=0, atol=1e-5)
+    real = target != 0
+    torch.testing.assert_close(-scores.gather(-1, target[..., None])[..., 0][real].sum(), nats, rtol=1e-4, atol=0)
+
+
 def test_pointer_generator_against_a_loop(inputs):
     head = randomized(PointerGenerator(V, D))
     ours = head(**inputs)

@@ -1,7 +1,14 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.text.recipes import BytePair, Characters
+from tasks.language_modeling.data import LanguageModelingData
+from tasks.summarization.data import SummarizationData
 from tasks.summarization.report import abstractiveness
+from tasks.summarization.task import SummarizationTask
 
 
 def test_abstractiveness_by_hand():
@@ -18,3 +25,62 @@ def test_abstractiveness_by_hand():
 def test_nothing_written_is_no_share():
     shares = abstractiveness([Example("1", "a b", ("a",))], [""])
     assert shares[0] != shares[0]
+
+
+def written(folder: Path, summary: str, document: str = "") -> SummarizationData:
+    rows = [{"document": document or summary * 3, "summary": f"{summary}{i}"} for i in range(4)]
+    for split in ("train", "val", "test"):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return SummarizationData(str(folder), Characters())
+
+
+@pytest.mark.parametrize(
+    ("summary", "language"),
+    [
+        ("猫坐在垫子上", "zh"),
+        ("ねこがいる", "ja"),
+        ("고양이가 있다", "ko"),
+        ("the cat sat", "en"),
+        ("le chat, 猫", "en"),
+        ("GPT-4 发布了新模型", "zh"),
+    ],
+)
+def test_a_corpus_that_names_no_language_is_known_by_its_script(tmp_path, summary, language):
+    data = written(tmp_path, summary)
+    assert {(e.language, e.source_language) for e in data.examples("test")} == {(language, language)}
+
+
+def test_the_language_that_is_given_counts(tmp_path):
+    written(tmp_path, "猫坐在垫子上")
+    data = SummarizationData(str(tmp_path), Characters(), language="yue")
+    assert data.examples("test")[0].language == "yue"
+
+
+def test_tasks_that_read_different_fields_of_a_corpus_have_tokenizers_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("LSLM_CACHE", str(tmp_path))
+    recipe = BytePair(1000)
+    language_modeling, summarization = LanguageModelingData("docstrings", recipe), SummarizationData("docstrings", recipe)
+    rows = [{"id": str(i), "text": "red green " * 9, "document": "one two " * 9, "summary": ["three"]} for i in range(9)]
+    language_modeling._corpus = summarization._corpus = Rows(rows)
+    assert language_modeling.tokenizer.digest != summarization.tokenizer.digest
+
+
+class Rows:
+    """A corpus in memory."""
+
+    splits, languages = ("train",), ("en",)
+
+    def __init__(self, rows: list[dict]) -> None:
+        self._rows = rows
+
+    def rows(self, split: str) -> list[dict]:
+        return self._rows
+
+    def digest(self, split: str) -> str:
+        return "the same"
+
+
+def test_without_a_training_split_no_baseline_needs_one():
+    data = type("Data", (), {"corpus": Rows([{"id": "1", "document": "a. b.", "summary": ["a"]}])})()
+    data.corpus.splits = ("test",)
+    assert [system.name for system in SummarizationTask.baselines(None, data)] == ["first sentence"]

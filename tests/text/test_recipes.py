@@ -17,7 +17,7 @@ from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Existing, R
 from lslm_lightning.text.tokenizer import Tokenizer
 
 CORPUS = ["the cat sat on the mat\n", "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。"] * 10
-TRAINED = [BytePair(300), Unigram(330), Unigram(40, byte_fallback=False), Characters(), Words()]
+TRAINED = [BytePair(300), BytePair(300, lowercase=True), Unigram(330), Unigram(40, byte_fallback=False), Characters(), Words()]
 
 
 # ---- every kind
@@ -109,6 +109,15 @@ def test_words_of_a_tokenized_corpus():
     tokenizer = Words(vocab_size=7).train([" the <unk> sat \n the cat \n", "the\u00a0mat \n"])
     assert tokenizer.encode("the dog\nthe <unk>\n") == [5, 3, 4, 5, 3, 4]  # the, <unk>, line end
     assert tokenizer.decode(tokenizer.encode("  the   the\n\n the")) == "the the\n\nthe"
+
+
+def test_lowercase_words_are_the_same_wherever_they_stand():
+    tokenizer = BytePair(400, lowercase=True).train(CORPUS)
+    first, within = tokenizer.encode("The cat"), tokenizer.encode("mat THE Cat")
+    assert within[-len(first) :] == first
+    assert not tokenizer.lossless
+    for text in ("The CAT  sat,\n on É 龘 🏽 Straße <S>", "A", "明月 Moon\n"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text.lower()
 
 
 def test_unigram_spells_the_unknown():

@@ -30,8 +30,8 @@ TEST_BYTES, VAL_BYTES = 470_000, 230_000
 def open_docstrings(columns: Mapping[str, Any]) -> Corpus:
     """Rows serve both tasks.
 
-    `text` is the whole docstring; `document` is qualified name, signature and body, `summary` its first paragraph, `name` the bare name and
-    `body` the docstring without its summary, for baselines.
+    `text` is the whole docstring; `document` is the name spelled out, qualified name, signature and body, `summary` the first paragraph,
+    `name` the bare name and `body` the docstring without its summary, for baselines.
     """
     if columns:
         raise ValueError(f"corpus docstrings: columns={dict(columns)} cannot be set; its rows have text, document, summary, name and body")
@@ -102,11 +102,18 @@ def pairs(objects: Iterable[Documented]) -> list[Row]:
                 "name": found.name.rpartition(".")[2],
                 "text": found.docstring,
                 "body": body,
-                "document": f"{found.name}{found.signature}\n{body}",
+                "document": f"{spelled(found)}\n{found.name}{found.signature}\n{body}",
                 "summary": [summary],
             }
         )
     return rows
+
+
+def spelled(found: Documented) -> str:
+    """Its name within its module as English would write it, innermost first, so that its words can be copied: Read line of text file."""
+    parts = found.name.removeprefix(f"{found.module}.").split(".")
+    words = " of ".join(" ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", part)) for part in reversed(parts))
+    return words.lower().capitalize()
 
 
 def split_by_module(rows: Iterable[Row], test_bytes: int = TEST_BYTES, val_bytes: int = VAL_BYTES) -> Splits:

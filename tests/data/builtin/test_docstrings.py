@@ -1,13 +1,14 @@
 """The docstrings of what is installed: parsed, never imported, nothing twice, no module in two splits."""
 
+import ast
 import sys
 from pathlib import Path
 
 import pytest
 
 from lslm_lightning.data.builtin import docstrings
-from lslm_lightning.data.builtin.docstrings import pairs, split_by_module, versions
-from lslm_lightning.data.builtin.sources import distribution, documented, standard_library
+from lslm_lightning.data.builtin.docstrings import pairs, spelled, split_by_module, versions
+from lslm_lightning.data.builtin.sources import Documented, distribution, documented, standard_library
 from lslm_lightning.data.corpora import open_corpus
 
 SOURCE = '''
@@ -68,9 +69,22 @@ def test_a_pair_is_made_of_name_signature_body_and_summary(source: Path) -> None
         "name": "open",
         "text": "Opens the box for its owner.\n\nNothing happens if it is open.",
         "body": "Nothing happens if it is open.",
-        "document": "box.Box.open(self, force: bool=False, *, by='hand') -> None\nNothing happens if it is open.",
+        "document": "Open of box\nbox.Box.open(self, force: bool=False, *, by='hand') -> None\nNothing happens if it is open.",
         "summary": ["Opens the box for its owner."],
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("box.read_text_file", "Read text file"),
+        ("box.HTTPServer.readLine2", "Read line 2 of http server"),
+        ("box._Conv2d.__init__", "Init of conv 2 d"),
+        ("box.X.inner.f", "F of inner of x"),
+    ],
+)
+def test_a_name_is_spelled_out_in_words_that_a_summary_uses(name: str, words: str) -> None:
+    assert spelled(Documented("box", name, "", ast.parse("def f(): 0").body[0])) == words
 
 
 def test_equal_names_summaries_and_bodies_come_once(source: Path, tmp_path: Path) -> None:
