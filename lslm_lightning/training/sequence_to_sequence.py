@@ -29,7 +29,7 @@ class SequenceToSequenceTask(Task):
         max_length: no answer is longer than this many tokens.
         min_length: no answer ends before so many.
         max_source_length: tokens of a source the model reads, the rest is cut; none for all of it.
-        scale_embedding: multiply token vectors by sqrt(d_model), as sinusoidal positions want it; else training starts better without.
+        scale_embedding: multiply token vectors by sqrt(d_model): a word then weighs as much as what the layers add to it, which an encoder needs.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SequenceToSequenceTask(Task):
         max_length: int = 256,
         min_length: int = 0,
         max_source_length: int | None = None,
-        scale_embedding: bool = False,
+        scale_embedding: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone, tokenizer, **kwargs)
