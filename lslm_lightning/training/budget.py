@@ -7,20 +7,31 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from lslm_lightning.optim import n_parameter
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
 
 N_TIMED, N_VALIDATION = 24, 3
 RESERVE = 0.04  # share of the budget kept for what cannot be measured beforehand: checkpoints, a busier hour
 
 
+class _Learner(nn.Module):
+    """A task as a module whose output is the loss, so that several processes can train it together."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+
+    def forward(self, batch: Any) -> Tensor:
+        return self.task.loss(batch, self.task.label_smoothing) / LOSS_DIVISOR
+
+
 class Budget(Callback):
     """Turns `minutes` of fitting, validation included, into `trainer.max_steps` when training starts.
 
     The time of a step is the mean over batches spread over an epoch, on a copy of the model: weights, optimizer and chance of the run are
-    left alone. Several processes wait for the slowest, and exchange their gradients. The time of a validation is measured on some of its
-    batches and on its exam with outputs of the length of the references.
+    left alone. The time of a validation is measured on some of its batches and on its exam with outputs of the length of the references.
 
     Args:
         minutes: wall time of `fit` from the first step on.
@@ -53,45 +64,28 @@ class Budget(Callback):
 
     def _step_seconds(self, trainer: Trainer, task: Task) -> float:
         """Mean seconds of one optimizer step."""
-        probe = copy.deepcopy(task)
-        probe.train()
+        probe = copy.deepcopy(task).train()
         probe._trainer = task._trainer
         optimizer = probe.configure_optimizers()["optimizer"]
+        learner = _Learner(probe) if trainer.world_size == 1 else DistributedDataParallel(_Learner(probe))
         stream, dataset = trainer.datamodule.train_stream, trainer.fit_loop._combined_loader.flattened[0].dataset
+
+        def step(pick: Any) -> None:
+            with trainer.precision_plugin.train_step_context():
+                loss = learner(trainer.strategy.batch_to_device(dataset[pick]))
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(probe.parameters(), 1.0)
+            optimizer.step()
+            float(loss.detach())  # waits for a GPU
+
         picks = [stream[i * len(stream) // N_TIMED] for i in range(N_TIMED)]  # spread over the epoch
-        # All twice: the first time allocators and kernels make ready for a shape, which a long training has seen before.
-        seconds = [self._one_step(trainer, probe, optimizer, dataset[pick]) for pick in picks + picks][N_TIMED:]
-        if trainer.world_size > 1:
-            shares: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(shares, seconds)
-            seconds = [max(together) for together in zip(*shares, strict=True)]
-        return sum(seconds) / N_TIMED * trainer.accumulate_grad_batches + self._exchange_seconds(trainer, task)
-
-    @staticmethod
-    def _exchange_seconds(trainer: Trainer, task: Task) -> float:
-        """Seconds in which the processes add up their gradients, once an optimizer step."""
-        if trainer.world_size == 1:
-            return 0.0
-        gradients = torch.zeros(n_parameter(p for p in task.parameters() if p.requires_grad), device=task.device)
-        for _ in range(2):  # the first time connections are made
-            began = time.monotonic()
-            trainer.strategy.reduce(gradients, reduce_op="sum")
-            if gradients.device.type == "cuda":
-                torch.cuda.synchronize()
-        return time.monotonic() - began
-
-    @staticmethod
-    def _one_step(trainer: Trainer, probe: Task, optimizer: torch.optim.Optimizer, batch: Any) -> float:
-        batch = trainer.strategy.batch_to_device(batch)
+        for pick in picks:  # allocators and kernels make ready for these shapes, as a long training has seen them before
+            step(pick)
         began = time.monotonic()
-        with trainer.precision_plugin.train_step_context():
-            loss = probe.loss(batch, probe.label_smoothing) / LOSS_DIVISOR
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if loss.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.monotonic() - began
+        for pick in picks:
+            step(pick)
+        return (time.monotonic() - began) / N_TIMED * trainer.accumulate_grad_batches
 
     @torch.no_grad()
     def _validation_seconds(self, trainer: Trainer, task: Task) -> float:
