@@ -49,7 +49,7 @@ class Constant(_Warmup):
 
 @dataclass(frozen=True)
 class Linear(_Warmup):
-    """Straight down from 1 to `floor` at the last step."""
+    """Straight down from 1 to `floor`, which the step after the last would have."""
 
     floor: float = 0.0
 
@@ -59,7 +59,7 @@ class Linear(_Warmup):
 
 @dataclass(frozen=True)
 class Cosine(_Warmup):
-    """Half a cosine from 1 to `floor` at the last step (Loshchilov and Hutter 2017, without restarts)."""
+    """Half a cosine from 1 to `floor`, which the step after the last would have (Loshchilov and Hutter 2017, without restarts)."""
 
     floor: float = 0.0
 

@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from lslm_lightning.__main__ import main
+from lslm_lightning.runs.loading import build
+from lslm_lightning.text.recipes import Bytes
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").glob("*/*.yaml"))
@@ -40,4 +42,5 @@ def test_a_config_parses_and_opens_with_its_command(path, monkeypatch, capsys):
     assert main(arguments) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["class_path"].startswith("tasks.")
+    assert build(printed["model"], Bytes().train()).backbone.d_model >= 64
     assert printed["job"]["minutes"] or printed["trainer"]["max_steps"] > 0

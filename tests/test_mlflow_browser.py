@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lslm_lightning.tracking import Tracker
+from tests.conftest import CHROMIUM, free_port
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = ("gpu", "background-networking", "component-update", "sync")
 OPTIONS = ["--headless=new", "--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in QUIET)]
 
@@ -39,8 +37,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     tracker.log_artifact(project / "config.yaml")
     tracker.end("FINISHED")
     assert tracker.problems == []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "lslm_lightning", "ui", "--port", str(port)]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": uri}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)

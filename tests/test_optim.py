@@ -19,8 +19,9 @@ def test_schedules_rise_to_one_and_never_again_above(schedule):
     assert all(later <= earlier + 1e-12 for earlier, later in pairwise(factors[9:]))
 
 
-def test_linear_and_cosine_end_at_their_floor_and_stay_there():
+def test_linear_and_cosine_come_to_their_floor_a_step_after_the_last_and_stay_there():
     for schedule in (Linear(5, floor=0.2), Cosine(5, floor=0.2)):
+        assert 0.2 < schedule(99, 100) < 0.21
         assert schedule(100, 100) == pytest.approx(0.2)
         assert schedule(150, 100) == pytest.approx(0.2)
 

@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser
 
 from lslm_lightning.runs.trust import resolve
 
-TOP = ("seed_everything", "trainer", "model", "data", "job", "ckpt_path", "weights_only", "verbose")
+TOP = ("seed_everything", "trainer", "model", "data", "job", "ckpt_path")
 
 
 def check_files(argv: Sequence[str]) -> None:

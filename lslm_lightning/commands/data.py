@@ -19,8 +19,7 @@ from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import local_file, verified_file, verify
 from lslm_lightning.data.locations import cache_directory, data_directories
 from lslm_lightning.data.rows import Row, required_fields
-
-WITHOUT_SPACES = {"zh", "ja", "th", "lo", "km", "my"}
+from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
 
 
 def main(argv: list[str]) -> int:
@@ -64,7 +63,7 @@ def _label(folder: Path) -> str:
     """A short name of a folder that is searched."""
     if folder == cache_directory() / "data":
         return "cache"
-    return "LSLM_DATA" if str(folder) == os.path.expanduser(os.environ.get("LSLM_DATA", "")) else "here"
+    return "LSLM_DATA" if folder == Path(os.environ.get("LSLM_DATA", "")).expanduser() else "here"
 
 
 def _where(entry: Entry) -> str:
@@ -155,7 +154,7 @@ def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) 
     for number, field in enumerate(required_fields(corpus.task, corpus.languages)):
         texts = [text for row in rows for text in ([row[field]] if isinstance(row[field], str) else row[field])]
         language = field if corpus.task == "translation" else next(iter(corpus.languages), "")
-        words = "" if language in WITHOUT_SPACES else f"{fmean(len(text.split()) for text in texts):,.1f}"
+        words = "" if base_language(language) in WITHOUT_SPACES else f"{fmean(len(text.split()) for text in texts):,.1f}"
         label = field if len(texts) == len(rows) else f"{field} x {len(texts) / len(rows):.3g}"
         first = ("", "", "") if number else (split, f"{len(rows):,}", digest)
         table.add_row(*first[:2], label, f"{fmean(map(len, texts)):,.1f}", words, f"{max(map(len, texts)):,}", first[2])

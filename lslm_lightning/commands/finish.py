@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lslm_lightning import __version__
 from lslm_lightning.contracts import Generator, Metric, Score
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.evaluation.predictions import read_predictions
-from lslm_lightning.evaluation.scoring import Scores, score
+from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.metrics.significance import paired_randomization
 from lslm_lightning.optim import n_parameter
 from lslm_lightning.reports import blocks
@@ -22,19 +24,26 @@ from lslm_lightning.reports.numerals import number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable
-from lslm_lightning.tracking.environment import git_state
+from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.progress import Reporter
+from lslm_lightning.training.task import Task
 
 if TYPE_CHECKING:
     from lslm_lightning.commands.train import Command
 
-PACKAGES = ("lslm-lightning", "torch", "lightning", "torchmetrics", "tokenizers", "sacrebleu", "rouge-score", "mlflow")
+PACKAGES = ("torch", "lightning", "torchmetrics", "tokenizers", "sacrebleu", "rouge-score", "mlflow")
 
 
 def finish(command: "Command", subcommand: str) -> None:
-    """Upload what a finished job made; after a test, show its scores and write its report."""
+    """Upload what a finished job made and show what came out; after a test, write its report."""
     directory, tracker, callbacks = command.directory, command.tracker, command.trainer.callbacks
+    if subcommand == "validate":
+        for name, value in command.trainer.callback_metrics.items():
+            if name.startswith("val/"):
+                print(f"{name} {number(float(value))}")
+    if subcommand == "predict":
+        print(f"predictions {directory.predictions / 'predict.jsonl'}")
     if subcommand in ("fit", "run"):
         best = directory.checkpoints / "best.ckpt"
         if best.exists():
@@ -49,7 +58,7 @@ def finish(command: "Command", subcommand: str) -> None:
             show(directory.path.name, exam.scores, {}, command.datamodule.corpus)
             return
         command.model.to(command.trainer.strategy.root_device).eval()  # Lightning has moved it to the CPU, and back into training mode
-        beside = baseline_scores(command)
+        beside = baseline_scores(command.model, command.datamodule)
         show(directory.path.name, exam.scores, beside, command.datamodule.corpus)
         tracker.log_artifact(directory.metrics)
         write_report(report(command, exam.result, beside), directory.report)
@@ -57,14 +66,13 @@ def finish(command: "Command", subcommand: str) -> None:
         print(f"report {directory.report / 'index.html'}")
 
 
-def baseline_scores(command: "Command") -> dict[str, Scores]:
-    """What the task's baselines reach in the same exam."""
-    data, task = command.datamodule, command.model
+def baseline_scores(task: Task, data: TaskData, n_resample: int = N_RESAMPLE) -> dict[str, Scores]:
+    """What the task's baselines reach in the test."""
     examples = data.examples("test")
     found = {}
     for system in task.baselines(data):
         answers = system.generate(examples) if isinstance(system, Generator) else system.log_prob(examples)
-        found[system.name] = score(examples, list(answers), task.metrics(examples[0].language))
+        found[system.name] = score(examples, list(answers), task.metrics(examples[0].language), n_resample)
     return found
 
 
@@ -125,9 +133,7 @@ def facts(command: "Command") -> RunFacts:
     """What was run, for the report."""
     task, data, directory = command.model, command.datamodule, command.directory
     reporter = next(c for c in command.trainer.callbacks if isinstance(c, Reporter))
-    corpus, git = data.corpus, git_state()
-    from importlib.metadata import version
-
+    corpus, git = data.corpus, command.tracker.git
     return RunFacts(
         task=command.task_name,
         name=directory.path.name,
@@ -141,10 +147,10 @@ def facts(command: "Command") -> RunFacts:
         git_commit=git.get("git.commit"),
         git_dirty={"true": True, "false": False}.get(git.get("git.dirty")),
         command=f"lslm {command.subcommand} --config {directory.config}",
-        versions={name: version(name) for name in PACKAGES},
+        versions={"lslm-lightning": __version__} | {name: version(name) for name in PACKAGES},
         device=torch.cuda.get_device_name() if task.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(command.began)),
         seconds=time.time() - command.began,
-        tokens_per_second=reporter.n_token / reporter.train_seconds if reporter.train_seconds else None,
+        tokens_per_second=reporter.tokens_per_second,
         more={"Arguments": " ".join(sys.argv[1:])},
     )

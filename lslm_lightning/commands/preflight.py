@@ -9,6 +9,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 from lslm_lightning.commands.job import Job
+from lslm_lightning.runs.directory import check_name
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
 
@@ -23,6 +24,12 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> N
     Raises:
         ValueError: what, and what instead.
     """
+    if job.name is not None:
+        check_name(job.name, "job.name")
+    if job.seeds < 1:
+        raise ValueError(f"job.seeds={job.seeds} must be at least 1")
+    if job.seeds > 1 and command != "run":
+        raise ValueError(f"job.seeds={job.seeds} is for lslm run alone; leave --seeds out of lslm {command}, or use lslm run")
     if command in TRAINING and trainer.max_steps < 1 and (trainer.max_epochs or -1) < 0:
         if not job.minutes:
             raise ValueError("nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes")
@@ -63,7 +70,7 @@ def check_data(command: str, data: TaskData, task: Task) -> None:
         OSError: a file is missing.
     """
     for split in SPLITS[command]:
-        if not data.corpus.rows(split):
+        if not data.rows(split):
             raise ValueError(f"corpus {data.corpus_name} has nothing in its split {split}")
     if "test" in SPLITS[command]:
         data.examples("test")

@@ -5,9 +5,9 @@ import math
 import os
 import statistics
 import sys
-from pathlib import Path
 
 from lslm_lightning.commands.process import run_to_its_end
+from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.tracking import Tracker
@@ -16,15 +16,16 @@ from lslm_lightning.tracking import Tracker
 def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> None:
     """Train seeds first, first + 1, ... one after the other; the parent keeps mean and deviation of every score.
 
+    Where the first measures a budget in minutes, the others train as many steps: the deviation is that of seeds alone.
+
     Raises:
         RuntimeError: a child failed; the others were trained all the same.
     """
     shuffles = "seed" in read_config(parent.config)["data"]["init_args"]
-    failed, scores = [], {}
+    failed, scores, children, steps = [], {}, {}, []
     for seed in range(first, first + n):
         name = f"{parent.path.name}-seed-{seed}"
-        words = [word for word in sys.argv[1:] if word != "--debug"]
-        command = [sys.executable, "-m", "lslm_lightning", *words, "--job.seeds=1", f"--seed_everything={seed}"]
+        command = [sys.executable, "-m", "lslm_lightning", *sys.argv[1:], *steps, "--job.seeds=1", f"--seed_everything={seed}"]
         command += [f"--data.seed={seed}"] if shuffles else []  # a batch order of its own, as well as weights and dropout
         command += [f"--job.parent={tracker.version}", f"--job.name={name}"]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
@@ -33,20 +34,18 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
         written = sorted(parent.path.parent.glob(f"{name}-*/metrics.json"), key=os.path.getmtime)
         if status or not written:
             failed.append(seed)
-        else:
-            scores[seed] = read_scores(written[-1])
+            continue
+        child = children[seed] = RunDirectory(written[-1].parent)
+        scores[seed] = {score.metric: score.value for score in read_scores(child.metrics) if math.isfinite(score.value)}
+        steps = [f"--trainer.max_steps={read_config(child.config)['trainer']['max_steps']}", "--job.minutes=null"]
     summary = summarize(scores)
     parent.metrics.write_text(json.dumps({"seeds": n, "summary": summary}, indent=1) + "\n")
     show(summary, n, tracker)
     tracker.log_artifact(parent.metrics)
+    for seed, child in children.items():
+        print(f"seed {seed} is {child.path}", flush=True)
     if failed:
         raise RuntimeError(f"seeds {failed} failed; the others are in {parent.path.parent}")
-
-
-def read_scores(path: Path) -> dict[str, float]:
-    """Value by metric of a run's metrics.json, without those that have none."""
-    values = {score["metric"]: score["value"] for score in json.loads(path.read_text("utf-8"))["scores"]}
-    return {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
 
 
 def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:

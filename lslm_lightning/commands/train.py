@@ -24,6 +24,7 @@ from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.commands.preflight import DIRECTORY, TRAINING, check_data, check_job
 from lslm_lightning.commands.seeds import run_seeds
 from lslm_lightning.runs import RunDirectory, new_run, reserve
+from lslm_lightning.runs.directory import as_name
 from lslm_lightning.runs.loading import load_weights
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.tracking import Store, Tracker
@@ -31,7 +32,7 @@ from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.exam import Exam
-from lslm_lightning.training.interruption import Interrupted, Interruption, stop_at_once
+from lslm_lightning.training.interruption import Interrupted, Interruption, stop_at_once, stopping_signals
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import Provenance
 from lslm_lightning.training.task import NotFiniteError, Task
@@ -82,9 +83,9 @@ class Command(LightningCLI):
 
     @property
     def name(self) -> str:
-        """Given, or that of the config file."""
+        """Given, or made from that of the config file."""
         configs = self._get(self.config, "config") or []
-        return self.job.name or (Path(str(configs[-1].relative)).stem if configs else self.subcommand)
+        return self.job.name or (as_name(Path(str(configs[-1].relative)).stem) if configs else self.subcommand)
 
     def _parse_ckpt_path(self) -> None:
         """Our checkpoints hold no hyperparameters: LightningCLI need not read them, nor stumble over a broken one."""
@@ -153,7 +154,7 @@ class Command(LightningCLI):
     def write_config(self, n_step: int | None = None) -> None:
         """config.yaml, in the run directory and in MLflow."""
         header = f"# lslm {shlex.join(sys.argv[1:])}".replace("\n", " ") + "\n"
-        self.directory.config.write_text(header + self.config_text(n_step), "utf-8")
+        self.directory.save_config(header + self.config_text(n_step))
         self.tracker.log_artifact(self.directory.config)
         if n_step is not None:
             self.tracker.log_hyperparams({"trainer": {"max_steps_of_budget": n_step}})
@@ -194,7 +195,7 @@ def main(argv: list[str]) -> int:
     except ValueError as error:
         print(f"lslm: {error}", file=sys.stderr)
         return 2
-    before = {number: signal.signal(number, stop_at_once) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]
     status, command = "FAILED", Command.__new__(Command)
     try:

@@ -64,7 +64,7 @@ class TokenBudget:
 class BatchStream:
     """One rank's share of the endless stream of global micro-batches: rank r of W takes number i * W + r.
 
-    Where it starts is asked anew at each `iter`: `position()` is the number of micro-batches this rank has *completed*, so a resumed run
+    Where it starts is asked anew at each `iter`: `position()` is the number of micro-batches this rank has *trained on*, so a resumed run
     continues exactly, however far a loader had read ahead. The stream runs through epoch after epoch of `plan`; its length, for a
     Trainer, is one epoch's share of a rank, rounded down: nothing is dropped, the rest comes with the next share.
     """

@@ -131,15 +131,24 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
         described = described if isinstance(described, Mapping) else {"files": described}
         _require_keys(f"{where}: splits.{split}", described, Split)
         if "share" in described:
-            low, high = described["share"]
-            if not 0 <= low < high <= 1:
-                raise ValueError(f"{where}: splits.{split}.share={described['share']} must be [from, to] with 0 <= from < to <= 1")
+            share = described["share"]
+            if not _is_share(share):
+                raise ValueError(f"{where}: splits.{split}.share={share!r} must be [from, to] with 0 <= from < to <= 1")
             if not about.get("share_of"):
                 raise ValueError(f"{where}: splits.{split}.share needs share_of: characters, or the fields that keep rows together")
-            described = {**described, "share": (low, high)}
+            described = {**described, "share": tuple(share)}
         splits[split] = Split(**described)
     lists = {key: tuple(about[key]) for key in ("languages", "share_of") if isinstance(about.get(key), list)}
     return Entry(name=name, **(dict(about) | lists | {"splits": splits}))
+
+
+def _is_share(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(x, int | float) for x in value)
+        and 0 <= value[0] < value[1] <= 1
+    )
 
 
 def _require_keys(where: str, about: Mapping[str, Any], kind: type) -> None:

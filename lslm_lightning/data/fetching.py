@@ -39,11 +39,11 @@ def verified_file(entry: Entry, file: DataFile) -> Path:
     return path
 
 
-def verify(path: Path, file: DataFile, remember: bool = True) -> None:
+def verify(path: Path, file: DataFile, remember: bool = True, way_out: str = "delete it and get it again") -> None:
     """Nothing, if one of the file's checksums agrees or it has none. With `remember`, an unchanged file is not read again.
 
     Raises:
-        ValueError: what was expected and what was found.
+        ValueError: what was expected and what was found, and the way out.
     """
     found = {}
     for algorithm, expected in file.checksums.items():
@@ -56,9 +56,7 @@ def verify(path: Path, file: DataFile, remember: bool = True) -> None:
     if found:
         algorithm, expected = next(iter(file.checksums.items()))
         size = f"{path.stat().st_size:,} bytes"
-        raise ValueError(
-            f"{path}: corrupt or truncated ({size}): {algorithm} should be {expected} but is {found[algorithm]}; delete it and get it again"
-        )
+        raise ValueError(f"{path}: corrupt or truncated ({size}): {algorithm} should be {expected} but is {found[algorithm]}; {way_out}")
 
 
 def fetch(entry: Entry, file: DataFile) -> Path:
@@ -69,8 +67,10 @@ def fetch(entry: Entry, file: DataFile) -> Path:
         ValueError: what came has another checksum.
     """
     path = cache_directory() / "data" / entry.name / file.name
-    if file.url is None or entry.folder is not None:
+    if file.url is None:
         raise FileNotFoundError(_missing(entry, file, "no public home is known"))
+    if entry.folder is not None:
+        raise FileNotFoundError(_missing(entry, file, "nothing is fetched into a folder of your own"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.is_file():
@@ -80,7 +80,7 @@ def fetch(entry: Entry, file: DataFile) -> Path:
                     _download(file.url, draft)
                 except (OSError, ValueError) as error:  # requests' own errors are OSErrors
                     raise FileNotFoundError(_missing(entry, file, f"fetching failed ({_reason(error)})")) from None
-                verify(draft, file, remember=False)
+                verify(draft, file, remember=False, way_out=f"nothing was kept; {file.url} has changed or was cut off: try again later")
                 draft.replace(path)
     return path
 

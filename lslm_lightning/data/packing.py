@@ -43,8 +43,9 @@ def packed_name(corpus_digest: str, tokenizer_digest: str) -> str:
 class Windows:
     """Batches of start positions of training windows of `context` + 1 ids: inputs and, shifted by one, targets.
 
-    An epoch tiles the row from a random phase, so that windows differ from epoch to epoch and each target is seen once in each; which
-    windows share a batch is random too. Pure in (seed, epoch).
+    An epoch tiles the row from a random phase below `context`, so that windows differ from epoch to epoch. No target is seen twice in an
+    epoch; at most `context` - 1 are not seen: those before the phase, or at the end where the row is no whole number of windows. The last
+    window may reach beyond the row. Which windows share a batch is random too. Pure in (seed, epoch).
     """
 
     def __init__(self, n_token: int, context: int, batch_size: int, seed: int = 0) -> None:
@@ -53,7 +54,6 @@ class Windows:
         if n_token < context + 1:
             raise ValueError(f"context={context} needs at least {context + 1} training tokens, but there are {n_token}; make it smaller")
         self.context, self.batch_size, self.seed = context, batch_size, seed
-        self._slack = (n_token - 1) % context
         self._n_window = (n_token - 1) // context
 
     def __len__(self) -> int:
@@ -62,5 +62,5 @@ class Windows:
     def __call__(self, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch: arrays of at most `batch_size` window starts."""
         random = np.random.default_rng((self.seed, epoch))
-        starts = random.integers(self._slack + 1) + self.context * random.permutation(self._n_window)
+        starts = random.integers(self.context) + self.context * random.permutation(self._n_window)
         return [starts[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]

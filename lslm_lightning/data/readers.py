@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -61,6 +62,7 @@ def read_tsv(name: str, data: bytes, header: bool) -> Iterator[Record]:
 
 def read_csv(name: str, data: bytes, header: bool) -> Iterator[Record]:
     """Columns between commas; quoted values may hold commas and line ends."""
+    csv.field_size_limit(sys.maxsize)  # of this process; its default, 131,072 characters, is less than a long document has
     table = csv.reader(io.StringIO(decode(name, data), newline=""), strict=True)
     try:
         yield from _table(name, ((table.line_num, row) for row in table if row), header)

@@ -53,6 +53,8 @@ class Transformer(Backbone):
         n_kv_head = n_kv_head or n_head
         if n_encoder_layer + n_decoder_layer == 0:
             raise ValueError("n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be above 0")
+        if n_head < 1 or n_kv_head < 1:
+            raise ValueError(f"n_head={n_head} and n_kv_head={n_kv_head} must be at least 1; n_head=4 suits d_model=256")
         if n_head % n_kv_head:
             raise ValueError(f"n_kv_head={n_kv_head} must divide n_head={n_head}; try one of {divisors(n_head)}")
         if d_model % n_head and not (d_k and d_v):

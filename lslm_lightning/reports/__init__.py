@@ -5,13 +5,12 @@ A task's `report.py` fills blocks with plain text and numbers, `run_report` comp
 
 from lslm_lightning.reports.blocks import Code, Columns, Facts, Folded, Heading, Interval, Measure, Missing, Report, Section, Table, Text
 from lslm_lightning.reports.composition import RunFacts, learning_curves, length_section, run_report, what_was_run
-from lslm_lightning.reports.figures import Bars, Curves, Heatmap, Histogram, Series
+from lslm_lightning.reports.figures import Curves, Heatmap, Histogram, Series
 from lslm_lightning.reports.page import render_html, render_markdown, write_report
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable
 
 __all__ = [
-    "Bars",
     "Code",
     "Columns",
     "Curves",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lslm_lightning.reports.axes import WIDTH, Frame, Place, around, axes, extent, powers, step_of, text_width, within
+from lslm_lightning.reports.axes import Frame, Place, around, axes, extent, powers, step_of, text_width, within
 from lslm_lightning.reports.blocks import Cell, Heading, Table
 from lslm_lightning.reports.numerals import number
 
@@ -28,17 +28,6 @@ class Line(NamedTuple):
     path: str
     points: list[Place]
     last: float
-
-
-class Bar(NamedTuple):
-    """A rectangle with what it stands for."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    label: str
-    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,30 +233,3 @@ class HeatmapDrawing(NamedTuple):
 def _shortened(label: str, n: int = 14) -> str:
     label = label.replace("\n", "⏎")
     return label if len(label) <= n else label[: n - 1] + "…"
-
-
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """One horizontal bar a name, from zero; nan is a name without a bar."""
-
-    values: Mapping[str, float]
-    unit: str = ""
-    caption: str = ""
-
-    def drawing(self) -> tuple[Frame, list[Bar]]:
-        finite = [value for value in self.values.values() if math.isfinite(value)]
-        low, high = min([0.0, *finite]), max([0.0, *finite])
-        left = min(140.0, max([text_width(_shortened(name, 22)) for name in self.values], default=0)) + 8
-        room = WIDTH - left - 56  # for the number at the end
-
-        def across(value: float) -> float:
-            return left + room * (value - low) / ((high - low) or 1)
-
-        bars = []
-        for i, (name, value) in enumerate(self.values.items()):
-            ends = sorted((across(0.0), across(value if math.isfinite(value) else 0.0)))
-            bars.append(Bar(ends[0], 6 + 24 * i, ends[1] - ends[0], 15, _shortened(name, 22), value))
-        return Frame(WIDTH, 24 * len(bars) + 8, left, [], [], ""), bars
-
-    def table(self) -> Table:
-        return Table(["", Heading("value", self.unit)], [[name, value] for name, value in self.values.items()], self.caption)

@@ -4,17 +4,16 @@ import json
 import re
 import secrets
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Where things lie in `runs/<task>/<name>-<short id>`. MLflow holds the same files under the same names."""
+    """Where things lie in `runs/<task>/<name>-<short id>`.
+
+    MLflow holds these files under the same names, all but `last.ckpt` and the answers of validations.
+    """
 
     path: Path
 
@@ -67,12 +66,12 @@ class RunDirectory:
             if (self.checkpoints / name).exists():
                 return self.checkpoints / name
         raise ValueError(
-            f"{self.checkpoints} has neither best.ckpt nor last.ckpt: the run stopped before its first checkpoint; train it again"
+            f"{self.checkpoints} has neither best.ckpt nor last.ckpt: it is no training run (the parent of seeds, a test), "
+            "or it stopped before its first checkpoint; name a run that was trained"
         )
 
-    def save_config(self, config: str | Mapping[str, Any]) -> None:
-        """Write config.yaml, given as its text or as a mapping; a reader never sees half of it."""
-        text = config if isinstance(config, str) else yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    def save_config(self, text: str) -> None:
+        """Write config.yaml; a reader never sees half of it."""
         draft = self.path / f".config.{secrets.token_hex(4)}"
         draft.write_text(text, encoding="utf-8")
         draft.replace(self.config)
@@ -85,11 +84,21 @@ def new_run(task: str, name: str, root: str | Path = "runs") -> RunDirectory:
         ValueError: `name` is no file name.
         OSError: `root` cannot be written.
     """
-    if not re.fullmatch(r"[\w][\w.+-]*", name):
-        raise ValueError(f"name={name!r} of a run must be letters, digits and any of _.+- to name its directory")
+    check_name(name)
     path = reserve(task, root) / f"{name}-{secrets.token_hex(4)}"
     path.mkdir()
     return RunDirectory(path)
+
+
+def check_name(name: str, setting: str = "name") -> None:
+    """Raise ValueError where `name` cannot be part of the name of a directory."""
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ValueError(f"{setting}={name!r} must be letters, digits and any of _.+-, and begin with none of .+-: try {as_name(name)!r}")
+
+
+def as_name(text: str) -> str:
+    """The text with `_` for what a run's name cannot have."""
+    return re.sub(r"^[.+-]|^$|[^\w.+-]+", "_", text)
 
 
 def reserve(task: str, root: str | Path = "runs") -> Path:

@@ -34,16 +34,17 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
 
     Args:
         reference: see `find_run`; a checkpoint file inside a run directory chooses that one.
-        trust: use any class that the run names. Without it only our own, torch's and lightning's.
+        trust: use any class that the run names. Without it only our own and torch's.
 
     Raises:
         ValueError: something is missing, damaged, not trusted, or does not fit together.
     """
+    reference = Path(reference).expanduser()
     directory = find_run(reference)
     config = read_config(directory.config)
     if not trust:
         check_trust(config["model"])
-    checkpoint = Path(reference).absolute() if Path(reference).is_file() else directory.checkpoint()
+    checkpoint = reference.absolute() if reference.is_file() else directory.checkpoint()
     if not directory.tokenizer.is_file():
         raise ValueError(f"{directory.tokenizer} is missing: without its tokenizer the run cannot be used")
     from lslm_lightning.text.tokenizer import Tokenizer

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-TRUSTED = ("lslm_lightning", "tasks", "torch.optim", "torch.nn", "lightning.pytorch")
-HOMES = {"lslm_lightning", "tasks", "torch", "lightning", "pytorch_lightning"}  # where what they offer may be defined
+TRUSTED = ("lslm_lightning", "tasks", "torch.optim", "torch.nn")
+HOMES = {"lslm_lightning", "tasks", "torch"}  # where what they offer may be defined
 
 
 def check_trust(config: Any) -> None:

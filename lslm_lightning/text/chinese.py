@@ -11,18 +11,7 @@ _HAN = r"\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-
 _KANA = r"\u3031-\u3035\u3041-\u3096\u3099-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001aff0-\U0001b16f"
 _BOPOMOFO = r"\u02ea\u02eb\u3105-\u312f\u31a0-\u31bf"
 _HANGUL = r"\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7fb\uffa0-\uffdc"
-_IS_HAN = re.compile(f"[{_HAN}]")
 _IS_CJK = re.compile(f"[{_HAN}{_KANA}{_BOPOMOFO}{_HANGUL}]")
-
-
-def is_han(character: str) -> bool:
-    """Whether this is a Chinese character, as used in Chinese, Japanese or Korean; punctuation is none."""
-    return _IS_HAN.fullmatch(character) is not None
-
-
-def is_cjk(character: str) -> bool:
-    """Whether this is a character (no punctuation) of Chinese, Japanese or Korean: Han, kana, bopomofo or hangul."""
-    return _IS_CJK.fullmatch(character) is not None
 
 
 def cjk_share(text: str) -> float:
@@ -44,19 +33,3 @@ def _pieces() -> Split:
     cjk = re.sub(r"\\[uU]([0-9a-f]+)", r"\\x{\1}", _HAN + _KANA + _BOPOMOFO + _HANGUL)  # Oniguruma spells code points this way
     number, word = r"\d+(?:[.,]\d+)+", rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{cjk}]]+"
     return Split(Regex(rf"[{cjk}]|{number}|{word}|\S"), "removed", invert=True)
-
-
-def words(text: str) -> list[str]:
-    """Chinese words by jieba's dictionary, white space left out; joined without spaces they give the text back.
-
-    jieba takes about a second to load, on the first call only.
-    """
-    return [word for word in _jieba().cut(text) if not word.isspace()]
-
-
-@cache
-def _jieba():
-    import jieba
-
-    jieba.setLogLevel("WARNING")  # else it reports the loading of its dictionary on standard error
-    return jieba.Tokenizer()

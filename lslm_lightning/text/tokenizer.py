@@ -65,10 +65,6 @@ class Tokenizer:
         """The text of `ids`; special tokens are skipped, `<unk>` is shown, broken UTF-8 becomes U+FFFD."""
         return self._backend.decode(ids, skip_special_tokens=True)
 
-    def decode_batch(self, batch: Sequence[Sequence[int]]) -> list[str]:
-        """`decode` of each, on all cores."""
-        return self._backend.decode_batch(batch, skip_special_tokens=True)
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `tokenizer.json`, whole or not at all."""
         path = Path(path)

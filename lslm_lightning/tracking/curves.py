@@ -16,23 +16,10 @@ class Point(NamedTuple):
 
 
 class Curves:
-    """`metrics.jsonl`, one `{"step", "time" (Unix seconds), "name", "value"}` a line.
-
-    Opened again, it goes on; a line torn by a kill is cut off, and `last_step` is the last step of each name.
-    """
+    """`metrics.jsonl`, one `{"step", "time" (Unix seconds), "name", "value"}` a line."""
 
     def __init__(self, path: Path) -> None:
-        self.last_step: dict[str, int] = {}
-        whole = 0
-        if path.exists():
-            for line in path.read_bytes().splitlines(keepends=True):
-                if not line.endswith(b"\n"):
-                    break
-                whole += len(line)
-                row = json.loads(line)
-                self.last_step[row["name"]] = max(row["step"], self.last_step.get(row["name"], 0))
         self._file = path.open("ab")
-        self._file.truncate(whole)
 
     def append(self, points: Iterable[Point]) -> None:
         """Written to the file system when this returns: a killed process loses nothing."""

@@ -39,7 +39,6 @@ class Tracker(Logger):
         directory: the run directory, which exists.
         tracking_uri: see `Store`.
         tags: added to git state, machine and process.
-        run_id: an MLflow run to go on with. A step that a metric has already reached is not logged again.
         parent_run_id: the MLflow run that this one is a part of (seeds, evaluated systems).
     """
 
@@ -50,19 +49,19 @@ class Tracker(Logger):
         directory: str | Path,
         tracking_uri: str | None = None,
         tags: Mapping[str, str] | None = None,
-        run_id: str | None = None,
         parent_run_id: str | None = None,
         system_metrics: bool = True,
     ) -> None:
         super().__init__()
         self.task, self.directory, self.store = task, Path(directory), Store(tracking_uri)
-        self._name, self._tags, self._run_id, self._parent_run_id = name, dict(tags or {}), run_id, parent_run_id
+        self._name, self._tags, self._parent_run_id = name, dict(tags or {}), parent_run_id
+        self._run_id: str | None = None
         self._system_metrics = system_metrics
         self._outbox: Outbox | None = None
         self._monitor: SystemMetrics | None = None
-        self._past_step: dict[str, int] = {}
         self._parameters: set[str] = set()
         self._tables: list[dict[str, str]] = []
+        self.git: dict[str, str] = {}  # when the run began
         self.problems: list[str] = []
 
     @property
@@ -79,7 +78,7 @@ class Tracker(Logger):
         return str(self.directory)
 
     def start(self) -> None:
-        """Create the run, or go on with it.
+        """Create the run.
 
         Raises:
             TrackingError: within seconds, when the store or the run directory cannot be used.
@@ -91,8 +90,9 @@ class Tracker(Logger):
             (self.directory / "environment.txt").write_text(environment())
         except OSError as error:
             raise TrackingError(f"cannot write in the run directory: {error.strerror}: {error.filename}") from None
+        self.git = git_state()
         self._client, experiment_id = self.store.open_experiment(self.task)
-        run = self.store.ask(partial(self._continue, experiment_id) if self._run_id else partial(self._create, experiment_id))
+        run = self.store.ask(partial(self._create, experiment_id))
         self._run_id = os.environ[RUN_ID] = run.info.run_id
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the outbox tries again, and can be asked to stop
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
@@ -109,21 +109,9 @@ class Tracker(Logger):
             tags["mlflow.parentRunId"] = self._parent_run_id
         return self._client.create_run(experiment_id, tags=self._clean_tags(tags), run_name=self._name)
 
-    def _continue(self, experiment_id: str) -> Any:
-        run = self._client.get_run(self._run_id)
-        if run.info.experiment_id != experiment_id or run.info.lifecycle_stage != "active":
-            raise TrackingError(f"the MLflow run {self._run_id} is deleted or belongs to another task than {self.task!r}; start a new run")
-        self._client.update_run(self._run_id, status="RUNNING")
-        for name, value in self._clean_tags({**self._process_tags(), **self._tags}).items():
-            self._client.set_tag(self._run_id, name, value)
-        self._past_step = self._curves.last_step
-        self._parameters = set(run.data.params)
-        self._tables = json.loads(run.data.tags.get("mlflow.loggedArtifacts", "[]"))
-        return run
-
     def _process_tags(self) -> dict[str, str]:
         return {
-            **git_state(),
+            **self.git,
             "lslm.directory": str(self.directory.absolute()),
             "lslm.host": socket.gethostname(),
             "lslm.pid": str(os.getpid()),
@@ -138,7 +126,7 @@ class Tracker(Logger):
         if self._outbox is None:
             return
         time_ms, step = round(time.time() * 1000), step or 0
-        points = [Point(name, float(value), step, time_ms) for name, value in metrics.items() if step > self._past_step.get(name, -1)]
+        points = [Point(name, float(value), step, time_ms) for name, value in metrics.items()]
         try:
             self._curves.append(points)
         except OSError as error:
@@ -226,11 +214,12 @@ class Tracker(Logger):
         self.flush()
 
     def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Store what is left and set the run's status; the first call counts."""
+        """Store what is left, the curves among it, and set the run's status; the first call counts."""
         if self._outbox is None:
             return
         if self._monitor is not None:
             self._monitor.close()
+        self.log_artifact(self.directory / "metrics.jsonl")
         outbox, self._outbox = self._outbox, None
         outbox.close(partial(self._client.set_terminated, self._run_id, status, round(time.time() * 1000)))
         self._curves.close()

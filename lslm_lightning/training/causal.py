@@ -18,7 +18,7 @@ from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
-from lslm_lightning.training.task import Task, check_lengths
+from lslm_lightning.training.task import Task, check_kind, check_lengths
 from lslm_lightning.training.window_data import WindowData
 
 
@@ -63,6 +63,7 @@ class CausalTask(Task):
         self.head = head(tokenizer.vocab_size, backbone.d_model)
 
     def check(self, data: WindowData) -> None:
+        check_kind(self, data, WindowData)
         if data.context != self.context:
             raise ValueError(f"model.context={self.context} and data.context={data.context} must be equal")
         if self.longest_input is not None and self.longest_input < self.context:

@@ -12,8 +12,9 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.data.batching import BatchStream
 from lslm_lightning.data.corpora import Corpus, open_corpus
 from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.data.rows import Row
 from lslm_lightning.text.languages import language_of_script
-from lslm_lightning.text.recipes import Recipe, train_once
+from lslm_lightning.text.recipes import Existing, Recipe, train_once
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 
@@ -60,8 +61,10 @@ class TaskData(LightningDataModule, ABC):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Loaded, or trained on first use; processes that start together train it once."""
-        if self._tokenizer is None:
+        """Loaded, or trained on first use; processes that start together train it once. One that exists needs no training split."""
+        if self._tokenizer is None and isinstance(self.recipe, Existing):
+            self._tokenizer = self.recipe.train()
+        elif self._tokenizer is None:
             digest = f"{self.corpus.digest('train')} {self.text_key()}"
             self._tokenizer = train_once(self.recipe, self.training_texts, digest, cache_directory() / "tokenizers")
         return self._tokenizer
@@ -69,6 +72,7 @@ class TaskData(LightningDataModule, ABC):
     # What a task's data says
 
     languages: Sequence[str] = ()  # those it reads of a parallel corpus
+    fields: Sequence[str] = ()  # what it reads of every row
 
     @abstractmethod
     def training_texts(self) -> Iterable[str]:
@@ -87,12 +91,27 @@ class TaskData(LightningDataModule, ABC):
         known = given or next(iter(self.corpus.languages), None)
         return known or language_of_script("".join(islice(texts, 100))) or "en"
 
+    def rows(self, split: str) -> Sequence[Row]:
+        """The split's rows, which have the fields that this task reads.
+
+        Raises:
+            ValueError: the corpus is of another task, or has other languages.
+        """
+        rows = self.corpus.rows(split)
+        if rows and (lacking := [field for field in self.fields if field not in rows[0]]):
+            there = ", ".join(field for field in rows[0] if field != "id")
+            raise ValueError(
+                f"corpus {self.corpus_name} has no {' and no '.join(map(repr, lacking))}, which {type(self).__name__} reads;"
+                f" its rows have {there}; choose from them, or another corpus (lslm data list)"
+            )
+        return rows
+
     # Exams
 
     def examples(self, split: str) -> list[Example]:
         """The split as an exam, every example of it."""
         if split not in self._examples:
-            self._examples[split] = [self.to_example(row) for row in self.corpus.rows(split)]
+            self._examples[split] = [self.to_example(row) for row in self.rows(split)]
         return self._examples[split]
 
     def validation_exam(self) -> list[Example]:

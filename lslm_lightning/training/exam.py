@@ -42,6 +42,7 @@ class Exam(Callback):
         exam = trainer.datamodule.validation_exam()
         if trainer.sanity_checking:
             return
+        task.add_up()  # weights that are not finite are refused before anything is decoded with them
         if trainer.is_global_zero and trainer.state.fn == "fit":
             self._write_samples(trainer, task)
         if not exam:

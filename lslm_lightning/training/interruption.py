@@ -1,6 +1,8 @@
-"""Ctrl-C and SIGTERM during training: finish the batch, save, stop."""
+"""Ctrl-C, SIGTERM and a closed terminal during training: finish the batch, save, stop."""
 
+import os
 import signal
+import stat
 import sys
 from types import FrameType
 from typing import Any
@@ -24,18 +26,30 @@ class Interrupted(BaseException):
         self.signum = signum
 
 
+def stopping_signals() -> list[signal.Signals]:
+    """Those that ask a process to stop: SIGHUP, of a closed terminal, is none of them where it is ignored, as under nohup."""
+    asked = [signal.SIGINT, signal.SIGTERM]
+    return asked if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*asked, signal.SIGHUP]
+
+
+def _leave_lost_terminal(signum: int) -> None:
+    """After SIGHUP, what is still printed to a terminal that is gone goes nowhere, instead of raising an error."""
+    for stream in (1, 2) if signum == signal.SIGHUP else ():
+        if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+
+
 def stop_at_once(signum: int, frame: FrameType | None) -> None:
     """Signal handler outside of training: nothing to save."""
+    _leave_lost_terminal(signum)
     raise Interrupted(signum)
 
 
 class Interruption(Callback):
-    """Within `fit`, SIGINT and SIGTERM only set a flag; where a resumed run can go on exactly, the ranks agree, save `last.ckpt` and stop.
+    """Within `fit`, `stopping_signals` only set a flag; where a resumed run can go on exactly, the ranks agree, save `last.ckpt` and stop.
 
     That is at the end of an optimizer step, or, where a validation is due, after it. A second signal stops at once.
     """
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
@@ -43,13 +57,14 @@ class Interruption(Callback):
         self._before: dict[int, Any] = {}
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
+        _leave_lost_terminal(signum)
         if self.received:
             raise Interrupted(signum)
         self.received = signum
         print(f"{signal.Signals(signum).name}: saving and stopping after this step (again: at once)", file=sys.stderr, flush=True)
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
-        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        self._before = {number: signal.signal(number, self._note) for number in stopping_signals()}
 
     def on_train_batch_start(self, trainer: Trainer, task: Task, *args: Any) -> None:
         if trainer.global_step and trainer.global_step == self.checkpoints.validated_step:  # and so just saved

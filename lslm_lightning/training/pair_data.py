@@ -62,7 +62,7 @@ class PairData(TaskData):
         return [(example.source, example.references[0])]
 
     def training_texts(self) -> Iterable[str]:
-        for row in self.corpus.rows("train"):
+        for row in self.rows("train"):
             for pair in self.to_pairs(row):
                 yield from pair
 
@@ -71,7 +71,7 @@ class PairData(TaskData):
 
     def pairs(self, split: str) -> Pairs:
         """The split, encoded; what is left out or cut is counted."""
-        texts = [pair for row in self.corpus.rows(split) for pair in self.to_pairs(row)]
+        texts = [pair for row in self.rows(split) for pair in self.to_pairs(row)]
         tokenizer = self.tokenizer
         source = Ragged([*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch([s for s, _ in texts]))
         target = Ragged([tokenizer.bos_id, *ids, tokenizer.eos_id] for ids in tokenizer.encode_batch([t for _, t in texts]))

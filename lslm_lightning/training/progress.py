@@ -27,10 +27,15 @@ class Reporter(Callback):
         self._bar: Progress | None = None
         self._enabled = shown
         self._started = self._said = time.monotonic()
-        self.n_token = 0  # this rank's, since training started
+        self.n_token = 0  # of all ranks, since training started, taken to be like this one
         self.train_seconds = 0.0
         self.latest: dict[str, float] = {}
         self._reset()
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Of the whole training; None before there was any."""
+        return self.n_token / self.train_seconds if self.train_seconds else None
 
     def _reset(self) -> None:
         self._loss: Any = 0.0
@@ -64,14 +69,14 @@ class Reporter(Callback):
         task.check_finite(nats)
         seconds = max(1e-9, time.monotonic() - self._since)
         self.train_seconds += seconds
-        self.n_token += self._tokens
+        self.n_token += self._tokens * trainer.world_size
         self.latest |= {
             "train/loss": nats / max(1, self._target_tokens),
             "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "train/tokens_per_second": self._tokens * trainer.world_size / seconds,
         }
         for logger in trainer.loggers:
-            logger.log_metrics({**self.latest, "train/tokens": self.n_token * trainer.world_size}, step=trainer.global_step)
+            logger.log_metrics({**self.latest, "train/tokens": self.n_token}, step=trainer.global_step)
         self._reset()
 
     def _show(self, trainer: Trainer, task: Task) -> None:
@@ -97,7 +102,7 @@ class Reporter(Callback):
     def on_validation_start(self, trainer: Trainer, task: Task) -> None:
         if trainer.state.fn == "fit" and self._tokens:
             self.train_seconds += time.monotonic() - self._since
-            self.n_token += self._tokens
+            self.n_token += self._tokens * trainer.world_size
 
     def on_validation_end(self, trainer: Trainer, task: Task) -> None:
         self._reset()

@@ -16,7 +16,7 @@ from lslm_lightning.models.heads import Head, Source, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
 from lslm_lightning.training.pair_data import PairData
-from lslm_lightning.training.task import Task, check_lengths
+from lslm_lightning.training.task import Task, check_kind, check_lengths
 
 
 class SequenceToSequenceTask(Task):
@@ -29,7 +29,7 @@ class SequenceToSequenceTask(Task):
         max_length: no answer is longer than this many tokens.
         min_length: no answer ends before so many.
         max_source_length: tokens of a source the model reads, the rest is cut; none for all of it.
-        scale_embedding: multiply token vectors by sqrt(d_model): a word then weighs as much as what the layers add to it, which an encoder needs.
+        scale_embedding: multiply token vectors by sqrt(d_model): a word then weighs as much as what the layers add to it.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class SequenceToSequenceTask(Task):
         self.head = head(tokenizer.vocab_size, backbone.d_model)
 
     def check(self, data: PairData) -> None:
+        check_kind(self, data, PairData)
         if self.monitor != "val/loss" and not data.n_validation_example:
             raise ValueError(
                 f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"

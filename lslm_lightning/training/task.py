@@ -60,7 +60,7 @@ class Task(LightningModule, ABC):
         self.optimizer_of, self.schedule, self.label_smoothing = optimizer, schedule, label_smoothing
         self._window_tokens: int = 0
         self._window_nats: Tensor | float = 0.0
-        self._totals: dict[str, Tensor | float] = {}
+        self._totals, self._added_up = torch.zeros(2, dtype=torch.float64), False
 
     # What a task says about itself
 
@@ -171,19 +171,28 @@ class Task(LightningModule, ABC):
     # Validation: exact sums over the split; scores of real decoding are the Exam's
 
     def on_validation_epoch_start(self) -> None:
-        self._totals = {"nats": torch.zeros((), dtype=torch.float64), "tokens": 0.0}
+        self._totals = torch.zeros(2, dtype=torch.float64)
+        self._added_up = False
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         if batch.n_token:
-            self._totals["nats"] += self.loss(batch).cpu().double()
-            self._totals["tokens"] += batch.n_token
+            self._totals += torch.stack([self.loss(batch).cpu().double(), torch.tensor(float(batch.n_token), dtype=torch.float64)])
+
+    def add_up(self) -> tuple[float, int]:
+        """Nats and tokens of this validation over all ranks; the first call of each is collective.
+
+        Raises:
+            NotFiniteError: the nats are none, on every rank.
+        """
+        if self.trainer.world_size > 1 and not self._added_up:
+            self._totals = self.trainer.strategy.reduce(self._totals.to(self.device), reduce_op="sum").cpu()
+        self._added_up = True
+        nats, n_token = self._totals.tolist()
+        self.check_finite(nats)
+        return nats, int(n_token)
 
     def on_validation_epoch_end(self) -> None:
-        totals = torch.tensor([float(self._totals["nats"]), float(self._totals["tokens"])], dtype=torch.float64)
-        if self.trainer.world_size > 1:
-            totals = self.trainer.strategy.reduce(totals.to(self.device), reduce_op="sum").cpu()
-        self.check_finite(float(totals[0]))
-        for name, value in self.validation_values(float(totals[0]), int(totals[1])).items():
+        for name, value in self.validation_values(*self.add_up()).items():
             self.log(name, value)
 
     def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
@@ -219,6 +228,14 @@ class Task(LightningModule, ABC):
         saved = checkpoint.get("world_size")
         if self.trainer.state.fn == "fit" and saved not in (None, self.trainer.world_size):
             raise ValueError(f"the checkpoint was saved by {saved} processes, this run has {self.trainer.world_size}; go on with {saved}")
+
+
+def check_kind(task: Task, data: Any, kind: type) -> None:
+    """Refuse the data module of another sort of task."""
+    if not isinstance(data, kind):
+        raise ValueError(
+            f"{type(task).__name__} cannot read {type(data).__name__} but {kind.__name__}; choose a data.class_path of the same task"
+        )
 
 
 def check_lengths(min_length: int, max_length: int) -> None:

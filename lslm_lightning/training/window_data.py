@@ -40,6 +40,8 @@ class WindowData(TaskData):
         language: code of the texts' language, for word counts and fonts; by default what the corpus says, or what its script tells.
     """
 
+    fields = ("text",)
+
     def __init__(
         self,
         corpus: str,
@@ -59,7 +61,7 @@ class WindowData(TaskData):
 
     def texts(self, split: str) -> Iterable[str]:
         """The documents of a split."""
-        for row in self.corpus.rows(split):
+        for row in self.rows(split):
             yield row["text"]
 
     def training_texts(self) -> Iterable[str]:
@@ -74,7 +76,7 @@ class WindowData(TaskData):
     @cached_property
     def language(self) -> str:
         """Of the texts; see `language_of`."""
-        return self.language_of((row["text"] for row in self.corpus.rows(self.corpus.splits[0])), self.given_language)
+        return self.language_of(self.texts(self.corpus.splits[0]), self.given_language)
 
     def packed(self, split: str) -> PackedText:
         """The split as one row of ids, made once and then memory-mapped."""

@@ -26,7 +26,7 @@ class LanguageModelingData(WindowData):
     def examples(self, split: str) -> list[Example]:
         if split not in self._examples:
             exam = []
-            for row in self.corpus.rows(split):
+            for row in self.rows(split):
                 whole = self.to_example(row)
                 pieces = list(passages(whole.references[0]))
                 name = whole.id.replace("#", "%23")  # what stands before # tells texts apart

@@ -16,6 +16,8 @@ class SummarizationData(PairData):
         language: code of the texts' language, which decides the tokens of ROUGE; by default what the corpus says, or what its script tells.
     """
 
+    fields = ("document", "summary")
+
     def __init__(
         self,
         *args: Any,
@@ -32,8 +34,7 @@ class SummarizationData(PairData):
     @cached_property
     def language(self) -> str:
         """Of documents and summaries; see `language_of`."""
-        rows = self.corpus.rows(self.corpus.splits[0])
-        return self.language_of((row["summary"][0] for row in rows), self.given_language)
+        return self.language_of((row["summary"][0] for row in self.rows(self.corpus.splits[0])), self.given_language)
 
     def to_example(self, row: Mapping[str, Any]) -> Example:
         references = row["summary"][:1] if self.first_reference_only else row["summary"]

@@ -18,15 +18,11 @@ class TranslationData(PairData):
     def __init__(self, *args: Any, source_language: str, target_language: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.source_language, self.target_language = source_language, target_language
-        self.languages = (source_language, target_language)
+        self.languages = self.fields = (source_language, target_language)
 
     def text_key(self) -> str:
         return f"{self.source_language} {self.target_language}"
 
     def to_example(self, row: Mapping[str, Any]) -> Example:
-        try:
-            source, target = row[self.source_language], row[self.target_language]
-        except KeyError as error:
-            there = ", ".join(name for name in row if name != "id")
-            raise ValueError(f"corpus {self.corpus_name} has no language {error.args[0]!r}; its rows have {there}") from None
+        source, target = row[self.source_language], row[self.target_language]
         return Example(row["id"], source, (target,), self.target_language, self.source_language)

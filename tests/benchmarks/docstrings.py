@@ -7,31 +7,22 @@ from tests.benchmarks.job import train
 from tests.benchmarks.reported import minutes
 
 CONFIG = "summarization/docstrings_cpu.yaml"
-RIVALS = {"first sentence of the body": "body", "bare name": "name"}
+RIVALS = {"first sentence of the body": "first sentence", "bare name": "bare name"}
+"""What they are called here: their names among the task's baselines."""
 
 
 def rivals(done: Mapping[str, Figures], smoke: bool) -> Figures:
-    """ROUGE-L of two rules that read what the model reads, each tested against the model example by example.
-
-    Lines of the body are joined first: a sentence that is cut where its line is wrapped would be a weaker rival.
-    """
+    """ROUGE-L of two rules that read what the model reads, each tested against the model example by example."""
     from lslm_lightning.metrics.rouge import Rouge
     from lslm_lightning.metrics.significance import paired_randomization
-    from lslm_lightning.systems.baselines import Rule
-    from lslm_lightning.text.sentences import split_sentences
     from tests.benchmarks.finished import Finished
 
     run = Finished(done["training"]["run"])
     examples, ours = run.data.examples("test"), run.score(run.predictions).rows["rougeL"]
-    known = {row["id"]: row for row in run.data.corpus.rows("test")}
-
-    def first_sentence(id_: str, field: str) -> str:
-        return split_sentences(" ".join(known[id_][field].split()), "en")[0]
-
+    rules = {system.name: system for system in run.task.baselines(run.data)}
     found = {}
-    for name, field in RIVALS.items():
-        rule = Rule(name, lambda example, field=field: first_sentence(example.id, field))
-        theirs = run.score(list(rule.generate(examples)))
+    for name, baseline in RIVALS.items():
+        theirs = run.score(list(rules[baseline].generate(examples)))
         test = paired_randomization(Rouge("L", "en"), ours, theirs.rows["rougeL"])
         found[name] = {"rougeL": theirs["rougeL"].value, "difference": test.difference, "low": test.low, "high": test.high, "p": test.p}
     return found

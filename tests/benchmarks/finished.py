@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
-from lslm_lightning.contracts import Example, Generator, Prediction
+from lslm_lightning.commands.finish import baseline_scores
+from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import Scores, score
 from lslm_lightning.runs import load_run
@@ -35,9 +36,5 @@ class Finished:
 
     def baselines(self) -> dict[str, dict[str, float]]:
         """Scores of what needs no model: system -> metric -> value."""
-        examples = self.data.examples("test")
-        found = {}
-        for system in self.task.baselines(self.data):
-            answers = system.generate(examples) if isinstance(system, Generator) else system.log_prob(examples)
-            found[system.name] = {each.metric: each.value for each in self.score(list(answers)).scores}
-        return found
+        found = baseline_scores(self.task, self.data, n_resample=0)
+        return {name: {each.metric: each.value for each in result.scores} for name, result in found.items()}

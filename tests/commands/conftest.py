@@ -2,7 +2,10 @@
 
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +14,7 @@ import yaml
 
 from lslm_lightning.__main__ import main
 
+Start = Callable[..., subprocess.Popen]
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 
 
@@ -22,6 +26,25 @@ class Outcome(NamedTuple):
     err: str
 
 
+def refused(outcome: Outcome, status: int, *words: str) -> None:
+    """The command ended so, with one line that has these words."""
+    assert outcome.status == status, outcome
+    lines = [line for line in outcome.err.splitlines() if line.strip()]
+    assert len(lines) == 1, outcome.err
+    assert lines[0].startswith("lslm: ")
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+    """Return when it holds; the process must not end before."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
 @pytest.fixture
 def lslm(project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., Outcome]:
     """Run `lslm ARGUMENTS` in an empty working directory with a cache of its own."""
@@ -31,7 +54,7 @@ def lslm(project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr("sys.argv", ["lslm", *map(str, arguments)])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         capfd.readouterr()
         status = main([str(a) for a in arguments])
         assert before == {number: signal.getsignal(number) for number in before}, "a command leaves signal handlers as they were"
@@ -101,3 +124,20 @@ def environment(project: Path) -> dict[str, str]:
     """For commands in processes of their own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
     return {**kept, "LSLM_CACHE": str(project / "cache"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+@pytest.fixture
+def start(environment: dict[str, str], project: Path) -> Iterator[Start]:
+    """Start a Python command in a process of its own; keywords are variables of its environment."""
+    started = []
+
+    def begin(*arguments: object, **variables: str) -> subprocess.Popen:
+        command = [sys.executable, *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        started.append(subprocess.Popen(command, env=environment | variables, cwd=project, **pipes))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -9,14 +9,8 @@ import pytest
 import torch
 import yaml
 
-
-def refused(outcome, status: int, *words: str) -> None:
-    assert outcome.status == status, outcome
-    lines = [line for line in outcome.err.splitlines() if line.strip()]
-    assert len(lines) == 1, outcome.err
-    assert lines[0].startswith("lslm: ")
-    for word in words:
-        assert word in lines[0], lines[0]
+from lslm_lightning.text.recipes import Characters
+from tests.commands.conftest import refused
 
 
 @pytest.mark.parametrize(
@@ -133,6 +127,12 @@ def test_mistakes_in_a_file_are_told_with_their_place(lslm, translation, change,
     refused(lslm("run", "--config", translation), 2, *words)
 
 
+@pytest.mark.parametrize("key", ["verbose", "weights_only", "modell"])
+def test_keys_at_the_top_of_a_file_that_mean_nothing(lslm, translation, key):
+    translation.write_text(f"{key}: true\n{translation.read_text()}")
+    refused(lslm("run", "--config", translation), 2, str(translation), f"'{key}' is not known at the top")
+
+
 def test_yaml_that_is_none(lslm, project):
     (project / "broken.yaml").write_text("model: [unclosed")
     refused(lslm("run", "--config", project / "broken.yaml"), 2, "broken.yaml")
@@ -141,10 +141,10 @@ def test_yaml_that_is_none(lslm, project):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda folder: (folder / "train.zh").unlink(), ["train"]),
+        (lambda folder: (folder / "train.zh").unlink(), ["train.zh", "is not here"]),
         (lambda folder: (folder / "train.zh").write_bytes(b"\xff\xfe\x00bad\n" * 60), ["train.zh", "UTF-8"]),
         (lambda folder: (folder / "train.zh").write_text("短\n"), ["train.en", "60", "1"]),
-        (lambda folder: [(folder / f"train.{x}").write_text("") for x in ("en", "zh")], ["train"]),
+        (lambda folder: [(folder / f"train.{x}").write_text("") for x in ("en", "zh")], ["train.en", "is empty"]),
         (lambda folder: [(folder / f"train.{x}").write_text("\n" * 60) for x in ("en", "zh")], ["empty"]),
     ],
     ids=["missing", "not UTF-8", "different lengths", "empty file", "empty lines"],
@@ -165,10 +165,11 @@ def test_an_unreachable_server_is_refused_within_seconds(lslm, translation, monk
     assert not list(Path("runs").glob("*/*/checkpoints"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder(lslm, translation, project):
+def test_a_folder_that_cannot_be_written(lslm, translation, project):
+    """By anyone but root, or not even by root."""
     (project / "locked").mkdir(mode=0o500)
-    refused(lslm("run", "--config", translation, "--job.root", project / "locked" / "runs"), 1, "locked")
+    root = Path("/sys/runs") if os.geteuid() == 0 else project / "locked" / "runs"
+    refused(lslm("run", "--config", translation, "--job.root", root), 1, "cannot make a run directory", str(root))
 
 
 def test_a_root_that_is_a_file(lslm, translation, project):
@@ -189,6 +190,35 @@ def test_checkpoints_that_do_not_fit_or_are_none(lslm, translation, only_run, pr
     refused(lslm("generate", run, "red"), 1, "best.ckpt")
     best.write_text("not a checkpoint")
     refused(lslm("generate", run, "red"), 1, "best.ckpt", "not a checkpoint")
+
+
+def test_a_tokenizer_of_another_run_is_refused(lslm, translation, only_run):
+    assert lslm("fit", "--config", translation).status == 0
+    run = only_run()
+    Characters().train(["abcdefghijklmnopqrstuvwxyz"]).save(run / "tokenizer.json")
+    refused(lslm("generate", run, "red"), 1, "best.ckpt", "tokenizer.json", "not the one that this model was trained with")
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "words"),
+    [
+        (
+            "language_modeling/docstrings_demo.yaml",
+            ["--data.corpus=pairs"],
+            ["corpus pairs has no 'text'", "LanguageModelingData", "en, zh"],
+        ),
+        (
+            "summarization/docstrings_demo.yaml",
+            ["--data.corpus=pairs"],
+            ["corpus pairs has no 'document' and no 'summary'", "SummarizationData", "en, zh"],
+        ),
+        ("translation/cldr_demo.yaml", ["--data.corpus=text.txt"], ["corpus text.txt has no 'en' and no 'zh'", "TranslationData", "text"]),
+    ],
+)
+def test_a_corpus_of_another_task_is_named(lslm, pairs, project, config, arguments, words):
+    (project / "text.txt").write_text("red green blue\n" * 50)
+    refused(lslm("run", "--config", Path(__file__).parents[2] / "configs" / config, *arguments), 1, *words)
+    assert not list(Path("runs").glob("*/*"))
 
 
 def test_a_nan_loss_fails_and_keeps_the_last_good_checkpoint(lslm, translation, only_run):

@@ -1,25 +1,25 @@
 """What is refused before any long work, and what becomes of the last steps."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from tests.commands.conftest import Outcome, refused
 from tests.commands.test_train import runs
 
 
-def refused(outcome, *words: str) -> None:
-    assert outcome.status == 1, outcome
-    [line] = [line for line in outcome.err.splitlines() if line.strip()]
-    assert all(word in line for word in words), line
+def refused_before_training(outcome: Outcome, *words: str) -> None:
+    refused(outcome, 1, *words)
     assert not list(Path("runs").glob("*/*/checkpoints/*"))
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_a_broken_split_is_found_before_training(lslm, translation, pairs, split):
     (pairs / f"{split}.zh").write_text("短\n", "utf-8")
-    refused(lslm("run", "--config", translation), f"{split}.zh")
+    refused_before_training(lslm("run", "--config", translation), f"{split}.zh")
 
 
 @pytest.mark.parametrize(
@@ -28,16 +28,18 @@ def test_a_broken_split_is_found_before_training(lslm, translation, pairs, split
         (["--data.n_validation_example", "0"], ["n_validation_example=0", "val/bleu"]),
         (["--data.truncate", "true"], ["max_source_length=None", "max_source_length=256"]),
         (["--trainer.precision", "16-mixed"], ["16-mixed", "bf16-mixed"]),
+        (["--seeds", "0"], ["job.seeds=0", "at least 1"]),
+        (["--job.seeds=-2"], ["job.seeds=-2", "at least 1"]),
     ],
 )
 def test_settings_that_do_not_fit_together(lslm, translation, arguments, words):
-    refused(lslm("run", "--config", translation, *arguments), *words)
+    refused_before_training(lslm("run", "--config", translation, *arguments), *words)
 
 
 def test_a_source_longer_than_the_positions(lslm, translation):
     learned = ["--model.backbone.position", "lslm_lightning.models.positions.Learned", "--model.backbone.position.max_length", "25"]
     lengths = ["--data.max_source_length", "20", "--data.max_target_length", "20"]
-    refused(lslm("run", "--config", translation, *learned, *lengths), "max_length=25")
+    refused_before_training(lslm("run", "--config", translation, *learned, *lengths), "max_length=25")
     assert lslm("run", "--config", translation, *learned[:3], "64", *lengths, "--trainer.max_steps", "1").status == 0
 
 
@@ -49,17 +51,29 @@ def test_minutes_and_a_checkpoint_do_not_go_together(lslm, translation, only_run
     assert "config.yaml" in outcome.err
 
 
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_only_a_run_has_seeds(lslm, translation, command):
+    refused_before_training(lslm(command, "--config", translation, "--seeds", "2"), "job.seeds=2", f"lslm {command}", "lslm run")
+
+
+def test_a_name_that_is_none_is_refused_before_anything_is_read(lslm, translation, project):
+    refused_before_training(lslm("run", "--config", translation, "--job.name", "a b"), "job.name='a b'", "'a_b'")
+    assert not (project / "cache").exists()
+
+
 @pytest.mark.parametrize("command", ["test", "validate", "predict"])
 def test_random_weights_are_not_scored(lslm, translation, command):
-    refused(lslm(command, "--config", translation), f"lslm {command} needs --ckpt_path")
+    refused_before_training(lslm(command, "--config", translation), f"lslm {command} needs --ckpt_path")
 
 
 def test_the_last_steps_compete_for_the_best(lslm, translation, only_run):
     outcome = lslm("fit", "--config", translation, "--trainer.max_steps", "5", "--model.optimizer.lr", "0.01")
     assert outcome.status == 0, outcome.err
     assert "val/bleu of the last state" in outcome.out
+    last, best = map(float, re.search(r"val/bleu of the last state (\S+), of the best one (\S+)", outcome.out).groups())
     states = {name: torch.load(only_run() / "checkpoints" / f"{name}.ckpt", weights_only=True)["global_step"] for name in ("best", "last")}
     assert states["last"] == 5
+    assert (states["best"] == 5) == (last > best)
 
 
 def test_a_run_that_goes_on_keeps_the_best_of_the_first(lslm, translation, only_run):

@@ -58,6 +58,27 @@ def test_list(pets: Path, capsys: pytest.CaptureFixture) -> None:
     assert {"language modeling", "translation", "summarization"} <= {text.strip() for text in lines}
 
 
+@pytest.mark.parametrize("chosen", ["elsewhere", "elsewhere/", "./elsewhere"])
+def test_list_knows_the_chosen_folder(chosen: str, pets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    (pets.parent / "pets").rename(pets.parent.parent / "moved")
+    Path("elsewhere").mkdir()
+    Path("moved").rename("elsewhere/pets")
+    monkeypatch.setenv("LSLM_DATA", chosen)
+    assert main(["data", "list"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert next(line[-1] for line in lines if line[:1] == ["pets"]) == "LSLM_DATA"
+    assert ["LSLM_DATA", "elsewhere/<corpus>/"] in lines
+
+
+def test_chinese_of_a_region_has_no_words_to_count(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    config = Path("configs/corpora.yaml")
+    config.write_text(CONFIG.replace("[en, de]", "[en, zh-TW]").replace("train.de.gz", "train.zh-TW.gz") % "null")
+    (pets / "train.de.gz").rename(pets / "train.zh-TW.gz")
+    assert main(["data", "check", "pets"]) == 0
+    [row] = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["zh-TW"]]
+    assert row == ["zh-TW", "10.0", "11"], "mean length and longest, no mean of words"
+
+
 def test_list_says_what_is_missing(pets: Path, capsys: pytest.CaptureFixture) -> None:
     (pets / "train.de.gz").unlink()
     assert main(["data", "list"]) == 0

@@ -1,48 +1,25 @@
 """Several seeds: child runs of one parent, real processes, and what their scores come to."""
 
 import json
+import math
 import os
 import signal
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
-from lslm_lightning.commands.seeds import read_scores, summarize
+from lslm_lightning.commands import seeds
+from lslm_lightning.contracts import Score
+from lslm_lightning.evaluation.scoring import write_scores
+from lslm_lightning.runs import RunDirectory
+from tests.commands.conftest import wait_until
 from tests.commands.test_train import runs
-
-Start = Callable[..., subprocess.Popen]
-
-
-@pytest.fixture
-def start(environment: dict[str, str], project: Path) -> Iterator[Start]:
-    """Start a Python command in a process of its own."""
-    started = []
-
-    def begin(*arguments: object) -> subprocess.Popen:
-        command = [sys.executable, *map(str, arguments)]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=project)
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def test_seeds_are_children_of_one_parent(translation, start):
@@ -134,15 +111,62 @@ def test_the_demo_stops_with_its_child(translation, start):
     assert [r.info.status for r in runs()] == ["KILLED"], "and the next one was not begun"
 
 
-def test_scores_without_a_value_leave_the_others(tmp_path):
-    first = {"bleu": 10.0, "chrf": 20.0, "perplexity": float("nan"), "ter": None}
-    second = {"bleu": 14.0, "chrf": float("inf"), "perplexity": None, "ter": None}
-    scores = {}
-    for seed, values in enumerate((first, second)):
-        path = tmp_path / f"{seed}.json"
-        path.write_text(json.dumps({"scores": [{"metric": name, "value": value} for name, value in values.items()]}))
-        scores[seed] = read_scores(path)
-    summary = summarize(scores)
-    assert summary["bleu"] == {"mean": 12.0, "deviation": statistics.stdev([10, 14]), "values": {0: 10.0, 1: 14.0}}
-    assert summary["chrf"] == {"mean": 20.0, "deviation": None, "values": {0: 20.0}}
+@pytest.fixture
+def children(project, monkeypatch):
+    """`run_seeds` with children that leave the scores they are told to and 7 steps; it gives the words of each and the parent's summary."""
+
+    def run(*values: dict[str, float] | None, words: str = "run --config tiny.yaml"):
+        parent = RunDirectory(Path("runs/toy/tiny-1a2b"))
+        parent.path.mkdir(parents=True)
+        parent.save_config("model: {class_path: a.B}\ndata: {init_args: {}}\ntrainer: {max_steps: -1}\n")
+        told = []
+
+        def train(command, environment):
+            given, seed = values[len(told)], len(told)
+            told.append(command[3:])
+            if given is None:
+                return 1
+            [name] = [word.removeprefix("--job.name=") for word in command if word.startswith("--job.name=")]
+            child = RunDirectory(parent.path.with_name(f"{name}-{seed}"))
+            child.path.mkdir()
+            child.save_config("model: {class_path: a.B}\ntrainer: {max_steps: 7}\n")
+            write_scores(child.metrics, [Score(metric, value, "", True, "", 1) for metric, value in given.items()])
+            return 0
+
+        monkeypatch.setattr(seeds, "run_to_its_end", train)
+        monkeypatch.setattr(sys, "argv", ["lslm", *words.split()])
+        tracker = SimpleNamespace(version="abc", log_metrics=lambda *_, **__: None, log_artifact=lambda _: None)
+        try:
+            seeds.run_seeds(len(values), 0, parent, tracker)
+        finally:
+            summary = json.loads(parent.metrics.read_text())["summary"]
+        return told, summary
+
+    return run
+
+
+def test_scores_without_a_value_leave_the_others(children):
+    first = {"bleu": 10.0, "chrf": 20.0, "perplexity": math.nan, "ter": math.nan}
+    second = {"bleu": 14.0, "chrf": math.inf, "perplexity": math.inf, "ter": -math.inf}
+    _, summary = children(first, second)
+    assert summary["bleu"] == {"mean": 12.0, "deviation": statistics.stdev([10, 14]), "values": {"0": 10.0, "1": 14.0}}
+    assert summary["chrf"] == {"mean": 20.0, "deviation": None, "values": {"0": 20.0}}
     assert summary.keys() == {"bleu", "chrf"}
+
+
+def test_a_budget_in_minutes_is_measured_once(children):
+    given = "run --config tiny.yaml --job.minutes 5 --debug"
+    first, second, third = children({"bleu": 1.0}, {"bleu": 2.0}, {"bleu": 3.0}, words=given)[0]
+    assert not any(word.startswith("--trainer.max_steps") for word in first)
+    for words in (second, third):
+        assert {"--trainer.max_steps=7", "--job.minutes=null"} <= set(words[words.index("5") :]), "behind what was given, so that it counts"
+    assert all("--debug" in words for words in (first, second, third))
+
+
+def test_where_the_children_are_is_told_even_if_one_failed(children, capsys):
+    with pytest.raises(RuntimeError, match=r"seeds \[1\] failed"):
+        children({"bleu": 1.0}, None, {"bleu": 3.0})
+    said = capsys.readouterr().out
+    assert "seed 0 is runs/toy/tiny-1a2b-seed-0-0\n" in said
+    assert "seed 2 is runs/toy/tiny-1a2b-seed-2-2\n" in said
+    assert "seed 1 is" not in said

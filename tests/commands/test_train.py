@@ -1,6 +1,9 @@
 """Whole jobs: from a config to a tracked, tested, reported run."""
 
 import json
+import re
+import shutil
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -54,7 +57,18 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
         ("pairs", split) for split in ("train", "val", "test")
     }
     artifacts = {a.path for a in mlflow_client().list_artifacts(run.info.run_id)}
-    assert {"config.yaml", "environment.txt", "tokenizer.json", "checkpoints", "predictions", "report", "metrics.json"} <= artifacts
+    assert {
+        "config.yaml",
+        "environment.txt",
+        "tokenizer.json",
+        "checkpoints",
+        "predictions",
+        "report",
+        "metrics.json",
+        "metrics.jsonl",
+    } <= artifacts
+    stored = mlflow_client().download_artifacts(run.info.run_id, "metrics.jsonl")
+    assert Path(stored).read_text() == directory.curves.read_text()
 
 
 def test_scores_can_be_computed_again_from_what_was_written(lslm, translation, only_run):
@@ -98,9 +112,16 @@ def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation,
     [tested] = [p for p in Path("runs/translation").iterdir() if p != directory.path]
     assert (tested / "metrics.json").read_text() == directory.metrics.read_text()
     assert sorted(r.info.status for r in runs()) == ["FINISHED", "FINISHED"]
-    assert lslm("validate", "--config", config, "--ckpt_path", best).status == 0
-    assert lslm("predict", "--config", config, "--ckpt_path", best).status == 0
+    validated = lslm("validate", "--config", config, "--ckpt_path", best)
+    assert validated.status == 0, validated.err
+    trained = [json.loads(line) for line in directory.curves.read_text().splitlines()]
+    for name in ("val/loss", "val/bleu"):
+        [shown] = re.findall(rf"^{name} (\S+)$", validated.out, re.MULTILINE)
+        assert float(shown) in [pytest.approx(row["value"], abs=0.01) for row in trained if row["name"] == name]
+    answered = lslm("predict", "--config", config, "--ckpt_path", best)
+    assert answered.status == 0, answered.err
     [predicted] = Path("runs/translation").glob("*/predictions/predict.jsonl")
+    assert f"predictions {predicted}\n" in answered.out
     ours, theirs = (read_predictions(p) for p in (predicted, directory.predictions / "test.jsonl"))
     assert {p.id: p.output for p in ours} == {p.id: p.output for p in theirs}
 
@@ -122,10 +143,10 @@ def test_shell_overrides_and_print_config(lslm, translation, only_run):
     assert not Path("runs").exists()
 
 
-def test_the_mean_of_the_last_weights_is_tested_where_it_validates_better(lslm, translation, only_run):
+def test_the_mean_of_the_last_weights_competes_and_leaves_no_files(lslm, translation, only_run):
     outcome = lslm("run", "--config", translation, "--job.average", "2")
     assert outcome.status == 0, outcome.err
-    assert "mean of 2 checkpoints" in outcome.out
+    assert re.search(r"val/bleu of the mean of 2 checkpoints \S+, of the best one \S+", outcome.out)
     assert {p.name for p in (only_run() / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
@@ -136,3 +157,40 @@ def test_generate_uses_the_run(lslm, translation, only_run):
     assert outcome.out.endswith("\n")
     [run] = runs()
     assert lslm("generate", run.info.run_id[:8], "red cat", "--search", "greedy", "--max-length", "5").out == outcome.out
+
+
+def test_a_model_is_tested_where_there_is_no_training_split(lslm, translation, only_run, pairs, project):
+    assert lslm("fit", "--config", translation).status == 0
+    run = only_run()
+    (project / "elsewhere").mkdir()
+    for language in ("en", "zh"):
+        shutil.copy(pairs / f"test.{language}", project / "elsewhere")
+    outcome = lslm("test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/best.ckpt", "--data.corpus", "elsewhere")
+    assert outcome.status == 0, outcome.err
+    [tested] = [path for path in run.parent.iterdir() if path != run]
+    assert {score["n_example"] for score in json.loads((tested / "metrics.json").read_text())["scores"]} == {10}
+
+
+def test_a_report_names_the_commit_that_was_there_when_the_run_began(lslm, translation, only_run, monkeypatch):
+    """Also in a clone that was never installed."""
+    states = iter([{"git.commit": "12" * 20, "git.dirty": "false"}])
+    monkeypatch.setattr("lslm_lightning.tracking.tracker.git_state", lambda: next(states))
+
+    def uninstalled(name: str) -> str:
+        if name == "lslm-lightning":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr("importlib.metadata.version", uninstalled)
+    monkeypatch.setattr("lslm_lightning.commands.finish.version", uninstalled)
+    outcome = lslm("run", "--config", translation)
+    assert outcome.status == 0, outcome.err
+    assert "12" * 6 in (only_run() / "report/report.md").read_text()
+    assert [run.data.tags["git.commit"] for run in runs()] == ["12" * 20]
+
+
+def test_a_run_is_called_by_its_config_whatever_that_is_called(lslm, translation, project, only_run):
+    translation.rename(project / "mine (1).yaml")
+    outcome = lslm("fit", "--config", "mine (1).yaml", "--trainer.max_steps", "1")
+    assert outcome.status == 0, outcome.err
+    assert re.fullmatch(r"mine_1_-\w+", only_run().name)

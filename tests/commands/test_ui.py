@@ -14,13 +14,9 @@ import pytest
 
 from lslm_lightning.commands.ui import main
 from lslm_lightning.tracking import Store
+from tests.conftest import free_port
 
 COMMAND = [sys.executable, "-m", "lslm_lightning", "ui"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def test_it_says_its_address_serves_and_ends_with_ctrl_c(project: Path) -> None:

@@ -60,8 +60,10 @@ def test_names_beyond_ascii_are_quoted_in_urls(put, describe, home: str) -> None
 def test_what_was_fetched_must_agree(put, describe, home: str, alone: Path) -> None:
     put(PAIRS | {"train.en": "wrong"}, "home")
     describe(files=SUMS, url=home)
-    with pytest.raises(ValueError, match=f"train.en: corrupt or truncated .*sha256 should be {SUMS['train.en']} but is {sha256('wrong')}"):
+    told = f"train.en: corrupt or truncated .*sha256 should be {SUMS['train.en']} but is {sha256('wrong')}; nothing was kept"
+    with pytest.raises(ValueError, match=told) as caught:
         open_corpus("pets").rows("train")
+    assert "delete" not in str(caught.value)
     assert not list((alone / "cache/data").rglob("train.en"))
 
 
@@ -75,6 +77,17 @@ def test_what_cannot_be_fetched_says_what_to_do(url: str | None, describe) -> No
     assert message.startswith("corpus pets: train.en is not here")
     assert "put it into data/pets/ (licence: CC0)" in message
     assert (url or "https://example.org/pets") in message
+
+
+def test_nothing_is_fetched_into_a_folder_of_ones_own(put, describe, home: str) -> None:
+    put(PAIRS, "home")
+    describe(files=SUMS, url=home, folder="mine", licence="CC0")
+    with pytest.raises(FileNotFoundError) as caught:
+        open_corpus("pets").rows("train")
+    assert str(caught.value) == (
+        "corpus pets: train.en is not here; nothing is fetched into a folder of your own: "
+        f"get it from {home}train.en and put it into mine/ (licence: CC0)"
+    )
 
 
 def test_a_page_that_is_not_there(describe, home: str) -> None:

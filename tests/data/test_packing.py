@@ -30,16 +30,21 @@ def test_names_depend_on_texts_and_tokenizer():
     assert len({packed_name("a", "b"), packed_name("a", "c"), packed_name("b", "a")}) == 3
 
 
-def test_windows_of_an_epoch_do_not_overlap_and_cover_all_but_the_slack():
-    windows = Windows(n_token=1000, context=16, batch_size=7, seed=1)
-    for epoch in range(3):
+@pytest.mark.parametrize("n_token", [1000, 1 + 62 * 16, 17, 32])
+def test_windows_of_an_epoch_do_not_overlap_and_miss_less_than_a_window(n_token):
+    windows, phases = Windows(n_token, context=16, batch_size=7, seed=1), set()
+    for epoch in range(40):
         starts = np.sort(np.concatenate(windows(epoch)))
         assert len(windows(epoch)) == len(windows)
         assert (np.diff(starts) == 16).all()
         assert starts[0] >= 0
-        assert starts[-1] + 16 < 1000
-        assert len(starts) == 999 // 16
-    assert not np.array_equal(windows(0)[0], windows(1)[0])
+        assert len(starts) == (n_token - 1) // 16
+        targets = np.concatenate([np.arange(start + 1, min(start + 17, n_token)) for start in starts])
+        assert n_token - 1 - 16 < len(targets) <= n_token - 1
+        assert starts[-1] + 1 < n_token, "every window has a target"
+        phases.add(int(starts[0]))
+    assert len(phases) > 8, "windows differ from epoch to epoch"
+    windows = Windows(1000, context=16, batch_size=7, seed=1)
     assert all((a == b).all() for a, b in zip(windows(2), windows(2), strict=True))
 
 

@@ -55,6 +55,10 @@ def test_csv_with_an_open_quote() -> None:
         read("csv", 'a,b\n"c,d\n')
 
 
+def test_a_field_of_csv_may_be_as_long_as_a_document() -> None:
+    assert read("csv", f"text,n\n{'a' * 200_000},1\n") == [{"id": "f:2", "text": "a" * 200_000, "n": "1"}]
+
+
 def test_json_lines_and_lists() -> None:
     objects = [{"text": "a", "n": [1, 2]}, {"text": "b\n"}]
     whole, lines = json.dumps(objects), "\n\n".join(map(json.dumps, objects))

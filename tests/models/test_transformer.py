@@ -212,6 +212,8 @@ def test_initialization_keeps_the_scale_at_any_depth(n_layer: int, norm_first: b
     ("settings", "rule"),
     [
         ({"n_head": 3}, r"n_head=3 must divide d_model=16; try one of \[1, 2, 4, 8, 16\]"),
+        ({"n_head": 0}, r"n_head=0 .*must be at least 1"),
+        ({"n_kv_head": -4}, r"n_kv_head=-4 must be at least 1"),
         ({"n_kv_head": 3}, r"n_kv_head=3 must divide n_head=4; try one of \[1, 2, 4\]"),
         ({"n_encoder_layer": 0, "n_decoder_layer": 0}, "one of them must be above 0"),
         ({"d_k": 5}, "d_k=5 must be even for Rotary"),

@@ -5,17 +5,17 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import subprocess
 
 import pytest
+
+from tests.conftest import CHROMIUM
 
 OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync "
     "--remote-debugging-pipe"
 )
 SILENCE_SECONDS = 60
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}  # code, text
 
 

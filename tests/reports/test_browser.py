@@ -10,7 +10,6 @@ from PIL import Image
 
 from lslm_lightning.contracts import Score
 from lslm_lightning.reports import (
-    Bars,
     Heatmap,
     RunFacts,
     Sample,
@@ -42,7 +41,7 @@ def page(request, tmp_path_factory):
     samples = [Sample(f"test-{i}", {"output": output if i else HOSTILE}, source, [reference], {}, language) for i in range(20)]
     samples.append(Sample("long", {"output": output}, source * 100, [reference, reference], {"output": 1.5}, language))
     attention = Heatmap(np.random.default_rng(0).random((30, 40)), ["token"] * 30, ["source"] * 40, row_language=language)
-    extra = Section("Attention", [attention, Bars({"a": 1.0, "b" * 60: 2.0})])
+    extra = Section("Attention", [attention])
     report = run_report(facts, ScoreTable(systems), rows, length_section({"output": [3, 4, 9]}, [3, 5, 8]), Samples(samples), [extra])
     return write_report(report, tmp_path_factory.mktemp(language)).as_uri()
 

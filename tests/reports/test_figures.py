@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from lslm_lightning.reports import Bars, Curves, Heatmap, Histogram, Report, Section, Series, render_html
+from lslm_lightning.reports import Curves, Heatmap, Histogram, Report, Section, Series, render_html
 from lslm_lightning.reports.figures import MAX_POINTS
 
 NAN = math.nan
@@ -121,12 +121,3 @@ def test_chinese_tokens_stand_upright_in_their_language():
     assert '<g class="labels" lang="zh">' in svg
     assert "rotate" not in svg
     assert "rotate" in drawn(Heatmap(np.eye(2), ["大", "海"], ["the", "sea"], row_language="zh"))
-
-
-def test_bars_are_as_long_as_their_values():
-    _, bars = Bars({"a": 10.0, "b": 5.0, "c": 0.0, "d": NAN, "e": -5.0}).drawing()
-    widths = [bar.width for bar in bars]
-    assert widths[0] == pytest.approx(2 * widths[1])
-    assert widths[2] == widths[3] == 0
-    assert widths[4] == pytest.approx(widths[1])
-    assert bars[4].x + bars[4].width == pytest.approx(bars[0].x)

@@ -9,7 +9,6 @@ from markdown_it import MarkdownIt
 
 from lslm_lightning.contracts import Score
 from lslm_lightning.reports import (
-    Bars,
     Code,
     Columns,
     Curves,
@@ -66,7 +65,6 @@ def report(text):
         Curves([Series(text, [1, 2], [1.0, 2.0])], text, text, text),
         Histogram({text: [1, 2]}, text, text),
         Heatmap(np.eye(2), [text, text], [text, "long"], text, text, text, text, text),
-        Bars({text: 1.0}, text, text),
     ]
     samples = Samples([Sample(text, {text: text}, text, [text, text], {text: 1.0}, text, text)], text, text)
     blocks = [Text(text, text), Facts({text: text, "code": Code(text)}), Code(text, text), table, *scores, *figures, samples]

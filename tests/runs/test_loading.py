@@ -67,7 +67,7 @@ def trained(project: Path) -> tuple[RunDirectory, TinyTask]:
     tokenizer = Characters().train(["hello world"])
     task = TinyTask(Block(6, norm, 0.3), tokenizer, scale=2.5)
     run = new_run("tiny", "first")
-    run.save_config(CONFIG)
+    run.save_config(yaml.safe_dump(CONFIG))
     tokenizer.save(run.tokenizer)
     run.checkpoints.mkdir()
     saved = {"state_dict": task.state_dict(), "tokenizer_digest": tokenizer.digest, "optimizer_states": [{"lr": 0.1}]}
@@ -90,13 +90,15 @@ def test_a_run_gives_its_model_back(trained: tuple[RunDirectory, TinyTask]) -> N
     assert run.checkpoint == directory.checkpoints / "best.ckpt"
 
 
-def test_a_checkpoint_can_be_chosen(trained: tuple[RunDirectory, TinyTask]) -> None:
+def test_a_checkpoint_can_be_chosen(trained: tuple[RunDirectory, TinyTask], project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory, task = trained
     with torch.no_grad():
         task.embedding.weight.add_(1)
     chosen = directory.checkpoints / "last.ckpt"
     torch.save({"state_dict": task.state_dict()}, chosen)
     assert same(load_run(chosen, trust=True), task)
+    monkeypatch.setenv("HOME", str(project))
+    assert same(load_run(f"~/{chosen.absolute().relative_to(project)}", trust=True), task)
     assert not same(load_run(directory.path, trust=True), task)
 
 
@@ -151,7 +153,7 @@ def test_code_from_elsewhere_is_not_run_without_being_trusted(trained: tuple[Run
 def edit(directory: RunDirectory, change: Callable[[dict], object]) -> None:
     config = yaml.safe_load(directory.config.read_text())
     change(config["model"]["init_args"])
-    directory.save_config(config)
+    directory.save_config(yaml.safe_dump(config))
 
 
 HALF = Fraction(1, 2)  # an object that a checkpoint of plain weights cannot hold

@@ -11,7 +11,7 @@ from lslm_lightning.runs.trust import check_trust
 INNOCENT = [
     {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.1, "betas": [0.9, 0.99]}},
     {"norm": "torch.nn.LayerNorm", "ff": {"class_path": "lslm_lightning.models.feed_forward.GELU"}},
-    {"schedule": {"class_path": "lightning.pytorch.cli.ReduceLROnPlateau", "init_args": {"monitor": "val/bleu"}}},
+    {"schedule": {"class_path": "lslm_lightning.optim.Cosine", "init_args": {"warmup_steps": 7}}},
     {"path": "tokenizer.json", "other": "data/train.en", "text": "Translate: {source}. Answer.", "version": "1.2.3", "empty": ""},
     {"activation": "torch.nn.functional.relu"},
 ]
@@ -27,6 +27,8 @@ HOSTILE: dict[str, Any] = {
     "through a module in a module": {"norm": "torch.nn.functional.os.system"},
     "a trusted beginning only": {"class_path": "torch.nnn.Evil"},
     "torch, but not its layers": {"class_path": "torch.hub.load"},
+    "lightning, which no model needs": {"class_path": "lightning.pytorch.Trainer"},
+    "lightning through our own imports": {"class_path": "lslm_lightning.training.task.LightningModule"},
     "a bare name": {"class_path": "Task"},
     "no name": {"class_path": None},
 }

@@ -33,7 +33,7 @@ spelled = st.sampled_from(["<s>", "</s>", "<pad>", "<unk>", "<0x41>", "<", "s>",
 tempting = st.lists(spelled | st.text(max_size=3), max_size=12).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text() | tempting)
 @example("  leading, trailing  ")
 @example("\ufeff\ufffd\U0010ffff \r\n\x85\xa0\u3000")
@@ -47,7 +47,7 @@ def test_which_are_lossless():
     assert [tokenizer.unk_id for tokenizer in TOKENIZERS.values()] == [None, None, 3, 3, 3, 3]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(tempting)
 @example("</s>")
 @example("a </s> b")
@@ -56,7 +56,7 @@ def test_text_never_becomes_a_special_token(text):
         assert not {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id} & set(tokenizer.encode(text))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tempting)
 def test_bytes_are_utf8(text):
     assert TOKENIZERS["Bytes()"].encode(text) == [byte + 3 for byte in text.encode()]
@@ -78,7 +78,6 @@ def test_batches_and_special_tokens(tokenizer):
     batch = tokenizer.encode_batch(texts)
     assert batch == [tokenizer.encode(text) for text in texts]
     assert batch[3] == []
-    assert tokenizer.decode_batch(batch) == [tokenizer.decode(ids) for ids in batch]
     framed = [tokenizer.bos_id, *batch[0], tokenizer.eos_id, tokenizer.pad_id]
     assert tokenizer.decode(framed) == tokenizer.decode(batch[0])
     assert max(max(ids, default=0) for ids in batch) < tokenizer.vocab_size

@@ -3,14 +3,13 @@
 from argparse import Namespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
 from lslm_lightning.tracking.names import flatten, mlflow_name, short
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=40))
 def test_every_text_becomes_a_name_that_mlflow_takes(text: str) -> None:
     _validate_metric_name(mlflow_name(text))

@@ -158,32 +158,6 @@ def test_what_cannot_be_stored_is_told_once_and_ends_nothing(tracker: Tracker, t
     assert len(history(tracker, "a")) == 1
 
 
-def test_a_run_goes_on_and_no_step_is_logged_twice(tracker: Tracker, run_directory: Path) -> None:
-    for step in range(6):
-        tracker.log_metrics({"loss": float(step)}, step)
-    tracker.log_hyperparams({"steps": 10})
-    tracker.end("KILLED")
-    again = Tracker("toy", "first", run_directory, tracker.store.uri, run_id=tracker.version, system_metrics=False)
-    again.start()
-    assert stored(again).info.status == "RUNNING"
-    for step in range(4, 10):  # the checkpoint was older than the last point
-        again.log_metrics({"loss": float(step)}, step)
-    again.log_hyperparams({"steps": 20})
-    again.end("FINISHED")
-    assert again.version == tracker.version
-    assert [point[:2] for point in history(again, "loss")] == [(step, float(step)) for step in range(10)]
-    assert history(again, "loss") == mirrored(run_directory, "loss")
-    assert stored(again).info.status == "FINISHED"
-    assert again.problems == []
-
-
-def test_a_run_that_is_not_there_cannot_go_on(tracker: Tracker, run_directory: Path) -> None:
-    with pytest.raises(TrackingError, match="0123456789abcdef"):
-        Tracker("toy", "first", run_directory, tracker.store.uri, run_id="0123456789abcdef" * 2).start()
-    with pytest.raises(TrackingError, match="another task"):
-        Tracker("other", "first", run_directory, tracker.store.uri, run_id=tracker.version).start()
-
-
 def test_a_run_can_be_part_of_another(store: Path, run_directory: Path) -> None:
     parent = Tracker("toy", "parent", run_directory, system_metrics=False)
     parent.start()

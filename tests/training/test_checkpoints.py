@@ -41,6 +41,29 @@ def test_mean_of_weights_is_their_mean(text_data, tmp_path):
         torch.testing.assert_close(weight, torch.stack([s[name] for s in states]).mean(0), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("average", "interval", "rate", "wins"),
+    [(3, 1, 20.0, True), (3, 1, 2.0, False), (0, 5, 2.0, True), (0, 5, 20.0, False)],
+    ids=["the mean of steps that overshoot", "the mean of an ascent", "a last state of an ascent", "a last state that overshoots"],
+)
+def test_a_state_becomes_the_best_exactly_where_it_validates_better(average, interval, rate, wins, text_data, tmp_path):
+    data, checkpoints = text_data(), Checkpoints(tmp_path, average=average)
+    task = language_task(data, optimizer=lambda p: torch.optim.SGD(p, lr=rate))
+    trainer = fit(task, data, [checkpoints], max_steps=6, limit_val_batches=1.0, val_check_interval=interval)
+    candidate = mean_of_weights(checkpoints.steps()) if average else torch.load(checkpoints.last, weights_only=True)
+    before, score = torch.load(checkpoints.best, weights_only=True), checkpoints.best_score
+    checkpoints.settle(trainer, task)
+    best = torch.load(checkpoints.best, weights_only=True)["state_dict"]
+    expected = (candidate if wins else before)["state_dict"]
+    assert all(torch.equal(best[name], expected[name]) for name in expected)
+    assert {path.name for path in tmp_path.glob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
+
+    task.load_state_dict(candidate["state_dict"])
+    [values] = trainer.validate(task, datamodule=data, verbose=False)
+    assert (values["val/loss"] < score) == wins
+    assert checkpoints.best_score == pytest.approx(values["val/loss"] if wins else score)
+
+
 def test_a_save_that_fails_leaves_the_old_state(tmp_path):
     class Full(Trainer):
         lightning_module = torch.nn.Linear(1, 1)

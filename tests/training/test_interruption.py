@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback
 
 from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.interruption import Interrupted, Interruption
+from lslm_lightning.training.interruption import Interrupted, Interruption, stopping_signals
 from tests.training.conftest import fit, translation_task
 from tests.training.test_task import weights
 
@@ -56,3 +56,14 @@ def test_an_interrupted_run_goes_on_bit_for_bit(micro_batch, workers, translatio
     resumed, second, _ = run("b", 7, ckpt_path=str(checkpoints.last))
     assert first + second == validated
     assert torch.equal(weights(resumed), weights(straight))
+
+
+def test_a_closed_terminal_stops_a_run_unless_nohup_was_asked_for():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, stops in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):
+            signal.signal(signal.SIGHUP, handler)
+            assert (signal.SIGHUP in stopping_signals()) == stops
+            assert {signal.SIGINT, signal.SIGTERM} <= set(stopping_signals())
+    finally:
+        signal.signal(signal.SIGHUP, before)
