@@ -125,3 +125,8 @@ def test_texts_whose_ids_have_a_number_sign_stay_apart(text):
 def test_stride_beyond_the_context_is_refused(text_data):
     with pytest.raises(ValueError, match="stride=17 must be between 1 and context=16"):
         language_task(text_data(), stride=17)
+
+
+def test_data_of_another_sort_of_task_are_refused(text_data, translation_data):
+    with pytest.raises(ValueError, match="LanguageModelingTask cannot read TranslationData but WindowData"):
+        language_task(text_data()).check(translation_data())
