@@ -18,8 +18,8 @@ DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run
 SPLITS = {"fit": ("train", "val"), "run": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 
 
-def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> None:
-    """Refuse settings of the job and the Trainer that cannot work.
+def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> str:
+    """Refuse settings of the job and the Trainer that cannot work; the type of the device that they choose.
 
     Raises:
         ValueError: what, and what instead.
@@ -44,18 +44,19 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> N
     world = os.environ.get("WORLD_SIZE", "1")
     if int(world) > 1 and DIRECTORY not in os.environ:
         raise ValueError(f"WORLD_SIZE={world}: start one process; trainer.devices and trainer.strategy=ddp start the others")
-    check_devices(trainer)
+    return check_devices(trainer)
 
 
-def check_devices(trainer: Any) -> None:
-    """Refuse devices that are not there.
+def check_devices(trainer: Any) -> str:
+    """Refuse devices that are not there; the type of those chosen: "cpu", "cuda".
 
     Raises:
         ValueError: with what this machine has.
     """
     chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes", "precision")}
     try:
-        Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+        tried = Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+        return tried.strategy.root_device.type
     except (MisconfigurationException, ValueError) as error:
         given = ", ".join(f"trainer.{name}={value}" for name, value in chosen.items())
         there = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"

@@ -33,6 +33,7 @@ from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interrupted, Interruption, stop_at_once, stopping_signals
+from lslm_lightning.training.precision import usable_precision
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import Provenance
 from lslm_lightning.training.task import NotFiniteError, Task
@@ -93,11 +94,20 @@ class Command(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
         self.began = time.time()
-        check_job(self.subcommand, self.job, self._get(self.config, "trainer"), self._get(self.config, "ckpt_path"))
+        trainer = self._get(self.config, "trainer")
+        device_type = check_job(self.subcommand, self.job, trainer, self._get(self.config, "ckpt_path"))
+        self._choose_precision(trainer, device_type)
         self._take_tokenizer()
         if (rank_zero_only.rank or 0) == 0:
             reserve(self.task_name, self.job.root)
             Store().open_experiment(self.task_name)
+
+    def _choose_precision(self, trainer: Any, device_type: str) -> None:
+        """What this machine can compute in; config.yaml keeps it."""
+        usable = usable_precision(trainer["precision"], device_type)
+        if usable != trainer["precision"] and not (rank_zero_only.rank or 0):
+            print(f"{device_type} has no bfloat16 in hardware: trainer.precision={usable} in place of {trainer['precision']}", flush=True)
+        trainer["precision"] = usable
 
     def _take_tokenizer(self) -> None:
         """A checkpoint of a run brings that run's tokenizer."""

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.decoding import Beam
+from lslm_lightning.training.precision import has_bfloat16
+from tests.benchmarks.loop import mixed_precision
 from tests.copying import END, PAD, START, learn_to_copy, marian, sentences
 from tests.models.convert import marian_from_transformers
 
@@ -48,13 +50,13 @@ def their_search(hf_model: torch.nn.Module) -> Callable[[Tensor], list[list[int]
 def main(n_step: int = 300, n_round: int = 5) -> dict[str, float]:
     """Sentences per second of both, their ratio, and the share of sentences (0 to 1) on which they agree."""
     hf_model = marian(n_layer=3, n_head=4, vocab_size=6000, d_model=256, encoder_ffn_dim=512, decoder_ffn_dim=512, init_std=0.05)
-    learn_to_copy(hf_model, n_step, N_WORD, MEAN_LENGTH, batch_size=16, bf16=True)
+    learn_to_copy(hf_model, n_step, N_WORD, MEAN_LENGTH, batch_size=16, bf16=has_bfloat16("cpu"))
     source = sentences(N_SENTENCE, MEAN_LENGTH, N_WORD, torch.Generator().manual_seed(1))
     source = source[(source != PAD).sum(1).argsort()]
     batches = [batch[:, : int((batch != PAD).sum(1).max())] for batch in source.split(BATCH_SIZE)]
     searches = {"ours": our_search(hf_model), "transformers": their_search(hf_model)}
     seconds, found = {name: [] for name in searches}, {}
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), mixed_precision():
         for i in range(n_round + 1):
             for name, search in searches.items():
                 begin = time.perf_counter()
@@ -65,7 +67,8 @@ def main(n_step: int = 300, n_round: int = 5) -> dict[str, float]:
     agree = sum(a == b for a, b in zip(*found.values(), strict=True)) / N_SENTENCE
     length = sum(map(len, found["ours"])) / N_SENTENCE
     result = {**speed, "ratio": speed["ours"] / speed["transformers"], "agree": agree}
-    print(f"{N_SENTENCE} sentences, {length:.1f} tokens written on average, {torch.get_num_threads()} threads, beam {N_BEAM}, bfloat16")
+    precision = "bfloat16" if has_bfloat16("cpu") else "float32"
+    print(f"{N_SENTENCE} sentences, {length:.1f} tokens written on average, {torch.get_num_threads()} threads, beam {N_BEAM}, {precision}")
     print(*(f"{name:>12}: {value:.3g}" for name, value in result.items()), sep="\n")
     return result
 

@@ -3,7 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
+
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.precision import has_bfloat16
 
 
 class Loop(ABC):
@@ -16,3 +19,8 @@ class Loop(ABC):
     @abstractmethod
     def step(self, batch: Any) -> None:
         """One optimizer step."""
+
+
+def mixed_precision() -> torch.autocast:
+    """bfloat16 where the CPU has it, as in our own runs; else float32 for both."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16("cpu"))

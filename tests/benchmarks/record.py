@@ -54,6 +54,8 @@ def present_circumstances() -> dict[str, Any]:
     """When, which code, which machine, and how busy it is before anything starts (processes that run or wait, mean of a minute)."""
     import torch
 
+    from lslm_lightning.training.precision import has_bfloat16
+
     git = git_state()
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"),
@@ -61,6 +63,7 @@ def present_circumstances() -> dict[str, Any]:
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_model(),
         "threads": torch.get_num_threads(),
+        "bfloat16": has_bfloat16("cuda" if torch.cuda.is_available() else "cpu"),
         "load": round(os.getloadavg()[0], 2),
     }
 

@@ -194,3 +194,12 @@ def test_a_run_is_called_by_its_config_whatever_that_is_called(lslm, translation
     outcome = lslm("fit", "--config", "mine (1).yaml", "--trainer.max_steps", "1")
     assert outcome.status == 0, outcome.err
     assert re.fullmatch(r"mine_1_-\w+", only_run().name)
+
+
+@pytest.mark.parametrize(("there", "used"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_without_bfloat16_a_run_says_and_records_what_it_uses(lslm, translation, only_run, monkeypatch, there, used):
+    monkeypatch.setattr("lslm_lightning.training.precision.has_bfloat16", lambda device_type: there)
+    outcome = lslm("fit", "--config", translation, "--trainer.precision", "bf16-mixed", "--trainer.max_steps", "1")
+    assert outcome.status == 0, outcome.err
+    assert ("trainer.precision=32-true in place of bf16-mixed" in outcome.out) == (not there)
+    assert yaml.safe_load((only_run() / "config.yaml").read_text("utf-8"))["trainer"]["precision"] == used

@@ -1,0 +1,39 @@
+"""Which precision a machine can train in."""
+
+import time
+from functools import cache
+
+import torch
+
+N = 256  # rows of the matrices that are multiplied to find out
+SOFTWARE = 6.0  # times slower than float32: with any help of the hardware bfloat16 takes at most twice as long, without it about 90 times
+
+
+def usable_precision(precision: str | int | None, device_type: str) -> str | int | None:
+    """The `trainer.precision` to use: float32 in place of bfloat16 autocast where the hardware has no bfloat16, else what was asked for.
+
+    A configuration describes an experiment, and machines differ: processors with AVX2 alone multiply bfloat16 in software.
+    """
+    if precision in ("bf16-mixed", "bf16") and not has_bfloat16(device_type):
+        return "32-true"
+    return precision
+
+
+@cache
+def has_bfloat16(device_type: str) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; a CPU is asked by doing it (about 0.1 s)."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device_type != "cpu" or _seconds(torch.bfloat16) < SOFTWARE * _seconds(torch.float32)
+
+
+def _seconds(dtype: torch.dtype) -> float:
+    """The shortest time of a product of two matrices (N, N)."""
+    x = torch.ones(N, N, dtype=dtype)
+    x @ x
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        x @ x
+        times.append(time.perf_counter() - began)
+    return min(times)

@@ -1,0 +1,28 @@
+"""A configuration that asks for bfloat16 trains on machines without it too."""
+
+from pathlib import Path
+
+import pytest
+
+from lslm_lightning.training import precision
+from lslm_lightning.training.precision import has_bfloat16, usable_precision
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_only_bfloat16_autocast_is_replaced_and_only_where_it_must(monkeypatch, there):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device_type: there)
+    assert usable_precision("bf16-mixed", "cpu") == ("bf16-mixed" if there else "32-true")
+    for other in (None, 32, "32-true", "64-true", "bf16-true"):
+        assert usable_precision(other, "cpu") == other
+
+
+def test_the_answer_is_that_of_the_kernel():
+    """Where the flags of the processor leave no doubt."""
+    cpu = Path("/proc/cpuinfo")
+    flags = set(cpu.read_text().split()) if cpu.exists() else set()
+    if flags & {"amx_bf16", "avx512_bf16"}:
+        assert has_bfloat16("cpu")
+    elif "avx2" in flags and "avx512f" not in flags and "avx_ne_convert" not in flags:
+        assert not has_bfloat16("cpu")
+    else:
+        pytest.skip("the flags of this processor do not say")
