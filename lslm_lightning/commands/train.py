@@ -161,12 +161,12 @@ class Command(LightningCLI):
             config["job"] |= {"minutes": None, "tags": {**config["job"]["tags"], "budget_minutes": f"{self.job.minutes:g}"}}
         return config if as_mapping else yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
-    def write_config(self, n_step: int | None = None) -> None:
-        """config.yaml, in the run directory and in MLflow."""
+    def write_config(self, n_step: int | None = None, settled: bool = True) -> None:
+        """config.yaml, in the run directory and in MLflow; the steps of a budget are a parameter there once they are settled."""
         header = f"# lslm {shlex.join(sys.argv[1:])}".replace("\n", " ") + "\n"
         self.directory.save_config(header + self.config_text(n_step))
         self.tracker.log_artifact(self.directory.config)
-        if n_step is not None:
+        if n_step is not None and settled:
             self.tracker.log_hyperparams({"trainer": {"max_steps_of_budget": n_step}})
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A budget in minutes becomes a number of steps, measured before training and written down, so that a run can be repeated exactly."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,9 +11,11 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lslm_lightning.optim import Schedule
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
 
 N_WARM, N_TIMED, N_VALIDATION = 3, 24, 3
+N_SETTLING = 40  # the fewest real steps that say more than the measured ones
 RESERVE = 0.04  # share of the budget kept for what cannot be measured beforehand: checkpoints, a busier hour
 
 
@@ -32,37 +35,65 @@ class Budget(Callback):
 
     The time of a step is the mean over batches spread over an epoch, on a copy of the model: weights, optimizer and chance of the run are
     left alone. The time of a validation is measured on some of its batches and on its exam with outputs of the length of the references.
+    While the schedule warms up, its rates know nothing of the end: the number of steps is settled there, by the steps really taken.
 
     Args:
         minutes: wall time of `fit` from the first step on.
-        record: is told the number of steps, to be written into config.yaml.
+        record: is told the number of steps, to be written into config.yaml, and whether it is settled.
     """
 
-    def __init__(self, minutes: float, record: Callable[[int], None]) -> None:
+    def __init__(self, minutes: float, record: Callable[[int, bool], None]) -> None:
         if not minutes > 0:
             raise ValueError(f"minutes={minutes} must be more than 0")
         self.minutes, self.record = minutes, record
+        self._began = self._since = self._validation_seconds = 0.0
+        self._from_step = self._settles_at = 0  # 0 for no more to be done
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         if trainer.global_step:  # a resumed run has its number of steps
             return
-        began = time.monotonic()
-        step_seconds = self._step_seconds(trainer, task)
-        validation_seconds = self._validation_seconds(trainer, task)
-        left = self.minutes * 60 * (1 - RESERVE) - (time.monotonic() - began)
-        every = trainer.val_check_batch / trainer.accumulate_grad_batches
-        n_step = max(1, int((left - validation_seconds) / (step_seconds + validation_seconds / every)))
-        n_step = int(trainer.strategy.broadcast(n_step))
+        self._began = time.monotonic()
+        step_seconds = self._measure_step(trainer, task)
+        self._validation_seconds = self._measure_validation(trainer, task)
+        n_step = self._n_step(trainer, step_seconds)
+        free = same_until(task.schedule, n_step, 2 * n_step)
+        self._settles_at = min(free, n_step // 4, math.ceil(self._validates_every(trainer)) - 1)
+        if self._settles_at < N_SETTLING:
+            self._settles_at = 0
+        self._set(trainer, n_step, step_seconds, settled=not self._settles_at)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if not self._settles_at:
+            return
+        if not self._from_step and trainer.global_step >= self._settles_at // 2:  # the first steps are slower
+            self._from_step, self._since = trainer.global_step, time.monotonic()
+        elif trainer.global_step >= self._settles_at:
+            step_seconds = (time.monotonic() - self._since) / (trainer.global_step - self._from_step)
+            self._settles_at = 0
+            self._set(trainer, self._n_step(trainer, step_seconds), step_seconds, settled=True)
+
+    def _n_step(self, trainer: Trainer, step_seconds: float) -> int:
+        """Steps of the whole run if those to come take so long."""
+        left = self.minutes * 60 * (1 - RESERVE) - (time.monotonic() - self._began) - self._validation_seconds
+        more = left / (step_seconds + self._validation_seconds / self._validates_every(trainer))
+        return int(trainer.strategy.broadcast(trainer.global_step + max(1, int(more))))
+
+    def _set(self, trainer: Trainer, n_step: int, step_seconds: float, settled: bool) -> None:
         trainer.fit_loop.epoch_loop.max_steps = n_step
         if trainer.is_global_zero:
-            self.record(n_step)
+            self.record(n_step, settled)
             print(
-                f"{self.minutes:g} minutes are {n_step} steps of {step_seconds:.3f} s,"
-                f" with a validation of {validation_seconds:.0f} s every {every:g}",
+                f"{self.minutes:g} minutes are {'' if settled else 'about '}{n_step} steps of {step_seconds:.3f} s,"
+                f" with a validation of {self._validation_seconds:.0f} s every {self._validates_every(trainer):g}",
                 flush=True,
             )
 
-    def _step_seconds(self, trainer: Trainer, task: Task) -> float:
+    @staticmethod
+    def _validates_every(trainer: Trainer) -> float:
+        """Optimizer steps from validation to validation."""
+        return trainer.val_check_batch / trainer.accumulate_grad_batches
+
+    def _measure_step(self, trainer: Trainer, task: Task) -> float:
         """Mean seconds of one optimizer step."""
         probe = copy.deepcopy(task).train()
         probe._trainer = task._trainer
@@ -88,7 +119,7 @@ class Budget(Callback):
         return (time.monotonic() - began) / (2 * N_TIMED) * trainer.accumulate_grad_batches
 
     @torch.no_grad()
-    def _validation_seconds(self, trainer: Trainer, task: Task) -> float:
+    def _measure_validation(self, trainer: Trainer, task: Task) -> float:
         """Seconds of one validation, by a few batches of both kinds."""
         if not trainer.enable_validation:
             return 0.0
@@ -113,3 +144,8 @@ class Budget(Callback):
         for i in range(n):
             work(items[(2 * i + 1) * len(items) // (2 * n)])
         return (time.monotonic() - began) / n * len(items) if n else 0.0
+
+
+def same_until(schedule: Schedule, n_step: int, other: int) -> int:
+    """The last step (at most `n_step`) up to which runs of `n_step` and of `other` steps have the same learning rates."""
+    return next((step - 1 for step in range(n_step + 1) if schedule(step, n_step) != schedule(step, other)), n_step)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
+from lslm_lightning.optim import Constant, Cosine, InverseSquareRoot, Linear
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints, mean_of_weights, save_atomically
 from tests.training.conftest import fit, language_task, translation_task
@@ -81,20 +82,33 @@ def test_a_save_that_fails_leaves_the_old_state(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data):
-    """The steps of a run with a budget equal those of a run that was given the same number."""
-    ends, steps = [], []
-    data = translation_data()
-    task = translation_task(data)
-    trainer = fit(task, data, [Budget(0.02, steps.append)], max_steps=-1, max_epochs=-1, limit_val_batches=1.0, val_check_interval=50)
-    [n_step] = steps
-    assert trainer.global_step == n_step > 1
-    ends.append(task.state_dict())
-    data = translation_data()
-    task = translation_task(data)
-    fit(task, data, max_steps=n_step, limit_val_batches=1.0, val_check_interval=50)
-    ends.append(task.state_dict())
+@pytest.mark.parametrize("schedule", [Cosine(0), Cosine(60), Linear(60), Constant(), InverseSquareRoot(60)], ids=repr)
+def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data, monkeypatch, schedule):
+    """The steps of a run with a budget equal those of a run that was given the same number, however wrong the first measure was."""
+    monkeypatch.setattr(Budget, "_measure_step", lambda self, trainer, task: 0.0005)
+    steps, ends = [], []
+    for limits in ({"max_steps": -1, "max_epochs": -1}, {}):
+        data = translation_data()
+        task = translation_task(data, schedule=schedule)
+        budgets = [] if ends else [Budget(0.03, lambda *told: steps.append(told))]
+        limits = limits or {"max_steps": steps[-1][0]}
+        trainer = fit(task, data, budgets, **limits, limit_val_batches=1.0, val_check_interval=100)
+        assert trainer.global_step == steps[-1][0] > 1
+        ends.append(task.state_dict())
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert [settled for _, settled in steps] == ([True] if schedule == Cosine(0) else [False, True])
+    if len(steps) == 2:
+        assert steps[0][0] > 1.5 * steps[1][0], "a step takes longer than was said"
+
+
+@pytest.mark.parametrize("settings", [{"accumulate_grad_batches": 3}, {"val_check_interval": 20}])
+def test_a_budget_with_windows_and_with_early_validations(translation_data, settings):
+    steps = []
+    data = translation_data()
+    settings = {"max_steps": -1, "max_epochs": -1, "limit_val_batches": 1.0, "val_check_interval": 90} | settings
+    trainer = fit(translation_task(data), data, [Budget(0.02, lambda *told: steps.append(told))], **settings)
+    assert trainer.global_step == steps[-1][0] > 1
+    assert steps[-1][1]
 
 
 def test_a_budget_must_be_more_than_nothing():
