@@ -1,4 +1,4 @@
-"""A budget in minutes becomes a number of steps, measured before training and written down, so that a run can be repeated exactly."""
+"""A budget in minutes becomes a number of steps, measured and written down, so that a run can be repeated exactly."""
 
 import copy
 import math
