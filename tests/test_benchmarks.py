@@ -72,7 +72,7 @@ def test_a_figure_is_kept_with_its_circumstances(bench: Bench) -> None:
     harness.main(["nanogpt"])
     part = json.loads((harness.RESULTS / "nanogpt.json").read_text())["two"]
     assert part["figures"] == {"score": 4.0}
-    assert part["circumstances"].keys() == {"date", "commit", "torch", "device", "threads", "load", "seconds"}
+    assert part["circumstances"].keys() == {"date", "commit", "torch", "device", "bfloat16", "threads", "load", "seconds"}
 
 
 def test_a_part_that_fails_leaves_the_others_and_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
