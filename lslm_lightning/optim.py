@@ -68,6 +68,26 @@ class Cosine(_Warmup):
 
 
 @dataclass(frozen=True)
+class Trapezoid(_Warmup):
+    """1 after the warm-up until the last `decay_share` of the steps, then straight down to `floor`, which the step after the last would have.
+
+    Until it comes down it knows no end (Zhai et al. 2022; Hägele et al. 2024), so a budget in minutes is settled late and used up.
+    """
+
+    decay_share: float = 0.3
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.decay_share <= 1:
+            raise ValueError(f"decay_share={self.decay_share} must be above 0 and at most 1: the share of the steps in which the rate comes down")
+
+    def _after(self, step: int, n_step: int) -> float:
+        n_decay = max(1.0, self.decay_share * n_step)
+        return 1.0 - (1.0 - self.floor) * min(1.0, max(0.0, (step - (n_step - n_decay)) / n_decay))
+
+
+@dataclass(frozen=True)
 class InverseSquareRoot(_Warmup):
     """sqrt(warmup_steps / step) after the warm-up (Vaswani et al. 2017, section 5.3, scaled to a peak of 1); knows no end."""
 

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from lslm_lightning.models.embedding import TokenEmbedding
-from lslm_lightning.optim import Constant, Cosine, InverseSquareRoot, Linear, decay_groups, n_parameter
+from lslm_lightning.optim import Constant, Cosine, InverseSquareRoot, Linear, Trapezoid, decay_groups, n_parameter
 
-SCHEDULES = [Constant(10), Linear(10, floor=0.1), Cosine(10, floor=0.1), InverseSquareRoot(10)]
+SCHEDULES = [Constant(10), Linear(10, floor=0.1), Cosine(10, floor=0.1), Trapezoid(10, floor=0.1), InverseSquareRoot(10)]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
@@ -19,11 +19,19 @@ def test_schedules_rise_to_one_and_never_again_above(schedule):
     assert all(later <= earlier + 1e-12 for earlier, later in pairwise(factors[9:]))
 
 
-def test_linear_and_cosine_come_to_their_floor_a_step_after_the_last_and_stay_there():
-    for schedule in (Linear(5, floor=0.2), Cosine(5, floor=0.2)):
+def test_schedules_with_an_end_come_to_their_floor_a_step_after_the_last_and_stay_there():
+    for schedule in (Linear(5, floor=0.2), Cosine(5, floor=0.2), Trapezoid(5, decay_share=0.9, floor=0.2)):
         assert 0.2 < schedule(99, 100) < 0.21
         assert schedule(100, 100) == pytest.approx(0.2)
         assert schedule(150, 100) == pytest.approx(0.2)
+
+
+def test_a_trapezoid_knows_no_end_until_it_comes_down():
+    schedule = Trapezoid(10, decay_share=0.25)
+    assert all(schedule(step, 100) == schedule(step, 10_000) for step in range(76))
+    assert schedule(76, 100) < 1.0
+    with pytest.raises(ValueError, match="decay_share=0"):
+        Trapezoid(decay_share=0)
 
 
 def test_cosine_equals_torch():

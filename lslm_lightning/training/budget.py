@@ -16,7 +16,7 @@ from lslm_lightning.training.task import LOSS_DIVISOR, Task
 
 N_WARM, N_TIMED, N_VALIDATION = 3, 24, 3
 N_SETTLING = 40  # the fewest real steps that say more than the measured ones
-RESERVE = 0.04  # share of the budget kept for what cannot be measured beforehand: checkpoints, a busier hour
+RESERVE = 0.04  # share of the time to come that is kept for what cannot be measured beforehand: checkpoints, a busier hour
 
 
 class _Learner(nn.Module):
@@ -35,7 +35,8 @@ class Budget(Callback):
 
     The time of a step is the mean over batches spread over an epoch, on a copy of the model: weights, optimizer and chance of the run are
     left alone. The time of a validation is measured on some of its batches and on its exam with outputs of the length of the references.
-    While the schedule warms up, its rates know nothing of the end: the number of steps is settled there, by the steps really taken.
+    As long as the learning rates know nothing of the end (while they warm up, or until a `Trapezoid` comes down), the number of steps is
+    open: it is settled there, by the steps and the validations that really were.
 
     Args:
         minutes: wall time of `fit` from the first step on.
@@ -48,6 +49,7 @@ class Budget(Callback):
         self.minutes, self.record = minutes, record
         self._began = self._since = self._validation_seconds = 0.0
         self._from_step = self._settles_at = 0  # 0 for no more to be done
+        self._paused = 0.0
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         if trainer.global_step:  # a resumed run has its number of steps
@@ -56,25 +58,38 @@ class Budget(Callback):
         step_seconds = self._measure_step(trainer, task)
         self._validation_seconds = self._measure_validation(trainer, task)
         n_step = self._n_step(trainer, step_seconds)
-        free = same_until(task.schedule, n_step, 2 * n_step)
-        self._settles_at = min(free, n_step // 4, math.ceil(self._validates_every(trainer)) - 1)
-        if self._settles_at < N_SETTLING:
-            self._settles_at = 0
+        first = min(self._last_chance(task, n_step), n_step // 4, math.ceil(self._validates_every(trainer)) - 1)
+        self._settles_at = first if first >= N_SETTLING else 0
         self._set(trainer, n_step, step_seconds, settled=not self._settles_at)
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
         if not self._settles_at:
             return
         if not self._from_step and trainer.global_step >= self._settles_at // 2:  # the first steps are slower
             self._from_step, self._since = trainer.global_step, time.monotonic()
         elif trainer.global_step >= self._settles_at:
             step_seconds = (time.monotonic() - self._since) / (trainer.global_step - self._from_step)
-            self._settles_at = 0
-            self._set(trainer, self._n_step(trainer, step_seconds), step_seconds, settled=True)
+            n_step = self._n_step(trainer, step_seconds)
+            last = self._last_chance(task, n_step)
+            self._settles_at = last if last >= trainer.global_step + N_SETTLING else 0
+            self._set(trainer, n_step, step_seconds, settled=not self._settles_at)
+
+    def on_validation_start(self, trainer: Trainer, *args: Any) -> None:
+        self._paused = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
+        if self._from_step and self._settles_at:  # no step's time, but a better measure of the next one's
+            self._validation_seconds = time.monotonic() - self._paused
+            self._since += self._validation_seconds
+
+    @staticmethod
+    def _last_chance(task: Task, n_step: int) -> int:
+        """The step by which `n_step` has to be settled: before it matters, and with enough left to make up for an error."""
+        return min(same_until(task.schedule, n_step, 2 * n_step), n_step * 3 // 5)
 
     def _n_step(self, trainer: Trainer, step_seconds: float) -> int:
         """Steps of the whole run if those to come take so long."""
-        left = self.minutes * 60 * (1 - RESERVE) - (time.monotonic() - self._began) - self._validation_seconds
+        left = (self.minutes * 60 - (time.monotonic() - self._began)) * (1 - RESERVE) - self._validation_seconds
         more = left / (step_seconds + self._validation_seconds / self._validates_every(trainer))
         return int(trainer.strategy.broadcast(trainer.global_step + max(1, int(more))))
 
