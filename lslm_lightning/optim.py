@@ -69,7 +69,7 @@ class Cosine(_Warmup):
 
 @dataclass(frozen=True)
 class Trapezoid(_Warmup):
-    """1 after the warm-up until the last `decay_share` of the steps, then straight down to `floor`, which the step after the last would have.
+    """1 after the warm-up, and straight down to `floor` in the last `decay_share` of the steps; the step after the last would have `floor`.
 
     Until it comes down it knows no end (Zhai et al. 2022; Hägele et al. 2024), so a budget in minutes is settled late and used up.
     """
@@ -80,7 +80,7 @@ class Trapezoid(_Warmup):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.decay_share <= 1:
-            raise ValueError(f"decay_share={self.decay_share} must be above 0 and at most 1: the share of the steps in which the rate comes down")
+            raise ValueError(f"decay_share={self.decay_share} must be above 0 and at most 1, a share of the steps")
 
     def _after(self, step: int, n_step: int) -> float:
         n_decay = max(1.0, self.decay_share * n_step)
