@@ -83,8 +83,8 @@ class Trapezoid(_Warmup):
             raise ValueError(f"decay_share={self.decay_share} must be above 0 and at most 1, a share of the steps")
 
     def _after(self, step: int, n_step: int) -> float:
-        n_decay = max(1.0, self.decay_share * n_step)
-        return 1.0 - (1.0 - self.floor) * min(1.0, max(0.0, (step - (n_step - n_decay)) / n_decay))
+        begin = max(self.warmup_steps, n_step - max(1.0, self.decay_share * n_step))
+        return 1.0 - (1.0 - self.floor) * min(1.0, max(0.0, (step - begin) / max(1.0, n_step - begin)))
 
 
 @dataclass(frozen=True)

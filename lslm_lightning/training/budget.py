@@ -36,7 +36,8 @@ class Budget(Callback):
     The time of a step is the mean over batches spread over an epoch, on a copy of the model: weights, optimizer and chance of the run are
     left alone. The time of a validation is measured on some of its batches and on its exam with outputs of the length of the references.
     As long as the learning rates know nothing of the end (while they warm up, or until a `Trapezoid` comes down), the number of steps is
-    open: it is settled there, by the steps and the validations that really were.
+    open: it is settled there, by the steps and the validations that really were. A run that is stopped before goes on to the number
+    reckoned last, which config.yaml holds.
 
     Args:
         minutes: wall time of `fit` from the first step on.
@@ -47,9 +48,8 @@ class Budget(Callback):
         if not minutes > 0:
             raise ValueError(f"minutes={minutes} must be more than 0")
         self.minutes, self.record = minutes, record
-        self._began = self._since = self._validation_seconds = 0.0
+        self._began = self._since = self._paused = self._validation_seconds = 0.0
         self._from_step = self._settles_at = 0  # 0 for no more to be done
-        self._paused = 0.0
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         if trainer.global_step:  # a resumed run has its number of steps
