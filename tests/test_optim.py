@@ -30,6 +30,7 @@ def test_a_trapezoid_knows_no_end_until_it_comes_down():
     schedule = Trapezoid(10, decay_share=0.25)
     assert all(schedule(step, 100) == schedule(step, 10_000) for step in range(76))
     assert schedule(76, 100) < 1.0
+    assert Trapezoid(50, decay_share=0.8)(50, 100) == 1.0  # it comes down after the warm-up, not within
     with pytest.raises(ValueError, match="decay_share=0"):
         Trapezoid(decay_share=0)
 
