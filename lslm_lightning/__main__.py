@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lslm: {argv[0]!r} is no command; {f'did you mean {near[0]!r}? ' if near else ''}lslm --help lists them", file=sys.stderr)
         return 2
     if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # the user's own classes, named by class_path, lie in the working directory
+        import_module("tasks")  # ours is the one that is trusted; a run directory from elsewhere may hold a folder of that name
+        sys.path.append(os.getcwd())  # the user's own classes, named by class_path, lie in the working directory
     from lslm_lightning.commands.outcome import outcome
 
     debug = "--debug" in argv

@@ -1,6 +1,5 @@
 """`lslm data`: which corpora there are, where they were found, whether they are intact."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.data import builtin
 from lslm_lightning.data.catalogue import TASKS, USERS, DataFile, Entry, read_catalogue
 from lslm_lightning.data.corpora import open_corpus
@@ -24,7 +24,7 @@ from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
 
 def main(argv: list[str]) -> int:
     """Lists, fetches or checks; 0 if all is well, 1 if `check` found a fault."""
-    parser = argparse.ArgumentParser("lslm data", description="Corpora: which there are, where they were found, whether they are intact.")
+    parser = Parser("lslm data", description="Corpora: which there are, where they were found, whether they are intact.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="list | fetch NAME | check NAME")
     commands.add_parser("list", help="all corpora: languages, rows, licence, where they were found")
     fetch = commands.add_parser("fetch", help="get the files that are missing from their public home, and verify all")

@@ -1,11 +1,11 @@
 """`lslm demo`: the three tasks on built-in corpora."""
 
-import argparse
 import os
 import sys
 import time
 from pathlib import Path
 
+from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.process import run_to_its_end
 
 CONFIGS = (
@@ -17,7 +17,7 @@ CONFIGS = (
 
 def main(argv: list[str]) -> int:
     """Three runs, one after the other, each as `lslm run` would do it; where their reports are."""
-    parser = argparse.ArgumentParser("lslm demo", description="Train, test and report the three tasks on corpora that need no download.")
+    parser = Parser("lslm demo", description="Train, test and report the three tasks on corpora that need no download.")
     parser.add_argument("--root", default="runs", help="folder of the runs (default: runs)")
     arguments = parser.parse_args(argv[1:])
     home = Path(__file__).parents[2]

@@ -42,6 +42,7 @@ def finish(command: "Command", subcommand: str) -> None:
         for name, value in command.trainer.callback_metrics.items():
             if name.startswith("val/"):
                 print(f"{name} {number(float(value))}")
+        print(digest_line(command.datamodule.corpus, "val"))
     if subcommand == "predict":
         print(f"predictions {directory.predictions / 'predict.jsonl'}")
     if subcommand in ("fit", "run"):
@@ -92,7 +93,12 @@ def show(name: str, scores: list[Score], beside: dict[str, Scores], corpus: Corp
     console.print(table)
     for each in scores:
         console.print(Text(f"{each.metric}: {each.signature}, {each.n_example:,} examples", "dim"), soft_wrap=True)
-    console.print(Text(f"test split of {corpus.name}: digest {corpus.digest('test')[:16]}", "dim"), soft_wrap=True)
+    console.print(Text(digest_line(corpus, "test"), "dim"), soft_wrap=True)
+
+
+def digest_line(corpus: Corpus, split: str) -> str:
+    """Which data a score is of."""
+    return f"{split} split of {corpus.name}: digest {corpus.digest(split)[:16]}"
 
 
 def report(command: "Command", result: Scores, beside: dict[str, Scores]) -> Any:

@@ -7,6 +7,9 @@ from dataclasses import fields, is_dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+
 if TYPE_CHECKING:
     from lslm_lightning.decoding import Search
 
@@ -17,9 +20,9 @@ DESCRIPTION = """Use a trained model: continue, translate or summarize TEXT.
 With `-`, or with text piped in, each line of standard input is one text and gives one line of output."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's arguments."""
-    it = argparse.ArgumentParser("lslm generate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    it = Parser("lslm generate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     it.add_argument("run", metavar="RUN", help="a run directory (runs/<task>/<run>), a checkpoint in one, or an MLflow run id")
     it.add_argument("text", metavar="TEXT", nargs="?", help="what to continue, translate or summarize; - reads lines from standard input")
     it.add_argument(
@@ -101,7 +104,7 @@ def main(argv: list[str]) -> int:
 def refuse(message: str) -> int:
     """Say what is wrong with the arguments."""
     print(f"lslm generate: {message}", file=sys.stderr)
-    return 2
+    return WRONG_ARGUMENTS
 
 
 def one_line(text: str) -> str:

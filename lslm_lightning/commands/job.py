@@ -27,8 +27,8 @@ class Job:
     Args:
         name: of the run; by default the name of its config file.
         root: folder of all runs; a run is kept in root/task/name-id.
-        minutes: train this long, validation included; measured before training and turned into trainer.max_steps, which config.yaml keeps.
-            A trainer.max_steps that is given counts instead.
+        minutes: train this long, validation included; measured before and while training and turned into trainer.max_steps, which
+            config.yaml keeps. A trainer.max_steps that is given counts instead.
         average: average the weights of this many validated states after training; the mean becomes best.ckpt if it validates better.
         average_of: the last of these states, or the best.
         seeds: train this many seeds one after the other, as child runs of one parent (lslm run only).

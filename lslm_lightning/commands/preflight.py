@@ -1,6 +1,8 @@
 """What is refused before a job begins."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> s
             raise ValueError("nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes")
         if checkpoint:
             raise ValueError("job.minutes with ckpt_path: the config.yaml of the earlier run says how many steps the minutes were; use it")
+    if command in ("run", "test") and trainer.limit_test_batches == 0:
+        raise ValueError(f"trainer.limit_test_batches=0 leaves lslm {command} nothing to test; use lslm fit, or at least 1 batch")
     if command not in TRAINING and not checkpoint:
         raise ValueError(f"lslm {command} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; without it the weights are random")
     if checkpoint and not Path(checkpoint).exists():
@@ -73,6 +77,12 @@ def check_data(command: str, data: TaskData, task: Task) -> None:
     for split in SPLITS[command]:
         if not data.rows(split):
             raise ValueError(f"corpus {data.corpus_name} has nothing in its split {split}")
-    if "test" in SPLITS[command]:
-        data.examples("test")
+        if split != "train":
+            check_ids(split, [example.id for example in data.examples(split)])
     task.check(data)
+
+
+def check_ids(split: str, ids: Sequence[str]) -> None:
+    """Refuse an exam in which answers could not be told apart."""
+    if twice := [name for name, n in Counter(ids).items() if n > 1]:
+        raise ValueError(f"{split}: {len(twice)} ids occur twice, {twice[0]!r} is one; a column `id` must be different in every row")

@@ -1,6 +1,5 @@
 """`lslm ui`: MLflow's own web pages on this project's runs."""
 
-import argparse
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ import time
 from typing import NoReturn
 from urllib.request import urlopen
 
+from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.tracking import Store
 
 SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -18,9 +18,7 @@ SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTI
 
 def main(argv: list[str]) -> int:
     """Serve until interrupted. Where runs are stored on a server, only say its address."""
-    parser = argparse.ArgumentParser(
-        prog="lslm ui", description="Open MLflow's web pages on the runs of this folder, or of MLFLOW_TRACKING_URI."
-    )
+    parser = Parser(prog="lslm ui", description="Open MLflow's web pages on the runs of this folder, or of MLFLOW_TRACKING_URI.")
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--host", default="127.0.0.1", help="who may come in: 127.0.0.1 is only you; whoever comes in may delete runs")
     options = parser.parse_args(argv[1:])

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -62,13 +62,19 @@ def score(
     return Scores(scores, ids, rows)
 
 
-def write_scores(path: str | os.PathLike[str], scores: Iterable[Score]) -> None:
-    """Write `metrics.json`, whole or not at all; nan becomes null and infinity "inf", since JSON has neither."""
+def write_scores(path: str | os.PathLike[str], scores: Iterable[Score], data: Mapping[str, str]) -> None:
+    """Write `metrics.json`, whole or not at all; nan becomes null and infinity "inf", since JSON has neither.
+
+    Args:
+        data: what was scored: "corpus", "split" and "digest".
+    """
     records = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps({"scores": records}, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    partial.write_text(
+        json.dumps({"data": dict(data), "scores": records}, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
+    )
     os.replace(partial, path)
 
 

@@ -50,11 +50,15 @@ class Transformer(Backbone):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        given = {"d_model": d_model, "d_feedforward": d_feedforward, "d_k": d_k, "d_v": d_v, "n_head": n_head, "n_kv_head": n_kv_head}
+        for name, size in given.items():
+            if size is not None and size < 1:
+                raise ValueError(f"{name}={size} must be at least 1; d_model=256 with n_head=4 suits a CPU, and the others may be left out")
+        if n_encoder_layer < 0 or n_decoder_layer < 0:
+            raise ValueError(f"n_encoder_layer={n_encoder_layer} and n_decoder_layer={n_decoder_layer} must not be negative")
         n_kv_head = n_kv_head or n_head
         if n_encoder_layer + n_decoder_layer == 0:
             raise ValueError("n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be above 0")
-        if n_head < 1 or n_kv_head < 1:
-            raise ValueError(f"n_head={n_head} and n_kv_head={n_kv_head} must be at least 1; n_head=4 suits d_model=256")
         if n_head % n_kv_head:
             raise ValueError(f"n_kv_head={n_kv_head} must divide n_head={n_head}; try one of {divisors(n_head)}")
         if d_model % n_head and not (d_k and d_v):

@@ -50,6 +50,7 @@ class Budget(Callback):
         self.minutes, self.record = minutes, record
         self._began = self._since = self._paused = self._validation_seconds = 0.0
         self._from_step = self._settles_at = 0  # 0 for no more to be done
+        self._settles_by = 0.25  # share of the time
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         if trainer.global_step:  # a resumed run has its number of steps
@@ -65,13 +66,17 @@ class Budget(Callback):
     def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
         if not self._settles_at:
             return
-        if not self._from_step and trainer.global_step >= self._settles_at // 2:  # the first steps are slower
-            self._from_step, self._since = trainer.global_step, time.monotonic()
-        elif trainer.global_step >= self._settles_at:
+        # steps may be far slower than measured: then a share of the time says when; but of several processes each has a clock of its own
+        gone = (time.monotonic() - self._began) / (self.minutes * 60) if trainer.world_size == 1 else 0.0
+        if not self._from_step:
+            if trainer.global_step >= self._settles_at // 2 or gone > self._settles_by / 2:  # the first steps are slower
+                self._from_step, self._since = trainer.global_step, time.monotonic()
+        elif trainer.global_step > self._from_step and (trainer.global_step >= self._settles_at or gone > self._settles_by):
             step_seconds = (time.monotonic() - self._since) / (trainer.global_step - self._from_step)
             n_step = self._n_step(trainer, step_seconds)
             last = self._last_chance(task, n_step)
             self._settles_at = last if last >= trainer.global_step + N_SETTLING else 0
+            self._settles_by = 1.0
             self._set(trainer, n_step, step_seconds, settled=not self._settles_at)
 
     def on_validation_start(self, trainer: Trainer, *args: Any) -> None:

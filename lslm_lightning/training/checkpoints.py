@@ -141,7 +141,9 @@ class Checkpoints(Checkpoint):
                 for path in states:
                     path.unlink()
             trainer.strategy.barrier("average.ckpt")
+            loggers, trainer.loggers = trainer.loggers, []  # the mean is no point of the run's curves
             self._compete(trainer, task, average, f"the mean of {len(states)} checkpoints")
+            trainer.loggers = loggers
             if trainer.is_global_zero:
                 average.unlink()
 

@@ -1,8 +1,9 @@
 """What every task's data module shares: a corpus, a tokenizer that makes itself, a stream of batches, exams in plain text."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -65,9 +66,14 @@ class TaskData(LightningDataModule, ABC):
         if self._tokenizer is None and isinstance(self.recipe, Existing):
             self._tokenizer = self.recipe.train()
         elif self._tokenizer is None:
-            digest = f"{self.corpus.digest('train')} {self.text_key()}"
+            digest = f"{self.corpus.digest('train')} {self.text_key()}{self.own_code()}"
             self._tokenizer = train_once(self.recipe, self.training_texts, digest, cache_directory() / "tokenizers")
         return self._tokenizer
+
+    def own_code(self) -> str:
+        """The code of classes outside of this project, which may make other texts of the same rows: what is cached depends on it."""
+        own = takewhile(lambda kind: kind.__module__.partition(".")[0] not in ("lslm_lightning", "tasks"), type(self).__mro__)
+        return "".join(f" {kind.__qualname__} {source_of(kind)}" for kind in own)
 
     # What a task's data says
 
@@ -120,9 +126,13 @@ class TaskData(LightningDataModule, ABC):
         n = min(self.n_validation_example, len(whole))
         return [whole[i * len(whole) // n] for i in range(n)]
 
+    def read_length(self, n: int) -> int:
+        """How many tokens are read of a source of `n`."""
+        return n
+
     def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
         """This rank's share, longest first, at most `exam_tokens` padded source positions in a batch."""
-        lengths = [len(ids) + 1 for ids in self.tokenizer.encode_batch([e.source for e in examples])]
+        lengths = [self.read_length(len(ids) + 1) for ids in self.tokenizer.encode_batch([e.source for e in examples])]
         batches: list[list[Example]] = []
         longest = 0
         for i in sorted(range(len(examples)), key=lambda i: (-lengths[i], i))[rank::world]:
@@ -159,3 +169,11 @@ class TaskData(LightningDataModule, ABC):
 
     def predict_dataloader(self) -> DataLoader:
         return self.exam_loader("test")
+
+
+def source_of(kind: type) -> str:
+    """The text of a class; "" where it has none, as in a notebook's cell that is gone."""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        return ""

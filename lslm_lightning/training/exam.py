@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch.distributed
 from lightning.pytorch import Callback, Trainer
 
 from lslm_lightning.contracts import Prediction, Score
-from lslm_lightning.evaluation.predictions import write_predictions
+from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
 from lslm_lightning.evaluation.scoring import Scores, score, write_scores
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
@@ -70,7 +71,8 @@ class Exam(Callback):
     def on_test_epoch_end(self, trainer: Trainer, task: Task) -> None:
         predictions = gathered(self._answers)
         exam = trainer.datamodule.examples("test")
-        self._write(trainer, "test", predictions)
+        if trainer.is_global_zero:
+            predictions = read_predictions(self._write(trainer, "test", predictions))
         limit = trainer.limit_test_batches
         if trainer.fast_dev_run or isinstance(limit, int) or limit < 1.0:
             answered = {p.id for p in predictions}
@@ -87,7 +89,9 @@ class Exam(Callback):
             if not math.isnan(each.value):
                 task.log(f"test/{each.metric}", each.value)
         if trainer.is_global_zero:
-            write_scores(self.directory.metrics, self.result.scores)
+            corpus = trainer.datamodule.corpus
+            data = {"corpus": corpus.name, "split": "test", "digest": corpus.digest("test")}
+            write_scores(self.directory.metrics, self.result.scores, data)
 
     def on_predict_epoch_end(self, trainer: Trainer, task: Task) -> None:
         self._write(trainer, "predict", gathered(self._answers))
@@ -101,9 +105,11 @@ class Exam(Callback):
             path.write_text("\n\n".join(samples) + "\n", "utf-8")
             self.tracker.log_artifact(path)
 
-    def _write(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> None:
+    def _write(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> Path:
+        path = self.directory.predictions / f"{name}.jsonl"
         if trainer.is_global_zero:
-            write_predictions(self.directory.predictions / f"{name}.jsonl", predictions)
+            write_predictions(path, predictions)
+        return path
 
     @property
     def scores(self) -> list[Score]:

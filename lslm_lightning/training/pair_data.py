@@ -59,7 +59,10 @@ class PairData(TaskData):
     def to_pairs(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The (source, target) texts to train on that a row gives: with its first reference."""
         example = self.to_example(row)
-        return [(example.source, example.references[0])]
+        return [(example.source, example.references[0] if example.references else "")]
+
+    def read_length(self, n: int) -> int:
+        return min(n, self.max_source_length) if self.truncate else n
 
     def training_texts(self) -> Iterable[str]:
         for row in self.rows("train"):

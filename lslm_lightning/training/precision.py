@@ -1,5 +1,6 @@
 """Which precision a machine can train in."""
 
+import os
 import time
 from functools import cache
 
@@ -7,6 +8,7 @@ import torch
 
 N = 256  # rows of the matrices that are multiplied to find out
 SOFTWARE = 6.0  # times slower than float32; with AVX2 alone bfloat16 was measured to be 90 times slower
+FOUND = "LSLM_CPU_BFLOAT16"  # 1 or 0, for child processes
 
 
 def usable_precision(precision: str | int | None, device_type: str) -> str | int | None:
@@ -21,10 +23,15 @@ def usable_precision(precision: str | int | None, device_type: str) -> str | int
 
 @cache
 def has_bfloat16(device_type: str) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; a CPU is asked by doing it (about 0.1 s)."""
+    """Whether the device multiplies bfloat16 in hardware; a CPU is asked by doing it (about 0.1 s).
+
+    The processes that this one starts take over what it found: ranks and seeds compute alike.
+    """
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device_type != "cpu" or _seconds(torch.bfloat16) < SOFTWARE * _seconds(torch.float32)
+    if device_type == "cpu" and FOUND not in os.environ:
+        os.environ[FOUND] = str(int(_seconds(torch.bfloat16) < SOFTWARE * _seconds(torch.float32)))
+    return device_type != "cpu" or os.environ[FOUND] == "1"
 
 
 def _seconds(dtype: torch.dtype) -> float:

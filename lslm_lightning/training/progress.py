@@ -30,6 +30,7 @@ class Reporter(Callback):
         self.n_token = 0  # of all ranks, since training started, taken to be like this one
         self.train_seconds = 0.0
         self.latest: dict[str, float] = {}
+        self._last_step = 0  # of the last point of the curve
         self._reset()
 
     @property
@@ -46,7 +47,7 @@ class Reporter(Callback):
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._started = self._said = time.monotonic()
-        self.n_token, self.train_seconds = 0, 0.0
+        self.n_token, self.train_seconds, self._last_step = 0, 0.0, trainer.global_step
         self._reset()
         if trainer.is_global_zero and self._enabled and self._console.is_terminal:
             columns = (TextColumn("{task.completed}/{task.total} steps"), BarColumn(None), TextColumn("{task.description}"))
@@ -66,7 +67,7 @@ class Reporter(Callback):
 
     def _log(self, trainer: Trainer, task: Task) -> None:
         nats = float(self._loss) * LOSS_DIVISOR * trainer.accumulate_grad_batches  # waits for a GPU, so it stands before the clock
-        task.check_finite(nats)
+        task.check_finite(nats, self._last_step)  # on a GPU nobody looked before
         seconds = max(1e-9, time.monotonic() - self._since)
         self.train_seconds += seconds
         self.n_token += self._tokens * trainer.world_size
@@ -77,6 +78,7 @@ class Reporter(Callback):
         }
         for logger in trainer.loggers:
             logger.log_metrics({**self.latest, "train/tokens": self.n_token}, step=trainer.global_step)
+        self._last_step = trainer.global_step
         self._reset()
 
     def _show(self, trainer: Trainer, task: Task) -> None:

@@ -140,10 +140,11 @@ class Task(LightningModule, ABC):
             self.check_finite(float(nats.detach()))
         return nats / LOSS_DIVISOR
 
-    def check_finite(self, nats: float) -> None:
-        """Raise NotFiniteError for a loss that is none."""
+    def check_finite(self, nats: float, since: int | None = None) -> None:
+        """Raise NotFiniteError for a loss that is none: that of this step, or the sum of those after step `since`."""
         if not math.isfinite(nats):
-            raise NotFiniteError(f"the loss is {nats} at step {self.global_step}; try a smaller learning rate or gradient clipping")
+            where = f"at step {self.global_step}" if since is None else f"between steps {since} and {self.global_step}"
+            raise NotFiniteError(f"the loss is {nats} {where}; try a smaller learning rate or gradient clipping")
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Gradients of the sum over a constant become gradients of the mean per token of the window; clipping comes after."""

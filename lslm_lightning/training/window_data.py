@@ -80,7 +80,7 @@ class WindowData(TaskData):
 
     def packed(self, split: str) -> PackedText:
         """The split as one row of ids, made once and then memory-mapped."""
-        path = cache_directory() / "packed" / packed_name(self.corpus.digest(split), self.tokenizer.digest)
+        path = cache_directory() / "packed" / packed_name(f"{self.corpus.digest(split)}{self.own_code()}", self.tokenizer.digest)
         ids = pack(self.texts(split), self.tokenizer, path)
         self.counts[f"{split}_tokens"] = len(ids) - 1
         return PackedText(ids, self.context, self.tokenizer.pad_id)
@@ -98,6 +98,7 @@ class WindowData(TaskData):
 
     def val_dataloader(self) -> DataLoader:
         text = self.packed("val")
+        self.counts["val_unknown_tokens"] = 0 if self.tokenizer.unk_id is None else int((text.ids == self.tokenizer.unk_id).sum())
         starts = np.arange(0, len(text.ids) - 1, self.context)
         batches = [starts[i : i + self.batch_size] for i in range(0, len(starts), self.batch_size)]
         return self.loader(text, self.share_of(batches))

@@ -23,8 +23,8 @@ class LanguageModelingTask(CausalTask):
 
     def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
         values = super().validation_values(nats, n_token) | {"val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))}
-        if self.tokenizer.lossless or self.tokenizer.kind == "characters":
-            data = self.trainer.datamodule
+        data = self.trainer.datamodule
+        if self.tokenizer.lossless or (self.tokenizer.kind == "characters" and not data.counts["val_unknown_tokens"]):
             values["val/bits_per_byte"] = nats / math.log(2) / (data.n_byte("val") * n_token / data.counts["val_tokens"])
         return values
 

@@ -22,21 +22,24 @@ def sections(task: "TranslationTask", data: TranslationData, predictions: Sequen
     outputs = {p.id: p.output or "" for p in predictions}
     short = [e for e in data.examples("test") if 3 <= len(task.tokenizer.encode(e.source)) <= LONGEST and outputs[e.id]]
     chosen = [short[i * len(short) // N_MAP] for i in range(min(N_MAP, len(short)))]
-    if not chosen:
+    maps = [found for e in chosen if (found := attention_map(task, e, outputs[e.id])) is not None]
+    if not maps:
         return []
     words = "How much each token of the output looked at each token of the source: the mean over heads of the last decoder layer."
-    return [Section("Attention", [Text(words), *(attention_map(task, e, outputs[e.id]) for e in chosen)])]
+    return [Section("Attention", [Text(words), *maps])]
 
 
 @torch.no_grad()
-def attention_map(task: "TranslationTask", example: Example, output: str) -> Heatmap:
-    """Cross-attention while the output is read again, token by token."""
+def attention_map(task: "TranslationTask", example: Example, output: str) -> Heatmap | None:
+    """Cross-attention while the output is read again, token by token; None of a backbone that has none."""
     tokenizer = task.tokenizer
     source = torch.tensor([[*tokenizer.encode(example.source), tokenizer.eos_id]], device=task.device)
     target = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(output)]], device=task.device)
     with record_attention() as record:
         memory = task.backbone.encode(task.embedding(source))
         task.backbone.decode(task.embedding(target), memory=memory)
+    if not record.cross:
+        return None
     weights = record.cross[-1][0].float().mean(0).cpu().numpy()  # (T, S)
     columns, rows = (pieces(tokenizer, ids[0].tolist()) for ids in (source, target))
     return Heatmap(

@@ -29,6 +29,7 @@ def test_a_broken_split_is_found_before_training(lslm, translation, pairs, split
         (["--data.truncate", "true"], ["max_source_length=None", "max_source_length=256"]),
         (["--trainer.precision", "16-mixed"], ["16-mixed", "bf16-mixed"]),
         (["--seeds", "0"], ["job.seeds=0", "at least 1"]),
+        (["--trainer.limit_test_batches", "0"], ["limit_test_batches=0", "lslm fit"]),
         (["--job.seeds=-2"], ["job.seeds=-2", "at least 1"]),
     ],
 )
@@ -117,6 +118,7 @@ def test_a_limited_test_says_so(lslm, translation):
     outcome = lslm("run", "--config", translation, "--trainer.limit_test_batches", "2", "--data.exam_tokens", "30")
     assert outcome.status == 0, outcome.err
     assert "of 10 examples were answered" in outcome.out
+    assert not list(Path("runs").glob("*/*/report/*"))
 
 
 def test_own_task_belongs_to_the_experiment_of_its_parent(lslm, translation, project, monkeypatch):

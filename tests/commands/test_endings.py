@@ -131,6 +131,20 @@ def test_two_processes_are_one_run_with_the_score_of_one_process(start_run, star
     assert scores_of_one_process(run, start) == scores(run)
 
 
+def test_the_gradient_of_two_processes_is_that_of_one_over_the_same_window(start_run, start):
+    """Plain gradient descent in double precision, no clipping: a wrong factor would show in the weights, however ragged the batches."""
+    plain = ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--model.schedule=lslm_lightning.optim.Constant")
+    plain += ("--model.backbone.dropout=0", "--trainer.gradient_clip_val=0", "--trainer.precision=64-true", "--trainer.max_steps=3")
+    weights = []
+    for words in (TWO, ("--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 4)):
+        output, _ = (process := start_run(*words, *plain)).communicate(timeout=200)
+        assert process.returncode == 0, output
+        newest = max(Path("runs/translation").iterdir(), key=lambda path: path.stat().st_mtime)
+        weights.append(torch.load(newest / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weight, weights[1][name], rtol=0, atol=1e-12)
+
+
 SMALL = ("--model.backbone.d_model=32", "--model.backbone.n_head=2", "--model.backbone.d_feedforward=64")
 SHORT = ("--model.max_length=8", "--model.search=lslm_lightning.decoding.Greedy", "--data.n_validation_example=4", "--job.average=0")
 STEPS = ("--trainer.max_steps=4", "--data.tokenizer.vocab_size=500", "--trainer.val_check_interval=2", "--trainer.limit_val_batches=2")

@@ -1,14 +1,18 @@
 """`lslm generate`: which search answers, line by line, with chance that goes on."""
 
 import io
+import os
 import re
+import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from lslm_lightning import runs
+from lslm_lightning.__main__ import main
 from lslm_lightning.commands.generate import chosen_search, parser
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
@@ -133,3 +137,35 @@ def test_a_real_run_answers_with_its_own_search_and_what_is_given(lslm, translat
         assert outcome.status == 0, outcome.err
         assert outcome.out.endswith("\n")
     assert lslm("generate", only_run(), "red cat", "--temperature", "0.5").status == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["generate", "RUN", "--beam-sise", "3"], "did you mean --beam-size?"),
+        (["generate", "RUN", "--beam-size", "many"], "invalid int value: 'many'; lslm generate --help"),
+        (["data", "fetch"], "required: name; lslm data fetch --help"),
+        (["ui", "--prt", "1"], "did you mean --port?"),
+        (["demo", "--rot", "x"], "did you mean --root?"),
+    ],
+)
+def test_wrong_arguments_are_one_line(words, hint, capsys):
+    assert main(words) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("lslm: ")
+    assert line.endswith(hint)
+
+
+def test_a_folder_called_tasks_of_a_run_from_elsewhere_is_never_imported(project):
+    """Neither is another module there that has the name of one of ours or of torch."""
+    for name in ("tasks", "torch", "lslm_lightning"):
+        (project / name).mkdir()
+        (project / name / "__init__.py").write_text("print('taken over')\n")
+    (project / "tasks" / "translation.py").write_text("print('taken over')\n")
+    (project / "config.yaml").write_text("model: {class_path: tasks.translation.task.TranslationTask, init_args: {}}\n")
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [Path(sys.executable).with_name("lslm"), "generate", ".", "text"]
+    outcome = subprocess.run(command, cwd=project, env=kept, capture_output=True, text=True, timeout=120, check=False)
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("lslm: ")
+    assert "taken over" not in outcome.stdout + outcome.stderr

@@ -130,7 +130,8 @@ def children(project, monkeypatch):
             child = RunDirectory(parent.path.with_name(f"{name}-{seed}"))
             child.path.mkdir()
             child.save_config("model: {class_path: a.B}\ntrainer: {max_steps: 7}\n")
-            write_scores(child.metrics, [Score(metric, value, "", True, "", 1) for metric, value in given.items()])
+            data = {"corpus": "toy", "split": "test", "digest": "0123456789abcdef0123"}
+            write_scores(child.metrics, [Score(metric, value, "", True, "", 1) for metric, value in given.items()], data)
             return 0
 
         monkeypatch.setattr(seeds, "run_to_its_end", train)
@@ -170,3 +171,4 @@ def test_where_the_children_are_is_told_even_if_one_failed(children, capsys):
     assert "seed 0 is runs/toy/tiny-1a2b-seed-0-0\n" in said
     assert "seed 2 is runs/toy/tiny-1a2b-seed-2-2\n" in said
     assert "seed 1 is" not in said
+    assert said.count("test split of toy: digest 0123456789abcdef\n") == 1

@@ -146,3 +146,9 @@ def test_ids_must_differ(put, describe) -> None:
 def test_a_misspelt_name() -> None:
     with pytest.raises(ValueError, match=r"corpus 'multi3k' is neither in corpora.yaml nor .*; did you mean 'multi30k'\?"):
         open_corpus("multi3k")
+
+
+def test_a_misspelt_path_is_told_from_a_hub_id(put):
+    put({"train.txt": "a"}, "data/code")
+    with pytest.raises(ValueError, match=r"'data/cod' is no path here \(did you mean 'data/code'\?\); as an id .* needs columns"):
+        open_corpus("data/cod")

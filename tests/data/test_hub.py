@@ -35,7 +35,7 @@ def test_a_data_set_reads_like_any_corpus(put, alone, caplog: pytest.LogCaptureF
 
 
 def test_columns_are_needed() -> None:
-    with pytest.raises(ValueError, match=r"owner/name: columns=\{\} must name text"):
+    with pytest.raises(ValueError, match=r"'owner/name' is no path here; as an id .* needs columns"):
         open_corpus("owner/name")
 
 

@@ -97,9 +97,10 @@ def test_a_varying_number_of_references_is_said():
 def test_files_of_scores(tmp_path):
     predictions = [Prediction(example.id, nats=math.inf if example.id == "e1" else 2.0, n_token=3) for example in EXAMPLES]
     scores = score(EXAMPLES, predictions, [Bleu(), Perplexity(), BitsPerByte()]).scores
-    write_scores(tmp_path / "run" / "metrics.json", scores)
+    write_scores(tmp_path / "run" / "metrics.json", scores, {"digest": "abc"})
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["metrics.json"]
     stored = json.loads((tmp_path / "run" / "metrics.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert stored["data"] == {"digest": "abc"}
     assert [record["value"] for record in stored["scores"]] == [None, "inf", "inf"]
     again = read_scores(tmp_path / "run" / "metrics.json")
     assert again[1:] == scores[1:]

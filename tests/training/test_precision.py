@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from lslm_lightning.training import precision
 from lslm_lightning.training.precision import has_bfloat16, usable_precision
@@ -16,7 +17,26 @@ def test_only_bfloat16_autocast_is_replaced_and_only_where_it_must(monkeypatch, 
         assert usable_precision(other, "cpu") == other
 
 
-def test_the_answer_is_that_of_the_kernel():
+@pytest.fixture
+def anew(monkeypatch):
+    """Nothing was found out yet."""
+    monkeypatch.delenv(precision.FOUND, raising=False)
+    has_bfloat16.cache_clear()
+    yield
+    has_bfloat16.cache_clear()
+
+
+@pytest.mark.parametrize("seconds", [1.0, 100.0])
+def test_child_processes_take_over_what_was_found(monkeypatch, anew, seconds):
+    monkeypatch.setattr(precision, "_seconds", lambda dtype: seconds if dtype == torch.bfloat16 else 1.0)
+    found = has_bfloat16("cpu")
+    assert found == (seconds < precision.SOFTWARE)
+    has_bfloat16.cache_clear()
+    monkeypatch.setattr(precision, "_seconds", lambda dtype: pytest.fail("measured again"))
+    assert has_bfloat16("cpu") == found
+
+
+def test_the_answer_is_that_of_the_kernel(anew):
     """Where the flags of the processor leave no doubt."""
     cpu = Path("/proc/cpuinfo")
     flags = set(cpu.read_text().split()) if cpu.exists() else set()

@@ -22,7 +22,7 @@ def test_tokens_of_all_ranks_are_counted(world):
         loggers=[SimpleNamespace(log_metrics=lambda metrics, step: logged.append(metrics))],
         state=SimpleNamespace(fn="fit"),
     )
-    task = SimpleNamespace(check_finite=lambda nats: None)
+    task = SimpleNamespace(check_finite=lambda nats, since: None)
     reporter = Reporter(shown=False)
     assert reporter.tokens_per_second is None
     batch, outputs = SimpleNamespace(n_token=30, n_source_token=12), {"loss": torch.tensor(1.0)}
