@@ -19,8 +19,9 @@ def test_only_bfloat16_autocast_is_replaced_and_only_where_it_must(monkeypatch, 
 
 @pytest.fixture
 def anew(monkeypatch):
-    """Nothing was found out yet."""
-    monkeypatch.delenv(precision.FOUND, raising=False)
+    """Nothing was found out yet, and what is found is forgotten."""
+    monkeypatch.setenv(precision.FOUND, "")  # so that it is known what to restore: not there
+    monkeypatch.delenv(precision.FOUND)
     has_bfloat16.cache_clear()
     yield
     has_bfloat16.cache_clear()
