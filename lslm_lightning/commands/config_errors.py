@@ -242,7 +242,9 @@ def _names_in(module: str) -> list[str]:
     return [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")] + inner
 
 
-def cause_of(error: ValueError) -> str:
-    """What a class said when it was built: jsonargparse wraps it in a list of all types that it tried."""
+def cause_of(error: ValueError) -> Exception:
+    """What a class said when it was built, or a link when it was followed: jsonargparse wraps it in much that it tried."""
+    if str(error).startswith("Call to compute_fn of link") and isinstance(error.__cause__, Exception):
+        return error.__cause__
     found = re.search(r"Errors:\s+- (.*?)\s+- Expected a <class 'NoneType'>", str(error), re.DOTALL)
-    return found[1] if found else str(error)
+    return ValueError(found[1]) if found else error

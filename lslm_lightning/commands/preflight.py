@@ -13,7 +13,6 @@ from lightning.pytorch import Trainer
 from lslm_lightning.commands.job import Job
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.training.data import TaskData
-from lslm_lightning.training.task import Task
 
 TRAINING = ("run", "fit")
 DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
@@ -67,11 +66,11 @@ def check_devices(trainer: Any) -> str:
         raise ValueError(f"{given}: {error} This machine has {there} and {os.cpu_count()} CPU cores") from None
 
 
-def check_data(command: str, data: TaskData, task: Task) -> None:
-    """Read every split that the command needs, and hold it against the task.
+def read_splits(command: str, data: TaskData) -> None:
+    """Read every split that the command needs.
 
     Raises:
-        ValueError: a split is broken or empty, or does not fit the task.
+        ValueError: one is broken or empty, or has an id twice.
         OSError: a file is missing.
     """
     for split in SPLITS[command]:
@@ -79,7 +78,6 @@ def check_data(command: str, data: TaskData, task: Task) -> None:
             raise ValueError(f"corpus {data.corpus_name} has nothing in its split {split}")
         if split != "train":
             check_ids(split, [example.id for example in data.examples(split)])
-    task.check(data)
 
 
 def check_ids(split: str, ids: Sequence[str]) -> None:

@@ -21,12 +21,13 @@ from lightning.pytorch.loggers import Logger
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
-from lslm_lightning.commands.preflight import DIRECTORY, TRAINING, check_data, check_job
+from lslm_lightning.commands.preflight import DIRECTORY, TRAINING, check_job, read_splits
 from lslm_lightning.commands.seeds import run_seeds
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.directory import as_name
 from lslm_lightning.runs.loading import load_weights
 from lslm_lightning.runs.trust import resolve
+from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking import Store, Tracker
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
@@ -66,7 +67,12 @@ class Command(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(Job, "job")
-        parser.link_arguments("data.tokenizer", "model.init_args.tokenizer", apply_on="instantiate")
+        parser.link_arguments("data", "model.init_args.tokenizer", compute_fn=self._tokenizer_of, apply_on="instantiate")
+
+    def _tokenizer_of(self, data: TaskData) -> Tokenizer:
+        """Made only when all splits could be read: that of a large corpus takes minutes."""
+        read_splits(self.subcommand, data)
+        return data.tokenizer
 
     @property
     def job(self) -> Job:
@@ -129,7 +135,7 @@ class Command(LightningCLI):
         self.tracker.start()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        check_data(self.subcommand, self.datamodule, self.model)
+        self.model.check(self.datamodule)
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         budget = self.job.minutes and self.subcommand in TRAINING and config["max_steps"] < 1
         budgets = [Budget(self.job.minutes, self.write_config)] if budget else []
@@ -233,7 +239,7 @@ def main(argv: list[str]) -> int:
         if not (rank_zero_only.rank or 0):  # the ranks agreed; a failed child would make Lightning kill rank 0 before it has told MLflow
             raise
     except ValueError as error:
-        raise ValueError(cause_of(error)) from error
+        raise cause_of(error)  # noqa: B904 (as it came, with its own traceback)
     finally:
         for number in before:
             signal.signal(number, signal.SIG_IGN)  # nothing interrupts the truth about how it ended

@@ -54,6 +54,10 @@ class TaskData(LightningDataModule, ABC):
         self._tokenizer: Tokenizer | None = None
         self._examples: dict[str, list[Example]] = {}
 
+    def __str__(self) -> str:
+        """Lightning's would make every loader, and the tokenizer for them."""
+        return f"{type(self).__name__} of {self.corpus_name}"
+
     @property
     def corpus(self) -> Corpus:
         if self._corpus is None:

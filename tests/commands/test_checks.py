@@ -17,9 +17,10 @@ def refused_before_training(outcome: Outcome, *words: str) -> None:
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_a_broken_split_is_found_before_training(lslm, translation, pairs, split):
+def test_a_broken_split_is_found_before_training(lslm, translation, project, pairs, split):
     (pairs / f"{split}.zh").write_text("短\n", "utf-8")
     refused_before_training(lslm("run", "--config", translation), f"{split}.zh")
+    assert not list((project / "cache").glob("tokenizers/*.json")), "no tokenizer was trained"
 
 
 @pytest.mark.parametrize(
