@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from tests.commands.conftest import Start, wait_until
 
@@ -26,34 +27,41 @@ def start_run(start: Start, translation: Path) -> Start:
     return partial(start, "-m", "lslm_lightning", "run", "--config", translation)
 
 
-def statuses(uri: str | None = None) -> list[str]:
+def recorded_runs(uri: str | None = None) -> list[Run]:
+    """What MLflow has of the runs of this project; a server may have those of other tests too."""
     client = MlflowClient(uri or f"sqlite:///{Path('mlflow.db').absolute()}")
     experiment = client.get_experiment_by_name("translation")
-    return [run.info.status for run in client.search_runs([experiment.experiment_id])]
+    here = {path.name for path in Path("runs/translation").iterdir()}
+    return [run for run in client.search_runs([experiment.experiment_id]) if run.info.run_name in here]
+
+
+def statuses(uri: str | None = None) -> list[str]:
+    return [run.info.status for run in recorded_runs(uri)]
 
 
 ENDLESS = ("--trainer.max_steps", "1000000", "--trainer.val_check_interval", "5")
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "recorded"),
+    ("number", "status", "recorded", "store"),
     [
-        (signal.SIGINT, 130, "KILLED"),
-        (signal.SIGTERM, 143, "KILLED"),
-        (signal.SIGHUP, 129, "KILLED"),
-        (signal.SIGKILL, -9, "RUNNING"),
+        (signal.SIGINT, 130, "KILLED", "sqlite"),
+        (signal.SIGTERM, 143, "KILLED", "server"),
+        (signal.SIGHUP, 129, "KILLED", "sqlite"),
+        (signal.SIGKILL, -9, "RUNNING", "server"),
     ],
     ids=lambda value: str(value),
 )
-def test_a_stopped_run_says_so_and_keeps_its_last_state(start_run, number, status, recorded, monkeypatch):
+def test_a_stopped_run_says_so_and_keeps_its_last_state(start_run, number, status, recorded, store, monkeypatch, request):
+    uri = request.getfixturevalue("server") if store == "server" else None
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # of these tests under nohup; a child would take it over
         monkeypatch.setattr(subprocess, "Popen", partial(subprocess.Popen, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)))
-    process = start_run(*ENDLESS)
+    process = start_run(*ENDLESS, **({"MLFLOW_TRACKING_URI": uri} if uri else {}))
     wait_until(lambda: bool(list(Path("runs").glob("*/*/checkpoints/last.ckpt"))), process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == status, output
-    assert statuses() == [recorded]
+    assert statuses(uri) == [recorded]
     [last] = Path("runs").glob("*/*/checkpoints/last.ckpt")
     step = torch.load(last, weights_only=True)["global_step"]
     assert step > 0
@@ -89,18 +97,16 @@ def test_a_run_whose_terminal_is_closed_saves_and_says_so(start_run, monkeypatch
     assert statuses() == ["KILLED"]
 
 
-def test_the_same_config_twice_on_a_server_makes_two_runs(start_run, server):
+def test_the_same_config_twice_on_a_server_makes_two_runs(start_run, server, project):
     for _ in range(2):
         process = start_run(MLFLOW_TRACKING_URI=server)
         output, _ = process.communicate(timeout=200)
         assert process.returncode == 0, output
     assert statuses(server) == ["FINISHED", "FINISHED"]
     client = MlflowClient(server)
-    experiment = client.get_experiment_by_name("translation")
-    found = client.search_runs([experiment.experiment_id])
-    assert len({run.info.run_id for run in found}) == 2
-    for run in found:
-        assert "config.yaml" in {a.path for a in client.list_artifacts(run.info.run_id)}
+    for run in recorded_runs(server):
+        kept = Path(client.download_artifacts(run.info.run_id, "config.yaml", str(project)))
+        assert kept.read_text() == (Path("runs/translation") / run.info.run_name / "config.yaml").read_text()
         assert "best.ckpt" in {Path(a.path).name for a in client.list_artifacts(run.info.run_id, "checkpoints")}
     assert not Path("mlflow.db").exists(), "a server is the only store"
 
