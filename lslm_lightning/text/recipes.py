@@ -7,13 +7,12 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import tokenizers
-from filelock import FileLock
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from lslm_lightning.text.guard import guard, protect
@@ -216,23 +215,6 @@ class Existing(Recipe):
                 f"{self.path}: it drops or refuses characters it does not know; give its model an unknown token ({UNKNOWN[0]})"
             )
         return tokenizer
-
-
-def train_once(recipe: Recipe, texts: Callable[[], Iterable[str]], corpus_digest: str, cache: str | Path) -> Tokenizer:
-    """The recipe's tokenizer from the cache, or trained now and cached; processes that start together train once.
-
-    Args:
-        texts: called only when there is something to train.
-        corpus_digest: changes whenever the texts do.
-        cache: a folder for tokenizers only.
-    """
-    name = hashlib.sha256(f"{recipe.key()} {corpus_digest} tokenizers {tokenizers.__version__}".encode()).hexdigest()[:32]
-    path = Path(cache) / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
-            recipe.train(texts()).save(path)
-    return Tokenizer.load(path)
 
 
 def _vocabulary(counts: Counter[str], min_count: int, vocab_size: int | None = None) -> dict[str, int]:

@@ -14,8 +14,9 @@ from lslm_lightning.data.batching import BatchStream
 from lslm_lightning.data.corpora import Corpus, open_corpus
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.rows import Row
+from lslm_lightning.text.cache import train_once
 from lslm_lightning.text.languages import language_of_script
-from lslm_lightning.text.recipes import Existing, Recipe, train_once
+from lslm_lightning.text.recipes import Existing, Recipe
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 

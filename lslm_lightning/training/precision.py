@@ -1,7 +1,8 @@
-"""Which precision a machine can train in."""
+"""Which precision a machine can train in, and how autocast treats the weights."""
 
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
@@ -32,6 +33,13 @@ def has_bfloat16(device_type: str) -> bool:
     if device_type == "cpu" and FOUND not in os.environ:
         os.environ[FOUND] = str(int(_seconds(torch.bfloat16) < SOFTWARE * _seconds(torch.float32)))
     return device_type != "cpu" or os.environ[FOUND] == "1"
+
+
+def weights_cast_once(device_type: str) -> AbstractContextManager:
+    """Under autocast, keep the cast weights from step to step: Lightning's autocast casts them anew at each use."""
+    if not torch.is_autocast_enabled(device_type):
+        return nullcontext()
+    return torch.autocast(device_type, torch.get_autocast_dtype(device_type), cache_enabled=True)
 
 
 def _seconds(dtype: torch.dtype) -> float:

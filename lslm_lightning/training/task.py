@@ -5,7 +5,6 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
+from lslm_lightning.training.precision import weights_cast_once
 
 # Sums of nats are back-propagated over this constant; the gradients are divided by the true number of tokens before clipping.
 LOSS_DIVISOR = 1024.0
@@ -245,13 +245,6 @@ def check_lengths(min_length: int, max_length: int) -> None:
         raise ValueError(f"max_length={max_length} must be at least 1 token")
     if not 0 <= min_length <= max_length:
         raise ValueError(f"min_length={min_length} must be between 0 and max_length={max_length}")
-
-
-def weights_cast_once(device_type: str) -> AbstractContextManager:
-    """Under autocast, keep the cast weights from step to step: Lightning's autocast casts them anew at each use."""
-    if not torch.is_autocast_enabled(device_type):
-        return nullcontext()
-    return torch.autocast(device_type, torch.get_autocast_dtype(device_type), cache_enabled=True)
 
 
 def micro_batch_seed(seed: int, number: int) -> int:

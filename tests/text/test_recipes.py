@@ -1,11 +1,9 @@
-"""What each kind of tokenizer promises, how foreign ones are adopted, and that processes train once."""
+"""What each kind of tokenizer promises, and how foreign ones are adopted."""
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,7 @@ import tokenizers
 from jsonargparse import ArgumentParser
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Existing, Recipe, Unigram, Words, train_once
-from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Existing, Recipe, Unigram, Words
 
 CORPUS = ["the cat sat on the mat\n", "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。"] * 10
 TRAINED = [BytePair(300), BytePair(300, lowercase=True), Unigram(330), Unigram(40, byte_fallback=False), Characters(), Words()]
@@ -213,57 +210,6 @@ def test_what_cannot_keep_the_promises_is_refused(tmp_path):
     (tmp_path / "foreign.json").write_text(json.dumps({"model": "gpt2"}))
     with pytest.raises(ValueError, match=r"foreign\.json is not a tokenizer\.json"):
         recipe.train()
-
-
-# ---- train once
-
-
-@dataclass(frozen=True)
-class Counted(Recipe):
-    """Characters, slowly; every training leaves a line in a file."""
-
-    log: str
-
-    def train(self, texts):
-        with open(self.log, "a") as file:
-            file.write("trained\n")
-        __import__("time").sleep(0.3)  # so that the others arrive meanwhile
-        return Characters().train(texts)
-
-
-def _train_in_process(log, cache, barrier, digests):
-    barrier.wait()
-    digests.put(train_once(Counted(log), lambda: CORPUS, "corpus", cache).digest)
-
-
-def test_processes_that_start_together_train_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    barrier, digests, log = context.Barrier(4), context.Queue(), str(tmp_path / "log")
-    processes = [context.Process(target=_train_in_process, args=(log, tmp_path, barrier, digests)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    found = {digests.get(timeout=60) for _ in processes}
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * 4
-    assert Path(log).read_text() == "trained\n"
-    assert found == {Characters().train(CORPUS).digest}
-
-
-def test_the_cache_knows_corpus_and_settings(tmp_path):
-    def never():
-        raise AssertionError("read the corpus again")
-
-    first = train_once(Words(), lambda: CORPUS, "a", tmp_path)
-    assert train_once(Words(), never, "a", tmp_path).digest == first.digest
-    assert train_once(Words(), lambda: ["other words"], "b", tmp_path).digest != first.digest
-    assert train_once(Words(min_count=11), lambda: CORPUS, "a", tmp_path).digest != first.digest
-
-
-def test_a_failed_training_leaves_nothing_behind(tmp_path):
-    with pytest.raises(ValueError, match="the corpus is empty"):
-        train_once(Words(), lambda: [], "a", tmp_path)
-    assert isinstance(train_once(Words(), lambda: CORPUS, "a", tmp_path), Tokenizer)
 
 
 def test_existing_is_known_by_content(tmp_path):
