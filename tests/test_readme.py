@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from lslm_lightning.__main__ import COMMANDS
+from tests.benchmarks.__main__ import load
+from tests.benchmarks.record import RESULTS, Record
 
 ROOT = Path(__file__).parents[1]
 READMES = ("README.md", "README.zh-CN.md")
@@ -135,3 +137,29 @@ def test_corpora_exist(name: str) -> None:
     named = [corpus for row in rows[:2] for corpus in re.findall(r"`([\w-]+)`", row)]
     assert len(named) > 5
     assert set(named) <= known
+
+
+def measured(name: str) -> list[tuple[str | None, list[str]]]:
+    """The rows of the table of figures: the benchmark (that of the row before, where none is named), and the numbers, without remarks."""
+    rows, benchmark = [], None
+    for command, figures in re.findall(r"^\| (`make [^`]*`)? ?\| .* \| (.*) \|$", text_of(name), re.MULTILINE):
+        if command:
+            benchmark = next(iter(re.findall(r"ONLY=(\w+)", command)), None)
+        rows.append((benchmark, re.findall(r"\d[\d,]*(?:\.\d+)?", re.sub(r"[(（].*?[)）]", "", figures))))
+    return rows
+
+
+def test_both_languages_give_the_same_figures() -> None:
+    english, chinese = map(measured, READMES)
+    assert len(english) > 8
+    assert english == chinese
+
+
+def test_figures_are_those_that_were_recorded() -> None:
+    for benchmark, figures in measured("README.md"):
+        if benchmark and figures:
+            record = Record(RESULTS / f"{benchmark}.json")
+            values = [check.value for check in load(benchmark).checks(record.figures)]
+            for figure in figures:
+                unit = 10.0 ** -len(figure.partition(".")[2])
+                assert any(abs(float(figure.replace(",", "")) - value) <= 0.501 * unit for value in values), (benchmark, figure, values)
