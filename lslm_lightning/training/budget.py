@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from lslm_lightning.training.task import LOSS_DIVISOR, Task
 
 N_WARM, N_TIMED, N_VALIDATION = 3, 24, 3
 N_SETTLING = 40  # the fewest real steps that say more than the measured ones
+N_LOOK = 10  # steps from one look at the time to the next
 RESERVE = 0.04  # share of the time to come that is kept for what cannot be measured beforehand: checkpoints, a busier hour
 
 
@@ -36,8 +38,8 @@ class Budget(Callback):
     The time of a step is the mean over batches spread over an epoch, on a copy of the model: weights, optimizer and chance of the run are
     left alone. The time of a validation is measured on some of its batches and on its exam with outputs of the length of the references.
     As long as the learning rates know nothing of the end (while they warm up, or until a `Trapezoid` comes down), the number of steps is
-    open: it is settled there, by the steps and the validations that really were. A run that is stopped before goes on to the number
-    reckoned last, which config.yaml holds.
+    open: it is settled there, by the steps and the validations that really were, to one under which every step so far would have been the
+    same. A run that is stopped before goes on to the number reckoned last, which config.yaml holds.
 
     Args:
         minutes: wall time of `fit` from the first step on.
@@ -74,10 +76,15 @@ class Budget(Callback):
         elif trainer.global_step > self._from_step and (trainer.global_step >= self._settles_at or gone > self._settles_by):
             step_seconds = (time.monotonic() - self._since) / (trainer.global_step - self._from_step)
             n_step = self._n_step(trainer, step_seconds)
-            last = self._last_chance(task, n_step)
-            self._settles_at = last if last >= trainer.global_step + N_SETTLING else 0
-            self._settles_by = 1.0
-            self._set(trainer, n_step, step_seconds, settled=not self._settles_at)
+            left = self._last_chance(task, n_step) - trainer.global_step
+            first, self._settles_by = self._settles_by < 1.0, 1.0
+            if left >= (N_SETTLING if first else N_LOOK):  # later steps may be slower: look again before it matters
+                self._settles_at = trainer.global_step + N_LOOK
+                if not first:
+                    return
+            else:
+                self._settles_at = 0
+            self._set(trainer, self._unchanged_so_far(trainer, task, n_step), step_seconds, settled=not self._settles_at)
 
     def on_validation_start(self, trainer: Trainer, *args: Any) -> None:
         self._paused = time.monotonic()
@@ -91,6 +98,14 @@ class Budget(Callback):
     def _last_chance(task: Task, n_step: int) -> int:
         """The step by which `n_step` has to be settled: before it matters, and with enough left to make up for an error."""
         return min(same_until(task.schedule, n_step, 2 * n_step), n_step * 3 // 5)
+
+    @staticmethod
+    def _unchanged_so_far(trainer: Trainer, task: Task, n_step: int) -> int:
+        """`n_step`, or the next number towards the one reckoned before under which the steps so far had the same learning rates."""
+        before, done = task.n_step, trainer.global_step
+        between = range(n_step, before, 1 if before > n_step else -1)
+        at = bisect_left(between, True, key=lambda n: all(task.schedule(s, n) == task.schedule(s, before) for s in range(done + 1)))
+        return between[at] if at < len(between) else before
 
     def _n_step(self, trainer: Trainer, step_seconds: float) -> int:
         """Steps of the whole run if those to come take so long."""

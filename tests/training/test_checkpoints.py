@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from lslm_lightning.optim import Constant, Cosine, InverseSquareRoot, Linear, Trapezoid
 from lslm_lightning.training.budget import Budget
@@ -101,6 +101,30 @@ def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data, monkeypat
         assert len(steps) == 1
     else:
         assert steps[0][0] > 1.5 * steps[-1][0], "a step takes longer than was said"
+
+
+@pytest.mark.parametrize("schedule", [Cosine(60), Trapezoid(60), Trapezoid(60, decay_share=0.6)], ids=repr)
+@pytest.mark.parametrize("slows_at", [50, 90, 140])
+def test_a_machine_that_becomes_slower_leaves_the_steps_so_far_as_they_were(translation_data, monkeypatch, schedule, slows_at):
+    """With a clock of its own: steps take 10 ms, and 40 from one step on; what was trained belongs to the number that is settled."""
+    now, steps = [0.0], []
+
+    class Clock(Callback):
+        def on_train_batch_start(self, trainer, task, *args):
+            now[0] += 0.01 if trainer.global_step < slows_at else 0.04
+            rates.append((trainer.global_step, schedule(trainer.global_step, task.n_step)))
+
+    rates: list[tuple[int, float]] = []
+    monkeypatch.setattr(Budget, "_measure_step", lambda self, trainer, task: 0.01)
+    monkeypatch.setattr("lslm_lightning.training.budget.time.monotonic", lambda: now[0])
+    data = translation_data()
+    budget = Budget(0.05, lambda *told: steps.append(told))
+    trainer = fit(translation_task(data, schedule=schedule), data, [Clock(), budget], max_steps=-1, max_epochs=-1, val_check_interval=100)
+    n_step = steps[-1][0]
+    assert steps[-1][1]
+    assert trainer.global_step == n_step
+    assert n_step < steps[0][0] or slows_at > 50, "it is settled at step 60 or later"
+    assert [rate for _, rate in rates] == [schedule(step, n_step) for step, _ in rates]
 
 
 @pytest.mark.parametrize("settings", [{"accumulate_grad_batches": 3}, {"val_check_interval": 20}])
