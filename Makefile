@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes, once; log in $(VENV)/setup.log)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lslm-lightning needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; make PYTHON=python3.12 demo names another")'
 	@$(PYTHON) -m venv $(VENV)
-	@( $(CPU_TORCH) $(PIP) --constraint constraints.txt --editable '.[dev]' ) \
+	@( $(CPU_TORCH) $(PIP) --constraint constraints.txt --editable '.[dev,notebooks]' ) \
 	  > $(VENV)/setup.log 2>&1 || { tail -n 5 $(VENV)/setup.log; echo "set-up failed; the whole log is $(VENV)/setup.log"; exit 1; }
 	@touch $@
 	@echo "ready: $(BIN)/lslm --help"

@@ -13,6 +13,8 @@ COMMANDS = {
     "test": ("train", "answer the test split and score what was written"),
     "predict": ("train", "answer the test split without scoring"),
     "generate": ("generate", "use a trained model: continue, translate, summarize"),
+    "evaluate": ("evaluate", "any number of systems through one exam: scores, paired tests, one report"),
+    "compare": ("compare", "finished runs on one page: paired tests, config differences, curves"),
     "data": ("data", "corpora: list, fetch, check"),
     "ui": ("ui", "MLflow's web pages on this project's runs"),
     "demo": ("demo", "the three tasks on built-in corpora, no download, minutes on a laptop"),

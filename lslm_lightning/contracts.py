@@ -5,9 +5,9 @@ their sum into a number; a *score* is that number with all that is needed to bel
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,7 +17,8 @@ class Example:
     """One question of an exam, in plain text.
 
     `source` is what a system reads (empty when a text itself is to be scored), `references` are the accepted answers in `language`, a
-    BCP 47 code such as "en" or "zh". `id` is unique within the exam and never changes.
+    BCP 47 code such as "en" or "zh". `id` is unique within the exam and never changes. `question` asks the same in words, with worked
+    examples where there are some, for systems that follow instructions.
     """
 
     id: str
@@ -25,6 +26,20 @@ class Example:
     references: tuple[str, ...]
     language: str = "en"
     source_language: str = "en"
+    question: str = ""
+
+
+class Token(NamedTuple):
+    """One token of a scored text: the character at which it starts, its nats, and how many tokens it was predicted from."""
+
+    start: int
+    nats: float
+    context: int
+
+
+def tokens_of(starts: Iterable[int], nats: Iterable[float], contexts: Iterable[int]) -> tuple[Token, ...]:
+    """Rounded to 0.0001 nats, as `Prediction.tokens` holds them."""
+    return tuple(Token(int(s), round(float(n), 4), int(c)) for s, n, c in zip(starts, nats, contexts, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +47,8 @@ class Prediction:
     """A system's answer to the example of the same id: `output` from generators, `nats` (minus log probability) from scorers.
 
     `n_token` is the number of tokens written or scored, end of text included; `seconds` its wall time, a batch shared evenly.
-    `unknown` counts tokens the system could only call `<unk>`.
+    `unknown` counts tokens the system could only call `<unk>`. `tokens` are those that `nats` is the sum of, in order, where the system can
+    tell them apart: rounded, for pictures; several may start at one character.
     """
 
     id: str
@@ -41,6 +57,11 @@ class Prediction:
     n_token: int = 0
     seconds: float = 0.0
     unknown: int = 0
+    tokens: tuple[Token, ...] = ()
+
+
+class CannotError(ValueError):
+    """A system cannot answer exams of this kind: a dash in the table, with this reason."""
 
 
 @runtime_checkable
@@ -91,6 +112,14 @@ class Metric(ABC):
     @abstractmethod
     def score(self, total: np.ndarray) -> float:
         """The number for summed statistics; nan where it is not defined."""
+
+    def score_alone(self, statistics: np.ndarray) -> float:
+        """The number for one example, to be read beside others; as `score`, unless that means something on a corpus only."""
+        return self.score(statistics)
+
+    def counted(self, text: str) -> list[str] | None:
+        """The words or characters of `text` that count; None of a metric that reads no text, or all of it."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,12 @@ from urllib.request import urlopen
 import pytest
 from hypothesis import settings
 
+from tests.provider import KEY, Provider
+
 settings.register_profile("whatever the load", deadline=None)
 settings.load_profile("whatever the load")
 
+WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -62,3 +65,26 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         os.killpg(process.pid, 15)
         process.wait()
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Provider]:
+    """A provider of hosted models, its key in the environment, and an empty cache of answers."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("LSLM_CACHE", str(tmp_path / "cache"))
+    provider = Provider()
+    yield provider
+    provider.close()
+
+
+@pytest.fixture
+def pairs(project: Path) -> Path:
+    """Parallel text in English and Chinese."""
+    folder = project / "pairs"
+    folder.mkdir()
+    chinese = dict(zip(WORDS, "红绿蓝一二三猫狗鸟跑睡", strict=True))
+    for split, n in (("train", 60), ("val", 12), ("test", 10)):
+        sentences = [[WORDS[(i * 7 + j * 3 + len(split)) % len(WORDS)] for j in range(1 + i % 6)] for i in range(n)]
+        (folder / f"{split}.en").write_text("".join(f"{' '.join(s)}\n" for s in sentences), "utf-8")
+        (folder / f"{split}.zh").write_text("".join(f"{''.join(chinese[w] for w in s)}\n" for s in sentences), "utf-8")
+    return folder

@@ -11,7 +11,9 @@ from lslm_lightning.runs.loading import build
 from lslm_lightning.text.recipes import Bytes
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").glob("*/*.yaml"))
+EVERY = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").glob("*/*.yaml"))
+EXAMS = [path for path in EVERY if path.parent.name == "evaluate"]
+CONFIGS = [path for path in EVERY if path not in EXAMS]
 REQUIRED = [
     "configs/language_modeling/tinyshakespeare_nanogpt_cpu.yaml",
     "configs/language_modeling/chinese_poetry_cpu.yaml",
@@ -44,3 +46,18 @@ def test_a_config_parses_and_opens_with_its_command(path, monkeypatch, capsys):
     assert printed["model"]["class_path"].startswith("tasks.")
     assert build(printed["model"], Bytes().train()).backbone.d_model >= 64
     assert printed["job"]["minutes"] or printed["trainer"]["max_steps"] > 0
+
+
+@pytest.mark.parametrize("path", EXAMS, ids=str)
+def test_a_config_of_an_evaluation_parses_and_opens_with_its_command(path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert path.read_text("utf-8").splitlines()[0] == f"# lslm evaluate --config {path}"
+    assert main(["evaluate", "--config", str(path), "--print_config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert len(printed["systems"]) > 1
+    assert printed["task"].startswith(f"tasks.{printed['data']['class_path'].split('.')[1]}.")
+
+
+def test_every_task_has_a_config_of_an_evaluation():
+    tasks = {yaml.safe_load((ROOT / path).read_text("utf-8"))["task"].split(".")[1] for path in EXAMS}
+    assert tasks == {path.parent.name for path in CONFIGS if path.parent.name != "trainer"}

@@ -84,6 +84,24 @@ def test_generate_lines_parse(words: list[str]) -> None:
     parser().parse_args(words[1:])
 
 
+@pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "evaluate"])
+def test_evaluate_lines_parse(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    from lslm_lightning.commands.evaluate import main
+
+    words = [config_of(words, Path()) if word == words[words.index("--config") + 1] else word for word in words]
+    with pytest.raises(SystemExit) as ending:
+        main([*words, "--print_config"])
+    assert ending.value.code == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "compare"])
+def test_compare_lines_parse(words: list[str]) -> None:
+    from lslm_lightning.commands.compare import arguments
+
+    found = arguments().parse_args(words[1:])
+    assert found.experiment or len(found.runs) > 1
+
+
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "data"])
 def test_data_lines_name_what_exists(words: list[str]) -> None:
     from lslm_lightning.data.catalogue import read_catalogue

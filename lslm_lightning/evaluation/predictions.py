@@ -5,15 +5,15 @@ import logging
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal, Self, TextIO
 
-from lslm_lightning.contracts import Prediction
+from lslm_lightning.contracts import Prediction, Token
 
 logger = logging.getLogger(__name__)
 _NUMBER, _NONE = (int, float), type(None)
-_TYPES = {"id": str, "output": (str, _NONE), "nats": (*_NUMBER, _NONE), "n_token": int, "seconds": _NUMBER, "unknown": int}
+_TYPES = {"id": str, "output": (str, _NONE), "nats": (*_NUMBER, _NONE), "n_token": int, "seconds": _NUMBER, "unknown": int, "tokens": list}
 _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
 
@@ -100,7 +100,7 @@ def _line(prediction: Prediction) -> str:
         raise ValueError(f"prediction {prediction.id!r} has neither output nor nats")
     if prediction.nats is not None and math.isnan(prediction.nats):
         raise ValueError(f"prediction {prediction.id!r} has nats=nan: the system broke down on this example")
-    given = {name: value for name, value in asdict(prediction).items() if value != _DEFAULTS[name]}
+    given = {name: value for name, default in _DEFAULTS.items() if (value := getattr(prediction, name)) != default}
     return json.dumps(given, ensure_ascii=False) + "\n"
 
 
@@ -134,4 +134,8 @@ def _prediction(line: bytes) -> Prediction:
     for name, value in record.items():
         if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
             raise ValueError(f"{name}={value!r} is of the wrong type")
+    if tokens := record.get("tokens"):
+        if not all(isinstance(token, list) and [type(part) for part in token] in ([int, float, int], [int, int, int]) for token in tokens):
+            raise ValueError("tokens must be a list of [start, nats, context]")
+        record["tokens"] = tuple(Token(*token) for token in tokens)
     return Prediction(**record)

@@ -57,6 +57,17 @@ class Bleu(_Sacrebleu):
         # force: sacreBLEU would warn once a sentence of text that looks tokenized.
         super().__init__(BLEU(tokenize=tokenize or tokenizer_of(language), lowercase=lowercase, force=True), n_statistic=10)
 
+    def score_alone(self, statistics: np.ndarray) -> float:
+        """With the orders that the sentence is long enough for: else a perfect answer of three words would have 0."""
+        if np.isnan(statistics).any():
+            return float("nan")
+        counts = [int(n) for n in statistics]
+        found = BLEU.compute_bleu(counts[2:6], counts[6:], sys_len=counts[0], ref_len=counts[1], smooth_method="exp", effective_order=True)
+        return found.score
+
+    def counted(self, text: str) -> list[str]:
+        return self._metric.tokenizer(text).split()
+
 
 class Chrf(_Sacrebleu):
     """F2 of character 1- to 6-grams, and of word 1- to `word_order`-grams (2 makes it chrF++), 0 to 100. Source: Popović 2015, 2017."""

@@ -1,6 +1,10 @@
 """ROUGE by rouge-score, with tokens and sentences for every language."""
 
+import importlib.util
+import logging
+import warnings
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Literal
 
@@ -26,38 +30,90 @@ class UnicodeTokenizer(RougeTokenizer):
         return [piece for piece in segment(normalize(text, "NFKC").lower()) if any(character.isalnum() for character in piece)]
 
 
+class JiebaTokenizer(RougeTokenizer):
+    """Chinese words as jieba cuts them, in its accurate mode; lower case, NFKC, no punctuation.
+
+    Raises:
+        ValueError: jieba is not installed.
+    """
+
+    def __init__(self) -> None:
+        if importlib.util.find_spec("jieba") is None:
+            raise ValueError("words='jieba' of Rouge needs the package jieba: pip install jieba; or leave words at 'characters'")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its source has escapes that Python now warns of
+            import jieba
+        jieba.setLogLevel(logging.WARNING)
+        self._cut = jieba.lcut
+
+    def tokenize(self, text: str) -> list[str]:
+        return [word for word in self._cut(normalize(text, "NFKC").lower()) if any(character.isalnum() for character in word)]
+
+
+class Remembering(RougeTokenizer):
+    """Another tokenizer that cuts no text twice: each metric and each system asks for the same references."""
+
+    def __init__(self, tokenizer: RougeTokenizer) -> None:
+        self._tokenize = lru_cache(maxsize=20_000)(tokenizer.tokenize)
+
+    def tokenize(self, text: str) -> list[str]:
+        return self._tokenize(text)
+
+
+@cache
+def remembering(kind: type[RougeTokenizer], **settings: bool) -> Remembering:
+    """One for all metrics."""
+    return Remembering(kind(**settings))
+
+
 class Rouge(Metric):
     """Mean over examples of the F1 of shared 1-grams, 2-grams, longest subsequence ("L") or the same by sentence ("Lsum"), 0 to 100.
 
     English is stemmed and tokenized as ROUGE-1.5.5 does it; other languages as in `UnicodeTokenizer`, without stemming. Of several
     references the best by F1 counts. Sentences for "Lsum" are those of `text.sentences`; line breaks end one. Source: Lin 2004.
+
+    `words="jieba"` counts Chinese by words instead of characters; its scores are lower, and have a name of their own ("rouge1-jieba").
     """
 
     unit, higher_is_better = "", True
 
-    def __init__(self, kind: Literal["1", "2", "L", "Lsum"] = "1", language: str = "en") -> None:
+    def __init__(
+        self,
+        kind: Literal["1", "2", "L", "Lsum"] = "1",
+        language: str = "en",
+        words: Literal["characters", "jieba"] = "characters",
+    ) -> None:
         if kind not in ("1", "2", "L", "Lsum"):
             raise ValueError(f"kind={kind!r} of Rouge must be one of '1', '2', 'L', 'Lsum'")
-        self.name = f"rouge{kind}"
-        self._language = base_language(language)
-        self._is_english = self._language == "en"
-        self._scorer = RougeScorer([self.name], tokenizer=DefaultTokenizer(use_stemmer=True) if self._is_english else UnicodeTokenizer())
+        self._language, self._kind = base_language(language), f"rouge{kind}"
+        if words == "jieba" and self._language != "zh":
+            raise ValueError(f"words='jieba' of Rouge cuts Chinese, not language={language!r}; leave words at 'characters'")
+        self.name = self._kind if words == "characters" else f"{self._kind}-{words}"
+        if words == "jieba":
+            tokenizer, self._tokens = remembering(JiebaTokenizer), f"tok:jieba-{version('jieba')}|norm:nfkc|stem:no"
+        elif self._language == "en":
+            tokenizer, self._tokens = remembering(DefaultTokenizer, use_stemmer=True), "tok:rouge|stem:porter"
+        else:
+            tokenizer, self._tokens = remembering(UnicodeTokenizer), "tok:unicode|norm:nfkc|stem:no"
+        self._scorer = RougeScorer([self._kind], tokenizer=tokenizer)
 
     @property
     def signature(self) -> str:
-        tokens = "tok:rouge|stem:porter" if self._is_english else "tok:unicode|norm:nfkc|stem:no"
-        sentences = f"|sentences:rules-{self._language}" if self.name == "rougeLsum" else ""
-        return f"{tokens}{sentences}|best:f1|rouge-score:{version('rouge-score')}"
+        sentences = f"|sentences:rules-{self._language}" if self._kind == "rougeLsum" else ""
+        return f"{self._tokens}{sentences}|best:f1|rouge-score:{version('rouge-score')}"
 
     def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
         """F1 of the best reference, and 1."""
         if answer.output is None:
             return np.full(2, np.nan)
         scores = self._scorer.score_multi([self._lines(reference) for reference in references], self._lines(answer.output))
-        return np.array([scores[self.name].fmeasure, 1.0])
+        return np.array([scores[self._kind].fmeasure, 1.0])
 
     def _lines(self, text: str) -> str:
-        return "\n".join(split_sentences(text, self._language)) if self.name == "rougeLsum" else text
+        return "\n".join(split_sentences(text, self._language)) if self._kind == "rougeLsum" else text
+
+    def counted(self, text: str) -> list[str]:
+        return self._scorer._tokenizer.tokenize(text)
 
     def score(self, total: np.ndarray) -> float:
         f1, n_example = total

@@ -4,8 +4,9 @@ Every function takes rows of statistics, one a example, and calls the metric's o
 examples, so that scores of several systems are paired. N examples, D statistics, R resamples.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -42,11 +43,8 @@ def paired_bootstrap(metric: Metric, first: np.ndarray, second: np.ndarray, n_re
     p is two-sided, of the differences moved to mean zero. sacreBLEU's `--paired-bs` takes the absolute difference before it moves the mean,
     which counts one tail only: its p is about half of this one. Source: Koehn 2004; Efron and Tibshirani 1993, algorithm 16.2.
     """
-    _check_pair(first, second)
-    totals = bootstrap_totals(np.hstack([first, second]), n_resample, seed)
-    differences = _scores(metric, totals[:, : first.shape[1]]) - _scores(metric, totals[:, first.shape[1] :])
-    observed = metric.score(first.sum(0)) - metric.score(second.sum(0))
-    return Comparison(observed, *_percentiles(differences, 0.95), _p_value(differences - differences.mean(), observed))
+    [comparison] = bootstrap_pairs(metric, {"first": first, "second": second}, n_resample, seed).values()
+    return comparison
 
 
 def paired_randomization(metric: Metric, first: np.ndarray, second: np.ndarray, n_trial: int = N_RESAMPLE, seed: int = SEED) -> Comparison:
@@ -54,17 +52,57 @@ def paired_randomization(metric: Metric, first: np.ndarray, second: np.ndarray, 
 
     The exact test of "it does not matter which system wrote which answer"; prefer it for p. Source: Noreen 1989; Riezler and Maxwell 2005.
     """
-    _check_pair(first, second)
+    systems = {"first": first, "second": second}
+    [p] = randomization_pairs(metric, systems, n_trial, seed).values()
+    return replace(paired_bootstrap(metric, first, second, n_trial, seed), p=p)
+
+
+def bootstrap_pairs(
+    metric: Metric, systems: Mapping[str, np.ndarray], n_resample: int = N_RESAMPLE, seed: int = SEED
+) -> dict[tuple[str, str], Comparison]:
+    """`paired_bootstrap` of every pair of systems, (N, D) each: the examples are drawn once for all."""
+    _check_rows(systems)
+    totals = bootstrap_totals(np.hstack(list(systems.values())), n_resample, seed)
+    drawn = dict(zip(systems, (_scores(metric, part) for part in np.split(totals, len(systems), axis=1)), strict=True))
+    value = {name: metric.score(rows.sum(0)) for name, rows in systems.items()}
+    found = {}
+    for first, second in combinations(systems, 2):
+        differences, observed = drawn[first] - drawn[second], value[first] - value[second]
+        p = _p_value(differences - differences.mean(), observed)
+        found[first, second] = Comparison(observed, *_percentiles(differences, 0.95), p)
+    return found
+
+
+def randomization_pairs(
+    metric: Metric, systems: Mapping[str, np.ndarray], n_trial: int = N_RESAMPLE, seed: int = SEED
+) -> dict[tuple[str, str], float]:
+    """p of `paired_randomization` for every pair of systems, (N, D) each: the coins are thrown once for all."""
+    _check_rows(systems)
     rng = np.random.default_rng(seed)
-    base, change, step = first.sum(0) + second.sum(0), first - second, max(1, _CELLS // len(first))
-    differences = []
+    pairs = list(combinations(systems, 2))
+    base = [systems[first].sum(0) + systems[second].sum(0) for first, second in pairs]
+    change = np.hstack([systems[first] - systems[second] for first, second in pairs])  # (N, pairs * D)
+    n_example, step = len(change), max(1, _CELLS // len(change))
+    differences: list[list[np.ndarray]] = [[] for _ in pairs]
     for start in range(0, n_trial, step):
-        signs = 1.0 - 2.0 * rng.integers(0, 2, (min(step, n_trial - start), len(first)), dtype=np.int8)
-        half = signs @ change  # sums of the one pseudo-system minus those of the other
-        differences.append(_scores(metric, (base + half) / 2) - _scores(metric, (base - half) / 2))
-    interval_only = paired_bootstrap(metric, first, second, n_trial, seed)
-    p = _p_value(np.concatenate(differences), interval_only.difference)
-    return Comparison(interval_only.difference, interval_only.low, interval_only.high, p)
+        signs = 1.0 - 2.0 * rng.integers(0, 2, (min(step, n_trial - start), n_example), dtype=np.int8)
+        for found, both, half in zip(differences, base, np.split(signs @ change, len(pairs), axis=1), strict=True):
+            found.append(_scores(metric, (both + half) / 2) - _scores(metric, (both - half) / 2))
+    observed = [metric.score(systems[first].sum(0)) - metric.score(systems[second].sum(0)) for first, second in pairs]
+    return {pair: _p_value(np.concatenate(found), value) for pair, found, value in zip(pairs, differences, observed, strict=True)}
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of a family of tests, corrected so that one wrong discovery in the whole family is as rare as the level says.
+
+    Those that are nan count as no test. Source: Holm 1979.
+    """
+    order = sorted((i for i, p in enumerate(p_values) if not np.isnan(p)), key=lambda i: p_values[i])
+    corrected, largest = [float("nan")] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
 
 
 def _draws(n_example: int, n_resample: int, seed: int) -> Iterator[np.ndarray]:
@@ -94,6 +132,7 @@ def _p_value(null: np.ndarray, observed: float) -> float:
     return float((1 + np.sum(np.abs(null) >= abs(observed) - slack)) / (1 + len(null)))
 
 
-def _check_pair(first: np.ndarray, second: np.ndarray) -> None:
-    if first.shape != second.shape or not len(first):
-        raise ValueError(f"paired tests need rows of the same examples for both systems, but got {first.shape} and {second.shape}")
+def _check_rows(systems: Mapping[str, np.ndarray]) -> None:
+    shapes = {name: rows.shape for name, rows in systems.items()}
+    if len(systems) < 2 or len(set(shapes.values())) > 1 or not all(shape[0] for shape in shapes.values()):
+        raise ValueError(f"paired tests need rows of the same examples for two systems or more, but got {shapes}")

@@ -1,6 +1,7 @@
 """A report as one self-contained HTML page and as Markdown.
 
-The page opens from disk, asks no network, runs no script, and carries a policy that forbids both. Every value that a template prints is
+The page opens from disk, asks no network, runs no script but the project's own where outputs can be searched, and carries a policy that
+forbids all else. Every value that a template prints is
 first made visible (`escaping.visible`) and then escaped for its format, whatever the template's author remembered.
 """
 
@@ -19,6 +20,7 @@ from markupsafe import Markup, escape
 
 from lslm_lightning.reports import escaping
 from lslm_lightning.reports.blocks import Report
+from lslm_lightning.reports.explorer import Explorer
 from lslm_lightning.reports.numerals import number
 from lslm_lightning.reports.samples import Samples
 
@@ -30,8 +32,20 @@ N_SAMPLE, N_CHARACTER = 40, 3000
 def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
     """The page, with at most `n_sample` samples in each block of them."""
     style = (TEMPLATES / "style.css").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return _environment("html").get_template("page.html").render(report=limited(report, n_sample), style=Markup(style), digest=digest)
+    script = (TEMPLATES / "explorer.js").read_text("utf-8") if searchable(report) else ""
+    inline = {"style": Markup(style), "digest": digest_of(style), "script": Markup(script), "script_digest": digest_of(script)}
+    return _environment("html").get_template("page.html").render(report=limited(report, n_sample), **inline)
+
+
+def searchable(block) -> bool:
+    """Whether an `Explorer` is inside."""
+    inner = getattr(block, "sections", None) or getattr(block, "blocks", None) or []
+    return isinstance(block, Explorer) or any(map(searchable, inner))
+
+
+def digest_of(text: str) -> str:
+    """As a content security policy wants it."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def render_markdown(report: Report, n_sample: int = N_SAMPLE) -> str:
@@ -63,7 +77,7 @@ def write_report(report: Report, directory: str | os.PathLike) -> Path:
 
 def limited(block, n_sample: int):
     """The report, section or block with at most `n_sample` samples in each block of samples, and long texts cut."""
-    if isinstance(block, Samples):
+    if isinstance(block, Samples | Explorer):
         return block.limited(n_sample, N_CHARACTER)
     inner = "sections" if isinstance(block, Report) else "blocks"
     if not hasattr(block, inner):

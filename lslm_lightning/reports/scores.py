@@ -3,8 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 from lslm_lightning.contracts import Score
+from lslm_lightning.evaluation.comparison import differing_parts
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Interval, Measure, Missing, Table
 from lslm_lightning.reports.numerals import counted, decimals
 
@@ -62,8 +64,8 @@ class ScoreTable:
 
 
 def best_value(scores: Sequence[Score]) -> float | None:
-    """The best value among scores of one metric; None where they do not compare: fewer than two, or signatures or examples that differ."""
-    if len(scores) < 2 or len({(score.signature, score.n_example) for score in scores}) > 1:
+    """The best value among scores of one metric; None where they do not compare: fewer than two, or see `differing_parts`."""
+    if len(scores) < 2 or any(differing_parts(*pair) for pair in combinations(scores, 2)):
         return None
     return (max if scores[0].higher_is_better else min)(score.value for score in scores)
 
@@ -75,4 +77,5 @@ def _readings(metric: str, scores: Mapping[str, Score]) -> list[tuple[tuple[str,
         kinds.setdefault((score.signature or "no signature", counted(score.n_example, "example")), []).append(system)
     if len(kinds) == 1:
         return [(key, metric) for key in kinds]
-    return [(key, f"{metric} of {', '.join(systems)} (not ranked)") for key, systems in kinds.items()]
+    ranked = "" if best_value(list(scores.values())) is not None else " (not ranked)"
+    return [(key, f"{metric} of {', '.join(systems)}{ranked}") for key, systems in kinds.items()]

@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.metrics.rouge import Rouge
+from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
+from lslm_lightning.text.sentences import split_sentences
 
 
 class Rule:
@@ -20,9 +23,65 @@ class Rule:
             yield Prediction(example.id, self._answer(example))
 
 
-def copy_source() -> Rule:
+class CopySource(Rule):
     """The source as it stands."""
-    return Rule("copy of the source", lambda example: example.source)
+
+    def __init__(self) -> None:
+        super().__init__("copy of the source", lambda example: example.source)
+
+
+class FirstSentences(Rule):
+    """The first `k` sentences of the source: hard to beat on news."""
+
+    def __init__(self, k: int = 3) -> None:
+        if k < 1:
+            raise ValueError(f"k={k} of FirstSentences must be at least 1")
+        name = "first sentence" if k == 1 else f"first {k} sentences"
+        super().__init__(name, lambda example: join(split_sentences(example.source, example.source_language)[:k], example.language))
+
+
+class LongestSentence(Rule):
+    """The longest sentence of the source, in characters; the first of equals."""
+
+    def __init__(self) -> None:
+        def longest(example: Example) -> str:
+            return max(split_sentences(example.source, example.source_language), key=len, default="")
+
+        super().__init__("longest sentence", longest)
+
+
+class ExtractiveOracle(Rule):
+    """At most `k` sentences of the source, chosen with the references in sight: what an extractive summarizer could reach at most.
+
+    Sentences are added one by one as long as the sum of ROUGE-1 and ROUGE-2 grows, and given in the order of the source. Source: Nallapati
+    et al. 2017, section 3.
+    """
+
+    def __init__(self, k: int = 3) -> None:
+        if k < 1:
+            raise ValueError(f"k={k} of ExtractiveOracle must be at least 1")
+        super().__init__(f"extractive oracle, {k}", lambda example: self._choose(example, k))
+
+    def _choose(self, example: Example, k: int) -> str:
+        metrics = [Rouge("1", example.language), Rouge("2", example.language)]
+        sentences, chosen, best = split_sentences(example.source, example.source_language), [], 0.0
+
+        def gain(places: Sequence[int]) -> float:
+            text = join([sentences[i] for i in sorted(places)], example.language)
+            return sum(m.score(m.statistics(Prediction(example.id, text), example.references)) for m in metrics)
+
+        while len(chosen) < k:
+            left = [i for i in range(len(sentences)) if i not in chosen]
+            if not left or (found := max((gain([*chosen, i]), -i) for i in left))[0] <= best:
+                break
+            best = found[0]
+            chosen.append(-found[1])
+        return join([sentences[i] for i in sorted(chosen)], example.language)
+
+
+def join(sentences: Sequence[str], language: str) -> str:
+    """One text, with spaces where the language has them."""
+    return ("" if base_language(language) in WITHOUT_SPACES else " ").join(sentences)
 
 
 def most_frequent(answers: Sequence[str]) -> Rule:
@@ -36,10 +95,22 @@ def random_answer(answers: Sequence[str], seed: int = 0) -> Rule:
     return Rule("random answer", lambda example: random.Random(f"{seed} {example.id}").choice(answers))
 
 
+class UniformBytes:
+    """Every byte as probable as any other: 8 bits a byte, whatever the text."""
+
+    name = "uniform bytes"
+
+    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        for example in examples:
+            size = len(example.references[0].encode())
+            yield Prediction(example.id, nats=8 * math.log(2) * size, n_token=size)
+
+
 class Xz:
     """`xz -9` on the text of the whole exam, its bits shared evenly among the bytes: knows no training text."""
 
     name = "xz -9"
+    whole_exam, shared = True, False
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         sizes = [len(e.references[0].encode()) for e in examples]

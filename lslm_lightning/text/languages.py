@@ -18,3 +18,13 @@ def language_of_script(text: str) -> str | None:
     if cjk_share(text) < 1 / 3:
         return None
     return "ja" if re.search(r"[\u3041-\u30fa]", text) else "ko" if re.search(r"[\uac00-\ud7a3]", text) else "zh"
+
+
+def name_of_language(code: str) -> str:
+    """The English name of a BCP 47 code: "Chinese" of "zh"; the code itself where CLDR has none."""
+    from babel import Locale, UnknownLocaleError  # slow to import
+
+    try:
+        return Locale.parse(code, sep="-" if "-" in code else "_").get_display_name("en") or code
+    except (UnknownLocaleError, ValueError):
+        return code

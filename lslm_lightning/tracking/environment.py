@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import distributions
 
 
@@ -23,6 +24,7 @@ def git(*arguments: str) -> str | None:
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 
+@cache
 def environment() -> str:
     """Python, platform and every installed distribution with its version: comments, then lines that pip reads."""
     installed = {(found.metadata["Name"] or "").lower(): found.version for found in distributions()}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.contracts import Example, Prediction, tokens_of
 from lslm_lightning.decoding import Decoded, Sampling, Search
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.embedding import TokenEmbedding
@@ -115,17 +115,21 @@ class CausalTask(Task):
         seconds = (perf_counter() - began) / max(1, len(examples))
         for text, (_, offsets), row, values in zip(texts, encoded, rows, nats, strict=True):
             ends = np.cumsum([len(e.references[0]) for e in text])
-            owner = np.searchsorted(ends, [*(start for start, _ in offsets), ends[-1] - 1], side="right").clip(max=len(text) - 1)
+            starts = np.array([*(start for start, _ in offsets), ends[-1]])
+            owner = np.searchsorted(ends, starts, side="right").clip(max=len(text) - 1)
+            contexts = np.concatenate([np.arange(first, end) - start for start, first, end in self.windows(row)])
             unknown = np.equal(row[1:], -1 if self.tokenizer.unk_id is None else self.tokenizer.unk_id)
             changed = not self._spells("".join(e.references[0] for e in text), row)
             for i, example in enumerate(text):
                 own = owner == i
+                begin = int(ends[i]) - len(example.references[0])
                 yield Prediction(
                     example.id,
                     nats=math.fsum(values[own]),
                     n_token=int(own.sum()),
                     seconds=seconds,
                     unknown=int(unknown[own].sum() + changed),
+                    tokens=tokens_of(starts[own] - begin, values[own], contexts[own]),
                 )
 
     def _spells(self, text: str, ids: Sequence[int]) -> bool:

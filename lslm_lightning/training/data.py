@@ -1,10 +1,13 @@
 """What every task's data module shares: a corpus, a tokenizer that makes itself, a stream of batches, exams in plain text."""
 
 import inspect
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from itertools import islice, takewhile
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
@@ -16,7 +19,7 @@ from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.rows import Row
 from lslm_lightning.text.cache import train_once
 from lslm_lightning.text.languages import language_of_script
-from lslm_lightning.text.recipes import Existing, Recipe
+from lslm_lightning.text.recipes import BytePair, Existing, Recipe
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 
@@ -37,7 +40,7 @@ class TaskData(LightningDataModule, ABC):
     def __init__(
         self,
         corpus: str,
-        tokenizer: Recipe,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
         columns: dict[str, Any] | None = None,
         seed: int = 0,
         exam_tokens: int = 2048,
@@ -89,6 +92,14 @@ class TaskData(LightningDataModule, ABC):
     def training_texts(self) -> Iterable[str]:
         """What the tokenizer is trained on."""
 
+    @cached_property
+    def texts_at_hand(self) -> list[str] | None:
+        """`training_texts`; None where the corpus has none, or they are not here and cannot be fetched."""
+        try:
+            return list(self.training_texts()) if "train" in self.corpus.splits else None
+        except (ValueError, OSError):
+            return None
+
     @abstractmethod
     def text_key(self) -> str:
         """What besides the corpus decides `training_texts`: its fields, its languages."""
@@ -124,6 +135,27 @@ class TaskData(LightningDataModule, ABC):
         if split not in self._examples:
             self._examples[split] = [self.to_example(row) for row in self.rows(split)]
         return self._examples[split]
+
+    mode: Literal["generate", "log_prob"] = "generate"
+    """Whether an exam wants text, or the probability of a text."""
+
+    prompt_version = ""  # of `question`
+
+    def question(self, example: Example, shots: Sequence[Example]) -> str:
+        """The example in words, after worked examples; "" where there is nothing to ask."""
+        return ""
+
+    def exam(self, split: str, n_shot: int = 0) -> list[Example]:
+        """`examples`, each with its question in words; `n_shot` worked examples come from the training split, the same for all."""
+        rows = self.rows("train") if n_shot else []
+        if n_shot > len(rows):
+            raise ValueError(f"n_shot={n_shot} is more than the {len(rows)} examples of the training split")
+        shots = [self.to_example(rows[i]) for i in random.Random(0).sample(range(len(rows)), n_shot)]
+        return [replace(e, question=self.question(e, shots)) for e in self.examples(split)]
+
+    def prompts(self, split: str) -> list[Example]:
+        """Beginnings that systems continue, to be read and not scored, where the exam itself asks for no text."""
+        return []
 
     def validation_exam(self) -> list[Example]:
         """At most `n_validation_example` of the validation split, spread evenly, always the same ones."""

@@ -4,6 +4,8 @@ import os
 import signal
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -43,6 +45,17 @@ def stop_at_once(signum: int, frame: FrameType | None) -> None:
     """Signal handler outside of training: nothing to save."""
     _leave_lost_terminal(signum)
     raise Interrupted(signum)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Inside, what asks the process to stop raises `Interrupted`; outside, signals are handled as before."""
+    before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Interruption(Callback):

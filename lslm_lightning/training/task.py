@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,9 +72,18 @@ class Task(LightningModule, ABC):
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction for each example of a batch, in order."""
 
+    @classmethod
     @abstractmethod
-    def metrics(self, language: str) -> list[Metric]:
+    def metrics(cls, language: str) -> list[Metric]:
         """What an exam in this language is scored by; `headline` is one of them."""
+
+    @classmethod
+    def sections_of(cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Any]:
+        """The task's own sections of the report on several systems, given what each answered to `data.examples(split)`, in their order.
+
+        What systems wrote for `data.prompts(split)`, where they were asked, comes after.
+        """
+        return []
 
     def rehearse(self, examples: Sequence[Example]) -> None:
         """As much work as answering these examples in a validation takes a trained model, whatever the weights."""

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from lslm_lightning.contracts import Example
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.packing import Windows, pack, packed_name
-from lslm_lightning.text.recipes import Recipe
+from lslm_lightning.text.recipes import BytePair, Recipe
 from lslm_lightning.training.batches import WindowBatch
 from lslm_lightning.training.data import TaskData
 
@@ -41,11 +41,12 @@ class WindowData(TaskData):
     """
 
     fields = ("text",)
+    mode = "log_prob"
 
     def __init__(
         self,
         corpus: str,
-        tokenizer: Recipe,
+        tokenizer: Recipe = BytePair(),  # noqa: B008 (frozen)
         columns: dict[str, Any] | None = None,
         seed: int = 0,
         context: int = 256,

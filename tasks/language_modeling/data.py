@@ -7,6 +7,7 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.training.window_data import WindowData
 
 PASSAGE, EXAM_BATCH = 2000, 200_000  # characters
+N_PROMPT, PROMPT = 4, 200  # and characters of each
 
 
 def passages(text: str) -> Iterator[str]:
@@ -35,6 +36,12 @@ class LanguageModelingData(WindowData):
             self._examples[split] = exam
         return self._examples[split]
 
+    def prompts(self, split: str) -> list[Example]:
+        """The first characters of four texts or passages, spread over the split; what follows is the reference."""
+        whole = [e for e in self.examples(split) if len(e.references[0]) >= 2 * PROMPT] or self.examples(split)
+        n = min(N_PROMPT, len(whole))
+        return [beginning(whole[i * len(whole) // n]) for i in range(n)]
+
     def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
         """Whole texts, about 200,000 characters a batch."""
         batches: list[list[Example]] = [[]]
@@ -47,3 +54,11 @@ class LanguageModelingData(WindowData):
             batches[-1] += text
             size += sum(len(e.references[0]) for e in text)
         return batches[rank::world]
+
+
+def beginning(example: Example) -> Example:
+    """The start of a passage, to be continued."""
+    text = example.references[0]
+    ends = (text.rfind(mark, PROMPT // 2, PROMPT) for mark in ("\n", "。", " "))
+    cut = next((end for end in ends if end > 0), min(PROMPT, len(text) // 2))
+    return Example(f"prompt {example.id}", text[: cut + 1], (text[cut + 1 :][:PROMPT],), example.language, example.language)

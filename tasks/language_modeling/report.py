@@ -1,36 +1,133 @@
-"""What a report shows of a language model besides scores: where in the text it is good, and how it writes."""
+"""What a report shows of language models besides scores: where in the text they are good, at which tokens they fail, and how they write."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from lslm_lightning.contracts import Prediction
-from lslm_lightning.reports.blocks import Section, Text
+import numpy as np
+
+from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.reports.blocks import Folded, Heading, Section, Table, Text
 from lslm_lightning.reports.figures import Curves, Series
+from lslm_lightning.reports.shading import Shades
+from tasks.language_modeling.copies import longest_copy, searchable
 from tasks.language_modeling.data import LanguageModelingData
 
 if TYPE_CHECKING:
     from tasks.language_modeling.task import LanguageModelingTask
 
-N_POINT = 200
+N_POINT, N_HARD, LONGEST_SHADED = 200, 6, 600
+END = "¶"  # stands for the end of a text
 
 
 def sections(task: "LanguageModelingTask", data: LanguageModelingData, predictions: Sequence[Prediction]) -> list[Section]:
-    """Bits per byte along the test text, and a few continuations of nothing."""
-    return [along_the_text(data, predictions), writing(task, data)]
+    """Of a run: where in the test text it is good, and texts that it writes when nothing is given."""
+    written = [("", text) for text in task.samples()]
+    return [*scored(data.examples("test"), {"bits per byte": predictions}), writing({"": written}, data)]
 
 
-def along_the_text(data: LanguageModelingData, predictions: Sequence[Prediction]) -> Section:
-    """Bits per byte of consecutive parts of the test split."""
-    nats = {p.id: p.nats for p in predictions}
-    examples = data.examples("test")
-    size = math.ceil(len(examples) / N_POINT)
-    parts = [examples[i : i + size] for i in range(0, len(examples), size)]
-    values = [sum(nats[e.id] for e in part) / math.log(2) / max(1, sum(len(e.references[0].encode()) for e in part)) for part in parts]
-    share = [100 * i / len(parts) for i in range(len(parts))]
-    return Section("Along the text", [Curves([Series("bits per byte", share, values)], "% of the test text", "bits per byte")])
+def compared(data: LanguageModelingData, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Section]:
+    """Of several systems: the same, with what each continues from the prompts."""
+    found = scored(data.examples(split), outputs)
+    prompts = {e.id: e.source for e in data.prompts(split)}
+    written = {name: [(prompts[p.id], p.output) for p in own if p.id in prompts and p.output is not None] for name, own in outputs.items()}
+    written = {name: texts for name, texts in written.items() if texts}
+    return [*found, writing(written, data)] if written else found
 
 
-def writing(task: "LanguageModelingTask", data: LanguageModelingData) -> Section:
-    """Texts the model writes when nothing is given."""
-    return Section("What it writes", [Text(text, data.language) for text in task.samples()])
+def scored(examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]) -> list[Section]:
+    """Bits per byte along the text and by position in the window; the hardest passages of the best system, token by token."""
+    answers = {name: {p.id: p for p in own if p.nats is not None} for name, own in outputs.items()}
+    answers = {name: [by_id[e.id] for e in examples] for name, by_id in answers.items() if all(e.id in by_id for e in examples)}
+    if not answers:
+        return []
+    n_byte = np.array([max(1, len(e.references[0].encode())) for e in examples])
+    bits = {name: np.array([p.nats for p in own]) / math.log(2) for name, own in answers.items()}
+    cuts = np.arange(0, len(examples), math.ceil(len(examples) / N_POINT))
+    share = (100 * cuts / len(examples)).tolist()
+    series = [Series(name, share, (np.add.reduceat(own, cuts) / np.add.reduceat(n_byte, cuts)).tolist()) for name, own in bits.items()]
+    found = [Section("Along the text", [Curves(series, "% of the test text", "bits per byte")])]
+    if table := by_position(examples, answers):
+        found.append(Section("By position in the window", [table]))
+    best = min(bits, key=lambda name: bits[name].sum())
+    order = np.argsort(-bits[best] / n_byte)[:N_HARD]
+    return [*found, hardest(best, [(examples[i], answers[best][i], {name: bits[name][i] / n_byte[i] for name in bits}) for i in order])]
+
+
+def by_position(examples: Sequence[Example], answers: Mapping[str, Sequence[Prediction]]) -> Table | None:
+    """Bits per byte of tokens by how many they were predicted from, in groups that double; of systems that tell their tokens apart."""
+    totals: dict[str, dict[int, np.ndarray]] = {}
+    for name, predictions in answers.items():
+        if not all(p.tokens for p in predictions):
+            continue
+        sums = totals.setdefault(name, {})
+        for example, prediction in zip(examples, predictions, strict=True):
+            starts, nats, contexts = (np.array(part) for part in zip(*prediction.tokens, strict=True))
+            sizes = np.diff(np.append(byte_offsets(example.references[0])[starts], len(example.references[0].encode())))
+            group = np.floor(np.log2(np.maximum(contexts, 1))).astype(int)
+            for g in np.unique(group):
+                inside = group == g
+                sums.setdefault(g, np.zeros(2))[:] += nats[inside].sum() / math.log(2), sizes[inside].sum()
+    if not totals:
+        return None
+    rows = [
+        [
+            f"{2**g:,} to {2 ** (g + 1) - 1:,}" if g else "1",
+            *(own[g][0] / own[g][1] if g in own and own[g][1] else None for own in totals.values()),
+        ]
+        for g in sorted({g for own in totals.values() for g in own})
+    ]
+    columns = ["tokens before", *(Heading(name, "" if name == "bits per byte" else "bits/byte", False) for name in totals)]
+    return Table(
+        columns, rows, notes=["How many tokens of the window a token was predicted from; windows overlap by what the stride leaves."]
+    )
+
+
+def byte_offsets(text: str) -> np.ndarray:
+    """(characters + 1,): the byte at which each character begins, and the number of bytes."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    return np.concatenate([[0], np.cumsum(1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000))])
+
+
+def hardest(best: str, chosen: Sequence[tuple[Example, Prediction, Mapping[str, float]]]) -> Section:
+    """Passages with the most bits per byte of one system; each token shaded by its bits."""
+    blocks: list[object] = []
+    for example, prediction, values in chosen:
+        words = ", ".join(f"{value:.2f}" if name == "bits per byte" else f"{name} {value:.2f}" for name, value in values.items())
+        caption = f"{example.id}: {words} bits per byte"
+        text = example.references[0]
+        blocks.append(Shades(pieces(text, prediction)[:LONGEST_SHADED], caption, "bits", example.language))
+    words = "Tokens are shaded by the bits that they cost"
+    return Section("Hardest passages", [Text(f"{words}." if best == "bits per byte" else f"{words} {best}, the best system."), *blocks])
+
+
+def pieces(text: str, prediction: Prediction) -> list[tuple[str, float | None]]:
+    """The text token by token with bits; tokens that begin in one character, as bytes do, together. Whole where tokens are not told."""
+    if not prediction.tokens:
+        return [(text, None)]
+    bits: dict[int, float] = {}
+    for token in prediction.tokens:
+        bits[token.start] = bits.get(token.start, 0.0) + token.nats / math.log(2)
+    starts = sorted(bits)
+    found: list[tuple[str, float | None]] = [(text[: starts[0]], None)] if starts[0] else []
+    found += [(text[start:end], bits[start]) for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    return [(piece or END, value) for piece, value in found]
+
+
+def writing(written: Mapping[str, Sequence[tuple[str, str]]], data: LanguageModelingData) -> Section:
+    """(prompt, text) by system, and the longest piece of each system's texts that stands in the training text word for word."""
+    known = None if data.texts_at_hand is None else searchable(data.texts_at_hand)
+    blocks: list[object] = []
+    for name, texts in written.items():
+        shown = [Text((f"{prompt} ▸ " if prompt else "") + text, data.language) for prompt, text in texts]
+        blocks += [Folded(name, shown)] if name else shown
+    if known is not None:
+        rows = []
+        for name, texts in written.items():
+            copy = max((longest_copy(text, known.text) for _, text in islice(texts, 4)), key=len, default="")
+            rows.append([*([name] if name else []), len(copy), copy])
+        columns = [*(["system"] if any(written) else []), Heading("longest copy", "characters"), "text"]
+        note = "The longest piece of these texts that stands in the training text word for word" + known.note
+        blocks.append(Table(columns, rows, "Copied from the training text", [note]))
+    return Section("What it writes" if "" in written else "What they write", blocks)

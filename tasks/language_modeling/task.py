@@ -1,7 +1,7 @@
 """A language model: trained on windows, tested by the exact probability of whole texts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lslm_lightning.contracts import Metric, Prediction
@@ -15,7 +15,8 @@ class LanguageModelingTask(CausalTask):
 
     headline = "bits_per_byte"
 
-    def metrics(self, language: str) -> list[Metric]:
+    @classmethod
+    def metrics(cls, language: str) -> list[Metric]:
         return [BitsPerByte(), NatsPerToken(), Perplexity(), WordPerplexity(language)]
 
     def signature_of_answers(self) -> str:
@@ -39,3 +40,9 @@ class LanguageModelingTask(CausalTask):
         from tasks.language_modeling.report import sections
 
         return sections(self, data, predictions)
+
+    @classmethod
+    def sections_of(cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Any]:
+        from tasks.language_modeling.report import compared
+
+        return compared(data, split, outputs)

@@ -1,11 +1,12 @@
 """Documents and their summaries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.training.pair_data import PairData
+from tasks.summarization import prompt
 
 
 class SummarizationData(PairData):
@@ -14,6 +15,7 @@ class SummarizationData(PairData):
     Args:
         first_reference_only: score against the first reference alone (the original one), where a corpus has several.
         language: code of the texts' language, which decides the tokens of ROUGE; by default what the corpus says, or what its script tells.
+        instruction: what a system that follows instructions is told to write; corpora differ (subject lines, headlines, sentences).
     """
 
     fields = ("document", "summary")
@@ -26,10 +28,11 @@ class SummarizationData(PairData):
         truncate: bool = True,
         first_reference_only: bool = False,
         language: str | None = None,
+        instruction: str = prompt.INSTRUCTION,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, max_source_length=max_source_length, max_target_length=max_target_length, truncate=truncate, **kwargs)
-        self.first_reference_only, self.given_language = first_reference_only, language
+        self.first_reference_only, self.given_language, self.instruction = first_reference_only, language, instruction
 
     @cached_property
     def language(self) -> str:
@@ -39,3 +42,8 @@ class SummarizationData(PairData):
     def to_example(self, row: Mapping[str, Any]) -> Example:
         references = row["summary"][:1] if self.first_reference_only else row["summary"]
         return Example(row["id"], row["document"], tuple(references), self.language, self.language)
+
+    prompt_version = prompt.VERSION
+
+    def question(self, example: Example, shots: Sequence[Example]) -> str:
+        return prompt.question(example, shots, self.instruction)

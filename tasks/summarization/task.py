@@ -1,6 +1,6 @@
 """Summarization, tested by ROUGE of real beam search."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lslm_lightning.contracts import Example, Metric, Prediction
@@ -16,7 +16,8 @@ class SummarizationTask(SequenceToSequenceTask):
     monitor, higher_is_better = "val/rougeL", True
     headline = "rougeL"
 
-    def metrics(self, language: str) -> list[Metric]:
+    @classmethod
+    def metrics(cls, language: str) -> list[Metric]:
         return [Rouge("1", language), Rouge("2", language), Rouge("L", language), Rouge("Lsum", language)]
 
     def baselines(self, data: Any) -> list[Any]:
@@ -37,3 +38,9 @@ class SummarizationTask(SequenceToSequenceTask):
         from tasks.summarization.report import sections
 
         return sections(self, data, predictions)
+
+    @classmethod
+    def sections_of(cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Any]:
+        from tasks.summarization.report import compared
+
+        return compared(data.examples(split), outputs)

@@ -1,10 +1,11 @@
 """Sentence pairs of one direction of a parallel corpus."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.training.pair_data import PairData
+from tasks.translation import prompt
 
 
 class TranslationData(PairData):
@@ -26,3 +27,8 @@ class TranslationData(PairData):
     def to_example(self, row: Mapping[str, Any]) -> Example:
         source, target = row[self.source_language], row[self.target_language]
         return Example(row["id"], source, (target,), self.target_language, self.source_language)
+
+    prompt_version = prompt.VERSION
+
+    def question(self, example: Example, shots: Sequence[Example]) -> str:
+        return prompt.question(example, shots)

@@ -1,14 +1,18 @@
-"""What a report shows of translations besides scores: where the model looked."""
+"""What a report shows of translations besides scores: where the model looked, what was left out, which n-grams are right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.models.attention import record_attention
-from lslm_lightning.reports.blocks import Section, Text
+from lslm_lightning.reports.blocks import Columns, Heading, Section, Table, Text
 from lslm_lightning.reports.figures import Heatmap
+from lslm_lightning.text.chinese import segment
+from tasks.translation.alignment import Alignment, learn
 from tasks.translation.data import TranslationData
 
 if TYPE_CHECKING:
@@ -55,3 +59,75 @@ def attention_map(task: "TranslationTask", example: Example, output: str) -> Hea
 def pieces(tokenizer, ids: Sequence[int]) -> list[str]:
     """Each token as text; one that is a part of a character shows as "·"."""
     return [tokenizer.decode([i]).strip().replace("\ufffd", "·") or "·" for i in ids]
+
+
+def compared(examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]) -> list[Section]:
+    """Of an evaluation: n-gram precisions and lengths, coverage of the source, and alignment maps of a few sentences."""
+    texts = {name: [p.output for p in predictions] for name, predictions in outputs.items()}
+    texts = {name: [text or "" for text in own] for name, own in texts.items() if any(own)}
+    if not texts:
+        return []
+    words = [segment(e.source.lower()) for e in examples]
+    every = [segment(text.lower()) for text in (*(e.references[0] for e in examples), *(t for own in texts.values() for t in own))]
+    alignment = learn(list(zip(words * (1 + len(texts)), every, strict=True)))
+    return [ngrams(examples, texts), coverage(examples, words, texts, alignment), *maps(examples, words, texts, alignment)]
+
+
+def ngrams(examples: Sequence[Example], texts: Mapping[str, Sequence[str]]) -> Section:
+    """What BLEU is made of."""
+    metric, rows = Bleu(examples[0].language), []
+    for name, own in texts.items():
+        total = sum(metric.statistics(Prediction(e.id, text), e.references) for e, text in zip(examples, own, strict=True))
+        length, wanted, right, written = total[0], total[1], total[2:6], total[6:10]
+        rows.append([name, float(length / wanted) if wanted else None, *(100 * right / np.maximum(written, 1)).tolist()])
+    columns: list[Heading | str] = [
+        "system",
+        Heading("length", "of the reference"),
+        *(Heading(f"{n}-grams", "% right") for n in range(1, 5)),
+    ]
+    return Section("Precisions and lengths", [Table(columns, rows, notes=["By the tokens of BLEU."])])
+
+
+def coverage(
+    examples: Sequence[Example], words: Sequence[Sequence[str]], texts: Mapping[str, Sequence[str]], alignment: Alignment
+) -> Section:
+    """How much of the source has something in the output that stands for it."""
+
+    def covered(own: Sequence[str]) -> float:
+        found = total = 0
+        for source, text in zip(words, own, strict=True):
+            places = [i for i, word in enumerate(source) if word[0].isalnum()]
+            matrix = alignment.matrix(source, segment(text.lower()))
+            reached = set(matrix.argmax(1)[matrix.max(1, initial=0.0) > 0].tolist()) if matrix.size else set()
+            found, total = found + len(reached & set(places)), total + len(places)
+        return 100 * found / max(1, total)
+
+    rows = [[name, covered(own)] for name, own in (*texts.items(), ("reference", [e.references[0] for e in examples]))]
+    note = "Share of the source's words that some word of the output stands for, by IBM model 1 learned on this exam's sentences."
+    return Section("Coverage of the source", [Table(["system", Heading("covered", "% of source words")], rows, notes=[note])])
+
+
+def maps(
+    examples: Sequence[Example], words: Sequence[Sequence[str]], texts: Mapping[str, Sequence[str]], alignment: Alignment
+) -> list[Section]:
+    """Alignments of one sentence, by system."""
+    short = [i for i, source in enumerate(words) if 4 <= len(source) <= 14 and all(own[i].strip() for own in texts.values())]
+    if not short:
+        return []
+    i = short[len(short) // 2]
+    example, pictures = examples[i], []
+    for name, own in texts.items():
+        target = segment(own[i])
+        matrix = alignment.matrix(words[i], [word.lower() for word in target])
+        caption = f"{name}: {own[i]}"
+        pictures.append(
+            Heatmap(
+                matrix,
+                target,
+                segment(example.source),
+                caption=caption,
+                row_language=example.language,
+                column_language=example.source_language,
+            )
+        )
+    return [Section("Alignment", [Text(f"One sentence, {example.id}: which source word each word stands for."), Columns(pictures)])]

@@ -15,7 +15,6 @@ import yaml
 from lslm_lightning.__main__ import main
 
 Start = Callable[..., subprocess.Popen]
-WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 
 
 class Outcome(NamedTuple):
@@ -61,19 +60,6 @@ def lslm(project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         return Outcome(status, *capfd.readouterr())
 
     return run
-
-
-@pytest.fixture
-def pairs(project: Path) -> Path:
-    """Parallel text in English and Chinese."""
-    folder = project / "pairs"
-    folder.mkdir()
-    chinese = dict(zip(WORDS, "红绿蓝一二三猫狗鸟跑睡", strict=True))
-    for split, n in (("train", 60), ("val", 12), ("test", 10)):
-        sentences = [[WORDS[(i * 7 + j * 3 + len(split)) % len(WORDS)] for j in range(1 + i % 6)] for i in range(n)]
-        (folder / f"{split}.en").write_text("".join(f"{' '.join(s)}\n" for s in sentences), "utf-8")
-        (folder / f"{split}.zh").write_text("".join(f"{''.join(chinese[w] for w in s)}\n" for s in sentences), "utf-8")
-    return folder
 
 
 @pytest.fixture

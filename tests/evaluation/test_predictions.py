@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lslm_lightning.contracts import Prediction
+from lslm_lightning.contracts import Prediction, Token
 from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions, write_predictions
 
 PREDICTIONS = [
@@ -16,6 +16,7 @@ PREDICTIONS = [
     Prediction("二", output="你好\u2028\n\r\x00</script>🏽", n_token=4, seconds=0.25),
     Prediction("3", nats=12.5, n_token=7, unknown=2),
     Prediction("4", output="", nats=float("inf")),
+    Prediction("5", nats=2.5, tokens=(Token(0, 1.0, 1), Token(0, 1.5, 2))),
 ]
 
 
@@ -59,7 +60,7 @@ def test_an_interrupted_file_is_continued(tmp_path):
             file.write(prediction)
     assert read_predictions(path) == PREDICTIONS
     with PredictionFile(path) as file:  # a finished one, too
-        assert len(file.done) == 4
+        assert len(file.done) == len(PREDICTIONS)
         file.write(Prediction("5", output="more"))
     assert len(read_predictions(path)) == 5
 

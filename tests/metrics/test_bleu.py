@@ -100,3 +100,12 @@ def test_tokenizer_by_language(monkeypatch):
 def test_an_unknown_tokenizer_is_refused():
     with pytest.raises(ValueError, match=r"tokenize='chinese' must be one of sacreBLEU's \["):
         Bleu(tokenize="chinese")
+
+
+@pytest.mark.parametrize(
+    ("output", "reference"), [("谢谢！", "谢谢！"), ("我饿了。", "我湿了。"), ("", "我湿了。"), ("完美", "完全不一样的长句子。")]
+)
+def test_bleu_of_one_sentence_against_sacrebleu(output, reference):
+    metric = Bleu("zh")
+    theirs = BLEU(tokenize="zh", effective_order=True).sentence_score(output, [reference]).score
+    assert metric.score_alone(metric.statistics(Prediction("1", output), [reference])) == pytest.approx(theirs, abs=1e-9)

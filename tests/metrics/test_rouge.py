@@ -105,3 +105,43 @@ def test_signature_and_what_is_not_defined():
     assert np.isnan(Rouge("1").score(np.zeros(2)))
     with pytest.raises(ValueError, match="kind='3' of Rouge must be one of"):
         Rouge("3")
+
+
+# Words of jieba, where they are asked for
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_words_of_jieba_against_rouge_score_on_words_with_spaces(kind):
+    """Words written as a1, a2, ... are English to rouge-score: the same sequence of words has the same score."""
+    jieba = pytest.importorskip("jieba")
+    names: dict[str, str] = {}
+
+    def as_english(text):
+        words = [w for w in jieba.lcut(text.lower()) if any(map(str.isalnum, w))]
+        return " ".join(names.setdefault(word, f"a{len(names)}") for word in words)
+
+    output, reference = "自然语言处理技术正在迅速发展", "自然语言的处理技术发展得很迅速"
+    metric = Rouge(kind, "zh", words="jieba")
+    theirs = RougeScorer([f"rouge{kind}"]).score(as_english(reference), as_english(output))[f"rouge{kind}"].fmeasure
+    assert metric.score(metric.statistics(Prediction("1", output), [reference])) == pytest.approx(100 * theirs, abs=1e-12)
+
+
+def test_words_of_jieba_have_a_name_and_a_signature_of_their_own():
+    pytest.importorskip("jieba")
+    metric = Rouge("2", "zh", words="jieba")
+    assert metric.name == "rouge2-jieba"
+    assert "tok:jieba-" in metric.signature
+    assert metric.counted("我们爱北京,iPhone 15！") == ["我们", "爱", "北京", "iphone", "15"]
+
+
+def test_words_of_jieba_are_for_chinese():
+    with pytest.raises(ValueError, match="language='de'"):
+        Rouge("1", "de", words="jieba")
+
+
+@pytest.mark.parametrize(("language", "text"), [("ja", "東京は雨です。傘を持って！"), ("ko", "서울에 비가 옵니다. 우산을 가져가세요!")])
+@pytest.mark.parametrize("kind", KINDS)
+def test_japanese_and_korean_texts_agree_with_themselves(kind, language, text):
+    metric = Rouge(kind, language)
+    assert metric.score(metric.statistics(Prediction("1", text), [text])) == pytest.approx(100)
+    assert metric.score(metric.statistics(Prediction("1", "iPhone 15"), [text])) == 0

@@ -1,7 +1,5 @@
 """Intervals and p-values against sacreBLEU's own, against theory, and against chance."""
 
-import time
-
 import numpy as np
 import pytest
 from rouge_score import scoring
@@ -147,14 +145,5 @@ def test_what_is_not_defined_has_no_p():
 
 
 def test_rows_must_be_of_the_same_examples():
-    with pytest.raises(ValueError, match=r"same examples for both systems, but got \(3, 2\) and \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"same examples for two systems or more, but got .*\(3, 2\).*\(4, 2\)"):
         paired_bootstrap(Mean(), np.ones((3, 2)), np.ones((4, 2)))
-
-
-def test_five_systems_in_ten_seconds():
-    rows = np.tile(rows_of(Bleu(), FIRST), (17, 5))[:5000]  # 5,000 examples, five systems side by side
-    start = time.process_time()
-    totals = bootstrap_totals(rows, 10_000)
-    intervals = [interval(Bleu(), totals[:, 10 * i : 10 * i + 10]) for i in range(5)]
-    assert len(set(intervals)) == 1
-    assert time.process_time() - start < 10

@@ -1,0 +1,201 @@
+"""What systems answer in an evaluation: on disk as it comes, shared among processes, asked for once."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lslm_lightning.commands.records import timing, training_flops
+from lslm_lightning.contracts import CannotError, Example, Generator, Prediction, Scorer
+from lslm_lightning.evaluation.harness import Mode, absorb, ask, everything
+from lslm_lightning.evaluation.results import Entry
+from lslm_lightning.systems.endpoint import EndpointError
+from lslm_lightning.systems.ledger import BudgetError
+from lslm_lightning.systems.secrets import redacted
+
+POLL_SECONDS = 0.5
+
+
+class Answers:
+    """The answers of all systems to one exam, in `folder`: `<key>.jsonl`, and `<key>.json` with what is on record of it.
+
+    Args:
+        keys: a file name for each system, which tells it from one of the same name that was set up otherwise.
+        prompts: beginnings that systems continue beside the exam; in `<key>.continuations.jsonl`.
+        fresh: set earlier answers aside.
+    """
+
+    def __init__(
+        self,
+        systems: Mapping[str, Generator | Scorer],
+        keys: Mapping[str, str],
+        examples: Sequence[Example],
+        mode: Mode,
+        folder: Path,
+        prompts: Sequence[Example] = (),
+        fresh: bool = False,
+    ) -> None:
+        self.systems, self.keys, self.examples, self.mode = systems, keys, examples, mode
+        self.folder, self.prompts = folder, prompts
+        folder.mkdir(parents=True, exist_ok=True)
+        if fresh:
+            for path in [p for p in folder.iterdir() if p.suffix != ".old"]:
+                path.rename(path.with_name(f"{path.name}.{int(time.time())}.old"))
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{self.keys[name]}.jsonl"
+
+    def record_path(self, name: str) -> Path:
+        return self.folder / f"{self.keys[name]}.json"
+
+    def continuations(self, name: str) -> Path:
+        return self.folder / f"{self.keys[name]}.continuations.jsonl"
+
+    # Shares
+
+    def answer_share(self, index: int, n: int) -> None:
+        """Answer every n-th text of what is still open, into files of this share."""
+        for name, system in self.systems.items():
+            if getattr(system, "shared", True):
+                share = self.folder / f"{self.keys[name]}.{index}-of-{n}.jsonl"
+                try:
+                    ask(system, self.mode, self.examples, share, share=(index, n), known=self.path(name))
+                except CannotError:
+                    continue
+
+    def share_out(self, command: Sequence[str], n: int) -> None:
+        """Start a process a share, wait for all, and join what they wrote. Endpoints are left to this process: one budget, one ledger.
+
+        Raises:
+            RuntimeError: one of them failed; what was answered is kept.
+        """
+        self.prepare()
+        running, devices = [], gpus()
+        for index in range(n):
+            environment = dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {})
+            running.append(subprocess.Popen([*command, f"--share={index}/{n}"], env=environment, stdin=subprocess.DEVNULL))
+        try:
+            total = sum(getattr(system, "shared", True) for system in self.systems.values()) * len(self.examples)
+            with progress_bars() as progress:
+                line = progress.add_task(f"{n} processes", total=total)
+                while any(process.poll() is None for process in running):
+                    progress.update(line, completed=self.n_line())
+                    time.sleep(POLL_SECONDS)
+        finally:
+            for process in running:
+                if process.poll() is None:
+                    process.terminate()
+                process.wait()
+            for name in self.systems:
+                absorb(self.path(name))
+        if failed := [i for i, process in enumerate(running) if process.returncode]:
+            raise RuntimeError(f"shares {failed} of {n} failed; the same command goes on with what is not answered")
+
+    def n_line(self) -> int:
+        """How many answers are on disk."""
+        return sum(path.read_bytes().count(b"\n") for path in self.folder.glob("*.jsonl*") if path.suffix in (".jsonl", ".partial"))
+
+    # One process
+
+    def prepare(self) -> None:
+        """Before any long work: shares are taken in, answers of weights that have changed are set aside, systems are looked for."""
+        for name, system in self.systems.items():
+            absorb(self.path(name))
+            then, now = self.record(name).get("fingerprint"), fingerprint(system)
+            if then and now and then != now:
+                for path in self.files(name):
+                    path.rename(path.with_name(f"{path.name}.{time.time_ns()}.old"))
+                print(f"{name} has changed since it was asked: its answers are kept as *.old, and it is asked anew", flush=True)
+                then = None
+            if now and not then:  # before the first answer, so that no two models answer one exam
+                self.note(name, self.record(name) | {"fingerprint": now})
+            if self.is_open(name) and hasattr(system, "ready"):
+                system.ready()
+
+    def is_open(self, name: str) -> bool:
+        """Whether there is something that the system has not answered yet."""
+        answered = {p.id for p in everything(self.path(name))}
+        return any(e.id not in answered for e in self.examples)
+
+    def record(self, name: str) -> dict[str, Any]:
+        """What was noted of a system: its fingerprint before it was asked, the rest when it had answered all."""
+        try:
+            return json.loads(self.record_path(name).read_text("utf-8"))
+        except (OSError, ValueError):  # none, or torn by a kill
+            return {}
+
+    def note(self, name: str, record: dict[str, Any]) -> None:
+        """Write what is on record, whole or not at all."""
+        path = self.record_path(name)
+        draft = path.with_name(f"{path.name}.draft")
+        draft.write_text(json.dumps(record, ensure_ascii=False) + "\n", "utf-8")
+        draft.replace(path)
+
+    def files(self, name: str) -> list[Path]:
+        """All that is kept of a system's answers."""
+        paths = (self.path(name), self.continuations(name))
+        return [p for path in paths for p in (path, path.with_name(f"{path.name}.partial")) if p.exists()] + [
+            p for p in [self.record_path(name)] if p.exists()
+        ]
+
+    def entries(self) -> list[Entry]:
+        """What every system answered; systems are asked for what is missing, and no model is loaded where nothing is."""
+        with progress_bars() as progress:
+            return [self.entry(name, system, progress) for name, system in self.systems.items()]
+
+    def entry(self, name: str, system: Generator | Scorer, progress: Progress) -> Entry:
+        line = progress.add_task(name, total=len(self.examples))
+
+        def show(done: int, total: int) -> None:
+            progress.update(line, completed=done, total=total)
+
+        try:
+            predictions = ask(system, self.mode, self.examples, self.path(name), show)
+            written = self.continued(name, system)
+        except CannotError as error:
+            progress.update(line, visible=False)
+            return Entry(name, reason=redacted(str(error)))
+        except (BudgetError, EndpointError) as error:
+            return Entry(name, reason=redacted(str(error)))
+        progress.update(line, completed=len(predictions))
+        noted = self.record(name)
+        if "facts" not in noted:
+            noted |= {"signature": getattr(system, "signature", ""), "facts": facts(system, predictions)}
+            self.note(name, noted)
+        return Entry(name, predictions, written, signature=noted["signature"], facts=noted["facts"])
+
+    def continued(self, name: str, system: Generator | Scorer) -> list[Prediction]:
+        """How the system continues the prompts; nothing of one that writes no text."""
+        if not self.prompts or not isinstance(system, Generator):
+            return []
+        return ask(system, "generate", self.prompts, self.continuations(name))
+
+
+def facts(system: Any, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """What the system says of itself, how long it took, and what its training took."""
+    found = {**getattr(system, "facts", dict)(), **timing(predictions)}
+    directory = getattr(system, "directory", None)
+    return found if directory is None else found | training_flops(directory, found["n_parameter"])
+
+
+def fingerprint(system: Any) -> str | None:
+    return getattr(system, "fingerprint", lambda: None)()
+
+
+def progress_bars() -> Progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use."""
+    import torch
+
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [g for g in given.split(",") if g] if given else [str(i) for i in range(torch.cuda.device_count())]

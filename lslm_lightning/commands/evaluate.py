@@ -1,0 +1,150 @@
+"""`lslm evaluate --config FILE`: any number of systems through one exam, and one report."""
+
+import argparse
+import hashlib
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+
+if TYPE_CHECKING:
+    from lslm_lightning.contracts import Generator, Metric, Scorer
+    from lslm_lightning.training.data import TaskData
+
+DESCRIPTION = """Let any number of systems answer one exam; score, compare and report what they wrote.
+
+The config says:
+  task      class of the task, for its metrics: tasks.translation.task.TranslationTask
+  data      class_path and init_args of its data: the exam
+  split     of the corpus (default test)
+  n_shot    worked examples in questions that are asked in words (default 0)
+  n_resample  of intervals and paired tests (default 10000)
+  metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics; the first leads
+  systems   a name for each -> its class_path and init_args, of lslm_lightning.systems:
+              checkpoint.Checkpoint       run: a run directory, a checkpoint in one, or an MLflow run id
+              hugging_face.HuggingFace    path: a folder or a hub id
+              endpoint.Endpoint           model, base_url, prices, budget: a hosted model
+              outputs.Outputs             path: what another tool wrote
+              baselines.CopySource, FirstSentences, LongestSentence, ExtractiveOracle, UniformBytes, Xz
+
+Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted goes on where it stopped when the same
+command is given again, and what is answered is never asked again, also when systems are added: --fresh asks anew."""
+
+
+def arguments() -> Parser:
+    """What argparse knows; the rest are keys of the config."""
+    it = Parser("lslm evaluate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it.add_argument("--config", required=True, metavar="FILE", help="YAML")
+    it.add_argument("--name", help="of the evaluation (default: that of FILE)")
+    it.add_argument("--root", default="runs", help="folder of all runs (default runs)")
+    it.add_argument("--devices", type=int, default=1, metavar="N", help="processes that share the exam, a GPU each where there are GPUs")
+    it.add_argument("--fresh", action="store_true", help="ask every system anew; earlier answers are kept beside")
+    it.add_argument("--share", help=argparse.SUPPRESS)  # I/N: of a process that --devices started
+    return it
+
+
+@dataclass
+class Evaluation:
+    """What a config says, built."""
+
+    task: type
+    data: "TaskData"
+    systems: "Mapping[str, Generator | Scorer]"
+    split: str
+    n_shot: int
+    metrics: "Sequence[Metric] | None"  # None for the task's
+    specs: Mapping[str, Any]  # of the systems, as in the config
+    identity: str  # of the exam: all that decides the questions
+    n_resample: int
+    keys: Mapping[str, str]  # by system: its name, and a digest of how it is set up
+
+    @property
+    def task_name(self) -> str:
+        return self.task.__module__.split(".")[1] if self.task.__module__.startswith("tasks.") else self.task.__module__.split(".")[0]
+
+
+def read(config: str, words: list[str]) -> Evaluation:
+    """Parse and build.
+
+    Raises:
+        SystemExit: with status 2, after one line, where it is not right.
+    """
+    from jsonargparse.typing import PositiveInt
+
+    from lslm_lightning.commands.train import Parser as ConfigParser
+    from lslm_lightning.contracts import Generator, Metric, Scorer
+    from lslm_lightning.metrics.significance import N_RESAMPLE
+    from lslm_lightning.training.data import TaskData
+    from lslm_lightning.training.task import Task
+
+    parser = ConfigParser(prog="lslm evaluate")
+    parser.add_argument("--config", action="config")
+    parser.add_argument("--task", type=type[Task], required=True)
+    parser.add_subclass_arguments(TaskData, "data", required=True)
+    parser.add_argument("--systems", type=dict[str, Generator | Scorer], required=True)
+    parser.add_argument("--split", type=str, default="test")
+    parser.add_argument("--n_shot", type=int, default=0)
+    parser.add_argument("--n_resample", type=PositiveInt, default=N_RESAMPLE)
+    parser.add_argument("--metrics", type=list[Metric] | None, default=None)
+    try:
+        found = parser.parse_args([f"--config={config}", *words])
+    except (ImportError, AttributeError) as error:  # of `task`, where the parser lets them through
+        parser.error(str(error))
+    described = yaml.safe_load(parser.dump(found, skip_none=False, format="yaml"))
+    built = parser.instantiate(found)
+    exam = [described["data"], found.split, found.n_shot, built.data.prompt_version, built.data.corpus.digest(found.split)]
+    specs = described["systems"]
+    keys = {name: f"{name}-{digest_of(spec)}" for name, spec in specs.items()}
+    return Evaluation(
+        built.task, built.data, built.systems, found.split, found.n_shot, built.metrics, specs, digest_of(exam), found.n_resample, keys
+    )
+
+
+def digest_of(settings: Any) -> str:
+    """Eight hexadecimal digits."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:8]
+
+
+def main(argv: list[str]) -> int:
+    """Ask, score, report."""
+    own, words = arguments().parse_known_args(argv[1:])
+    if own.devices < 1:
+        print(f"lslm: --devices {own.devices} must be at least 1", file=sys.stderr)
+        return WRONG_ARGUMENTS
+    if not Path(own.config).is_file():
+        print(f"lslm: there is no file {own.config}", file=sys.stderr)
+        return WRONG_ARGUMENTS
+    from lslm_lightning.runs.directory import as_name, check_name
+    from lslm_lightning.training.interruption import stoppable
+
+    name = own.name or as_name(Path(own.config).stem)
+    check_name(name, "--name")
+    evaluation = read(own.config, words)
+    with stoppable():
+        examine(evaluation, Path(own.root) / evaluation.task_name / f"{name}-{evaluation.identity}", own, argv)
+    return 0
+
+
+def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv: list[str]) -> None:
+    """The whole evaluation, or a share of its answers."""
+    from lslm_lightning.commands.examination import Examination
+
+    began = time.time()
+    examination = Examination(evaluation, folder, own.fresh)
+    if own.share:
+        index, n = map(int, own.share.split("/"))
+        examination.answers.answer_share(index, n)
+        return
+    if own.devices > 1:
+        words = [word for word in argv if word != "--fresh"]
+        examination.answers.share_out([sys.executable, "-m", "lslm_lightning", *words], own.devices)
+    examination.conclude(shlex.join(["lslm", *argv]), began)

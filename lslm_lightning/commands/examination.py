@@ -1,0 +1,150 @@
+"""One evaluation, from the questions to the report: its folder, its scores, its MLflow runs."""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+from lslm_lightning.commands.answers import Answers
+from lslm_lightning.commands.records import trained, versions
+from lslm_lightning.commands.tables import terminal_table
+from lslm_lightning.contracts import Example, Metric
+from lslm_lightning.evaluation.contamination import contaminated
+from lslm_lightning.evaluation.results import Results, conclude, write_results
+from lslm_lightning.reports.blocks import Report, Section
+from lslm_lightning.reports.evaluation import evaluation_report, score_table, to_repeat
+from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.page import write_report
+from lslm_lightning.reports.trained import training_sections
+from lslm_lightning.runs.directory import check_name
+from lslm_lightning.systems.secrets import redacted
+from lslm_lightning.tracking import Tracker
+
+if TYPE_CHECKING:
+    from lslm_lightning.commands.evaluate import Evaluation
+
+
+class Examination:
+    """What `lslm evaluate` does.
+
+    Args:
+        folder: predictions/, metrics.json and report/ go there.
+        fresh: set earlier answers aside.
+    """
+
+    def __init__(self, evaluation: "Evaluation", folder: Path, fresh: bool = False) -> None:
+        self.evaluation, self.folder, data = evaluation, folder, evaluation.data
+        self.examples: list[Example] = data.exam(evaluation.split, evaluation.n_shot)
+        if not self.examples:
+            raise ValueError(f"corpus {data.corpus_name} has nothing in its split {evaluation.split}")
+        for name in evaluation.systems:
+            check_name(name, "system")
+        self.metrics: Sequence[Metric] = evaluation.metrics or evaluation.task.metrics(self.examples[0].language)
+        names = [metric.name for metric in self.metrics]
+        self.headline = evaluation.task.headline if evaluation.task.headline in names else names[0]
+        prompts = data.prompts(evaluation.split)
+        self.answers = Answers(evaluation.systems, evaluation.keys, self.examples, data.mode, folder / "predictions", prompts, fresh)
+
+    def conclude(self, command: str, began: float) -> None:
+        """Answer what is open, score what is written, report, and store it all in MLflow."""
+        self.answers.prepare()
+        tracker = Tracker(self.evaluation.task_name, self.folder.name, self.folder, tags=self.tags(), system_metrics=False)
+        tracker.start()
+        status = "FAILED"
+        try:
+            results = self.results()
+            corpus, split = self.evaluation.data.corpus, self.evaluation.split
+            digest = corpus.digest(split)
+            write_results(self.folder / "metrics.json", results, {"corpus": corpus.name, "split": split, "digest": digest})
+            tracker.log_dataset(Path(corpus.name).name, digest, split, corpus.home or corpus.name)
+            page = write_report(self.report(results, command, began, tracker.git), self.folder / "report")
+            self.show(results)
+            self.store(tracker, results)
+            print(f"report {page}", flush=True)
+            status = "FINISHED"
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C, SIGTERM
+            status = "KILLED"
+            raise
+        finally:
+            tracker.end(status)
+
+    def results(self) -> Results:
+        """From answers on disk, asked for where they are missing, to scores."""
+        entries = self.answers.entries()
+        texts = self.evaluation.data.texts_at_hand
+        found = None if texts is None else contaminated(self.examples, texts)
+        return conclude(self.examples, entries, self.metrics, self.headline, texts, found, self.evaluation.n_resample)
+
+    def report(self, results: Results, command: str, began: float, git: Mapping[str, str]) -> Report:
+        evaluation, data = self.evaluation, self.evaluation.data
+        commit, dirty = git.get("git.commit"), git.get("git.dirty") == "true"
+        facts = {
+            "Corpus": data.corpus.name,
+            "Licence": data.corpus.licence,
+            "Split": evaluation.split,
+            "Digest of the data": data.corpus.digest(evaluation.split),
+            "Examples": len(self.examples),
+            "Worked examples in questions": evaluation.n_shot,
+            "Version of the questions": data.prompt_version or None,
+            "Git commit": commit and f"{commit}{' and uncommitted changes' if dirty else ''}",
+            "Wall time": f"{number(time.time() - began)} s",
+        }
+        outputs = {name: [*e.predictions, *e.continuations] for name, e in results.entries.items() if not e.reason}
+        sections: list[Section] = evaluation.task.sections_of(data, evaluation.split, outputs)
+        runs = {}  # one of several systems stands for a run that they share
+        for name, system in evaluation.systems.items():
+            if directory := getattr(system, "directory", None):
+                runs.setdefault(directory.path.resolve(), trained(directory, name))
+        sections += training_sections(list(runs.values()), self.headline)
+        systems = {name: redacted(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)) for name, spec in evaluation.specs.items()}
+        repeat = [to_repeat(redacted(command), facts, systems, versions())]
+        date = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
+        return evaluation_report(self.folder.name, evaluation.task_name, results, self.examples, self.metrics, repeat, sections, date)
+
+    def tags(self) -> dict[str, str]:
+        return {"task": self.evaluation.task_name, "command": "evaluate", "corpus": self.evaluation.data.corpus_name}
+
+    def store(self, tracker: Tracker, results: Results) -> None:
+        """The evaluation in MLflow: a run, with a child a system, metrics named alike so that MLflow compares them."""
+        for path in (self.folder / "metrics.json", self.folder / "report"):
+            tracker.log_artifact(path)
+        tracker.log_hyperparams({"split": self.evaluation.split, "n_shot": self.evaluation.n_shot})
+        for name, entry in results.entries.items():
+            folder = self.folder / "systems" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            tags = self.tags() | {"system": name}
+            child = Tracker(self.evaluation.task_name, name, folder, tags=tags, parent_run_id=tracker.version, system_metrics=False)
+            child.start()
+            found = results.scores[name]
+            values = {f"{self.evaluation.split}/{s.metric}": s.value for s in found.scores} if found else {}
+            values |= {f"cost/{key}": float(value) for key, value in entry.facts.items() if isinstance(value, int | float)}
+            child.log_metrics({key: value for key, value in values.items() if not math.isnan(value)}, 0)
+            child.log_hyperparams({"system": json.loads(redacted(json.dumps(self.evaluation.specs[name])))})
+            if entry.reason:
+                child.set_tags({"reason": entry.reason})
+            elif (path := self.answers.path(name)).exists():
+                child.log_table(path)
+                child.log_artifact(path, "predictions")
+            child.end("FAILED" if entry.reason else "FINISHED")
+
+    def show(self, results: Results) -> None:
+        """The ladder in the terminal; names and outputs are text, never markup."""
+        console = Console()
+        names = [metric.name for metric in self.metrics]
+        console.print(terminal_table(score_table(results, names).table()))
+        for words in results.refusals:
+            console.print(Text(words, "yellow"))
+        for pair in results.pairs:
+            if pair.metric == results.headline:
+                words = f"{pair.first} − {pair.second}: {pair.difference:+.2f} ({pair.low:.2f} to {pair.high:.2f}), p = {pair.p:.3g}"
+                console.print(Text(words, "bold" if pair.p < 0.05 else "dim"))
+        for finding in results.findings:
+            console.print(Text(f"! {finding.check} ({finding.system or 'the exam'}): {finding.words}", "yellow"))

@@ -1,0 +1,93 @@
+"""All systems of an exam, two by two."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lslm_lightning.contracts import Metric, Score
+from lslm_lightning.metrics.significance import N_RESAMPLE, SEED, bootstrap_pairs, holm, randomization_pairs
+
+ANSWERING = ("context", "stride", "source")  # parts of a signature that say how a system made its answers
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One metric of two systems: the score of the first minus that of the second.
+
+    `low` and `high` bound the 95 % interval of the difference. `p_bootstrap` and `p_randomization` are of the two tests alone, `p` is the
+    second one corrected for the number of pairs. `better` is the share of examples (0 to 1) on which the first has the better score of its
+    own, ties counted half: how often the difference shows.
+    """
+
+    first: str
+    second: str
+    metric: str
+    difference: float
+    low: float
+    high: float
+    p_bootstrap: float
+    p_randomization: float
+    p: float
+    better: float
+
+
+def compare_systems(
+    metric: Metric,
+    rows: Mapping[str, np.ndarray],
+    n_resample: int = N_RESAMPLE,
+    seed: int = SEED,
+    comparable: Callable[[str, str], bool] = lambda first, second: True,
+) -> list[Pair]:
+    """Every pair of systems by their rows (N, D) of the same examples; none where fewer than two have this score.
+
+    Args:
+        comparable: whether two systems may be ranked; pairs that may not are no tests, and are not corrected for.
+    """
+    defined = {name: found for name, found in rows.items() if np.isfinite(found).all() and np.isfinite(metric.score(found.sum(0)))}
+    if len(defined) < 2:
+        return []
+    bootstrap = bootstrap_pairs(metric, defined, n_resample, seed)
+    found = randomization_pairs(metric, defined, n_resample, seed)
+    randomization = {pair: p for pair, p in found.items() if comparable(*pair)}
+    corrected = dict(zip(randomization, holm(list(randomization.values())), strict=True))
+    alone = {name: np.array([metric.score_alone(row) for row in found]) for name, found in defined.items()}
+    return [
+        Pair(
+            *pair,
+            metric.name,
+            found.difference,
+            found.low,
+            found.high,
+            found.p,
+            randomization[pair],
+            corrected[pair],
+            share_better(alone[pair[0]], alone[pair[1]], metric.higher_is_better),
+        )
+        for pair, found in bootstrap.items()
+        if pair in randomization
+    ]
+
+
+def share_better(first: np.ndarray, second: np.ndarray, higher_is_better: bool) -> float:
+    """The share of examples on which the first score is better, ties counted half; those without a score of their own are left out."""
+    both = np.isfinite(first) & np.isfinite(second)
+    if not both.any():
+        return float("nan")
+    gain = (first - second)[both] * (1 if higher_is_better else -1)
+    return float(((gain > 0) + 0.5 * (gain == 0)).mean())
+
+
+def differing_parts(first: Score, second: Score) -> list[str]:
+    """What makes two scores of one metric incomparable: the parts of their signatures that differ, and the number of examples.
+
+    Empty where they compare. A part is `name:value`, joined by "|". A part of `ANSWERING` that only one has is no difference: a compressor
+    has no window.
+    """
+    parts = [dict(part.partition(":")[::2] for part in score.signature.split("|") if part) for score in (first, second)]
+    names = [name for name in {**parts[0], **parts[1]} if parts[0].get(name) != parts[1].get(name)]
+    names = [name for name in names if name not in ANSWERING or all(name in part for part in parts)]
+    found = [f"{name} is {parts[0].get(name, 'not given')} and {parts[1].get(name, 'not given')}" for name in names]
+    if first.n_example != second.n_example:
+        found.append(f"there are {first.n_example:,} and {second.n_example:,} examples")
+    return found

@@ -1,0 +1,235 @@
+"""The metric doctor: what makes a number look better, worse or other than it is, said before it is believed.
+
+Every check is a function of plain texts that gives at most one finding, and is right to keep silent where it cannot know.
+"""
+
+import math
+import re
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lslm_lightning.contracts import Example, Metric, Prediction, Score
+from lslm_lightning.text.chinese import cjk_share, segment
+from lslm_lightning.text.languages import base_language
+
+ENOUGH = 20  # texts; shares of fewer are chance
+SPACED = re.compile(r"\s[.,](?=\s|$)|\s(?:n't|'s|'re|``|'')(?=\s|$)|@-@|@@(?=\s|$)|(?<=\s)##\w|▁")
+PUNCTUATED = re.compile(r"[.,]|'s|n't")
+SPACED_HAN = re.compile(r"[\u3400-\u9fff]\s+[\u3400-\u9fff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason for doubt: which check, whose answers ("" for the exam itself), what was seen, and what to do."""
+
+    check: str
+    system: str
+    words: str
+
+
+def examine(examples: Sequence[Example], answers: Mapping[str, Sequence[Prediction]], metrics: Sequence[Metric]) -> list[Finding]:
+    """All findings on an exam and on the written answers of every system; systems that wrote nothing are passed over."""
+    outputs = {}
+    for system, predictions in answers.items():
+        by_id = {p.id: p.output for p in predictions}
+        written = [by_id.get(e.id) for e in examples]
+        if all(text is not None for text in written):
+            outputs[system] = written
+    found: list[Finding | None] = []
+    if any(e.source for e in examples) or outputs:
+        references = [e.references[0] for e in examples]
+        found += [mixed_up_references(examples), tokenized("", references, "references"), miscounted("", references, metrics)]
+    for system, texts in outputs.items():
+        found += [check(system, texts, examples) for check in CHECKS]
+        found += [tokenized(system, texts, "outputs"), miscounted(system, texts, metrics)]
+    return [each for each in found if each]
+
+
+def percent(n: int, total: int) -> str:
+    return f"{n:,} of {total:,} ({100 * n / total:.0f} %)"
+
+
+# Of the exam
+
+
+def mixed_up_references(examples: Sequence[Example]) -> Finding | None:
+    """References of one example that resemble each other no more than those of different examples: their table was turned the wrong way."""
+    several = [e for e in examples if len(e.references) > 1]
+    if len(several) < ENOUGH:
+        return None
+    bags = [[bag(text) for text in e.references] for e in several]
+    inside = sum(overlap(own[0], own[1]) for own in bags) / len(bags)
+    across = sum(overlap(own[0], other[1]) for own, other in zip(bags, bags[1:] + bags[:1])) / len(bags)
+    if inside > 1.2 * across + 0.02:
+        return None
+    words = "the references of one example are no more alike than those of different examples: were they given one list a reference?"
+    return Finding("references transposed", "", f"{words} An example wants its own references together")
+
+
+def tokenized(system: str, texts: Sequence[str], what: str) -> Finding | None:
+    """Text with the spaces of a tokenizer in it, which every scorer would tokenize a second time."""
+    spaced = sum(bool(SPACED.search(text) or SPACED_HAN.search(text)) for text in texts)
+    could = sum(bool(PUNCTUATED.search(text) or SPACED.search(text) or len(re.findall(r"[\u3400-\u9fff]", text)) > 1) for text in texts)
+    if could < ENOUGH or spaced < could / 2:
+        return None
+    return Finding("tokenized text", system, f'{percent(spaced, could)} {what} look tokenized (" .", "@@", "我 们"): detokenize them first')
+
+
+def miscounted(system: str, texts: Sequence[str], metrics: Sequence[Metric]) -> Finding | None:
+    """More than a fifth of the letters and digits that a scorer does not count, or whole sentences that it takes for words."""
+    total, whose = sum(sum(map(str.isalnum, text)) for text in texts), "the outputs" if system else "the references"
+    for metric in metrics:
+        counted = [metric.counted(text) for text in texts]
+        if not total or None in counted:
+            continue
+        pieces = [n for own in counted for piece in own if (n := sum(map(str.isalnum, piece)))]
+        lost = 1 - sum(pieces) / total
+        if lost > 0.2:
+            words = f"{metric.name} drops {100 * lost:.0f} % of the letters and digits of {whose}; does its language fit?"
+            return Finding("dropped characters", system, words)
+        if cjk_share("".join(texts)) > 1 / 3 and sum(pieces) > 4 * len(pieces):
+            words = f"{metric.name} takes {sum(pieces) / len(pieces):.0f} characters of {whose} for one word; does its language fit?"
+            return Finding("unsegmented text", system, words)
+    return None
+
+
+# Of a system
+
+
+def empty(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Outputs without a letter, where the references have some."""
+    n = sum(not text.strip() and any(r.strip() for r in e.references) for text, e in zip(texts, examples, strict=True))
+    return Finding("empty outputs", system, f"{percent(n, len(texts))} outputs are empty") if n else None
+
+
+def repeated(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """One output for many different sources: the system does not read."""
+    if len({e.source for e in examples}) < ENOUGH:
+        return None
+    by_output: dict[str, set[str]] = {}
+    wanted = Counter(r for e in examples for r in set(e.references))
+    for text, example in zip(texts, examples, strict=True):
+        if text.strip():
+            by_output.setdefault(text, set()).add(example.source)
+    text, sources = max(by_output.items(), key=lambda item: len(item[1]), default=("", set()))
+    if len(sources) < max(5, 0.02 * len(texts)) or len(sources) <= 2 * wanted[text]:
+        return None
+    return Finding("repeated outputs", system, f"{len(sources):,} different sources have the same output: {short(text)}")
+
+
+def looping(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Outputs that say the same again and again, as seen by how far they compress beside their references."""
+    loops = sum(ratio(text) < 0.4 and ratio(text) < 0.7 * ratio(e.references[0]) for text, e in zip(texts, examples, strict=True))
+    if loops < max(3, 0.02 * len(texts)):
+        return None
+    return Finding("looping outputs", system, f"{percent(loops, len(texts))} outputs repeat themselves; try no_repeat_ngram")
+
+
+def ratio(text: str) -> float:
+    """Compressed size over size; 1 for texts too short to loop."""
+    data = text.encode()
+    return len(zlib.compress(data, 9)) / len(data) if len(data) >= 60 else 1.0
+
+
+def wrong_script(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Outputs mostly in a script that their references hardly use."""
+    wanted = Counter(s for e in examples for s in map(script, e.references[0]) if s)
+    total = sum(wanted.values())
+    if not total or len(texts) < ENOUGH:
+        return None
+    usual = {s for s, n in wanted.items() if n > 0.02 * total}
+    strange: Counter[str] = Counter()
+    for text in texts:
+        found = Counter(s for s in map(script, text) if s)
+        if found and (most := found.most_common(1)[0][0]) not in usual:
+            strange[most] += 1
+    if (n := sum(strange.values())) <= 0.05 * len(texts):
+        return None
+    kind = strange.most_common(1)[0][0].title()
+    return Finding("wrong script", system, f"{percent(n, len(texts))} outputs are in {kind} letters, the references are not")
+
+
+def wrong_language(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Outputs more like the sources than like the references, by their letters: they were not translated."""
+    pairs = [(text, e) for text, e in zip(texts, examples, strict=True) if base_language(e.language) != base_language(e.source_language)]
+    if len(pairs) < ENOUGH:
+        return None
+    source, target = profile(e.source for _, e in pairs), profile(e.references[0] for _, e in pairs)
+
+    def like_source(text: str) -> bool:
+        return bool(text.strip()) and likelihood(text, source) > likelihood(text, target)
+
+    ours = [text for text, _ in pairs if text.strip()]
+    wrong, usual = sum(map(like_source, ours)), sum(like_source(e.references[0]) for _, e in pairs)
+    if wrong <= 0.05 * len(ours) or wrong <= 2 * usual:
+        return None
+    return Finding("wrong language", system, f"{percent(wrong, len(ours))} outputs look like the language of the sources")
+
+
+CHECKS: tuple[Callable[[str, Sequence[str], Sequence[Example]], Finding | None], ...] = (
+    empty,
+    repeated,
+    looping,
+    wrong_script,
+    wrong_language,
+)
+
+
+def beam_below_greedy(searches: Mapping[str, tuple[str, str]], scores: Mapping[str, Score]) -> list[Finding]:
+    """Beam search that scores worse than greedy search with the same weights: a fault in the search, or a length penalty that is wrong.
+
+    Args:
+        searches: system -> (digest of its weights, kind of its search: "greedy", "beam").
+        scores: of one metric, by system.
+    """
+    found = []
+    for system, (weights, kind) in searches.items():
+        greedy = [other for other, (theirs, search) in searches.items() if theirs == weights and search == "greedy"]
+        if kind == "beam" and greedy and system in scores and greedy[0] in scores:
+            ours, theirs = scores[system], scores[greedy[0]]
+            if (ours.value < theirs.value) == ours.higher_is_better and ours.value != theirs.value:
+                words = f"{ours.metric} is {ours.value:.2f} with beam search and {theirs.value:.2f} with greedy search ({greedy[0]})"
+                found.append(Finding("beam worse than greedy", system, f"{words}; look at length_penalty and at the length ratio"))
+    return found
+
+
+# Parts
+
+
+def bag(text: str) -> Counter[str]:
+    return Counter(segment(text.lower()))
+
+
+def overlap(first: Counter[str], second: Counter[str]) -> float:
+    """F1 of two bags of words."""
+    return 2 * (first & second).total() / max(1, first.total() + second.total())
+
+
+def short(text: str, n: int = 60) -> str:
+    return repr(text if len(text) <= n else text[: n - 1] + "…")
+
+
+def script(character: str) -> str | None:
+    """The script of a letter by its Unicode name; None for anything else."""
+    if not character.isalpha():
+        return None
+    return unicodedata.name(character, "").partition(" ")[0].partition("-")[0] or None
+
+
+def profile(texts: Iterable[str]) -> Counter[str]:
+    """How often each three characters stand together."""
+    return Counter(gram for text in texts for gram in grams(text))
+
+
+def grams(text: str) -> Iterable[str]:
+    padded = f" {' '.join(text.lower().split())} "
+    return (padded[i : i + 3] for i in range(len(padded) - 2))
+
+
+def likelihood(text: str, known: Counter[str]) -> float:
+    """Mean log probability of the text's trigrams under a profile, add-one smoothed."""
+    total, own = known.total() + len(known) + 1, list(grams(text))
+    return sum(math.log((known[gram] + 1) / total) for gram in own) / max(1, len(own))

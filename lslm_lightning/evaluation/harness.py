@@ -1,0 +1,78 @@
+"""Systems x examples -> predictions on disk -> scores. What was answered once is never asked again."""
+
+import glob
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+from lslm_lightning.contracts import CannotError, Example, Generator, Prediction, Scorer
+from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions
+
+Mode = Literal["generate", "log_prob"]
+
+
+def ask(
+    system: Generator | Scorer,
+    mode: Mode,
+    examples: Sequence[Example],
+    path: str | Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    share: tuple[int, int] = (0, 1),
+    known: str | Path | None = None,
+) -> list[Prediction]:
+    """Let a system answer what is not answered in `path` yet, and write each answer there as it comes.
+
+    Args:
+        mode: whether the exam wants text or probabilities.
+        progress: called with how many of how many are answered.
+        share: (i, n) to answer every n-th text from the i-th on; the others are of other processes.
+        known: a file of answers by others, which are not asked again.
+
+    Raises:
+        CannotError: the system cannot do what the exam wants.
+    """
+    side = getattr(system, mode, None)
+    if side is None:
+        can = "writes text but gives no probabilities" if mode == "log_prob" else "gives probabilities but writes no text"
+        raise CannotError(can)
+    with PredictionFile(path) as file:
+        if all(e.id in file.done for e in examples):
+            return [file.done[e.id] for e in examples]
+        done = {*file.done, *(p.id for path in ([known] if known else []) for p in everything(path))}
+        rest = list(examples) if getattr(system, "whole_exam", False) else unanswered(examples, done, *share)
+        wanted = {e.id for e in rest}
+        progress(len(file.done), len(examples))
+        for prediction in side(rest):
+            if prediction.id not in wanted:
+                raise ValueError(f"{system.name} answered {prediction.id!r}, which it was not asked")
+            file.write(prediction)
+            progress(len(file.done), len(examples))
+        return [file.done[e.id] for e in examples if e.id in file.done]
+
+
+def unanswered(examples: Sequence[Example], done: Iterable[str], index: int = 0, n: int = 1) -> list[Example]:
+    """The examples of every n-th text from `index` on that are not in `done`; of a text in passages all, or none."""
+    known = set(done)
+    texts = [list(passages) for _, passages in groupby(examples, key=lambda e: e.id.partition("#")[0])]
+    return [e for text in texts[index::n] if any(e.id not in known for e in text) for e in text]
+
+
+def everything(path: str | Path) -> list[Prediction]:
+    """What stands in a file of predictions, finished or not."""
+    path = Path(path)
+    return [p for part in (path, path.with_name(path.name + ".partial")) if part.exists() for p in read_predictions(part)]
+
+
+def absorb(path: str | Path) -> None:
+    """Take into the file of a system what processes that shared its exam have written (`<system>.<i>-of-<n>.jsonl`)."""
+    path = Path(path)
+    parts = [p for p in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*-of-*.jsonl*")) if p.suffix in (".jsonl", ".partial")]
+    if not parts:
+        return
+    with PredictionFile(path) as file:
+        for part in parts:
+            for prediction in read_predictions(part):
+                file.write(prediction)
+    for part in parts:
+        part.unlink()

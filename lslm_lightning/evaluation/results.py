@@ -1,0 +1,147 @@
+"""What came out of an evaluation: every system's scores, how they compare, what they cost, and what to doubt."""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.evaluation.buckets import Buckets, standard_buckets
+from lslm_lightning.evaluation.comparison import Pair, compare_systems, differing_parts
+from lslm_lightning.evaluation.doctor import Finding, beam_below_greedy, examine
+from lslm_lightning.evaluation.scoring import Scores, score
+from lslm_lightning.metrics.significance import N_RESAMPLE
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One system in an exam: what it said, or why it said nothing, and what it cost.
+
+    `continuations` are what it wrote for prompts beside the exam; `signature` is what of its way of answering belongs to its scores
+    ("|context:256"); `facts` are numbers and names by which reports know them: "n_parameter", "seconds_per_example", "tokens_per_second",
+    "memory_bytes", "training_flops", "money" and its "currency", "weights" and "search".
+    """
+
+    name: str
+    predictions: Sequence[Prediction] = ()
+    continuations: Sequence[Prediction] = ()
+    reason: str = ""
+    signature: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a report of an evaluation shows.
+
+    `scores[system]` is None where the system could not answer; `refusals` say which scores do not compare, and why; `clean` holds values of
+    the headline metric on the examples that were not found in the training text, where some were.
+    """
+
+    headline: str
+    entries: Mapping[str, Entry]
+    scores: Mapping[str, Scores | None]
+    pairs: Sequence[Pair]
+    refusals: Sequence[str]
+    findings: Sequence[Finding]
+    buckets: Sequence[Buckets]
+    contaminated: np.ndarray | None = None
+    clean: Mapping[str, float] = field(default_factory=dict)
+
+    def reasons(self, metrics: Sequence[str]) -> dict[tuple[str, str], str]:
+        """Why a number is not there, by (system, metric)."""
+        return {(name, metric): e.reason for name, e in self.entries.items() for metric in metrics if e.reason}
+
+
+def conclude(
+    examples: Sequence[Example],
+    entries: Sequence[Entry],
+    metrics: Sequence[Metric],
+    headline: str,
+    known: Sequence[str] | None = None,
+    contaminated: np.ndarray | None = None,
+    n_resample: int = N_RESAMPLE,
+) -> Results:
+    """From what is written to results; needs no system.
+
+    Args:
+        headline: the metric that leads; of `metrics`.
+        known: the texts that answers were learned from.
+        contaminated: a mask (N,) of examples found in the training text.
+    """
+    scores: dict[str, Scores | None] = {}
+    for entry in entries:
+        scores[entry.name] = None
+        if not entry.reason:
+            found = score(examples, entry.predictions, metrics, n_resample)
+            scores[entry.name] = replace(found, scores=[replace(s, signature=s.signature + entry.signature) for s in found.scores])
+    answered = {name: found for name, found in scores.items() if found is not None}
+    pairs: list[Pair] = []
+    refusals: list[str] = []
+    for metric in metrics:
+        own = {name: found[metric.name] for name, found in answered.items() if not math.isnan(found[metric.name].value)}
+        differences = {pair: differing_parts(own[pair[0]], own[pair[1]]) for pair in combinations(own, 2)}
+        rows = {name: answered[name].rows[metric.name] for name in own}
+        pairs += compare_systems(metric, rows, n_resample, comparable=lambda *pair: not differences[pair])  # noqa: B023
+        for (first, second), parts in differences.items():
+            if parts:
+                refusals.append(f"{metric.name} of {first} and {second} is not ranked: {'; '.join(parts)}")
+    leading = next(metric for metric in metrics if metric.name == headline)
+    rows = {name: found.rows[headline] for name, found in answered.items() if np.isfinite(found.rows[headline]).all()}
+    findings = examine(examples, {entry.name: entry.predictions for entry in entries if not entry.reason}, metrics)
+    searches = {e.name: (e.facts["weights"], e.facts["search"]) for e in entries if {"weights", "search"} <= e.facts.keys()}
+    findings += beam_below_greedy(searches, {name: found[headline] for name, found in answered.items()})
+    clean = {}
+    if contaminated is not None and contaminated.any():
+        n = int(contaminated.sum())
+        words = f"{n:,} of {len(examples):,} examples stand in the training text; scores on the others are beside"
+        findings.append(Finding("contamination", "", words))
+        clean = {name: leading.score(found[~contaminated].sum(0)) for name, found in rows.items() if not contaminated.all()}
+    written = any(p.output is not None for entry in entries for p in entry.predictions)
+    buckets = standard_buckets(examples, leading, rows, known) if written and rows else []
+    return Results(headline, {e.name: e for e in entries}, scores, pairs, refusals, findings, buckets, contaminated, clean)
+
+
+def write_results(path: str | os.PathLike[str], results: Results, data: Mapping[str, str]) -> None:
+    """`metrics.json` of an evaluation, whole or not at all; what is no number is null.
+
+    Args:
+        data: what was scored: "corpus", "split" and "digest".
+    """
+    record = {
+        "data": dict(data),
+        "headline": results.headline,
+        "systems": {
+            name: {
+                "scores": [asdict(s) for s in found.scores] if (found := results.scores[name]) else [],
+                "reason": entry.reason or None,
+                "facts": dict(entry.facts),
+                "clean": results.clean.get(name),
+            }
+            for name, entry in results.entries.items()
+        },
+        "pairs": [asdict(pair) for pair in results.pairs],
+        "refusals": list(results.refusals),
+        "findings": [asdict(finding) for finding in results.findings],
+    }
+    path = Path(path)
+    draft = path.with_name(path.name + ".partial")
+    draft.write_text(json.dumps(plain(record), ensure_ascii=False, indent=1, allow_nan=False) + "\n", "utf-8")
+    os.replace(draft, path)
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON, which knows neither nan nor infinity."""
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value

@@ -1,0 +1,226 @@
+"""The report of an evaluation: which system is better, how sure that is, what it costs, and where it fails."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from lslm_lightning.contracts import Example, Metric
+from lslm_lightning.evaluation.results import Results
+from lslm_lightning.reports.blocks import (
+    Cell,
+    Code,
+    Columns,
+    Facts,
+    Folded,
+    Heading,
+    Interval,
+    Measure,
+    Missing,
+    Report,
+    Section,
+    Table,
+    Text,
+)
+from lslm_lightning.reports.explorer import Explorer
+from lslm_lightning.reports.numerals import counted, decimals, number
+from lslm_lightning.reports.samples import Sample
+from lslm_lightning.reports.scatter import Scatter
+from lslm_lightning.reports.scores import ScoreTable
+
+SIGNIFICANT = 0.05
+COSTS = (  # of an entry's facts: name, heading, unit, size of the unit
+    ("seconds_per_example", "time", "ms an example", 1e-3),
+    ("n_parameter", "parameters", "millions", 1e6),
+    ("money", "money", "", 1.0),
+    ("training_flops", "training", "TFLOP", 1e12),
+    ("memory_bytes", "weights", "MB", 1e6),
+)
+
+
+def evaluation_report(
+    title: str,
+    task: str,
+    results: Results,
+    examples: Sequence[Example],
+    metrics: Sequence[Metric],
+    repeat: Sequence[Section],
+    sections: Sequence[Section] = (),
+    date: str = "",
+) -> Report:
+    """The whole page.
+
+    Args:
+        repeat: what was run, at the end of the page.
+        sections: the task's own.
+    """
+    parts = [
+        ladder(results, metrics),
+        doubts(results),
+        choice(results, metrics),
+        parts_of_the_exam(results, metrics),
+        *sections,
+        outputs(results, examples, metrics),
+        *repeat,
+    ]
+    return Report(title, [part for part in parts if part], lead(results, metrics), task.replace("_", " ").capitalize(), date)
+
+
+def lead(results: Results, metrics: Sequence[Metric]) -> str:
+    """Who is best, and whether that is more than chance."""
+    sign = 1 if {m.name: m for m in metrics}[results.headline].higher_is_better else -1
+    values = {name: found[results.headline].value for name, found in results.scores.items() if found}
+    order = sorted((name for name, value in values.items() if math.isfinite(value)), key=lambda name: -sign * values[name])
+    if not order:
+        return "No system could answer this exam."
+    places = decimals([values[order[0]]])
+    words = f"{order[0]} leads with {results.headline} {number(values[order[0]], places)}"
+    if len(order) == 1:
+        return f"{words}."
+    pair = next((p for p in results.pairs if p.metric == results.headline and {p.first, p.second} == set(order[:2])), None)
+    if pair is None:
+        return f"{order[0]} has {results.headline} {number(values[order[0]], places)}; its score and that of {order[1]} do not compare."
+    sure = f"p = {number(pair.p)}" + ("" if pair.p < SIGNIFICANT else ", which chance could explain")
+    return f"{words}, {number(abs(pair.difference))} ahead of {order[1]} ({sure})."
+
+
+def ladder(results: Results, metrics: Sequence[Metric]) -> Section:
+    """Scores of all systems, and every pair of them."""
+    names = [metric.name for metric in metrics]
+    blocks: list[object] = [score_table(results, names)]
+    if clean := results.clean:
+        n = int(np.count_nonzero(~results.contaminated)) if results.contaminated is not None else 0
+        columns: list[Heading | str] = ["system", Heading(f"{results.headline} on the {counted(n, 'clean example')}")]
+        blocks.append(Table(columns, [[name, value] for name, value in clean.items()], "Without what stands in the training text"))
+    blocks += [Text(f"{words}.") for words in results.refusals]
+    of_headline = [pair for pair in results.pairs if pair.metric == results.headline]
+    if of_headline:
+        blocks.append(pair_table(results, results.headline))
+        others = [m for m in names if m != results.headline and any(pair.metric == m for pair in results.pairs)]
+        if others:
+            blocks.append(Folded("Pairs by the other metrics", [pair_table(results, name) for name in others]))
+    return Section("Scores", blocks)
+
+
+def score_table(results: Results, metrics: Sequence[str]) -> ScoreTable:
+    """The best by the headline metric first, systems without a score last."""
+
+    def place(name: str) -> float:
+        found = results.scores[name]
+        score = found[results.headline] if found else None
+        if score is None or math.isnan(score.value):
+            return math.inf
+        return -score.value if score.higher_is_better else score.value
+
+    systems = {name: found.scores if (found := results.scores[name]) else [] for name in sorted(results.scores, key=place)}
+    return ScoreTable(systems, reasons=results.reasons(metrics))
+
+
+def pair_table(results: Results, metric: str) -> Table:
+    """Differences with intervals, and p-values."""
+    rows: list[list[Cell]] = []
+    pairs = [pair for pair in results.pairs if pair.metric == metric]
+    places = decimals([pair.difference for pair in pairs])
+    for pair in pairs:
+        difference = Measure(pair.difference, Interval(pair.low, pair.high, places), places, best=pair.p < SIGNIFICANT)
+        chances = (round(p, 4) for p in (pair.p, pair.p_randomization, pair.p_bootstrap))
+        rows.append([f"{pair.first} − {pair.second}", difference, 100 * pair.better, *chances])
+    columns = [
+        "pair",
+        f"difference in {metric}",
+        Heading("first is better on", "% of examples"),
+        Heading("p", "corrected"),
+        Heading("p", "randomization"),
+        Heading("p", "bootstrap"),
+    ]
+    notes = [
+        "Small figures: 95 % interval of the difference. Bold: corrected p below 0.05. Corrected: the randomization test's, by Holm's"
+        " method for all pairs of this table. Ties count half in the share of examples."
+    ]
+    return Table(columns, rows, f"Pairs by {metric}", notes)
+
+
+def doubts(results: Results) -> Section:
+    """What the metric doctor found."""
+    unchecked = [] if results.contaminated is not None else [Text("The training text is not here: no example was looked for in it.")]
+    if not results.findings:
+        return Section("Doubts", [Text("No check found a reason to doubt these numbers."), *unchecked])
+    rows = [[finding.check, finding.system or "the exam", finding.words] for finding in results.findings]
+    return Section("Doubts", [Table(["check", "where", "what was seen"], rows), *unchecked])
+
+
+def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:
+    """Quality against each cost that two systems or more know."""
+    metric = {m.name: m for m in metrics}[results.headline]
+    quality = Heading(metric.name, metric.unit, metric.higher_is_better)
+    pictures = []
+    units = {key: (unit, size) for key, _, unit, size in COSTS}
+    currencies = {str(e.facts["currency"]) for e in results.entries.values() if "currency" in e.facts}
+    units["money"] = (" or ".join(sorted(currencies)), 1.0)
+    for key, name, *_ in COSTS:
+        unit, size = units[key]
+        known = {s: e.facts[key] for s, e in results.entries.items() if results.scores[s] and e.facts.get(key) is not None}
+        if len(known) > 1 and any(known.values()) and (key != "money" or len(currencies) == 1):
+            points = {s: (float(cost) / size, results.scores[s][results.headline].value) for s, cost in known.items()}
+            pictures.append(Scatter(points, Heading(name, unit), quality, f"{metric.name} against {name}"))
+    shown = [(key, name, *units[key]) for key, name, *_ in COSTS if any(e.facts.get(key) is not None for e in results.entries.values())]
+    rows = [
+        [s, *(cell(e.facts.get(key), size) for key, _, _, size in shown), cell(e.facts.get("tokens_per_second"))]
+        for s, e in results.entries.items()
+    ]
+    columns = ["system", *(Heading(name, unit) for _, name, unit, _ in shown), Heading("tokens", "per second")]
+    notes = ["Time and tokens: of answering, as it was measured when each system was asked; batches share theirs evenly."]
+    if any(key == "training_flops" for key, *_ in shown):
+        notes.append("Training: 6 operations a parameter and token (Kaplan et al. 2020), an upper bound where parts see only some tokens.")
+    if not pictures:
+        return Section("Costs", [Table(columns, rows, notes=notes)])
+    return Section("Which to choose", [Columns(pictures), Table(columns, rows, "Costs", notes)])
+
+
+def cell(value: float | None, size: float = 1.0) -> Cell:
+    return Missing("not known") if value is None else value / size
+
+
+def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | None:
+    """The headline metric in buckets."""
+    if not results.buckets:
+        return None
+    tables = []
+    for cut in results.buckets:
+        systems = list(cut.buckets[0].scores)
+        rows = [[bucket.name, len(bucket.places), *(bucket.scores[s] for s in systems)] for bucket in cut.buckets]
+        tables.append(Table([cut.title.lower(), "examples", *systems], rows, cut.title, [cut.note]))
+    return Section(f"Parts of the exam, by {results.headline}", tables)
+
+
+def outputs(results: Results, examples: Sequence[Example], metrics: Sequence[Metric]) -> Section | None:
+    """All outputs side by side, with the headline metric of each alone."""
+    metric = {m.name: m for m in metrics}[results.headline]
+    written: dict[str, Mapping[str, str | None]] = {
+        name: {p.id: p.output for p in entry.predictions} for name, entry in results.entries.items() if not entry.reason
+    }
+    written = {name: texts for name, texts in written.items() if any(text is not None for text in texts.values())}
+    if not written:
+        return None
+    alone = {name: [metric.score_alone(row) for row in results.scores[name].rows[metric.name]] for name in written}
+    samples = [
+        Sample(
+            e.id,
+            {name: texts.get(e.id) for name, texts in written.items()},
+            e.source,
+            e.references,
+            {name: alone[name][i] for name in written if math.isfinite(alone[name][i])},
+            e.language,
+            e.source_language,
+        )
+        for i, e in enumerate(examples)
+    ]
+    return Section("Outputs side by side", [Explorer(samples, metric.name, metric.higher_is_better)])
+
+
+def to_repeat(command: str, facts: Mapping[str, Cell], systems: Mapping[str, str], versions: Mapping[str, str]) -> Section:
+    """What was run, and with what; `systems` holds the YAML of each."""
+    blocks: list[object] = [Facts(facts), Code(command, "To repeat this evaluation")]
+    blocks.append(Folded(f"The {counted(len(systems), 'system')}", [Code(text, name) for name, text in systems.items()]))
+    blocks.append(Folded(f"Versions of {counted(len(versions), 'package')}", [Facts(versions)]))
+    return Section("What was run", blocks)

@@ -1,0 +1,75 @@
+"""All outputs of all systems, to be searched and sorted in the page."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from lslm_lightning.reports.escaping import visible
+from lslm_lightning.reports.samples import Sample, Samples
+
+_IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+
+
+@dataclass(frozen=True, slots=True)
+class Explorer:
+    """Every example of an exam with the outputs of all systems; a script of the page searches, sorts and marks differences.
+
+    Without the script (in print, in Markdown) it is `Samples`. `Sample.scores` are those that it is sorted by.
+    """
+
+    samples: Sequence[Sample]
+    metric: str
+    higher_is_better: bool = True
+    source_name: str = "source"
+    page: int = 20
+    n_example: int | None = None  # of the exam, when fewer are given
+
+    def limited(self, n_sample: int, n_character: int) -> "Explorer":
+        """With at most `n_sample` pages of examples, evenly spaced; texts cut as in `Samples.limited`."""
+        n = min(len(self.samples), n_sample * 50)
+        total = len(self.samples) if self.n_example is None else self.n_example
+        return replace(self, samples=self.plain().limited(n, n_character).samples, n_example=total)
+
+    def plain(self) -> Samples:
+        return Samples(self.samples, self.metric, self.source_name, self.n_example)
+
+    def first(self) -> Samples:
+        """What is in the page without its script."""
+        return self.plain().limited(self.page, 3000)
+
+    @property
+    def systems(self) -> list[str]:
+        return list(dict.fromkeys(name for sample in self.samples for name in sample.outputs))
+
+    def data(self) -> Markup:
+        """JSON that may stand in a script element: no character of it can end the element."""
+        systems = self.systems
+        rows = [
+            {
+                "id": visible(sample.id),
+                "source": visible(sample.source),
+                "references": [visible(text) for text in sample.references],
+                "outputs": [None if (text := sample.outputs.get(name)) is None else visible(text) for name in systems],
+                "scores": [rounded(sample.scores.get(name)) for name in systems],
+                "language": sample.language,
+                "sourceLanguage": sample.source_language,
+            }
+            for sample in self.samples
+        ]
+        about: Mapping[str, object] = {
+            "systems": [visible(name) for name in systems],
+            "metric": self.metric,
+            "higherIsBetter": self.higher_is_better,
+            "sourceName": self.source_name,
+            "page": self.page,
+            "total": len(self.samples) if self.n_example is None else self.n_example,
+            "examples": rows,
+        }
+        return Markup(json.dumps(about, ensure_ascii=False, allow_nan=False).translate(_IN_SCRIPT))
+
+
+def rounded(score: float | None) -> float | None:
+    return None if score is None or not math.isfinite(score) else round(score, 2)

@@ -1,0 +1,57 @@
+"""How several runs were trained: their learning curves, and the settings in which they differ."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lslm_lightning.reports.blocks import Cell, Columns, Section, Table, Text
+from lslm_lightning.reports.composition import Logged
+from lslm_lightning.reports.figures import Curves, Series
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run: its settings by dotted name, and all that it logged."""
+
+    name: str
+    config: Mapping[str, str]
+    logged: Sequence[Logged]
+
+    @property
+    def n_token(self) -> float | None:
+        """Tokens read in training, source and target; None where it was not logged."""
+        return max((row["value"] or 0.0 for row in self.logged if row["name"] == "train/tokens"), default=None)
+
+
+def training_sections(runs: Sequence[Trained], headline: str) -> list[Section]:
+    """Nothing for fewer than two runs."""
+    if len(runs) < 2:
+        return []
+    return [section for section in (curves(runs, headline), config_differences(runs)) if section]
+
+
+def curves(runs: Sequence[Trained], headline: str) -> Section | None:
+    """The losses, and the headline metric on validation; a line a run."""
+    pictures = []
+    for name in dict.fromkeys(("val/loss", f"val/{headline}", "train/loss")):
+        series = []
+        for run in runs:
+            points = {row["step"]: row["value"] for row in run.logged if row["name"] == name}
+            if len(points) > 1:
+                steps = sorted(points)
+                series.append(Series(run.name, steps, [math.nan if points[s] is None else points[s] for s in steps]))
+        if series:
+            pictures.append(Curves(series, caption=name))
+    return Section("Learning curves", [Columns(pictures)]) if pictures else None
+
+
+def config_differences(runs: Sequence[Trained]) -> Section:
+    """Settings in which the runs differ, and nothing else."""
+    rows: list[list[Cell]] = []
+    for key in dict.fromkeys(key for run in runs for key in run.config):
+        values = [run.config.get(key) for run in runs]
+        if len(set(values)) > 1:
+            rows.append([key, *values])
+    if not rows:
+        return Section("Config differences", [Text("The configs are equal.")])
+    return Section("Config differences", [Table(["setting", *(run.name for run in runs)], rows)])

@@ -1,0 +1,214 @@
+"""A model of Hugging Face's `transformers` as a system: causal or sequence to sequence, from a folder or the hub."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lslm_lightning.contracts import CannotError, Example, Prediction, tokens_of
+from lslm_lightning.systems.batches import by_length, whole_texts
+
+SCORED_TOGETHER = 50_000  # characters
+
+
+class Loaded(NamedTuple):
+    """A model ready for use, and its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+
+class HuggingFace:
+    """Weights are read from safetensors alone, and code from a model's repository is never run.
+
+    A sequence-to-sequence model reads the source of an example, a causal one the question in words, by its own chat template where it has
+    one.
+
+    Args:
+        path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
+        prefix: put before every source: "translate English to German: ", say, for T5.
+        n_beam: beams; 1 is greedy search.
+        max_new_tokens: the most it may write.
+        batch_size: sources answered together.
+        context: tokens read at a time when a text is scored; by default what the model can read, at most 1024.
+        stride: tokens a window advances; half of `context` by default.
+        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
+        dtype: "float32", "bfloat16", ...; "auto" is float32 on a CPU and as saved on a GPU.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        prefix: str = "",
+        n_beam: int = 1,
+        max_new_tokens: int = 256,
+        batch_size: int = 16,
+        context: int | None = None,
+        stride: int | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        for name, value in (("n_beam", n_beam), ("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        self.path, self.prefix, self.n_beam, self.max_new_tokens, self.batch_size = path, prefix, n_beam, max_new_tokens, batch_size
+        self.given_context, self.given_stride, self.device, self.dtype = context, stride, device, dtype
+        self.name = path.rstrip("/").rpartition("/")[2]
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """Raises ValueError with the reason in one line."""
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        dtype = (torch.float32 if device == "cpu" else "auto") if self.dtype == "auto" else getattr(torch, self.dtype)
+        try:
+            config = AutoConfig.from_pretrained(self.path, trust_remote_code=False)
+            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            tokenizer = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
+            model = kind.from_pretrained(self.path, trust_remote_code=False, use_safetensors=True, dtype=dtype)
+        except (OSError, ValueError, ImportError) as error:
+            raise ValueError(f"{self.path} is no model that can be used: {' '.join(str(error).split())[:300]}") from None
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        return Loaded(model.to(device).eval(), tokenizer)
+
+    def ready(self) -> None:
+        """Raises ValueError where there is no such model, or no transformers."""
+        try:
+            from transformers import AutoConfig
+        except ImportError:
+            raise ValueError("HuggingFace needs the package transformers: pip install 'transformers>=5'") from None
+        try:
+            AutoConfig.from_pretrained(self.path, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.path} is no model that can be used: {' '.join(str(error).split())[:300]}") from None
+
+    def fingerprint(self) -> str | None:
+        """Of a folder's files by size and time; None for a hub id."""
+        folder = Path(self.path)
+        if not folder.is_dir():
+            return None
+        files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.iterdir()) if p.is_file()]
+        return hashlib.sha256(repr(files).encode()).hexdigest()
+
+    @property
+    def reads_sources(self) -> bool:
+        return bool(self.loaded.model.config.is_encoder_decoder)
+
+    # Answers
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        for batch in by_length(examples, self.batch_size):
+            yield from self._answer(batch)
+
+    def _answer(self, batch: Sequence[Example]) -> list[Prediction]:
+        import torch
+
+        model, tokenizer = self.loaded
+        began = perf_counter()
+        tokenizer.padding_side = "right" if self.reads_sources else "left"
+        given = tokenizer([self._prompt(e) for e in batch], return_tensors="pt", padding=True, truncation=True, **self._special())
+        given = {name: given[name].to(model.device) for name in ("input_ids", "attention_mask")}
+        with torch.inference_mode():
+            written = model.generate(**given, num_beams=self.n_beam, do_sample=False, max_new_tokens=self.max_new_tokens)
+        if not self.reads_sources:
+            written = written[:, given["input_ids"].size(1) :]
+        seconds = (perf_counter() - began) / len(batch)
+        outputs = tokenizer.batch_decode(written, skip_special_tokens=True)
+        counts = (written != tokenizer.pad_token_id).sum(1).tolist()
+        return [Prediction(e.id, text.strip(), n_token=n, seconds=seconds) for e, text, n in zip(batch, outputs, counts, strict=True)]
+
+    def _prompt(self, example: Example) -> str:
+        if self.reads_sources:
+            return self.prefix + example.source
+        question, tokenizer = self.prefix + (example.question or example.source), self.loaded.tokenizer
+        if tokenizer.chat_template is None:
+            return question
+        turns = [{"role": "user", "content": question}]
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+    def _special(self) -> dict[str, bool]:
+        """A chat template writes its special tokens itself."""
+        return {"add_special_tokens": self.reads_sources or self.loaded.tokenizer.chat_template is None}
+
+    # Probabilities
+
+    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """Of a causal model, in sliding windows over whole texts, end of text included where the tokenizer has one.
+
+        Raises:
+            CannotError: the model is no language model.
+        """
+        if self.reads_sources:
+            raise CannotError(f"{self.name} has an encoder: it gives no probability of a text alone")
+        for batch in whole_texts(examples, SCORED_TOGETHER):
+            for _, passages in groupby(batch, key=lambda e: e.id.partition("#")[0]):
+                yield from self._score(list(passages))
+
+    def _score(self, passages: Sequence[Example]) -> Iterator[Prediction]:
+        """One text; a token belongs to the passage in which it begins."""
+        tokenizer, began = self.loaded.tokenizer, perf_counter()
+        text = "".join(e.references[0] for e in passages)
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        first = next(i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) if i is not None)
+        last = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        ids = [first, *encoded["input_ids"], *last]
+        nats, contexts = self._token_nats(ids)
+        ends = np.cumsum([len(e.references[0]) for e in passages])
+        starts = np.array([start for start, _ in encoded["offset_mapping"]] + [len(text)] * len(last))
+        owner = np.searchsorted(ends, starts, side="right").clip(max=len(passages) - 1)
+        unknown = np.equal(ids[1:], -1 if tokenizer.unk_token_id in (None, tokenizer.eos_token_id) else tokenizer.unk_token_id)
+        seconds = (perf_counter() - began) / len(passages)
+        for i, example in enumerate(passages):
+            own = owner == i
+            tokens = tokens_of(starts[own] - (ends[i] - len(example.references[0])), nats[own], contexts[own])
+            yield Prediction(example.id, None, math.fsum(nats[own]), int(own.sum()), seconds, int(unknown[own].sum()), tokens)
+
+    def _token_nats(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Minus log probability of each id but the first, float64, and from how many ids it was predicted."""
+        import torch
+
+        model, context, stride = self.loaded.model, self.context, self.stride
+        nats, contexts, first = np.zeros(len(ids) - 1), np.zeros(len(ids) - 1, dtype=np.int64), 1
+        while first < len(ids):
+            end = min(len(ids), first + (context if first == 1 else stride))
+            start = max(0, end - 1 - context)
+            window = torch.tensor([ids[start:end]], device=model.device)
+            with torch.inference_mode():
+                logits = model(window[:, :-1]).logits[0, first - start - 1 :].float()
+            losses = torch.nn.functional.cross_entropy(logits, window[0, first - start :], reduction="none")
+            nats[first - 1 : end - 1] = losses.double().cpu().numpy()
+            contexts[first - 1 : end - 1] = np.arange(first, end) - start
+            first = end
+        return nats, contexts
+
+    @property
+    def context(self) -> int:
+        longest = getattr(self.loaded.model.config, "max_position_embeddings", None) or 1024
+        return min(self.given_context or 1024, longest)
+
+    @property
+    def stride(self) -> int:
+        return min(self.given_stride or max(1, self.context // 2), self.context)
+
+    @property
+    def signature(self) -> str:
+        return "" if self.reads_sources else f"|context:{self.context}|stride:{self.stride}"
+
+    def facts(self) -> dict[str, Any]:
+        """Size, and the search."""
+        weights = list(self.loaded.model.parameters())
+        return {
+            "n_parameter": sum(p.numel() for p in weights),
+            "memory_bytes": sum(p.numel() * p.element_size() for p in weights),
+            "search": "greedy" if self.n_beam == 1 else "beam",
+            "weights": self.path,
+        }

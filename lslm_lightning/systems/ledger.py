@@ -1,0 +1,63 @@
+"""What an endpoint costs, and a budget that is never passed."""
+
+from dataclasses import dataclass
+from threading import Condition
+
+
+class BudgetError(RuntimeError):
+    """The next request could pass the budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Of a million tokens read and written, in `currency`."""
+
+    input_per_million: float
+    output_per_million: float
+    currency: str = "USD"
+
+    def of(self, n_input: int, n_output: int) -> float:
+        return (n_input * self.input_per_million + n_output * self.output_per_million) / 1e6
+
+
+class Ledger:
+    """Adds up tokens and money of many threads.
+
+    Before a request its highest possible price is reserved; afterwards the true one is entered. So the budget cannot be passed, whatever
+    is under way.
+    """
+
+    def __init__(self, prices: Prices | None, budget: float | None) -> None:
+        if budget is not None and prices is None:
+            raise ValueError(
+                f"budget={budget} needs prices: input_per_million and output_per_million, as the provider's price list has them"
+            )
+        self.prices, self.budget = prices, budget
+        self.n_input = self.n_output = self.n_request = self.n_cached = 0
+        self.spent = self.reserved = 0.0
+        self._changed = Condition()
+
+    def reserve(self, n_input: int, n_output: int) -> float:
+        """Set aside the price of so many tokens, waiting for other requests to end where that may help.
+
+        Raises:
+            BudgetError: there is not so much left.
+        """
+        price = self.prices.of(n_input, n_output) if self.prices else 0.0
+        with self._changed:
+            while self.budget is not None and self.spent + self.reserved + price > self.budget:
+                if self.reserved <= 0 or self.spent + price > self.budget:
+                    given = f"budget={self.budget:g} {self.prices.currency}"
+                    raise BudgetError(f"{given}: {self.spent:.4f} is spent, and the next request may cost {price:.4f}")
+                self._changed.wait()
+            self.reserved += price
+        return price
+
+    def enter(self, reserved: float, n_input: int, n_output: int, cached: bool = False) -> None:
+        """The true number of tokens, in place of what was reserved; answers from the cache count as what they once cost."""
+        with self._changed:
+            self.reserved = max(0.0, self.reserved - reserved)
+            self.n_input, self.n_output = self.n_input + n_input, self.n_output + n_output
+            self.n_request, self.n_cached = self.n_request + (not cached), self.n_cached + cached
+            self.spent += self.prices.of(n_input, n_output) if self.prices else 0.0
+            self._changed.notify_all()

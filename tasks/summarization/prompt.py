@@ -1,0 +1,21 @@
+"""Summarization as a question in words, for systems that follow instructions."""
+
+from collections.abc import Sequence
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.text.languages import name_of_language
+
+VERSION = "summarization-1"
+INSTRUCTION = "Summarize the text in one short sentence."
+
+
+def question(example: Example, shots: Sequence[Example] = (), instruction: str = INSTRUCTION) -> str:
+    """What is asked, after worked examples.
+
+    Args:
+        instruction: what kind of summary; corpora differ (subject lines, headlines, sentences).
+    """
+    lines = [f"{instruction} Answer in {name_of_language(example.language)}, with the summary and nothing else."]
+    for shot in shots:
+        lines += ["", f"Text: {shot.source}", f"Summary: {shot.references[0]}"]
+    return "\n".join([*lines, "", f"Text: {example.source}", "Summary:"])

@@ -1,0 +1,17 @@
+"""Translation as a question in words, for systems that follow instructions."""
+
+from collections.abc import Sequence
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.text.languages import name_of_language
+
+VERSION = "translation-1"
+
+
+def question(example: Example, shots: Sequence[Example] = ()) -> str:
+    """What is asked, after worked examples."""
+    source, target = name_of_language(example.source_language), name_of_language(example.language)
+    lines = [f"Translate from {source} to {target}. Write the translation and nothing else."]
+    for shot in shots:
+        lines += ["", f"{source}: {shot.source}", f"{target}: {shot.references[0]}"]
+    return "\n".join([*lines, "", f"{source}: {example.source}", f"{target}:"])

@@ -1,0 +1,162 @@
+"""`lslm compare`: finished runs on one page, seeds as recipes, tables of an experiment, and what does not compare."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.commands.conftest import refused
+
+QUICK = ("--n-resample", 100)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A folder for what is trained once and copied for each test."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def two_runs(lslm, project, translation, kept):
+    """Of different width."""
+    if not (kept / "runs").exists():
+        for width, name in ((16, "narrow"), (32, "wide")):
+            outcome = lslm("run", "--config", translation, f"--model.backbone.d_model={width}", f"--job.name={name}")
+            assert outcome.status == 0, outcome.err
+        shutil.copytree(project / "runs", kept / "runs")
+        shutil.copy(project / "mlflow.db", kept)
+    else:
+        shutil.copytree(kept / "runs", project / "runs")
+        shutil.copy(kept / "mlflow.db", project)
+        for path in (project / "runs").glob("*/*/config.yaml"):  # the corpus is a folder of the test that trained them
+            path.write_text(
+                path.read_text("utf-8").replace(
+                    yaml.safe_load(path.read_text("utf-8"))["data"]["init_args"]["corpus"], str(project / "pairs")
+                )
+            )
+    return [next(Path("runs/translation").glob(f"{name}-*")) for name in ("narrow", "wide")]
+
+
+def page() -> str:
+    [found] = Path("runs/translation").glob("compare-*/report/index.html")
+    return found.read_text("utf-8")
+
+
+def test_two_runs_on_one_page(lslm, two_runs, project):
+    outcome = lslm("compare", *two_runs, *QUICK, "--csv", project / "scores.csv")
+    assert outcome.status == 0, outcome.err
+    found = page()
+    for words in ("Pairs by bleu", "d_model", "Learning curves", "Outputs side by side", *(run.name for run in two_runs)):
+        assert words in found, words
+    assert "Config differences" in found
+    assert "vocab_size" not in found.partition("Config differences")[2].partition("</section>")[0], "what is equal is no difference"
+    with (project / "scores.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    recorded = {run.name: {s["metric"]: s["value"] for s in json.loads((run / "metrics.json").read_text())["scores"]} for run in two_runs}
+    assert {row["system"]: pytest.approx(float(row["bleu"])) for row in rows} == {name: found["bleu"] for name, found in recorded.items()}
+
+
+def test_seeds_are_compared_with_the_noise_of_training(lslm, two_runs):
+    """Two parents of seeds, as `lslm run --seeds 2` leaves them; the second seed of each has some answers of the other run."""
+    parents = []
+    for run, other in (two_runs, two_runs[::-1]):
+        parent = run.parent / f"{run.name[:4]}-seeds"
+        for seed in (0, 1):
+            child = shutil.copytree(run, run.parent / f"{parent.name}-seed-{seed}-{run.name[-8:]}")
+            if seed:
+                mixed = (run / "predictions/test.jsonl").read_text().splitlines()[:5]
+                known = {json.loads(line)["id"] for line in mixed}
+                mixed += [
+                    line for line in (other / "predictions/test.jsonl").read_text().splitlines() if json.loads(line)["id"] not in known
+                ]
+                (child / "predictions/test.jsonl").write_text("\n".join(mixed) + "\n")
+        parent.mkdir()
+        shutil.copy(run / "config.yaml", parent)
+        (parent / "metrics.json").write_text(json.dumps({"seeds": 2, "summary": {}}))
+        parents.append(parent)
+    outcome = lslm("compare", *parents, *QUICK)
+    assert outcome.status == 0, outcome.err
+    assert "deviation from seeds" in page()
+    assert all(f"-seed-{seed}-" in outcome.out for seed in (0, 1))
+
+
+def test_other_data_are_shown_and_not_ranked(lslm, two_runs, translation, pairs):
+    for language in ("en", "zh"):
+        path = pairs / f"test.{language}"
+        path.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[:8]), "utf-8")
+    assert lslm("run", "--config", translation, "--job.name=other").status == 0
+    other = next(Path("runs/translation").glob("other-*"))
+    outcome = lslm("compare", two_runs[0], other, *QUICK)
+    assert outcome.status == 0, outcome.err
+    assert "were tested on other data" in page()
+    assert "Pairs by" not in page()
+
+
+def test_the_order_of_predictions_is_no_matter(lslm, two_runs):
+    """A run writes its answers batch by batch; sections of the task read them in the order of the exam."""
+    assert lslm("compare", *two_runs, *QUICK).status == 0
+    [first] = Path("runs/translation").glob("compare-*/report/report.md")
+    before = first.read_text("utf-8")
+    shutil.rmtree(first.parents[1])
+    for run in two_runs:
+        path = run / "predictions/test.jsonl"
+        path.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[::-1]), "utf-8")
+    assert lslm("compare", *two_runs, *QUICK).status == 0
+    [again] = Path("runs/translation").glob("compare-*/report/report.md")
+    assert "Coverage of the source" in before
+    assert again.read_text("utf-8") == before
+
+
+def test_a_run_that_is_named_twice(lslm, two_runs):
+    refused(lslm("compare", two_runs[0], two_runs[0]), 1, "named twice")
+
+
+def test_other_signatures_are_named(lslm, two_runs):
+    path = two_runs[1] / "metrics.json"
+    path.write_text(path.read_text().replace("tok:zh", "tok:13a"))
+    assert lslm("compare", *two_runs, *QUICK).status == 0
+    assert "tok is zh and 13a" in page()
+
+
+def test_the_table_of_an_experiment(lslm, two_runs):
+    outcome = lslm("compare", "--experiment", "translation", "--metric", "test/bleu", "--csv", "all.csv")
+    assert outcome.status == 0, outcome.err
+    with open("all.csv", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    values = [float(row["test/bleu"]) for row in rows]
+    assert values == sorted(values, reverse=True)
+    assert {row["run"] for row in rows} == {run.name for run in two_runs}
+    assert all(run.name in outcome.out for run in two_runs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ([], 2, ["two runs or more"]),
+        (["one"], 2, ["two runs or more"]),
+        (["nowhere", "runs/none"], 1, ["nowhere"]),
+        (["--experiment", "nothing"], 1, ["no experiment 'nothing'"]),
+        (["--experiment", "translation", "runs/a"], 2, ["two runs or more"]),
+    ],
+)
+def test_what_is_refused(lslm, arguments, status, words):
+    refused(lslm("compare", *arguments), status, *words)
+
+
+def test_a_run_that_was_not_tested(lslm, translation, two_runs):
+    assert lslm("fit", "--config", translation, "--job.name=trained").status == 0
+    trained = next(Path("runs/translation").glob("trained-*"))
+    refused(lslm("compare", two_runs[0], trained), 1, "was not tested", "lslm test")
+
+
+def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
+    from lslm_lightning.commands.compare import write_csv
+    from lslm_lightning.reports.blocks import Table
+
+    write_csv(Table(["=name", "value"], [["=1+1", 1.5], ["@x", -2.0], ["-minus", None], ["plain", 3]]), tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["'=name", "value"], ["'=1+1", "1.5"], ["'@x", "-2.0"], ["'-minus", ""], ["plain", "3"]]

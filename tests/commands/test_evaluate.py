@@ -1,0 +1,215 @@
+"""`lslm evaluate`: several systems, one exam; interrupted, shared, repeated, scored again; and what is refused."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from tests.commands.conftest import refused, wait_until
+from tests.provider import KEY
+
+BASELINES = "lslm_lightning.systems.baselines"
+CHECKPOINT = "lslm_lightning.systems.checkpoint.Checkpoint"
+
+
+@pytest.fixture
+def exam(project, pairs):
+    """A config of two rules; `add` puts in more systems."""
+    config = {
+        "task": "tasks.translation.task.TranslationTask",
+        "data": {
+            "class_path": "tasks.translation.data.TranslationData",
+            "init_args": {"corpus": str(pairs), "source_language": "en", "target_language": "zh"},
+        },
+        "n_resample": 100,
+        "systems": {"copy": {"class_path": f"{BASELINES}.CopySource"}, "uniform": {"class_path": f"{BASELINES}.UniformBytes"}},
+    }
+    path = project / "exam.yaml"
+
+    def add(**systems):
+        config["systems"] |= systems
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    add()
+    return add
+
+
+def folder() -> Path:
+    [found] = [path.parent for path in Path("runs/translation").glob("exam-*/metrics.json")]
+    return found
+
+
+def systems() -> dict:
+    return json.loads((folder() / "metrics.json").read_text())["systems"]
+
+
+def outputs_file(pairs, path):
+    """The references, as somebody else's outputs."""
+    shutil.copy(pairs / "test.zh", path)
+    return {"class_path": "lslm_lightning.systems.outputs.Outputs", "init_args": {"path": str(path)}}
+
+
+def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, translation, provider):
+    assert lslm("run", "--config", translation).status == 0
+    [run] = Path("runs/translation").glob("tiny-*")
+    endpoint = {"model": "tiny", "base_url": provider.url, "prices": {"input_per_million": 1.0, "output_per_million": 2.0}}
+    config = exam(
+        ours={"class_path": CHECKPOINT, "init_args": {"run": str(run)}},
+        theirs=outputs_file(pairs, project / "theirs.txt"),
+        hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint},
+    )
+    outcome = lslm("evaluate", "--config", config)
+    assert outcome.status == 0, outcome.err
+    found = systems()
+    score = {name: {s["metric"]: s["value"] for s in entry["scores"]} for name, entry in found.items()}
+    recorded = {s["metric"]: s["value"] for s in json.loads((run / "metrics.json").read_text())["scores"]}
+    assert score["ours"] == pytest.approx(recorded), "lslm test and lslm evaluate are one road"
+    assert score["theirs"]["bleu"] == pytest.approx(100)
+    assert score["uniform"] == {}
+    assert found["uniform"]["reason"] == "gives probabilities but writes no text"
+    assert found["hosted"]["facts"]["money"] > 0
+    assert found["ours"]["facts"]["n_parameter"] > 0
+    page = (folder() / "report/index.html").read_text()
+    for words in ("theirs leads with bleu 100", "gives probabilities but writes no text", "Outputs side by side", "Pairs by bleu"):
+        assert words in page, words
+    for path in folder().rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes()
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    runs = client.search_runs([client.get_experiment_by_name("translation").experiment_id])
+    [parent] = [r for r in runs if r.data.tags.get("command") == "evaluate" and "mlflow.parentRunId" not in r.data.tags]
+    children = {r.info.run_name: r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    assert children.keys() == {"copy", "uniform", "ours", "theirs", "hosted"}
+    assert children["theirs"].data.metrics["test/bleu"] == pytest.approx(100)
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"report", "metrics.json"}
+
+
+def test_a_repeated_evaluation_asks_nobody_and_gives_the_same(lslm, exam, project, pairs, provider):
+    endpoint = {"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": {"model": "m", "base_url": provider.url}}
+    config = exam(theirs=outputs_file(pairs, project / "theirs.txt"), hosted=endpoint)
+    assert lslm("evaluate", "--config", config).status == 0
+    first, asked = systems(), len(provider.requests)
+    (project / "theirs.txt").unlink()
+    assert lslm("evaluate", "--config", config).status == 0
+    assert systems() == first
+    assert len(provider.requests) == asked == 10
+
+
+def test_a_system_more_asks_only_that_one(lslm, exam, project, pairs, provider):
+    hosted = {"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": {"model": "m", "base_url": provider.url}}
+    assert lslm("evaluate", "--config", exam(hosted=hosted)).status == 0
+    shutil.rmtree(project / "cache")
+    outcome = lslm("evaluate", "--config", exam(theirs=outputs_file(pairs, project / "theirs.txt")))
+    assert outcome.status == 0, outcome.err
+    assert len(provider.requests) == 10
+    assert systems().keys() == {"copy", "uniform", "hosted", "theirs"}
+
+
+def test_outputs_that_have_changed_are_read_anew(lslm, exam, project, pairs):
+    config = exam(theirs=outputs_file(pairs, project / "theirs.txt"))
+    assert lslm("evaluate", "--config", config).status == 0
+    (project / "theirs.txt").write_text("错\n" * 10)
+    outcome = lslm("evaluate", "--config", config)
+    assert "theirs has changed since it was asked" in outcome.out
+    assert len(list((folder() / "predictions").glob("theirs-*.jsonl.*.old"))) == 1
+    assert "has changed" not in lslm("evaluate", "--config", config).out, "asked anew once"
+    assert {s["metric"]: s["value"] for s in systems()["theirs"]["scores"]}["bleu"] < 50
+
+
+def test_what_was_answered_before_a_kill_is_never_asked_again(start, exam, provider):
+    """Killed the hard way, then interrupted, then finished: the scores are those of an evaluation that went through."""
+    endpoint = {"model": "m", "base_url": provider.url, "concurrency": 1}
+    config = exam(hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint})
+    for number, n_more in ((signal.SIGKILL, 3), (signal.SIGINT, 3)):
+        provider.pause, before = 0.4, len(provider.requests)
+        process = start("-m", "lslm_lightning", "evaluate", "--config", config, OPENAI_API_KEY=KEY)
+        wait_until(lambda: len(provider.requests) >= before + n_more, process)  # noqa: B023
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == (130 if number == signal.SIGINT else -number), output
+    provider.pause = 0.0
+    process = start("-m", "lslm_lightning", "evaluate", "--config", config, OPENAI_API_KEY=KEY)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    questions = [body["messages"][-1]["content"] for body in provider.requests]
+    assert len(set(questions)) == 10
+    assert len(questions) <= 10 + 2, "only the one under way may be asked again"
+    expected = {q.rpartition("English: ")[2].partition("\n")[0]: f"{q}!" for q in questions}
+    [path] = (folder() / "predictions").glob("hosted-*.jsonl")
+    assert sorted(json.loads(line)["output"] for line in path.read_text("utf-8").splitlines()) == sorted(expected.values())
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    runs = client.search_runs([client.get_experiment_by_name("translation").experiment_id], order_by=["attributes.start_time"])
+    assert [r.info.status for r in runs if "mlflow.parentRunId" not in r.data.tags] == ["RUNNING", "KILLED", "FINISHED"]
+
+
+def test_processes_and_batches_change_no_digit(start, lslm, exam, translation, provider):
+    """A checkpoint's answers by two processes, and in batches of 1 and 64; an endpoint is asked once, whatever the number of processes."""
+    assert lslm("run", "--config", translation).status == 0
+    [run] = Path("runs/translation").glob("tiny-*")
+    ours = {n: {"class_path": CHECKPOINT, "init_args": {"run": str(run), "batch_size": n}} for n in (1, 64)}
+    endpoint = {"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": {"model": "m", "base_url": provider.url}}
+    config = exam(one=ours[1], many=ours[64], hosted=endpoint)
+    process = start("-m", "lslm_lightning", "evaluate", "--config", config, "--devices", 2, OPENAI_API_KEY=KEY)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert len(provider.requests) == 10
+    shared = systems()
+    assert shared["one"]["scores"] == shared["many"]["scores"]
+    answers = sorted((folder() / "predictions").glob("one-*.jsonl"))
+    assert len(answers) == 1, "shares are merged"
+    shutil.rmtree(folder())
+    assert lslm("evaluate", "--config", config).status == 0
+    for name, entry in systems().items():
+        assert entry["scores"] == shared[name]["scores"]
+
+
+def test_a_budget_that_is_reached_is_a_dash_with_the_reason(lslm, exam, provider):
+    prices = {"input_per_million": 1e6, "output_per_million": 1e6}
+    endpoint = {"model": "m", "base_url": provider.url, "prices": prices, "budget": 700, "max_tokens": 20}
+    config = exam(hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint})
+    assert lslm("evaluate", "--config", config).status == 0
+    assert "budget=700" in systems()["hosted"]["reason"]
+    assert systems()["hosted"]["scores"] == []
+    assert systems()["copy"]["scores"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        (lambda c: c["systems"].update(bad={"class_path": f"{BASELINES}.FirstSentences", "init_args": {"kk": 1}}), 2, ["kk"]),
+        (lambda c: c["systems"].update(bad={"class_path": "collections.Counter"}), 2, ["collections.Counter"]),
+        (lambda c: c["systems"].update({"a b": {"class_path": f"{BASELINES}.CopySource"}}), 1, ["'a b'"]),
+        (
+            lambda c: c["systems"].update(
+                bad={"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": "nowhere"}}
+            ),
+            1,
+            ["nowhere"],
+        ),
+        (lambda c: c.update(split="trial"), 1, ["trial"]),
+        (lambda c: c.update(n_shot=1000), 1, ["n_shot=1000"]),
+        (lambda c: c.update(task="tasks.translation.task.Nothing"), 2, ["Nothing"]),
+        (lambda c: c.pop("data"), 2, ["data"]),
+    ],
+)
+def test_what_is_refused(lslm, exam, project, change, status, words):
+    config = yaml.safe_load(exam().read_text())
+    change(config)
+    (project / "exam.yaml").write_text(yaml.safe_dump(config))
+    refused(lslm("evaluate", "--config", project / "exam.yaml"), status, *words)
+
+
+def test_hostile_outputs_reach_terminal_and_page_as_text(lslm, exam, project):
+    lines = ["</script><script>alert(1)</script>", "\x1b[31mred", "[bold]markup[/bold]", "=1+1", *["x"] * 6]
+    (project / "evil.txt").write_text("\n".join(lines) + "\n")
+    name = {"class_path": "lslm_lightning.systems.outputs.Outputs", "init_args": {"path": str(project / "evil.txt")}}
+    outcome = lslm("evaluate", "--config", exam(evil=name))
+    assert outcome.status == 0
+    assert "\x1b[31mred" not in outcome.out
+    page = (folder() / "report/index.html").read_text()
+    assert "<script>alert(1)" not in page
+    assert "\x1b" not in page

@@ -1,0 +1,40 @@
+"""What stands in the training text is found, what merely resembles it is not."""
+
+import pytest
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.evaluation.contamination import contaminated
+
+TRAINED = [
+    "The quick brown fox jumps over the lazy dog while the cat sleeps.",
+    "Good morning!",
+    "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。",
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "reference", "expected"),
+    [
+        ("the quick brown fox jumps over the lazy dog while the cat sleeps", "x", True),  # case and signs aside
+        ("x y z", TRAINED[0], True),  # the answer
+        ("Good morning", "x", True),  # short, but all of a training text
+        ("morning", "x", False),  # short, and a part of one
+        ("春眠不觉晓，处处闻啼鸟", "x", True),
+        ("春天到了，处处都能听见鸟叫的声音，昨夜有风雨", "x", False),
+        ("A quick brown dog jumps over a lazy fox while no cat sleeps", "x", False),
+        ("", "x", False),
+    ],
+)
+def test_contamination(source, reference, expected):
+    [found] = contaminated([Example("1", source, (reference,))], TRAINED)
+    assert found == expected
+
+
+def test_half_of_the_words_decide():
+    new = " ".join(f"new{i}" for i in range(40))
+    assert not contaminated([Example("1", f"{TRAINED[0]} {new}", ("x",))], TRAINED)[0]
+    assert contaminated([Example("1", f"{TRAINED[0]} new words", ("x",))], TRAINED)[0]
+
+
+def test_nothing_was_trained_on():
+    assert not contaminated([Example("1", "a b", ("c",))], []).any()

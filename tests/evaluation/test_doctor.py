@@ -1,0 +1,89 @@
+"""Each check of the doctor finds what it is for, and is silent on healthy answers."""
+
+import random
+
+import pytest
+
+from lslm_lightning.contracts import Example, Prediction, Score
+from lslm_lightning.evaluation.doctor import beam_below_greedy, examine
+from lslm_lightning.metrics.bleu import Bleu
+from lslm_lightning.metrics.rouge import Rouge
+
+NAMES = ["Anna", "Peter", "Maria", "Karl", "Eva", "Otto", "Ida", "Hans"]
+PLACES = [
+    ("house", "Haus", "房子"),
+    ("garden", "Garten", "花园"),
+    ("car", "Auto", "汽车"),
+    ("boat", "Boot", "小船"),
+    ("street", "Straße", "街道"),
+]
+
+
+def exam(language="de", n=40):
+    examples = []
+    for i in range(n):
+        name, (english, german, chinese) = NAMES[i % 8], PLACES[i % 5]
+        source = f"{name} stands beside the {english} number {i}, and the others are waiting."
+        target = {
+            "de": f"{name} steht neben dem {german} Nummer {i}, und die anderen warten.",
+            "zh": f"{name}站在{i}号{chinese}旁边，其他人在等。",
+        }
+        examples.append(Example(str(i), source, (target[language],), language, "en"))
+    return examples
+
+
+def checks(examples, outputs, *metrics):
+    found = examine(
+        examples,
+        {"it": [Prediction(e.id, text) for e, text in zip(examples, outputs, strict=True)]},
+        metrics or [Bleu(examples[0].language)],
+    )
+    return {(finding.check, finding.system) for finding in found}
+
+
+@pytest.mark.parametrize("language", ["de", "zh"])
+def test_healthy_answers_raise_no_doubt(language):
+    examples = exam(language)
+    assert checks(examples, [e.references[0] for e in examples], Bleu(language), Rouge("1", language)) == set()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check"),
+    [
+        (lambda e: "", "empty outputs"),
+        (lambda e: "Ja.", "repeated outputs"),
+        (lambda e: e.references[0][:30] + " und so weiter" * 20, "looping outputs"),
+        (lambda e: e.source, "wrong language"),
+        (lambda e: "他站在房子旁边，其他人在等。" + e.id, "wrong script"),
+        (lambda e: e.references[0].replace(",", " ,").replace(".", " ."), "tokenized text"),
+        (lambda e: "ste@@ ht " + e.references[0], "tokenized text"),
+    ],
+)
+def test_what_is_wrong_with_answers_is_found(spoil, check):
+    examples = exam()
+    assert (check, "it") in checks(examples, [spoil(e) for e in examples])
+
+
+def test_a_scorer_that_drops_characters_is_named():
+    examples = exam("zh")
+    outputs = [e.references[0] for e in examples]
+    assert ("dropped characters", "it") in checks(examples, outputs, Rouge("1", "en"))
+    assert ("unsegmented text", "it") in checks(examples, outputs, Bleu("en"))
+
+
+def test_references_turned_the_wrong_way_are_found():
+    texts = [f"{random.Random(i).choice(NAMES)} sees {i} boats and {i * 7} houses near street {i * 3}" for i in range(60)]
+    right = [Example(str(i), "x", (text, f"{text} today")) for i, text in enumerate(texts)]
+    wrong = [Example(str(i), "x", (texts[i], f"{texts[(i * 7 + 3) % 60]} today")) for i in range(60)]
+    assert ("references transposed", "") not in checks(right, [e.references[0] for e in right])
+    assert ("references transposed", "") in checks(wrong, [e.references[0] for e in wrong])
+
+
+def test_beam_search_below_greedy_search_is_found():
+    def score(value, higher_is_better=True):
+        return Score("bleu", value, "", higher_is_better, "", 10)
+
+    searches = {"fast": ("w", "greedy"), "slow": ("w", "beam"), "other": ("v", "beam")}
+    assert [f.system for f in beam_below_greedy(searches, {"fast": score(30), "slow": score(29), "other": score(1)})] == ["slow"]
+    assert beam_below_greedy(searches, {"fast": score(30), "slow": score(31)}) == []
+    assert beam_below_greedy(searches, {"fast": score(30, False), "slow": score(31, False)}) != []

@@ -1,0 +1,96 @@
+"""Models of transformers: what they write is what `generate` writes, and what they score is what their logits say."""
+
+import pytest
+import torch
+from transformers import MarianMTModel
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.systems.hugging_face import HuggingFace
+from tests.systems.tiny import save_gpt2, save_marian, save_tokenizer
+
+
+@pytest.fixture(scope="module")
+def marian(tmp_path_factory):
+    return save_marian(tmp_path_factory.mktemp("marian"))
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    return save_gpt2(tmp_path_factory.mktemp("gpt2"))
+
+
+EXAMPLES = [Example(str(i), " ".join("abcdefghijkl"[: 2 + i]), ("x",)) for i in range(6)]
+
+
+def test_batches_do_not_change_what_is_written(marian):
+    def outputs(batch_size):
+        system = HuggingFace(str(marian), max_new_tokens=8, batch_size=batch_size)
+        return {p.id: (p.output, p.n_token) for p in system.generate(EXAMPLES)}
+
+    assert outputs(1) == outputs(4)
+    assert set(outputs(4)) == {e.id for e in EXAMPLES}
+
+
+def test_a_causal_model_reads_the_question(gpt2):
+    system = HuggingFace(str(gpt2), max_new_tokens=3)
+    asked = [Example("0", "ignored", ("x",), question="a b c"), Example("1", "ignored", ("x",), question="a b c d e f")]
+    found = {p.id: p.output for p in system.generate(asked)}
+    model, tokenizer = system.loaded
+    for example in asked:
+        ids = tokenizer(example.question, return_tensors="pt").input_ids
+        written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=3, do_sample=False)[0, ids.size(1) :]
+        assert found[example.id] == tokenizer.decode(written, skip_special_tokens=True)
+
+
+def test_probabilities_are_those_of_the_logits(gpt2):
+    """A text that one window holds; in passages and in one piece."""
+    system = HuggingFace(str(gpt2))
+    [whole] = system.log_prob([Example("t", "", ("a b c d e f",))])
+    model, tokenizer = system.loaded
+    ids = torch.tensor([[1, *tokenizer("a b c d e f").input_ids, 1]])
+    logits = model(ids).logits[0, :-1].log_softmax(-1)
+    assert whole.nats == pytest.approx(-logits.gather(1, ids[0, 1:, None]).sum().item(), rel=1e-5)
+    assert whole.n_token == 7
+    parts = list(system.log_prob([Example("t#0", "", ("a b c ",)), Example("t#1", "", ("d e f",))]))
+    assert sum(p.nats for p in parts) == pytest.approx(whole.nats, rel=1e-5)
+    assert [p.n_token for p in parts] == [3, 4]
+
+
+def test_long_texts_are_scored_in_windows_that_see_enough(gpt2):
+    """Each token once; the first window as if it stood alone."""
+    system = HuggingFace(str(gpt2), context=8, stride=4)
+    text = " ".join("abcdefghijklmnopqrstuvwxyz" * 2)
+    [whole] = system.log_prob([Example("t", "", (text,))])
+    assert whole.n_token == 53
+    nats, contexts = system._token_nats([1, *system.loaded.tokenizer(text).input_ids, 1])
+    alone, _ = system._token_nats([1, *system.loaded.tokenizer(text).input_ids[:8]])
+    assert nats[:8] == pytest.approx(alone, rel=1e-4)
+    assert nats.sum() == pytest.approx(whole.nats)
+    assert contexts.tolist()[:8] == list(range(1, 9))
+    assert min(contexts[8:]) == 5
+    assert [(t.start, t.context) for t in whole.tokens[:3]] == [(0, 1), (2, 2), (4, 3)]
+    assert sum(t.nats for t in whole.tokens) == pytest.approx(whole.nats, abs=1e-2)
+
+
+def test_unknown_words_are_counted(gpt2):
+    [found] = HuggingFace(str(gpt2)).log_prob([Example("t", "", ("a 猫 b",))])
+    assert found.unknown == 1
+
+
+def test_an_encoder_gives_no_probability_of_a_text_alone(marian):
+    with pytest.raises(ValueError, match="encoder"):
+        list(HuggingFace(str(marian)).log_prob(EXAMPLES))
+
+
+def test_a_folder_that_is_no_model(tmp_path):
+    with pytest.raises(ValueError, match="no model that can be used"):
+        HuggingFace(str(tmp_path)).ready()
+
+
+def test_weights_that_could_hold_code_are_not_read(marian, tmp_path):
+    model = MarianMTModel.from_pretrained(marian)
+    model.config.save_pretrained(tmp_path)
+    save_tokenizer(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="no model that can be used"):
+        _ = HuggingFace(str(tmp_path)).loaded
