@@ -185,10 +185,12 @@ def facts(system: Any, predictions: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def fingerprint(system: Any) -> str | None:
+    """What tells weights, or a file of outputs, from others; None of systems that have no such thing."""
     return getattr(system, "fingerprint", lambda: None)()
 
 
 def progress_bars() -> Progress:
+    """A bar a system, on standard error."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True))
 

@@ -24,6 +24,7 @@ compared with the noise of training in mind. Scores whose signatures or data dif
 
 
 def arguments() -> Parser:
+    """What the command knows."""
     it = Parser("lslm compare", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     it.add_argument("runs", nargs="*", metavar="RUN", help="two or more")
     it.add_argument("--experiment", help="in place of runs: all of an MLflow experiment, which is named after the task")

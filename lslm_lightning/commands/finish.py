@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lslm_lightning import __version__
+from lslm_lightning.commands.records import versions
 from lslm_lightning.contracts import Generator, Metric, Score
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.evaluation.predictions import read_predictions
@@ -31,8 +30,6 @@ from lslm_lightning.training.task import Task
 
 if TYPE_CHECKING:
     from lslm_lightning.commands.train import Command
-
-PACKAGES = ("torch", "lightning", "torchmetrics", "tokenizers", "sacrebleu", "rouge-score", "mlflow")
 
 
 def finish(command: "Command", subcommand: str) -> None:
@@ -153,7 +150,7 @@ def facts(command: "Command") -> RunFacts:
         git_commit=git.get("git.commit"),
         git_dirty={"true": True, "false": False}.get(git.get("git.dirty")),
         command=f"lslm {command.subcommand} --config {directory.config}",
-        versions={"lslm-lightning": __version__} | {name: version(name) for name in PACKAGES},
+        versions=versions(),
         device=torch.cuda.get_device_name() if task.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(command.began)),
         seconds=time.time() - command.began,

@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.contracts import Example
     from lslm_lightning.decoding import Beam
     from lslm_lightning.runs import load_run
-    from lslm_lightning.training.task import check_lengths
+    from lslm_lightning.training.checks import check_lengths
 
     task = load_run(arguments.run, trust=arguments.trust).task
     for option in ("max_length", "min_length"):

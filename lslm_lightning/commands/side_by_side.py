@@ -1,9 +1,10 @@
 """Finished runs on one page."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from lslm_lightning.commands.records import timing, trained, training_flops, versions
@@ -15,7 +16,7 @@ from lslm_lightning.evaluation.results import Entry, Results, conclude
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.evaluation.seeds import compare_seeds
 from lslm_lightning.reports.blocks import Cell, Heading, Interval, Measure, Report, Section, Table, Text
-from lslm_lightning.reports.evaluation import choice, doubts, ladder, lead, outputs, parts_of_the_exam, to_repeat
+from lslm_lightning.reports.evaluation import SIGNIFICANT, choice, doubts, ladder, lead, outputs, parts_of_the_exam, to_repeat
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs import RunDirectory, find_run
@@ -55,6 +56,7 @@ def open_run(reference: str) -> list[Finished]:
 
 
 def open_one(directory: RunDirectory, group: str) -> list[Finished]:
+    """One run, as a list of one; ValueError where it was not tested."""
     if not directory.metrics.exists():
         raise ValueError(f"{directory.path} has no metrics.json: it was not tested; lslm test --config {directory.config} --ckpt_path ...")
     data = json.loads(directory.metrics.read_text("utf-8")).get("data", {})
@@ -196,23 +198,16 @@ def seeds(runs: Sequence[Finished], results: Results, metrics: Sequence[Any], n_
         return None
     metric = {m.name: m for m in metrics}[results.headline]
     values = {group: [results.scores[name][metric.name].value for name in names] for group, names in several.items()}
-    rows: list[list[Cell]] = [[group, len(v), sum(v) / len(v), deviation(v)] for group, v in values.items()]
+    rows: list[list[Cell]] = [[group, len(v), fmean(v), stdev(v)] for group, v in values.items()]
     blocks: list[object] = [Table(["recipe", "seeds", Heading(f"mean {metric.name}"), "deviation"], rows)]
-    order = list(several)
     pairs: list[list[Cell]] = []
-    for i, first in enumerate(order):
-        for second in order[i + 1 :]:
-            sides = [[results.scores[name].rows[metric.name] for name in several[group]] for group in (first, second)]
-            found = compare_seeds(metric, *sides, n_resample)
-            difference = Measure(found.difference, Interval(found.low, found.high), best=found.p < 0.05)
-            pairs.append([f"{first} − {second}", difference, found.p, found.test_deviation, found.training_deviation])
+    for first, second in combinations(several, 2):
+        sides = [[results.scores[name].rows[metric.name] for name in several[group]] for group in (first, second)]
+        found = compare_seeds(metric, *sides, n_resample)
+        difference = Measure(found.difference, Interval(found.low, found.high), best=found.p < SIGNIFICANT)
+        pairs.append([f"{first} − {second}", difference, found.p, found.test_deviation, found.training_deviation])
     if pairs:
         columns = ["recipes", f"difference in {metric.name}", "p", "deviation from test examples", "deviation from seeds"]
         note = "Welch's t test on the sum of both variances: whether the recipes differ, not only these runs."
         blocks.append(Table(columns, pairs, "Recipes, over seeds", [note]))
     return Section("Over seeds", blocks)
-
-
-def deviation(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))

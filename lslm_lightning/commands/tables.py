@@ -25,6 +25,7 @@ def terminal_table(table: Table) -> RichTable:
 
 
 def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) -> Text:
+    """A value as plain text; a missing one has the number of its reason."""
     if isinstance(value, Missing):
         return Text(f"{DASH} ({reasons.index(value.reason) + 1})" if value.reason in reasons else f"{DASH} {visible(value.reason)}", "dim")
     if isinstance(value, Measure):

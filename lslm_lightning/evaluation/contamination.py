@@ -41,8 +41,10 @@ def contaminated(examples: Sequence[Example], training_texts: Iterable[str], n: 
 
 
 def words_of(text: str) -> list[str]:
+    """As they are compared: lower case, NFKC, no punctuation."""
     return [piece for piece in segment(normalize(text, "NFKC").lower()) if any(map(str.isalnum, piece))]
 
 
 def digest(words: Sequence[str]) -> int:
+    """64 bits."""
     return int.from_bytes(blake2b("\x00".join(words).encode(), digest_size=8).digest(), "big")

@@ -49,6 +49,7 @@ def examine(examples: Sequence[Example], answers: Mapping[str, Sequence[Predicti
 
 
 def percent(n: int, total: int) -> str:
+    """ "12 of 40 (30 %)"."""
     return f"{n:,} of {total:,} ({100 * n / total:.0f} %)"
 
 
@@ -200,6 +201,7 @@ def beam_below_greedy(searches: Mapping[str, tuple[str, str]], scores: Mapping[s
 
 
 def bag(text: str) -> Counter[str]:
+    """How often each word stands in the text."""
     return Counter(segment(text.lower()))
 
 
@@ -209,6 +211,7 @@ def overlap(first: Counter[str], second: Counter[str]) -> float:
 
 
 def short(text: str, n: int = 60) -> str:
+    """At most `n` characters of it, quoted."""
     return repr(text if len(text) <= n else text[: n - 1] + "…")
 
 
@@ -225,6 +228,7 @@ def profile(texts: Iterable[str]) -> Counter[str]:
 
 
 def grams(text: str) -> Iterable[str]:
+    """Every three characters in a row, lower case, a space at both ends."""
     padded = f" {' '.join(text.lower().split())} "
     return (padded[i : i + 3] for i in range(len(padded) - 2))
 

@@ -178,6 +178,7 @@ def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:
 
 
 def cell(value: float | None, size: float = 1.0) -> Cell:
+    """A cost in units of `size`, or a dash."""
     return Missing("not known") if value is None else value / size
 
 

@@ -72,4 +72,5 @@ class Explorer:
 
 
 def rounded(score: float | None) -> float | None:
+    """Two decimals, for JSON; None where there is no number."""
     return None if score is None or not math.isfinite(score) else round(score, 2)

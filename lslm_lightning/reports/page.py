@@ -1,8 +1,8 @@
 """A report as one self-contained HTML page and as Markdown.
 
 The page opens from disk, asks no network, runs no script but the project's own where outputs can be searched, and carries a policy that
-forbids all else. Every value that a template prints is
-first made visible (`escaping.visible`) and then escaped for its format, whatever the template's author remembered.
+forbids all else. Every value that a template prints is first made visible (`escaping.visible`) and then escaped for its format, whatever
+the template's author remembered.
 """
 
 import base64

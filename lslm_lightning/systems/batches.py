@@ -13,7 +13,7 @@ def by_length(examples: Sequence[Example], batch_size: int) -> Iterator[list[Exa
         yield order[start : start + batch_size]
 
 
-def whole_texts(examples: Sequence[Example], n_character: int) -> Iterator[list[Example]]:
+def whole_texts(examples: Sequence[Example], n_character: int = 50_000) -> Iterator[list[Example]]:
     """Consecutive passages stay together ("play#0", "play#1", see `contracts.Scorer`), until there are `n_character` characters."""
     batch: list[Example] = []
     size = 0

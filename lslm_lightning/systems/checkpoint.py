@@ -13,8 +13,6 @@ from lslm_lightning.runs import RunDirectory, find_run, load_run
 from lslm_lightning.runs.loading import Run
 from lslm_lightning.systems.batches import by_length, whole_texts
 
-SCORED_TOGETHER = 50_000  # characters
-
 
 def digest_of_file(path: Path) -> str:
     """SHA-256 of its bytes."""
@@ -88,7 +86,7 @@ class Checkpoint:
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         if not hasattr(self.loaded.task, "log_prob"):
             raise CannotError(f"{type(self.loaded.task).__name__} writes answers and gives no probability of a text alone")
-        for batch in whole_texts(examples, SCORED_TOGETHER):
+        for batch in whole_texts(examples):
             yield from self.loaded.task.log_prob(batch)
 
     @property

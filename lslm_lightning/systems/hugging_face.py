@@ -14,8 +14,6 @@ import numpy as np
 from lslm_lightning.contracts import CannotError, Example, Prediction, tokens_of
 from lslm_lightning.systems.batches import by_length, whole_texts
 
-SCORED_TOGETHER = 50_000  # characters
-
 
 class Loaded(NamedTuple):
     """A model ready for use, and its tokenizer."""
@@ -149,7 +147,7 @@ class HuggingFace:
         """
         if self.reads_sources:
             raise CannotError(f"{self.name} has an encoder: it gives no probability of a text alone")
-        for batch in whole_texts(examples, SCORED_TOGETHER):
+        for batch in whole_texts(examples):
             for _, passages in groupby(batch, key=lambda e: e.id.partition("#")[0]):
                 yield from self._score(list(passages))
 

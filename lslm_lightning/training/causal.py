@@ -18,7 +18,8 @@ from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
-from lslm_lightning.training.task import Task, check_kind, check_lengths
+from lslm_lightning.training.checks import check_kind, check_lengths
+from lslm_lightning.training.task import Task
 from lslm_lightning.training.window_data import WindowData
 
 

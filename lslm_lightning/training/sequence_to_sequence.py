@@ -15,8 +15,9 @@ from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, Source, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
+from lslm_lightning.training.checks import check_kind, check_lengths
 from lslm_lightning.training.pair_data import PairData
-from lslm_lightning.training.task import Task, check_kind, check_lengths
+from lslm_lightning.training.task import Task
 
 
 class SequenceToSequenceTask(Task):

@@ -240,22 +240,6 @@ class Task(LightningModule, ABC):
             raise ValueError(f"the checkpoint was saved by {saved} processes, this run has {self.trainer.world_size}; go on with {saved}")
 
 
-def check_kind(task: Task, data: Any, kind: type) -> None:
-    """Refuse the data module of another sort of task."""
-    if not isinstance(data, kind):
-        raise ValueError(
-            f"{type(task).__name__} cannot read {type(data).__name__} but {kind.__name__}; choose a data.class_path of the same task"
-        )
-
-
-def check_lengths(min_length: int, max_length: int) -> None:
-    """Refuse answers that cannot be."""
-    if max_length < 1:
-        raise ValueError(f"max_length={max_length} must be at least 1 token")
-    if not 0 <= min_length <= max_length:
-        raise ValueError(f"min_length={min_length} must be between 0 and max_length={max_length}")
-
-
 def micro_batch_seed(seed: int, number: int) -> int:
     """A 63-bit seed for one micro-batch."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest(), "big") >> 1

@@ -1,9 +1,9 @@
 """Running text as training windows, and as passages to be scored."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.systems.batches import whole_texts
 from lslm_lightning.training.window_data import WindowData
 
 PASSAGE, EXAM_BATCH = 2000, 200_000  # characters
@@ -44,16 +44,7 @@ class LanguageModelingData(WindowData):
 
     def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
         """Whole texts, about 200,000 characters a batch."""
-        batches: list[list[Example]] = [[]]
-        size = 0
-        for _, group in groupby(examples, key=lambda e: e.id.partition("#")[0]):
-            text = list(group)
-            if batches[-1] and size > EXAM_BATCH:
-                batches.append([])
-                size = 0
-            batches[-1] += text
-            size += sum(len(e.references[0]) for e in text)
-        return batches[rank::world]
+        return list(whole_texts(examples, EXAM_BATCH))[rank::world]
 
 
 def beginning(example: Example) -> Example:
