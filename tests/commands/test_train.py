@@ -184,7 +184,7 @@ def test_a_report_names_the_commit_that_was_there_when_the_run_began(lslm, trans
         return version(name)
 
     monkeypatch.setattr("importlib.metadata.version", uninstalled)
-    monkeypatch.setattr("lslm_lightning.commands.finish.version", uninstalled)
+    monkeypatch.setattr("lslm_lightning.commands.records.version", uninstalled)
     outcome = lslm("run", "--config", translation)
     assert outcome.status == 0, outcome.err
     assert "12" * 6 in (only_run() / "report/report.md").read_text()
