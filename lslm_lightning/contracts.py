@@ -7,7 +7,7 @@ their sum into a number; a *score* is that number with all that is needed to bel
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -60,6 +60,9 @@ class Prediction:
     tokens: tuple[Token, ...] = ()
 
 
+Mode = Literal["generate", "log_prob"]  # what an exam wants of a system; the names of its methods
+
+
 class CannotError(ValueError):
     """A system cannot answer exams of this kind: a dash in the table, with this reason."""
 
@@ -93,12 +96,14 @@ class Scorer(Protocol):
 class Metric(ABC):
     """Additive statistics and one formula: the score of a corpus is `score(sum of statistics)`, never a mean of scores.
 
-    `unit` is what stands behind the number ("%", "bits/byte", ""), `signature` all that changes it besides the answers.
+    `unit` is what stands behind the number ("%", "bits/byte", ""), `signature` all that changes it besides the answers. `counts_tokens`
+    says that it divides by the tokens of the system that answers, so that only systems with one tokenizer compare.
     """
 
     name: str
     unit: str
     higher_is_better: bool
+    counts_tokens = False
 
     @property
     @abstractmethod

@@ -3,23 +3,28 @@
 import json
 import os
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lslm_lightning.commands.outcome import FAILED, WorkError, one_line
 from lslm_lightning.commands.records import timing, training_flops
-from lslm_lightning.contracts import CannotError, Example, Generator, Prediction, Scorer
-from lslm_lightning.evaluation.harness import Mode, absorb, ask, everything
+from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
+from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
 from lslm_lightning.evaluation.results import Entry
-from lslm_lightning.systems.endpoint import EndpointError
-from lslm_lightning.systems.ledger import BudgetError
 from lslm_lightning.systems.secrets import redacted
 
-POLL_SECONDS = 0.5
+POLL_SECONDS, LOCK_SECONDS = 1.0, 3.0  # shares of a process that was killed end within the latter
+LOCK = ".lock"
+FAILURES = (ValueError, RuntimeError, OSError)  # of one system, which leaves the others their scores
 
 
 class Answers:
@@ -42,11 +47,29 @@ class Answers:
         fresh: bool = False,
     ) -> None:
         self.systems, self.keys, self.examples, self.mode = systems, keys, examples, mode
-        self.folder, self.prompts = folder, prompts
+        self.folder, self.prompts, self.fresh = folder, prompts, fresh
         folder.mkdir(parents=True, exist_ok=True)
-        if fresh:
-            for path in [p for p in folder.iterdir() if p.suffix != ".old"]:
-                path.rename(path.with_name(f"{path.name}.{int(time.time())}.old"))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process asks these systems inside.
+
+        Raises:
+            WorkError: one is at it.
+        """
+        lock = FileLock(self.folder / LOCK, timeout=LOCK_SECONDS)
+        try:
+            lock.acquire()
+        except Timeout:
+            words = "wait for its end, or stop it; what it has answered is not asked again"
+            raise WorkError(f"another process evaluates in {self.folder.parent}: {words}") from None
+        try:
+            if self.fresh:
+                for path in [p for p in self.folder.iterdir() if p.suffix != ".old" and p.name != LOCK]:
+                    path.rename(path.with_name(f"{path.name}.{time.time_ns()}.old"))
+            yield
+        finally:
+            lock.release()
 
     def path(self, name: str) -> Path:
         return self.folder / f"{self.keys[name]}.jsonl"
@@ -60,7 +83,8 @@ class Answers:
     # Shares
 
     def answer_share(self, index: int, n: int) -> None:
-        """Answer every n-th text of what is still open, into files of this share."""
+        """Answer every n-th text of what is still open, into files of this share; what fails is left to the process that started it."""
+        leave_with_parent()
         for name, system in self.systems.items():
             if getattr(system, "shared", True):
                 share = self.folder / f"{self.keys[name]}.{index}-of-{n}.jsonl"
@@ -68,38 +92,37 @@ class Answers:
                     ask(system, self.mode, self.examples, share, share=(index, n), known=self.path(name))
                 except CannotError:
                     continue
+                except FAILURES as error:
+                    print(f"{name}: {redacted(one_line(error))}", file=sys.stderr, flush=True)
 
     def share_out(self, command: Sequence[str], n: int) -> None:
         """Start a process a share, wait for all, and join what they wrote. Endpoints are left to this process: one budget, one ledger.
 
         Raises:
-            RuntimeError: one of them failed; what was answered is kept.
+            WorkError: one of them failed; what was answered is kept.
         """
         self.prepare()
         running, devices = [], gpus()
         for index in range(n):
             environment = dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {})
-            running.append(subprocess.Popen([*command, f"--share={index}/{n}"], env=environment, stdin=subprocess.DEVNULL))
+            running.append(subprocess.Popen([*command, f"--share={index}/{n}"], env=environment, stdin=subprocess.PIPE))
         try:
-            total = sum(getattr(system, "shared", True) for system in self.systems.values()) * len(self.examples)
+            names = [name for name, system in self.systems.items() if getattr(system, "shared", True)]
             with progress_bars() as progress:
-                line = progress.add_task(f"{n} processes", total=total)
+                line = progress.add_task(f"{n} processes", total=len(names) * len(self.examples))
                 while any(process.poll() is None for process in running):
-                    progress.update(line, completed=self.n_line())
+                    progress.update(line, completed=sum(n_answer(self.path(name)) for name in names))
                     time.sleep(POLL_SECONDS)
         finally:
             for process in running:
                 if process.poll() is None:
                     process.terminate()
                 process.wait()
+                process.stdin.close()
             for name in self.systems:
                 absorb(self.path(name))
         if failed := [i for i, process in enumerate(running) if process.returncode]:
-            raise RuntimeError(f"shares {failed} of {n} failed; the same command goes on with what is not answered")
-
-    def n_line(self) -> int:
-        """How many answers are on disk."""
-        return sum(path.read_bytes().count(b"\n") for path in self.folder.glob("*.jsonl*") if path.suffix in (".jsonl", ".partial"))
+            raise WorkError(f"shares {failed} of {n} failed; the same command goes on with what is not answered")
 
     # One process
 
@@ -116,7 +139,7 @@ class Answers:
             if now and not then:  # before the first answer, so that no two models answer one exam
                 self.note(name, self.record(name) | {"fingerprint": now})
             if self.is_open(name) and hasattr(system, "ready"):
-                system.ready()
+                system.ready(self.examples)
 
     def is_open(self, name: str) -> bool:
         """Whether there is something that the system has not answered yet."""
@@ -161,12 +184,12 @@ class Answers:
         except CannotError as error:
             progress.update(line, visible=False)
             return Entry(name, reason=redacted(str(error)))
-        except (BudgetError, EndpointError) as error:
-            return Entry(name, reason=redacted(str(error)))
+        except FAILURES as error:
+            return Entry(name, reason=redacted(one_line(error)), failed=True)
         progress.update(line, completed=len(predictions))
         noted = self.record(name)
         if "facts" not in noted:
-            noted |= {"signature": getattr(system, "signature", ""), "facts": facts(system, predictions)}
+            noted |= {"signature": getattr(system, "signature", lambda mode: "")(self.mode), "facts": facts(system, predictions)}
             self.note(name, noted)
         return Entry(name, predictions, written, signature=noted["signature"], facts=noted["facts"])
 
@@ -182,6 +205,17 @@ def facts(system: Any, predictions: Sequence[Prediction]) -> dict[str, Any]:
     found = {**getattr(system, "facts", dict)(), **timing(predictions)}
     directory = getattr(system, "directory", None)
     return found if directory is None else found | training_flops(directory, found["n_parameter"])
+
+
+def leave_with_parent() -> None:
+    """End this process when the one that started it has gone: standard input is a pipe from there."""
+
+    def wait() -> None:
+        while os.read(0, 1):  # not sys.stdin, whose lock an exit would wait for
+            pass
+        os._exit(FAILED)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def fingerprint(system: Any) -> str | None:

@@ -20,7 +20,8 @@ DESCRIPTION = """Put finished runs side by side: scores with intervals, paired t
   lslm compare --experiment translation --metric test/bleu --csv scores.csv
 
 A RUN is a run directory or an MLflow run id; the parent of seeds (lslm run --seeds) stands for its children, and two such parents are
-compared with the noise of training in mind. Scores whose signatures or data differ are shown and not ranked."""
+compared with the noise of training in mind. Scores whose signatures or data differ are shown and not ranked. Of an experiment all finished
+runs are shown; those that sat the same exam (data and signature) stand together, the best first."""
 
 
 def arguments() -> Parser:
@@ -28,7 +29,7 @@ def arguments() -> Parser:
     it = Parser("lslm compare", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     it.add_argument("runs", nargs="*", metavar="RUN", help="two or more")
     it.add_argument("--experiment", help="in place of runs: all of an MLflow experiment, which is named after the task")
-    it.add_argument("--metric", help="sort by it (with --experiment), or lead with it")
+    it.add_argument("--metric", help="sort by it (with --experiment), or lead with it: test/bleu")
     it.add_argument("--n-resample", type=int, default=10_000, metavar="N", help="of intervals and paired tests (default 10000)")
     it.add_argument("--csv", metavar="FILE", help="write the table there too")
     it.add_argument("--output", metavar="FOLDER", help="of the report (default: runs/<task>/compare-<runs>)")
@@ -46,22 +47,24 @@ def main(argv: list[str]) -> int:
         print(f"lslm: --n-resample {own.n_resample} must be at least 1; 10000 suits most exams", file=sys.stderr)
         return WRONG_ARGUMENTS
     if own.experiment:
-        from lslm_lightning.commands.leaderboard import leaderboard
+        from lslm_lightning.commands.leaderboard import brief, leaderboard
 
         table = leaderboard(own.experiment, own.metric)
+        shown = brief(table)
     else:
         from lslm_lightning.commands.side_by_side import side_by_side
         from lslm_lightning.reports.page import write_report
 
-        table, report, task = side_by_side(own.runs, own.metric, own.trust, own.n_resample, shlex.join(["lslm", *argv]))
+        shown, report, task = side_by_side(own.runs, own.metric, own.trust, own.n_resample, shlex.join(["lslm", *argv]))
         names = "-".join(Path(run).name[:24] for run in own.runs[:3])
         folder = Path(own.output or f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
+        table = shown
         page = write_report(report, folder / "report")
     from rich.console import Console
 
     from lslm_lightning.commands.tables import terminal_table
 
-    Console().print(terminal_table(table))
+    Console().print(terminal_table(shown))
     if own.csv:
         write_csv(table, Path(own.csv))
         print(f"table {own.csv}")
@@ -88,5 +91,6 @@ def write_csv(table: "Table", path: Path) -> None:
 
 
 def harmless(text: str) -> str:
-    """With an apostrophe before what a spreadsheet would compute. Source: OWASP, CSV Injection."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    """With an apostrophe before what a spreadsheet would compute, after white space and in full width too. OWASP, CSV Injection."""
+    begins = text.lstrip().startswith(tuple("=+-@＝＋－＠"))
+    return f"'{text}" if begins or text.startswith(("\t", "\r", "\n")) else text

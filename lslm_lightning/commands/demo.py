@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.process import run_to_its_end
 
 CONFIGS = (
@@ -37,5 +38,5 @@ def main(argv: list[str]) -> int:
         print(f"  report  {page}")
     print("  lslm ui opens the runs in MLflow; lslm generate RUN TEXT uses a model")
     if failed:
-        raise RuntimeError(f"{len(failed)} of {len(CONFIGS)} runs failed: {', '.join(failed)}")
+        raise WorkError(f"{len(failed)} of {len(CONFIGS)} runs failed: {', '.join(failed)}")
     return 0

@@ -28,7 +28,8 @@ The config says:
   split     of the corpus (default test)
   n_shot    worked examples in questions that are asked in words (default 0)
   n_resample  of intervals and paired tests (default 10000)
-  metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics; the first leads
+  metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics; the task's own headline leads
+              where it is among them, else the first
   systems   a name for each -> its class_path and init_args, of lslm_lightning.systems:
               checkpoint.Checkpoint       run: a run directory, a checkpoint in one, or an MLflow run id
               hugging_face.HuggingFace    path: a folder or a hub id
@@ -37,7 +38,8 @@ The config says:
               baselines.CopySource, FirstSentences, LongestSentence, ExtractiveOracle, UniformBytes, Xz
 
 Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted goes on where it stopped when the same
-command is given again, and what is answered is never asked again, also when systems are added: --fresh asks anew."""
+command is given again, and what is answered is never asked again, also when systems are added: --fresh asks anew. A system that fails
+(a server that is down, a budget that is spent) leaves the others their scores and their report; the exit status is then 1."""
 
 
 def arguments() -> Parser:
@@ -144,7 +146,8 @@ def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv:
         index, n = map(int, own.share.split("/"))
         examination.answers.answer_share(index, n)
         return
-    if own.devices > 1:
-        words = [word for word in argv if word != "--fresh"]
-        examination.answers.share_out([sys.executable, "-m", "lslm_lightning", *words], own.devices)
-    examination.conclude(shlex.join(["lslm", *argv]), began)
+    with examination.answers.alone():
+        if own.devices > 1:
+            words = [word for word in argv if word != "--fresh"]
+            examination.answers.share_out([sys.executable, "-m", "lslm_lightning", *words], own.devices)
+        examination.conclude(shlex.join(["lslm", *argv]), began)

@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from lslm_lightning.commands.answers import Answers
-from lslm_lightning.commands.records import trained, versions
+from lslm_lightning.commands.outcome import WorkError
+from lslm_lightning.commands.records import seen_in_training, trained, versions
 from lslm_lightning.commands.tables import terminal_table
 from lslm_lightning.contracts import Example, Metric
-from lslm_lightning.evaluation.contamination import contaminated
 from lslm_lightning.evaluation.results import Results, conclude, write_results
+from lslm_lightning.evaluation.scoring import described
 from lslm_lightning.reports.blocks import Report, Section
 from lslm_lightning.reports.evaluation import evaluation_report, score_table, to_repeat
 from lslm_lightning.reports.numerals import number
@@ -52,7 +53,11 @@ class Examination:
         self.answers = Answers(evaluation.systems, evaluation.keys, self.examples, data.mode, folder / "predictions", prompts, fresh)
 
     def conclude(self, command: str, began: float) -> None:
-        """Answer what is open, score what is written, report, and store it all in MLflow."""
+        """Answer what is open, score what is written, report, and store it all in MLflow.
+
+        Raises:
+            WorkError: systems failed; the others are reported.
+        """
         self.answers.prepare()
         tracker = Tracker(self.evaluation.task_name, self.folder.name, self.folder, tags=self.tags(), system_metrics=False)
         tracker.start()
@@ -67,6 +72,9 @@ class Examination:
             self.show(results)
             self.store(tracker, results)
             print(f"report {page}", flush=True)
+            if failed := [f"{name} ({entry.reason})" for name, entry in results.entries.items() if entry.failed]:
+                words = f"{len(failed)} of {len(results.entries)} systems failed, {'; '.join(failed)}"
+                raise WorkError(f"{words}; the same command asks for what they have not answered")
             status = "FINISHED"
         except Exception:
             raise
@@ -79,8 +87,7 @@ class Examination:
     def results(self) -> Results:
         """From answers on disk, asked for where they are missing, to scores."""
         entries = self.answers.entries()
-        texts = self.evaluation.data.texts_at_hand
-        found = None if texts is None else contaminated(self.examples, texts)
+        texts, found = seen_in_training(self.evaluation.data, self.examples)
         return conclude(self.examples, entries, self.metrics, self.headline, texts, found, self.evaluation.n_resample)
 
     def report(self, results: Results, command: str, began: float, git: Mapping[str, str]) -> Report:
@@ -110,7 +117,9 @@ class Examination:
         return evaluation_report(self.folder.name, evaluation.task_name, results, self.examples, self.metrics, repeat, sections, date)
 
     def tags(self) -> dict[str, str]:
-        return {"task": self.evaluation.task_name, "command": "evaluate", "corpus": self.evaluation.data.corpus_name}
+        corpus, split = self.evaluation.data.corpus, self.evaluation.split
+        digest = {f"corpus.{split}_digest": corpus.digest(split)}
+        return {"task": self.evaluation.task_name, "command": "evaluate", "corpus": corpus.name, **digest}
 
     def store(self, tracker: Tracker, results: Results) -> None:
         """The evaluation in MLflow: a run, with a child a system, metrics named alike so that MLflow compares them."""
@@ -128,6 +137,8 @@ class Examination:
             values |= {f"cost/{key}": float(value) for key, value in entry.facts.items() if isinstance(value, int | float)}
             child.log_metrics({key: value for key, value in values.items() if not math.isnan(value)}, 0)
             child.log_hyperparams({"system": json.loads(redacted(json.dumps(self.evaluation.specs[name])))})
+            if found:
+                child.set_tags({"scores": described(found.scores)})
             if entry.reason:
                 child.set_tags({"reason": entry.reason})
             elif (path := self.answers.path(name)).exists():

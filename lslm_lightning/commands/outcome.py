@@ -10,12 +10,17 @@ from collections.abc import Callable
 DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
 
 
+class WorkError(RuntimeError):
+    """A part of the work failed, as the message says; what else there was to do was done."""
+
+
 def one_line(error: BaseException) -> str:
     """What happened, without line breaks; the kind of error only where its words do not explain themselves."""
     words = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, ValueError | OSError | ArithmeticError) and words:
+    ours = type(error).__module__.partition(".")[0] == "lslm_lightning"
+    if words and (ours or isinstance(error, ValueError | OSError | ArithmeticError)):
         return words
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 

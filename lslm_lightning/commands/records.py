@@ -5,12 +5,17 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+import numpy as np
+
 from lslm_lightning import __version__
-from lslm_lightning.contracts import Prediction
+from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.evaluation.contamination import contaminated, learn_once
 from lslm_lightning.reports.trained import Trained
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.tracking.names import flatten
+from lslm_lightning.training.data import TaskData
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "tokenizers", "sacrebleu", "rouge-score", "jiwer", "openai", "mlflow")
 
@@ -35,6 +40,15 @@ def trained(directory: RunDirectory, name: str) -> Trained:
     config = {key: str(value) for key, value in flatten(read_config(directory.config))}
     lines = directory.curves.read_text("utf-8").splitlines() if directory.curves.exists() else []
     return Trained(name, config, [json.loads(line) for line in lines if line.endswith("}")])
+
+
+def seen_in_training(data: TaskData, examples: Sequence[Example]) -> tuple[list[str] | None, np.ndarray | None]:
+    """The training texts, and the mask of `evaluation.contamination`; None where the texts are not at hand."""
+    texts = data.texts_at_hand
+    if texts is None:
+        return None, None
+    known = learn_once(texts, data.training_key(), cache_directory() / "ngrams")
+    return texts, contaminated(examples, known)
 
 
 def timing(predictions: Sequence[Prediction]) -> dict[str, float]:

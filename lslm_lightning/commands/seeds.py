@@ -6,8 +6,9 @@ import os
 import statistics
 import sys
 
+from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.process import run_to_its_end
-from lslm_lightning.evaluation.scoring import read_scores
+from lslm_lightning.evaluation.scoring import described, read_scores
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.tracking import Tracker
@@ -19,7 +20,7 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
     Where the first measures a budget in minutes, the others train as many steps: the deviation is that of seeds alone.
 
     Raises:
-        RuntimeError: a child failed; the others were trained all the same.
+        WorkError: a child failed; the others were trained all the same.
     """
     shuffles = "seed" in read_config(parent.config)["data"]["init_args"]
     failed, scores, children, steps = [], {}, {}, []
@@ -42,12 +43,15 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
     parent.metrics.write_text(json.dumps({"seeds": n, "summary": summary}, indent=1) + "\n")
     show(summary, n, tracker)
     for child in [*children.values()][:1]:  # all have answered the same exam
-        print("{split} split of {corpus}: digest {digest:.16}".format(**json.loads(child.metrics.read_text("utf-8"))["data"]))
+        data = json.loads(child.metrics.read_text("utf-8"))["data"]
+        print("{split} split of {corpus}: digest {digest:.16}".format(**data))
+        tags = {"corpus": data["corpus"], "corpus.test_digest": data["digest"], "seeds": len(children)}
+        tracker.set_tags(tags | {"scores": described(read_scores(child.metrics))})
     tracker.log_artifact(parent.metrics)
     for seed, child in children.items():
         print(f"seed {seed} is {child.path}", flush=True)
     if failed:
-        raise RuntimeError(f"seeds {failed} failed; the others are in {parent.path.parent}")
+        raise WorkError(f"seeds {failed} failed; the others are in {parent.path.parent}")
 
 
 def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:

@@ -1,16 +1,16 @@
 """Finished runs on one page."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from lslm_lightning.commands.records import timing, trained, training_flops, versions
-from lslm_lightning.contracts import Example, Score
-from lslm_lightning.evaluation.comparison import ANSWERING, differing_parts
-from lslm_lightning.evaluation.contamination import contaminated
+from lslm_lightning.commands.records import seen_in_training, timing, trained, training_flops, versions
+from lslm_lightning.contracts import Example, Prediction, Score
+from lslm_lightning.evaluation.comparison import ANSWERING
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.results import Entry, Results, conclude
 from lslm_lightning.evaluation.scoring import read_scores
@@ -83,42 +83,59 @@ def side_by_side(references: Sequence[str], metric: str | None, trust: bool, n_r
     if not all(headline in run.headline_scores for run in runs):
         known = ", ".join(runs[0].headline_scores)
         raise ValueError(f"--metric {metric or headline}: not every run was scored by it; there are {known}")
-    reasons = differences_of_exams(runs)
-    results, exam = (None, None) if reasons else paired(runs, task, headline, n_resample)
+    together, apart = same_data(runs)
+    exam = open_exam(together[0]) if len(together) > 1 else None
+    answered = answers(together, exam.examples) if exam else {}
+    apart |= {run.name: "what it answered is not on this disk, or not all of it" for run in together if exam and run.name not in answered}
     scores = ScoreTable({run.name: run.scores for run in runs})
     histories = [trained(run.directory, run.name) for run in runs]
-    if exam is None or results is None:
-        why = reasons or ["what was answered is not on this disk, or the corpus is not"]
-        sections: list[Section | None] = [Section("Scores", [scores, *(Text(f"No paired tests: {reason}.") for reason in why)])]
+    sections: list[Section | None]
+    words = ""
+    if exam is None or len(answered) < 2:
+        why = [f"{name}: {reason}" for name, reason in apart.items()] or ["the corpus is not on this disk"]
+        sections = [Section("Scores", [scores, *(Text(f"No paired tests: {reason}.") for reason in why)])]
         sections += training_sections(histories, headline)
-        words = ""
     else:
         metrics = task.metrics(exam.examples[0].language)
-        sections = [ladder(results, metrics), seeds(runs, results, metrics, n_resample), doubts(results), choice(results, metrics)]
+        texts, found = seen_in_training(exam.data, exam.examples)
+        entries = [entry(run, answered[run.name]) for run in together if run.name in answered]
+        results = conclude(exam.examples, entries, metrics, headline, texts, found, n_resample)
+        ranked = [run for run in runs if run.name in answered]
+        sections = [ladder(results, metrics), not_ranked([run for run in runs if run.name in apart], apart)]
+        sections += [seeds(ranked, results, metrics, n_resample), doubts(results), choice(results, metrics)]
         sections += [parts_of_the_exam(results, metrics), *training_sections(histories, headline)]
-        sections += task.sections_of(exam.data, "test", {name: e.predictions for name, e in results.entries.items()})
+        sections += task.sections_of(exam.data, "test", answered)
         sections.append(outputs(results, exam.examples, metrics))
         words = lead(results, metrics)
-    facts: dict[str, Cell] = {"Runs": len(runs), "Corpus": runs[0].data.get("corpus"), "Digest of the data": runs[0].data.get("digest")}
+    data = together[0].data
+    facts: dict[str, Cell] = {"Runs": len(runs), "Corpus": data.get("corpus"), "Digest of the data": data.get("digest")}
+    facts |= {f"{run.name} began": began(run.directory) for run in runs}
     configs = {run.name: redacted(run.directory.config.read_text("utf-8")) for run in runs}
     sections.append(to_repeat(redacted(command), facts, configs, versions()))
     title = " against ".join(dict.fromkeys(run.group for run in runs))
-    kicker = tasks.pop()
-    return scores.table(), Report(title, [s for s in sections if s], words, kicker.replace("_", " ").capitalize()), kicker
+    kicker, date = tasks.pop(), time.strftime("%Y-%m-%d %H:%M")
+    return scores.table(), Report(title, [s for s in sections if s], words, kicker.replace("_", " ").capitalize(), date), kicker
 
 
-def differences_of_exams(runs: Sequence[Finished]) -> list[str]:
-    """Why the scores of these runs do not compare at all; those whose signatures alone differ are told apart by `conclude`."""
-    first, found = runs[0], []
-    for run in runs[1:]:
-        if (first.data.get("corpus"), first.data.get("digest")) != (run.data.get("corpus"), run.data.get("digest")):
-            found.append(f"{first.name} and {run.name} were tested on other data ({first.data.get('corpus')}, {run.data.get('corpus')})")
-        for metric in first.headline_scores.keys() & run.headline_scores.keys():
-            ours, theirs = first.headline_scores[metric], run.headline_scores[metric]
-            parts = differing_parts(replace(ours, signature=kept(ours.signature)), replace(theirs, signature=kept(theirs.signature)))
-            if parts:
-                found.append(f"{metric} of {first.name} and {run.name} is not ranked: {'; '.join(parts)}")
-    return found
+def same_data(runs: Sequence[Finished]) -> tuple[list[Finished], dict[str, str]]:
+    """The runs tested on the data that most were tested on, and why the others stand apart, by name."""
+    kinds = [(run.data.get("corpus"), run.data.get("digest")) for run in runs]
+    most = max(kinds, key=kinds.count)  # the first of equals
+    together = [run for run, kind in zip(runs, kinds, strict=True) if kind == most]
+    words = f"tested on other data than {together[0].name}: {{}} in place of {most[0]}"
+    return together, {
+        run.name: words.format(kind[0] if kind[0] != most[0] else f"another {kind[0]}")
+        for run, kind in zip(runs, kinds, strict=True)
+        if kind != most
+    }
+
+
+def not_ranked(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Section | None:
+    """Runs that cannot stand in the tests, as they are on record."""
+    if not runs:
+        return None
+    scores = ScoreTable({run.name: run.scores for run in runs})
+    return Section("Not ranked", [scores, *(Text(f"{run.name}: {reasons[run.name]}.") for run in runs)])
 
 
 class Exam(NamedTuple):
@@ -146,46 +163,39 @@ def open_exam(run: Finished) -> Exam | None:
     return Exam(data, examples) if run.data.get("digest") in (None, data.corpus.digest("test")) else None
 
 
-def paired(runs: Sequence[Finished], task: type, headline: str, n_resample: int) -> tuple[Results | None, Exam | None]:
-    """From what the runs wrote; nothing where predictions or the corpus are not here."""
-    files = [run.directory.predictions / "test.jsonl" for run in runs]
-    exam = open_exam(runs[0])
-    if exam is None or not all(path.exists() for path in files):
-        return None, None
-    entries = []
-    for run, path in zip(runs, files, strict=True):
-        by_id = {p.id: p for p in read_predictions(path)}
-        if not all(e.id in by_id for e in exam.examples):  # a test that was cut short
-            return None, None
-        predictions = [by_id[e.id] for e in exam.examples]
-        size = n_parameter(run)
-        facts = timing(predictions) | ({"n_parameter": size} if size else {}) | training_flops(run.directory, size)
-        signature = answers_part(run.headline_scores[headline].signature)
-        entries.append(Entry(run.name, predictions, signature=signature, facts=facts))
-    known = exam.data.texts_at_hand
-    found = None if known is None else contaminated(exam.examples, known)
-    return conclude(exam.examples, entries, task.metrics(exam.examples[0].language), headline, known, found, n_resample), exam
+def answers(runs: Sequence[Finished], examples: Sequence[Example]) -> dict[str, list[Prediction]]:
+    """What each run wrote for these examples, in their order; not of a run whose answers are not here, or were cut short."""
+    found = {}
+    for run in runs:
+        path = run.directory.predictions / "test.jsonl"
+        by_id = {p.id: p for p in read_predictions(path)} if path.exists() else {}
+        if all(e.id in by_id for e in examples):
+            found[run.name] = [by_id[e.id] for e in examples]
+    return found
 
 
-def answers_part(signature: str) -> str:
-    """What a signature says of the way of answering: "|context:256|stride:128"."""
-    return "".join(f"|{part}" for part in signature.split("|") if part.split(":")[0] in ANSWERING)
+def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
+    """A run as a system of the exam. What its signatures say of its way of answering is as it was."""
+    size = n_parameter(run.directory)
+    facts = timing(predictions) | ({"n_parameter": size} if size else {}) | training_flops(run.directory, size)
+    parts = dict.fromkeys(part for score in run.scores for part in score.signature.split("|") if part.split(":")[0] in ANSWERING)
+    return Entry(run.name, predictions, recorded=run.headline_scores, signature="|".join(parts), facts=facts)
 
 
-def kept(signature: str) -> str:
-    """A signature without that part."""
-    return "|".join(part for part in signature.split("|") if part.split(":")[0] not in ANSWERING)
+def n_parameter(directory: RunDirectory) -> int | None:
+    """As the run noted it when training began; None where it did not."""
+    lines = directory.curves.read_text("utf-8").splitlines() if directory.curves.exists() else []
+    found = [json.loads(line)["value"] for line in lines if '"model/parameters"' in line and line.endswith("}")]
+    return int(found[0]) if found else None
 
 
-def n_parameter(run: Finished) -> int | None:
-    """Numbers in its checkpoint; None where there is none."""
-    import torch
-
-    try:
-        saved = torch.load(run.directory.checkpoint(), map_location="meta", weights_only=True)
-    except (ValueError, OSError, RuntimeError):
-        return None
-    return sum(weight.numel() for weight in saved["state_dict"].values())
+def began(directory: RunDirectory) -> str | None:
+    """When, and from which commit."""
+    noted = directory.beginning
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(noted["began"])) if "began" in noted else ""
+    commit = f"commit {noted['git.commit']}" if noted.get("git.commit") else ""
+    changed = "and uncommitted changes" if noted.get("git.dirty") == "true" else ""
+    return " ".join(part for part in (date, commit, changed) if part) or None
 
 
 def seeds(runs: Sequence[Finished], results: Results, metrics: Sequence[Any], n_resample: int) -> Section | None:

@@ -11,9 +11,10 @@ from lslm_lightning.reports.numerals import DASH, number
 
 
 def terminal_table(table: Table) -> RichTable:
-    """For rich's console; why values are missing stands below."""
+    """For rich's console; why values are missing and its notes stand below."""
     reasons = table.reasons()
-    notes = "\n".join(f"{DASH} ({number}) {visible(reason)}" for number, reason in enumerate(reasons, 1))
+    lines = [f"{DASH} ({number}) {visible(reason)}" for number, reason in enumerate(reasons, 1)]
+    notes = "\n".join([*lines, *map(note, table.notes)])
     drawn = RichTable(title=Text(table.caption) if table.caption else None, title_justify="left")
     drawn.caption, drawn.caption_justify = Text(notes) if notes else None, "left"
     for heading, numeric in zip(table.headings(), table.numeric(), strict=True):
@@ -38,6 +39,11 @@ def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) 
     if value is None or isinstance(value, int | float):
         return Text(number(value, places))
     return Text(visible(str(value)))
+
+
+def note(value: object) -> str:
+    """What stands below a table."""
+    return f"{visible(value.caption)}: {visible(value.text)}" if isinstance(value, Code) and value.caption else cell(value).plain
 
 
 def words_of(heading: Heading) -> str:

@@ -73,6 +73,8 @@ def standard_buckets(
     words = [[piece for piece in segment(e.references[0]) if piece[0].isalnum()] for e in examples]
     sources = [set(segment(e.source.lower())) for e in examples]
     copied = np.array([np.mean([w.lower() in source for w in own]) if own else 0.0 for own, source in zip(words, sources)])
+    pairs = [set(pairwise(segment(e.source.lower()))) for e in examples]
+    overlap = np.array([np.mean([p in there for p in pairwise([w.lower() for w in own])] or [0.0]) for own, there in zip(words, pairs)])
     length = np.array([len(own) for own in words])
     found = [
         cut("Length of the reference", "Words; Chinese and Japanese by characters.", quartiles(length, "words"), metric, rows),
@@ -84,6 +86,13 @@ def standard_buckets(
             rows,
         ),
         cut("Copied words", "Share of the reference's words that the source has too, in %.", quartiles(100 * copied, "%"), metric, rows),
+        cut(
+            "Source overlap",
+            "Share of the reference's word pairs that stand in the source one after the other, in %.",
+            quartiles(100 * overlap, "%"),
+            metric,
+            rows,
+        ),
     ]
     if known is not None:
         counts = Counter(piece.lower() for text in known for piece in segment(text))

@@ -1,7 +1,13 @@
 """Examples of an exam that stand in the training text: what was learned by heart is no proof of skill."""
 
+import hashlib
+import os
+import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -10,34 +16,67 @@ from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.normalization import normalize
 
 N, SHARE = 8, 0.5
+VERSION = 1  # of the digests below; a cache holds those of one
+FACTOR = 0x9E3779B97F4A7C15  # odd, so that no digest loses a bit; 2^64 over the golden ratio
 
 
-def contaminated(examples: Sequence[Example], training_texts: Iterable[str], n: int = N, share: float = SHARE) -> np.ndarray:
+@dataclass(frozen=True)
+class Known:
+    """Digests of all n-grams of the training texts, and of the texts that are shorter: 8 bytes a word, sorted, uint64."""
+
+    grams: np.ndarray
+    wholes: np.ndarray
+
+    def stands_there(self, text: str) -> bool:
+        """Whether enough of the text's n-grams are known; of a shorter one, whether all of it is a training text."""
+        words = digests(words_of(text), {})
+        if len(words) < N:
+            return bool(len(words)) and bool(holds(self.wholes, whole(words)[None])[0])
+        return bool(holds(self.grams, n_grams(words)).mean() >= SHARE)
+
+
+def contaminated(examples: Sequence[Example], known: Known) -> np.ndarray:
     """A mask (N,): the examples of which the source, or a reference, stands in the training texts.
 
-    A text does when at least `share` of its n-grams do; one of fewer than `n` words when it is the whole of a training text. Words
-    are those of `text.chinese.segment`, lower case, NFKC, without punctuation. n-grams are kept as 64-bit digests: 8 bytes a training word.
+    A text does when at least half of its 8-grams do; one of fewer than eight words when it is the whole of a training text. Words are
+    those of `text.chinese.segment`, lower case, NFKC, without punctuation.
     """
-    grams, wholes = [], set()
-    for text in training_texts:
-        words = words_of(text)
-        if len(words) < n:
-            wholes.add(digest(words))
+    return np.array([any(known.stands_there(text) for text in (e.source, *e.references) if text) for e in examples], dtype=bool)
+
+
+def learn(texts: Iterable[str]) -> Known:
+    """What there is to know of training texts."""
+    grams, wholes, table = [np.empty(0, np.uint64)], [], {}
+    for text in texts:
+        words = digests(words_of(text), table)
+        if len(words) < N:
+            wholes.append(whole(words))
         else:
-            grams.append(np.fromiter((digest(words[i : i + n]) for i in range(len(words) - n + 1)), dtype=np.uint64))
-    known = np.unique(np.concatenate(grams)) if grams else np.empty(0, dtype=np.uint64)
+            grams.append(n_grams(words))
+    return Known(np.unique(np.concatenate(grams)), np.unique(np.array(wholes, np.uint64)))
 
-    def stands_there(text: str) -> bool:
-        words = words_of(text)
-        if len(words) < n:
-            return bool(words) and digest(words) in wholes
-        own = np.fromiter((digest(words[i : i + n]) for i in range(len(words) - n + 1)), dtype=np.uint64)
-        if not len(known):
-            return False
-        found = known[np.searchsorted(known, own).clip(max=len(known) - 1)] == own
-        return bool(found.mean() >= share)
 
-    return np.array([any(stands_there(text) for text in (e.source, *e.references) if text) for e in examples], dtype=bool)
+def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) -> Known:
+    """The same, from the cache where it was learned before.
+
+    Args:
+        key: changes whenever the texts do.
+        cache: a folder for such digests only.
+    """
+    path = Path(cache) / f"{hashlib.sha256(f'{key} {N} {VERSION}'.encode()).hexdigest()[:32]}.npz"
+    try:
+        with np.load(path) as found:
+            return Known(found["grams"], found["wholes"])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # none, or a damaged one
+        known = learn(texts)
+    draft = path.with_suffix(f".{secrets.token_hex(4)}.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(draft, grams=known.grams, wholes=known.wholes)
+        draft.replace(path)
+    except OSError:  # a full disk costs time, not the evaluation
+        draft.unlink(missing_ok=True)
+    return known
 
 
 def words_of(text: str) -> list[str]:
@@ -45,6 +84,29 @@ def words_of(text: str) -> list[str]:
     return [piece for piece in segment(normalize(text, "NFKC").lower()) if any(map(str.isalnum, piece))]
 
 
-def digest(words: Sequence[str]) -> int:
-    """64 bits."""
-    return int.from_bytes(blake2b("\x00".join(words).encode(), digest_size=8).digest(), "big")
+def digests(words: Sequence[str], table: dict[str, int]) -> np.ndarray:
+    """64 bits a word (n,); `table` remembers those of words seen before."""
+    for word in words:
+        if word not in table:
+            table[word] = int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    return np.fromiter((table[word] for word in words), np.uint64, len(words))
+
+
+def n_grams(words: np.ndarray) -> np.ndarray:
+    """Of digests of words (n,) those of all their 8-grams (n - 7,): a polynomial in FACTOR, modulo 2^64."""
+    found = np.zeros(len(words) - N + 1, np.uint64)
+    for i in range(N):
+        found = found * np.uint64(FACTOR) + words[i : len(words) - N + 1 + i]
+    return found
+
+
+def whole(words: np.ndarray) -> np.uint64:
+    """One digest of a text of digests of words."""
+    return np.uint64(int.from_bytes(blake2b(words.tobytes(), digest_size=8).digest(), "big"))
+
+
+def holds(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """A mask of the `wanted` that are in the sorted `known`."""
+    if not len(known):
+        return np.zeros(len(wanted), dtype=bool)
+    return known[np.searchsorted(known, wanted).clip(max=len(known) - 1)] == wanted

@@ -4,12 +4,9 @@ import glob
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
 
-from lslm_lightning.contracts import CannotError, Example, Generator, Prediction, Scorer
+from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
 from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions
-
-Mode = Literal["generate", "log_prob"]
 
 
 def ask(
@@ -64,11 +61,23 @@ def everything(path: str | Path) -> list[Prediction]:
     return [p for part in (path, path.with_name(path.name + ".partial")) if part.exists() for p in read_predictions(part)]
 
 
+def shares(path: str | Path) -> list[Path]:
+    """What processes that shared an exam have written, finished or not."""
+    path = Path(path)
+    found = path.parent.glob(f"{glob.escape(path.stem)}.*-of-*.jsonl*")
+    return sorted(p for p in found if p.suffix in (".jsonl", ".partial"))
+
+
+def n_answer(path: str | Path) -> int:
+    """How many answers stand in a file of predictions and its shares."""
+    path = Path(path)
+    own = [p for p in (path, path.with_name(path.name + ".partial")) if p.exists()]
+    return sum(p.read_bytes().count(b"\n") for p in own + shares(path))
+
+
 def absorb(path: str | Path) -> None:
     """Take into the file of a system what processes that shared its exam have written (`<system>.<i>-of-<n>.jsonl`)."""
-    path = Path(path)
-    parts = [p for p in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*-of-*.jsonl*")) if p.suffix in (".jsonl", ".partial")]
-    if not parts:
+    if not (parts := shares(path)):
         return
     with PredictionFile(path) as file:
         for part in parts:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.buckets import Buckets, standard_buckets
 from lslm_lightning.evaluation.comparison import Pair, compare_systems, differing_parts
 from lslm_lightning.evaluation.doctor import Finding, beam_below_greedy, examine
-from lslm_lightning.evaluation.scoring import Scores, score
+from lslm_lightning.evaluation.scoring import Scores, score, signed
 from lslm_lightning.metrics.significance import N_RESAMPLE
 
 
@@ -23,16 +23,20 @@ from lslm_lightning.metrics.significance import N_RESAMPLE
 class Entry:
     """One system in an exam: what it said, or why it said nothing, and what it cost.
 
-    `continuations` are what it wrote for prompts beside the exam; `signature` is what of its way of answering belongs to its scores
-    ("|context:256"); `facts` are numbers and names by which reports know them: "n_parameter", "seconds_per_example", "tokens_per_second",
-    "memory_bytes", "training_flops", "money" and its "currency", "weights" and "search".
+    `continuations` are what it wrote for prompts beside the exam. `failed` tells a breakdown from what it cannot do. `signature` is what of
+    its way of answering belongs to its scores ("|context:256"). `recorded` are scores by metric that were written down before: they stand,
+    and where one would have another signature now, the answers are not ranked by it. `facts` are numbers and names by which reports know
+    them: "n_parameter", "seconds_per_example", "tokens_per_second", "memory_bytes", "training_flops", "money" and its "currency",
+    "weights" and "search".
     """
 
     name: str
     predictions: Sequence[Prediction] = ()
     continuations: Sequence[Prediction] = ()
     reason: str = ""
+    failed: bool = False
     signature: str = ""
+    recorded: Mapping[str, Score] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -76,22 +80,27 @@ def conclude(
         contaminated: a mask (N,) of examples found in the training text.
     """
     scores: dict[str, Scores | None] = {}
+    outdated: dict[tuple[str, str], str] = {}
     for entry in entries:
         scores[entry.name] = None
         if not entry.reason:
-            found = score(examples, entry.predictions, metrics, n_resample)
-            scores[entry.name] = replace(found, scores=[replace(s, signature=s.signature + entry.signature) for s in found.scores])
+            found = signed(score(examples, entry.predictions, metrics, n_resample), metrics, entry.signature)
+            for now in found.scores:
+                if parts := differing_parts(entry.recorded.get(now.metric, now), now):
+                    outdated[entry.name, now.metric] = f"in its record and now {'; '.join(parts)}: lslm test scores it anew"
+            scores[entry.name] = replace(found, scores=[entry.recorded.get(s.metric, s) for s in found.scores])
     answered = {name: found for name, found in scores.items() if found is not None}
     pairs: list[Pair] = []
     refusals: list[str] = []
     for metric in metrics:
         own = {name: found[metric.name] for name, found in answered.items() if not math.isnan(found[metric.name].value)}
         differences = {pair: differing_parts(own[pair[0]], own[pair[1]]) for pair in combinations(own, 2)}
-        rows = {name: answered[name].rows[metric.name] for name in own}
+        rows = {name: answered[name].rows[metric.name] for name in own if (name, metric.name) not in outdated}
         pairs += compare_systems(metric, rows, n_resample, comparable=lambda *pair: not differences[pair])  # noqa: B023
         for (first, second), parts in differences.items():
             if parts:
                 refusals.append(f"{metric.name} of {first} and {second} is not ranked: {'; '.join(parts)}")
+    refusals += [f"{metric} of {name} is not ranked: {why}" for (name, metric), why in outdated.items()]
     leading = next(metric for metric in metrics if metric.name == headline)
     rows = {name: found.rows[headline] for name, found in answered.items() if np.isfinite(found.rows[headline]).all()}
     findings = examine(examples, {entry.name: entry.predictions for entry in entries if not entry.reason}, metrics)

@@ -62,6 +62,24 @@ def score(
     return Scores(scores, ids, rows)
 
 
+def signed(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
+    """With what belongs to a system's way of answering in every signature.
+
+    Args:
+        answering: "|context:256|tokens:1a2b3c4d"; the part "tokens", a system's tokenizer, goes where the metric counts tokens.
+    """
+    parts = [part for part in answering.split("|") if part]
+    without = [part for part in parts if not part.startswith("tokens:")]
+    kinds = {metric.name: parts if metric.counts_tokens else without for metric in metrics}
+    return replace(found, scores=[replace(s, signature="|".join([s.signature, *kinds[s.metric]])) for s in found.scores])
+
+
+def described(scores: Iterable[Score]) -> str:
+    """What tells whether scores compare, and which way is up, by metric: JSON for a tag in MLflow, which keeps values alone."""
+    names = ("unit", "higher_is_better", "signature", "n_example")
+    return json.dumps({score.metric: {name: getattr(score, name) for name in names} for score in scores}, ensure_ascii=False)
+
+
 def write_scores(path: str | os.PathLike[str], scores: Iterable[Score], data: Mapping[str, str]) -> None:
     """Write `metrics.json`, whole or not at all; nan becomes null and infinity "inf", since JSON has neither.
 

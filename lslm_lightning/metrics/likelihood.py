@@ -41,7 +41,7 @@ def _exp(x: float) -> float:
 class NatsPerToken(_Likelihood):
     """Mean loss: minus log probability per token of the model's own tokenizer. Compares models that share one."""
 
-    name, unit = "nats_per_token", "nats/token"
+    name, unit, counts_tokens = "nats_per_token", "nats/token", True
 
     def score(self, total: np.ndarray) -> float:
         nats, tokens, _, _, _ = total

@@ -95,6 +95,7 @@ class Rouge(Metric):
             tokenizer, self._tokens = remembering(DefaultTokenizer, use_stemmer=True), "tok:rouge|stem:porter"
         else:
             tokenizer, self._tokens = remembering(UnicodeTokenizer), "tok:unicode|norm:nfkc|stem:no"
+        self._counting = DefaultTokenizer() if self._tokens.startswith("tok:rouge") else tokenizer  # a stem is shorter than its word
         self._scorer = RougeScorer([self._kind], tokenizer=tokenizer)
 
     @property
@@ -113,7 +114,7 @@ class Rouge(Metric):
         return "\n".join(split_sentences(text, self._language)) if self._kind == "rougeLsum" else text
 
     def counted(self, text: str) -> list[str]:
-        return self._scorer._tokenizer.tokenize(text)
+        return self._counting.tokenize(text)
 
     def score(self, total: np.ndarray) -> float:
         f1, n_example = total

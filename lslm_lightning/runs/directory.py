@@ -6,6 +6,7 @@ import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,13 @@ class RunDirectory:
     @property
     def run_id(self) -> str | None:
         """The MLflow run; None when none was started."""
+        return self.beginning.get("run_id")
+
+    @property
+    def beginning(self) -> dict[str, Any]:
+        """What was noted when the run began: MLflow's "run_id", the time "began" in Unix seconds, "git.commit"; empty where nothing was."""
         record = self.path / "mlflow.json"
-        return json.loads(record.read_text())["run_id"] if record.exists() else None
+        return json.loads(record.read_text()) if record.exists() else {}
 
     def checkpoint(self) -> Path:
         """The best checkpoint, or else the last.

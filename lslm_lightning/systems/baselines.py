@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.contracts import Example, Mode, Prediction
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
 from lslm_lightning.text.sentences import split_sentences
@@ -99,6 +99,10 @@ class UniformBytes:
     """Every byte as probable as any other: 8 bits a byte, whatever the text."""
 
     name = "uniform bytes"
+
+    def signature(self, mode: Mode) -> str:
+        """A byte is its token."""
+        return "|tokens:bytes"
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         for example in examples:

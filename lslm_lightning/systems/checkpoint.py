@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lslm_lightning.contracts import CannotError, Example, Prediction
+from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
 from lslm_lightning.decoding import Search
 from lslm_lightning.runs import RunDirectory, find_run, load_run
 from lslm_lightning.runs.loading import Run
@@ -52,7 +52,7 @@ class Checkpoint:
             raise ValueError(f"no run with a checkpoint matches {self.given!r}; train one first, or name another")
         return str(max(found, key=lambda path: path.joinpath("config.yaml").stat().st_mtime))
 
-    def ready(self) -> None:
+    def ready(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where there is no such run."""
         find_run(self.run)
 
@@ -89,10 +89,9 @@ class Checkpoint:
         for batch in whole_texts(examples):
             yield from self.loaded.task.log_prob(batch)
 
-    @property
-    def signature(self) -> str:
+    def signature(self, mode: Mode) -> str:
         """What of its way of answering belongs to its scores."""
-        return self.loaded.task.signature_of_answers()
+        return self.loaded.task.signature_of_answers(mode)
 
     def facts(self) -> dict[str, Any]:
         """Size, and the weights and the search that made the answers."""

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lslm_lightning.contracts import CannotError, Example, Prediction
+from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.systems.ledger import Ledger, Prices
 from lslm_lightning.systems.secrets import redacted
@@ -88,7 +88,7 @@ class Endpoint:
             raise EndpointError(redacted(f"{self.key_variable} is not set: it must hold the key for {self.base_url}"))
         return OpenAI(api_key=key, base_url=self.base_url, max_retries=self.max_retries, timeout=self.timeout_seconds)
 
-    def ready(self) -> None:
+    def ready(self, examples: Sequence[Example]) -> None:
         """Raises EndpointError where there is no key."""
         _ = self.client
 
@@ -136,6 +136,10 @@ class Endpoint:
             return Prediction(example.id, nats=-sum(scored), n_token=len(scored), seconds=reply["seconds"])
 
         yield from self._side_by_side(score, examples)
+
+    def signature(self, mode: Mode) -> str:
+        """A passage is scored after the one before it, in tokens that the model alone knows."""
+        return "" if mode == "generate" else f"|context:one passage|tokens:{self.model}"
 
     def facts(self) -> dict[str, Any]:
         """Tokens and money, of the cache too."""

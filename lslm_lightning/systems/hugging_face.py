@@ -1,6 +1,8 @@
 """A model of Hugging Face's `transformers` as a system: causal or sequence to sequence, from a folder or the hub."""
 
 import hashlib
+import json
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -11,8 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lslm_lightning.contracts import CannotError, Example, Prediction, tokens_of
+from lslm_lightning.contracts import CannotError, Example, Mode, Prediction, tokens_of
 from lslm_lightning.systems.batches import by_length, whole_texts
+
+logger = logging.getLogger(__name__)
+UNLIMITED = 10**9  # a limit as high as that is a tokenizer's way of saying that there is none
 
 
 class Loaded(NamedTuple):
@@ -26,7 +31,8 @@ class HuggingFace:
     """Weights are read from safetensors alone, and code from a model's repository is never run.
 
     A sequence-to-sequence model reads the source of an example, a causal one the question in words, by its own chat template where it has
-    one.
+    one. What is longer than it can read loses its end, the question of a causal model its beginning, so that the question itself stays;
+    the signature has the number of tokens that are read.
 
     Args:
         path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
@@ -78,7 +84,7 @@ class HuggingFace:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         return Loaded(model.to(device).eval(), tokenizer)
 
-    def ready(self) -> None:
+    def ready(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where there is no such model, or no transformers."""
         try:
             from transformers import AutoConfig
@@ -104,8 +110,20 @@ class HuggingFace:
     # Answers
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """Says how many questions were too long to be read whole."""
+        n_cut = 0
         for batch in by_length(examples, self.batch_size):
+            n_cut += self._n_cut(batch)
             yield from self._answer(batch)
+        if n_cut:
+            end = "end" if self.reads_sources else "beginning"
+            logger.warning(
+                "%s: %d of %d questions have more than %d tokens and lost their %s", self.name, n_cut, len(examples), self.longest, end
+            )
+
+    def _n_cut(self, batch: Sequence[Example]) -> int:
+        ids = self.loaded.tokenizer([self._prompt(e) for e in batch], **self._special()).input_ids
+        return sum(len(row) > self.longest for row in ids) if self.longest else 0
 
     def _answer(self, batch: Sequence[Example]) -> list[Prediction]:
         import torch
@@ -113,7 +131,9 @@ class HuggingFace:
         model, tokenizer = self.loaded
         began = perf_counter()
         tokenizer.padding_side = "right" if self.reads_sources else "left"
-        given = tokenizer([self._prompt(e) for e in batch], return_tensors="pt", padding=True, truncation=True, **self._special())
+        tokenizer.truncation_side = tokenizer.padding_side
+        limit = {} if self.longest is None else {"truncation": True, "max_length": self.longest}
+        given = tokenizer([self._prompt(e) for e in batch], return_tensors="pt", padding=True, **limit, **self._special())
         given = {name: given[name].to(model.device) for name in ("input_ids", "attention_mask")}
         with torch.inference_mode():
             written = model.generate(**given, num_beams=self.n_beam, do_sample=False, max_new_tokens=self.max_new_tokens)
@@ -188,18 +208,44 @@ class HuggingFace:
             first = end
         return nats, contexts
 
+    @cached_property
+    def positions(self) -> int | None:
+        """The most tokens that the model and its tokenizer are made for; None where there is no such limit."""
+        model, tokenizer = self.loaded
+        limits = (getattr(model.config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length)
+        return min((int(limit) for limit in limits if limit and limit < UNLIMITED), default=None)
+
+    @cached_property
+    def longest(self) -> int | None:
+        """The most tokens of a question that are read: a causal model needs room for its answer beside it.
+
+        Raises:
+            ValueError: there is no room.
+        """
+        if self.positions is None or self.reads_sources:
+            return self.positions
+        if self.positions <= self.max_new_tokens:
+            raise ValueError(
+                f"max_new_tokens={self.max_new_tokens} of {self.path} leaves no room for a question in its {self.positions} positions; "
+                f"{self.positions // 2} leaves half"
+            )
+        return self.positions - self.max_new_tokens
+
     @property
     def context(self) -> int:
-        longest = getattr(self.loaded.model.config, "max_position_embeddings", None) or 1024
-        return min(self.given_context or 1024, longest)
+        return min(self.given_context or 1024, self.positions or 1024)
 
     @property
     def stride(self) -> int:
         return min(self.given_stride or max(1, self.context // 2), self.context)
 
-    @property
-    def signature(self) -> str:
-        return "" if self.reads_sources else f"|context:{self.context}|stride:{self.stride}"
+    def signature(self, mode: Mode) -> str:
+        """How far it reads, and whose tokens it counts."""
+        if mode == "generate":
+            return "" if self.longest is None else f"|source:{self.longest}"
+        tokenizer = self.loaded.tokenizer
+        vocabulary = json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
+        return f"|context:{self.context}|stride:{self.stride}|tokens:{hashlib.sha256(vocabulary.encode()).hexdigest()[:8]}"
 
     def facts(self) -> dict[str, Any]:
         """Size, and the search."""

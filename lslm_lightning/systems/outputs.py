@@ -21,10 +21,12 @@ class Outputs:
         self.path = Path(path)
         self.name = self.path.stem
 
-    def ready(self) -> None:
-        """Raises FileNotFoundError where there is no such file."""
+    def ready(self, examples: Sequence[Example]) -> None:
+        """Raises FileNotFoundError where there is no such file, ValueError where it does not answer these examples."""
         if not self.path.is_file():
             raise FileNotFoundError(f"outputs {self.path}: there is no such file")
+        for _ in self.generate(examples):
+            pass
 
     def fingerprint(self) -> str | None:
         """Of the file; None where it is no longer here."""

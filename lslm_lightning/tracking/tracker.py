@@ -97,7 +97,7 @@ class Tracker(Logger):
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the outbox tries again, and can be asked to stop
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
         self._outbox = Outbox(self._send, self.store.is_passing, self._tell, self.store.explain)
-        record = {"run_id": self._run_id, "experiment": self.task, "store": str(self.store)}
+        record = {"run_id": self._run_id, "experiment": self.task, "store": str(self.store), "began": round(time.time()), **self.git}
         (self.directory / "mlflow.json").write_text(json.dumps(record) + "\n")
         self.log_artifact(self.directory / "environment.txt")
         if self._system_metrics:

@@ -74,8 +74,7 @@ class TaskData(LightningDataModule, ABC):
         if self._tokenizer is None and isinstance(self.recipe, Existing):
             self._tokenizer = self.recipe.train()
         elif self._tokenizer is None:
-            digest = f"{self.corpus.digest('train')} {self.text_key()}{self.own_code()}"
-            self._tokenizer = train_once(self.recipe, self.training_texts, digest, cache_directory() / "tokenizers")
+            self._tokenizer = train_once(self.recipe, self.training_texts, self.training_key(), cache_directory() / "tokenizers")
         return self._tokenizer
 
     def own_code(self) -> str:
@@ -99,6 +98,10 @@ class TaskData(LightningDataModule, ABC):
             return list(self.training_texts()) if "train" in self.corpus.splits else None
         except (ValueError, OSError):
             return None
+
+    def training_key(self) -> str:
+        """Changes whenever `training_texts` do."""
+        return f"{self.corpus.digest('train')} {self.text_key()}{self.own_code()}"
 
     @abstractmethod
     def text_key(self) -> str:

@@ -1,7 +1,6 @@
 """Answers to exams: a subset in validation, the whole split in test and predict. Predictions are written, then one function scores them."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from lightning.pytorch import Callback, Trainer
 
 from lslm_lightning.contracts import Prediction, Score
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
-from lslm_lightning.evaluation.scoring import Scores, score, write_scores
+from lslm_lightning.evaluation.scoring import Scores, described, score, signed, write_scores
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.task import Task
@@ -84,7 +83,7 @@ class Exam(Callback):
             exam = [example for example in exam if example.id in answered]
         metrics = task.metrics(exam[0].language)
         result = score(exam, predictions, metrics) if trainer.is_global_zero else score(exam, predictions, metrics, n_resample=0)
-        self.result = replace(result, scores=[replace(s, signature=s.signature + task.signature_of_answers()) for s in result.scores])
+        self.result = signed(result, metrics, task.signature_of_answers(trainer.datamodule.mode))
         for each in self.result.scores:
             if not math.isnan(each.value):
                 task.log(f"test/{each.metric}", each.value)
@@ -92,6 +91,7 @@ class Exam(Callback):
             corpus = trainer.datamodule.corpus
             data = {"corpus": corpus.name, "split": "test", "digest": corpus.digest("test")}
             write_scores(self.directory.metrics, self.result.scores, data)
+            self.tracker.set_tags({"scores": described(self.result.scores)})
 
     def on_predict_epoch_end(self, trainer: Trainer, task: Task) -> None:
         self._write(trainer, "predict", gathered(self._answers))

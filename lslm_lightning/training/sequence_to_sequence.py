@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.contracts import Example, Mode, Prediction
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.embedding import TokenEmbedding
@@ -104,7 +104,7 @@ class SequenceToSequenceTask(Task):
         shared, longest = (self.backbone.remember(memory), Source(memory, source, pad)), max_length or self.max_length
         return search(step, start, shared, self.tokenizer.eos_id, longest, min(self.min_length, longest))
 
-    def signature_of_answers(self) -> str:
+    def signature_of_answers(self, mode: Mode) -> str:
         return "" if self.max_source_length is None else f"|source:{self.max_source_length}"
 
     def on_test_epoch_end(self) -> None:

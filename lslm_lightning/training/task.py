@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
-from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -102,8 +102,8 @@ class Task(LightningModule, ABC):
         limits = [getattr(module, "max_length", None) for module in self.backbone.modules()]
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def signature_of_answers(self) -> str:
-        """What of the way of answering belongs in the signature of every score: "|context:256", say."""
+    def signature_of_answers(self, mode: Mode) -> str:
+        """What of the way of answering belongs in the signatures of scores: "|context:256", say; see `evaluation.scoring.signed`."""
         return ""
 
     def samples(self) -> list[str]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.contracts import Metric, Mode, Prediction
 from lslm_lightning.metrics.likelihood import BitsPerByte, NatsPerToken, Perplexity, WordPerplexity
 from lslm_lightning.systems.baselines import Xz
 from lslm_lightning.training.causal import CausalTask
@@ -19,8 +19,8 @@ class LanguageModelingTask(CausalTask):
     def metrics(cls, language: str) -> list[Metric]:
         return [BitsPerByte(), NatsPerToken(), Perplexity(), WordPerplexity(language)]
 
-    def signature_of_answers(self) -> str:
-        return f"|context:{self.context}|stride:{self.stride}"
+    def signature_of_answers(self, mode: Mode) -> str:
+        return "" if mode == "generate" else f"|context:{self.context}|stride:{self.stride}|tokens:{self.tokenizer.digest[:8]}"
 
     def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
         values = super().validation_values(nats, n_token) | {"val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))}

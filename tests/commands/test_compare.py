@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
+from lslm_lightning.commands import leaderboard
+from lslm_lightning.commands.side_by_side import n_parameter
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.systems.checkpoint import Checkpoint
 from tests.commands.conftest import refused
 
 QUICK = ("--n-resample", 100)
@@ -84,15 +89,25 @@ def test_seeds_are_compared_with_the_noise_of_training(lslm, two_runs):
 
 
 def test_other_data_are_shown_and_not_ranked(lslm, two_runs, translation, pairs):
+    """An odd one takes the tests from nobody else."""
+    whole = {language: (pairs / f"test.{language}").read_text("utf-8") for language in ("en", "zh")}
     for language in ("en", "zh"):
         path = pairs / f"test.{language}"
         path.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[:8]), "utf-8")
     assert lslm("run", "--config", translation, "--job.name=other").status == 0
     other = next(Path("runs/translation").glob("other-*"))
+    for language, text in whole.items():
+        (pairs / f"test.{language}").write_text(text, "utf-8")
     outcome = lslm("compare", two_runs[0], other, *QUICK)
     assert outcome.status == 0, outcome.err
-    assert "were tested on other data" in page()
+    assert "tested on other data" in page()
     assert "Pairs by" not in page()
+    shutil.rmtree(*Path("runs/translation").glob("compare-*"))
+    outcome = lslm("compare", other, *two_runs, *QUICK)
+    assert outcome.status == 0, outcome.err
+    assert "tested on other data" in page()
+    assert "Not ranked" in page()
+    assert "Pairs by" in page()
 
 
 def test_the_order_of_predictions_is_no_matter(lslm, two_runs):
@@ -156,7 +171,68 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
     from lslm_lightning.commands.compare import write_csv
     from lslm_lightning.reports.blocks import Table
 
-    write_csv(Table(["=name", "value"], [["=1+1", 1.5], ["@x", -2.0], ["-minus", None], ["plain", 3]]), tmp_path / "a.csv")
+    evil = ["=1+1", "@x", "-minus", " \t=1+1", "\n=1+1", "\r=1+1", "＝1+1", "　＋1", "－1", "＠x", "\tx"]
+    write_csv(Table(["=name", "value"], [[text, -1.5] for text in evil] + [["plain", None]]), tmp_path / "a.csv")
     with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows == [["'=name", "value"], ["'=1+1", "1.5"], ["'@x", "-2.0"], ["'-minus", ""], ["plain", "3"]]
+    assert rows == [["'=name", "value"], *([f"'{text}", "-1.5"] for text in evil), ["plain", ""]]
+
+
+def test_a_run_whose_answers_are_not_whole_is_named_and_the_others_are_compared(lslm, two_runs):
+    third = shutil.copytree(two_runs[0], two_runs[0].parent / "third-00000000")
+    path = third / "predictions/test.jsonl"
+    path.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[:5]), "utf-8")
+    outcome = lslm("compare", *two_runs, third, *QUICK)
+    assert outcome.status == 0, outcome.err
+    assert "third-00000000: what it answered is not on this disk, or not all of it." in page()
+    assert "Pairs by" in page()
+
+
+def test_a_run_is_as_large_as_its_model(two_runs):
+    """Not as its checkpoint, which holds tied weights and buffers too."""
+    for run in two_runs:
+        assert n_parameter(RunDirectory(run)) == Checkpoint(str(run)).facts()["n_parameter"]
+
+
+@pytest.fixture
+def logged(project):
+    """Makes runs in MLflow as tests leave them."""
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    experiment = client.create_experiment("translation")
+
+    def log(name, metrics, status="FINISHED", signature="tok:13a", corpus="wmt", digest="0123456789", up=True, **tags):
+        scores = {metric: {"unit": "", "higher_is_better": up, "signature": signature, "n_example": 10} for metric in metrics}
+        tags = {"corpus": corpus, "corpus.test_digest": digest, "scores": json.dumps(scores), "command": "run"} | tags
+        run = client.create_run(experiment, tags=tags, run_name=name)
+        for metric, value in metrics.items():
+            client.log_metric(run.info.run_id, f"test/{metric}", value)
+        client.set_terminated(run.info.run_id, status)
+
+    return log
+
+
+def test_only_runs_that_sat_one_exam_are_ranked_together(logged, monkeypatch):
+    monkeypatch.setattr(leaderboard, "PAGE", 2)
+    for name, value in (("low", 20.0), ("high", 40.0), ("middle", 30.0)):
+        logged(name, {"bleu": value})
+    logged("other words", {"bleu": 90.0}, signature="tok:char")
+    logged("other data", {"bleu": 95.0}, digest="f" * 10)
+    logged("other corpus", {"bleu": 99.0}, corpus="news")
+    logged("still running", {"bleu": 100.0}, status="RUNNING")
+    table = leaderboard.leaderboard("translation", "bleu")
+    assert [row[0] for row in table.rows][:3] == ["high", "middle", "low"]
+    assert [row[1] for row in table.rows] == ["A", "A", "A", "B", "C", "D"]
+    assert {row[0] for row in table.rows[3:]} == {"other words", "other data", "other corpus"}
+    assert sum("tok:13a" in n.text for n in table.notes[:-1]) == 3
+    assert table.notes[-1] == "Runs that are not finished and are not shown: 1."
+
+
+def test_which_way_is_up_is_on_record(logged):
+    """A name of anybody's own; deviations over seeds are no metrics of their own."""
+    for name, value in (("worse", 3.0), ("better", 2.0)):
+        logged(name, {"my_error": value, "my_error_deviation": 0.5}, up=False, seeds="3")
+    table = leaderboard.leaderboard("translation")
+    assert [row[0] for row in table.rows] == ["better", "worse"]
+    assert [h.name for h in table.headings()] == ["run", "exam", "test/my_error", "kind", "corpus", "data", "seed", "MLflow id"]
+    assert table.headings()[2].higher_is_better is False
+    assert {row[3] for row in table.rows} == {"mean of 3 seeds"}

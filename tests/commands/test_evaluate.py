@@ -5,6 +5,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from mlflow import MlflowClient
@@ -120,14 +121,20 @@ def test_outputs_that_have_changed_are_read_anew(lslm, exam, project, pairs):
     assert {s["metric"]: s["value"] for s in systems()["theirs"]["scores"]}["bleu"] < 50
 
 
-def test_what_was_answered_before_a_kill_is_never_asked_again(start, exam, provider):
-    """Killed the hard way, then interrupted, then finished: the scores are those of an evaluation that went through."""
+def test_what_was_answered_before_a_kill_is_never_asked_again(start, lslm, exam, provider, monkeypatch):
+    """Killed the hard way, then interrupted, then finished: the scores are those of an evaluation that went through.
+
+    The same command in a second process meanwhile is refused, and asks nothing.
+    """
     endpoint = {"model": "m", "base_url": provider.url, "concurrency": 1}
     config = exam(hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint})
     for number, n_more in ((signal.SIGKILL, 3), (signal.SIGINT, 3)):
         provider.pause, before = 0.4, len(provider.requests)
         process = start("-m", "lslm_lightning", "evaluate", "--config", config, OPENAI_API_KEY=KEY)
         wait_until(lambda: len(provider.requests) >= before + n_more, process)  # noqa: B023
+        if number == signal.SIGINT:
+            monkeypatch.setattr("lslm_lightning.commands.answers.LOCK_SECONDS", 0.1)
+            refused(lslm("evaluate", "--config", config), 1, "another process evaluates in")
         process.send_signal(number)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == (130 if number == signal.SIGINT else -number), output
@@ -171,10 +178,73 @@ def test_a_budget_that_is_reached_is_a_dash_with_the_reason(lslm, exam, provider
     prices = {"input_per_million": 1e6, "output_per_million": 1e6}
     endpoint = {"model": "m", "base_url": provider.url, "prices": prices, "budget": 700, "max_tokens": 20}
     config = exam(hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint})
-    assert lslm("evaluate", "--config", config).status == 0
+    refused_at_the_end(lslm("evaluate", "--config", config), "budget=700")
     assert "budget=700" in systems()["hosted"]["reason"]
     assert systems()["hosted"]["scores"] == []
     assert systems()["copy"]["scores"]
+
+
+def refused_at_the_end(outcome, *words):
+    """There is a report, and yet not all is well."""
+    assert outcome.status == 1
+    assert "report runs/translation/exam-" in outcome.out
+    last = outcome.err.rstrip().rpartition("\n")[2]
+    assert last.startswith("lslm: 1 of 3 systems failed, hosted ("), last
+    assert all(word in last for word in words), last
+
+
+def test_a_server_that_fails_takes_nothing_from_the_others(lslm, exam, provider):
+    """Until it is back, and the same command asks it for the rest."""
+    endpoint = {"model": "m", "base_url": provider.url, "concurrency": 1}
+    config = exam(hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint})
+    provider.faults = [400]
+    refused_at_the_end(lslm("evaluate", "--config", config), "400")
+    assert KEY not in systems()["hosted"]["reason"]
+    assert systems()["copy"]["scores"]
+    asked = len(provider.requests)
+    assert lslm("evaluate", "--config", config).status == 0
+    assert systems()["hosted"]["scores"]
+    assert len(provider.requests) <= asked + 10
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    runs = client.search_runs([client.get_experiment_by_name("translation").experiment_id], order_by=["attributes.start_time"])
+    assert [r.info.status for r in runs if "mlflow.parentRunId" not in r.data.tags] == ["FAILED", "FINISHED"]
+
+
+SLOW = """
+import time
+from collections.abc import Iterator, Sequence
+from lslm_lightning.contracts import Example, Prediction
+
+class Slow:
+    name = "slow"
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        for example in examples:
+            yield Prediction(example.id, example.source)
+            time.sleep({seconds})
+"""
+
+
+def test_shares_end_with_the_process_that_started_them(start, exam, project):
+    """Killed the hard way, it leaves no process behind that would write what the next attempt writes too."""
+    (project / "slow.py").write_text(SLOW.format(seconds=60))
+    process = start("-m", "lslm_lightning", "evaluate", "--config", exam(slow={"class_path": "slow.Slow"}), "--devices", 2)
+
+    def both_write():
+        return len(list(Path("runs").rglob("slow-*-of-2.jsonl.partial"))) == 2
+
+    wait_until(both_write, process)
+    shares = psutil.Process(process.pid).children()
+    assert len(shares) == 2
+    process.kill()
+    _, alive = psutil.wait_procs(shares, timeout=20)
+    assert not alive
+    (project / "slow.py").write_text(SLOW.format(seconds=0))
+    process = start("-m", "lslm_lightning", "evaluate", "--config", project / "exam.yaml")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    [path] = (folder() / "predictions").glob("slow-*.jsonl*")
+    assert len(path.read_text("utf-8").splitlines()) == 10
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def children(project, monkeypatch):
 
         monkeypatch.setattr(seeds, "run_to_its_end", train)
         monkeypatch.setattr(sys, "argv", ["lslm", *words.split()])
-        tracker = SimpleNamespace(version="abc", log_metrics=lambda *_, **__: None, log_artifact=lambda _: None)
+        tracker = SimpleNamespace(version="abc", log_metrics=lambda *_, **__: None, log_artifact=lambda _: None, set_tags=lambda _: None)
         try:
             seeds.run_seeds(len(values), 0, parent, tracker)
         finally:

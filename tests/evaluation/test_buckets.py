@@ -23,7 +23,7 @@ def test_buckets_of_an_exam():
     metric = Bleu("en")
     rows = np.stack([metric.statistics(Prediction(e.id, e.source), e.references) for e in EXAMPLES])
     found = standard_buckets(EXAMPLES, metric, {"copy": rows}, known=["the cat old " * 200, "dog runs 7 " * 50, "house"])
-    assert {cut.title for cut in found} >= {"Length of the reference", "Numbers and names", "Copied words", "Rarest word"}
+    assert {cut.title for cut in found} >= {"Length of the reference", "Numbers and names", "Copied words", "Source overlap", "Rarest word"}
     for cut in found:
         places = np.concatenate([bucket.places for bucket in cut.buckets])
         assert len(places) == len(set(places))

@@ -3,7 +3,7 @@
 import pytest
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.evaluation.contamination import contaminated
+from lslm_lightning.evaluation.contamination import contaminated, learn, learn_once
 
 TRAINED = [
     "The quick brown fox jumps over the lazy dog while the cat sleeps.",
@@ -26,15 +26,34 @@ TRAINED = [
     ],
 )
 def test_contamination(source, reference, expected):
-    [found] = contaminated([Example("1", source, (reference,))], TRAINED)
+    [found] = contaminated([Example("1", source, (reference,))], learn(TRAINED))
     assert found == expected
 
 
 def test_half_of_the_words_decide():
     new = " ".join(f"new{i}" for i in range(40))
-    assert not contaminated([Example("1", f"{TRAINED[0]} {new}", ("x",))], TRAINED)[0]
-    assert contaminated([Example("1", f"{TRAINED[0]} new words", ("x",))], TRAINED)[0]
+    assert not contaminated([Example("1", f"{TRAINED[0]} {new}", ("x",))], learn(TRAINED))[0]
+    assert contaminated([Example("1", f"{TRAINED[0]} new words", ("x",))], learn(TRAINED))[0]
 
 
 def test_nothing_was_trained_on():
-    assert not contaminated([Example("1", "a b", ("c",))], []).any()
+    assert not contaminated([Example("1", "a b", ("c",))], learn([])).any()
+
+
+def test_training_texts_are_read_once(tmp_path):
+    """Learned again only where the cache has nothing that can be read; another key is another text."""
+    exam = [Example("1", TRAINED[0], ("x",)), Example("2", "Good morning", ("x",)), Example("3", "something new", ("x",))]
+
+    def texts(read):
+        read.append(True)
+        yield from TRAINED
+
+    first, again, mended, other = [], [], [], []
+    expected = contaminated(exam, learn_once(texts(first), "a", tmp_path))
+    assert expected.tolist() == [True, True, False]
+    assert (contaminated(exam, learn_once(texts(again), "a", tmp_path)) == expected).all()
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    assert (contaminated(exam, learn_once(texts(mended), "a", tmp_path)) == expected).all()
+    learn_once(texts(other), "b", tmp_path)
+    assert [bool(read) for read in (first, again, mended, other)] == [True, False, True, True]

@@ -1,14 +1,16 @@
 """From answers to results: which systems are ranked, which are not and why, and what is left when the training text is taken out."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.results import Entry, conclude, write_results
+from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.metrics.bleu import Bleu, Chrf
-from lslm_lightning.metrics.likelihood import BitsPerByte
+from lslm_lightning.metrics.likelihood import BitsPerByte, NatsPerToken
 
 EXAMPLES = [Example(str(i), f"source {i}", (f"the reference number {i} is here",)) for i in range(30)]
 
@@ -63,3 +65,32 @@ def test_what_is_written_is_json_without_nan(tmp_path):
     assert record["systems"]["c"] == {"scores": [], "reason": "no text", "facts": {}, "clean": None}
     assert [s["value"] for s in record["systems"]["a"]["scores"]][2] is None
     assert {p["metric"] for p in record["pairs"]} == {"bleu", "chrf"}
+
+
+def scorer(name, tokenizer):
+    return Entry(name, [Prediction(e.id, nats=10.0 + len(name), n_token=5) for e in EXAMPLES], signature=f"|context:64|tokens:{tokenizer}")
+
+
+def test_only_systems_with_one_tokenizer_compare_by_token():
+    metrics = [BitsPerByte(), NatsPerToken()]
+    found = conclude(EXAMPLES, [scorer("a", "1"), scorer("bb", "1"), scorer("c", "2")], metrics, "bits_per_byte", n_resample=50)
+    pairs = {metric: {(p.first, p.second) for p in found.pairs if p.metric == metric} for metric in ("bits_per_byte", "nats_per_token")}
+    assert pairs == {"bits_per_byte": {("a", "bb"), ("a", "c"), ("bb", "c")}, "nats_per_token": {("a", "bb")}}
+    assert found.refusals == [f"nats_per_token of {name} and c is not ranked: tokens is 1 and 2" for name in ("a", "bb")]
+    assert "tokens" not in found.scores["a"]["bits_per_byte"].signature
+    assert found.scores["a"]["nats_per_token"].signature.endswith("|context:64|tokens:1")
+
+
+def test_a_score_on_record_stands_and_is_ranked_only_where_it_would_be_the_same_now():
+    """Two runs tested with another version of a metric: what is computed now is no test of what is on record."""
+    old = []
+    for entry in (writer("a", 0), writer("b", 3)):
+        scores = score(EXAMPLES, entry.predictions, [Bleu(), Chrf(), BitsPerByte()], 50)
+        recorded = {s.metric: replace(s, value=12.5, signature=s.signature.replace("tok:13a", "tok:char")) for s in scores.scores}
+        old.append(replace(entry, recorded=recorded))
+    found = results(*old)
+    assert found.scores["a"]["bleu"].value == 12.5
+    assert {p.metric for p in found.pairs} == {"chrf"}
+    assert found.refusals == [
+        f"bleu of {n} is not ranked: in its record and now tok is char and 13a: lslm test scores it anew" for n in "ab"
+    ]

@@ -145,3 +145,7 @@ def test_japanese_and_korean_texts_agree_with_themselves(kind, language, text):
     metric = Rouge(kind, language)
     assert metric.score(metric.statistics(Prediction("1", text), [text])) == pytest.approx(100)
     assert metric.score(metric.statistics(Prediction("1", "iPhone 15"), [text])) == 0
+
+
+def test_what_is_counted_are_words_and_not_their_stems():
+    assert Rouge("1", "en").counted("Running nationalizations!") == ["running", "nationalizations"]

@@ -87,7 +87,7 @@ def test_probabilities_come_from_an_echo(provider):
 def test_no_key_is_told_before_anything_is_asked(provider, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(EndpointError, match="OPENAI_API_KEY is not set"):
-        endpoint(provider).ready()
+        endpoint(provider).ready([])
 
 
 def test_a_budget_is_of_the_exam_and_not_of_an_attempt(provider):

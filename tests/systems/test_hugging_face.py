@@ -1,5 +1,7 @@
 """Models of transformers: what they write is what `generate` writes, and what they score is what their logits say."""
 
+import shutil
+
 import pytest
 import torch
 from transformers import MarianMTModel
@@ -84,7 +86,7 @@ def test_an_encoder_gives_no_probability_of_a_text_alone(marian):
 
 def test_a_folder_that_is_no_model(tmp_path):
     with pytest.raises(ValueError, match="no model that can be used"):
-        HuggingFace(str(tmp_path)).ready()
+        HuggingFace(str(tmp_path)).ready([])
 
 
 def test_weights_that_could_hold_code_are_not_read(marian, tmp_path):
@@ -94,3 +96,40 @@ def test_weights_that_could_hold_code_are_not_read(marian, tmp_path):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match="no model that can be used"):
         _ = HuggingFace(str(tmp_path)).loaded
+
+
+def test_of_a_long_question_a_causal_model_reads_the_end(gpt2, caplog):
+    """16 positions, 4 of them for the answer."""
+    words = "abcdefghijklmnopqrstuvwxyz"
+    system = HuggingFace(str(gpt2), max_new_tokens=4)
+    long, end = Example("long", "", ("x",), question=" ".join(words)), Example("end", "", ("x",), question=" ".join(words[-12:]))
+    with caplog.at_level("WARNING"):
+        found = {p.id: p.output for p in system.generate([long, end])}
+    assert found["long"] == found["end"]
+    assert found["long"]
+    assert system.signature("generate") == "|source:12"
+    assert "1 of 2 questions have more than 12 tokens and lost their beginning" in caplog.text
+
+
+def test_a_question_needs_room_beside_its_answer(gpt2):
+    with pytest.raises(ValueError, match=r"max_new_tokens=16 .* leaves no room for a question in its 16 positions"):
+        list(HuggingFace(str(gpt2), max_new_tokens=16).generate([Example("0", "", ("x",), question="a b")]))
+
+
+def test_of_a_long_source_an_encoder_reads_the_beginning(marian):
+    """Its tokenizer names no limit, its positions end at 1024."""
+    system = HuggingFace(str(marian), max_new_tokens=4)
+    letters = "abcdefghijklmnopqrstuvwxyz" * 60
+    long, beginning = Example("long", " ".join(letters), ("x",)), Example("beginning", " ".join(letters[:1024]), ("x",))
+    found = {p.id: p.output for p in system.generate([long, beginning])}
+    assert found["long"] == found["beginning"]
+    assert system.signature("generate") == "|source:1024"
+
+
+def test_whose_tokens_are_counted_stands_in_the_signature(gpt2, tmp_path):
+    again, other = HuggingFace(str(gpt2)).signature("log_prob"), tmp_path / "other"
+    shutil.copytree(gpt2, other)
+    path = other / "tokenizer.json"
+    path.write_text(path.read_text("utf-8").replace('"z"', '"ß"'), "utf-8")
+    assert HuggingFace(str(gpt2)).signature("log_prob") == again
+    assert HuggingFace(str(other)).signature("log_prob") != again

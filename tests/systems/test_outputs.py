@@ -45,4 +45,10 @@ def test_what_is_no_answer_is_refused(tmp_path, name, content, words):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
-        Outputs(str(tmp_path / "none.txt")).ready()
+        Outputs(str(tmp_path / "none.txt")).ready(EXAMPLES)
+
+
+def test_a_file_of_another_exam_is_refused_before_anything_is_asked(tmp_path):
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    with pytest.raises(ValueError, match="2 lines for 3 examples"):
+        Outputs(str(tmp_path / "a.txt")).ready(EXAMPLES)
