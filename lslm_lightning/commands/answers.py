@@ -104,7 +104,7 @@ class Answers:
         self.prepare()
         running, devices = [], gpus()
         for index in range(n):
-            environment = dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {})
+            environment = threads(n) | dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {})
             running.append(subprocess.Popen([*command, f"--share={index}/{n}"], env=environment, stdin=subprocess.PIPE))
         try:
             names = [name for name, system in self.systems.items() if getattr(system, "shared", True)]
@@ -227,6 +227,13 @@ def progress_bars() -> Progress:
     """A bar a system, on standard error."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True))
+
+
+def threads(n: int) -> dict[str, str]:
+    """The cores of this machine, shared by `n` processes: more threads than cores wait for each other."""
+    import torch
+
+    return {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // n))}
 
 
 def gpus() -> list[str]:
