@@ -63,8 +63,11 @@ def main(argv: list[str]) -> int:
     from rich.console import Console
 
     from lslm_lightning.commands.tables import terminal_table
+    from lslm_lightning.reports.escaping import visible
 
     Console().print(terminal_table(shown))
+    if own.runs and report.lead:
+        print(visible(report.lead))
     if own.csv:
         write_csv(table, Path(own.csv))
         print(f"table {own.csv}")

@@ -112,7 +112,8 @@ def side_by_side(references: Sequence[str], metric: str | None, trust: bool, n_r
     facts |= {f"{run.name} began": began(run.directory) for run in runs}
     configs = {run.name: redacted(run.directory.config.read_text("utf-8")) for run in runs}
     sections.append(to_repeat(redacted(command), facts, configs, versions()))
-    title = " against ".join(dict.fromkeys(run.group for run in runs))
+    groups = list(dict.fromkeys(run.group for run in runs))
+    title = " against ".join(groups) if len(groups) < 3 else f"{groups[0]} and {len(groups) - 1} others"
     kicker, date = tasks.pop(), time.strftime("%Y-%m-%d %H:%M")
     return scores.table(), Report(title, [s for s in sections if s], words, kicker.replace("_", " ").capitalize(), date), kicker
 
@@ -122,12 +123,10 @@ def same_data(runs: Sequence[Finished]) -> tuple[list[Finished], dict[str, str]]
     kinds = [(run.data.get("corpus"), run.data.get("digest")) for run in runs]
     most = max(kinds, key=kinds.count)  # the first of equals
     together = [run for run, kind in zip(runs, kinds, strict=True) if kind == most]
-    words = f"tested on other data than {together[0].name}: {{}} in place of {most[0]}"
-    return together, {
-        run.name: words.format(kind[0] if kind[0] != most[0] else f"another {kind[0]}")
-        for run, kind in zip(runs, kinds, strict=True)
-        if kind != most
-    }
+    words = [f"{corpus} (digest {digest[:8]})" if corpus and digest else "data that are not on record" for corpus, digest in kinds]
+    usual = words[kinds.index(most)]
+    apart = {run.name: f"tested on {own}, others on {usual}" for run, own, kind in zip(runs, words, kinds, strict=True) if kind != most}
+    return together, apart
 
 
 def not_ranked(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Section | None:

@@ -80,6 +80,8 @@ def lead(results: Results, metrics: Sequence[Metric]) -> str:
     pair = next((p for p in results.pairs if p.metric == results.headline and {p.first, p.second} == set(order[:2])), None)
     if pair is None:
         return f"{order[0]} has {results.headline} {number(values[order[0]], places)}; its score and that of {order[1]} do not compare."
+    if not pair.difference:
+        return f"{order[0]} and {order[1]} lead with the same {results.headline}, {number(values[order[0]], places)}."
     sure = f"p = {number(pair.p)}" + ("" if pair.p < SIGNIFICANT else ", which chance could explain")
     return f"{words}, {number(abs(pair.difference))} ahead of {order[1]} ({sure})."
 

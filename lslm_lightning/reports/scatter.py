@@ -38,12 +38,12 @@ class Scatter:
         return {name: point for name, point in self.points.items() if all(map(math.isfinite, point))}
 
     def front(self) -> list[str]:
-        """The systems that no other beats, the cheapest first."""
+        """The systems that no other beats, the cheapest first; of equals all."""
         sign = 1 if self.y.higher_is_better else -1
-        best, found = -math.inf, []
-        for name, (_, quality) in sorted(self.finite().items(), key=lambda item: (item[1][0], -sign * item[1][1])):
-            if sign * quality > best:
-                best = sign * quality
+        best, found = (math.nan, -math.inf), []
+        for name, (cost, quality) in sorted(self.finite().items(), key=lambda item: (item[1][0], -sign * item[1][1])):
+            if sign * quality > best[1] or (cost, sign * quality) == best:
+                best = (cost, sign * quality)
                 found.append(name)
         return found
 

@@ -11,6 +11,7 @@ from lslm_lightning.evaluation.results import Entry, conclude, write_results
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.metrics.bleu import Bleu, Chrf
 from lslm_lightning.metrics.likelihood import BitsPerByte, NatsPerToken
+from lslm_lightning.reports.evaluation import lead
 
 EXAMPLES = [Example(str(i), f"source {i}", (f"the reference number {i} is here",)) for i in range(30)]
 
@@ -65,6 +66,14 @@ def test_what_is_written_is_json_without_nan(tmp_path):
     assert record["systems"]["c"] == {"scores": [], "reason": "no text", "facts": {}, "clean": None}
     assert [s["value"] for s in record["systems"]["a"]["scores"]][2] is None
     assert {p["metric"] for p in record["pairs"]} == {"bleu", "chrf"}
+
+
+def test_of_two_equal_systems_none_leads():
+    metrics = [Bleu()]
+    found = conclude(EXAMPLES, [writer("a", 3), writer("b", 3), writer("c", 9)], metrics, "bleu", n_resample=50)
+    assert lead(found, metrics).startswith("a and b lead with the same bleu, ")
+    found = conclude(EXAMPLES, [writer("a", 3), writer("c", 9)], metrics, "bleu", n_resample=50)
+    assert lead(found, metrics).startswith("a leads with bleu ")
 
 
 def scorer(name, tokenizer):
