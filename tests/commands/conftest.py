@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from lslm_lightning.__main__ import main
+from tests.forked import MODULE, Forked, Origin
 
-Start = Callable[..., subprocess.Popen]
+Start = Callable[..., subprocess.Popen | Forked]
 
 
 class Outcome(NamedTuple):
@@ -35,7 +36,7 @@ def refused(outcome: Outcome, status: int, *words: str) -> None:
         assert word in lines[0], lines[0]
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen | Forked) -> None:
     """Return when it holds; the process must not end before."""
     end = time.monotonic() + 120
     while not condition():
@@ -112,15 +113,30 @@ def environment(project: Path) -> dict[str, str]:
     return {**kept, "LSLM_CACHE": str(project / "cache"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
+@pytest.fixture(scope="session")
+def origin() -> Iterator[Origin]:
+    """Has imported what the command needs."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
+    found = Origin(kept | {"OMP_NUM_THREADS": "1"})
+    yield found
+    found.close()
+
+
 @pytest.fixture
-def start(environment: dict[str, str], project: Path) -> Iterator[Start]:
-    """Start a Python command in a process of its own; keywords are variables of its environment."""
+def start(environment: dict[str, str], project: Path, origin: Origin) -> Iterator[Start]:
+    """Start a Python command in a process of its own; keywords are variables of its environment.
+
+    `-m lslm_lightning` is forked from a process that has imported it.
+    """
     started = []
 
-    def begin(*arguments: object, **variables: str) -> subprocess.Popen:
-        command = [sys.executable, *map(str, arguments)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        started.append(subprocess.Popen(command, env=environment | variables, cwd=project, **pipes))
+    def begin(*arguments: object, **variables: str) -> subprocess.Popen | Forked:
+        words = list(map(str, arguments))
+        if words[:2] == ["-m", MODULE]:
+            started.append(origin.fork(words[2:], environment | variables, project))
+        else:
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+            started.append(subprocess.Popen([sys.executable, *words], env=environment | variables, cwd=project, **pipes))
         return started[-1]
 
     yield begin

@@ -52,10 +52,8 @@ ENDLESS = ("--trainer.max_steps", "1000000", "--trainer.val_check_interval", "5"
     ],
     ids=lambda value: str(value),
 )
-def test_a_stopped_run_says_so_and_keeps_its_last_state(start_run, number, status, recorded, store, monkeypatch, request):
+def test_a_stopped_run_says_so_and_keeps_its_last_state(start_run, number, status, recorded, store, request):
     uri = request.getfixturevalue("server") if store == "server" else None
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # of these tests under nohup; a child would take it over
-        monkeypatch.setattr(subprocess, "Popen", partial(subprocess.Popen, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)))
     process = start_run(*ENDLESS, **({"MLFLOW_TRACKING_URI": uri} if uri else {}))
     wait_until(lambda: bool(list(Path("runs").glob("*/*/checkpoints/last.ckpt"))), process)
     process.send_signal(number)
@@ -71,7 +69,7 @@ def test_a_stopped_run_says_so_and_keeps_its_last_state(start_run, number, statu
     assert not list(last.parent.glob(".*.part")) or number == signal.SIGKILL
 
 
-def test_a_run_whose_terminal_is_closed_saves_and_says_so(start_run, monkeypatch):
+def test_a_run_whose_terminal_is_closed_saves_and_says_so(environment, translation, project):
     """What it prints from then on, its progress bar too, finds no terminal."""
     master, slave = os.openpty()
     os.set_blocking(master, False)
@@ -87,9 +85,9 @@ def test_a_run_whose_terminal_is_closed_saves_and_says_so(start_run, monkeypatch
             os.read(master, 65536)
         return bool(list(Path("runs").glob("*/*/checkpoints/last.ckpt")))
 
-    own = partial(subprocess.Popen, start_new_session=True, pass_fds=[slave], preexec_fn=at_the_terminal)
-    monkeypatch.setattr(subprocess, "Popen", own)
-    process = start_run(*ENDLESS)
+    command = [sys.executable, "-m", "lslm_lightning", "run", "--config", str(translation), *ENDLESS]
+    own = {"start_new_session": True, "pass_fds": [slave], "preexec_fn": at_the_terminal}
+    process = subprocess.Popen(command, env=environment, cwd=project, **own)
     os.close(slave)
     wait_until(has_saved, process)
     os.close(master)
