@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -109,10 +110,8 @@ def serve(number: int) -> None:
         for pid in list(running):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                try:
+                with suppress(OSError):
                     running[pid].sendall(str(os.waitstatus_to_exitcode(status)).encode())
-                except OSError:
-                    pass
                 running.pop(pid).close()
         try:
             head, descriptors, *_ = socket.recv_fds(orders, 8, 2)
