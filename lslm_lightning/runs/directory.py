@@ -83,6 +83,11 @@ class RunDirectory:
         draft.replace(self.config)
 
 
+def earlier(path: Path, number: int) -> Path:
+    """The state `number` saves before that in `path`: last-1.ckpt beside last.ckpt."""
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
 def new_run(task: str, name: str, root: str | Path = "runs") -> RunDirectory:
     """Make a directory that no other process has.
 

@@ -1,4 +1,4 @@
-"""Every metric of a run, on disk: the mirror that reports are drawn from, whatever happens to the server."""
+"""Every metric point of a run in a file, whatever happens to the server."""
 
 import json
 from collections.abc import Iterable
@@ -16,16 +16,36 @@ class Point(NamedTuple):
 
 
 class Curves:
-    """`metrics.jsonl`, one `{"step", "time" (Unix seconds), "name", "value"}` a line."""
+    """`metrics.jsonl`, one `{"step", "time" (Unix seconds), "name", "value"}` a line.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
+    A run that goes on finds in `earlier` what it had logged before it stopped; a line that was torn by a kill is cut off. A point of a
+    name and step that are there already is not written again: training repeats exactly what came after its last checkpoint.
 
-    def append(self, points: Iterable[Point]) -> None:
-        """Written to the file system when this returns: a killed process loses nothing."""
-        rows = ({"step": point.step, "time": point.time_ms / 1000, "name": point.name, "value": point.value} for point in points)
+    Args:
+        goes_on: keep what is there; otherwise the file begins anew.
+    """
+
+    def __init__(self, path: Path, goes_on: bool = False) -> None:
+        self.earlier = read_points(path) if goes_on else []
+        self._known = {(point.name, point.step) for point in self.earlier}
+        self._file = path.open("ab" if goes_on else "wb")
+        if goes_on:
+            self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
+
+    def append(self, points: Iterable[Point]) -> list[Point]:
+        """Those of the points that are new; written to the file system when this returns, so that a killed process loses nothing."""
+        new = [point for point in points if (point.name, point.step) not in self._known]
+        rows = ({"step": point.step, "time": point.time_ms / 1000, "name": point.name, "value": point.value} for point in new)
         self._file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
         self._file.flush()
+        return new
 
     def close(self) -> None:
         self._file.close()
+
+
+def read_points(path: Path) -> list[Point]:
+    """All whole lines of `metrics.jsonl`; none where there is no such file."""
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    rows = [json.loads(line) for line in lines if line.strip()]
+    return [Point(row["name"], float(row["value"]), row["step"], round(row["time"] * 1000)) for row in rows]

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import posixpath
-import socket
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lslm_lightning.tracking.curves import Curves, Point
 from lslm_lightning.tracking.environment import environment, git_state
+from lslm_lightning.tracking.lost import end_lost_runs, process_tags
 from lslm_lightning.tracking.names import flatten, mlflow_name, short
-from lslm_lightning.tracking.outbox import Outbox
+from lslm_lightning.tracking.outbox import BATCH, Outbox
 from lslm_lightning.tracking.store import Store, TrackingError
 from lslm_lightning.tracking.system import SystemMetrics
 
@@ -40,6 +40,7 @@ class Tracker(Logger):
         tracking_uri: see `Store`.
         tags: added to git state, machine and process.
         parent_run_id: the MLflow run that this one is a part of (seeds, evaluated systems).
+        run_id: go on with this run, in the directory in which it began.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class Tracker(Logger):
         tags: Mapping[str, str] | None = None,
         parent_run_id: str | None = None,
         system_metrics: bool = True,
+        run_id: str | None = None,
     ) -> None:
         super().__init__()
         self.task, self.directory, self.store = task, Path(directory), Store(tracking_uri)
         self._name, self._tags, self._parent_run_id = name, dict(tags or {}), parent_run_id
         self._run_id: str | None = None
+        self._given_run_id = run_id
         self._system_metrics = system_metrics
         self._outbox: Outbox | None = None
         self._monitor: SystemMetrics | None = None
@@ -78,27 +81,31 @@ class Tracker(Logger):
         return str(self.directory)
 
     def start(self) -> None:
-        """Create the run.
+        """Create the run, or go on with it.
 
         Raises:
-            TrackingError: within seconds, when the store or the run directory cannot be used.
+            TrackingError: within seconds, when the store or the run directory cannot be used, or the store does not have the run.
         """
         if rank_zero_only.rank > 0:
             return
         try:
-            self._curves = Curves(self.directory / "metrics.jsonl")
+            self._curves = Curves(self.directory / "metrics.jsonl", goes_on=self._given_run_id is not None)
             (self.directory / "environment.txt").write_text(environment())
         except OSError as error:
             raise TrackingError(f"cannot write in the run directory: {error.strerror}: {error.filename}") from None
         self.git = git_state()
         self._client, experiment_id = self.store.open_experiment(self.task)
-        run = self.store.ask(partial(self._create, experiment_id))
+        run = self.store.ask(partial(self._reopen, self._given_run_id) if self._given_run_id else partial(self._create, experiment_id))
         self._run_id = os.environ[RUN_ID] = run.info.run_id
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the outbox tries again, and can be asked to stop
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
         self._outbox = Outbox(self._send, self.store.is_passing, self._tell, self.store.explain)
-        record = {"run_id": self._run_id, "experiment": self.task, "store": str(self.store), "began": round(time.time()), **self.git}
-        (self.directory / "mlflow.json").write_text(json.dumps(record) + "\n")
+        if self._given_run_id:
+            self._outbox.call(self._send_missing, self._curves.earlier)
+        else:
+            record = {"run_id": self._run_id, "experiment": self.task, "store": str(self.store), "began": round(time.time()), **self.git}
+            (self.directory / "mlflow.json").write_text(json.dumps(record) + "\n")
+        self._outbox.call(end_lost_runs, self._client, [experiment_id])
         self.log_artifact(self.directory / "environment.txt")
         if self._system_metrics:
             self._monitor = SystemMetrics(self.log_metrics, began=run.info.start_time / 1000)
@@ -109,12 +116,30 @@ class Tracker(Logger):
             tags["mlflow.parentRunId"] = self._parent_run_id
         return self._client.create_run(experiment_id, tags=self._clean_tags(tags), run_name=self._name)
 
+    def _reopen(self, run_id: str) -> Any:
+        run = self._client.get_run(run_id)
+        self._client.update_run(run_id, status="RUNNING")
+        for name, value in self._clean_tags(self._process_tags()).items():
+            self._client.set_tag(run_id, name, value)
+        self._parameters = set(run.data.params)
+        return run
+
+    def _send_missing(self, points: Sequence[Point]) -> None:
+        """Of what was logged before the run stopped, the part that did not reach MLflow; each point with the time that it had."""
+        names: dict[str, list[Point]] = {}
+        for point in points:
+            names.setdefault(point.name, []).append(point)
+        for name, own in names.items():
+            there = {(m.step, m.timestamp) for m in self._client.get_metric_history(self._run_id, mlflow_name(name))}
+            missing = [point for point in own if (point.step, point.time_ms) not in there]
+            for i in range(0, len(missing), BATCH):
+                self._send(missing[i : i + BATCH])
+
     def _process_tags(self) -> dict[str, str]:
         return {
             **self.git,
             "lslm.directory": str(self.directory.absolute()),
-            "lslm.host": socket.gethostname(),
-            "lslm.pid": str(os.getpid()),
+            **process_tags(),
             "mlflow.user": os.environ.get("USER") or os.environ.get("USERNAME") or "unknown",
         }
 
@@ -128,7 +153,7 @@ class Tracker(Logger):
         time_ms, step = round(time.time() * 1000), step or 0
         points = [Point(name, float(value), step, time_ms) for name, value in metrics.items()]
         try:
-            self._curves.append(points)
+            points = self._curves.append(points)
         except OSError as error:
             self._tell(f"metrics.jsonl: {error.strerror}")
         self._outbox.put(points)

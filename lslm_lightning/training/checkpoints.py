@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +11,14 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lslm_lightning.runs.directory import earlier
 from lslm_lightning.training.task import NotFiniteError, Task
 
 
-def save_atomically(trainer: Trainer, path: Path) -> None:
+def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
     """`trainer.save_checkpoint` under a temporary name, then renamed: under `path` stands the old state or the new one, never a part.
 
-    All ranks call it; rank 0 writes.
+    All ranks call it; rank 0 writes. Of the states before it, n_kept - 1 stay under the names of `earlier`.
 
     Raises:
         NotFiniteError: a weight is nan or infinite; what is on disk stays.
@@ -28,12 +30,26 @@ def save_atomically(trainer: Trainer, path: Path) -> None:
     try:
         trainer.save_checkpoint(part)
         if trainer.is_global_zero:
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
+            synchronize(part)
+            for i in range(n_kept - 1, 0, -1):
+                if (before := path if i == 1 else earlier(path, i - 1)).exists():
+                    draft = path.with_name(f".{path.name}.link")
+                    link(before, draft)
+                    draft.replace(earlier(path, i))
             part.replace(path)
+            synchronize(path.parent)
     finally:
         if trainer.is_global_zero:
             part.unlink(missing_ok=True)
+
+
+def synchronize(path: Path) -> None:
+    """What is written of a file, or which names a folder has, is on the disk when this returns."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def mean_of_weights(paths: Sequence[Path]) -> dict[str, Any]:
@@ -62,17 +78,48 @@ def link(old: Path, new: Path) -> None:
 class Checkpoints(Checkpoint):
     """Saves after each validation: `last.ckpt`, `best.ckpt` by the task's metric, and `step-*.ckpt` where they are to be averaged.
 
+    Between validations `last.ckpt` is saved every so often; the states before the last and the best one stay as `last-1.ckpt`,
+    `best-1.ckpt` and so on.
+
     Args:
         directory: where the files go.
         average: how many states are averaged after training; 0 or 1 for no average.
         average_of: the "last" states, or the "best" by the task's metric.
+        n_last: how many of the last states are kept.
+        n_best: how many of the best states are kept.
+        every_steps: save after so many steps; None for validations alone.
+        every_minutes: save when so many minutes have gone by since the last time; None for validations alone.
     """
 
-    def __init__(self, directory: Path, average: int = 0, average_of: Literal["last", "best"] = "last") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        average: int = 0,
+        average_of: Literal["last", "best"] = "last",
+        n_last: int = 2,
+        n_best: int = 1,
+        every_steps: int | None = None,
+        every_minutes: float | None = None,
+    ) -> None:
         self.directory, self.average, self.average_of = Path(directory), average, average_of
+        self.n_last, self.n_best, self.every_steps, self.every_minutes = n_last, n_best, every_steps, every_minutes
         self.best_score: float | None = None
-        self.validated_step = 0
+        self.best_step = self.validated_step = self.saved_step = 0
+        self._saved_at = time.monotonic()
         self._scores: dict[Path, float] = {}  # of the numbered states, oldest first
+
+    # Between validations
+
+    def is_due(self, trainer: Trainer) -> bool:
+        """Whether it is time to save, by this process's clock; at the end of a step."""
+        steps = self.every_steps is not None and trainer.global_step % self.every_steps == 0
+        return steps or (self.every_minutes is not None and time.monotonic() - self._saved_at > 60 * self.every_minutes)
+
+    def save(self, trainer: Trainer) -> None:
+        """The present state as `last.ckpt`; collective."""
+        self.saved_step = trainer.global_step
+        save_atomically(trainer, self.last, self.n_last)
+        self._saved_at = time.monotonic()
 
     @property
     def best(self) -> Path:
@@ -86,16 +133,40 @@ class Checkpoints(Checkpoint):
         """The numbered states, oldest first."""
         return sorted(self.directory.glob("step-*.ckpt"))
 
+    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        self._saved_at = time.monotonic()
+
     def on_fit_start(self, trainer: Trainer, task: Task) -> None:
-        """A run that goes on from another's checkpoint begins with that one's best, or with none; also where no step is left to do."""
-        if self.best_score is None or self.best.exists():
-            return
-        earlier = Path(trainer.ckpt_path or "").with_name("best.ckpt")
-        if not earlier.exists():
-            self.best_score = None
-        elif trainer.is_global_zero:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(earlier, self.best)
+        """A run that goes on from another's checkpoint begins with that one's best, or with none; also where no step is left to do.
+
+        One that goes on in its own directory makes the files that its process had not come to when it was stopped.
+        """
+        source = Path(trainer.ckpt_path or "")
+        if self.best_score is not None and source.parent.absolute() == self.directory.absolute():
+            if trainer.is_global_zero and not self.is_settled(self.saved_step):
+                self._catch_up(source)
+        elif self.best_score is not None and not self.best.exists():
+            theirs = source.with_name("best.ckpt")
+            if not theirs.exists():
+                self.best_score = None
+            elif trainer.is_global_zero:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(theirs, self.best)
+
+    def _catch_up(self, source: Path) -> None:
+        if self.best_step == self.saved_step:
+            self._link(source, self.best)
+        for path in self._scores:
+            if path.name == step_name(self.saved_step):
+                self._link(source, path)
+        for path in set(self.steps()) - self._scores.keys():  # of steps that are done again
+            path.unlink()
+
+    @staticmethod
+    def _link(old: Path, new: Path) -> None:
+        draft = new.with_name(f".{new.name}.part")
+        link(old, draft)
+        draft.replace(new)
 
     def on_validation_end(self, trainer: Trainer, task: Task) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -107,29 +178,34 @@ class Checkpoints(Checkpoint):
         score = trainer.callback_metrics.get(task.monitor)
         score = None if score is None else float(score)
         is_best = score is not None and self._is_best(score, task.higher_is_better)
-        self.best_score = score if is_best else self.best_score
-        save_atomically(trainer, self.last)
+        if is_best:
+            self.best_score, self.best_step = score, trainer.global_step
+        if self.average > 1 and score is not None:
+            self._number(trainer.global_step, score, task.higher_is_better)
+        self.save(trainer)  # with all that is said above
         if trainer.is_global_zero:
             if is_best:
-                draft = self.directory / ".best.ckpt.part"
-                link(self.last, draft)
-                draft.replace(self.best)
-            if self.average > 1 and score is not None:
-                self._number(trainer.global_step, score, task.higher_is_better)
+                for i in range(self.n_best - 1, 0, -1):
+                    if (before := self.best if i == 1 else earlier(self.best, i - 1)).exists():
+                        self._link(before, earlier(self.best, i))
+                self._link(self.last, self.best)
+            if (path := self.directory / step_name(trainer.global_step)) in self._scores:
+                self._link(self.last, path)
+            for path in set(self.steps()) - self._scores.keys():
+                path.unlink()
 
     def _number(self, step: int, score: float, higher_is_better: bool) -> None:
-        path = self.directory / f"step-{step:08d}.ckpt"
-        link(self.last, path)
-        self._scores[path] = score
+        """This state is one of those to be averaged, and one that was may be no more."""
+        self._scores[self.directory / step_name(step)] = score
         if len(self._scores) > self.average:
             worst = (min if higher_is_better else max)(self._scores, key=self._scores.get)
-            old = worst if self.average_of == "best" else next(iter(self._scores))
-            del self._scores[old]
-            old.unlink(missing_ok=True)
+            del self._scores[worst if self.average_of == "best" else next(iter(self._scores))]
 
     def settle(self, trainer: Trainer, task: Task) -> None:
         """After training: the last state, if it was not validated yet, and the mean of the numbered ones become `best.ckpt` where they
-        validate better; collective."""
+        validate better; collective. Done once: a run that is stopped after it finds that it was."""
+        if self.is_settled(trainer.global_step):
+            return
         states, last_is_new = self.steps(), self.validated_step != trainer.global_step and trainer.enable_validation
         trainer.strategy.barrier("settle")
         if last_is_new and self.last.exists():
@@ -138,14 +214,23 @@ class Checkpoints(Checkpoint):
             average = self.directory / "average.ckpt"
             if trainer.is_global_zero:
                 torch.save(mean_of_weights(states), average)
-                for path in states:
-                    path.unlink()
             trainer.strategy.barrier("average.ckpt")
             loggers, trainer.loggers = trainer.loggers, []  # the mean is no point of the run's curves
             self._compete(trainer, task, average, f"the mean of {len(states)} checkpoints")
             trainer.loggers = loggers
-            if trainer.is_global_zero:
-                average.unlink()
+        if trainer.is_global_zero:
+            self._settled.write_text(f"{trainer.global_step}\n")
+            for path in (*states, self.directory / "average.ckpt"):
+                path.unlink(missing_ok=True)
+        trainer.strategy.barrier("settled")
+
+    @property
+    def _settled(self) -> Path:
+        return self.directory / "settled"
+
+    def is_settled(self, step: int) -> bool:
+        """Whether a run of so many steps has its final best state."""
+        return self._settled.exists() and self._settled.read_text().strip() == str(step)
 
     def _compete(self, trainer: Trainer, task: Task, path: Path, words: str) -> None:
         """Validate a state; if it is better than the best one, it becomes that."""
@@ -156,9 +241,7 @@ class Checkpoints(Checkpoint):
         if self._is_best(score, task.higher_is_better):
             self.best_score = score
             if trainer.is_global_zero:
-                draft = self.directory / ".best.ckpt.part"
-                link(path, draft)
-                draft.replace(self.best)
+                self._link(path, self.best)
         trainer.strategy.barrier("best.ckpt")
 
     def _is_best(self, value: float, higher_is_better: bool) -> bool:
@@ -168,12 +251,21 @@ class Checkpoints(Checkpoint):
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         """A run whose last steps were not validated still ends with its last state on disk."""
         if trainer.global_step != self.validated_step:
-            save_atomically(trainer, self.last)
+            self.save(trainer)
             if trainer.is_global_zero and not self.best.exists():
                 link(self.last, self.best)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_score": self.best_score}
+        steps = {"best_step": self.best_step, "validated_step": self.validated_step, "saved_step": self.saved_step}
+        return {"best_score": self.best_score, **steps, "numbered": {path.name: score for path, score in self._scores.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best_score = state["best_score"]
+        self.best_step, self.validated_step = state.get("best_step", 0), state.get("validated_step", 0)
+        self.saved_step = state.get("saved_step", 0)
+        self._scores = {self.directory / name: score for name, score in state.get("numbered", {}).items()}
+
+
+def step_name(step: int) -> str:
+    """Of the file of a state that is to be averaged."""
+    return f"step-{step:08d}.ckpt"

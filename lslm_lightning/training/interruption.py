@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from lslm_lightning.training.checkpoints import Checkpoints, save_atomically
+from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.task import Task
 
 
@@ -29,8 +29,11 @@ class Interrupted(BaseException):
 
 
 def stopping_signals() -> list[signal.Signals]:
-    """Those that ask a process to stop: SIGHUP, of a closed terminal, is none of them where it is ignored, as under nohup."""
-    asked = [signal.SIGINT, signal.SIGTERM]
+    """Those that ask a process to stop, SIGUSR1 before SLURM takes the machine away.
+
+    SIGHUP, of a closed terminal, is none of them where it is ignored, as under nohup.
+    """
+    asked = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
     return asked if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*asked, signal.SIGHUP]
 
 
@@ -61,7 +64,8 @@ def stoppable() -> Iterator[None]:
 class Interruption(Callback):
     """Within `fit`, `stopping_signals` only set a flag; where a resumed run can go on exactly, the ranks agree, save `last.ckpt` and stop.
 
-    That is at the end of an optimizer step, or, where a validation is due, after it. A second signal stops at once.
+    That is at the end of an optimizer step, or, where a validation is due, after it. A second signal stops at once. Where no signal came,
+    but the time to save has, they save and go on.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
@@ -87,20 +91,21 @@ class Interruption(Callback):
         loop = trainer.fit_loop
         if loop._should_accumulate() or loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
             return
-        self._stop_if_asked(trainer, save=True)
+        self._stop_if_asked(trainer, save=True, due=self.checkpoints.is_due(trainer))
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         self._restore()
         self._stop_if_asked(trainer)
 
-    def _stop_if_asked(self, trainer: Trainer, save: bool = False) -> None:
-        received = self.received
+    def _stop_if_asked(self, trainer: Trainer, save: bool = False, due: bool = False) -> None:
+        wish = 2 * self.received + due  # any rank may have the signal, or a clock that is ahead
         if trainer.world_size > 1:
-            received = int(trainer.strategy.reduce(torch.tensor(received, device=trainer.strategy.root_device), reduce_op="max"))
+            wish = int(trainer.strategy.reduce(torch.tensor(wish, device=trainer.strategy.root_device), reduce_op="max"))
+        received = wish // 2
+        if wish and save:
+            self.checkpoints.save(trainer)
         if not received:
             return
-        if save:
-            save_atomically(trainer, self.checkpoints.last)
         name = signal.Signals(received).name
         raise Interrupted(received, f"interrupted by {name} at step {trainer.global_step}; kept {self.checkpoints.last}")
 

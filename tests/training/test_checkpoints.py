@@ -57,7 +57,7 @@ def test_a_state_becomes_the_best_exactly_where_it_validates_better(average, int
     best = torch.load(checkpoints.best, weights_only=True)["state_dict"]
     expected = (candidate if wins else before)["state_dict"]
     assert all(torch.equal(best[name], expected[name]) for name in expected)
-    assert {path.name for path in tmp_path.glob("*.ckpt")} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in tmp_path.glob("*.ckpt")} == {"best.ckpt", "last.ckpt", "last-1.ckpt"}
 
     task.load_state_dict(candidate["state_dict"])
     [values] = trainer.validate(task, datamodule=data, verbose=False)

@@ -1,0 +1,44 @@
+"""Runs whose process is gone without a word: SIGKILL, no memory left, no power."""
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PAGE = 100
+
+
+def process_tags() -> dict[str, str]:
+    """By which a run's process is found again: machine, number, and when it was started, since numbers come back."""
+    return {"lslm.host": socket.gethostname(), "lslm.pid": str(os.getpid()), "lslm.started": f"{psutil.Process().create_time():.2f}"}
+
+
+def is_lost(run: "Run") -> bool:
+    """Whether the run counts as running and its process, of this machine, is no more."""
+    tags = run.data.tags
+    if run.info.status != "RUNNING" or tags.get("lslm.host") != socket.gethostname() or "lslm.started" not in tags:
+        return False
+    try:
+        process = psutil.Process(int(tags["lslm.pid"]))
+        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(tags["lslm.started"])) > 1.0
+    except (psutil.Error, ValueError):
+        return True
+
+
+def end_lost_runs(client: "MlflowClient", experiments: Sequence[str]) -> list[str]:
+    """Set the status of lost runs to KILLED, at the time of their last sign of life; their names."""
+    words = f"attributes.status = 'RUNNING' and tags.`lslm.host` = '{socket.gethostname()}'"
+    lost = [run for run in client.search_runs(experiments, words, max_results=PAGE) if is_lost(run)]
+    for run in lost:
+        curves = Path(run.data.tags.get("lslm.directory", "/")) / "metrics.jsonl"
+        ended = curves.stat().st_mtime if curves.exists() else time.time()
+        client.set_terminated(run.info.run_id, "KILLED", round(ended * 1000))
+    return [run.info.run_name for run in lost]
