@@ -9,6 +9,7 @@ from lslm_lightning import __version__
 COMMANDS = {
     "run": ("train", "fit, test the best checkpoint, report: one command, one MLflow run"),
     "fit": ("train", "train; keep the last and the best checkpoint"),
+    "resume": ("resume", "go on where a run stopped: same directory, same MLflow run, same steps"),
     "validate": ("train", "loss and scores on the validation split"),
     "test": ("train", "answer the test split and score what was written"),
     "predict": ("train", "answer the test split without scoring"),

@@ -13,10 +13,16 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import IO
 
 MODULE = "lslm_lightning"
+PRELOADED = (
+    *(f"lslm_lightning.commands.{name}" for name in ("train", "resume", "evaluate", "examination", "side_by_side")),
+    *(f"tasks.{task}.{part}" for task in ("translation", "language_modeling", "summarization") for part in ("task", "data", "report")),
+    *("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.client", "mlflow.store.artifact.local_artifact_repo"),
+)
 
 
 class Forked:
@@ -101,7 +107,8 @@ class Origin:
 
 def serve(number: int) -> None:
     """In the origin: import, then fork as often as asked, and tell how each ended."""
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+    for name in PRELOADED:
+        import_module(name)
 
     orders = socket.socket(fileno=number)
     running: dict[int, socket.socket] = {}

@@ -1,7 +1,7 @@
 """What a training command is asked for besides model, data and Trainer, and a Trainer that can do it all."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
@@ -31,6 +31,10 @@ class Job:
             config.yaml keeps. A trainer.max_steps that is given counts instead.
         average: average the weights of this many validated states after training; the mean becomes best.ckpt if it validates better.
         average_of: the last of these states, or the best.
+        keep_last: keep this many of the last states, so that there is one more where the newest is damaged.
+        keep_best: keep this many of the best states by the task's metric on the validation split.
+        save_every_steps: save the state after so many steps, besides after each validation.
+        save_every_minutes: save the state when so many minutes have gone by since the last time; null for never.
         seeds: train this many seeds one after the other, as child runs of one parent (lslm run only).
         parent: MLflow run id of the parent.
         tags: more tags for MLflow.
@@ -41,9 +45,18 @@ class Job:
     minutes: float | None = None
     average: int = 0
     average_of: Literal["last", "best"] = "last"
+    keep_last: int = 2
+    keep_best: int = 1
+    save_every_steps: int | None = None
+    save_every_minutes: float | None = 10.0
     seeds: int = 1
     parent: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+
+    def kept(self) -> dict[str, Any]:
+        """What `Checkpoints` is told."""
+        many = {"n_last": self.keep_last, "n_best": self.keep_best, "every_steps": self.save_every_steps}
+        return {"average": self.average, "average_of": self.average_of, "every_minutes": self.save_every_minutes, **many}
 
 
 class JobTrainer(Trainer):

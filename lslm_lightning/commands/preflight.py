@@ -12,7 +12,9 @@ from lightning.pytorch import Trainer
 
 from lslm_lightning.commands.job import Job
 from lslm_lightning.runs.directory import check_name
+from lslm_lightning.runs.integrity import damage
 from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.task import refuse_changes
 
 TRAINING = ("run", "fit")
 DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
@@ -27,6 +29,9 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> s
     """
     if job.name is not None:
         check_name(job.name, "job.name")
+    for name in ("keep_last", "keep_best", "save_every_steps", "save_every_minutes"):
+        if (value := getattr(job, name)) is not None and value <= 0:
+            raise ValueError(f"job.{name}={value} must be more than 0")
     if job.seeds < 1:
         raise ValueError(f"job.seeds={job.seeds} must be at least 1")
     if job.seeds > 1 and command != "run":
@@ -64,6 +69,25 @@ def check_devices(trainer: Any) -> str:
         given = ", ".join(f"trainer.{name}={value}" for name, value in chosen.items())
         there = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
         raise ValueError(f"{given}: {error} This machine has {there} and {os.cpu_count()} CPU cores") from None
+
+
+def check_goes_on(state: Path, data: TaskData, trainer: Any) -> None:
+    """Refuse, before a run directory is touched, a state of training that cannot go on with these settings.
+
+    Raises:
+        ValueError: it is damaged, or what decides its batches has changed.
+    """
+    if words := damage(state):
+        raise ValueError(f"{state} is damaged: {words}; name another state")
+    saved = torch.load(state, map_location="meta", weights_only=True)
+    refuse_changes(saved, data.identity(), world_size(trainer), trainer.accumulate_grad_batches)
+
+
+def world_size(trainer: Any) -> int:
+    """How many processes these settings of a Trainer start."""
+    chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes")}
+    tried = Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    return tried.num_devices * tried.num_nodes
 
 
 def read_splits(command: str, data: TaskData) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 from jsonargparse import ArgumentError
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
@@ -21,7 +22,7 @@ from lightning.pytorch.loggers import Logger
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
-from lslm_lightning.commands.preflight import DIRECTORY, TRAINING, check_job, read_splits
+from lslm_lightning.commands.preflight import DIRECTORY, TRAINING, check_goes_on, check_job, read_splits
 from lslm_lightning.commands.seeds import run_seeds
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.directory import as_name
@@ -55,6 +56,8 @@ class Command(LightningCLI):
 
     directory: RunDirectory | None = None
     tracker: Tracker | None = None
+    resumed: RunDirectory | None = None  # that of the run that goes on
+    lock: FileLock | None = None
     began = 0.0
 
     @staticmethod
@@ -128,23 +131,31 @@ class Command(LightningCLI):
         if DIRECTORY in os.environ and (rank_zero_only.rank or 0) > 0:
             self.directory = RunDirectory(Path(os.environ[DIRECTORY]))
         else:
-            self.directory = new_run(self.task_name, self.name, self.job.root)
+            self.directory = self.resumed or new_run(self.task_name, self.name, self.job.root)
             os.environ[DIRECTORY] = str(self.directory.path)
+            self.lock = locked(self.directory)
         tags = {"task": self.task_name, "command": self.subcommand, "seed": self._get(self.config, "seed_everything"), **self.job.tags}
-        self.tracker = Tracker(self.task_name, self.directory.path.name, self.directory.path, tags=tags, parent_run_id=self.job.parent)
+        goes_on = self.resumed.run_id if self.resumed else None
+        self.tracker = Tracker(
+            self.task_name, self.directory.path.name, self.directory.path, tags=tags, parent_run_id=self.job.parent, run_id=goes_on
+        )
         self.tracker.start()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.model.check(self.datamodule)
+        if state := self.subcommand in TRAINING and self._get(self.config, "ckpt_path"):
+            check_goes_on(Path(state), self.datamodule, self._get(self.config, "trainer"))
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         budget = self.job.minutes and self.subcommand in TRAINING and config["max_steps"] < 1
         budgets = [Budget(self.job.minutes, self.write_config)] if budget else []
         self.start_run()
-        checkpoints = Checkpoints(self.directory.checkpoints, self.job.average, self.job.average_of)
-        callbacks = [Provenance(self.tracker), Exam(self.directory, self.tracker), checkpoints, Interruption(checkpoints), *budgets]
+        checkpoints = Checkpoints(self.directory.checkpoints, **self.job.kept())
+        reporter = Reporter(config["enable_progress_bar"] is not False)
+        callbacks = [Provenance(self.tracker), Exam(self.directory, self.tracker), *budgets, reporter]
+        callbacks += [checkpoints, Interruption(checkpoints)]  # they save, and so come after what has sums to be saved
         loggers = config["logger"] if isinstance(config["logger"], list) else [config["logger"]]
         config["logger"] = [self.tracker, *(logger for logger in loggers if isinstance(logger, Logger))]
-        config["callbacks"] = [*(config["callbacks"] or []), *callbacks, Reporter(config["enable_progress_bar"] is not False)]
+        config["callbacks"] = [*(config["callbacks"] or []), *callbacks]
         config |= {"enable_progress_bar": False, "enable_checkpointing": True, "default_root_dir": str(self.directory.path)}
         return JobTrainer(**config)
 
@@ -154,7 +165,7 @@ class Command(LightningCLI):
             self.datamodule.tokenizer.save(self.directory.tokenizer)
             self.tracker.log_artifact(self.directory.tokenizer)
             self.tracker.log_hyperparams(self.config_text(as_mapping=True))
-            print(f"run {self.directory.path}", flush=True)
+            print(f"{'goes on with' if self.resumed else 'run'} {self.directory.path}", flush=True)
 
     def config_text(self, n_step: int | None = None, as_mapping: bool = False) -> Any:
         """The whole configuration, as YAML or as a mapping; with a budget in minutes replaced by its number of steps."""
@@ -169,7 +180,10 @@ class Command(LightningCLI):
 
     def write_config(self, n_step: int | None = None, settled: bool = True) -> None:
         """config.yaml, in the run directory and in MLflow; the steps of a budget are a parameter there once they are settled."""
-        header = f"# lslm {shlex.join(sys.argv[1:])}".replace("\n", " ") + "\n"
+        if self.resumed:
+            header = self.directory.config.read_text("utf-8").partition("\n")[0] + "\n"
+        else:
+            header = f"# lslm {shlex.join(sys.argv[1:])}".replace("\n", " ") + "\n"
         self.directory.save_config(header + self.config_text(n_step))
         self.tracker.log_artifact(self.directory.config)
         if n_step is not None and settled:
@@ -203,8 +217,26 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 
-def main(argv: list[str]) -> int:
-    """Parse, do the job, and say truly how it ended."""
+def locked(directory: RunDirectory) -> FileLock:
+    """Held as long as this process trains in the directory.
+
+    Raises:
+        ValueError: another process does.
+    """
+    lock = FileLock(directory.path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"{directory.path} is in training by another process: wait for its end, or stop it first") from None
+    return lock
+
+
+def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
+    """Parse, do the job, and say truly how it ended.
+
+    Args:
+        resumed: go on with the run in this directory.
+    """
     quiet()
     try:
         check_files(argv)
@@ -214,6 +246,7 @@ def main(argv: list[str]) -> int:
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]
     status, command = "FAILED", Command.__new__(Command)
+    command.resumed = resumed
     try:
         command.__init__(  # the object is needed even where this raises
             Task,
@@ -245,6 +278,8 @@ def main(argv: list[str]) -> int:
             signal.signal(number, signal.SIG_IGN)  # nothing interrupts the truth about how it ended
         if command.tracker is not None:
             command.tracker.end(status)
+        if command.lock is not None:
+            command.lock.release()
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0

@@ -64,8 +64,8 @@ class TokenBudget:
 class BatchStream:
     """One rank's share of the endless stream of global micro-batches: rank r of W takes number i * W + r.
 
-    Where it starts is asked anew at each `iter`: `position()` is the number of micro-batches this rank has *trained on*, so a resumed run
-    continues exactly, however far a loader had read ahead. The stream runs through epoch after epoch of `plan`; its length, for a
+    Where it starts is asked anew at each `iter`: `position()` is the number of micro-batches that all ranks have *trained on*, so a resumed
+    run continues exactly, however far a loader had read ahead. The stream runs through epoch after epoch of `plan`; its length, for a
     Trainer, is one epoch's share of a rank, rounded down: nothing is dropped, the rest comes with the next share.
     """
 
@@ -78,8 +78,8 @@ class BatchStream:
 
     def __iter__(self) -> Iterator:
         done = self.position()
-        for i in range(done, done + len(self) - done % len(self)):
-            yield self[i * self.world + self.rank]
+        for i in range(len(self) - done // self.world % len(self)):
+            yield self[done + i * self.world + self.rank]
 
     def __getitem__(self, number: int):
         """Global micro-batch `number`."""

@@ -32,6 +32,11 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def last(self) -> Path:
+        """The newest state of training; those before it are its `earlier`."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
     def predictions(self) -> Path:
         """The folder of `<split>.jsonl` files."""
         return self.path / "predictions"

@@ -245,6 +245,8 @@ class Tracker(Logger):
         if self._monitor is not None:
             self._monitor.close()
         self.log_artifact(self.directory / "metrics.jsonl")
+        record = self.directory / "mlflow.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"status": status}) + "\n")
         outbox, self._outbox = self._outbox, None
         outbox.close(partial(self._client.set_terminated, self._run_id, status, round(time.time() * 1000)))
         self._curves.close()

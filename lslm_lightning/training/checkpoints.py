@@ -204,6 +204,7 @@ class Checkpoints(Checkpoint):
     def settle(self, trainer: Trainer, task: Task) -> None:
         """After training: the last state, if it was not validated yet, and the mean of the numbered ones become `best.ckpt` where they
         validate better; collective. Done once: a run that is stopped after it finds that it was."""
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # Lightning's axis, one short where no step was left to do
         if self.is_settled(trainer.global_step):
             return
         states, last_is_new = self.steps(), self.validated_step != trainer.global_step and trainer.enable_validation

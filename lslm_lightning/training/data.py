@@ -186,10 +186,29 @@ class TaskData(LightningDataModule, ABC):
 
     train_stream: BatchStream | None = None  # of the running training
 
+    began_at = (0, 0)  # micro-batches of this rank, and of all ranks, when this process took over; of another number of ranks, maybe
+
+    def position(self, n: int) -> int:
+        """How many micro-batches all ranks have trained on when this one has counted `n`."""
+        own, everyone = self.began_at
+        return everyone + (n - own) * self.trainer.world_size
+
     def stream(self, plan: Any) -> BatchStream:
         """This rank's share of the batches of `plan`, from where the Trainer stands."""
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        return BatchStream(plan, len(plan), lambda: progress.total.processed, self.trainer.global_rank, self.trainer.world_size)
+        total = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return BatchStream(plan, len(plan), lambda: self.position(total.processed), self.trainer.global_rank, self.trainer.world_size)
+
+    def identity(self) -> dict[str, str]:
+        """What decides the batches of training, in words by name: a run goes on only where all of it is as it was."""
+        return {
+            "training data": self.corpus.digest("train"),
+            "tokenizer": self.tokenizer.digest,
+            "batches": f"{self.batching()}, seed {self.seed}",
+        }
+
+    @abstractmethod
+    def batching(self) -> str:
+        """How training batches are made, besides their order."""
 
     def share_of(self, batches: Sequence[Any]) -> list[Any]:
         """This rank's part; one that has none gets an empty batch, for Lightning would pass over its part in what the ranks do together."""

@@ -92,6 +92,10 @@ class PairData(TaskData):
             return rows
         return Ragged(row if len(row) <= longest else np.append(row[: longest - 1], row[-1]) for row in rows)
 
+    def batching(self) -> str:
+        long = "cut" if self.truncate else "left out"
+        return f"max_tokens {self.max_tokens}, sources above {self.max_source_length} and targets above {self.max_target_length} {long}"
+
     def train_dataloader(self) -> DataLoader:
         pairs = self.pairs("train")
         plan = TokenBudget(np.stack([pairs.source.lengths, pairs.target.lengths], 1), self.max_tokens, self.seed)

@@ -31,6 +31,7 @@ class Reporter(Callback):
         self.train_seconds = 0.0
         self.latest: dict[str, float] = {}
         self._last_step = 0  # of the last point of the curve
+        self._resumed, self._spent = False, 0.0  # seconds since the last point of the curve, in the process before
         self._reset()
 
     @property
@@ -47,13 +48,41 @@ class Reporter(Callback):
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._started = self._said = time.monotonic()
-        self.n_token, self.train_seconds, self._last_step = 0, 0.0, trainer.global_step
-        self._reset()
+        if self._resumed:
+            self._since = time.monotonic() - self._spent
+            self._tell(trainer, task)
+        else:
+            self.n_token, self.train_seconds, self._last_step = 0, 0.0, trainer.global_step
+            self._reset()
+        self._resumed = False
         if trainer.is_global_zero and self._enabled and self._console.is_terminal:
             columns = (TextColumn("{task.completed}/{task.total} steps"), BarColumn(None), TextColumn("{task.description}"))
             self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console, refresh_per_second=2)
             self._bar.start()
             self._bar.add_task("", total=task.n_step, completed=trainer.global_step)
+
+    def _tell(self, trainer: Trainer, task: Task) -> None:
+        """Where a resumed run stands."""
+        if trainer.is_global_zero:
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            total = trainer.fit_loop.epoch_loop.batch_progress.total
+            print(
+                f"from step {trainer.global_step} of {task.n_step}, epoch {trainer.current_epoch},"
+                f" micro-batch {trainer.datamodule.position(total.processed):,}, {self.n_token:,} tokens seen, learning rate {rate:.3g}",
+                flush=True,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums since the last point of the curve too, so that the next one is what it would have been."""
+        seconds = time.monotonic() - self._since if self._tokens else 0.0
+        totals = {"n_token": self.n_token, "train_seconds": self.train_seconds, "last_step": self._last_step}
+        sums = {"loss": float(self._loss), "target_tokens": self._target_tokens, "tokens": self._tokens, "seconds": seconds}
+        return sums | totals | {"latest": dict(self.latest)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._loss, self._target_tokens, self._tokens = state["loss"], state["target_tokens"], state["tokens"]
+        self.n_token, self.train_seconds, self._last_step = state["n_token"], state["train_seconds"], state["last_step"]
+        self.latest, self._spent, self._resumed = dict(state["latest"]), state["seconds"], True
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._loss = self._loss + outputs["loss"].detach()

@@ -137,7 +137,7 @@ class Task(LightningModule, ABC):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Chance depends on (seed, number of the micro-batch over all ranks) alone: not on validation, not on what came before."""
         completed = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        number = completed * self.trainer.world_size + self.trainer.global_rank
+        number = self.trainer.datamodule.position(completed) + self.trainer.global_rank
         torch.manual_seed(micro_batch_seed(int(os.environ.get("PL_GLOBAL_SEED", "0")), number))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -231,13 +231,43 @@ class Task(LightningModule, ABC):
             self.train(training)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        trainer, data = self.trainer, self.trainer.datamodule
         checkpoint["tokenizer_digest"] = self.tokenizer.digest
-        checkpoint["world_size"] = self.trainer.world_size
+        checkpoint["world_size"], checkpoint["accumulate"] = trainer.world_size, trainer.accumulate_grad_batches
+        checkpoint["position"] = data.position(trainer.fit_loop.epoch_loop.batch_progress.total.processed)
+        checkpoint["data"] = data.identity()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        saved = checkpoint.get("world_size")
-        if self.trainer.state.fn == "fit" and saved not in (None, self.trainer.world_size):
-            raise ValueError(f"the checkpoint was saved by {saved} processes, this run has {self.trainer.world_size}; go on with {saved}")
+        """A state of training goes on only with the batches that would have come.
+
+        Raises:
+            ValueError: what decides them has changed; the message names it.
+        """
+        trainer = self.trainer
+        if trainer.state.fn != "fit" or "position" not in checkpoint:
+            return
+        world = checkpoint["world_size"]
+        refuse_changes(checkpoint, trainer.datamodule.identity(), trainer.world_size, trainer.accumulate_grad_batches)
+        own = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"]
+        trainer.datamodule.began_at = (own, checkpoint["position"])
+        if world != trainer.world_size and trainer.is_global_zero:
+            words = f"{trainer.world_size} x {trainer.accumulate_grad_batches} micro-batches a step"
+            print(f"saved by {world} processes, goes on with {words}, {world} x {checkpoint['accumulate']} before", flush=True)
+
+
+def refuse_changes(checkpoint: Mapping[str, Any], identity: Mapping[str, str], world_size: int, accumulate: int) -> None:
+    """Refuse to go on where what decides the batches has changed since the checkpoint was saved; another world size may change the window.
+
+    Raises:
+        ValueError: the message names what, as it was and as it is.
+    """
+    saved, now = dict(checkpoint.get("data", {})), dict(identity)
+    if checkpoint.get("world_size") == world_size:
+        name = "trainer.accumulate_grad_batches"
+        saved[name], now[name] = str(checkpoint.get("accumulate")), str(accumulate)
+    changed = [f"{name} ({saved[name]} then, {value} now)" for name, value in now.items() if saved.get(name, value) != value]
+    if changed:
+        raise ValueError(f"since the checkpoint was saved, {' and '.join(changed)} changed; put back what was, or train a new run")
 
 
 def micro_batch_seed(seed: int, number: int) -> int:

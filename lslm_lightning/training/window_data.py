@@ -92,6 +92,9 @@ class WindowData(TaskData):
             self._n_byte[split] = sum(len(text.encode()) for text in self.texts(split))
         return self._n_byte[split]
 
+    def batching(self) -> str:
+        return f"context {self.context}, batch_size {self.batch_size}"
+
     def train_dataloader(self) -> DataLoader:
         text = self.packed("train")
         self.train_stream = self.stream(Windows(len(text.ids), self.context, self.batch_size, self.seed))

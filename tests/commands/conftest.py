@@ -1,6 +1,7 @@
 """Whole jobs on tiny corpora, in this process."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from lslm_lightning.__main__ import main
 from tests.forked import MODULE, Forked, Origin
@@ -45,10 +47,19 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen | Forked
         time.sleep(0.1)
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables and no runs; MLflow takes seconds to make one."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture
-def lslm(project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., Outcome]:
+def lslm(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., Outcome]:
     """Run `lslm ARGUMENTS` in an empty working directory with a cache of its own."""
     monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
+    shutil.copy(empty_store, project)
 
     def run(*arguments: object) -> Outcome:
         for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
@@ -123,7 +134,7 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture
-def start(environment: dict[str, str], project: Path, origin: Origin) -> Iterator[Start]:
+def start(environment: dict[str, str], project: Path, empty_store: Path, origin: Origin) -> Iterator[Start]:
     """Start a Python command in a process of its own; keywords are variables of its environment.
 
     `-m lslm_lightning` is forked from a process that has imported it.
@@ -132,6 +143,8 @@ def start(environment: dict[str, str], project: Path, origin: Origin) -> Iterato
 
     def begin(*arguments: object, **variables: str) -> subprocess.Popen | Forked:
         words = list(map(str, arguments))
+        if "MLFLOW_TRACKING_URI" not in variables and not (project / "mlflow.db").exists():
+            shutil.copy(empty_store, project)
         if words[:2] == ["-m", MODULE]:
             started.append(origin.fork(words[2:], environment | variables, project))
         else:

@@ -49,7 +49,7 @@ def test_ranks_share_the_stream_and_lose_nothing(world):
 
     length = len(BatchStream(plan, n_batch, lambda: 0, 0, world))
     for position in range(0, 3 * length, length):
-        shares = [list(BatchStream(plan, n_batch, lambda p=position: p, rank, world)) for rank in range(world)]
+        shares = [list(BatchStream(plan, n_batch, lambda p=position: p * world, rank, world)) for rank in range(world)]
         assert {len(share) for share in shares} == {length}, "every rank takes the same number of steps"
         taken += [item for together in zip(*shares, strict=True) for item in together]
     assert taken == [f"{i // n_batch}:{i % n_batch}" for i in range(len(taken))]
@@ -59,7 +59,7 @@ def test_ranks_share_the_stream_and_lose_nothing(world):
 def test_a_stream_goes_on_where_it_stopped(n_batch, world, done):
     plan = lambda epoch: [(epoch, i) for i in range(n_batch)]  # noqa: E731
     stream = BatchStream(plan, n_batch, lambda: 0, world - 1, world)
-    rest = list(BatchStream(plan, n_batch, lambda: done, world - 1, world))
+    rest = list(BatchStream(plan, n_batch, lambda: done * world, world - 1, world))
     assert rest == [stream[(done + i) * world + world - 1] for i in range(len(stream) - done % len(stream))]
 
 

@@ -1,0 +1,268 @@
+"""`lslm resume`: after every kind of death the run ends as if nothing had happened."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from filelock import FileLock
+from lightning.pytorch import Callback
+from mlflow import MlflowClient
+
+from tests.commands.conftest import refused, wait_until
+
+STEPS = 30
+TWO = ("--trainer.devices", 2, "--trainer.strategy", "ddp")
+SETTINGS = {
+    "max_steps": STEPS,
+    "val_check_interval": 12,
+    "log_every_n_steps": 5,
+    "accumulate_grad_batches": 2,
+    "enable_progress_bar": False,
+}
+
+
+@pytest.fixture
+def config(translation, project):
+    """`kind` -> a config that trains for seconds, saves often, uses dropout and accumulates gradients over ragged batches."""
+
+    def write(kind):
+        spec = yaml.safe_load(translation.read_text())
+        spec["trainer"] |= SETTINGS
+        spec["job"] = {"save_every_steps": 3, "average": 2}
+        spec["model"]["init_args"]["backbone"]["init_args"]["dropout"] = 0.2
+        if kind == "windows":
+            for split in ("train", "val", "test"):
+                (project / f"{split}.txt").write_text("red green blue one two three " * (90 if split == "train" else 4))
+            spec["model"] = {
+                "class_path": "tasks.language_modeling.task.LanguageModelingTask",
+                "init_args": {"context": 16, "backbone": spec["model"]["init_args"]["backbone"]},
+            }
+            spec["model"]["init_args"]["backbone"]["init_args"]["n_encoder_layer"] = 0
+            init = {"corpus": str(project), "tokenizer": spec["data"]["init_args"]["tokenizer"], "context": 16, "batch_size": 3}
+            spec["data"] = {"class_path": "tasks.language_modeling.data.LanguageModelingData", "init_args": init}
+        path = project / f"{kind}.yaml"
+        path.write_text(yaml.safe_dump(spec))
+        return path
+
+    return write
+
+
+def points(run: Path) -> dict[str, list]:
+    """Of each metric that does not depend on the clock: (step, value) as they were written. Of `epoch` Lightning has notions of its own."""
+    found: dict[str, list] = {}
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if not row["name"].startswith(("system/", "epoch")) and "per_second" not in row["name"]:
+            found.setdefault(row["name"], []).append((row["step"], row["value"]))
+    return found
+
+
+def same_state(first: Path, second: Path) -> None:
+    one, two = (torch.load(path, weights_only=True) for path in (first, second))
+    assert one["global_step"] == two["global_step"]
+    assert all(torch.equal(one["state_dict"][name], two["state_dict"][name]) for name in one["state_dict"])
+
+
+def same_run(straight: Path, resumed: Path) -> None:
+    """Weights, curves, scores, and what MLflow has of the curves."""
+    for name in ("last.ckpt", "best.ckpt"):
+        same_state(straight / "checkpoints" / name, resumed / "checkpoints" / name)
+    expected, found = points(straight), points(resumed)
+    assert found == expected
+    assert json.loads((resumed / "metrics.json").read_text())["scores"] == json.loads((straight / "metrics.json").read_text())["scores"]
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    run_id = json.loads((resumed / "mlflow.json").read_text())["run_id"]
+    assert client.get_run(run_id).info.status == "FINISHED"
+    for name, own in expected.items():
+        assert sorted((m.step, m.value) for m in client.get_metric_history(run_id, name)) == sorted(own), name
+
+
+def only(pattern: str) -> Path:
+    [path] = Path("runs").glob(f"*/{pattern}")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["pairs", "windows"])
+def test_a_killed_run_ends_as_if_nothing_had_happened(kind, start, config):
+    """Killed the hard way at seeded moments: in a step, in a validation, while a state is written; resumed each time."""
+    path, moments = config(kind), random.Random(kind)
+    process = start("-m", "lslm_lightning", "run", "--config", path, "--job.name=straight")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    straight = only("straight-*")
+    words = ["run", "--config", path, "--job.name=killed"]
+    for _ in range(3):
+        process = start("-m", "lslm_lightning", *words)
+        folder = "killed-*/checkpoints"
+        before = {p: p.stat().st_mtime_ns for p in Path("runs").glob(f"*/{folder}/last.ckpt")}
+        wait_until(
+            lambda: any(before.get(p) != p.stat().st_mtime_ns for p in Path("runs").glob(f"*/{folder}/last.ckpt")),  # noqa: B023
+            process,
+        )
+        time.sleep(moments.random() * 0.4)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        words = ["resume", only("killed-*")]
+    process = start("-m", "lslm_lightning", *words)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "goes on with" in output
+    same_run(straight, only("killed-*"))
+
+
+def halves(lslm, path, name):
+    """A run that was told to stop half-way: SIGUSR1, as SLURM sends it before it takes the machine away."""
+    outcome = lslm("run", "--config", path, f"--job.name={name}", "--trainer.callbacks+=tests.commands.test_resume.StopAt")
+    assert outcome.status == 128 + signal.SIGUSR1, outcome.err
+    return only(f"{name}-*")
+
+
+class StopAt(Callback):
+    """Sends this process SIGUSR1 in step 16, once."""
+
+    done = False
+
+    def on_train_batch_start(self, trainer, *args):
+        if trainer.global_step == 15 and not StopAt.done:
+            StopAt.done = True
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A folder for what is trained once and copied for each test."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def stopped(lslm, config, project, kept):
+    """An undisturbed run, and one that was stopped at step 16."""
+    path, whole = config("pairs"), kept / "whole"
+    if not whole.exists():
+        StopAt.done = True
+        assert lslm("run", "--config", path, "--job.name=straight").status == 0
+        StopAt.done = False
+        halves(lslm, path, "stopped")
+        shutil.copytree(project / "runs", kept / "runs")
+        shutil.copy(project / "mlflow.db", kept)
+        whole.write_text(str(project))
+    else:
+        shutil.copytree(kept / "runs", project / "runs")
+        shutil.copy(kept / "mlflow.db", project)
+        for name in ("config.yaml", "mlflow.json"):
+            for file in (project / "runs").glob(f"*/*/{name}"):
+                file.write_text(file.read_text("utf-8").replace(whole.read_text(), str(project)))
+    return only("straight-*"), only("stopped-*")
+
+
+@pytest.mark.parametrize("harm", ["none", "cut off", "one bit", "not yet renamed", "no states"])
+def test_a_damaged_state_is_passed_over_for_the_one_before(harm, lslm, stopped):
+    straight, run = stopped
+    last, words = run / "checkpoints/last.ckpt", ""
+    content = bytearray(last.read_bytes())
+    if harm == "cut off":
+        last.unlink()  # best.ckpt may be a name of the same file
+        last.write_bytes(content[: len(content) // 2])
+        words = "last.ckpt is damaged: it was cut off"
+    elif harm == "one bit":
+        content[len(content) // 2] ^= 4
+        last.unlink()
+        last.write_bytes(content)
+        words = "last.ckpt is damaged: the checksum of its part"
+    elif harm == "not yet renamed":
+        (run / "checkpoints/.last.ckpt.part").write_bytes(content[:1000])
+    elif harm == "no states":
+        shutil.rmtree(run / "checkpoints")
+    outcome = lslm("resume", run)
+    assert outcome.status == 0, outcome.err
+    assert words in outcome.err
+    assert ("from step " in outcome.out) == (harm != "no states")
+    same_run(straight, run)
+    again = lslm("resume", run)
+    assert again.status == 0
+    assert "is finished" in again.out
+
+
+def test_all_states_damaged_is_one_line_and_nothing_is_lost(lslm, stopped):
+    _, run = stopped
+    for path in (run / "checkpoints").glob("last*.ckpt"):
+        path.unlink()
+        path.write_bytes(b"PK nothing")
+    kept = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    refused(lslm("resume", run), 1, "last.ckpt is damaged", "no whole state before it")
+    assert kept == {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--data.max_tokens", 120], ["batches (max_tokens 200", "max_tokens 120"]),
+        (["--data.seed", 5], ["batches", "seed 0", "seed 5"]),
+        (["--trainer.accumulate_grad_batches", 3], ["trainer.accumulate_grad_batches (2 then, 3 now)"]),
+        (None, ["training data ("]),
+    ],
+)
+def test_what_decides_the_batches_must_be_as_it_was(change, words, lslm, stopped, pairs):
+    _, run = stopped
+    if change is None:
+        path = pairs / "train.en"
+        path.write_text(path.read_text("utf-8").replace("red", "rot"), "utf-8")
+    before = (run / "checkpoints/last.ckpt").read_bytes()
+    refused(lslm("resume", run, *(change or [])), 1, *words)
+    assert (run / "checkpoints/last.ckpt").read_bytes() == before
+    if change is not None:
+        assert lslm("resume", run).status == 0, "a refusal leaves the run as it was"
+
+
+def test_a_run_in_training_is_not_resumed(lslm, stopped):
+    _, run = stopped
+    with FileLock(run / ".lock"):
+        refused(lslm("resume", run), 1, "in training by another process")
+
+
+def test_a_finished_run_trains_on_where_it_is_asked_to(lslm, stopped):
+    straight, _ = stopped
+    assert lslm("resume", straight, "--trainer.max_steps", STEPS + 10).status == 0
+    assert torch.load(straight / "checkpoints/last.ckpt", weights_only=True)["global_step"] == STEPS + 10
+    assert max(step for step, _ in points(straight)["train/loss"]) == STEPS + 10
+
+
+def test_another_number_of_processes_is_said_and_every_batch_comes_once(start, stopped, lslm):
+    """Two processes with one micro-batch each a step instead of one with two: the same steps but for rounding."""
+    straight, run = stopped
+    process = start("-m", "lslm_lightning", "resume", run, *TWO, "--trainer.accumulate_grad_batches", 1, "--model.backbone.dropout=0.2")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "saved by 1 processes, goes on with 2 x 1 micro-batches a step, 1 x 2 before" in output
+    one, two = (torch.load(path / "checkpoints/last.ckpt", weights_only=True) for path in (straight, run))
+    assert one["global_step"] == two["global_step"] == STEPS
+    assert one["position"] == two["position"] == 2 * STEPS
+    for name, weight in one["state_dict"].items():
+        torch.testing.assert_close(weight, two["state_dict"][name], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("words", "status", "said"), [(["nowhere"], 1, "nowhere"), ([], 2, "RUN"), (["--help"], 0, "")])
+def test_what_is_no_run(words, status, said, lslm):
+    outcome = lslm("resume", *words)
+    assert outcome.status == status
+    assert said in outcome.err
+
+
+def test_a_run_whose_process_is_gone_is_marked_by_the_next_command(start, lslm, config):
+    process = start("-m", "lslm_lightning", "run", "--config", config("pairs"), "--job.name=lost", "--trainer.max_steps=100000")
+    wait_until(lambda: bool(list(Path("runs").glob("*/lost-*/checkpoints/last.ckpt"))), process)
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    run_id = json.loads((only("lost-*") / "mlflow.json").read_text())["run_id"]
+    assert lslm("run", "--config", config("pairs"), "--job.name=next", "--trainer.max_steps=2").status == 0
+    assert client.get_run(run_id).info.status == "RUNNING", "it does run"
+    process.kill()
+    process.communicate(timeout=60)
+    assert lslm("run", "--config", config("pairs"), "--job.name=next", "--trainer.max_steps=2").status == 0
+    assert client.get_run(run_id).info.status == "KILLED"
