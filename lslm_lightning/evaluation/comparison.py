@@ -10,7 +10,8 @@ from lslm_lightning.metrics.significance import N_RESAMPLE, SEED, bootstrap_pair
 
 ANSWERING = ("context", "stride", "source", "tokens")  # parts of a signature that say how a system made its answers
 
-WINDOWS = ANSWERING[:3]
+WINDOWS = ("context", "stride")  # two that differ make scores differ; a system without one, a compressor, compares with all
+FREE = ("source",)  # how far a system reads is its own affair, and a reason to be better or worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,12 @@ def share_better(first: np.ndarray, second: np.ndarray, higher_is_better: bool) 
 def differing_parts(first: Score, second: Score) -> list[str]:
     """What makes two scores of one metric incomparable: the parts of their signatures that differ, and the number of examples.
 
-    Empty where they compare. A part is `name:value`, joined by "|". A part of `WINDOWS` that only one has is no difference: a compressor
-    has no window.
+    Empty where they compare. A part is `name:value`, joined by "|". A part of `WINDOWS` that only one has is no difference, nor is any
+    of `FREE`.
     """
     parts = [dict(part.partition(":")[::2] for part in score.signature.split("|") if part) for score in (first, second)]
     names = [name for name in {**parts[0], **parts[1]} if parts[0].get(name) != parts[1].get(name)]
-    names = [name for name in names if name not in WINDOWS or all(name in part for part in parts)]
+    names = [name for name in names if name not in FREE and (name not in WINDOWS or all(name in part for part in parts))]
     found = [f"{name} is {parts[0].get(name, 'not given')} and {parts[1].get(name, 'not given')}" for name in names]
     if first.n_example != second.n_example:
         found.append(f"there are {first.n_example:,} and {second.n_example:,} examples")

@@ -51,5 +51,6 @@ def test_signatures_that_differ_say_in_which_part():
     assert differing_parts(score("tok:zh|case:mixed"), score("tok:13a|case:mixed")) == ["tok is zh and 13a"]
     assert differing_parts(score("tok:zh|context:64"), score("tok:zh|context:256")) == ["context is 64 and 256"]
     assert differing_parts(score("tok:zh"), score("tok:zh|context:256")) == [], "a compressor has no window"
+    assert differing_parts(score("tok:zh|source:64"), score("tok:zh|source:256")) == [], "who reads less is worse, not another exam"
     assert differing_parts(score("tok:zh"), score("tok:zh|stem:no")) == ["stem is not given and no"]
     assert differing_parts(score("a:b", 10), score("a:b", 9)) == ["there are 10 and 9 examples"]
