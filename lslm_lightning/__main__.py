@@ -10,12 +10,14 @@ COMMANDS = {
     "run": ("train", "fit, test the best checkpoint, report: one command, one MLflow run"),
     "fit": ("train", "train; keep the last and the best checkpoint"),
     "resume": ("resume", "go on where a run stopped: same directory, same MLflow run, same steps"),
+    "verify-resume": ("verify_resume", "prove that a config, killed and resumed, trains the same weights"),
     "validate": ("train", "loss and scores on the validation split"),
     "test": ("train", "answer the test split and score what was written"),
     "predict": ("train", "answer the test split without scoring"),
     "generate": ("generate", "use a trained model: continue, translate, summarize"),
     "evaluate": ("evaluate", "any number of systems through one exam: scores, paired tests, one report"),
     "compare": ("compare", "finished runs on one page: paired tests, config differences, curves"),
+    "sync": ("sync", "bring to MLflow what a run has on disk and MLflow has not"),
     "data": ("data", "corpora: list, fetch, check"),
     "ui": ("ui", "MLflow's web pages on this project's runs"),
     "demo": ("demo", "the three tasks on built-in corpora, no download, minutes on a laptop"),
@@ -35,7 +37,7 @@ Version {version}."""
 
 def usage() -> str:
     """What `lslm --help` prints."""
-    rows = "\n".join(f"  {name:<10} {words}" for name, (_, words) in COMMANDS.items())
+    rows = "\n".join(f"  {name:<13} {words}" for name, (_, words) in COMMANDS.items())
     return USAGE.format(commands=rows, version=__version__)
 
 

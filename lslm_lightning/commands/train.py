@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from jsonargparse import ArgumentError
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
@@ -25,7 +25,7 @@ from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.commands.preflight import DIRECTORY, TRAINING, check_goes_on, check_job, read_splits
 from lslm_lightning.commands.seeds import run_seeds
 from lslm_lightning.runs import RunDirectory, new_run, reserve
-from lslm_lightning.runs.directory import as_name
+from lslm_lightning.runs.directory import as_name, locked
 from lslm_lightning.runs.loading import load_weights
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -215,20 +215,6 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", message=".*sync_dist.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-
-
-def locked(directory: RunDirectory) -> FileLock:
-    """Held as long as this process trains in the directory.
-
-    Raises:
-        ValueError: another process does.
-    """
-    lock = FileLock(directory.path / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(f"{directory.path} is in training by another process: wait for its end, or stop it first") from None
-    return lock
 
 
 def main(argv: list[str], resumed: RunDirectory | None = None) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -104,6 +106,20 @@ def new_run(task: str, name: str, root: str | Path = "runs") -> RunDirectory:
     path = reserve(task, root) / f"{name}-{secrets.token_hex(4)}"
     path.mkdir()
     return RunDirectory(path)
+
+
+def locked(directory: RunDirectory) -> FileLock:
+    """Held as long as this process trains in the directory.
+
+    Raises:
+        ValueError: another process does.
+    """
+    lock = FileLock(directory.path / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"{directory.path} is in training by another process: wait for its end, or stop it first") from None
+    return lock
 
 
 def check_name(name: str, setting: str = "name") -> None:

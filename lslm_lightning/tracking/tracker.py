@@ -40,7 +40,8 @@ class Tracker(Logger):
         tracking_uri: see `Store`.
         tags: added to git state, machine and process.
         parent_run_id: the MLflow run that this one is a part of (seeds, evaluated systems).
-        run_id: go on with this run, in the directory in which it began.
+        run_id: go on with this run, in the directory in which it began; where MLflow does not know it, a new one takes its place.
+        again: whether the run is at work again, in this process.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class Tracker(Logger):
         parent_run_id: str | None = None,
         system_metrics: bool = True,
         run_id: str | None = None,
+        again: bool = True,
     ) -> None:
         super().__init__()
         self.task, self.directory, self.store = task, Path(directory), Store(tracking_uri)
         self._name, self._tags, self._parent_run_id = name, dict(tags or {}), parent_run_id
         self._run_id: str | None = None
-        self._given_run_id = run_id
+        self._given_run_id, self._again = run_id, again
+        self.n_missing = 0  # points that MLflow lacked when the run went on
         self._system_metrics = system_metrics
         self._outbox: Outbox | None = None
         self._monitor: SystemMetrics | None = None
@@ -84,7 +87,7 @@ class Tracker(Logger):
         """Create the run, or go on with it.
 
         Raises:
-            TrackingError: within seconds, when the store or the run directory cannot be used, or the store does not have the run.
+            TrackingError: within seconds, when the store or the run directory cannot be used.
         """
         if rank_zero_only.rank > 0:
             return
@@ -102,7 +105,7 @@ class Tracker(Logger):
         self._outbox = Outbox(self._send, self.store.is_passing, self._tell, self.store.explain)
         if self._given_run_id:
             self._outbox.call(self._send_missing, self._curves.earlier)
-        else:
+        if self._given_run_id != self._run_id:
             record = {"run_id": self._run_id, "experiment": self.task, "store": str(self.store), "began": round(time.time()), **self.git}
             (self.directory / "mlflow.json").write_text(json.dumps(record) + "\n")
         self._outbox.call(end_lost_runs, self._client, [experiment_id])
@@ -117,11 +120,20 @@ class Tracker(Logger):
         return self._client.create_run(experiment_id, tags=self._clean_tags(tags), run_name=self._name)
 
     def _reopen(self, run_id: str) -> Any:
-        run = self._client.get_run(run_id)
-        self._client.update_run(run_id, status="RUNNING")
-        for name, value in self._clean_tags(self._process_tags()).items():
-            self._client.set_tag(run_id, name, value)
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            log.warning("MLflow at %s does not know run %s: a new one takes its place", self.store, run_id)
+            return self._create(self._client.get_experiment_by_name(self.task).experiment_id)
         self._parameters = set(run.data.params)
+        if self._again:
+            self._client.update_run(run_id, status="RUNNING")
+            for name, value in self._clean_tags(self._process_tags()).items():
+                self._client.set_tag(run_id, name, value)
         return run
 
     def _send_missing(self, points: Sequence[Point]) -> None:
@@ -132,6 +144,7 @@ class Tracker(Logger):
         for name, own in names.items():
             there = {(m.step, m.timestamp) for m in self._client.get_metric_history(self._run_id, mlflow_name(name))}
             missing = [point for point in own if (point.step, point.time_ms) not in there]
+            self.n_missing += len(missing)
             for i in range(0, len(missing), BATCH):
                 self._send(missing[i : i + BATCH])
 
@@ -145,6 +158,11 @@ class Tracker(Logger):
 
     def _clean_tags(self, tags: Mapping[str, object]) -> dict[str, str]:
         return {mlflow_name(name): self.store.redact(str(value))[:LONGEST_TAG] for name, value in tags.items()}
+
+    @property
+    def client(self) -> Any:
+        """MLflow's, after `start`."""
+        return self._client
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Numbers at a step, under names like `val/bleu`."""

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from filelock import FileLock
 from lightning.pytorch import Callback
 from mlflow import MlflowClient
 
+from lslm_lightning.commands.verify_resume import Trial, differences
+from lslm_lightning.tracking.names import mlflow_name
 from tests.commands.conftest import refused, wait_until
 
 STEPS = 30
@@ -266,3 +269,85 @@ def test_a_run_whose_process_is_gone_is_marked_by_the_next_command(start, lslm, 
     process.communicate(timeout=60)
     assert lslm("run", "--config", config("pairs"), "--job.name=next", "--trainer.max_steps=2").status == 0
     assert client.get_run(run_id).info.status == "KILLED"
+
+
+def test_sync_brings_what_mlflow_lacks_and_nothing_twice(lslm, stopped, project):
+    """From a store that has lost part of a run, and to one that never had it."""
+    straight, _ = stopped
+    run_id = json.loads((straight / "mlflow.json").read_text())["run_id"]
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    with sqlite3.connect(project / "mlflow.db") as store:
+        lost = store.execute("DELETE FROM metrics WHERE run_uuid = ? AND step > 20", (run_id,)).rowcount
+    artifacts = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
+    if artifacts.is_relative_to(project):
+        (artifacts / "metrics.json").unlink()
+    outcome = lslm("sync", straight)
+    assert outcome.status == 0, outcome.err
+    assert f"{lost:,} points" in outcome.out
+    everything = [tuple(json.loads(line).values()) for line in (straight / "metrics.jsonl").read_text().splitlines()]
+
+    def same(client, run_id):
+        names = {row[2] for row in everything}
+        found = [(m.step, m.timestamp, n, m.value) for n in names for m in client.get_metric_history(run_id, mlflow_name(n))]
+        assert sorted(found) == sorted((step, round(when * 1000), name, value) for step, when, name, value in everything)
+        assert client.get_run(run_id).info.status == "FINISHED"
+
+    same(client, run_id)
+    assert "0 points, 0 files" in lslm("sync", straight).out
+    other = project / "other"
+    other.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}/mlflow.db")
+        outcome = lslm("sync", straight)
+    assert outcome.status == 0, outcome.err
+    new = json.loads((straight / "mlflow.json").read_text())["run_id"]
+    assert new != run_id
+    client = MlflowClient(f"sqlite:///{other}/mlflow.db")
+    same(client, new)
+    assert client.get_run(new).data.params["trainer.max_steps"] == str(STEPS)
+    assert {a.path for a in client.list_artifacts(new, "checkpoints")} == {"checkpoints/best.ckpt"}
+
+
+class Wobble(Callback):
+    """Training that depends on the process it runs in, as no callback should."""
+
+    def on_train_batch_start(self, trainer, task, *args):
+        with torch.no_grad():
+            next(task.parameters()).add_(1e-6 * (os.getpid() % 1000 + 1))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_verify_resume_tells_runs_that_resume_exactly_from_others(exact, lslm, config, monkeypatch, origin, project):
+    """Its processes are forked, which saves their imports."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(Trial, "start", lambda self, words: origin.fork(words, self.environment, project))
+    monkeypatch.setattr(os, "killpg", os.kill)
+    words = ["--steps", 6, "--kills", 1] + ([] if exact else ["--trainer.callbacks+=tests.commands.test_resume.Wobble"])
+    outcome = lslm("verify-resume", "--config", config("windows"), *words)
+    assert outcome.status == (0 if exact else 1), outcome
+    assert ("the same to the last bit" in outcome.out) == exact
+    assert ("the killed run ended differently" in outcome.err) != exact
+    assert not Path("runs").exists(), "one's own runs are left alone"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"), [(["--config", "none.yaml"], 2, "none.yaml"), (["--config", "x", "--steps", "1"], 2, "1")]
+)
+def test_what_cannot_be_verified(words, status, said, lslm):
+    refused(lslm("verify-resume", *words), status, said)
+
+
+def test_states_differ_where_anything_does(stopped):
+    straight, run = stopped
+    one, two = straight / "checkpoints/last.ckpt", run / "checkpoints/last.ckpt"
+    assert differences(one, one) == ""
+    assert differences(one, two).startswith("step ")
+    for change, words in (
+        (lambda s: next(iter(s["state_dict"].values())).view(-1)[0].add_(1e-7), "1 of "),
+        (lambda s: s["optimizer_states"][0]["state"][0]["exp_avg"].view(-1)[0].add_(1e-7), "the optimizer"),
+    ):
+        state = torch.load(one, weights_only=True)
+        change(state)
+        torch.save(state, two)
+        assert words in differences(one, two)

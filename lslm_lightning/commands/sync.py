@@ -1,0 +1,100 @@
+"""`lslm sync RUN`: bring to MLflow what did not reach it."""
+
+import argparse
+import os
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.outcome import DONE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from lslm_lightning.runs import RunDirectory
+
+DESCRIPTION = """Bring to MLflow what a run has on disk and MLflow has not: after a server was away to the end, or to another store.
+
+  lslm sync runs/translation/multi30k-1a2b3c4d
+  MLFLOW_TRACKING_URI=http://elsewhere:5000 lslm sync runs/*/*
+
+Points of metrics keep their times, so that none is there twice. Where MLflow does not know the run, a new one takes its place."""
+
+KEPT = ("config.yaml", "tokenizer.json", "environment.txt", "metrics.json", "checkpoints/best.ckpt")
+FOLDERS = ("report", "samples", "predictions")  # but for the answers of validations
+
+
+def arguments() -> Parser:
+    """What the command knows."""
+    it = Parser("lslm sync", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it.add_argument("runs", nargs="+", metavar="RUN", help="run directories")
+    return it
+
+
+def main(argv: list[str]) -> int:
+    """One after the other."""
+    own = arguments().parse_args(argv[1:])
+    from lslm_lightning.runs import find_run
+
+    for reference in own.runs:
+        directory = find_run(reference)
+        n_point, files = sync(directory)
+        print(f"{directory.path}: {n_point:,} points, {len(files)} files were missing{''.join(f'  {name}' for name in files)}", flush=True)
+    return DONE
+
+
+def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
+    """The number of points, and the files, that MLflow lacked and has now.
+
+    Raises:
+        ValueError: the run is in training; it has no MLflow run.
+        TrackingError: MLflow does not answer, or has not taken all.
+    """
+    from lslm_lightning.runs.directory import locked
+    from lslm_lightning.runs.loading import read_config
+    from lslm_lightning.tracking import Tracker, TrackingError
+
+    noted = directory.beginning
+    if "run_id" not in noted:
+        raise ValueError(f"{directory.path} has no mlflow.json: it was never told to MLflow")
+    if noted.get("store", "").startswith("sqlite:"):
+        os.environ.setdefault("MLFLOW_TRACKING_URI", noted["store"])
+    lock = locked(directory)
+    try:
+        task = noted.get("experiment") or directory.path.parent.name
+        tracker = Tracker(task, directory.path.name, directory.path, system_metrics=False, run_id=noted["run_id"], again=False)
+        tracker.start()
+        try:
+            config = read_config(directory.config)
+            config.pop("config", None)
+            tracker.log_hyperparams(config)
+            there = sizes(tracker.client, tracker.version)
+            files = [name for name in local_files(directory) if there.get(name) != (directory.path / name).stat().st_size]
+            for name in files:
+                tracker.log_artifact(directory.path / name)
+            if not tracker.flush():
+                raise TrackingError(f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}")
+            left = [name for name in files if sizes(tracker.client, tracker.version).get(name) != (directory.path / name).stat().st_size]
+            if left:
+                raise TrackingError(f"MLflow at {tracker.store} has not taken {', '.join(left)}; {'; '.join(tracker.problems)}")
+        finally:
+            tracker.end(noted.get("status", "KILLED"))
+    finally:
+        lock.release()
+    return tracker.n_missing, files
+
+
+def local_files(directory: "RunDirectory") -> list[str]:
+    """Of the run, those that MLflow is to have, by their names inside."""
+    found = [name for name in KEPT if (directory.path / name).is_file()]
+    for folder in FOLDERS:
+        found += [path.relative_to(directory.path).as_posix() for path in sorted((directory.path / folder).rglob("*")) if path.is_file()]
+    return [name for name in found if not PurePosixPath(name).name.startswith("val-step-")]
+
+
+def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dict[str, int]:
+    """Bytes of every artifact of a run."""
+    found: dict[str, int] = {}
+    for entry in client.list_artifacts(run_id, folder):
+        found |= sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size}
+    return found

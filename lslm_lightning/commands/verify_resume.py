@@ -1,0 +1,151 @@
+"""`lslm verify-resume --config FILE`: prove that a run of this config, killed and resumed, ends as if nothing had happened."""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS, WorkError
+
+DESCRIPTION = """Train a few steps straight, and the same steps with kills (SIGKILL) between; the weights must be the same to the last bit.
+
+  lslm verify-resume --config configs/translation/multi30k_en_de_cpu.yaml
+  lslm verify-resume --config mine.yaml --steps 50 --kills 5 --trainer.devices 2 --trainer.strategy ddp
+
+Any key of the config can be set here. All of it happens in a folder of its own, which is removed; your runs and MLflow are left alone."""
+
+
+def arguments() -> Parser:
+    """What argparse knows; the rest are keys of the config."""
+    it = Parser("lslm verify-resume", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it.add_argument("--config", required=True, metavar="FILE", help="YAML of a training")
+    it.add_argument("--steps", type=int, default=20, metavar="N", help="optimizer steps (default 20)")
+    it.add_argument("--kills", type=int, default=2, metavar="N", help="how often it is killed (default 2)")
+    it.add_argument("--seed", type=int, default=0, help="of the moments at which it is killed (default 0)")
+    return it
+
+
+def main(argv: list[str]) -> int:
+    """Train, kill, resume, compare."""
+    own, words = arguments().parse_known_args(argv[1:])
+    if own.steps < 2 or own.kills < 1:
+        print(f"lslm: --steps {own.steps} must be at least 2 and --kills {own.kills} at least 1", file=sys.stderr)
+        return WRONG_ARGUMENTS
+    if not Path(own.config).is_file():
+        print(f"lslm: there is no file {own.config}", file=sys.stderr)
+        return WRONG_ARGUMENTS
+    with tempfile.TemporaryDirectory(prefix="lslm-verify-") as folder:
+        every = max(1, own.steps // (2 * own.kills + 1))
+        limits = [
+            f"--trainer.max_steps={own.steps}",
+            "--job.minutes=null",
+            "--job.seeds=1",
+            f"--trainer.val_check_interval={own.steps // 2}",
+        ]
+        words = ["--config", own.config, *limits, *words, f"--job.root={folder}/runs", f"--job.save_every_steps={every}"]
+        trial = Trial(Path(folder), own.seed)
+        print(f"{own.steps} steps straight", flush=True)
+        trial.train(["fit", *words, "--job.name=straight"])
+        trial.kill_and_resume(["fit", *words, "--job.name=killed"], own.kills)
+        different = differences(trial.state("straight"), trial.state("killed"))
+    if different:
+        raise WorkError(f"the killed run ended differently: {different}")
+    print(f"after {own.kills} kills the weights, the optimizer and the schedule are the same to the last bit")
+    return DONE
+
+
+class Trial:
+    """Commands in a folder of their own.
+
+    Args:
+        seed: of the moments of kills.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.random = folder, random.Random(seed)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("LSLM_R")}
+        self.environment = kept | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+
+    def start(self, words: Sequence[str]) -> subprocess.Popen:
+        log = (self.folder / "log").open("a+", encoding="utf-8")
+        command = [sys.executable, "-m", "lslm_lightning", *words]
+        return subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, process_group=0)
+
+    def train(self, words: Sequence[str]) -> None:
+        """To the end; WorkError with the last line where it fails."""
+        process = self.start(words)
+        try:
+            status = process.wait()
+        finally:
+            stop(process)
+        if status:
+            lines = (self.folder / "log").read_text("utf-8", "replace").strip().splitlines()
+            raise WorkError(f"lslm {words[0]} failed: {lines[-1] if lines else f'status {status}'}")
+
+    def kill_and_resume(self, words: Sequence[str], n: int) -> None:
+        """Start, kill when a state has been saved, and so on; the last time to the end."""
+        for number in range(1, n + 1):
+            before, process = self.saved(), self.start(words)
+            try:
+                while process.poll() is None and self.saved() == before:
+                    time.sleep(0.01)
+                time.sleep(self.random.random())
+                step = "at the end already" if process.poll() is not None else "in the middle"
+            finally:
+                stop(process)
+            print(f"kill {number}: {step}", flush=True)
+            found = sorted((self.folder / "runs").glob("*/killed-*"))
+            if not found:
+                raise WorkError(f"the run did not begin: {(self.folder / 'log').read_text('utf-8', 'replace').strip().splitlines()[-1:]}")
+            words = ["resume", str(found[0])]
+        self.train(words)
+
+    def saved(self) -> int:
+        """When the killed run has last saved a state; 0 for never."""
+        return max((path.stat().st_mtime_ns for path in (self.folder / "runs").glob("*/killed-*/checkpoints/last.ckpt")), default=0)
+
+    def state(self, name: str) -> Path:
+        [path] = (self.folder / "runs").glob(f"*/{name}-*/checkpoints/last.ckpt")
+        return path
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Kill a process and those that it has started."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def differences(first: Path, second: Path) -> str:
+    """Where two states of training differ, in words; "" for nowhere."""
+    import torch
+
+    one, two = (torch.load(path, map_location="cpu", weights_only=True) for path in (first, second))
+    if one["global_step"] != two["global_step"]:
+        return f"step {one['global_step']} and step {two['global_step']}"
+    weights = [name for name, weight in one["state_dict"].items() if not torch.equal(weight, two["state_dict"][name])]
+    if weights:
+        far = max(float((one["state_dict"][n].double() - two["state_dict"][n].double()).abs().max()) for n in weights)
+        return f"{len(weights)} of {len(one['state_dict'])} weights, {weights[0]} is one, by {far:.3g} at most"
+    kept = [equal(one[name], two[name]) for name in ("optimizer_states", "lr_schedulers")]
+    return "" if all(kept) else "the optimizer or the schedule"
+
+
+def equal(first: object, second: object) -> bool:
+    """Whether nested states are the same, tensors bit for bit."""
+    import torch
+
+    if isinstance(first, torch.Tensor):
+        return isinstance(second, torch.Tensor) and torch.equal(first, second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(equal(first[name], second[name]) for name in first)
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return first == second
