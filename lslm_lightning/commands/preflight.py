@@ -80,7 +80,7 @@ def check_goes_on(state: Path, data: TaskData, trainer: Any) -> None:
     if words := damage(state):
         raise ValueError(f"{state} is damaged: {words}; name another state")
     saved = torch.load(state, map_location="meta", weights_only=True)
-    refuse_changes(saved, data.identity(), world_size(trainer), trainer.accumulate_grad_batches)
+    refuse_changes(saved, data.identity, world_size(trainer), trainer.accumulate_grad_batches)
 
 
 def world_size(trainer: Any) -> int:

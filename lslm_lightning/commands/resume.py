@@ -48,6 +48,8 @@ def main(argv: list[str]) -> int:
         os.environ.setdefault("MLFLOW_TRACKING_URI", recorded)
     if STATE not in os.environ:  # otherwise this is one of several processes
         state = None if own.no_checkpoint else last_whole_state(directory)
+        if state is None and not own.no_checkpoint and any(directory.checkpoints.glob("*.ckpt")):
+            raise ValueError(f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint trains anew from step 0")
         os.environ[STATE] = str(state or "")
     state = os.environ[STATE]
     from lslm_lightning.commands.train import main as train
@@ -62,11 +64,15 @@ def command_of(directory: "RunDirectory") -> str:
     """The command that began the run, as the first line of its config.yaml has it.
 
     Raises:
-        ValueError: it was no training.
+        ValueError: it was no training, or several.
     """
+    from lslm_lightning.runs.loading import read_config
+
     with directory.config.open(encoding="utf-8") as file:
         words = shlex.split(file.readline().removeprefix("#"))
     command = words[1] if words[:1] == ["lslm"] and len(words) > 1 else "run"
     if command not in ("run", "fit"):
         raise ValueError(f"{directory.path} is of lslm {command}, which trains nothing: give that command again")
+    if read_config(directory.config).get("job", {}).get("seeds", 1) > 1:
+        raise ValueError(f"{directory.path} is the parent of seeds: resume its children, {directory.path.name}-seed-*, one by one")
     return command

@@ -105,9 +105,11 @@ class Tracker(Logger):
         self._outbox = Outbox(self._send, self.store.is_passing, self._tell, self.store.explain)
         if self._given_run_id:
             self._outbox.call(self._send_missing, self._curves.earlier)
-        if self._given_run_id != self._run_id:
-            record = {"run_id": self._run_id, "experiment": self.task, "store": str(self.store), "began": round(time.time()), **self.git}
-            (self.directory / "mlflow.json").write_text(json.dumps(record) + "\n")
+        self._note(
+            {"run_id": self._run_id, "experiment": self.task, "store": str(self.store)}
+            | ({} if self._given_run_id else {"began": round(time.time()), **self.git})
+            | ({"status": "RUNNING"} if self._again else {})
+        )
         self._outbox.call(end_lost_runs, self._client, [experiment_id])
         self.log_artifact(self.directory / "environment.txt")
         if self._system_metrics:
@@ -118,6 +120,14 @@ class Tracker(Logger):
         if self._parent_run_id:
             tags["mlflow.parentRunId"] = self._parent_run_id
         return self._client.create_run(experiment_id, tags=self._clean_tags(tags), run_name=self._name)
+
+    def _note(self, facts: Mapping[str, object]) -> None:
+        """Write into `mlflow.json`, which keeps what else is there where this run goes on."""
+        path = self.directory / "mlflow.json"
+        kept = json.loads(path.read_text()) if path.exists() and ("run_id" not in facts or self._given_run_id) else {}
+        draft = path.with_name(f".{path.name}.part")
+        draft.write_text(json.dumps(kept | dict(facts)) + "\n")
+        draft.replace(path)
 
     def _reopen(self, run_id: str) -> Any:
         from mlflow.exceptions import MlflowException
@@ -263,8 +273,7 @@ class Tracker(Logger):
         if self._monitor is not None:
             self._monitor.close()
         self.log_artifact(self.directory / "metrics.jsonl")
-        record = self.directory / "mlflow.json"
-        record.write_text(json.dumps(json.loads(record.read_text()) | {"status": status}) + "\n")
+        self._note({"status": status})
         outbox, self._outbox = self._outbox, None
         outbox.close(partial(self._client.set_terminated, self._run_id, status, round(time.time() * 1000)))
         self._curves.close()

@@ -198,6 +198,7 @@ class TaskData(LightningDataModule, ABC):
         total = self.trainer.fit_loop.epoch_loop.batch_progress.total
         return BatchStream(plan, len(plan), lambda: self.position(total.processed), self.trainer.global_rank, self.trainer.world_size)
 
+    @cached_property
     def identity(self) -> dict[str, str]:
         """What decides the batches of training, in words by name: a run goes on only where all of it is as it was."""
         return {

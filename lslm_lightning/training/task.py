@@ -235,7 +235,7 @@ class Task(LightningModule, ABC):
         checkpoint["tokenizer_digest"] = self.tokenizer.digest
         checkpoint["world_size"], checkpoint["accumulate"] = trainer.world_size, trainer.accumulate_grad_batches
         checkpoint["position"] = data.position(trainer.fit_loop.epoch_loop.batch_progress.total.processed)
-        checkpoint["data"] = data.identity()
+        checkpoint["data"] = data.identity
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A state of training goes on only with the batches that would have come.
@@ -247,7 +247,7 @@ class Task(LightningModule, ABC):
         if trainer.state.fn != "fit" or "position" not in checkpoint:
             return
         world = checkpoint["world_size"]
-        refuse_changes(checkpoint, trainer.datamodule.identity(), trainer.world_size, trainer.accumulate_grad_batches)
+        refuse_changes(checkpoint, trainer.datamodule.identity, trainer.world_size, trainer.accumulate_grad_batches)
         own = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"]
         trainer.datamodule.began_at = (own, checkpoint["position"])
         if world != trainer.world_size and trainer.is_global_zero:

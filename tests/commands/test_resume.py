@@ -17,6 +17,8 @@ from lightning.pytorch import Callback
 from mlflow import MlflowClient
 
 from lslm_lightning.commands.verify_resume import Trial, differences
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.names import mlflow_name
 from tests.commands.conftest import refused, wait_until
 
@@ -351,3 +353,30 @@ def test_states_differ_where_anything_does(stopped):
         change(state)
         torch.save(state, two)
         assert words in differences(one, two)
+
+
+def test_a_run_without_its_last_state_is_not_begun_anew_unasked(lslm, stopped):
+    """As one that was fetched from MLflow, which has the best state alone."""
+    _, run = stopped
+    for path in (run / "checkpoints").glob("last*.ckpt"):
+        path.unlink()
+    refused(lslm("resume", run), 1, "no last.ckpt", "--no-checkpoint")
+
+
+def test_a_finished_run_that_trains_on_and_is_killed_is_not_finished(lslm, stopped):
+    straight, _ = stopped
+    record = json.loads((straight / "mlflow.json").read_text())
+    assert record["status"] == "FINISHED"
+    tracker = Tracker("translation", straight.name, straight, run_id=record["run_id"], system_metrics=False)
+    tracker.start()
+    assert RunDirectory(straight).beginning["status"] == "RUNNING"
+    assert RunDirectory(straight).beginning["began"] == record["began"]
+    tracker.end("KILLED")
+    assert RunDirectory(straight).beginning["status"] == "KILLED"
+
+
+def test_children_of_seeds_are_resumed_one_by_one(lslm, stopped):
+    straight, _ = stopped
+    path = straight / "config.yaml"
+    path.write_text(path.read_text("utf-8").replace("seeds: 1", "seeds: 2"), "utf-8")
+    refused(lslm("resume", straight), 1, "parent of seeds", "-seed-*")
