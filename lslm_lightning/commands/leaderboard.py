@@ -10,6 +10,7 @@ from typing import Any
 
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Table
 from lslm_lightning.tracking import Store
+from lslm_lightning.tracking.lost import end_lost_runs
 
 PAGE = 1000  # runs asked for at a time
 NO_SCORES = ("_deviation", "/cut_sources")  # metrics of tests that say something of scores
@@ -78,6 +79,8 @@ def runs_of(experiment: str) -> tuple[list[Any], int]:
     if found is None:
         known = ", ".join(sorted(e.name for e in store.ask(client.search_experiments)))
         raise ValueError(f"MLflow at {store} has no experiment {experiment!r}; it has {known}")
+
+    store.ask(lambda: end_lost_runs(client, [found.experiment_id]))
 
     def pages() -> Iterator[Any]:
         token: str | None = ""

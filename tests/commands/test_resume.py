@@ -269,7 +269,7 @@ def test_a_run_whose_process_is_gone_is_marked_by_the_next_command(start, lslm, 
     assert client.get_run(run_id).info.status == "RUNNING", "it does run"
     process.kill()
     process.communicate(timeout=60)
-    assert lslm("run", "--config", config("pairs"), "--job.name=next", "--trainer.max_steps=2").status == 0
+    assert lslm("compare", "--experiment", "translation").status == 0
     assert client.get_run(run_id).info.status == "KILLED"
 
 
