@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,9 +24,11 @@ from lslm_lightning.reports.numerals import number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable
+from lslm_lightning.runs.loading import build, load_weights, read_config
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.progress import Reporter
+from lslm_lightning.training.sharding import ShardedStrategy
 from lslm_lightning.training.task import Task
 
 if TYPE_CHECKING:
@@ -55,6 +58,9 @@ def finish(command: "Command", subcommand: str) -> None:
         if exam.limited:
             show(directory.path.name, exam.scores, {}, command.datamodule.corpus)
             return
+        if isinstance(command.trainer.strategy, ShardedStrategy):  # from here on rank 0 is alone
+            command.model = build(read_config(directory.config)["model"], command.datamodule.tokenizer)
+            load_weights(command.model, Path(command.trainer.ckpt_path), command.datamodule.tokenizer)
         command.model.to(command.trainer.strategy.root_device).eval()  # Lightning has moved it to the CPU, and back into training mode
         beside = baseline_scores(command.model, command.datamodule)
         show(directory.path.name, exam.scores, beside, command.datamodule.corpus)

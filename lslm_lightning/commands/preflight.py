@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 from lslm_lightning.commands.job import Job
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.runs.integrity import damage
+from lslm_lightning.runs.states import META
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import refuse_changes
 
@@ -47,6 +48,11 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> s
         raise ValueError(f"lslm {command} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; without it the weights are random")
     if checkpoint and not Path(checkpoint).exists():
         raise FileNotFoundError(f"ckpt_path={checkpoint} does not exist; checkpoints lie in runs/<task>/<run>/checkpoints")
+    name = strategy_name(trainer)
+    if any(name.startswith(other) for other in ("fsdp_", "deepspeed", "FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")):
+        raise ValueError(f"trainer.strategy={name}: models are sharded by --config configs/trainer/fsdp.yaml (with FSDP2), or fsdp_tp.yaml")
+    if job.minutes and is_sharded(trainer) and command in TRAINING and trainer.max_steps < 1:
+        raise ValueError("job.minutes cannot be measured on a model in parts: set trainer.max_steps or trainer.max_epochs")
     if str(trainer.precision).startswith("16"):
         raise ValueError(f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed")
     world = os.environ.get("WORLD_SIZE", "1")
@@ -79,15 +85,27 @@ def check_goes_on(state: Path, data: TaskData, trainer: Any) -> None:
     """
     if words := damage(state):
         raise ValueError(f"{state} is damaged: {words}; name another state")
-    saved = torch.load(state, map_location="meta", weights_only=True)
-    refuse_changes(saved, data.identity, world_size(trainer), trainer.accumulate_grad_batches)
+    saved = torch.load(state / META if state.is_dir() else state, map_location="meta", weights_only=True)
+    refuse_changes(saved, data.identity, n_share(trainer), trainer.accumulate_grad_batches)
 
 
-def world_size(trainer: Any) -> int:
-    """How many processes these settings of a Trainer start."""
+def n_share(trainer: Any) -> int:
+    """Among how many processes, or groups of them, these settings of a Trainer share the data."""
     chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes")}
     tried = Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
-    return tried.num_devices * tried.num_nodes
+    settings = getattr(trainer.strategy, "init_args", None) or {}
+    return tried.num_devices * tried.num_nodes // settings.get("tensor_parallel_size", 1)
+
+
+def strategy_name(trainer: Any) -> str:
+    """As it was given: a word, or the name of a class."""
+    given = getattr(trainer.strategy, "class_path", trainer.strategy)
+    return str(given).rpartition(".")[2]
+
+
+def is_sharded(trainer: Any) -> bool:
+    """Whether each process is to have a part of the model."""
+    return strategy_name(trainer) in ("fsdp", "ShardedStrategy")
 
 
 def read_splits(command: str, data: TaskData) -> None:

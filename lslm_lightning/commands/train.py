@@ -38,6 +38,7 @@ from lslm_lightning.training.interruption import Interrupted, Interruption, stop
 from lslm_lightning.training.precision import usable_precision
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import Provenance
+from lslm_lightning.training.sharding import ShardedStrategy, WholeStates
 from lslm_lightning.training.task import NotFiniteError, Task
 
 
@@ -146,6 +147,8 @@ class Command(LightningCLI):
         if state := self.subcommand in TRAINING and self._get(self.config, "ckpt_path"):
             check_goes_on(Path(state), self.datamodule, self._get(self.config, "trainer"))
         config = {**self._get(self.config_init, "trainer"), **kwargs}
+        if config["strategy"] == "fsdp":
+            config["strategy"] = ShardedStrategy()
         budget = self.job.minutes and self.subcommand in TRAINING and config["max_steps"] < 1
         budgets = [Budget(self.job.minutes, self.write_config)] if budget else []
         self.start_run()
@@ -153,9 +156,10 @@ class Command(LightningCLI):
         reporter = Reporter(config["enable_progress_bar"] is not False)
         callbacks = [Provenance(self.tracker), Exam(self.directory, self.tracker), *budgets, reporter]
         callbacks += [checkpoints, Interruption(checkpoints)]  # they save, and so come after what has sums to be saved
-        loggers = config["logger"] if isinstance(config["logger"], list) else [config["logger"]]
-        config["logger"] = [self.tracker, *(logger for logger in loggers if isinstance(logger, Logger))]
-        config["callbacks"] = [*(config["callbacks"] or []), *callbacks]
+        config["logger"] = [self.tracker, *(logger for logger in listed(config["logger"]) if isinstance(logger, Logger))]
+        config["callbacks"] = [*listed(config["callbacks"]), *callbacks]
+        if not isinstance(config["strategy"], ShardedStrategy):
+            config["plugins"] = [*listed(config["plugins"]), WholeStates(self.model)]
         config |= {"enable_progress_bar": False, "enable_checkpointing": True, "default_root_dir": str(self.directory.path)}
         return JobTrainer(**config)
 
@@ -208,12 +212,18 @@ class Command(LightningCLI):
             finish(self, subcommand)
 
 
+def listed(given: Any) -> list[Any]:
+    """What a setting of the Trainer has: one, several, or none."""
+    return given if isinstance(given, list) else [] if given is None else [given]
+
+
 def quiet() -> None:
     """Lightning's hints are for those who call it themselves."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", message=".*sync_dist.*")
+    warnings.filterwarnings("ignore", message=".*returned a view tensor.*")  # keys and values, which training does not write into
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 

@@ -127,7 +127,9 @@ def differences(first: Path, second: Path) -> str:
     """Where two states of training differ, in words; "" for nowhere."""
     import torch
 
-    one, two = (torch.load(path, map_location="cpu", weights_only=True) for path in (first, second))
+    from lslm_lightning.runs.states import read_state
+
+    one, two = read_state(first), read_state(second)
     if one["global_step"] != two["global_step"]:
         return f"step {one['global_step']} and step {two['global_step']}"
     weights = [name for name, weight in one["state_dict"].items() if not torch.equal(weight, two["state_dict"][name])]

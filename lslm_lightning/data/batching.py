@@ -66,15 +66,25 @@ class BatchStream:
 
     Where it starts is asked anew at each `iter`: `position()` is the number of micro-batches that all ranks have *trained on*, so a resumed
     run continues exactly, however far a loader had read ahead. The stream runs through epoch after epoch of `plan`; its length, for a
-    Trainer, is one epoch's share of a rank, rounded down: nothing is dropped, the rest comes with the next share.
+    Trainer, is one epoch's share of a rank, rounded down to whole optimizer steps of `accumulate` micro-batches: nothing is dropped, the
+    rest comes with the next share, and 2 ranks take the steps of 1 that accumulates 2.
     """
 
-    def __init__(self, plan: Callable[[int], Sequence], n_batch: int, position: Callable[[], int], rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        plan: Callable[[int], Sequence],
+        n_batch: int,
+        position: Callable[[], int],
+        rank: int = 0,
+        world: int = 1,
+        accumulate: int = 1,
+    ) -> None:
         self.plan, self.n_batch, self.position, self.rank, self.world = plan, n_batch, position, rank, world
+        self.accumulate = accumulate
         self._epoch: tuple[int, Sequence] | None = None
 
     def __len__(self) -> int:
-        return max(1, self.n_batch // self.world)
+        return max(1, self.n_batch // (self.world * self.accumulate)) * self.accumulate
 
     def __iter__(self) -> Iterator:
         done = self.position()

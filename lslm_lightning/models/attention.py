@@ -32,21 +32,28 @@ class Attention(nn.Module):
 
     W_q maps to n_head * d_k, W_k to n_kv_head * d_k, W_v to n_kv_head * d_v, W_o from n_head * d_v back. Each of the n_kv_head keys and
     values serves n_head / n_kv_head neighbouring query heads. There is no dropout on the weights: it would forbid the fused kernels.
+    The code counts the heads that come, for under tensor parallelism these are a part of all.
 
     Source: Vaswani et al. 2017, section 3.2; grouped queries: Ainslie et al. 2023.
     """
 
     role = "self"
+    columns, rows = ("query", "key", "value"), ("output",)  # see `models.sharding`
 
     def __init__(self, d_model: int, n_head: int, n_kv_head: int, d_k: int, d_v: int, bias: bool = True) -> None:
         super().__init__()
         self.n_head, self.n_kv_head, self.d_k, self.d_v = n_head, n_kv_head, d_k, d_v
+        self.first_head = 0  # of those computed here
+        self.query = nn.Linear(d_model, n_head * d_k, bias=bias)
+        self.key, self.value = nn.Linear(d_model, n_kv_head * d_k, bias=bias), nn.Linear(d_model, n_kv_head * d_v, bias=bias)
         self.output = nn.Linear(n_head * d_v, d_model, bias=bias)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
         """(N, H, T, K), (N, G, S, K), (N, G, S, V) -> (N, T, D)."""
         if mask is not None and mask.is_floating_point():
             mask = mask.to(query.dtype)
+            if mask.size(1) > query.size(1):  # a bias for each head of the whole
+                mask = mask.narrow(1, self.first_head, query.size(1))
         if _record is not None or spells_out(query, key):
             mixed, weights = spelled_out(query, key, value, mask, causal)  # (N, H, T, V), (N, H, T, S)
             if _record is not None:
@@ -58,22 +65,19 @@ class Attention(nn.Module):
 
 
 class SelfAttention(Attention):
-    """Attention among the positions of one sequence. W_q, W_k and W_v lie in one matrix, so that one multiplication serves all three."""
+    """Attention among the positions of one sequence."""
 
     def __init__(self, d_model: int, n_head: int, n_kv_head: int, d_k: int, d_v: int, bias: bool = True, role: str = "self") -> None:
         super().__init__(d_model, n_head, n_kv_head, d_k, d_v, bias)
         self.role = role
-        self.query_key_value = nn.Linear(d_model, (n_head + n_kv_head) * d_k + n_kv_head * d_v, bias=bias)
 
     def forward(self, x: Tensor, view: View, cache: KeyValue | None = None) -> tuple[Tensor, KeyValue]:
         """(N, T, D) -> (N, T, D), and the cache with the keys and values of x."""
-        n_query, n_key = self.n_head * self.d_k, self.n_kv_head * self.d_k
-        query_key, value = self.query_key_value(x).split([n_query + n_key, self.n_kv_head * self.d_v], -1)
-        query_key = query_key.unflatten(-1, (-1, self.d_k))  # (N, T, H + G, K)
+        query, key = self.query(x).unflatten(-1, (-1, self.d_k)), self.key(x).unflatten(-1, (-1, self.d_k))  # (N, T, H, K), (N, T, G, K)
         if view.rotation is not None:
-            query_key = rotate(query_key, view.rotation)
-        query, key = query_key.transpose(1, 2).split([self.n_head, self.n_kv_head], 1)  # (N, H, T, K), (N, G, T, K)
-        value = value.unflatten(-1, (-1, self.d_v)).transpose(1, 2)  # (N, G, T, V)
+            query, key = rotate(query, view.rotation), rotate(key, view.rotation)
+        query, key = query.transpose(1, 2), key.transpose(1, 2)
+        value = self.value(x).unflatten(-1, (-1, self.d_v)).transpose(1, 2)  # (N, G, T, V)
         if cache is None:
             return self.attend(query, key, value, view.mask, view.causal), (key, value)
         keys, values = append(cache[0], key, view), append(cache[1], value, view)
@@ -85,15 +89,10 @@ class CrossAttention(Attention):
 
     role = "cross"
 
-    def __init__(self, d_model: int, n_head: int, n_kv_head: int, d_k: int, d_v: int, bias: bool = True) -> None:
-        super().__init__(d_model, n_head, n_kv_head, d_k, d_v, bias)
-        self.query = nn.Linear(d_model, n_head * d_k, bias=bias)
-        self.key_value = nn.Linear(d_model, n_kv_head * (d_k + d_v), bias=bias)
-
     def remember(self, memory: Tensor) -> KeyValue:
         """Keys and values of a memory (B, S, D)."""
-        key, value = self.key_value(memory).split([self.n_kv_head * self.d_k, self.n_kv_head * self.d_v], -1)
-        return key.unflatten(-1, (-1, self.d_k)).transpose(1, 2), value.unflatten(-1, (-1, self.d_v)).transpose(1, 2)
+        key, value = self.key(memory).unflatten(-1, (-1, self.d_k)), self.value(memory).unflatten(-1, (-1, self.d_v))  # (B, S, G, .)
+        return key.transpose(1, 2), value.transpose(1, 2)
 
     def forward(self, x: Tensor, memory: Tensor | KeyValue, mask: Tensor | None) -> Tensor:
         """(N, T, D) -> (N, T, D); memory (B, S, D) or what `remember` made of it; mask (B, 1, 1, S), True where a key may be seen."""

@@ -1,9 +1,12 @@
 """The contract of all model families: vectors in, vectors out. B sources, N rows (k beams a source: N = k * B), S, T time, D d_model."""
 
 from abc import ABC, abstractmethod
-from typing import TypeAlias, Union
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 Nested: TypeAlias = Union[Tensor, tuple["Nested", ...]]  # noqa: UP007  a string cannot be or-ed
 State: TypeAlias = Nested
@@ -20,6 +23,18 @@ class Backbone(nn.Module, ABC):
     d_model: int
     n_encoder_layer: int
     n_decoder_layer: int
+
+    def blocks(self) -> list[nn.Module]:
+        """Modules whose weights are gathered one after the other where each process holds a part of them: none for all at once."""
+        return []
+
+    def split(self, mesh: "DeviceMesh") -> None:
+        """Spread the work of each layer over the processes of `mesh`, by the network's own plan.
+
+        Raises:
+            ValueError: it has none, or its sizes do not share out evenly.
+        """
+        raise ValueError(f"{type(self).__name__} has no plan for tensor parallelism: set tensor_parallel_size=1")
 
     @abstractmethod
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:

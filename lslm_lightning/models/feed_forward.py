@@ -12,6 +12,8 @@ from torch import Tensor, nn
 class FeedForward(nn.Module, ABC):
     """W_2 act(W_1 x): what the plain ones have in common."""
 
+    columns, rows = ("inner",), ("output",)  # see `models.sharding`
+
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = True) -> None:
         super().__init__()
         self.inner = nn.Linear(d_model, d_feedforward, bias=bias)
@@ -51,17 +53,18 @@ class GELU(FeedForward):
 
 
 class GatedFeedForward(nn.Module, ABC):
-    """W_2 (act(W_g x) * W_1 x): what the gated ones have in common. W_g and W_1 lie in one matrix."""
+    """W_2 (act(W_g x) * W_1 x): what the gated ones have in common."""
+
+    columns, rows = ("gate", "inner"), ("output",)
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = False) -> None:
         super().__init__()
-        self.gate_inner = nn.Linear(d_model, 2 * d_feedforward, bias=bias)
+        self.gate, self.inner = nn.Linear(d_model, d_feedforward, bias=bias), nn.Linear(d_model, d_feedforward, bias=bias)
         self.output = nn.Linear(d_feedforward, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, D) -> (N, T, D)."""
-        gate, inner = self.gate_inner(x).chunk(2, -1)  # (N, T, F) each
-        return self.output(self.activate(gate) * inner)
+        return self.output(self.activate(self.gate(x)) * self.inner(x))
 
     @abstractmethod
     def activate(self, gate: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The Transformer. N rows, B sources (N = k * B), T time, S source time, D d_model, H n_head, K d_k, V d_v."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,9 @@ from lslm_lightning.models.backbone import Backbone, Shared, State
 from lslm_lightning.models.feed_forward import GELU
 from lslm_lightning.models.positions import Position, Rotary
 from lslm_lightning.models.stack import Layer, Stack, look_around, look_back
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 class Transformer(Backbone):
@@ -79,6 +83,14 @@ class Transformer(Backbone):
 
         self.encoder = stack([layer("encoder", cross=False) for _ in range(n_encoder_layer)])
         self.decoder = stack([layer("self", cross=n_encoder_layer > 0) for _ in range(n_decoder_layer)])
+
+    def blocks(self) -> list[nn.Module]:
+        return [layer for stack in (self.encoder, self.decoder) if stack is not None for layer in stack.layers]
+
+    def split(self, mesh: "DeviceMesh") -> None:
+        from lslm_lightning.models.sharding import split_layers  # imports much that one process does not need
+
+        split_layers(self, mesh)
 
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         if self.encoder is None:

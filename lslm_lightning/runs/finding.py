@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.runs.directory import RunDirectory
+from lslm_lightning.runs.states import META
 from lslm_lightning.tracking import Store
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
     """The directory of a run.
 
     Args:
-        reference: a run directory, a file inside one, or an MLflow run id or its beginning (4 characters or more). When that run's
+        reference: a run directory, a file (or a state of several processes) inside one, or an MLflow run id or its beginning (4 characters or more). When that run's
             directory is not on this machine, its artifacts are fetched into `root`.
 
     Raises:
@@ -29,7 +30,8 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
     """
     path = Path(reference).expanduser()
     if path.exists():
-        for folder in [path, *path.absolute().parents] if path.is_file() else [path]:
+        within = path.is_file() or (path / META).exists()
+        for folder in [path, *path.absolute().parents] if within else [path]:
             if (folder / "config.yaml").is_file():
                 return RunDirectory(folder)
         raise ValueError(f"{path} is not a run directory: it has no config.yaml")

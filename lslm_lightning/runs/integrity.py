@@ -6,10 +6,13 @@ import zlib
 from pathlib import Path
 
 from lslm_lightning.runs.directory import RunDirectory, earlier
+from lslm_lightning.runs.states import aside, damage_of_folder
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, by the checksums of all its parts (CRC-32, of the zip file that it is); None of a whole one."""
+    """What is wrong with a checkpoint, by the checksums of all its parts (CRC-32; a file is a zip file); None of a whole one."""
+    if path.is_dir():
+        return damage_of_folder(path)
     try:
         with zipfile.ZipFile(path) as file:
             broken = file.testzip()
@@ -24,16 +27,18 @@ def last_whole_state(directory: RunDirectory) -> Path | None:
     Raises:
         ValueError: all are damaged.
     """
-    path, number, found = directory.last, 0, []
-    while path.exists():
+    candidates, found = [directory.last, aside(directory.last)], []
+    while (path := earlier(directory.last, len(candidates) - 1)).exists():
+        candidates.append(path)
+    for path in candidates:
+        if not path.exists():
+            continue
         words = damage(path)
         if words is None:
             for broken, why in found:
                 print(f"{broken} is damaged: {why}; going on from the state before it, {path.name}", file=sys.stderr, flush=True)
             return path
         found.append((path, words))
-        number += 1
-        path = earlier(directory.last, number)
     if found:
         raise ValueError(f"{found[0][0]} is damaged: {found[0][1]}; there is no whole state before it")
     return None

@@ -9,6 +9,7 @@ import yaml
 
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.finding import find_run
+from lslm_lightning.runs.states import META, read_state
 from lslm_lightning.runs.trust import check_trust, resolve
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
     config = read_config(directory.config)
     if not trust:
         check_trust(config["model"])
-    checkpoint = reference.absolute() if reference.is_file() else directory.checkpoint()
+    checkpoint = reference.absolute() if reference.is_file() or (reference / META).exists() else directory.checkpoint()
     if not directory.tokenizer.is_file():
         raise ValueError(f"{directory.tokenizer} is missing: without its tokenizer the run cannot be used")
     from lslm_lightning.text.tokenizer import Tokenizer
@@ -92,10 +93,8 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
     Raises:
         ValueError: it is not a checkpoint, holds more than data, or is of another model or vocabulary.
     """
-    import torch
-
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = read_state(path)
         weights = saved["state_dict"]
     except Exception as error:
         raise ValueError(f"{path} is not a checkpoint of plain weights: {one_line(error)[:200]}") from None

@@ -1,7 +1,5 @@
 """Which states of training are kept: the last one, the best one, and the mean of several."""
 
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,67 +10,77 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from lslm_lightning.runs.directory import earlier
+from lslm_lightning.runs.states import META, checksum, link, put, read_state, remove, synchronize, write_checksums
+from lslm_lightning.training.sharding import local
 from lslm_lightning.training.task import NotFiniteError, Task
 
 
 def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
     """`trainer.save_checkpoint` under a temporary name, then renamed: under `path` stands the old state or the new one, never a part.
 
-    All ranks call it; rank 0 writes. Of the states before it, n_kept - 1 stay under the names of `earlier`.
+    All ranks call it; rank 0 writes, or each its part. Of the states before it, n_kept - 1 stay under the names of `earlier`.
 
     Raises:
         NotFiniteError: a weight is nan or infinite; what is on disk stays.
+        OSError: on every rank, where one could not write; what is on disk stays.
     """
-    if not all(bool(p.isfinite().all()) for p in trainer.lightning_module.parameters()):
+    lost = torch.tensor(not all(bool(local(p).isfinite().all()) for p in trainer.lightning_module.parameters()))
+    if trainer.strategy.reduce(lost.float().to(trainer.strategy.root_device), reduce_op="sum"):
         raise NotFiniteError(f"the weights are not finite at step {trainer.global_step}; try a smaller learning rate or gradient clipping")
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
+    if trainer.is_global_zero:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(part)  # of a process that was killed
+    trainer.strategy.barrier("part")
     try:
         trainer.save_checkpoint(part)
+        sums = written(trainer, part) if part.is_dir() else {}
         if trainer.is_global_zero:
+            if part.is_dir():
+                write_checksums(part, sums)
             synchronize(part)
             for i in range(n_kept - 1, 0, -1):
                 if (before := path if i == 1 else earlier(path, i - 1)).exists():
-                    draft = path.with_name(f".{path.name}.link")
-                    link(before, draft)
-                    draft.replace(earlier(path, i))
-            part.replace(path)
+                    link(before, earlier(path, i))
+            put(part, path)
             synchronize(path.parent)
     finally:
         if trainer.is_global_zero:
-            part.unlink(missing_ok=True)
+            remove(part)
 
 
-def synchronize(path: Path) -> None:
-    """What is written of a file, or which names a folder has, is on the disk when this returns."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+def written(trainer: Trainer, folder: Path) -> dict[str, int]:
+    """Checksums of all files in a folder, each by the process that wrote it, when they are on the disk; collective.
+
+    Raises:
+        ValueError: rank 0 does not see all of them.
+    """
+    own = [*folder.glob(f"__{trainer.global_rank}_*"), *(folder / name for name in (".metadata", META) if trainer.is_global_zero)]
+    for path in own:
+        synchronize(path)
+    sums = {path.name: checksum(path) for path in own}
+    shares: list[dict[str, int]] = [sums]
+    if trainer.world_size > 1:
+        shares = [{}] * trainer.world_size
+        torch.distributed.all_gather_object(shares, sums)
+    sums = {name: value for share in shares for name, value in share.items()}
+    if trainer.is_global_zero and (missing := [name for name in sums if not (folder / name).exists()]):
+        raise ValueError(f"{folder} lacks {missing[0]}, which another machine wrote: job.root must be a folder that all machines share")
+    return sums
 
 
 def mean_of_weights(paths: Sequence[Path]) -> dict[str, Any]:
     """The newest of these checkpoints with the mean of the weights of all (Vaswani et al. 2017, section 6.1); sums in float64."""
-    newest = torch.load(paths[-1], map_location="cpu", weights_only=True)
+    newest = read_state(paths[-1])
     sums = {name: w.double() if w.is_floating_point() else w for name, w in newest["state_dict"].items()}
     for path in paths[:-1]:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        state = read_state(path)["state_dict"]
         for name, total in sums.items():
             if total.is_floating_point():
                 total += state[name].double()
     kept = newest["state_dict"]
     newest["state_dict"] = {n: (s / len(paths)).to(kept[n].dtype) if s.is_floating_point() else s for n, s in sums.items()}
     return newest
-
-
-def link(old: Path, new: Path) -> None:
-    """The same content under another name, without a copy where the file system can."""
-    new.unlink(missing_ok=True)
-    try:
-        os.link(old, new)
-    except OSError:
-        shutil.copyfile(old, new)
 
 
 class Checkpoints(Checkpoint):
@@ -151,22 +159,16 @@ class Checkpoints(Checkpoint):
                 self.best_score = None
             elif trainer.is_global_zero:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(theirs, self.best)
+                link(theirs, self.best)
 
     def _catch_up(self, source: Path) -> None:
         if self.best_step == self.saved_step:
-            self._link(source, self.best)
+            link(source, self.best)
         for path in self._scores:
             if path.name == step_name(self.saved_step):
-                self._link(source, path)
+                link(source, path)
         for path in set(self.steps()) - self._scores.keys():  # of steps that are done again
-            path.unlink()
-
-    @staticmethod
-    def _link(old: Path, new: Path) -> None:
-        draft = new.with_name(f".{new.name}.part")
-        link(old, draft)
-        draft.replace(new)
+            remove(path)
 
     def on_validation_end(self, trainer: Trainer, task: Task) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
@@ -187,12 +189,12 @@ class Checkpoints(Checkpoint):
             if is_best:
                 for i in range(self.n_best - 1, 0, -1):
                     if (before := self.best if i == 1 else earlier(self.best, i - 1)).exists():
-                        self._link(before, earlier(self.best, i))
-                self._link(self.last, self.best)
+                        link(before, earlier(self.best, i))
+                link(self.last, self.best)
             if (path := self.directory / step_name(trainer.global_step)) in self._scores:
-                self._link(self.last, path)
+                link(self.last, path)
             for path in set(self.steps()) - self._scores.keys():
-                path.unlink()
+                remove(path)
 
     def _number(self, step: int, score: float, higher_is_better: bool) -> None:
         """This state is one of those to be averaged, and one that was may be no more."""
@@ -222,7 +224,7 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             self._settled.write_text(f"{trainer.global_step}\n")
             for path in (*states, self.directory / "average.ckpt"):
-                path.unlink(missing_ok=True)
+                remove(path)
         trainer.strategy.barrier("settled")
 
     @property
@@ -242,7 +244,7 @@ class Checkpoints(Checkpoint):
         if self._is_best(score, task.higher_is_better):
             self.best_score = score
             if trainer.is_global_zero:
-                self._link(path, self.best)
+                link(path, self.best)
         trainer.strategy.barrier("best.ckpt")
 
     def _is_best(self, value: float, higher_is_better: bool) -> bool:

@@ -22,6 +22,7 @@ from lslm_lightning.text.languages import language_of_script
 from lslm_lightning.text.recipes import BytePair, Existing, Recipe
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
+from lslm_lightning.training.sharding import data_share
 
 
 class TaskData(LightningDataModule, ABC):
@@ -191,12 +192,13 @@ class TaskData(LightningDataModule, ABC):
     def position(self, n: int) -> int:
         """How many micro-batches all ranks have trained on when this one has counted `n`."""
         own, everyone = self.began_at
-        return everyone + (n - own) * self.trainer.world_size
+        return everyone + (n - own) * data_share(self.trainer)[1]
 
     def stream(self, plan: Any) -> BatchStream:
         """This rank's share of the batches of `plan`, from where the Trainer stands."""
         total = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        return BatchStream(plan, len(plan), lambda: self.position(total.processed), self.trainer.global_rank, self.trainer.world_size)
+        shares = (*data_share(self.trainer), self.trainer.accumulate_grad_batches)
+        return BatchStream(plan, len(plan), lambda: self.position(total.processed), *shares)
 
     @cached_property
     def identity(self) -> dict[str, str]:
@@ -213,7 +215,8 @@ class TaskData(LightningDataModule, ABC):
 
     def share_of(self, batches: Sequence[Any]) -> list[Any]:
         """This rank's part; one that has none gets an empty batch, for Lightning would pass over its part in what the ranks do together."""
-        return list(batches[self.trainer.global_rank :: self.trainer.world_size]) or [[]]
+        rank, number = data_share(self.trainer)
+        return list(batches[rank::number]) or [[]]
 
     def loader(self, dataset: Any, sampler: Any) -> DataLoader:
         """A loader of whole batches: `dataset[item of sampler]` is a batch."""
@@ -221,7 +224,7 @@ class TaskData(LightningDataModule, ABC):
         return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers, pin_memory=pin)
 
     def exam_loader(self, split: str) -> DataLoader:
-        batches = self.exam_batches(self.examples(split), self.trainer.global_rank, self.trainer.world_size)
+        batches = self.exam_batches(self.examples(split), *data_share(self.trainer))
         return DataLoader([ExamBatch(batch) for batch in batches or [[]]], batch_size=None)  # as in share_of
 
     def test_dataloader(self) -> DataLoader:

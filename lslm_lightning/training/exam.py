@@ -12,6 +12,7 @@ from lslm_lightning.evaluation.predictions import read_predictions, write_predic
 from lslm_lightning.evaluation.scoring import Scores, described, score, signed, write_scores
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.training.sharding import data_share, splits_layers
 from lslm_lightning.training.task import Task
 
 
@@ -43,11 +44,11 @@ class Exam(Callback):
         if trainer.sanity_checking:
             return
         task.add_up()  # weights that are not finite are refused before anything is decoded with them
-        if trainer.is_global_zero and trainer.state.fn == "fit":
+        if trainer.state.fn == "fit" and (trainer.is_global_zero or splits_layers(trainer)):
             self._write_samples(trainer, task)
         if not exam:
             return
-        batches = trainer.datamodule.exam_batches(exam, trainer.global_rank, trainer.world_size)
+        batches = trainer.datamodule.exam_batches(exam, *data_share(trainer))
         with trainer.precision_plugin.val_step_context():
             predictions = gathered(list(task.answers(batches)))
         result = score(exam, predictions, task.metrics(exam[0].language), n_resample=0)
@@ -99,7 +100,7 @@ class Exam(Callback):
     def _write_samples(self, trainer: Trainer, task: Task) -> None:
         with trainer.precision_plugin.val_step_context():
             samples = task.samples()
-        if samples:
+        if samples and trainer.is_global_zero:
             path = self.directory.path / "samples" / f"step-{trainer.global_step:06d}.txt"
             path.parent.mkdir(exist_ok=True)
             path.write_text("\n\n".join(samples) + "\n", "utf-8")

@@ -3,10 +3,13 @@
 import time
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
 
+from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
 
 LINE_EVERY_SECONDS = 15.0
@@ -16,7 +19,7 @@ class Reporter(Callback):
     """A progress bar on a terminal, a line now and then elsewhere; every `trainer.log_every_n_steps` steps a point of the training curve.
 
     `train/loss` is the mean over the interval in nats per target token (smoothed, where labels are), `train/tokens_per_second` counts real
-    source and target tokens of all ranks in the time spent training: validation is not in it. With several ranks the loss is rank 0's.
+    source and target tokens in the time spent training: validation is not in it. Both are of all ranks.
 
     Args:
         shown: False for the curve alone.
@@ -27,11 +30,12 @@ class Reporter(Callback):
         self._bar: Progress | None = None
         self._enabled = shown
         self._started = self._said = time.monotonic()
-        self.n_token = 0  # of all ranks, since training started, taken to be like this one
+        self.n_token = 0  # of all ranks, since training started
         self.train_seconds = 0.0
         self.latest: dict[str, float] = {}
         self._last_step = 0  # of the last point of the curve
         self._resumed, self._spent = False, 0.0  # seconds since the last point of the curve, in the process before
+        self._trainer: Trainer | None = None  # from the start of training on
         self._reset()
 
     @property
@@ -42,12 +46,23 @@ class Reporter(Callback):
     def _reset(self) -> None:
         self._loss: Any = 0.0
         self._target_tokens = self._tokens = 0
+        self._carried = (0.0, 0, 0)  # the same three, of all ranks, from the process before
         self._since = time.monotonic()
+
+    def _sums(self) -> tuple[float, int, int]:
+        """Loss, target tokens and tokens of all ranks since the last point of the curve; collective."""
+        own = torch.tensor([float(self._loss), self._target_tokens, self._tokens], dtype=torch.float64)
+        if self._trainer is not None and self._trainer.world_size > 1:
+            n_alike = self._trainer.world_size // data_share(self._trainer)[1]  # processes that read the same
+            own = self._trainer.strategy.reduce(own.to(self._trainer.strategy.root_device), reduce_op="sum").cpu() / n_alike
+        loss, *tokens = (own + torch.tensor(self._carried, dtype=torch.float64)).tolist()
+        return loss, *map(round, tokens)
 
     # Training
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._started = self._said = time.monotonic()
+        self._trainer = trainer
         if self._resumed:
             self._since = time.monotonic() - self._spent
             self._tell(trainer, task)
@@ -74,18 +89,19 @@ class Reporter(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Sums since the last point of the curve too, so that the next one is what it would have been."""
-        seconds = time.monotonic() - self._since if self._tokens else 0.0
+        loss, target_tokens, tokens = self._sums()
+        seconds = time.monotonic() - self._since if tokens else 0.0
         totals = {"n_token": self.n_token, "train_seconds": self.train_seconds, "last_step": self._last_step}
-        sums = {"loss": float(self._loss), "target_tokens": self._target_tokens, "tokens": self._tokens, "seconds": seconds}
+        sums = {"loss": loss, "target_tokens": target_tokens, "tokens": tokens, "seconds": seconds}
         return sums | totals | {"latest": dict(self.latest)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._loss, self._target_tokens, self._tokens = state["loss"], state["target_tokens"], state["tokens"]
+        self._carried = (state["loss"], state["target_tokens"], state["tokens"])
         self.n_token, self.train_seconds, self._last_step = state["n_token"], state["train_seconds"], state["last_step"]
         self.latest, self._spent, self._resumed = dict(state["latest"]), state["seconds"], True
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._loss = self._loss + outputs["loss"].detach()
+        self._loss = self._loss + precise(outputs["loss"].detach())
         self._target_tokens += batch.n_token
         self._tokens += batch.n_token + batch.n_source_token
         accumulating = trainer.fit_loop._should_accumulate()
@@ -95,15 +111,16 @@ class Reporter(Callback):
         self._show(trainer, task)
 
     def _log(self, trainer: Trainer, task: Task) -> None:
-        nats = float(self._loss) * LOSS_DIVISOR * trainer.accumulate_grad_batches  # waits for a GPU, so it stands before the clock
+        loss, target_tokens, tokens = self._sums()  # waits for a GPU, so it stands before the clock
+        nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
         task.check_finite(nats, self._last_step)  # on a GPU nobody looked before
         seconds = max(1e-9, time.monotonic() - self._since)
         self.train_seconds += seconds
-        self.n_token += self._tokens * trainer.world_size
+        self.n_token += tokens
         self.latest |= {
-            "train/loss": nats / max(1, self._target_tokens),
+            "train/loss": nats / max(1, target_tokens),
             "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "train/tokens_per_second": self._tokens * trainer.world_size / seconds,
+            "train/tokens_per_second": tokens / seconds,
         }
         for logger in trainer.loggers:
             logger.log_metrics({**self.latest, "train/tokens": self.n_token}, step=trainer.global_step)
@@ -131,9 +148,9 @@ class Reporter(Callback):
         return " · ".join(parts)
 
     def on_validation_start(self, trainer: Trainer, task: Task) -> None:
-        if trainer.state.fn == "fit" and self._tokens:
+        if trainer.state.fn == "fit" and (tokens := self._sums()[2]):
             self.train_seconds += time.monotonic() - self._since
-            self.n_token += self._tokens * trainer.world_size
+            self.n_token += tokens
 
     def on_validation_end(self, trainer: Trainer, task: Task) -> None:
         self._reset()
@@ -161,3 +178,8 @@ class Reporter(Callback):
             self._said = time.monotonic()
             total = trainer.num_test_batches[dataloader_idx]
             print(f"answered {batch_idx + 1} of {total} batches", flush=True)
+
+
+def precise(x: Tensor) -> Tensor:
+    """In double precision, in which the order of a sum of losses makes no difference, where the device has it."""
+    return x if x.device.type == "mps" else x.double()

@@ -109,6 +109,7 @@ class SequenceToSequenceTask(Task):
 
     def on_test_epoch_end(self) -> None:
         """Say how many sources of the test were not read to their end."""
+        super().on_test_epoch_end()
         examples = self.trainer.datamodule.examples("test")
         uncut = self.tokenizer.encode_batch([e.source for e in examples])
         n_cut = sum(len(ids) + 1 > (self.max_source_length or math.inf) for ids in uncut)

@@ -18,6 +18,7 @@ from lslm_lightning.optim import Cosine, Schedule, decay_groups
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.precision import weights_cast_once
+from lslm_lightning.training.sharding import ShardedStrategy, by_mesh, clip_by_norm, data_share, gather, local, release, spread
 
 # Sums of nats are back-propagated over this constant; the gradients are divided by the true number of tokens before clipping.
 LOSS_DIVISOR = 1024.0
@@ -120,8 +121,13 @@ class Task(LightningModule, ABC):
 
     # Training
 
+    def configure_model(self) -> None:
+        """Where the Trainer says so, each process keeps its part of the weights."""
+        if isinstance(self.trainer.strategy, ShardedStrategy):
+            spread(self, self.device_mesh, self.trainer.precision)
+
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer_of(decay_groups(self))
+        optimizer = self.optimizer_of(by_mesh(decay_groups(self)))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step, self.n_step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -137,7 +143,7 @@ class Task(LightningModule, ABC):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Chance depends on (seed, number of the micro-batch over all ranks) alone: not on validation, not on what came before."""
         completed = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        number = self.trainer.datamodule.position(completed) + self.trainer.global_rank
+        number = self.trainer.datamodule.position(completed) + data_share(self.trainer)[0]
         torch.manual_seed(micro_batch_seed(int(os.environ.get("PL_GLOBAL_SEED", "0")), number))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -164,7 +170,7 @@ class Task(LightningModule, ABC):
             n_token, nats = self.trainer.strategy.reduce(window, reduce_op="sum").tolist()
             self.check_finite(nats)
         scale = LOSS_DIVISOR * self.trainer.accumulate_grad_batches * world / n_token
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        gradients = [local(p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         torch._foreach_mul_(gradients, scale)
         self._window_tokens, self._window_nats = 0, 0.0
 
@@ -174,7 +180,7 @@ class Task(LightningModule, ABC):
         """Lightning refuses to clip for fused optimizers under autocast, which is right only where a scaler has scaled the gradients."""
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if gradient_clip_val and not scaled and gradient_clip_algorithm in (None, "norm"):
-            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+            clip_by_norm(list(self.parameters()), gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
@@ -183,6 +189,7 @@ class Task(LightningModule, ABC):
     def on_validation_epoch_start(self) -> None:
         self._totals = torch.zeros(2, dtype=torch.float64)
         self._added_up = False
+        gather(self)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         if batch.n_token:
@@ -195,7 +202,8 @@ class Task(LightningModule, ABC):
             NotFiniteError: the nats are none, on every rank.
         """
         if self.trainer.world_size > 1 and not self._added_up:
-            self._totals = self.trainer.strategy.reduce(self._totals.to(self.device), reduce_op="sum").cpu()
+            n_alike = self.trainer.world_size // data_share(self.trainer)[1]  # processes that read the same
+            self._totals = self.trainer.strategy.reduce(self._totals.to(self.device), reduce_op="sum").cpu() / n_alike
         self._added_up = True
         nats, n_token = self._totals.tolist()
         self.check_finite(nats)
@@ -204,12 +212,23 @@ class Task(LightningModule, ABC):
     def on_validation_epoch_end(self) -> None:
         for name, value in self.validation_values(*self.add_up()).items():
             self.log(name, value)
+        release(self)
 
     def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
         """What is logged of a validation's total nats; the loss is in nats per token."""
         return {"val/loss": nats / max(1, n_token)}
 
     # Exams
+
+    def on_test_epoch_start(self) -> None:
+        gather(self)
+
+    on_predict_epoch_start = on_test_epoch_start
+
+    def on_test_epoch_end(self) -> None:
+        release(self)
+
+    on_predict_epoch_end = on_test_epoch_end
 
     def test_step(self, batch: ExamBatch, batch_idx: int) -> list[Prediction]:
         with weights_cast_once(self.device.type):
@@ -233,7 +252,7 @@ class Task(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trainer, data = self.trainer, self.trainer.datamodule
         checkpoint["tokenizer_digest"] = self.tokenizer.digest
-        checkpoint["world_size"], checkpoint["accumulate"] = trainer.world_size, trainer.accumulate_grad_batches
+        checkpoint["world_size"], checkpoint["accumulate"] = data_share(trainer)[1], trainer.accumulate_grad_batches
         checkpoint["position"] = data.position(trainer.fit_loop.epoch_loop.batch_progress.total.processed)
         checkpoint["data"] = data.identity
 
@@ -246,13 +265,13 @@ class Task(LightningModule, ABC):
         trainer = self.trainer
         if trainer.state.fn != "fit" or "position" not in checkpoint:
             return
-        world = checkpoint["world_size"]
-        refuse_changes(checkpoint, trainer.datamodule.identity, trainer.world_size, trainer.accumulate_grad_batches)
+        before, now = checkpoint["world_size"], data_share(trainer)[1]
+        refuse_changes(checkpoint, trainer.datamodule.identity, now, trainer.accumulate_grad_batches)
         own = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"]
         trainer.datamodule.began_at = (own, checkpoint["position"])
-        if world != trainer.world_size and trainer.is_global_zero:
-            words = f"{trainer.world_size} x {trainer.accumulate_grad_batches} micro-batches a step"
-            print(f"saved by {world} processes, goes on with {words}, {world} x {checkpoint['accumulate']} before", flush=True)
+        if before != now and trainer.is_global_zero:
+            words = f"{now} x {trainer.accumulate_grad_batches} micro-batches a step"
+            print(f"saved by {before} processes, goes on with {words}, {before} x {checkpoint['accumulate']} before", flush=True)
 
 
 def refuse_changes(checkpoint: Mapping[str, Any], identity: Mapping[str, str], world_size: int, accumulate: int) -> None:

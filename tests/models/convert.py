@@ -20,11 +20,25 @@ FEED_FORWARD: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
-def copy_linear(ours: nn.Module, *theirs: nn.Module) -> None:
-    """One linear layer (or norm, or embedding) from several, their outputs side by side."""
-    ours.weight.data.copy_(torch.cat([module.weight for module in theirs]))
+def copy_linear(ours: nn.Module, theirs: nn.Module) -> None:
+    """A linear layer, or norm, or embedding."""
+    ours.weight.data.copy_(theirs.weight)
     if isinstance(getattr(ours, "bias", None), nn.Parameter):
-        ours.bias.data.copy_(torch.cat([module.bias for module in theirs]))
+        ours.bias.data.copy_(theirs.bias)
+
+
+def copy_projections(ours: nn.Module, *theirs: nn.Module) -> None:
+    """Those of queries, keys and values."""
+    for own, other in zip((ours.query, ours.key, ours.value), theirs, strict=True):
+        copy_linear(own, other)
+
+
+def split_projections(ours: nn.Module, theirs: nn.MultiheadAttention) -> None:
+    """The same from torch's one matrix."""
+    weights, biases = theirs.in_proj_weight.data.chunk(3), theirs.in_proj_bias.data.chunk(3)
+    for own, weight, bias in zip((ours.query, ours.key, ours.value), weights, biases, strict=True):
+        own.weight.data.copy_(weight)
+        own.bias.data.copy_(bias)
 
 
 @torch.no_grad()
@@ -46,13 +60,12 @@ def marian_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Trans
         [*backbone.encoder.layers, *backbone.decoder.layers], [*model.encoder.layers, *model.decoder.layers], strict=True
     ):
         attention = theirs.self_attn
-        copy_linear(ours.self_attention.query_key_value, attention.q_proj, attention.k_proj, attention.v_proj)
+        copy_projections(ours.self_attention, attention.q_proj, attention.k_proj, attention.v_proj)
         copy_linear(ours.self_attention.output, attention.out_proj)
         copy_linear(ours.self_norm, theirs.self_attn_layer_norm)
         if ours.cross_attention is not None:
             attention = theirs.encoder_attn
-            copy_linear(ours.cross_attention.query, attention.q_proj)
-            copy_linear(ours.cross_attention.key_value, attention.k_proj, attention.v_proj)
+            copy_projections(ours.cross_attention, attention.q_proj, attention.k_proj, attention.v_proj)
             copy_linear(ours.cross_attention.output, attention.out_proj)
             copy_linear(ours.cross_norm, theirs.encoder_attn_layer_norm)
         copy_linear(ours.feed_forward.inner, theirs.fc1)
@@ -84,7 +97,12 @@ def gpt2_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transfo
         feed_forward=FEED_FORWARD[config.activation_function],
     )
     for ours, theirs in zip(backbone.decoder.layers, model.h, strict=True):
-        copy_transposed(ours.self_attention.query_key_value, theirs.attn.c_attn)
+        attention, fused = ours.self_attention, theirs.attn.c_attn
+        for own, weight, bias in zip(
+            (attention.query, attention.key, attention.value), fused.weight.chunk(3, 1), fused.bias.chunk(3), strict=True
+        ):
+            own.weight.copy_(weight.T)
+            own.bias.copy_(bias)
         copy_transposed(ours.self_attention.output, theirs.attn.c_proj)
         copy_transposed(ours.feed_forward.inner, theirs.mlp.c_fc)
         copy_transposed(ours.feed_forward.output, theirs.mlp.c_proj)
@@ -118,9 +136,10 @@ def llama_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transf
     )
     for ours, theirs in zip(backbone.decoder.layers, model.layers, strict=True):
         attention = theirs.self_attn
-        copy_linear(ours.self_attention.query_key_value, attention.q_proj, attention.k_proj, attention.v_proj)
+        copy_projections(ours.self_attention, attention.q_proj, attention.k_proj, attention.v_proj)
         copy_linear(ours.self_attention.output, attention.o_proj)
-        copy_linear(ours.feed_forward.gate_inner, theirs.mlp.gate_proj, theirs.mlp.up_proj)
+        copy_linear(ours.feed_forward.gate, theirs.mlp.gate_proj)
+        copy_linear(ours.feed_forward.inner, theirs.mlp.up_proj)
         copy_linear(ours.feed_forward.output, theirs.mlp.down_proj)
         copy_linear(ours.self_norm, theirs.input_layernorm)
         copy_linear(ours.feed_forward_norm, theirs.post_attention_layernorm)
@@ -150,7 +169,7 @@ def bert_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transfo
     )
     for ours, theirs in zip(backbone.encoder.layers, hf_model.encoder.layer, strict=True):
         attention = theirs.attention.self
-        copy_linear(ours.self_attention.query_key_value, attention.query, attention.key, attention.value)
+        copy_projections(ours.self_attention, attention.query, attention.key, attention.value)
         copy_linear(ours.self_attention.output, theirs.attention.output.dense)
         copy_linear(ours.self_norm, theirs.attention.output.LayerNorm)
         copy_linear(ours.feed_forward.inner, theirs.intermediate.dense)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lslm_lightning.models.attention import CrossAttention, SelfAttention, View, record_attention, spelled_out, spells_out
+from tests.models.convert import split_projections
 from tests.models.families import build
 
 EXACT = {"rtol": 0, "atol": 1e-12}
@@ -23,8 +24,8 @@ def test_it_is_the_formula_head_by_head():
     """W_q, W_k to n_head * d_k, W_v to n_head * d_v, output from n_head * d_v, scores over sqrt(d_k); d_k, d_v and d_model all differ."""
     n_head, n_kv_head, d_k, d_v = 4, 2, 3, 5
     attention, x = SelfAttention(8, n_head, n_kv_head, d_k, d_v).double(), torch.randn(6, 8, dtype=torch.double)
-    w_q, w_k, w_v = attention.query_key_value.weight.split([n_head * d_k, n_kv_head * d_k, n_kv_head * d_v])
-    b_q, b_k, b_v = attention.query_key_value.bias.split([n_head * d_k, n_kv_head * d_k, n_kv_head * d_v])
+    projections = (attention.query, attention.key, attention.value)
+    (w_q, w_k, w_v), (b_q, b_k, b_v) = [p.weight for p in projections], [p.bias for p in projections]
     heads = []
     for h in range(n_head):
         g = h // (n_head // n_kv_head)
@@ -39,7 +40,8 @@ def test_it_is_the_formula_head_by_head():
 @pytest.mark.parametrize("causal", [False, True])
 def test_self_attention_against_torch(causal: bool):
     ours, theirs = SelfAttention(16, 4, 4, 4, 4).double(), nn.MultiheadAttention(16, 4, batch_first=True, dtype=torch.double)
-    ours.query_key_value.weight.data, ours.query_key_value.bias.data = theirs.in_proj_weight.data, theirs.in_proj_bias.data.normal_()
+    theirs.in_proj_bias.data.normal_()
+    split_projections(ours, theirs)
     ours.output.weight.data, ours.output.bias.data = theirs.out_proj.weight.data, theirs.out_proj.bias.data.normal_()
     x, pad = torch.randn(3, 6, 16, dtype=torch.double), pad_after([6, 4, 1], 6)
     if causal:
@@ -53,8 +55,7 @@ def test_self_attention_against_torch(causal: bool):
 def test_cross_attention_against_torch():
     ours, theirs = CrossAttention(16, 4, 4, 4, 4).double(), nn.MultiheadAttention(16, 4, batch_first=True, dtype=torch.double)
     theirs.in_proj_bias.data.normal_()
-    ours.query.weight.data, ours.key_value.weight.data = theirs.in_proj_weight.data.split([16, 32])
-    ours.query.bias.data, ours.key_value.bias.data = theirs.in_proj_bias.data.split([16, 32])
+    split_projections(ours, theirs)
     ours.output.weight.data, ours.output.bias.data = theirs.out_proj.weight.data, theirs.out_proj.bias.data.normal_()
     x, memory, pad = torch.randn(3, 4, 16, dtype=torch.double), torch.randn(3, 6, 16, dtype=torch.double), pad_after([6, 4, 1], 6)
     expected, weights = theirs(x, memory, memory, key_padding_mask=pad, average_attn_weights=False)

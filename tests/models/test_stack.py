@@ -7,7 +7,7 @@ from torch import nn
 from lslm_lightning.models.feed_forward import GELU, ReLU
 from lslm_lightning.models.positions import NoPosition
 from lslm_lightning.models.stack import Layer
-from tests.models.convert import copy_linear
+from tests.models.convert import copy_linear, split_projections
 from tests.models.families import build
 
 SAME = pytest.mark.parametrize(("activation", "feed_forward"), [("relu", ReLU), ("gelu", GELU)])
@@ -22,8 +22,7 @@ def randomized(layer: nn.Module) -> nn.Module:
 
 def copy_attention_and_feed_forward(ours: Layer, theirs: nn.Module) -> None:
     """What encoder and decoder layers of torch.nn have in common."""
-    fused = ours.self_attention.query_key_value
-    fused.weight.data, fused.bias.data = theirs.self_attn.in_proj_weight.data, theirs.self_attn.in_proj_bias.data
+    split_projections(ours.self_attention, theirs.self_attn)
     copy_linear(ours.self_attention.output, theirs.self_attn.out_proj)
     copy_linear(ours.feed_forward.inner, theirs.linear1)
     copy_linear(ours.feed_forward.output, theirs.linear2)
@@ -53,8 +52,7 @@ def test_decoder_layer_against_torch(activation, feed_forward, norm_first):
     copy_linear(ours.cross_norm, theirs.norm2)
     copy_linear(ours.feed_forward_norm, theirs.norm3)
     cross = theirs.multihead_attn
-    ours.cross_attention.query.weight.data, ours.cross_attention.key_value.weight.data = cross.in_proj_weight.data.split([16, 32])
-    ours.cross_attention.query.bias.data, ours.cross_attention.key_value.bias.data = cross.in_proj_bias.data.split([16, 32])
+    split_projections(ours.cross_attention, cross)
     copy_linear(ours.cross_attention.output, cross.out_proj)
     model.decoder.last = nn.Identity()
     x, memory = torch.randn(3, 5, 16, dtype=torch.double), torch.randn(3, 6, 16, dtype=torch.double)

@@ -1,0 +1,176 @@
+"""States of training on disk: files of one process, or folders to which several wrote, each its part."""
+
+import json
+import os
+import pickle
+import shutil
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+META = "meta.pt"  # in a folder: what is no weight and no moment, written by rank 0
+CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
+
+
+# Names
+
+
+def link(old: Path, new: Path) -> None:
+    """The same content under another name, without a copy where the file system can; a reader of `new` never sees half of it."""
+    draft = new.with_name(f".{new.name}.link")
+    remove(draft)
+    if old.is_dir():
+        shutil.copytree(old, draft, copy_function=_link_file)
+    else:
+        _link_file(old, draft)
+    put(draft, new)
+
+
+def _link_file(old: str | Path, new: str | Path) -> None:
+    try:
+        os.link(old, new)
+    except OSError:
+        shutil.copyfile(old, new)
+
+
+def put(draft: Path, path: Path) -> None:
+    """Rename a draft. A folder that is in the way stands aside meanwhile (see `aside`), for it cannot be replaced at one stroke."""
+    if path.is_dir() or (draft.is_dir() and path.exists()):
+        remove(aside(path))
+        path.rename(aside(path))
+    draft.replace(path)
+    remove(aside(path))
+
+
+def aside(path: Path) -> Path:
+    """Where what had the name is while it is replaced."""
+    return path.with_name(f".{path.name}.old")
+
+
+def remove(path: Path) -> None:
+    """A file or a folder, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def synchronize(path: Path) -> None:
+    """What is written of a file, or which names a folder has, is on the disk when this returns."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+# Contents
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """A state with whole weights, "state_dict", on the CPU: of a file all of it, of a folder all but the optimizer's moments.
+
+    Raises:
+        Exception: whatever torch says of what is none, or holds more than data.
+    """
+    import torch
+
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    if path.is_file():
+        return torch.load(path, map_location="cpu", weights_only=True)
+    return torch.load(path / META, map_location="cpu", weights_only=True) | read_parts(path, ["state_dict"])
+
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """The weights that `lslm consolidate` wrote."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return {"state_dict": {name: file.get_tensor(name) for name in file.keys()}, **(file.metadata() or {})}  # noqa: SIM118
+
+
+def read_parts(folder: Path, roots: Iterable[str]) -> dict[str, Any]:
+    """The tensors that a folder holds under these names, put together: nested dictionaries."""
+    import torch
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+    roots = set(roots)
+    with _only_data(), warnings.catch_warnings():
+        metadata = dcp.FileSystemReader(folder).read_metadata()
+        flat = {
+            key: torch.empty(entry.size, dtype=entry.properties.dtype)
+            for key, entry in metadata.state_dict_metadata.items()
+            if metadata.planner_data[key][0] in roots and isinstance(entry, TensorStorageMetadata)
+        }
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        dcp.load(flat, checkpoint_id=folder, no_dist=True)
+    found: dict[str, Any] = {}
+    for key, value in flat.items():
+        *outer, last = metadata.planner_data[key]
+        inner = found
+        for name in outer:
+            inner = inner.setdefault(name, {})
+        inner[last] = value
+    return found
+
+
+@contextmanager
+def _only_data() -> Iterator[None]:
+    """Inside, the index of a folder, which torch reads with pickle, may name nothing but what describes tensors."""
+    before = pickle.load
+    pickle.load = lambda file: _Data(file).load()
+    try:
+        yield
+    finally:
+        pickle.load = before
+
+
+class _Data(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        import torch
+
+        if module.startswith("torch.distributed.checkpoint.") or (module, name) in _HARMLESS:
+            return super().find_class(module, name)
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no data")
+
+
+_HARMLESS = {("torch", "Size"), ("torch.serialization", "_get_layout"), ("pathlib", "PosixPath"), ("pathlib", "WindowsPath")}
+
+
+# Checksums of folders
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file."""
+    running = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            running = zlib.crc32(block, running)
+    return running
+
+
+def write_checksums(folder: Path, sums: Mapping[str, int]) -> None:
+    """Note what each file of a folder must have."""
+    (folder / CHECKSUMS).write_text(json.dumps(sums, indent=1))
+    synchronize(folder / CHECKSUMS)
+
+
+def damage_of_folder(folder: Path) -> str | None:
+    """What is wrong with a folder by its checksums; None of a whole one."""
+    try:
+        sums = json.loads((folder / CHECKSUMS).read_text())
+    except (OSError, ValueError) as error:
+        return f"it was not finished, or is none ({error})"
+    for name, expected in sums.items():
+        if not (folder / name).is_file():
+            return f"its part {name} is missing"
+        if checksum(folder / name) != expected:
+            return f"the checksum of its part {name} is wrong"
+    return None

@@ -1,0 +1,252 @@
+"""Models spread over processes: FSDP2, alone and with tensor parallelism, as a strategy of Lightning's Trainer."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed import checkpoint as dcp
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+
+from lslm_lightning.optim import decay_groups
+from lslm_lightning.runs.states import META, read_parts, read_state
+
+GROUPS = "optimizer_groups"
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """Every process holds a part of the weights, gradients and optimizer states (FSDP2); groups of processes may share each layer's work.
+
+    Works on GPUs and, with gloo, on CPUs. The backbone says what is gathered together (`blocks`) and how its layers are split.
+
+    Args:
+        tensor_parallel_size: processes that compute each layer together, on the same data; best those of one machine.
+        save_distributed_checkpoint: each process writes its part, and a checkpoint is a folder; or else rank 0 writes all into one file.
+        process_group_backend: nccl for GPUs and gloo for CPUs by default.
+        timeout_minutes: how long a process waits for the others before it gives up.
+    """
+
+    def __init__(
+        self,
+        tensor_parallel_size: int = 1,
+        save_distributed_checkpoint: bool = True,
+        process_group_backend: str | None = None,
+        timeout_minutes: float = 30.0,
+    ) -> None:
+        if tensor_parallel_size < 1:
+            raise ValueError(f"tensor_parallel_size={tensor_parallel_size} must be at least 1, which splits no layer")
+        timeout = timedelta(minutes=timeout_minutes)
+        super().__init__("auto", tensor_parallel_size, save_distributed_checkpoint, process_group_backend, timeout)
+        self.tensor_parallel_size = tensor_parallel_size
+
+    def _setup_distributed(self) -> None:
+        super()._setup_distributed()
+        self._data_parallel_size = self.world_size // self.tensor_parallel_size
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        """A folder that any number of processes has written, or a file of any other strategy: Lightning would mix up its moments."""
+        path = Path(self.broadcast(str(checkpoint_path)))
+        if path.is_dir():
+            return self._load_parts(path)
+        saved = torch.load(path, mmap=True, map_location="cpu", weights_only=True)
+        options = StateDictOptions(full_state_dict=True)
+        set_model_state_dict(self.model, saved.pop("state_dict"), options=options)
+        for optimizer, state in zip(self.optimizers, saved.get("optimizer_states", []), strict=False):
+            named = with_names(state, decayed_names(self.model))
+            set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named, options=options)
+        return saved
+
+    def _load_parts(self, folder: Path) -> dict[str, Any]:
+        saved = torch.load(folder / META, map_location="cpu", weights_only=True)
+        weights = {"state_dict": get_model_state_dict(self.model)}
+        dcp.load(weights, checkpoint_id=folder)
+        set_model_state_dict(self.model, weights["state_dict"])
+        for i, (optimizer, groups) in enumerate(zip(self.optimizers, saved.get(GROUPS, []), strict=False)):
+            named = get_optimizer_state_dict(self.model, optimizer)
+            parts = {f"optimizer_{i}": {"state": named["state"]}}
+            dcp.load(parts, checkpoint_id=folder)
+            settings = {name: group for group in groups for name in group["params"]}
+            named["param_groups"] = [{**settings[group["params"][0]], "params": group["params"]} for group in named["param_groups"]]
+            set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named)
+        return saved
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
+        """Of a folder: settings of the optimizers go to what rank 0 writes, for other numbers of processes have other groups."""
+        if self._save_distributed_checkpoint:
+            checkpoint[GROUPS] = [state.pop("param_groups") for state in checkpoint.get("optimizer_states", [])]
+        super().save_checkpoint(checkpoint, filepath, storage_options)
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """In one file it is that of an optimizer of a whole model, which any strategy can load."""
+        optimizer = getattr(optimizer, "_optimizer", optimizer)
+        if self._save_distributed_checkpoint:
+            return get_optimizer_state_dict(self.model, optimizer, options=StateDictOptions(cpu_offload=True))
+        named = get_optimizer_state_dict(self.model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+        return with_numbers(named, decayed_names(self.model)) if self.is_global_zero else {}
+
+
+class WholeStates(TorchCheckpointIO):
+    """Lets strategies that shard nothing go on from a folder that several processes wrote."""
+
+    def __init__(self, task: nn.Module) -> None:
+        self.task = task
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        path = Path(path)
+        if not path.is_dir():
+            return super().load_checkpoint(path, map_location, weights_only)
+        saved, names = read_state(path), decayed_names(self.task)
+        parts = read_parts(path, [f"optimizer_{i}" for i in range(len(saved.get(GROUPS, [])))])
+        states = [{"state": parts[f"optimizer_{i}"]["state"], "param_groups": groups} for i, groups in enumerate(saved.pop(GROUPS, []))]
+        return saved | {"optimizer_states": [with_numbers(state, names) for state in states]}
+
+
+# Who does what
+
+
+def data_share(trainer: Trainer) -> tuple[int, int]:
+    """(rank, number) among the processes, or groups of them, that read different data."""
+    own = getattr(trainer.strategy, "distributed_sampler_kwargs", None)
+    return (own["rank"], own["num_replicas"]) if own else (0, 1)
+
+
+def splits_layers(trainer: Trainer) -> bool:
+    """Whether a layer's outputs need several processes, so that all have to decode what one does."""
+    return getattr(trainer.strategy, "tensor_parallel_size", 1) > 1
+
+
+def agreement(trainer: Trainer) -> Any:
+    """`agree(done)` of a search: whether all processes that compute together are done."""
+    group = trainer.strategy.device_mesh["tensor_parallel"].get_group()
+
+    def agree(done: bool) -> bool:
+        n = torch.tensor(int(done), device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(n, torch.distributed.ReduceOp.MIN, group)
+        return bool(n)
+
+    return agree
+
+
+# Spreading and gathering
+
+
+def spread(task: Any, mesh: DeviceMesh, precision: str | int | None) -> None:
+    """Split the task's backbone over the mesh and shard all weights; done once.
+
+    In bfloat16 the weights are gathered in bfloat16 and gradients are summed in float32.
+    """
+    if isinstance(task, FSDPModule):
+        return
+    data, tensor = mesh["data_parallel"], mesh["tensor_parallel"]
+    if tensor.size() > 1:
+        task.backbone.split(tensor)
+    policy = MixedPrecisionPolicy(cast_forward_inputs=False)
+    if precision == "bf16-mixed":
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for block in task.backbone.blocks():
+        fully_shard(block, mesh=data, mp_policy=policy)
+    fully_shard(task, mesh=data, mp_policy=policy)
+    register_fsdp_forward_method(task, "loss")
+    task._get_fsdp_state()._lazy_init()  # whatever is called first, the task is the root
+
+
+def gather(task: nn.Module) -> None:
+    """Whole weights on every process, so that each may go through its own part of an exam at its own pace. Collective."""
+    for module in sharded_modules(task):
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+
+
+def release(task: nn.Module) -> None:
+    """Back to shards."""
+    for module in sharded_modules(task):
+        module.reshard()
+        module.set_reshard_after_forward(module is not task, recurse=False)
+
+
+def sharded_modules(task: nn.Module) -> list[FSDPModule]:
+    return [module for module in task.modules() if isinstance(module, FSDPModule)]
+
+
+@contextmanager
+def gathered_weights(task: nn.Module) -> Iterator[None]:
+    """`gather`, then `release`."""
+    gather(task)
+    try:
+        yield
+    finally:
+        release(task)
+
+
+# Gradients
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
+    """Scale gradients so that the norm of all is at most `largest`; that norm. Also where their parts lie on different meshes."""
+    by_mesh: dict[Any, list[Tensor]] = {}
+    for p in parameters:
+        if p.grad is not None:
+            by_mesh.setdefault(mesh_of(p.grad), []).append(p.grad)
+    norms = [torch.nn.utils.get_total_norm(gradients) for gradients in by_mesh.values()]
+    norm = torch.linalg.vector_norm(torch.stack([n.full_tensor() if isinstance(n, DTensor) else n for n in norms]))
+    factor = (largest / (norm + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_([local(g) for gradients in by_mesh.values() for g in gradients], factor)
+    return norm
+
+
+def mesh_of(tensor: Tensor) -> DeviceMesh | None:
+    """Where the parts of a tensor lie; None of a whole one."""
+    return tensor.device_mesh if isinstance(tensor, DTensor) else None
+
+
+def by_mesh(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Parameter groups within each of which all parts lie on one mesh, as optimizers need it."""
+    found = []
+    for group in groups:
+        meshes = dict.fromkeys(mesh_of(p) for p in group["params"])
+        found += [{**group, "params": [p for p in group["params"] if mesh_of(p) == mesh]} for mesh in meshes]
+    return found
+
+
+# States of optimizers: by number in one process, by name in several
+
+
+def decayed_names(task: nn.Module) -> list[list[str]]:
+    """Names of the parameters in each of the groups that an optimizer of a whole model has."""
+    names = {id(p): name for name, p in task.named_parameters()}
+    return [[names[id(p)] for p in group["params"]] for group in decay_groups(task)]
+
+
+def with_names(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """A state by number, as a whole model's optimizer has it, by name."""
+    flat = [name for group in names for name in group]
+    groups = [{**group, "params": [flat[i] for i in group["params"]]} for group in state["param_groups"]]
+    return {"state": {flat[i]: value for i, value in state["state"].items()}, "param_groups": groups}
+
+
+def with_numbers(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """The other way."""
+    number = {name: i for i, name in enumerate(name for group in names for name in group)}
+    settings = {name: group for group in state["param_groups"] for name in group["params"]}
+    groups = [{**settings[group[0]], "params": [number[name] for name in group]} for group in names if group]
+    return {"state": {number[name]: value for name, value in state["state"].items()}, "param_groups": groups}
