@@ -11,6 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 from lslm_lightning.commands.job import Job
+from lslm_lightning.commands.processes import check_meeting
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import META
@@ -18,7 +19,6 @@ from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import refuse_changes
 
 TRAINING = ("run", "fit")
-DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
 SPLITS = {"fit": ("train", "val"), "run": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 
 
@@ -48,6 +48,12 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> s
         raise ValueError(f"lslm {command} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; without it the weights are random")
     if checkpoint and not Path(checkpoint).exists():
         raise FileNotFoundError(f"ckpt_path={checkpoint} does not exist; checkpoints lie in runs/<task>/<run>/checkpoints")
+    every, accumulated = trainer.val_check_interval, trainer.accumulate_grad_batches
+    if command in TRAINING and isinstance(every, int) and every % accumulated:
+        raise ValueError(
+            f"trainer.val_check_interval={every} counts batches and must be a multiple of trainer.accumulate_grad_batches={accumulated},"
+            f" so that a validation stands between two steps; set {-(-every // accumulated) * accumulated}"
+        )
     name = strategy_name(trainer)
     if any(name.startswith(other) for other in ("fsdp_", "deepspeed", "FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")):
         raise ValueError(f"trainer.strategy={name}: models are sharded by --config configs/trainer/fsdp.yaml (with FSDP2), or fsdp_tp.yaml")
@@ -55,10 +61,10 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> s
         raise ValueError("job.minutes cannot be measured on a model in parts: set trainer.max_steps or trainer.max_epochs")
     if str(trainer.precision).startswith("16"):
         raise ValueError(f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed")
-    world = os.environ.get("WORLD_SIZE", "1")
-    if int(world) > 1 and DIRECTORY not in os.environ:
-        raise ValueError(f"WORLD_SIZE={world}: start one process; trainer.devices and trainer.strategy=ddp start the others")
-    return check_devices(trainer)
+    check_meeting()
+    type_of_device = check_devices(trainer)
+    n_share(trainer)
+    return type_of_device
 
 
 def check_devices(trainer: Any) -> str:
@@ -90,11 +96,21 @@ def check_goes_on(state: Path, data: TaskData, trainer: Any) -> None:
 
 
 def n_share(trainer: Any) -> int:
-    """Among how many processes, or groups of them, these settings of a Trainer share the data."""
+    """Among how many processes, or groups of them, these settings of a Trainer share the data.
+
+    Raises:
+        ValueError: the groups are not of one size.
+    """
     chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes")}
     tried = Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
-    settings = getattr(trainer.strategy, "init_args", None) or {}
-    return tried.num_devices * tried.num_nodes // settings.get("tensor_parallel_size", 1)
+    world = tried.num_devices * tried.num_nodes
+    together = (getattr(trainer.strategy, "init_args", None) or {}).get("tensor_parallel_size", 1)
+    if together < 1 or world % together:
+        raise ValueError(
+            f"trainer.strategy.init_args.tensor_parallel_size={together} must divide the {world} processes of trainer.devices and"
+            " trainer.num_nodes; 1 splits no layer"
+        )
+    return world // together
 
 
 def strategy_name(trainer: Any) -> str:

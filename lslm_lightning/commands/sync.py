@@ -21,7 +21,7 @@ DESCRIPTION = """Bring to MLflow what a run has on disk and MLflow has not: afte
 Points of metrics keep their times, so that none is there twice. Where MLflow does not know the run, a new one takes its place."""
 
 KEPT = ("config.yaml", "tokenizer.json", "environment.txt", "metrics.json", "checkpoints/best.ckpt")
-FOLDERS = ("report", "samples", "predictions")  # but for the answers of validations
+FOLDERS = ("report", "samples", "predictions", "checkpoints/best.ckpt")  # but for the answers of validations
 
 
 def arguments() -> Parser:

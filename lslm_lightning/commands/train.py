@@ -22,7 +22,9 @@ from lightning.pytorch.loggers import Logger
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
-from lslm_lightning.commands.preflight import DIRECTORY, TRAINING, check_goes_on, check_job, read_splits
+from lslm_lightning.commands.outcome import WorkError
+from lslm_lightning.commands.preflight import TRAINING, check_goes_on, check_job, read_splits
+from lslm_lightning.commands.processes import DIRECTORY, Watch, is_loss, meet, met_before, of_launcher, take_launched
 from lslm_lightning.commands.seeds import run_seeds
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.directory import as_name, locked
@@ -57,6 +59,7 @@ class Command(LightningCLI):
 
     directory: RunDirectory | None = None
     tracker: Tracker | None = None
+    watch: Watch | None = None
     resumed: RunDirectory | None = None  # that of the run that goes on
     lock: FileLock | None = None
     began = 0.0
@@ -105,6 +108,8 @@ class Command(LightningCLI):
         """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
         self.began = time.time()
         trainer = self._get(self.config, "trainer")
+        if (words := take_launched(trainer)) and not (rank_zero_only.rank or 0):
+            print(words, flush=True)
         device_type = check_job(self.subcommand, self.job, trainer, self._get(self.config, "ckpt_path"))
         self._choose_precision(trainer, device_type)
         self._take_tokenizer()
@@ -129,11 +134,10 @@ class Command(LightningCLI):
 
     def start_run(self) -> None:
         """The run directory and the MLflow run; other processes of the same job take the first one's."""
-        if DIRECTORY in os.environ and (rank_zero_only.rank or 0) > 0:
-            self.directory = RunDirectory(Path(os.environ[DIRECTORY]))
-        else:
-            self.directory = self.resumed or new_run(self.task_name, self.name, self.job.root)
-            os.environ[DIRECTORY] = str(self.directory.path)
+        rank = rank_zero_only.rank or 0
+        self.directory = self.resumed or meet(rank, lambda: new_run(self.task_name, self.name, self.job.root))
+        if rank == 0:
+            os.environ[DIRECTORY] = str(self.directory.path)  # for those it starts
             self.lock = locked(self.directory)
         tags = {"task": self.task_name, "command": self.subcommand, "seed": self._get(self.config, "seed_everything"), **self.job.tags}
         goes_on = self.resumed.run_id if self.resumed else None
@@ -158,8 +162,8 @@ class Command(LightningCLI):
         callbacks += [checkpoints, Interruption(checkpoints)]  # they save, and so come after what has sums to be saved
         config["logger"] = [self.tracker, *(logger for logger in listed(config["logger"]) if isinstance(logger, Logger))]
         config["callbacks"] = [*listed(config["callbacks"]), *callbacks]
-        if not isinstance(config["strategy"], ShardedStrategy):
-            config["plugins"] = [*listed(config["plugins"]), WholeStates(self.model)]
+        whole = [] if isinstance(config["strategy"], ShardedStrategy) else [WholeStates(self.model)]
+        config["plugins"] = [*listed(config["plugins"]), *of_launcher(), *whole]
         config |= {"enable_progress_bar": False, "enable_checkpointing": True, "default_root_dir": str(self.directory.path)}
         return JobTrainer(**config)
 
@@ -219,6 +223,7 @@ def listed(given: Any) -> list[Any]:
 
 def quiet() -> None:
     """Lightning's hints are for those who call it themselves."""
+    logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)  # on how to sum a norm faster
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
@@ -239,10 +244,17 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
     except ValueError as error:
         print(f"lslm: {error}", file=sys.stderr)
         return 2
+    if resumed is None and argv[0] in TRAINING and (restarted := met_before()) and restarted.last.exists():
+        from lslm_lightning.commands.resume import main as resume
+
+        return resume(["resume", str(restarted.path)])
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
+    given = os.environ.get(DIRECTORY)
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]
     status, command = "FAILED", Command.__new__(Command)
     command.resumed = resumed
+    command.watch = Watch(lambda: lose(command))
+    command.watch.start()
     try:
         command.__init__(  # the object is needed even where this raises
             Task,
@@ -267,6 +279,10 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
     except NotFiniteError:
         if not (rank_zero_only.rank or 0):  # the ranks agreed; a failed child would make Lightning kill rank 0 before it has told MLflow
             raise
+    except RuntimeError as error:
+        if not is_loss(error):
+            raise
+        raise WorkError(loss_of(command)) from error
     except ValueError as error:
         raise cause_of(error)  # noqa: B904 (as it came, with its own traceback)
     finally:
@@ -274,8 +290,25 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
             signal.signal(number, signal.SIG_IGN)  # nothing interrupts the truth about how it ended
         if command.tracker is not None:
             command.tracker.end(status)
+        command.watch.stop()
         if command.lock is not None:
             command.lock.release()
+        if given is None:
+            os.environ.pop(DIRECTORY, None)
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0
+
+
+def loss_of(command: Command) -> str:
+    """What is said when another process of this training is gone."""
+    kept = f"lslm resume {command.directory.path} goes on from its last state" if command.directory else "nothing was trained yet"
+    rank = rank_zero_only.rank or 0
+    return f"{command.watch.words() if rank == 0 else f'rank {rank} lost its connection to another process'}; {kept}"
+
+
+def lose(command: Command) -> None:
+    """The end of a process that waits for one that is gone: the truth to MLflow, and one line."""
+    print(f"lslm: {loss_of(command)}", file=sys.stderr, flush=True)
+    if command.tracker is not None:
+        command.tracker.end("FAILED")

@@ -21,8 +21,8 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
     """The directory of a run.
 
     Args:
-        reference: a run directory, a file (or a state of several processes) inside one, or an MLflow run id or its beginning (4 characters or more). When that run's
-            directory is not on this machine, its artifacts are fetched into `root`.
+        reference: a run directory, a file or a state inside one, or an MLflow run id or its beginning (4 characters or more). When that
+            run's directory is not on this machine, its artifacts are fetched into `root`.
 
     Raises:
         ValueError: there is no such run, or more than one.

@@ -155,7 +155,8 @@ class CausalTask(Task):
         start = padded(prompts, self.tokenizer.pad_id).to(self.device)
         length = torch.tensor([len(p) for p in prompts], device=self.device)
         limits = (max_length, min(max(0, min_length), max_length))
-        return self.search(step, start, (), self.tokenizer.eos_id, *limits, start_length=length, generator=generator)
+        keywords = {"start_length": length, "agree": self.agree, "generator": generator}
+        return self.search(step, start, (), self.tokenizer.eos_id, *limits, **keywords)
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """A continuation of each example's source."""

@@ -102,7 +102,7 @@ class SequenceToSequenceTask(Task):
 
         start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
         shared, longest = (self.backbone.remember(memory), Source(memory, source, pad)), max_length or self.max_length
-        return search(step, start, shared, self.tokenizer.eos_id, longest, min(self.min_length, longest))
+        return search(step, start, shared, self.tokenizer.eos_id, longest, min(self.min_length, longest), agree=self.agree)
 
     def signature_of_answers(self, mode: Mode) -> str:
         return "" if self.max_source_length is None else f"|source:{self.max_source_length}"

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,12 +13,24 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
+from lslm_lightning.decoding.search import alone
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.precision import weights_cast_once
-from lslm_lightning.training.sharding import ShardedStrategy, by_mesh, clip_by_norm, data_share, gather, local, release, spread
+from lslm_lightning.training.sharding import (
+    ShardedStrategy,
+    agreement,
+    by_mesh,
+    clip_by_norm,
+    data_share,
+    gather,
+    local,
+    release,
+    splits_layers,
+    spread,
+)
 
 # Sums of nats are back-propagated over this constant; the gradients are divided by the true number of tokens before clipping.
 LOSS_DIVISOR = 1024.0
@@ -118,6 +130,11 @@ class Task(LightningModule, ABC):
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
         """The task's own sections of a run's report, given what it answered in the test."""
         return []
+
+    @property
+    def agree(self) -> Callable[[bool], bool]:
+        """For a search: whether all who compute this answer together are done with it."""
+        return agreement(self.trainer) if self._trainer is not None and splits_layers(self.trainer) else alone
 
     # Training
 
@@ -267,11 +284,25 @@ class Task(LightningModule, ABC):
             return
         before, now = checkpoint["world_size"], data_share(trainer)[1]
         refuse_changes(checkpoint, trainer.datamodule.identity, now, trainer.accumulate_grad_batches)
-        own = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"]
-        trainer.datamodule.began_at = (own, checkpoint["position"])
-        if before != now and trainer.is_global_zero:
-            words = f"{now} x {trainer.accumulate_grad_batches} micro-batches a step"
-            print(f"saved by {before} processes, goes on with {words}, {before} x {checkpoint['accumulate']} before", flush=True)
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        if before != now:
+            self._count_anew(progress, checkpoint["position"], now)
+            if trainer.is_global_zero:
+                words = f"{now} x {trainer.accumulate_grad_batches} micro-batches a step"
+                print(f"saved by {before} processes, goes on with {words}, {before} x {checkpoint['accumulate']} before", flush=True)
+        trainer.datamodule.began_at = (progress["total"]["processed"], checkpoint["position"])
+        n_group = len(by_mesh(decay_groups(self)))
+        for state in checkpoint.get("lr_schedulers", []):  # other meshes, other groups
+            state |= {name: state[name][:1] * n_group for name in ("base_lrs", "_last_lr", "lr_lambdas")}
+
+    def _count_anew(self, progress: dict[str, Any], position: int, world: int) -> None:
+        """Lightning's counts of a rank's micro-batches, on which steps and validations depend, as if `world` ranks had trained all along."""
+        data = self.trainer.datamodule
+        if data.train_stream is None:
+            data.train_dataloader()
+        done = position // world
+        progress["total"] |= dict.fromkeys(("ready", "started", "processed", "completed"), done)
+        progress["current"] |= dict.fromkeys(("ready", "started", "processed", "completed"), done % len(data.train_stream))
 
 
 def refuse_changes(checkpoint: Mapping[str, Any], identity: Mapping[str, str], world_size: int, accumulate: int) -> None:

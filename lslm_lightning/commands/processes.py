@@ -1,0 +1,167 @@
+"""The processes of one training: who starts them, where they meet, and what happens when one is lost."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies.launchers import subprocess_script
+
+from lslm_lightning.runs import RunDirectory
+
+DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
+GRACE_SECONDS = 15.0  # for the processes that are left to notice by themselves that one is gone
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "gloo", "remote process exited", "ProcessGroup")
+
+
+# Launchers
+
+
+def take_launched(trainer: Any) -> str | None:
+    """Where torchrun or SLURM has started the processes, their number is that of the settings; what was changed, in words."""
+    if TorchElasticEnvironment.detect():
+        world, local, name = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"]), "torchrun"
+    elif SLURMEnvironment.detect():
+        n_node = int(os.environ.get("SLURM_NNODES", 1))
+        world, name = int(os.environ["SLURM_NTASKS"]), "SLURM"
+        local = world // n_node
+    else:
+        return None
+    before = (trainer["devices"], trainer["num_nodes"])
+    trainer["devices"], trainer["num_nodes"] = local, world // local
+    changed = before != (trainer["devices"], trainer["num_nodes"])
+    return f"{name} has started {world} processes: trainer.devices={local}, trainer.num_nodes={world // local}" if changed else None
+
+
+def of_launcher() -> list[Any]:
+    """What the Trainer must be told of a launcher: SLURM's requeueing is ours, by SIGUSR1 and `lslm resume`."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect() else []
+
+
+def check_meeting() -> None:
+    """Refuse several processes that could not agree on a run directory.
+
+    Raises:
+        ValueError: with what lets them.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if SLURMEnvironment.detect():
+        world = max(world, int(os.environ["SLURM_NTASKS"]))
+    if world > 1 and DIRECTORY not in os.environ and not TorchElasticEnvironment.detect():
+        raise ValueError(
+            f"{world} processes were started, which need one run directory: set {DIRECTORY}=runs/<task>/<name> for all of them"
+            " (as configs/trainer/slurm.sbatch does), use torchrun, or start one process, which starts the others by trainer.devices"
+        )
+
+
+def met_before() -> RunDirectory | None:
+    """The run of this job before torchrun restarted its processes; None of a first start."""
+    if not TorchElasticEnvironment.detect():
+        return None
+    for attempt in range(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) - 1, -1, -1):
+        store = _store(attempt)
+        if store.check(["directory"]):
+            return RunDirectory(Path(store.get("directory").decode()))
+    return None
+
+
+def meet(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
+    """The run directory of all processes: rank 0 makes it, or has it made under the name that was given to all."""
+    if DIRECTORY in os.environ:
+        directory = RunDirectory(Path(os.environ[DIRECTORY]))
+        if rank == 0:
+            if directory.config.exists():
+                raise ValueError(f"{DIRECTORY}={directory.path} is a run already: lslm resume {directory.path}, or name another")
+            directory.path.mkdir(parents=True, exist_ok=True)
+        return directory
+    if not TorchElasticEnvironment.detect():
+        return make()
+    store = _store(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
+    if rank == 0:
+        directory = make()
+        store.set("directory", str(directory.path))
+    return RunDirectory(Path(store.get("directory").decode()))
+
+
+def _store(attempt: int) -> Any:
+    """What torchrun's processes share from their start on."""
+    from torch.distributed import PrefixStore, TCPStore
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    shared = TCPStore(address, port, is_master=False, timeout=timedelta(minutes=5))
+    return PrefixStore(f"lslm/{os.environ.get('TORCHELASTIC_RUN_ID', '')}/{attempt}", shared)
+
+
+# Losses
+
+
+class Watch:
+    """Looks after the processes that rank 0 has started, in place of Lightning's observer, which kills rank 0 without a word.
+
+    When one is lost, the others usually notice at their next exchange. Those that hang in it are ended after `GRACE_SECONDS`.
+
+    Args:
+        lost: called in a thread of its own, before this process ends, if it hangs.
+    """
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self.lost = lost
+        self._children: Sequence[subprocess.Popen] = ()
+        self._over = threading.Event()
+
+    def start(self) -> None:
+        """From now on; a process that was started by rank 0 looks after that one."""
+        subprocess_script._launch_process_observer = self._watch_children
+        if DIRECTORY in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0 and not TorchElasticEnvironment.detect():
+            threading.Thread(target=self._look_at_parent, args=(os.getppid(),), daemon=True).start()
+
+    def stop(self) -> None:
+        """The work is over."""
+        self._over.set()
+
+    def words(self, wait_seconds: float = 2.0) -> str:
+        """Which process was lost, once it is known."""
+        end = time.monotonic() + wait_seconds
+        while not (gone := self._gone()) and self._children and time.monotonic() < end:
+            time.sleep(0.1)
+        return gone or "another process of this training has ended"
+
+    def _gone(self) -> str:
+        for rank, child in enumerate(self._children, 1):
+            status = child.poll()
+            if status:
+                how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+                return f"the process of rank {rank} {how}"
+        return ""
+
+    def _watch_children(self, children: Sequence[subprocess.Popen]) -> None:
+        self._children = children
+        threading.Thread(target=self._look_at_children, daemon=True).start()
+
+    def _look_at_children(self) -> None:
+        while not self._gone():
+            if self._over.wait(0.5):
+                return
+        if not self._over.wait(GRACE_SECONDS):  # they hang
+            self.lost()
+            for child in self._children:
+                child.kill()
+            os._exit(1)
+
+    def _look_at_parent(self, parent: int) -> None:
+        while os.getppid() == parent:
+            if self._over.wait(0.5):
+                return
+        if not self._over.wait(GRACE_SECONDS):
+            os._exit(1)
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether an error says that another process does not answer."""
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in LOST)
