@@ -151,6 +151,9 @@ def become(order: Mapping[str, object], output: int) -> None:
     os.chdir(order["directory"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+    rank_zero_only.rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", 0))))  # asked at import
     sys.argv = [MODULE, *order["arguments"]]
     sys.path[0] = ""
     status = 0

@@ -13,7 +13,8 @@ from lslm_lightning.text.recipes import Bytes
 ROOT = Path(__file__).parents[1]
 EVERY = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").glob("*/*.yaml"))
 EXAMS = [path for path in EVERY if path.parent.name == "evaluate"]
-CONFIGS = [path for path in EVERY if path not in EXAMS]
+TRAINERS = [path for path in EVERY if path.parent.name == "trainer"]
+CONFIGS = [path for path in EVERY if path not in EXAMS + TRAINERS]
 REQUIRED = [
     "configs/language_modeling/tinyshakespeare_nanogpt_cpu.yaml",
     "configs/language_modeling/chinese_poetry_cpu.yaml",
@@ -60,4 +61,21 @@ def test_a_config_of_an_evaluation_parses_and_opens_with_its_command(path, monke
 
 def test_every_task_has_a_config_of_an_evaluation():
     tasks = {yaml.safe_load((ROOT / path).read_text("utf-8"))["task"].split(".")[1] for path in EXAMS}
-    assert tasks == {path.parent.name for path in CONFIGS if path.parent.name != "trainer"}
+    assert tasks == {path.parent.name for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", TRAINERS, ids=str)
+def test_a_config_of_the_trainer_goes_with_any_other(path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    command = re.fullmatch(r"# lslm run --config (\S+) --config (\S+)", path.read_text("utf-8").splitlines()[0])
+    assert command, f"{path} must open with a command that uses it"
+    assert Path(command[2]) == path
+    for other in (command[1], "configs/language_modeling/docstrings_demo.yaml"):
+        arguments = ["run", "--config", other, "--config", str(path), "--print_config"]
+        monkeypatch.setattr("sys.argv", ["lslm", *arguments])
+        assert main(arguments) == 0
+        assert yaml.safe_load(capsys.readouterr().out)["trainer"]["strategy"]
+
+
+def test_the_three_ways_to_spread_a_training():
+    assert {path.stem for path in TRAINERS} == {"ddp", "fsdp", "fsdp_tp"}

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lslm_lightning.commands import prepare
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.data import builtin
 from lslm_lightning.data.catalogue import TASKS, USERS, DataFile, Entry, read_catalogue
@@ -25,14 +26,17 @@ from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
 def main(argv: list[str]) -> int:
     """Lists, fetches or checks; 0 if all is well, 1 if `check` found a fault."""
     parser = Parser("lslm data", description="Corpora: which there are, where they were found, whether they are intact.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="list | fetch NAME | check NAME")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list | fetch NAME | check NAME | prepare SOURCE")
     commands.add_parser("list", help="all corpora: languages, rows, licence, where they were found")
     fetch = commands.add_parser("fetch", help="get the files that are missing from their public home, and verify all")
     fetch.add_argument("name", help="a corpus that `lslm data list` shows")
     check = commands.add_parser("check", help="verify the files; count rows and lengths of each split")
     check.add_argument("name", help="a corpus that `lslm data list` shows, or a path")
+    prepare.add_arguments(commands.add_parser("prepare", help="texts of any size to token ids, on all cores", allow_abbrev=False))
     arguments = parser.parse_args(argv[1:])
     console = Console(highlight=False)
+    if arguments.command == "prepare":
+        return prepare.prepare_texts(console, arguments)
     if arguments.command == "list":
         return list_corpora(console)
     return (fetch_files if arguments.command == "fetch" else check_corpus)(console, arguments.name)

@@ -132,7 +132,7 @@ def read_splits(command: str, data: TaskData) -> None:
         OSError: a file is missing.
     """
     for split in SPLITS[command]:
-        if not data.rows(split):
+        if not data.readable(split):
             raise ValueError(f"corpus {data.corpus_name} has nothing in its split {split}")
         if split != "train":
             check_ids(split, [example.id for example in data.examples(split)])

@@ -148,6 +148,8 @@ class Command(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.model.check(self.datamodule)
+        if self.subcommand in TRAINING:
+            self.datamodule.check_length(self._get(self.config, "trainer")["max_steps"])
         if state := self.subcommand in TRAINING and self._get(self.config, "ckpt_path"):
             check_goes_on(Path(state), self.datamodule, self._get(self.config, "trainer"))
         config = {**self._get(self.config_init, "trainer"), **kwargs}

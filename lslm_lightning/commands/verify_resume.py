@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> int:
             f"--trainer.max_steps={own.steps}",
             "--job.minutes=null",
             "--job.seeds=1",
-            f"--trainer.val_check_interval={own.steps // 2}",
+            f"--trainer.val_check_interval={own.steps // 2 * accumulated(Path(own.config), words)}",
         ]
         words = ["--config", own.config, *limits, *words, f"--job.root={folder}/runs", f"--job.save_every_steps={every}"]
         trial = Trial(Path(folder), own.seed)
@@ -59,6 +60,18 @@ def main(argv: list[str]) -> int:
         raise WorkError(f"the killed run ended differently: {different}")
     print(f"after {own.kills} kills the weights, the optimizer and the schedule are the same to the last bit")
     return DONE
+
+
+def accumulated(config: Path, words: Sequence[str]) -> int:
+    """Micro-batches in a step, as the config or the command line has it."""
+    import yaml
+
+    name = "--trainer.accumulate_grad_batches"
+    given = [value for word, value in pairwise(words) if word == name]
+    given += [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
+    settings = yaml.safe_load(config.read_text("utf-8"))
+    trainer = settings.get("trainer") if isinstance(settings, dict) else None
+    return int(given[-1] if given else (trainer or {}).get("accumulate_grad_batches", 1))
 
 
 class Trial:

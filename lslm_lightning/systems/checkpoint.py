@@ -11,6 +11,7 @@ from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
 from lslm_lightning.decoding import Search
 from lslm_lightning.runs import RunDirectory, find_run, load_run
 from lslm_lightning.runs.loading import Run
+from lslm_lightning.runs.states import CHECKSUMS, META
 from lslm_lightning.systems.batches import by_length, whole_texts
 
 
@@ -59,11 +60,11 @@ class Checkpoint:
     def fingerprint(self) -> str | None:
         """Of the weights; None where they are no longer here."""
         try:
-            directory = find_run(self.run)
-            path = Path(self.run) if Path(self.run).is_file() else directory.checkpoint()
+            directory, path = find_run(self.run), Path(self.run)
+            path = path if path.is_file() or (path / META).exists() else directory.checkpoint()
         except ValueError:
             return None
-        return digest_of_file(path)
+        return digest_of_file(path / CHECKSUMS if path.is_dir() else path)
 
     @cached_property
     def loaded(self) -> Run:

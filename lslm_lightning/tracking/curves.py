@@ -20,17 +20,13 @@ class Curves:
 
     A run that goes on finds in `earlier` what it had logged before it stopped; a line that was torn by a kill is cut off. A point of a
     name and step that are there already is not written again: training repeats exactly what came after its last checkpoint.
-
-    Args:
-        goes_on: keep what is there; otherwise the file begins anew.
     """
 
-    def __init__(self, path: Path, goes_on: bool = False) -> None:
-        self.earlier = read_points(path) if goes_on else []
+    def __init__(self, path: Path) -> None:
+        self.earlier = read_points(path)
         self._known = {(point.name, point.step) for point in self.earlier}
-        self._file = path.open("ab" if goes_on else "wb")
-        if goes_on:
-            self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
+        self._file = path.open("ab")
+        self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
 
     def append(self, points: Iterable[Point]) -> list[Point]:
         """Those of the points that are new; written to the file system when this returns, so that a killed process loses nothing."""

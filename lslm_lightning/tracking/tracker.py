@@ -92,7 +92,7 @@ class Tracker(Logger):
         if rank_zero_only.rank > 0:
             return
         try:
-            self._curves = Curves(self.directory / "metrics.jsonl", goes_on=self._given_run_id is not None)
+            self._curves = Curves(self.directory / "metrics.jsonl")
             (self.directory / "environment.txt").write_text(environment())
         except OSError as error:
             raise TrackingError(f"cannot write in the run directory: {error.strerror}: {error.filename}") from None
@@ -103,7 +103,7 @@ class Tracker(Logger):
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the outbox tries again, and can be asked to stop
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
         self._outbox = Outbox(self._send, self.store.is_passing, self._tell, self.store.explain)
-        if self._given_run_id:
+        if self._curves.earlier:
             self._outbox.call(self._send_missing, self._curves.earlier)
         self._note(
             {"run_id": self._run_id, "experiment": self.task, "store": str(self.store)}

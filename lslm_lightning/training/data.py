@@ -96,13 +96,13 @@ class TaskData(LightningDataModule, ABC):
     def texts_at_hand(self) -> list[str] | None:
         """`training_texts`; None where the corpus has none, or they are not here and cannot be fetched."""
         try:
-            return list(self.training_texts()) if "train" in self.corpus.splits else None
+            return list(self.training_texts()) if "train" in self.corpus.splits else None  # of a stream there are no all
         except (ValueError, OSError):
             return None
 
     def training_key(self) -> str:
         """Changes whenever `training_texts` do."""
-        return f"{self.corpus.digest('train')} {self.text_key()}{self.own_code()}"
+        return f"{self.digest('train')} {self.text_key()}{self.own_code()}"
 
     @abstractmethod
     def text_key(self) -> str:
@@ -131,6 +131,24 @@ class TaskData(LightningDataModule, ABC):
                 f" its rows have {there}; choose from them, or another corpus (lslm data list)"
             )
         return rows
+
+    def digest(self, split: str) -> str:
+        """Of all that determines the split's rows, SHA-256 in hex."""
+        return self.corpus.digest(split)
+
+    def readable(self, split: str) -> bool:
+        """Whether there is something in a split; reads it."""
+        return bool(self.rows(split))
+
+    def check_length(self, max_steps: int) -> None:
+        """Refuse a training whose length these data cannot tell.
+
+        Raises:
+            ValueError: max_steps must be given.
+        """
+
+    def trained_on(self, batch: Any) -> None:
+        """Told of every batch that a step is made of."""
 
     # Exams
 
@@ -204,7 +222,7 @@ class TaskData(LightningDataModule, ABC):
     def identity(self) -> dict[str, str]:
         """What decides the batches of training, in words by name: a run goes on only where all of it is as it was."""
         return {
-            "training data": self.corpus.digest("train"),
+            "training data": self.digest("train"),
             "tokenizer": self.tokenizer.digest,
             "batches": f"{self.batching()}, seed {self.seed}",
         }

@@ -24,7 +24,7 @@ class Provenance(Callback):
         if trainer.is_global_zero:
             counted = {name: value for name, value in data.counts.items() if value and name.startswith("train_")}
             words = (f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}" for name, value in counted.items())
-            print(f"{data.corpus.name}: " + ", ".join(words), flush=True)
+            print(f"{data.corpus.name}: " + (", ".join(words) or f"trained on {data.batching()}"), flush=True)
             print(f"{backbone}: {n_parameter(task.parameters()):,} parameters", flush=True)
 
     def on_validation_start(self, trainer: Trainer, task: Task) -> None:
@@ -46,5 +46,5 @@ class Provenance(Callback):
         name = Path(corpus.name).name if Path(corpus.name).exists() else corpus.name
         for split in splits:
             if split not in self._known:
-                self.tracker.log_dataset(name, corpus.digest(split), split, corpus.home or corpus.name)
+                self.tracker.log_dataset(name, trainer.datamodule.digest(split), split, corpus.home or corpus.name)
         self._known |= set(splits)

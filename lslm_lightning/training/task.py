@@ -164,6 +164,7 @@ class Task(LightningModule, ABC):
         torch.manual_seed(micro_batch_seed(int(os.environ.get("PL_GLOBAL_SEED", "0")), number))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.trainer.datamodule.trained_on(batch)
         nats = self.loss(batch, self.label_smoothing)
         self._window_tokens += batch.n_token
         if self.trainer.world_size > 1:
@@ -296,13 +297,14 @@ class Task(LightningModule, ABC):
             state |= {name: state[name][:1] * n_group for name in ("base_lrs", "_last_lr", "lr_lambdas")}
 
     def _count_anew(self, progress: dict[str, Any], position: int, world: int) -> None:
-        """Lightning's counts of a rank's micro-batches, on which steps and validations depend, as if `world` ranks had trained all along."""
+        """Lightning's counts of a rank's micro-batches, on which its validations depend, as if `world` ranks had trained all along."""
         data = self.trainer.datamodule
         if data.train_stream is None:
             data.train_dataloader()
         done = position // world
-        progress["total"] |= dict.fromkeys(("ready", "started", "processed", "completed"), done)
-        progress["current"] |= dict.fromkeys(("ready", "started", "processed", "completed"), done % len(data.train_stream))
+        in_epoch = done if data.train_stream is None else done % len(data.train_stream)
+        for which, number in (("total", done), ("current", in_epoch)):
+            progress[which] |= dict.fromkeys(("ready", "started", "processed", "completed"), number)
 
 
 def refuse_changes(checkpoint: Mapping[str, Any], identity: Mapping[str, str], world_size: int, accumulate: int) -> None:

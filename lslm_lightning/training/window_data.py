@@ -9,11 +9,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.data.lanes import Lanes, Place
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.packing import Windows, pack, packed_name
-from lslm_lightning.text.recipes import BytePair, Recipe
+from lslm_lightning.data.prepared import Prepared
+from lslm_lightning.data.stream import Stream
+from lslm_lightning.text.recipes import BytePair, Existing, Recipe
 from lslm_lightning.training.batches import WindowBatch
 from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.sharding import data_share
+from lslm_lightning.training.stream_data import StreamBatch, StreamedWindows
 
 
 class PackedText:
@@ -34,9 +39,17 @@ class WindowData(TaskData):
 
     Validation reads its whole split once, in windows that do not overlap.
 
+    Of a corpus that is too large for memory, or for one disk, the training split may be a `stream`, or have been `prepared`.
+
     Args:
+        stream: texts to train on, read while they are needed, in place of the corpus's own. Their number is not known: set
+            trainer.max_steps.
+        prepared: a folder that `lslm data prepare` made of the texts to train on; its tokenizer is the run's.
         context: tokens a window reads and predicts.
         batch_size: windows in one batch on one device.
+        n_lane: of a stream; see `data.lanes.Lanes`. A multiple of the number of processes times num_workers.
+        buffer: documents of a stream that are shuffled together, and held in memory by each lane.
+        n_tokenizer_text: how many of the first texts of a stream train the tokenizer.
         language: code of the texts' language, for word counts and fonts; by default what the corpus says, or what its script tells.
     """
 
@@ -53,8 +66,20 @@ class WindowData(TaskData):
         batch_size: int = 16,
         num_workers: int = 0,
         language: str | None = None,
+        stream: Stream | None = None,
+        prepared: str | None = None,
+        n_lane: int = 16,
+        buffer: int = 1000,
+        n_tokenizer_text: int = 100_000,
     ) -> None:
+        if stream is not None and prepared is not None:
+            raise ValueError(f"data.stream and data.prepared={prepared} are both texts to train on; leave one out")
+        self.prepared = None if prepared is None else Prepared.open(prepared)
+        if self.prepared is not None:
+            tokenizer = Existing(str(self.prepared.tokenizer))
         super().__init__(corpus, tokenizer, columns, seed, n_validation_example=0, num_workers=num_workers)
+        self.stream_of_texts, self.n_lane, self.buffer, self.n_tokenizer_text = stream, n_lane, buffer, n_tokenizer_text
+        self._places: dict[int, Place] = {}  # of the stream, how far it was trained on
         if context < 1 or batch_size < 1:
             raise ValueError(f"context={context} and batch_size={batch_size} must both be at least 1")
         self.context, self.batch_size, self.given_language = context, batch_size, language
@@ -66,10 +91,35 @@ class WindowData(TaskData):
             yield row["text"]
 
     def training_texts(self) -> Iterable[str]:
+        if self.stream_of_texts is not None:
+            return self.stream_of_texts.head(self.n_tokenizer_text)
         return self.texts("train")
 
+    @property
+    def has_own_training_texts(self) -> bool:
+        """Whether the corpus's training split is not what is trained on."""
+        return self.stream_of_texts is not None or self.prepared is not None
+
+    @cached_property
+    def texts_at_hand(self) -> list[str] | None:
+        return None if self.has_own_training_texts else super().texts_at_hand
+
+    def digest(self, split: str) -> str:
+        if split != "train" or not self.has_own_training_texts:
+            return super().digest(split)
+        return self.prepared.digest if self.prepared is not None else self.stream_of_texts.digest
+
+    def readable(self, split: str) -> bool:
+        if split == "train" and self.stream_of_texts is not None:
+            return bool(self.stream_of_texts.head(1))
+        return self.prepared is not None if split == "train" and self.has_own_training_texts else super().readable(split)
+
+    def check_length(self, max_steps: int) -> None:
+        if self.stream_of_texts is not None and max_steps < 1:
+            raise ValueError("a stream has no known length, so that neither epochs nor minutes say when it ends: set trainer.max_steps")
+
     def text_key(self) -> str:
-        return "text"
+        return "text" if self.stream_of_texts is None else f"text of the first {self.n_tokenizer_text}"
 
     def to_example(self, row: Mapping[str, Any]) -> Example:
         return Example(row["id"], "", (row["text"],), self.language, self.language)
@@ -81,6 +131,11 @@ class WindowData(TaskData):
 
     def packed(self, split: str) -> PackedText:
         """The split as one row of ids, made once and then memory-mapped."""
+        if split == "train" and self.prepared is not None:
+            if self.prepared.index["tokenizer"] != self.tokenizer.digest:
+                raise ValueError(f"{self.prepared.tokenizer} is not the tokenizer that made the ids beside it; put that one back")
+            self.counts["train_tokens"] = len(self.prepared.ids) - 1
+            return PackedText(self.prepared.ids, self.context, self.tokenizer.pad_id)
         path = cache_directory() / "packed" / packed_name(f"{self.corpus.digest(split)}{self.own_code()}", self.tokenizer.digest)
         ids = pack(self.texts(split), self.tokenizer, path)
         self.counts[f"{split}_tokens"] = len(ids) - 1
@@ -93,12 +148,41 @@ class WindowData(TaskData):
         return self._n_byte[split]
 
     def batching(self) -> str:
-        return f"context {self.context}, batch_size {self.batch_size}"
+        windows = f"context {self.context}, batch_size {self.batch_size}"
+        if self.stream_of_texts is None:
+            return windows
+        return f"the stream {self.stream_of_texts.path}, n_lane {self.n_lane}, buffer {self.buffer}, {windows}"
 
     def train_dataloader(self) -> DataLoader:
+        if self.stream_of_texts is not None:
+            lanes = Lanes(self.stream_of_texts, self.tokenizer, self.context, self.batch_size, self.seed, self.n_lane, self.buffer)
+            total = self.trainer.fit_loop.epoch_loop.batch_progress.total
+            share = (*data_share(self.trainer), self.num_workers)
+            return self.loader(StreamedWindows(lanes, lambda: self.position(total.processed), self._places, *share), None)
         text = self.packed("train")
         self.train_stream = self.stream(Windows(len(text.ids), self.context, self.batch_size, self.seed))
         return self.loader(text, self.train_stream)
+
+    def trained_on(self, batch: WindowBatch | StreamBatch) -> None:
+        if isinstance(batch, StreamBatch):
+            self._places[batch.lane] = batch.place
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far all ranks have read the stream; collective."""
+        if self.stream_of_texts is None:
+            return {}
+        shares: list[dict[int, Place]] = [self._places]
+        if self.trainer.world_size > 1:
+            shares = [{}] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, self._places)
+        places: dict[int, Place] = {}
+        for share in shares:  # a rank that went on knows of the others' lanes only how far they were then
+            for lane, place in share.items():
+                places[lane] = max(place, places.get(lane, place))
+        return {"places": {lane: tuple(place) for lane, place in places.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._places |= {lane: Place(*place) for lane, place in state["places"].items()}
 
     def val_dataloader(self) -> DataLoader:
         text = self.packed("val")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from mlflow import MlflowClient
+from torch.distributed import TCPStore
 
 from lslm_lightning.__main__ import main
 from tests.forked import MODULE, Forked, Origin
@@ -131,6 +132,31 @@ def origin() -> Iterator[Origin]:
     found = Origin(kept | {"OMP_NUM_THREADS": "1"})
     yield found
     found.close()
+
+
+@pytest.fixture
+def together(start: Start) -> Callable[..., list[Forked]]:
+    """Start the processes of one command, as torchrun would; `attempt` counts its restarts, which share a store."""
+    stores = []
+
+    def begin(*arguments: object, n: int = 2, attempt: int = 0, store: TCPStore | None = None, **variables: str) -> list[Forked]:
+        if store is None:
+            store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+            stores.append(store)
+        shared = {
+            "TORCHELASTIC_RUN_ID": "tests",
+            "TORCHELASTIC_RESTART_COUNT": str(attempt),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(store.port),
+            "WORLD_SIZE": str(n),
+            "LOCAL_WORLD_SIZE": str(n),
+            "GROUP_RANK": "0",
+        }
+        return [start("-m", MODULE, *arguments, **shared, **variables, RANK=str(i), LOCAL_RANK=str(i)) for i in range(n)]
+
+    begin.store = lambda: stores[-1]
+    return begin
 
 
 @pytest.fixture

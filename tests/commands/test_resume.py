@@ -42,7 +42,7 @@ def config(translation, project):
         spec["trainer"] |= SETTINGS
         spec["job"] = {"save_every_steps": 3, "average": 2}
         spec["model"]["init_args"]["backbone"]["init_args"]["dropout"] = 0.2
-        if kind == "windows":
+        if kind in ("windows", "stream"):
             for split in ("train", "val", "test"):
                 (project / f"{split}.txt").write_text("red green blue one two three " * (90 if split == "train" else 4))
             spec["model"] = {
@@ -52,6 +52,13 @@ def config(translation, project):
             spec["model"]["init_args"]["backbone"]["init_args"]["n_encoder_layer"] = 0
             init = {"corpus": str(project), "tokenizer": spec["data"]["init_args"]["tokenizer"], "context": 16, "batch_size": 3}
             spec["data"] = {"class_path": "tasks.language_modeling.data.LanguageModelingData", "init_args": init}
+        if kind == "stream":
+            (project / "shards").mkdir()
+            for i in range(3):
+                texts = [" ".join(f"{word}{(i * j) % 7}" for word in ("red", "green", "一二", "blue")[: 1 + j % 4]) for j in range(60)]
+                (project / f"shards/{i}.txt").write_text("\n".join(texts) + "\n")
+            stream = {"class_path": "lslm_lightning.data.stream.Stream", "init_args": {"path": f"{project}/shards/*.txt"}}
+            spec["data"]["init_args"] |= {"stream": stream, "n_lane": 4, "buffer": 8}
         path = project / f"{kind}.yaml"
         path.write_text(yaml.safe_dump(spec))
         return path
@@ -94,31 +101,38 @@ def only(pattern: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["pairs", "windows"])
-def test_a_killed_run_ends_as_if_nothing_had_happened(kind, start, config):
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("kind", ["pairs", "windows", "stream"])
+def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, config):
     """Killed the hard way at seeded moments: in a step, in a validation, while a state is written; resumed each time."""
-    path, moments = config(kind), random.Random(kind)
-    process = start("-m", "lslm_lightning", "run", "--config", path, "--job.name=straight")
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
+    path, moments = config(kind), random.Random(f"{kind}{n}")
+
+    def begin(*words):
+        return [start("-m", "lslm_lightning", *words)] if n == 1 else together(*words)
+
+    for process in begin("run", "--config", path, "--job.name=straight"):
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
     straight = only("straight-*")
     words = ["run", "--config", path, "--job.name=killed"]
     for _ in range(3):
-        process = start("-m", "lslm_lightning", *words)
-        folder = "killed-*/checkpoints"
-        before = {p: p.stat().st_mtime_ns for p in Path("runs").glob(f"*/{folder}/last.ckpt")}
+        before = {p: p.stat().st_mtime_ns for p in Path("runs").glob("*/killed-*/checkpoints/last.ckpt")}
+        processes = begin(*words)
         wait_until(
-            lambda: any(before.get(p) != p.stat().st_mtime_ns for p in Path("runs").glob(f"*/{folder}/last.ckpt")),  # noqa: B023
-            process,
+            lambda: any(before.get(p) != p.stat().st_mtime_ns for p in Path("runs").glob("*/killed-*/checkpoints/last.ckpt")),  # noqa: B023
+            processes[0],
         )
         time.sleep(moments.random() * 0.4)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        processes[moments.randrange(n)].send_signal(signal.SIGKILL)  # the other one notices
+        for process in processes:
+            process.communicate(timeout=60)
         words = ["resume", only("killed-*")]
-    process = start("-m", "lslm_lightning", *words)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    assert "goes on with" in output
+    said = ""
+    for process in begin(*words):
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        said += output
+    assert "goes on with" in said
     same_run(straight, only("killed-*"))
 
 

@@ -44,7 +44,7 @@ def test_mean_of_weights_is_their_mean(text_data, tmp_path):
 
 @pytest.mark.parametrize(
     ("average", "interval", "rate", "wins"),
-    [(3, 1, 20.0, True), (3, 1, 2.0, False), (0, 5, 2.0, True), (0, 5, 20.0, False)],
+    [(3, 1, 5.0, True), (3, 1, 2.0, False), (0, 5, 2.0, True), (0, 5, 30.0, False)],
     ids=["the mean of steps that overshoot", "the mean of an ascent", "a last state of an ascent", "a last state that overshoots"],
 )
 def test_a_state_becomes_the_best_exactly_where_it_validates_better(average, interval, rate, wins, text_data, tmp_path):

@@ -13,6 +13,11 @@ def test_tokens_of_all_ranks_are_counted(world):
     logged = []
     trainer = SimpleNamespace(
         world_size=world,
+        strategy=SimpleNamespace(
+            reduce=lambda sums, reduce_op: sums * world,  # ranks that do the same
+            root_device=torch.device("cpu"),
+            distributed_sampler_kwargs={"rank": 0, "num_replicas": world},
+        ),
         global_step=1,
         accumulate_grad_batches=1,
         log_every_n_steps=1,
@@ -26,6 +31,7 @@ def test_tokens_of_all_ranks_are_counted(world):
     reporter = Reporter(shown=False)
     assert reporter.tokens_per_second is None
     batch, outputs = SimpleNamespace(n_token=30, n_source_token=12), {"loss": torch.tensor(1.0)}
+    reporter.on_train_start(trainer, task)
     reporter.on_train_batch_end(trainer, task, outputs, batch, 0)
     assert logged[0]["train/tokens"] == reporter.n_token == 42 * world
     assert reporter.tokens_per_second == pytest.approx(logged[0]["train/tokens_per_second"])

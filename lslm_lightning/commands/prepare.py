@@ -1,0 +1,81 @@
+"""`lslm data prepare`: texts of any size to token ids that training maps into memory."""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+DESCRIPTION = """Turn texts of any size into token ids, on all cores and in bounded memory, for training that maps them into memory.
+
+  lslm data prepare "texts/*.jsonl.gz" --output prepared/texts
+  lslm data prepare s3://bucket/wiki/ --column content --vocab-size 32000 --output prepared/wiki
+  lslm data prepare wikimedia/wikipedia:20231101.zh --tokenizer tokenizer.json --output prepared/zh
+
+Files are .jsonl, .json, .parquet, .csv, .arrow or .txt (a text a line), packed or not. A call that was stopped goes on where it was.
+Then: lslm run --config ... --data.prepared prepared/texts (the corpus of the config gives what to validate and test on)."""
+LINE_EVERY_SECONDS = 15.0
+
+
+def add_arguments(it: argparse.ArgumentParser) -> None:
+    """What the command knows."""
+    it.description, it.formatter_class = DESCRIPTION, argparse.RawDescriptionHelpFormatter
+    it.add_argument("source", help='a file, a folder, a pattern in quotes, an address (s3://, gs://, https://) or a hub id "owner/name"')
+    it.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the ids go")
+    it.add_argument("--column", default="text", help="which holds the text (default: text)")
+    it.add_argument("--split", default="train", help="of a hub data set (default: train)")
+    which = it.add_mutually_exclusive_group()
+    which.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json; by default one is trained on the first texts")
+    which.add_argument("--vocab-size", type=int, default=32_000, help="of the tokenizer that is trained (default: 32000)")
+    it.add_argument("--tokenizer-texts", type=int, default=100_000, metavar="N", help="texts it is trained on (default: the first 100000)")
+    it.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a core, %(default)s)")
+    it.add_argument(
+        "--shard-mb", type=float, default=32.0, metavar="MB", help="text in one file of ids, and in each worker's memory (default: 32)"
+    )
+
+
+def prepare_texts(console: Console, own: argparse.Namespace) -> int:
+    """Tokenizer first, then the ids, with a line of progress now and then."""
+    for name in ("workers", "tokenizer_texts", "shard_mb"):
+        if getattr(own, name) <= 0:
+            raise ValueError(f"--{name.replace('_', '-')}={getattr(own, name)} must be more than 0")
+    from lslm_lightning.data.prepare import Progress, prepare
+    from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
+    from lslm_lightning.data.stream import Stream
+    from lslm_lightning.text.recipes import BytePair, Existing
+    from lslm_lightning.text.tokenizer import Tokenizer
+
+    stream = Stream(own.source, own.column, own.split)
+    console.print(f"{own.source}: {stream.n_shard} files or parts", markup=False, soft_wrap=True)
+    if (own.output / JOURNAL).exists() and own.tokenizer is None:
+        tokenizer = Tokenizer.load(own.output / TOKENIZER)
+    elif own.tokenizer is not None:
+        tokenizer = Existing(own.tokenizer).train()
+    else:
+        console.print(f"training a tokenizer of {own.vocab_size:,} entries on the first {own.tokenizer_texts:,} texts", markup=False)
+        tokenizer = BytePair(own.vocab_size).train(stream.head(own.tokenizer_texts))
+    total = sum(size for _, size in stream.files)
+    said, latest = 0.0, None
+
+    def tell(progress: Progress) -> None:
+        nonlocal said, latest
+        latest = progress
+        if time.monotonic() - said > (1.0 if console.is_terminal else LINE_EVERY_SECONDS):
+            said = time.monotonic()
+            of = f" of about {total / 1e6:,.0f}" if total and not is_packed(stream.files[0][0]) else ""
+            words = f"{progress.n_byte / 1e6:,.0f}{of} MB  {progress.n_token:,} tokens  {progress.megabytes_per_second:.1f} MB/s"
+            console.print(words, markup=False, end="\r" if console.is_terminal else "\n", soft_wrap=True)
+
+    prepared = prepare(stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell)
+    n_token, n_document = (sum(shard[name] for shard in prepared.index["shards"]) for name in ("n_token", "n_document"))
+    speed = f", {latest.megabytes_per_second:.1f} MB/s" if latest else ""
+    console.print(
+        f"{own.output}: {n_token:,} tokens of {n_document:,} texts in {len(prepared.index['shards'])} files{speed}", soft_wrap=True
+    )
+    return 0
+
+
+def is_packed(address: str) -> bool:
+    """Whether a file's size says nothing of its text's."""
+    return address.rpartition(".")[2] in ("gz", "zst", "xz", "bz2", "parquet", "arrow")

@@ -1,0 +1,105 @@
+"""Training windows from a stream: the same batches in the same order for any number of processes, and a place to go on from for each."""
+
+from collections.abc import Iterator, Mapping
+from itertools import count, islice
+from typing import NamedTuple
+
+import numpy as np
+
+from lslm_lightning.data.stream import Stream
+from lslm_lightning.text.tokenizer import Tokenizer
+
+
+class Place(NamedTuple):
+    """How far a lane has been read."""
+
+    epoch: int = 0
+    shard: int = 0  # of those of this lane, in this epoch's order
+    block: int = 0  # of that shard
+    batch: int = 0  # of that block, the next to be read
+
+
+START = Place()
+
+
+class Lanes:
+    """`n_lane` endless sequences of batches of windows; global micro-batch number g comes from lane g mod n_lane.
+
+    Documents are taken in blocks of `buffer` from one shard. Those of a block are shuffled and packed, `</s>` after each and once before
+    the first, into windows that are shuffled too, so that a lane holds one block in memory; shards come in another order in every epoch.
+    The last window of a block is padded: no token is left out, none is seen twice in an epoch. All is pure in (seed, epoch, shard, block),
+    so a `Place` is all that it takes to go on.
+
+    A lane has shards of its own where there are enough of them; or else every lane reads all, and makes batches of each n_lane-th block.
+    A process with W others reads only the lanes that are its own if W divides n_lane.
+    """
+
+    def __init__(
+        self, stream: Stream, tokenizer: Tokenizer, context: int, batch_size: int, seed: int = 0, n_lane: int = 16, buffer: int = 1000
+    ) -> None:
+        for name, value in {"context": context, "batch_size": batch_size, "n_lane": n_lane, "buffer": buffer}.items():
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        self.stream, self.tokenizer, self.context, self.batch_size = stream, tokenizer, context, batch_size
+        self.seed, self.n_lane, self.buffer = seed, n_lane, buffer
+
+    def read(self, lane: int, place: Place = START) -> Iterator[tuple[np.ndarray, Place]]:
+        """Batches (B, context + 1) of ids int64, padded behind the end of a row, from `place` on; each with the place after it.
+
+        Raises:
+            ValueError: there is nothing to read in this lane.
+        """
+        first_epoch, first_shard, first_block, first_batch = place
+        for epoch in count(first_epoch):
+            found = (first_shard, first_block, first_batch) != (0, 0, 0)  # or the rest of this epoch may be none
+            for at, shard in islice(enumerate(self.shards(lane, epoch)), first_shard, None):
+                documents = self.stream.documents(shard, first_block * self.buffer)
+                for block in count(first_block):
+                    texts = list(islice(documents, self.buffer))
+                    if not texts:
+                        break
+                    if self.is_shared and block % self.n_lane != lane:
+                        continue
+                    for batch, ids in islice(enumerate(self.batches(texts, epoch, shard, block)), first_batch, None):
+                        found = True
+                        yield ids, Place(epoch, at, block, batch + 1)
+                    first_batch = 0
+                first_block = 0
+            if not found:
+                raise ValueError(
+                    f"{self.stream.path} has nothing for lane {lane} of {self.n_lane}: it has too few documents for blocks of"
+                    f" buffer={self.buffer}; make buffer or n_lane smaller, or read it as a corpus"
+                )
+            first_shard = 0
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are too few shards for lanes of their own."""
+        return self.stream.n_shard < self.n_lane
+
+    def shards(self, lane: int, epoch: int) -> list[int]:
+        """Those of a lane in the order of an epoch."""
+        own = range(self.stream.n_shard) if self.is_shared else range(lane, self.stream.n_shard, self.n_lane)
+        return [own[i] for i in np.random.default_rng((self.seed, epoch, lane)).permutation(len(own))]
+
+    def batches(self, texts: list[str], epoch: int, shard: int, block: int) -> list[np.ndarray]:
+        """Those of one block."""
+        random = np.random.default_rng((self.seed, epoch, shard, block))
+        eos, encoded = self.tokenizer.eos_id, self.tokenizer.encode_batch([texts[i] for i in random.permutation(len(texts))])
+        ids = np.concatenate([[eos], *(part for row in encoded for part in (row, [eos]))]).astype(np.int64)
+        n_window = -(-(len(ids) - 1) // self.context)
+        positions = self.context * random.permutation(n_window)[:, None] + np.arange(self.context + 1)
+        windows = np.where(positions < len(ids), ids[np.minimum(positions, len(ids) - 1)], self.tokenizer.pad_id)
+        return [windows[i : i + self.batch_size] for i in range(0, n_window, self.batch_size)]
+
+    def share(
+        self, position: int, places: Mapping[int, Place], rank: int = 0, world: int = 1, part: int = 0, n_part: int = 1
+    ) -> Iterator[tuple[np.ndarray, int, Place]]:
+        """Batches, lanes and places of global micro-batches position + rank + i * world; of these each n_part-th."""
+        open_lanes: dict[int, Iterator[tuple[np.ndarray, Place]]] = {}
+        for number in count(position + rank + part * world, world * n_part):
+            lane = number % self.n_lane
+            if lane not in open_lanes:
+                open_lanes[lane] = self.read(lane, places.get(lane, START))
+            ids, place = next(open_lanes[lane])
+            yield ids, lane, place

@@ -1,0 +1,170 @@
+"""Texts of any size to shards of ids: by several processes, in bounded memory, going on after a kill with what is done."""
+
+import json
+import multiprocessing
+import os
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, dtype_of
+from lslm_lightning.data.stream import Stream
+from lslm_lightning.text.tokenizer import Tokenizer
+
+CHUNK = 256  # documents that are encoded at once
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a preparation stands."""
+
+    n_shard: int
+    n_document: int
+    n_byte: int  # of UTF-8 text
+    n_token: int
+    n_byte_new: int  # of this call
+    seconds: float  # of this call
+
+    @property
+    def megabytes_per_second(self) -> float:
+        return self.n_byte_new / 1e6 / max(1e-9, self.seconds)
+
+
+def prepare(
+    stream: Stream, tokenizer: Tokenizer, folder: Path, n_worker: int, shard_bytes: int, tell: Callable[[Progress], None] = lambda _: None
+) -> Prepared:
+    """Encode all documents of a stream, in its order, `</s>` after each.
+
+    Shard i holds the documents that follow shard i - 1 until they have `shard_bytes` of text. It is written under a temporary name, synced,
+    renamed and then noted in a journal, so that the same call goes on after those that are there.
+
+    Raises:
+        ValueError: the folder is of other texts or another tokenizer, or another process prepares it; the stream is empty.
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"{folder} is being prepared by another process: wait for its end, or stop it first") from None
+    try:
+        identity = {"source": stream.digest, "tokenizer": tokenizer.digest, "shard_bytes": shard_bytes}
+        done = _begin(folder, identity, tokenizer)
+        n_byte = sum(shard["n_byte"] for shard in done)
+        began, before = time.monotonic(), n_byte
+        with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
+            for shard in _encoded(stream, folder, len(done), n_worker, shard_bytes, dtype_of(tokenizer.vocab_size)):
+                journal.write(json.dumps(shard) + "\n")
+                journal.flush()
+                os.fsync(journal.fileno())
+                done.append(shard)
+                n_byte += shard["n_byte"]
+                totals = (len(done), sum(s["n_document"] for s in done), n_byte, sum(s["n_token"] for s in done))
+                tell(Progress(*totals, n_byte - before, time.monotonic() - began))
+        if not done:
+            raise ValueError(f"{stream.path} has no text")
+        index = identity | {"path": stream.path, "eos_id": tokenizer.eos_id, "dtype": str(dtype_of(tokenizer.vocab_size)), "shards": done}
+        draft = folder / f".{INDEX}.part"
+        draft.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        draft.replace(folder / INDEX)
+        return Prepared.open(folder)
+    finally:
+        lock.release()
+
+
+def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """The shards that are there already, of the same texts and tokenizer; the first line of the journal says which these are."""
+    journal = folder / JOURNAL
+    if not journal.exists():
+        tokenizer.save(folder / TOKENIZER)
+        journal.write_text(json.dumps(identity) + "\n", "utf-8")
+        return []
+    rows = []
+    for line in journal.read_text("utf-8").splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break  # cut off
+        rows.append(json.loads(line))
+    if not rows or rows[0] != identity:
+        other = ", ".join(name for name in identity if not rows or rows[0].get(name) != identity[name])
+        raise ValueError(f"{folder} was begun with another {other}: give that one again, or another folder")
+    done = []
+    for shard in rows[1:]:
+        file = folder / shard["file"]
+        if not file.is_file() or zlib.crc32(file.read_bytes()) != shard["crc32"]:
+            break  # all from here on is made again
+        done.append(shard)
+    draft = journal.with_suffix(".part")
+    draft.write_text("".join(json.dumps(row) + "\n" for row in [identity, *done]), "utf-8")
+    draft.replace(journal)
+    return done
+
+
+def _shards(stream: Stream, shard_bytes: int) -> Iterator[tuple[list[str], int]]:
+    """Documents in groups of at least so many bytes, and the bytes of each group."""
+    texts: list[str] = []
+    n_byte = 0
+    for part in range(stream.n_shard):
+        for text in stream.documents(part):
+            texts.append(text)
+            n_byte += len(text) if text.isascii() else len(text.encode())
+            if n_byte >= shard_bytes:
+                yield texts, n_byte
+                texts, n_byte = [], 0
+    if texts:
+        yield texts, n_byte
+
+
+def _encoded(stream: Stream, folder: Path, n_done: int, n_worker: int, shard_bytes: int, dtype: np.dtype) -> Iterator[dict[str, Any]]:
+    """What the journal says of each shard from number `n_done` on, in order; at most one more than there are workers is under way."""
+    context = multiprocessing.get_context("spawn")
+    under_way: deque[Future] = deque()
+    with ProcessPoolExecutor(n_worker, context, _start_worker, (str(folder / TOKENIZER),)) as pool:
+        try:
+            for number, (texts, n_byte) in enumerate(_shards(stream, shard_bytes)):
+                if number < n_done:
+                    continue
+                under_way.append(pool.submit(_encode, texts, n_byte, folder / f"shard-{number:05d}.ids", dtype))
+                if len(under_way) > n_worker:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+_tokenizer: Tokenizer | None = None  # of a worker
+
+
+def _start_worker(path: str) -> None:
+    import signal
+
+    global _tokenizer
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core a worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it stops it
+    _tokenizer = Tokenizer.load(path)
+
+
+def _encode(texts: list[str], n_byte: int, path: Path, dtype: np.dtype) -> dict[str, Any]:
+    """In a worker: write one shard."""
+    n_token, crc, draft = 0, 0, path.with_name(f".{path.name}.part")
+    with draft.open("wb") as file:
+        for i in range(0, len(texts), CHUNK):
+            rows = _tokenizer.encode_batch(texts[i : i + CHUNK])
+            ids = np.fromiter((n for row in rows for n in (*row, _tokenizer.eos_id)), dtype)
+            content = ids.tobytes()
+            file.write(content)
+            crc, n_token = zlib.crc32(content, crc), n_token + len(ids)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    return {"file": path.name, "n_document": len(texts), "n_byte": n_byte, "n_token": n_token, "crc32": crc}

@@ -1,0 +1,126 @@
+"""Texts that are read as they are needed: every one once an epoch, the same batches for any number of processes, exact places."""
+
+import gzip
+import json
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from lslm_lightning.data.lanes import Lanes, Place
+from lslm_lightning.data.stream import Stream, format_of
+from lslm_lightning.text.recipes import Bytes
+
+CONTEXT, BATCH = 8, 3
+
+
+@pytest.fixture
+def tokenizer():
+    return Bytes().train()
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """`n` -> a folder of as many packed files of texts, of which no two are alike."""
+
+    def write(n, n_text=37):
+        folder = tmp_path / f"{n}"
+        folder.mkdir()
+        for i in range(n):
+            rows = [json.dumps({"text": f"{i}文{j}" + "x" * (j % 11), "n": j}, ensure_ascii=False) for j in range(n_text)]
+            with gzip.open(folder / f"part-{i}.jsonl.gz", "wt", encoding="utf-8") as file:
+                file.write("\n".join(rows) + "\n")
+        return folder
+
+    return write
+
+
+def test_a_stream_has_all_texts_in_order_and_begins_anywhere(shards):
+    stream = Stream(str(shards(3)))
+    assert stream.n_shard == 3
+    texts = list(stream.documents(1))
+    assert len(texts) == 37
+    assert texts[0] == "1文0"
+    assert list(stream.documents(1, 30)) == texts[30:]
+    assert stream.head(40) == [*stream.documents(0), *islice(stream.documents(1), 3)]
+
+
+@pytest.mark.parametrize("n_shard", [1, 3, 8])
+def test_an_epoch_has_every_token_once(n_shard, shards, tokenizer):
+    """In a lane of its own shards, and where all lanes share too few of them."""
+    stream = Stream(str(shards(n_shard)))
+    lanes = Lanes(stream, tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
+    found: Counter = Counter()
+    for lane in range(4):
+        for ids, place in lanes.read(lane):
+            if place.epoch:
+                break
+            found.update(ids[:, 1:][ids[:, 1:] != tokenizer.pad_id].tolist())
+    expected = Counter(i for text in stream.head(10_000) for i in [*tokenizer.encode(text), tokenizer.eos_id])
+    assert found == expected
+
+
+@pytest.mark.parametrize("n_shard", [1, 8])
+def test_any_number_of_processes_reads_the_same_batches(n_shard, shards, tokenizer):
+    lanes = Lanes(Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
+    alone = [ids for ids, _, _ in islice(lanes.share(0, {}), 40)]
+    for world in (2, 4):
+        shares = [islice(lanes.share(0, {}, rank, world), 40 // world) for rank in range(world)]
+        for number, together in enumerate(zip(*shares, strict=True)):
+            for rank, (ids, lane, _) in enumerate(together):
+                assert np.array_equal(ids, alone[number * world + rank])
+                assert lane % world == rank
+    parts = [islice(lanes.share(0, {}, 1, 2, part, 2), 10) for part in range(2)]  # the two workers of rank 1
+    assert all(np.array_equal(ids, alone[4 * i + 1 + 2 * part]) for part in range(2) for i, (ids, _, _) in enumerate(parts[part]))
+
+
+@pytest.mark.parametrize("n_shard", [1, 8])
+@pytest.mark.parametrize("done", [1, 7, 58, 120])
+def test_a_place_is_all_it_takes_to_go_on(n_shard, done, shards, tokenizer):
+    """Also for another number of processes, and beyond the end of an epoch."""
+    lanes = Lanes(Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
+    straight = list(islice(lanes.share(0, {}), done + 30))
+    places: dict[int, Place] = {lane: place for _, lane, place in straight[:done]}
+    for (ids, *at), (again, *at_again) in zip(straight[done:], lanes.share(done, places), strict=False):
+        assert np.array_equal(ids, again)
+        assert at == at_again
+
+
+def test_epochs_and_seeds_differ(shards, tokenizer):
+    stream = Stream(str(shards(8)))
+    first, second = (next(Lanes(stream, tokenizer, CONTEXT, BATCH, seed, 4, 5).read(0))[0] for seed in (0, 1))
+    assert not np.array_equal(first, second)
+    by_epoch: dict[int, list] = {}
+    for ids, place in islice(Lanes(stream, tokenizer, CONTEXT, BATCH, 0, 4, 5).read(0), 200):
+        by_epoch.setdefault(place.epoch, []).append(ids)
+    assert len(by_epoch) > 1
+    assert not np.array_equal(by_epoch[0][0], by_epoch[1][0])
+
+
+def test_formats_by_name():
+    assert format_of("s3://b/part-0.jsonl.zst") == "json"
+    assert format_of("a.parquet") == "parquet"
+    assert format_of("README") is None
+    assert format_of("a.tar.gz") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "column", "words"),
+    [
+        ([], "text", "has no files that end in .jsonl"),
+        (["a.jsonl", "b.txt"], "text", "files of several formats"),
+        (["a.jsonl"], "body", "has no column 'body'; it has text"),
+    ],
+)
+def test_what_cannot_be_read_is_said(names, column, words, tmp_path):
+    for name in names:
+        (tmp_path / name).write_text('{"text": "x"}\n')
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        _ = Stream(str(tmp_path), column).n_shard
+
+
+def test_too_few_texts_for_the_lanes_are_said(tmp_path, tokenizer):
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    with pytest.raises(ValueError, match=r"nothing for lane 1 of 4.*make buffer or n_lane smaller"):
+        next(Lanes(Stream(str(tmp_path / "a.txt")), tokenizer, CONTEXT, BATCH, n_lane=4).read(1))
