@@ -10,6 +10,7 @@ COMMANDS = {
     "run": ("train", "fit, test the best checkpoint, report: one command, one MLflow run"),
     "fit": ("train", "train; keep the last and the best checkpoint"),
     "resume": ("resume", "go on where a run stopped: same directory, same MLflow run, same steps"),
+    "plan": ("plan", "memory, speed, time and cost of a config, on paper, by device and strategy"),
     "verify-resume": ("verify_resume", "prove that a config, killed and resumed, trains the same weights"),
     "validate": ("train", "loss and scores on the validation split"),
     "test": ("train", "answer the test split and score what was written"),

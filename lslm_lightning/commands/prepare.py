@@ -50,6 +50,7 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     console.print(f"{own.source}: {stream.n_shard} files or parts", markup=False, soft_wrap=True)
     if (own.output / JOURNAL).exists() and own.tokenizer is None:
         tokenizer = Tokenizer.load(own.output / TOKENIZER)
+        console.print(f"going on with the tokenizer in {own.output}: {tokenizer.vocab_size:,} entries", markup=False, soft_wrap=True)
     elif own.tokenizer is not None:
         tokenizer = Existing(own.tokenizer).train()
     else:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies.launchers import subprocess_script
 
@@ -87,6 +88,21 @@ def meet(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
         directory = make()
         store.set("directory", str(directory.path))
     return RunDirectory(Path(store.get("directory").decode()))
+
+
+def connect_again(device_type: str) -> None:
+    """Connect processes that torchrun has restarted: they have the store of those before, in which the addresses of the dead still are.
+
+    Lightning takes the group of processes that is there.
+    """
+    attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    if not TorchElasticEnvironment.detect() or not attempt or torch.distributed.is_initialized():
+        return
+    if device_type == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    backend = "nccl" if device_type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, store=_store(attempt), rank=rank, world_size=world)
 
 
 def _store(attempt: int) -> Any:

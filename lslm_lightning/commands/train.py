@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from filelock import FileLock
 from jsonargparse import ArgumentError
@@ -24,7 +25,7 @@ from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.preflight import TRAINING, check_goes_on, check_job, read_splits
-from lslm_lightning.commands.processes import DIRECTORY, Watch, is_loss, meet, met_before, of_launcher, take_launched
+from lslm_lightning.commands.processes import DIRECTORY, Watch, connect_again, is_loss, meet, met_before, of_launcher, take_launched
 from lslm_lightning.commands.seeds import run_seeds
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.directory import as_name, locked
@@ -111,6 +112,7 @@ class Command(LightningCLI):
         if (words := take_launched(trainer)) and not (rank_zero_only.rank or 0):
             print(words, flush=True)
         device_type = check_job(self.subcommand, self.job, trainer, self._get(self.config, "ckpt_path"))
+        connect_again(device_type)
         self._choose_precision(trainer, device_type)
         self._take_tokenizer()
         if (rank_zero_only.rank or 0) == 0:
@@ -218,6 +220,20 @@ class Command(LightningCLI):
             finish(self, subcommand)
 
 
+SETTINGS = {  # of LightningCLI
+    "subclass_mode_model": True,
+    "subclass_mode_data": True,
+    "trainer_class": JobTrainer,
+    "trainer_defaults": TRAINER_DEFAULTS,
+    "save_config_callback": None,
+    "seed_everything_default": 0,
+    "auto_configure_optimizers": False,
+    "load_from_checkpoint_support": False,
+    "parser_class": Parser,
+    "parser_kwargs": {"prog": "lslm"},
+}
+
+
 def listed(given: Any) -> list[Any]:
     """What a setting of the Trainer has: one, several, or none."""
     return given if isinstance(given, list) else [] if given is None else [given]
@@ -251,7 +267,7 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
 
         return resume(["resume", str(restarted.path)])
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
-    given = os.environ.get(DIRECTORY)
+    given = {name: os.environ.get(name) for name in (DIRECTORY, "MASTER_ADDR", "MASTER_PORT")}
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]
     status, command = "FAILED", Command.__new__(Command)
     command.resumed = resumed
@@ -259,19 +275,7 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
     command.watch.start()
     try:
         command.__init__(  # the object is needed even where this raises
-            Task,
-            TaskData,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            trainer_class=JobTrainer,
-            trainer_defaults=TRAINER_DEFAULTS,
-            save_config_callback=None,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            parser_class=Parser,
-            parser_kwargs={"prog": "lslm"},
-            args=arguments,
+            Task, TaskData, args=arguments, **SETTINGS
         )
         status = "FINISHED"
     except (Interrupted, KeyboardInterrupt):
@@ -295,8 +299,11 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
         command.watch.stop()
         if command.lock is not None:
             command.lock.release()
-        if given is None:
-            os.environ.pop(DIRECTORY, None)
+        if status == "FINISHED" and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # else its port is taken, and the next command in this process would join it
+        for name, value in given.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0

@@ -85,7 +85,8 @@ class Lanes:
     def batches(self, texts: list[str], epoch: int, shard: int, block: int) -> list[np.ndarray]:
         """Those of one block."""
         random = np.random.default_rng((self.seed, epoch, shard, block))
-        eos, encoded = self.tokenizer.eos_id, self.tokenizer.encode_batch([texts[i] for i in random.permutation(len(texts))])
+        shuffled = [texts[i] for i in random.permutation(len(texts)) if texts[i].strip()]
+        eos, encoded = self.tokenizer.eos_id, self.tokenizer.encode_batch(shuffled)
         ids = np.concatenate([[eos], *(part for row in encoded for part in (row, [eos]))]).astype(np.int64)
         n_window = -(-(len(ids) - 1) // self.context)
         positions = self.context * random.permutation(n_window)[:, None] + np.arange(self.context + 1)

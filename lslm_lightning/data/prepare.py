@@ -3,12 +3,15 @@
 import json
 import multiprocessing
 import os
+import signal
+import threading
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +112,11 @@ def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list
 
 
 def _shards(stream: Stream, shard_bytes: int) -> Iterator[tuple[list[str], int]]:
-    """Documents in groups of at least so many bytes, and the bytes of each group."""
+    """Documents that are not empty, in groups of at least so many bytes, and the bytes of each group."""
     texts: list[str] = []
     n_byte = 0
     for part in range(stream.n_shard):
-        for text in stream.documents(part):
+        for text in filter(str.strip, stream.documents(part)):
             texts.append(text)
             n_byte += len(text) if text.isascii() else len(text.encode())
             if n_byte >= shard_bytes:
@@ -125,9 +128,9 @@ def _shards(stream: Stream, shard_bytes: int) -> Iterator[tuple[list[str], int]]
 
 def _encoded(stream: Stream, folder: Path, n_done: int, n_worker: int, shard_bytes: int, dtype: np.dtype) -> Iterator[dict[str, Any]]:
     """What the journal says of each shard from number `n_done` on, in order; at most one more than there are workers is under way."""
-    context = multiprocessing.get_context("spawn")
     under_way: deque[Future] = deque()
-    with ProcessPoolExecutor(n_worker, context, _start_worker, (str(folder / TOKENIZER),)) as pool:
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(n_worker, multiprocessing.get_context("spawn"), _start_worker, (str(folder / TOKENIZER),)) as pool:
         try:
             for number, (texts, n_byte) in enumerate(_shards(stream, shard_bytes)):
                 if number < n_done:
@@ -137,21 +140,27 @@ def _encoded(stream: Stream, folder: Path, n_done: int, n_worker: int, shard_byt
                     yield under_way.popleft().result()
             while under_way:
                 yield under_way.popleft().result()
-        finally:
-            for future in under_way:
-                future.cancel()
+        except BaseException:
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()  # what it has of a shard counts for nothing
+            raise
 
 
 _tokenizer: Tokenizer | None = None  # of a worker
 
 
 def _start_worker(path: str) -> None:
-    import signal
-
     global _tokenizer
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core a worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it stops it
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     _tokenizer = Tokenizer.load(path)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent.join()
+    os._exit(1)
 
 
 def _encode(texts: list[str], n_byte: int, path: Path, dtype: np.dtype) -> dict[str, Any]:

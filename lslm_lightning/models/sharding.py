@@ -31,6 +31,24 @@ def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
         parallelize_module(module, mesh, plan)
 
 
+def part_of_layers(network: nn.Module, n: int) -> None:
+    """Cut a network down to what each of `n` processes computes of every layer, as shapes to plan with: no sums join the parts.
+
+    Raises:
+        ValueError: as for `split_layers`.
+    """
+    for module in network.modules():
+        for name in getattr(module, "columns", ()):
+            linear = getattr(module, name)
+            require_multiple("n_kv_head" if isinstance(module, Attention) else "d_feedforward", linear.out_features, n)
+            linear.weight = nn.Parameter(linear.weight.detach()[: linear.out_features // n].clone())
+            if linear.bias is not None:
+                linear.bias = nn.Parameter(linear.bias.detach()[: linear.out_features // n].clone())
+        for name in getattr(module, "rows", ()):
+            linear = getattr(module, name)
+            linear.weight = nn.Parameter(linear.weight.detach()[:, : linear.in_features // n].clone())
+
+
 def require_multiple(name: str, value: int, n: int) -> None:
     """Raise ValueError where `value` does not share out evenly."""
     if value % n:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice, takewhile
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
@@ -23,6 +23,14 @@ from lslm_lightning.text.recipes import BytePair, Existing, Recipe
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.sharding import data_share
+
+
+class Sizes(NamedTuple):
+    """Of the micro-batches of a training."""
+
+    usual: Any  # a batch
+    largest: Any  # one that takes most memory
+    n_batch: int | None  # in an epoch, of one device; None where nobody knows
 
 
 class TaskData(LightningDataModule, ABC):
@@ -146,6 +154,10 @@ class TaskData(LightningDataModule, ABC):
         Raises:
             ValueError: max_steps must be given.
         """
+
+    @abstractmethod
+    def sizes(self) -> Sizes:
+        """What batches of the training come to; their numbers may be none."""
 
     def trained_on(self, batch: Any) -> None:
         """Told of every batch that a step is made of."""

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from lslm_lightning.data.batching import TokenBudget
 from lslm_lightning.training.batches import PairBatch, Ragged, padded
-from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data import Sizes, TaskData
 
 
 class Pairs:
@@ -96,9 +96,19 @@ class PairData(TaskData):
         long = "cut" if self.truncate else "left out"
         return f"max_tokens {self.max_tokens}, sources above {self.max_source_length} and targets above {self.max_target_length} {long}"
 
+    def sizes(self) -> Sizes:
+        pairs = self.pairs("train")
+        plan = self.plan(pairs)
+        batches = sorted(plan(0), key=lambda batch: len(batch) * plan.lengths[batch].max(0).sum())
+        return Sizes(pairs[batches[len(batches) // 2]], pairs[batches[-1]], len(plan))
+
+    def plan(self, pairs: Pairs) -> TokenBudget:
+        """Which pairs form which batch."""
+        return TokenBudget(np.stack([pairs.source.lengths, pairs.target.lengths], 1), self.max_tokens, self.seed)
+
     def train_dataloader(self) -> DataLoader:
         pairs = self.pairs("train")
-        plan = TokenBudget(np.stack([pairs.source.lengths, pairs.target.lengths], 1), self.max_tokens, self.seed)
+        plan = self.plan(pairs)
         self.counts["train_padding_share"] = plan.padding_share()
         self.train_stream = self.stream(plan)
         return self.loader(pairs, self.train_stream)

@@ -1,6 +1,7 @@
 """Windows of running text, for language modeling."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ from lslm_lightning.data.prepared import Prepared
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import BytePair, Existing, Recipe
 from lslm_lightning.training.batches import WindowBatch
-from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data import Sizes, TaskData
 from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.stream_data import StreamBatch, StreamedWindows
 
@@ -152,6 +153,16 @@ class WindowData(TaskData):
         if self.stream_of_texts is None:
             return windows
         return f"the stream {self.stream_of_texts.path}, n_lane {self.n_lane}, buffer {self.buffer}, {windows}"
+
+    def sizes(self) -> Sizes:
+        """The text is read only where the number of batches depends on it."""
+        ids = torch.zeros(self.batch_size, self.context + 1, dtype=torch.int64, device="meta")
+        batch, n_batch = WindowBatch(ids, self.batch_size * self.context), None
+        with suppress(OSError, ValueError):  # no text is here: only the end of an epoch is not known
+            n_batch = (
+                None if self.stream_of_texts is not None else len(Windows(len(self.packed("train").ids), self.context, self.batch_size))
+            )
+        return Sizes(batch, batch, n_batch)
 
     def train_dataloader(self) -> DataLoader:
         if self.stream_of_texts is not None:

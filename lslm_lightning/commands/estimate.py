@@ -1,0 +1,212 @@
+"""Memory and speed of a training, by device and strategy, from the footprint of one step."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lslm_lightning.commands.config_errors import check_files
+from lslm_lightning.commands.devices import Device
+from lslm_lightning.commands.train import SETTINGS, Command, quiet
+from lslm_lightning.models.sharding import part_of_layers
+from lslm_lightning.text.recipes import Bytes
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.footprint import Footprint, Work, footprint
+from lslm_lightning.training.task import Task
+
+SINGLE, HALF = 4, 2  # bytes
+
+
+class Blueprint(Command):
+    """The task and the data of a config, and no job: nothing is written, no device is asked for."""
+
+    vocab_size: int | None = None
+
+    def before_instantiate_classes(self) -> None:
+        """Nothing is to be refused for this machine's sake."""
+
+    def after_instantiate_classes(self) -> None:
+        """There is no run."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> None:
+        """None is needed."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+    def _tokenizer_of(self, data: TaskData) -> Tokenizer:
+        if self.vocab_size is None:
+            return data.tokenizer
+        stand_in = Bytes().train()
+        stand_in.vocab_size = self.vocab_size  # all that a model needs of it
+        return stand_in
+
+
+@dataclass(eq=False)
+class Plan:
+    """A training in shapes.
+
+    Args:
+        task: on the meta device, as are both batches.
+        n_batch: micro-batches on one device in the whole training; None where the config does not say.
+    """
+
+    task: Task
+    usual_batch: Any
+    largest_batch: Any
+    accumulate: int
+    precision: str
+    n_batch: int | None
+    found: dict[tuple[bool, int, bool], Footprint] = field(default_factory=dict)
+
+    @property
+    def n_token(self) -> int | None:
+        """On which the whole training trains, on one device."""
+        return self.n_batch and self.n_batch * self.usual_batch.n_token
+
+    @property
+    def n_byte(self) -> int:
+        """Of a number that is computed with."""
+        return HALF if self.precision.startswith("bf16") else SINGLE
+
+    @property
+    def n_byte_weight(self) -> int:
+        return HALF if self.precision == "bf16-true" else SINGLE
+
+    def footprint(self, usual: bool, n_part: int = 1, cast: bool = False) -> Footprint:
+        """Of the usual micro-batch, or of the largest.
+
+        Args:
+            n_part: processes that compute each layer together.
+            cast: whether weights come in the precision of the computation, as FSDP2 gathers them.
+        """
+        if (usual, n_part, cast) not in self.found:
+            task = deepcopy(self.task)
+            if n_part > 1:
+                part_of_layers(task.backbone, n_part)
+            if self.n_byte_weight == HALF or (cast and self.n_byte == HALF):
+                task.to(torch.bfloat16)
+            batch = self.usual_batch if usual else self.largest_batch
+            self.found[usual, n_part, cast] = footprint(task, batch, self.precision == "bf16-mixed", task.label_smoothing)
+        return self.found[usual, n_part, cast]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one way to use devices.
+
+    Args:
+        strategy: "one device", or the name of a file in configs/trainer.
+        memory: bytes on each device when most are in use: weights, gradients, optimizer, and activations with all that lives for a moment.
+    """
+
+    device: Device
+    n_device: int
+    strategy: str
+    memory: tuple[float, float, float, float]
+    tokens_per_second: float
+
+    @property
+    def total(self) -> float:
+        return sum(self.memory)
+
+
+def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
+    """The plan of a config and settings on the command line, as `lslm fit` takes them.
+
+    Raises:
+        ValueError: the config is wrong.
+    """
+    quiet()
+    check_files(words)
+    blueprint = Blueprint.__new__(Blueprint)
+    blueprint.vocab_size = vocab_size
+    with torch.device("meta"):
+        blueprint.__init__(Task, TaskData, args=["fit", *words], **SETTINGS)
+    task, trainer, sizes = blueprint.model, blueprint.config["fit"]["trainer"], blueprint.datamodule.sizes()
+    n_batch = trainer["max_steps"] * trainer["accumulate_grad_batches"] if trainer["max_steps"] > 0 else None
+    if n_batch is None and (trainer["max_epochs"] or -1) > 0 and sizes.n_batch:
+        n_batch = trainer["max_epochs"] * sizes.n_batch
+    batches = on_meta(sizes.usual), on_meta(sizes.largest)
+    return Plan(task, *batches, trainer["accumulate_grad_batches"], str(trainer["precision"] or "32-true"), n_batch)
+
+
+def on_meta(batch: Any) -> Any:
+    """A batch without its numbers."""
+    return type(batch)(*(value.to("meta") if isinstance(value, Tensor) else value for value in batch))
+
+
+def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]:
+    """One device alone, then all of them by each strategy that shares out evenly; the cores of a CPU count as one device."""
+    found = [replicated(plan, device, 1, 1)]
+    if n * n_node > 1 and not device.is_cpu:
+        found += [replicated(plan, device, n, n_node), sharded(plan, device, n, n_node, 1)]
+        with suppress(ValueError):  # heads, units or devices that do not share out
+            found.append(sharded(plan, device, n, n_node, 2))
+    return found
+
+
+def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
+    """Every device has all: one alone, or DDP, which sums gradients in buckets of their own while others are being computed."""
+    world, most, usual = n * n_node, plan.footprint(usual=False), plan.footprint(usual=True)
+    weights = plan.n_byte_weight * most.n_parameter
+    other, gradients = most.peak(1.0, plan.accumulate > 1)
+    if world > 1:
+        gradients += weights
+    forth_and_back = compute_seconds(device, usual.step, plan.n_byte == HALF)
+    exchange = 2 * (world - 1) / world * weights / speed_between(device, n_node)
+    hidden = forth_and_back * 2 / 3  # of the last backward pass
+    seconds = plan.accumulate * forth_and_back + update_seconds(device, weights, most.state_bytes) + max(0.0, exchange - hidden)
+    memory = (weights, gradients, most.state_bytes, other)
+    return Estimate(device, world, "one device" if world == 1 else "ddp", memory, world * plan.accumulate * usual.n_token / seconds)
+
+
+def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> Estimate:
+    """FSDP2: each device keeps its part, gathers the weights of two blocks at a time, and sums gradients in float32.
+
+    Args:
+        together: devices that compute each layer together (tensor parallelism).
+
+    Raises:
+        ValueError: the devices, or the layers, do not share out evenly.
+    """
+    if n % together:
+        raise ValueError(f"tensor_parallel_size={together} must divide the {n} devices of a machine")
+    n_share = n * n_node // together
+    most, usual = (plan.footprint(usual, together, cast=True) for usual in (False, True))
+    block, rest = max(most.parameters[:-1], default=0), most.parameters[-1]
+    weights, state_bytes = plan.n_byte_weight * most.n_parameter / n_share, most.state_bytes * SINGLE / plan.n_byte / n_share
+    other, gradients = most.peak(plan.n_byte_weight / plan.n_byte / n_share, plan.accumulate > 1)
+    gathered = plan.n_byte * (rest + 2 * block)
+    summed = plan.n_byte * (rest + block) + SINGLE * block
+    exchanged = (n_share - 1) / n_share * most.n_parameter * (2 * plan.n_byte + SINGLE)  # gathered twice, and summed
+    n_join = 2 * sum(bool(getattr(module, "rows", ())) for module in plan.task.backbone.modules())  # forward, and backward
+    joined = n_join * 2 * (together - 1) / together * usual.n_position * plan.task.backbone.d_model * plan.n_byte
+    forth_and_back = compute_seconds(device, usual.step, plan.n_byte == HALF) + joined / (1e9 * device.link)
+    seconds = plan.accumulate * max(forth_and_back, exchanged / speed_between(device, n_node))
+    seconds += update_seconds(device, weights, state_bytes)
+    memory = (weights, gradients, state_bytes, other + gathered + summed)
+    return Estimate(device, n * n_node, "fsdp" if together == 1 else "fsdp_tp", memory, n_share * plan.accumulate * usual.n_token / seconds)
+
+
+def compute_seconds(device: Device, step: Sequence[Work], half: bool) -> float:
+    """Each kernel takes as long as its products or its memory traffic, whichever is longer, and not less than it takes to launch it."""
+    flops, n_byte = np.array(step).T
+    rate, bandwidth = 1e12 * device.teraflops[half] * device.of_peak[0], 1e9 * device.bandwidth * device.of_peak[1]
+    return float(np.maximum(np.maximum(flops / rate, n_byte / bandwidth), 1e-6 * device.launch).sum())
+
+
+def update_seconds(device: Device, weights: float, state_bytes: float) -> float:
+    """Of an optimizer step: gradients are scaled, their norm found, and clipped, then all is read and weights and states written."""
+    return (2 * weights + 6 * weights + 2 * state_bytes) / (1e9 * device.bandwidth * device.of_peak[1])
+
+
+def speed_between(device: Device, n_node: int) -> float:
+    """Bytes a second that each device sends to the next."""
+    return 1e9 * (device.link if n_node == 1 else min(device.link, device.network))

@@ -1,0 +1,113 @@
+"""`lslm plan --config FILE`: what a training needs and how long it takes, on paper."""
+
+import argparse
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.outcome import DONE
+
+if TYPE_CHECKING:
+    from lslm_lightning.commands.estimate import Estimate
+
+DESCRIPTION = """Parameters, memory a device, floating-point operations, tokens a second, time and cost of a config, without training it.
+
+  lslm plan --config configs/translation/multi30k_en_de_gpu.yaml --device rtx4090
+  lslm plan --config mine.yaml --device h100,h20 --devices 8 --nodes 2 --tokens 20e9 --price 2.5
+  lslm plan --config mine.yaml --vocab-size 32000 --model.backbone.n_decoder_layer 48
+
+Any key of the config can be set here. One line for each way to use the devices: one of them alone, and the files of configs/trainer. The
+last columns are the time for all tokens, and its cost. Memory is that of tensors, found by going through one step in shapes alone; a GPU
+needs about 1 GB more for itself. Times come from the work of each kernel, the peak rates in the makers' data sheets and the share of them
+that is usual: take them for the order of magnitude. The CPU of this machine is measured."""
+
+
+def arguments() -> Parser:
+    """What argparse knows; the rest are keys of the config."""
+    it = Parser("lslm plan", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it.add_argument("--config", action="append", required=True, metavar="FILE", help="YAML of a training; several are merged")
+    it.add_argument("--device", default="cpu,h100", metavar="NAME[,NAME]", help="cpu (this machine), a100, h100, ... (default: cpu,h100)")
+    it.add_argument("--devices", type=int, default=8, metavar="N", help="in each machine (default 8; a cpu counts as one)")
+    it.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default 1)")
+    it.add_argument("--tokens", type=float, metavar="N", help="to train on, as in 20e9; by default what the config says")
+    it.add_argument("--price", type=float, metavar="P", help="of one device for an hour, in any currency")
+    it.add_argument("--vocab-size", type=int, metavar="N", help="plan without a tokenizer, and a language model without its corpus")
+    return it
+
+
+def main(argv: list[str]) -> int:
+    """Build the model in shapes alone, go through a step, print."""
+    own, words = arguments().parse_known_args(argv[1:])
+    for name in ("devices", "nodes", "tokens", "price", "vocab_size"):
+        if (value := getattr(own, name)) is not None and value <= 0:
+            raise ValueError(f"--{name.replace('_', '-')}={value} must be more than 0")
+    from lslm_lightning.commands.devices import device_named
+    from lslm_lightning.commands.estimate import estimates, planned
+
+    devices = [device_named(name) for name in own.device.split(",")]
+    plan = planned([word for file in own.config for word in ("--config", file)] + words, own.vocab_size)
+    show(own, plan, [found for device in devices for found in estimates(plan, device, own.devices, own.nodes)])
+    return DONE
+
+
+def show(own: argparse.Namespace, plan: Any, found: "list[Estimate]") -> None:
+    """The model in two lines, then a table."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    usual = plan.footprint(usual=True)
+    *blocks, rest = usual.parameters
+    console.print(
+        f"{usual.n_parameter:,} parameters: {len(blocks)} blocks with {sum(blocks):,} together, and {rest:,}\n"
+        f"{usual.n_token:,} tokens in a micro-batch, {plan.accumulate} of these in a step on each device;"
+        f" {usual.flops / usual.n_token / 1e9:,.3g} GFLOP a token, forward and backward; {plan.precision}",
+        soft_wrap=True,
+    )
+    n_token = own.tokens or plan.n_token
+    columns = ["GB a device", "weights", "grads", "optim.", "activ.", "in all", "tokens/s"]
+    columns += [short(n_token)] if n_token else []
+    columns += ["cost"] if n_token and own.price else []
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for column in table.columns:
+        column.justify, column.no_wrap = "left" if column is table.columns[0] else "right", True
+    for (device, _), rows in groupby(found, lambda row: (row.device, row.n_device > 1)):
+        rows = list(rows)
+        table.add_section()
+        table.add_row(f"[bold]{rows[0].n_device} x {device.name}[/bold]")
+        for row in rows:
+            table.add_row(*cells(row, n_token, own.price))
+    console.print(table)
+
+
+def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterator[str]:
+    """One line of the table."""
+    yield f"  {row.strategy}"
+    for value in row.memory:
+        yield f"{value / 1e9:.2f}"
+    fits = row.total <= row.device.gigabytes * 1e9
+    yield f"{row.total / 1e9:.2f}"
+    yield f"{row.tokens_per_second:,.0f}"
+    if n_token:
+        seconds = n_token / row.tokens_per_second
+        yield duration(seconds) if fits else "too much"
+        if price:
+            yield f"{price * row.n_device * seconds / 3600:,.0f}" if fits else ""
+
+
+def duration(seconds: float) -> str:
+    """In the unit that suits."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def short(n: float) -> str:
+    """1,200,000 as 1.2M."""
+    for letter, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if n >= size:
+            return f"{n / size:.3g}{letter}"
+    return f"{n:.0f}"

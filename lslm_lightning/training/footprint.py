@@ -1,0 +1,229 @@
+"""What a step of training holds in memory and computes, found without doing it: on torch's meta device, which has shapes and no numbers."""
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from lslm_lightning.optim import decay_groups
+
+ROUNDED_TO = 512  # bytes, by CUDA's caching allocator
+
+# What autocast computes in bfloat16, and what in float32; all else in the precision that comes.
+# Source: PyTorch's documentation of torch.amp, "CUDA Ops that can autocast".
+HALF = {F.linear, F.conv1d, F.conv2d, F.scaled_dot_product_attention, torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.baddbmm}
+HALF |= {Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, Tensor.mm, Tensor.bmm}
+SINGLE = {F.layer_norm, F.cross_entropy, F.nll_loss, F.softmax, F.log_softmax, torch.softmax, torch.log_softmax, torch.exp, torch.log}
+SINGLE |= {torch.sum, torch.norm, Tensor.softmax, Tensor.log_softmax, Tensor.exp, Tensor.log, Tensor.sum, Tensor.norm, Tensor.pow}
+
+
+class Work(NamedTuple):
+    """Of one kernel."""
+
+    flops: float
+    n_byte: float  # read and written
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Of one micro-batch on one device that holds the whole model, or its part of every layer.
+
+    Args:
+        parameters: numbers in each block that is gathered as one, and last what is left outside of all blocks.
+        state_bytes: of the optimizer.
+        moments: bytes that live besides weights and their gradients, and bytes of gradients, after each allocation and each release.
+        step: forward and backward.
+        n_position: of the inputs, padding included.
+    """
+
+    parameters: tuple[int, ...]
+    state_bytes: int
+    moments: tuple[tuple[int, int], ...]
+    step: tuple[Work, ...]
+    n_token: int
+    n_position: int
+
+    @property
+    def n_parameter(self) -> int:
+        return sum(self.parameters)
+
+    @property
+    def flops(self) -> float:
+        """Of forward and backward."""
+        return sum(work.flops for work in self.step)
+
+    def peak(self, factor: float = 1.0, kept: bool = False) -> tuple[float, float]:
+        """When most lives besides weights and optimizer: bytes that are no gradients, and of gradients.
+
+        Args:
+            factor: how many bytes this device keeps for each of a gradient's.
+            kept: whether gradients of a micro-batch before are there all the time, as under accumulation.
+        """
+        whole = max(gradient for _, gradient in self.moments)
+        moments = ((other, factor * (whole if kept else gradient)) for other, gradient in self.moments)
+        return max(moments, key=sum)
+
+
+def footprint(task: Any, batch: Any, bfloat16: bool, smoothing: float = 0.0) -> Footprint:
+    """Of a task and a batch that both lie on the meta device, as a GPU would train it with fused kernels.
+
+    Args:
+        bfloat16: compute under autocast.
+    """
+    task.train()
+    for p in task.parameters():
+        p.grad = None
+    parameters = [p for p in task.parameters() if p.requires_grad]
+    ledger = Ledger()
+    with assumed_shapes(), ledger, LikeGPU(ledger, bfloat16):
+        backward(task.loss(batch, smoothing))
+    gradients = {ledger.number(p.grad) for p in parameters if p.grad is not None}
+    moments = tuple(ledger.moments(gradients))
+    states = states_of(task.optimizer_of(decay_groups(task)))
+    blocks = [sum(p.numel() for p in block.parameters()) for block in task.backbone.blocks()]
+    rest = sum(p.numel() for p in parameters) - sum(blocks)
+    n_position = sum(t.numel() for t in batch if isinstance(t, Tensor) and t.dtype == torch.int64)
+    return Footprint((*blocks, rest), sum(map(size, states)), moments, tuple(ledger.work), batch.n_token, n_position)
+
+
+def backward(loss: Tensor) -> None:
+    """As `Tensor.backward`, which would leave the mode that layers computed again need (activation checkpointing)."""
+    run = torch.autograd.Variable._execution_engine.run_backward
+    run((loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True)
+
+
+def states_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """What it keeps, after a first step on the meta device, which has no fused kernels."""
+    for group in optimizer.param_groups:
+        group |= {name: False for name in ("fused", "foreach") if name in group}
+    optimizer.step()
+    return [t for state in optimizer.state.values() for t in tree_leaves(state) if isinstance(t, Tensor)]
+
+
+def size(tensor: Tensor) -> int:
+    """Bytes."""
+    return tensor.numel() * tensor.element_size()
+
+
+class Ledger(TorchDispatchMode):
+    """Writes down every allocation, every release, and the work of every kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[tuple[int, int]] = []  # number of the storage, bytes that come (or, below 0, go)
+        self.work: list[Work] = []
+        self._numbers: dict[int, int] = {}  # of storages that live
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        results = [t for t in tree_leaves(found) if isinstance(t, Tensor)]
+        is_new = [self._note(t.untyped_storage()) for t in results]
+        flops = flop_registry.get(func._overloadpacket)
+        inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        if inputs and (any(is_new) or func._schema.is_mutable):  # no view
+            n_flop = flops(*args, **(kwargs or {}), out_val=found) if flops else 0
+            self.work.append(Work(n_flop, sum(map(size, inputs)) + sum(map(size, results))))
+        return found
+
+    def _note(self, storage: Any) -> bool:
+        """Whether it was not known yet."""
+        key = storage._cdata
+        if key in self._numbers:
+            return False
+        number, n_byte = len(self.events), -(-storage.nbytes() // ROUNDED_TO) * ROUNDED_TO
+        self._numbers[key] = number
+        self.events.append((number, n_byte))
+        weakref.finalize(storage, self._release, key, number, n_byte).atexit = False
+        return True
+
+    def _release(self, key: int, number: int, n_byte: int) -> None:
+        self.events.append((number, -n_byte))
+        if self._numbers.get(key) == number:
+            del self._numbers[key]
+
+    def number(self, tensor: Tensor) -> int | None:
+        return self._numbers.get(tensor.untyped_storage()._cdata)
+
+    def moments(self, gradients: set[int | None]) -> Iterator[tuple[int, int]]:
+        """Bytes alive that are no gradients, and of gradients, after each event."""
+        other = accumulate(0 if number in gradients else n for number, n in self.events)
+        own = accumulate(n if number in gradients else 0 for number, n in self.events)
+        return zip(other, own, strict=True)
+
+
+class LikeGPU(TorchFunctionMode):
+    """Shapes on the meta device go the ways of a GPU: attention and dropout in one kernel each, bfloat16 by autocast."""
+
+    def __init__(self, ledger: Ledger, bfloat16: bool) -> None:
+        super().__init__()
+        self.ledger, self.bfloat16 = ledger, bfloat16
+
+    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self.bfloat16 and func in HALF:
+            args, kwargs = cast(args, torch.bfloat16), {name: cast(value, torch.bfloat16) for name, value in kwargs.items()}
+        elif self.bfloat16 and func in SINGLE:
+            args, kwargs = cast(args, torch.float32), {name: cast(value, torch.float32) for name, value in kwargs.items()}
+        if func is F.dropout:
+            return dropout(*args, **kwargs)
+        if func is F.scaled_dot_product_attention:
+            return FusedAttention.apply(*args[:3], self.ledger)
+        return func(*args, **kwargs)
+
+
+def cast(value: Any, dtype: torch.dtype) -> Any:
+    """Tensors of floating point, in a tuple also."""
+    if isinstance(value, tuple | list):
+        return type(value)(cast(v, dtype) for v in value)
+    return value.to(dtype) if isinstance(value, Tensor) and value.dtype in (torch.float32, torch.bfloat16) else value
+
+
+def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Keeps a byte a number."""
+    return torch.native_dropout(x, p, training)[0] if training and p else x
+
+
+class FusedAttention(torch.autograd.Function):
+    """What a fused kernel keeps, and how much it computes. B rows, H heads, T queries, S keys, K and V widths.
+
+    Source: Dao et al. 2022, "FlashAttention", algorithms 1 and 4: the backward pass computes the scores once more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, ledger: Ledger) -> Tensor:
+        out = query.new_empty(*query.shape[:-1], value.size(-1))  # (B, H, T, V)
+        ctx.save_for_backward(query, key, value, out, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        ctx.ledger = ledger
+        scores = query[..., 0].numel() * key.size(-2)  # B H T S
+        ledger.work.append(Work(2 * scores * (query.size(-1) + value.size(-1)), sum(map(size, (query, key, value, out)))))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, out, _ = ctx.saved_tensors
+        scores = query[..., 0].numel() * key.size(-2)
+        n_byte = 2 * sum(map(size, (query, key, value, out)))
+        ctx.ledger.work.append(Work(2 * scores * (3 * query.size(-1) + 2 * value.size(-1)), n_byte))
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value), None
+
+
+@contextmanager
+def assumed_shapes() -> Iterator[None]:
+    """Where a choice of rows depends on numbers, take all: no position is padding."""
+    from torch.fx.experimental import _config
+
+    before, _config.meta_nonzero_assume_all_nonzero = _config.meta_nonzero_assume_all_nonzero, True
+    try:
+        yield
+    finally:
+        _config.meta_nonzero_assume_all_nonzero = before
