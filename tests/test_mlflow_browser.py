@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from lslm_lightning.tracking import Tracker
-from tests.conftest import CHROMIUM, free_port
+from tests.conftest import CHROMIUM
+from tests.mlflow_server import free_port
 
 QUIET = ("gpu", "background-networking", "component-update", "sync")
 OPTIONS = ["--headless=new", "--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in QUIET)]

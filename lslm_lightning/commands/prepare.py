@@ -3,6 +3,7 @@
 import argparse
 import os
 import time
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
@@ -40,6 +41,7 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     for name in ("workers", "tokenizer_texts", "shard_mb"):
         if getattr(own, name) <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={getattr(own, name)} must be more than 0")
+    import_without_torch()
     from lslm_lightning.data.prepare import Progress, prepare
     from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
     from lslm_lightning.data.stream import Stream
@@ -75,6 +77,17 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
         f"{own.output}: {n_token:,} tokens of {n_document:,} texts in {len(prepared.index['shards'])} files{speed}", soft_wrap=True
     )
     return 0
+
+
+def import_without_torch() -> None:
+    """`datasets` would bring torch where it is installed, which takes 200 MB and seconds and is of no use here."""
+    before = os.environ.get("USE_TORCH")
+    os.environ["USE_TORCH"] = "0"
+    try:
+        import_module("datasets")
+    finally:
+        os.environ.pop("USE_TORCH")
+        os.environ.update({} if before is None else {"USE_TORCH": before})
 
 
 def is_packed(address: str) -> bool:

@@ -8,12 +8,13 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -89,7 +90,7 @@ def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list
     journal = folder / JOURNAL
     if not journal.exists():
         tokenizer.save(folder / TOKENIZER)
-        journal.write_text(json.dumps(identity) + "\n", "utf-8")
+        _write(journal, [identity])
         return []
     rows = []
     for line in journal.read_text("utf-8").splitlines(keepends=True):
@@ -105,25 +106,42 @@ def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list
         if not file.is_file() or zlib.crc32(file.read_bytes()) != shard["crc32"]:
             break  # all from here on is made again
         done.append(shard)
-    draft = journal.with_suffix(".part")
-    draft.write_text("".join(json.dumps(row) + "\n" for row in [identity, *done]), "utf-8")
-    draft.replace(journal)
+    _write(journal, [identity, *done])
     return done
 
 
-def _shards(stream: Stream, shard_bytes: int) -> Iterator[tuple[list[str], int]]:
-    """Documents that are not empty, in groups of at least so many bytes, and the bytes of each group."""
-    texts: list[str] = []
-    n_byte = 0
+def _write(journal: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """The whole journal anew, or not at all."""
+    draft = journal.with_suffix(".part")
+    draft.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    draft.replace(journal)
+
+
+class _Texts(NamedTuple):
+    """Documents in UTF-8, one after the other: a block that is copied and freed as a whole, where strings would leave holes in memory."""
+
+    content: bytes
+    ends: list[int]  # of each document, in bytes
+
+    def chunks(self) -> Iterator[list[str]]:
+        """The documents, `CHUNK` at a time."""
+        places = list(pairwise([0, *self.ends]))
+        for i in range(0, len(places), CHUNK):
+            yield [self.content[start:end].decode() for start, end in places[i : i + CHUNK]]
+
+
+def _shards(stream: Stream, shard_bytes: int) -> Iterator[_Texts]:
+    """Documents that are not empty, in groups of at least so many bytes."""
+    content, ends = bytearray(), []
     for part in range(stream.n_shard):
         for text in filter(str.strip, stream.documents(part)):
-            texts.append(text)
-            n_byte += len(text) if text.isascii() else len(text.encode())
-            if n_byte >= shard_bytes:
-                yield texts, n_byte
-                texts, n_byte = [], 0
-    if texts:
-        yield texts, n_byte
+            content += text.encode()
+            ends.append(len(content))
+            if len(content) >= shard_bytes:
+                yield _Texts(bytes(content), ends)
+                content, ends = bytearray(), []
+    if ends:
+        yield _Texts(bytes(content), ends)
 
 
 def _encoded(stream: Stream, folder: Path, n_done: int, n_worker: int, shard_bytes: int, dtype: np.dtype) -> Iterator[dict[str, Any]]:
@@ -132,10 +150,10 @@ def _encoded(stream: Stream, folder: Path, n_done: int, n_worker: int, shard_byt
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(n_worker, multiprocessing.get_context("spawn"), _start_worker, (str(folder / TOKENIZER),)) as pool:
         try:
-            for number, (texts, n_byte) in enumerate(_shards(stream, shard_bytes)):
+            for number, texts in enumerate(_shards(stream, shard_bytes)):
                 if number < n_done:
                     continue
-                under_way.append(pool.submit(_encode, texts, n_byte, folder / f"shard-{number:05d}.ids", dtype))
+                under_way.append(pool.submit(_encode, texts, folder / f"shard-{number:05d}.ids", dtype))
                 if len(under_way) > n_worker:
                     yield under_way.popleft().result()
             while under_way:
@@ -163,12 +181,12 @@ def _end_with(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def _encode(texts: list[str], n_byte: int, path: Path, dtype: np.dtype) -> dict[str, Any]:
+def _encode(texts: _Texts, path: Path, dtype: np.dtype) -> dict[str, Any]:
     """In a worker: write one shard."""
     n_token, crc, draft = 0, 0, path.with_name(f".{path.name}.part")
     with draft.open("wb") as file:
-        for i in range(0, len(texts), CHUNK):
-            rows = _tokenizer.encode_batch(texts[i : i + CHUNK])
+        for chunk in texts.chunks():
+            rows = _tokenizer.encode_batch(chunk)
             ids = np.fromiter((n for row in rows for n in (*row, _tokenizer.eos_id)), dtype)
             content = ids.tobytes()
             file.write(content)
@@ -176,4 +194,4 @@ def _encode(texts: list[str], n_byte: int, path: Path, dtype: np.dtype) -> dict[
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    return {"file": path.name, "n_document": len(texts), "n_byte": n_byte, "n_token": n_token, "crc32": crc}
+    return {"file": path.name, "n_document": len(texts.ends), "n_byte": len(texts.content), "n_token": n_token, "crc32": crc}

@@ -17,7 +17,20 @@ from tests.benchmarks.benchmark import Benchmark, table
 from tests.benchmarks.job import JobError
 from tests.benchmarks.record import RESULTS, Record, present_circumstances
 
-ORDER = ("significance", "beam_speed", "train_speed", "nanogpt", "demo", "docstrings", "multi30k", "aeslc", "tatoeba", "poetry")
+ORDER = (
+    "significance",
+    "prepare",
+    "logging_cost",
+    "beam_speed",
+    "train_speed",
+    "nanogpt",
+    "demo",
+    "docstrings",
+    "multi30k",
+    "aeslc",
+    "tatoeba",
+    "poetry",
+)
 GPU = ("multi30k_gpu",)
 WRAPPED = {"beam_speed": "beam"}  # beam_speed.py is a program of its own
 REACHED, FAILED, UNMET = 0, 1, 2

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lslm_lightning.evaluation.scoring import read_scores
@@ -21,11 +21,12 @@ class JobError(RuntimeError):
     """An `lslm` command failed; it has said why."""
 
 
-def lslm(*words: str, hidden: Sequence[str] = (), bar: bool = False) -> list[RunDirectory]:
+def lslm(*words: str, hidden: Sequence[str] = (), given: Mapping[str, str] | None = None, bar: bool = False) -> list[RunDirectory]:
     """Run `lslm WORDS` and show what it says; the run directories it made.
 
     Args:
         hidden: variables of the environment it does not see.
+        given: those it sees in place of ours.
         bar: draw the progress bar even where nobody looks.
 
     Raises:
@@ -33,7 +34,7 @@ def lslm(*words: str, hidden: Sequence[str] = (), bar: bool = False) -> list[Run
     """
     inherited = (name for name in os.environ if name.startswith(("LSLM_RUN", "PL_GLOBAL")))
     environment = {name: value for name, value in os.environ.items() if name not in {*inherited, *hidden}}
-    environment |= {"PYTHONPATH": str(HOME), "PYTHONUNBUFFERED": "1"} | ({"FORCE_COLOR": "1"} if bar else {})
+    environment |= {"PYTHONPATH": str(HOME), "PYTHONUNBUFFERED": "1"} | ({"FORCE_COLOR": "1"} if bar else {}) | dict(given or {})
     directories = []
     with tempfile.TemporaryFile("w+", encoding="utf-8") as unseen:
         errors = unseen if bar and not sys.stderr.isatty() else None

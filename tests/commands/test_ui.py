@@ -14,7 +14,7 @@ import pytest
 
 from lslm_lightning.commands.ui import main
 from lslm_lightning.tracking import Store
-from tests.conftest import free_port
+from tests.mlflow_server import free_port
 
 COMMAND = [sys.executable, "-m", "lslm_lightning", "ui"]
 

@@ -2,10 +2,8 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from mlflow.entities import Run
 from torch.utils.data import DataLoader
 
 from lslm_lightning.tracking import Tracker, TrackingError
+from tests.wire import Wire
 
 
 @pytest.fixture
@@ -265,44 +264,6 @@ time.sleep(600)
     assert client.get_run(run_id).info.status == "RUNNING"
     assert len(client.get_metric_history(run_id, "loss")) >= 100
     assert len(mirrored(run_directory, "loss")) == 101
-
-
-class Wire:
-    """A connection to a server that can be cut: passes bytes from a port of its own while it is up."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._ends: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.up = True
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        self.up = False
-        for end in self._ends:
-            end.close()
-
-    def _accept(self) -> None:
-        while True:
-            near, _ = self._listener.accept()
-            if not self.up:
-                near.close()
-                continue
-            far = socket.create_connection(("127.0.0.1", self._target))
-            self._ends += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            pass
-        finally:
-            source.close()
-            sink.close()
 
 
 def test_an_outage_of_the_server_costs_no_point_and_no_time(server: str, run_directory: Path) -> None:
