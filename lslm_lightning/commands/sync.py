@@ -9,8 +9,6 @@ from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from lslm_lightning.runs import RunDirectory
 
 DESCRIPTION = """Bring to MLflow what a run has on disk and MLflow has not: after a server was away to the end, or to another store.
@@ -53,6 +51,7 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
     from lslm_lightning.runs.directory import locked
     from lslm_lightning.runs.loading import read_config
     from lslm_lightning.tracking import Tracker, TrackingError
+    from lslm_lightning.tracking.uploads import sizes
 
     noted = directory.beginning
     if "run_id" not in noted:
@@ -90,11 +89,3 @@ def local_files(directory: "RunDirectory") -> list[str]:
     for folder in FOLDERS:
         found += [path.relative_to(directory.path).as_posix() for path in sorted((directory.path / folder).rglob("*")) if path.is_file()]
     return [name for name in found if not PurePosixPath(name).name.startswith("val-step-")]
-
-
-def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dict[str, int]:
-    """Bytes of every artifact of a run."""
-    found: dict[str, int] = {}
-    for entry in client.list_artifacts(run_id, folder):
-        found |= sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size}
-    return found

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import posixpath
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from lslm_lightning.tracking.names import flatten, mlflow_name, short
 from lslm_lightning.tracking.outbox import BATCH, Outbox
 from lslm_lightning.tracking.store import Store, TrackingError
 from lslm_lightning.tracking.system import SystemMetrics
+from lslm_lightning.tracking.uploads import upload
 
 log = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ class Tracker(Logger):
         self._outbox.call(self._client.log_inputs, self._run_id, [DatasetInput(dataset, tags)])
 
     def log_artifact(self, path: str | Path, folder: str | None = None) -> None:
-        """Upload a file or a folder.
+        """Upload a file or a folder, and look whether it has arrived; see `uploads`.
 
         Args:
             folder: where in the run's artifacts; default: where it lies in the run directory.
@@ -232,10 +232,7 @@ class Tracker(Logger):
         path, here = Path(path).absolute(), self.directory.absolute()
         if folder is None and path.is_relative_to(here):
             folder = path.relative_to(here).parent.as_posix().removeprefix(".")
-        if path.is_dir():
-            self._outbox.call(self._client.log_artifacts, self._run_id, path, posixpath.join(folder or "", path.name))
-        else:
-            self._outbox.call(self._client.log_artifact, self._run_id, path, folder or None)
+        self._outbox.call(upload(self._client, self._run_id, path, folder or ""))
 
     def log_table(self, path: str | Path, limit: int = 1000) -> None:
         """The first rows of a JSONL file (predictions) as a table of MLflow's page; a tag says how many of how many."""
@@ -283,5 +280,6 @@ class Tracker(Logger):
         if problem not in self.problems:
             self.problems.append(problem)
             log.warning(
-                "MLflow at %s: %s. Metrics are in %s as well; the run goes on.", self.store, problem, self.directory / "metrics.jsonl"
+                "MLflow at %s: %s. All of it stays in the run directory; lslm sync %s brings later what is missing.",
+                *(self.store, problem, self.directory),
             )

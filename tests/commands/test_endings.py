@@ -8,6 +8,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tests.commands.conftest import Start, wait_until
+from tests.forked import MODULE, Forked
 
 
 @pytest.fixture
@@ -135,14 +137,26 @@ def test_two_processes_are_one_run_with_the_score_of_one_process(start_run, star
     assert scores_of_one_process(run, start) == scores(run)
 
 
-def test_the_gradient_of_two_processes_is_that_of_one_over_the_same_window(start_run, start):
+@pytest.fixture
+def run_on(start: Start, together: Callable[..., list[Forked]]) -> Callable[..., None]:
+    """`(number of processes, words)`: run a command on so many, to its end."""
+
+    def run(n: int, *words: object, **variables: str) -> None:
+        processes = [start("-m", MODULE, *words, **variables)] if n == 1 else together(*words, n=n, **variables)
+        for process in processes:
+            output, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, output
+
+    return run
+
+
+def test_the_gradient_of_two_processes_is_that_of_one_over_the_same_window(run_on, translation):
     """Plain gradient descent in double precision, no clipping: a wrong factor would show in the weights, however ragged the batches."""
     plain = ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--model.schedule=lslm_lightning.optim.Constant")
     plain += ("--model.backbone.dropout=0", "--trainer.gradient_clip_val=0", "--trainer.precision=64-true", "--trainer.max_steps=3")
     weights = []
-    for words in (TWO, ("--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 4)):
-        output, _ = (process := start_run(*words, *plain)).communicate(timeout=200)
-        assert process.returncode == 0, output
+    for n, words in ((2, TWO), (1, ("--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 4))):
+        run_on(n, "fit", "--config", translation, *words, *plain)
         newest = max(Path("runs/translation").iterdir(), key=lambda path: path.stat().st_mtime)
         weights.append(torch.load(newest / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
     for name, weight in weights[0].items():
@@ -154,19 +168,17 @@ SHORT = ("--model.max_length=8", "--model.search=lslm_lightning.decoding.Greedy"
 STEPS = ("--trainer.max_steps=4", "--data.tokenizer.vocab_size=500", "--trainer.val_check_interval=2", "--trainer.limit_val_batches=2")
 
 
-def test_two_processes_score_real_data_as_one_does(real_data, start):
+def test_two_processes_score_real_data_as_one_does(real_data, start, run_on):
     """In double precision: how a batch is padded must decide no word."""
     config = Path(__file__).parents[2] / "configs/translation/multi30k_en_de_cpu.yaml"
     words, folder = ("run", "--config", config, *TWO, *SMALL, *SHORT, *STEPS, "--trainer.precision=64-true"), {"LSLM_DATA": str(real_data)}
-    process = start("-m", "lslm_lightning", *words, **folder)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
+    run_on(2, *words, **folder)
     [run] = Path("runs/translation").iterdir()
     assert {score["n_example"] for score in scores(run)} == {1000}
     assert scores_of_one_process(run, start, **folder) == scores(run)
 
 
-def test_processes_without_a_share_of_an_exam_wait_for_those_that_have_one(start_run, project):
+def test_processes_without_a_share_of_an_exam_wait_for_those_that_have_one(run_on, translation, project):
     """One text to validate and to test on, two processes."""
     for split in ("train", "val", "test"):
         (project / f"{split}.txt").write_text("red green blue " * (40 if split == "train" else 1))
@@ -182,8 +194,7 @@ def test_processes_without_a_share_of_an_exam_wait_for_those_that_have_one(start
         "init_args": {"corpus": str(project), "tokenizer": data["tokenizer"], "context": 16},
     }
     (project / "tiny.yaml").write_text(yaml.safe_dump(config))
-    output, _ = (process := start_run("--trainer.devices", "2", "--trainer.strategy", "ddp")).communicate(timeout=200)
-    assert process.returncode == 0, output
+    run_on(2, "run", "--config", project / "tiny.yaml", *TWO)
     [run] = Path("runs/language_modeling").iterdir()
     [score] = [s for s in json.loads((run / "metrics.json").read_text())["scores"] if s["metric"] == "bits_per_byte"]
     assert score["n_example"] == 1

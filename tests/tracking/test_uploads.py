@@ -1,0 +1,85 @@
+"""Files arrive whole, or are sent again."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from lslm_lightning.tracking.uploads import N_TRY, UploadError, upload
+
+
+class Leaky:
+    """A store that keeps half of each file, the first `n` times."""
+
+    def __init__(self, n):
+        self.n, self.files = n, {}
+
+    def log_artifact(self, run_id, path, folder):
+        self._take(path, f"{folder}/{path.name}" if folder else path.name)
+        self.n -= 1
+
+    def log_artifacts(self, run_id, path, folder):
+        for file in sorted(path.rglob("*")):
+            if file.is_file():
+                self._take(file, f"{folder}/{file.relative_to(path).as_posix()}")
+        self.n -= 1
+
+    def _take(self, file, name):
+        self.files[name] = file.stat().st_size // (2 if self.n > 0 else 1)
+
+    def list_artifacts(self, run_id, folder=None):
+        return [
+            SimpleNamespace(path=name, is_dir=False, file_size=size) for name, size in self.files.items() if name.startswith(folder or "")
+        ]
+
+
+@pytest.fixture(params=["file", "folder", "file at the top"])
+def what(request, tmp_path):
+    """A path to send, where to, and what shall be there."""
+    path = tmp_path / "best.ckpt"
+    if request.param == "folder":
+        (path / "deep").mkdir(parents=True)
+        (path / "part").write_bytes(b"12345678")
+        (path / "deep/part").write_bytes(b"1234")
+        return path, "checkpoints", {"checkpoints/best.ckpt/part": 8, "checkpoints/best.ckpt/deep/part": 4}
+    path.write_bytes(b"12345678")
+    return (path, "checkpoints", {"checkpoints/best.ckpt": 8}) if request.param == "file" else (path, "", {"best.ckpt": 8})
+
+
+def test_what_arrives_whole_is_sent_once(what):
+    path, folder, expected = what
+    store = Leaky(0)
+    upload(store, "run", path, folder)()
+    assert store.files == expected
+    assert store.n == -1
+
+
+def test_what_arrives_in_part_is_sent_again(what):
+    path, folder, expected = what
+    store = Leaky(1)
+    send = upload(store, "run", path, folder)
+    with pytest.raises(UploadError, match=r"of checkpoints/best|of best"):
+        send()
+    send()
+    assert store.files == expected
+
+
+def test_a_store_that_never_keeps_all_is_given_up(what):
+    path, folder, _ = what
+    send = upload(Leaky(99), "run", path, folder)
+    for _ in range(N_TRY - 1):
+        with pytest.raises(UploadError):
+            send()
+    with pytest.raises(RuntimeError, match="after 3 tries"):
+        send()
+
+
+def test_a_file_that_changes_meanwhile_is_left_to_the_next_upload(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("old")
+
+    class Slow(Leaky):
+        def log_artifact(self, run_id, file, folder):
+            super().log_artifact(run_id, file, folder)
+            file.write_text("newer")
+
+    upload(Slow(0), "run", path, "")()
