@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,24 +20,40 @@ class Curves:
     """`metrics.jsonl`, one `{"step", "time" (Unix seconds), "name", "value"}` a line.
 
     A run that goes on finds in `earlier` what it had logged before it stopped; a line that was torn by a kill is cut off. A point of a
-    name and step that are there already is not written again: training repeats exactly what came after its last checkpoint.
+    name and step that are there already is not written again: training repeats exactly what came after its last checkpoint. What cannot be
+    written, on a full disk, waits in memory.
     """
 
     def __init__(self, path: Path) -> None:
         self.earlier = read_points(path)
         self._known = {(point.name, point.step) for point in self.earlier}
-        self._file = path.open("ab")
+        self._file, self._waiting = path.open("ab", buffering=0), b""
         self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
 
     def append(self, points: Iterable[Point]) -> list[Point]:
-        """Those of the points that are new; written to the file system when this returns, so that a killed process loses nothing."""
+        """Those of the points that are new; written to the file system when this returns, so that a killed process loses nothing.
+
+        Raises:
+            OSError: they wait, as `flush` says.
+        """
         new = [point for point in points if (point.name, point.step) not in self._known]
         rows = ({"step": point.step, "time": point.time_ms / 1000, "name": point.name, "value": point.value} for point in new)
-        self._file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
-        self._file.flush()
+        self._waiting += "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        self.flush()
         return new
 
+    def flush(self) -> None:
+        """Write what waits.
+
+        Raises:
+            OSError: not all of it could be written; the rest waits.
+        """
+        while self._waiting:
+            self._waiting = self._waiting[self._file.write(self._waiting) :]
+
     def close(self) -> None:
+        with suppress(OSError):  # it was told
+            self.flush()
         self._file.close()
 
 

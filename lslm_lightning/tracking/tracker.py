@@ -186,6 +186,15 @@ class Tracker(Logger):
             self._tell(f"metrics.jsonl: {error.strerror}")
         self._outbox.put(points)
 
+    def write_down(self) -> None:
+        """See that all metrics so far are in `metrics.jsonl`, before a state is saved behind which training would not come back.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if self._outbox is not None:
+            self._curves.flush()
+
     def _send(self, points: Sequence[Point]) -> None:
         from mlflow.entities import Metric
 

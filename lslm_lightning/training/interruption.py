@@ -15,6 +15,8 @@ from lightning.pytorch import Callback, Trainer
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.task import Task
 
+STOP_SECONDS = 60.0  # SLURM is told to give two minutes
+
 
 class Interrupted(BaseException):
     """Someone asked the process to stop. Not an `Exception`, and not a `KeyboardInterrupt`, which Lightning turns into exit status 1.
@@ -64,8 +66,8 @@ def stoppable() -> Iterator[None]:
 class Interruption(Callback):
     """Within `fit`, `stopping_signals` only set a flag; where a resumed run can go on exactly, the ranks agree, save `last.ckpt` and stop.
 
-    That is at the end of an optimizer step, or, where a validation is due, after it. A second signal stops at once. Where no signal came,
-    but the time to save has, they save and go on.
+    That is at the end of an optimizer step, or, where a validation is due, after it; a long validation is left after `STOP_SECONDS`, with
+    the state that was saved before. A second signal stops at once. Where no signal came, but the time to save has, they save and go on.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
@@ -78,10 +80,17 @@ class Interruption(Callback):
         if self.received:
             raise Interrupted(signum)
         self.received = signum
-        print(f"{signal.Signals(signum).name}: saving and stopping after this step (again: at once)", file=sys.stderr, flush=True)
+        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
+        words = f"{signal.Signals(signum).name}: saving and stopping after this step, within {STOP_SECONDS:g} seconds (again: at once)"
+        print(words, file=sys.stderr, flush=True)
+
+    def _give_up(self, signum: int, frame: FrameType | None) -> None:
+        name = signal.Signals(self.received).name
+        raise Interrupted(self.received, f"interrupted by {name}; no step ended in {STOP_SECONDS:g} seconds; kept {self.checkpoints.last}")
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._before = {number: signal.signal(number, self._note) for number in stopping_signals()}
+        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
 
     def on_train_batch_start(self, trainer: Trainer, task: Task, *args: Any) -> None:
         if trainer.global_step and trainer.global_step == self.checkpoints.validated_step:  # and so just saved
@@ -113,6 +122,7 @@ class Interruption(Callback):
         self._restore()
 
     def _restore(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}

@@ -1,6 +1,7 @@
 """What MLflow is told of a run's data and model, when they are known."""
 
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
@@ -26,6 +27,9 @@ class Provenance(Callback):
             words = (f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}" for name, value in counted.items())
             print(f"{data.corpus.name}: " + (", ".join(words) or f"trained on {data.batching()}"), flush=True)
             print(f"{backbone}: {n_parameter(task.parameters()):,} parameters", flush=True)
+
+    def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
+        self.tracker.write_down()
 
     def on_validation_start(self, trainer: Trainer, task: Task) -> None:
         self._log(trainer, task, "val")

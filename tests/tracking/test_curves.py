@@ -1,7 +1,10 @@
 """The mirror of metrics on disk."""
 
+import errno
 import json
 from pathlib import Path
+
+import pytest
 
 from lslm_lightning.tracking.curves import Curves, Point
 
@@ -13,3 +16,31 @@ def test_a_point_is_on_disk_when_append_returns(tmp_path: Path) -> None:
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
         {"step": 7, "time": 1_700_000_000.123, "name": "val/bleu", "value": 12.5}
     ]
+
+
+def test_what_a_full_disk_does_not_take_waits(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    curves, written = Curves(path), []
+
+    class Full:
+        """Takes ten bytes, and no more until there is room."""
+
+        room = False
+
+        def write(self, data: bytes) -> int:
+            if not self.room and sum(map(len, written)) >= 10:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            written.append(data if self.room else data[:10])
+            return len(written[-1])
+
+        def close(self) -> None:
+            pass
+
+    curves._file.close()
+    curves._file = Full()
+    for step in (1, 2):
+        with pytest.raises(OSError, match="No space"):
+            curves.append([Point("loss", 1.0, step, 0)])
+    curves._file.room = True
+    curves.append([Point("loss", 1.0, 3, 0)])
+    assert [json.loads(line)["step"] for line in b"".join(written).splitlines()] == [1, 2, 3]

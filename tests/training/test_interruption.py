@@ -2,12 +2,14 @@
 
 import os
 import signal
+import time
 from contextlib import nullcontext
 
 import pytest
 import torch
 from lightning.pytorch import Callback
 
+from lslm_lightning.training import interruption
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.interruption import Interrupted, Interruption, stopping_signals
 from tests.training.conftest import fit, translation_task
@@ -67,3 +69,24 @@ def test_a_closed_terminal_stops_a_run_unless_nohup_was_asked_for():
             assert {signal.SIGINT, signal.SIGTERM} <= set(stopping_signals())
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+class SignalInValidation(Callback):
+    """Sends this process a signal in a validation that takes a minute."""
+
+    def on_validation_start(self, *args: object) -> None:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        for _ in range(600):
+            time.sleep(0.1)
+
+
+def test_a_long_validation_is_left_in_time(translation_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(interruption, "STOP_SECONDS", 0.5)
+    data, checkpoints, began = translation_data(), Checkpoints(tmp_path), time.monotonic()
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGALRM)}
+    with pytest.raises(Interrupted, match=r"SIGUSR1; no step ended in 0.5 seconds; kept .*last.ckpt") as stopped:
+        fit(translation_task(data), data, [checkpoints, Interruption(checkpoints), SignalInValidation()], max_steps=7, **COMMON)
+    assert time.monotonic() - began < 20
+    assert stopped.value.signum == signal.SIGUSR1
+    assert before == {number: signal.getsignal(number) for number in before}
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
