@@ -1,0 +1,84 @@
+"""Whether a run that was disturbed ended as an undisturbed one."""
+
+import json
+from pathlib import Path
+
+import torch
+import yaml
+from mlflow import MlflowClient
+
+STEPS = 30
+SETTINGS = {
+    "max_steps": STEPS,
+    "val_check_interval": 12,
+    "log_every_n_steps": 5,
+    "accumulate_grad_batches": 2,
+    "enable_progress_bar": False,
+}
+
+
+def config_of(kind: str, tiny: Path) -> Path:
+    """A config that trains for seconds on "pairs", "windows" or a "stream", saves often, and accumulates gradients, with dropout.
+
+    Args:
+        tiny: that of a translation; files are made beside it.
+    """
+    project, spec = tiny.parent, yaml.safe_load(tiny.read_text())
+    spec["trainer"] |= SETTINGS
+    spec["job"] = {"save_every_steps": 3, "average": 2}
+    spec["model"]["init_args"]["backbone"]["init_args"]["dropout"] = 0.2
+    if kind in ("windows", "stream"):
+        for split in ("train", "val", "test"):
+            (project / f"{split}.txt").write_text("red green blue one two three " * (90 if split == "train" else 4))
+        spec["model"] = {
+            "class_path": "tasks.language_modeling.task.LanguageModelingTask",
+            "init_args": {"context": 16, "backbone": spec["model"]["init_args"]["backbone"]},
+        }
+        spec["model"]["init_args"]["backbone"]["init_args"]["n_encoder_layer"] = 0
+        init = {"corpus": str(project), "tokenizer": spec["data"]["init_args"]["tokenizer"], "context": 16, "batch_size": 3}
+        spec["data"] = {"class_path": "tasks.language_modeling.data.LanguageModelingData", "init_args": init}
+    if kind == "stream":
+        (project / "shards").mkdir()
+        for i in range(3):
+            texts = [" ".join(f"{word}{(i * j) % 7}" for word in ("red", "green", "一二", "blue")[: 1 + j % 4]) for j in range(60)]
+            (project / f"shards/{i}.txt").write_text("\n".join(texts) + "\n")
+        stream = {"class_path": "lslm_lightning.data.stream.Stream", "init_args": {"path": f"{project}/shards/*.txt"}}
+        spec["data"]["init_args"] |= {"stream": stream, "n_lane": 4, "buffer": 8}
+    path = project / f"{kind}.yaml"
+    path.write_text(yaml.safe_dump(spec))
+    return path
+
+
+def points(run: Path) -> dict[str, list]:
+    """Of each metric that does not depend on the clock: (step, value) as they were written. Of `epoch` Lightning has notions of its own."""
+    found: dict[str, list] = {}
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if not row["name"].startswith(("system/", "epoch")) and "per_second" not in row["name"]:
+            found.setdefault(row["name"], []).append((row["step"], row["value"]))
+    return found
+
+
+def same_state(first: Path, second: Path) -> None:
+    one, two = (torch.load(path, weights_only=True) for path in (first, second))
+    assert one["global_step"] == two["global_step"]
+    assert all(torch.equal(one["state_dict"][name], two["state_dict"][name]) for name in one["state_dict"])
+
+
+def same_run(straight: Path, resumed: Path, store: str | None = None) -> None:
+    """Weights, curves, scores, and what MLflow, by default this project's own, has of the curves of the second."""
+    for name in ("last.ckpt", "best.ckpt"):
+        same_state(straight / "checkpoints" / name, resumed / "checkpoints" / name)
+    expected, found = points(straight), points(resumed)
+    assert found == expected
+    assert json.loads((resumed / "metrics.json").read_text())["scores"] == json.loads((straight / "metrics.json").read_text())["scores"]
+    client = MlflowClient(store or f"sqlite:///{Path('mlflow.db').absolute()}")
+    run_id = json.loads((resumed / "mlflow.json").read_text())["run_id"]
+    assert client.get_run(run_id).info.status == "FINISHED"
+    for name, own in expected.items():
+        assert sorted((m.step, m.value) for m in client.get_metric_history(run_id, name)) == sorted(own), name
+
+
+def only(pattern: str) -> Path:
+    [path] = Path("runs").glob(f"*/{pattern}")
+    return path
