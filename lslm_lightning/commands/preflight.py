@@ -61,7 +61,7 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> s
         raise ValueError("job.minutes cannot be measured on a model in parts: set trainer.max_steps or trainer.max_epochs")
     if str(trainer.precision).startswith("16"):
         raise ValueError(f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed")
-    check_meeting()
+    check_meeting(trainer.num_nodes)
     type_of_device = check_devices(trainer)
     n_share(trainer)
     return type_of_device

@@ -45,13 +45,18 @@ def of_launcher() -> list[Any]:
     return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect() else []
 
 
-def check_meeting() -> None:
-    """Refuse several processes that could not agree on a run directory.
+def check_meeting(n_node: int) -> None:
+    """Refuse several processes that could not agree on a run directory, and several machines that nobody has told apart.
 
     Raises:
         ValueError: with what lets them.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    if n_node > 1 and not (TorchElasticEnvironment.detect() or SLURMEnvironment.detect() or "NODE_RANK" in os.environ):
+        raise ValueError(
+            f"trainer.num_nodes={n_node}, and nothing says which of the machines this is: start the command with torchrun or SLURM on"
+            " each, or go on with one, by --trainer.num_nodes=1"
+        )
     if SLURMEnvironment.detect():
         world = max(world, int(os.environ["SLURM_NTASKS"]))
     if world > 1 and DIRECTORY not in os.environ and not TorchElasticEnvironment.detect():
