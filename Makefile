@@ -12,7 +12,7 @@ ifeq ($(TORCH),cpu)
 CPU_TORCH := $(PIP) --no-deps --index-url https://download.pytorch.org/whl/cpu torch==$(shell sed -n 's/^torch==//p' constraints.txt) &&
 endif
 
-.PHONY: demo test lint bench bench-gpu help
+.PHONY: demo test lint bench bench-faults bench-gpu help
 
 demo: $(READY) ## the three tasks on built-in corpora: three trained, scored, reported runs in minutes
 	@$(BIN)/lslm demo
@@ -26,11 +26,14 @@ lint: $(READY) ## ruff check and format
 bench: $(READY) ## quality and speed against peers, hours (ONLY=name for one; needs LSLM_DATA)
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
 
+bench-faults: $(READY) ## runs that are killed at random moments, and a server that is away for a minute
+	@$(BIN)/python -m tests.benchmarks faults
+
 bench-gpu: $(READY) ## the benchmarks that need a GPU
 	@$(BIN)/python -m tests.benchmarks --gpu $(ONLY)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a few minutes, once; log in $(VENV)/setup.log)"

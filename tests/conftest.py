@@ -55,7 +55,11 @@ def provider(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Provid
 @pytest.fixture
 def pairs(project: Path) -> Path:
     """Parallel text in English and Chinese."""
-    folder = project / "pairs"
+    return write_pairs(project / "pairs")
+
+
+def write_pairs(folder: Path) -> Path:
+    """60, 12 and 10 of them, for the three splits."""
     folder.mkdir()
     chinese = dict(zip(WORDS, "红绿蓝一二三猫狗鸟跑睡", strict=True))
     for split, n in (("train", 60), ("val", 12), ("test", 10)):

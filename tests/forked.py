@@ -105,6 +105,26 @@ class Origin:
         self._process.wait(60)
 
 
+def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
+    """Variables of the environment that torchrun would give to each of `n` processes.
+
+    Args:
+        port: of the store that they share, which is there.
+        attempt: how often they were restarted.
+    """
+    shared = {
+        "TORCHELASTIC_RUN_ID": "tests",
+        "TORCHELASTIC_RESTART_COUNT": str(attempt),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(n),
+        "LOCAL_WORLD_SIZE": str(n),
+        "GROUP_RANK": "0",
+    }
+    return [{**shared, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(n)]
+
+
 def serve(number: int) -> None:
     """In the origin: import, then fork as often as asked, and tell how each ended."""
     for name in PRELOADED:

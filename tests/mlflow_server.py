@@ -17,9 +17,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """The address of a server with a store and an artifact folder of its own, in `folder`."""
-    port = free_port()
+def mlflow_server(folder: Path, port: int | None = None) -> Iterator[str]:
+    """The address of a server with a store and an artifact folder of its own, in `folder`; all of it is killed at the end."""
+    port = port or free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts")]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from argparse import ArgumentParser
 from importlib import import_module
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from lslm_lightning.__main__ import COMMANDS
+from lslm_lightning.commands import prepare
 from tests.benchmarks.__main__ import load
 from tests.benchmarks.record import RESULTS, Record
 
@@ -102,11 +104,22 @@ def test_compare_lines_parse(words: list[str]) -> None:
     assert found.experiment or len(found.runs) > 1
 
 
+@pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] in ("plan", "consolidate")])
+def test_other_lines_parse(words: list[str]) -> None:
+    module = import_module(f"lslm_lightning.commands.{words[0]}")
+    assert module.arguments().parse_args(words[1:])
+
+
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "data"])
 def test_data_lines_name_what_exists(words: list[str]) -> None:
     from lslm_lightning.data.catalogue import read_catalogue
 
-    assert words[1] in ("list", "fetch", "check")
+    assert words[1] in ("list", "fetch", "check", "prepare")
+    if words[1] == "prepare":
+        parser = ArgumentParser()
+        prepare.add_arguments(parser)
+        assert parser.parse_args(words[2:]).output
+        return
     assert set(words[2:]) <= read_catalogue(ROOT / "configs/corpora.yaml").keys()
 
 

@@ -86,6 +86,7 @@ class Plan:
             n_part: processes that compute each layer together.
             cast: whether weights come in the precision of the computation, as FSDP2 gathers them.
         """
+        usual = usual and self.usual_batch is not self.largest_batch
         if (usual, n_part, cast) not in self.found:
             task = deepcopy(self.task)
             if n_part > 1:
@@ -133,8 +134,9 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
     n_batch = trainer["max_steps"] * trainer["accumulate_grad_batches"] if trainer["max_steps"] > 0 else None
     if n_batch is None and (trainer["max_epochs"] or -1) > 0 and sizes.n_batch:
         n_batch = trainer["max_epochs"] * sizes.n_batch
-    batches = on_meta(sizes.usual), on_meta(sizes.largest)
-    return Plan(task, *batches, trainer["accumulate_grad_batches"], str(trainer["precision"] or "32-true"), n_batch)
+    usual = on_meta(sizes.usual)
+    largest = usual if sizes.largest is sizes.usual else on_meta(sizes.largest)
+    return Plan(task, usual, largest, trainer["accumulate_grad_batches"], str(trainer["precision"] or "32-true"), n_batch)
 
 
 def on_meta(batch: Any) -> Any:

@@ -17,6 +17,7 @@ from lightning.pytorch.strategies.launchers import subprocess_script
 from lslm_lightning.runs import RunDirectory
 
 DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
+LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")  # what Lightning tells the processes that it starts
 GRACE_SECONDS = 15.0  # for the processes that are left to notice by themselves that one is gone
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "gloo", "remote process exited", "ProcessGroup")
 

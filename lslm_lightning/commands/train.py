@@ -25,7 +25,17 @@ from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.preflight import TRAINING, check_goes_on, check_job, read_splits
-from lslm_lightning.commands.processes import DIRECTORY, Watch, connect_again, is_loss, meet, met_before, of_launcher, take_launched
+from lslm_lightning.commands.processes import (
+    DIRECTORY,
+    LAUNCHED,
+    Watch,
+    connect_again,
+    is_loss,
+    meet,
+    met_before,
+    of_launcher,
+    take_launched,
+)
 from lslm_lightning.commands.seeds import run_seeds
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.directory import as_name, locked
@@ -267,7 +277,7 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
 
         return resume(["resume", str(restarted.path)])
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
-    given = {name: os.environ.get(name) for name in (DIRECTORY, "MASTER_ADDR", "MASTER_PORT")}
+    given = {name: os.environ.get(name) for name in (DIRECTORY, *LAUNCHED)}
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]
     status, command = "FAILED", Command.__new__(Command)
     command.resumed = resumed

@@ -1,7 +1,7 @@
 """What a step of training holds in memory and computes, found without doing it: on torch's meta device, which has shapes and no numbers."""
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
@@ -84,7 +84,7 @@ def footprint(task: Any, batch: Any, bfloat16: bool, smoothing: float = 0.0) -> 
     for p in task.parameters():
         p.grad = None
     parameters = [p for p in task.parameters() if p.requires_grad]
-    ledger = Ledger()
+    ledger = Ledger([*task.parameters(), *task.buffers(), *(value for value in batch if isinstance(value, Tensor))])
     with assumed_shapes(), ledger, LikeGPU(ledger, bfloat16):
         backward(task.loss(batch, smoothing))
     gradients = {ledger.number(p.grad) for p in parameters if p.grad is not None}
@@ -116,13 +116,17 @@ def size(tensor: Tensor) -> int:
 
 
 class Ledger(TorchDispatchMode):
-    """Writes down every allocation, every release, and the work of every kernel."""
+    """Writes down every allocation, every release, and the work of every kernel.
 
-    def __init__(self) -> None:
+    Args:
+        there: tensors that lived before.
+    """
+
+    def __init__(self, there: Iterable[Tensor]) -> None:
         super().__init__()
         self.events: list[tuple[int, int]] = []  # number of the storage, bytes that come (or, below 0, go)
         self.work: list[Work] = []
-        self._numbers: dict[int, int] = {}  # of storages that live
+        self._numbers = {tensor.untyped_storage()._cdata: -1 for tensor in there}  # of storages that live
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))

@@ -21,6 +21,7 @@ ORDER = (
     "significance",
     "prepare",
     "logging_cost",
+    "faults",
     "beam_speed",
     "train_speed",
     "nanogpt",

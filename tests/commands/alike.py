@@ -1,11 +1,14 @@
 """Whether a run that was disturbed ended as an undisturbed one."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import torch
 import yaml
 from mlflow import MlflowClient
+
+from lslm_lightning.tracking.names import mlflow_name
 
 STEPS = 30
 SETTINGS = {
@@ -82,3 +85,16 @@ def same_run(straight: Path, resumed: Path, store: str | None = None) -> None:
 def only(pattern: str) -> Path:
     [path] = Path("runs").glob(f"*/{pattern}")
     return path
+
+
+def delivered(run: Path, store: str) -> dict[str, int]:
+    """Points that the run has on disk, and how many of these MLflow lacks, or has that are not there or more than once."""
+    run_id, client = json.loads((run / "mlflow.json").read_text())["run_id"], MlflowClient(store)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    found = {"points": len(rows), "missing": 0, "doubled": 0}
+    for name in {row["name"] for row in rows}:
+        own = Counter((row["step"], row["value"]) for row in rows if row["name"] == name)
+        there = Counter((m.step, m.value) for m in client.get_metric_history(run_id, mlflow_name(name)))
+        found["missing"] += (own - there).total()
+        found["doubled"] += (there - own).total()
+    return found

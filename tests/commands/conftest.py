@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from torch.distributed import TCPStore
 
 from lslm_lightning.__main__ import main
-from tests.forked import MODULE, Forked, Origin
+from tests.forked import MODULE, Forked, Origin, of_torchrun
 
 Start = Callable[..., subprocess.Popen | Forked]
 
@@ -78,6 +78,11 @@ def lslm(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, capf
 @pytest.fixture
 def translation(project: Path, pairs: Path) -> Path:
     """A config that trains in a second."""
+    return write_translation(project / "tiny.yaml", pairs)
+
+
+def write_translation(path: Path, pairs: Path) -> Path:
+    """A config of a tiny model, into the file `path`."""
     config = {
         "model": {
             "class_path": "tasks.translation.task.TranslationTask",
@@ -102,7 +107,6 @@ def translation(project: Path, pairs: Path) -> Path:
         },
         "trainer": {"accelerator": "cpu", "devices": 1, "max_steps": 4, "val_check_interval": 2, "log_every_n_steps": 1},
     }
-    path = project / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
 
@@ -143,17 +147,7 @@ def together(start: Start) -> Callable[..., list[Forked]]:
         if store is None:
             store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
             stores.append(store)
-        shared = {
-            "TORCHELASTIC_RUN_ID": "tests",
-            "TORCHELASTIC_RESTART_COUNT": str(attempt),
-            "TORCHELASTIC_USE_AGENT_STORE": "True",
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(store.port),
-            "WORLD_SIZE": str(n),
-            "LOCAL_WORLD_SIZE": str(n),
-            "GROUP_RANK": "0",
-        }
-        return [start("-m", MODULE, *arguments, **shared, **variables, RANK=str(i), LOCAL_RANK=str(i)) for i in range(n)]
+        return [start("-m", MODULE, *arguments, **own, **variables) for own in of_torchrun(n, store.port, attempt)]
 
     begin.store = lambda: stores[-1]
     return begin

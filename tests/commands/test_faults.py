@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from lslm_lightning.runs.integrity import damage
-from tests.commands.alike import config_of, only, same_run
+from tests.commands.alike import config_of, delivered, only, same_run
 from tests.commands.conftest import refused, wait_until
 
 
@@ -109,12 +109,10 @@ def test_a_server_that_hangs_for_seconds_costs_no_point(server, start, config):
 
 def counted(run: Path, store: str) -> None:
     """Every point that the run has on disk is in MLflow, once, and no other."""
-    run_id, client = json.loads((run / "mlflow.json").read_text())["run_id"], MlflowClient(store)
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    for name in {row["name"] for row in rows}:
-        own = sorted((row["step"], row["value"]) for row in rows if row["name"] == name)
-        assert sorted((m.step, m.value) for m in client.get_metric_history(run_id, name)) == own, name
-    assert client.get_run(run_id).info.status == "FINISHED"
+    found = delivered(run, store)
+    assert found["points"]
+    assert found["missing"] == found["doubled"] == 0
+    assert status_of(run, store) == "FINISHED"
 
 
 def words_of(process: psutil.Process) -> list[str]:

@@ -1,0 +1,203 @@
+"""Runs that are killed at random moments of their lives and resumed, and a server that is away: nothing is lost, nothing is there twice."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
+from pathlib import Path
+
+from lslm_lightning.runs import RunDirectory
+from tests.benchmarks.benchmark import Benchmark, Check, Figures, Part
+from tests.benchmarks.job import HOME
+from tests.commands.alike import config_of, delivered, only, same_run
+from tests.forked import Forked, Origin, of_torchrun
+from tests.mlflow_server import free_port, mlflow_server
+from tests.wire import Wire
+
+KINDS = ("pairs", "windows", "stream")
+N_MOMENT, AWAY_SECONDS = 20, 60.0
+
+
+class Field:
+    """A folder in which commands run, each in one process or in several; imports are paid for once."""
+
+    def __init__(self, folder: Path) -> None:
+        from tests.commands.conftest import write_translation
+        from tests.conftest import write_pairs
+
+        self.folder = folder
+        self.tiny = write_translation(folder / "tiny.yaml", write_pairs(folder / "pairs"))
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LSLM_R", "PL_GLOBAL", "MLFLOW_TRACKING"))}
+        self.environment = {**inherited, "LSLM_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
+        self.origin = Origin(self.environment)
+
+    def start(self, n: int, *words: object, **variables: str) -> list[Forked]:
+        """`lslm WORDS` on `n` processes."""
+        from torch.distributed import TCPStore
+
+        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) if n > 1 else None
+        own = of_torchrun(n, self.store.port) if n > 1 else [{}]
+        return [self.origin.fork([*map(str, words)], self.environment | variables | each, self.folder) for each in own]
+
+
+@contextmanager
+def field() -> Iterator[Field]:
+    """One in a temporary folder, which is the working directory meanwhile."""
+    with tempfile.TemporaryDirectory() as name, chdir(name):
+        made = Field(Path(name))
+        try:
+            yield made
+        finally:
+            made.origin.close()
+
+
+def ended(processes: Sequence[Forked]) -> None:
+    """All of them, well.
+
+    Raises:
+        RuntimeError: with what was said.
+    """
+    for process in processes:
+        output, _ = process.communicate(timeout=300)
+        if process.returncode:
+            raise RuntimeError(f"status {process.returncode}: {output[-2000:]}")
+
+
+def kills(kind: str, n: int) -> Part:
+    """The part that kills trainings on these data, on `n` processes: in steps, in validations, in saves, in the test, at the end."""
+
+    def part(done: Mapping[str, Figures], smoke: bool) -> Figures:
+        with field() as here:
+            config = config_of(kind, here.tiny)
+            words = ("run", "--config", config)
+            straight, seconds = undisturbed(here, n, *words)
+            return tally(N_MOMENT if not smoke else 1, lambda i: trial(here, n, i, (0.0, seconds), straight, *words))
+
+    return part
+
+
+def undisturbed(here: Field, n: int, *words: object, **variables: str) -> tuple[Path, float]:
+    """A run that nobody touches, and its seconds."""
+    began = time.monotonic()
+    ended(here.start(n, *words, "--job.name=straight", **variables))
+    return only("straight-*"), time.monotonic() - began
+
+
+def trial(
+    here: Field, n: int, number: int, between: tuple[float, float], straight: Path, *words: object, store: str | None = None
+) -> tuple[str, str]:
+    """Kill one run at a random moment, go on with it, and compare: how it was killed, and in words what differs."""
+    chance, name = random.Random(f"{words}{n}{number}"), f"killed{number}"
+    variables = {"MLFLOW_TRACKING_URI": store} if store else {}
+    processes = here.start(n, *words, f"--job.name={name}", **variables)
+    time.sleep(chance.uniform(*between))
+    was = "after its end" if processes[0].poll() is not None else "killed"
+    processes[chance.randrange(n)].send_signal(signal.SIGKILL)
+    for process in processes:
+        process.communicate(timeout=120)
+    found = list(Path("runs").glob(f"*/{name}-*"))
+    begun = bool(found) and (found[0] / "config.yaml").exists() and (found[0] / "mlflow.json").exists()
+    try:
+        if begun:
+            ended(here.start(n, "resume", found[0], **variables))
+        else:
+            was = "before it began"
+            for path in found:
+                shutil.rmtree(path)
+            ended(here.start(n, *words, f"--job.name={name}", **variables))
+        run = only(f"{name}-*")
+        same_run(straight, run, store)
+        return was, lacking(run, store) if store else ""
+    except (AssertionError, RuntimeError) as error:
+        return was, f"moment {number}: {error}"
+
+
+def lacking(run: Path, store: str) -> str:
+    """Files of a run that are not whole in MLflow, and points that are not there once."""
+    from mlflow import MlflowClient
+
+    from lslm_lightning.commands.sync import local_files
+    from lslm_lightning.tracking.uploads import sizes
+
+    there = sizes(MlflowClient(store), json.loads((run / "mlflow.json").read_text())["run_id"])
+    files = [name for name in local_files(RunDirectory(run)) if there.get(name) != (run / name).stat().st_size]
+    counts = delivered(run, store)
+    return "; ".join(
+        [f"{name} is not in MLflow" for name in files] + [f"{n} {what}" for what, n in counts.items() if what != "points" and n]
+    )
+
+
+def tally(n: int, one: Callable[[int], tuple[str, str]]) -> Figures:
+    """So many trials, and what came of them."""
+    found: dict[str, int] = {}
+    different = []
+    for number in range(n):
+        was, words = one(number)
+        found[was] = found.get(was, 0) + 1
+        different += [words] if words else []
+        print(f"    {number + 1} of {n}: {was}{f'; {words}' if words else ', resumed, alike'}", flush=True)
+    return {"moments": n, "alike": n - len(different), "different": different, **found}
+
+
+def uploads(done: Mapping[str, Figures], smoke: bool) -> Figures:
+    """Kills while a server with a slow connection is told the end: tables, scores, report, checkpoint."""
+    with field() as here, tempfile.TemporaryDirectory() as name, mlflow_server(Path(name)) as address:
+        store = f"http://127.0.0.1:{Wire(int(address.rpartition(':')[2]), 0.1).port}"
+        words = ("run", "--config", config_of("windows", here.tiny))
+        straight, seconds = undisturbed(here, 1, *words, MLFLOW_TRACKING_URI=store)
+        trained = (straight / "checkpoints/best.ckpt").stat().st_mtime - (straight / "config.yaml").stat().st_mtime
+        moments = (min(trained, 0.5 * seconds), seconds)
+        return tally(N_MOMENT if not smoke else 1, lambda i: trial(here, 1, i, moments, straight, *words, store=store))
+
+
+def server_away(done: Mapping[str, Figures], smoke: bool) -> Figures:
+    """A server is killed in the middle of a training and comes back later; then the run is told to stop."""
+    seconds, port = 3.0 if smoke else AWAY_SECONDS, free_port()
+    with field() as here, tempfile.TemporaryDirectory() as name:
+        with mlflow_server(Path(name), port) as store:
+            words = ("fit", "--config", config_of("windows", here.tiny), "--trainer.max_steps=10000000", "--job.average=0")
+            [process] = here.start(1, *words, "--job.name=away", MLFLOW_TRACKING_URI=store)
+            while not list(Path("runs").glob("*/away-*/checkpoints/last.ckpt")):
+                time.sleep(0.1)
+            run = only("away-*")
+        before, began = steps_of(run), time.monotonic()
+        time.sleep(seconds)
+        during = steps_of(run) - before
+        with mlflow_server(Path(name), port) as store:
+            away = time.monotonic() - began
+            time.sleep(5)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=180)
+            return {"seconds_away": away, "steps_meanwhile": during, "status": process.returncode, **delivered(run, store)}
+
+
+def steps_of(run: Path) -> int:
+    """The last step that was logged."""
+    return max(json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines())
+
+
+def checks(figures: Mapping[str, Figures]) -> list[Check]:
+    """What was killed ends as what was not."""
+    rows = []
+    for name, found in figures.items():
+        if "moments" in found:
+            rows.append(Check(f"{name}: of {found['moments']} killed, alike in the end", found["alike"], ">=", found["moments"]))
+    if away := figures.get("server away"):
+        rows.append(Check("seconds that the server was away", away["seconds_away"]))
+        rows.append(Check("steps meanwhile", away["steps_meanwhile"], ">", 0))
+        rows += [Check(f"points {name}, of {away['points']:,}", away[name], "<=", 0) for name in ("missing", "doubled")]
+    return rows
+
+
+PARTS = {f"{kind}, {n} process{'es' * (n > 1)}": kills(kind, n) for kind in KINDS for n in (1, 2)}
+BENCHMARK = Benchmark(
+    "runs killed at 20 random moments each, and an MLflow server that is away for a minute",
+    40,
+    {**PARTS, "uploads": uploads, "server away": server_away},
+    checks,
+)
