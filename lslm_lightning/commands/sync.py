@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
@@ -17,9 +16,6 @@ DESCRIPTION = """Bring to MLflow what a run has on disk and MLflow has not: afte
   MLFLOW_TRACKING_URI=http://elsewhere:5000 lslm sync runs/*/*
 
 Points of metrics keep their times, so that none is there twice. Where MLflow does not know the run, a new one takes its place."""
-
-KEPT = ("config.yaml", "tokenizer.json", "environment.txt", "metrics.json", "checkpoints/best.ckpt")
-FOLDERS = ("report", "samples", "predictions", "checkpoints/best.ckpt")  # but for the answers of validations
 
 
 def arguments() -> Parser:
@@ -51,7 +47,7 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
     from lslm_lightning.runs.directory import locked
     from lslm_lightning.runs.loading import read_config
     from lslm_lightning.tracking import Tracker, TrackingError
-    from lslm_lightning.tracking.uploads import sizes
+    from lslm_lightning.tracking.uploads import local_files, sizes
 
     noted = directory.beginning
     if "run_id" not in noted:
@@ -68,7 +64,7 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
             config.pop("config", None)
             tracker.log_hyperparams(config)
             there = sizes(tracker.client, tracker.version)
-            files = [name for name in local_files(directory) if there.get(name) != (directory.path / name).stat().st_size]
+            files = [name for name in local_files(directory.path) if there.get(name) != (directory.path / name).stat().st_size]
             for name in files:
                 tracker.log_artifact(directory.path / name)
             if not tracker.flush():
@@ -81,11 +77,3 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
     finally:
         lock.release()
     return tracker.n_missing, files
-
-
-def local_files(directory: "RunDirectory") -> list[str]:
-    """Of the run, those that MLflow is to have, by their names inside."""
-    found = [name for name in KEPT if (directory.path / name).is_file()]
-    for folder in FOLDERS:
-        found += [path.relative_to(directory.path).as_posix() for path in sorted((directory.path / folder).rglob("*")) if path.is_file()]
-    return [name for name in found if not PurePosixPath(name).name.startswith("val-step-")]

@@ -21,7 +21,7 @@ from lslm_lightning.tracking.names import flatten, mlflow_name, short
 from lslm_lightning.tracking.outbox import BATCH, Outbox
 from lslm_lightning.tracking.store import Store, TrackingError
 from lslm_lightning.tracking.system import SystemMetrics
-from lslm_lightning.tracking.uploads import upload
+from lslm_lightning.tracking.uploads import local_files, sizes, upload
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +105,8 @@ class Tracker(Logger):
         self._outbox = Outbox(self._send, self.store.is_passing, self._tell, self.store.explain)
         if self._curves.earlier:
             self._outbox.call(self._send_missing, self._curves.earlier)
+        if self._given_run_id and self._again:
+            self._outbox.call(self._upload_missing)
         self._note(
             {"run_id": self._run_id, "experiment": self.task, "store": str(self.store)}
             | ({} if self._given_run_id else {"began": round(time.time()), **self.git})
@@ -157,6 +159,13 @@ class Tracker(Logger):
             self.n_missing += len(missing)
             for i in range(0, len(missing), BATCH):
                 self._send(missing[i : i + BATCH])
+
+    def _upload_missing(self) -> None:
+        """Of the files that the run had written before it stopped, those that did not reach MLflow; the best state comes at the end."""
+        there = sizes(self._client, self._run_id)
+        for name in local_files(self.directory):
+            if not name.startswith("checkpoints/") and there.get(name) != (self.directory / name).stat().st_size:
+                self.log_artifact(self.directory / name)
 
     def _process_tags(self) -> dict[str, str]:
         return {

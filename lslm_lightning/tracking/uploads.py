@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+KEPT = ("config.yaml", "tokenizer.json", "environment.txt", "metrics.json", "checkpoints/best.ckpt")
+FOLDERS = ("report", "samples", "predictions", "checkpoints/best.ckpt")
 N_TRY = 3  # for a store that takes files and has others afterwards
 
 
 class UploadError(ConnectionError):
     """What the store has is not what was sent; to send it again may help."""
+
+
+def local_files(directory: Path) -> list[str]:
+    """Of a run's directory, those that MLflow is to have, by their names inside: all but the states and the answers of validations."""
+    found = [name for name in KEPT if (directory / name).is_file()]
+    for folder in FOLDERS:
+        found += [path.relative_to(directory).as_posix() for path in sorted((directory / folder).rglob("*")) if path.is_file()]
+    return [name for name in found if not name.rpartition("/")[2].startswith("val-step-")]
 
 
 def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dict[str, int]:
