@@ -1,6 +1,7 @@
 """What devices can do, for planning. Peak figures are the makers' (data sheets), dense, without sparsity."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -81,7 +82,7 @@ def measured_cpu(seconds: float = 0.3) -> Device:
     return Device("this machine", memory, (product / 1e12, half / 1e12), moved / 1e9, moved / 2e9, 1.0, (0.9, 0.9), 5.0, is_cpu=True)
 
 
-def best_time(work: object, seconds: float) -> float:
+def best_time(work: Callable[[], object], seconds: float) -> float:
     """The shortest time of one call, in seconds, of as many as fit."""
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:

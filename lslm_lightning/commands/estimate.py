@@ -132,8 +132,8 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
         blueprint.__init__(Task, TaskData, args=["fit", *words], **SETTINGS)
     task, trainer, sizes = blueprint.model, blueprint.config["fit"]["trainer"], blueprint.datamodule.sizes()
     n_batch = trainer["max_steps"] * trainer["accumulate_grad_batches"] if trainer["max_steps"] > 0 else None
-    if n_batch is None and (trainer["max_epochs"] or -1) > 0 and sizes.n_batch:
-        n_batch = trainer["max_epochs"] * sizes.n_batch
+    if n_batch is None and (trainer["max_epochs"] or -1) > 0 and vocab_size is None:  # else there may be no corpus
+        n_batch = trainer["max_epochs"] * (sizes.n_batch() or 0) or None
     usual = on_meta(sizes.usual)
     largest = usual if sizes.largest is sizes.usual else on_meta(sizes.largest)
     return Plan(task, usual, largest, trainer["accumulate_grad_batches"], str(trainer["precision"] or "32-true"), n_batch)
@@ -170,7 +170,7 @@ def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
 
 
 def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> Estimate:
-    """FSDP2: each device keeps its part, gathers the weights of two blocks at a time, and sums gradients in float32.
+    """FSDP2: each device keeps its part, gathers the weights of two blocks at a time, and sums gradients in the weights' own precision.
 
     Args:
         together: devices that compute each layer together (tensor parallelism).
@@ -183,11 +183,11 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
     n_share = n * n_node // together
     most, usual = (plan.footprint(usual, together, cast=True) for usual in (False, True))
     block, rest = max(most.parameters[:-1], default=0), most.parameters[-1]
-    weights, state_bytes = plan.n_byte_weight * most.n_parameter / n_share, most.state_bytes * SINGLE / plan.n_byte / n_share
+    weights, state_bytes = plan.n_byte_weight * most.n_parameter / n_share, most.state_bytes * plan.n_byte_weight / plan.n_byte / n_share
     other, gradients = most.peak(plan.n_byte_weight / plan.n_byte / n_share, plan.accumulate > 1)
     gathered = plan.n_byte * (rest + 2 * block)
-    summed = plan.n_byte * (rest + block) + SINGLE * block
-    exchanged = (n_share - 1) / n_share * most.n_parameter * (2 * plan.n_byte + SINGLE)  # gathered twice, and summed
+    summed = plan.n_byte * (rest + block) + plan.n_byte_weight * block
+    exchanged = (n_share - 1) / n_share * most.n_parameter * (2 * plan.n_byte + plan.n_byte_weight)  # gathered twice, and summed
     n_join = 2 * sum(bool(getattr(module, "rows", ())) for module in plan.task.backbone.modules())  # forward, and backward
     joined = n_join * 2 * (together - 1) / together * usual.n_position * plan.task.backbone.d_model * plan.n_byte
     forth_and_back = compute_seconds(device, usual.step, plan.n_byte == HALF) + joined / (1e9 * device.link)

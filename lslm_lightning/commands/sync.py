@@ -47,7 +47,7 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
     from lslm_lightning.runs.directory import locked
     from lslm_lightning.runs.loading import read_config
     from lslm_lightning.tracking import Tracker, TrackingError
-    from lslm_lightning.tracking.uploads import local_files, sizes
+    from lslm_lightning.tracking.uploads import missing_files
 
     noted = directory.beginning
     if "run_id" not in noted:
@@ -63,13 +63,12 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
             config = read_config(directory.config)
             config.pop("config", None)
             tracker.log_hyperparams(config)
-            there = sizes(tracker.client, tracker.version)
-            files = [name for name in local_files(directory.path) if there.get(name) != (directory.path / name).stat().st_size]
+            files = missing_files(tracker.client, tracker.version, directory.path)
             for name in files:
                 tracker.log_artifact(directory.path / name)
             if not tracker.flush():
                 raise TrackingError(f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}")
-            left = [name for name in files if sizes(tracker.client, tracker.version).get(name) != (directory.path / name).stat().st_size]
+            left = missing_files(tracker.client, tracker.version, directory.path)
             if left:
                 raise TrackingError(f"MLflow at {tracker.store} has not taken {', '.join(left)}; {'; '.join(tracker.problems)}")
         finally:

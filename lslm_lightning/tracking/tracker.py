@@ -21,7 +21,7 @@ from lslm_lightning.tracking.names import flatten, mlflow_name, short
 from lslm_lightning.tracking.outbox import BATCH, Outbox
 from lslm_lightning.tracking.store import Store, TrackingError
 from lslm_lightning.tracking.system import SystemMetrics
-from lslm_lightning.tracking.uploads import local_files, sizes, upload
+from lslm_lightning.tracking.uploads import missing_files, upload
 
 log = logging.getLogger(__name__)
 
@@ -162,10 +162,9 @@ class Tracker(Logger):
 
     def _upload_missing(self) -> None:
         """Of the files that the run had written before it stopped, those that did not reach MLflow; the best state comes at the end."""
-        there = sizes(self._client, self._run_id)
-        for name in local_files(self.directory):
-            if not name.startswith("checkpoints/") and there.get(name) != (self.directory / name).stat().st_size:
-                self.log_artifact(self.directory / name)
+        for name in missing_files(self._client, self._run_id, self.directory):
+            if not name.startswith("checkpoints/"):
+                upload(self._client, self._run_id, self.directory / name, name.rpartition("/")[0])
 
     def _process_tags(self) -> dict[str, str]:
         return {
@@ -250,7 +249,7 @@ class Tracker(Logger):
         path, here = Path(path).absolute(), self.directory.absolute()
         if folder is None and path.is_relative_to(here):
             folder = path.relative_to(here).parent.as_posix().removeprefix(".")
-        self._outbox.call(upload(self._client, self._run_id, path, folder or ""))
+        self._outbox.call(upload, self._client, self._run_id, path, folder or "")
 
     def log_table(self, path: str | Path, limit: int = 1000) -> None:
         """The first rows of a JSONL file (predictions) as a table of MLflow's page; a tag says how many of how many."""

@@ -1,6 +1,5 @@
 """Files of a run in MLflow's store: sent, and looked at there."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,6 @@ if TYPE_CHECKING:
 KEPT = ("config.yaml", "tokenizer.json", "environment.txt", "metrics.json", "checkpoints/best.ckpt")
 FOLDERS = ("report", "samples", "predictions", "checkpoints/best.ckpt")
 N_TRY = 3  # for a store that takes files and has others afterwards
-
-
-class UploadError(ConnectionError):
-    """What the store has is not what was sent; to send it again may help."""
 
 
 def local_files(directory: Path) -> list[str]:
@@ -32,30 +27,32 @@ def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dic
     return found
 
 
-def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> Callable[[], None]:
-    """What sends a file, or a folder with all in it, into `folder` of a run's artifacts and looks whether all of it is there.
+def missing_files(client: "MlflowClient", run_id: str, directory: Path) -> list[str]:
+    """Of `local_files`, those that are not in MLflow, or not whole."""
+    there = sizes(client, run_id)
+    return [name for name in local_files(directory) if there.get(name) != (directory / name).stat().st_size]
 
-    Raises, when it is called:
-        UploadError: it is not, at the first tries.
-        RuntimeError: it is not, at the last.
+
+def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> None:
+    """Send a file, or a folder with all in it, into `folder` of a run's artifacts, until all of it is there.
+
+    Raises:
+        RuntimeError: the store takes it and has not all of it afterwards, at `N_TRY` tries.
     """
-    tries, target = 0, f"{folder}/{path.name}".removeprefix("/")
-
-    def send() -> None:
-        nonlocal tries
-        tries += 1
-        files = (
-            {f"{target}/{p.relative_to(path).as_posix()}": p for p in path.rglob("*") if p.is_file()} if path.is_dir() else {target: path}
-        )
+    target = f"{folder}/{path.name}".removeprefix("/")
+    for _ in range(N_TRY):
+        inside = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else []
+        files = {f"{target}/{p.relative_to(path).as_posix()}": p for p in inside} if path.is_dir() else {target: path}
         before = {name: file.stat().st_size for name, file in files.items()}
         if path.is_dir():
             client.log_artifacts(run_id, path, target)
+            there = sizes(client, run_id, target)
         else:
             client.log_artifact(run_id, path, folder or None)
-        there = sizes(client, run_id, target if path.is_dir() else folder or None)
-        for name, size in before.items():
-            if there.get(name) != size and files[name].stat().st_size == size:  # else it has changed here meanwhile
-                words = f"of {name} it has {there.get(name, 0):,} of {size:,} bytes"
-                raise UploadError(words) if tries < N_TRY else RuntimeError(f"{words}, after {tries} tries")
-
-    return send
+            there = {entry.path: entry.file_size for entry in client.list_artifacts(run_id, folder or None)}
+        # what has changed here meanwhile is left to the next upload
+        short = [name for name, size in before.items() if there.get(name) != size and files[name].stat().st_size == size]
+        if not short:
+            return
+    name = short[0]
+    raise RuntimeError(f"of {name} it has {there.get(name) or 0:,} of {before[name]:,} bytes, after {N_TRY} tries")

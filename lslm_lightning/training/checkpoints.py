@@ -113,6 +113,7 @@ class Checkpoints(Checkpoint):
         self.n_last, self.n_best, self.every_steps, self.every_minutes = n_last, n_best, every_steps, every_minutes
         self.best_score: float | None = None
         self.best_step = self.validated_step = self.saved_step = 0
+        self.is_saving = False
         self._saved_at = time.monotonic()
         self._scores: dict[Path, float] = {}  # of the numbered states, oldest first
 
@@ -125,8 +126,11 @@ class Checkpoints(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         """The present state as `last.ckpt`; collective."""
-        self.saved_step = trainer.global_step
-        save_atomically(trainer, self.last, self.n_last)
+        self.saved_step, self.is_saving = trainer.global_step, True
+        try:
+            save_atomically(trainer, self.last, self.n_last)
+        finally:
+            self.is_saving = False
         self._saved_at = time.monotonic()
 
     @property

@@ -3,7 +3,7 @@
 import inspect
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice, takewhile
@@ -30,7 +30,7 @@ class Sizes(NamedTuple):
 
     usual: Any  # a batch
     largest: Any  # one that takes most memory
-    n_batch: int | None  # in an epoch, of one device; None where nobody knows
+    n_batch: Callable[[], int | None]  # in an epoch, of one device; reads the texts; None where nobody knows
 
 
 class TaskData(LightningDataModule, ABC):

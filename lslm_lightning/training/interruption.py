@@ -67,7 +67,8 @@ class Interruption(Callback):
     """Within `fit`, `stopping_signals` only set a flag; where a resumed run can go on exactly, the ranks agree, save `last.ckpt` and stop.
 
     That is at the end of an optimizer step, or, where a validation is due, after it; a long validation is left after `STOP_SECONDS`, with
-    the state that was saved before. A second signal stops at once. Where no signal came, but the time to save has, they save and go on.
+    the state that was saved before, while a save is finished however long it takes. A second signal stops at once. Where no signal came,
+    but the time to save has, they save and go on.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
@@ -85,6 +86,8 @@ class Interruption(Callback):
         print(words, file=sys.stderr, flush=True)
 
     def _give_up(self, signum: int, frame: FrameType | None) -> None:
+        if self.checkpoints.is_saving:  # which is what there was to wait for
+            return
         name = signal.Signals(self.received).name
         raise Interrupted(self.received, f"interrupted by {name}; no step ended in {STOP_SECONDS:g} seconds; kept {self.checkpoints.last}")
 

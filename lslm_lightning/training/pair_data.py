@@ -100,7 +100,7 @@ class PairData(TaskData):
         pairs = self.pairs("train")
         plan = self.plan(pairs)
         batches = sorted(plan(0), key=lambda batch: len(batch) * plan.lengths[batch].max(0).sum())
-        return Sizes(pairs[batches[len(batches) // 2]], pairs[batches[-1]], len(plan))
+        return Sizes(pairs[batches[len(batches) // 2]], pairs[batches[-1]], plan.__len__)
 
     def plan(self, pairs: Pairs) -> TokenBudget:
         """Which pairs form which batch."""

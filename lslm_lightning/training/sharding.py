@@ -1,7 +1,6 @@
 """Models spread over processes: FSDP2, alone and with tensor parallelism, as a strategy of Lightning's Trainer."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -180,17 +179,8 @@ def release(task: nn.Module) -> None:
 
 
 def sharded_modules(task: nn.Module) -> list[FSDPModule]:
+    """The task and its blocks, where they are in parts."""
     return [module for module in task.modules() if isinstance(module, FSDPModule)]
-
-
-@contextmanager
-def gathered_weights(task: nn.Module) -> Iterator[None]:
-    """`gather`, then `release`."""
-    gather(task)
-    try:
-        yield
-    finally:
-        release(task)
 
 
 # Gradients

@@ -1,7 +1,6 @@
 """Windows of running text, for language modeling."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -155,14 +154,14 @@ class WindowData(TaskData):
         return f"the stream {self.stream_of_texts.path}, n_lane {self.n_lane}, buffer {self.buffer}, {windows}"
 
     def sizes(self) -> Sizes:
-        """The text is read only where the number of batches depends on it."""
+        """All batches are alike."""
         ids = torch.zeros(self.batch_size, self.context + 1, dtype=torch.int64, device="meta")
-        batch, n_batch = WindowBatch(ids, self.batch_size * self.context), None
-        with suppress(OSError, ValueError):  # no text is here: only the end of an epoch is not known
-            n_batch = (
-                None if self.stream_of_texts is not None else len(Windows(len(self.packed("train").ids), self.context, self.batch_size))
-            )
-        return Sizes(batch, batch, n_batch)
+        batch, is_stream = WindowBatch(ids, self.batch_size * self.context), self.stream_of_texts is not None
+        return Sizes(batch, batch, lambda: None if is_stream else len(self.windows(self.packed("train"))))
+
+    def windows(self, text: PackedText) -> Windows:
+        """Which windows form which batch."""
+        return Windows(len(text.ids), self.context, self.batch_size, self.seed)
 
     def train_dataloader(self) -> DataLoader:
         if self.stream_of_texts is not None:
@@ -171,7 +170,7 @@ class WindowData(TaskData):
             share = (*data_share(self.trainer), self.num_workers)
             return self.loader(StreamedWindows(lanes, lambda: self.position(total.processed), self._places, *share), None)
         text = self.packed("train")
-        self.train_stream = self.stream(Windows(len(text.ids), self.context, self.batch_size, self.seed))
+        self.train_stream = self.stream(self.windows(text))
         return self.loader(text, self.train_stream)
 
     def trained_on(self, batch: WindowBatch | StreamBatch) -> None:

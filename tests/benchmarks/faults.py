@@ -121,10 +121,9 @@ def lacking(run: Path, store: str) -> str:
     """Files of a run that are not whole in MLflow, and points that are not there once."""
     from mlflow import MlflowClient
 
-    from lslm_lightning.tracking.uploads import local_files, sizes
+    from lslm_lightning.tracking.uploads import missing_files
 
-    there = sizes(MlflowClient(store), json.loads((run / "mlflow.json").read_text())["run_id"])
-    files = [name for name in local_files(run) if there.get(name) != (run / name).stat().st_size]
+    files = missing_files(MlflowClient(store), json.loads((run / "mlflow.json").read_text())["run_id"], run)
     counts = delivered(run, store)
     return "; ".join(
         [f"{name} is not in MLflow" for name in files] + [f"{n} {what}" for what, n in counts.items() if what != "points" and n]

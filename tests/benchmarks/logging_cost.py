@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lslm_lightning.tracking.curves import read_points
-from lslm_lightning.tracking.names import mlflow_name
 from tests.benchmarks.benchmark import Benchmark, Check, Figures
 from tests.benchmarks.job import config_path, lslm
+from tests.commands.alike import delivered
 from tests.mlflow_server import mlflow_server
 from tests.wire import Wire
 
@@ -42,19 +42,10 @@ def cost(done: Mapping[str, Figures], smoke: bool) -> Figures:
 
 
 def arrived(address: str, directory: Path, n_step: int) -> dict[str, int]:
-    """Of one tracked block: points at the server, those that are not there, and those that are there once too often."""
-    from mlflow import MlflowClient
-
-    client, run_id = MlflowClient(address), json.loads((directory / "mlflow.json").read_text())["run_id"]
-    points = read_points(directory / "metrics.jsonl")
-    unlogged = n_step - len({point.step for point in points if point.name == "train/loss"})
-    found = {"points": 0, "missing": unlogged, "doubled": 0}
-    for name in {point.name for point in points}:
-        there = [(metric.step, metric.timestamp) for metric in client.get_metric_history(run_id, mlflow_name(name))]
-        found["points"] += len(there)
-        found["missing"] += len({(point.step, point.time_ms) for point in points if point.name == name} - set(there))
-        found["doubled"] += len(there) - len({step for step, _ in there})
-    return found
+    """Of one tracked block: points, those that are not at the server, and those that are there once too often."""
+    logged = {point.step for point in read_points(directory / "metrics.jsonl") if point.name == "train/loss"}
+    found = delivered(directory, address)
+    return {**found, "missing": found["missing"] + n_step - len(logged)}
 
 
 def excess(blocks: Sequence[float], before: Sequence[float], after: Sequence[float]) -> list[float]:
@@ -77,7 +68,7 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
         )
         rows.append(Check(f"% of a step between blocks without tracking, {kind} of each", apart))
     counts = (Check(f"points {name}", found[name], "<=", 0) for name in ("missing", "doubled"))
-    return [*rows, Check("points on the server", found["points"]), *counts]
+    return [*rows, Check("points", found["points"]), *counts]
 
 
 BENCHMARK = Benchmark("tracking at 50 steps a second on a server with 100 ms of delay", 8, {"cost": cost}, checks)

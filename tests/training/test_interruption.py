@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
+from lslm_lightning.training import checkpoints as checkpoints_module
 from lslm_lightning.training import interruption
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.interruption import Interrupted, Interruption, stopping_signals
@@ -90,3 +91,18 @@ def test_a_long_validation_is_left_in_time(translation_data, tmp_path, monkeypat
     assert stopped.value.signum == signal.SIGUSR1
     assert before == {number: signal.getsignal(number) for number in before}
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_a_save_is_not_cut_short(translation_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(interruption, "STOP_SECONDS", 0.3)
+    save = checkpoints_module.save_atomically
+
+    def slowly(*arguments):
+        time.sleep(1)
+        save(*arguments)
+
+    monkeypatch.setattr(checkpoints_module, "save_atomically", slowly)
+    data, checkpoints = translation_data(max_tokens=60), Checkpoints(tmp_path)
+    with pytest.raises(Interrupted, match=r"interrupted by SIGTERM at step \d+; kept"):
+        fit(translation_task(data), data, [checkpoints, Interruption(checkpoints), SignalAt(1)], max_steps=7, **COMMON)
+    assert checkpoints.last.exists()
