@@ -128,15 +128,6 @@ def scores_of_one_process(run: Path, start: Start, **variables: str) -> list[dic
 TWO = ("--trainer.devices", 2, "--trainer.strategy", "ddp")
 
 
-def test_two_processes_are_one_run_with_the_score_of_one_process(start_run, start):
-    process = start_run(*TWO, "--trainer.max_steps", 6)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    assert statuses() == ["FINISHED"]
-    [run] = [p for p in Path("runs/translation").iterdir() if p.is_dir()]
-    assert scores_of_one_process(run, start) == scores(run)
-
-
 @pytest.fixture
 def run_on(start: Start, together: Callable[..., list[Forked]]) -> Callable[..., None]:
     """`(number of processes, words)`: run a command on so many, to its end."""

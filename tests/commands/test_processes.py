@@ -15,6 +15,7 @@ from lslm_lightning.runs.states import CHECKSUMS, META, read_state
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tasks.translation.data import TranslationData
 from tests.commands.conftest import refused, wait_until
+from tests.commands.test_train import runs
 
 STEPS = 50
 ROOT = Path(__file__).parents[2]
@@ -159,6 +160,7 @@ def test_a_lost_process_is_told_and_the_run_goes_on(config, start, together):
     assert f"lslm resume {run}" in said[0]
     assert "Traceback" not in output
     assert status_of(run) == "FAILED"
+    assert [found.info.status for found in runs()] == ["FAILED"], "one run in MLflow, whatever the number of processes"
     step = read_state(run / "checkpoints/last.ckpt")["global_step"]
     ended(together("resume", run, f"--trainer.max_steps={step + 3}"))
     assert status_of(run) == "FINISHED"
