@@ -108,9 +108,9 @@ class Command(LightningCLI):
 
     @property
     def name(self) -> str:
-        """Given, or made from that of the config file."""
+        """Given, or made from that of the first config file: those after it change it."""
         configs = self._get(self.config, "config") or []
-        return self.job.name or (as_name(Path(str(configs[-1].relative)).stem) if configs else self.subcommand)
+        return self.job.name or (as_name(Path(str(configs[0].relative)).stem) if configs else self.subcommand)
 
     def _parse_ckpt_path(self) -> None:
         """Our checkpoints hold no hyperparameters: LightningCLI need not read them, nor stumble over a broken one."""

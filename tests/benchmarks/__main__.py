@@ -32,7 +32,7 @@ ORDER = (
     "tatoeba",
     "poetry",
 )
-GPU = ("multi30k_gpu",)
+GPU = ("sharded_gpu", "train_speed_gpu", "multi30k_gpu")
 WRAPPED = {"beam_speed": "beam"}  # beam_speed.py is a program of its own
 REACHED, FAILED, UNMET = 0, 1, 2
 

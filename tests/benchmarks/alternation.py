@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, Trainer
 
 from lslm_lightning.training.task import Task
@@ -30,19 +31,26 @@ class Alternation(Callback):
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self.loop.start(task.tokenizer)
-        self._since = time.perf_counter()
+        self._since = now()
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._batches.append(batch)
         if len(self._batches) == self.window:
-            turn = time.perf_counter()
+            turn = now()
             for each in self._batches:
                 self.loop.step(each)
             n_token = sum(each.n_token + each.n_source_token for each in self._batches)
-            self._rows.append((n_token, turn - self._since, time.perf_counter() - turn))
+            self._rows.append((n_token, turn - self._since, now() - turn))
             self._batches = []
-            self._since = time.perf_counter()
+            self._since = now()
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         tokens, ours, theirs = zip(*self._rows[1:], strict=True)
         self.output.write_text(json.dumps({"tokens": tokens, "ours": ours, "theirs": theirs}))
+
+
+def now() -> float:
+    """Seconds, when all that was asked of a GPU is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

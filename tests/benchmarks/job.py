@@ -21,6 +21,12 @@ class JobError(RuntimeError):
     """An `lslm` command failed; it has said why."""
 
 
+def environment_of() -> dict[str, str]:
+    """Of a command: ours without what a run around us has told its children, and our code."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LSLM_RUN", "PL_GLOBAL"))}
+    return inherited | {"PYTHONPATH": str(HOME), "PYTHONUNBUFFERED": "1"}
+
+
 def lslm(*words: str, hidden: Sequence[str] = (), given: Mapping[str, str] | None = None, bar: bool = False) -> list[RunDirectory]:
     """Run `lslm WORDS` and show what it says; the run directories it made.
 
@@ -32,9 +38,8 @@ def lslm(*words: str, hidden: Sequence[str] = (), given: Mapping[str, str] | Non
     Raises:
         JobError: it failed.
     """
-    inherited = (name for name in os.environ if name.startswith(("LSLM_RUN", "PL_GLOBAL")))
-    environment = {name: value for name, value in os.environ.items() if name not in {*inherited, *hidden}}
-    environment |= {"PYTHONPATH": str(HOME), "PYTHONUNBUFFERED": "1"} | ({"FORCE_COLOR": "1"} if bar else {}) | dict(given or {})
+    environment = environment_of() | ({"FORCE_COLOR": "1"} if bar else {}) | dict(given or {})
+    environment = {name: value for name, value in environment.items() if name not in hidden}
     directories = []
     with tempfile.TemporaryFile("w+", encoding="utf-8") as unseen:
         errors = unseen if bar and not sys.stderr.isatty() else None

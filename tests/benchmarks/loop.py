@@ -21,6 +21,11 @@ class Loop(ABC):
         """One optimizer step."""
 
 
+def device_type() -> str:
+    """Where our own runs train."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def mixed_precision() -> torch.autocast:
-    """bfloat16 where the CPU has it, as in our own runs; else float32 for both."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16("cpu"))
+    """bfloat16 where the device has it, as in our own runs; else float32 for both."""
+    return torch.autocast(device_type(), torch.bfloat16, enabled=has_bfloat16(device_type()))

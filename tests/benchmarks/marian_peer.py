@@ -22,7 +22,7 @@ from lslm_lightning.training.batches import PairBatch, padded
 from tasks.translation.data import TranslationData
 from tests.benchmarks.benchmark import Figures
 from tests.benchmarks.bleus import EXAMS, bleus
-from tests.benchmarks.loop import Loop, mixed_precision
+from tests.benchmarks.loop import Loop, device_type, mixed_precision
 
 PEAK, WARMUP_STEPS = 1e-3, 800
 VALIDATE_AT = (0.8, 0.9, 1.0)  # shares of the time; the last one is free of charge
@@ -50,7 +50,7 @@ class MarianLoop(Loop):
             decoder_start_token_id=tokenizer.bos_id,
             forced_eos_token_id=None,
         )
-        self.model, self.tokenizer = MarianMTModel(config).train(), tokenizer
+        self.model, self.tokenizer = MarianMTModel(config).to(device_type()).train(), tokenizer
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=PEAK, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         self.n_step = 0
 

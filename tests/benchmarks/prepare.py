@@ -18,7 +18,7 @@ from typing import NamedTuple
 from lslm_lightning.data.prepared import JOURNAL, TOKENIZER, Prepared
 from tests.benchmarks import zipf
 from tests.benchmarks.benchmark import Benchmark, Check, Figures
-from tests.benchmarks.job import HOME, lslm
+from tests.benchmarks.job import environment_of, lslm
 from tests.benchmarks.memory import peak_memory
 
 N_FILE, N_WORKER = 8, 2
@@ -66,14 +66,9 @@ def encoding_speed(folder: Path, size: Size, n_process: int) -> float:
     """MB/s of processes of one core each that only encode, at the same time, together."""
     command = [sys.executable, "-m", "tests.benchmarks.one_core", folder / "sample" / TOKENIZER, folder / "texts" / "0.jsonl"]
     processes = [
-        subprocess.Popen([*command, str(size.sample)], env=environment(), stdout=subprocess.PIPE, text=True) for _ in range(n_process)
+        subprocess.Popen([*command, str(size.sample)], env=environment_of(), stdout=subprocess.PIPE, text=True) for _ in range(n_process)
     ]
     return sum(float(process.communicate()[0]) for process in processes)
-
-
-def environment() -> dict[str, str]:
-    """Ours, and our code."""
-    return {**os.environ, "PYTHONPATH": str(HOME)}
 
 
 def words_of(folder: Path, size: Size, output: Path) -> tuple[str, ...]:
@@ -97,7 +92,7 @@ def undisturbed(folder: Path, size: Size) -> Figures:
 def started(*words: str) -> Iterator[subprocess.Popen]:
     """`lslm WORDS` in a process group of its own, all of which is killed where it has not ended."""
     command = [sys.executable, "-m", "lslm_lightning", *words]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(command, env=environment_of(), stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         yield process
     finally:
