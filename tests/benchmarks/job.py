@@ -24,7 +24,8 @@ class JobError(RuntimeError):
 def environment_of() -> dict[str, str]:
     """Of a command: ours without what a run around us has told its children, and our code."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LSLM_RUN", "PL_GLOBAL"))}
-    return inherited | {"PYTHONPATH": str(HOME), "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
+    return inherited | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def lslm(*words: str, hidden: Sequence[str] = (), given: Mapping[str, str] | None = None, bar: bool = False) -> list[RunDirectory]:
