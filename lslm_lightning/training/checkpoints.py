@@ -120,9 +120,13 @@ class Checkpoints(Checkpoint):
     # Between validations
 
     def is_due(self, trainer: Trainer) -> bool:
-        """Whether it is time to save, by this process's clock; at the end of a step."""
-        steps = self.every_steps is not None and trainer.global_step % self.every_steps == 0
-        return steps or (self.every_minutes is not None and time.monotonic() - self._saved_at > 60 * self.every_minutes)
+        """Whether to save after this step, on all ranks alike."""
+        return self.every_steps is not None and trainer.global_step % self.every_steps == 0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is time to save, by this process's clock."""
+        return self.every_minutes is not None and time.monotonic() - self._saved_at > 60 * self.every_minutes
 
     def save(self, trainer: Trainer) -> None:
         """The present state as `last.ckpt`; collective."""

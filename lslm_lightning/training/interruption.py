@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from torch import Tensor
 
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.task import Task
@@ -63,17 +64,48 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class Agreement:
+    """The largest of the numbers that the ranks bring; collective.
+
+    On GPUs it is that of the call before, 0 at first: the processor would wait for all that the GPU has to do yet to know this one.
+    """
+
+    def __init__(self) -> None:
+        self._before: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def __call__(self, number: int, device: torch.device, at_once: bool = False) -> int:
+        largest = torch.full((), number, device=device)
+        torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
+        if at_once or device.type != "cuda":
+            self._before = None
+            return int(largest)
+        before, self._before = self._before, arriving(largest)
+        if before is None:
+            return 0
+        before[1].synchronize()
+        return int(before[0])
+
+
+def arriving(tensor: Tensor) -> tuple[Tensor, torch.cuda.Event]:
+    """A copy in the memory of the processor, and what tells when it is there."""
+    copy, event = torch.empty_like(tensor, device="cpu", pin_memory=True), torch.cuda.Event()
+    copy.copy_(tensor, non_blocking=True)
+    event.record()
+    return copy, event
+
+
 class Interruption(Callback):
     """Within `fit`, `stopping_signals` only set a flag; where a resumed run can go on exactly, the ranks agree, save `last.ckpt` and stop.
 
-    That is at the end of an optimizer step, or, where a validation is due, after it; a long validation is left after `STOP_SECONDS`, with
-    the state that was saved before, while a save is finished however long it takes. A second signal stops at once. Where no signal came,
-    but the time to save has, they save and go on.
+    That is at the end of an optimizer step (of the next one, on several GPUs), or, where a validation is due, after it; a long validation
+    is left after `STOP_SECONDS`, with the state that was saved before, while a save is finished however long it takes. A second signal
+    stops at once. Where no signal came, but the time to save has, they save and go on.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
         self.received = 0
+        self._agreement = Agreement()
         self._before: dict[int, Any] = {}
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
@@ -103,18 +135,18 @@ class Interruption(Callback):
         loop = trainer.fit_loop
         if loop._should_accumulate() or loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
             return
-        self._stop_if_asked(trainer, save=True, due=self.checkpoints.is_due(trainer))
+        self._stop_if_asked(trainer, save=True)
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         self._restore()
         self._stop_if_asked(trainer)
 
-    def _stop_if_asked(self, trainer: Trainer, save: bool = False, due: bool = False) -> None:
-        wish = 2 * self.received + due  # any rank may have the signal, or a clock that is ahead
+    def _stop_if_asked(self, trainer: Trainer, save: bool = False) -> None:
+        wish = 2 * self.received + self.checkpoints.is_late  # any rank may have the signal, or a clock that is ahead
         if trainer.world_size > 1:
-            wish = int(trainer.strategy.reduce(torch.tensor(wish, device=trainer.strategy.root_device), reduce_op="max"))
+            wish = self._agreement(wish, trainer.strategy.root_device, at_once=not save)
         received = wish // 2
-        if wish and save:
+        if save and (wish or self.checkpoints.is_due(trainer)):
             self.checkpoints.save(trainer)
         if not received:
             return

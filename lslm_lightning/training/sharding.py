@@ -193,15 +193,26 @@ def local(tensor: Tensor) -> Tensor:
 
 def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
     """Scale gradients so that the norm of all is at most `largest`; that norm. Also where their parts lie on different meshes."""
-    by_mesh: dict[Any, list[Tensor]] = {}
+    alike: dict[Any, list[Tensor]] = {}
     for p in parameters:
         if p.grad is not None:
-            by_mesh.setdefault(mesh_of(p.grad), []).append(p.grad)
-    norms = [torch.nn.utils.get_total_norm(gradients) for gradients in by_mesh.values()]
-    norm = torch.linalg.vector_norm(torch.stack([n.full_tensor() if isinstance(n, DTensor) else n for n in norms]))
+            alike.setdefault(spread_over(p.grad), []).append(local(p.grad))
+    squares = []
+    for groups, gradients in alike.items():
+        squares.append(torch.nn.utils.get_total_norm(gradients).square())
+        for group in groups:
+            torch.distributed.all_reduce(squares[-1], group=group)
+    norm = torch.stack(squares).sum().sqrt()
     factor = (largest / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_([local(g) for gradients in by_mesh.values() for g in gradients], factor)
+    torch._foreach_mul_([gradient for gradients in alike.values() for gradient in gradients], factor)
     return norm
+
+
+def spread_over(tensor: Tensor) -> tuple[Any, ...]:
+    """The groups of processes each of which has a part of the tensor."""
+    if not isinstance(tensor, DTensor):
+        return ()
+    return tuple(tensor.device_mesh.get_group(i) for i, placement in enumerate(tensor.placements) if not placement.is_replicate())
 
 
 def mesh_of(tensor: Tensor) -> DeviceMesh | None:

@@ -169,7 +169,7 @@ class Task(LightningModule, ABC):
         self._window_tokens += batch.n_token
         if self.trainer.world_size > 1:
             self._window_nats = self._window_nats + nats.detach()  # the ranks look together, at the end of the window
-        elif nats.device.type == "cpu":  # on a GPU looking would make each step wait; see Reporter and save_atomically
+        elif nats.device.type == "cpu":  # on a GPU looking would make each step wait; Reporter and save_atomically look
             self.check_finite(float(nats.detach()))
         return nats / LOSS_DIVISOR
 
@@ -181,15 +181,16 @@ class Task(LightningModule, ABC):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Gradients of the sum over a constant become gradients of the mean per token of the window; clipping comes after."""
-        n_token = float(self._window_tokens)
-        world = self.trainer.world_size
+        n_token, world = self._window_tokens, self.trainer.world_size
         if world > 1:
-            window = torch.stack([torch.tensor(n_token, device=self.device), self._window_nats.float()])
-            n_token, nats = self.trainer.strategy.reduce(window, reduce_op="sum").tolist()
-            self.check_finite(nats)
+            window = torch.stack([torch.full((), n_token, dtype=torch.float64, device=self.device), self._window_nats.double()])
+            torch.distributed.all_reduce(window)  # that of Lightning has all wait for the GPU first
+            n_token = window[0]
+            if self.device.type == "cpu":
+                self.check_finite(float(window[1]))
         scale = LOSS_DIVISOR * self.trainer.accumulate_grad_batches * world / n_token
         gradients = [local(p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        torch._foreach_mul_(gradients, scale)
+        torch._foreach_mul_(gradients, scale.float() if world > 1 else scale)
         self._window_tokens, self._window_nats = 0, 0.0
 
     def configure_gradient_clipping(
