@@ -19,12 +19,13 @@ class Alternation(Callback):
     given its batches ready made.
 
     Args:
-        output: JSON is written here at the end: {"tokens", "ours", "theirs"}, lists of a number a window, times in seconds. The first
-            window warms up and is left out. Tokens are real ones, of source and target.
+        output: JSON is written here at the end: {"tokens", "ours", "theirs"}, lists of a number a window, times in seconds. Tokens are
+            real ones, of source and target.
+        n_settling: windows that warm up and are left out.
     """
 
-    def __init__(self, loop: Loop, output: str, window: int = 50) -> None:
-        self.loop, self.output, self.window = loop, Path(output), window
+    def __init__(self, loop: Loop, output: str, window: int = 50, n_settling: int = 1) -> None:
+        self.loop, self.output, self.window, self.n_settling = loop, Path(output), window, n_settling
         self._batches: list[Any] = []
         self._rows: list[tuple[int, float, float]] = []
         self._since = 0.0
@@ -45,7 +46,7 @@ class Alternation(Callback):
             self._since = now()
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
-        tokens, ours, theirs = zip(*self._rows[1:], strict=True)
+        tokens, ours, theirs = zip(*self._rows[self.n_settling :], strict=True)
         self.output.write_text(json.dumps({"tokens": tokens, "ours": ours, "theirs": theirs}))
 
 
