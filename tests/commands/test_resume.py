@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -32,11 +33,32 @@ def config(translation):
     return partial(config_of, tiny=translation)
 
 
+class KillAt(Callback):
+    """Sends this process SIGKILL at the moment that the file `kill` names, once."""
+
+    def _strike_if(self, trainer, moment):
+        file = Path("kill")
+        asked = json.loads(file.read_text()) if file.exists() else {"delay": 0}
+        delay = asked.pop("delay")
+        if asked == {"moment": moment, "step": trainer.global_step, "rank": trainer.global_rank}:
+            file.unlink()
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+    def on_train_batch_start(self, trainer, *args):
+        self._strike_if(trainer, "step")
+
+    def on_validation_batch_start(self, trainer, *args):
+        self._strike_if(trainer, "validation")
+
+    def on_save_checkpoint(self, trainer, *args):
+        self._strike_if(trainer, "save")
+
+
 @pytest.mark.parametrize("n", [1, 2])
 @pytest.mark.parametrize("kind", ["pairs", "windows", "stream"])
 def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, config):
     """Killed the hard way at seeded moments: in a step, in a validation, while a state is written; resumed each time."""
-    path, moments = config(kind), random.Random(f"{kind}{n}")
+    path, chance = config(kind), random.Random(f"{kind}{n}")
 
     def begin(*words):
         return [start("-m", "lslm_lightning", *words)] if n == 1 else together(*words)
@@ -45,18 +67,15 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, 
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output
     straight = only("straight-*")
-    words = ["run", "--config", path, "--job.name=killed"]
-    for _ in range(3):
-        before = {p: p.stat().st_mtime_ns for p in Path("runs").glob("*/killed-*/checkpoints/last.ckpt")}
+    words = ["run", "--config", path, "--job.name=killed", "--trainer.callbacks+=tests.commands.test_resume.KillAt"]
+    for moment, later in zip(chance.sample(["step", "validation", "save"], 3), (0, 12, 18), strict=True):
+        step = later + {"step": chance.randint(4, 8), "validation": 6, "save": chance.choice([6, 9])}[moment]
+        rank = 0 if moment == "save" else chance.randrange(n)  # which writes
+        Path("kill").write_text(json.dumps({"moment": moment, "step": step, "rank": rank, "delay": 0.005 * chance.random()}))
         processes = begin(*words)
-        wait_until(
-            lambda: any(before.get(p) != p.stat().st_mtime_ns for p in Path("runs").glob("*/killed-*/checkpoints/last.ckpt")),  # noqa: B023
-            processes[0],
-        )
-        time.sleep(moments.random() * 0.4)
-        processes[moments.randrange(n)].send_signal(signal.SIGKILL)  # the other one notices
         for process in processes:
-            process.communicate(timeout=60)
+            process.communicate(timeout=120)  # the other one notices
+        assert processes[rank].returncode == -signal.SIGKILL, (moment, step)
         words = ["resume", only("killed-*")]
     said = ""
     for process in begin(*words):

@@ -85,7 +85,7 @@ def test_a_save_that_fails_leaves_the_old_state(tmp_path):
 @pytest.mark.parametrize("schedule", [Cosine(0), Cosine(60), Linear(60), Trapezoid(60), Constant(), InverseSquareRoot(60)], ids=repr)
 def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data, monkeypatch, schedule):
     """The steps of a run with a budget equal those of a run that was given the same number, however wrong the first measure was."""
-    seconds = 0.02 if schedule == Cosine(0) else 0.002  # the first cannot be shortened once it has begun
+    seconds = 0.02 if schedule == Cosine(0) else 0.0005  # the first cannot be shortened once it has begun
     monkeypatch.setattr(Budget, "_measure_step", lambda self, trainer, task: seconds)
     steps, ends = [], []
     for limits in ({"max_steps": -1, "max_epochs": -1}, {}):
