@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from mlflow import MlflowClient
 
 from tests.mlflow_server import mlflow_server
 from tests.provider import KEY, Provider
@@ -67,3 +68,11 @@ def write_pairs(folder: Path) -> Path:
         (folder / f"{split}.en").write_text("".join(f"{' '.join(s)}\n" for s in sentences), "utf-8")
         (folder / f"{split}.zh").write_text("".join(f"{''.join(chinese[w] for w in s)}\n" for s in sentences), "utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables and no runs; MLflow takes seconds to make one."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path

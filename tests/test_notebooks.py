@@ -1,6 +1,7 @@
 """Both notebooks run from the first cell to the last, one after the other, and are committed without output."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def test_without_output(path):
     assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
 
 
-def test_from_the_first_cell_to_the_last(project, pairs, monkeypatch):
+def test_from_the_first_cell_to_the_last(project, pairs, empty_store, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     assert [path.name for path in NOTEBOOKS] == ["01_first_run.ipynb", "02_compare_runs.ipynb"]
     config = yaml.safe_load((ROOT / "configs/translation/cldr_demo.yaml").read_text("utf-8"))
@@ -26,6 +27,7 @@ def test_from_the_first_cell_to_the_last(project, pairs, monkeypatch):
     (project / "configs/translation").mkdir(parents=True)
     (project / "configs/translation/cldr_demo.yaml").write_text(yaml.safe_dump(config))
     (project / "notebooks").mkdir()
+    shutil.copy(empty_store, project)
     variables = {"LSLM_NOTEBOOK_STEPS": "5", "LSLM_CACHE": str(project / "cache"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

@@ -6,12 +6,9 @@ import warnings
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenizers import DefaultTokenizer
-from rouge_score.tokenizers import Tokenizer as RougeTokenizer
 
 from lslm_lightning.contracts import Metric, Prediction
 from lslm_lightning.text.chinese import segment
@@ -20,7 +17,7 @@ from lslm_lightning.text.normalization import normalize
 from lslm_lightning.text.sentences import split_sentences
 
 
-class UnicodeTokenizer(RougeTokenizer):
+class UnicodeTokenizer:
     """CJK characters one by one, words and numbers of any script whole; lower case, NFKC, no punctuation.
 
     rouge-score's own tokenizer keeps nothing outside a-z and 0-9, so that Chinese texts would have no tokens at all.
@@ -30,7 +27,7 @@ class UnicodeTokenizer(RougeTokenizer):
         return [piece for piece in segment(normalize(text, "NFKC").lower()) if any(character.isalnum() for character in piece)]
 
 
-class JiebaTokenizer(RougeTokenizer):
+class JiebaTokenizer:
     """Chinese words as jieba cuts them, in its accurate mode; lower case, NFKC, no punctuation.
 
     Raises:
@@ -50,10 +47,10 @@ class JiebaTokenizer(RougeTokenizer):
         return [word for word in self._cut(normalize(text, "NFKC").lower()) if any(character.isalnum() for character in word)]
 
 
-class Remembering(RougeTokenizer):
+class Remembering:
     """Another tokenizer that cuts no text twice: each metric and each system asks for the same references."""
 
-    def __init__(self, tokenizer: RougeTokenizer) -> None:
+    def __init__(self, tokenizer: Any) -> None:
         self._tokenize = lru_cache(maxsize=20_000)(tokenizer.tokenize)
 
     def tokenize(self, text: str) -> list[str]:
@@ -61,7 +58,7 @@ class Remembering(RougeTokenizer):
 
 
 @cache
-def remembering(kind: type[RougeTokenizer], **settings: bool) -> Remembering:
+def remembering(kind: type, **settings: bool) -> Remembering:
     """One for all metrics."""
     return Remembering(kind(**settings))
 
@@ -83,6 +80,9 @@ class Rouge(Metric):
         language: str = "en",
         words: Literal["characters", "jieba"] = "characters",
     ) -> None:
+        from rouge_score.rouge_scorer import RougeScorer  # not above: nltk, which comes along, takes a second of each command
+        from rouge_score.tokenizers import DefaultTokenizer
+
         if kind not in ("1", "2", "L", "Lsum"):
             raise ValueError(f"kind={kind!r} of Rouge must be one of '1', '2', 'L', 'Lsum'")
         self._language, self._kind = base_language(language), f"rouge{kind}"

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import pytest
 import yaml
-from mlflow import MlflowClient
 from torch.distributed import TCPStore
 
 from lslm_lightning.__main__ import main
@@ -46,14 +45,6 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen | Forked
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with MLflow's tables and no runs; MLflow takes seconds to make one."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import threading
-import time
 from functools import partial
 from pathlib import Path
 

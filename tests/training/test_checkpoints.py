@@ -91,7 +91,7 @@ def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data, monkeypat
     for limits in ({"max_steps": -1, "max_epochs": -1}, {}):
         data = translation_data()
         task = translation_task(data, schedule=schedule)
-        budgets = [] if ends else [Budget(0.06, lambda *told: steps.append(told))]
+        budgets = [] if ends else [Budget(0.02, lambda *told: steps.append(told))]
         limits = limits or {"max_steps": steps[-1][0]}
         trainer = fit(task, data, budgets, **limits, limit_val_batches=1.0, val_check_interval=100)
         assert trainer.global_step == steps[-1][0] > 1
@@ -132,7 +132,7 @@ def test_a_budget_with_windows_and_with_early_validations(translation_data, sett
     steps = []
     data = translation_data()
     settings = {"max_steps": -1, "max_epochs": -1, "limit_val_batches": 1.0, "val_check_interval": 90} | settings
-    trainer = fit(translation_task(data), data, [Budget(0.06, lambda *told: steps.append(told))], **settings)
+    trainer = fit(translation_task(data), data, [Budget(0.02, lambda *told: steps.append(told))], **settings)
     assert trainer.global_step == steps[-1][0] > 1
     assert steps[-1][1]
 
