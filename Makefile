@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ONLY ?=
+# One more than cores: many tests wait for other processes.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
 export MLFLOW_DISABLE_TELEMETRY := true
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
@@ -18,7 +20,7 @@ demo: $(READY) ## the three tasks on built-in corpora: three trained, scored, re
 	@$(BIN)/lslm demo
 
 test: $(READY) ## the test suite (LSLM_DATA=folder adds the tests on real corpora)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations 10
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10
 
 lint: $(READY) ## ruff check and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

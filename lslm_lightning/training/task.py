@@ -190,7 +190,9 @@ class Task(LightningModule, ABC):
                 self.check_finite(float(window[1]))
         scale = LOSS_DIVISOR * self.trainer.accumulate_grad_batches * world / n_token
         gradients = [local(p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        torch._foreach_mul_(gradients, scale.float() if world > 1 else scale)
+        if isinstance(scale, Tensor):
+            scale = scale.to(torch.promote_types(gradients[0].dtype, torch.float32))
+        torch._foreach_mul_(gradients, scale)
         self._window_tokens, self._window_nats = 0, 0.0
 
     def configure_gradient_clipping(
