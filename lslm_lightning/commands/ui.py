@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.tracking import Store
+from lslm_lightning.tracking.lost import end_lost_runs
 
 SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -28,8 +29,10 @@ def main(argv: list[str]) -> int:
         return 0
     if store.file and not store.file.exists():
         raise ValueError(f"there are no runs here: {store.file} does not exist; run this in the folder where you trained")
-    store.ask(lambda: None)  # fails in one line when the file is none of a store
     check_port(options.host, options.port)
+    client = store.client()
+    everywhere = [experiment.experiment_id for experiment in store.ask(client.search_experiments)]  # one line, where it is no store
+    store.ask(lambda: end_lost_runs(client, everywhere))
     return serve(store, options.host, options.port)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,14 +15,18 @@ import pytest
 
 from lslm_lightning.commands.ui import main
 from lslm_lightning.tracking import Store
+from lslm_lightning.tracking.lost import process_tags
 from tests.mlflow_server import free_port
 
 COMMAND = [sys.executable, "-m", "lslm_lightning", "ui"]
 
 
-def test_it_says_its_address_serves_and_ends_with_ctrl_c(project: Path) -> None:
+def test_it_says_its_address_serves_and_ends_with_ctrl_c(project: Path, empty_store: Path) -> None:
+    """And shows no run as running whose process is gone."""
+    shutil.copy(empty_store, project)
     client, experiment = Store().open_experiment("toy")
-    run_id = client.create_run(experiment).info.run_id
+    here, gone = process_tags(), process_tags() | {"lslm.started": "1.00"}
+    there, run_id = (client.create_run(experiment, tags=tags).info.run_id for tags in (here, gone))
     address = f"http://127.0.0.1:{(port := free_port())}"
     process = subprocess.Popen([*COMMAND, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -29,6 +34,8 @@ def test_it_says_its_address_serves_and_ends_with_ctrl_c(project: Path) -> None:
         assert address in lines[1], process.stderr.read() if process.poll() else lines
         answer = json.load(urlopen(f"{address}/api/2.0/mlflow/runs/get?run_id={run_id}"))
         assert answer["run"]["info"]["run_id"] == run_id
+        assert answer["run"]["info"]["status"] == "KILLED"
+        assert client.get_run(there).info.status == "RUNNING"
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
     finally:
