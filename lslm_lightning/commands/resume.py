@@ -37,15 +37,15 @@ def main(argv: list[str]) -> int:
     own, words = arguments().parse_known_args(argv[1:])
     from lslm_lightning.runs import find_run
     from lslm_lightning.runs.integrity import last_whole_state
+    from lslm_lightning.tracking.store import recorded_store
 
     directory = find_run(own.run)
     command = command_of(directory)
     if directory.beginning.get("status") == "FINISHED" and not words:
         print(f"{directory.path} is finished; a larger --trainer.max_steps trains on")
         return DONE
-    recorded = directory.beginning.get("store", "")
-    if recorded.startswith("sqlite:"):
-        os.environ.setdefault("MLFLOW_TRACKING_URI", recorded)
+    if store := recorded_store(directory.beginning):
+        os.environ.setdefault("MLFLOW_TRACKING_URI", store)
     if STATE not in os.environ:  # otherwise this is one of several processes
         state = None if own.no_checkpoint else last_whole_state(directory)
         if state is None and not own.no_checkpoint and any(directory.checkpoints.glob("*.ckpt")):

@@ -1,11 +1,11 @@
 """`lslm sync RUN`: bring to MLflow what did not reach it."""
 
 import argparse
-import os
+import sys
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import DONE
+from lslm_lightning.commands.outcome import DONE, FAILED
 
 if TYPE_CHECKING:
     from lslm_lightning.runs import RunDirectory
@@ -30,11 +30,19 @@ def main(argv: list[str]) -> int:
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.runs import find_run
 
+    failed = 0
     for reference in own.runs:
-        directory = find_run(reference)
-        n_point, files = sync(directory)
-        print(f"{directory.path}: {n_point:,} points, {len(files)} files were missing{''.join(f'  {name}' for name in files)}", flush=True)
-    return DONE
+        try:
+            directory = find_run(reference)
+            n_point, files = sync(directory)
+            words = f"{n_point:,} points, {len(files)} files were missing{''.join(f'  {name}' for name in files)}"
+            print(f"{directory.path}: {words}", flush=True)
+        except (ValueError, OSError, RuntimeError) as error:  # the others are brought all the same
+            failed += 1
+            print(f"lslm: {reference}: {error}", file=sys.stderr, flush=True)
+    if failed and len(own.runs) > 1:
+        print(f"lslm: {failed} of {len(own.runs)} runs were not brought", file=sys.stderr)
+    return FAILED if failed else DONE
 
 
 def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
@@ -47,32 +55,42 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
     from lslm_lightning.runs.directory import locked
     from lslm_lightning.runs.loading import read_config
     from lslm_lightning.tracking import Tracker, TrackingError
-    from lslm_lightning.tracking.uploads import missing_files
+    from lslm_lightning.tracking.store import recorded_store
 
     noted = directory.beginning
     if "run_id" not in noted:
         raise ValueError(f"{directory.path} has no mlflow.json: it was never told to MLflow")
-    if noted.get("store", "").startswith("sqlite:"):
-        os.environ.setdefault("MLFLOW_TRACKING_URI", noted["store"])
-    lock = locked(directory)
+    lock, store = locked(directory), recorded_store(noted)
     try:
         task = noted.get("experiment") or directory.path.parent.name
-        tracker = Tracker(task, directory.path.name, directory.path, system_metrics=False, run_id=noted["run_id"], again=False)
+        tracker = Tracker(
+            *(task, directory.path.name, directory.path, store, noted.get("tags")),
+            system_metrics=False,
+            run_id=noted["run_id"],
+            again=False,
+        )
         tracker.start()
         try:
             config = read_config(directory.config)
             config.pop("config", None)
             tracker.log_hyperparams(config)
-            files = missing_files(tracker.client, tracker.version, directory.path)
+            tracker.set_tags(noted.get("tags", {}))
+            for each in noted.get("datasets", []):
+                tracker.log_dataset(*each)
+            for path in sorted(directory.predictions.glob("*.jsonl")):
+                if path.stem in ("test", "predict"):
+                    tracker.log_table(path)
+            files = tracker.missing_files()
             for name in files:
                 tracker.log_artifact(directory.path / name)
             if not tracker.flush():
                 raise TrackingError(f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}")
-            left = missing_files(tracker.client, tracker.version, directory.path)
-            if left:
+            if left := tracker.missing_files():
                 raise TrackingError(f"MLflow at {tracker.store} has not taken {', '.join(left)}; {'; '.join(tracker.problems)}")
         finally:
-            tracker.end(noted.get("status", "KILLED"))
+            curves, status = directory.curves, noted.get("status", "RUNNING")
+            ended = curves.stat().st_mtime if curves.exists() else None
+            tracker.end("KILLED" if status == "RUNNING" else status, ended)  # nobody is at work here, whatever was noted last
     finally:
         lock.release()
     return tracker.n_missing, files

@@ -13,8 +13,7 @@ from lslm_lightning.text.tokenizer import Tokenizer
 class Place(NamedTuple):
     """How far a lane has been read."""
 
-    epoch: int = 0
-    shard: int = 0  # of those of this lane, in this epoch's order
+    shard: int = 0  # of those that come to this lane, in all epochs
     block: int = 0  # of that shard
     batch: int = 0  # of that block, the next to be read
 
@@ -30,8 +29,9 @@ class Lanes:
     The last window of a block is padded: no token is left out, none is seen twice in an epoch. All is pure in (seed, epoch, shard, block),
     so a `Place` is all that it takes to go on.
 
-    A lane has shards of its own where there are enough of them; or else every lane reads all, and makes batches of each n_lane-th block.
-    A process with W others reads only the lanes that are its own if W divides n_lane.
+    Where there are enough shards, the shards of all epochs, one after the other, are dealt out to the lanes in turn; or else every lane
+    reads all, and makes batches of each n_lane-th block, of others in the next epoch. So lanes of which one has more than another see
+    every document equally often in the long run. A process with W others reads only the lanes that are its own if W divides n_lane.
     """
 
     def __init__(
@@ -47,40 +47,38 @@ class Lanes:
         """Batches (B, context + 1) of ids int64, padded behind the end of a row, from `place` on; each with the place after it.
 
         Raises:
-            ValueError: there is nothing to read in this lane.
+            ValueError: there is nothing to read.
         """
-        first_epoch, first_shard, first_block, first_batch = place
-        for epoch in count(first_epoch):
-            found = (first_shard, first_block, first_batch) != (0, 0, 0)  # or the rest of this epoch may be none
-            for at, shard in islice(enumerate(self.shards(lane, epoch)), first_shard, None):
-                documents = self.stream.documents(shard, first_block * self.buffer)
-                for block in count(first_block):
-                    texts = list(islice(documents, self.buffer))
-                    if not texts:
-                        break
-                    if self.is_shared and block % self.n_lane != lane:
-                        continue
-                    for batch, ids in islice(enumerate(self.batches(texts, epoch, shard, block)), first_batch, None):
-                        found = True
-                        yield ids, Place(epoch, at, block, batch + 1)
-                    first_batch = 0
-                first_block = 0
-            if not found:
-                raise ValueError(
-                    f"{self.stream.path} has nothing for lane {lane} of {self.n_lane}: it has too few documents for blocks of"
-                    f" buffer={self.buffer}; make buffer or n_lane smaller, or read it as a corpus"
-                )
-            first_shard = 0
+        first_shard, first_block, first_batch = place
+        n_empty = 0 if place == START else -1  # shards since the last batch; the rest of the first may have none
+        for number in count(first_shard):
+            epoch, shard = self.shard(lane, number)
+            documents = self.stream.documents(shard, first_block * self.buffer)
+            for block in count(first_block):
+                texts = list(islice(documents, self.buffer))
+                if not texts:
+                    break
+                if self.is_shared and (block + shard + epoch) % self.n_lane != lane:
+                    continue
+                for batch, ids in islice(enumerate(self.batches(texts, epoch, shard, block)), first_batch, None):
+                    n_empty = -1
+                    yield ids, Place(number, block, batch + 1)
+                first_batch = 0
+            first_block = 0
+            n_empty += 1
+            if n_empty == self.stream.n_shard * self.n_lane:
+                raise ValueError(f"{self.stream.path} has no text in {self.stream.n_shard} files that has more than white space")
 
     @property
     def is_shared(self) -> bool:
         """Whether there are too few shards for lanes of their own."""
         return self.stream.n_shard < self.n_lane
 
-    def shards(self, lane: int, epoch: int) -> list[int]:
-        """Those of a lane in the order of an epoch."""
-        own = range(self.stream.n_shard) if self.is_shared else range(lane, self.stream.n_shard, self.n_lane)
-        return [own[i] for i in np.random.default_rng((self.seed, epoch, lane)).permutation(len(own))]
+    def shard(self, lane: int, number: int) -> tuple[int, int]:
+        """The epoch and the shard that come to a lane as its `number`-th, from 0 on."""
+        n = self.stream.n_shard
+        epoch, at = divmod(number if self.is_shared else number * self.n_lane + lane, n)
+        return epoch, int(np.random.default_rng((self.seed, epoch, lane if self.is_shared else self.n_lane)).permutation(n)[at])
 
     def batches(self, texts: list[str], epoch: int, shard: int, block: int) -> list[np.ndarray]:
         """Those of one block."""

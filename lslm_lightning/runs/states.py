@@ -5,11 +5,12 @@ import os
 import pickle
 import shutil
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from lslm_lightning.tracking.uploads import checksum
 
 META = "meta.pt"  # in a folder: what is no weight and no moment, written by rank 0
 CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
@@ -100,7 +101,7 @@ def read_parts(folder: Path, roots: Iterable[str]) -> dict[str, Any]:
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
     roots = set(roots)
-    with _only_data(), warnings.catch_warnings():
+    with only_data(), in_words(folder), warnings.catch_warnings():
         metadata = dcp.FileSystemReader(folder).read_metadata()
         flat = {
             key: torch.empty(entry.size, dtype=entry.properties.dtype)
@@ -120,7 +121,21 @@ def read_parts(folder: Path, roots: Iterable[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _only_data() -> Iterator[None]:
+def in_words(folder: Path) -> Iterator[None]:
+    """Inside, what fails with the parts in a folder is an OSError; torch's own error would pass by any `except Exception`."""
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        yield
+    except CheckpointException as error:
+        first = next((failure for failure, _ in error.failures.values()), error)
+        if isinstance(first, OSError):
+            raise first from None
+        raise OSError(f"{folder}: {' '.join(str(first).split()) or type(first).__name__}") from None
+
+
+@contextmanager
+def only_data() -> Iterator[None]:
     """Inside, the index of a folder, which torch reads with pickle, may name nothing but what describes tensors."""
     before = pickle.load
     pickle.load = lambda file: _Data(file).load()
@@ -134,26 +149,21 @@ class _Data(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         import torch
 
-        if module.startswith("torch.distributed.checkpoint.") or (module, name) in _HARMLESS:
+        if (module, name) in _HARMLESS:
             return super().find_class(module, name)
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is no data")
 
 
+_DESCRIPTION = "torch.distributed.checkpoint.metadata"
 _HARMLESS = {("torch", "Size"), ("torch.serialization", "_get_layout"), ("pathlib", "PosixPath"), ("pathlib", "WindowsPath")}
+_HARMLESS |= {("torch.distributed.checkpoint.filesystem", name) for name in ("_StorageInfo", "_StoragePrefix")}
+_HARMLESS |= {(_DESCRIPTION, name) for name in ("Metadata", "MetadataIndex", "StorageMeta", "TensorProperties", "_MEM_FORMAT_ENCODING")}
+_HARMLESS |= {(_DESCRIPTION, f"{kind}StorageMetadata") for kind in ("Bytes", "Chunk", "Tensor")}
 
 
 # Checksums of folders
-
-
-def checksum(path: Path) -> int:
-    """CRC-32 of a file."""
-    running = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            running = zlib.crc32(block, running)
-    return running
 
 
 def write_checksums(folder: Path, sums: Mapping[str, int]) -> None:

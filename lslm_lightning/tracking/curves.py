@@ -1,6 +1,8 @@
 """Every metric point of a run in a file, whatever happens to the server."""
 
 import json
+import os
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +30,7 @@ class Curves:
         self.earlier = read_points(path)
         self._known = {(point.name, point.step) for point in self.earlier}
         self._file, self._waiting = path.open("ab", buffering=0), b""
+        self._lock = threading.RLock()  # training logs, and so does the thread of system metrics
         self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
 
     def append(self, points: Iterable[Point]) -> list[Point]:
@@ -38,8 +41,10 @@ class Curves:
         """
         new = [point for point in points if (point.name, point.step) not in self._known]
         rows = ({"step": point.step, "time": point.time_ms / 1000, "name": point.name, "value": point.value} for point in new)
-        self._waiting += "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-        self.flush()
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        with self._lock:
+            self._waiting += text
+            self.flush()
         return new
 
     def flush(self) -> None:
@@ -48,13 +53,24 @@ class Curves:
         Raises:
             OSError: not all of it could be written; the rest waits.
         """
-        while self._waiting:
-            self._waiting = self._waiting[self._file.write(self._waiting) :]
+        with self._lock:
+            while self._waiting:
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
+
+    def synchronize(self) -> None:
+        """All of it is on the disk when this returns.
+
+        Raises:
+            OSError: as `flush`.
+        """
+        self.flush()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        with suppress(OSError):  # it was told
-            self.flush()
-        self._file.close()
+        with self._lock:
+            with suppress(OSError):  # it was told
+                self.flush()
+            self._file.close()
 
 
 def read_points(path: Path) -> list[Point]:

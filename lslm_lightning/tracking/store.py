@@ -5,11 +5,11 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
@@ -151,6 +151,21 @@ class Store:
                 f"bring it back with `mlflow experiments restore -x {found.experiment_id}`"
             )
         return found.experiment_id
+
+
+def recorded_store(noted: Mapping[str, Any]) -> str | None:
+    """The address at which a run began, as its mlflow.json has it; None where the environment names one, or that one is no more.
+
+    Raises:
+        ValueError: it holds a password, which was not noted.
+    """
+    recorded = noted.get("store", "")
+    if os.environ.get("MLFLOW_TRACKING_URI") or not recorded:
+        return None
+    if "***" in recorded:
+        raise ValueError(f"the run is in MLflow at {recorded}: set MLFLOW_TRACKING_URI, for its password was not noted")
+    file = Store(recorded).file
+    return None if file and not file.exists() else recorded
 
 
 def causes(error: BaseException) -> list[BaseException]:

@@ -67,6 +67,8 @@ class Tracker(Logger):
         self._monitor: SystemMetrics | None = None
         self._parameters: set[str] = set()
         self._tables: list[dict[str, str]] = []
+        self._noted: dict[str, Any] = {}  # what mlflow.json has
+        self._sent: dict[str, int] = {}  # checksums of the files that MLflow has, by their names there
         self.git: dict[str, str] = {}  # when the run began
         self.problems: list[str] = []
 
@@ -93,9 +95,13 @@ class Tracker(Logger):
             return
         try:
             self._curves = Curves(self.directory / "metrics.jsonl")
-            (self.directory / "environment.txt").write_text(environment())
+            if self._again:
+                (self.directory / "environment.txt").write_text(environment())
         except OSError as error:
             raise TrackingError(f"cannot write in the run directory: {error.strerror}: {error.filename}") from None
+        noted = self.directory / "mlflow.json"
+        self._noted = json.loads(noted.read_text()) if self._given_run_id and noted.exists() else {}
+        self._sent = self._noted.get("sent", {})
         self.git = git_state()
         self._client, experiment_id = self.store.open_experiment(self.task)
         run = self.store.ask(partial(self._reopen, self._given_run_id) if self._given_run_id else partial(self._create, experiment_id))
@@ -111,9 +117,11 @@ class Tracker(Logger):
             {"run_id": self._run_id, "experiment": self.task, "store": str(self.store)}
             | ({} if self._given_run_id else {"began": round(time.time()), **self.git})
             | ({"status": "RUNNING"} if self._again else {})
+            | {"tags": {**self._noted.get("tags", {}), **self._clean_tags(self._tags)}}
         )
         self._outbox.call(end_lost_runs, self._client, [experiment_id])
-        self.log_artifact(self.directory / "environment.txt")
+        if self._again:
+            self.log_artifact(self.directory / "environment.txt")
         if self._system_metrics:
             self._monitor = SystemMetrics(self.log_metrics, began=run.info.start_time / 1000)
 
@@ -126,9 +134,9 @@ class Tracker(Logger):
     def _note(self, facts: Mapping[str, object]) -> None:
         """Write into `mlflow.json`, which keeps what else is there where this run goes on."""
         path = self.directory / "mlflow.json"
-        kept = json.loads(path.read_text()) if path.exists() and ("run_id" not in facts or self._given_run_id) else {}
+        self._noted |= facts
         draft = path.with_name(f".{path.name}.part")
-        draft.write_text(json.dumps(kept | dict(facts)) + "\n")
+        draft.write_text(json.dumps(self._noted) + "\n")
         draft.replace(path)
 
     def _reopen(self, run_id: str) -> Any:
@@ -162,9 +170,16 @@ class Tracker(Logger):
 
     def _upload_missing(self) -> None:
         """Of the files that the run had written before it stopped, those that did not reach MLflow; the best state comes at the end."""
-        for name in missing_files(self._client, self._run_id, self.directory):
+        for name in self.missing_files():
             if not name.startswith("checkpoints/"):
-                upload(self._client, self._run_id, self.directory / name, name.rpartition("/")[0])
+                self._upload(self.directory / name, name.rpartition("/")[0])
+
+    def missing_files(self) -> list[str]:
+        """Of the files that the run is to have in MLflow, those that are not there, or not as they are now."""
+        return missing_files(self._client, self._run_id, self.directory, self._sent)
+
+    def _upload(self, path: Path, folder: str) -> None:
+        self._sent |= upload(self._client, self._run_id, path, folder)
 
     def _process_tags(self) -> dict[str, str]:
         return {
@@ -195,13 +210,13 @@ class Tracker(Logger):
         self._outbox.put(points)
 
     def write_down(self) -> None:
-        """See that all metrics so far are in `metrics.jsonl`, before a state is saved behind which training would not come back.
+        """See that all metrics so far are on the disk, before a state is saved behind which training would not come back.
 
         Raises:
             OSError: the disk is full.
         """
         if self._outbox is not None:
-            self._curves.flush()
+            self._curves.synchronize()
 
     def _send(self, points: Sequence[Point]) -> None:
         from mlflow.entities import Metric
@@ -223,7 +238,9 @@ class Tracker(Logger):
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         if self._outbox is not None:
-            for name, value in self._clean_tags(tags).items():
+            clean = self._clean_tags(tags)
+            self._note({"tags": {**self._noted.get("tags", {}), **clean}})
+            for name, value in clean.items():
                 self._outbox.call(self._client.set_tag, self._run_id, name, value)
 
     def log_dataset(self, name: str, digest: str, split: str, source: str) -> None:
@@ -234,6 +251,8 @@ class Tracker(Logger):
 
         source = self.store.redact(source)
         kind, key = ("http", "url") if "://" in source else ("local", "uri")
+        others = [each for each in self._noted.get("datasets", []) if each[:3] != [name, digest, split]]
+        self._note({"datasets": [*others, [name, digest, split, source]]})
         dataset = Dataset(name, digest[:LONGEST_DIGEST], kind, json.dumps({key: source}))
         tags = [InputTag("mlflow.data.context", split), InputTag("digest", digest)]
         self._outbox.call(self._client.log_inputs, self._run_id, [DatasetInput(dataset, tags)])
@@ -249,7 +268,7 @@ class Tracker(Logger):
         path, here = Path(path).absolute(), self.directory.absolute()
         if folder is None and path.is_relative_to(here):
             folder = path.relative_to(here).parent.as_posix().removeprefix(".")
-        self._outbox.call(upload, self._client, self._run_id, path, folder or "")
+        self._outbox.call(self._upload, path, folder or "")
 
     def log_table(self, path: str | Path, limit: int = 1000) -> None:
         """The first rows of a JSONL file (predictions) as a table of MLflow's page; a tag says how many of how many."""
@@ -280,8 +299,12 @@ class Tracker(Logger):
         """Lightning calls it after each of fit, validate, test: the run goes on, `end` ends it."""
         self.flush()
 
-    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Store what is left, the curves among it, and set the run's status; the first call counts."""
+    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"], ended: float | None = None) -> None:
+        """Store what is left, the curves among it, and set the run's status; the first call counts.
+
+        Args:
+            ended: when the work ended, in Unix seconds; now by default.
+        """
         if self._outbox is None:
             return
         if self._monitor is not None:
@@ -289,8 +312,9 @@ class Tracker(Logger):
         self.log_artifact(self.directory / "metrics.jsonl")
         self._note({"status": status})
         outbox, self._outbox = self._outbox, None
-        outbox.close(partial(self._client.set_terminated, self._run_id, status, round(time.time() * 1000)))
+        outbox.close(partial(self._client.set_terminated, self._run_id, status, round((ended or time.time()) * 1000)))
         self._curves.close()
+        self._note({"sent": self._sent})
         os.environ.pop(RUN_ID, None)
 
     def _tell(self, problem: str) -> None:

@@ -1,5 +1,7 @@
 """Files of a run in MLflow's store: sent, and looked at there."""
 
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,14 +29,28 @@ def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dic
     return found
 
 
-def missing_files(client: "MlflowClient", run_id: str, directory: Path) -> list[str]:
-    """Of `local_files`, those that are not in MLflow, or not whole."""
+def missing_files(client: "MlflowClient", run_id: str, directory: Path, sent: Mapping[str, int]) -> list[str]:
+    """Of `local_files`, those that are not in MLflow, or not whole, or not as they are now, by the checksums of what was sent."""
     there = sizes(client, run_id)
-    return [name for name in local_files(directory) if there.get(name) != (directory / name).stat().st_size]
+
+    def is_there(name: str) -> bool:
+        path = directory / name
+        return there.get(name) == path.stat().st_size and (name not in sent or sent[name] == checksum(path))
+
+    return [name for name in local_files(directory) if not is_there(name)]
 
 
-def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> None:
-    """Send a file, or a folder with all in it, into `folder` of a run's artifacts, until all of it is there.
+def checksum(path: Path) -> int:
+    """CRC-32 of a file."""
+    running = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            running = zlib.crc32(block, running)
+    return running
+
+
+def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict[str, int]:
+    """Send a file, or a folder with all in it, into `folder` of a run's artifacts, until all of it is there; checksums, by name there.
 
     Raises:
         RuntimeError: the store takes it and has not all of it afterwards, at `N_TRY` tries.
@@ -43,7 +59,7 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> None
     for _ in range(N_TRY):
         inside = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else []
         files = {f"{target}/{p.relative_to(path).as_posix()}": p for p in inside} if path.is_dir() else {target: path}
-        before = {name: file.stat().st_size for name, file in files.items()}
+        before, sums = {name: file.stat().st_size for name, file in files.items()}, {name: checksum(file) for name, file in files.items()}
         if path.is_dir():
             client.log_artifacts(run_id, path, target)
             there = sizes(client, run_id, target)
@@ -53,6 +69,6 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> None
         # what has changed here meanwhile is left to the next upload
         short = [name for name, size in before.items() if there.get(name) != size and files[name].stat().st_size == size]
         if not short:
-            return
+            return sums
     name = short[0]
     raise RuntimeError(f"of {name} it has {there.get(name) or 0:,} of {before[name]:,} bytes, after {N_TRY} tries")

@@ -23,7 +23,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from lslm_lightning.optim import decay_groups
-from lslm_lightning.runs.states import META, read_parts, read_state
+from lslm_lightning.runs.states import META, in_words, only_data, read_parts, read_state
 
 GROUPS = "optimizer_groups"
 
@@ -73,12 +73,14 @@ class ShardedStrategy(ModelParallelStrategy):
     def _load_parts(self, folder: Path) -> dict[str, Any]:
         saved = torch.load(folder / META, map_location="cpu", weights_only=True)
         weights = {"state_dict": get_model_state_dict(self.model)}
-        dcp.load(weights, checkpoint_id=folder)
+        with only_data(), in_words(folder):
+            dcp.load(weights, checkpoint_id=folder)
         set_model_state_dict(self.model, weights["state_dict"])
         for i, (optimizer, groups) in enumerate(zip(self.optimizers, saved.get(GROUPS, []), strict=False)):
             named = get_optimizer_state_dict(self.model, optimizer)
             parts = {f"optimizer_{i}": {"state": named["state"]}}
-            dcp.load(parts, checkpoint_id=folder)
+            with only_data(), in_words(folder):
+                dcp.load(parts, checkpoint_id=folder)
             settings = {name: group for group in groups for name in group["params"]}
             named["param_groups"] = [{**settings[group["params"][0]], "params": group["params"]} for group in named["param_groups"]]
             set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named)
@@ -88,7 +90,8 @@ class ShardedStrategy(ModelParallelStrategy):
         """Of a folder: settings of the optimizers go to what rank 0 writes, for other numbers of processes have other groups."""
         if self._save_distributed_checkpoint:
             checkpoint[GROUPS] = [state.pop("param_groups") for state in checkpoint.get("optimizer_states", [])]
-        super().save_checkpoint(checkpoint, filepath, storage_options)
+        with in_words(Path(filepath)):
+            super().save_checkpoint(checkpoint, filepath, storage_options)
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """In one file it is that of an optimizer of a whole model, which any strategy can load."""

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -99,7 +100,11 @@ def trial(
     was = "after its end" if processes[0].poll() is not None else "killed"
     processes[chance.randrange(n)].send_signal(signal.SIGKILL)
     for process in processes:
-        process.communicate(timeout=120)
+        try:
+            process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:  # it waits for the other to begin: torchrun would end it
+            process.send_signal(signal.SIGKILL)
+            process.communicate(timeout=30)
     found = list(Path("runs").glob(f"*/{name}-*"))
     begun = bool(found) and (found[0] / "config.yaml").exists() and (found[0] / "mlflow.json").exists()
     try:
@@ -123,7 +128,8 @@ def lacking(run: Path, store: str) -> str:
 
     from lslm_lightning.tracking.uploads import missing_files
 
-    files = missing_files(MlflowClient(store), json.loads((run / "mlflow.json").read_text())["run_id"], run)
+    noted = json.loads((run / "mlflow.json").read_text())
+    files = missing_files(MlflowClient(store), noted["run_id"], run, noted.get("sent", {}))
     counts = delivered(run, store)
     return "; ".join(
         [f"{name} is not in MLflow" for name in files] + [f"{n} {what}" for what, n in counts.items() if what != "points" and n]

@@ -54,11 +54,24 @@ def test_an_epoch_has_every_token_once(n_shard, shards, tokenizer):
     found: Counter = Counter()
     for lane in range(4):
         for ids, place in lanes.read(lane):
-            if place.epoch:
+            if lanes.shard(lane, place.shard)[0]:
                 break
             found.update(ids[:, 1:][ids[:, 1:] != tokenizer.pad_id].tolist())
     expected = Counter(i for text in stream.head(10_000) for i in [*tokenizer.encode(text), tokenizer.eos_id])
     assert found == expected
+
+
+@pytest.mark.parametrize("n_shard", [1, 3, 4, 6, 7, 8])
+def test_no_document_comes_much_oftener_than_another(n_shard, shards, tokenizer):
+    """Where shards, or blocks of them, cannot be dealt out evenly, a lane has them by turns."""
+    lanes, n_epoch = Lanes(Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5), 12
+    blocks = [lanes.batches(list(lanes.stream.documents(i))[j : j + 5], 0, i, j // 5) for i in range(n_shard) for j in range(0, 37, 5)]
+    times: Counter = Counter()
+    for _, lane, place in islice(lanes.share(0, {}), n_epoch * sum(map(len, blocks))):
+        if place.batch == 1:
+            times[lanes.shard(lane, place.shard)[1], place.block] += 1
+    assert len(times) == len(blocks)
+    assert n_epoch - 3 <= min(times.values()) <= max(times.values()) <= n_epoch + 3
 
 
 @pytest.mark.parametrize("n_shard", [1, 8])
@@ -92,8 +105,9 @@ def test_epochs_and_seeds_differ(shards, tokenizer):
     first, second = (next(Lanes(stream, tokenizer, CONTEXT, BATCH, seed, 4, 5).read(0))[0] for seed in (0, 1))
     assert not np.array_equal(first, second)
     by_epoch: dict[int, list] = {}
-    for ids, place in islice(Lanes(stream, tokenizer, CONTEXT, BATCH, 0, 4, 5).read(0), 200):
-        by_epoch.setdefault(place.epoch, []).append(ids)
+    lanes = Lanes(stream, tokenizer, CONTEXT, BATCH, 0, 4, 5)
+    for ids, place in islice(lanes.read(0), 200):
+        by_epoch.setdefault(lanes.shard(0, place.shard)[0], []).append(ids)
     assert len(by_epoch) > 1
     assert not np.array_equal(by_epoch[0][0], by_epoch[1][0])
 
@@ -120,7 +134,7 @@ def test_what_cannot_be_read_is_said(names, column, words, tmp_path):
         _ = Stream(str(tmp_path), column).n_shard
 
 
-def test_too_few_texts_for_the_lanes_are_said(tmp_path, tokenizer):
-    (tmp_path / "a.txt").write_text("one\ntwo\n")
-    with pytest.raises(ValueError, match=r"nothing for lane 1 of 4.*make buffer or n_lane smaller"):
+def test_a_stream_without_texts_says_so(tmp_path, tokenizer):
+    (tmp_path / "a.txt").write_text("  \n\n\t\n")
+    with pytest.raises(ValueError, match=r"has no text in 1 files"):
         next(Lanes(Stream(str(tmp_path / "a.txt")), tokenizer, CONTEXT, BATCH, n_lane=4).read(1))
