@@ -193,7 +193,8 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
     forth_and_back = compute_seconds(device, usual.step, plan.n_byte == HALF) + joined / (1e9 * device.link)
     seconds = plan.accumulate * max(forth_and_back, exchanged / speed_between(device, n_node))
     seconds += update_seconds(device, weights, state_bytes)
-    memory = (weights, gradients, state_bytes, other + gathered + summed)
+    whole = plan.n_byte * most.n_parameter  # in a validation, for which all weights are gathered once
+    memory = (weights, gradients, state_bytes, max(other + gathered + summed, whole))
     return Estimate(device, n * n_node, "fsdp" if together == 1 else "fsdp_tp", memory, n_share * plan.accumulate * usual.n_token / seconds)
 
 

@@ -61,7 +61,9 @@ def finish(command: "Command", subcommand: str) -> None:
         if isinstance(command.trainer.strategy, ShardedStrategy):  # from here on rank 0 is alone
             command.model = build(read_config(directory.config)["model"], command.datamodule.tokenizer)
             load_weights(command.model, Path(command.trainer.ckpt_path), command.datamodule.tokenizer)
-        command.model.to(command.trainer.strategy.root_device).eval()  # Lightning has moved it to the CPU, and back into training mode
+        else:
+            command.model.to(command.trainer.strategy.root_device)  # Lightning has moved it to the CPU
+        command.model.eval()  # and back into training mode
         beside = baseline_scores(command.model, command.datamodule)
         show(directory.path.name, exam.scores, beside, command.datamodule.corpus)
         tracker.log_artifact(directory.metrics)

@@ -54,6 +54,13 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> s
             f"trainer.val_check_interval={every} counts batches and must be a multiple of trainer.accumulate_grad_batches={accumulated},"
             f" so that a validation stands between two steps; set {-(-every // accumulated) * accumulated}"
         )
+    if command in TRAINING and every is not None and not isinstance(every, int | float):
+        raise ValueError(f"trainer.val_check_interval={every} goes by a clock, which no repeat can follow: give a number of batches")
+    if command in TRAINING and isinstance(every, float) and every != 1.0 and accumulated > 1:
+        raise ValueError(
+            f"trainer.val_check_interval={every} may stand in the middle of a step of trainer.accumulate_grad_batches={accumulated}"
+            " batches: give a number of batches that is a multiple of it"
+        )
     name = strategy_name(trainer)
     if any(name.startswith(other) for other in ("fsdp_", "deepspeed", "FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")):
         raise ValueError(f"trainer.strategy={name}: models are sharded by --config configs/trainer/fsdp.yaml (with FSDP2), or fsdp_tp.yaml")

@@ -11,6 +11,10 @@ from lslm_lightning.commands.outcome import DONE
 if TYPE_CHECKING:
     from lslm_lightning.runs import RunDirectory
 
+HARMLESS = (
+    "--config",
+    *(f"--trainer.{name}" for name in ("max_", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "enable_")),
+)
 STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which state they go on
 DESCRIPTION = """Go on with a run that was stopped: by Ctrl-C, a signal, no memory, a full disk, a machine that is gone.
 
@@ -28,7 +32,7 @@ def arguments() -> Parser:
     """What argparse knows; the rest are keys of the config."""
     it = Parser("lslm resume", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     it.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
-    it.add_argument("--no-checkpoint", action="store_true", help="train anew from step 0, in the same directory")
+    it.add_argument("--no-checkpoint", action="store_true", help="train anew from step 0; what there was goes to before-1/")
     return it
 
 
@@ -48,16 +52,45 @@ def main(argv: list[str]) -> int:
         os.environ.setdefault("MLFLOW_TRACKING_URI", store)
     if STATE not in os.environ:  # otherwise this is one of several processes
         state = None if own.no_checkpoint else last_whole_state(directory)
-        if state is None and not own.no_checkpoint and any(directory.checkpoints.glob("*.ckpt")):
+        if own.no_checkpoint:
+            set_aside(directory)
+        elif state is None and any(directory.checkpoints.glob("*.ckpt")):
             raise ValueError(f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint trains anew from step 0")
         os.environ[STATE] = str(state or "")
     state = os.environ[STATE]
+    if changes := [word for word in words if word.startswith("--") and not word.startswith(HARMLESS)]:
+        print(f"points that were logged already stay as they are, also where {' '.join(changes)} would make them others", flush=True)
     from lslm_lightning.commands.train import main as train
 
     try:
         return train([command, "--config", str(directory.config), *words, f"--ckpt_path={state or 'null'}"], directory)
     finally:
         os.environ.pop(STATE, None)
+
+
+def set_aside(directory: "RunDirectory") -> None:
+    """What the run has come to goes to a folder of its own, so that nothing of it is taken for what is to come.
+
+    Raises:
+        ValueError: another process trains in the directory.
+    """
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from lslm_lightning.runs.directory import locked
+
+    if rank_zero_only.rank or 0:
+        return
+    lock = locked(directory)
+    try:
+        number = 1 + len([*directory.path.glob("before-*")])
+        before = directory.path / f"before-{number}"
+        before.mkdir()
+        for name in ("checkpoints", "metrics.jsonl", "metrics.json", "mlflow.json", "predictions", "report", "samples"):
+            if (directory.path / name).exists():
+                (directory.path / name).rename(before / name)
+    finally:
+        lock.release()
+    print(f"what there was is in {before}", flush=True)
 
 
 def command_of(directory: "RunDirectory") -> str:

@@ -272,7 +272,7 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
     except ValueError as error:
         print(f"lslm: {error}", file=sys.stderr)
         return 2
-    if resumed is None and argv[0] in TRAINING and (restarted := met_before()) and restarted.last.exists():
+    if resumed is None and argv[0] in TRAINING and (restarted := met_before()) and restarted.config.exists():
         from lslm_lightning.commands.resume import main as resume
 
         return resume(["resume", str(restarted.path)])
@@ -288,9 +288,9 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
             Task, TaskData, args=arguments, **SETTINGS
         )
         status = "FINISHED"
-    except (Interrupted, KeyboardInterrupt):
+    except (Interrupted, KeyboardInterrupt) as error:
         status = "KILLED"
-        if not (rank_zero_only.rank or 0):
+        if not (rank_zero_only.rank or 0) or not getattr(error, "together", False):
             raise
     except NotFiniteError:
         if not (rank_zero_only.rank or 0):  # the ranks agreed; a failed child would make Lightning kill rank 0 before it has told MLflow
@@ -304,9 +304,9 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
     finally:
         for number in before:
             signal.signal(number, signal.SIG_IGN)  # nothing interrupts the truth about how it ended
+        command.watch.stop()
         if command.tracker is not None:
             command.tracker.end(status)
-        command.watch.stop()
         if command.lock is not None:
             command.lock.release()
         if status == "FINISHED" and torch.distributed.is_initialized():

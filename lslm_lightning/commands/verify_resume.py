@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS, WorkError
@@ -26,7 +27,7 @@ Any key of the config can be set here. All of it happens in a folder of its own,
 def arguments() -> Parser:
     """What argparse knows; the rest are keys of the config."""
     it = Parser("lslm verify-resume", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    it.add_argument("--config", required=True, metavar="FILE", help="YAML of a training")
+    it.add_argument("--config", action="append", required=True, metavar="FILE", help="YAML of a training; several are merged")
     it.add_argument("--steps", type=int, default=20, metavar="N", help="optimizer steps (default 20)")
     it.add_argument("--kills", type=int, default=2, metavar="N", help="how often it is killed (default 2)")
     it.add_argument("--seed", type=int, default=0, help="of the moments at which it is killed (default 0)")
@@ -39,39 +40,51 @@ def main(argv: list[str]) -> int:
     if own.steps < 2 or own.kills < 1:
         print(f"lslm: --steps {own.steps} must be at least 2 and --kills {own.kills} at least 1", file=sys.stderr)
         return WRONG_ARGUMENTS
-    if not Path(own.config).is_file():
-        print(f"lslm: there is no file {own.config}", file=sys.stderr)
-        return WRONG_ARGUMENTS
+    for file in own.config:
+        if not Path(file).is_file():
+            print(f"lslm: there is no file {file}", file=sys.stderr)
+            return WRONG_ARGUMENTS
     with tempfile.TemporaryDirectory(prefix="lslm-verify-") as folder:
         every = max(1, own.steps // (2 * own.kills + 1))
         limits = [
             f"--trainer.max_steps={own.steps}",
             "--job.minutes=null",
             "--job.seeds=1",
-            f"--trainer.val_check_interval={own.steps // 2 * accumulated(Path(own.config), words)}",
+            f"--trainer.val_check_interval={own.steps // 2 * accumulated(own.config, words)}",
         ]
-        words = ["--config", own.config, *limits, *words, f"--job.root={folder}/runs", f"--job.save_every_steps={every}"]
+        words = [
+            *(word for file in own.config for word in ("--config", file)),
+            *limits,
+            *words,
+            f"--job.root={folder}/runs",
+            f"--job.save_every_steps={every}",
+        ]
         trial = Trial(Path(folder), own.seed)
         print(f"{own.steps} steps straight", flush=True)
         trial.train(["fit", *words, "--job.name=straight"])
-        trial.kill_and_resume(["fit", *words, "--job.name=killed"], own.kills)
+        n_middle = trial.kill_and_resume(["fit", *words, "--job.name=killed"], own.kills)
         different = differences(trial.state("straight"), trial.state("killed"))
     if different:
         raise WorkError(f"the killed run ended differently: {different}")
+    if not n_middle:
+        raise WorkError("every kill came when training was at its end already, which proves nothing: set --steps higher")
     print(f"after {own.kills} kills the weights, the optimizer and the schedule are the same to the last bit")
     return DONE
 
 
-def accumulated(config: Path, words: Sequence[str]) -> int:
-    """Micro-batches in a step, as the config or the command line has it."""
+def accumulated(configs: Sequence[str], words: Sequence[str]) -> int:
+    """Micro-batches in a step, as the configs or the command line have it."""
     import yaml
 
     name = "--trainer.accumulate_grad_batches"
-    given = [value for word, value in pairwise(words) if word == name]
+    given = [1]
+    for config in configs:
+        settings = yaml.safe_load(Path(config).read_text("utf-8"))
+        trainer = settings.get("trainer") if isinstance(settings, dict) else None
+        given += [(trainer or {}).get("accumulate_grad_batches") or given[-1]]
+    given += [value for word, value in pairwise(words) if word == name]
     given += [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
-    settings = yaml.safe_load(config.read_text("utf-8"))
-    trainer = settings.get("trainer") if isinstance(settings, dict) else None
-    return int(given[-1] if given else (trainer or {}).get("accumulate_grad_batches", 1))
+    return int(given[-1])
 
 
 class Trial:
@@ -102,23 +115,26 @@ class Trial:
             lines = (self.folder / "log").read_text("utf-8", "replace").strip().splitlines()
             raise WorkError(f"lslm {words[0]} failed: {lines[-1] if lines else f'status {status}'}")
 
-    def kill_and_resume(self, words: Sequence[str], n: int) -> None:
-        """Start, kill when a state has been saved, and so on; the last time to the end."""
+    def kill_and_resume(self, words: Sequence[str], n: int) -> int:
+        """Start, kill when a state has been saved, and so on; the last time to the end. How many kills came before the end."""
+        n_middle = 0
         for number in range(1, n + 1):
             before, process = self.saved(), self.start(words)
             try:
                 while process.poll() is None and self.saved() == before:
                     time.sleep(0.01)
                 time.sleep(self.random.random())
-                step = "at the end already" if process.poll() is not None else "in the middle"
+                is_middle = process.poll() is None
             finally:
                 stop(process)
-            print(f"kill {number}: {step}", flush=True)
+            n_middle += is_middle
+            print(f"kill {number}: {'in the middle' if is_middle else 'at the end already'}", flush=True)
             found = sorted((self.folder / "runs").glob("*/killed-*"))
             if not found:
                 raise WorkError(f"the run did not begin: {(self.folder / 'log').read_text('utf-8', 'replace').strip().splitlines()[-1:]}")
             words = ["resume", str(found[0])]
         self.train(words)
+        return n_middle
 
     def saved(self) -> int:
         """When the killed run has last saved a state; 0 for never."""
@@ -140,17 +156,25 @@ def differences(first: Path, second: Path) -> str:
     """Where two states of training differ, in words; "" for nowhere."""
     import torch
 
-    from lslm_lightning.runs.states import read_state
-
-    one, two = read_state(first), read_state(second)
+    one, two = whole_state(first), whole_state(second)
     if one["global_step"] != two["global_step"]:
         return f"step {one['global_step']} and step {two['global_step']}"
     weights = [name for name, weight in one["state_dict"].items() if not torch.equal(weight, two["state_dict"][name])]
     if weights:
         far = max(float((one["state_dict"][n].double() - two["state_dict"][n].double()).abs().max()) for n in weights)
         return f"{len(weights)} of {len(one['state_dict'])} weights, {weights[0]} is one, by {far:.3g} at most"
-    kept = [equal(one[name], two[name]) for name in ("optimizer_states", "lr_schedulers")]
+    kept = [equal(one[name], two[name]) for name in one if name.startswith(("optimizer", "lr_schedulers"))]
     return "" if all(kept) else "the optimizer or the schedule"
+
+
+def whole_state(path: Path) -> dict[str, Any]:
+    """Weights, and the optimizer's moments, wherever they lie."""
+    from lslm_lightning.runs.states import read_parts, read_state
+
+    state = read_state(path)
+    if path.is_dir():
+        state |= read_parts(path, [f"optimizer_{i}" for i in range(len(state["optimizer_groups"]))])
+    return state
 
 
 def equal(first: object, second: object) -> bool:

@@ -9,6 +9,7 @@ from functools import partial
 from lslm_lightning.tracking.curves import Point
 
 BATCH = 1000  # MLflow takes no more points in one request
+N_TRY = 3
 
 
 class Outbox:
@@ -51,22 +52,27 @@ class Outbox:
     def call(self, function: Callable[..., object], *arguments: object, **settings: object) -> None:
         self._calls.append(partial(function, *arguments, **settings))
 
-    def flush(self) -> bool:
-        """Wait until all that was put in before is delivered, or a try to do so has failed: whether it is delivered."""
+    def flush(self, seconds: float | None = None) -> bool:
+        """Wait until all that was put in before is delivered, or a try to do so has failed, or so long: whether it is delivered."""
         with self._round:
             begun = self._begun
             self._wake.set()
-            self._round.wait_for(lambda: not self._waiting() or self._ended > begun or self._closed)
-            return not self._waiting() or self._delivered
+            came = self._round.wait_for(lambda: not self._waiting() or self._ended > begun or self._closed, seconds)
+            return not self._waiting() or (came and self._delivered)
 
-    def close(self, last: Callable[[], object]) -> None:
-        """Deliver what is left, then do `last`. Where the store is away, give up after `patience` seconds and say what was left."""
-        give_up = time.monotonic() + self._patience
-        while not self.flush() and time.monotonic() < give_up:
+    def close(self, last: Callable[[], object], seconds: float | None = None) -> None:
+        """Deliver what is left, then do `last`. Where the store is away, give up and say what was left.
+
+        Args:
+            seconds: after which to give up; by default after `N_TRY` tries at least, and `patience` seconds.
+        """
+        give_up, n_try = time.monotonic() + (self._patience if seconds is None else seconds), 1
+        while not (delivered := self.flush(seconds)) and (time.monotonic() < give_up or (seconds is None and n_try < N_TRY)):
             time.sleep(min(1.0, self._patience / 10))
+            n_try += 1
         self._closed = True
         self._wake.set()
-        delivered = self._try(last)
+        delivered = (delivered or seconds is None) and self._try(last)
         if self._waiting() or not delivered:
             self._tell(f"not stored: {len(self._points)} metric points, {len(self._calls) + (not delivered)} other things")
 

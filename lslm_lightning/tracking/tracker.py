@@ -26,6 +26,7 @@ from lslm_lightning.tracking.uploads import missing_files, upload
 log = logging.getLogger(__name__)
 
 RUN_ID = "LSLM_RUN_ID"  # environment variable: the run of the process that started this one
+STOP_SECONDS = 20.0  # for what is on its way when someone has asked the run to stop
 LONGEST_TAG, LONGEST_DIGEST = 8000, 36  # characters; what MLflow takes
 
 
@@ -296,8 +297,7 @@ class Tracker(Logger):
         """Nothing: Lightning calls it after every logged step, which must not wait."""
 
     def finalize(self, status: str) -> None:
-        """Lightning calls it after each of fit, validate, test: the run goes on, `end` ends it."""
-        self.flush()
+        """Nothing: Lightning calls it after each of fit, validate, test, and the run goes on; `end` ends it."""
 
     def end(self, status: Literal["FINISHED", "FAILED", "KILLED"], ended: float | None = None) -> None:
         """Store what is left, the curves among it, and set the run's status; the first call counts.
@@ -312,7 +312,8 @@ class Tracker(Logger):
         self.log_artifact(self.directory / "metrics.jsonl")
         self._note({"status": status})
         outbox, self._outbox = self._outbox, None
-        outbox.close(partial(self._client.set_terminated, self._run_id, status, round((ended or time.time()) * 1000)))
+        last = partial(self._client.set_terminated, self._run_id, status, round((ended or time.time()) * 1000))
+        outbox.close(last, STOP_SECONDS if status == "KILLED" else None)
         self._curves.close()
         self._note({"sent": self._sent})
         os.environ.pop(RUN_ID, None)

@@ -1,5 +1,6 @@
 """Which states of training are kept: the last one, the best one, and the mean of several."""
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -158,6 +159,8 @@ class Checkpoints(Checkpoint):
         One that goes on in its own directory makes the files that its process had not come to when it was stopped.
         """
         source = Path(trainer.ckpt_path or "")
+        if source.parent.absolute() == self.directory.absolute() and self.is_settled(self.saved_step):
+            self.best_score = self._outcome()["best_score"]  # of a mean, perhaps
         if self.best_score is not None and source.parent.absolute() == self.directory.absolute():
             if trainer.is_global_zero and not self.is_settled(self.saved_step):
                 self._catch_up(source)
@@ -230,7 +233,7 @@ class Checkpoints(Checkpoint):
             self._compete(trainer, task, average, f"the mean of {len(states)} checkpoints")
             trainer.loggers = loggers
         if trainer.is_global_zero:
-            self._settled.write_text(f"{trainer.global_step}\n")
+            self._settled.write_text(json.dumps({"step": trainer.global_step, "best_score": self.best_score}) + "\n")
             for path in (*states, self.directory / "average.ckpt"):
                 remove(path)
         trainer.strategy.barrier("settled")
@@ -241,7 +244,11 @@ class Checkpoints(Checkpoint):
 
     def is_settled(self, step: int) -> bool:
         """Whether a run of so many steps has its final best state."""
-        return self._settled.exists() and self._settled.read_text().strip() == str(step)
+        return self._outcome().get("step") == step
+
+    def _outcome(self) -> dict[str, Any]:
+        """What was settled: of which step, and the score of the best state."""
+        return json.loads(self._settled.read_text()) if self._settled.exists() else {}
 
     def _compete(self, trainer: Trainer, task: Task, path: Path, words: str) -> None:
         """Validate a state; if it is better than the best one, it becomes that."""
@@ -263,7 +270,7 @@ class Checkpoints(Checkpoint):
         """A run whose last steps were not validated still ends with its last state on disk."""
         if trainer.global_step != self.validated_step:
             self.save(trainer)
-            if trainer.is_global_zero and not self.best.exists():
+            if trainer.is_global_zero and (self.best_score is None or not self.best.exists()):
                 link(self.last, self.best)
 
     def state_dict(self) -> dict[str, Any]:

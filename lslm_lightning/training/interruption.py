@@ -24,11 +24,12 @@ class Interrupted(BaseException):
 
     Attributes:
         signum: the signal, SIGINT for Ctrl-C.
+        together: whether all ranks stop at this step.
     """
 
-    def __init__(self, signum: int, message: str = "") -> None:
+    def __init__(self, signum: int, message: str = "", together: bool = False) -> None:
         super().__init__(message or f"interrupted by {signal.Signals(signum).name}")
-        self.signum = signum
+        self.signum, self.together = signum, together
 
 
 def stopping_signals() -> list[signal.Signals]:
@@ -72,6 +73,10 @@ class Agreement:
 
     def __init__(self) -> None:
         self._before: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def forget(self) -> None:
+        """Of all calls so far."""
+        self._before = None
 
     def __call__(self, number: int, device: torch.device, at_once: bool = False) -> int:
         largest = torch.full((), number, device=device)
@@ -148,10 +153,11 @@ class Interruption(Callback):
         received = wish // 2
         if save and (wish or self.checkpoints.is_due(trainer)):
             self.checkpoints.save(trainer)
+            self._agreement.forget()  # what was wished before it
         if not received:
             return
         name = signal.Signals(received).name
-        raise Interrupted(received, f"interrupted by {name} at step {trainer.global_step}; kept {self.checkpoints.last}")
+        raise Interrupted(received, f"interrupted by {name} at step {trainer.global_step}; kept {self.checkpoints.last}", together=True)
 
     def on_exception(self, trainer: Trainer, task: Task, exception: BaseException) -> None:
         self._restore()

@@ -123,7 +123,7 @@ def sbatch(project, environment) -> Callable[..., tuple[int, list[str]]]:
     tools = project / "tools"
     tools.mkdir()
     say = 'IFS="|"; echo "$(basename "$0")|$*" >> said'
-    for name, then in (("srun", 'exec "$@"'), ("scontrol", ""), ("lslm", "exit $STATUS")):
+    for name, then in (("srun", 'shift; exec "$@"'), ("scontrol", ""), ("lslm", "exit $STATUS")):
         (tools / name).write_text(f"#!/bin/sh\n({say})\n{then}\n")
         (tools / name).chmod(0o755)
 
@@ -143,10 +143,10 @@ def test_slurm_queues_again_what_it_told_to_stop(status, again, sbatch, project)
     found, said = sbatch(*words, status=status)
     assert found == status
     own = "|".join(("lslm", "run", *words))
-    assert said == [f"srun|{own}", own, *(["scontrol|requeue|77"] if again else [])]
+    assert said == [f"srun|--kill-on-bad-exit=1|{own}", own, *(["scontrol|requeue|77"] if again else [])]
     run = project / "runs/slurm/big run-77"
     run.mkdir(parents=True)
     (run / "config.yaml").write_text("")
     _, said = sbatch(*words, status=0)
     own = "lslm|resume|runs/slurm/big run-77"
-    assert said == [f"srun|{own}", own]
+    assert said == [f"srun|--kill-on-bad-exit=1|{own}", own]
