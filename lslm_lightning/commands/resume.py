@@ -11,10 +11,8 @@ from lslm_lightning.commands.outcome import DONE
 if TYPE_CHECKING:
     from lslm_lightning.runs import RunDirectory
 
-HARMLESS = (
-    "--config",
-    *(f"--trainer.{name}" for name in ("max_", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "enable_")),
-)
+OTHERWISE = ("max_", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "enable_")
+HARMLESS = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))  # with these changed, the curves go on as they would have
 STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which state they go on
 DESCRIPTION = """Go on with a run that was stopped: by Ctrl-C, a signal, no memory, a full disk, a machine that is gone.
 

@@ -52,13 +52,8 @@ def main(argv: list[str]) -> int:
             "--job.seeds=1",
             f"--trainer.val_check_interval={own.steps // 2 * accumulated(own.config, words)}",
         ]
-        words = [
-            *(word for file in own.config for word in ("--config", file)),
-            *limits,
-            *words,
-            f"--job.root={folder}/runs",
-            f"--job.save_every_steps={every}",
-        ]
+        given = [word for file in own.config for word in ("--config", file)]
+        words = [*given, *limits, *words, f"--job.root={folder}/runs", f"--job.save_every_steps={every}"]
         trial = Trial(Path(folder), own.seed)
         print(f"{own.steps} steps straight", flush=True)
         trial.train(["fit", *words, "--job.name=straight"])
@@ -96,6 +91,7 @@ class Trial:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.random = folder, random.Random(seed)
+        self.interval = 1.0  # seconds between two saves
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LSLM_R")}
         self.environment = kept | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
 
@@ -106,11 +102,16 @@ class Trial:
 
     def train(self, words: Sequence[str]) -> None:
         """To the end; WorkError with the last line where it fails."""
-        process = self.start(words)
+        process, seen = self.start(words), [(self.saved(), time.monotonic())]
         try:
-            status = process.wait()
+            while (status := process.poll()) is None:
+                if (saved := self.saved()) != seen[-1][0]:
+                    seen.append((saved, time.monotonic()))
+                time.sleep(0.01)
         finally:
             stop(process)
+        between = [later - earlier for (_, earlier), (_, later) in pairwise(seen[1:])]
+        self.interval = min(between, default=self.interval)
         if status:
             lines = (self.folder / "log").read_text("utf-8", "replace").strip().splitlines()
             raise WorkError(f"lslm {words[0]} failed: {lines[-1] if lines else f'status {status}'}")
@@ -123,7 +124,7 @@ class Trial:
             try:
                 while process.poll() is None and self.saved() == before:
                     time.sleep(0.01)
-                time.sleep(self.random.random())
+                time.sleep(self.random.random() * self.interval)
                 is_middle = process.poll() is None
             finally:
                 stop(process)
@@ -137,8 +138,8 @@ class Trial:
         return n_middle
 
     def saved(self) -> int:
-        """When the killed run has last saved a state; 0 for never."""
-        return max((path.stat().st_mtime_ns for path in (self.folder / "runs").glob("*/killed-*/checkpoints/last.ckpt")), default=0)
+        """When a run has last saved a state; 0 for never."""
+        return max((path.stat().st_mtime_ns for path in (self.folder / "runs").glob("*/*/checkpoints/last.ckpt")), default=0)
 
     def state(self, name: str) -> Path:
         [path] = (self.folder / "runs").glob(f"*/{name}-*/checkpoints/last.ckpt")

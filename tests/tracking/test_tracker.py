@@ -222,9 +222,10 @@ def test_lightning_fits_and_tests_in_one_run(tracker: Tracker, run_directory: Pa
     assert trainer.log_dir == str(run_directory)
     data, model = DataLoader(torch.randn(24, 2), 2), Toy()
     trainer.fit(model, data)
-    assert len(history(tracker, "train/loss")) == 12
     trainer.test(model, data, verbose=False)
+    assert stored(tracker).info.status == "RUNNING"
     tracker.end("FINISHED")
+    assert len(history(tracker, "train/loss")) == 12
     assert len(history(tracker, "test/loss")) == 1
     assert stored(tracker).info.status == "FINISHED"
 
