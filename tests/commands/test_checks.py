@@ -32,6 +32,8 @@ def test_a_broken_split_is_found_before_training(lslm, translation, project, pai
         (["--seeds", "0"], ["job.seeds=0", "at least 1"]),
         (["--trainer.limit_test_batches", "0"], ["limit_test_batches=0", "lslm fit"]),
         (["--job.seeds=-2"], ["job.seeds=-2", "at least 1"]),
+        (["--trainer.val_check_interval=00:00:10:00"], ["val_check_interval=00:00:10:00", "goes by a clock"]),
+        (["--trainer.val_check_interval=0.3", "--trainer.accumulate_grad_batches=2"], ["val_check_interval=0.3", "a multiple of it"]),
     ],
 )
 def test_settings_that_do_not_fit_together(lslm, translation, arguments, words):

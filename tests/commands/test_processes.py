@@ -10,8 +10,9 @@ import pytest
 import torch
 import yaml
 
+from lslm_lightning.commands.verify_resume import differences
 from lslm_lightning.runs import load_run
-from lslm_lightning.runs.states import CHECKSUMS, META, read_state
+from lslm_lightning.runs.states import CHECKSUMS, META, read_parts, read_state
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tasks.translation.data import TranslationData
 from tests.commands.conftest import refused, wait_until
@@ -126,6 +127,9 @@ def test_parts_become_one_file(train, lslm):
     data = TranslationData(corpus=str(Path("pairs")), source_language="en", target_language="zh")
     for state in (best, file):
         assert {p.id: p.output for p in Checkpoint(str(state)).generate(data.examples("test"))} == written
+    assert differences(best, best) == ""
+    moments = read_parts(best, ["optimizer_0"])["optimizer_0"]["state"]
+    assert all(moments[name]["exp_avg_sq"].shape == weight.shape for name, weight in parts.task.named_parameters())
     refused(lslm("consolidate", run, "--output", "weights.bin"), 1, "--output=weights.bin must end in .safetensors")
     part = best / "__1_0.distcp"
     content = bytearray(part.read_bytes())

@@ -320,6 +320,46 @@ def test_states_differ_where_anything_does(stopped):
         assert words in differences(one, two)
 
 
+def test_what_a_run_had_come_to_stands_aside_where_it_is_trained_anew(lslm, stopped):
+    straight, _ = stopped
+    before, first = points(straight), json.loads((straight / "mlflow.json").read_text())["run_id"]
+    outcome = lslm("resume", straight, "--no-checkpoint", "--trainer.max_steps=6", "--model.optimizer.lr=0.5")
+    assert outcome.status == 0, outcome.err
+    aside = straight / "before-1"
+    assert str(aside) in outcome.out
+    assert points(aside) == before
+    assert (aside / "checkpoints/best.ckpt").exists()
+    assert max(step for step, _ in points(straight)["train/loss"]) <= 6 < STEPS
+    second = json.loads((straight / "mlflow.json").read_text())["run_id"]
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    assert second != first
+    assert len(client.get_metric_history(first, "train/loss")) == len(before["train/loss"])
+    assert [client.get_run(each).info.status for each in (first, second)] == ["FINISHED", "FINISHED"]
+
+
+def test_syncing_a_killed_run_leaves_its_end_as_it_was(lslm, stopped):
+    """It was noted to be at work when it was killed; what it used then is not what is used now."""
+    _, run = stopped
+    noted = json.loads((run / "mlflow.json").read_text())
+    (run / "mlflow.json").write_text(json.dumps(noted | {"status": "RUNNING"}))
+    (run / "environment.txt").write_text("torch==0.1\n")
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    for name in ("corpus.test_digest", "scores"):
+        if name in client.get_run(noted["run_id"]).data.tags:
+            client.delete_tag(noted["run_id"], name)
+    lost = noted["tags"]
+    outcome = lslm("sync", run)
+    assert outcome.status == 0, outcome.err
+    found = client.get_run(noted["run_id"])
+    assert found.info.status == "KILLED"
+    assert abs(found.info.end_time / 1000 - (run / "metrics.jsonl").stat().st_mtime) < 2
+    assert (run / "environment.txt").read_text() == "torch==0.1\n"
+    assert lost.items() <= found.data.tags.items()
+    outcome = lslm("sync", "runs/none", run)
+    assert outcome.status == 1
+    assert "0 points" in outcome.out, "the second is brought where the first cannot be"
+
+
 def test_a_run_without_its_last_state_is_not_begun_anew_unasked(lslm, stopped):
     """As one that was fetched from MLflow, which has the best state alone."""
     _, run = stopped

@@ -2,11 +2,12 @@
 
 import errno
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
-from lslm_lightning.tracking.curves import Curves, Point
+from lslm_lightning.tracking.curves import Curves, Point, read_points
 
 
 def test_a_point_is_on_disk_when_append_returns(tmp_path: Path) -> None:
@@ -44,3 +45,22 @@ def test_what_a_full_disk_does_not_take_waits(tmp_path: Path) -> None:
     curves._file.room = True
     curves.append([Point("loss", 1.0, 3, 0)])
     assert [json.loads(line)["step"] for line in b"".join(written).splitlines()] == [1, 2, 3]
+
+
+def test_two_threads_write_every_point_once(tmp_path: Path) -> None:
+    """Training logs, and so does the thread of system metrics."""
+    curves, n = Curves(tmp_path / "metrics.jsonl"), 5000
+
+    def log(name: str) -> None:
+        for step in range(n):
+            curves.append([Point(name, 1.0, step, 0)])
+
+    threads = [threading.Thread(target=log, args=(name,)) for name in ("loss", "system/cpu")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    curves.close()
+    assert sorted((p.name, p.step) for p in read_points(tmp_path / "metrics.jsonl")) == [
+        (m, i) for m in ("loss", "system/cpu") for i in range(n)
+    ]
