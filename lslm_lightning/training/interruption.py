@@ -81,7 +81,7 @@ class Agreement:
     def __call__(self, number: int, device: torch.device, at_once: bool = False) -> int:
         largest = torch.full((), number, device=device)
         torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
-        if at_once or device.type != "cuda":
+        if at_once or not is_behind(device):
             self._before = None
             return int(largest)
         before, self._before = self._before, arriving(largest)
@@ -89,6 +89,11 @@ class Agreement:
             return 0
         before[1].synchronize()
         return int(before[0])
+
+
+def is_behind(device: torch.device) -> bool:
+    """Whether it does later what it is asked for now."""
+    return device.type == "cuda"
 
 
 def arriving(tensor: Tensor) -> tuple[Tensor, torch.cuda.Event]:

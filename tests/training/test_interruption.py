@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from lightning.pytorch import Callback
 from lslm_lightning.training import checkpoints as checkpoints_module
 from lslm_lightning.training import interruption
 from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.interruption import Interrupted, Interruption, stopping_signals
+from lslm_lightning.training.interruption import Agreement, Interrupted, Interruption, stopping_signals
 from tests.training.conftest import fit, translation_task
 from tests.training.test_task import weights
 
@@ -106,3 +107,20 @@ def test_a_save_is_not_cut_short(translation_data, tmp_path, monkeypatch):
     with pytest.raises(Interrupted, match=r"interrupted by SIGTERM at step \d+; kept"):
         fit(translation_task(data), data, [checkpoints, Interruption(checkpoints), SignalAt(1)], max_steps=7, **COMMON)
     assert checkpoints.last.exists()
+
+
+def test_ranks_on_gpus_agree_a_step_later(monkeypatch):
+    """Nobody waits for the answer; what was wished before a save does not bring a second one."""
+    brought = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor, op: brought.append(int(tensor)))
+    cpu, agreement = torch.device("cpu"), Agreement()
+    assert [agreement(number, cpu) for number in (0, 3, 0)] == [0, 3, 0], "a processor has it at once"
+    monkeypatch.setattr(interruption, "is_behind", lambda device: True)
+    monkeypatch.setattr(interruption, "arriving", lambda tensor: (tensor.clone(), SimpleNamespace(synchronize=lambda: None)))
+    assert [agreement(number, cpu) for number in (0, 3, 0, 0)] == [0, 0, 3, 0]
+    assert [agreement(1, cpu), agreement(1, cpu)] == [0, 1]
+    agreement.forget()
+    assert [agreement(0, cpu), agreement(0, cpu)] == [0, 0]
+    assert agreement(2, cpu, at_once=True) == 2
+    assert agreement(0, cpu) == 0
+    assert brought == [0, 3, 0, 0, 3, 0, 0, 1, 1, 0, 0, 2, 0], "every rank takes part every time"
