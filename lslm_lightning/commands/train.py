@@ -223,7 +223,9 @@ class Command(LightningCLI):
         if subcommand == "run" and self.job.seeds > 1:
             run_seeds(self.job.seeds, self.config["run"]["seed_everything"], self.directory, self.tracker)
             return
-        if checkpoint := self._get(self.config, "ckpt_path"):
+        checkpoint = self._get(self.config, "ckpt_path")
+        in_parts = checkpoint and Path(checkpoint).is_dir() and isinstance(self.trainer.strategy, ShardedStrategy)
+        if checkpoint and not in_parts:  # of which no process may have room for all
             load_weights(self.model, Path(checkpoint), self.datamodule.tokenizer)  # says in one line what does not fit
         super()._run_subcommand(subcommand)
         if self.trainer.is_global_zero:
