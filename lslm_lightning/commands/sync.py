@@ -88,7 +88,7 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
             if left := tracker.missing_files():
                 raise TrackingError(f"MLflow at {tracker.store} has not taken {', '.join(left)}; {'; '.join(tracker.problems)}")
         finally:
-            curves, status = directory.curves, noted.get("status", "RUNNING")
+            curves, status = directory.curves, noted.get("ending") or noted.get("status", "RUNNING")
             ended = curves.stat().st_mtime if curves.exists() else None
             tracker.end("KILLED" if status == "RUNNING" else status, ended)  # nobody is at work here, whatever was noted last
     finally:

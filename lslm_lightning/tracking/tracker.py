@@ -117,7 +117,7 @@ class Tracker(Logger):
         self._note(
             {"run_id": self._run_id, "experiment": self.task, "store": str(self.store)}
             | ({} if self._given_run_id else {"began": round(time.time()), **self.git})
-            | ({"status": "RUNNING"} if self._again else {})
+            | ({"status": "RUNNING", "ending": None} if self._again else {})
             | {"tags": {**self._noted.get("tags", {}), **self._clean_tags(self._tags)}}
         )
         self._outbox.call(end_lost_runs, self._client, [experiment_id])
@@ -310,12 +310,12 @@ class Tracker(Logger):
         if self._monitor is not None:
             self._monitor.close()
         self.log_artifact(self.directory / "metrics.jsonl")
-        self._note({"status": status})
+        self._note({"ending": status})  # which becomes its status when MLflow has it, or does not answer
         outbox, self._outbox = self._outbox, None
         last = partial(self._client.set_terminated, self._run_id, status, round((ended or time.time()) * 1000))
         outbox.close(last, STOP_SECONDS if status == "KILLED" else None)
         self._curves.close()
-        self._note({"sent": self._sent})
+        self._note({"status": status, "sent": self._sent})
         os.environ.pop(RUN_ID, None)
 
     def _tell(self, problem: str) -> None:

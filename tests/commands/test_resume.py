@@ -341,7 +341,7 @@ def test_syncing_a_killed_run_leaves_its_end_as_it_was(lslm, stopped):
     """It was noted to be at work when it was killed; what it used then is not what is used now."""
     _, run = stopped
     noted = json.loads((run / "mlflow.json").read_text())
-    (run / "mlflow.json").write_text(json.dumps(noted | {"status": "RUNNING"}))
+    (run / "mlflow.json").write_text(json.dumps(noted | {"status": "RUNNING", "ending": None}))
     (run / "environment.txt").write_text("torch==0.1\n")
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
     for name in ("corpus.test_digest", "scores"):

@@ -1,0 +1,1 @@
+"""Statistical n-gram models: counting, modified Kneser-Ney, storage. Words are numbers here; numpy is all it takes."""

@@ -1,0 +1,139 @@
+"""N-gram models as text, in the format of ARPA, which KenLM and SRILM read and write."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+
+from lslm_lightning.ngram.estimation import Table
+from lslm_lightning.ngram.model import NgramModel
+
+UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
+NEVER = -99.0  # log10 of the probability of the beginning of a sentence, by custom
+
+
+def write_arpa(model: NgramModel, words: Sequence[str], path: Path) -> None:
+    """Logarithms to the base 10.
+
+    Args:
+        words: of each number; `<s>` and `</s>` under these names, and without white space.
+
+    Raises:
+        ValueError: a word has white space in it.
+    """
+    if spoilt := next((word for word in words if not word or re.search(r"\s", word)), None):
+        raise ValueError(f"{spoilt!r} cannot stand in an ARPA file, in which white space parts words")
+    with path.open("w", encoding="utf-8") as file:
+        file.write("\\data\\\n" + "".join(f"ngram {n}={len(table.keys)}\n" for n, table in enumerate(model.tables, 1)))
+        for n, table in enumerate(model.tables, 1):
+            file.write(f"\n\\{n}-grams:\n")
+            prob, backoff = (values.astype(np.float64) / math.log(10) for values in (table.log_prob, table.log_backoff))
+            for ids, p, b in zip(model.words(n).tolist(), prob.tolist(), backoff.tolist(), strict=True):
+                line = f"{p if p > NEVER else NEVER:.7g}\t{' '.join([words[i] for i in ids])}"
+                file.write(f"{line}\t{b:.7g}\n" if n < model.order else f"{line}\n")
+        file.write("\n\\end\\\n")
+
+
+class Arpa(NamedTuple):
+    """What an ARPA file holds."""
+
+    model: NgramModel
+    words: list[str]
+
+
+def read_arpa(path: Path) -> Arpa:
+    """A model, and its words by their numbers, in the order of the file.
+
+    Raises:
+        ValueError: with the number of the line that is wrong.
+    """
+    with path.open(encoding="utf-8", errors="surrogateescape") as file:
+        return Reader(path, file).read()
+
+
+class Reader:
+    """Line after line."""
+
+    def __init__(self, path: Path, lines: Iterator[str]) -> None:
+        self.path, self.lines, self.number, self.line = path, lines, 0, ""
+
+    def refuse(self, words: str) -> NoReturn:
+        raise ValueError(f"{self.path}, line {self.number}: {words}")
+
+    def next(self) -> str:
+        """The next line that is not empty."""
+        for line in self.lines:
+            self.number += 1
+            self.line = line.rstrip("\r\n")
+            if self.line.strip():
+                return self.line
+        self.refuse("the file ends before \\end\\")
+
+    def read(self) -> Arpa:
+        while self.next() != "\\data\\":
+            pass
+        counts = []
+        while found := re.fullmatch(r"ngram (\d+) *= *(\d+)", self.next()):
+            if int(found[1]) != len(counts) + 1:
+                self.refuse(f"order {found[1]} comes after order {len(counts)}")
+            counts.append(int(found[2]))
+        if not counts:
+            self.refuse(f"there should be the numbers of n-grams, as in 'ngram 1=1000', and not {self.line!r}")
+        number: dict[str, int] = {}
+        tables: list[Table] = []
+        for n, n_gram in enumerate(counts, 1):
+            if self.line != f"\\{n}-grams:":
+                self.refuse(f"there should be \\{n}-grams:, and not {self.line!r}")
+            tables.append(self.section(n, n_gram, len(counts), number, tables))
+        if self.line != "\\end\\":
+            self.refuse(f"there should be \\end\\, and not {self.line!r}")
+        if BEGIN not in number or END not in number:
+            self.refuse(f"its words lack {BEGIN} or {END}")
+        return Arpa(NgramModel(tables, len(number), number[BEGIN]), list(number))
+
+    def section(self, n: int, n_gram: int, order: int, number: dict[str, int], tables: list[Table]) -> Table:
+        """The n-grams of one order; those of the first are the words."""
+        ids, values, at = np.zeros((n_gram, n), np.int64), np.zeros((n_gram, 2)), np.zeros(n_gram, np.int64)
+        for i in range(n_gram):
+            parts = self.next().split()
+            if len(parts) not in ((n + 1, n + 2) if n < order else (n + 1,)):
+                self.refuse(f"there should be a number, {n} words{' and perhaps a number' if n < order else ''}, and not {self.line!r}")
+            if n == 1 and number.setdefault(parts[1], i) != i:
+                self.refuse(f"the word {parts[1]!r} stands there twice")
+            try:
+                ids[i] = [number[word] for word in parts[1 : n + 1]]
+                values[i] = float(parts[0]), float(parts[n + 1]) if len(parts) > n + 1 else 0.0
+            except KeyError as error:
+                self.refuse(f"the word {error} is not among the 1-grams")
+            except ValueError:
+                self.refuse(f"{self.line!r} has no number where one should be")
+            if values[i, 0] > 0:
+                self.refuse(f"{parts[0]} is no logarithm of a probability")
+            at[i] = self.number
+        self.next()
+        keys = self.keys(ids, at, len(number), tables)
+        ranks = np.argsort(keys, kind="stable")
+        if n > 1 and (twice := np.flatnonzero(np.diff(keys[ranks]) == 0)).size:
+            self.number = int(at[ranks[twice[0] + 1]])
+            self.refuse("the n-gram stands there twice")
+        with np.errstate(divide="ignore"):
+            prob = np.where(values[:, 0] <= NEVER, -np.inf, values[:, 0] * math.log(10))[ranks]
+        return Table(keys[ranks], prob.astype(np.float32), (values[:, 1] * math.log(10))[ranks].astype(np.float32))
+
+    def keys(self, ids: np.ndarray, at: np.ndarray, vocab_size: int, tables: list[Table]) -> np.ndarray:
+        """Those of a table: the place of what follows the first word, and the first word."""
+        place = ids[:, -1]
+        for n in range(2, ids.shape[1] + 1):
+            wanted = place * vocab_size + ids[:, -n]
+            if n == ids.shape[1]:
+                return wanted
+            known = tables[n - 1].keys
+            place = np.searchsorted(known, wanted)
+            lost = np.flatnonzero(known[np.minimum(place, max(len(known) - 1, 0))] != wanted) if len(known) else np.arange(len(wanted))
+            if len(lost):
+                self.number = int(at[lost[0]])
+                self.refuse(f"its last {n} words are not among the {n}-grams")
+        return place

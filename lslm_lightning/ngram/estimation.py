@@ -1,0 +1,139 @@
+"""Interpolated modified Kneser-Ney. Source: Chen and Goodman 1999, section 3; Heafield et al. 2013, whose conventions these are."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lslm_lightning.ngram.counting import Packing, Rows
+
+FALLBACK = (0.5, 1.0, 1.5)  # discounts where counts of counts give none, as KenLM's --discount_fallback has them
+
+
+class Table(NamedTuple):
+    """The n-grams of one order in suffix order, and what becomes of them.
+
+    Args:
+        keys: (n,) int64, of the suffix (the n-gram without its first word; its place in the table of the order below) and the first word:
+            place * vocab_size + word. Ascending. Of words alone the word itself.
+        log_prob: (n,) natural logarithm, of the last word after the others; float64, on disk float32.
+        log_backoff: (n,) the same, of what is left for words that were not seen after this n-gram.
+    """
+
+    keys: np.ndarray
+    log_prob: np.ndarray
+    log_backoff: np.ndarray
+
+
+@dataclass
+class Counts:
+    """Of the n-grams of one order in suffix order; in the order below their suffixes have the places `suffix`."""
+
+    suffix: np.ndarray  # (n,) int64
+    first: np.ndarray  # (n,) int64, the first word
+    adjusted: np.ndarray  # (n,) int64
+    raw: np.ndarray  # (n,) int64
+
+
+def adjusted_counts(pieces: Iterable[Rows], packing: Packing, bos: int) -> list[Counts]:
+    """For each order up to that of the pieces, from 2 on, its n-grams with the number of different words before them.
+
+    The n-grams of the highest order, and those that begin a sentence, keep the number of times they occur. The first of the list has the
+    words themselves.
+    """
+    order = packing.order
+    found: list[list[Counts]] = [[] for _ in range(order)]
+    n_before = [0] * order
+    for keys, counts in pieces:
+        words = [packing.column(keys, i) for i in range(order)]
+        bounds, is_new = [], np.zeros(len(counts), bool)
+        is_new[:1] = True
+        for column in words:  # where the n-grams of an order begin
+            is_new = is_new | np.concatenate([[True], column[1:] != column[:-1]])
+            bounds.append(is_new)
+        n_word = np.full(len(counts), order)  # up to and with the first bos
+        for i in range(order - 1, -1, -1):
+            n_word[words[i] == bos] = i + 1
+        for n in range(1, order + 1):
+            starts = np.flatnonzero(bounds[n - 1])
+            raw = np.add.reduceat(counts, starts)
+            if n == order:
+                adjusted = raw
+            else:
+                adjusted = np.where(n_word[starts] > n, np.add.reduceat(bounds[n].astype(np.int64), starts), raw)
+            keep = n_word[starts] >= n
+            if n == 1:
+                suffix = np.zeros(len(starts), np.int64)
+            else:
+                groups = bounds[n - 2] & (n_word >= n - 1)
+                suffix = (n_before[n - 2] + np.cumsum(groups) - 1)[starts]
+            own = Counts(suffix[keep], words[n - 1][starts][keep], adjusted[keep], raw[keep])
+            found[n - 1].append(own)
+        for n in range(order):
+            n_before[n] += len(found[n][-1].first)
+    names = ("suffix", "first", "adjusted", "raw")
+    empty = Counts(*(np.zeros(0, np.int64) for _ in names))
+    return [Counts(*(np.concatenate([getattr(part, name) for part in (empty, *parts)]) for name in names)) for parts in found]
+
+
+def discounts(adjusted: np.ndarray) -> np.ndarray:
+    """What is taken from n-grams that were counted 0, 1, 2, and 3 or more times: (4,); `FALLBACK` where counts of counts are degenerate."""
+    n = np.bincount(np.minimum(adjusted, 5), minlength=6).astype(float)
+    if not n[1:5].all():
+        return np.array([0.0, *FALLBACK])
+    y = n[1] / (n[1] + 2 * n[2])
+    found = np.array([0.0, *(k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3))])
+    return found if (found[1:] > 0).all() and (found[1:] <= (1, 2, 3)).all() else np.array([0.0, *FALLBACK])
+
+
+def estimate(counts: Sequence[Counts], vocab_size: int, bos: int, least: Sequence[int] = ()) -> list[Table]:
+    """Tables of all orders. Words 0 to vocab_size - 1 but `bos` share evenly what is left at the end, words never seen among them.
+
+    Args:
+        least: how often an n-gram must occur to be kept, by order from 1 on (the last one holds for higher orders too); words are all kept.
+
+    Raises:
+        ValueError: `least` falls from one order to the next, so that an n-gram could be kept without its parts.
+    """
+    if list(least) != sorted(least):
+        raise ValueError(f"least={list(least)} must not fall from one order to the next")
+    least = [*least, *[max(least, default=1)] * len(counts)]
+    words = counts[0]
+    seen = np.zeros(vocab_size, np.int64)
+    seen[words.first] = words.adjusted
+    seen[bos] = 0
+    discount = discounts(seen[seen > 0])[np.minimum(seen, 3)]
+    total = max(int(seen.sum()), 1)
+    prob = (seen - discount) / total + (discount.sum() / total if seen.any() else 1.0) / (vocab_size - 1)
+    prob[bos] = 0.0
+    keys, probs, backoffs = [np.arange(vocab_size)], [prob], [np.ones(vocab_size)]
+    kept = [np.ones(vocab_size, bool)]
+    context = np.zeros(vocab_size, np.int64)
+    for own in counts[1:]:
+        suffix = words.first[own.suffix] if len(keys) == 1 else own.suffix  # words stand at their numbers
+        # the context of an n-gram is that of its suffix with its first word before it
+        context = own.first if len(keys) == 1 else np.searchsorted(keys[-1], context[suffix] * vocab_size + own.first)
+        keep = own.raw >= least[len(keys)]
+        discount = np.where(keep, discounts(own.adjusted)[np.minimum(own.adjusted, 3)], own.adjusted)
+        total = np.bincount(context, own.adjusted, len(keys[-1]))
+        left = np.bincount(context, discount, len(keys[-1])) / np.maximum(total, 1)
+        left[total == 0] = 1.0
+        backoffs[-1] = left
+        probs.append((own.adjusted - discount) / total[context] + left[context] * probs[-1][suffix])
+        keys.append(suffix * vocab_size + own.first)
+        backoffs.append(np.ones(len(own.first)))
+        kept.append(keep)
+    return list(tables(keys, probs, backoffs, kept, vocab_size))
+
+
+def tables(
+    keys: list[np.ndarray], probs: list[np.ndarray], backoffs: list[np.ndarray], kept: list[np.ndarray], vocab_size: int
+) -> Iterator[Table]:
+    """Of the n-grams that are kept, in their places among these."""
+    place = np.arange(vocab_size)
+    for n, keep in enumerate(kept):
+        key = keys[n] if n == 0 else place[keys[n] // vocab_size] * vocab_size + keys[n] % vocab_size
+        place = np.cumsum(keep) - 1
+        with np.errstate(divide="ignore"):
+            yield Table(key[keep], np.log(probs[n][keep]), np.log(backoffs[n][keep]))

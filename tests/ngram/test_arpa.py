@@ -1,0 +1,105 @@
+"""Models as text, read by KenLM as by us."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lslm_lightning.ngram.arpa import read_arpa, write_arpa
+from tests.ngram.conftest import VOCAB, as_ids, train
+
+WORDS = ["<unk>", "<s>", "</s>", *("词" * (i % 3) + f"w{i}" for i in range(3, VOCAB))]
+BY_HAND = """
+\\data\\
+ngram 1=5
+ngram 2=3
+
+\\1-grams:
+-1.2\t<unk>
+-99\t<s>\t-0.4
+-0.7\t</s>
+-0.5\ta\t-0.3
+-0.9\tb
+
+\\2-grams:
+-0.2\t<s> a
+-0.3\ta b
+-0.6\tb </s>
+
+\\end\\
+"""
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path) -> Path:
+    (tmp_path / "hand.arpa").write_text(BY_HAND)
+    return tmp_path / "hand.arpa"
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_a_model_comes_back(order, sentences, tmp_path):
+    model = train(as_ids(sentences), order, VOCAB)
+    write_arpa(model, WORDS, tmp_path / "m.arpa")
+    again, words = read_arpa(tmp_path / "m.arpa")
+    assert words == WORDS
+    np.testing.assert_allclose(again.log_probs(as_ids(sentences)), model.log_probs(as_ids(sentences)), atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [2, 4])
+def test_kenlm_says_the_same(order, sentences, tmp_path):
+    kenlm = pytest.importorskip("kenlm")
+    model = train(as_ids(sentences), order, VOCAB)
+    write_arpa(model, WORDS, tmp_path / "m.arpa")
+    theirs = kenlm.Model(str(tmp_path / "m.arpa"))
+    for sentence in (*sentences[:40], [33, 5, 30], [0, 4]):
+        scores = [score for score, _, _ in theirs.full_scores(" ".join(WORDS[i] for i in sentence))]
+        ours = model.log_probs(as_ids([sentence]))[1:] / math.log(10)
+        np.testing.assert_allclose(ours, scores, atol=1e-4)
+
+
+def test_a_file_of_others_is_read_as_kenlm_reads_it(by_hand):
+    model, words = read_arpa(by_hand)
+    number = {word: i for i, word in enumerate(words)}
+    texts = ["a b", "b a", "a a b", "x a", ""]
+    for text in texts:
+        ids = np.array([number.get(word, number["<unk>"]) for word in ("<s>", *text.split(), "</s>")])
+        ours = model.log_probs(ids)[1:] / math.log(10)
+        if text == "a b":
+            assert ours == pytest.approx([-0.2, -0.3, -0.6], abs=1e-6)
+        if text == "b a":
+            assert ours == pytest.approx([-0.4 - 0.9, -0.5, -0.3 - 0.7], abs=1e-6)
+    kenlm = pytest.importorskip("kenlm")
+    theirs = kenlm.Model(str(by_hand))
+    for text in texts:
+        ids = np.array([number.get(word, number["<unk>"]) for word in ("<s>", *text.split(), "</s>")])
+        assert (model.log_probs(ids)[1:] / math.log(10)).sum() == pytest.approx(theirs.score(text), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("-0.3\ta b", "-0.3\ta", "line 15: there should be a number, 2 words, and not"),
+        ("-0.3\ta b", "-0.3\ta b\t-1", "line 15"),
+        ("-0.3\ta b", "x\ta b", "line 15: 'x\\ta b' has no number"),
+        ("-0.3\ta b", "0.3\ta b", "line 15: 0.3 is no logarithm of a probability"),
+        ("-0.3\ta b", "-0.3\ta c", "line 15: the word 'c' is not among the 1-grams"),
+        ("-0.3\ta b", "-0.3\t<s> a", "line 15: the n-gram stands there twice"),
+        ("-0.9\tb", "-0.9\ta", "line 11: the word 'a' stands there twice"),
+        ("ngram 2=3", "ngram 2=4", "line 18: there should be a number, 2 words"),
+        ("ngram 2=3", "ngram 3=3", "order 3 comes after order 1"),
+        ("ngram 2=3", "ngram 2=2", "there should be \\\\end\\\\, and not"),
+        ("\\end\\", "", "the file ends before \\\\end\\\\"),
+        ("\\data\\", "data", "the file ends before"),
+    ],
+)
+def test_a_broken_line_is_named(old, new, said, by_hand):
+    by_hand.write_text(BY_HAND.replace(old, new, 1))
+    with pytest.raises(ValueError, match=r"hand\.arpa, line \d+: .*") as caught:
+        read_arpa(by_hand)
+    assert said.replace("\\\\", "\\") in str(caught.value)
+
+
+def test_a_word_with_a_space_cannot_be_written(sentences, tmp_path):
+    with pytest.raises(ValueError, match="'a b' cannot stand in an ARPA file"):
+        write_arpa(train(as_ids(sentences), 1, VOCAB), [*WORDS[:-1], "a b"], tmp_path / "m.arpa")
