@@ -86,6 +86,12 @@ class Budget(Callback):
                 self._settles_at = 0
             self._set(trainer, self._unchanged_so_far(trainer, task, n_step), step_seconds, settled=not self._settles_at)
 
+    def on_train_end(self, trainer: Trainer, task: Task) -> None:
+        """A short run may be over before it looks again."""
+        if self._settles_at and trainer.is_global_zero:
+            self.record(trainer.fit_loop.epoch_loop.max_steps, True)
+        self._settles_at = 0
+
     def on_validation_start(self, trainer: Trainer, *args: Any) -> None:
         self._paused = time.monotonic()
 
