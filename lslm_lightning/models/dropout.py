@@ -29,3 +29,18 @@ class Dropout(nn.Module):
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         keep = bits[: x.numel()].view(x.shape) >= n_drop - 2**15
         return x * keep.to(x.dtype).mul_(2**16 / (2**16 - n_drop))
+
+
+class LockedDropout(nn.Module):
+    """Dropout of whole columns: each row of (N, T, D) loses the same numbers at every step. Source: Gal and Ghahramani 2016.
+
+    Args:
+        p: share of the D numbers that are set to 0 while training.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.mask = Dropout(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.mask(x.new_ones(x.size(0), 1, x.size(2))) if self.training and self.mask.p else x

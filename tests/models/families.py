@@ -1,4 +1,4 @@
-"""The Transformers on which the laws are tested, tiny and in float64, with every parameter random so that none can be without effect."""
+"""The models on which the laws are tested, tiny and in float64, with every parameter random so that none can be without effect."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.feed_forward import GEGLU, GELU, ChainedReLU, ReLU, SwiGLU
 from lslm_lightning.models.positions import ALiBi, Learned, NoPosition, Rotary, Sinusoidal
+from lslm_lightning.models.recurrent import GRU, LSTM, RNN, Recurrent
 from lslm_lightning.models.transformer import Transformer
 
 D_MODEL = 16
@@ -18,13 +20,22 @@ NORMS = [nn.LayerNorm, nn.RMSNorm]
 FEED_FORWARDS = [ReLU, GELU, partial(GELU, approximate="tanh"), SwiGLU, GEGLU, ChainedReLU]
 SIZES = [{"n_kv_head": 2}, {"d_k": 6, "d_v": 3}, {"n_kv_head": 1, "d_k": 2, "d_v": 5, "d_feedforward": D_MODEL}, {"embedding_norm": True}]
 
-Family = Callable[..., Transformer]
+Family = Callable[..., Backbone]
 
 
 def build(**settings) -> Transformer:
     """A Transformer in float64 and evaluation, 2 + 2 layers if not said otherwise."""
     torch.manual_seed(0)
-    model = Transformer(**{"d_model": D_MODEL, "n_encoder_layer": 2, "n_decoder_layer": 2, "d_feedforward": 24, **settings})
+    return shaken(Transformer(**{"d_model": D_MODEL, "n_encoder_layer": 2, "n_decoder_layer": 2, "d_feedforward": 24, **settings}))
+
+
+def recurrent(kind: type[Recurrent], **settings) -> Recurrent:
+    """A recurrent network in the same way."""
+    torch.manual_seed(0)
+    return shaken(kind(**{"d_model": D_MODEL, "n_encoder_layer": 2, "n_decoder_layer": 2, **settings}))
+
+
+def shaken(model: nn.Module) -> nn.Module:
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.2)
     return model.double().eval()
@@ -43,3 +54,4 @@ COMBINED = [
 SIZED = [{"position": position, **sizes} for position, sizes in product(POSITIONS, SIZES)]
 FAMILIES = [pytest.param(partial(build, **settings), id=label(settings)) for settings in COMBINED + SIZED]
 EVERY_POSITION = [pytest.param(partial(build, position=position), id=label({"position": position})) for position in POSITIONS]
+RECURRENT = [pytest.param(partial(recurrent, kind), id=kind.__name__) for kind in (RNN, GRU, LSTM)]

@@ -1,0 +1,166 @@
+"""Recurrent networks. N rows, B sources (N = k * B), T time, S source time, D d_model.
+
+Each layer is a fused module of `torch.nn`: all its steps are one call.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from lslm_lightning.models.attention import CrossAttention, KeyValue
+from lslm_lightning.models.backbone import Backbone, Shared, State
+from lslm_lightning.models.dropout import LockedDropout
+
+LayerState = tuple[Tensor, ...]  # (N, D) each: h, and c of an LSTM
+
+
+class Luong(nn.Module):
+    """tanh(W [c; h]), where c is what h attends to, after all layers. Source: Luong et al. 2015, section 3.1, with scaled "general" scores.
+
+    Nothing is fed back into the next step, so that the layers below stay fused.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.attention = CrossAttention(d_model, 1, 1, d_model, d_model, bias=False)
+        self.combine = nn.Linear(2 * d_model, d_model, bias=False)
+
+    def remember(self, memory: Tensor) -> KeyValue:
+        return self.attention.remember(memory)
+
+    def forward(self, y: Tensor, memory: Tensor | Shared, seen: Tensor | None) -> Tensor:
+        """(N, T, D) -> (N, T, D); seen (B, 1, 1, S), True where there is a source."""
+        return self.combine(torch.cat([self.attention(y, memory, seen), y], -1)).tanh()
+
+
+class Recurrent(Backbone, ABC):
+    """An encoder that reads in both directions, a decoder that reads in one and attends, or one of them.
+
+    Dropout acts on the inputs of each layer and on the outputs, with one mask for all steps of a row. Source: Gal and Ghahramani 2016.
+
+    Args:
+        d_model: of all layers; each direction of the encoder has half of it.
+        attention: called with d_model, where there is an encoder and a decoder.
+    """
+
+    def __init__(
+        self,
+        d_model: int = 256,
+        n_encoder_layer: int = 2,
+        n_decoder_layer: int = 2,
+        dropout: float = 0.1,
+        attention: Callable[[int], nn.Module] = Luong,
+    ) -> None:
+        super().__init__()
+        if d_model < 1:
+            raise ValueError(f"d_model={d_model} must be at least 1; 256 suits a CPU")
+        if n_encoder_layer < 0 or n_decoder_layer < 0:
+            raise ValueError(f"n_encoder_layer={n_encoder_layer} and n_decoder_layer={n_decoder_layer} must not be negative")
+        if n_encoder_layer + n_decoder_layer == 0:
+            raise ValueError("n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be above 0")
+        if n_encoder_layer and d_model % 2:
+            raise ValueError(f"d_model={d_model} must be even: each direction of the encoder has half of it")
+        self.d_model, self.n_encoder_layer, self.n_decoder_layer = d_model, n_encoder_layer, n_decoder_layer
+        self.encoder = nn.ModuleList(self.layer(d_model, d_model // 2, bidirectional=True) for _ in range(n_encoder_layer))
+        self.decoder = nn.ModuleList(self.layer(d_model, d_model) for _ in range(n_decoder_layer))
+        self.attention = attention(d_model) if n_encoder_layer and n_decoder_layer else None
+        self.dropout = LockedDropout(dropout)
+
+    @abstractmethod
+    def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
+        """A fused layer, batch first."""
+
+    def blocks(self) -> list[nn.Module]:
+        return [*self.encoder, *self.decoder]
+
+    def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
+        if not self.n_encoder_layer:
+            raise ValueError("n_encoder_layer=0 leaves nothing to encode with; raise it, or call decode alone")
+        lengths = lengths_of(pad)
+        for layer in self.encoder:
+            x, _ = run(layer, self.dropout(x), lengths)
+        return self.dropout(x)
+
+    def remember(self, memory: Tensor) -> Shared:
+        return () if self.attention is None else self.attention.remember(memory)
+
+    def decode(
+        self,
+        x: Tensor,
+        pad: Tensor | None = None,
+        memory: Shared | None = None,
+        memory_pad: Tensor | None = None,
+        state: State | None = None,
+    ) -> tuple[Tensor, State]:
+        if not self.n_decoder_layer:
+            raise ValueError("n_decoder_layer=0 leaves nothing to decode with; raise it, or call encode alone")
+        if (memory is None) != (self.attention is None):
+            raise ValueError(f"memory must be given exactly if there is an encoder, but n_encoder_layer={self.n_encoder_layer}")
+        lengths, after = lengths_of(pad), []
+        for i, layer in enumerate(self.decoder):
+            x, own = run(layer, self.dropout(x), lengths, None if state is None else state[i])
+            after.append(own)
+        if self.attention is not None:
+            x = self.attention(x, memory, None if memory_pad is None else ~memory_pad[:, None, None])
+        return self.dropout(x), tuple(after)
+
+
+def lengths_of(pad: Tensor | None) -> Tensor | None:
+    """Real inputs of each row, (N,) int64 on the CPU; None where no row is padded."""
+    return None if pad is None or not pad.any() else (~pad).sum(1).cpu()
+
+
+def run(layer: nn.RNNBase, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+    """All steps of a layer: (N, T, D) -> (N, T, D), and the state (of one direction) after the last real input of each row."""
+    given = None if state is None else packed(tuple(part[None] for part in state))
+    if lengths is None:
+        y, after = layer(x, given)
+        return y, unpacked(after)
+    y, after = layer(pack_padded_sequence(x, lengths.clamp(min=1), batch_first=True, enforce_sorted=False), given)
+    y, after = pad_packed_sequence(y, batch_first=True, total_length=x.size(1))[0], unpacked(after)
+    if not lengths.all():  # a row without inputs stays as it was
+        there = (lengths > 0).to(x.device)[:, None]
+        before = state or tuple(torch.zeros_like(part) for part in after)
+        after = tuple(torch.where(there, new, old) for new, old in zip(after, before, strict=True))
+    return y, after
+
+
+def packed(state: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    """As torch wants it: one tensor, or two of an LSTM."""
+    return state if len(state) > 1 else state[0]
+
+
+def unpacked(state: Tensor | tuple[Tensor, ...]) -> LayerState:
+    """(1, N, D) -> (N, D) each; of two directions the last one, which nobody asks for."""
+    return tuple(part[-1] for part in (state if isinstance(state, tuple) else (state,)))
+
+
+class RNN(Recurrent):
+    """Elman's network with tanh. Source: Elman 1990."""
+
+    def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
+        return nn.RNN(d_in, d_out, batch_first=True, bidirectional=bidirectional)
+
+
+class GRU(Recurrent):
+    """Gated recurrent units. Source: Cho et al. 2014, as `torch.nn.GRU` has them."""
+
+    def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
+        return nn.GRU(d_in, d_out, batch_first=True, bidirectional=bidirectional)
+
+
+class LSTM(Recurrent):
+    """Long short-term memory, which begins by forgetting little. Source: Hochreiter and Schmidhuber 1997; Gers et al. 2000; for the bias
+    Jozefowicz et al. 2015."""
+
+    def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
+        layer = nn.LSTM(d_in, d_out, batch_first=True, bidirectional=bidirectional)
+        for name, parameter in layer.named_parameters():
+            if name.startswith("bias_ih"):
+                parameter.data[d_out : 2 * d_out] = 1.0
+            elif name.startswith("bias_hh"):
+                parameter.data[d_out : 2 * d_out] = 0.0
+        return layer
