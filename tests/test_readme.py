@@ -152,7 +152,7 @@ def test_paths_exist(name: str) -> None:
 @pytest.mark.parametrize("name", READMES)
 def test_parts_exist(name: str) -> None:
     rows = re.findall(r"^\| `[\w.]+` \| `((?:lslm_lightning|torch)[\w.]*)` \| (.*) \|$", text_of(name), re.MULTILINE)
-    assert len(rows) == 8
+    assert len(rows) == 9
     for module, classes in rows:
         for part in re.findall(r"`([A-Z]\w+)`", classes):
             assert hasattr(import_module(module), part), f"{module}.{part}"

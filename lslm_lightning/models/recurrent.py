@@ -109,8 +109,8 @@ class Recurrent(Backbone, ABC):
 
 
 def lengths_of(pad: Tensor | None) -> Tensor | None:
-    """Real inputs of each row, (N,) int64 on the CPU; None where no row is padded."""
-    return None if pad is None or not pad.any() else (~pad).sum(1).cpu()
+    """Real inputs of each row, (N,) int64 on the CPU; None where no row is padded, or none can be (on the meta device)."""
+    return None if pad is None or pad.is_meta or not pad.any() else (~pad).sum(1).cpu()
 
 
 def run(layer: nn.RNNBase, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
