@@ -140,6 +140,13 @@ class Tracker(Logger):
         draft.write_text(json.dumps(self._noted) + "\n")
         draft.replace(path)
 
+    def _remember(self, facts: Mapping[str, object]) -> None:
+        """`_note`, which a full disk does not make an error of."""
+        try:
+            self._note(facts)
+        except OSError as error:
+            self._tell(f"mlflow.json: {error.strerror}")
+
     def _reopen(self, run_id: str) -> Any:
         from mlflow.exceptions import MlflowException
 
@@ -240,7 +247,7 @@ class Tracker(Logger):
     def set_tags(self, tags: Mapping[str, object]) -> None:
         if self._outbox is not None:
             clean = self._clean_tags(tags)
-            self._note({"tags": {**self._noted.get("tags", {}), **clean}})
+            self._remember({"tags": {**self._noted.get("tags", {}), **clean}})
             for name, value in clean.items():
                 self._outbox.call(self._client.set_tag, self._run_id, name, value)
 
@@ -253,7 +260,7 @@ class Tracker(Logger):
         source = self.store.redact(source)
         kind, key = ("http", "url") if "://" in source else ("local", "uri")
         others = [each for each in self._noted.get("datasets", []) if each[:3] != [name, digest, split]]
-        self._note({"datasets": [*others, [name, digest, split, source]]})
+        self._remember({"datasets": [*others, [name, digest, split, source]]})
         dataset = Dataset(name, digest[:LONGEST_DIGEST], kind, json.dumps({key: source}))
         tags = [InputTag("mlflow.data.context", split), InputTag("digest", digest)]
         self._outbox.call(self._client.log_inputs, self._run_id, [DatasetInput(dataset, tags)])
@@ -310,12 +317,12 @@ class Tracker(Logger):
         if self._monitor is not None:
             self._monitor.close()
         self.log_artifact(self.directory / "metrics.jsonl")
-        self._note({"ending": status})  # which becomes its status when MLflow has it, or does not answer
+        self._remember({"ending": status})  # which becomes its status when MLflow has it, or does not answer
         outbox, self._outbox = self._outbox, None
         last = partial(self._client.set_terminated, self._run_id, status, round((ended or time.time()) * 1000))
         outbox.close(last, STOP_SECONDS if status == "KILLED" else None)
         self._curves.close()
-        self._note({"status": status, "sent": self._sent})
+        self._remember({"status": status, "sent": self._sent})
         os.environ.pop(RUN_ID, None)
 
     def _tell(self, problem: str) -> None:

@@ -1,5 +1,6 @@
 """What a run leaves in MLflow, on an SQLite file and on a real server."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -242,6 +243,19 @@ def test_lightning_never_waits_for_the_store_between_steps(store: Path, run_dire
     tracker.end("FINISHED")
     assert len(history(tracker, "train/loss")) == 20
     assert seconds[-1] - seconds[0] < 2  # of 19 * 0.3 = 5.7 if each step waited
+
+
+def test_a_full_disk_keeps_nothing_from_mlflow(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(facts: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tracker, "_note", full)
+    tracker.set_tags({"corpus": "toy"})
+    tracker.log_dataset("toy", "0123", "train", "data/toy")
+    tracker.end("FINISHED")
+    assert tracker.problems == ["mlflow.json: No space left on device"]
+    assert stored(tracker).data.tags["corpus"] == "toy"
+    assert stored(tracker).info.status == "FINISHED"
 
 
 def test_a_killed_process_leaves_a_run_that_is_not_finished(store: Path, run_directory: Path) -> None:
