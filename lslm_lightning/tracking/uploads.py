@@ -35,7 +35,7 @@ def missing_files(client: "MlflowClient", run_id: str, directory: Path, sent: Ma
 
     def is_there(name: str) -> bool:
         path = directory / name
-        return there.get(name) == path.stat().st_size and (name not in sent or sent[name] == checksum(path))
+        return (there.get(name) or 0) == path.stat().st_size and (name not in sent or sent[name] == checksum(path))
 
     return [name for name in local_files(directory) if not is_there(name)]
 
@@ -67,7 +67,7 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict
             client.log_artifact(run_id, path, folder or None)
             there = {entry.path: entry.file_size for entry in client.list_artifacts(run_id, folder or None)}
         # what has changed here meanwhile is left to the next upload
-        short = [name for name, size in before.items() if there.get(name) != size and files[name].stat().st_size == size]
+        short = [name for name, size in before.items() if (there.get(name) or 0) != size and files[name].stat().st_size == size]
         if not short:
             return sums
     name = short[0]
