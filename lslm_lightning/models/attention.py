@@ -57,7 +57,7 @@ class Attention(nn.Module):
         if _record is not None or spells_out(query, key):
             mixed, weights = spelled_out(query, key, value, mask, causal)  # (N, H, T, V), (N, H, T, S)
             if _record is not None:
-                getattr(_record, self.role).append(weights.detach())
+                record(self.role, weights)
         else:
             gqa = self.n_kv_head != self.n_head
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=gqa)
@@ -152,6 +152,12 @@ class AttentionRecord:
 
 
 _record: AttentionRecord | None = None
+
+
+def record(role: str, weights: Tensor) -> None:
+    """Keep weights (B, H, T, S) where someone asked for them."""
+    if _record is not None:
+        getattr(_record, role).append(weights.detach())
 
 
 @contextmanager

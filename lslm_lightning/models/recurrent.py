@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from lslm_lightning.models.attention import CrossAttention, KeyValue
+from lslm_lightning.models.attention import CrossAttention, KeyValue, record
 from lslm_lightning.models.backbone import Backbone, Shared, State
 from lslm_lightning.models.dropout import LockedDropout
 
@@ -22,6 +22,8 @@ class Luong(nn.Module):
 
     Nothing is fed back into the next step, so that the layers below stay fused.
     """
+
+    feeds_back = False
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
@@ -36,6 +38,55 @@ class Luong(nn.Module):
         return self.combine(torch.cat([self.attention(y, memory, seen), y], -1)).tanh()
 
 
+class Bahdanau(nn.Module):
+    """What h attends to enters the first layer at the next step, and the outputs with h. Source: Bahdanau et al. 2015, appendix A.1.2.
+
+    Each step of the first layer waits for the one before: slower than `Luong`.
+    """
+
+    feeds_back = True
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.query, self.key = nn.Linear(d_model, d_model, bias=False), nn.Linear(d_model, d_model, bias=False)
+        self.score = nn.Linear(d_model, 1, bias=False)
+        self.combine = nn.Linear(2 * d_model, d_model, bias=False)
+
+    def remember(self, memory: Tensor) -> KeyValue:
+        """Keys and values (B, S, D)."""
+        return self.key(memory), memory
+
+    def attend(self, h: Tensor, memory: KeyValue, seen: Tensor | None) -> tuple[Tensor, Tensor]:
+        """h (N, D) -> (N, D), and the weights (B, k, S)."""
+        key, value = memory
+        query = self.query(h).view(len(key), -1, 1, h.size(-1))  # (B, k, 1, D)
+        scores = self.score((query + key[:, None]).tanh())[..., 0]  # (B, k, S)
+        if seen is not None:
+            scores = scores.masked_fill(~seen[:, 0], torch.finfo(scores.dtype).min)
+        weights = scores.softmax(-1)
+        return (weights @ value).flatten(0, 1), weights
+
+    def run(
+        self, layer: nn.RNNBase, x: Tensor, pad: Tensor | None, state: LayerState | None, memory: Tensor | Shared, seen: Tensor | None
+    ) -> tuple[Tensor, Tensor, LayerState]:
+        """All steps of the first layer: outputs and contexts (N, T, D) each, and the state after them."""
+        memory = self.remember(memory) if isinstance(memory, Tensor) else memory
+        if state is None:
+            state = tuple(x.new_zeros(len(x), layer.hidden_size) for _ in range(2 if isinstance(layer, nn.LSTM) else 1))
+        outputs, contexts, every = [], [], []
+        for t in range(x.size(1)):
+            context, weights = self.attend(state[0], memory, seen)
+            y, after = run(layer, torch.cat([x[:, t : t + 1], context[:, None]], -1), None, state)
+            if pad is not None:
+                after = tuple(torch.where(pad[:, t, None], old, new) for old, new in zip(state, after, strict=True))
+            state = after
+            outputs.append(y)
+            contexts.append(context)
+            every.append(weights)
+        record("cross", torch.stack(every, 2).flatten(1, 2)[:, None])  # (B, 1, k * T, S)
+        return torch.cat(outputs, 1), torch.stack(contexts, 1), state
+
+
 class Recurrent(Backbone, ABC):
     """An encoder that reads in both directions, a decoder that reads in one and attends, or one of them.
 
@@ -43,7 +94,7 @@ class Recurrent(Backbone, ABC):
 
     Args:
         d_model: of all layers; each direction of the encoder has half of it.
-        attention: called with d_model, where there is an encoder and a decoder.
+        attention: called with d_model, where there is an encoder and a decoder: `Luong`, or `Bahdanau`, which is fed back.
     """
 
     def __init__(
@@ -65,8 +116,9 @@ class Recurrent(Backbone, ABC):
             raise ValueError(f"d_model={d_model} must be even: each direction of the encoder has half of it")
         self.d_model, self.n_encoder_layer, self.n_decoder_layer = d_model, n_encoder_layer, n_decoder_layer
         self.encoder = nn.ModuleList(self.layer(d_model, d_model // 2, bidirectional=True) for _ in range(n_encoder_layer))
-        self.decoder = nn.ModuleList(self.layer(d_model, d_model) for _ in range(n_decoder_layer))
         self.attention = attention(d_model) if n_encoder_layer and n_decoder_layer else None
+        d_fed = d_model if self.attention is not None and self.attention.feeds_back else 0
+        self.decoder = nn.ModuleList(self.layer(d_model + d_fed * (i == 0), d_model) for i in range(n_decoder_layer))
         self.dropout = LockedDropout(dropout)
 
     @abstractmethod
@@ -99,12 +151,19 @@ class Recurrent(Backbone, ABC):
             raise ValueError("n_decoder_layer=0 leaves nothing to decode with; raise it, or call encode alone")
         if (memory is None) != (self.attention is None):
             raise ValueError(f"memory must be given exactly if there is an encoder, but n_encoder_layer={self.n_encoder_layer}")
-        lengths, after = lengths_of(pad), []
+        lengths, after, context = lengths_of(pad), [], None
+        seen = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
         for i, layer in enumerate(self.decoder):
-            x, own = run(layer, self.dropout(x), lengths, None if state is None else state[i])
+            before = None if state is None else state[i]
+            if i == 0 and self.attention is not None and self.attention.feeds_back:
+                x, context, own = self.attention.run(layer, self.dropout(x), pad, before, memory, seen)
+            else:
+                x, own = run(layer, self.dropout(x), lengths, before)
             after.append(own)
-        if self.attention is not None:
-            x = self.attention(x, memory, None if memory_pad is None else ~memory_pad[:, None, None])
+        if context is not None:
+            x = self.attention.combine(torch.cat([context, x], -1)).tanh()
+        elif self.attention is not None:
+            x = self.attention(x, memory, seen)
         return self.dropout(x), tuple(after)
 
 

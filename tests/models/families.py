@@ -11,7 +11,7 @@ from torch import nn
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.feed_forward import GEGLU, GELU, ChainedReLU, ReLU, SwiGLU
 from lslm_lightning.models.positions import ALiBi, Learned, NoPosition, Rotary, Sinusoidal
-from lslm_lightning.models.recurrent import GRU, LSTM, RNN, Recurrent
+from lslm_lightning.models.recurrent import GRU, LSTM, RNN, Bahdanau, Recurrent
 from lslm_lightning.models.transformer import Transformer
 
 D_MODEL = 16
@@ -55,3 +55,4 @@ SIZED = [{"position": position, **sizes} for position, sizes in product(POSITION
 FAMILIES = [pytest.param(partial(build, **settings), id=label(settings)) for settings in COMBINED + SIZED]
 EVERY_POSITION = [pytest.param(partial(build, position=position), id=label({"position": position})) for position in POSITIONS]
 RECURRENT = [pytest.param(partial(recurrent, kind), id=kind.__name__) for kind in (RNN, GRU, LSTM)]
+RECURRENT += [pytest.param(partial(recurrent, kind, attention=Bahdanau), id=f"{kind.__name__}-Bahdanau") for kind in (GRU, LSTM)]

@@ -6,7 +6,7 @@ from torch import nn
 
 from lslm_lightning.models.attention import record_attention
 from lslm_lightning.models.dropout import LockedDropout
-from lslm_lightning.models.recurrent import GRU, LSTM, RNN
+from lslm_lightning.models.recurrent import GRU, LSTM, RNN, Bahdanau, Luong
 from tests.models.families import D_MODEL, recurrent
 from tests.models.test_laws import EXACT, pad_after, vectors
 
@@ -32,9 +32,10 @@ def test_the_encoder_reads_in_both_directions():
     assert not torch.isclose(model.encode(x), before).all(-1).any()
 
 
+@pytest.mark.parametrize("attention", [Luong, Bahdanau])
 @torch.no_grad()
-def test_attention_is_recorded_and_sums_to_one():
-    model, source, x = recurrent(LSTM), vectors(2, 5), vectors(2, 3)
+def test_attention_is_recorded_and_sums_to_one(attention):
+    model, source, x = recurrent(LSTM, attention=attention), vectors(2, 5), vectors(2, 3)
     with record_attention() as record:
         model.decode(x, memory=model.encode(source, pad_after([5, 3], 5)), memory_pad=pad_after([5, 3], 5))
     [weights] = record.cross
