@@ -21,7 +21,7 @@ LAYERS: dict[str, set[str]] = {
     "tracking": {"contracts"},
     "runs": {"tracking", "text"},
     "training": {"models", "text", "data", "metrics", "decoding", "optim", "evaluation", "contracts", "runs", "tracking"},
-    "systems": {"runs", "contracts", "text", "metrics", "decoding", "data"},
+    "systems": {"runs", "contracts", "text", "metrics", "decoding", "data", "ngram"},
     "reports": {"evaluation", "metrics", "contracts", "text"},
     "commands": EVERYTHING,
     "__main__": EVERYTHING,

@@ -1,0 +1,94 @@
+"""N-gram models of words, as KenLM, SRILM and this project write them."""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from lslm_lightning.contracts import Example, Mode, Prediction, tokens_of
+from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, read_arpa
+from lslm_lightning.ngram.arpa import Arpa as ArpaFile
+
+
+class Arpa:
+    """The model in an ARPA file. Words stand between white space, and every line that has any is a sentence.
+
+    Args:
+        path: of the file.
+    """
+
+    whole_exam, shared = True, False  # passages of a text must come together
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self.name = self.path.stem
+
+    def ready(self, examples: Sequence[Example]) -> None:
+        """Raises FileNotFoundError where there is no such file, ValueError where it is broken or would find a new word impossible."""
+        if not self.path.is_file():
+            raise FileNotFoundError(f"n-gram model {self.path}: there is no such file")
+        if UNKNOWN not in self._number:
+            raise ValueError(f"{self.path} has no {UNKNOWN}: a word that it does not know would be impossible")
+
+    def fingerprint(self) -> str | None:
+        """Of the file; None where it is no longer here."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
+
+    @cached_property
+    def _read(self) -> ArpaFile:
+        return read_arpa(self.path)
+
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self._read.words)}
+
+    def signature(self, mode: Mode) -> str:
+        """What a token is."""
+        words = "\n".join(self._read.words).encode("utf-8", "surrogateescape")
+        return f"|tokens:words-{hashlib.sha256(words).hexdigest()[:8]}"
+
+    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """Nats of the first reference of each example; passages of one text ("text#0", "text#1", ...) are read as one."""
+        for _, group in groupby(examples, key=lambda example: example.id.partition("#")[0]):
+            began, text = perf_counter(), list(group)
+            starts, nats, contexts, unknown, changed = self._score("".join(example.references[0] for example in text))
+            seconds = (perf_counter() - began) / len(text)
+            ends = np.cumsum([len(example.references[0]) for example in text])
+            owner = np.searchsorted(ends, starts, side="right").clip(max=len(text) - 1)
+            for i, example in enumerate(text):
+                own = owner == i
+                yield Prediction(
+                    example.id,
+                    nats=math.fsum(nats[own]),
+                    n_token=int(own.sum()),
+                    seconds=seconds,
+                    unknown=int(unknown[own].sum() + changed),
+                    tokens=tokens_of(starts[own] - (ends[i] - len(example.references[0])), nats[own], contexts[own]),
+                )
+
+    def _score(self, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
+        """Of each word and each end of a sentence: where it begins, its nats, the words before it that were seen, whether it is unknown.
+
+        And whether the text is not what its words, a space between them and a line a sentence, spell.
+        """
+        model = self._read.model
+        bos, eos, unk = (self._number[word] for word in (BEGIN, END, UNKNOWN))
+        ids, starts, contexts, lines = [], [], [], []
+        for line in re.finditer(r"[^\n]+", text):
+            words = list(re.finditer(r"\S+", line[0]))
+            if words:
+                ids += [bos, *(self._number.get(word[0], unk) for word in words), eos]
+                starts += [-1, *(line.start() + word.start() for word in words), line.end()]
+                contexts += range(len(words) + 2)
+                lines.append(" ".join(word[0] for word in words))
+        row, counts = np.array(ids, np.int64), np.array(starts, np.int64) >= 0
+        nats = -model.log_probs(row) if len(row) else np.zeros(0)
+        seen = np.minimum(np.array(contexts, np.int64), model.order - 1)
+        changed = "\n".join(lines) != text.removesuffix("\n")
+        return np.array(starts, np.int64)[counts], nats[counts], seen[counts], (row == unk)[counts], changed
