@@ -28,6 +28,18 @@ class Backbone(nn.Module, ABC):
         """Modules whose weights are gathered one after the other where each process holds a part of them: none for all at once."""
         return []
 
+    def check_encode(self) -> None:
+        """Raise ValueError where there is no encoder."""
+        if not self.n_encoder_layer:
+            raise ValueError("n_encoder_layer=0 leaves nothing to encode with; raise it, or call decode alone")
+
+    def check_decode(self, memory: Shared | None) -> None:
+        """Raise ValueError where there is no decoder, or a memory without an encoder, or the other way round."""
+        if not self.n_decoder_layer:
+            raise ValueError("n_decoder_layer=0 leaves nothing to decode with; raise it, or call encode alone")
+        if (memory is None) != (self.n_encoder_layer == 0):
+            raise ValueError(f"memory must be given exactly if there is an encoder, but n_encoder_layer={self.n_encoder_layer}")
+
     def split(self, mesh: "DeviceMesh") -> None:
         """Spread the work of each layer over the processes of `mesh`, by the network's own plan.
 

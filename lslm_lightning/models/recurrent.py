@@ -71,15 +71,12 @@ class Bahdanau(nn.Module):
     ) -> tuple[Tensor, Tensor, LayerState]:
         """All steps of the first layer: outputs and contexts (N, T, D) each, and the state after them."""
         memory = self.remember(memory) if isinstance(memory, Tensor) else memory
-        if state is None:
-            state = tuple(x.new_zeros(len(x), layer.hidden_size) for _ in range(2 if isinstance(layer, nn.LSTM) else 1))
         outputs, contexts, every = [], [], []
         for t in range(x.size(1)):
-            context, weights = self.attend(state[0], memory, seen)
+            h = x.new_zeros(len(x), layer.hidden_size) if state is None else state[0]
+            context, weights = self.attend(h, memory, seen)
             y, after = run(layer, torch.cat([x[:, t : t + 1], context[:, None]], -1), None, state)
-            if pad is not None:
-                after = tuple(torch.where(pad[:, t, None], old, new) for old, new in zip(state, after, strict=True))
-            state = after
+            state = after if pad is None else unless(pad[:, t], after, state)
             outputs.append(y)
             contexts.append(context)
             every.append(weights)
@@ -129,8 +126,7 @@ class Recurrent(Backbone, ABC):
         return [*self.encoder, *self.decoder]
 
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        if not self.n_encoder_layer:
-            raise ValueError("n_encoder_layer=0 leaves nothing to encode with; raise it, or call decode alone")
+        self.check_encode()
         lengths = lengths_of(pad)
         for layer in self.encoder:
             x, _ = run(layer, self.dropout(x), lengths)
@@ -147,10 +143,7 @@ class Recurrent(Backbone, ABC):
         memory_pad: Tensor | None = None,
         state: State | None = None,
     ) -> tuple[Tensor, State]:
-        if not self.n_decoder_layer:
-            raise ValueError("n_decoder_layer=0 leaves nothing to decode with; raise it, or call encode alone")
-        if (memory is None) != (self.attention is None):
-            raise ValueError(f"memory must be given exactly if there is an encoder, but n_encoder_layer={self.n_encoder_layer}")
+        self.check_decode(memory)
         lengths, after, context = lengths_of(pad), [], None
         seen = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
         for i, layer in enumerate(self.decoder):
@@ -180,11 +173,13 @@ def run(layer: nn.RNNBase, x: Tensor, lengths: Tensor | None = None, state: Laye
         return y, unpacked(after)
     y, after = layer(pack_padded_sequence(x, lengths.clamp(min=1), batch_first=True, enforce_sorted=False), given)
     y, after = pad_packed_sequence(y, batch_first=True, total_length=x.size(1))[0], unpacked(after)
-    if not lengths.all():  # a row without inputs stays as it was
-        there = (lengths > 0).to(x.device)[:, None]
-        before = state or tuple(torch.zeros_like(part) for part in after)
-        after = tuple(torch.where(there, new, old) for new, old in zip(after, before, strict=True))
-    return y, after
+    return y, after if lengths.all() else unless((lengths == 0).to(x.device), after, state)
+
+
+def unless(stays: Tensor, after: LayerState, before: LayerState | None) -> LayerState:
+    """The state after a step; of rows (N,) that have no input there, that before it, zeros at the start."""
+    before = before or tuple(torch.zeros_like(part) for part in after)
+    return tuple(torch.where(stays[:, None], old, new) for old, new in zip(before, after, strict=True))
 
 
 def packed(state: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:

@@ -93,8 +93,7 @@ class Transformer(Backbone):
         split_layers(self, mesh)
 
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        if self.encoder is None:
-            raise ValueError("n_encoder_layer=0 leaves nothing to encode with; raise it, or call decode alone")
+        self.check_encode()
         memory, _ = self.encoder(x, look_around(self.encoder.position, x, pad))
         return memory
 
@@ -109,10 +108,7 @@ class Transformer(Backbone):
         memory_pad: Tensor | None = None,
         state: State | None = None,
     ) -> tuple[Tensor, State]:
-        if self.decoder is None:
-            raise ValueError("n_decoder_layer=0 leaves nothing to decode with; raise it, or call encode alone")
-        if (memory is None) != (self.encoder is None):
-            raise ValueError(f"memory must be given exactly if there is an encoder, but n_encoder_layer={self.n_encoder_layer}")
+        self.check_decode(memory)
         if state == ():
             raise ValueError("activation_checkpointing=True keeps no state while training; call eval() before decoding step by step")
         caches, past = None, 0

@@ -72,3 +72,15 @@ def test_an_lstm_begins_by_forgetting_little():
 def test_impossible_sizes_are_refused(settings, rule):
     with pytest.raises(ValueError, match=rule):
         LSTM(**settings)
+
+
+@pytest.mark.parametrize("attention", [Luong, Bahdanau])
+@torch.no_grad()
+def test_rows_with_a_source_go_on_where_they_ended(attention):
+    """One row begins with padding alone."""
+    model, memory, x, lengths = recurrent(LSTM, attention=attention), vectors(3, 4), vectors(3, 5), [3, 1, 0]
+    _, state = model.decode(x[:, :3], pad_after(lengths, 3), memory=memory)
+    y, _ = model.decode(x[:, 3:], memory=memory, state=state)
+    for i, n in enumerate(lengths):
+        alone, _ = model.decode(torch.cat([x[i : i + 1, :n], x[i : i + 1, 3:]], 1), memory=memory[i : i + 1])
+        torch.testing.assert_close(y[i : i + 1], alone[:, n:], **EXACT)
