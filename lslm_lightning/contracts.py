@@ -4,8 +4,9 @@ An *example* is one question of an exam; a *system* answers it with a *predictio
 their sum into a number; a *score* is that number with all that is needed to believe it.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -37,11 +38,6 @@ class Token(NamedTuple):
     context: int
 
 
-def tokens_of(starts: Iterable[int], nats: Iterable[float], contexts: Iterable[int]) -> tuple[Token, ...]:
-    """Rounded to 0.0001 nats, as `Prediction.tokens` holds them."""
-    return tuple(Token(int(s), round(float(n), 4), int(c)) for s, n, c in zip(starts, nats, contexts, strict=True))
-
-
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """A system's answer to the example of the same id: `output` from generators, `nats` (minus log probability) from scorers.
@@ -58,6 +54,39 @@ class Prediction:
     seconds: float = 0.0
     unknown: int = 0
     tokens: tuple[Token, ...] = ()
+
+
+def passages_of(
+    text: Sequence[Example],
+    starts: np.ndarray,
+    nats: np.ndarray,
+    contexts: np.ndarray,
+    unknown: np.ndarray,
+    changed: bool = False,
+    seconds: float = 0.0,
+) -> Iterator[Prediction]:
+    """Predictions for consecutive passages of one text, whose first references joined are the text, from its tokens.
+
+    Args:
+        starts: (n,) the character of the text at which each token begins; an end of text begins behind the last.
+        nats: (n,) float64. contexts: (n,) tokens that each was predicted from. unknown: (n,) bool, True of `<unk>`.
+        changed: the tokens spell another text, so that no number of bytes can be told of them.
+        seconds: of all passages.
+    """
+    ends = np.cumsum([len(example.references[0]) for example in text])
+    owner = np.searchsorted(ends, starts, side="right").clip(max=len(text) - 1)
+    for i, example in enumerate(text):
+        own = owner == i
+        begins = starts[own] - (ends[i] - len(example.references[0]))
+        rounded = zip(begins, nats[own], contexts[own], strict=True)
+        yield Prediction(
+            example.id,
+            nats=math.fsum(nats[own]),
+            n_token=int(own.sum()),
+            seconds=seconds / len(text),
+            unknown=int(unknown[own].sum() + changed),
+            tokens=tuple(Token(int(start), round(float(n), 4), int(context)) for start, n, context in rounded),
+        )
 
 
 Mode = Literal["generate", "log_prob"]  # what an exam wants of a system; the names of its methods

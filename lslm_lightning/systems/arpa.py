@@ -1,7 +1,6 @@
 """N-gram models of words, as KenLM, SRILM and this project write them."""
 
 import hashlib
-import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -11,7 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
-from lslm_lightning.contracts import Example, Mode, Prediction, tokens_of
+from lslm_lightning.contracts import Example, Mode, Prediction, passages_of
 from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, read_arpa
 from lslm_lightning.ngram.arpa import Arpa as ArpaFile
 
@@ -58,19 +57,7 @@ class Arpa:
         for _, group in groupby(examples, key=lambda example: example.id.partition("#")[0]):
             began, text = perf_counter(), list(group)
             starts, nats, contexts, unknown, changed = self._score("".join(example.references[0] for example in text))
-            seconds = (perf_counter() - began) / len(text)
-            ends = np.cumsum([len(example.references[0]) for example in text])
-            owner = np.searchsorted(ends, starts, side="right").clip(max=len(text) - 1)
-            for i, example in enumerate(text):
-                own = owner == i
-                yield Prediction(
-                    example.id,
-                    nats=math.fsum(nats[own]),
-                    n_token=int(own.sum()),
-                    seconds=seconds,
-                    unknown=int(unknown[own].sum() + changed),
-                    tokens=tokens_of(starts[own] - (ends[i] - len(example.references[0])), nats[own], contexts[own]),
-                )
+            yield from passages_of(text, starts, nats, contexts, unknown, changed, perf_counter() - began)
 
     def _score(self, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
         """Of each word and each end of a sentence: where it begins, its nats, the words before it that were seen, whether it is unknown.

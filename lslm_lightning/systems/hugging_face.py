@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lslm_lightning.contracts import CannotError, Example, Mode, Prediction, tokens_of
+from lslm_lightning.contracts import CannotError, Example, Mode, Prediction, passages_of
 from lslm_lightning.systems.batches import by_length, whole_texts
 
 logger = logging.getLogger(__name__)
@@ -180,15 +179,9 @@ class HuggingFace:
         last = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         ids = [first, *encoded["input_ids"], *last]
         nats, contexts = self._token_nats(ids)
-        ends = np.cumsum([len(e.references[0]) for e in passages])
         starts = np.array([start for start, _ in encoded["offset_mapping"]] + [len(text)] * len(last))
-        owner = np.searchsorted(ends, starts, side="right").clip(max=len(passages) - 1)
         unknown = np.equal(ids[1:], -1 if tokenizer.unk_token_id in (None, tokenizer.eos_token_id) else tokenizer.unk_token_id)
-        seconds = (perf_counter() - began) / len(passages)
-        for i, example in enumerate(passages):
-            own = owner == i
-            tokens = tokens_of(starts[own] - (ends[i] - len(example.references[0])), nats[own], contexts[own])
-            yield Prediction(example.id, None, math.fsum(nats[own]), int(own.sum()), seconds, int(unknown[own].sum()), tokens)
+        yield from passages_of(passages, starts, nats, contexts, unknown, seconds=perf_counter() - began)
 
     def _token_nats(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Minus log probability of each id but the first, float64, and from how many ids it was predicted."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from time import perf_counter
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lslm_lightning.contracts import Example, Prediction, tokens_of
+from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.decoding import Decoded, Sampling, Search
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.embedding import TokenEmbedding
@@ -19,11 +18,12 @@ from lslm_lightning.models.heads import Head, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
 from lslm_lightning.training.checks import check_kind, check_lengths
+from lslm_lightning.training.scoring import TextScorer
 from lslm_lightning.training.task import Task
 from lslm_lightning.training.window_data import WindowData
 
 
-class CausalTask(Task):
+class CausalTask(TextScorer, Task):
     """A decoder-only language model.
 
     A text is scored exactly, end of text included: every token once, in windows of `context` tokens that advance by `stride`; only the
@@ -106,39 +106,8 @@ class CausalTask(Task):
                 nats[i][first - 1 : end - 1] = row
         return nats
 
-    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Nats of the first reference of each example; passages of one text ("text#0", "text#1", ...) after those before them."""
-        began = perf_counter()
-        texts = [list(group) for _, group in groupby(examples, key=lambda e: e.id.partition("#")[0])]
-        encoded = [self.tokenizer.encode_with_offsets("".join(e.references[0] for e in text)) for text in texts]
-        rows = [[self.tokenizer.eos_id, *ids, self.tokenizer.eos_id] for ids, _ in encoded]
-        nats = self.token_nats(rows)
-        seconds = (perf_counter() - began) / max(1, len(examples))
-        for text, (_, offsets), row, values in zip(texts, encoded, rows, nats, strict=True):
-            ends = np.cumsum([len(e.references[0]) for e in text])
-            starts = np.array([*(start for start, _ in offsets), ends[-1]])
-            owner = np.searchsorted(ends, starts, side="right").clip(max=len(text) - 1)
-            contexts = np.concatenate([np.arange(first, end) - start for start, first, end in self.windows(row)])
-            unknown = np.equal(row[1:], -1 if self.tokenizer.unk_id is None else self.tokenizer.unk_id)
-            changed = not self._spells("".join(e.references[0] for e in text), row)
-            for i, example in enumerate(text):
-                own = owner == i
-                begin = int(ends[i]) - len(example.references[0])
-                yield Prediction(
-                    example.id,
-                    nats=math.fsum(values[own]),
-                    n_token=int(own.sum()),
-                    seconds=seconds,
-                    unknown=int(unknown[own].sum() + changed),
-                    tokens=tokens_of(starts[own] - begin, values[own], contexts[own]),
-                )
-
-    def _spells(self, text: str, ids: Sequence[int]) -> bool:
-        """Whether the ids stand for the whole text, a space at its start aside: else they pay for less than is there."""
-        return self.tokenizer.lossless or self.tokenizer.decode(ids) in (text, text.removeprefix(" "))
-
-    def answer(self, examples: Sequence[Example]) -> list[Prediction]:
-        return list(self.log_prob(examples))
+    def contexts(self, ids: Sequence[int]) -> np.ndarray:
+        return np.concatenate([np.arange(first, end) - start for start, first, end in self.windows(ids)])
 
     # Generation
 
