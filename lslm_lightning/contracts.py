@@ -43,8 +43,9 @@ class Prediction:
     """A system's answer to the example of the same id: `output` from generators, `nats` (minus log probability) from scorers.
 
     `n_token` is the number of tokens written or scored, end of text included; `seconds` its wall time, a batch shared evenly.
-    `unknown` counts tokens the system could only call `<unk>`. `tokens` are those that `nats` is the sum of, in order, where the system can
-    tell them apart: rounded, for pictures; several may start at one character.
+    `unknown` counts tokens the system could only call `<unk>`; `spelling` are the nats that these cost besides, letter by letter, where
+    they pay for it: then `nats` and `spelling` together are the price of the whole text. `tokens` are those that `nats` is the sum of, in
+    order, where the system can tell them apart: rounded, for pictures; several may start at one character.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Prediction:
     n_token: int = 0
     seconds: float = 0.0
     unknown: int = 0
+    spelling: float | None = None
     tokens: tuple[Token, ...] = ()
 
 
@@ -63,6 +65,7 @@ def passages_of(
     contexts: np.ndarray,
     unknown: np.ndarray,
     changed: bool = False,
+    spelling: np.ndarray | None = None,
     seconds: float = 0.0,
 ) -> Iterator[Prediction]:
     """Predictions for consecutive passages of one text, whose first references joined are the text, from its tokens.
@@ -71,6 +74,7 @@ def passages_of(
         starts: (n,) the character of the text at which each token begins; an end of text begins behind the last.
         nats: (n,) float64. contexts: (n,) tokens that each was predicted from. unknown: (n,) bool, True of `<unk>`.
         changed: the tokens spell another text, so that no number of bytes can be told of them.
+        spelling: (n,) float64, what tokens cost besides, if unknown ones are spelled; see `Prediction`.
         seconds: of all passages.
     """
     ends = np.cumsum([len(example.references[0]) for example in text])
@@ -85,6 +89,7 @@ def passages_of(
             n_token=int(own.sum()),
             seconds=seconds / len(text),
             unknown=int(unknown[own].sum() + changed),
+            spelling=None if spelling is None or changed else math.fsum(spelling[own]),
             tokens=tuple(Token(int(start), round(float(n), 4), int(context)) for start, n, context in rounded),
         )
 

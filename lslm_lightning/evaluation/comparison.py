@@ -8,10 +8,10 @@ import numpy as np
 from lslm_lightning.contracts import Metric, Score
 from lslm_lightning.metrics.significance import N_RESAMPLE, SEED, bootstrap_pairs, holm, randomization_pairs
 
-ANSWERING = ("context", "stride", "source", "tokens")  # parts of a signature that say how a system made its answers
+ANSWERING = ("context", "stride", "source", "tokens", "spelling")  # parts of a signature that say how a system made its answers
 
 WINDOWS = ("context", "stride")  # two that differ make scores differ; a system without one, a compressor, compares with all
-FREE = ("source",)  # how far a system reads is its own affair, and a reason to be better or worse
+FREE = ("source", "spelling")  # how far a system reads, how it spells unknown words, is its own affair, and a reason to be better
 
 
 @dataclass(frozen=True, slots=True)

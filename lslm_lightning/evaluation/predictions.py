@@ -14,6 +14,7 @@ from lslm_lightning.contracts import Prediction, Token
 logger = logging.getLogger(__name__)
 _NUMBER, _NONE = (int, float), type(None)
 _TYPES = {"id": str, "output": (str, _NONE), "nats": (*_NUMBER, _NONE), "n_token": int, "seconds": _NUMBER, "unknown": int, "tokens": list}
+_TYPES |= {"spelling": (*_NUMBER, _NONE)}
 _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
 

@@ -11,7 +11,8 @@ from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
 
 
 class _Likelihood(Metric):
-    """Sums of nats, tokens, words, bytes and unknown tokens, over the first reference of each example; without `nats`, nan.
+    """Sums of nats, tokens, words, bytes, unknown tokens that are not spelled, and nats of spelling, over the first reference of each
+    example; without `nats`, nan.
 
     End of text counts as a token and as a word: the model pays for it.
     """
@@ -22,9 +23,11 @@ class _Likelihood(Metric):
 
     def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
         if answer.nats is None:
-            return np.full(5, np.nan)
+            return np.full(6, np.nan)
         text = references[0]
-        return np.array([answer.nats, answer.n_token, self._n_word(text), len(text.encode()), answer.unknown], dtype=np.float64)
+        unknown = answer.unknown if answer.spelling is None else 0
+        sizes = [answer.n_token, self._n_word(text), len(text.encode("utf-8", "surrogatepass"))]
+        return np.array([answer.nats, *sizes, unknown, answer.spelling or 0.0], dtype=np.float64)
 
     def _n_word(self, text: str) -> int:
         return len(text.split()) + text.count("\n") + 1
@@ -44,7 +47,7 @@ class NatsPerToken(_Likelihood):
     name, unit, counts_tokens = "nats_per_token", "nats/token", True
 
     def score(self, total: np.ndarray) -> float:
-        nats, tokens, _, _, _ = total
+        nats, tokens, *_ = total
         return _ratio(nats, tokens)
 
 
@@ -58,7 +61,7 @@ class Perplexity(NatsPerToken):
 
 
 class WordPerplexity(_Likelihood):
-    """Perplexity per word, whatever the tokenizer; nan where unknown words were merged into `<unk>`, since the model never spelled them.
+    """Perplexity per word, whatever the tokenizer; with the spelling of unknown words; nan where they became `<unk>` and are not spelled.
 
     A word stands between white space, and the ends of lines and of the text count too, as in PTB and WikiText-2. Where `language` is
     written without spaces, the pieces of `text.chinese.segment` count instead.
@@ -77,15 +80,16 @@ class WordPerplexity(_Likelihood):
         return len(segment(text)) + text.count("\n") + 1 if self._segments else super()._n_word(text)
 
     def score(self, total: np.ndarray) -> float:
-        nats, _, words, _, unknown = total
-        return math.nan if unknown else _exp(_ratio(nats, words))
+        nats, _, words, _, unknown, spelling = total
+        return math.nan if unknown else _exp(_ratio(nats + spelling, words))
 
 
 class BitsPerByte(_Likelihood):
-    """Bits needed per UTF-8 byte of text, whatever the tokenizer and language; nan where unknown words were merged into `<unk>`."""
+    """Bits needed per UTF-8 byte of text, whatever the tokenizer and language, with the spelling of unknown words; nan where these became
+    `<unk>` and are not spelled."""
 
     name, unit = "bits_per_byte", "bits/byte"
 
     def score(self, total: np.ndarray) -> float:
-        nats, _, _, n_byte, unknown = total
-        return math.nan if unknown else _ratio(nats / math.log(2), n_byte)
+        nats, _, _, n_byte, unknown, spelling = total
+        return math.nan if unknown else _ratio((nats + spelling) / math.log(2), n_byte)

@@ -85,25 +85,46 @@ def different(keys: np.ndarray, counts: np.ndarray | None = None) -> Rows:
     return Rows(keys[:, starts], n.astype(np.int64))
 
 
-def count(batches: Iterable[np.ndarray], order: int, vocab_size: int, bos: int, folder: Path, n_row: int = N_ROW) -> Iterator[Rows]:
-    """All n-grams of an order, in suffix order, in pieces of about `n_row` that cut no group of one last word.
+class NgramCounter:
+    """Counts n-grams of one order as sorted runs on disk; one that is made again with the same folder knows those that are there.
 
     Args:
-        batches: ids (n,) of whole sentences, `bos` before each and the end after it.
-        folder: for runs that do not fit in memory together.
+        order: words in an n-gram. vocab_size: words are 0 to vocab_size - 1. bos: the word before the first of a sentence.
+        folder: for the runs.
+        n_row: n-grams that are sorted at once.
     """
-    packing, runs = Packing(order, vocab_size), []
-    waiting: list[np.ndarray] = []
-    for ids in batches:
-        for part in pieces(ids, bos, n_row):
-            waiting.append(packing.pack(windows(part, order, bos)))
-            if sum(keys.shape[1] for keys in waiting) >= n_row:
-                runs.append(spill(different(np.concatenate(waiting, 1)), folder / f"run-{len(runs)}"))
-                waiting = []
-    if waiting:
-        last = different(np.concatenate(waiting, 1))
-        runs.append(last if not runs else spill(last, folder / f"run-{len(runs)}"))
-    yield from merged(runs, packing, n_row)
+
+    def __init__(self, order: int, vocab_size: int, bos: int, folder: Path, n_row: int = N_ROW) -> None:
+        self.packing, self.bos, self.folder, self.n_row = Packing(order, vocab_size), bos, folder, n_row
+        self.runs: list[Rows] = []
+        while self._stem(len(self.runs)).with_suffix(".counts.npy").exists():
+            self.runs.append(opened(self._stem(len(self.runs))))
+
+    def _stem(self, number: int) -> Path:
+        return self.folder / f"run-{number}"
+
+    def keep(self, n_run: int) -> None:
+        """Forget all but the first runs: what was counted after a state of training that goes on.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        if len(self.runs) < n_run:
+            raise ValueError(f"{self.folder} has {len(self.runs)} of the {n_run} runs of counts that belong to this state: train anew")
+        for number in range(n_run, len(self.runs)):
+            for name in Rows._fields:
+                self._stem(number).with_suffix(f".{name}.npy").unlink()
+        del self.runs[n_run:]
+
+    def add(self, ids: np.ndarray) -> None:
+        """Count whole sentences, `bos` before each and the end after it: (n,)."""
+        for part in pieces(ids, self.bos, self.n_row):
+            rows = different(self.packing.pack(windows(part, self.packing.order, self.bos)))
+            self.runs.append(spill(rows, self._stem(len(self.runs))))
+
+    def rows(self) -> Iterator[Rows]:
+        """All n-grams in suffix order, in pieces of about `n_row` that cut no group of one last word."""
+        yield from merged(self.runs, self.packing, self.n_row)
 
 
 def pieces(ids: np.ndarray, bos: int, n_row: int) -> Iterator[np.ndarray]:
@@ -114,10 +135,17 @@ def pieces(ids: np.ndarray, bos: int, n_row: int) -> Iterator[np.ndarray]:
 
 
 def spill(rows: Rows, stem: Path) -> Rows:
-    """The same rows on disk."""
-    for name, values in zip(("keys", "counts"), rows, strict=True):
-        np.save(stem.with_suffix(f".{name}.npy"), values)
-    return Rows(*(np.load(stem.with_suffix(f".{name}.npy"), mmap_mode="r") for name in ("keys", "counts")))
+    """The same rows on disk; the counts, which come last, under their name only when all is there."""
+    for name, values in zip(Rows._fields, rows, strict=True):
+        path = stem.with_suffix(f".{name}.npy")
+        np.save(path.with_suffix(".part.npy"), values)
+        path.with_suffix(".part.npy").replace(path)
+    return opened(stem)
+
+
+def opened(stem: Path) -> Rows:
+    """Of the disk, mapped into memory."""
+    return Rows(*(np.load(stem.with_suffix(f".{name}.npy"), mmap_mode="r") for name in Rows._fields))
 
 
 def merged(runs: list[Rows], packing: Packing, n_row: int) -> Iterator[Rows]:

@@ -87,10 +87,12 @@ def discounts(adjusted: np.ndarray) -> np.ndarray:
     return found if (found[1:] > 0).all() and (found[1:] <= (1, 2, 3)).all() else np.array([0.0, *FALLBACK])
 
 
-def estimate(counts: Sequence[Counts], vocab_size: int, bos: int, least: Sequence[int] = ()) -> list[Table]:
-    """Tables of all orders. Words 0 to vocab_size - 1 but `bos` share evenly what is left at the end, words never seen among them.
+def estimate(counts: Sequence[Counts], vocab_size: int, bos: int, least: Sequence[int] = (), impossible: Sequence[int] = ()) -> list[Table]:
+    """Tables of all orders. Words 0 to vocab_size - 1 share evenly what is left at the end, words never seen among them.
 
     Args:
+        bos: the word before the first of a sentence, which is never predicted.
+        impossible: more words that are never predicted; none was counted.
         least: how often an n-gram must occur to be kept, by order from 1 on (the last one holds for higher orders too); words are all kept.
 
     Raises:
@@ -102,11 +104,12 @@ def estimate(counts: Sequence[Counts], vocab_size: int, bos: int, least: Sequenc
     words = counts[0]
     seen = np.zeros(vocab_size, np.int64)
     seen[words.first] = words.adjusted
-    seen[bos] = 0
+    never = list({bos, *impossible})
+    seen[never] = 0
     discount = discounts(seen[seen > 0])[np.minimum(seen, 3)]
     total = max(int(seen.sum()), 1)
-    prob = (seen - discount) / total + (discount.sum() / total if seen.any() else 1.0) / (vocab_size - 1)
-    prob[bos] = 0.0
+    prob = (seen - discount) / total + (discount.sum() / total if seen.any() else 1.0) / (vocab_size - len(never))
+    prob[never] = 0.0
     keys, probs, backoffs = [np.arange(vocab_size)], [prob], [np.ones(vocab_size)]
     kept = [np.ones(vocab_size, bool)]
     context = np.zeros(vocab_size, np.int64)

@@ -48,13 +48,14 @@ class NgramModel:
         for n in range(1, self.order):
             context = np.append(-1, places[n - 1][:-1])
             table, place = self.tables[n], places[n]
-            backoff = np.where(context >= 0, self.tables[n - 1].log_backoff[context], 0.0)
+            backoff, known = np.zeros(len(ids)), context >= 0
+            backoff[known] = self.tables[n - 1].log_backoff[context[known]]
             found = np.where(place >= 0, table.log_prob[place] if len(table.keys) else 0.0, found + backoff)
         found[ids == self.bos] = 0.0
         return found
 
     def log_distribution(self, history: np.ndarray) -> np.ndarray:
-        """Natural logarithms of the probability of every word after a history: (t,) -> (vocab_size,) float64; -inf for `bos`."""
+        """Natural logarithms of the probability of every word after a history: (t,) -> (vocab_size,) float64; -inf where never."""
         history = np.asarray(history)[-(self.order - 1) :] if self.order > 1 else np.zeros(0, np.int64)
         contexts = [int(place[-1]) for place in self.places(history)] if len(history) else []
         place, found = np.arange(self.vocab_size), self.tables[0].log_prob.astype(np.float64)
@@ -66,7 +67,7 @@ class NgramModel:
             place = np.where(there, at, -1)
             backoff = self.tables[n - 1].log_backoff[context] if context >= 0 else 0.0
             found = np.where(there, table.log_prob[at] if len(table.keys) else 0.0, found + backoff)
-        found[self.bos] = -np.inf
+        found[self.tables[0].log_prob == -np.inf] = -np.inf  # words that are never predicted
         return found
 
     def words(self, n: int) -> np.ndarray:

@@ -56,6 +56,12 @@ class Tokenizer:
         """`encode` of each, on all cores."""
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
+    def entries(self) -> list[str]:
+        """What the tokens stand for, special ones and `<unk>` aside, in the order of their ids."""
+        special = {token.content for token in self._backend.get_added_tokens_decoder().values()}
+        found = sorted((i, token) for token, i in self._backend.get_vocab().items() if token not in special and i != self.unk_id)
+        return [token for _, token in found]
+
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids, and for each the characters [start, end) of `text` it stands for; parts of one character share its place."""
         encoding = self._backend.encode(text, add_special_tokens=False)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -10,32 +9,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.decoding import Decoded, Sampling, Search
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
-from lslm_lightning.training.checks import check_kind, check_lengths
-from lslm_lightning.training.scoring import TextScorer
-from lslm_lightning.training.task import Task
+from lslm_lightning.training.checks import check_kind
+from lslm_lightning.training.language_model import LanguageModel
 from lslm_lightning.training.window_data import WindowData
 
 
-class CausalTask(TextScorer, Task):
-    """A decoder-only language model.
+class CausalTask(LanguageModel):
+    """A decoder-only neural language model.
 
     A text is scored exactly, end of text included: every token once, in windows of `context` tokens that advance by `stride`; only the
     last `stride` tokens of a window (all of the first window) count, so that each is predicted from at least `context - stride` others.
 
     Args:
         head: from decoder outputs to words; called with (vocab_size, d_model).
-        search: how texts are continued.
         context: tokens a window reads; as in the data that trained the model.
         stride: tokens a window advances in scoring; `context` for windows that do not overlap. Half of `context` by default.
-        max_length: new tokens in a continuation.
-        min_length: a continuation does not end before so many.
         scale_embedding: multiply token vectors by sqrt(d_model); with tied weights a language model learns faster without.
     """
 
@@ -44,11 +37,8 @@ class CausalTask(TextScorer, Task):
         backbone: Backbone,
         tokenizer: Tokenizer,
         head: Callable[[int, int], Head] = TiedProjection,
-        search: Search = Sampling(temperature=0.8, top_p=0.95),  # noqa: B008 (frozen)
         context: int = 256,
         stride: int | None = None,
-        max_length: int = 200,
-        min_length: int = 0,
         scale_embedding: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -58,8 +48,7 @@ class CausalTask(TextScorer, Task):
         stride = stride or max(1, context // 2)
         if not 1 <= stride <= context:
             raise ValueError(f"stride={stride} must be between 1 and context={context}")
-        check_lengths(min_length, max_length)
-        self.search, self.context, self.stride, self.max_length, self.min_length = search, context, stride, max_length, min_length
+        self.context, self.stride = context, stride
         self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
         self.head = head(tokenizer.vocab_size, backbone.d_model)
 
@@ -111,42 +100,6 @@ class CausalTask(TextScorer, Task):
 
     # Generation
 
-    @torch.no_grad()
-    def continue_rows(
-        self, prompts: Sequence[Sequence[int]], max_length: int, min_length: int = 0, generator: torch.Generator | None = None
-    ) -> Decoded:
-        """What `search` writes after prompts (ids that begin with `</s>`) of any lengths, in one go."""
-
-        def step(ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
-            y, state = self.backbone.decode(self.embedding(ids), state=state)
-            return self.head(y[:, -1:], self.embedding.weight)[:, -1], state
-
-        start = padded(prompts, self.tokenizer.pad_id).to(self.device)
-        length = torch.tensor([len(p) for p in prompts], device=self.device)
-        limits = (max_length, min(max(0, min_length), max_length))
-        keywords = {"start_length": length, "agree": self.agree, "generator": generator}
-        return self.search(step, start, (), self.tokenizer.eos_id, *limits, **keywords)
-
-    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """A continuation of each example's source."""
-        began = perf_counter()
-        prompts = [[self.tokenizer.eos_id, *ids] for ids in self.tokenizer.encode_batch([e.source for e in examples])]
-        answers = self.continue_far(prompts, self.max_length)
-        seconds = (perf_counter() - began) / max(1, len(examples))
-        for example, ids in zip(examples, answers, strict=True):
-            yield Prediction(example.id, self.tokenizer.decode(ids), n_token=len(ids), seconds=seconds)
-
-    def continue_far(self, prompts: Sequence[Sequence[int]], max_length: int) -> list[list[int]]:
-        """Continuations that may leave the context behind: from where it is full, the model goes on with the later half of it."""
-        seed = getattr(self.search, "seed", None)
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
-        rows, going = [list(prompt) for prompt in prompts], list(range(len(prompts)))
-        while going:
-            windows = [rows[i] if len(rows[i]) <= self.context else rows[i][-max(1, self.context // 2) :] for i in going]
-            written = len(rows[going[0]]) - len(prompts[going[0]])  # as much by each that goes on
-            room = min(self.context + 1 - max(map(len, windows)), max_length - written)
-            decoded = self.continue_rows(windows, max_length=room, min_length=self.min_length - written, generator=generator)
-            for i, ids, n in zip(going, decoded.ids.tolist(), decoded.n_token.tolist(), strict=True):
-                rows[i] += ids[:n]
-            going = [i for i in going if rows[i][-1] != self.tokenizer.eos_id] if written + room < max_length else []
-        return [row[len(prompt) :] for row, prompt in zip(rows, prompts, strict=True)]
+    def step(self, ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
+        y, state = self.backbone.decode(self.embedding(ids), state=state)
+        return self.head(y[:, -1:], self.embedding.weight)[:, -1], state

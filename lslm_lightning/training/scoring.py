@@ -2,13 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import groupby
 from time import perf_counter
 
 import numpy as np
 
 from lslm_lightning.contracts import Example, Prediction, passages_of
+from lslm_lightning.ngram.spelling import Spelling
 from lslm_lightning.text.tokenizer import Tokenizer
+
+SPELLED, UNKNOWN = ("words", "characters"), "<unk>"
 
 
 class TextScorer(ABC):
@@ -24,14 +28,10 @@ class TextScorer(ABC):
     def contexts(self, ids: Sequence[int]) -> np.ndarray:
         """From how many tokens each id of a row but the first is predicted: (n - 1,)."""
 
-    def spelling_nats(self, text: str, starts: np.ndarray, unknown: np.ndarray) -> np.ndarray | None:
-        """What the tokens of a text that are `<unk>` cost besides, for their spelling: (number of them,); None where they do not pay.
-
-        Args:
-            starts: (n,) the character at which each token begins.
-            unknown: (n,) bool.
-        """
-        return None
+    @cached_property
+    def spelling(self) -> Spelling | None:
+        """How tokens that are `<unk>` are spelled, learned from the words (or characters) of the tokenizer; None where none is needed."""
+        return Spelling(self.tokenizer.entries()) if self.tokenizer.unk_id is not None and self.tokenizer.kind in SPELLED else None
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Nats of the first reference of each example; passages of one text ("text#0", "text#1", ...) after those before them."""
@@ -45,12 +45,24 @@ class TextScorer(ABC):
             whole = "".join(e.references[0] for e in text)
             starts = np.array([*(start for start, _ in offsets), len(whole)])
             unknown = np.equal(row[1:], -1 if self.tokenizer.unk_id is None else self.tokenizer.unk_id)
-            changed = not self._spells(whole, row)
-            yield from passages_of(text, starts, values, self.contexts(row), unknown, changed, seconds * len(text))
+            spans = [offsets[i] for i in np.flatnonzero(unknown)]
+            spelling = None if self.spelling is None else np.zeros(len(unknown))
+            if spelling is not None:
+                spelling[unknown] = self.spelling.nats([whole[start:end] for start, end in spans])
+            changed = not self._spells(whole, row, spans)
+            contexts, share = self.contexts(row), seconds * len(text)
+            yield from passages_of(text, starts, values, contexts, unknown, changed, spelling, share)
 
-    def _spells(self, text: str, ids: Sequence[int]) -> bool:
-        """Whether the ids stand for the whole text, a space at its start aside: else they pay for less than is there."""
-        return self.tokenizer.lossless or self.tokenizer.decode(ids) in (text, text.removeprefix(" "))
+    def _spells(self, text: str, ids: Sequence[int], unknown: Sequence[tuple[int, int]]) -> bool:
+        """Whether the ids stand for the whole text, `<unk>` for the spans that are unknown, a space at its start aside.
+
+        Else they pay for less than is there.
+        """
+        if self.tokenizer.lossless:
+            return True
+        ends = [0, *(end for _, end in unknown)]
+        known = [text[end:start] for end, (start, _) in zip(ends, [*unknown, (len(text), 0)], strict=True)]
+        return self.tokenizer.decode(ids) in ((shown := UNKNOWN.join(known)), shown.removeprefix(" "))
 
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
         return list(self.log_prob(examples))

@@ -43,7 +43,7 @@ def scored(examples: Sequence[Example], outputs: Mapping[str, Sequence[Predictio
     if not answers:
         return []
     n_byte = np.array([max(1, len(e.references[0].encode())) for e in examples])
-    bits = {name: np.array([p.nats for p in own]) / math.log(2) for name, own in answers.items()}
+    bits = {name: np.array([p.nats + (p.spelling or 0.0) for p in own]) / math.log(2) for name, own in answers.items()}
     cuts = np.arange(0, len(examples), math.ceil(len(examples) / N_POINT))
     share = (100 * cuts / len(examples)).tolist()
     series = [Series(name, share, (np.add.reduceat(own, cuts) / np.add.reduceat(n_byte, cuts)).tolist()) for name, own in bits.items()]

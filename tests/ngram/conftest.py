@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lslm_lightning.ngram.counting import N_ROW, Packing, count
-from lslm_lightning.ngram.estimation import adjusted_counts, estimate
+from lslm_lightning.ngram.counting import N_ROW, NgramCounter
 from lslm_lightning.ngram.model import NgramModel
+from lslm_lightning.ngram.training import estimated
 
 UNK, BOS, EOS = 0, 1, 2
 
@@ -20,8 +20,9 @@ def as_ids(sentences: Iterable[Iterable[int]]) -> np.ndarray:
 
 def train(ids: np.ndarray, order: int, vocab_size: int, least: tuple[int, ...] = (), n_row: int = N_ROW) -> NgramModel:
     with tempfile.TemporaryDirectory() as folder:
-        counts = adjusted_counts(count([ids], order, vocab_size, BOS, Path(folder), n_row), Packing(order, vocab_size), BOS)
-    return NgramModel(estimate(counts, vocab_size, BOS, least), vocab_size, BOS)
+        counter = NgramCounter(order, vocab_size, BOS, Path(folder), n_row)
+        counter.add(ids)
+        return estimated(counter, vocab_size, least)
 
 
 @pytest.fixture(scope="session")

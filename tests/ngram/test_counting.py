@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lslm_lightning.ngram.counting import Packing, count, windows
+from lslm_lightning.ngram.counting import NgramCounter, Packing, windows
 from lslm_lightning.ngram.estimation import adjusted_counts
 from tests.ngram.conftest import BOS, VOCAB, as_ids
 
@@ -35,9 +35,11 @@ def test_before_a_sentence_stands_its_beginning_alone():
 @pytest.mark.parametrize("n_row", [50, 400, 10**6])
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_counts_are_those_of_a_dictionary(order, n_row, sentences, tmp_path: Path):
-    pieces = count([as_ids(sentences[:100]), as_ids(sentences[100:])], order, VOCAB, BOS, tmp_path, n_row)
-    counts = adjusted_counts(pieces, Packing(order, VOCAB), BOS)
-    assert len(list(tmp_path.glob("run-*"))) > 2 or n_row == 10**6
+    counter = NgramCounter(order, VOCAB, BOS, tmp_path, n_row)
+    for part in (sentences[:100], sentences[100:]):
+        counter.add(as_ids(part))
+    assert len(counter.runs) > 2 or n_row == 10**6
+    counts = adjusted_counts(counter.rows(), counter.packing, BOS)
     before = [[(int(word),) for word in counts[0].first]]
     for own in counts[1:]:
         before.append([(int(first), *before[-1][suffix]) for first, suffix in zip(own.first, own.suffix, strict=True)])
@@ -49,3 +51,23 @@ def test_counts_are_those_of_a_dictionary(order, n_row, sentences, tmp_path: Pat
             extended[gram[1:]].add(gram[0])
         adjusted = {gram: raw[gram] if n == order or gram[0] == BOS else len(extended[gram]) for gram in raw}
         assert dict(zip(words, own.adjusted.tolist(), strict=True)) == adjusted
+
+
+def test_counting_goes_on_where_it_stopped(sentences, tmp_path: Path):
+    parts = [as_ids(sentences[i : i + 100]) for i in (0, 100, 200)]
+    (tmp_path / "straight").mkdir()
+    (tmp_path / "stopped").mkdir()
+    straight = NgramCounter(3, VOCAB, BOS, tmp_path / "straight")
+    stopped = NgramCounter(3, VOCAB, BOS, tmp_path / "stopped")
+    for part in parts:
+        straight.add(part)
+    stopped.add(parts[0])
+    stopped.add(parts[2])  # of which the state that goes on knows nothing
+    again = NgramCounter(3, VOCAB, BOS, tmp_path / "stopped")
+    again.keep(1)
+    for part in parts[1:]:
+        again.add(part)
+    for one, other in zip(straight.rows(), again.rows(), strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    with pytest.raises(ValueError, match="3 of the 4 runs"):
+        NgramCounter(3, VOCAB, BOS, tmp_path / "stopped").keep(4)
