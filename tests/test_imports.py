@@ -20,7 +20,7 @@ LAYERS: dict[str, set[str]] = {
     "evaluation": {"metrics", "contracts", "text"},
     "tracking": {"contracts"},
     "runs": {"tracking", "text"},
-    "training": {"models", "text", "data", "metrics", "decoding", "optim", "evaluation", "contracts", "runs", "tracking"},
+    "training": {"models", "ngram", "text", "data", "metrics", "decoding", "optim", "evaluation", "contracts", "runs", "tracking"},
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "data", "ngram"},
     "reports": {"evaluation", "metrics", "contracts", "text"},
     "commands": EVERYTHING,

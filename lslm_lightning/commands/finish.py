@@ -17,7 +17,6 @@ from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.metrics.significance import paired_randomization
-from lslm_lightning.optim import n_parameter
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report
 from lslm_lightning.reports.numerals import number
@@ -48,7 +47,8 @@ def finish(command: "Command", subcommand: str) -> None:
     if subcommand in ("fit", "run"):
         best = directory.checkpoints / "best.ckpt"
         if best.exists():
-            tracker.log_artifact(best)
+            for path in (best, *command.model.files_beside(directory.checkpoints)):
+                tracker.log_artifact(path)
     for path in sorted(directory.predictions.glob("*.jsonl")):
         if path.stem in ("test", "predict"):
             tracker.log_table(path)
@@ -152,8 +152,8 @@ def facts(command: "Command") -> RunFacts:
         corpus_digest=corpus.digest("test"),
         licence=corpus.licence,
         tokenizer=repr(task.tokenizer),
-        model=type(task.backbone).__name__,
-        n_parameter=n_parameter(task.parameters()),
+        model=task.model_name,
+        n_parameter=task.n_parameter,
         seed=command.config[command.subcommand]["seed_everything"],
         git_commit=git.get("git.commit"),
         git_dirty={"true": True, "false": False}.get(git.get("git.dirty")),

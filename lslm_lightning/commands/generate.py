@@ -79,6 +79,7 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.decoding import Beam
     from lslm_lightning.runs import load_run
     from lslm_lightning.training.checks import check_lengths
+    from lslm_lightning.training.language_model import LanguageModel
 
     task = load_run(arguments.run, trust=arguments.trust).task
     for option in ("max_length", "min_length"):
@@ -92,7 +93,7 @@ def main(argv: list[str]) -> int:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     task.to(device)
     torch.manual_seed(arguments.seed)
-    alone = isinstance(task.search, Beam) and not task.backbone.n_encoder_layer  # beams want prompts of one length
+    alone = isinstance(task.search, Beam) and isinstance(task, LanguageModel)  # beams want prompts of one length
     for number, chunk in enumerate(chunks(lines(arguments.text), 1 if alone else arguments.batch_size)):
         examples = [Example(f"{number}-{i}", text, ()) for i, text in enumerate(chunk)]
         answers = {p.id: p.output for p in task.generate(examples)}

@@ -18,6 +18,15 @@ TRAINER_DEFAULTS = {
     "gradient_clip_val": 1.0,
     "inference_mode": False,  # under it autocast would cast every weight anew at every step of a search
 }
+ONE_PASS = {  # of a task that is `one_pass`
+    "accelerator": "cpu",
+    "max_epochs": 1,
+    "max_steps": -1,
+    "val_check_interval": 1.0,
+    "check_val_every_n_epoch": 1,
+    "gradient_clip_val": None,
+    "accumulate_grad_batches": 1,
+}
 
 
 @dataclass

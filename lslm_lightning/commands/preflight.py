@@ -74,6 +74,12 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> s
     return type_of_device
 
 
+def check_one_process(task: str, trainer: Any) -> None:
+    """Refuse more than one process for a task that reads its texts in order."""
+    if (n := n_share(trainer)) > 1:
+        raise ValueError(f"{task} reads its texts in one process, and trainer.devices and trainer.num_nodes make {n}: set both to 1")
+
+
 def check_devices(trainer: Any) -> str:
     """Refuse devices that are not there; the type of those chosen: "cpu", "cuda".
 

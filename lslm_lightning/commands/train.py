@@ -22,9 +22,9 @@ from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
-from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
+from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.commands.outcome import WorkError
-from lslm_lightning.commands.preflight import TRAINING, check_goes_on, check_job, read_splits
+from lslm_lightning.commands.preflight import TRAINING, check_goes_on, check_job, check_one_process, read_splits
 from lslm_lightning.commands.processes import (
     DIRECTORY,
     LAUNCHED,
@@ -119,6 +119,12 @@ class Command(LightningCLI):
         """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
         self.began = time.time()
         trainer = self._get(self.config, "trainer")
+        task = resolve(self._get(self.config, "model").class_path)
+        if task.one_pass:
+            for name, value in ONE_PASS.items():
+                trainer[name] = value
+            self._get(self.config, "job")["minutes"] = None
+            check_one_process(task.__name__, trainer)
         if (words := take_launched(trainer)) and not (rank_zero_only.rank or 0):
             print(words, flush=True)
         device_type = check_job(self.subcommand, self.job, trainer, self._get(self.config, "ckpt_path"))

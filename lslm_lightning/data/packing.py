@@ -40,6 +40,25 @@ def packed_name(corpus_digest: str, tokenizer_digest: str) -> str:
     return hashlib.sha256(f"{corpus_digest} {tokenizer_digest}".encode()).hexdigest()[:32] + ".ids"
 
 
+class Pieces:
+    """Whole texts of a row of ids in order, in pieces of about `n_token`: (start, end) of each, `</s>` at both ends, shared by neighbours.
+
+    The same in every epoch.
+    """
+
+    def __init__(self, ids: np.ndarray, eos_id: int, n_token: int) -> None:
+        ends = np.flatnonzero(ids == eos_id)
+        wanted = np.arange(n_token, len(ids) - 1, n_token)
+        cuts = np.unique(ends[np.searchsorted(ends, wanted)]) if len(wanted) else np.zeros(0, np.int64)
+        self._cuts = np.unique([0, *cuts, len(ids) - 1])
+
+    def __len__(self) -> int:
+        return len(self._cuts) - 1
+
+    def __call__(self, epoch: int) -> list[tuple[int, int]]:
+        return list(zip(self._cuts[:-1].tolist(), self._cuts[1:].tolist(), strict=True))
+
+
 class Windows:
     """Batches of start positions of training windows of `context` + 1 ids: inputs and, shifted by one, targets.
 

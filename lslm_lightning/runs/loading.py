@@ -91,7 +91,7 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
     """Put the weights of a checkpoint into `task`.
 
     Raises:
-        ValueError: it is not a checkpoint, holds more than data, or is of another model or vocabulary.
+        ValueError: it is not a checkpoint, lacks files beside it, holds more than data, or is of another model or vocabulary.
     """
     try:
         saved = read_state(path)
@@ -108,6 +108,7 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
     if saved.get("tokenizer_digest", tokenizer.digest) != tokenizer.digest:
         raise ValueError(f"{path} was not trained with this tokenizer.json: same size, other entries; put the run's own back")
     task.load_state_dict(weights)
+    task.load_beside(saved, path.parent)
 
 
 def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:

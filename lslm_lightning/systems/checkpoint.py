@@ -96,11 +96,10 @@ class Checkpoint:
 
     def facts(self) -> dict[str, Any]:
         """Size, and the weights and the search that made the answers."""
-        weights = list(self.loaded.task.parameters())
         search = type(self.loaded.task.search).__name__.lower()
         return {
-            "n_parameter": sum(p.numel() for p in weights),
-            "memory_bytes": sum(p.numel() * p.element_size() for p in weights),
+            "n_parameter": self.loaded.task.n_parameter,
+            "memory_bytes": self.loaded.task.memory_bytes,
             "search": search,
             "weights": str(Path(self.loaded.checkpoint).absolute()),
         }

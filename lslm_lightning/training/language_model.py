@@ -15,6 +15,8 @@ from lslm_lightning.training.checks import check_lengths
 from lslm_lightning.training.scoring import TextScorer
 from lslm_lightning.training.task import Task
 
+SAMPLING = Sampling(temperature=0.8, top_p=0.95)
+
 
 class LanguageModel(TextScorer, Task):
     """Words after words.
@@ -30,7 +32,7 @@ class LanguageModel(TextScorer, Task):
     def __init__(
         self,
         *args: Any,
-        search: Search = Sampling(temperature=0.8, top_p=0.95),  # noqa: B008 (frozen)
+        search: Search = SAMPLING,
         max_length: int = 200,
         min_length: int = 0,
         **kwargs: Any,

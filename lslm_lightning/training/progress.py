@@ -79,7 +79,7 @@ class Reporter(Callback):
     def _tell(self, trainer: Trainer, task: Task) -> None:
         """Where a resumed run stands."""
         if trainer.is_global_zero:
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            rate = trainer.optimizers[0].param_groups[0].get("lr", 0.0)
             total = trainer.fit_loop.epoch_loop.batch_progress.total
             print(
                 f"from step {trainer.global_step} of {task.n_step}, epoch {trainer.current_epoch},"
@@ -101,7 +101,8 @@ class Reporter(Callback):
         self.latest, self._spent, self._resumed = dict(state["latest"]), state["seconds"], True
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self._loss = self._loss + precise(outputs["loss"].detach())
+        if outputs:  # none of a model that is not trained by gradients
+            self._loss = self._loss + precise(outputs["loss"].detach())
         self._target_tokens += batch.n_token
         self._tokens += batch.n_token + batch.n_source_token
         accumulating = trainer.fit_loop._should_accumulate()
@@ -117,11 +118,10 @@ class Reporter(Callback):
         seconds = max(1e-9, time.monotonic() - self._since)
         self.train_seconds += seconds
         self.n_token += tokens
-        self.latest |= {
-            "train/loss": nats / max(1, target_tokens),
-            "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "train/tokens_per_second": tokens / seconds,
-        }
+        self.latest["train/tokens_per_second"] = tokens / seconds
+        if "lr" in trainer.optimizers[0].param_groups[0]:  # there is none where nothing is trained by gradients
+            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            self.latest |= {"train/loss": nats / max(1, target_tokens), "train/learning_rate": rate}
         for logger in trainer.loggers:
             logger.log_metrics({**self.latest, "train/tokens": self.n_token}, step=trainer.global_step)
         self._last_step = trainer.global_step

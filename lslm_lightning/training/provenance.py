@@ -5,7 +5,6 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
-from lslm_lightning.optim import n_parameter
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.task import Task
 
@@ -19,14 +18,19 @@ class Provenance(Callback):
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._log(trainer, task, "train", "val")
-        data, backbone = trainer.datamodule, type(task.backbone).__name__
-        self.tracker.log_metrics({"model/parameters": n_parameter(task.parameters())}, step=0)
+        data, backbone = trainer.datamodule, task.model_name
+        if not task.one_pass:
+            self.tracker.log_metrics({"model/parameters": task.n_parameter}, step=0)
         self.tracker.log_metrics({f"data/{name}": value for name, value in data.counts.items()}, step=0)
         if trainer.is_global_zero:
             counted = {name: value for name, value in data.counts.items() if value and name.startswith("train_")}
             words = (f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}" for name, value in counted.items())
             print(f"{data.corpus.name}: " + (", ".join(words) or f"trained on {data.batching()}"), flush=True)
-            print(f"{backbone}: {n_parameter(task.parameters()):,} parameters", flush=True)
+            print(f"{backbone}: {task.n_parameter:,} parameters" if task.n_parameter else backbone, flush=True)
+
+    def on_train_end(self, trainer: Trainer, task: Task) -> None:
+        if task.one_pass:  # before, nobody knew
+            self.tracker.log_metrics({"model/parameters": task.n_parameter}, step=0)
 
     def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
         self.tracker.write_down()
@@ -45,7 +49,7 @@ class Provenance(Callback):
         """The splits that a job reads, and what reads them; each once."""
         corpus = trainer.datamodule.corpus
         if not self._known:
-            tags = {"corpus": corpus.name, "backbone": type(task.backbone).__name__, "tokenizer": repr(task.tokenizer)}
+            tags = {"corpus": corpus.name, "backbone": task.model_name, "tokenizer": repr(task.tokenizer)}
             self.tracker.set_tags(tags)
         name = Path(corpus.name).name if Path(corpus.name).exists() else corpus.name
         for split in splits:

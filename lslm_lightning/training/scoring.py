@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from lslm_lightning.contracts import Example, Prediction, passages_of
-from lslm_lightning.ngram.spelling import Spelling
+from lslm_lightning.ngram.spelling import ORDER, Spelling
 from lslm_lightning.text.tokenizer import Tokenizer
 
 SPELLED, UNKNOWN = ("words", "characters"), "<unk>"
@@ -32,6 +32,11 @@ class TextScorer(ABC):
     def spelling(self) -> Spelling | None:
         """How tokens that are `<unk>` are spelled, learned from the words (or characters) of the tokenizer; None where none is needed."""
         return Spelling(self.tokenizer.entries()) if self.tokenizer.unk_id is not None and self.tokenizer.kind in SPELLED else None
+
+    @property
+    def signature_of_spelling(self) -> str:
+        """What of it belongs in the signatures of scores."""
+        return "" if self.spelling is None else f"|spelling:bytes-{ORDER}"
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Nats of the first reference of each example; passages of one text ("text#0", "text#1", ...) after those before them."""

@@ -5,6 +5,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.decoding.search import alone
 from lslm_lightning.models.backbone import Backbone
-from lslm_lightning.optim import Cosine, Schedule, decay_groups
+from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.precision import weights_cast_once
@@ -47,7 +48,7 @@ class Task(LightningModule, ABC):
     the lengths in each micro-batch: sums are back-propagated, and divided once by the tokens of the window.
 
     Args:
-        backbone: maps vectors to vectors.
+        backbone: maps vectors to vectors; None of a model that is no such network.
         tokenizer: linked from the data.
         optimizer: called with parameter groups; matrices decay, vectors do not.
         schedule: factor on the learning rate by step.
@@ -57,10 +58,11 @@ class Task(LightningModule, ABC):
     monitor = "val/loss"  # what chooses the best checkpoint
     higher_is_better = False
     headline = ""  # the metric a report leads with
+    one_pass = False  # whether it reads all texts of the training split once, whole and in order, whatever the Trainer's settings say
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Backbone | None,
         tokenizer: Tokenizer,
         optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=0.01, fused=True),
         schedule: Schedule = Cosine(warmup_steps=200),  # noqa: B008 (frozen)
@@ -108,6 +110,32 @@ class Task(LightningModule, ABC):
         Raises:
             ValueError: two settings that must agree do not, or a text is longer than the model can read.
         """
+
+    @property
+    def model_name(self) -> str:
+        """What kind of model it is."""
+        return type(self.backbone).__name__
+
+    @property
+    def n_parameter(self) -> int:
+        """Numbers that are learned from the training split."""
+        return n_parameter(self.parameters())
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of these numbers."""
+        return sum(p.numel() * p.element_size() for p in self.parameters())
+
+    def load_beside(self, saved: Mapping[str, Any], folder: Path) -> None:
+        """What of a checkpoint's model lies in files beside it.
+
+        Raises:
+            ValueError: a file is missing or damaged.
+        """
+
+    def files_beside(self, folder: Path) -> list[Path]:
+        """These files, or folders of them, where the checkpoints lie in `folder`."""
+        return []
 
     @property
     def longest_input(self) -> int | None:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from lslm_lightning.contracts import Example
 from lslm_lightning.data.lanes import Lanes, Place
 from lslm_lightning.data.locations import cache_directory
-from lslm_lightning.data.packing import Windows, pack, packed_name
+from lslm_lightning.data.packing import Pieces, Windows, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import BytePair, Existing, Recipe
@@ -19,6 +19,8 @@ from lslm_lightning.training.batches import WindowBatch
 from lslm_lightning.training.data import Sizes, TaskData
 from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.stream_data import StreamBatch, StreamedWindows
+
+PIECE = 4_000_000  # tokens of whole texts at once
 
 
 class PackedText:
@@ -32,6 +34,17 @@ class PackedText:
         inside = positions < len(self.ids)
         ids = np.where(inside, self.ids[np.minimum(positions, len(self.ids) - 1)], self.pad_id)
         return WindowBatch(torch.from_numpy(ids.astype(np.int64)), int(inside[:, 1:].sum()))
+
+
+class WholeTexts:
+    """A row of ids; `texts[start, end]` is a batch of the one row from `start` to `end`."""
+
+    def __init__(self, ids: np.ndarray) -> None:
+        self.ids = ids
+
+    def __getitem__(self, span: tuple[int, int]) -> WindowBatch:
+        start, end = span or (0, 0)
+        return WindowBatch(torch.from_numpy(self.ids[start : end + 1].astype(np.int64))[None], end - start)
 
 
 class WindowData(TaskData):
@@ -170,6 +183,9 @@ class WindowData(TaskData):
             share = (*data_share(self.trainer), self.num_workers)
             return self.loader(StreamedWindows(lanes, lambda: self.position(total.processed), self._places, *share), None)
         text = self.packed("train")
+        if self.trainer.lightning_module.one_pass:
+            self.train_stream = self.stream(Pieces(text.ids, self.tokenizer.eos_id, PIECE))
+            return self.loader(WholeTexts(text.ids), self.train_stream)
         self.train_stream = self.stream(self.windows(text))
         return self.loader(text, self.train_stream)
 
@@ -197,6 +213,9 @@ class WindowData(TaskData):
     def val_dataloader(self) -> DataLoader:
         text = self.packed("val")
         self.counts["val_unknown_tokens"] = 0 if self.tokenizer.unk_id is None else int((text.ids == self.tokenizer.unk_id).sum())
+        if self.trainer.lightning_module.one_pass:
+            spans = Pieces(text.ids, self.tokenizer.eos_id, PIECE)(0)
+            return self.loader(WholeTexts(text.ids), self.share_of(spans))
         starts = np.arange(0, len(text.ids) - 1, self.context)
         batches = [starts[i : i + self.batch_size] for i in range(0, len(starts), self.batch_size)]
         return self.loader(text, self.share_of(batches))

@@ -8,9 +8,10 @@ from lslm_lightning.contracts import Metric, Mode, Prediction
 from lslm_lightning.metrics.likelihood import BitsPerByte, NatsPerToken, Perplexity, WordPerplexity
 from lslm_lightning.systems.baselines import Xz
 from lslm_lightning.training.causal import CausalTask
+from lslm_lightning.training.task import Task
 
 
-class LanguageModelingTask(CausalTask):
+class LanguageModeling(Task):
     """Loss in nats per token; perplexity per token and per word; bits per byte, which compares models whatever their tokenizers."""
 
     headline = "bits_per_byte"
@@ -18,9 +19,6 @@ class LanguageModelingTask(CausalTask):
     @classmethod
     def metrics(cls, language: str) -> list[Metric]:
         return [BitsPerByte(), NatsPerToken(), Perplexity(), WordPerplexity(language)]
-
-    def signature_of_answers(self, mode: Mode) -> str:
-        return "" if mode == "generate" else f"|context:{self.context}|stride:{self.stride}|tokens:{self.tokenizer.digest[:8]}"
 
     def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
         values = super().validation_values(nats, n_token) | {"val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))}
@@ -33,7 +31,7 @@ class LanguageModelingTask(CausalTask):
         return [Xz()]
 
     def samples(self) -> list[str]:
-        decoded = self.continue_rows([[self.tokenizer.eos_id]] * 3, min(100, self.max_length, self.context))
+        decoded = self.continue_rows([[self.tokenizer.eos_id]] * 3, min(100, self.max_length, self.context or self.max_length))
         return [self.tokenizer.decode(ids[:n]) for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
 
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
@@ -46,3 +44,11 @@ class LanguageModelingTask(CausalTask):
         from tasks.language_modeling.report import compared
 
         return compared(data, split, outputs)
+
+
+class LanguageModelingTask(LanguageModeling, CausalTask):
+    """A neural language model; see `CausalTask`."""
+
+    def signature_of_answers(self, mode: Mode) -> str:
+        window = f"|context:{self.context}|stride:{self.stride}"
+        return "" if mode == "generate" else f"{window}{self.signature_of_spelling}|tokens:{self.tokenizer.digest[:8]}"

@@ -1,0 +1,183 @@
+"""N-gram language models by the commands that train all others."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lslm_lightning.contracts import Mode
+from lslm_lightning.decoding import Search
+from lslm_lightning.ngram.counting import NgramCounter
+from lslm_lightning.ngram.model import NgramModel
+from lslm_lightning.ngram.training import estimated
+from lslm_lightning.runs.states import put, remove
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.tracking.uploads import checksum
+from lslm_lightning.training.batches import WindowBatch
+from lslm_lightning.training.checks import check_kind
+from lslm_lightning.training.language_model import SAMPLING, LanguageModel
+from lslm_lightning.training.window_data import WindowData
+from tasks.language_modeling.task import LanguageModeling
+
+TABLES, COUNTS = "ngram", "counts"  # folders: beside the checkpoints, and of the run while it counts
+
+
+class NgramTask(LanguageModeling, LanguageModel):
+    """Interpolated modified Kneser-Ney over the tokens of any tokenizer: words, subwords, characters, bytes. A text is a sentence to it.
+
+    It reads the training split once, whatever trainer.max_steps, trainer.max_epochs and job.minutes say, on one process. Its tables lie
+    beside its checkpoints, which have their checksums.
+
+    Args:
+        order: tokens in an n-gram, from 1 on.
+        min_count: how often an n-gram must occur to be kept, by order from 1 on; the last number holds for higher orders too.
+        closed_vocabulary: `<unk>` is impossible, and a text with an unknown word an error.
+        search: how texts are continued.
+        max_length: new tokens in a continuation.
+        min_length: a continuation does not end before so many.
+    """
+
+    one_pass = True
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        order: int = 5,
+        min_count: Sequence[int] = (),
+        closed_vocabulary: bool = False,
+        search: Search = SAMPLING,
+        max_length: int = 200,
+        min_length: int = 0,
+    ) -> None:
+        super().__init__(None, tokenizer, search=search, max_length=max_length, min_length=min_length)
+        if order < 1:
+            raise ValueError(f"order={order} must be at least 1; 5 suits words and subwords, more suits characters")
+        if list(min_count) != sorted(min_count) or any(n < 1 for n in min_count):
+            raise ValueError(f"min_count={list(min_count)} must be numbers from 1 on that do not fall from order to order: [1, 1, 2]")
+        self.order, self.min_count, self.closed_vocabulary = order, list(min_count), closed_vocabulary
+        self.model: NgramModel | None = None
+        self._counter: NgramCounter | None = None
+        self._n_run = 0  # counted by the state that goes on
+        self._sums: dict[str, int] = {}  # of the tables' files
+
+    @property
+    def bos(self) -> int:
+        """Stands before a text; a number that no token has."""
+        return self.tokenizer.vocab_size
+
+    @property
+    def model_name(self) -> str:
+        return f"{self.order}-gram"
+
+    @property
+    def n_parameter(self) -> int:
+        """N-grams that have a probability; none before there is a model."""
+        return 0 if self.model is None else sum(len(table.keys) for table in self.model.tables)
+
+    @property
+    def memory_bytes(self) -> int:
+        return 0 if self.model is None else sum(values.nbytes for table in self.model.tables for values in table)
+
+    def check(self, data: WindowData) -> None:
+        check_kind(self, data, WindowData)
+        if data.stream_of_texts is not None:
+            raise ValueError("NgramTask reads no data.stream: lslm data prepare makes a folder of it, which data.prepared reads")
+
+    def signature_of_answers(self, mode: Mode) -> str:
+        return "" if mode == "generate" else f"{self.signature_of_spelling}|tokens:{self.tokenizer.digest[:8]}"
+
+    # Training: each step counts a piece of the corpus, the last one estimates
+
+    def configure_optimizers(self) -> None:
+        """There is none."""
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """There are no gradients."""
+
+    def on_train_start(self) -> None:
+        folder = Path(self.trainer.default_root_dir) / COUNTS
+        folder.mkdir(exist_ok=True)
+        self._counter = NgramCounter(self.order, self.bos + 1, self.bos, folder)
+        self._counter.keep(self._n_run)
+
+    def training_step(self, batch: WindowBatch, batch_idx: int) -> None:
+        self._counter.add(self.sentences(batch.ids[0].cpu().numpy()))
+        if self.trainer.is_last_batch:
+            self._estimate()
+
+    def _estimate(self) -> None:
+        """The tables, on disk and mapped into memory."""
+        began, unknown = time.monotonic(), self.tokenizer.unk_id
+        impossible = {self.tokenizer.pad_id, self.tokenizer.bos_id} - {self.tokenizer.eos_id}
+        impossible |= {unknown} if self.closed_vocabulary and unknown is not None else set()
+        model = estimated(self._counter, self.bos + 1, self.min_count, sorted(impossible))
+        folder = Path(self.trainer.default_root_dir) / "checkpoints" / TABLES
+        draft = folder.with_name(f".{TABLES}.part")
+        remove(draft)
+        model.save(draft)
+        put(draft, folder)
+        self._sums = {path.name: checksum(path) for path in sorted(folder.iterdir())}
+        self.model = NgramModel.load(folder)
+        sizes = " + ".join(f"{len(table.keys):,}" for table in self.model.tables)
+        print(f"{self.model_name}: {sizes} n-grams, {self.memory_bytes / 1e6:,.0f} MB, in {time.monotonic() - began:.1f} s", flush=True)
+
+    def on_fit_end(self) -> None:
+        remove(Path(self.trainer.default_root_dir) / COUNTS)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["n_run"], checkpoint["tables"] = len(self._counter.runs), self._sums
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self._n_run = 0 if checkpoint["tables"] else checkpoint["n_run"]
+
+    def load_beside(self, saved: Mapping[str, Any], folder: Path) -> None:
+        self._sums = saved["tables"]
+        for name, expected in self._sums.items():
+            path = folder / TABLES / name
+            if not path.is_file() or checksum(path) != expected:
+                raise ValueError(f"{path} is {'damaged' if path.exists() else 'missing'}: it belongs to the checkpoints in {folder}")
+        self.model = NgramModel.load(folder / TABLES) if self._sums else None
+
+    def files_beside(self, folder: Path) -> list[Path]:
+        return [folder / TABLES]
+
+    # Probabilities
+
+    def sentences(self, ids: np.ndarray) -> np.ndarray:
+        """Texts with `</s>` before, between and behind them -> each with `bos` before it and `</s>` behind."""
+        return np.insert(ids[1:].astype(np.int64), np.flatnonzero(ids[:-1] == self.tokenizer.eos_id), self.bos)
+
+    def token_nats(self, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        if self.model is None:
+            raise ValueError("this run was stopped while it counted, and has no model yet: lslm resume goes on with it")
+        unknown = self.tokenizer.unk_id
+        if self.closed_vocabulary and unknown is not None and any(unknown in row for row in rows):
+            raise ValueError(
+                f"the text has {self.tokenizer.kind} that the training text lacks, and closed_vocabulary=True leaves them no probability:"
+                " set it to False, or choose a tokenizer that knows all bytes (BytePair, Bytes)"
+            )
+        found = [self.sentences(np.asarray(row)) for row in rows]
+        row = np.concatenate([*found, np.zeros(0, np.int64)])
+        nats = -self.model.log_probs(row)
+        ends = np.cumsum([len(part) for part in found])[:-1]
+        return [own[part != self.bos] for own, part in zip(np.split(nats, ends), found, strict=True)]
+
+    def contexts(self, ids: Sequence[int]) -> np.ndarray:
+        return np.minimum(np.arange(1, len(ids)), max(1, self.order - 1))
+
+    def loss(self, batch: WindowBatch, label_smoothing: float = 0.0) -> Tensor:
+        [nats] = self.token_nats([batch.ids[0].cpu().numpy()])
+        return torch.tensor(nats.sum())
+
+    def step(self, ids: Tensor, state: Tensor | None, shared: Any) -> tuple[Tensor, Tensor]:
+        """The state are the last `order` - 1 tokens."""
+        history = ids.masked_fill(ids == self.tokenizer.eos_id, self.bos)
+        history = history if state is None else torch.cat([state, history], 1)
+        rows = [self.model.log_distribution(row)[: self.bos] for row in history.cpu().numpy()]
+        return torch.from_numpy(np.stack(rows)).float().to(ids.device), history[:, max(0, history.size(1) - self.order + 1) :]
