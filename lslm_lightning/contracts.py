@@ -116,6 +116,8 @@ class Generator(Protocol):
 class Scorer(Protocol):
     """A system that can give the probability of an answer.
 
+    One that has settings to be found on the validation split has a `tune`, which is given a function that reads it.
+
     Examples whose ids agree up to "#" ("play#0", "play#1", ...) are consecutive passages of one text, given together and in order: each is
     scored after those before it, and the end of the text belongs to the last.
     """

@@ -14,9 +14,9 @@ from tests.provider import KEY, Provider
 
 settings.register_profile("whatever the load", deadline=None)
 settings.load_profile("whatever the load")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture
@@ -76,3 +76,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """A folder with running text."""
+    folder = tmp_path / "text"
+    folder.mkdir()
+    for split, n in (("train", 300), ("val", 40), ("test", 40)):
+        (folder / f"{split}.txt").write_text(" ".join(WORDS[(i * i + len(split)) % len(WORDS)] for i in range(n)))
+    return folder

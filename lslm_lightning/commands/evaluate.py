@@ -35,6 +35,8 @@ The config says:
               hugging_face.HuggingFace    path: a folder or a hub id
               endpoint.Endpoint           model, base_url, prices, budget: a hosted model
               outputs.Outputs             path: what another tool wrote
+              interpolation.Interpolation runs: language models with one tokenizer, mixed; weights by EM on the validation split
+              arpa.Arpa                   path: an n-gram model of KenLM or SRILM
               baselines.CopySource, FirstSentences, LongestSentence, ExtractiveOracle, UniformBytes, Xz
 
 Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted goes on where it stopped when the same

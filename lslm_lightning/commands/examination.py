@@ -46,6 +46,9 @@ class Examination:
             raise ValueError(f"corpus {data.corpus_name} has nothing in its split {evaluation.split}")
         for name in evaluation.systems:
             check_name(name, "system")
+        for system in evaluation.systems.values():
+            if tune := getattr(system, "tune", None):
+                tune(lambda: data.examples("val"))
         self.metrics: Sequence[Metric] = evaluation.metrics or evaluation.task.metrics(self.examples[0].language)
         names = [metric.name for metric in self.metrics]
         self.headline = evaluation.task.headline if evaluation.task.headline in names else names[0]

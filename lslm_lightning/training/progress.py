@@ -79,11 +79,12 @@ class Reporter(Callback):
     def _tell(self, trainer: Trainer, task: Task) -> None:
         """Where a resumed run stands."""
         if trainer.is_global_zero:
-            rate = trainer.optimizers[0].param_groups[0].get("lr", 0.0)
+            rate = learning_rate(trainer)
             total = trainer.fit_loop.epoch_loop.batch_progress.total
             print(
                 f"from step {trainer.global_step} of {task.n_step}, epoch {trainer.current_epoch},"
-                f" micro-batch {trainer.datamodule.position(total.processed):,}, {self.n_token:,} tokens seen, learning rate {rate:.3g}",
+                f" micro-batch {trainer.datamodule.position(total.processed):,}, {self.n_token:,} tokens seen"
+                + ("" if rate is None else f", learning rate {rate:.3g}"),
                 flush=True,
             )
 
@@ -119,8 +120,7 @@ class Reporter(Callback):
         self.train_seconds += seconds
         self.n_token += tokens
         self.latest["train/tokens_per_second"] = tokens / seconds
-        if "lr" in trainer.optimizers[0].param_groups[0]:  # there is none where nothing is trained by gradients
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
+        if (rate := learning_rate(trainer)) is not None:
             self.latest |= {"train/loss": nats / max(1, target_tokens), "train/learning_rate": rate}
         for logger in trainer.loggers:
             logger.log_metrics({**self.latest, "train/tokens": self.n_token}, step=trainer.global_step)
@@ -178,6 +178,12 @@ class Reporter(Callback):
             self._said = time.monotonic()
             total = trainer.num_test_batches[dataloader_idx]
             print(f"answered {batch_idx + 1} of {total} batches", flush=True)
+
+
+def learning_rate(trainer: Trainer) -> float | None:
+    """Of the next step; None where nothing is trained by gradients."""
+    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups if "lr" in group]
+    return groups[0]["lr"] if groups else None
 
 
 def precise(x: Tensor) -> Tensor:

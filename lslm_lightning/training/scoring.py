@@ -1,10 +1,11 @@
 """From the probabilities of tokens to those of whole texts."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 from time import perf_counter
+from typing import TypeAlias
 
 import numpy as np
 
@@ -13,6 +14,15 @@ from lslm_lightning.ngram.spelling import ORDER, Spelling
 from lslm_lightning.text.tokenizer import Tokenizer
 
 SPELLED, UNKNOWN = ("words", "characters"), "<unk>"
+
+TokenNats: TypeAlias = Callable[[Sequence[Sequence[int]]], list[np.ndarray]]
+"""Rows of ids -> minus log probability of each id but the first of each row, float64."""
+
+
+def texts(examples: Sequence[Example]) -> list[tuple[list[Example], str]]:
+    """Passages that follow one another, and the text that they make."""
+    found = [list(group) for _, group in groupby(examples, key=lambda e: e.id.partition("#")[0])]
+    return [(passages, "".join(e.references[0] for e in passages)) for passages in found]
 
 
 class TextScorer(ABC):
@@ -40,23 +50,33 @@ class TextScorer(ABC):
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Nats of the first reference of each example; passages of one text ("text#0", "text#1", ...) after those before them."""
+        yield from self.scored(examples, self.token_nats)
+
+    def rows(self, examples: Sequence[Example]) -> list[list[int]]:
+        """The ids of each text of which the examples are passages."""
+        return [self._row(ids) for ids in self.tokenizer.encode_batch([text for _, text in texts(examples)])]
+
+    def _row(self, ids: Sequence[int]) -> list[int]:
+        return [self.tokenizer.eos_id, *ids, self.tokenizer.eos_id]
+
+    def scored(self, examples: Sequence[Example], token_nats: TokenNats) -> Iterator[Prediction]:
+        """`log_prob` by the nats that something else gives the tokens of this tokenizer."""
         began = perf_counter()
-        texts = [list(group) for _, group in groupby(examples, key=lambda e: e.id.partition("#")[0])]
-        encoded = [self.tokenizer.encode_with_offsets("".join(e.references[0] for e in text)) for text in texts]
-        rows = [[self.tokenizer.eos_id, *ids, self.tokenizer.eos_id] for ids, _ in encoded]
-        nats = self.token_nats(rows)
+        whole = texts(examples)
+        encoded = [self.tokenizer.encode_with_offsets(text) for _, text in whole]
+        rows = [self._row(ids) for ids, _ in encoded]
+        nats = token_nats(rows)
         seconds = (perf_counter() - began) / max(1, len(examples))
-        for text, (_, offsets), row, values in zip(texts, encoded, rows, nats, strict=True):
-            whole = "".join(e.references[0] for e in text)
-            starts = np.array([*(start for start, _ in offsets), len(whole)])
+        for (passages, text), (_, offsets), row, values in zip(whole, encoded, rows, nats, strict=True):
+            starts = np.array([*(start for start, _ in offsets), len(text)])
             unknown = np.equal(row[1:], -1 if self.tokenizer.unk_id is None else self.tokenizer.unk_id)
             spans = [offsets[i] for i in np.flatnonzero(unknown)]
             spelling = None if self.spelling is None else np.zeros(len(unknown))
             if spelling is not None:
-                spelling[unknown] = self.spelling.nats([whole[start:end] for start, end in spans])
-            changed = not self._spells(whole, row, spans)
-            contexts, share = self.contexts(row), seconds * len(text)
-            yield from passages_of(text, starts, values, contexts, unknown, changed, spelling, share)
+                spelling[unknown] = self.spelling.nats([text[start:end] for start, end in spans])
+            changed = not self._spells(text, row, spans)
+            contexts, share = self.contexts(row), seconds * len(passages)
+            yield from passages_of(passages, starts, values, contexts, unknown, changed, spelling, share)
 
     def _spells(self, text: str, ids: Sequence[int], unknown: Sequence[tuple[int, int]]) -> bool:
         """Whether the ids stand for the whole text, `<unk>` for the spans that are unknown, a space at its start aside.

@@ -149,13 +149,17 @@ class NgramTask(LanguageModeling, LanguageModel):
 
     # Probabilities
 
+    @property
+    def _finished(self) -> NgramModel:
+        if self.model is None:
+            raise ValueError("this run was stopped while it counted, and has no model yet: lslm resume goes on with it")
+        return self.model
+
     def sentences(self, ids: np.ndarray) -> np.ndarray:
         """Texts with `</s>` before, between and behind them -> each with `bos` before it and `</s>` behind."""
         return np.insert(ids[1:].astype(np.int64), np.flatnonzero(ids[:-1] == self.tokenizer.eos_id), self.bos)
 
     def token_nats(self, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        if self.model is None:
-            raise ValueError("this run was stopped while it counted, and has no model yet: lslm resume goes on with it")
         unknown = self.tokenizer.unk_id
         if self.closed_vocabulary and unknown is not None and any(unknown in row for row in rows):
             raise ValueError(
@@ -164,7 +168,7 @@ class NgramTask(LanguageModeling, LanguageModel):
             )
         found = [self.sentences(np.asarray(row)) for row in rows]
         row = np.concatenate([*found, np.zeros(0, np.int64)])
-        nats = -self.model.log_probs(row)
+        nats = -self._finished.log_probs(row)
         ends = np.cumsum([len(part) for part in found])[:-1]
         return [own[part != self.bos] for own, part in zip(np.split(nats, ends), found, strict=True)]
 
@@ -179,5 +183,5 @@ class NgramTask(LanguageModeling, LanguageModel):
         """The state are the last `order` - 1 tokens."""
         history = ids.masked_fill(ids == self.tokenizer.eos_id, self.bos)
         history = history if state is None else torch.cat([state, history], 1)
-        rows = [self.model.log_distribution(row)[: self.bos] for row in history.cpu().numpy()]
+        rows = [self._finished.log_distribution(row)[: self.bos] for row in history.cpu().numpy()]
         return torch.from_numpy(np.stack(rows)).float().to(ids.device), history[:, max(0, history.size(1) - self.order + 1) :]

@@ -16,8 +16,7 @@ from tasks.language_modeling.data import LanguageModelingData
 from tasks.language_modeling.task import LanguageModelingTask
 from tasks.translation.data import TranslationData
 from tasks.translation.task import TranslationTask
-
-WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
+from tests.conftest import WORDS
 
 
 @pytest.fixture(autouse=True)
@@ -34,16 +33,6 @@ def pairs(tmp_path: Path) -> Path:
         sentences = [" ".join(WORDS[(i * 7 + j * 3 + len(split)) % len(WORDS)] for j in range(1 + i % 6)) for i in range(n)]
         (folder / f"{split}.en").write_text("".join(f"{s}\n" for s in sentences))
         (folder / f"{split}.de").write_text("".join(f"{s[::-1]}\n" for s in sentences))
-    return folder
-
-
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
-    """A folder with running text."""
-    folder = tmp_path / "text"
-    folder.mkdir()
-    for split, n in (("train", 300), ("val", 40), ("test", 40)):
-        (folder / f"{split}.txt").write_text(" ".join(WORDS[(i * i + len(split)) % len(WORDS)] for i in range(n)))
     return folder
 
 

@@ -1,0 +1,32 @@
+"""Several language models as one: a weighted sum of what each says of a token."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+N_ROUND, NEAR = 1000, 1e-10
+
+
+def mixture_nats(nats: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """Minus log of the weighted sum of probabilities: k arrays (n,) -> (n,) float64."""
+    with np.errstate(divide="ignore"):
+        parts = np.log(np.asarray(weights, np.float64))[:, None] - np.stack(nats)
+    return -np.logaddexp.reduce(parts, 0)
+
+
+def fitted_weights(nats: Sequence[np.ndarray]) -> np.ndarray:
+    """Weights (k,) under which these tokens are most probable, by expectation and maximization. Source: Jelinek and Mercer 1980.
+
+    Args:
+        nats: k arrays (n,), of one token after the other by each model.
+    """
+    every = np.stack(nats)
+    p = np.exp(every.min(0) - every)  # as shares of the best model's, so that nothing vanishes
+    weights = np.full(len(p), 1 / len(p))
+    for _ in range(N_ROUND):
+        shares = weights[:, None] * p
+        after = (shares / shares.sum(0)).mean(1)
+        done, weights = np.abs(after - weights).max() < NEAR, after
+        if done:
+            break
+    return weights

@@ -1,0 +1,113 @@
+"""N-gram models by the commands: counted, stopped, resumed, tested, found again, mixed."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from lslm_lightning.ngram.counting import NgramCounter
+from lslm_lightning.runs import load_run
+from lslm_lightning.training import window_data
+from tests.commands.conftest import refused
+
+
+@pytest.fixture
+def config(project, text) -> Path:
+    """A model of characters."""
+    settings = {
+        "model": {"class_path": "tasks.language_modeling.ngram.NgramTask", "init_args": {"order": 3}},
+        "data": {
+            "class_path": "tasks.language_modeling.data.LanguageModelingData",
+            "init_args": {"corpus": str(text), "tokenizer": {"class_path": "lslm_lightning.text.recipes.Characters"}},
+        },
+        "trainer": {"devices": 1},
+    }
+    path = project / "three.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def scores(directory: Path) -> dict[str, float]:
+    return {s["metric"]: s["value"] for s in json.loads((directory / "metrics.json").read_text())["scores"]}
+
+
+def test_a_run_is_like_all_others(lslm, config, only_run):
+    outcome = lslm("run", "--config", config, "--job.minutes", "30")
+    assert outcome.status == 0, outcome.err
+    assert "3-gram: " in outcome.out
+    directory = only_run()
+    assert not (directory / "counts").exists()
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    [run] = client.search_runs([client.get_experiment_by_name("language_modeling").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["backbone"] == "3-gram"
+    assert run.data.metrics["model/parameters"] == load_run(directory).task.n_parameter > 0
+    assert run.data.metrics["test/bits_per_byte"] == pytest.approx(scores(directory)["bits_per_byte"], abs=1e-4)
+    stored = {Path(a.path).name for a in client.list_artifacts(run.info.run_id, "checkpoints/ngram")}
+    assert stored == {path.name for path in (directory / "checkpoints/ngram").iterdir()}
+    again = lslm("test", "--config", directory / "config.yaml", "--ckpt_path", directory / "checkpoints/best.ckpt")
+    assert again.status == 0, again.err
+    [other] = [path for path in Path("runs/language_modeling").iterdir() if path.name != directory.name]
+    assert scores(other) == scores(directory)
+    assert lslm("generate", directory, "red ", "--max-length", 5).status == 0
+
+
+def test_what_cannot_be_is_refused_in_one_line(lslm, config, only_run):
+    refused(lslm("run", "--config", config, "--trainer.devices", 2), 1, "NgramTask reads its texts in one process", "make 2")
+    refused(lslm("run", "--config", config, "--model.order", 0), 1, "order=0 must be at least 1")
+    assert lslm("fit", "--config", config).status == 0
+    directory = only_run()
+    table = directory / "checkpoints/ngram/2.keys.npy"
+    content = bytearray(table.read_bytes())
+    content[-1] ^= 1
+    table.write_bytes(content)
+    refused(lslm("generate", directory, "red"), 1, str(table), "damaged")
+    table.unlink()
+    refused(lslm("generate", directory, "red"), 1, str(table), "missing")
+
+
+@pytest.mark.parametrize("content", ["", "word"])
+def test_a_corpus_of_nothing_or_one_word(lslm, project, config, content):
+    (project / "little").mkdir()
+    for split in ("train", "val", "test"):
+        (project / f"little/{split}.txt").write_text(content)
+    outcome = lslm("run", "--config", config, "--data.corpus", project / "little")
+    if content.strip():
+        assert outcome.status == 0, outcome.err
+    else:
+        refused(outcome, 1, "test.txt", "is empty")
+
+
+def test_counting_that_was_stopped_goes_on(lslm, config, only_run, monkeypatch, text):
+    (text / "train.txt").unlink()
+    documents = [" ".join(["red green", "blue", "cat runs"][i % 3 :]) for i in range(30)]
+    (text / "train.jsonl").write_text("".join(json.dumps({"text": document}) + "\n" for document in documents))
+    for split in ("val", "test"):
+        (text / f"{split}.jsonl").write_text(json.dumps({"text": (text / f"{split}.txt").read_text()}) + "\n")
+        (text / f"{split}.txt").unlink()
+    monkeypatch.setattr(window_data, "PIECE", 50)
+    assert lslm("run", "--config", config).status == 0
+    straight = only_run()
+    added = []
+
+    def add(self, ids):
+        added.append(ids)
+        before(self, ids)
+        if len(added) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = NgramCounter.add
+    monkeypatch.setattr(NgramCounter, "add", add)
+    assert lslm("run", "--config", config, "--job.name", "stopped").status == 130
+    [stopped] = Path("runs/language_modeling").glob("stopped-*")
+    refused(lslm("generate", stopped, "red"), 1, "stopped while it counted", "lslm resume")
+    outcome = lslm("resume", stopped)
+    assert outcome.status == 0, outcome.err
+    assert scores(stopped) == scores(straight)
+    for path in (straight / "checkpoints/ngram").iterdir():
+        assert (stopped / "checkpoints/ngram" / path.name).read_bytes() == path.read_bytes()
+    assert not (stopped / "counts").exists()

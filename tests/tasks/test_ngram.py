@@ -1,0 +1,125 @@
+"""An n-gram model behind the contract of all language models."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.decoding import Beam, Greedy
+from lslm_lightning.metrics.likelihood import BitsPerByte, Perplexity
+from lslm_lightning.ngram.spelling import Spelling
+from lslm_lightning.ngram.training import train
+from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Recipe, Words
+from tasks.language_modeling.data import LanguageModelingData
+from tasks.language_modeling.ngram import NgramTask
+from tests.training.conftest import fit
+
+LAST = {"max_steps": -1, "max_epochs": 1, "gradient_clip_val": None}
+
+
+@pytest.fixture
+def trained(text, tmp_path, monkeypatch):
+    """A task that was trained on the tiny corpus, and its data."""
+
+    monkeypatch.setenv("LSLM_CACHE", str(tmp_path / "cache"))
+
+    def make(recipe: Recipe = Characters(), **settings) -> tuple[NgramTask, LanguageModelingData]:  # noqa: B008 (frozen)
+        data = LanguageModelingData(str(text), recipe)
+        task = NgramTask(data.tokenizer, **settings)
+        (tmp_path / "run").mkdir(exist_ok=True)
+        fit(task, data, default_root_dir=str(tmp_path / "run"), **LAST)
+        return task, data
+
+    return make
+
+
+@pytest.mark.parametrize("recipe", [Characters(), Bytes(), BytePair(vocab_size=300), Words()])
+def test_the_task_is_the_model_of_its_training_text(trained, recipe):
+    task, data = trained(recipe, order=3)
+    [text] = data.texts("train")
+    ids = task.tokenizer.encode(text)
+    row = np.array([task.bos, *ids, task.tokenizer.eos_id])
+    alone = train([row], 3, task.bos + 1, task.bos)
+    exam = task.tokenizer.encode(next(iter(data.texts("test"))))
+    [nats] = task.token_nats([[task.tokenizer.eos_id, *exam, task.tokenizer.eos_id]])
+    expected = -alone.log_probs(np.array([task.bos, *exam, task.tokenizer.eos_id]))[1:]
+    spare = len({task.tokenizer.pad_id, task.tokenizer.bos_id})  # that ours never predicts
+    assert np.abs(nats - expected).max() < 2 * spare / task.bos + 1e-5
+    assert nats.sum() < expected.sum()
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_a_step_is_a_distribution_and_what_scoring_says(trained, order):
+    task, _ = trained(order=order)
+    row = [task.tokenizer.eos_id, *task.tokenizer.encode("cat runs"), task.tokenizer.eos_id]
+    [nats] = task.token_nats([row])
+    state = None
+    for place, (token, following) in enumerate(pairwise(row)):
+        logits, state = task.step(torch.tensor([[token]]), state, ())
+        assert float(logits.exp().sum()) == pytest.approx(1, abs=1e-5)
+        assert -float(logits[0, following]) == pytest.approx(nats[place], abs=1e-5)
+    whole, _ = task.step(torch.tensor([row[:-1]]), None, ())
+    assert torch.equal(whole, logits)
+
+
+def test_passages_of_a_text_add_up_to_the_text_whatever_is_beside_it(trained):
+    task, _ = trained()
+    text = "red green blue cat dog runs"
+    [whole] = task.log_prob([Example("t", "", (text,))])
+    passages = [Example("other", "", ("bird",)), *(Example(f"t#{i}", "", (part,)) for i, part in enumerate([text[:9], text[9:]]))]
+    parts = list(task.log_prob(passages))[1:]
+    assert math.fsum(p.nats for p in parts) == pytest.approx(whole.nats, abs=1e-9)
+    assert [t.context for t in whole.tokens][:6] == [1, 2, 3, 4, 4, 4]
+
+
+def test_the_likeliest_continuation_is_found_by_every_search(trained):
+    task, _ = trained(order=4, max_length=12)
+    task.search = Greedy()
+    prompts = [Example("a", "red gr", ()), Example("b", "o", ())]
+    alone = [next(iter(task.generate([prompt]))).output for prompt in prompts]
+    assert [p.output for p in task.generate(prompts)] == alone
+    ids = [task.tokenizer.eos_id, *task.tokenizer.encode("red gr")]
+    for character in task.tokenizer.encode(alone[0]):
+        logits, _ = task.step(torch.tensor([ids]), None, ())
+        assert int(logits.argmax()) == character
+        ids.append(character)
+    task.search = Beam(1)
+    assert [p.output for p in task.generate(prompts[:1])] == alone[:1]
+
+
+def test_unknown_words_pay_for_their_letters_in_bits_per_byte_alone(trained):
+    task, _ = trained(Words(), order=2)
+    first, second, *_ = task.tokenizer.entries()
+    texts = {"known": f"{first} {second}", "unknown": f"{first} caterpillar", "changed": f"{first}  caterpillar"}
+    known, unknown, changed = task.log_prob([Example(name, "", (text,)) for name, text in texts.items()])
+    assert known.spelling == 0
+    assert unknown.spelling == pytest.approx(Spelling(task.tokenizer.entries()).nats(["caterpillar"])[0])
+    assert unknown.unknown == 1
+    for answer in (known, unknown):
+        text = texts[answer.id]
+        bits, perplexity = (metric.score(metric.statistics(answer, [text])) for metric in (BitsPerByte(), Perplexity()))
+        assert bits == pytest.approx((answer.nats + answer.spelling) / math.log(2) / len(text))
+        assert perplexity == pytest.approx(math.exp(answer.nats / 3))
+    assert "spelling:bytes" in task.signature_of_answers("log_prob")
+    bits = BitsPerByte().score(BitsPerByte().statistics(changed, [texts["changed"]]))
+    assert math.isnan(bits), "of two spaces the words say nothing"
+
+
+def test_a_closed_vocabulary_has_no_unknown_word(trained):
+    task, _ = trained(closed_vocabulary=True)
+    logits, _ = task.step(torch.tensor([[task.tokenizer.eos_id]]), None, ())
+    assert logits[0, task.tokenizer.unk_id] == -torch.inf
+    assert float(logits.exp().sum()) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ValueError, match="has characters that the training text lacks, and closed_vocabulary=True"):
+        list(task.log_prob([Example("t", "", ("Zürich",))]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"), [({"order": 0}, "order=0 must be at least 1"), ({"min_count": [2, 1]}, r"min_count=\[2, 1\] must be")]
+)
+def test_wrong_settings_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        NgramTask(Bytes().train(), **settings)
