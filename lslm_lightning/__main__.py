@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": ("train", "answer the test split without scoring"),
     "generate": ("generate", "use a trained model: continue, translate, summarize"),
     "evaluate": ("evaluate", "any number of systems through one exam: scores, paired tests, one report"),
+    "ladder": ("ladder", "train models that are to be compared, and put all of them on one page"),
     "compare": ("compare", "finished runs on one page: paired tests, config differences, curves"),
     "consolidate": ("consolidate", "the weights that several processes wrote, in one safetensors file"),
     "sync": ("sync", "bring to MLflow what a run has on disk and MLflow has not"),

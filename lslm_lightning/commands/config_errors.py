@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -30,9 +30,14 @@ def check_files(argv: Sequence[str]) -> None:
             _check_file(Path(path))
 
 
-def _check_file(path: Path) -> None:
+def yaml_of(path: Path) -> Any:
+    """The content of a file of the user's.
+
+    Raises:
+        ValueError: it is missing, no UTF-8, or no YAML.
+    """
     try:
-        config = yaml.safe_load(path.read_text("utf-8"))
+        return yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError:
         near = get_close_matches(str(path), [str(p) for p in Path("configs").glob("*/*.yaml")], 1)
         raise ValueError(f"config {path} does not exist{f'; did you mean {near[0]}?' if near else ''}") from None
@@ -44,6 +49,10 @@ def _check_file(path: Path) -> None:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ValueError(f"config {path} is not YAML{place}: {getattr(error, 'problem', None) or error}") from None
+
+
+def _check_file(path: Path) -> None:
+    config = yaml_of(path)
     if not isinstance(config, dict):
         raise ValueError(f"config {path} must hold keys such as model, data and trainer, but is {type(config).__name__}")
     for key in config:

@@ -73,7 +73,9 @@ class Evaluation:
 
     @property
     def task_name(self) -> str:
-        return self.task.__module__.split(".")[1] if self.task.__module__.startswith("tasks.") else self.task.__module__.split(".")[0]
+        from lslm_lightning.commands.job import task_name
+
+        return task_name(self.task)
 
 
 def read(config: str, words: list[str]) -> Evaluation:

@@ -56,28 +56,17 @@ class Examination:
         self.answers = Answers(evaluation.systems, evaluation.keys, self.examples, data.mode, folder / "predictions", prompts, fresh)
 
     def conclude(self, command: str, began: float) -> None:
-        """Answer what is open, score what is written, report, and store it all in MLflow.
+        """Answer what is open, score what is written, report, and store it all in an MLflow run of its own.
 
         Raises:
             WorkError: systems failed; the others are reported.
         """
-        self.answers.prepare()
         tracker = Tracker(self.evaluation.task_name, self.folder.name, self.folder, tags=self.tags(), system_metrics=False)
+        self.answers.prepare()
         tracker.start()
         status = "FAILED"
         try:
-            results = self.results()
-            corpus, split = self.evaluation.data.corpus, self.evaluation.split
-            digest = corpus.digest(split)
-            write_results(self.folder / "metrics.json", results, {"corpus": corpus.name, "split": split, "digest": digest})
-            tracker.log_dataset(Path(corpus.name).name, digest, split, corpus.home or corpus.name)
-            page = write_report(self.report(results, command, began, tracker.git), self.folder / "report")
-            self.show(results)
-            self.store(tracker, results)
-            print(f"report {page}", flush=True)
-            if failed := [f"{name} ({entry.reason})" for name, entry in results.entries.items() if entry.failed]:
-                words = f"{len(failed)} of {len(results.entries)} systems failed, {'; '.join(failed)}"
-                raise WorkError(f"{words}; the same command asks for what they have not answered")
+            self.examine(tracker, command, began)
             status = "FINISHED"
         except Exception:
             raise
@@ -86,6 +75,21 @@ class Examination:
             raise
         finally:
             tracker.end(status)
+
+    def examine(self, tracker: Tracker, command: str, began: float) -> None:
+        """The same after `answers.prepare`, in the MLflow run of `tracker`."""
+        results = self.results()
+        corpus, split = self.evaluation.data.corpus, self.evaluation.split
+        digest = corpus.digest(split)
+        write_results(self.folder / "metrics.json", results, {"corpus": corpus.name, "split": split, "digest": digest})
+        tracker.log_dataset(Path(corpus.name).name, digest, split, corpus.home or corpus.name)
+        page = write_report(self.report(results, command, began, tracker.git), self.folder / "report")
+        self.show(results)
+        self.store(tracker, results)
+        print(f"report {page}", flush=True)
+        if failed := [f"{name} ({entry.reason})" for name, entry in results.entries.items() if entry.failed]:
+            words = f"{len(failed)} of {len(results.entries)} systems failed, {'; '.join(failed)}"
+            raise WorkError(f"{words}; the same command asks for what they have not answered")
 
     def results(self) -> Results:
         """From answers on disk, asked for where they are missing, to scores."""

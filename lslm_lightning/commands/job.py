@@ -29,6 +29,15 @@ ONE_PASS = {  # of a task that is `one_pass`
 }
 
 
+def task_name(kind: type) -> str:
+    """`translation` for a class of tasks.translation or one that inherits from it, else the first part of its module."""
+    for base in kind.__mro__:
+        parts = base.__module__.split(".")
+        if parts[0] == "tasks" and len(parts) > 1:
+            return parts[1]
+    return kind.__module__.split(".")[0]
+
+
 @dataclass
 class Job:
     """Where a run is kept, and how long it trains.

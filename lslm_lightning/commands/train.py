@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
-from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer
+from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.preflight import TRAINING, check_goes_on, check_job, check_one_process, read_splits
 from lslm_lightning.commands.processes import (
@@ -98,13 +98,8 @@ class Command(LightningCLI):
 
     @property
     def task_name(self) -> str:
-        """`translation` for a class of tasks.translation or one that inherits from it, else the first part of the class path."""
-        path = self._get(self.config, "model").class_path
-        for base in resolve(path).__mro__:
-            parts = base.__module__.split(".")
-            if parts[0] == "tasks" and len(parts) > 1:
-                return parts[1]
-        return path.split(".")[0]
+        """The folder of its runs, and the experiment in MLflow."""
+        return task_name(resolve(self._get(self.config, "model").class_path))
 
     @property
     def name(self) -> str:

@@ -1,0 +1,223 @@
+"""`lslm ladder --config FILE`: train every rung on one corpus, and put all of them on one page."""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS, WorkError
+from lslm_lightning.commands.process import run_to_its_end
+
+if TYPE_CHECKING:
+    from lslm_lightning.commands.rungs import Ladder, Rung
+    from lslm_lightning.tracking import Tracker
+
+DESCRIPTION = """Train models that are to be compared, one after the other, and report them together: scores with intervals, paired tests,
+learning curves, costs.
+
+  lslm ladder --config configs/language_modeling/ladder.yaml
+  lslm ladder --config configs/language_modeling/ablation.yaml --trainer.max_steps 200
+
+The config says:
+  base        what the runs share, as in a config of lslm run: data, trainer, job, and perhaps a model
+  rungs       a name for each -> what it has besides: settings as in a config, or by keys as in the shell
+                (model.backbone.position: lslm_lightning.models.positions.ALiBi);
+              or a system that needs no training: its class_path and init_args, as in lslm evaluate
+  parameters  choose the d_model of each network so that it has about so many (default: as they are written)
+
+With job.minutes in the base all networks train for the same time. Any key can be set here for all runs. Each rung is a run like those of
+lslm run, and a child of one MLflow run. A ladder that was stopped goes on when the same command is given again: what is finished is not
+trained again, what was under way is resumed, and rungs that are added are trained. A rung that fails leaves the others their page; the
+exit status is then 1."""
+
+
+def arguments() -> Parser:
+    """What argparse knows; the rest are keys of all runs."""
+    it = Parser("lslm ladder", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it.add_argument("--config", required=True, metavar="FILE", help="YAML")
+    it.add_argument("--name", help="of the ladder (default: that of FILE)")
+    it.add_argument("--root", default="runs", help="folder of all runs (default runs)")
+    it.add_argument("--only", metavar="NAME[,NAME]", help="train these now; the page has them and what is finished")
+    return it
+
+
+def main(argv: list[str]) -> int:
+    """Train what is missing, then examine all."""
+    own, words = arguments().parse_known_args(argv[1:])
+    from lslm_lightning.commands.rungs import read_ladder
+    from lslm_lightning.runs.directory import as_name, check_name
+    from lslm_lightning.training.interruption import stoppable
+
+    try:
+        ladder = read_ladder(Path(own.config))
+        name = own.name or as_name(Path(own.config).stem)
+        check_name(name, "--name")
+        only = own.only.split(",") if own.only else list(ladder.runs)
+        if unknown := [rung for rung in only if rung not in ladder.runs]:
+            raise ValueError(f"--only {unknown[0]}: the runs of this ladder are {', '.join(ladder.runs)}")
+    except ValueError as error:
+        print(f"lslm: {error}", file=sys.stderr)
+        return WRONG_ARGUMENTS
+    with stoppable():
+        Climb(ladder, name, Path(own.root), words).conclude(only, shlex.join(["lslm", *argv]))
+    return DONE
+
+
+class Climb:
+    """A ladder's folder, its runs beside it, and its MLflow run.
+
+    Args:
+        root: of all runs. words: settings for all runs, as on the command line.
+    """
+
+    def __init__(self, ladder: "Ladder", name: str, root: Path, words: Sequence[str]) -> None:
+        from lslm_lightning.commands.job import task_name
+        from lslm_lightning.commands.rungs import digest_of
+        from lslm_lightning.runs import RunDirectory, reserve
+        from lslm_lightning.runs.trust import resolve
+
+        self.ladder, self.name, self.root, self.words = ladder, name, root, list(words)
+        rung = next(iter(ladder.runs.values()))
+        model = rung.settings.get("model") or ladder.base.get("model")
+        if not isinstance(model, dict) or "class_path" not in model:
+            raise ValueError(f"the rung {rung.name} has no model with a class_path, nor has the base")
+        self.task = model["class_path"]
+        self.task_name = task_name(resolve(self.task))
+        self.base_digest = digest_of([ladder.base, ladder.parameters, self.words])
+        self.runs = reserve(self.task_name, root)
+        self.directory = RunDirectory(self.runs / f"{name}-{self.base_digest}")
+        (self.directory.path / "rungs").mkdir(parents=True, exist_ok=True)
+
+    def conclude(self, only: Sequence[str], command: str) -> None:
+        """Train these rungs, and report them with those that are finished.
+
+        Raises:
+            WorkError: some failed; the others are reported.
+        """
+        from lslm_lightning.runs.directory import locked
+        from lslm_lightning.tracking import Tracker
+
+        began, folder = time.time(), self.directory.path
+        lock = locked(self.directory)
+        tags = {"task": self.task_name, "command": "ladder"}
+        tracker = Tracker(self.task_name, folder.name, folder, tags=tags, system_metrics=False, run_id=self.directory.run_id)
+        status = "FAILED"
+        try:
+            tracker.start()
+            print(f"ladder {folder}", flush=True)
+            failed = [name for number, name in enumerate(only, 1) if not self.train(name, f"{number} of {len(only)}", tracker.version)]
+            self.report(tracker, command, began)
+            if failed:
+                raise WorkError(f"{len(failed)} of {len(only)} runs failed: {', '.join(failed)}; the same command tries them again")
+            status = "FINISHED"
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C, SIGTERM
+            status = "KILLED"
+            raise
+        finally:
+            tracker.end(status)
+            lock.release()
+
+    # Training
+
+    def train(self, name: str, place: str, parent: str | None) -> bool:
+        """Whether there is a finished run of the rung, after training what of it was missing."""
+        rung = self.ladder.runs[name]
+        if run := self.finished(rung):
+            print(f"rung {place}, {name}: {run} is finished", flush=True)
+            return True
+        print(f"rung {place}, {name}", flush=True)
+        words = self.to_resume(rung) or self.to_begin(rung, parent)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
+        status = run_to_its_end([sys.executable, "-m", "lslm_lightning", *words], environment)
+        return status == 0 and self.finished(rung) is not None
+
+    def job_name(self, rung: "Rung") -> str:
+        """Of its run, whose directory begins with it; another where anything of the rung, or of what all share, is another."""
+        from lslm_lightning.commands.rungs import digest_of
+
+        return f"{self.name}-{rung.name}-{digest_of([self.base_digest, rung.digest])[:6]}"
+
+    def directories(self, rung: "Rung") -> list[Path]:
+        """Of its runs, the newest last."""
+        found = self.runs.glob(f"{self.job_name(rung)}-{'[0-9a-f]' * 8}/config.yaml")
+        return [path.parent for path in sorted(found, key=os.path.getmtime)]
+
+    def finished(self, rung: "Rung") -> Path | None:
+        """The directory of the run that was trained and tested."""
+        from lslm_lightning.runs import RunDirectory
+
+        found = [RunDirectory(path) for path in self.directories(rung)]
+        return next((d.path for d in reversed(found) if d.beginning.get("status") == "FINISHED" and d.metrics.exists()), None)
+
+    def to_resume(self, rung: "Rung") -> list[str]:
+        """The command that goes on with a run that was stopped; empty where none has a state."""
+        paths = [path for path in self.directories(rung) if any((path / "checkpoints").glob("last*.ckpt"))]
+        return ["resume", str(paths[-1])] if paths else []
+
+    def to_begin(self, rung: "Rung", parent: str | None) -> list[str]:
+        """The command that trains the rung."""
+        folder = self.directory.path / "rungs"
+        files = {folder / "base.yaml": self.ladder.base, folder / f"{rung.name}.yaml": rung.settings}
+        words = ["--job.seeds=1"]
+        for path, settings in files.items():
+            path.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
+            words += ["--config", str(path)] if settings else []
+        words += [*rung.words, *self.words]
+        own = [f"--job.name={self.job_name(rung)}", f"--job.root={self.root}", f"--job.parent={parent or 'null'}"]
+        return ["run", *words, *self.width(rung, words), *own]
+
+    def width(self, rung: "Rung", words: Sequence[str]) -> list[str]:
+        """The setting by which the model has as many parameters as the ladder says, where it says so and there is such a setting."""
+        from lslm_lightning.commands.rungs import width_of
+
+        width = None if self.ladder.parameters is None else width_of(words, self.ladder.parameters)
+        return [] if width is None else [f"--model.backbone.d_model={width}"]
+
+    # Reporting
+
+    def systems(self) -> dict[str, Mapping[str, Any]]:
+        """Specs of all that can sit the exam, from the bottom up."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for name in self.ladder.names:
+            if name in self.ladder.systems:
+                found[name] = self.ladder.systems[name]
+            elif run := self.finished(self.ladder.runs[name]):
+                found[name] = {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": str(run)}}
+        return found
+
+    def report(self, tracker: "Tracker", command: str, began: float) -> None:
+        """The page of all rungs that are finished.
+
+        Raises:
+            WorkError: there is none.
+        """
+        from lslm_lightning.commands.evaluate import read
+        from lslm_lightning.commands.examination import Examination
+        from lslm_lightning.runs.loading import read_config
+
+        folder = self.directory.path
+        trained = {name: path for name, rung in self.ladder.runs.items() if (path := self.finished(rung))}
+        if not trained:
+            raise WorkError("no run was finished, and there is nothing to report")
+        data = read_config(next(iter(trained.values())) / "config.yaml")["data"]
+        config = {"task": self.task, "data": data, "systems": self.systems()}
+        path = folder / "evaluation.yaml"
+        path.write_text(yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True), "utf-8")
+        examination = Examination(read(str(path), []), folder)
+        with examination.answers.alone():
+            for name, run in trained.items():
+                if not examination.answers.path(name).exists():  # what it answered in its own test
+                    shutil.copy(run / "predictions/test.jsonl", examination.answers.path(name))
+            examination.answers.prepare()
+            examination.examine(tracker, command, began)

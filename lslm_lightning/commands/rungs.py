@@ -1,0 +1,113 @@
+"""What a ladder is made of: runs that share a base, and systems that need no training."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from lslm_lightning.commands.config_errors import yaml_of
+from lslm_lightning.runs.directory import check_name
+
+KEYS = ("base", "rungs", "parameters")
+WIDTH = 16  # models of equal size are sought among widths that are multiples of it
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A run to be trained: `settings` as of a config file, and `words` of the command line, which change those."""
+
+    name: str
+    settings: Mapping[str, Any]
+    words: Sequence[str] = ()
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of all that it is."""
+        return digest_of([self.settings, list(self.words)])
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """From the bottom up. `base` is shared by all runs; `systems` are specs (class_path, init_args) by name; `names` has all, in order.
+
+    `parameters` is the size that all networks are to have, by their `d_model`; None for sizes as they are written.
+    """
+
+    base: Mapping[str, Any]
+    names: Sequence[str]
+    runs: Mapping[str, Rung]
+    systems: Mapping[str, Mapping[str, Any]]
+    parameters: float | None = None
+
+
+def read_ladder(path: Path) -> Ladder:
+    """From YAML: `base`, a config of `lslm run`, whole or in part; `rungs`, a name each with a system's `class_path` or with what differs.
+
+    Of a run that is written as in a config (model: {...}), or by keys with dots, as in the shell (model.backbone.position: ...).
+
+    Raises:
+        ValueError: it is no ladder; the message says where.
+    """
+    content = yaml_of(path)
+    if not isinstance(content, dict) or not isinstance(content.get("rungs"), dict) or not content["rungs"]:
+        raise ValueError(f"{path} is no ladder: it must have `rungs`, a name each with what it trains; lslm ladder --help")
+    for key in content:
+        if key not in KEYS:
+            near = get_close_matches(key, KEYS, 1)
+            raise ValueError(
+                f"{path}: {key!r} is not known{f'; did you mean {near[0]!r}?' if near else ''}; a ladder has {', '.join(KEYS)}"
+            )
+    base = content.get("base") or {}
+    if not isinstance(base, dict):
+        raise ValueError(f"{path}: base must be settings of lslm run, but is {base!r}")
+    size = content.get("parameters")
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int | float) or size <= 0):
+        raise ValueError(f"{path}: parameters={size!r} must be a number above 0, written as in 3000000 or 3.0e+6")
+    runs, systems = {}, {}
+    for name, given in content["rungs"].items():
+        check_name(str(name), "rung")
+        if given is not None and not isinstance(given, dict):
+            raise ValueError(f"{path}: the rung {name} must be settings, or a system's class_path and init_args, but is {given!r}")
+        given = given or {}
+        if "class_path" in given:
+            systems[str(name)] = given
+        else:
+            runs[str(name)] = Rung(str(name), {k: v for k, v in given.items() if "." not in k}, words_of(given))
+    if not runs:
+        raise ValueError(f"{path} has no rung that is trained: lslm evaluate puts systems through an exam")
+    return Ladder(base, [str(name) for name in content["rungs"]], runs, systems, size)
+
+
+def words_of(given: Mapping[str, Any]) -> list[str]:
+    """Keys with dots as words of the command line."""
+    return [f"--{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in given.items() if "." in k]
+
+
+def digest_of(settings: Any) -> str:
+    """Eight hexadecimal digits."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:8]
+
+
+def width_of(words: Sequence[str], n_parameter: float) -> int | None:
+    """The `d_model` by which the model of a config has about so many parameters; None of a model without one.
+
+    Args:
+        words: as of `lslm fit`.
+    """
+    from lslm_lightning.commands.estimate import planned
+
+    def size(width: int) -> int:
+        return planned([*words, f"--model.backbone.d_model={width}"], None).task.n_parameter
+
+    if planned(words, None).task.backbone is None:
+        return None
+    low, high = WIDTH, WIDTH
+    while size(high) < n_parameter:
+        low, high = high, 2 * high
+    while high - low > WIDTH:
+        middle = (low + high) // 2 // WIDTH * WIDTH
+        low, high = (middle, high) if size(middle) < n_parameter else (low, middle)
+    return min((low, high), key=lambda width: abs(size(width) - n_parameter))
