@@ -1,0 +1,137 @@
+"""`lslm ladder`: rungs are trained once, resumed, reported together; what is wrong is said in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from lslm_lightning.__main__ import main
+from lslm_lightning.commands import ladder as module
+from lslm_lightning.runs.loading import read_config
+from tests.commands.conftest import refused
+
+COPY = {"class_path": "lslm_lightning.systems.baselines.CopySource"}
+
+
+@pytest.fixture
+def rungs(translation, project):
+    """Write a ladder over the tiny translation config; keywords are more keys of the file."""
+
+    def write(given: dict, **more: object) -> Path:
+        path = project / "steps.yaml"
+        path.write_text(yaml.safe_dump({"base": yaml.safe_load(translation.read_text()), "rungs": given, **more}, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def trained(lslm, monkeypatch) -> list[list[str]]:
+    """The commands that a ladder gives; they are done in this process."""
+    given: list[list[str]] = []
+
+    def run(command, environment):
+        given.append(command[3:])
+        monkeypatch.setattr("sys.argv", ["lslm", *command[3:]])
+        return main(command[3:])
+
+    monkeypatch.setattr(module, "run_to_its_end", run)
+    return given
+
+
+def page() -> str:
+    [path] = Path("runs/translation").glob("steps-*/evaluation.yaml")
+    return (path.parent / "report/index.html").read_text()
+
+
+def systems() -> dict:
+    [path] = Path("runs/translation").glob("steps-*/evaluation.yaml")
+    return json.loads((path.parent / "metrics.json").read_text())["systems"]
+
+
+def test_rungs_are_trained_once_and_stand_on_one_page(lslm, rungs, trained):
+    given = {"copy": COPY, "small": None, "deep": {"model.backbone.n_encoder_layer": 2}}
+    config = rungs(given)
+    outcome = lslm("ladder", "--config", config)
+    assert outcome.status == 0, outcome.err
+    found = systems()
+    assert list(found) == ["copy", "small", "deep"]
+    for name in ("small", "deep"):
+        [directory] = Path("runs/translation").glob(f"steps-{name}-*")
+        own = {s["metric"]: s["value"] for s in json.loads((directory / "metrics.json").read_text())["scores"]}
+        assert {s["metric"]: s["value"] for s in found[name]["scores"]} == pytest.approx(own)
+        layers = read_config(directory / "config.yaml")["model"]["init_args"]["backbone"]["init_args"]["n_encoder_layer"]
+        assert layers == (2 if name == "deep" else 1)
+    assert all(name in page() for name in found)
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    runs = client.search_runs([client.get_experiment_by_name("translation").experiment_id])
+    [parent] = [run for run in runs if run.data.tags.get("command") == "ladder"]
+    assert parent.info.status == "FINISHED"
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(children) == 2 + 3, "two trainings, three systems in the exam"
+
+    assert len(trained) == 2
+    assert lslm("ladder", "--config", config).status == 0
+    assert len(trained) == 2, "what is finished is not trained again"
+    more = rungs(
+        {"copy": COPY, "small": None, "deep": {"model.backbone.n_encoder_layer": 2}, "deeper": {"model.backbone.n_encoder_layer": 3}}
+    )
+    assert lslm("ladder", "--config", more).status == 0
+    assert len(trained) == 3, "a rung that is added is trained"
+    assert list(systems()) == ["copy", "small", "deep", "deeper"]
+
+
+def test_what_was_under_way_is_resumed_and_what_fails_leaves_the_others(lslm, rungs, trained):
+    config = rungs({"good": None, "bad": {"model.label_smoothing": 2}})
+    outcome = lslm("ladder", "--config", config, "--only", "bad")
+    assert outcome.status == 1
+    assert "no run was finished" in outcome.err.splitlines()[-1]
+    outcome = lslm("ladder", "--config", config)
+    assert outcome.status == 1
+    assert "1 of 2 runs failed: bad" in outcome.err
+    assert list(systems()) == ["good"]
+    [directory] = Path("runs/translation").glob("steps-good-*")
+    record = json.loads((directory / "mlflow.json").read_text())
+    (directory / "mlflow.json").write_text(json.dumps(record | {"status": "KILLED"}))
+    (directory / "metrics.json").unlink()
+    trained.clear()
+    assert lslm("ladder", "--config", config, "--only", "good").status == 0
+    assert trained == [["resume", str(directory)]]
+
+
+def test_networks_of_equal_size(lslm, rungs, trained):
+    lstm = {"class_path": "lslm_lightning.models.recurrent.LSTM", "init_args": {"n_encoder_layer": 1, "n_decoder_layer": 1}}
+    config = rungs({"transformer": None, "lstm": {"model": {"init_args": {"backbone": lstm}}}}, parameters=40_000)
+    assert lslm("ladder", "--config", config).status == 0
+    sizes = {name: entry["facts"]["n_parameter"] for name, entry in systems().items()}
+    for name, size in sizes.items():
+        [directory] = Path("runs/translation").glob(f"steps-{name}-*")
+        width = read_config(directory / "config.yaml")["model"]["init_args"]["backbone"]["init_args"]["d_model"]
+        assert width % 16 == 0
+        assert 0.5 < size / 40_000 < 1.6, sizes
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"rungs": {}}, ["is no ladder", "rungs"]),
+        ({"rung": {"a": None}, "rungs": {"a": None}}, ["'rung' is not known", "did you mean 'rungs'"]),
+        ({"rungs": {"a": 3}}, ["the rung a must be settings"]),
+        ({"rungs": {"a/b": None}}, ["rung='a/b'"]),
+        ({"rungs": {"copy": COPY}}, ["no rung that is trained", "lslm evaluate"]),
+        ({"rungs": {"a": None}, "parameters": "many"}, ["parameters='many' must be a number"]),
+        ({"base": 3, "rungs": {"a": None}}, ["base must be settings"]),
+    ],
+)
+def test_what_is_no_ladder_is_refused(lslm, project, content, words):
+    path = project / "wrong.yaml"
+    path.write_text(yaml.safe_dump(content))
+    refused(lslm("ladder", "--config", path), 2, *words)
+    refused(lslm("ladder", "--config", project / "none.yaml"), 2, "none.yaml", "does not exist")
+    assert not Path("runs").exists()
+
+
+def test_an_unknown_rung_is_refused(lslm, rungs):
+    refused(lslm("ladder", "--config", rungs({"small": None}), "--only", "smal"), 2, "--only smal", "small")
