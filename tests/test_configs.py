@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from lslm_lightning.__main__ import main
+from lslm_lightning.commands.rungs import read_ladder
 from lslm_lightning.runs.loading import build
 from lslm_lightning.text.recipes import Bytes
 
@@ -14,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 EVERY = sorted(path.relative_to(ROOT) for path in (ROOT / "configs").glob("*/*.yaml"))
 EXAMS = [path for path in EVERY if path.parent.name == "evaluate"]
 TRAINERS = [path for path in EVERY if path.parent.name == "trainer"]
-CONFIGS = [path for path in EVERY if path not in EXAMS + TRAINERS]
+LADDERS = [path for path in EVERY if "rungs" in yaml.safe_load((ROOT / path).read_text("utf-8"))]
+CONFIGS = [path for path in EVERY if path not in EXAMS + TRAINERS + LADDERS]
 REQUIRED = [
     "configs/language_modeling/tinyshakespeare_nanogpt_cpu.yaml",
     "configs/language_modeling/chinese_poetry_cpu.yaml",
@@ -45,8 +47,9 @@ def test_a_config_parses_and_opens_with_its_command(path, monkeypatch, capsys):
     assert main(arguments) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["class_path"].startswith("tasks.")
-    assert build(printed["model"], Bytes().train()).backbone.d_model >= 64
-    assert printed["job"]["minutes"] or printed["trainer"]["max_steps"] > 0
+    task = build(printed["model"], Bytes().train())
+    assert task.one_pass or task.backbone.d_model >= 64
+    assert task.one_pass or printed["job"]["minutes"] or printed["trainer"]["max_steps"] > 0
 
 
 @pytest.mark.parametrize("path", EXAMS, ids=str)
@@ -57,6 +60,23 @@ def test_a_config_of_an_evaluation_parses_and_opens_with_its_command(path, monke
     printed = yaml.safe_load(capsys.readouterr().out)
     assert len(printed["systems"]) > 1
     assert printed["task"].startswith(f"tasks.{printed['data']['class_path'].split('.')[1]}.")
+
+
+@pytest.mark.parametrize("path", LADDERS, ids=str)
+def test_a_ladder_parses_rung_by_rung(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert path.read_text("utf-8").splitlines()[0] == f"# lslm ladder --config {path}"
+    ladder = read_ladder(path)
+    for rung in ladder.runs.values():
+        files = {tmp_path / "base.yaml": ladder.base, tmp_path / "rung.yaml": rung.settings}
+        for file, settings in files.items():
+            file.write_text(yaml.safe_dump(dict(settings)), "utf-8")
+        arguments = ["run", *(f"--config={file}" for file, settings in files.items() if settings), *rung.words, "--print_config"]
+        assert main(arguments) == 0, rung.name
+        printed = yaml.safe_load(capsys.readouterr().out)
+        assert printed["model"]["class_path"].split(".")[1] == path.parent.name
+        assert build(printed["model"], Bytes().train())
+        assert printed["job"]["minutes"] or printed["trainer"]["max_steps"] > 0
 
 
 def test_every_task_has_a_config_of_an_evaluation():

@@ -1,7 +1,7 @@
 """Interpolated modified Kneser-Ney. Source: Chen and Goodman 1999, section 3; Heafield et al. 2013, whose conventions these are."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -30,10 +30,10 @@ class Table(NamedTuple):
 class Counts:
     """Of the n-grams of one order in suffix order; in the order below their suffixes have the places `suffix`."""
 
-    suffix: np.ndarray  # (n,) int64
-    first: np.ndarray  # (n,) int64, the first word
-    adjusted: np.ndarray  # (n,) int64
-    raw: np.ndarray  # (n,) int64
+    suffix: np.ndarray  # (n,) int32
+    first: np.ndarray  # (n,) int32, the first word
+    adjusted: np.ndarray  # (n,) int32
+    raw: np.ndarray  # (n,) int32
 
 
 def adjusted_counts(pieces: Iterable[Rows], packing: Packing, bos: int) -> list[Counts]:
@@ -68,13 +68,17 @@ def adjusted_counts(pieces: Iterable[Rows], packing: Packing, bos: int) -> list[
             else:
                 groups = bounds[n - 2] & (n_word >= n - 1)
                 suffix = (n_before[n - 2] + np.cumsum(groups) - 1)[starts]
-            own = Counts(suffix[keep], words[n - 1][starts][keep], adjusted[keep], raw[keep])
+            own = Counts(*(values[keep].astype(np.int32) for values in (suffix, words[n - 1][starts], adjusted, raw)))
             found[n - 1].append(own)
         for n in range(order):
             n_before[n] += len(found[n][-1].first)
-    names = ("suffix", "first", "adjusted", "raw")
-    empty = Counts(*(np.zeros(0, np.int64) for _ in names))
-    return [Counts(*(np.concatenate([getattr(part, name) for part in (empty, *parts)]) for name in names)) for parts in found]
+    return [joined(found.pop(0)) for _ in range(order)]  # so that parts and whole of one order alone stand in memory together
+
+
+def joined(parts: list[Counts]) -> Counts:
+    """The counts of one order, found piece by piece."""
+    empty = np.zeros(0, np.int32)
+    return Counts(*(np.concatenate([empty, *(getattr(part, field.name) for part in parts)]) for field in fields(Counts)))
 
 
 def discounts(adjusted: np.ndarray) -> np.ndarray:
@@ -87,10 +91,11 @@ def discounts(adjusted: np.ndarray) -> np.ndarray:
     return found if (found[1:] > 0).all() and (found[1:] <= (1, 2, 3)).all() else np.array([0.0, *FALLBACK])
 
 
-def estimate(counts: Sequence[Counts], vocab_size: int, bos: int, least: Sequence[int] = (), impossible: Sequence[int] = ()) -> list[Table]:
+def estimate(counts: list[Counts], vocab_size: int, bos: int, least: Sequence[int] = (), impossible: Sequence[int] = ()) -> list[Table]:
     """Tables of all orders. Words 0 to vocab_size - 1 share evenly what is left at the end, words never seen among them.
 
     Args:
+        counts: of all orders; the list is emptied on the way, since memory is short.
         bos: the word before the first of a sentence, which is never predicted.
         impossible: more words that are never predicted; none was counted.
         least: how often an n-gram must occur to be kept, by order from 1 on (the last one holds for higher orders too); words are all kept.
@@ -101,7 +106,7 @@ def estimate(counts: Sequence[Counts], vocab_size: int, bos: int, least: Sequenc
     if list(least) != sorted(least):
         raise ValueError(f"least={list(least)} must not fall from one order to the next")
     least = [*least, *[max(least, default=1)] * len(counts)]
-    words = counts[0]
+    words = counts.pop(0)
     seen = np.zeros(vocab_size, np.int64)
     seen[words.first] = words.adjusted
     never = list({bos, *impossible})
@@ -112,31 +117,47 @@ def estimate(counts: Sequence[Counts], vocab_size: int, bos: int, least: Sequenc
     prob[never] = 0.0
     keys, probs, backoffs = [np.arange(vocab_size)], [prob], [np.ones(vocab_size)]
     kept = [np.ones(vocab_size, bool)]
-    context = np.zeros(vocab_size, np.int64)
-    for own in counts[1:]:
+    context = np.zeros(vocab_size, np.int32)
+    while counts:
+        own = counts.pop(0)
         suffix = words.first[own.suffix] if len(keys) == 1 else own.suffix  # words stand at their numbers
         # the context of an n-gram is that of its suffix with its first word before it
-        context = own.first if len(keys) == 1 else np.searchsorted(keys[-1], context[suffix] * vocab_size + own.first)
+        context = own.first if len(keys) == 1 else places(keys[-1], context[suffix].astype(np.int64) * vocab_size + own.first)
         keep = own.raw >= least[len(keys)]
         discount = np.where(keep, discounts(own.adjusted)[np.minimum(own.adjusted, 3)], own.adjusted)
         total = np.bincount(context, own.adjusted, len(keys[-1]))
         left = np.bincount(context, discount, len(keys[-1])) / np.maximum(total, 1)
         left[total == 0] = 1.0
         backoffs[-1] = left
-        probs.append((own.adjusted - discount) / total[context] + left[context] * probs[-1][suffix])
-        keys.append(suffix * vocab_size + own.first)
+        prob = np.subtract(own.adjusted, discount, out=discount)
+        prob /= total[context]
+        prob += left[context] * probs[-1][suffix]
+        probs.append(prob)
+        keys.append(suffix.astype(np.int64) * vocab_size + own.first)
         backoffs.append(np.ones(len(own.first)))
         kept.append(keep)
     return list(tables(keys, probs, backoffs, kept, vocab_size))
 
 
+def places(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where each of the wanted keys stands among all: int32. In order they are found in memory one after the other, which saves half."""
+    order = np.argsort(wanted)
+    found = np.empty(len(wanted), np.int32)
+    found[order] = np.searchsorted(keys, wanted[order])
+    return found
+
+
 def tables(
     keys: list[np.ndarray], probs: list[np.ndarray], backoffs: list[np.ndarray], kept: list[np.ndarray], vocab_size: int
 ) -> Iterator[Table]:
-    """Of the n-grams that are kept, in their places among these."""
-    place = np.arange(vocab_size)
-    for n, keep in enumerate(kept):
-        key = keys[n] if n == 0 else place[keys[n] // vocab_size] * vocab_size + keys[n] % vocab_size
-        place = np.cumsum(keep) - 1
+    """Of the n-grams that are kept, in their places among these. All four lists are emptied."""
+    place: np.ndarray | None = None  # None where all of the order below are kept
+    while keys:
+        key, prob, backoff, keep = (values.pop(0) for values in (keys, probs, backoffs, kept))
+        if place is not None:
+            key = place[key // vocab_size] * vocab_size + key % vocab_size
+        place = None if keep.all() else np.cumsum(keep) - 1
+        if place is not None:
+            key, prob, backoff = key[keep], prob[keep], backoff[keep]
         with np.errstate(divide="ignore"):
-            yield Table(key[keep], np.log(probs[n][keep]), np.log(backoffs[n][keep]))
+            yield Table(key, np.log(prob, out=prob), np.log(backoff, out=backoff))

@@ -19,6 +19,7 @@ from tests.benchmarks.record import RESULTS, Record, present_circumstances
 
 ORDER = (
     "significance",
+    "ngram",
     "prepare",
     "logging_cost",
     "faults",

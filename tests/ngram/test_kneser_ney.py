@@ -1,7 +1,5 @@
 """Probabilities are probabilities, and those of KenLM."""
 
-import re
-import zipfile
 from itertools import product
 from pathlib import Path
 
@@ -10,7 +8,8 @@ import pytest
 
 from lslm_lightning.ngram.estimation import FALLBACK, discounts
 from lslm_lightning.ngram.model import NgramModel
-from tests.ngram.conftest import BOS, EOS, UNK, VOCAB, as_ids, train
+from tests.ngram.brown import Sentences, read_brown
+from tests.ngram.conftest import BOS, UNK, VOCAB, as_ids, train
 
 
 @pytest.mark.parametrize("least", [(), (1, 1, 2), (1, 2, 3)])
@@ -86,19 +85,8 @@ def test_a_model_on_disk_says_the_same(sentences, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def brown(real_data: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """The first 450 documents by name, and the others; `<unk>` for words that are not in the first."""
-    with zipfile.ZipFile(real_data / "brown/brown.zip") as file:
-        names = sorted(name for name in file.namelist() if re.search(r"/c[a-r]\d\d$", name))
-        documents = [[line.split() for line in file.read(name).decode().splitlines() if line.split()] for name in names]
-    number = {"<unk>": UNK, "<s>": BOS, "</s>": EOS}
-    train_ids, test_ids = (
-        [[word.rpartition("/")[0] for word in sentence] for document in part for sentence in document]
-        for part in (documents[:450], documents[450:])
-    )
-    assert [len(train_ids), len(test_ids)] == [50_068, 7_272]
-    first = as_ids([[number.setdefault(word, len(number)) for word in sentence] for sentence in train_ids])
-    return first, as_ids([[number.get(word, UNK) for word in sentence] for sentence in test_ids]), len(number)
+def brown(real_data: Path) -> Sentences:
+    return read_brown(real_data / "brown/brown.zip")
 
 
 # measured with KenLM's lmplz and query on these sentences
