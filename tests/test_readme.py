@@ -11,6 +11,7 @@ import yaml
 
 from lslm_lightning.__main__ import COMMANDS
 from lslm_lightning.commands import prepare
+from lslm_lightning.commands.rungs import read_ladder
 from tests.benchmarks.__main__ import load
 from tests.benchmarks.record import RESULTS, Record
 
@@ -104,10 +105,16 @@ def test_compare_lines_parse(words: list[str]) -> None:
     assert found.experiment or len(found.runs) > 1
 
 
-@pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] in ("plan", "consolidate")])
+@pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] in ("plan", "consolidate", "ladder")])
 def test_other_lines_parse(words: list[str]) -> None:
     module = import_module(f"lslm_lightning.commands.{words[0]}")
-    assert module.arguments().parse_args(words[1:])
+    known, settings = module.arguments().parse_known_args(words[1:])
+    assert known
+    if words[0] == "ladder":
+        runs = read_ladder(ROOT / known.config).runs
+        assert set((known.only or next(iter(runs))).split(",")) <= runs.keys()
+    else:
+        assert not settings
 
 
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "data"])
