@@ -87,10 +87,11 @@ class Climb:
 
         self.ladder, self.name, self.root, self.words = ladder, name, root, list(words)
         rung = next(iter(ladder.runs.values()))
-        model = rung.settings.get("model") or ladder.base.get("model")
-        if not isinstance(model, dict) or "class_path" not in model:
+        models = [part.get("model") for part in (rung.settings, ladder.base)]
+        named = [model["class_path"] for model in models if isinstance(model, dict) and "class_path" in model]
+        if not named:
             raise ValueError(f"the rung {rung.name} has no model with a class_path, nor has the base")
-        self.task = model["class_path"]
+        self.task = named[0]
         self.task_name = task_name(resolve(self.task))
         self.base_digest = digest_of([ladder.base, ladder.parameters, self.words])
         self.runs = reserve(self.task_name, root)

@@ -1,5 +1,6 @@
 """Whole jobs through the real command line."""
 
+import json
 import os
 import subprocess
 import sys
@@ -84,4 +85,29 @@ def train(config: str, *words: str, smoke: bool) -> Figures:
         "training_minutes": ((directory.checkpoints / "last.ckpt").stat().st_mtime - began) / 60,
         "scores": {score.metric: score.value for score in scores},
         "signatures": {score.metric: score.signature for score in scores},
+    }
+
+
+def climb(config: str, *words: str, smoke: bool) -> Figures:
+    """`lslm ladder` of a file under configs/: the folder, minutes, and by system the headline metric with its interval, and its size.
+
+    `p` holds by "first, second" the corrected p-values of the paired tests. What is finished in this folder is not trained again.
+    """
+    if smoke:
+        words += (*SMOKE, "--job.minutes=null", *(() if config.startswith("language_modeling") else SMOKE_PAIRS))
+    began, path = time.time(), config_path(config)
+    lslm("ladder", "--config", str(path), *words)
+    found = max(Path("runs").glob(f"*/{path.stem}-*/evaluation.yaml"), key=os.path.getmtime).parent
+    results = json.loads((found / "metrics.json").read_text("utf-8"))
+    leading = {
+        name: next((s for s in entry["scores"] if s["metric"] == results["headline"]), {"value": None, "low": None, "high": None})
+        for name, entry in results["systems"].items()
+    }
+    return {
+        "ladder": str(found),
+        "minutes": (time.time() - began) / 60,
+        "headline": results["headline"],
+        "scores": {name: {part: score[part] for part in ("value", "low", "high")} for name, score in leading.items()},
+        "parameters": {name: entry["facts"].get("n_parameter") for name, entry in results["systems"].items()},
+        "p": {f"{p['first']}, {p['second']}": p["p"] for p in results["pairs"] if p["metric"] == results["headline"]},
     }

@@ -103,7 +103,7 @@ def test_what_was_under_way_is_resumed_and_what_fails_leaves_the_others(lslm, ru
 
 def test_networks_of_equal_size(lslm, rungs, trained):
     lstm = {"class_path": "lslm_lightning.models.recurrent.LSTM", "init_args": {"n_encoder_layer": 1, "n_decoder_layer": 1}}
-    config = rungs({"transformer": None, "lstm": {"model": {"init_args": {"backbone": lstm}}}}, parameters=40_000)
+    config = rungs({"lstm": {"model": {"init_args": {"backbone": lstm}}}, "transformer": None}, parameters=40_000)
     assert lslm("ladder", "--config", config).status == 0
     sizes = {name: entry["facts"]["n_parameter"] for name, entry in systems().items()}
     for name, size in sizes.items():

@@ -1,0 +1,5 @@
+"""From uniform bytes to the Transformer, on Song ci by characters."""
+
+from tests.benchmarks.ladders import history, ladder
+
+BENCHMARK = ladder("the ladder of language models on Chinese ci poetry, characters", 90, "language_modeling/chinese_ladder.yaml", history)

@@ -1,0 +1,5 @@
+"""From uniform bytes to the Transformer, on the Brown corpus in byte pairs."""
+
+from tests.benchmarks.ladders import history, ladder
+
+BENCHMARK = ladder("the ladder of language models on brown, byte pairs", 90, "language_modeling/ladder.yaml", history)

@@ -1,0 +1,11 @@
+"""An LSTM with attention beside the Transformer, Multi30k, in the same minutes."""
+
+from tests.benchmarks.benchmark import Check, Figures
+from tests.benchmarks.ladders import ladder, value
+
+
+def near(found: Figures) -> list[Check]:
+    return [Check("BLEU of the LSTM over that of the Transformer", value(found, "lstm") / value(found, "transformer"), ">=", 0.85)]
+
+
+BENCHMARK = ladder("Multi30k en-de: copy, LSTM with attention, Transformer, 40 minutes each", 85, "translation/ladder.yaml", near)
