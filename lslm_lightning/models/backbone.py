@@ -23,6 +23,8 @@ class Backbone(nn.Module, ABC):
     d_model: int
     n_encoder_layer: int
     n_decoder_layer: int
+    has_bounded_state = False
+    """Whether the state keeps its size, however much was read: it can be carried through a text without an end."""
 
     def blocks(self) -> list[nn.Module]:
         """Modules whose weights are gathered one after the other where each process holds a part of them: none for all at once."""

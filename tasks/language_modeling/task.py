@@ -20,7 +20,8 @@ class LanguageModelingTask(CausalTask):
         return [BitsPerByte(), NatsPerToken(), Perplexity(), WordPerplexity(language)]
 
     def signature_of_answers(self, mode: Mode) -> str:
-        return "" if mode == "generate" else f"|context:{self.context}|stride:{self.stride}|tokens:{self.tokenizer.digest[:8]}"
+        reading = "context:unlimited" if self.stride is None else f"context:{self.context}|stride:{self.stride}"
+        return "" if mode == "generate" else f"|{reading}|tokens:{self.tokenizer.digest[:8]}"
 
     def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
         values = super().validation_values(nats, n_token) | {"val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))}
