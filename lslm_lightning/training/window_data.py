@@ -143,7 +143,7 @@ class WindowData(TaskData):
     def batching(self) -> str:
         windows = f"context {self.context}, batch_size {self.batch_size}"
         if self.contiguous:
-            return f"{windows}, {self.batch_size * self.share[1]} contiguous rows"
+            return f"{windows}, contiguous"
         if self.stream_of_texts is None:
             return windows
         return f"the stream {self.stream_of_texts.path}, n_lane {self.n_lane}, buffer {self.buffer}, {windows}"
