@@ -24,6 +24,7 @@ ORDER = (
     "faults",
     "beam_speed",
     "train_speed",
+    "lstm_speed",
     "nanogpt",
     "demo",
     "docstrings",
