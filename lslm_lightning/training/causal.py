@@ -45,7 +45,8 @@ class CausalTask(TextScorer, Task):
             for a network whose state keeps its size.
         max_length: new tokens in a continuation.
         min_length: a continuation does not end before so many.
-        scale_embedding: multiply token vectors by sqrt(d_model); with tied weights a language model learns faster without.
+        scale_embedding: multiply token vectors by sqrt(d_model). By default for recurrent networks only: with tied weights a Transformer,
+            which normalizes what it reads, learns faster without, and an LSTM much slower.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class CausalTask(TextScorer, Task):
         stride: int | None = None,
         max_length: int = 200,
         min_length: int = 0,
-        scale_embedding: bool = False,
+        scale_embedding: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone, tokenizer, **kwargs)
@@ -70,6 +71,8 @@ class CausalTask(TextScorer, Task):
             raise ValueError(f"stride={stride} must be between 1 and context={context}")
         check_lengths(min_length, max_length)
         self.search, self.context, self.stride, self.max_length, self.min_length = search, context, stride, max_length, min_length
+        if scale_embedding is None:
+            scale_embedding = backbone.has_bounded_state
         self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
         self.head = head(tokenizer.vocab_size, backbone.d_model)
         self._carried: dict[bool, State] = {}  # after the last batch that was read in order, in training (True) and in validation

@@ -67,7 +67,7 @@ class Plain(nn.Module):
 def test_training_is_a_plain_loop_of_truncated_back_propagation(kind, text_data):
     """In float64, over more than an epoch: rows of the ring in order, the state carried and detached, anew where an epoch begins."""
     data, n_step = text_data(contiguous=True, context=16, batch_size=4), 40
-    task = recurrent_task(data, kind, **PLAIN).double()
+    task = recurrent_task(data, kind, scale_embedding=False, **PLAIN).double()
     plain, losses = Plain(task, KINDS[kind]), []
     ids = torch.tensor(np.asarray(data.packed("train").ids))[:-1].long()  # the last is the first
     n = len(ids)
@@ -158,6 +158,13 @@ def test_a_budget_in_minutes_is_measured_on_rows_in_order(text_data):
     task = recurrent_task(data)
     trainer = fit(task, data, [Budget(0.05, lambda n, settled: None)], max_steps=-1, limit_val_batches=1.0, val_check_interval=5)
     assert trainer.global_step > 1
+
+
+def test_token_vectors_are_scaled_where_no_norm_follows(text_data):
+    data = text_data()
+    assert recurrent_task(data).embedding.scale == 4.0
+    assert recurrent_task(data, scale_embedding=False).embedding.scale is None
+    assert language_task(data).embedding.scale is None
 
 
 def test_what_cannot_be_carried_is_refused(text_data):
