@@ -13,7 +13,6 @@ from torch import Tensor
 from lslm_lightning.commands.config_errors import check_files
 from lslm_lightning.commands.devices import Device
 from lslm_lightning.commands.train import SETTINGS, Command, quiet
-from lslm_lightning.models.sharding import part_of_layers
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.data import TaskData
@@ -90,7 +89,7 @@ class Plan:
         if (usual, n_part, cast) not in self.found:
             task = deepcopy(self.task)
             if n_part > 1:
-                part_of_layers(task.backbone, n_part)
+                task.backbone.part(n_part)
             if self.n_byte_weight == HALF or (cast and self.n_byte == HALF):
                 task.to(torch.bfloat16)
             batch = self.usual_batch if usual else self.largest_batch
@@ -149,7 +148,7 @@ def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]
     found = [replicated(plan, device, 1, 1)]
     if n * n_node > 1 and not device.is_cpu:
         found += [replicated(plan, device, n, n_node), sharded(plan, device, n, n_node, 1)]
-        with suppress(ValueError):  # heads, units or devices that do not share out
+        with suppress(ValueError):  # heads, units or devices that do not share out, or a network without a plan
             found.append(sharded(plan, device, n, n_node, 2))
     return found
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -83,3 +84,65 @@ class Windows:
         random = np.random.default_rng((self.seed, epoch))
         starts = random.integers(self.context) + self.context * random.permutation(self._n_window)
         return [starts[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The next window of each of some rows of text that are read in order; its length is the number of rows.
+
+    Args:
+        starts: of the windows.
+        follows: whether each goes on where that of the piece before ended; False where the rows begin.
+    """
+
+    starts: np.ndarray
+    follows: bool
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+class Contiguous:
+    """Batches of windows of rows that are read in order, so that the state of a model can be carried from each batch to the next.
+
+    The ids, of which the first is the last (`</s>`), are taken as a ring. An epoch cuts it, from a random place on, into `batch_size` times
+    `world` rows of equal length; each batch has the next `context` tokens of each of `batch_size` rows. Of all ranks' micro-batches rank
+    r takes number i * world + r: these are of the same rows for every i. No target is seen twice in an epoch; fewer than one window a
+    row are not seen, others in each epoch. Pure in (seed, epoch).
+
+    Source: Zaremba et al. 2014, "Recurrent Neural Network Regularization", section 4.1, where the rows begin at the same places always.
+    """
+
+    def __init__(self, n_token: int, context: int, batch_size: int, seed: int = 0, world: int = 1) -> None:
+        if context < 1 or batch_size < 1:
+            raise ValueError(f"context={context} and batch_size={batch_size} must both be at least 1")
+        self.n_row = batch_size * world
+        self._n_piece = (n_token - 1) // (self.n_row * context)
+        if not self._n_piece:
+            least = self.n_row * context + 1
+            raise ValueError(
+                f"data.contiguous=true with {self.n_row} rows and context={context} needs at least {least} training tokens,"
+                f" but there are {n_token}; make batch_size or context smaller"
+            )
+        self.n_token, self.context, self.batch_size, self.seed, self.world = n_token, context, batch_size, seed, world
+
+    def __len__(self) -> int:
+        return self._n_piece * self.world
+
+    def __call__(self, epoch: int) -> list[Piece]:
+        """The batches of an epoch; starts are below `n_token` - 1, and windows go on at the ring's begin behind its end."""
+        phase = np.random.default_rng((self.seed, epoch)).integers(self.n_token - 1)
+        rows = phase + self._n_piece * self.context * np.arange(self.n_row).reshape(self.world, self.batch_size)
+        return [
+            Piece((rows[rank] + i * self.context) % (self.n_token - 1), i > 0) for i in range(self._n_piece) for rank in range(self.world)
+        ]
+
+
+def in_order(n_token: int, context: int, n_row: int, rank: int = 0, world: int = 1) -> list[Piece]:
+    """A text in at most `n_row` rows of equal length, every target once; rank r of `world` reads each world-th row from r on.
+
+    The last row may reach beyond the end of the text.
+    """
+    n_piece = max(1, -(-(n_token - 1) // (n_row * context)))
+    rows = np.arange(0, n_token - 1, n_piece * context)[rank::world]
+    return [Piece(rows + i * context, i > 0) for i in range(n_piece)]

@@ -23,6 +23,8 @@ class Backbone(nn.Module, ABC):
     d_model: int
     n_encoder_layer: int
     n_decoder_layer: int
+    has_bounded_state = False
+    """Whether the state keeps its size, however much was read: it can be carried through a text without an end."""
 
     def blocks(self) -> list[nn.Module]:
         """Modules whose weights are gathered one after the other where each process holds a part of them: none for all at once."""
@@ -46,7 +48,18 @@ class Backbone(nn.Module, ABC):
         Raises:
             ValueError: it has none, or its sizes do not share out evenly.
         """
-        raise ValueError(f"{type(self).__name__} has no plan for tensor parallelism: set tensor_parallel_size=1")
+        raise self._lacks_plan()
+
+    def part(self, n: int) -> None:
+        """Cut down to what each of `n` processes would compute of every layer after `split`, as shapes to plan with.
+
+        Raises:
+            ValueError: as for `split`.
+        """
+        raise self._lacks_plan()
+
+    def _lacks_plan(self) -> ValueError:
+        return ValueError(f"{type(self).__name__} has no plan for tensor parallelism: set tensor_parallel_size=1")
 
     @abstractmethod
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lslm_lightning.models.piecewise import piecewise_nats
+
 
 class Source(NamedTuple):
     """What an encoder has read, and what it made of it."""
@@ -47,7 +49,14 @@ class Head(nn.Module, ABC):
 
 
 class Projection(Head):
-    """Scores that need no source: padding can be left out before they are computed."""
+    """Scores W y + b that need no source: padding can be left out before they are computed."""
+
+    @abstractmethod
+    def vectors(self, embedding: Tensor) -> tuple[Tensor, Tensor | None]:
+        """W (V, D) and, where there is one, b (V,)."""
+
+    def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
+        return F.linear(y, *self.vectors(embedding))
 
     def nats(
         self,
@@ -58,10 +67,11 @@ class Projection(Head):
         label_smoothing: float = 0.0,
         source: Source | None = None,
     ) -> Tensor:
-        if y.device.type == "cpu":  # elsewhere the choice would make the host wait for the device, and padding is cheap
-            real = target != pad_id
-            y, target = y[real][None], target[real][None]
-        return cross_entropy_sum(self(y, embedding), target, pad_id, label_smoothing)
+        if y.device.type != "cpu":  # the choice would make the host wait for the device, and padding is cheap
+            return cross_entropy_sum(self(y, embedding), target, pad_id, label_smoothing)
+        real = target != pad_id
+        y, target = (y.flatten(0, -2), target.flatten()) if real.all() else (y[real], target[real])
+        return piecewise_nats(y, *self.vectors(embedding), target, label_smoothing)
 
 
 class TiedProjection(Projection):
@@ -75,8 +85,8 @@ class TiedProjection(Projection):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if bias else None
 
-    def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
-        return F.linear(y, embedding, self.bias)
+    def vectors(self, embedding: Tensor) -> tuple[Tensor, Tensor | None]:
+        return embedding, self.bias
 
 
 class FreeProjection(Projection):
@@ -87,8 +97,8 @@ class FreeProjection(Projection):
         self.weight = nn.Parameter(torch.randn(vocab_size, d_model) * d_model**-0.5)
         self.bias = nn.Parameter(torch.zeros(vocab_size)) if bias else None
 
-    def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
-        return F.linear(y, self.weight, self.bias)
+    def vectors(self, embedding: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.weight, self.bias
 
 
 class PointerGenerator(Head):

@@ -94,6 +94,8 @@ class Recurrent(Backbone, ABC):
         attention: called with d_model, where there is an encoder and a decoder: `Luong`, or `Bahdanau`, which is fed back.
     """
 
+    has_bounded_state = True
+
     def __init__(
         self,
         d_model: int = 256,

@@ -92,6 +92,11 @@ class Transformer(Backbone):
 
         split_layers(self, mesh)
 
+    def part(self, n: int) -> None:
+        from lslm_lightning.models.sharding import part_of_layers
+
+        part_of_layers(self, n)
+
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         self.check_encode()
         memory, _ = self.encoder(x, look_around(self.encoder.position, x, pad))

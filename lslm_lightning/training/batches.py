@@ -26,6 +26,7 @@ class WindowBatch(NamedTuple):
     ids: Tensor  # (B, T + 1)
     n_token: int  # B * T, less what is padded
     n_source_token: int = 0
+    follows: bool | None = None  # of rows that are read in order: whether they go on where the batch before ended; None in any order
 
 
 class ExamBatch:

@@ -27,7 +27,7 @@ class LanguageModel(TextScorer, Task):
         min_length: a continuation does not end before so many.
     """
 
-    context: int | None = None  # the most tokens that it reads; None where there is no such limit
+    reach: int | None = None  # the most tokens that it reads of a text; None where there is no such limit
 
     def __init__(
         self,
@@ -68,15 +68,15 @@ class LanguageModel(TextScorer, Task):
             yield Prediction(example.id, self.tokenizer.decode(ids), n_token=len(ids), seconds=seconds)
 
     def continue_far(self, prompts: Sequence[Sequence[int]], max_length: int) -> list[list[int]]:
-        """Continuations that may leave the context behind: from where it is full, the model goes on with the later half of it."""
-        context = self.context or max(map(len, prompts), default=0) + max_length
+        """Continuations that may leave the reach behind: from where it is full, the model goes on with the later half of it."""
+        reach = self.reach or max(map(len, prompts), default=0) + max_length
         seed = getattr(self.search, "seed", None)
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         rows, going = [list(prompt) for prompt in prompts], list(range(len(prompts)))
         while going:
-            windows = [rows[i] if len(rows[i]) <= context else rows[i][-max(1, context // 2) :] for i in going]
+            windows = [rows[i] if len(rows[i]) <= reach else rows[i][-max(1, reach // 2) :] for i in going]
             written = len(rows[going[0]]) - len(prompts[going[0]])  # as much by each that goes on
-            room = min(context + 1 - max(map(len, windows)), max_length - written)
+            room = min(reach + 1 - max(map(len, windows)), max_length - written)
             decoded = self.continue_rows(windows, max_length=room, min_length=self.min_length - written, generator=generator)
             for i, ids, n in zip(going, decoded.ids.tolist(), decoded.n_token.tolist(), strict=True):
                 rows[i] += ids[:n]

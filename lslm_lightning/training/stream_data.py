@@ -18,6 +18,7 @@ class StreamBatch(NamedTuple):
     n_source_token: int
     lane: int
     place: Place
+    follows: None = None
 
 
 class StreamedWindows(IterableDataset):

@@ -339,7 +339,8 @@ class Task(LightningModule, ABC):
 
 
 def refuse_changes(checkpoint: Mapping[str, Any], identity: Mapping[str, str], world_size: int, accumulate: int) -> None:
-    """Refuse to go on where what decides the batches has changed since the checkpoint was saved; another world size may change the window.
+    """Refuse to go on where what decides the batches has changed since the checkpoint was saved; another world size may change the window,
+    but not where each process carries the state of rows of its own.
 
     Raises:
         ValueError: the message names what, as it was and as it is.
@@ -348,6 +349,9 @@ def refuse_changes(checkpoint: Mapping[str, Any], identity: Mapping[str, str], w
     if checkpoint.get("world_size") == world_size:
         name = "trainer.accumulate_grad_batches"
         saved[name], now[name] = str(checkpoint.get("accumulate")), str(accumulate)
+    elif "carried" in checkpoint:
+        name = "the number of processes, each with contiguous rows of its own,"
+        saved[name], now[name] = str(checkpoint.get("world_size")), str(world_size)
     changed = [f"{name} ({saved[name]} then, {value} now)" for name, value in now.items() if saved.get(name, value) != value]
     if changed:
         raise ValueError(f"since the checkpoint was saved, {' and '.join(changed)} changed; put back what was, or train a new run")

@@ -1,6 +1,6 @@
 """Windows of running text, for language modeling."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,46 +11,23 @@ from torch.utils.data import DataLoader
 from lslm_lightning.contracts import Example
 from lslm_lightning.data.lanes import Lanes, Place
 from lslm_lightning.data.locations import cache_directory
-from lslm_lightning.data.packing import Pieces, Windows, pack, packed_name
+from lslm_lightning.data.packing import Contiguous, Pieces, Windows, in_order, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import BytePair, Existing, Recipe
 from lslm_lightning.training.batches import WindowBatch
 from lslm_lightning.training.data import Sizes, TaskData
+from lslm_lightning.training.packed_text import PackedText, Ring, TextInOrder, WholeTexts
 from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.stream_data import StreamBatch, StreamedWindows
 
 PIECE = 4_000_000  # tokens of whole texts at once
 
 
-class PackedText:
-    """A row of ids; `text[starts]` is a batch of windows of `context` + 1 ids, padded with `pad_id` behind the end of the row."""
-
-    def __init__(self, ids: np.ndarray, context: int, pad_id: int) -> None:
-        self.ids, self.context, self.pad_id = ids, context, pad_id
-
-    def __getitem__(self, starts: Sequence[int]) -> WindowBatch:
-        positions = np.asarray(starts, dtype=np.int64)[:, None] + np.arange(self.context + 1)
-        inside = positions < len(self.ids)
-        ids = np.where(inside, self.ids[np.minimum(positions, len(self.ids) - 1)], self.pad_id)
-        return WindowBatch(torch.from_numpy(ids.astype(np.int64)), int(inside[:, 1:].sum()))
-
-
-class WholeTexts:
-    """A row of ids; `texts[start, end]` is a batch of the one row from `start` to `end`."""
-
-    def __init__(self, ids: np.ndarray) -> None:
-        self.ids = ids
-
-    def __getitem__(self, span: tuple[int, int]) -> WindowBatch:
-        start, end = span or (0, 0)
-        return WindowBatch(torch.from_numpy(self.ids[start : end + 1].astype(np.int64))[None], end - start)
-
-
 class WindowData(TaskData):
     """Texts packed into one memory-mapped row of ids, `</s>` after each; windows of `context` tokens train on it.
 
-    Validation reads its whole split once, in windows that do not overlap.
+    Validation reads its whole split once, in windows that do not overlap; where training is contiguous, in `batch_size` rows.
 
     Of a corpus that is too large for memory, or for one disk, the training split may be a `stream`, or have been `prepared`.
 
@@ -60,6 +37,8 @@ class WindowData(TaskData):
         prepared: a folder that `lslm data prepare` made of the texts to train on; its tokenizer is the run's.
         context: tokens a window reads and predicts.
         batch_size: windows in one batch on one device.
+        contiguous: read `batch_size` rows of text in order instead of windows at random, so that the state of a recurrent network is
+            carried from batch to batch (truncated back-propagation through time over `context` steps); see `data.packing.Contiguous`.
         n_lane: of a stream; see `data.lanes.Lanes`. A multiple of the number of processes times num_workers.
         buffer: documents of a stream that are shuffled together, and held in memory by each lane.
         n_tokenizer_text: how many of the first texts of a stream train the tokenizer.
@@ -84,9 +63,12 @@ class WindowData(TaskData):
         n_lane: int = 16,
         buffer: int = 1000,
         n_tokenizer_text: int = 100_000,
+        contiguous: bool = False,
     ) -> None:
         if stream is not None and prepared is not None:
             raise ValueError(f"data.stream and data.prepared={prepared} are both texts to train on; leave one out")
+        if stream is not None and contiguous:
+            raise ValueError("data.contiguous=true cannot read in order what data.stream gives shuffled; leave one out")
         self.prepared = None if prepared is None else Prepared.open(prepared)
         if self.prepared is not None:
             tokenizer = Existing(str(self.prepared.tokenizer))
@@ -95,7 +77,7 @@ class WindowData(TaskData):
         self._places: dict[int, Place] = {}  # of the stream, how far it was trained on
         if context < 1 or batch_size < 1:
             raise ValueError(f"context={context} and batch_size={batch_size} must both be at least 1")
-        self.context, self.batch_size, self.given_language = context, batch_size, language
+        self.context, self.batch_size, self.contiguous, self.given_language = context, batch_size, contiguous, language
         self._n_byte: dict[str, int] = {}
 
     def texts(self, split: str) -> Iterable[str]:
@@ -142,17 +124,17 @@ class WindowData(TaskData):
         """Of the texts; see `language_of`."""
         return self.language_of(self.texts(self.corpus.splits[0]), self.given_language)
 
-    def packed(self, split: str) -> PackedText:
-        """The split as one row of ids, made once and then memory-mapped."""
+    def packed(self, split: str, kind: type[PackedText] = PackedText) -> PackedText:
+        """The split as one row of ids, made once and then memory-mapped; `kind` says what batches are made of it."""
         if split == "train" and self.prepared is not None:
             if self.prepared.index["tokenizer"] != self.tokenizer.digest:
                 raise ValueError(f"{self.prepared.tokenizer} is not the tokenizer that made the ids beside it; put that one back")
             self.counts["train_tokens"] = len(self.prepared.ids) - 1
-            return PackedText(self.prepared.ids, self.context, self.tokenizer.pad_id)
+            return kind(self.prepared.ids, self.context, self.tokenizer.pad_id)
         path = cache_directory() / "packed" / packed_name(f"{self.corpus.digest(split)}{self.own_code()}", self.tokenizer.digest)
         ids = pack(self.texts(split), self.tokenizer, path)
         self.counts[f"{split}_tokens"] = len(ids) - 1
-        return PackedText(ids, self.context, self.tokenizer.pad_id)
+        return kind(ids, self.context, self.tokenizer.pad_id)
 
     def n_byte(self, split: str) -> int:
         """UTF-8 bytes of the split's texts."""
@@ -162,6 +144,8 @@ class WindowData(TaskData):
 
     def batching(self) -> str:
         windows = f"context {self.context}, batch_size {self.batch_size}"
+        if self.contiguous:
+            return f"{windows}, contiguous"
         if self.stream_of_texts is None:
             return windows
         return f"the stream {self.stream_of_texts.path}, n_lane {self.n_lane}, buffer {self.buffer}, {windows}"
@@ -169,11 +153,19 @@ class WindowData(TaskData):
     def sizes(self) -> Sizes:
         """All batches are alike."""
         ids = torch.zeros(self.batch_size, self.context + 1, dtype=torch.int64, device="meta")
-        batch, is_stream = WindowBatch(ids, self.batch_size * self.context), self.stream_of_texts is not None
+        follows, is_stream = self.contiguous or None, self.stream_of_texts is not None
+        batch = WindowBatch(ids, self.batch_size * self.context, follows=follows)
         return Sizes(batch, batch, lambda: None if is_stream else len(self.windows(self.packed("train"))))
 
-    def windows(self, text: PackedText) -> Windows:
+    @property
+    def share(self) -> tuple[int, int]:
+        """(rank, number) as in `data_share`; that of a process alone where nothing is trained."""
+        return (0, 1) if self.trainer is None else data_share(self.trainer)
+
+    def windows(self, text: PackedText) -> Windows | Contiguous:
         """Which windows form which batch."""
+        if self.contiguous:
+            return Contiguous(len(text.ids), self.context, self.batch_size, self.seed, self.share[1])
         return Windows(len(text.ids), self.context, self.batch_size, self.seed)
 
     def train_dataloader(self) -> DataLoader:
@@ -182,10 +174,11 @@ class WindowData(TaskData):
             total = self.trainer.fit_loop.epoch_loop.batch_progress.total
             share = (*data_share(self.trainer), self.num_workers)
             return self.loader(StreamedWindows(lanes, lambda: self.position(total.processed), self._places, *share), None)
-        text = self.packed("train")
         if self.trainer.lightning_module.one_pass:
+            text = self.packed("train", WholeTexts)
             self.train_stream = self.stream(Pieces(text.ids, self.tokenizer.eos_id, PIECE))
-            return self.loader(WholeTexts(text.ids), self.train_stream)
+            return self.loader(text, self.train_stream)
+        text = self.packed("train", Ring if self.contiguous else PackedText)
         self.train_stream = self.stream(self.windows(text))
         return self.loader(text, self.train_stream)
 
@@ -211,11 +204,13 @@ class WindowData(TaskData):
         self._places |= {lane: Place(*place) for lane, place in state["places"].items()}
 
     def val_dataloader(self) -> DataLoader:
-        text = self.packed("val")
+        one_pass = self.trainer.lightning_module.one_pass
+        text = self.packed("val", WholeTexts if one_pass else TextInOrder if self.contiguous else PackedText)
         self.counts["val_unknown_tokens"] = 0 if self.tokenizer.unk_id is None else int((text.ids == self.tokenizer.unk_id).sum())
-        if self.trainer.lightning_module.one_pass:
-            spans = Pieces(text.ids, self.tokenizer.eos_id, PIECE)(0)
-            return self.loader(WholeTexts(text.ids), self.share_of(spans))
+        if one_pass:
+            return self.loader(text, self.share_of(Pieces(text.ids, self.tokenizer.eos_id, PIECE)(0)))
+        if self.contiguous:
+            return self.loader(text, in_order(len(text.ids), self.context, self.batch_size, *self.share))
         starts = np.arange(0, len(text.ids) - 1, self.context)
         batches = [starts[i : i + self.batch_size] for i in range(0, len(starts), self.batch_size)]
         return self.loader(text, self.share_of(batches))

@@ -79,9 +79,8 @@ def by_position(examples: Sequence[Example], answers: Mapping[str, Sequence[Pred
         for g in sorted({g for own in totals.values() for g in own})
     ]
     columns = ["tokens before", *(Heading(name, "" if name == "bits per byte" else "bits/byte", False) for name in totals)]
-    return Table(
-        columns, rows, notes=["How many tokens of the window a token was predicted from; windows overlap by what the stride leaves."]
-    )
+    note = "How many tokens of the window, or of the whole text, a token was predicted from; windows overlap by what the stride leaves."
+    return Table(columns, rows, notes=[note])
 
 
 def byte_offsets(text: str) -> np.ndarray:

@@ -31,7 +31,7 @@ class LanguageModeling(Task):
         return [Xz()]
 
     def samples(self) -> list[str]:
-        decoded = self.continue_rows([[self.tokenizer.eos_id]] * 3, min(100, self.max_length, self.context or self.max_length))
+        decoded = self.continue_rows([[self.tokenizer.eos_id]] * 3, min(100, self.max_length, self.reach or self.max_length))
         return [self.tokenizer.decode(ids[:n]) for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
 
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
@@ -50,5 +50,5 @@ class LanguageModelingTask(LanguageModeling, CausalTask):
     """A neural language model; see `CausalTask`."""
 
     def signature_of_answers(self, mode: Mode) -> str:
-        window = f"|context:{self.context}|stride:{self.stride}"
+        window = "" if self.stride is None else f"|context:{self.context}|stride:{self.stride}"
         return "" if mode == "generate" else f"{window}{self.signature_of_spelling}|tokens:{self.tokenizer.digest[:8]}"

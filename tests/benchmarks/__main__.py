@@ -25,6 +25,7 @@ ORDER = (
     "faults",
     "beam_speed",
     "train_speed",
+    "lstm_speed",
     "nanogpt",
     "demo",
     "docstrings",

@@ -12,15 +12,22 @@ from tests.benchmarks.job import config_path, lslm
 N_WINDOW = 5
 
 
-def race(config: str, loop: str, *words: str, window: int, smoke: bool, n_settling: int = 1) -> Figures:
-    """Tokens per second of ours and of the loop (its class path), a figure for each of five alternating windows of `window` steps.
+def race(config: str, loop: str | Mapping, *words: str, window: int, smoke: bool, n_settling: int = 1) -> Figures:
+    """Tokens per second of ours and of the loop, a figure for each of five alternating windows of `window` steps.
 
-    The first `n_settling` windows are left out.
+    Args:
+        loop: its class path, or that with settings.
+        n_settling: of the first windows, which are left out.
     """
     window = 2 if smoke else window
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "windows.json"
-        settings = {"loop": {"class_path": loop}, "output": str(output), "window": window, "n_settling": n_settling}
+        settings = {
+            "loop": {"class_path": loop} if isinstance(loop, str) else loop,
+            "output": str(output),
+            "window": window,
+            "n_settling": n_settling,
+        }
         callback = {"class_path": "tests.benchmarks.alternation.Alternation", "init_args": settings}
         steps = window * (n_settling + N_WINDOW)
         limits = (f"--trainer.max_steps={steps}", "--trainer.limit_val_batches=0", f"--trainer.callbacks={json.dumps([callback])}")

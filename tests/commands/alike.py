@@ -21,16 +21,17 @@ SETTINGS = {
 
 
 def config_of(kind: str, tiny: Path) -> Path:
-    """A config that trains for seconds on "pairs", "windows" or a "stream", saves often, and accumulates gradients, with dropout.
+    """A config that trains for seconds, saves often, and accumulates gradients, with dropout.
 
     Args:
+        kind: "pairs"; "windows", "rows" in order, or a "stream" of text.
         tiny: that of a translation; files are made beside it.
     """
     project, spec = tiny.parent, yaml.safe_load(tiny.read_text())
     spec["trainer"] |= SETTINGS
     spec["job"] = {"save_every_steps": 3, "average": 2}
     spec["model"]["init_args"]["backbone"]["init_args"]["dropout"] = 0.2
-    if kind in ("windows", "stream"):
+    if kind in ("windows", "rows", "stream"):
         for split in ("train", "val", "test"):
             (project / f"{split}.txt").write_text("red green blue one two three " * (90 if split == "train" else 4))
         spec["model"] = {
@@ -40,6 +41,10 @@ def config_of(kind: str, tiny: Path) -> Path:
         spec["model"]["init_args"]["backbone"]["init_args"]["n_encoder_layer"] = 0
         init = {"corpus": str(project), "tokenizer": spec["data"]["init_args"]["tokenizer"], "context": 16, "batch_size": 3}
         spec["data"] = {"class_path": "tasks.language_modeling.data.LanguageModelingData", "init_args": init}
+    if kind == "rows":
+        backbone = {"d_model": 16, "n_encoder_layer": 0, "n_decoder_layer": 2, "dropout": 0.2}
+        spec["model"]["init_args"]["backbone"] = {"class_path": "lslm_lightning.models.recurrent.LSTM", "init_args": backbone}
+        spec["data"]["init_args"]["contiguous"] = True
     if kind == "stream":
         (project / "shards").mkdir()
         for i in range(3):

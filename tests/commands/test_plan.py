@@ -60,6 +60,17 @@ def test_it_prints_a_line_for_each_strategy_and_trains_nothing(lslm, translation
     assert not (project / "runs").exists()
 
 
+def test_recurrent_networks_are_planned_without_tensor_parallelism():
+    """Translation, with a bidirectional encoder and attention; a language model over contiguous rows."""
+    words = ["--config", str(ROOT / "configs/translation/multi30k_en_de_lstm_cpu.yaml"), "--trainer.max_steps=1000"]
+    lstm = ["--model.backbone=lslm_lightning.models.recurrent.LSTM", "--model.backbone.n_encoder_layer=0", "--data.contiguous=true"]
+    for given in (words, ["--config", str(ROOT / "configs/language_modeling/docstrings_demo.yaml"), *lstm]):
+        plan = planned(given, vocab_size=8000)
+        assert list(by_strategy(plan)) == ["one device", "ddp", "fsdp"]
+        found = plan.footprint(usual=True)
+        assert 0.5 < found.flops / (found.n_token * 6 * found.n_parameter) < 1.5, "the rule of thumb"
+
+
 def test_a_model_that_does_not_fit_is_said(lslm):
     huge = ("--model.backbone.d_model=32768", "--model.backbone.n_head=16")
     config = "configs/language_modeling/docstrings_demo.yaml"

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import threading
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,7 @@ class KillAt(Callback):
         self._strike_if(trainer, "save")
 
 
-@pytest.mark.parametrize("n", [1, 2])
-@pytest.mark.parametrize("kind", ["pairs", "windows", "stream"])
+@pytest.mark.parametrize(("kind", "n"), [*product(["pairs", "windows", "stream"], [1, 2]), ("rows", 2)])
 def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, config):
     """Killed the hard way at seeded moments: in a step, in a validation, while a state is written; resumed each time."""
     path, chance = config(kind), random.Random(f"{kind}{n}")
@@ -385,3 +385,21 @@ def test_children_of_seeds_are_resumed_one_by_one(lslm, stopped):
     path = straight / "config.yaml"
     path.write_text(path.read_text("utf-8").replace("seeds: 1", "seeds: 2"), "utf-8")
     refused(lslm("resume", straight), 1, "parent of seeds", "-seed-*")
+
+
+def test_rows_in_order_have_their_processes_and_two_train_what_one_does(together, lslm, config):
+    """Without dropout, two processes with three rows each take the steps of one with six; neither goes on with the state of the other."""
+    path = config("rows")
+    words = ("fit", "--config", path, "--trainer.max_steps=20", "--model.backbone.dropout=0")
+    for process in together(*words, "--job.name=two"):
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+    assert lslm(*words, "--job.name=one", "--data.batch_size=6").status == 0
+    one, two = (torch.load(only(f"{name}-*") / "checkpoints/last.ckpt", weights_only=True) for name in ("one", "two"))
+    for name, weight in one["state_dict"].items():
+        torch.testing.assert_close(weight, two["state_dict"][name], rtol=0, atol=1e-5)
+    carried = [[torch.cat(parts) for parts in zip(*layers, strict=True)] for layers in zip(*two["carried"], strict=True)]
+    torch.testing.assert_close([list(layer) for layer in one["carried"][0]], carried, rtol=0, atol=1e-4)
+    more = ("--trainer.max_steps=30", "--trainer.devices=1", "--trainer.strategy=auto")
+    words = "the number of processes, each with contiguous rows of its own, (2 then, 1 now) changed"
+    refused(lslm("resume", only("two-*"), *more), 1, words)

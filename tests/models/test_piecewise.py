@@ -1,0 +1,62 @@
+"""The loss piece by piece against torch's."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lslm_lightning.models import piecewise
+from lslm_lightning.models.piecewise import piecewise_nats
+
+N, D, V = 50, 6, 40
+
+
+def inputs(bias, dtype=torch.double):
+    torch.manual_seed(0)
+    parts = [torch.randn(N, D, dtype=dtype), torch.randn(V, D, dtype=dtype), *([torch.randn(V, dtype=dtype)] if bias else [])]
+    return [part.requires_grad_() for part in parts], torch.randint(V, (N,))
+
+
+def of_torch(y, weight, bias, target, smoothing):
+    scores = F.linear(y, weight, bias)
+    return F.cross_entropy(scores.to(y.dtype), target, reduction="sum", label_smoothing=smoothing)
+
+
+def gradients(loss, parts):
+    return torch.autograd.grad(loss / 7, parts)
+
+
+@pytest.mark.parametrize("n_row", [1, 7, 64])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("bias", [False, True])
+def test_loss_and_gradients_are_those_of_cross_entropy(bias, smoothing, n_row, monkeypatch):
+    monkeypatch.setattr(piecewise, "N_SCORE", 1)
+    monkeypatch.setattr(piecewise, "N_ROW", n_row)
+    parts, target = inputs(bias)
+    y, weight, b = (*parts, None)[:3]
+    ours, theirs = piecewise_nats(y, weight, b, target, smoothing), of_torch(y, weight, b, target, smoothing)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradients(ours, parts), gradients(theirs, parts), rtol=0, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(piecewise_nats(y, weight, b, target, smoothing), theirs, rtol=1e-12, atol=0)
+
+
+def test_under_autocast_it_is_as_near_to_the_truth_as_cross_entropy():
+    parts, target = inputs(False)
+    y, weight = (part.detach().float().requires_grad_() for part in parts)
+    truth = gradients(of_torch(*parts, None, target, 0.0), parts)
+    far = []
+    for loss in (piecewise_nats, of_torch):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = loss(y, weight, None, target, 0.0)
+        assert found.dtype == torch.float32
+        far.append([float((a - b).square().mean()) for a, b in zip(gradients(found, (y, weight)), truth, strict=True)])
+    assert all(ours < 1.5 * theirs for ours, theirs in zip(*far, strict=True))
+
+
+def test_nothing_to_predict_costs_nothing():
+    parts, _ = inputs(True)
+    y = parts[0][:0]
+    loss = piecewise_nats(y, *parts[1:], torch.zeros(0, dtype=torch.int64))
+    loss.backward()
+    assert loss == 0
+    assert (parts[1].grad == 0).all()
