@@ -1,6 +1,5 @@
 """Tasks that continue a text: the probability of each token given those before it."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
@@ -13,7 +12,6 @@ from torch.nn import functional as F
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.decoding import Decoded, Sampling, Search
 from lslm_lightning.models.backbone import Backbone
-from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
@@ -60,8 +58,7 @@ class CausalTask(TextScorer, Task):
             raise ValueError(f"stride={stride} must be between 1 and context={context}")
         check_lengths(min_length, max_length)
         self.search, self.context, self.stride, self.max_length, self.min_length = search, context, stride, max_length, min_length
-        self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
-        self.head = head(tokenizer.vocab_size, backbone.d_model)
+        self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
 
     def check(self, data: WindowData) -> None:
         check_kind(self, data, WindowData)
