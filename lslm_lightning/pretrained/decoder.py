@@ -28,7 +28,7 @@ class PretrainedDecoder(Pretrained):
         """Whether the second token changes what is said of it; some encoders let themselves be loaded as if they were decoders."""
         training = self.training
         self.eval()
-        first, second = (self.decode(torch.tensor([[0, i]]))[0][:, 0] for i in (1, 2))
+        first, second = (self.model(torch.tensor([[0, i]]), use_cache=False).logits[:, 0] for i in (1, 2))
         self.train(training)
         return not torch.equal(first, second)
 

@@ -3,6 +3,7 @@
 import json
 from abc import abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,6 +53,7 @@ class Pretrained(Backbone):
         self.path = path
         if config is None:
             config = without_place(model_config(path))
+            check_weights(Path(path))
         if tokenizer_digest is None:
             tokenizer_digest = HuggingFace(path).train().digest
         self.settled = {"config": config, "tokenizer_digest": tokenizer_digest}
@@ -97,9 +99,7 @@ class Pretrained(Backbone):
         if self.has_weights:
             return
         import transformers
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()
         options = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": is_local(self.path), "dtype": torch.float32}
         kind = getattr(transformers, self.kind)
         try:
@@ -121,6 +121,14 @@ class Pretrained(Backbone):
     def known(self, ids: Tensor) -> Tensor:
         """Ids that have a row: padding may be behind all of them, and means nothing whatever is read there."""
         return ids.clamp(max=self.vocab_size - 1)
+
+
+def check_weights(folder: Path) -> None:
+    """Refuse a folder whose weights cannot be read; those of a hub id are not here yet."""
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        others = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5")))
+        instead = f"but {others}, which may hold code" if others else "and no others"
+        raise ValueError(f"{folder} has no weights in safetensors, {instead}; save the model once more with save_pretrained")
 
 
 def without_place(config: Any) -> dict[str, Any]:

@@ -100,8 +100,11 @@ def model_config(path: str) -> Any:
     """
     try:
         from transformers import AutoConfig
+        from transformers.utils import logging
     except ImportError:
         raise ValueError("pretrained models need the package transformers: pip install 'transformers>=5'") from None
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=is_local(path))
     except (OSError, ValueError) as error:
@@ -119,7 +122,7 @@ def fast_tokenizer(path: str) -> Any:
     try:
         found = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=is_local(path))
     except (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"{path} has no tokenizer that can be used: {reason(path, error)}") from None
+        raise ValueError(f"{path} has no tokenizer that can be used ({reason(path, error)}); save it there as well") from None
     if not getattr(found, "is_fast", False):
         raise ValueError(f"{path}: {type(found).__name__} has no tokenizer.json; save it once more as a fast tokenizer")
     return found
@@ -154,7 +157,7 @@ def hub_answers(timeout_seconds: float = 5) -> bool:
 
 
 def reason(path: str, error: Exception) -> str:
-    """What an error says, in one line."""
+    """The first sentence of an error, in one line."""
     if not Path(path).is_dir() and is_local(path):
         return "it is no folder here, was not fetched before, and the Hugging Face hub cannot be reached"
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return " ".join(str(error).split()).partition(". ")[0][:300] or type(error).__name__

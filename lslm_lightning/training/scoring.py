@@ -1,6 +1,6 @@
 """From the probabilities of tokens to those of whole texts."""
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from time import perf_counter
@@ -11,7 +11,7 @@ from lslm_lightning.contracts import Example, Prediction, passages_of
 from lslm_lightning.text.tokenizer import Tokenizer
 
 
-class TextScorer(ABC):
+class TextScorer(metaclass=ABCMeta):  # a base of ABC would give tasks another layout than FSDP2's classes have
     """What gives each token of a text a probability; a text is its ids with `</s>` before the first and behind the last."""
 
     tokenizer: Tokenizer
