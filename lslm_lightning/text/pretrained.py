@@ -56,10 +56,14 @@ class PretrainedTokenizer(Tokenizer):
         return self._numbers(self._backend.encode(text, add_special_tokens=False))
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [self._numbers(found) for found in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+        return self._encode(self._backend, texts)
 
     def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
-        return [self._numbers(found) for found in self._target.encode_batch_fast(texts, add_special_tokens=False)]
+        return self._encode(self._target, texts)
+
+    def _encode(self, backend: tokenizers.Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+        encode = backend.encode_batch_fast if self._ids is None else backend.encode_batch  # the fast one does not spell its tokens
+        return [self._numbers(found) for found in encode(texts, add_special_tokens=False)]
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         encoding = self._backend.encode(text, add_special_tokens=False)
