@@ -1,11 +1,12 @@
 """Models of transformers of a few families with a thousand weights, saved in folders as users save theirs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Regex, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
-from tokenizers import models, pre_tokenizers, processors
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -46,10 +47,10 @@ PAIRED = {
 }
 
 
-def save(model: torch.nn.Module, folder: Path, ends: bool) -> Path:
-    """Weights, configuration and a tokenizer of letters, which writes `</s>` after a text where `ends`."""
-    backend = Backend(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+def save(model: torch.nn.Module, folder: Path, ends: bool, words: Sequence[str] = WORDS) -> Path:
+    """Weights, configuration and a tokenizer of words and Chinese characters, which writes `</s>` after a text where `ends`."""
+    backend = Backend(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated")])
     if ends:
         backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", EOS)])
     model.save_pretrained(folder)
