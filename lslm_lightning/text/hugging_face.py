@@ -65,8 +65,9 @@ def made(path: str) -> PretrainedTokenizer:
     if pad is None or pad == eos:
         pad = max(size, of_text.vocab_size)
     if config.is_encoder_decoder:
-        check_frame(path, fast, eos)
-    found = PretrainedTokenizer(backend, Roles(pad, start if config.is_encoder_decoder else first(fast.bos_token_id, eos), eos))
+        found = PretrainedTokenizer(backend, Roles(pad, start, eos), before=read_before(path, fast, eos))
+    else:
+        found = PretrainedTokenizer(backend, Roles(pad, first(fast.bos_token_id, eos), eos))
     recipe._check(found, backend)
     return found
 
@@ -79,14 +80,19 @@ def first(*ids: int | None) -> int | None:
     return next((index for index in ids if index is not None), None)
 
 
-def check_frame(path: str, fast: Any, eos: int) -> None:
-    """Refuse a model that reads more around a text than its end."""
-    plain, framed = fast("a", add_special_tokens=False).input_ids, fast("a").input_ids
-    if framed not in (plain, [*plain, eos]):
-        around = fast.decode(framed)
-        raise ValueError(
-            f"{path} reads a text as {around!r}: only models that read nothing but </s> after it are supported, as Marian and T5"
-        )
+def read_before(path: str, fast: Any, eos: int) -> tuple[list[int], list[int]]:
+    """What the model reads before a source, and before a target.
+
+    Raises:
+        ValueError: it reads more than its end behind one.
+    """
+    plain, found = fast("a", add_special_tokens=False).input_ids, []
+    for framed in (fast("a").input_ids, fast(text_target="a").input_ids):
+        at = len(framed) - len(plain) - (framed[-1] == eos)
+        if framed[at:] not in (plain, [*plain, eos]):
+            raise ValueError(f"{path} reads a text as {fast.decode(framed)!r}: models that read more than </s> behind it are not supported")
+        found.append(framed[:at])
+    return found[0], found[1]
 
 
 # Where files are

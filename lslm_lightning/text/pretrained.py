@@ -30,6 +30,7 @@ class PretrainedTokenizer(Tokenizer):
     Args:
         target: of the texts to be written, where they have one of their own, as in Marian.
         ids: those of the pieces of both, where they are not the backends' own.
+        before: what stands before every text, on either side: `<s>` for BART, a language for NLLB. Else ids are plain.
     """
 
     def __init__(
@@ -38,14 +39,15 @@ class PretrainedTokenizer(Tokenizer):
         roles: Roles,
         target: tokenizers.Tokenizer | None = None,
         ids: Mapping[str, int] | None = None,
+        before: tuple[Sequence[int], Sequence[int]] = ((), ()),
     ) -> None:
         parts = {"source": source, "target": target}
         layout = {name: part and json.loads(part.to_str()) for name, part in parts.items()}
-        self._json = json.dumps({"roles": roles._asdict(), "ids": ids and dict(ids), **layout}, ensure_ascii=False)
+        self._json = json.dumps({"roles": roles._asdict(), "ids": ids and dict(ids), "before": before, **layout}, ensure_ascii=False)
         self.digest = hashlib.sha256(self._json.encode()).hexdigest()
         self._take(source)
         self.pad_id, self.bos_id, self.eos_id = roles
-        self._ids, self._target = ids, target or source
+        self._ids, self._target, self._before = ids, target or source, before
         self._target.encode_special_tokens = True
         if ids is not None:
             self.unk_id = ids["<unk>"]
@@ -53,21 +55,22 @@ class PretrainedTokenizer(Tokenizer):
         self.vocab_size = max(*roles, *(source.get_vocab() if ids is None else ids).values()) + 1
 
     def encode(self, text: str) -> list[int]:
-        return self._numbers(self._backend.encode(text, add_special_tokens=False))
+        return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._encode(self._backend, texts)
+        return self._encode(self._backend, self._before[0], texts)
 
     def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._encode(self._target, texts)
+        return self._encode(self._target, self._before[1], texts)
 
-    def _encode(self, backend: tokenizers.Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    def _encode(self, backend: tokenizers.Tokenizer, before: Sequence[int], texts: Sequence[str]) -> list[list[int]]:
         encode = backend.encode_batch_fast if self._ids is None else backend.encode_batch  # the fast one does not spell its tokens
-        return [self._numbers(found) for found in encode(texts, add_special_tokens=False)]
+        return [[*before, *self._numbers(found)] for found in encode(texts, add_special_tokens=False)]
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         encoding = self._backend.encode(text, add_special_tokens=False)
-        return self._numbers(encoding), encoding.offsets
+        before = self._before[0]
+        return [*before, *self._numbers(encoding)], [(0, 0)] * len(before) + encoding.offsets
 
     def _numbers(self, encoding: tokenizers.Encoding) -> list[int]:
         return encoding.ids if self._ids is None else [self._ids.get(piece, self.unk_id) for piece in encoding.tokens]
@@ -93,4 +96,4 @@ class PretrainedTokenizer(Tokenizer):
     @classmethod
     def _build(cls, layout: Mapping) -> Self:
         source, target = (layout[name] and tokenizers.Tokenizer.from_str(json.dumps(layout[name])) for name in ("source", "target"))
-        return cls(source, Roles(**layout["roles"]), target, layout["ids"])
+        return cls(source, Roles(**layout["roles"]), target, layout["ids"], layout["before"])

@@ -8,6 +8,8 @@ import torch
 from tokenizers import Regex, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -43,6 +45,7 @@ CAUSAL = {
 }
 PAIRED = {
     "marian": lambda: MarianMTModel(MarianConfig(**IDS, **SIDES, max_position_embeddings=32, scale_embedding=True)),
+    "bart": lambda: BartForConditionalGeneration(BartConfig(**IDS, **SIDES, bos_token_id=EOS, max_position_embeddings=32)),
     "t5": lambda: T5ForConditionalGeneration(T5Config(**IDS, d_kv=8, d_ff=32, num_layers=1, num_heads=2)),
 }
 

@@ -38,7 +38,8 @@ def framed(folder, config, template):
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     special = [(word, i) for i, word in enumerate(words[:3])]
     backend.post_processor = processors.TemplateProcessing(single=template, special_tokens=special)
-    PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>").save_pretrained(folder)
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=backend, **names).save_pretrained(folder)
     config(vocab_size=len(words) + 2, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0).save_pretrained(folder)
     return folder
 
@@ -104,9 +105,21 @@ def test_answers_start_as_the_decoder_does(tmp_path):
     assert (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id) == (0, 0, 1, 3)
 
 
-def test_a_model_that_reads_more_around_a_text_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="reads a text as '<s> <unk> </s>'"):
-        HuggingFace(str(framed(tmp_path, BartConfig, "<s> $A </s>"))).train()
+def test_what_stands_before_every_text(tmp_path):
+    """BART's start of a text, which is not what its decoder starts with."""
+    folder = str(framed(tmp_path, BartConfig, "<s> $A </s>"))
+    tokenizer, theirs = HuggingFace(folder).train(), AutoTokenizer.from_pretrained(folder)
+    for text in ("the cat", ""):
+        assert [*tokenizer.encode(text), tokenizer.eos_id] == theirs(text).input_ids
+        assert [*tokenizer.encode_targets([text])[0], tokenizer.eos_id] == theirs(text_target=text).input_ids
+    ids, offsets = tokenizer.encode_with_offsets("the cat")
+    assert (ids, offsets) == ([2, 4, 5], [(0, 0), (0, 3), (4, 7)])
+    assert tokenizer.decode([0, 2, 4, 5, 1]) == "the cat"
+
+
+def test_a_model_that_reads_more_behind_a_text_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="reads a text as '<unk> </s> <s>'"):
+        HuggingFace(str(framed(tmp_path, BartConfig, "$A </s> <s>"))).train()
 
 
 def test_each_side_of_marian_has_its_pieces(marian):
