@@ -2,17 +2,23 @@
 
 import copy
 import json
+import math
 import pickle
 import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import tokenizers
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import decoders, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, BartConfig, GPT2Config, MarianConfig, PreTrainedTokenizerFast, T5Config
 from transformers.utils import sentencepiece_model_pb2_new as layout
 
 from lslm_lightning.text.hugging_face import HuggingFace
 from lslm_lightning.text.recipes import Existing
+from lslm_lightning.text.sentencepiece import read_pieces
 from lslm_lightning.text.tokenizer import Tokenizer
 
 TEXTS = ["The cat sat on the mat.", " two  spaces, and a tab\t", "你好，世界", "naïve 🏽", "a <|endoftext|> b </s> c", ""]
@@ -136,6 +142,31 @@ def test_each_side_of_marian_has_its_pieces(marian):
     assert tokenizer.decode([14, 9, 10, 11, 0, 14]) == "die Katze"
     ids, offsets = tokenizer.encode_with_offsets("the cat")
     assert (ids, ["the cat"[start:end] for start, end in offsets]) == ([2, 3, 4], ["the", " c", "at"])
+
+
+def best_score(scores, text):
+    """Of the most probable way to spell `text` with these pieces, by looking at all; what no piece covers costs 10 more than the worst."""
+    unknown, best = min(scores.values()) - 10, [0.0] + [-math.inf] * len(text)
+    for end in range(1, len(text) + 1):
+        for start in range(end):
+            score = scores.get(text[start:end], unknown if end - start == 1 else -math.inf)
+            best[end] = max(best[end], best[start] + score)
+    return best[-1]
+
+
+@given(st.lists(st.text("abc猫", min_size=1, max_size=5), min_size=1, max_size=4).map(" ".join), st.randoms(use_true_random=False))
+def test_pieces_are_the_most_probable(text, chance):
+    """Source: Kudo 2018, equation 3."""
+    words = {"".join(chance.choices("▁abc", k=chance.randint(1, 3))) for _ in range(12)} | {"▁"}
+    scores = {piece: -chance.uniform(1, 9) for piece in sorted(words)}
+    with TemporaryDirectory() as folder:
+        pieces(Path(folder, "x.spm"), scores)
+        found = read_pieces(Path(folder, "x.spm")).encode(text).tokens
+    spelled = "▁" + text.replace(" ", "▁")
+    assert "".join(found) == spelled
+    unknown = min(scores.values()) - 10
+    total = sum(scores[piece] if piece in scores else unknown * len(piece) for piece in found)
+    assert total == pytest.approx(best_score(scores, spelled), abs=1e-4)
 
 
 def test_marian_as_transformers_has_it(marian):
