@@ -47,6 +47,5 @@ class PretrainedDecoder(Pretrained):
         state: State | None = None,
     ) -> tuple[Tensor, State]:
         self.check_decode(memory)
-        keeps = not torch.is_grad_enabled()
-        out = self.model(self.known(x), past_key_values=cache_of(state) if keeps else None, use_cache=keeps)
-        return out.logits, state_of(out.past_key_values) if keeps else ()
+        out = self.model(self.known(x), past_key_values=cache_of(state), use_cache=True)
+        return out.logits, state_of(out.past_key_values)

@@ -54,12 +54,10 @@ class PretrainedEncoderDecoder(Pretrained):
             encoder_outputs=BaseModelOutput(memory),
             attention_mask=None if memory_pad is None else (~memory_pad).long(),
             decoder_input_ids=self.known(x),
-            past_key_values=EncoderDecoderCache(cache_of(own), cache_of(of_memory)) if searching else None,
-            use_cache=searching,
+            past_key_values=EncoderDecoderCache(cache_of(own), cache_of(of_memory)),
+            use_cache=True,
         )
-        if not searching:
-            return out.logits, ()
         cache, config = out.past_key_values, self.model.config
-        if config.pad_token_id not in (None, config.eos_token_id):
+        if searching and config.pad_token_id not in (None, config.eos_token_id):
             out.logits[..., config.pad_token_id] = -torch.inf
         return out.logits, (state_of(cache.self_attention_cache), state_of(cache.cross_attention_cache))

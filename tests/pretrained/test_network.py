@@ -12,12 +12,51 @@ from lslm_lightning.pretrained.decoder import PretrainedDecoder
 from lslm_lightning.pretrained.encoder_decoder import PretrainedEncoderDecoder
 from lslm_lightning.text.hugging_face import HuggingFace
 from lslm_lightning.text.recipes import BytePair
+from lslm_lightning.training.batches import WindowBatch
+from lslm_lightning.training.footprint import footprint
 from tasks.language_modeling.task import LanguageModelingTask
-from tests.pretrained.conftest import WORDS, language_task, save
+from tests.pretrained.conftest import WORDS, language_task, save, translation_task
 
 
 def weights(module):
     return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def test_stepping_equals_reading(causal):
+    """As for our own, also where gradients are wanted."""
+    network, ids = language_task(causal).backbone, torch.arange(3, 15).view(2, 6)
+    whole, _ = network.decode(ids)
+    state, steps = None, []
+    for part in ids.split([2, 1, 3], 1):
+        y, state = network.decode(part, state=state)
+        steps.append(y)
+    torch.testing.assert_close(torch.cat(steps, 1), whole, rtol=0, atol=1e-12)
+
+
+def test_stepping_equals_reading_beside_a_memory(paired):
+    """Two rows a source; one source is padded."""
+    network, ids = translation_task(paired).backbone, torch.arange(3, 27).view(4, 6)
+    source = torch.tensor([[3, 4, 5, 1], [9, 1, 0, 0]])
+    memory, pad = network.encode(source, source == 0), source == 0
+    whole, _ = network.decode(ids, memory=memory, memory_pad=pad)
+    state, steps = None, []
+    for part in ids.split([2, 1, 3], 1):
+        y, state = network.decode(part, memory=memory, memory_pad=pad, state=state)
+        steps.append(y)
+    torch.testing.assert_close(torch.cat(steps, 1), whole, rtol=0, atol=1e-12)
+    alone = network.encode(source[1:, :2])
+    short, _ = network.decode(ids[2:], memory=alone)
+    torch.testing.assert_close(short, whole[2:], rtol=0, atol=1e-12)
+
+
+def test_a_plan_is_made_of_shapes(gpt2):
+    with torch.device("meta"):
+        task = LanguageModelingTask(PretrainedDecoder(str(gpt2)), HuggingFace(str(gpt2)).train(), context=16)
+        batch = WindowBatch(torch.zeros(4, 17, dtype=torch.int64), 64)
+    found = footprint(task, batch, bfloat16=False)
+    assert found.n_parameter == sum(p.numel() for p in language_task(gpt2).parameters())
+    assert len(found.parameters) == 3, "two layers, and the rest"
+    assert found.flops > 6 * 64 * sum(found.parameters[:2])
 
 
 def test_of_a_network_that_was_settled_nothing_is_read_again(gpt2, tmp_path):
