@@ -12,8 +12,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, MarianConfig, MarianMTMode
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.hugging_face import HuggingFace
 from tests import conftest
-from tests.commands.alike import config_of, same_run
+from tests.commands.alike import config_of, points, same_run
 from tests.commands.conftest import refused
+from tests.commands.test_processes import SHARDED, ended
 from tests.commands.test_resume import StopAt, halves, only
 from tests.pretrained.conftest import EOS, PAD, SIDES, save
 
@@ -65,6 +66,20 @@ def test_a_run_needs_its_folder_no_more(kind, lslm, translation, project, monkey
     again = load_run(run_id)  # from MLflow
     assert again.task.backbone.has_weights
     assert again.tokenizer.digest == again.task.backbone.tokenizer_digest
+
+
+@pytest.mark.parametrize(("kind", "layout"), [("pairs", ("--trainer.strategy=ddp",)), ("windows", SHARDED)])
+def test_two_processes_train_as_one(kind, layout, lslm, together, translation, project):
+    """Whole on both, or in parts, layer by layer; what was trained in parts is used as a whole when the folder is gone."""
+    path, words = write(kind, translation), ("--trainer.max_steps=6", "--job.average=1")
+    assert lslm("run", "--config", path, *words, "--job.name=one").status == 0
+    two = ("--trainer.devices=2", "--trainer.accumulate_grad_batches=1", "--trainer.val_check_interval=6", "--job.name=two")
+    ended(together("run", "--config", path, *words, *layout, *two))
+    shutil.rmtree(project / "pretrained")
+    one, two = ({k: [v for _, v in found] for k, found in points(only(f"{name}-*")).items()} for name in ("one", "two"))
+    assert two["val/loss"] == pytest.approx(one["val/loss"], rel=1e-5)
+    weights = [load_run(only(f"{name}-*")).task.state_dict() for name in ("one", "two")]
+    assert all(torch.allclose(weight, weights[1][name], atol=1e-5) for name, weight in weights[0].items())
 
 
 def test_training_begins_with_the_weights_of_the_folder(lslm, translation, project):
