@@ -46,7 +46,7 @@ class Pretrained(Backbone):
     """
 
     kind: str  # of `transformers`' classes
-    wants: str
+    wants: str  # what it must be, in words
 
     def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
         super().__init__()
@@ -66,9 +66,9 @@ class Pretrained(Backbone):
         self.register_load_state_dict_post_hook(lambda module, _: module._has_loaded())
 
     def _build(self, config: dict[str, Any]) -> nn.Module:
-        import transformers
-
         try:
+            import transformers
+
             described = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
             if described.is_encoder_decoder != self.is_encoder_decoder:
                 raise ValueError(f"a {described.model_type} {'has' if described.is_encoder_decoder else 'lacks'} an encoder")

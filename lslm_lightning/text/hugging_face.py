@@ -65,6 +65,8 @@ def made(path: str) -> PretrainedTokenizer:
     if pad is None or pad == eos:
         pad = max(size, of_text.vocab_size)
     if config.is_encoder_decoder:
+        if start is None:
+            raise ValueError(f"{path}: its config.json does not say what answers start with; give it a decoder_start_token_id")
         found = PretrainedTokenizer(backend, Roles(pad, start, eos), before=read_before(path, fast, eos))
     else:
         found = PretrainedTokenizer(backend, Roles(pad, first(fast.bos_token_id, eos), eos))
