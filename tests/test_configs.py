@@ -21,6 +21,8 @@ REQUIRED = [
     "configs/language_modeling/tinyshakespeare_nanogpt_cpu.yaml",
     "configs/language_modeling/chinese_poetry_cpu.yaml",
     "configs/language_modeling/docstrings_demo.yaml",
+    "configs/language_modeling/gpt2_finetune.yaml",
+    "configs/translation/marian_finetune.yaml",
     "configs/translation/multi30k_en_de_cpu.yaml",
     "configs/translation/multi30k_en_de_gpu.yaml",
     "configs/translation/tatoeba_en_zh_cpu.yaml",
@@ -47,6 +49,10 @@ def test_a_config_parses_and_opens_with_its_command(path, monkeypatch, capsys):
     assert main(arguments) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["class_path"].startswith("tasks.")
+    backbone = printed["model"]["init_args"].get("backbone", {"class_path": ""})
+    if backbone["class_path"].startswith("lslm_lightning.pretrained."):  # built from what the hub has
+        assert printed["data"]["init_args"]["tokenizer"]["init_args"]["path"] == backbone["init_args"]["path"]
+        return
     task = build(printed["model"], Bytes().train())
     assert task.one_pass or task.backbone.d_model >= 64
     assert task.one_pass or printed["job"]["minutes"] or printed["trainer"]["max_steps"] > 0

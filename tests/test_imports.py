@@ -19,6 +19,7 @@ LAYERS: dict[str, set[str]] = {
     "data": {"contracts", "text", "audio"},
     "evaluation": {"metrics", "contracts", "text"},
     "tracking": {"contracts"},
+    "pretrained": {"models", "text"},
     "runs": {"tracking", "text"},
     "training": {"models", "ngram", "text", "data", "metrics", "decoding", "optim", "evaluation", "contracts", "runs", "tracking"},
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "data", "ngram"},

@@ -116,8 +116,8 @@ def report(command: "Command", result: Scores, beside: dict[str, Scores]) -> Any
     if all(written):
         name = directory.path.name
         lengths = length_section(
-            {name: [len(ids) for ids in task.tokenizer.encode_batch([by_id[e.id].output for e in examples])]},
-            [len(ids) for ids in task.tokenizer.encode_batch([e.references[0] for e in examples])],
+            {name: [len(ids) for ids in task.tokenizer.encode_targets([by_id[e.id].output for e in examples])]},
+            [len(ids) for ids in task.tokenizer.encode_targets([e.references[0] for e in examples])],
         )
         samples = Samples(
             [Sample(e.id, {name: by_id[e.id].output}, e.source, e.references, {}, e.language, e.source_language) for e in examples]

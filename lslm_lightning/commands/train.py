@@ -196,6 +196,8 @@ class Command(LightningCLI):
         config = yaml.safe_load(dumped)
         config.pop("config", None)
         config["job"] |= {"name": self.name, "parent": None}
+        if settled := getattr(self.model.backbone, "settled", None):
+            config["model"]["init_args"]["backbone"]["init_args"] |= settled
         if n_step is not None:
             config["trainer"]["max_steps"] = n_step
             config["job"] |= {"minutes": None, "tags": {**config["job"]["tags"], "budget_minutes": f"{self.job.minutes:g}"}}
@@ -225,6 +227,7 @@ class Command(LightningCLI):
             run_seeds(self.job.seeds, self.config["run"]["seed_everything"], self.directory, self.tracker)
             return
         checkpoint = self._get(self.config, "ckpt_path")
+        self.model.goes_on = bool(checkpoint)
         in_parts = checkpoint and Path(checkpoint).is_dir() and isinstance(self.trainer.strategy, ShardedStrategy)
         if checkpoint and not in_parts:  # of which no process may have room for all
             load_weights(self.model, Path(checkpoint), self.datamodule.tokenizer)  # says in one line what does not fit

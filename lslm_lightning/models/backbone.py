@@ -1,9 +1,14 @@
 """The contract of all model families: vectors in, vectors out. B sources, N rows (k beams a source: N = k * B), S, T time, D d_model."""
 
+import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, TypeAlias, Union
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from torch import Tensor, nn
+
+from lslm_lightning.models.embedding import TokenEmbedding
+from lslm_lightning.models.heads import Head
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -25,6 +30,25 @@ class Backbone(nn.Module, ABC):
     n_decoder_layer: int
     has_bounded_state = False
     """Whether the state keeps its size, however much was read: it can be carried through a text without an end."""
+
+    tokenizer_digest: str | None = None
+    """Of the only tokenizer whose ids mean anything to it; None where any will do."""
+
+    settled: dict[str, Any] = {}  # noqa: RUF012 (never written to)
+    """Settings that were read elsewhere when it was built; a run keeps them, so as not to need that place again."""
+
+    def words(self, vocab_size: int, head: Callable[[int, int], Head], scale_embedding: bool) -> tuple[nn.Module, Head]:
+        """What turns ids (B, T) into its inputs, by a `weight` (V, D), and its outputs into scores of words.
+
+        Args:
+            head: called with (vocab_size, d_model).
+            scale_embedding: multiply token vectors by sqrt(d_model).
+        """
+        scale = math.sqrt(self.d_model) if scale_embedding else None
+        return TokenEmbedding(vocab_size, self.d_model, scale), head(vocab_size, self.d_model)
+
+    def begin(self) -> None:
+        """Called where training begins: take weights that were trained before, unless some were loaded already."""
 
     def blocks(self) -> list[nn.Module]:
         """Modules whose weights are gathered one after the other where each process holds a part of them: none for all at once."""

@@ -35,8 +35,10 @@ def part_of_layers(network: nn.Module, n: int) -> None:
     """Cut a network down to what each of `n` processes computes of every layer, as shapes to plan with: no sums join the parts.
 
     Raises:
-        ValueError: as for `split_layers`.
+        ValueError: as for `split_layers`, or no module says how it is split.
     """
+    if not any(getattr(module, "columns", ()) for module in network.modules()):
+        raise ValueError(f"{type(network).__name__} has no plan for tensor parallelism")
     for module in network.modules():
         for name in getattr(module, "columns", ()):
             linear = getattr(module, name)

@@ -14,6 +14,7 @@ import numpy as np
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction, passages_of
 from lslm_lightning.systems.batches import by_length, whole_texts
+from lslm_lightning.text.hugging_face import is_local, model_config, reason
 
 logger = logging.getLogger(__name__)
 UNLIMITED = 10**9  # a limit as high as that is a tokenizer's way of saying that there is none
@@ -68,31 +69,24 @@ class HuggingFace:
     def loaded(self) -> Loaded:
         """Raises ValueError with the reason in one line."""
         import torch
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+        config, options = model_config(self.path), {"trust_remote_code": False, "local_files_only": is_local(self.path)}
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         dtype = (torch.float32 if device == "cpu" else "auto") if self.dtype == "auto" else getattr(torch, self.dtype)
         try:
-            config = AutoConfig.from_pretrained(self.path, trust_remote_code=False)
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            tokenizer = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
-            model = kind.from_pretrained(self.path, trust_remote_code=False, use_safetensors=True, dtype=dtype)
+            tokenizer = AutoTokenizer.from_pretrained(self.path, **options)
+            model = kind.from_pretrained(self.path, use_safetensors=True, dtype=dtype, **options)
         except (OSError, ValueError, ImportError) as error:
-            raise ValueError(f"{self.path} is no model that can be used: {' '.join(str(error).split())[:300]}") from None
+            raise ValueError(f"{self.path} is no model that can be used: {reason(self.path, error)}") from None
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         return Loaded(model.to(device).eval(), tokenizer)
 
     def ready(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where there is no such model, or no transformers."""
-        try:
-            from transformers import AutoConfig
-        except ImportError:
-            raise ValueError("HuggingFace needs the package transformers: pip install 'transformers>=5'") from None
-        try:
-            AutoConfig.from_pretrained(self.path, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{self.path} is no model that can be used: {' '.join(str(error).split())[:300]}") from None
+        model_config(self.path)
 
     def fingerprint(self) -> str | None:
         """Of a folder's files by size and time; None for a hub id."""

@@ -16,7 +16,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from lslm_lightning.text.guard import guard, protect
-from lslm_lightning.text.tokenizer import ROLES, UNKNOWN, Tokenizer, find_token, read_backend
+from lslm_lightning.text.tokenizer import ROLES, UNKNOWN, Tokenizer, find_token, read_backend, read_pretrained
 from lslm_lightning.text.unigram import without_chance, without_rare_characters
 
 SPECIAL = ("<pad>", "<s>", "</s>")
@@ -200,21 +200,29 @@ class Existing(Recipe):
 
     def train(self, texts: Iterable[str] = ()) -> Tokenizer:
         """The adopted tokenizer; ValueError when it cannot keep the promises of `Tokenizer`."""
+        if (pretrained := read_pretrained(self.path)) is not None:
+            return pretrained
         backend = read_backend(self.path)
         for names in ROLES.values():
             backend.add_special_tokens([find_token(backend, names) or names[0]])
+        self._prepare(backend)
+        tokenizer = Tokenizer(backend)
+        self._check(tokenizer, backend)
+        return tokenizer
+
+    def _prepare(self, backend: tokenizers.Tokenizer) -> None:
         if isinstance(backend.model, models.BPE):
             backend.model.dropout = None  # the same text must give the same ids
         try:
             protect(backend)
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from None
-        tokenizer = Tokenizer(backend)
+
+    def _check(self, tokenizer: Tokenizer, backend: tokenizers.Tokenizer) -> None:
         if not (tokenizer.knows_all_bytes or tokenizer.unk_id is not None or getattr(backend.model, "byte_fallback", False)):
             raise ValueError(
                 f"{self.path}: it drops or refuses characters it does not know; give its model an unknown token ({UNKNOWN[0]})"
             )
-        return tokenizer
 
 
 def _vocabulary(counts: Counter[str], min_count: int, vocab_size: int | None = None) -> dict[str, int]:

@@ -36,17 +36,21 @@ class Tokenizer:
         if missing:
             raise ValueError(f"the tokenizer has no token for {' and '.join(missing)}; adopt it with the recipe Existing, which adds them")
         self._json = backend.to_str()
-        self._backend = backend
-        self._backend.encode_special_tokens = True  # not stored in the json
+        self.digest = hashlib.sha256(self._json.encode()).hexdigest()
         self.vocab_size = max(backend.get_vocab().values()) + 1  # a foreign vocabulary may have holes
         self.pad_id, self.bos_id, self.eos_id = (backend.token_to_id(find_token(backend, names)) for names in ROLES.values())
-        layout = json.loads(self._json)
+        self._take(backend)
+
+    def _take(self, backend: tokenizers.Tokenizer) -> None:
+        """Learn of a backend what it can do."""
+        self._backend = backend
+        self._backend.encode_special_tokens = True  # not stored in the json
+        layout = json.loads(backend.to_str())
         self.kind = _kind(layout)
         self.knows_all_bytes = _knows_all_bytes(layout)
         self.lossless = self.knows_all_bytes and _is_lossless(layout)
         unknown = layout["model"].get("unk_token") or find_token(backend, UNKNOWN)
         self.unk_id: int | None = None if self.knows_all_bytes or unknown is None else backend.token_to_id(unknown)
-        self.digest = hashlib.sha256(self._json.encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, nothing before and nothing after."""
@@ -61,6 +65,10 @@ class Tokenizer:
         special = {token.content for token in self._backend.get_added_tokens_decoder().values()}
         found = sorted((i, token) for token, i in self._backend.get_vocab().items() if token not in special and i != self.unk_id)
         return [token for _, token in found]
+
+    def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode_batch` of texts that are to be written: a pretrained translator may have other pieces for them."""
+        return self.encode_batch(texts)
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids, and for each the characters [start, end) of `text` it stands for; parts of one character share its place."""
@@ -93,6 +101,8 @@ class Tokenizer:
             FileNotFoundError: nothing is there.
             ValueError: what is there is no tokenizer, or lacks a token for pad, bos or eos.
         """
+        if (pretrained := read_pretrained(path)) is not None:
+            return pretrained
         backend = read_backend(path)
         try:
             return cls(backend)
@@ -125,6 +135,13 @@ def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
     backend.no_padding()
     backend.no_truncation()
     return backend
+
+
+def read_pretrained(path: str | os.PathLike[str]) -> Tokenizer | None:
+    """The tokenizer of a pretrained model, if that is what the file holds."""
+    from lslm_lightning.text.pretrained import PretrainedTokenizer
+
+    return PretrainedTokenizer.read(path)
 
 
 def find_token(backend: tokenizers.Tokenizer, names: Sequence[str]) -> str | None:

@@ -1,6 +1,5 @@
 """Tasks that continue a text: the probability of each token given those before it."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from torch.utils._pytree import tree_map
 
 from lslm_lightning.decoding.search import reorder
 from lslm_lightning.models.backbone import Backbone, State
-from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, TiedProjection, single
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
@@ -62,8 +60,7 @@ class CausalTask(LanguageModel):
         self.context, self.stride = context, stride
         if scale_embedding is None:
             scale_embedding = backbone.has_bounded_state
-        self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
-        self.head = head(tokenizer.vocab_size, backbone.d_model)
+        self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
         self._carried: dict[bool, State] = {}  # after the last batch that was read in order, in training (True) and in validation
 
     def check(self, data: WindowData) -> None:

@@ -77,9 +77,10 @@ class PairData(TaskData):
         texts = [pair for row in self.rows(split) for pair in self.to_pairs(row)]
         tokenizer = self.tokenizer
         source = Ragged([*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch([s for s, _ in texts]))
-        target = Ragged([tokenizer.bos_id, *ids, tokenizer.eos_id] for ids in tokenizer.encode_batch([t for _, t in texts]))
+        target = Ragged([tokenizer.bos_id, *ids, tokenizer.eos_id] for ids in tokenizer.encode_targets([t for _, t in texts]))
         too_long = (source.lengths > self.max_source_length) | (target.lengths > self.max_target_length + 1)
-        empty = (source.lengths < 2) | (target.lengths < 3)
+        nothing = [len(encode([""])[0]) for encode in (tokenizer.encode_batch, tokenizer.encode_targets)]
+        empty = (source.lengths < 2 + nothing[0]) | (target.lengths < 3 + nothing[1])
         long = "cut" if self.truncate or split != "train" else "too_long_left_out"
         self.counts |= {f"{split}_pairs": len(texts), f"{split}_empty_left_out": int(empty.sum()), f"{split}_{long}": int(too_long.sum())}
         if split == "train":

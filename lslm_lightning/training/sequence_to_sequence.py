@@ -11,7 +11,6 @@ from torch import Tensor
 from lslm_lightning.contracts import Example, Mode, Prediction
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
 from lslm_lightning.models.backbone import Backbone
-from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.heads import Head, Source, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
@@ -55,8 +54,7 @@ class SequenceToSequenceTask(Task):
         self.search, self.validation_search = search, validation_search
         check_lengths(min_length, max_length)
         self.max_length, self.min_length, self.max_source_length = max_length, min_length, max_source_length
-        self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model) if scale_embedding else None)
-        self.head = head(tokenizer.vocab_size, backbone.d_model)
+        self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
 
     def check(self, data: PairData) -> None:
         check_kind(self, data, PairData)
@@ -119,7 +117,7 @@ class SequenceToSequenceTask(Task):
 
     def rehearse(self, examples: Sequence[Example]) -> None:
         rows = self.read(examples)
-        longest = max(len(ids) for ids in self.tokenizer.encode_batch([e.references[0] for e in examples])) + 1
+        longest = max(len(ids) for ids in self.tokenizer.encode_targets([e.references[0] for e in examples])) + 1
         self.decode(padded(rows, self.tokenizer.pad_id).to(self.device), self.validation_search, min(longest, self.max_length))
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:

@@ -59,6 +59,7 @@ class Task(LightningModule, ABC):
     higher_is_better = False
     headline = ""  # the metric a report leads with
     one_pass = False  # whether it reads all texts of the training split once, whole and in order, whatever the Trainer's settings say
+    goes_on = False  # whether a checkpoint is about to be loaded
 
     def __init__(
         self,
@@ -71,6 +72,11 @@ class Task(LightningModule, ABC):
         super().__init__()
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"label_smoothing={label_smoothing} must be at least 0 and below 1; 0.1 is usual")
+        if backbone is not None and backbone.tokenizer_digest not in (None, tokenizer.digest):
+            raise ValueError(
+                f"{type(backbone).__name__} reads the ids of its own tokenizer, not those of {tokenizer!r}: give data.tokenizer the recipe"
+                " lslm_lightning.text.hugging_face.HuggingFace with the same path"
+            )
         self.backbone, self.tokenizer = backbone, tokenizer
         self.optimizer_of, self.schedule, self.label_smoothing = optimizer, schedule, label_smoothing
         self._window_tokens: int = 0
@@ -165,6 +171,11 @@ class Task(LightningModule, ABC):
         return agreement(self.trainer) if self._trainer is not None and splits_layers(self.trainer) else alone
 
     # Training
+
+    def setup(self, stage: str) -> None:
+        """Where weights were trained before, training begins with those."""
+        if stage == "fit" and not self.goes_on and self.backbone is not None:
+            self.backbone.begin()
 
     def configure_model(self) -> None:
         """Where the Trainer says so, each process keeps its part of the weights."""

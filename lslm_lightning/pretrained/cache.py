@@ -1,0 +1,27 @@
+"""The caches of `transformers` as nested tuples of batch-first tensors, which a search may reorder, and back."""
+
+from typing import TYPE_CHECKING, Any
+
+from lslm_lightning.models.backbone import State
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache
+
+
+def state_of(cache: Any) -> State:
+    """Keys and values (N, H, T, K) of each layer.
+
+    Raises:
+        ValueError: the network remembers something else.
+    """
+    layers = getattr(cache, "layers", None)
+    if not layers or any(getattr(layer, "keys", None) is None or layer.is_sliding for layer in layers):
+        raise ValueError(f"this model keeps {type(cache).__name__}, where only keys and values of all that was read are supported")
+    return tuple((layer.keys, layer.values) for layer in layers)
+
+
+def cache_of(state: State | None) -> "DynamicCache":
+    """A cache that holds a state; an empty one for None. Never one that forgets, as sliding windows do: the masks see to these."""
+    from transformers import DynamicCache
+
+    return DynamicCache(state or None)

@@ -1,0 +1,51 @@
+"""Pretrained language models: GPT-2 and those after it. N rows, T time, V vocabulary."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lslm_lightning.models.backbone import Shared, State
+from lslm_lightning.pretrained.cache import cache_of, state_of
+from lslm_lightning.pretrained.network import Pretrained
+
+
+class PretrainedDecoder(Pretrained):
+    """A causal model of `transformers`; the state is its keys and values."""
+
+    kind, wants = "AutoModelForCausalLM", "a causal language model"
+    is_encoder_decoder = False
+    n_encoder_layer = 0
+
+    def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
+        super().__init__(path, config, tokenizer_digest)
+        self.n_decoder_layer = self.model.config.get_text_config().num_hidden_layers
+        if config is None and self.device.type != "meta" and self._sees_ahead():
+            raise ValueError(f"{path} is not what PretrainedDecoder takes ({self.wants}): it sees the tokens that it is to predict")
+
+    @torch.no_grad()
+    def _sees_ahead(self) -> bool:
+        """Whether the second token changes what is said of it; some encoders let themselves be loaded as if they were decoders."""
+        training = self.training
+        self.eval()
+        first, second = (self.model(torch.tensor([[0, i]]), use_cache=False).logits[:, 0] for i in (1, 2))
+        self.train(training)
+        return not torch.equal(first, second)
+
+    def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
+        self.check_encode()
+
+    def remember(self, memory: Tensor) -> Shared:
+        self.check_encode()
+
+    def decode(
+        self,
+        x: Tensor,
+        pad: Tensor | None = None,
+        memory: Shared | None = None,
+        memory_pad: Tensor | None = None,
+        state: State | None = None,
+    ) -> tuple[Tensor, State]:
+        self.check_decode(memory)
+        out = self.model(self.known(x), past_key_values=cache_of(state), use_cache=True)
+        return out.logits, state_of(out.past_key_values)

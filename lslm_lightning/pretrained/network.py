@@ -1,0 +1,137 @@
+"""What all pretrained networks share: where they come from, and their words, which are their own. B rows, T time, V vocabulary."""
+
+import json
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.heads import Head, Source, TiedProjection
+from lslm_lightning.text.hugging_face import HuggingFace, is_local, model_config, reason
+
+OF_THE_PLACE = ("_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version")  # says nothing of the network
+
+
+class Ids(nn.Module):
+    """No embedding: the network reads ids."""
+
+    weight = None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return ids
+
+
+class Scores(Head):
+    """No projection: what comes out of the network are scores of words already."""
+
+    def forward(self, y: Tensor, embedding: Tensor | None, source: Source | None = None) -> Tensor:
+        return y
+
+
+class Pretrained(Backbone):
+    """A model of `transformers` with the words at both its ends: its inputs are ids (B, T), its outputs scores (B, T, V).
+
+    So everything that stands between embedding and projection, and beside them, is as its makers had it. Weights are read from safetensors
+    alone, code from a model's repository is never run. They are read when training begins; `config` and `tokenizer_digest`, which a run
+    keeps, are all that it takes to load a checkpoint.
+
+    Args:
+        path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
+        config: of the network, as in its config.json; by default what `path` has.
+        tokenizer_digest: of its tokenizer; by default what `path` has.
+    """
+
+    kind: str  # of `transformers`' classes
+    wants: str  # what it must be, in words
+
+    def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
+        super().__init__()
+        self.path = path
+        if config is None:
+            config = without_place(model_config(path))
+            check_weights(Path(path))
+        if tokenizer_digest is None:
+            tokenizer_digest = HuggingFace(path).train().digest
+        self.settled = {"config": config, "tokenizer_digest": tokenizer_digest}
+        self.tokenizer_digest = tokenizer_digest
+        self.model = self._build(config)
+        of_text = self.model.config.get_text_config()
+        self.d_model, self.vocab_size = of_text.hidden_size, self.model.get_input_embeddings().num_embeddings
+        self.max_length = getattr(of_text, "max_position_embeddings", None)
+        self.has_weights = False
+        self.register_load_state_dict_post_hook(lambda module, _: module._has_loaded())
+
+    def _build(self, config: dict[str, Any]) -> nn.Module:
+        try:
+            import transformers
+
+            described = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
+            if described.is_encoder_decoder != self.is_encoder_decoder:
+                raise ValueError(f"a {described.model_type} {'has' if described.is_encoder_decoder else 'lacks'} an encoder")
+            return getattr(transformers, self.kind).from_config(described, dtype=torch.float32)
+        except (KeyError, ValueError, ImportError) as error:
+            what = "a model_type that is unknown here" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+            raise ValueError(f"{self.path} is not what {type(self).__name__} takes ({self.wants}): {what}") from None
+
+    @property
+    @abstractmethod
+    def is_encoder_decoder(self) -> bool:
+        """Which of the two sorts of models it must be."""
+
+    def _has_loaded(self) -> None:
+        self.has_weights = True
+
+    def words(self, vocab_size: int, head: Callable[[int, int], Head], scale_embedding: bool) -> tuple[nn.Module, Head]:
+        if not isinstance(head(1, 1), TiedProjection):
+            raise ValueError(f"model.head must be left out: {self.path} has its own")
+        return Ids(), Scores()
+
+    def begin(self) -> None:
+        """Read the weights of `path`.
+
+        Raises:
+            ValueError: they are not there, not in safetensors, or of another network.
+        """
+        if self.has_weights:
+            return
+        import transformers
+
+        options = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": is_local(self.path), "dtype": torch.float32}
+        kind = getattr(transformers, self.kind)
+        try:
+            found, told = kind.from_pretrained(self.path, config=self.model.config, output_loading_info=True, **options)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{self.path} has no weights that can be used: {reason(self.path, error)}") from None
+        if missing := sorted(told["missing_keys"]):
+            raise ValueError(f"{self.path} has no weights for {missing[0]} and {len(missing) - 1} others: it is of another kind of model")
+        self.load_state_dict({f"model.{name}": weight for name, weight in found.state_dict().items()})
+
+    def blocks(self) -> list[nn.Module]:
+        names = self.model._no_split_modules or ()
+        return [module for module in self.model.modules() if type(module).__name__ in names]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def known(self, ids: Tensor) -> Tensor:
+        """Ids that have a row: padding may be behind all of them, and means nothing whatever is read there."""
+        return ids.clamp(max=self.vocab_size - 1)
+
+
+def check_weights(folder: Path) -> None:
+    """Refuse a folder whose weights cannot be read; those of a hub id are not here yet."""
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        others = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5")))
+        instead = f"but {others}, which may hold code" if others else "and no others"
+        raise ValueError(f"{folder} has no weights in safetensors, {instead}; save the model once more with save_pretrained")
+
+
+def without_place(config: Any) -> dict[str, Any]:
+    """What of a configuration of `transformers` describes the network, as plain data."""
+    plain = json.loads(config.to_json_string(use_diff=True))
+    return {name: value for name, value in plain.items() if name not in OF_THE_PLACE}

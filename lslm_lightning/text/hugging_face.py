@@ -1,0 +1,171 @@
+"""The recipe for the tokenizer of a model of Hugging Face's `transformers`, from a folder or the hub."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import tokenizers
+
+from lslm_lightning.text.pretrained import PretrainedTokenizer, Roles
+from lslm_lightning.text.recipes import Existing
+from lslm_lightning.text.sentencepiece import read_pieces
+from lslm_lightning.text.tokenizer import Tokenizer
+
+SIDES = ("source.spm", "target.spm")  # of Marian
+
+
+@dataclass(frozen=True)
+class HuggingFace(Existing):
+    """The tokenizer of a pretrained model, never trained: the same text has the same ids as in `transformers`.
+
+    Answers start with what the model's decoder starts with. Where the model has no padding, padding is an id behind all others. Text that
+    spells a special token stays text.
+
+    Args:
+        path: a folder saved with `save_pretrained`, or a hub id.
+    """
+
+    path: str
+
+    def key(self) -> str:
+        return f"HuggingFace({self.train().digest})"
+
+    def train(self, texts: Iterable[str] = ()) -> Tokenizer:
+        """ValueError where there is none, or it cannot keep the promises of `Tokenizer`."""
+        return made(self.path) if Path(self.path).is_dir() else made_once(self.path)
+
+
+def made(path: str) -> PretrainedTokenizer:
+    """The tokenizer of a folder, or of a hub id."""
+    config = model_config(path)
+    of_text = config if config.is_encoder_decoder else config.get_text_config()
+    pad, eos, start = (getattr(of_text, f"{name}_token_id", None) for name in ("pad", "eos", "decoder_start"))
+    if config.model_type == "marian" and (vocabulary := file_of(path, "vocab.json")) is not None:
+        if file_of(path, "target_vocab.json") is not None:
+            raise ValueError(f"{path} has a vocabulary for each side, target_vocab.json beside vocab.json: that is not supported")
+        if None not in (files := [file_of(path, name) for name in SIDES]):
+            ids = json.loads(vocabulary.read_text("utf-8"))
+            return PretrainedTokenizer(read_pieces(files[0]), Roles(pad, start, eos), read_pieces(files[1]), ids)
+    fast = fast_tokenizer(path)
+    backend = tokenizers.Tokenizer.from_str(fast.backend_tokenizer.to_str())
+    backend.no_padding()
+    backend.no_truncation()
+    recipe = Existing(path)
+    recipe._prepare(backend)
+    eos = first(fast.eos_token_id, *(eos if isinstance(eos, list) else [eos]), fast.sep_token_id)
+    if eos is None:
+        raise ValueError(f"{path}: its tokenizer has no token for the end of a text")
+    size = max(backend.get_vocab().values()) + 1
+    pad = first(pad, fast.pad_token_id)
+    if pad is None or pad == eos:
+        pad = max(size, of_text.vocab_size)
+    if config.is_encoder_decoder:
+        if start is None:
+            raise ValueError(f"{path}: its config.json does not say what answers start with; give it a decoder_start_token_id")
+        found = PretrainedTokenizer(backend, Roles(pad, start, eos), before=read_before(path, fast, eos))
+    else:
+        found = PretrainedTokenizer(backend, Roles(pad, first(fast.bos_token_id, eos), eos))
+    recipe._check(found, backend)
+    return found
+
+
+made_once = cache(made)
+
+
+def first(*ids: int | None) -> int | None:
+    """The first that is one."""
+    return next((index for index in ids if index is not None), None)
+
+
+def read_before(path: str, fast: Any, eos: int) -> tuple[list[int], list[int]]:
+    """What the model reads before a source, and before a target.
+
+    Raises:
+        ValueError: it reads more than its end behind one.
+    """
+    plain, found = fast("a", add_special_tokens=False).input_ids, []
+    for framed in (fast("a").input_ids, fast(text_target="a").input_ids):
+        at = len(framed) - len(plain) - (framed[-1] == eos)
+        if framed[at:] not in (plain, [*plain, eos]):
+            raise ValueError(f"{path} reads a text as {fast.decode(framed)!r}: models that read more than </s> behind it are not supported")
+        found.append(framed[:at])
+    return found[0], found[1]
+
+
+# Where files are
+
+
+def model_config(path: str) -> Any:
+    """The configuration of a model of `transformers`.
+
+    Raises:
+        ValueError: there is none, or no `transformers`, with the reason in one line.
+    """
+    try:
+        from transformers import AutoConfig
+        from transformers.utils import logging
+    except ImportError:
+        raise ValueError("pretrained models need the package transformers: pip install 'transformers>=5'") from None
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=is_local(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no model that can be used: {reason(path, error)}") from None
+
+
+def fast_tokenizer(path: str) -> Any:
+    """The tokenizer of `transformers`, which has a backend.
+
+    Raises:
+        ValueError: there is none, with the reason in one line.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=is_local(path))
+    except (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"{path} has no tokenizer that can be used ({reason(path, error)}); save it there as well") from None
+    if not getattr(found, "is_fast", False):
+        raise ValueError(f"{path}: {type(found).__name__} has no tokenizer.json; save it once more as a fast tokenizer")
+    return found
+
+
+def file_of(path: str, name: str) -> Path | None:
+    """A file of a folder or of a hub id, if it has one."""
+    from transformers.utils import cached_file
+
+    quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    found = cached_file(path, name, local_files_only=is_local(path), **quiet)
+    return found and Path(found)
+
+
+def is_local(path: str) -> bool:
+    """Whether only what is on this machine can be had: `transformers` would try for half a minute to reach the hub."""
+    return Path(path).is_dir() or not hub_answers()
+
+
+@cache
+def hub_answers(timeout_seconds: float = 5) -> bool:
+    """Whether the hub can be reached; asked once."""
+    from huggingface_hub import constants
+
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=timeout_seconds).close()
+    except HTTPError:
+        return True  # it answered
+    except OSError:
+        return False
+    return not constants.HF_HUB_OFFLINE
+
+
+def reason(path: str, error: Exception) -> str:
+    """The first sentence of an error, in one line."""
+    if not Path(path).is_dir() and is_local(path):
+        return "it is no folder here, was not fetched before, and the Hugging Face hub cannot be reached"
+    return " ".join(str(error).split()).partition(". ")[0][:300] or type(error).__name__

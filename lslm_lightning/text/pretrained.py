@@ -1,0 +1,99 @@
+"""The tokenizer of a pretrained model: its own ids, and its own words for the start, the end and padding."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import tokenizers
+
+from lslm_lightning.text.tokenizer import Tokenizer
+
+SPACE = "▁"
+
+
+class Roles(NamedTuple):
+    """Which ids a model uses for what. Padding may be an id of no token, and the start of an answer may be padding."""
+
+    pad: int
+    bos: int
+    eos: int
+
+
+class PretrainedTokenizer(Tokenizer):
+    """A backend whose ids are those of a pretrained model, or a backend for each side whose pieces have these ids.
+
+    Its json holds all of it, beside "roles" and "source": not a file that Hugging Face reads.
+
+    Args:
+        target: of the texts to be written, where they have one of their own, as in Marian.
+        ids: those of the pieces of both, where they are not the backends' own.
+        before: what stands before every text, on either side: `<s>` for BART, a language for NLLB. Else ids are plain.
+    """
+
+    def __init__(
+        self,
+        source: tokenizers.Tokenizer,
+        roles: Roles,
+        target: tokenizers.Tokenizer | None = None,
+        ids: Mapping[str, int] | None = None,
+        before: tuple[Sequence[int], Sequence[int]] = ((), ()),
+    ) -> None:
+        parts = {"source": source, "target": target}
+        layout = {name: part and json.loads(part.to_str()) for name, part in parts.items()}
+        self._json = json.dumps({"roles": roles._asdict(), "ids": ids and dict(ids), "before": before, **layout}, ensure_ascii=False)
+        self.digest = hashlib.sha256(self._json.encode()).hexdigest()
+        self._take(source)
+        self.pad_id, self.bos_id, self.eos_id = roles
+        self._ids, self._target, self._before = ids, target or source, before
+        self._target.encode_special_tokens = True
+        if ids is not None:
+            self.unk_id = ids["<unk>"]
+            self._pieces = {index: piece for piece, index in ids.items() if index not in roles}
+        self.vocab_size = max(*roles, *(source.get_vocab() if ids is None else ids).values()) + 1
+
+    def encode(self, text: str) -> list[int]:
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._encode(self._backend, self._before[0], texts)
+
+    def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
+        return self._encode(self._target, self._before[1], texts)
+
+    def _encode(self, backend: tokenizers.Tokenizer, before: Sequence[int], texts: Sequence[str]) -> list[list[int]]:
+        encode = backend.encode_batch_fast if self._ids is None else backend.encode_batch  # the fast one does not spell its tokens
+        return [[*before, *self._numbers(found)] for found in encode(texts, add_special_tokens=False)]
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        before = self._before[0]
+        return [*before, *self._numbers(encoding)], [(0, 0)] * len(before) + encoding.offsets
+
+    def _numbers(self, encoding: tokenizers.Encoding) -> list[int]:
+        return encoding.ids if self._ids is None else [self._ids.get(piece, self.unk_id) for piece in encoding.tokens]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        if self._ids is None:
+            return super().decode(ids)
+        return "".join(self._pieces.get(index, "") for index in ids).replace(SPACE, " ").strip()
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self | None:
+        """That of a file; None of one that is missing, or holds something else."""
+        try:
+            layout = json.loads(Path(path).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return cls._build(layout) if isinstance(layout, dict) and "roles" in layout else None
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        return cls._build(json.loads(text))
+
+    @classmethod
+    def _build(cls, layout: Mapping) -> Self:
+        source, target = (layout[name] and tokenizers.Tokenizer.from_str(json.dumps(layout[name])) for name in ("source", "target"))
+        return cls(source, Roles(**layout["roles"]), target, layout["ids"], layout["before"])

@@ -1,0 +1,36 @@
+"""Models of SentencePiece without the package: read as what they are, pieces with scores."""
+
+from pathlib import Path
+
+import tokenizers
+from tokenizers import Regex, models, normalizers, pre_tokenizers
+
+UNIGRAM, NORMAL, USER_DEFINED = 1, 1, 4  # of SentencePiece's own enumerations
+UNKNOWN = "\0"  # a name that no text has: normalization drops it
+
+
+def read_pieces(path: Path) -> tokenizers.Tokenizer:
+    """A backend whose tokens are the pieces of a `.spm` file; what no piece covers is a token that spells itself. Its ids mean nothing.
+
+    Raises:
+        ValueError: it is none, or no unigram model.
+    """
+    from google.protobuf.message import DecodeError
+    from transformers.utils import sentencepiece_model_pb2_new as layout
+
+    proto = layout.ModelProto()
+    try:
+        proto.ParseFromString(path.read_bytes())
+    except DecodeError:
+        raise ValueError(f"{path} is no model of SentencePiece; fetch it again") from None
+    if proto.trainer_spec.model_type != UNIGRAM:
+        raise ValueError(f"{path} is no unigram model of SentencePiece: only these are supported")
+    pieces = [(piece.piece, piece.score) for piece in proto.pieces if piece.type in (NORMAL, USER_DEFINED)]
+    backend = tokenizers.Tokenizer(models.Unigram([(UNKNOWN, 0.0), *pieces], unk_id=0))
+    rules = proto.normalizer_spec
+    steps = [normalizers.Precompiled(rules.precompiled_charsmap)] if rules.precompiled_charsmap else []
+    if rules.remove_extra_whitespaces:
+        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+    backend.normalizer = normalizers.Sequence(steps)
+    backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", "always" if rules.add_dummy_prefix else "never", split=False)
+    return backend
