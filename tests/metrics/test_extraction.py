@@ -24,17 +24,16 @@ def slow_gain(sentences, references, language):
 
 
 def slow_choice(sentences, references, language, k):
+    def gain(places):
+        return slow_gain([sentences[i] for i in sorted(places)], references, language)
+
     chosen, best = [], 0.0
     while len(chosen) < k:
-        tried = {
-            i: slow_gain([sentences[j] for j in sorted([*chosen, i])], references, language)
-            for i in range(len(sentences))
-            if i not in chosen
-        }
+        tried = {i: gain([*chosen, i]) for i in range(len(sentences)) if i not in chosen}
         if not tried or max(tried.values()) <= best:
             break
         best = max(tried.values())
-        chosen.append(min(i for i, gain in tried.items() if gain == best))
+        chosen.append(min(i for i, value in tried.items() if value == best))
     return sorted(chosen)
 
 
