@@ -67,8 +67,8 @@ class CausalTask(TextScorer, Task):
         check_kind(self, data, WindowData)
         if data.context != self.context:
             raise ValueError(f"model.context={self.context} and data.context={data.context} must be equal")
-        if self.longest_input is not None and self.longest_input < self.context:
-            raise ValueError(f"model.context={self.context} is more than max_length={self.longest_input} of the backbone's positions")
+        if self.backbone.longest is not None and self.backbone.longest < self.context:
+            raise ValueError(f"model.context={self.context} is more than max_length={self.backbone.longest} of the backbone's positions")
 
     def logits(self, ids: Tensor) -> Tensor:
         """(B, T) int64 -> (B, T, V)."""

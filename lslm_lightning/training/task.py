@@ -13,7 +13,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
-from lslm_lightning.decoding.search import alone
+from lslm_lightning.decoding.search import Search, alone
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -57,6 +57,7 @@ class Task(LightningModule, ABC):
     monitor = "val/loss"  # what chooses the best checkpoint
     higher_is_better = False
     headline = ""  # the metric a report leads with
+    search: Search | None = None  # how answers are written, token by token; None of a task that writes none
 
     def __init__(
         self,
@@ -108,12 +109,6 @@ class Task(LightningModule, ABC):
         Raises:
             ValueError: two settings that must agree do not, or a text is longer than the model can read.
         """
-
-    @property
-    def longest_input(self) -> int | None:
-        """The most positions that the backbone can tell apart; None where there is no such limit."""
-        limits = [getattr(module, "max_length", None) for module in self.backbone.modules()]
-        return min((limit for limit in limits if limit is not None), default=None)
 
     def signature_of_answers(self, mode: Mode) -> str:
         """What of the way of answering belongs in the signatures of scores: "|context:256", say; see `evaluation.scoring.signed`."""
