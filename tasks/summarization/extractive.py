@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lslm_lightning.contracts import Example, Mode, Prediction
-from lslm_lightning.metrics.rouge import Rouge
+from lslm_lightning.metrics.extraction import words_of
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.embedding import TokenEmbedding
 from lslm_lightning.models.positions import Sinusoidal
@@ -35,8 +34,8 @@ class ExtractiveTask(Summarizer):
         backbone: over tokens; an encoder alone.
         sentence_backbone: over the sentences of a document; called with d_model; an encoder alone.
         k: sentences of an answer.
-        block_trigrams: pass over a sentence that has three words in a row in common with one that is chosen already, words as ROUGE cuts
-            them (of Chinese: characters).
+        block_trigrams: pass over a sentence that has three words in a row in common with one that is chosen already, words as ROUGE
+            compares them (English by stem, Chinese by character).
         max_source_length: tokens that are read of a source, with one for each sentence and one for the end; sentences beyond it cannot be
             chosen.
     """
@@ -177,9 +176,3 @@ def choose(sentences: Sequence[str], scores: Sequence[float], k: int, words: Cal
 def trigrams_of(words: Sequence[str]) -> set[tuple[str, ...]]:
     """Each three in a row."""
     return set(zip(words, words[1:], words[2:]))
-
-
-@cache
-def words_of(language: str) -> Callable[[str], list[str]]:
-    """How ROUGE cuts texts of a language."""
-    return Rouge("1", language).counted

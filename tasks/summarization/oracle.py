@@ -63,7 +63,7 @@ def chosen(
     n_worker = n_worker or (1 if n < FEW else os.cpu_count() or 1)
     parts = ((documents[i : i + CHUNK], references[i : i + CHUNK], language, k) for i in range(0, n, CHUNK))
     said, n_done = time.monotonic(), 0
-    for found in shared_out(choose, parts, n_worker) if n_worker > 1 else (choose(*part) for part in parts):
+    for found in shared_out(best_of_each, parts, n_worker) if n_worker > 1 else (best_of_each(*part) for part in parts):
         yield from found
         n_done += len(found)
         if time.monotonic() - said > LINE_EVERY_SECONDS:
@@ -71,6 +71,6 @@ def chosen(
             print(f"the best sentences of {n_done:,} of {n:,} documents are found", flush=True)
 
 
-def choose(documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int) -> list[list[int]]:
+def best_of_each(documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int) -> list[list[int]]:
     """In one process."""
     return [best_sentences(sentences, own, language, k) for sentences, own in zip(documents, references, strict=True)]

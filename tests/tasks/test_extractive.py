@@ -17,6 +17,7 @@ from lslm_lightning.__main__ import main
 from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam
 from lslm_lightning.evaluation.predictions import read_predictions
+from lslm_lightning.metrics.extraction import words_of
 from lslm_lightning.models.positions import Learned
 from lslm_lightning.models.recurrent import LSTM
 from lslm_lightning.models.transformer import Transformer
@@ -29,7 +30,7 @@ from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.footprint import footprint
 from tasks.summarization import oracle
 from tasks.summarization.data import SummarizationData
-from tasks.summarization.extractive import ExtractiveTask, choose, words_of
+from tasks.summarization.extractive import ExtractiveTask, choose
 from tasks.summarization.extractive_data import ExtractiveData, SentenceBatch, read
 from tasks.summarization.oracle import chosen_once
 from tests.training.conftest import fit
