@@ -91,11 +91,7 @@ def main(argv: list[str]) -> int:
     torch.manual_seed(arguments.seed)
     alone = isinstance(task.search, Beam) and not task.backbone.n_encoder_layer  # beams want prompts of one length
     for number, chunk in enumerate(chunks(lines(arguments.text), 1 if alone else arguments.batch_size)):
-        languages = [language_of_script(text) or "en" for text in chunk]
-        examples = [
-            Example(f"{number}-{i}", text, (), source_language=language)
-            for i, (text, language) in enumerate(zip(chunk, languages, strict=True))
-        ]
+        examples = [Example(f"{number}-{i}", text, (), source_language=language_of_script(text) or "en") for i, text in enumerate(chunk)]
         answers = {p.id: p.output for p in task.generate(examples)}
         for example in examples:
             print(one_line(answers[example.id]) if arguments.text in (None, "-") else answers[example.id], flush=True)

@@ -52,8 +52,9 @@ class Gain:
 
     def __init__(self, sentences: Sequence[str], references: Sequence[str], language: str) -> None:
         self.sentences, self.language, self.words = sentences, language, words_of(language)
-        self.references = [(Counter(words), Counter(pairwise(words))) for words in map(self.words, references)]
-        self.wanted = {gram for orders in self.references for order in orders for gram in order}
+        cut = [self.words(reference) for reference in references]
+        self.singles, self.pairs = [Counter(words) for words in cut], [Counter(pairwise(words)) for words in cut]
+        self.wanted = set().union(*self.singles, *self.pairs)
         has_spaces = base_language(language) not in WITHOUT_SPACES
         stays = has_spaces or (all(map(_ENDS.search, sentences[:-1])) and all(map(_BEGINS.match, sentences[1:])))
         self.counted = [self.count(sentence) for sentence in sentences] if stays else None  # None where words may grow together
@@ -69,8 +70,7 @@ class Gain:
             text = self.count(join_sentences([self.sentences[i] for i in chosen], self.language))
         else:
             text = self.in_a_row(self.counted[i] for i in chosen)
-        words, pairs = zip(*self.references) if self.references else ((), ())
-        return best_f1(text, words, text.n_word) + best_f1(text, pairs, text.n_word - 1)
+        return best_f1(text, self.singles, text.n_word) + best_f1(text, self.pairs, text.n_word - 1)
 
     def in_a_row(self, parts: Iterable[Counted]) -> Counted:
         """One text of several, with the pair of words at each seam."""
@@ -90,7 +90,7 @@ def best_f1(text: Counted, references: Sequence[Counter[Gram]], n_gram: int) -> 
     Args:
         n_gram: of the text, of this order.
     """
-    shared = [sum(min(n, text.grams[gram]) for gram, n in reference.items() if gram in text.grams) for reference in references]
+    shared = [sum(min(n, reference[gram]) for gram, n in text.grams.items() if gram in reference) for reference in references]
     return max((100 * f1(n / max(n_gram, 1), n / max(reference.total(), 1)) for n, reference in zip(shared, references)), default=0.0)
 
 

@@ -147,4 +147,6 @@ class ExtractiveData(DocumentData, BudgetData):
         return Documents(ids, sentences, Ragged(chosen[i] for i in kept), self.tokenizer.pad_id)
 
     def batching(self) -> str:
-        return f"max_tokens {self.max_tokens}, documents cut at {self.max_source_length}, at most {self.k} sentences chosen"
+        references = "the first reference" if self.first_reference_only else "all references"
+        cut = f"max_tokens {self.max_tokens}, documents cut at {self.max_source_length}"
+        return f"{cut}, at most {self.k} sentences chosen by {references} in {self.language}"
