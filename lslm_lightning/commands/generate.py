@@ -12,6 +12,7 @@ from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
 
 if TYPE_CHECKING:
     from lslm_lightning.decoding import Search
+    from lslm_lightning.training.task import Task
 
 OPTIONS = ("no_repeat_ngram", "beam_size", "length_penalty", "temperature", "top_k", "top_p")  # also the names of a search's settings
 
@@ -78,16 +79,12 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.contracts import Example
     from lslm_lightning.decoding import Beam
     from lslm_lightning.runs import load_run
-    from lslm_lightning.training.checks import check_lengths
+    from lslm_lightning.text.languages import language_of_script
     from lslm_lightning.training.language_model import LanguageModel
 
     task = load_run(arguments.run, trust=arguments.trust).task
-    for option in ("max_length", "min_length"):
-        if (value := getattr(arguments, option)) is not None:
-            setattr(task, option, value)
     try:
-        task.search = chosen_search(task.search, arguments)
-        check_lengths(task.min_length, task.max_length)
+        settle(task, arguments)
     except ValueError as error:
         return refuse(str(error))
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
@@ -95,7 +92,7 @@ def main(argv: list[str]) -> int:
     torch.manual_seed(arguments.seed)
     alone = isinstance(task.search, Beam) and isinstance(task, LanguageModel)  # beams want prompts of one length
     for number, chunk in enumerate(chunks(lines(arguments.text), 1 if alone else arguments.batch_size)):
-        examples = [Example(f"{number}-{i}", text, ()) for i, text in enumerate(chunk)]
+        examples = [Example(f"{number}-{i}", text, (), source_language=language_of_script(text) or "en") for i, text in enumerate(chunk)]
         answers = {p.id: p.output for p in task.generate(examples)}
         for example in examples:
             print(one_line(answers[example.id]) if arguments.text in (None, "-") else answers[example.id], flush=True)
@@ -111,6 +108,27 @@ def refuse(message: str) -> int:
 def one_line(text: str) -> str:
     """An output whose line breaks are spaces: one line in, one line out."""
     return text.replace("\r", " ").replace("\n", " ")
+
+
+def settle(task: "Task", arguments: argparse.Namespace) -> None:
+    """Give the task what the arguments say of how to answer.
+
+    Raises:
+        ValueError: an option is out of range, or does not apply to this task or its search.
+    """
+    from lslm_lightning.training.checks import check_lengths
+
+    if task.search is None:
+        names = [name for name in ("search", "max_length", "min_length", *OPTIONS) if getattr(arguments, name) is not None]
+        if names:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+            raise ValueError(f"{options} does not apply to {type(task).__name__}, which writes nothing token by token; leave it out")
+        return
+    for option in ("max_length", "min_length"):
+        if (value := getattr(arguments, option)) is not None:
+            setattr(task, option, value)
+    task.search = chosen_search(task.search, arguments)
+    check_lengths(task.min_length, task.max_length)
 
 
 def chosen_search(own: "Search", arguments: argparse.Namespace) -> "Search":

@@ -1,18 +1,12 @@
 """Texts of any size to shards of ids: by several processes, in bounded memory, going on after a kill with what is done."""
 
 import json
-import multiprocessing
 import os
-import signal
-import threading
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
-from multiprocessing.process import BaseProcess
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, dtype_of
 from lslm_lightning.data.stream import Stream
+from lslm_lightning.data.workers import shared_out
 from lslm_lightning.text.tokenizer import Tokenizer
 
 CHUNK = 256  # documents that are encoded at once
@@ -145,40 +140,18 @@ def _shards(stream: Stream, shard_bytes: int) -> Iterator[_Texts]:
 
 
 def _encoded(stream: Stream, folder: Path, n_done: int, n_worker: int, shard_bytes: int, dtype: np.dtype) -> Iterator[dict[str, Any]]:
-    """What the journal says of each shard from number `n_done` on, in order; at most one more than there are workers is under way."""
-    under_way: deque[Future] = deque()
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(n_worker, multiprocessing.get_context("spawn"), _start_worker, (str(folder / TOKENIZER),)) as pool:
-        try:
-            for number, texts in enumerate(_shards(stream, shard_bytes)):
-                if number < n_done:
-                    continue
-                under_way.append(pool.submit(_encode, texts, folder / f"shard-{number:05d}.ids", dtype))
-                if len(under_way) > n_worker:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-        except BaseException:
-            for worker in set(multiprocessing.active_children()) - others:
-                worker.terminate()  # what it has of a shard counts for nothing
-            raise
+    """What the journal says of each shard from number `n_done` on, in order."""
+    shards = islice(enumerate(_shards(stream, shard_bytes)), n_done, None)
+    parts = ((texts, folder / f"shard-{number:05d}.ids", dtype) for number, texts in shards)
+    return shared_out(_encode, parts, n_worker, _load, str(folder / TOKENIZER))
 
 
 _tokenizer: Tokenizer | None = None  # of a worker
 
 
-def _start_worker(path: str) -> None:
+def _load(path: str) -> None:
     global _tokenizer
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core a worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it stops it
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     _tokenizer = Tokenizer.load(path)
-
-
-def _end_with(parent: BaseProcess) -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent.join()
-    os._exit(1)
 
 
 def _encode(texts: _Texts, path: Path, dtype: np.dtype) -> dict[str, Any]:

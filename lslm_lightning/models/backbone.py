@@ -50,6 +50,12 @@ class Backbone(nn.Module, ABC):
     def begin(self) -> None:
         """Called where training begins: take weights that were trained before, unless some were loaded already."""
 
+    @property
+    def longest(self) -> int | None:
+        """The most positions that it can tell apart; None where there is no such limit."""
+        limits = [getattr(module, "max_length", None) for module in self.modules()]
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def blocks(self) -> list[nn.Module]:
         """Modules whose weights are gathered one after the other where each process holds a part of them: none for all at once."""
         return []

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from lslm_lightning.contracts import Example, Mode, Prediction
-from lslm_lightning.metrics.rouge import Rouge
-from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
-from lslm_lightning.text.sentences import split_sentences
+from lslm_lightning.metrics.extraction import best_sentences
+from lslm_lightning.text.sentences import join_sentences, split_sentences
 
 
 class Rule:
@@ -37,7 +36,9 @@ class FirstSentences(Rule):
         if k < 1:
             raise ValueError(f"k={k} of FirstSentences must be at least 1")
         name = "first sentence" if k == 1 else f"first {k} sentences"
-        super().__init__(name, lambda example: join(split_sentences(example.source, example.source_language)[:k], example.language))
+        super().__init__(
+            name, lambda example: join_sentences(split_sentences(example.source, example.source_language)[:k], example.language)
+        )
 
 
 class LongestSentence(Rule):
@@ -53,8 +54,7 @@ class LongestSentence(Rule):
 class ExtractiveOracle(Rule):
     """At most `k` sentences of the source, chosen with the references in sight: what an extractive summarizer could reach at most.
 
-    Sentences are added one by one as long as the sum of ROUGE-1 and ROUGE-2 grows, and given in the order of the source. Source: Nallapati
-    et al. 2017, section 3.
+    They are given in the order of the source; see `best_sentences`.
     """
 
     def __init__(self, k: int = 3) -> None:
@@ -63,25 +63,9 @@ class ExtractiveOracle(Rule):
         super().__init__(f"extractive oracle, {k}", lambda example: self._choose(example, k))
 
     def _choose(self, example: Example, k: int) -> str:
-        metrics = [Rouge("1", example.language), Rouge("2", example.language)]
-        sentences, chosen, best = split_sentences(example.source, example.source_language), [], 0.0
-
-        def gain(places: Sequence[int]) -> float:
-            text = join([sentences[i] for i in sorted(places)], example.language)
-            return sum(m.score(m.statistics(Prediction(example.id, text), example.references)) for m in metrics)
-
-        while len(chosen) < k:
-            left = [i for i in range(len(sentences)) if i not in chosen]
-            if not left or (found := max((gain([*chosen, i]), -i) for i in left))[0] <= best:
-                break
-            best = found[0]
-            chosen.append(-found[1])
-        return join([sentences[i] for i in sorted(chosen)], example.language)
-
-
-def join(sentences: Sequence[str], language: str) -> str:
-    """One text, with spaces where the language has them."""
-    return ("" if base_language(language) in WITHOUT_SPACES else " ").join(sentences)
+        sentences = split_sentences(example.source, example.source_language)
+        chosen = best_sentences(sentences, example.references, example.language, k)
+        return join_sentences([sentences[i] for i in chosen], example.language)
 
 
 def most_frequent(answers: Sequence[str]) -> Rule:

@@ -73,6 +73,9 @@ class Checkpoint:
         loaded = load_run(self.run, trust=self.trust)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         loaded.task.to(device)
+        if self.search is not None and loaded.task.search is None:
+            kind = type(loaded.task).__name__
+            raise ValueError(f"search={type(self.search).__name__} of Checkpoint: {kind} writes nothing token by token; leave it out")
         if self.search is not None:
             loaded.task.search = self.search
         return loaded
@@ -95,12 +98,12 @@ class Checkpoint:
         return self.loaded.task.signature_of_answers(mode)
 
     def facts(self) -> dict[str, Any]:
-        """Size, and the weights and the search that made the answers."""
-        search = type(self.loaded.task.search).__name__.lower()
+        """Size, and the weights and the search that made the answers, where there was one."""
+        task = self.loaded.task
         return {
-            "n_parameter": self.loaded.task.n_parameter,
-            "memory_bytes": self.loaded.task.memory_bytes,
-            "search": search,
+            "n_parameter": task.n_parameter,
+            "memory_bytes": task.memory_bytes,
+            **({} if task.search is None else {"search": type(task.search).__name__.lower()}),
             "weights": str(Path(self.loaded.checkpoint).absolute()),
         }
 

@@ -1,8 +1,9 @@
 """Where sentences end, by rules: the same everywhere, no model, no download."""
 
 import re
+from collections.abc import Sequence
 
-from lslm_lightning.text.languages import base_language
+from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
 
 _ENGLISH = """mr mrs ms dr prof rev hon gen col lt sgt capt sen rep gov pres st jr sr inc ltd co corp llc dept univ est assn bros vs v cf al
     approx ext tel e.g i.e a.m p.m u.s u.k u.n d.c ph.d jan feb mar apr jun jul aug sep sept oct nov dec"""
@@ -33,6 +34,11 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
     """
     language = base_language(language)
     return [sentence for line in text.splitlines() for sentence in _split_line(line, language)]
+
+
+def join_sentences(sentences: Sequence[str], language: str = "en") -> str:
+    """One text, with spaces where the language has them."""
+    return ("" if base_language(language) in WITHOUT_SPACES else " ").join(sentences)
 
 
 def _split_line(line: str, language: str) -> list[str]:

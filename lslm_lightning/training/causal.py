@@ -67,8 +67,8 @@ class CausalTask(LanguageModel):
         check_kind(self, data, WindowData)
         if data.context != self.context:
             raise ValueError(f"model.context={self.context} and data.context={data.context} must be equal")
-        if self.longest_input is not None and self.longest_input < self.context:
-            raise ValueError(f"model.context={self.context} is more than max_length={self.longest_input} of the backbone's positions")
+        if self.backbone.longest is not None and self.backbone.longest < self.context:
+            raise ValueError(f"model.context={self.context} is more than max_length={self.backbone.longest} of the backbone's positions")
         if data.contiguous and not self.backbone.has_bounded_state:
             raise ValueError(
                 f"data.contiguous=true carries the state of {type(self.backbone).__name__} from batch to batch, and it would grow with all"

@@ -4,11 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
 
-from lslm_lightning.data.batching import TokenBudget
 from lslm_lightning.training.batches import PairBatch, Ragged, padded
-from lslm_lightning.training.data import Sizes, TaskData
+from lslm_lightning.training.budget_data import BudgetData
 
 
 class Pairs:
@@ -20,6 +18,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.source)
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n_pair, 2) of source and target."""
+        return np.stack([self.source.lengths, self.target.lengths], 1)
+
     def __getitem__(self, indices: Sequence[int]) -> PairBatch:
         indices = np.asarray(indices, dtype=np.int64)  # there may be none
         source = padded([self.source[i] for i in indices], self.pad_id)
@@ -28,7 +31,7 @@ class Pairs:
         return PairBatch(source, source == self.pad_id, target, n_target, int(self.source.lengths[indices].sum()))
 
 
-class PairData(TaskData):
+class PairData(BudgetData):
     """Pairs of texts in batches of a token budget.
 
     Training pairs with an empty side are left out, and so are those longer than `max_source_length` or `max_target_length` tokens, unless
@@ -36,14 +39,13 @@ class PairData(TaskData):
     `max_source_length`, which must be the same where `truncate` is set.
 
     Args:
-        max_tokens: padded positions, source plus target, in one training batch on one device.
+        max_tokens: as in `BudgetData`, source plus target.
         truncate: cut what is too long instead of leaving it out.
     """
 
     def __init__(
         self,
         *args: Any,
-        max_tokens: int = 4096,
         max_source_length: int = 256,
         max_target_length: int = 256,
         truncate: bool = False,
@@ -53,7 +55,7 @@ class PairData(TaskData):
         for name, value in (("max_source_length", max_source_length), ("max_target_length", max_target_length)):
             if value < 2:
                 raise ValueError(f"{name}={value} must be at least 2 tokens; 256 suits sentences")
-        self.max_tokens, self.truncate = max_tokens, truncate
+        self.truncate = truncate
         self.max_source_length, self.max_target_length = max_source_length, max_target_length
 
     def to_pairs(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -71,6 +73,9 @@ class PairData(TaskData):
 
     def text_key(self) -> str:
         return "source target"
+
+    def encoded(self, split: str) -> Pairs:
+        return self.pairs(split)
 
     def pairs(self, split: str) -> Pairs:
         """The split, encoded; what is left out or cut is counted."""
@@ -96,25 +101,3 @@ class PairData(TaskData):
     def batching(self) -> str:
         long = "cut" if self.truncate else "left out"
         return f"max_tokens {self.max_tokens}, sources above {self.max_source_length} and targets above {self.max_target_length} {long}"
-
-    def sizes(self) -> Sizes:
-        pairs = self.pairs("train")
-        plan = self.plan(pairs)
-        batches = sorted(plan(0), key=lambda batch: len(batch) * plan.lengths[batch].max(0).sum())
-        return Sizes(pairs[batches[len(batches) // 2]], pairs[batches[-1]], plan.__len__)
-
-    def plan(self, pairs: Pairs) -> TokenBudget:
-        """Which pairs form which batch."""
-        return TokenBudget(np.stack([pairs.source.lengths, pairs.target.lengths], 1), self.max_tokens, self.seed)
-
-    def train_dataloader(self) -> DataLoader:
-        pairs = self.pairs("train")
-        plan = self.plan(pairs)
-        self.counts["train_padding_share"] = plan.padding_share()
-        self.train_stream = self.stream(plan)
-        return self.loader(pairs, self.train_stream)
-
-    def val_dataloader(self) -> DataLoader:
-        pairs = self.pairs("val")
-        batches = TokenBudget(np.stack([pairs.source.lengths, pairs.target.lengths], 1), self.max_tokens)(0)
-        return self.loader(pairs, self.share_of(batches))

@@ -67,12 +67,12 @@ class SequenceToSequenceTask(Task):
                 f"model.max_source_length={self.max_source_length} and data.max_source_length={data.max_source_length} must be equal"
                 " where data.truncate=true"
             )
-        splits = [split for split in ("val", "test") if split in data.corpus.splits and self.longest_input]
+        splits = [split for split in ("val", "test") if split in data.corpus.splits and self.backbone.longest]
         lengths = [len(ids) for split in splits for ids in self.read(data.examples(split))]
         longest = max([*lengths, self.max_length + 1, data.max_source_length, data.max_target_length + 1])
-        if self.longest_input and longest > self.longest_input:
+        if self.backbone.longest and longest > self.backbone.longest:
             raise ValueError(
-                f"max_length={self.longest_input} of the backbone's positions is below the {longest} tokens of the longest text;"
+                f"max_length={self.backbone.longest} of the backbone's positions is below the {longest} tokens of the longest text;"
                 " raise it, or lower model.max_source_length, model.max_length and those of data"
             )
 

@@ -14,7 +14,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
-from lslm_lightning.decoding.search import alone
+from lslm_lightning.decoding.search import Search, alone
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -60,6 +60,7 @@ class Task(LightningModule, ABC):
     headline = ""  # the metric a report leads with
     one_pass = False  # whether it reads all texts of the training split once, whole and in order, whatever the Trainer's settings say
     goes_on = False  # whether a checkpoint is about to be loaded
+    search: Search | None = None  # how answers are written, token by token; None of a task that writes none
 
     def __init__(
         self,
@@ -142,12 +143,6 @@ class Task(LightningModule, ABC):
     def files_beside(self, folder: Path) -> list[Path]:
         """These files, or folders of them, where the checkpoints lie in `folder`."""
         return []
-
-    @property
-    def longest_input(self) -> int | None:
-        """The most positions that the backbone can tell apart; None where there is no such limit."""
-        limits = [getattr(module, "max_length", None) for module in self.backbone.modules()]
-        return min((limit for limit in limits if limit is not None), default=None)
 
     def signature_of_answers(self, mode: Mode) -> str:
         """What of the way of answering belongs in the signatures of scores: "|context:256", say; see `evaluation.scoring.signed`."""

@@ -5,12 +5,13 @@ from functools import cached_property
 from typing import Any
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.pair_data import PairData
 from tasks.summarization import prompt
 
 
-class SummarizationData(PairData):
-    """A document a row, with one or more reference summaries; documents longer than `max_source_length` tokens are cut.
+class DocumentData(TaskData):
+    """A document a row, with one or more reference summaries.
 
     Args:
         first_reference_only: score against the first reference alone (the original one), where a corpus has several.
@@ -23,15 +24,12 @@ class SummarizationData(PairData):
     def __init__(
         self,
         *args: Any,
-        max_source_length: int = 400,
-        max_target_length: int = 100,
-        truncate: bool = True,
         first_reference_only: bool = False,
         language: str | None = None,
         instruction: str = prompt.INSTRUCTION,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, max_source_length=max_source_length, max_target_length=max_target_length, truncate=truncate, **kwargs)
+        super().__init__(*args, **kwargs)
         self.first_reference_only, self.given_language, self.instruction = first_reference_only, language, instruction
 
     @cached_property
@@ -47,3 +45,12 @@ class SummarizationData(PairData):
 
     def question(self, example: Example, shots: Sequence[Example]) -> str:
         return prompt.question(example, shots, self.instruction)
+
+
+class SummarizationData(DocumentData, PairData):
+    """Documents and summaries to write them from; documents longer than `max_source_length` tokens are cut."""
+
+    def __init__(
+        self, *args: Any, max_source_length: int = 400, max_target_length: int = 100, truncate: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, max_source_length=max_source_length, max_target_length=max_target_length, truncate=truncate, **kwargs)

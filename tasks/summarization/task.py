@@ -1,4 +1,4 @@
-"""Summarization, tested by ROUGE of real beam search."""
+"""Summarization, tested by ROUGE of real answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,9 +8,10 @@ from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.systems.baselines import Rule, most_frequent, random_answer
 from lslm_lightning.text.sentences import split_sentences
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from lslm_lightning.training.task import Task
 
 
-class SummarizationTask(SequenceToSequenceTask):
+class Summarizer(Task):
     """ROUGE-1, 2, L and Lsum by rouge-score; the best checkpoint is the one with the best ROUGE-L."""
 
     monitor, higher_is_better = "val/rougeL", True
@@ -44,3 +45,7 @@ class SummarizationTask(SequenceToSequenceTask):
         from tasks.summarization.report import compared
 
         return compared(data.examples(split), outputs)
+
+
+class SummarizationTask(Summarizer, SequenceToSequenceTask):
+    """Summaries that are written, token by token."""

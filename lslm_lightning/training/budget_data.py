@@ -1,0 +1,57 @@
+"""Batches of a token budget, for whatever reads texts that are kept as rows of ids."""
+
+from abc import abstractmethod
+from typing import Any, Protocol
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from lslm_lightning.data.batching import TokenBudget
+from lslm_lightning.training.data import Sizes, TaskData
+
+
+class Rows(Protocol):
+    """Encoded examples; `rows[indices]` is a padded batch."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n_row, sides) positions of each row on each side; see `TokenBudget`."""
+
+    def __getitem__(self, indices: Any) -> Any: ...
+
+
+class BudgetData(TaskData):
+    """Examples of like length in batches of a token budget.
+
+    Args:
+        max_tokens: padded positions, of all sides together, in one training batch on one device.
+    """
+
+    def __init__(self, *args: Any, max_tokens: int = 4096, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.max_tokens = max_tokens
+
+    @abstractmethod
+    def encoded(self, split: str) -> Rows:
+        """What of a split can be trained on; what is left out or cut is counted in `counts`."""
+
+    def sizes(self) -> Sizes:
+        rows = self.encoded("train")
+        plan = self.plan(rows)
+        batches = sorted(plan(0), key=lambda batch: len(batch) * plan.lengths[batch].max(0).sum())
+        return Sizes(rows[batches[len(batches) // 2]], rows[batches[-1]], plan.__len__)
+
+    def plan(self, rows: Rows) -> TokenBudget:
+        """Which rows form which batch."""
+        return TokenBudget(rows.lengths, self.max_tokens, self.seed)
+
+    def train_dataloader(self) -> DataLoader:
+        rows = self.encoded("train")
+        plan = self.plan(rows)
+        self.counts["train_padding_share"] = plan.padding_share()
+        self.train_stream = self.stream(plan)
+        return self.loader(rows, self.train_stream)
+
+    def val_dataloader(self) -> DataLoader:
+        rows = self.encoded("val")
+        return self.loader(rows, self.share_of(TokenBudget(rows.lengths, self.max_tokens)(0)))

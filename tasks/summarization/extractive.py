@@ -1,0 +1,178 @@
+"""Extractive summarization: which sentences of a document say what matters. B documents, S tokens, N sentences, D d_model."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lslm_lightning.contracts import Example, Mode, Prediction
+from lslm_lightning.metrics.extraction import words_of
+from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.embedding import TokenEmbedding
+from lslm_lightning.models.positions import Sinusoidal
+from lslm_lightning.models.transformer import Transformer
+from lslm_lightning.text.sentences import join_sentences, split_sentences
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.checks import check_kind
+from tasks.summarization.extractive_data import ExtractiveData, Reading, SentenceBatch, batch_of, read
+from tasks.summarization.task import Summarizer
+
+
+class ExtractiveTask(Summarizer):
+    """Each sentence is chosen or not, by what is around it: an encoder over tokens, one over sentences, and a number for each sentence.
+
+    The vector of a sentence is the mean of its tokens' outputs, the `<s>` before it included. BertSum takes the output of that token
+    alone, which BERT has learned to fill and an encoder from scratch must learn first; and in a recurrent network it has the sentence
+    from one side only. To the vectors comes the number of the sentence, as sines: where one stands matters. Source: Liu and Lapata 2019,
+    section 3; trigram blocking: Paulus et al. 2018, section 2.5.
+
+    Args:
+        backbone: over tokens; an encoder alone.
+        sentence_backbone: over the sentences of a document; called with d_model; an encoder alone.
+        k: sentences of an answer.
+        block_trigrams: pass over a sentence that has three words in a row in common with one that is chosen already, words as ROUGE
+            compares them (English by stem, Chinese by character).
+        max_source_length: tokens that are read of a source, with one for each sentence and one for the end; sentences beyond it cannot be
+            chosen.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+        sentence_backbone: Callable[[int], Backbone] = lambda d: Transformer(d, n_encoder_layer=2, n_decoder_layer=0),
+        k: int = 3,
+        block_trigrams: bool = True,
+        max_source_length: int = 400,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(backbone, tokenizer, **kwargs)
+        if k < 1:
+            raise ValueError(f"k={k} of ExtractiveTask must be at least 1 sentence; as many as a summary has is best")
+        if max_source_length < 3:
+            raise ValueError(f"max_source_length={max_source_length} must be at least 3 tokens; 400 suits news and mails")
+        self.sentence_backbone = sentence_backbone(backbone.d_model)
+        for name, network in (("backbone", backbone), ("sentence_backbone", self.sentence_backbone)):
+            if network.n_decoder_layer or not network.n_encoder_layer:
+                raise ValueError(
+                    f"n_encoder_layer={network.n_encoder_layer} of {name} must be at least 1 and n_decoder_layer={network.n_decoder_layer}"
+                    " must be 0: this task chooses sentences and writes none"
+                )
+        self.k, self.block_trigrams, self.max_source_length = k, block_trigrams, max_source_length
+        self.place = Sinusoidal(backbone.d_model, 1, backbone.d_model)
+        self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model))
+        self.score = nn.Linear(backbone.d_model, 1)
+
+    def check(self, data: ExtractiveData) -> None:
+        check_kind(self, data, ExtractiveData)
+        if not data.n_validation_example:
+            raise ValueError(
+                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"
+            )
+        if self.max_source_length != data.max_source_length:
+            raise ValueError(
+                f"model.max_source_length={self.max_source_length} and data.max_source_length={data.max_source_length} must be equal"
+            )
+        for name, network in (("backbone", self.backbone), ("sentence_backbone", self.sentence_backbone)):
+            if network.longest is not None and network.longest < self.max_source_length:
+                raise ValueError(
+                    f"max_length={network.longest} of the positions of {name} is below max_source_length={self.max_source_length}, the most"
+                    " tokens, and sentences, that may come; raise it, or lower the other"
+                )
+
+    def scores(self, batch: SentenceBatch) -> Tensor:
+        """Log-odds that a sentence is chosen, (B, N)."""
+        memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)  # (B, S, D)
+        number = torch.arange(batch.sentence_pad.size(1), device=memory.device)
+        belongs = (batch.sentence[:, None] == number[:, None]).to(memory.dtype)  # (B, N, S)
+        vectors = belongs / belongs.sum(-1, keepdim=True).clamp(min=1) @ memory  # (B, N, D)
+        return self.score(self.sentence_backbone.encode(self.place.embed(vectors, number), batch.sentence_pad))[..., 0]
+
+    def loss(self, batch: SentenceBatch, label_smoothing: float = 0.0) -> Tensor:
+        scores = self.scores(batch)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        target = (1 - label_smoothing) * batch.chosen.to(scores.dtype) + label_smoothing / 2
+        nats = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
+        return nats.masked_fill(batch.sentence_pad, 0.0).sum()
+
+    def signature_of_answers(self, mode: Mode) -> str:
+        return f"|source:{self.max_source_length}"
+
+    def on_test_epoch_end(self) -> None:
+        """Say of how many sources of the test sentences were out of reach."""
+        super().on_test_epoch_end()
+        documents = [sentences_of(example) for example in self.trainer.datamodule.examples("test")]
+        readings = read(documents, self.tokenizer, self.max_source_length)
+        n_cut = sum(len(reading.lengths) < len(sentences) for reading, sentences in zip(readings, documents, strict=True))
+        self.log("test/cut_sources", float(n_cut))
+        if n_cut and self.trainer.is_global_zero:
+            words = f"have sentences beyond max_source_length={self.max_source_length} tokens, which could not be chosen"
+            print(f"{n_cut:,} of {len(documents):,} sources {words}", flush=True)
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """An answer to each example, in order."""
+        yield from self.answer(examples)
+
+    def answer(self, examples: Sequence[Example]) -> list[Prediction]:
+        began = perf_counter()
+        documents = [sentences_of(example) for example in examples]
+        readings = read(documents, self.tokenizer, self.max_source_length)
+        chosen = []
+        for example, sentences, scores in zip(examples, documents, self.scores_of(readings), strict=True):
+            words = words_of(example.source_language) if self.block_trigrams else None
+            chosen.append(choose(sentences, scores, self.k, words))
+        seconds = (perf_counter() - began) / len(examples)
+        return [
+            Prediction(
+                example.id,
+                join_sentences([sentences[i] for i in places], example.source_language),
+                n_token=sum(reading.lengths[i] for i in places),
+                seconds=seconds,
+            )
+            for example, sentences, reading, places in zip(examples, documents, readings, chosen, strict=True)
+        ]
+
+    @torch.no_grad()
+    def scores_of(self, readings: Sequence[Reading]) -> list[list[float]]:
+        """Of each sentence that is read, by document."""
+        kept = [reading for reading in readings if reading.lengths]
+        if not kept:
+            return [[] for _ in readings]
+        ids, lengths = [reading.ids for reading in kept], [reading.lengths for reading in kept]
+        batch = batch_of(ids, lengths, [[0] * len(row) for row in lengths], self.tokenizer.pad_id)
+        on_device = SentenceBatch(*(value.to(self.device) if isinstance(value, Tensor) else value for value in batch))
+        rows = iter(self.scores(on_device).tolist())
+        return [next(rows)[: len(reading.lengths)] if reading.lengths else [] for reading in readings]
+
+
+def sentences_of(example: Example) -> list[str]:
+    """What can be chosen from."""
+    return split_sentences(example.source, example.source_language)
+
+
+def choose(sentences: Sequence[str], scores: Sequence[float], k: int, words: Callable[[str], list[str]] | None = None) -> list[int]:
+    """Places of the `k` sentences with the highest scores, in the order of the text; the first of equals.
+
+    Args:
+        scores: of the sentences that may be chosen, which are the first.
+        words: of a sentence; one that shares a trigram of these with a sentence that is chosen already is passed over.
+    """
+    places: list[int] = []
+    seen: set[tuple[str, ...]] = set()
+    for i in sorted(range(len(scores)), key=lambda i: (-scores[i], i)):
+        if len(places) == k:
+            break
+        trigrams = trigrams_of(words(sentences[i])) if words else set()
+        if not trigrams & seen:
+            places.append(i)
+            seen |= trigrams
+    return sorted(places)
+
+
+def trigrams_of(words: Sequence[str]) -> set[tuple[str, ...]]:
+    """Each three in a row."""
+    return set(zip(words, words[1:], words[2:]))

@@ -1,0 +1,76 @@
+"""Which sentences an extractive summarizer is to choose: found once for a corpus, by several processes, and kept in the cache."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from lslm_lightning.data.workers import shared_out
+from lslm_lightning.metrics.extraction import best_sentences
+from lslm_lightning.metrics.rouge import Rouge
+
+VERSION = 1  # of how sentences are chosen; a cache holds those of one
+CHUNK = 500  # documents that are done at once
+FEW = 10_000  # documents that one process has done before others have started
+LINE_EVERY_SECONDS = 10.0
+
+
+def chosen_once(
+    documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int, cache: Path, n_worker: int | None = None
+) -> list[list[int]]:
+    """`best_sentences` of every document, from the cache or found now; processes that start together find them once.
+
+    The name in the cache is a digest of all texts and settings, so that whatever changes them makes others: the corpus, its columns, the
+    rules that split sentences, the code of a data module.
+
+    Args:
+        documents: sentences of each.
+        cache: a folder for such choices only.
+        n_worker: processes; by default one a core, where there is work enough.
+    """
+    path = cache / f"{digest_of(documents, references, language, k)}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            draft = path.with_suffix(f".{os.getpid()}.part")
+            try:
+                with draft.open("w", encoding="utf-8") as file:
+                    for places in chosen(documents, references, language, k, n_worker):
+                        file.write(f"{json.dumps(places)}\n")
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def digest_of(documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int) -> str:
+    """32 hexadecimal digits."""
+    found = hashlib.sha256(f"{VERSION} {language} {k} {Rouge('1', language).signature}".encode())
+    for texts in zip(documents, references, strict=True):
+        found.update(json.dumps(texts).encode())
+    return found.hexdigest()[:32]
+
+
+def chosen(
+    documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int, n_worker: int | None = None
+) -> Iterator[list[int]]:
+    """`best_sentences` of every document, in order, with a line of progress now and then."""
+    n = len(documents)
+    n_worker = n_worker or (1 if n < FEW else os.cpu_count() or 1)
+    parts = ((documents[i : i + CHUNK], references[i : i + CHUNK], language, k) for i in range(0, n, CHUNK))
+    said, n_done = time.monotonic(), 0
+    for found in shared_out(best_of_each, parts, n_worker) if n_worker > 1 else (best_of_each(*part) for part in parts):
+        yield from found
+        n_done += len(found)
+        if time.monotonic() - said > LINE_EVERY_SECONDS:
+            said = time.monotonic()
+            print(f"the best sentences of {n_done:,} of {n:,} documents are found", flush=True)
+
+
+def best_of_each(documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int) -> list[list[int]]:
+    """In one process."""
+    return [best_sentences(sentences, own, language, k) for sentences, own in zip(documents, references, strict=True)]
