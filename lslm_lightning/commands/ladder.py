@@ -211,7 +211,9 @@ class Climb:
         trained = {name: path for name, rung in self.ladder.runs.items() if (path := self.finished(rung))}
         if not trained:
             raise WorkError("no run was finished, and there is nothing to report")
-        data = read_config(next(iter(trained.values())) / "config.yaml")["data"]
+        shared = (self.ladder.base.get("data") or {}).get("class_path")
+        found = [read_config(run / "config.yaml")["data"] for run in trained.values()]
+        data = next((own for own in found if own["class_path"] == shared), found[0])  # a rung may read the same corpus otherwise
         config = {"task": self.task, "data": data, "systems": self.systems()}
         path = folder / "evaluation.yaml"
         path.write_text(yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True), "utf-8")

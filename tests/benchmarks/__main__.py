@@ -36,6 +36,7 @@ ORDER = (
     "translation_ladder",
     "language_ladder",
     "chinese_ladder",
+    "summarization_ladder",
 )
 GPU = ("sharded_gpu", "train_speed_gpu", "multi30k_gpu")
 WRAPPED = {"beam_speed": "beam"}  # beam_speed.py is a program of its own
@@ -94,7 +95,7 @@ def show(names: tuple[str, ...]) -> None:
     """Names, minutes, needs."""
     for name in names:
         benchmark = load(name)
-        print(f"{name:<18} {benchmark.minutes:>4.0f} min  {' and '.join(benchmark.needs):<18} {benchmark.about}")
+        print(f"{name:<20} {benchmark.minutes:>4.0f} min  {' and '.join(benchmark.needs):<18} {benchmark.about}")
 
 
 @contextmanager
