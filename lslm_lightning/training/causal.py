@@ -46,7 +46,7 @@ class CausalTask(TextScorer, Task):
         max_length: new tokens in a continuation.
         min_length: a continuation does not end before so many.
         scale_embedding: multiply token vectors by sqrt(d_model). By default for recurrent networks only: with tied weights a Transformer,
-            which normalizes what it reads, learns faster without, and an LSTM much slower.
+            which normalizes what it reads, learns faster without, and an LSTM slower.
     """
 
     def __init__(
