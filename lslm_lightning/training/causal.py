@@ -37,7 +37,7 @@ class CausalTask(LanguageModel):
         stride: tokens a window advances in scoring; `context` for windows that do not overlap. By default half of `context`, and no windows
             for a network whose state keeps its size.
         scale_embedding: multiply token vectors by sqrt(d_model). By default for recurrent networks only: with tied weights a Transformer,
-            which normalizes what it reads, learns faster without, and an LSTM much slower.
+            which normalizes what it reads, learns faster without, and an LSTM slower.
     """
 
     def __init__(
