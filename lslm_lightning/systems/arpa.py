@@ -13,6 +13,7 @@ import numpy as np
 from lslm_lightning.contracts import Example, Mode, Prediction, passages_of
 from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, read_arpa
 from lslm_lightning.ngram.arpa import Arpa as ArpaFile
+from lslm_lightning.ngram.spelling import ORDER, Spelling
 
 
 class Arpa:
@@ -47,26 +48,31 @@ class Arpa:
     def _number(self) -> dict[str, int]:
         return {word: i for i, word in enumerate(self._read.words)}
 
+    @cached_property
+    def _spelling(self) -> Spelling:
+        """How words are spelled that the file does not have."""
+        return Spelling([word for word in self._read.words if word not in (BEGIN, END, UNKNOWN)])
+
     def signature(self, mode: Mode) -> str:
-        """What a token is."""
+        """What a token is, and what an unknown one costs besides."""
         words = "\n".join(self._read.words).encode("utf-8", "surrogateescape")
-        return f"|tokens:words-{hashlib.sha256(words).hexdigest()[:8]}"
+        return f"|spelling:bytes-{ORDER}|tokens:words-{hashlib.sha256(words).hexdigest()[:8]}"
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Nats of the first reference of each example; passages of one text ("text#0", "text#1", ...) are read as one."""
         for _, group in groupby(examples, key=lambda example: example.id.partition("#")[0]):
             began, text = perf_counter(), list(group)
-            starts, nats, contexts, unknown, changed = self._score("".join(example.references[0] for example in text))
-            yield from passages_of(text, starts, nats, contexts, unknown, changed, perf_counter() - began)
+            scored = self._score("".join(example.references[0] for example in text))
+            yield from passages_of(text, *scored, seconds=perf_counter() - began)
 
-    def _score(self, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
+    def _score(self, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
         """Of each word and each end of a sentence: where it begins, its nats, the words before it that were seen, whether it is unknown.
 
-        And whether the text is not what its words, a space between them and a line a sentence, spell.
+        And whether the text is not what its words, a space between them and a line a sentence, spell; and the nats of each one's spelling.
         """
         model = self._read.model
         bos, eos, unk = (self._number[word] for word in (BEGIN, END, UNKNOWN))
-        ids, starts, contexts, lines = [], [], [], []
+        ids, starts, contexts, lines, new = [], [], [], [], []
         for line in re.finditer(r"[^\n]+", text):
             words = list(re.finditer(r"\S+", line[0]))
             if words:
@@ -74,8 +80,11 @@ class Arpa:
                 starts += [-1, *(line.start() + word.start() for word in words), line.end()]
                 contexts += range(len(words) + 2)
                 lines.append(" ".join(word[0] for word in words))
+                new += [word[0] for word in words if self._number.get(word[0], unk) == unk]
         row, counts = np.array(ids, np.int64), np.array(starts, np.int64) >= 0
         nats = -model.log_probs(row) if len(row) else np.zeros(0)
         seen = np.minimum(np.array(contexts, np.int64), model.order - 1)
         changed = "\n".join(lines) != text.removesuffix("\n")
-        return np.array(starts, np.int64)[counts], nats[counts], seen[counts], (row == unk)[counts], changed
+        unknown, spelling = (row == unk)[counts], np.zeros(int(counts.sum()))
+        spelling[unknown] = self._spelling.nats(new) if new else 0.0
+        return np.array(starts, np.int64)[counts], nats[counts], seen[counts], unknown, changed, spelling

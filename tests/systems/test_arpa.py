@@ -8,6 +8,7 @@ import pytest
 from lslm_lightning.contracts import Example
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.metrics.likelihood import BitsPerByte, NatsPerToken
+from lslm_lightning.ngram.spelling import Spelling
 from lslm_lightning.systems.arpa import Arpa
 from tests.ngram.test_arpa import BY_HAND
 
@@ -43,13 +44,20 @@ def test_passages_are_read_as_one_text(system):
 
 
 @pytest.mark.parametrize(
-    ("words", "spelled"), [("a b\nb a\n", True), ("a b", True), ("a  b\n", False), ("a b\n\nb\n", False), ("a x\n", False)]
+    ("words", "spelled"), [("a b\nb a\n", True), ("a b", True), ("a  b\n", False), ("a b\n\nb\n", False), ("a x\n", True)]
 )
 def test_bits_per_byte_is_a_dash_where_the_text_is_not_spelled(words, spelled, system):
     examples = [text("1", words)]
     scores = score(examples, list(system.log_prob(examples)), [BitsPerByte(), NatsPerToken()], n_resample=0)
     assert math.isnan(scores["bits_per_byte"].value) != spelled
     assert scores["nats_per_token"].value > 0
+
+
+def test_unknown_words_pay_for_their_letters(system):
+    [known, unknown] = system.log_prob([text("1", "a b\n"), text("2", "a bab\n")])
+    assert known.spelling == 0
+    assert unknown.spelling == pytest.approx(Spelling(["a", "b"]).nats(["bab"])[0])
+    assert "spelling:bytes" in system.signature("log_prob")
 
 
 def test_a_file_without_unknown_words_is_refused(tmp_path):
