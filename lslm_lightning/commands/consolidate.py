@@ -1,16 +1,23 @@
-"""`lslm consolidate RUN`: the parts that several processes wrote as one file of weights."""
+"""`lslm consolidate RUN`: the parts that several processes wrote as one file of weights; n-gram tables as a file that others read."""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE
+
+if TYPE_CHECKING:
+    from lslm_lightning.text.tokenizer import Tokenizer
 
 DESCRIPTION = """Put the weights of a run into one safetensors file, whoever wrote them: one process, or several, each its part.
 
   lslm consolidate runs/translation/multi30k-1a2b3c4d              best.ckpt -> best.safetensors
   lslm consolidate RUN --state last --output weights.safetensors
   lslm generate RUN/checkpoints/best.safetensors "Ein Hund rennt."
+
+An n-gram model becomes an ARPA file, best.arpa, which KenLM and SRILM read: a text is a sentence there, its tokens are the words, and white
+space within them is made visible (a space is ▁, a line end <newline>).
 
 It needs memory for the weights once, and no GPU. What it read stays."""
 
@@ -29,15 +36,24 @@ def main(argv: list[str]) -> int:
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.runs import find_run
     from lslm_lightning.runs.integrity import damage
+    from lslm_lightning.runs.states import NGRAM
+    from lslm_lightning.text.tokenizer import Tokenizer
 
-    state = find_run(own.run).checkpoints / f"{own.state}.ckpt"
+    directory = find_run(own.run)
+    state = directory.checkpoints / f"{own.state}.ckpt"
     if not state.exists():
         raise ValueError(f"{state} does not exist: the run was stopped before it, or trained nothing")
-    output = own.output or state.with_suffix(".safetensors")
-    if output.suffix != ".safetensors":
-        raise ValueError(f"--output={output} must end in .safetensors, by which other commands know it")
+    tables = state.parent / NGRAM if (state.parent / NGRAM).exists() else None
+    suffix = ".safetensors" if tables is None else ".arpa"
+    output = own.output or state.with_suffix(suffix)
+    if output.suffix != suffix:
+        raise ValueError(f"--output={output} must end in {suffix}, by which other commands know it")
     if words := damage(state):
         raise ValueError(f"{state} is damaged: {words}")
+    if tables is not None:
+        n_gram = to_arpa(tables, Tokenizer.load(directory.tokenizer), output)
+        print(f"{output}: {n_gram:,} n-grams, {output.stat().st_size / 1e6:,.1f} MB")
+        return DONE
     n_tensor, n_number = consolidate(state, output)
     print(f"{output}: {n_tensor} tensors, {n_number:,} numbers, {output.stat().st_size / 1e6:,.1f} MB")
     return DONE
@@ -64,3 +80,28 @@ def consolidate(state: Path, output: Path) -> tuple[int, int]:
     finally:
         draft.unlink(missing_ok=True)
     return len(weights), sum(weight.numel() for weight in weights.values())
+
+
+def to_arpa(tables: Path, tokenizer: "Tokenizer", output: Path) -> int:
+    """Write an n-gram model; how many n-grams it has.
+
+    Raises:
+        OSError: `output` cannot be written; what stood there stays.
+    """
+    from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, visible, write_arpa
+    from lslm_lightning.ngram.model import NgramModel
+
+    model = NgramModel.load(tables)
+    words = [f"<{i}>" for i in range(model.vocab_size)]  # numbers that no token has, and those that never occur
+    for i, token in tokenizer.entries().items():
+        words[i] = visible(token)
+    words[tokenizer.eos_id], words[model.bos] = END, BEGIN
+    if tokenizer.unk_id is not None:
+        words[tokenizer.unk_id] = UNKNOWN
+    draft = output.with_name(f".{output.name}.part")
+    try:
+        write_arpa(model, words, draft)
+        draft.replace(output)
+    finally:
+        draft.unlink(missing_ok=True)
+    return sum(len(table.keys) for table in model.tables)

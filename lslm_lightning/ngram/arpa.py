@@ -37,6 +37,12 @@ def write_arpa(model: NgramModel, words: Sequence[str], path: Path) -> None:
         file.write("\n\\end\\\n")
 
 
+def visible(token: str) -> str:
+    """A token as a word without white space: a space is U+2581, a line end <newline>, others are their numbers."""
+    shown = token.replace(" ", "\u2581").replace("\n", "<newline>")
+    return re.sub(r"\s", lambda found: f"<U+{ord(found[0]):04X}>", shown)
+
+
 class Arpa(NamedTuple):
     """What an ARPA file holds."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from lslm_lightning.tracking.uploads import checksum
 
 META = "meta.pt"  # in a folder: what is no weight and no moment, written by rank 0
+NGRAM = "ngram"  # beside the states of an n-gram model, its tables
 CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
 
 

@@ -60,11 +60,11 @@ class Tokenizer:
         """`encode` of each, on all cores."""
         return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def entries(self) -> list[str]:
-        """What the tokens stand for, special ones and `<unk>` aside, in the order of their ids."""
+    def entries(self) -> dict[int, str]:
+        """How tokens are written in the vocabulary, special ones and `<unk>` aside, by their ids in order."""
         special = {token.content for token in self._backend.get_added_tokens_decoder().values()}
         found = sorted((i, token) for token, i in self._backend.get_vocab().items() if token not in special and i != self.unk_id)
-        return [token for _, token in found]
+        return dict(found)
 
     def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode_batch` of texts that are to be written: a pretrained translator may have other pieces for them."""

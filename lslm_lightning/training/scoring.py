@@ -41,7 +41,9 @@ class TextScorer(metaclass=ABCMeta):  # a base of ABC would give tasks another l
     @cached_property
     def spelling(self) -> Spelling | None:
         """How tokens that are `<unk>` are spelled, learned from the words (or characters) of the tokenizer; None where none is needed."""
-        return Spelling(self.tokenizer.entries()) if self.tokenizer.unk_id is not None and self.tokenizer.kind in SPELLED else None
+        return (
+            Spelling([*self.tokenizer.entries().values()]) if self.tokenizer.unk_id is not None and self.tokenizer.kind in SPELLED else None
+        )
 
     @property
     def signature_of_spelling(self) -> str:

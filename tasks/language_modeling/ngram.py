@@ -14,7 +14,7 @@ from lslm_lightning.decoding import Search
 from lslm_lightning.ngram.counting import NgramCounter
 from lslm_lightning.ngram.model import NgramModel
 from lslm_lightning.ngram.training import estimated
-from lslm_lightning.runs.states import put, remove
+from lslm_lightning.runs.states import NGRAM, put, remove
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking.uploads import checksum
 from lslm_lightning.training.batches import WindowBatch
@@ -23,7 +23,7 @@ from lslm_lightning.training.language_model import SAMPLING, LanguageModel
 from lslm_lightning.training.window_data import WindowData
 from tasks.language_modeling.task import LanguageModeling
 
-TABLES, COUNTS = "ngram", "counts"  # folders: beside the checkpoints, and of the run while it counts
+COUNTS = "counts"  # a folder of the run while it counts
 
 
 class NgramTask(LanguageModeling, LanguageModel):
@@ -115,8 +115,8 @@ class NgramTask(LanguageModeling, LanguageModel):
         impossible = {self.tokenizer.pad_id, self.tokenizer.bos_id} - {self.tokenizer.eos_id}
         impossible |= {unknown} if self.closed_vocabulary and unknown is not None else set()
         model = estimated(self._counter, self.bos + 1, self.min_count, sorted(impossible))
-        folder = Path(self.trainer.default_root_dir) / "checkpoints" / TABLES
-        draft = folder.with_name(f".{TABLES}.part")
+        folder = Path(self.trainer.default_root_dir) / "checkpoints" / NGRAM
+        draft = folder.with_name(f".{NGRAM}.part")
         remove(draft)
         model.save(draft)
         put(draft, folder)
@@ -139,13 +139,13 @@ class NgramTask(LanguageModeling, LanguageModel):
     def load_beside(self, saved: Mapping[str, Any], folder: Path) -> None:
         self._sums = saved["tables"]
         for name, expected in self._sums.items():
-            path = folder / TABLES / name
+            path = folder / NGRAM / name
             if not path.is_file() or checksum(path) != expected:
                 raise ValueError(f"{path} is {'damaged' if path.exists() else 'missing'}: it belongs to the checkpoints in {folder}")
-        self.model = NgramModel.load(folder / TABLES) if self._sums else None
+        self.model = NgramModel.load(folder / NGRAM) if self._sums else None
 
     def files_beside(self, folder: Path) -> list[Path]:
-        return [folder / TABLES]
+        return [folder / NGRAM]
 
     # Probabilities
 

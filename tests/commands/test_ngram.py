@@ -5,10 +5,12 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from mlflow import MlflowClient
 
+from lslm_lightning.ngram.arpa import read_arpa, visible
 from lslm_lightning.ngram.counting import NgramCounter
 from lslm_lightning.runs import load_run
 from lslm_lightning.training import window_data
@@ -54,6 +56,21 @@ def test_a_run_is_like_all_others(lslm, config, only_run):
     [other] = [path for path in Path("runs/language_modeling").iterdir() if path.name != directory.name]
     assert scores(other) == scores(directory)
     assert lslm("generate", directory, "red ", "--max-length", 5).status == 0
+
+
+def test_the_model_as_an_arpa_file_says_the_same(lslm, config, only_run, text):
+    assert lslm("fit", "--config", config).status == 0
+    directory = only_run()
+    outcome = lslm("consolidate", directory)
+    assert outcome.status == 0, outcome.err
+    task, read = load_run(directory).task, read_arpa(directory / "checkpoints/best.arpa")
+    ids = task.tokenizer.encode((text / "test.txt").read_text())
+    [nats] = task.token_nats([[task.tokenizer.eos_id, *ids, task.tokenizer.eos_id]])
+    spelled = ["<s>", *(visible(task.tokenizer.entries().get(i, "<unk>")) for i in ids), "</s>"]
+    assert "\u2581" in spelled
+    row = np.array([read.words.index(word) for word in spelled])
+    np.testing.assert_allclose(read.model.log_probs(row)[1:], -nats, rtol=0, atol=1e-5)
+    refused(lslm("consolidate", directory, "--output", "a.safetensors"), 1, "must end in .arpa")
 
 
 def test_what_cannot_be_is_refused_in_one_line(lslm, config, only_run):

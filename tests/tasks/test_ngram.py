@@ -92,11 +92,11 @@ def test_the_likeliest_continuation_is_found_by_every_search(trained):
 
 def test_unknown_words_pay_for_their_letters_in_bits_per_byte_alone(trained):
     task, _ = trained(Words(), order=2)
-    first, second, *_ = task.tokenizer.entries()
+    first, second, *_ = words = [*task.tokenizer.entries().values()]
     texts = {"known": f"{first} {second}", "unknown": f"{first} caterpillar", "changed": f"{first}  caterpillar"}
     known, unknown, changed = task.log_prob([Example(name, "", (text,)) for name, text in texts.items()])
     assert known.spelling == 0
-    assert unknown.spelling == pytest.approx(Spelling(task.tokenizer.entries()).nats(["caterpillar"])[0])
+    assert unknown.spelling == pytest.approx(Spelling(words).nats(["caterpillar"])[0])
     assert unknown.unknown == 1
     for answer in (known, unknown):
         text = texts[answer.id]
