@@ -47,6 +47,8 @@ def main(argv: list[str]) -> int:
 
     devices = [device_named(name) for name in own.device.split(",")]
     plan = planned([word for file in own.config for word in ("--config", file)] + words, own.vocab_size)
+    if plan.task.backbone is None:
+        raise ValueError(f"{type(plan.task).__name__} counts and trains no network: there is nothing to plan, lslm run does it in seconds")
     show(own, plan, [found for device in devices for found in estimates(plan, device, own.devices, own.nodes)])
     return DONE
 

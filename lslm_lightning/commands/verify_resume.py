@@ -82,6 +82,9 @@ def accumulated(configs: Sequence[str], words: Sequence[str]) -> int:
     return int(given[-1])
 
 
+KEPT = ("optimizer", "lr_schedulers", "carried", "tables")  # of a state, besides its weights
+
+
 class Trial:
     """Commands in a folder of their own.
 
@@ -164,8 +167,8 @@ def differences(first: Path, second: Path) -> str:
     if weights:
         far = max(float((one["state_dict"][n].double() - two["state_dict"][n].double()).abs().max()) for n in weights)
         return f"{len(weights)} of {len(one['state_dict'])} weights, {weights[0]} is one, by {far:.3g} at most"
-    kept = [equal(one[name], two[name]) for name in one if name.startswith(("optimizer", "lr_schedulers"))]
-    return "" if all(kept) else "the optimizer or the schedule"
+    kept = [equal(one[name], two[name]) for name in one if name.startswith(KEPT)]
+    return "" if all(kept) else "the optimizer, the schedule, or what is carried from batch to batch"
 
 
 def whole_state(path: Path) -> dict[str, Any]:
