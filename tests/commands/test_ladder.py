@@ -10,7 +10,9 @@ from mlflow import MlflowClient
 from lslm_lightning.__main__ import main
 from lslm_lightning.commands import ladder as module
 from lslm_lightning.runs.loading import read_config
+from tests.commands.alike import config_of
 from tests.commands.conftest import refused
+from tests.commands.test_pretrained import KINDS, write
 
 COPY = {"class_path": "lslm_lightning.systems.baselines.CopySource"}
 
@@ -135,3 +137,20 @@ def test_what_is_no_ladder_is_refused(lslm, project, content, words):
 
 def test_an_unknown_rung_is_refused(lslm, rungs):
     refused(lslm("ladder", "--config", rungs({"small": None}), "--only", "smal"), 2, "--only smal", "small")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, translation, project):
+    """Each with its own tokenizer, in one exam."""
+    configs = {name: yaml.safe_load(make(kind, translation).read_text()) for name, make in (("ours", config_of), ("tuned", write))}
+    quick = {"trainer.max_steps": 4, "trainer.val_check_interval": 4, "job.average": 1}
+    path = project / "beside.yaml"
+    path.write_text(yaml.safe_dump({"rungs": {name: config | quick for name, config in configs.items()}}, sort_keys=False))
+    outcome = lslm("ladder", "--config", path)
+    assert outcome.status == 0, outcome.err
+    [folder] = [found.parent for found in Path("runs").glob("*/beside-*/evaluation.yaml")]
+    found = json.loads((folder / "metrics.json").read_text())
+    assert list(found["systems"]) == ["ours", "tuned"]
+    assert all(not entry["reason"] and entry["facts"]["n_parameter"] for entry in found["systems"].values())
+    ranked = {(p["first"], p["second"]) for p in found["pairs"] if p["metric"] == found["headline"]}
+    assert ranked == ({("ours", "tuned")} if kind == "pairs" else set()), "words between spaces do not tell how many bytes they are"
