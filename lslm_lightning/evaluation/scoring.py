@@ -66,11 +66,14 @@ def signed(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
     """With what belongs to a system's way of answering in every signature.
 
     Args:
-        answering: "|context:256|tokens:1a2b3c4d"; the part "tokens", a system's tokenizer, goes where the metric counts tokens.
+        answering: "|context:256|tokens:1a2b3c4d"; the part "tokens", a system's tokenizer, goes where the metric counts tokens, and
+            "spelling", that of unknown words, where it does not.
     """
     parts = [part for part in answering.split("|") if part]
-    without = [part for part in parts if not part.startswith("tokens:")]
-    kinds = {metric.name: parts if metric.counts_tokens else without for metric in metrics}
+    kinds = {}
+    for metric in metrics:
+        foreign = "spelling:" if metric.counts_tokens else "tokens:"
+        kinds[metric.name] = [part for part in parts if not part.startswith(foreign)]
     return replace(found, scores=[replace(s, signature="|".join([s.signature, *kinds[s.metric]])) for s in found.scores])
 
 

@@ -164,7 +164,8 @@ def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:
         known = {s: e.facts[key] for s, e in results.entries.items() if results.scores[s] and e.facts.get(key) is not None}
         if len(known) > 1 and any(known.values()) and (key != "money" or len(currencies) == 1):
             points = {s: (float(cost) / size, results.scores[s][results.headline].value) for s, cost in known.items()}
-            pictures.append(Scatter(points, Heading(name, unit), quality, f"{metric.name} against {name}"))
+            picture = Scatter(points, Heading(name, unit), quality, f"{metric.name} against {name}")
+            pictures += [picture] if len(picture.finite()) > 1 else []
     shown = [(key, name, *units[key]) for key, name, *_ in COSTS if any(e.facts.get(key) is not None for e in results.entries.values())]
     rows = [
         [s, *(cell(e.facts.get(key), size) for key, _, _, size in shown), cell(e.facts.get("tokens_per_second"))]

@@ -38,7 +38,7 @@ def compared(data: LanguageModelingData, split: str, outputs: Mapping[str, Seque
 
 def scored(examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]) -> list[Section]:
     """Bits per byte along the text and by position in the window; the hardest passages of the best system, token by token."""
-    answers = {name: {p.id: p for p in own if p.nats is not None} for name, own in outputs.items()}
+    answers = {name: {p.id: p for p in own if is_priced(p)} for name, own in outputs.items()}
     answers = {name: [by_id[e.id] for e in examples] for name, by_id in answers.items() if all(e.id in by_id for e in examples)}
     if not answers:
         return []
@@ -53,6 +53,11 @@ def scored(examples: Sequence[Example], outputs: Mapping[str, Sequence[Predictio
     best = min(bits, key=lambda name: bits[name].sum())
     order = np.argsort(-bits[best] / n_byte)[:N_HARD]
     return [*found, hardest(best, [(examples[i], answers[best][i], {name: bits[name][i] / n_byte[i] for name in bits}) for i in order])]
+
+
+def is_priced(answer: Prediction) -> bool:
+    """Whether its nats, and those of spelling, are the price of the whole text."""
+    return answer.nats is not None and (answer.spelling is not None or not answer.unknown)
 
 
 def by_position(examples: Sequence[Example], answers: Mapping[str, Sequence[Prediction]]) -> Table | None:

@@ -17,6 +17,8 @@ PREDICTIONS = [
     Prediction("3", nats=12.5, n_token=7, unknown=2),
     Prediction("4", output="", nats=float("inf")),
     Prediction("5", nats=2.5, tokens=(Token(0, 1.0, 1), Token(0, 1.5, 2))),
+    Prediction("6", nats=2.5, n_token=3, unknown=1, spelling=11.25),
+    Prediction("7", nats=2.5, n_token=3, spelling=0.0),
 ]
 
 
@@ -62,7 +64,7 @@ def test_an_interrupted_file_is_continued(tmp_path):
     with PredictionFile(path) as file:  # a finished one, too
         assert len(file.done) == len(PREDICTIONS)
         file.write(Prediction("5", output="more"))
-    assert len(read_predictions(path)) == 5
+    assert len(read_predictions(path)) == len(PREDICTIONS), "an id that is there is not written again"
 
 
 def _write_until_killed(path):

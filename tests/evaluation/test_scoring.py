@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU
 
-from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.contracts import Example, Prediction, Score
+from lslm_lightning.evaluation.comparison import differing_parts
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
-from lslm_lightning.evaluation.scoring import read_scores, score, write_scores
+from lslm_lightning.evaluation.scoring import read_scores, score, signed, write_scores
 from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
-from lslm_lightning.metrics.likelihood import BitsPerByte, Perplexity
+from lslm_lightning.metrics.likelihood import BitsPerByte, Perplexity, WordPerplexity
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.metrics.significance import paired_bootstrap
 
@@ -114,3 +115,18 @@ def test_what_holds_no_scores_is_refused(content, tmp_path):
     path.write_text(content)
     with pytest.raises(ValueError, match=r"metrics\.json holds no scores"):
         read_scores(path)
+
+
+def test_the_tokenizer_signs_what_counts_tokens_and_the_spelling_what_counts_all():
+    examples = [Example("1", "", ("red cat",))]
+    metrics = [BitsPerByte(), Perplexity(), WordPerplexity()]
+    found = signed(score(examples, [Prediction("1", nats=2.0, n_token=3)], metrics, 0), metrics, "|context:8|spelling:bytes|tokens:ab")
+    parts = {each.metric: each.signature.split("|")[2:] for each in found.scores}
+    assert parts["bits_per_byte"] == ["context:8", "spelling:bytes"]
+    assert parts["perplexity"] == ["context:8", "tokens:ab"]
+    assert parts["word_perplexity"][1:] == ["context:8", "spelling:bytes"]
+
+
+def test_how_unknown_words_are_spelled_is_each_systems_own_affair():
+    spelled, bytes_alone = (Score("bits_per_byte", 2.0, "", False, f"nrefs:1{part}", 3) for part in ("|spelling:bytes-6", ""))
+    assert not differing_parts(spelled, bytes_alone)

@@ -9,7 +9,7 @@ from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.baselines import CopySource, Xz, most_frequent, random_answer
 from tasks.language_modeling.copies import longest_copy, searchable
 from tasks.language_modeling.data import PASSAGE, LanguageModelingData, passages
-from tasks.language_modeling.report import END, by_position, byte_offsets, pieces
+from tasks.language_modeling.report import END, by_position, byte_offsets, pieces, scored
 
 
 @given(st.text(alphabet="ab \n。月", max_size=400), st.integers(0, 40))
@@ -105,3 +105,11 @@ def test_prompts_are_beginnings_of_the_exam(tmp_path):
     for prompt in prompts:
         assert 0 < len(prompt.source) <= 200
         assert prompt.source + prompt.references[0] in text
+
+
+def test_a_text_that_was_not_paid_for_as_a_whole_is_in_no_picture():
+    examples = [Example("1", "", ("red caterpillar",))]
+    answers = {"dash": [Prediction("1", nats=1.0, n_token=3, unknown=1)], "spelled": [Prediction("1", nats=1.0, unknown=1, spelling=7.0)]}
+    assert scored(examples, {"dash": answers["dash"]}) == []
+    [curves, *_] = scored(examples, answers)[0].blocks
+    assert [(series.name, series.y) for series in curves.series] == [("spelled", [pytest.approx(8 / math.log(2) / 15)])]
