@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 N_SCORE = 2**21  # that live at once: more fall out of a processor's cache, and of fewer each product of matrices is small
-N_ROW = 64  # tokens that a piece has at least
+N_ROW = 256  # tokens that a piece has at least: each costs a pass over the gradient of all vectors
 
 
 def piecewise_nats(y: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -34,7 +35,9 @@ class PiecewiseNats(torch.autograd.Function):
         with torch.autocast(kind, enabled=False):
             rows, vectors, n_word = y.to(low), weight.to(low), len(weight)
             total = y.new_zeros((), dtype=torch.float64)
-            of_y, of_weight, of_bias = torch.empty_like(rows), torch.zeros_like(weight, dtype=high), y.new_zeros(n_word, dtype=high)
+            learns = with_gradients and weight.requires_grad  # a pretrained one may be frozen
+            of_y, of_weight = torch.empty_like(rows), torch.zeros_like(weight, dtype=high) if learns else weight.new_zeros(())
+            of_bias = y.new_zeros(n_word, dtype=high)
             for begin in range(0, len(rows), n_row := max(N_ROW, N_SCORE // n_word)):
                 piece, words = rows[begin : begin + n_row], target[begin : begin + n_row, None]
                 scores = (piece @ vectors.T).to(high)  # (n, V)
@@ -49,15 +52,20 @@ class PiecewiseNats(torch.autograd.Function):
                         of_bias += slope.sum(0)
                     slope = slope.to(low)
                     torch.mm(slope, vectors, out=of_y[begin : begin + n_row])
+                    if not learns:
+                        continue
                     if low == high:
                         torch.addmm(of_weight, slope.T, piece, out=of_weight)
                     else:
                         of_weight += slope.T @ piece
+        ctx.learns = learns
         ctx.save_for_backward(of_y.to(y.dtype), of_weight.to(weight.dtype), None if bias is None else of_bias.to(bias.dtype))
         return total.to(high)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         of_y, of_weight, of_bias = ctx.saved_tensors
         of_bias = None if of_bias is None else of_bias * gradient
-        return of_y * gradient.to(of_y.dtype), of_weight * gradient.to(of_weight.dtype), of_bias, None, None, None
+        of_weight = of_weight * gradient.to(of_weight.dtype) if ctx.learns else None
+        return of_y * gradient.to(of_y.dtype), of_weight, of_bias, None, None, None

@@ -16,7 +16,8 @@ def state_of(cache: Any) -> State:
     """
     layers = getattr(cache, "layers", None)
     if not layers or any(getattr(layer, "keys", None) is None or layer.is_sliding for layer in layers):
-        raise ValueError(f"this model keeps {type(cache).__name__}, where only keys and values of all that was read are supported")
+        kept = "no cache" if cache is None else type(cache).__name__
+        raise ValueError(f"this model keeps {kept}, where only keys and values of all that was read are supported")
     return tuple((layer.keys, layer.values) for layer in layers)
 
 

@@ -11,7 +11,7 @@ from lslm_lightning.pretrained.network import Pretrained
 
 
 class PretrainedDecoder(Pretrained):
-    """A causal model of `transformers`; the state is its keys and values."""
+    """A causal model of `transformers`; the state is its keys and values, those of padding too: `pad` is not looked at."""
 
     kind, wants = "AutoModelForCausalLM", "a causal language model"
     is_encoder_decoder = False
@@ -22,6 +22,9 @@ class PretrainedDecoder(Pretrained):
         self.n_decoder_layer = self.model.config.get_text_config().num_hidden_layers
         if config is None and self.device.type != "meta" and self._sees_ahead():
             raise ValueError(f"{path} is not what PretrainedDecoder takes ({self.wants}): it sees the tokens that it is to predict")
+        if config is None and self.device.type != "meta":
+            with torch.no_grad():
+                self.decode(torch.tensor([[0]]))  # which refuses what keeps no keys and values
 
     @torch.no_grad()
     def _sees_ahead(self) -> bool:
@@ -48,4 +51,4 @@ class PretrainedDecoder(Pretrained):
     ) -> tuple[Tensor, State]:
         self.check_decode(memory)
         out = self.model(self.known(x), past_key_values=cache_of(state), use_cache=True)
-        return out.logits, state_of(out.past_key_values)
+        return out.logits, state_of(getattr(out, "past_key_values", None))

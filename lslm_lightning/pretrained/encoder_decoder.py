@@ -13,7 +13,7 @@ from lslm_lightning.pretrained.network import Pretrained
 class PretrainedEncoderDecoder(Pretrained):
     """A sequence-to-sequence model of `transformers`; the state is its keys and values, those of the memory among them.
 
-    In a search, which is where a memory is remembered, padding is never written.
+    In a search, which is where a memory is remembered, padding is never written. The `pad` of `decode` is not looked at.
     """
 
     kind, wants = "AutoModelForSeq2SeqLM", "an encoder and a decoder"

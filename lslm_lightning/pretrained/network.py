@@ -1,8 +1,10 @@
 """What all pretrained networks share: where they come from, and their words, which are their own. B rows, T time, V vocabulary."""
 
 import json
+import re
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ class Pretrained(Backbone):
 
     kind: str  # of `transformers`' classes
     wants: str  # what it must be, in words
+    parts: Mapping[str, Any] = {}  # of such a class, what to leave out
 
     def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
         super().__init__()
@@ -72,10 +75,17 @@ class Pretrained(Backbone):
             described = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
             if described.is_encoder_decoder != self.is_encoder_decoder:
                 raise ValueError(f"a {described.model_type} {'has' if described.is_encoder_decoder else 'lacks'} an encoder")
-            return getattr(transformers, self.kind).from_config(described, dtype=torch.float32)
+            return self._without_parts(partial(getattr(transformers, self.kind).from_config, described, dtype=torch.float32))
         except (KeyError, ValueError, ImportError) as error:
             what = "a model_type that is unknown here" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
             raise ValueError(f"{self.path} is not what {type(self).__name__} takes ({self.wants}): {what}") from None
+
+    def _without_parts(self, make: Callable[..., Any]) -> Any:
+        """What `make` gives without `parts`, where it knows of them."""
+        try:
+            return make(**self.parts)
+        except TypeError:
+            return make()
 
     @property
     @abstractmethod
@@ -99,15 +109,24 @@ class Pretrained(Backbone):
         if self.has_weights:
             return
         import transformers
+        from safetensors import SafetensorError
 
         options = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": is_local(self.path), "dtype": torch.float32}
+        options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # what does not fit is told, and refused below
         kind = getattr(transformers, self.kind)
         try:
-            found, told = kind.from_pretrained(self.path, config=self.model.config, output_loading_info=True, **options)
+            found, told = self._without_parts(partial(kind.from_pretrained, self.path, config=self.model.config, **options))
+        except SafetensorError as error:
+            raise ValueError(f"{self.path}: its weights are damaged or incomplete ({reason(self.path, error)}); fetch them again") from None
         except (OSError, ValueError, RuntimeError) as error:
             raise ValueError(f"{self.path} has no weights that can be used: {reason(self.path, error)}") from None
+        if wrong := sorted(told["mismatched_keys"]):
+            name, there, here = wrong[0]
+            raise ValueError(f"{self.path}: its weights and its config.json differ: {name} is {tuple(there)} and {tuple(here)}")
         if missing := sorted(told["missing_keys"]):
             raise ValueError(f"{self.path} has no weights for {missing[0]} and {len(missing) - 1} others: it is of another kind of model")
+        if spare := sorted(name for name in told["unexpected_keys"] if re.search(r"\.\d+\.", name)):
+            raise ValueError(f"{self.path}: its weights and its config.json differ: they have {spare[0]}, which no layer of it takes")
         self.load_state_dict({f"model.{name}": weight for name, weight in found.state_dict().items()})
 
     def blocks(self) -> list[nn.Module]:

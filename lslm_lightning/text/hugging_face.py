@@ -17,6 +17,8 @@ from lslm_lightning.text.sentencepiece import read_pieces
 from lslm_lightning.text.tokenizer import Tokenizer
 
 SIDES = ("source.spm", "target.spm")  # of Marian
+FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "sentencepiece.model")
+"""One of these has the words; without any `transformers` makes a tokenizer that knows none."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def made(path: str) -> PretrainedTokenizer:
         if None not in (files := [file_of(path, name) for name in SIDES]):
             ids = json.loads(vocabulary.read_text("utf-8"))
             return PretrainedTokenizer(read_pieces(files[0]), Roles(pad, start, eos), read_pieces(files[1]), ids)
+    if not any(file_of(path, name) for name in FILES):
+        raise ValueError(f"{path} has no tokenizer that can be used (none of {', '.join(FILES)}); save it there as well")
     fast = fast_tokenizer(path)
     backend = tokenizers.Tokenizer.from_str(fast.backend_tokenizer.to_str())
     backend.no_padding()
@@ -62,6 +66,9 @@ def made(path: str) -> PretrainedTokenizer:
         raise ValueError(f"{path}: its tokenizer has no token for the end of a text")
     size = max(backend.get_vocab().values()) + 1
     pad = first(pad, fast.pad_token_id)
+    if lost := {i for i in backend.get_vocab().values() if i >= of_text.vocab_size} - {pad}:
+        rows = f"its tokenizer has ids up to {max(lost)} and its model {of_text.vocab_size} rows for them"
+        raise ValueError(f"{path}: {rows}; save the model again after model.resize_token_embeddings(len(tokenizer))")
     if pad is None or pad == eos:
         pad = max(size, of_text.vocab_size)
     if config.is_encoder_decoder:
@@ -69,7 +76,7 @@ def made(path: str) -> PretrainedTokenizer:
             raise ValueError(f"{path}: its config.json does not say what answers start with; give it a decoder_start_token_id")
         found = PretrainedTokenizer(backend, Roles(pad, start, eos), before=read_before(path, fast, eos))
     else:
-        found = PretrainedTokenizer(backend, Roles(pad, first(fast.bos_token_id, eos), eos))
+        found = PretrainedTokenizer(backend, Roles(pad, first(fast.bos_token_id, fast.cls_token_id, eos), eos))
     recipe._check(found, backend)
     return found
 
@@ -113,6 +120,8 @@ def model_config(path: str) -> Any:
         raise ValueError("pretrained models need the package transformers: pip install 'transformers>=5'") from None
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    if Path(path).is_dir() and not Path(path, "config.json").is_file():
+        raise ValueError(f"{path} is no model that can be used: it has no config.json; save the model there with save_pretrained")
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=is_local(path))
     except (OSError, ValueError) as error:

@@ -27,7 +27,8 @@ PIECE = 4_000_000  # tokens of whole texts at once
 class WindowData(TaskData):
     """Texts packed into one memory-mapped row of ids, `</s>` after each; windows of `context` tokens train on it.
 
-    Validation reads its whole split once, in windows that do not overlap; where training is contiguous, in `batch_size` rows.
+    Validation reads its whole split once, in windows that do not overlap; where training is contiguous, in `batch_size`
+    rows, each from a state of its own, so that its loss depends a little on `batch_size`.
 
     Of a corpus that is too large for memory, or for one disk, the training split may be a `stream`, or have been `prepared`.
 

@@ -1,6 +1,5 @@
 """Extractive summarization: which sentences of a document say what matters. B documents, S tokens, N sentences, D d_model."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from lslm_lightning.contracts import Example, Mode, Prediction
 from lslm_lightning.metrics.extraction import words_of
 from lslm_lightning.models.backbone import Backbone
-from lslm_lightning.models.embedding import TokenEmbedding
+from lslm_lightning.models.heads import TiedProjection
 from lslm_lightning.models.positions import Sinusoidal
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.text.sentences import join_sentences, split_sentences
@@ -64,7 +63,7 @@ class ExtractiveTask(Summarizer):
                 )
         self.k, self.block_trigrams, self.max_source_length = k, block_trigrams, max_source_length
         self.place = Sinusoidal(backbone.d_model, 1, backbone.d_model)
-        self.embedding = TokenEmbedding(tokenizer.vocab_size, backbone.d_model, math.sqrt(backbone.d_model))
+        self.embedding, _ = backbone.words(tokenizer.vocab_size, TiedProjection, scale_embedding=True)
         self.score = nn.Linear(backbone.d_model, 1)
 
     def check(self, data: ExtractiveData) -> None:

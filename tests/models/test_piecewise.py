@@ -60,3 +60,19 @@ def test_nothing_to_predict_costs_nothing():
     loss.backward()
     assert loss == 0
     assert (parts[1].grad == 0).all()
+
+
+def test_frozen_vectors_get_no_gradient_and_the_others_the_same():
+    y, weight = torch.randn(9, 6, requires_grad=True), torch.randn(11, 6)
+    target = torch.arange(9)
+    [of_y] = torch.autograd.grad(piecewise_nats(y, weight, None, target), y)
+    [expected] = torch.autograd.grad(F.cross_entropy(y @ weight.T, target, reduction="sum"), y)
+    torch.testing.assert_close(of_y, expected)
+
+
+def test_second_derivatives_are_refused():
+    """They would be wrong: the gradients are computed with the loss."""
+    y, weight = torch.randn(9, 6, requires_grad=True), torch.randn(11, 6, requires_grad=True)
+    [of_y] = torch.autograd.grad(piecewise_nats(y, weight, None, torch.arange(9)) ** 2, y, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        of_y.pow(2).sum().backward()

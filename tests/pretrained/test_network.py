@@ -1,11 +1,12 @@
 """When weights are read, and what is refused."""
 
 import copy
+import json
 import shutil
 
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertConfig, BertForMaskedLM, MambaConfig, MambaForCausalLM
 
 from lslm_lightning.models.heads import FreeProjection
 from lslm_lightning.pretrained.decoder import PretrainedDecoder
@@ -15,7 +16,7 @@ from lslm_lightning.text.recipes import BytePair
 from lslm_lightning.training.batches import WindowBatch
 from lslm_lightning.training.footprint import footprint
 from tasks.language_modeling.task import LanguageModelingTask
-from tests.pretrained.conftest import WORDS, language_task, save, translation_task
+from tests.pretrained.conftest import CAUSAL, PAIRED, WORDS, language_task, save, translation_task
 
 
 def weights(module):
@@ -136,3 +137,54 @@ def test_a_model_that_is_nowhere(monkeypatch, tmp_path):
     for path in ("nobody/nothing", str(tmp_path / "missing")):
         with pytest.raises(ValueError, match="no folder here, was not fetched before, and the Hugging Face hub cannot be reached"):
             PretrainedDecoder(path)
+
+
+def test_weights_that_do_not_fit_are_named(gpt2, tmp_path):
+    """Of other sizes, of more layers, and torn."""
+    for name, change, words in [
+        ("n_positions", 16, r"wpe\.weight is \(32, 16\) and \(16, 16\)"),
+        ("n_layer", 1, r"they have transformer\.h\.1\."),
+    ]:
+        folder = shutil.copytree(gpt2, tmp_path / name)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {name: change}))
+        with pytest.raises(ValueError, match=f"its weights and its config.json differ: .*{words}"):
+            PretrainedDecoder(str(folder)).begin()
+    torn = shutil.copytree(gpt2, tmp_path / "torn")
+    content = (torn / "model.safetensors").read_bytes()
+    (torn / "model.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="torn: its weights are damaged or incomplete"):
+        PretrainedDecoder(str(torn)).begin()
+
+
+def test_what_keeps_no_keys_and_values_is_refused(tmp_path):
+    mamba = MambaForCausalLM(MambaConfig(vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, state_size=4))
+    with pytest.raises(ValueError, match="this model keeps no cache, where only keys and values"):
+        PretrainedDecoder(str(save(mamba, tmp_path / "mamba", ends=False)))
+
+
+@pytest.mark.parametrize("name", [*CAUSAL, *PAIRED])
+def test_a_folder_without_its_tokenizer_is_refused(name, tmp_path):
+    """`transformers` makes one for some of them that knows no word."""
+    folder = save({**CAUSAL, **PAIRED}[name](), tmp_path / name, name in PAIRED)
+    for path in folder.glob("*token*"):
+        path.unlink()
+    with pytest.raises(ValueError, match=f"{name} has no tokenizer that can be used"):
+        HuggingFace(str(folder)).train()
+
+
+def test_more_words_than_the_model_has_rows_are_refused(gpt2, tmp_path):
+    folder = shutil.copytree(gpt2, tmp_path / "more")
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text("utf-8"))
+    content["model"]["vocab"]["more"] = len(content["model"]["vocab"])
+    path.write_text(json.dumps(content), "utf-8")
+    with pytest.raises(ValueError, match=r"its tokenizer has ids up to 29 and its model 29 rows for them; .*resize_token_embeddings"):
+        HuggingFace(str(folder)).train()
+
+
+def test_a_folder_without_config_is_refused(gpt2, tmp_path):
+    folder = shutil.copytree(gpt2, tmp_path / "bare")
+    (folder / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"it has no config\.json"):
+        HuggingFace(str(folder)).train()

@@ -1,0 +1,51 @@
+"""A pretrained encoder: what `transformers` computes, behind the contract; it chooses sentences."""
+
+import pytest
+import torch
+from transformers import AutoModel, BertConfig, BertModel, DistilBertConfig, DistilBertModel
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.pretrained.encoder import PretrainedEncoder
+from lslm_lightning.text.hugging_face import HuggingFace
+from tasks.summarization.extractive import ExtractiveTask
+from tests.pretrained.conftest import CAUSAL, WORDS, save
+
+SIZES = {"vocab_size": len(WORDS), "max_position_embeddings": 32}
+BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+ENCODERS = {
+    "bert": lambda: BertModel(BertConfig(**SIZES, **BERT)),
+    "distilbert": lambda: DistilBertModel(DistilBertConfig(**SIZES, dim=16, n_layers=2, n_heads=2, hidden_dim=32)),
+}
+
+
+@pytest.fixture(params=ENCODERS)
+def folder(request, tmp_path):
+    torch.manual_seed(3)
+    return save(ENCODERS[request.param](), tmp_path / "encoder", ends=False)
+
+
+def test_vectors_are_those_of_transformers(folder):
+    network = PretrainedEncoder(str(folder))
+    network.begin()
+    network.double().eval()
+    ids = torch.tensor([[3, 4, 5, 6], [7, 8, 0, 0]])
+    pad = torch.tensor([[False] * 4, [False, False, True, True]])
+    reference = AutoModel.from_pretrained(folder, dtype=torch.float64).eval()
+    expected = reference(ids, attention_mask=(~pad).long()).last_hidden_state
+    torch.testing.assert_close(network.encode(ids, pad)[~pad], expected[~pad], rtol=0, atol=1e-12)
+    assert not [name for name, _ in network.named_parameters() if "pooler" in name], "it would have no gradient"
+
+
+def test_it_chooses_sentences(folder):
+    tokenizer = HuggingFace(str(folder)).train()
+    task = ExtractiveTask(PretrainedEncoder(str(folder)), tokenizer, k=1, max_source_length=32)
+    task.backbone.begin()
+    [answer] = task.eval().generate([Example("1", "A b c. D e f. G h.", ("D e f.",))])
+    assert answer.output in ("A b c.", "D e f.", "G h.")
+    assert {name.split(".")[0] for name in task.state_dict()} == {"backbone", "sentence_backbone", "score"}, "its words are its own"
+
+
+def test_what_reads_in_one_direction_is_no_encoder(tmp_path):
+    folder = save(CAUSAL["gpt2"](), tmp_path / "gpt2", ends=False)
+    with pytest.raises(ValueError, match="sees nothing of what comes after"):
+        PretrainedEncoder(str(folder))
