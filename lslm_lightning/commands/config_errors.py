@@ -90,7 +90,7 @@ def _cause(message: str) -> Cause:
     lines = [(len(line) - len(line.lstrip()), line.strip(" -")) for line in message.splitlines() if line.strip(" -")]
     lines = lines or [(0, "the configuration cannot be read")]
     inner = [i for i, (_, line) in enumerate(lines) if not re.search(FRAME, line)] or [0]
-    told = [i for i in inner if not lines[i][1].startswith("Expected a")] or inner
+    told = [i for i in inner if not (lines[i][1].startswith("Expected a") or "does not implement protocol" in lines[i][1])] or inner
     best = max(told, key=lambda i: lines[i][0])
     depth, line = lines[best]
 

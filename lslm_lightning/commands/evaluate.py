@@ -106,7 +106,7 @@ def read(config: str, words: list[str]) -> Evaluation:
     except (ImportError, AttributeError) as error:  # of `task`, where the parser lets them through
         parser.error(str(error))
     described = yaml.safe_load(parser.dump(found, skip_none=False, format="yaml"))
-    built = parser.instantiate(found)
+    built = instantiated(parser, found)
     exam = [described["data"], found.split, found.n_shot, built.data.prompt_version, built.data.corpus.digest(found.split)]
     specs = described["systems"]
     keys = {name: f"{name}-{digest_of(spec)}" for name, spec in specs.items()}
@@ -115,9 +115,37 @@ def read(config: str, words: list[str]) -> Evaluation:
     )
 
 
+def check_systems(specs: Mapping[str, Any]) -> None:
+    """Refuse systems that cannot be built.
+
+    Raises:
+        SystemExit: with status 2, after one line.
+    """
+    from lslm_lightning.commands.train import Parser as ConfigParser
+    from lslm_lightning.contracts import Generator, Scorer
+
+    parser = ConfigParser(prog="lslm ladder")
+    parser.add_argument("--systems", type=dict[str, Generator | Scorer])
+    instantiated(parser, parser.parse_object({"systems": dict(specs)}))
+
+
+def instantiated(parser: Any, found: Any) -> Any:
+    """What a parser found, built.
+
+    Raises:
+        ValueError: a class refuses its settings, in its own words.
+    """
+    from lslm_lightning.commands.config_errors import cause_of
+
+    try:
+        return parser.instantiate(found)
+    except ValueError as error:
+        raise cause_of(error)  # noqa: B904 (as it came)
+
+
 def digest_of(settings: Any) -> str:
     """Eight hexadecimal digits."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()[:8]
 
 
 def main(argv: list[str]) -> int:

@@ -158,6 +158,9 @@ class Examination:
         console = Console()
         names = [metric.name for metric in self.metrics]
         console.print(terminal_table(score_table(results, names).table()))
+        for name, entry in results.entries.items():
+            if entry.reason:
+                console.print(Text(f"{name}: {entry.reason}", "yellow"))
         for words in results.refusals:
             console.print(Text(words, "yellow"))
         for pair in results.pairs:

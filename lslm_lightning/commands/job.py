@@ -20,6 +20,7 @@ TRAINER_DEFAULTS = {
 }
 ONE_PASS = {  # of a task that is `one_pass`
     "accelerator": "cpu",
+    "strategy": "auto",
     "max_epochs": 1,
     "max_steps": -1,
     "val_check_interval": 1.0,

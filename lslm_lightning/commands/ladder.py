@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -64,39 +65,68 @@ def main(argv: list[str]) -> int:
         only = own.only.split(",") if own.only else list(ladder.runs)
         if unknown := [rung for rung in only if rung not in ladder.runs]:
             raise ValueError(f"--only {unknown[0]}: the runs of this ladder are {', '.join(ladder.runs)}")
+        climb = Climb(ladder, name, Path(own.root), words)
     except ValueError as error:
         print(f"lslm: {error}", file=sys.stderr)
         return WRONG_ARGUMENTS
     with stoppable():
-        Climb(ladder, name, Path(own.root), words).conclude(only, shlex.join(["lslm", *argv]))
+        climb.conclude(only, shlex.join(["lslm", *argv]))
     return DONE
 
 
 class Climb:
-    """A ladder's folder, its runs beside it, and its MLflow run.
+    """A ladder's folder, its runs beside it, and its MLflow run. All of it is parsed before anything is trained.
 
     Args:
         root: of all runs. words: settings for all runs, as on the command line.
+
+    Raises:
+        ValueError: a rung cannot be.
     """
 
     def __init__(self, ladder: "Ladder", name: str, root: Path, words: Sequence[str]) -> None:
+        from lslm_lightning.commands.evaluate import check_systems, digest_of
         from lslm_lightning.commands.job import task_name
-        from lslm_lightning.commands.rungs import digest_of
+        from lslm_lightning.commands.rungs import data_digests
         from lslm_lightning.runs import RunDirectory, reserve
         from lslm_lightning.runs.trust import resolve
 
         self.ladder, self.name, self.root, self.words = ladder, name, root, list(words)
-        rung = next(iter(ladder.runs.values()))
-        models = [part.get("model") for part in (rung.settings, ladder.base)]
-        named = [model["class_path"] for model in models if isinstance(model, dict) and "class_path" in model]
-        if not named:
-            raise ValueError(f"the rung {rung.name} has no model with a class_path, nor has the base")
-        self.task = named[0]
-        self.task_name = task_name(resolve(self.task))
-        self.base_digest = digest_of([ladder.base, ladder.parameters, self.words])
+        self.configs = self.parsed()
+        tasks = {rung: task_name(resolve(config["model"]["class_path"])) for rung, config in self.configs.items()}
+        if len(set(tasks.values())) > 1:
+            raise ValueError(f"the rungs of a ladder are of one task, but here {', '.join(f'{r} is of {t}' for r, t in tasks.items())}")
+        check_systems(ladder.systems)
+        self.task_name = next(iter(tasks.values()))
+        self.data = {rung: data_digests(config["data"]) for rung, config in self.configs.items()}
+        base = digest_of([ladder.base, ladder.parameters, self.words, next(iter(self.data.values()))])
+        self.digests = {rung.name: digest_of([base, rung.digest, self.data[rung.name]])[:6] for rung in ladder.runs.values()}
         self.runs = reserve(self.task_name, root)
-        self.directory = RunDirectory(self.runs / f"{name}-{self.base_digest}")
+        self.directory = RunDirectory(self.runs / f"{name}-{base}")
         (self.directory.path / "rungs").mkdir(parents=True, exist_ok=True)
+
+    def parsed(self) -> dict[str, dict[str, Any]]:
+        """The whole configuration of each run."""
+        from lslm_lightning.commands.rungs import parsed
+
+        found = {}
+        with TemporaryDirectory() as folder:
+            for name, rung in self.ladder.runs.items():
+                try:
+                    found[name] = parsed(self.settings(rung, Path(folder)))
+                except ValueError as error:
+                    raise ValueError(f"the rung {name}: {error}") from None
+                if (seeds := found[name]["job"]["seeds"]) > 1:
+                    raise ValueError(f"the rung {name}: job.seeds={seeds} must be 1: a rung is one run; lslm run --seeds trains several")
+        return found
+
+    def settings(self, rung: "Rung", folder: Path) -> list[str]:
+        """Words of `lslm run`, after files are written that they name."""
+        words = []
+        for path, settings in ((folder / "base.yaml", self.ladder.base), (folder / f"{rung.name}.yaml", rung.settings)):
+            path.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
+            words += ["--config", str(path)] if settings else []
+        return [*words, *rung.words, *self.words]
 
     def conclude(self, only: Sequence[str], command: str) -> None:
         """Train these rungs, and report them with those that are finished.
@@ -138,16 +168,18 @@ class Climb:
             print(f"rung {place}, {name}: {run} is finished", flush=True)
             return True
         print(f"rung {place}, {name}", flush=True)
-        words = self.to_resume(rung) or self.to_begin(rung, parent)
+        try:
+            words = self.to_resume(rung) or self.to_begin(rung, parent)
+        except (ValueError, SystemExit) as error:  # of a network that cannot have the size
+            print(f"lslm: {name}: {error}", file=sys.stderr, flush=True)
+            return False
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
         status = run_to_its_end([sys.executable, "-m", "lslm_lightning", *words], environment)
         return status == 0 and self.finished(rung) is not None
 
     def job_name(self, rung: "Rung") -> str:
-        """Of its run, whose directory begins with it; another where anything of the rung, or of what all share, is another."""
-        from lslm_lightning.commands.rungs import digest_of
-
-        return f"{self.name}-{rung.name}-{digest_of([self.base_digest, rung.digest])[:6]}"
+        """Of its run, whose directory begins with it; another where anything of the rung, of what all share, or of the data is another."""
+        return f"{self.name}-{rung.name}-{self.digests[rung.name]}"
 
     def directories(self, rung: "Rung") -> list[Path]:
         """Of its runs, the newest last."""
@@ -168,17 +200,11 @@ class Climb:
 
     def to_begin(self, rung: "Rung", parent: str | None) -> list[str]:
         """The command that trains the rung."""
-        folder = self.directory.path / "rungs"
-        files = {folder / "base.yaml": self.ladder.base, folder / f"{rung.name}.yaml": rung.settings}
-        words = ["--job.seeds=1"]
-        for path, settings in files.items():
-            path.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
-            words += ["--config", str(path)] if settings else []
-        words += [*rung.words, *self.words]
+        words = self.settings(rung, self.directory.path / "rungs")
         own = [f"--job.name={self.job_name(rung)}", f"--job.root={self.root}", f"--job.parent={parent or 'null'}"]
-        return ["run", *words, *self.width(rung, words), *own]
+        return ["run", *words, *self.width(words), *own]
 
-    def width(self, rung: "Rung", words: Sequence[str]) -> list[str]:
+    def width(self, words: Sequence[str]) -> list[str]:
         """The setting by which the model has as many parameters as the ladder says, where it says so and there is such a setting."""
         from lslm_lightning.commands.rungs import width_of
 
@@ -205,16 +231,15 @@ class Climb:
         """
         from lslm_lightning.commands.evaluate import read
         from lslm_lightning.commands.examination import Examination
-        from lslm_lightning.runs.loading import read_config
 
         folder = self.directory.path
         trained = {name: path for name, rung in self.ladder.runs.items() if (path := self.finished(rung))}
         if not trained:
             raise WorkError("no run was finished, and there is nothing to report")
         shared = (self.ladder.base.get("data") or {}).get("class_path")
-        found = [read_config(run / "config.yaml")["data"] for run in trained.values()]
-        data = next((own for own in found if own["class_path"] == shared), found[0])  # a rung may read the same corpus otherwise
-        config = {"task": self.task, "data": data, "systems": self.systems()}
+        configs = [self.configs[name] for name in trained]
+        data = next((own["data"] for own in configs if own["data"]["class_path"] == shared), configs[0]["data"])  # some read it otherwise
+        config = {"task": configs[0]["model"]["class_path"], "data": data, "systems": self.systems()}
         path = folder / "evaluation.yaml"
         path.write_text(yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True), "utf-8")
         examination = Examination(read(str(path), []), folder)

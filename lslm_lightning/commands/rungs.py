@@ -1,18 +1,23 @@
 """What a ladder is made of: runs that share a base, and systems that need no training."""
 
-import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lslm_lightning.commands.config_errors import yaml_of
+from lslm_lightning.commands.evaluate import digest_of
 from lslm_lightning.runs.directory import check_name
 
 KEYS = ("base", "rungs", "parameters")
-WIDTH = 16  # models of equal size are sought among widths that are multiples of it
+WIDTH, WIDEST = 16, 2**16  # models of equal size are sought among widths that are multiples of the first, up to the second
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def read_ladder(path: Path) -> Ladder:
     runs, systems = {}, {}
     for name, given in content["rungs"].items():
         check_name(str(name), "rung")
-        if given is not None and not isinstance(given, dict):
+        if given is not None and not (isinstance(given, dict) and all(isinstance(key, str) for key in given)):
             raise ValueError(f"{path}: the rung {name} must be settings, or a system's class_path and init_args, but is {given!r}")
         given = given or {}
         if "class_path" in given:
@@ -83,31 +88,71 @@ def read_ladder(path: Path) -> Ladder:
 
 def words_of(given: Mapping[str, Any]) -> list[str]:
     """Keys with dots as words of the command line."""
-    return [f"--{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in given.items() if "." in k]
+    return [f"--{k}={v if isinstance(v, str) else json.dumps(v, default=str)}" for k, v in given.items() if "." in k]
 
 
-def digest_of(settings: Any) -> str:
-    """Eight hexadecimal digits."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:8]
+def parsed(words: Sequence[str]) -> dict[str, Any]:
+    """The whole configuration that words of `lslm run` come to; nothing is built.
+
+    Raises:
+        ValueError: they are wrong, as the command would say.
+    """
+    from lslm_lightning.commands.train import main
+
+    out, err = StringIO(), StringIO()
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main(["run", *words, "--print_config"])
+    except SystemExit as ending:
+        if ending.code:
+            raise ValueError(err.getvalue().strip().removeprefix("lslm: ")) from None
+    return yaml.safe_load(out.getvalue())
+
+
+def data_digests(spec: Mapping[str, Any]) -> list[str]:
+    """Of each split that there is of a config's `data`: what tells it from any other.
+
+    Raises:
+        ValueError, OSError: it cannot be read.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from lslm_lightning.training.data import TaskData
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(TaskData, "data", fail_untyped=False)
+    try:
+        data = parser.instantiate(parser.parse_object({"data": dict(spec)})).data
+    except ArgumentError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    return [data.digest(split) for split in ("train", "val", "test") if split == "train" or split in data.corpus.splits]
 
 
 def width_of(words: Sequence[str], n_parameter: float) -> int | None:
     """The `d_model` by which the model of a config has about so many parameters; None of a model without one.
 
     Args:
-        words: as of `lslm fit`.
+        words: as of `lslm run`.
+
+    Raises:
+        ValueError: none does.
     """
     from lslm_lightning.commands.estimate import planned
 
-    def size(width: int) -> int:
-        return planned([*words, f"--model.backbone.d_model={width}"], None).task.n_parameter
-
-    if planned(words, None).task.backbone is None:
+    backbone = (parsed(words)["model"]["init_args"].get("backbone") or {}).get("init_args") or {}
+    if "d_model" not in backbone:
         return None
-    low, high = WIDTH, WIDTH
+    step = math.lcm(WIDTH, backbone.get("n_head") or 1)
+
+    def size(n: int) -> int:
+        return planned([*words, f"--model.backbone.d_model={n * step}"], None).task.n_parameter
+
+    low, high = 1, 1
     while size(high) < n_parameter:
         low, high = high, 2 * high
-    while high - low > WIDTH:
-        middle = (low + high) // 2 // WIDTH * WIDTH
+        if high * step > WIDEST:
+            raise ValueError(f"parameters={n_parameter:,.0f} is more than this network has with d_model={low * step}")
+    while high - low > 1:
+        middle = (low + high) // 2
         low, high = (middle, high) if size(middle) < n_parameter else (low, middle)
-    return min((low, high), key=lambda width: abs(size(width) - n_parameter))
+    return step * min((low, high), key=lambda n: abs(size(n) - n_parameter))

@@ -12,6 +12,7 @@ import numpy as np
 from lslm_lightning.text.tokenizer import Tokenizer
 
 CHUNK = 1024
+CHUNK_IDS = 2**22  # of a row that may be larger than memory, looked at together
 
 
 def pack(texts: Iterable[str], tokenizer: Tokenizer, path: Path) -> np.ndarray:
@@ -44,11 +45,12 @@ def packed_name(corpus_digest: str, tokenizer_digest: str) -> str:
 class Pieces:
     """Whole texts of a row of ids in order, in pieces of about `n_token`: (start, end) of each, `</s>` at both ends, shared by neighbours.
 
-    The same in every epoch.
+    The same in every epoch. A text is never cut, however long it is.
     """
 
     def __init__(self, ids: np.ndarray, eos_id: int, n_token: int) -> None:
-        ends = np.flatnonzero(ids == eos_id)
+        chunks = (np.arange(start, min(start + CHUNK_IDS, len(ids))) for start in range(0, len(ids), CHUNK_IDS))
+        ends = np.concatenate([chunk[ids[chunk] == eos_id] for chunk in chunks])
         wanted = np.arange(n_token, len(ids) - 1, n_token)
         cuts = np.unique(ends[np.searchsorted(ends, wanted)]) if len(wanted) else np.zeros(0, np.int64)
         self._cuts = np.unique([0, *cuts, len(ids) - 1])

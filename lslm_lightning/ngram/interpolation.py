@@ -18,9 +18,15 @@ def fitted_weights(nats: Sequence[np.ndarray]) -> np.ndarray:
     """Weights (k,) under which these tokens are most probable, by expectation and maximization. Source: Jelinek and Mercer 1980.
 
     Args:
-        nats: k arrays (n,), of one token after the other by each model.
+        nats: k arrays (n,), of one token after the other by each model. Tokens that all find impossible tell nothing.
+
+    Raises:
+        ValueError: there are no others.
     """
     every = np.stack(nats)
+    every = every[:, np.isfinite(every.min(0))] if every.size else every
+    if not every.size:
+        raise ValueError("the validation text has no token that any of the models finds possible: no weights can be found with it")
     p = np.exp(every.min(0) - every)  # as shares of the best model's, so that nothing vanishes
     weights = np.full(len(p), 1 / len(p))
     for _ in range(N_ROUND):

@@ -9,6 +9,7 @@ import numpy as np
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
 from lslm_lightning.ngram.interpolation import fitted_weights, mixture_nats
+from lslm_lightning.runs import find_run
 from lslm_lightning.systems.batches import whole_texts
 from lslm_lightning.systems.checkpoint import Checkpoint
 
@@ -26,7 +27,8 @@ class Interpolation:
     def __init__(self, runs: list[str], weights: list[float] | None = None, device: str = "auto", trust: bool = False) -> None:
         if len(runs) < 2:
             raise ValueError(f"runs={runs} of Interpolation must be two or more")
-        if weights is not None and (len(weights) != len(runs) or min(weights) < 0 or abs(sum(weights) - 1) > 1e-6):
+        fits = weights is None or (len(weights) == len(runs) and all(w >= 0 for w in weights) and abs(sum(weights) - 1) <= 1e-6)
+        if not fits:
             raise ValueError(f"weights={weights} of Interpolation must be {len(runs)} numbers from 0 on that add up to 1, or left out")
         self.parts, self.given = [Checkpoint(run, device=device, trust=trust) for run in runs], weights
         self.name = " + ".join(part.name for part in self.parts)
@@ -37,9 +39,12 @@ class Interpolation:
         self._validation = examples
 
     def ready(self, examples: Sequence[Example]) -> None:
-        """Raises ValueError where there is no such run."""
+        """Raises ValueError where there is no such run, or where tokenizers differ."""
         for part in self.parts:
             part.ready(examples)
+        digests = [hashlib.sha256(find_run(part.run).tokenizer.read_bytes()).hexdigest() for part in self.parts]
+        if other := next((part for part, digest in zip(self.parts, digests, strict=True) if digest != digests[0]), None):
+            raise ValueError(f"{self.parts[0].name} and {other.name} have different tokenizers: only probabilities of one token mix")
 
     def fingerprint(self) -> str | None:
         """Of all weights; None where some are no longer here."""
@@ -52,8 +57,6 @@ class Interpolation:
         for part, task in zip(self.parts, tasks, strict=True):
             if not hasattr(task, "token_nats"):
                 raise CannotError(f"{part.name} is no language model, whose tokens could be mixed")
-            if task.tokenizer.digest != tasks[0].tokenizer.digest:
-                raise CannotError(f"{self.parts[0].name} and {part.name} have different tokenizers: only probabilities of one token mix")
         return tasks
 
     @cached_property
@@ -75,9 +78,9 @@ class Interpolation:
         return [mixture_nats(parts, self.weights) for parts in zip(*every, strict=True)]
 
     def signature(self, mode: Mode) -> str:
-        """That of its parts, each piece once."""
-        found = [part for task in self._tasks for part in task.signature_of_answers(mode).split("|") if part]
-        return "".join(f"|{part}" for part in dict.fromkeys(found))
+        """That of its parts, each piece once, in the order of the longest."""
+        found = sorted((task.signature_of_answers(mode).split("|")[1:] for task in self._tasks), key=len, reverse=True)
+        return "".join(f"|{piece}" for piece in dict.fromkeys(piece for pieces in found for piece in pieces))
 
     def facts(self) -> dict[str, Any]:
         """Sizes of all parts together, and their weights."""

@@ -46,4 +46,4 @@ class WholeTexts(PackedText):
 
     def __getitem__(self, span: tuple[int, int]) -> WindowBatch:
         start, end = span or (0, 0)
-        return WindowBatch(torch.from_numpy(self.ids[start : end + 1].astype(np.int64))[None], end - start)
+        return WindowBatch(torch.from_numpy(self.ids[np.arange(start, end + 1)].astype(np.int64))[None], end - start)

@@ -23,18 +23,20 @@ from lslm_lightning.training.language_model import SAMPLING, LanguageModel
 from lslm_lightning.training.window_data import WindowData
 from tasks.language_modeling.task import LanguageModeling
 
+MOST = 32  # tokens in an n-gram
 COUNTS = "counts"  # a folder of the run while it counts
 
 
 class NgramTask(LanguageModeling, LanguageModel):
     """Interpolated modified Kneser-Ney over the tokens of any tokenizer: words, subwords, characters, bytes. A text is a sentence to it.
 
-    It reads the training split once, whatever trainer.max_steps, trainer.max_epochs and job.minutes say, on one process. Its tables lie
-    beside its checkpoints, which have their checksums.
+    It reads the training split once, text by text, each as a whole, whatever trainer.max_steps, trainer.max_epochs and job.minutes say, on
+    one process. Its tables lie beside its checkpoints, which have their checksums.
 
     Args:
         order: tokens in an n-gram, from 1 on.
-        min_count: how often an n-gram must occur to be kept, by order from 1 on; the last number holds for higher orders too.
+        min_count: how often an n-gram must occur to be kept, by order from 1 on; the last number holds for higher orders too. The first is
+            1: single tokens are all kept.
         closed_vocabulary: `<unk>` is impossible, and a text with an unknown word an error.
         search: how texts are continued.
         max_length: new tokens in a continuation.
@@ -54,10 +56,11 @@ class NgramTask(LanguageModeling, LanguageModel):
         min_length: int = 0,
     ) -> None:
         super().__init__(None, tokenizer, search=search, max_length=max_length, min_length=min_length)
-        if order < 1:
-            raise ValueError(f"order={order} must be at least 1; 5 suits words and subwords, more suits characters")
-        if list(min_count) != sorted(min_count) or any(n < 1 for n in min_count):
-            raise ValueError(f"min_count={list(min_count)} must be numbers from 1 on that do not fall from order to order: [1, 1, 2]")
+        if not 1 <= order <= MOST:
+            raise ValueError(f"order={order} must be at least 1 and at most {MOST}; 5 suits words and subwords, more suits characters")
+        if list(min_count) != sorted(min_count) or [*min_count][:1] not in ([], [1]):
+            rule = "begin with 1, since single tokens are all kept, and not fall from order to order"
+            raise ValueError(f"min_count={list(min_count)} must {rule}: [1, 1, 2]")
         self.order, self.min_count, self.closed_vocabulary = order, list(min_count), closed_vocabulary
         self.model: NgramModel | None = None
         self._counter: NgramCounter | None = None
@@ -105,7 +108,13 @@ class NgramTask(LanguageModeling, LanguageModel):
         self._counter.keep(self._n_run)
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> None:
-        self._counter.add(self.sentences(batch.ids[0].cpu().numpy()))
+        ids = batch.ids[0].cpu().numpy()
+        if self.closed_vocabulary and self.tokenizer.unk_id is not None and (ids == self.tokenizer.unk_id).any():
+            raise ValueError(
+                f"the training text has {self.tokenizer.kind} that the tokenizer leaves out, and closed_vocabulary=True knows none such:"
+                " set it to False, or let the tokenizer keep all (min_count: 1, no vocab_size)"
+            )
+        self._counter.add(self.sentences(ids))
         if self.trainer.is_last_batch:
             self._estimate()
 

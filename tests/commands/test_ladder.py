@@ -125,6 +125,7 @@ def test_networks_of_equal_size(lslm, rungs, trained):
         ({"rungs": {"copy": COPY}}, ["no rung that is trained", "lslm evaluate"]),
         ({"rungs": {"a": None}, "parameters": "many"}, ["parameters='many' must be a number"]),
         ({"base": 3, "rungs": {"a": None}}, ["base must be settings"]),
+        ({"rungs": {"a": {1: 2}}}, ["the rung a must be settings"]),
     ],
 )
 def test_what_is_no_ladder_is_refused(lslm, project, content, words):
@@ -154,3 +155,42 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
     assert all(not entry["reason"] and entry["facts"]["n_parameter"] for entry in found["systems"].values())
     ranked = {(p["first"], p["second"]) for p in found["pairs"] if p["metric"] == found["headline"]}
     assert ranked == ({("ours", "tuned")} if kind == "pairs" else set()), "words between spaces do not tell how many bytes they are"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"copy": {"class_path": "lslm_lightning.systems.baselines.CopySorce"}, "small": None},
+            ["CopySorce", "did you mean", "CopySource"],
+        ),
+        ({"small": None, "wrong": {"model": {"init_args": {"label_smothing": 0.1}}}}, ["the rung wrong", "label_smothing"]),
+        ({"small": None, "seeds": {"job.seeds": 2}}, ["the rung seeds", "job.seeds=2 must be 1"]),
+        ({"small": None, "text": {"model": {"class_path": "tasks.language_modeling.ngram.NgramTask"}}}, ["of one task", "text is of language_modeling"]),
+    ],
+)
+def test_what_is_wrong_in_any_rung_is_said_before_the_first_is_trained(lslm, rungs, trained, given, words):
+    refused(lslm("ladder", "--config", rungs(given)), 2, *words)
+    assert not trained
+
+
+def test_other_data_are_trained_on_and_answered_anew(lslm, rungs, trained, pairs):
+    config = rungs({"copy": COPY, "small": None})
+    assert lslm("ladder", "--config", config).status == 0
+    for side in ("en", "zh"):
+        lines = (pairs / f"test.{side}").read_text("utf-8").splitlines()
+        (pairs / f"test.{side}").write_text("".join(f"{line} {line}\n" for line in lines[:-1]), "utf-8")
+    assert lslm("ladder", "--config", config).status == 0
+    assert len(trained) == 2, "the run of the other data is no run of these"
+    folders = sorted(Path("runs/translation").glob("steps-*/evaluation.yaml"), key=lambda path: path.stat().st_mtime)
+    first, second = (json.loads((path.parent / "metrics.json").read_text()) for path in folders)
+    assert first["data"]["digest"] != second["data"]["digest"]
+    assert [s["n_example"] for s in second["systems"]["copy"]["scores"]] == [len(lines) - 1] * len(second["systems"]["copy"]["scores"])
+
+
+def test_a_size_that_cannot_be_fails_one_rung(lslm, rungs, trained):
+    """Widths are multiples of what the heads ask for."""
+    config = rungs({"three": {"model.backbone.n_head": 3}, "huge": {"model.backbone.n_encoder_layer": 1}}, parameters=60_000)
+    assert lslm("ladder", "--config", config).status == 0
+    [directory] = Path("runs/translation").glob("steps-three-*")
+    assert read_config(directory / "config.yaml")["model"]["init_args"]["backbone"]["init_args"]["d_model"] % 48 == 0

@@ -128,3 +128,34 @@ def test_counting_that_was_stopped_goes_on(lslm, config, only_run, monkeypatch, 
     for path in (straight / "checkpoints/ngram").iterdir():
         assert (stopped / "checkpoints/ngram" / path.name).read_bytes() == path.read_bytes()
     assert not (stopped / "counts").exists()
+
+
+def test_runs_are_mixed_with_weights_of_the_validation_split(lslm, config, project):
+    """An n-gram model and one of its words alone; a run with other tokens is refused, and so are weights that are none."""
+    for name, words in (("three", ()), ("one", ("--model.order", 1)), ("words", ("--data.tokenizer", "lslm_lightning.text.recipes.Words"))):
+        assert lslm("run", "--config", config, "--job.name", name, *words).status == 0
+    data = yaml.safe_load(config.read_text())["data"]
+
+    def exam(**systems):
+        path = project / "mix.yaml"
+        task = "tasks.language_modeling.task.LanguageModelingTask"
+        mixed = {
+            name: {"class_path": "lslm_lightning.systems.interpolation.Interpolation", "init_args": init} for name, init in systems.items()
+        }
+        path.write_text(yaml.safe_dump({"task": task, "data": data, "systems": mixed, "n_resample": 100}))
+        return path
+
+    runs = [f"runs/language_modeling/{name}-*" for name in ("three", "one", "words")]
+    outcome = lslm("evaluate", "--config", exam(tuned={"runs": runs[:2]}, first={"runs": runs[:2], "weights": [1.0, 0.0]}))
+    assert outcome.status == 0, outcome.err
+    [folder] = Path("runs/language_modeling").glob("mix-*")
+    found = json.loads((folder / "metrics.json").read_text())["systems"]
+    values = {name: {s["metric"]: s["value"] for s in entry["scores"]} for name, entry in found.items()}
+    [three] = Path("runs/language_modeling").glob("three-*")
+    assert values["first"] == pytest.approx(scores(three))
+    assert "three" in found["tuned"]["facts"]["mixture"]
+    assert values["tuned"]["perplexity"] <= 1.02 * values["first"]["perplexity"]
+    outcome = lslm("evaluate", "--config", exam(other={"runs": [runs[0], runs[2]]}))
+    assert outcome.status == 1
+    assert "have different tokenizers: only probabilities of one token mix" in outcome.err + outcome.out
+    refused(lslm("evaluate", "--config", exam(wrong={"runs": runs[:2], "weights": [2.0, -1.0]})), 1, "weights=[2.0, -1.0]", "add up to 1")

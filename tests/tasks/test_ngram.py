@@ -1,5 +1,6 @@
 """An n-gram model behind the contract of all language models."""
 
+import json
 import math
 from itertools import pairwise
 
@@ -7,14 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from lslm_lightning.__main__ import main
 from lslm_lightning.contracts import Example
+from lslm_lightning.data import packing
 from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.metrics.likelihood import BitsPerByte, Perplexity
 from lslm_lightning.ngram.spelling import Spelling
 from lslm_lightning.ngram.training import train
 from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Recipe, Words
+from lslm_lightning.training import window_data
 from tasks.language_modeling.data import LanguageModelingData
 from tasks.language_modeling.ngram import NgramTask
+from tests.conftest import WORDS
 from tests.training.conftest import fit
 
 LAST = {"max_steps": -1, "max_epochs": 1, "gradient_clip_val": None}
@@ -26,8 +31,12 @@ def trained(text, tmp_path, monkeypatch):
 
     monkeypatch.setenv("LSLM_CACHE", str(tmp_path / "cache"))
 
-    def make(recipe: Recipe = Characters(), **settings) -> tuple[NgramTask, LanguageModelingData]:  # noqa: B008 (frozen)
-        data = LanguageModelingData(str(text), recipe)
+    def make(
+        recipe: Recipe = Characters(),  # noqa: B008 (frozen)
+        prepared: str | None = None,
+        **settings,
+    ) -> tuple[NgramTask, LanguageModelingData]:
+        data = LanguageModelingData(str(text), recipe, prepared=prepared)
         task = NgramTask(data.tokenizer, **settings)
         (tmp_path / "run").mkdir(exist_ok=True)
         fit(task, data, default_root_dir=str(tmp_path / "run"), **LAST)
@@ -118,8 +127,40 @@ def test_a_closed_vocabulary_has_no_unknown_word(trained):
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"), [({"order": 0}, "order=0 must be at least 1"), ({"min_count": [2, 1]}, r"min_count=\[2, 1\] must be")]
+    ("settings", "words"),
+    [
+        ({"order": 0}, "order=0 must be at least 1"),
+        ({"order": 99}, "order=99 must be at least 1 and at most 32"),
+        ({"min_count": [1, 3, 2]}, r"min_count=\[1, 3, 2\] must begin with 1"),
+        ({"min_count": [2]}, r"min_count=\[2\] must begin with 1"),
+    ],
 )
 def test_wrong_settings_are_refused(settings, words):
     with pytest.raises(ValueError, match=words):
         NgramTask(Bytes().train(), **settings)
+
+
+def test_a_closed_vocabulary_is_not_trained_on_unknown_words(trained):
+    with pytest.raises(ValueError, match="the training text has words that the tokenizer leaves out, and closed_vocabulary=True"):
+        trained(Words(vocab_size=6), closed_vocabulary=True)
+
+
+def test_prepared_texts_make_the_same_model(trained, text, tmp_path, monkeypatch):
+    """In several files, and in several pieces."""
+    monkeypatch.setattr(window_data, "PIECE", 90)
+    monkeypatch.setattr(packing, "CHUNK_IDS", 70)
+    documents = [f"red green {word}" for word in WORDS] * 9
+    (text / "train.txt").unlink()
+    (text / "train.jsonl").write_text("".join(json.dumps({"text": document}) + "\n" for document in documents))
+    for split in ("val", "test"):
+        (text / f"{split}.jsonl").write_text(json.dumps({"text": (text / f"{split}.txt").read_text()}) + "\n")
+        (text / f"{split}.txt").unlink()
+    task, data = trained(order=3)
+    data.tokenizer.save(tmp_path / "tokenizer.json")
+    folder = tmp_path / "prepared"
+    words = ["--tokenizer", str(tmp_path / "tokenizer.json"), "--shard-mb", "0.0005", "--workers", "1"]
+    assert main(["data", "prepare", str(text / "train.jsonl"), "--output", str(folder), *words]) == 0
+    assert len([*folder.glob("shard-*")]) > 1
+    other, _ = trained(order=3, prepared=str(folder))
+    row = [task.tokenizer.eos_id, *task.tokenizer.encode("red green cat blue"), task.tokenizer.eos_id]
+    np.testing.assert_array_equal(task.token_nats([row])[0], other.token_nats([row])[0])
