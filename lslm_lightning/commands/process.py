@@ -3,10 +3,27 @@
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+PARENT = "LSLM_PARENT"  # tells a command which process waits for it
+
+
+def follow_parent() -> None:
+    """Stop as after SIGTERM when the process that waits for this command is gone, killed the hard way: nobody would know of its end."""
+    if not (parent := os.environ.pop(PARENT, None)):
+        return
+
+    def look() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
@@ -43,6 +60,7 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
         if before[number] not in (signal.SIG_IGN, None):  # of nohup, say
             signal.signal(number, handler)
     try:
+        environment = {**(os.environ if environment is None else environment), PARENT: str(os.getpid())}
         child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
         pass_on()  # what came before there was a child
         status = child.wait()

@@ -25,6 +25,7 @@ from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.preflight import TRAINING, check_goes_on, check_job, check_one_process, read_splits
+from lslm_lightning.commands.process import follow_parent
 from lslm_lightning.commands.processes import (
     DIRECTORY,
     LAUNCHED,
@@ -273,6 +274,7 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
         resumed: go on with the run in this directory.
     """
     quiet()
+    follow_parent()
     try:
         check_files(argv)
     except ValueError as error:

@@ -14,6 +14,7 @@ from tests.commands.alike import config_of
 from tests.commands.conftest import refused
 from tests.commands.test_pretrained import KINDS, write
 
+NGRAM = {"class_path": "tasks.language_modeling.ngram.NgramTask"}
 COPY = {"class_path": "lslm_lightning.systems.baselines.CopySource"}
 
 
@@ -166,7 +167,10 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
         ),
         ({"small": None, "wrong": {"model": {"init_args": {"label_smothing": 0.1}}}}, ["the rung wrong", "label_smothing"]),
         ({"small": None, "seeds": {"job.seeds": 2}}, ["the rung seeds", "job.seeds=2 must be 1"]),
-        ({"small": None, "text": {"model": {"class_path": "tasks.language_modeling.ngram.NgramTask"}}}, ["of one task", "text is of language_modeling"]),
+        (
+            {"small": None, "text": {"model": {"class_path": "tasks.language_modeling.ngram.NgramTask"}}},
+            ["of one task", "text is of language_modeling"],
+        ),
     ],
 )
 def test_what_is_wrong_in_any_rung_is_said_before_the_first_is_trained(lslm, rungs, trained, given, words):

@@ -85,6 +85,19 @@ def test_a_signal_to_the_whole_group_reaches_the_child_once(environment, project
     assert process.returncode == -number, errors
 
 
+FOLLOWER = f"from lslm_lightning.commands.process import follow_parent\nfollow_parent()\n{COUNT}"
+
+
+def test_a_child_stops_when_its_parent_was_killed(environment):
+    """The hard way, of which the parent could tell nobody."""
+    command = [sys.executable, "-c", PARENT, FOLLOWER]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.wait()
+    assert process.stdout.read() == f"got {int(signal.SIGTERM)}\n"
+
+
 def test_what_a_child_ends_with_is_told(environment):
     done = subprocess.run(
         [sys.executable, "-c", PARENT, "raise SystemExit(7)"], env=environment, capture_output=True, text=True, timeout=60
