@@ -38,8 +38,9 @@ def compared(data: LanguageModelingData, split: str, outputs: Mapping[str, Seque
 
 def scored(examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]) -> list[Section]:
     """Bits per byte along the text and by position in the window; the hardest passages of the best system, token by token."""
-    answers = {name: {p.id: p for p in own if is_priced(p)} for name, own in outputs.items()}
-    answers = {name: [by_id[e.id] for e in examples] for name, by_id in answers.items() if all(e.id in by_id for e in examples)}
+    given = {name: {p.id: p for p in own if p.nats is not None} for name, own in outputs.items()}
+    every = {name: [by_id[e.id] for e in examples] for name, by_id in given.items() if all(e.id in by_id for e in examples)}
+    answers = {name: own for name, own in every.items() if all(map(is_priced, own))} or every  # others look better than they are
     if not answers:
         return []
     n_byte = np.array([max(1, len(e.references[0].encode())) for e in examples])
@@ -48,7 +49,7 @@ def scored(examples: Sequence[Example], outputs: Mapping[str, Sequence[Predictio
     share = (100 * cuts / len(examples)).tolist()
     series = [Series(name, share, (np.add.reduceat(own, cuts) / np.add.reduceat(n_byte, cuts)).tolist()) for name, own in bits.items()]
     found = [Section("Along the text", [Curves(series, "% of the test text", "bits per byte")])]
-    if table := by_position(examples, answers):
+    if table := by_position(examples, every):
         found.append(Section("By position in the window", [table]))
     best = min(bits, key=lambda name: bits[name].sum())
     order = np.argsort(-bits[best] / n_byte)[:N_HARD]
@@ -57,7 +58,7 @@ def scored(examples: Sequence[Example], outputs: Mapping[str, Sequence[Predictio
 
 def is_priced(answer: Prediction) -> bool:
     """Whether its nats, and those of spelling, are the price of the whole text."""
-    return answer.nats is not None and (answer.spelling is not None or not answer.unknown)
+    return answer.spelling is not None or not answer.unknown
 
 
 def by_position(examples: Sequence[Example], answers: Mapping[str, Sequence[Prediction]]) -> Table | None:

@@ -107,9 +107,10 @@ def test_prompts_are_beginnings_of_the_exam(tmp_path):
         assert prompt.source + prompt.references[0] in text
 
 
-def test_a_text_that_was_not_paid_for_as_a_whole_is_in_no_picture():
+def test_what_was_not_paid_for_as_a_whole_is_in_no_picture_beside_what_was():
     examples = [Example("1", "", ("red caterpillar",))]
     answers = {"dash": [Prediction("1", nats=1.0, n_token=3, unknown=1)], "spelled": [Prediction("1", nats=1.0, unknown=1, spelling=7.0)]}
-    assert scored(examples, {"dash": answers["dash"]}) == []
+    [curves, *_] = scored(examples, {"dash": answers["dash"]})[0].blocks
+    assert [series.name for series in curves.series] == ["dash"], "alone it can be looked at"
     [curves, *_] = scored(examples, answers)[0].blocks
     assert [(series.name, series.y) for series in curves.series] == [("spelled", [pytest.approx(8 / math.log(2) / 15)])]
