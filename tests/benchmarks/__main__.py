@@ -36,6 +36,7 @@ ORDER = (
     "translation_ladder",
     "language_ladder",
     "chinese_ladder",
+    "words_ladder",
     "summarization_ladder",
 )
 GPU = ("sharded_gpu", "train_speed_gpu", "multi30k_gpu")

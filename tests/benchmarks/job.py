@@ -88,16 +88,18 @@ def train(config: str, *words: str, smoke: bool) -> Figures:
     }
 
 
-def climb(config: str, *words: str, smoke: bool) -> Figures:
-    """`lslm ladder` of a file under configs/: the folder, minutes, and by system the headline metric with its interval, and its size.
+def climb(config: str, name: str, *words: str, smoke: bool) -> Figures:
+    """`lslm ladder` of a file under configs/, under a name of its own.
+
+    Its folder, minutes, and by system the headline metric with its interval, and its size.
 
     `p` holds by "first, second" the corrected p-values of the paired tests. What is finished in this folder is not trained again.
     """
     if smoke:
         words += (*SMOKE, "--job.minutes=null", *(() if config.startswith("language_modeling") else SMOKE_PAIRS))
-    began, path = time.time(), config_path(config)
-    lslm("ladder", "--config", str(path), *words)
-    found = max(Path("runs").glob(f"*/{path.stem}-*/evaluation.yaml"), key=os.path.getmtime).parent
+    began = time.time()
+    lslm("ladder", "--config", str(config_path(config)), f"--name={name}", *words)
+    found = max(Path("runs").glob(f"*/{name}-*/evaluation.yaml"), key=os.path.getmtime).parent
     results = json.loads((found / "metrics.json").read_text("utf-8"))
     leading = {
         name: next((s for s in entry["scores"] if s["metric"] == results["headline"]), {"value": None, "low": None, "high": None})

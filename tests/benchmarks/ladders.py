@@ -6,11 +6,14 @@ from tests.benchmarks.benchmark import Benchmark, Check, Figures
 from tests.benchmarks.job import climb
 
 
-def ladder(about: str, minutes: float, config: str, ordered: Callable[[Figures], Sequence[Check]]) -> Benchmark:
+def ladder(
+    about: str, minutes: float, config: str, name: str, ordered: Callable[[Figures], Sequence[Check]], words: Sequence[str] = ()
+) -> Benchmark:
     """One `lslm ladder`.
 
     Args:
         ordered: checks besides the scores, from the figures of `climb`.
+        words: settings for all runs.
     """
 
     def checks(figures: Mapping[str, Figures]) -> list[Check]:
@@ -19,7 +22,7 @@ def ladder(about: str, minutes: float, config: str, ordered: Callable[[Figures],
         rows = [Check(f"{found['headline']} of {name}", score) for name, score in scores.items()]
         return [*rows, *ordered(found), Check("minutes in all", found["minutes"])]
 
-    return Benchmark(about, minutes, {"ladder": lambda done, smoke: climb(config, smoke=smoke)}, checks, ("LSLM_DATA",))
+    return Benchmark(about, minutes, {"ladder": lambda done, smoke: climb(config, name, *words, smoke=smoke)}, checks, ("LSLM_DATA",))
 
 
 def value(found: Figures, name: str) -> float:
