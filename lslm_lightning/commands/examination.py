@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lslm_lightning.commands.answers import Answers
-from lslm_lightning.commands.outcome import WorkError
+from lslm_lightning.commands.outcome import WorkError, true_ending
 from lslm_lightning.commands.records import seen_in_training, trained, versions
 from lslm_lightning.commands.tables import terminal_table
 from lslm_lightning.contracts import Example, Metric
@@ -64,17 +64,8 @@ class Examination:
         tracker = Tracker(self.evaluation.task_name, self.folder.name, self.folder, tags=self.tags(), system_metrics=False)
         self.answers.prepare()
         tracker.start()
-        status = "FAILED"
-        try:
+        with true_ending(tracker):
             self.examine(tracker, command, began)
-            status = "FINISHED"
-        except Exception:
-            raise
-        except BaseException:  # Ctrl-C, SIGTERM
-            status = "KILLED"
-            raise
-        finally:
-            tracker.end(status)
 
     def examine(self, tracker: Tracker, command: str, began: float) -> None:
         """The same after `answers.prepare`, in the MLflow run of `tracker`."""

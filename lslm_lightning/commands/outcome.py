@@ -5,13 +5,34 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lslm_lightning.tracking import Tracker
 
 DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
 
 
 class WorkError(RuntimeError):
     """A part of the work failed, as the message says; what else there was to do was done."""
+
+
+@contextmanager
+def true_ending(tracker: "Tracker") -> Iterator[None]:
+    """MLflow is told how what is inside ended: FINISHED, FAILED, or KILLED by Ctrl-C or a signal."""
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except Exception:
+        raise
+    except BaseException:
+        status = "KILLED"
+        raise
+    finally:
+        tracker.end(status)
 
 
 def one_line(error: BaseException) -> str:

@@ -11,18 +11,17 @@ from lslm_lightning.ngram.estimation import adjusted_counts, estimate
 from lslm_lightning.ngram.model import NgramModel
 
 
-def train(batches: Iterable[np.ndarray], order: int, vocab_size: int, bos: int, least: Sequence[int] = ()) -> NgramModel:
+def train(batches: Iterable[np.ndarray], order: int, vocab_size: int, bos: int) -> NgramModel:
     """A model of all sentences, by modified Kneser-Ney.
 
     Args:
         batches: (n,) whole sentences, `bos` before each and the end after it.
-        least: see `estimate`.
     """
     with TemporaryDirectory() as folder:
         counter = NgramCounter(order, vocab_size, bos, Path(folder))
         for ids in batches:
             counter.add(ids)
-        return estimated(counter, vocab_size, least)
+        return estimated(counter, vocab_size)
 
 
 def estimated(counter: NgramCounter, vocab_size: int, least: Sequence[int] = (), impossible: Sequence[int] = ()) -> NgramModel:

@@ -20,20 +20,12 @@ class PretrainedDecoder(Pretrained):
     def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
         super().__init__(path, config, tokenizer_digest)
         self.n_decoder_layer = self.model.config.get_text_config().num_hidden_layers
-        if config is None and self.device.type != "meta" and self._sees_ahead():
+        if config is not None or self.device.type == "meta":
+            return
+        if self.sees_ahead(lambda ids: self.model(ids, use_cache=False).logits):  # some encoders let themselves be loaded as decoders
             raise ValueError(f"{path} is not what PretrainedDecoder takes ({self.wants}): it sees the tokens that it is to predict")
-        if config is None and self.device.type != "meta":
-            with torch.no_grad():
-                self.decode(torch.tensor([[0]]))  # which refuses what keeps no keys and values
-
-    @torch.no_grad()
-    def _sees_ahead(self) -> bool:
-        """Whether the second token changes what is said of it; some encoders let themselves be loaded as if they were decoders."""
-        training = self.training
-        self.eval()
-        first, second = (self.model(torch.tensor([[0, i]]), use_cache=False).logits[:, 0] for i in (1, 2))
-        self.train(training)
-        return not torch.equal(first, second)
+        with torch.no_grad():
+            self.decode(torch.tensor([[0]]))  # which refuses what keeps no keys and values
 
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         self.check_encode()

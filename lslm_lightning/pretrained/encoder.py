@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lslm_lightning.models.backbone import Shared, State
@@ -20,17 +19,8 @@ class PretrainedEncoder(Pretrained):
     def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
         super().__init__(path, config, tokenizer_digest)
         self.n_encoder_layer = self.model.config.get_text_config().num_hidden_layers
-        if config is None and self.model.device.type != "meta" and not self._sees_ahead():
+        if config is None and self.model.device.type != "meta" and not self.sees_ahead(self.encode):
             raise ValueError(f"{path} is not what PretrainedEncoder takes ({self.wants}): it sees nothing of what comes after a token")
-
-    @torch.no_grad()
-    def _sees_ahead(self) -> bool:
-        """Whether the second token changes the vector of the first."""
-        training = self.training
-        self.eval()
-        first, second = (self.encode(torch.tensor([[0, i]]))[:, 0] for i in (1, 2))
-        self.train(training)
-        return not torch.equal(first, second)
 
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         return self.model(self.known(x), attention_mask=None if pad is None else (~pad).long()).last_hidden_state

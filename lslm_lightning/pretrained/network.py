@@ -92,6 +92,15 @@ class Pretrained(Backbone):
     def is_encoder_decoder(self) -> bool:
         """Which of the two sorts of models it must be."""
 
+    @torch.no_grad()
+    def sees_ahead(self, read: Callable[[Tensor], Tensor]) -> bool:
+        """Whether the second token changes what `read` says of the first, (B, T) ids -> (B, T, ...)."""
+        training = self.training
+        self.eval()
+        first, second = (read(torch.tensor([[0, i]]))[:, 0] for i in (1, 2))
+        self.train(training)
+        return not torch.equal(first, second)
+
     def _has_loaded(self) -> None:
         self.has_weights = True
 

@@ -8,7 +8,7 @@ import yaml
 from mlflow import MlflowClient
 
 from lslm_lightning.__main__ import main
-from lslm_lightning.commands import ladder as module
+from lslm_lightning.commands import climb as module
 from lslm_lightning.runs.loading import read_config
 from tests.commands.alike import config_of
 from tests.commands.conftest import refused
@@ -192,9 +192,11 @@ def test_other_data_are_trained_on_and_answered_anew(lslm, rungs, trained, pairs
     assert [s["n_example"] for s in second["systems"]["copy"]["scores"]] == [len(lines) - 1] * len(second["systems"]["copy"]["scores"])
 
 
-def test_a_size_that_cannot_be_fails_one_rung(lslm, rungs, trained):
-    """Widths are multiples of what the heads ask for."""
-    config = rungs({"three": {"model.backbone.n_head": 3}, "huge": {"model.backbone.n_encoder_layer": 1}}, parameters=60_000)
+def test_widths_suit_the_heads_and_a_size_that_no_width_has_fails_the_rung(lslm, rungs, trained):
+    config = rungs({"three": {"model.backbone.n_head": 3}}, parameters=60_000)
     assert lslm("ladder", "--config", config).status == 0
     [directory] = Path("runs/translation").glob("steps-three-*")
     assert read_config(directory / "config.yaml")["model"]["init_args"]["backbone"]["init_args"]["d_model"] % 48 == 0
+    outcome = lslm("ladder", "--config", rungs({"huge": None}, parameters=1e15))
+    assert outcome.status == 1
+    assert "parameters=1,000,000,000,000,000 is more than this network has" in outcome.err

@@ -1,0 +1,177 @@
+"""From the first rung of a ladder to its page."""
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from lslm_lightning.commands.evaluate import check_systems, digest_of, read
+from lslm_lightning.commands.examination import Examination
+from lslm_lightning.commands.job import task_name
+from lslm_lightning.commands.outcome import WorkError, true_ending
+from lslm_lightning.commands.process import run_to_its_end
+from lslm_lightning.commands.rungs import Ladder, Rung, data_digests, parsed, width_of
+from lslm_lightning.runs import RunDirectory, reserve
+from lslm_lightning.runs.directory import locked
+from lslm_lightning.runs.trust import resolve
+from lslm_lightning.tracking import Tracker
+
+
+class Climb:
+    """A ladder's folder, its runs beside it, and its MLflow run. All of it is parsed before anything is trained.
+
+    Args:
+        root: of all runs. words: settings for all runs, as on the command line.
+
+    Raises:
+        ValueError: a rung cannot be.
+    """
+
+    def __init__(self, ladder: Ladder, name: str, root: Path, words: Sequence[str]) -> None:
+
+        self.ladder, self.name, self.root, self.words = ladder, name, root, list(words)
+        self.configs = self.parsed()
+        tasks = {rung: task_name(resolve(config["model"]["class_path"])) for rung, config in self.configs.items()}
+        if len(set(tasks.values())) > 1:
+            raise ValueError(f"the rungs of a ladder are of one task, but here {', '.join(f'{r} is of {t}' for r, t in tasks.items())}")
+        check_systems(ladder.systems)
+        self.task_name = next(iter(tasks.values()))
+        data = {rung: data_digests(config["data"]) for rung, config in self.configs.items()}
+        base = digest_of([ladder.base, ladder.parameters, self.words, next(iter(data.values()))])
+        self.digests = {rung.name: digest_of([base, rung.digest, data[rung.name]])[:6] for rung in ladder.runs.values()}
+        self.runs = reserve(self.task_name, root)
+        self.directory = RunDirectory(self.runs / f"{name}-{base}")
+        (self.directory.path / "rungs").mkdir(parents=True, exist_ok=True)
+
+    def parsed(self) -> dict[str, dict[str, Any]]:
+        """The whole configuration of each run."""
+        found = {}
+        with TemporaryDirectory() as folder:
+            for name, rung in self.ladder.runs.items():
+                try:
+                    found[name] = parsed(self.settings(rung, Path(folder)))
+                except ValueError as error:
+                    raise ValueError(f"the rung {name}: {error}") from None
+                if (seeds := found[name]["job"]["seeds"]) > 1:
+                    raise ValueError(f"the rung {name}: job.seeds={seeds} must be 1: a rung is one run; lslm run --seeds trains several")
+        return found
+
+    def settings(self, rung: Rung, folder: Path) -> list[str]:
+        """Words of `lslm run`, after files are written that they name."""
+        words = []
+        for path, settings in ((folder / "base.yaml", self.ladder.base), (folder / f"{rung.name}.yaml", rung.settings)):
+            path.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
+            words += ["--config", str(path)] if settings else []
+        return [*words, *rung.words, *self.words]
+
+    def conclude(self, only: Sequence[str], command: str) -> None:
+        """Train these rungs, and report them with those that are finished.
+
+        Raises:
+            WorkError: some failed; the others are reported.
+        """
+        began, folder = time.time(), self.directory.path
+        tags = {"task": self.task_name, "command": "ladder"}
+        lock = locked(self.directory)
+        try:
+            tracker = Tracker(self.task_name, folder.name, folder, tags=tags, system_metrics=False, run_id=self.directory.run_id)
+            tracker.start()
+            with true_ending(tracker):
+                print(f"ladder {folder}", flush=True)
+                failed = [name for number, name in enumerate(only, 1) if not self.train(name, f"{number} of {len(only)}", tracker.version)]
+                self.report(tracker, command, began)
+                if failed:
+                    raise WorkError(f"{len(failed)} of {len(only)} runs failed: {', '.join(failed)}; the same command tries them again")
+        finally:
+            lock.release()
+
+    # Training
+
+    def train(self, name: str, place: str, parent: str | None) -> bool:
+        """Whether there is a finished run of the rung, after training what of it was missing."""
+        rung = self.ladder.runs[name]
+        if run := self.finished(rung):
+            print(f"rung {place}, {name}: {run} is finished", flush=True)
+            return True
+        print(f"rung {place}, {name}", flush=True)
+        try:
+            words = self.to_resume(rung) or self.to_begin(rung, parent)
+        except (ValueError, SystemExit) as error:  # of a network that cannot have the size
+            print(f"lslm: {name}: {error}", file=sys.stderr, flush=True)
+            return False
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
+        status = run_to_its_end([sys.executable, "-m", "lslm_lightning", *words], environment)
+        return status == 0 and self.finished(rung) is not None
+
+    def job_name(self, rung: Rung) -> str:
+        """Of its run, whose directory begins with it; another where anything of the rung, of what all share, or of the data is another."""
+        return f"{self.name}-{rung.name}-{self.digests[rung.name]}"
+
+    def directories(self, rung: Rung) -> list[Path]:
+        """Of its runs, the newest last."""
+        found = self.runs.glob(f"{self.job_name(rung)}-{'[0-9a-f]' * 8}/config.yaml")
+        return [path.parent for path in sorted(found, key=os.path.getmtime)]
+
+    def finished(self, rung: Rung) -> Path | None:
+        """The directory of the run that was trained and tested."""
+        found = [RunDirectory(path) for path in self.directories(rung)]
+        return next((d.path for d in reversed(found) if d.beginning.get("status") == "FINISHED" and d.metrics.exists()), None)
+
+    def to_resume(self, rung: Rung) -> list[str]:
+        """The command that goes on with a run that was stopped; empty where none has a state."""
+        paths = [path for path in self.directories(rung) if any((path / "checkpoints").glob("last*.ckpt"))]
+        return ["resume", str(paths[-1])] if paths else []
+
+    def to_begin(self, rung: Rung, parent: str | None) -> list[str]:
+        """The command that trains the rung."""
+        words = self.settings(rung, self.directory.path / "rungs")
+        own = [f"--job.name={self.job_name(rung)}", f"--job.root={self.root}", f"--job.parent={parent or 'null'}"]
+        return ["run", *words, *self.width(words), *own]
+
+    def width(self, words: Sequence[str]) -> list[str]:
+        """The setting by which the model has as many parameters as the ladder says, where it says so and there is such a setting."""
+        width = None if self.ladder.parameters is None else width_of(words, self.ladder.parameters)
+        return [] if width is None else [f"--model.backbone.d_model={width}"]
+
+    # Reporting
+
+    def systems(self) -> dict[str, Mapping[str, Any]]:
+        """Specs of all that can sit the exam, from the bottom up."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for name in self.ladder.names:
+            if name in self.ladder.systems:
+                found[name] = self.ladder.systems[name]
+            elif run := self.finished(self.ladder.runs[name]):
+                found[name] = {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": str(run)}}
+        return found
+
+    def report(self, tracker: Tracker, command: str, began: float) -> None:
+        """The page of all rungs that are finished.
+
+        Raises:
+            WorkError: there is none.
+        """
+        folder = self.directory.path
+        trained = {name: path for name, rung in self.ladder.runs.items() if (path := self.finished(rung))}
+        if not trained:
+            raise WorkError("no run was finished, and there is nothing to report")
+        shared = (self.ladder.base.get("data") or {}).get("class_path")
+        configs = [self.configs[name] for name in trained]
+        data = next((own["data"] for own in configs if own["data"]["class_path"] == shared), configs[0]["data"])  # some read it otherwise
+        config = {"task": configs[0]["model"]["class_path"], "data": data, "systems": self.systems()}
+        path = folder / "evaluation.yaml"
+        path.write_text(yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True), "utf-8")
+        examination = Examination(read(str(path), []), folder)
+        with examination.answers.alone():
+            for name, run in trained.items():
+                if not examination.answers.path(name).exists():  # what it answered in its own test
+                    shutil.copy(run / "predictions/test.jsonl", examination.answers.path(name))
+            examination.answers.prepare()
+            examination.examine(tracker, command, began)
