@@ -3,4 +3,4 @@
 from tests.benchmarks.ladders import ladder
 
 WORDS = ("--data.tokenizer=lslm_lightning.text.recipes.Words", "--data.tokenizer.vocab_size=10000")
-BENCHMARK = ladder("language models on brown, words", 70, "language_modeling/ladder.yaml", "brown_words", lambda found: [], WORDS)
+BENCHMARK = ladder("language models on brown, words", 55, "language_modeling/ladder.yaml", "brown_words", lambda found: [], WORDS)
