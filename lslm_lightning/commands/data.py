@@ -14,12 +14,12 @@ from rich.table import Table
 from lslm_lightning.commands import prepare
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.data import builtin
-from lslm_lightning.data.catalogue import TASKS, USERS, DataFile, Entry, read_catalogue
+from lslm_lightning.data.catalogue import USERS, DataFile, Entry, read_catalogue
 from lslm_lightning.data.corpora import open_corpus
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import local_file, verified_file, verify
 from lslm_lightning.data.locations import cache_directory, data_directories
-from lslm_lightning.data.rows import Row, required_fields
+from lslm_lightning.data.rows import Row
 from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
 
 
@@ -49,7 +49,7 @@ def list_corpora(console: Console) -> int:
     table = Table("corpus", "languages", "rows", "licence", "where", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.columns[0].no_wrap = table.columns[2].no_wrap = True
     table.columns[1].max_width, table.columns[3].min_width, table.columns[4].min_width = 9, 14, 10
-    for task in TASKS:
+    for task in dict.fromkeys(corpus.task for corpus in corpora):
         table.add_section()
         table.add_row(f"[bold]{task.replace('_', ' ')}[/bold]")
         for corpus in (corpus for corpus in corpora if corpus.task == task):
@@ -155,7 +155,7 @@ def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:
 
 def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) -> None:
     digest = corpus.digest(split)[:12]
-    for number, field in enumerate(required_fields(corpus.task, corpus.languages)):
+    for number, field in enumerate(corpus.fields):
         texts = [text for row in rows for text in ([row[field]] if isinstance(row[field], str) else row[field])]
         language = field if corpus.task == "translation" else next(iter(corpus.languages), "")
         words = "" if base_language(language) in WITHOUT_SPACES else f"{fmean(len(text.split()) for text in texts):,.1f}"

@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from lslm_lightning.data.readers import READERS
+from lslm_lightning.data.rows import required_fields
 
 PACKAGED = Path(__file__).with_name("corpora.yaml")
 USERS = Path("configs/corpora.yaml")
-TASKS = ("language_modeling", "translation", "summarization")
 FORMATS = ("parallel", *READERS)
 
 
@@ -55,11 +55,17 @@ class Entry:
     citation: str = ""
     note: str = ""
     columns: Mapping[str, Any] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
     join: str = " "
     header: bool = True
     share_of: str | tuple[str, ...] = ()
     seed: int = 1
     empty: str = "refuse"
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Fields that every row has."""
+        return self.fields or required_fields(self.task, self.languages)
 
     @cached_property
     def data_files(self) -> tuple[DataFile, ...]:
@@ -120,10 +126,12 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
         ("splits", Mapping, "map names to files"),
         ("files", Mapping, "map names to checksums"),
         ("languages", list, "be a list"),
+        ("fields", list, "be a list"),
     ):
         if key in about and not isinstance(about[key], kind):
             raise ValueError(f"{where}: {key} must {rule}, not be {about[key]!r}")
-    _require_choice(where, "task", about["task"], TASKS)
+    if not about.get("fields") and not required_fields(about["task"], about["languages"]):
+        raise ValueError(f"{where}: task={about['task']!r} needs fields, a list of those that its rows have; it may be misspelt")
     _require_choice(where, "format", about["format"], FORMATS)
     _require_choice(where, "empty", about.get("empty", "refuse"), ("refuse", "keep", "drop"))
     splits = {}
@@ -138,7 +146,7 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
                 raise ValueError(f"{where}: splits.{split}.share needs share_of: characters, or the fields that keep rows together")
             described = {**described, "share": tuple(share)}
         splits[split] = Split(**described)
-    lists = {key: tuple(about[key]) for key in ("languages", "share_of") if isinstance(about.get(key), list)}
+    lists = {key: tuple(about[key]) for key in ("languages", "share_of", "fields") if isinstance(about.get(key), list)}
     return Entry(name=name, **(dict(about) | lists | {"splits": splits}))
 
 

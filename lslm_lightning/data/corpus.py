@@ -14,8 +14,8 @@ class Corpus:
     """Rows of text by split. Every row has an `id`, unique and stable; the other fields depend on `task`.
 
     language_modeling: `text`. translation: a sentence for each language code. summarization: `document` and `summary`, a list of
-    references, the original first. A corpus may add fields, such as `name`, `attribution` or `author`. `sizes` holds the numbers of rows
-    that are known without reading.
+    references, the original first. Rows of other tasks have `fields`. A corpus may add fields, such as `name`, `attribution` or `author`.
+    `sizes` holds the numbers of rows that are known without reading.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Corpus:
     citation: str = ""
     home: str = ""
     note: str = ""
+    fields: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     _rows: dict[str, Sequence[Row]] = field(default_factory=dict, repr=False, compare=False)
 

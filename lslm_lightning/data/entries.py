@@ -11,7 +11,7 @@ from lslm_lightning.data.checksums import remembered_checksum
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import verified_file
 from lslm_lightning.data.readers import READERS, Record, read_parallel
-from lslm_lightning.data.rows import Row, required_fields, to_row, without_empty
+from lslm_lightning.data.rows import Row, to_row, without_empty
 from lslm_lightning.data.shares import characters_share, group_positions
 
 
@@ -37,12 +37,13 @@ def open_entry(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str
         citation=entry.citation,
         home=entry.home,
         note=entry.note,
+        fields=entry.required,
         sizes={name: split.rows for name, split in splits.items() if split.rows},
     )
 
 
 def _load(entry: Entry, name: str) -> list[Row]:
-    split, required = entry.splits[name], required_fields(entry.task, entry.languages)
+    split, required = entry.splits[name], entry.required
     records = _records(entry, split, split_paths(entry, name))
     rows = [to_row(record, split.columns, required, entry.join) for record in records]
     rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty)

@@ -65,7 +65,7 @@ def is_hub_id(name: str) -> bool:
 def open_hub(name: str, columns: Mapping[str, Any]) -> Corpus:
     """The hub's dataset; its splits validation, valid and dev are called val here.
 
-    The fields that `columns` names say which task it is: text; document and summary; or else language codes.
+    The fields that `columns` names say which task it is: text; document and summary; those of another task; or else language codes.
 
     Raises:
         ValueError: no columns were given.
@@ -74,12 +74,13 @@ def open_hub(name: str, columns: Mapping[str, Any]) -> Corpus:
     task, languages = task_of(columns, name)
     datasets = _load(name)
     splits = {SPLIT_NAMES.get(split, split): dataset for split, dataset in datasets.items()}
-    required = required_fields(task, languages)
+    required = required_fields(task, languages) or tuple(field for field in columns if field != "id")
     rows = {split: DatasetRows(dataset, split, columns, required) for split, dataset in splits.items()}
     return Corpus(
         name=name,
         task=task,
         languages=languages,
+        fields=required,
         splits=tuple(rows),
         load=rows.__getitem__,
         fingerprint=lambda split: rows[split].digest,

@@ -8,10 +8,12 @@ from typing import Any
 from lslm_lightning.data.archives import read_file
 from lslm_lightning.data.catalogue import Entry, Split
 from lslm_lightning.data.readers import READERS
-from lslm_lightning.data.rows import SPLIT_NAMES, required_fields, task_of
+from lslm_lightning.data.rows import NAMED, SPLIT_NAMES, required_fields, task_of
 
 FORMATS = {"txt": "text", "tsv": "tsv", "csv": "csv", "jsonl": "jsonl", "json": "json", "parquet": "parquet"}
 SPLIT = r"(?:train|val|dev|test)[\w-]*"
+TOGETHER = ("context", "audio")
+"""Fields of other tasks: rows that agree in one are not split."""
 SHARES = {"train": (0.0, 0.9), "val": (0.9, 0.95), "test": (0.95, 1.0)}
 
 
@@ -42,7 +44,8 @@ def _file(path: Path, columns: Mapping[str, Any]) -> Entry:
         splits=splits,
         folder=str(path.parent),
         header=header,
-        share_of="characters" if form == "text" else required_fields(task, languages),
+        fields=required_fields(task, languages) or tuple(columns),
+        share_of="characters" if form == "text" else required_fields(task, languages) or tuple(f for f in TOGETHER if f in columns),
         note="One file, split 90/5/5 % here.",
     )
 
@@ -60,7 +63,8 @@ def _folder(path: Path, columns: Mapping[str, Any]) -> Entry:
     for name in tables:
         files.setdefault(_split(name), []).append(name)
     splits = {split: Split(names, columns=columns) for split, names in files.items()}
-    return Entry(str(path), task, languages, formats[0], splits, folder=str(path), header=header)
+    fields = required_fields(task, languages) or tuple(columns)
+    return Entry(str(path), task, languages, formats[0], splits, folder=str(path), header=header, fields=fields)
 
 
 def _parallel_folder(path: Path, names: list[str]) -> Entry:
@@ -75,15 +79,11 @@ def _parallel_folder(path: Path, names: list[str]) -> Entry:
 def _meaning(file: Path, form: str, columns: Mapping[str, Any]) -> tuple[str, tuple[str, ...], Mapping[str, Any], bool]:
     """Task, languages, columns, and whether the first line holds names: it does, unless columns are chosen by position.
 
-    Columns that are called as fields are (text; document and summary; two letters for a language) need not be named.
+    Columns that are called as fields are (text; document and summary; those of other tasks; two letters for a language) need no name.
     """
     if not columns:
         first = next(iter(READERS[form](file.name, read_file(file), True)), {})
-        columns = {
-            name: name
-            for name in first
-            if name in ("text", "document", "summary", "name") or (re.fullmatch(r"[a-z]{2}", name) and name != "id")
-        }
+        columns = {name: name for name in first if name in NAMED or (re.fullmatch(r"[a-z]{2}", name) and name != "id")}
     task, languages = task_of(columns, str(file))
     return task, languages, columns, not any(isinstance(column, int) for column in columns.values())
 

@@ -8,23 +8,31 @@ from typing import Any
 from lslm_lightning.data.readers import Record
 
 Row = dict[str, str | list[str]]
+LISTS = frozenset({"summary", "answers", "starts"})
+"""Fields that hold a list of texts; all others hold one."""
+OTHERS = frozenset({"context", "question", "answers", "starts", "audio"})
+"""Fields that corpora may have besides texts to model, translate or summarize."""
+NAMED = OTHERS | {"text", "document", "summary", "name", "speaker"}
+"""Fields that are found in a file by their names."""
 SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val"}
 """Other people's names of our splits."""
 log = logging.getLogger(__name__)
 
 
 def required_fields(task: str, languages: Sequence[str]) -> tuple[str, ...]:
-    """What a row of the task must have."""
-    return {"language_modeling": ("text",), "translation": tuple(languages), "summarization": ("document", "summary")}[task]
+    """What a row of the task must have; nothing is known of tasks whose corpora say themselves which fields they have."""
+    return {"language_modeling": ("text",), "translation": tuple(languages), "summarization": ("document", "summary")}.get(task, ())
 
 
 def task_of(columns: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]]:
-    """Task and languages that the fields in `columns` stand for.
+    """Task and languages that the fields in `columns` stand for; "" of fields that belong to no task that is known here.
 
     Raises:
-        ValueError: they stand for no task.
+        ValueError: there is too little to tell.
     """
     fields = [field for field in columns if field != "id"]
+    if fields and set(fields) <= NAMED and set(fields) & OTHERS:
+        return "", ()
     if "text" in fields:
         return "language_modeling", ()
     if {"document", "summary"} <= set(fields):
@@ -32,8 +40,8 @@ def task_of(columns: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]
     languages = tuple(field for field in fields if re.fullmatch(r"[a-z]{2,3}(-\w+)?", field))
     if len(languages) < 2:
         raise ValueError(
-            f"corpus {name}: columns={dict(columns)} must name text, or document and summary, or two languages, "
-            "as in columns: {en: english, zh: chinese}"
+            f"corpus {name}: columns={dict(columns)} must name text, or document and summary, or two languages, as in columns:"
+            f" {{en: english, zh: chinese}}, or what other tasks read: {', '.join(sorted(OTHERS))}"
         )
     return "translation", languages
 
@@ -41,7 +49,7 @@ def task_of(columns: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]
 def to_row(record: Record, columns: Mapping[str, Any], required: Sequence[str], join: str = " ") -> Row:
     """One row: `id`, every required field and every field that `columns` names.
 
-    `summary` is a list of references; any other field is one text, the parts of a list joined by `join`.
+    `summary` and the others in `LISTS` are lists; any other field is one text, the parts of a list joined by `join`.
 
     Raises:
         ValueError: a column is missing, or holds neither text, a number nor a list of those.
@@ -50,7 +58,7 @@ def to_row(record: Record, columns: Mapping[str, Any], required: Sequence[str], 
     for field in dict.fromkeys([*required, *columns]):
         if field != "id":
             texts = _texts(record, field, columns.get(field, field))
-            row[field] = texts if field == "summary" else join.join(texts)
+            row[field] = texts if field in LISTS else join.join(texts)
     return row
 
 

@@ -27,6 +27,7 @@ def open_cldr(columns: Mapping[str, Any]) -> Corpus:
     return Corpus(
         name="cldr",
         task="translation",
+        fields=LANGUAGES,
         languages=LANGUAGES,
         splits=("train", "val", "test"),
         load=lambda split: _splits()[split],

@@ -38,6 +38,7 @@ def open_docstrings(columns: Mapping[str, Any]) -> Corpus:
     return Corpus(
         name="docstrings",
         task="summarization",
+        fields=("document", "summary"),
         languages=("en",),
         splits=("train", "val", "test"),
         load=lambda split: _splits()[split],
