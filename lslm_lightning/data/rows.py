@@ -10,9 +10,9 @@ from lslm_lightning.data.readers import Record
 Row = dict[str, str | list[str]]
 LISTS = frozenset({"summary", "answers", "starts"})
 """Fields that hold a list of texts; all others hold one."""
-OTHERS = frozenset({"context", "question", "answers", "starts", "audio"})
-"""Fields that corpora may have besides texts to model, translate or summarize."""
-NAMED = OTHERS | {"text", "document", "summary", "name", "speaker"}
+OTHERS = (("context", "question"), ("audio", "text"))
+"""Fields that tell of other tasks where they stand together."""
+NAMED = frozenset({"text", "document", "summary", "name", "context", "question", "answers", "starts", "audio", "speaker"})
 """Fields that are found in a file by their names."""
 SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val"}
 """Other people's names of our splits."""
@@ -31,7 +31,7 @@ def task_of(columns: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]
         ValueError: there is too little to tell.
     """
     fields = [field for field in columns if field != "id"]
-    if fields and set(fields) <= NAMED and set(fields) & OTHERS:
+    if set(fields) <= NAMED and any(set(pair) <= set(fields) for pair in OTHERS):
         return "", ()
     if "text" in fields:
         return "language_modeling", ()
@@ -41,7 +41,7 @@ def task_of(columns: Mapping[str, Any], name: str) -> tuple[str, tuple[str, ...]
     if len(languages) < 2:
         raise ValueError(
             f"corpus {name}: columns={dict(columns)} must name text, or document and summary, or two languages, as in columns:"
-            f" {{en: english, zh: chinese}}, or what other tasks read: {', '.join(sorted(OTHERS))}"
+            f" {{en: english, zh: chinese}}, or what another task reads: {' or '.join(' and '.join(pair) for pair in OTHERS)}"
         )
     return "translation", languages
 
