@@ -91,7 +91,7 @@ def test_too_small_to_be_split(put) -> None:
         ({"train.en": "x"}, "d", r"d: holds neither parallel text"),
         ({"train.tsv": "x", "test.csv": "y"}, "d", r"d: test.csv, train.tsv are of several formats"),
         (
-            {"train.tsv": "question\tanswer\na\tb\n"},
+            {"train.tsv": "first\tsecond\na\tb\n"},
             "d",
             r"train.tsv: columns=\{\} must name text, or document and summary, or two languages",
         ),
