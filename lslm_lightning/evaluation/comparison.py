@@ -1,6 +1,6 @@
 """All systems of an exam, two by two."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,3 +94,29 @@ def differing_parts(first: Score, second: Score) -> list[str]:
     if first.n_example != second.n_example:
         found.append(f"there are {first.n_example:,} and {second.n_example:,} examples")
     return found
+
+
+def refused(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
+    """In words, which scores are not ranked beside which, and why: as few lines as say it all.
+
+    Args:
+        reasons: by metric and two systems.
+    """
+    beside: dict[tuple[str, str, str], list[str]] = {}  # metric, first, reason -> seconds
+    for (metric, first, second), reason in reasons.items():
+        beside.setdefault((metric, first, reason), []).append(second)
+    firsts: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}  # metric, reason, seconds -> firsts
+    for (metric, first, reason), seconds in beside.items():
+        firsts.setdefault((metric, reason, tuple(seconds)), []).append(first)
+    metrics: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for (metric, reason, seconds), names in firsts.items():
+        metrics.setdefault((reason, tuple(names), seconds), []).append(metric)
+    return [
+        f"{listed(names)} of {listed(ones)} beside {listed(others)} is not ranked: {reason}"
+        for (reason, ones, others), names in metrics.items()
+    ]
+
+
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

@@ -13,7 +13,7 @@ import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.buckets import Buckets, standard_buckets
-from lslm_lightning.evaluation.comparison import Pair, compare_systems, differing_parts
+from lslm_lightning.evaluation.comparison import Pair, compare_systems, differing_parts, refused
 from lslm_lightning.evaluation.doctor import Finding, beam_below_greedy, examine
 from lslm_lightning.evaluation.scoring import Scores, score, signed
 from lslm_lightning.metrics.significance import N_RESAMPLE
@@ -91,16 +91,14 @@ def conclude(
             scores[entry.name] = replace(found, scores=[entry.recorded.get(s.metric, s) for s in found.scores])
     answered = {name: found for name, found in scores.items() if found is not None}
     pairs: list[Pair] = []
-    refusals: list[str] = []
+    apart: dict[tuple[str, str, str], str] = {}
     for metric in metrics:
         own = {name: found[metric.name] for name, found in answered.items() if not math.isnan(found[metric.name].value)}
         differences = {pair: differing_parts(own[pair[0]], own[pair[1]]) for pair in combinations(own, 2)}
         rows = {name: answered[name].rows[metric.name] for name in own if (name, metric.name) not in outdated}
         pairs += compare_systems(metric, rows, n_resample, comparable=lambda *pair: not differences[pair])  # noqa: B023
-        for (first, second), parts in differences.items():
-            if parts:
-                refusals.append(f"{metric.name} of {first} and {second} is not ranked: {'; '.join(parts)}")
-    refusals += [f"{metric} of {name} is not ranked: {why}" for (name, metric), why in outdated.items()]
+        apart |= {(metric.name, *pair): "; ".join(parts) for pair, parts in differences.items() if parts}
+    refusals = refused(apart) + [f"{metric} of {name} is not ranked: {why}" for (name, metric), why in outdated.items()]
     leading = next(metric for metric in metrics if metric.name == headline)
     rows = {name: found.rows[headline] for name, found in answered.items() if np.isfinite(found.rows[headline]).all()}
     findings = examine(examples, {entry.name: entry.predictions for entry in entries if not entry.reason}, metrics)

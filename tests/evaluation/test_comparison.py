@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lslm_lightning.contracts import Score
-from lslm_lightning.evaluation.comparison import compare_systems, differing_parts, share_better
+from lslm_lightning.evaluation.comparison import compare_systems, differing_parts, refused, share_better
 from lslm_lightning.metrics.significance import holm, paired_bootstrap, paired_randomization
 from tests.metrics.test_significance import Mean, mean_rows
 
@@ -54,3 +54,15 @@ def test_signatures_that_differ_say_in_which_part():
     assert differing_parts(score("tok:zh|source:64"), score("tok:zh|source:256")) == [], "who reads less is worse, not another exam"
     assert differing_parts(score("tok:zh"), score("tok:zh|stem:no")) == ["stem is not given and no"]
     assert differing_parts(score("a:b", 10), score("a:b", 9)) == ["there are 10 and 9 examples"]
+
+
+def test_what_is_not_ranked_is_said_in_as_few_lines_as_say_it_all():
+    groups = {"a": 1, "b": 1, "c": 2, "d": 3}
+    pairs = [(x, y) for x in groups for y in groups if x < y and groups[x] != groups[y]]
+    reasons = {(metric, x, y): f"tokens is {groups[x]} and {groups[y]}" for metric in ("m", "n") for x, y in pairs}
+    assert refused(reasons | {("o", "a", "b"): "another"}) == [
+        "m and n of a and b beside c is not ranked: tokens is 1 and 2",
+        "m and n of a and b beside d is not ranked: tokens is 1 and 3",
+        "m and n of c beside d is not ranked: tokens is 2 and 3",
+        "o of a beside b is not ranked: another",
+    ]
