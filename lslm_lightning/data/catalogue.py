@@ -10,29 +10,39 @@ from typing import Any
 
 import yaml
 
+from lslm_lightning.data.checksums import MEMBERS
 from lslm_lightning.data.readers import READERS
 from lslm_lightning.data.rows import required_fields
 
 PACKAGED = Path(__file__).with_name("corpora.yaml")
 USERS = Path("configs/corpora.yaml")
-FORMATS = ("parallel", *READERS)
+FORMATS = ("parallel", "sphinx", *READERS)
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a corpus: checksums by algorithm (any one that agrees is enough, none means unverified) and where it is published."""
+    """One file or folder (its name ends in "/") of a corpus: checksums by algorithm (any one that agrees is enough, none means unverified)
+    and where it is published."""
 
     name: str
     checksums: Mapping[str, str]
     url: str | None
 
+    @property
+    def members(self) -> str:
+        """Which members of a published archive make up the folder; "" of a file."""
+        patterns = [algorithm.removeprefix(MEMBERS) for algorithm in self.checksums if algorithm.startswith(MEMBERS)]
+        return next(iter(patterns), f"*{self.name}*") if self.name.endswith("/") else ""
+
 
 @dataclass(frozen=True)
 class Split:
-    """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1), how many rows that gives."""
+    """Part of a corpus: its files, the rows of them that are meant (by values of fields, or a share: from, to; both within 0..1), how many
+    rows that gives."""
 
     files: str | Sequence[str]
     share: tuple[float, float] | None = None
+    where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     rows: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     members: str | None = None
@@ -48,6 +58,7 @@ class Entry:
     format: str
     splits: Mapping[str, Split]
     files: Mapping[str, Any] = field(default_factory=dict)
+    base: str = ""
     folder: str | None = None
     url: str | None = None
     home: str = ""
@@ -61,6 +72,11 @@ class Entry:
     share_of: str | tuple[str, ...] = ()
     seed: int = 1
     empty: str = "refuse"
+
+    @property
+    def place(self) -> str:
+        """The folder of its files in each folder of data."""
+        return self.base or self.name
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -104,7 +120,16 @@ def read_catalogue(users: Path = USERS) -> dict[str, Entry]:
             if not isinstance(about, Mapping):
                 raise ValueError(f"{path}: {name} must be a mapping with task, languages, format and splits, not {about!r}")
             merged[name] = merged.get(name, {}) | dict(about)
+    merged = {name: _laid_over_base(name, about, merged) for name, about in merged.items()}
     return {name: _entry(name, about) for name, about in merged.items()}
+
+
+def _laid_over_base(name: str, about: dict[str, Any], entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    if not (base := about.get("base")):
+        return about
+    if base not in entries or "base" in entries[base]:
+        raise ValueError(f"corpora.yaml: {name}: base={base!r} must name an entry that has no base itself")
+    return entries[base] | about
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
@@ -145,6 +170,9 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
             if not about.get("share_of"):
                 raise ValueError(f"{where}: splits.{split}.share needs share_of: characters, or the fields that keep rows together")
             described = {**described, "share": tuple(share)}
+        where_given = described.get("where", {})
+        if not isinstance(where_given, Mapping) or not all(isinstance(values, list) for values in where_given.values()):
+            raise ValueError(f"{where}: splits.{split}.where={where_given!r} must map fields to lists of values, as in {{speaker: [anna]}}")
         splits[split] = Split(**described)
     lists = {key: tuple(about[key]) for key in ("languages", "share_of", "fields") if isinstance(about.get(key), list)}
     return Entry(name=name, **(dict(about) | lists | {"splits": splits}))

@@ -12,8 +12,10 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 Record = dict[Any, Any]
 Reader = Callable[[str, bytes, bool], Iterable[Record]]
 
@@ -101,6 +103,15 @@ def read_subject(name: str, data: bytes, header: bool) -> Iterator[Record]:
     yield {"id": _stem(name), "body": body.strip()} | {key: value.strip() for key, value in zip(parts[::2], parts[1::2], strict=True)}
 
 
+def read_spoken_digits(name: str, data: bytes, header: bool) -> Iterator[Record]:
+    """A recording, `DIGIT_SPEAKER_INDEX.wav`, whose text is the digit in English (the Free Spoken Digit Dataset)."""
+    match = re.fullmatch(r"(\d)_([^_]+)_(\d+)", _stem(name))
+    if not match:
+        raise ValueError(f"{name}: the name of a recording must be DIGIT_SPEAKER_INDEX.wav")
+    digit, speaker, index = match.groups()
+    yield {"id": _stem(name), "audio": name, "text": DIGITS[int(digit)], "speaker": speaker, "index": index}
+
+
 def read_parquet(name: str, data: bytes, header: bool) -> Iterator[Record]:
     """A record for every row."""
     import pyarrow  # slow to import
@@ -129,6 +140,28 @@ def read_parallel(files: Mapping[str, tuple[str, bytes]]) -> Iterator[Record]:
         yield {"id": f"{first.split('.')[0]}:{number}", **dict(zip(lines, sentences, strict=True))}
 
 
+def read_sphinx(files: Mapping[str, bytes]) -> Iterator[Record]:
+    """Utterances of CMU Sphinx: line i of `*.fileids` says where its cepstra lie, in the folder among `files`, and line i of
+    `*.transcription` its words, then its name in parentheses. The speaker is the folder it lies in.
+
+    Raises:
+        ValueError: a file is lacking, or lines do not belong together.
+    """
+    names = [next((name for name in files if PurePosixPath(name).suffix == kind), None) for kind in (".fileids", ".transcription", "")]
+    if None in names:
+        raise ValueError(f"format sphinx needs a file *.fileids, one *.transcription and a folder of features, not {', '.join(files)}")
+    places, words, folder = names
+    of_places, of_words = lines_of(places, files[places]), lines_of(words, files[words])
+    if len(of_places) != len(of_words):
+        raise ValueError(f"{places} has {len(of_places)} lines and {words} {len(of_words)}; line i of both must be of one utterance")
+    for number, (place, line) in enumerate(zip(of_places, of_words, strict=True), 1):
+        path = PurePosixPath(place.strip())
+        text, _, name = line.rpartition("(")
+        if name.strip() != f"{path.name})":
+            raise ValueError(f"{words}: line {number}: must end in ({path.name}), as line {number} of {places} says, not in {line[-40:]!r}")
+        yield {"id": path.name, "audio": f"{folder}/{path}.mfc", "text": text.strip(), "speaker": path.parent.name}
+
+
 READERS: Mapping[str, Reader] = {
     "text": read_text,
     "lines": read_lines,
@@ -139,6 +172,7 @@ READERS: Mapping[str, Reader] = {
     "parquet": read_parquet,
     "tagged": read_tagged,
     "subject": read_subject,
+    "spoken_digits": read_spoken_digits,
 }
 
 

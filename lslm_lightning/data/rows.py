@@ -14,6 +14,8 @@ OTHERS = (("context", "question"), ("audio", "text"))
 """Fields that tell of other tasks where they stand together."""
 NAMED = frozenset({"text", "document", "summary", "name", "context", "question", "answers", "starts", "audio", "speaker"})
 """Fields that are found in a file by their names."""
+FILES = frozenset({"audio"})
+"""Fields that name a file of the corpus."""
 SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val"}
 """Other people's names of our splits."""
 log = logging.getLogger(__name__)

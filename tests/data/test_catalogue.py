@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.data.catalogue import read_catalogue
-from lslm_lightning.data.readers import READERS
+from lslm_lightning.data.catalogue import FORMATS, read_catalogue
 from lslm_lightning.data.rows import required_fields
 
 
@@ -15,7 +14,7 @@ def test_packaged_entries_are_complete(entry) -> None:
     assert entry.licence
     assert entry.citation
     assert entry.home.startswith("https://")
-    assert entry.format == "parallel" or entry.format in READERS
+    assert entry.format in FORMATS
     assert {name for split in entry.splits for name in entry.split_files(split)} == set(entry.files)
     for file in entry.data_files:
         assert file.url.startswith("https://")
