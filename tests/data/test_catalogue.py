@@ -47,7 +47,7 @@ def test_the_example_of_the_users_file_is_valid() -> None:
     [
         ({"licens": "MIT"}, r"corpora.yaml: pets: unknown key 'licens'; did you mean 'licence'\?"),
         ({"task": "translating"}, r"pets: task='translating' needs fields, a list of those that its rows have"),
-        ({"format": "xml"}, r"pets: format='xml' must be one of parallel, text,"),
+        ({"format": "xml"}, r"pets: format='xml' must be one of parallel, sphinx, text,"),
         ({"empty": "skip"}, r"pets: empty='skip' must be one of refuse, keep, drop"),
         ({"splits": {"train": {"file": "a"}}}, r"pets: splits.train: unknown key 'file'; did you mean 'files'\?"),
         ({"splits": {"train": {"files": "a", "share": [0.5, 0.2]}}}, r"splits.train.share=\[0.5, 0.2\] must be \[from, to\]"),
