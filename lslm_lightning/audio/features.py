@@ -15,7 +15,7 @@ def read_frames(data: bytes, name: str, n_feature: int) -> Tensor:
     stated = int.from_bytes(data[:4], "big", signed=True)
     if len(data) != 4 + 4 * stated or len(data) < 4:
         raise ValueError(
-            f"{name} has {len(data):,} bytes, but must have a count and as many big-endian float32 ({max(0, stated):,} by its first 4 bytes):"
+            f"{name} has {len(data):,} bytes, but must have a count of 4 bytes and as many big-endian float32, here {max(0, stated):,}:"
             " it is cut off, or of another format"
         )
     if not stated or stated % n_feature:

@@ -17,8 +17,8 @@ def mel_of(hertz: Tensor) -> Tensor:
 class LogMel:
     """Natural logarithms of the power in triangular bands, evenly spaced on the mel scale of HTK, each with a peak of 1.
 
-    A frame every `hop_ms`, the first around the first sample, with silence before and after the recording: 1 + n // hop of them. Windows are
-    periodic Hann.
+    A frame every `hop_ms`, the first around the first sample, with silence before and after the recording: 1 + n // hop of them. Windows
+    are periodic Hann.
 
     Args:
         low_hz: where the lowest band begins.
@@ -77,8 +77,8 @@ class LogMel:
         frequency = torch.linspace(0, self.sample_rate_hz / 2, self.n_fft // 2 + 1, dtype=torch.double)
         low, high = mel_of(torch.tensor([self.low_hz, self.highest_hz], dtype=torch.double)).tolist()
         edges = 700 * (10 ** (torch.linspace(low, high, self.n_mel + 2, dtype=torch.double) / 2595) - 1)  # (F + 2,)
-        slopes = (frequency[:, None] - edges) / edges.diff().new_ones(())  # (K, F + 2), hertz above each edge
-        rising, falling = slopes[:, :-2] / edges.diff()[:-1], -slopes[:, 2:] / edges.diff()[1:]
+        above = frequency[:, None] - edges  # (K, F + 2)
+        rising, falling = above[:, :-2] / edges.diff()[:-1], -above[:, 2:] / edges.diff()[1:]
         return torch.minimum(rising, falling).clamp_min(0)
 
     def __call__(self, samples: Tensor) -> Tensor:

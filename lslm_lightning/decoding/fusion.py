@@ -54,34 +54,52 @@ def stacked(parts: Sequence[Nested]) -> Nested:
 
 
 class Reading:
-    """What the language model makes of hypotheses of different lengths, for a search that keeps each or makes it one token longer.
+    """What is added to hypotheses of different lengths, for a search that keeps each or makes it one token longer.
 
     Those of one length are read together, for their states have one shape.
 
     Args:
-        n_hypothesis: empty at first.
+        fusion: None for nothing to add.
+        n_hypothesis: N, all of them empty at first.
+        n_symbol: V of the search; the language model may lack the last one.
     """
 
-    def __init__(self, fusion: Fusion, n_hypothesis: int, device: torch.device) -> None:
+    def __init__(self, fusion: Fusion | None, n_hypothesis: int, n_symbol: int, device: torch.device) -> None:
         self.fusion, self.device = fusion, device
-        logits, state = fusion.step(torch.tensor([[fusion.start]], device=device), None, ())
-        self.states = [state] * n_hypothesis
-        self.length = np.zeros(n_hypothesis, np.int64)
-        self.log_p = np.repeat(_numpy(logits), n_hypothesis, 0)  # (N, V) of the next token
+        self.gain = np.full((n_hypothesis, n_symbol), 0.0 if fusion is None else fusion.length_bonus)  # of each next token
+        self.gain_of_end = np.zeros(n_hypothesis)
+        self.asks = fusion is not None and fusion.weight > 0
+        if self.asks:
+            logits, state = fusion.step(torch.tensor([[fusion.start]], device=device), None, ())
+            check_width(logits.size(1), n_symbol)
+            self.states, self.length = [state] * n_hypothesis, np.zeros(n_hypothesis, np.int64)
+            self._write(np.arange(n_hypothesis), logits)
 
     def follow(self, parent: np.ndarray, token: np.ndarray) -> None:
-        """Go on with hypotheses `parent` (N,), each longer by `token` (N,), or by nothing where that is -1."""
-        states, self.length, self.log_p = [self.states[i] for i in parent], self.length[parent], self.log_p[parent]
-        longer = token >= 0
-        for n in np.unique(self.length[longer]):
-            rows = np.flatnonzero(longer & (self.length == n))
+        """The first n hypotheses are now those that `parent` (n,) names, each longer by `token` (n,), or as it was where that is -1."""
+        if not self.asks:
+            return
+        n, longer = len(parent), token >= 0
+        self.states[:n] = [self.states[i] for i in parent]
+        for values in (self.gain, self.gain_of_end, self.length):
+            values[:n] = values[parent]
+        for length in np.unique(self.length[:n][longer]):
+            rows = np.flatnonzero(longer & (self.length[:n] == length))
             ids = torch.from_numpy(token[rows, None]).to(self.device)
-            logits, state = self.fusion.step(ids, stacked([states[i] for i in rows]), ())
-            self.log_p[rows] = _numpy(logits)
+            logits, state = self.fusion.step(ids, stacked([self.states[i] for i in rows]), ())
+            self._write(rows, logits)
             for at, i in enumerate(rows):
-                states[i] = reorder(state, torch.tensor([at]))
-        self.states, self.length = states, self.length + longer
+                self.states[i] = reorder(state, torch.tensor([at]))
+        self.length[:n] += longer
+
+    def _write(self, rows: np.ndarray, logits: Tensor) -> None:
+        gain = self.fusion.weight * log_probabilities(logits).double().cpu().numpy()
+        self.gain_of_end[rows] = gain[:, self.fusion.end]
+        gain[:, self.fusion.end] = -np.inf  # a hypothesis ends where the search ends
+        self.gain[rows, : gain.shape[1]] = gain + self.fusion.length_bonus
 
 
-def _numpy(logits: Tensor) -> np.ndarray:
-    return log_probabilities(logits).double().cpu().numpy()
+def check_width(n_token: int, n_symbol: int) -> None:
+    """Refuse a language model of another vocabulary than the search has, which may hold one symbol more, a blank behind all others."""
+    if n_symbol - n_token not in (0, 1):
+        raise ValueError(f"the language model knows {n_token} tokens and the search {n_symbol}: they must have one tokenizer")
