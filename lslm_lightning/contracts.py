@@ -19,7 +19,8 @@ class Example:
 
     `source` is what a system reads (empty when a text itself is to be scored), `references` are the accepted answers in `language`, a
     BCP 47 code such as "en" or "zh". `id` is unique within the exam and never changes. `question` asks the same in words, with worked
-    examples where there are some, for systems that follow instructions.
+    examples where there are some, for systems that follow instructions. `medium` says what is read: of any but "text", `source` is only
+    the name ("sound" in a file, say), and `text` is empty.
     """
 
     id: str
@@ -28,6 +29,12 @@ class Example:
     language: str = "en"
     source_language: str = "en"
     question: str = ""
+    medium: str = "text"
+
+    @property
+    def text(self) -> str:
+        """The source, where it is text."""
+        return self.source if self.medium == "text" else ""
 
 
 class Token(NamedTuple):
@@ -103,7 +110,7 @@ class CannotError(ValueError):
 
 @runtime_checkable
 class Generator(Protocol):
-    """A system that can write an answer."""
+    """A system that can write an answer. One that reads another medium than text says so as `reads`; None reads nothing of a source."""
 
     name: str
 

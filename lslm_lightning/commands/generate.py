@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OPTIONS = ("no_repeat_ngram", "beam_size", "length_penalty", "temperature", "top_k", "top_p")  # also the names of a search's settings
 
-DESCRIPTION = """Use a trained model: continue, translate or summarize TEXT.
+DESCRIPTION = """Use a trained model: continue, translate or summarize TEXT; of a task that reads files, TEXT names one.
 
 With `-`, or with text piped in, each line of standard input is one text and gives one line of output."""
 
@@ -76,10 +76,8 @@ def main(argv: list[str]) -> int:
         return refuse(f"--batch-size {arguments.batch_size} must be at least 1")
     import torch
 
-    from lslm_lightning.contracts import Example
     from lslm_lightning.decoding import Beam
     from lslm_lightning.runs import load_run
-    from lslm_lightning.text.languages import language_of_script
     from lslm_lightning.training.language_model import LanguageModel
 
     task = load_run(arguments.run, trust=arguments.trust).task
@@ -92,7 +90,7 @@ def main(argv: list[str]) -> int:
     torch.manual_seed(arguments.seed)
     alone = isinstance(task.search, Beam) and isinstance(task, LanguageModel)  # beams want prompts of one length
     for number, chunk in enumerate(chunks(lines(arguments.text), 1 if alone else arguments.batch_size)):
-        examples = [Example(f"{number}-{i}", text, (), source_language=language_of_script(text) or "en") for i, text in enumerate(chunk)]
+        examples = [task.example(f"{number}-{i}", text) for i, text in enumerate(chunk)]
         answers = {p.id: p.output for p in task.generate(examples)}
         for example in examples:
             print(one_line(answers[example.id]) if arguments.text in (None, "-") else answers[example.id], flush=True)

@@ -80,6 +80,11 @@ class Checkpoint:
             loaded.task.search = self.search
         return loaded
 
+    @property
+    def reads(self) -> str:
+        """The medium of the run's task."""
+        return self.loaded.task.reads
+
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         import torch
 

@@ -17,6 +17,7 @@ from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.decoding.search import Search, alone
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
+from lslm_lightning.text.languages import language_of_script
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.precision import weights_cast_once
@@ -60,6 +61,7 @@ class Task(LightningModule, ABC):
     headline = ""  # the metric a report leads with
     one_pass = False  # whether it reads all texts of the training split once, whole and in order, whatever the Trainer's settings say
     goes_on = False  # whether a checkpoint is about to be loaded
+    reads = "text"  # the medium of its examples; see `contracts.Example`
     search: Search | None = None  # how answers are written, token by token; None of a task that writes none
 
     def __init__(
@@ -110,6 +112,18 @@ class Task(LightningModule, ABC):
     def rehearse(self, examples: Sequence[Example]) -> None:
         """As much work as answering these examples in a validation takes a trained model, whatever the weights."""
         self.answer(examples)
+
+    @classmethod
+    def example(cls, id: str, given: str) -> Example:
+        """What somebody gives to a trained model, as text or a line of it, as an example: by default the text that is to be read.
+
+        Raises:
+            ValueError, OSError: it names something that is not there.
+        """
+        return Example(id, given, (), source_language=language_of_script(given) or "en")
+
+    def lend(self, data: Any) -> None:
+        """Give the data module what it cannot know without the model, before it makes batches: how long a source is to it, say."""
 
     def check(self, data: Any) -> None:
         """Refuse, before any long work, data that do not fit this task.
