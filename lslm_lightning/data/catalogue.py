@@ -29,13 +29,17 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Split:
-    """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1), how many rows that gives."""
+    """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1), how many rows that gives.
+
+    `where` chooses rows by the values of their fields: those whose field has one of the values named, for each field.
+    """
 
     files: str | Sequence[str]
     share: tuple[float, float] | None = None
     rows: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     members: str | None = None
+    where: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Entry:
     splits: Mapping[str, Split]
     files: Mapping[str, Any] = field(default_factory=dict)
     folder: str | None = None
+    subfolder: str | None = None
     url: str | None = None
     home: str = ""
     licence: str = "not stated"
@@ -66,6 +71,11 @@ class Entry:
     def required(self) -> tuple[str, ...]:
         """Fields that every row has."""
         return self.fields or required_fields(self.task, self.languages)
+
+    @property
+    def place(self) -> str:
+        """The name of their folder in each that holds corpora."""
+        return self.subfolder or self.name
 
     @cached_property
     def data_files(self) -> tuple[DataFile, ...]:
@@ -145,9 +155,22 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
             if not about.get("share_of"):
                 raise ValueError(f"{where}: splits.{split}.share needs share_of: characters, or the fields that keep rows together")
             described = {**described, "share": tuple(share)}
+        if not _is_choice(described.get("where", {"": []})):
+            raise ValueError(
+                f"{where}: splits.{split}.where={described['where']!r} must map fields to lists of texts, one of which is meant"
+            )
         splits[split] = Split(**described)
     lists = {key: tuple(about[key]) for key in ("languages", "share_of", "fields") if isinstance(about.get(key), list)}
     return Entry(name=name, **(dict(about) | lists | {"splits": splits}))
+
+
+def _is_choice(value: Any) -> bool:
+    """Whether it maps fields to lists of texts."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in value.values())
+    )
 
 
 def _is_share(value: Any) -> bool:

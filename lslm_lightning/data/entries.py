@@ -12,7 +12,7 @@ from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import verified_file
 from lslm_lightning.data.readers import READERS, Record, read_parallel
 from lslm_lightning.data.rows import Row, to_row, without_empty
-from lslm_lightning.data.shares import characters_share, group_positions
+from lslm_lightning.data.shares import characters_share, group_positions, where
 
 
 def open_entry(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str] = ()) -> Corpus:
@@ -47,6 +47,8 @@ def _load(entry: Entry, name: str) -> list[Row]:
     records = _records(entry, split, split_paths(entry, name))
     rows = [to_row(record, split.columns, required, entry.join) for record in records]
     rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty)
+    if split.where is not None:
+        rows = where(rows, split.where, f"corpus {entry.name}: splits.{name}.where")
     if split.share is not None:
         rows = _share(rows, entry, *split.share)
         if not rows or not rows[0][required[0]]:
@@ -90,4 +92,5 @@ def _fingerprint(entry: Entry, name: str) -> Any:
         contents.append(files[file].checksums or {"sha256": remembered_checksum(verified_file(entry, files[file]))})
     split = entry.splits[name]
     reading = [entry.format, entry.header, entry.join, entry.share_of, entry.seed, entry.empty, entry.languages]
+    reading += [] if split.where is None else [split.where]  # digests of all others stay as they were
     return [contents, reading, split.share, split.members, {str(key): value for key, value in split.columns.items()}]

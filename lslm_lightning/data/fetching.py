@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def local_file(entry: Entry, file: DataFile) -> Path | None:
     """Where the file lies on this machine, unverified, or None."""
     if entry.folder is None:
-        return find_file(entry.name, file.name)
+        return find_file(entry.place, file.name)
     path = Path(entry.folder).expanduser() / file.name
     return path if path.is_file() else None
 
@@ -66,7 +66,7 @@ def fetch(entry: Entry, file: DataFile) -> Path:
         FileNotFoundError: no public home is known, or it cannot be reached.
         ValueError: what came has another checksum.
     """
-    path = cache_directory() / "data" / entry.name / file.name
+    path = cache_directory() / "data" / entry.place / file.name
     if file.url is None:
         raise FileNotFoundError(_missing(entry, file, "no public home is known"))
     if entry.folder is not None:
@@ -99,6 +99,6 @@ def _reason(error: Exception) -> str:
 
 
 def _missing(entry: Entry, file: DataFile, why: str) -> str:
-    folder = entry.folder or f"{os.environ.get('LSLM_DATA') or 'data'}/{entry.name}"
+    folder = entry.folder or f"{os.environ.get('LSLM_DATA') or 'data'}/{entry.place}"
     home = f"get it from {file.url or entry.home} and " if file.url or entry.home else ""
     return f"corpus {entry.name}: {file.name} is not here; {why}: {home}put it into {folder}/ (licence: {entry.licence})"
