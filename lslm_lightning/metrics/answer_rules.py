@@ -62,7 +62,7 @@ class Spaced(Rules):
 
 
 class Mixed(Rules):
-    """Lower case, without punctuation; Chinese characters one by one and what is between them as English, and the longest common run counts.
+    """Lower case, without punctuation; Chinese characters one by one, what is between them as English; the longest common run counts.
 
     Source: `remove_punctuation`, `mixed_segmentation` and `find_lcs` of CMRC 2018's evaluation script, v5. What is between is cut by NLTK's
     tokenizer of words, without its splitting into sentences, whose model would be one more download.

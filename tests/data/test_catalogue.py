@@ -21,9 +21,7 @@ def test_packaged_entries_are_complete(entry) -> None:
     assert {name for split in entry.splits for name in entry.split_files(split)} == set(entry.files)
     for file in entry.data_files:
         assert file.url.startswith("https://")
-        assert re.search("[0-9a-f]{40}", file.url) or "sha256" in file.checksums, (
-            "a public home is pinned to a commit, or its content known"
-        )
+        assert re.search("[0-9a-f]{40}", file.url) or "sha256" in file.checksums, "pinned to a commit, or its content known"
         assert re.fullmatch("[0-9a-f]{64}", file.checksums.get("sha256", "0" * 64))
         assert file.checksums
     assert entry.format == "parallel" or entry.columns or required_fields(entry.task, entry.languages) == ("text",)
