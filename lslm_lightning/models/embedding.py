@@ -30,13 +30,15 @@ class TokenEmbedding(nn.Module):
 class Marked(nn.Module):
     """Inputs plus one vector for each of a few marks that each of them bears. Source: the segments of Devlin et al. 2019, section 3.
 
+    All marks together start with variance 1, as inputs have it.
+
     Args:
         sizes: how many values each mark has.
     """
 
     def __init__(self, sizes: Sequence[int], d_model: int) -> None:
         super().__init__()
-        self.weights = nn.ParameterList(torch.randn(size, d_model) * d_model**-0.5 for size in sizes)
+        self.weights = nn.ParameterList(torch.randn(size, d_model) * len(sizes) ** -0.5 for size in sizes)
 
     def forward(self, x: Tensor, *marks: Tensor) -> Tensor:
         """(B, T, D) and, for each mark, (B, T) integers below its size -> (B, T, D)."""
