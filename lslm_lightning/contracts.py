@@ -45,6 +45,13 @@ class Token(NamedTuple):
     context: int
 
 
+class Alternative(NamedTuple):
+    """An answer that a system weighed, and minus its log probability among all of them."""
+
+    output: str
+    nats: float
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """A system's answer to the example of the same id: `output` from generators, `nats` (minus log probability) from scorers.
@@ -53,6 +60,8 @@ class Prediction:
     `unknown` counts tokens the system could only call `<unk>`; `spelling` are the nats that these cost besides, letter by letter, where
     they pay for it: then `nats` and `spelling` together are the price of the whole text. `tokens` are those that `nats` is the sum of, in
     order, where the system can tell them apart: rounded, for pictures; several may start at one character.
+    A generator that knows how sure it is of its `output` says so by `nats`; `alternatives` are then the best of what it weighed, the best
+    first, its `output` among them.
     """
 
     id: str
@@ -63,6 +72,7 @@ class Prediction:
     unknown: int = 0
     spelling: float | None = None
     tokens: tuple[Token, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
 
 def passages_of(

@@ -37,8 +37,10 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Split:
-    """Part of a corpus: its files, the rows of them that are meant (by values of fields, or a share: from, to; both within 0..1), how many
-    rows that gives."""
+    """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1), how many rows that gives.
+
+    `where` chooses rows by the values of their fields: those whose field has one of the values named, for each field.
+    """
 
     files: str | Sequence[str]
     share: tuple[float, float] | None = None
@@ -46,6 +48,7 @@ class Split:
     rows: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     members: str | None = None
+    where: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class Entry:
     format: str
     splits: Mapping[str, Split]
     files: Mapping[str, Any] = field(default_factory=dict)
-    base: str = ""
     folder: str | None = None
+    subfolder: str | None = None
     url: str | None = None
     home: str = ""
     licence: str = "not stated"
@@ -74,14 +77,14 @@ class Entry:
     empty: str = "refuse"
 
     @property
-    def place(self) -> str:
-        """The folder of its files in each folder of data."""
-        return self.base or self.name
-
-    @property
     def required(self) -> tuple[str, ...]:
         """Fields that every row has."""
         return self.fields or required_fields(self.task, self.languages)
+
+    @property
+    def place(self) -> str:
+        """The name of their folder in each that holds corpora."""
+        return self.subfolder or self.name
 
     @cached_property
     def data_files(self) -> tuple[DataFile, ...]:
@@ -120,16 +123,7 @@ def read_catalogue(users: Path = USERS) -> dict[str, Entry]:
             if not isinstance(about, Mapping):
                 raise ValueError(f"{path}: {name} must be a mapping with task, languages, format and splits, not {about!r}")
             merged[name] = merged.get(name, {}) | dict(about)
-    merged = {name: _laid_over_base(name, about, merged) for name, about in merged.items()}
     return {name: _entry(name, about) for name, about in merged.items()}
-
-
-def _laid_over_base(name: str, about: dict[str, Any], entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    if not (base := about.get("base")):
-        return about
-    if base not in entries or "base" in entries[base]:
-        raise ValueError(f"corpora.yaml: {name}: base={base!r} must name an entry that has no base itself")
-    return entries[base] | about
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
@@ -170,12 +164,22 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
             if not about.get("share_of"):
                 raise ValueError(f"{where}: splits.{split}.share needs share_of: characters, or the fields that keep rows together")
             described = {**described, "share": tuple(share)}
-        where_given = described.get("where", {})
-        if not isinstance(where_given, Mapping) or not all(isinstance(values, list) for values in where_given.values()):
-            raise ValueError(f"{where}: splits.{split}.where={where_given!r} must map fields to lists of values, as in {{speaker: [anna]}}")
+        if not _is_choice(described.get("where", {"": []})):
+            raise ValueError(
+                f"{where}: splits.{split}.where={described['where']!r} must map fields to lists of texts, one of which is meant"
+            )
         splits[split] = Split(**described)
     lists = {key: tuple(about[key]) for key in ("languages", "share_of", "fields") if isinstance(about.get(key), list)}
     return Entry(name=name, **(dict(about) | lists | {"splits": splits}))
+
+
+def _is_choice(value: Any) -> bool:
+    """Whether it maps fields to lists of texts."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in value.values())
+    )
 
 
 def _is_share(value: Any) -> bool:

@@ -12,7 +12,7 @@ from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import local_file, verified_file
 from lslm_lightning.data.readers import READERS, Record, read_parallel, read_sphinx
 from lslm_lightning.data.rows import FILES, Row, to_row, without_empty
-from lslm_lightning.data.shares import characters_share, group_positions
+from lslm_lightning.data.shares import characters_share, group_positions, where
 
 
 def open_entry(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str] = ()) -> Corpus:
@@ -48,8 +48,8 @@ def _load(entry: Entry, name: str) -> list[Row]:
     records = _records(entry, split, split_paths(entry, name))
     rows = [to_row(record, split.columns, required, entry.join) for record in records]
     rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty)
-    if split.where:
-        rows = _where(rows, entry, name)
+    if split.where is not None:
+        rows = where(rows, split.where, f"corpus {entry.name}: splits.{name}.where")
     if split.share is not None:
         rows = _share(rows, entry, *split.share)
         if not rows or not rows[0][required[0]]:
@@ -58,18 +58,6 @@ def _load(entry: Entry, name: str) -> list[Row]:
         raise ValueError(
             f"corpus {entry.name}: ids must be unique, but {name} has {len(distinct)} for {len(rows)} rows; choose another column for id"
         )
-    return rows
-
-
-def _where(rows: list[Row], entry: Entry, name: str) -> list[Row]:
-    """Rows whose fields have one of the values that are given for them."""
-    wanted = {field: {str(value) for value in values} for field, values in entry.splits[name].where.items()}
-    if lacking := [field for field in wanted if field not in rows[0]]:
-        there = ", ".join(field for field in rows[0] if field != "id")
-        raise ValueError(f"corpus {entry.name}: splits.{name}.where: rows have no {', '.join(lacking)}; they have {there}: add to columns")
-    rows = [row for row in rows if all(str(row[field]) in values for field, values in wanted.items())]
-    if not rows:
-        raise ValueError(f"corpus {entry.name}: no row is left for {name}, where {dict(entry.splits[name].where)}")
     return rows
 
 
@@ -108,8 +96,8 @@ def _fingerprint(entry: Entry, name: str) -> Any:
     split = entry.splits[name]
     contents += _named(entry, name)
     reading = [entry.format, entry.header, entry.join, entry.share_of, entry.seed, entry.empty, entry.languages]
-    columns = {str(key): value for key, value in split.columns.items()}
-    return [contents, reading, split.share, split.members, columns, *([{"where": split.where}] if split.where else [])]
+    reading += [] if split.where is None else [split.where]  # digests of all others stay as they were
+    return [contents, reading, split.share, split.members, {str(key): value for key, value in split.columns.items()}]
 
 
 def _named(entry: Entry, name: str) -> list[dict[str, str]]:

@@ -80,12 +80,29 @@ def read_jsonl(name: str, data: bytes, header: bool) -> Iterator[Record]:
 
 
 def read_json(name: str, data: bytes, header: bool) -> Iterator[Record]:
-    """One list of objects."""
+    """One list of objects; or questions nested as in SQuAD."""
     objects = _json(name, decode(name, data))
+    if isinstance(objects, dict) and "data" in objects:
+        yield from _questions(name, objects["data"])
+        return
     if not isinstance(objects, list):
         raise ValueError(f"{name}: must be a list of objects, not one {type(objects).__name__}; for an object a line use format: jsonl")
     for number, value in enumerate(objects, 1):
         yield _object(f"{name}:{number}", value)
+
+
+def read_squad(name: str, data: bytes, header: bool) -> Iterator[Record]:
+    """Questions of SQuAD 1.1 and 2.0, and of all that is nested so: articles ("data"), their paragraphs, and the "qas" on each.
+
+    A record has title, context, question, answers and starts, the character of the context at which each answer begins. Of a question
+    marked `is_impossible` there are none. `plausible_answers` are left out.
+    """
+    objects = _json(name, decode(name, data))
+    if not isinstance(objects, dict) or "data" not in objects:
+        raise ValueError(
+            f'{name}: must be an object with a list "data" of articles, as SQuAD has it; for a list of objects use format: json'
+        )
+    yield from _questions(name, objects["data"])
 
 
 def read_tagged(name: str, data: bytes, header: bool) -> Iterator[Record]:
@@ -170,6 +187,7 @@ READERS: Mapping[str, Reader] = {
     "jsonl": read_jsonl,
     "json": read_json,
     "parquet": read_parquet,
+    "squad": read_squad,
     "tagged": read_tagged,
     "subject": read_subject,
     "spoken_digits": read_spoken_digits,
@@ -193,6 +211,25 @@ def _json(where: str, text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise ValueError(f"{where}: not JSON ({error})") from None
+
+
+def _questions(name: str, articles: Any) -> Iterator[Record]:
+    """Of SQuAD's articles; the place of one that is not as it must be is named by numbers from 1."""
+    for i, article in enumerate(articles, 1):
+        try:
+            for j, paragraph in enumerate(article["paragraphs"], 1):
+                for k, question in enumerate(paragraph["qas"], 1):
+                    answers = [] if question.get("is_impossible") else question["answers"]
+                    yield {
+                        "id": question.get("id", f"{name}:{i}.{j}.{k}"),
+                        "title": article.get("title", ""),
+                        "context": paragraph["context"],
+                        "question": question["question"],
+                        "answers": [answer["text"] for answer in answers],
+                        "starts": [answer["answer_start"] for answer in answers],
+                    }
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{name}: article {i} is not as in SQuAD ({type(error).__name__}: {error})") from None
 
 
 def _object(identity: str, value: Any) -> Record:

