@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def retimed(x: Tensor, lengths: Tensor, wanted: Tensor) -> Tensor:
-    """Features (B, T, F) of `lengths` (B,) frames spread over `wanted` (B,) of them, in straight lines between frames; pitch stays as it is.
+    """Features (B, T, F) of `lengths` (B,) frames spread over `wanted` (B,) of them, by straight lines between frames: pitch stays.
 
     Returns (B, longest wanted, F), 0 behind the end of each.
     """

@@ -1,5 +1,7 @@
 """Greedy, sampling and beam search, written once over a `step` for every family of models, and searches over frames (CTC)."""
 
+from typing import TypeAlias
+
 from lslm_lightning.decoding.beam import Beam
 from lslm_lightning.decoding.ctc import CtcGreedy, CtcSearch, Hypothesis
 from lslm_lightning.decoding.fusion import Fusion
@@ -8,7 +10,10 @@ from lslm_lightning.decoding.prefix_beam import CtcPrefixBeam
 from lslm_lightning.decoding.search import Decoded, Nested, Search, Step, reorder
 from lslm_lightning.decoding.stepwise import Greedy, Sampling
 
+AnySearch: TypeAlias = Search | CtcSearch | JointBeam
+
 __all__ = [
+    "AnySearch",
     "Beam",
     "CtcGreedy",
     "CtcPrefixBeam",

@@ -16,7 +16,7 @@ from lslm_lightning.decoding.fusion import Fusion
 
 
 class Hypothesis(NamedTuple):
-    """A sequence that a search found; `nats` is minus its log probability, less what a language model and a bonus for length add to that."""
+    """A sequence, and minus its log probability, less what a language model and a bonus for length add to that."""
 
     ids: tuple[int, ...]
     nats: float
@@ -24,6 +24,8 @@ class Hypothesis(NamedTuple):
 
 class CtcSearch(ABC):
     """A way from frames to sequences: repetitions are one symbol, and the blank, which stands between, is none."""
+
+    fuses = False  # whether it can ask a language model too
 
     @abstractmethod
     def __call__(self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None) -> list[list[Hypothesis]]:

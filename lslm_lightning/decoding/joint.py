@@ -3,10 +3,11 @@
 B sources, A of them still in the batch, k beams, N = A or A k hypotheses, T frames, V symbols.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from lslm_lightning.decoding.beam import Beam
@@ -23,29 +24,39 @@ class _Scored(Beam):
         return logits
 
 
-class _Part(NamedTuple):
-    """One voice in the score of a token."""
+class _Voice(NamedTuple):
+    """What adds `weight` times its log p to the score of each token."""
 
     weight: float
-    step: Step  # gives log p
+    step: Step
     shared: Nested
 
 
-def _normalized(step: Step) -> Step:
-    def with_log_p(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
-        logits, state = step(ids, state, shared)
+def _asked(step: Step, start: int | None = None) -> Step:
+    """A step that gives log p, of a model whose first token is `start` where that of the search is another."""
+
+    def log_p_of(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
+        first = state is None and start is not None
+        logits, state = step(torch.full_like(ids, start) if first else ids, state, shared)
         return log_probabilities(logits), state
 
-    return with_log_p
+    return log_p_of
 
 
-def _beginning(step: Step, start: int) -> Step:
-    """The step of a model that reads another first token than the decoder."""
+def _together(voices: Sequence[_Voice], end: int, length_bonus: float) -> Step:
+    """A step that gives scores; its state and its shared have a part for each voice."""
 
-    def with_start(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
-        return step(torch.full_like(ids, start) if state is None else ids, state, shared)
+    def score_of(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
+        states = [None] * len(voices) if state is None else state
+        found = [voice.step(ids, own, mine) for voice, own, mine in zip(voices, states, shared, strict=True)]
+        width = min(log_p.size(1) for log_p, _ in found)  # without a blank behind all tokens
+        for log_p, _ in found:
+            check_width(width, log_p.size(1))
+        score = sum(voice.weight * log_p[:, :width] for voice, (log_p, _) in zip(voices, found, strict=True)) + length_bonus
+        score[:, end] -= length_bonus
+        return score, tuple(after for _, after in found)
 
-    return with_start
+    return score_of
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,8 @@ class JointBeam:
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech recognition", section II.C.
     """
+
+    fuses = True
 
     beam_size: int = 10
     ctc_weight: float = 0.3
@@ -75,9 +88,9 @@ class JointBeam:
         max_length: int,
         min_length: int = 0,
         *,
-        log_probs: Tensor,
-        lengths: Tensor,
-        blank: int,
+        log_probs: Tensor | None = None,
+        lengths: Tensor | None = None,
+        blank: int = 0,
         fusion: Fusion | None = None,
         agree: Callable[[bool], bool] = alone,
     ) -> Decoded:
@@ -85,33 +98,23 @@ class JointBeam:
 
         Args:
             start: (B, 1), what the decoder reads first.
-            log_probs: (B, T, V) of CTC, as of `CtcSearch`; V is that of the decoder, or one more where the blank is the last.
+            log_probs: (B, T, V) of CTC, as of `CtcSearch`; V is that of the decoder, or one more where the blank is the last. None only
+                with a `ctc_weight` of 0.
             lengths: (B,), frames of each source.
         """
-        check_frames(log_probs, lengths, blank)
         if start.size(1) != 1:
-            raise ValueError(
-                f"start has {start.size(1)} tokens for JointBeam, but must have 1: CTC has read nothing before the first frame"
-            )
-        parts = [_Part(1 - self.ctc_weight, _normalized(step), shared)]
-        parts += [_Part(self.ctc_weight, PrefixScores(blank, end), frames_of(log_probs, lengths, blank))]
+            raise ValueError(f"start has {start.size(1)} tokens for JointBeam, but must have 1: CTC has read none before the first frame")
+        voices = [_Voice(1 - self.ctc_weight, _asked(step), shared)]
+        if log_probs is not None:
+            check_frames(log_probs, lengths, blank)
+            voices.append(_Voice(self.ctc_weight, PrefixScores(blank, end), frames_of(log_probs, lengths, blank)))
+        elif self.ctc_weight:
+            raise ValueError(f"ctc_weight={self.ctc_weight} of JointBeam must be 0 for a model without a CTC head")
         if fusion is not None:
             if fusion.end != end:
                 raise ValueError(f"the language model ends with token {fusion.end} and the search with {end}: they must have one tokenizer")
-            parts += [_Part(fusion.weight, _beginning(_normalized(fusion.step), fusion.start), ())]
-        asked = [part for part in parts if part.weight]
-        bonus = 0.0 if fusion is None else fusion.length_bonus
-
-        def together(ids: Tensor, states: Nested, each_shared: Nested) -> tuple[Tensor, Nested]:
-            states = [None] * len(asked) if states is None else states
-            found = [part.step(ids, state, own) for part, state, own in zip(asked, states, each_shared, strict=True)]
-            width = min(log_p.size(1) for log_p, _ in found)
-            for log_p, _ in found:
-                check_width(width, log_p.size(1))
-            score = sum(part.weight * log_p[:, :width] for part, (log_p, _) in zip(asked, found, strict=True))
-            score[:, :end] += bonus
-            score[:, end + 1 :] += bonus
-            return score, tuple(state for _, state in found)
-
+            voices.append(_Voice(fusion.weight, _asked(fusion.step, fusion.start), ()))
+        voices = [voice for voice in voices if voice.weight]
+        together = _together(voices, end, 0.0 if fusion is None else fusion.length_bonus)
         beam = _Scored(self.beam_size, self.length_penalty, self.early_stopping)
-        return beam(together, start, tuple(part.shared for part in asked), end, max_length, min_length, agree=agree)
+        return beam(together, start, tuple(voice.shared for voice in voices), end, max_length, min_length, agree=agree)

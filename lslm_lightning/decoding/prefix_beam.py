@@ -116,6 +116,8 @@ class CtcPrefixBeam(CtcSearch):
     without a lexicon.
     """
 
+    fuses = True
+
     beam_size: int = 10
 
     def __post_init__(self) -> None:

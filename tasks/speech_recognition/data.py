@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,9 +76,9 @@ def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 class SpeechData(BudgetData):
     """Recordings with transcripts: rows with `audio`, the name of a file beside the corpus, `text`, and perhaps `speaker`.
 
-    Features are computed once, when training begins, and kept in memory: 32 kB a second of 80 mel bins. Left out of training, and counted in
-    `counts`, are recordings without a word, and those whose transcript needs more vectors than the encoder makes of the frames: of CTC no
-    path leads through these, and the loss would be infinite. An exam has all recordings.
+    Features are computed once, when training begins, and kept in memory: 32 kB a second of 80 mel bins. Left out of training, and counted
+    in `counts`, are recordings without a word, and those whose transcript needs more vectors than the encoder makes of the frames: no path
+    of CTC leads through these, and the loss would be infinite. An exam has all recordings.
 
     Args:
         max_frames: padded frames of one training batch on one device.
@@ -211,4 +212,4 @@ class SpeechData(BudgetData):
 
 def needed(ids: Sequence[int]) -> int:
     """Vectors that CTC needs for these tokens: one each, and a blank between equal neighbours. Source: Graves et al. 2006, section 3.1."""
-    return len(ids) + sum(a == b for a, b in zip(ids, ids[1:]))
+    return len(ids) + sum(a == b for a, b in pairwise(ids))

@@ -41,7 +41,7 @@ class SpeechRecognitionTask(Task):
     """Frames are thinned by convolutions and read by an encoder. With a `ctc_weight` w, the loss is w times that of CTC, over the tokens
     and a blank, plus 1 - w times that of the decoder, which attends and writes token by token.
 
-    The blank is an id of its own behind those of the tokenizer. WER and CER are jiwer's; the best checkpoint is the one with the lowest WER.
+    The blank is an id of its own, behind those of the tokenizer. WER and CER are jiwer's; the best checkpoint has the lowest WER.
 
     Source: Graves et al. 2006, "Connectionist temporal classification"; Chan et al. 2016, "Listen, attend and spell"; Watanabe et al.
     2017, "Hybrid CTC/attention architecture for end-to-end speech recognition", section II.B.
@@ -91,8 +91,8 @@ class SpeechRecognitionTask(Task):
         if (ctc_weight == 1.0) != (backbone.n_decoder_layer == 0):
             way_out = "lower ctc_weight to 0.3" if backbone.n_decoder_layer else "add decoder layers, or set ctc_weight=1"
             raise ValueError(
-                f"ctc_weight={ctc_weight} and n_decoder_layer={backbone.n_decoder_layer} do not fit: CTC alone needs no decoder, and all else"
-                f" needs one; {way_out}"
+                f"ctc_weight={ctc_weight} and n_decoder_layer={backbone.n_decoder_layer} do not fit: CTC alone has no decoder, all else has"
+                f" one; {way_out}"
             )
         check_lengths(min_length, max_length)
         self.front_end, self.tempo, self.ctc_weight = front_end, tempo, ctc_weight
@@ -116,16 +116,8 @@ class SpeechRecognitionTask(Task):
     @property
     def searches(self) -> tuple[type, ...]:
         """Kinds of search that can answer, by the heads there are."""
-        return (
-            *([CtcSearch] if self.ctc_weight else []),
-            *([Search] if self.ctc_weight < 1 else []),
-            *([JointBeam] if 0 < self.ctc_weight < 1 else []),
-        )
-
-    @property
-    def can_fuse(self) -> bool:
-        """Whether a language model can be asked too."""
-        return self.ctc_weight > 0
+        by_ctc, by_decoder = self.ctc_weight > 0, self.ctc_weight < 1
+        return tuple(kind for kind, can in ((CtcSearch, by_ctc), (Search, by_decoder), (JointBeam, by_ctc and by_decoder)) if can)
 
     def lend(self, data: SpeechData) -> None:
         if isinstance(data, SpeechData):
@@ -150,8 +142,9 @@ class SpeechRecognitionTask(Task):
         return Heard(self.backbone.encode(x, pad), pad, lengths)
 
     def log_probs(self, heard: Heard) -> Tensor:
-        """Of each symbol of CTC and the blank in each vector: (B, T', V + 1), in at least single precision."""
-        return single(self.ctc(heard.memory)).log_softmax(-1)
+        """Of each symbol of CTC and the blank in each vector: (B, T', V + 1), in at least single precision; -inf of special tokens."""
+        special = torch.tensor([self.tokenizer.pad_id, self.tokenizer.bos_id, self.tokenizer.eos_id], device=heard.memory.device)
+        return single(self.ctc(heard.memory)).index_fill(-1, special, -torch.inf).log_softmax(-1)
 
     def loss(self, batch: SpeechBatch, label_smoothing: float = 0.0) -> Tensor:
         features, lengths = batch.features, batch.lengths
