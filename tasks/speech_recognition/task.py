@@ -139,7 +139,7 @@ class SpeechRecognitionTask(Task):
         """What the encoder makes of padded features (B, T, F) of `lengths` (B,) frames."""
         x, lengths = self.subsampling(features, lengths)
         pad = torch.arange(x.size(1), device=x.device) >= lengths[:, None]
-        return Heard(self.backbone.encode(x, pad), pad, lengths)
+        return Heard(self.backbone.encode(x.to(features.dtype), pad), pad, lengths)  # autocast leaves the residual stream as it is
 
     def log_probs(self, heard: Heard) -> Tensor:
         """Of each symbol of CTC and the blank in each vector: (B, T', V + 1), in at least single precision; -inf of special tokens."""
