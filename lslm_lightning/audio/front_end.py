@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lslm_lightning.audio.features import deltas, normalized, read_frames
 from lslm_lightning.audio.log_mel import LogMel
-from lslm_lightning.audio.waveform import read_audio
+from lslm_lightning.audio.waveform import Waveform, read_audio
 
 
 class FrontEnd(ABC):
@@ -31,6 +31,14 @@ class FrontEnd(ABC):
         Raises:
             ValueError: the file is empty, cut off, or of another kind; in one line with its name.
         """
+
+    def shown(self, data: bytes, name: str) -> Tensor:
+        """What a picture of the file shows, (T, features)."""
+        return self(data, name)
+
+    def waveform(self, data: bytes, name: str) -> Waveform | None:
+        """What can be listened to; None of files that hold no sound."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,15 @@ class Waveforms(FrontEnd):
     def frames_per_second(self) -> float:
         return 1000 / self.hop_ms
 
+    def waveform(self, data: bytes, name: str) -> Waveform:
+        return read_audio(data, name, self.sample_rate_hz)
+
+    def shown(self, data: bytes, name: str) -> Tensor:
+        """Without normalizing, so that what is loud looks so."""
+        return self.log_mel(self.waveform(data, name).samples)
+
     def __call__(self, data: bytes, name: str) -> Tensor:
-        features = self.log_mel(read_audio(data, name, self.sample_rate_hz).samples)
+        features = self.shown(data, name)
         return normalized(features) if self.normalize else features
 
 
@@ -93,6 +108,10 @@ class Frames(FrontEnd):
     @property
     def n_feature(self) -> int:
         return self.n_coefficient * (1 + self.n_delta)
+
+    def shown(self, data: bytes, name: str) -> Tensor:
+        """Without slopes."""
+        return normalized(read_frames(data, name, self.n_coefficient))
 
     def __call__(self, data: bytes, name: str) -> Tensor:
         parts = [read_frames(data, name, self.n_coefficient)]

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from lslm_lightning.decoding.alignment import frames_needed
 from torch import Tensor
 
 from lslm_lightning.audio.front_end import FrontEnd
@@ -192,7 +192,7 @@ class SpeechData(BudgetData):
         return Recordings([features[i] for i in kept], target, tokenizer.pad_id)
 
     def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
-        return self.n_vector is not None and needed(ids) > self.n_vector(n_frame)
+        return self.n_vector is not None and frames_needed(ids) > self.n_vector(n_frame)
 
     def batching(self) -> str:
         return f"max_frames {self.max_tokens}, {self.front_end}, unreadable ones {self.unreadable}"
@@ -208,8 +208,3 @@ class SpeechData(BudgetData):
                 longest = lengths[i]
             batches[-1].append(examples[i])
         return batches
-
-
-def needed(ids: Sequence[int]) -> int:
-    """Vectors that CTC needs for these tokens: one each, and a blank between equal neighbours. Source: Graves et al. 2006, section 3.1."""
-    return len(ids) + sum(a == b for a, b in pairwise(ids))

@@ -257,6 +257,6 @@ class SpeechRecognitionTask(Task):
 
 
 def n_needed(target: Tensor, pad_id: int) -> Tensor:
-    """Vectors that CTC needs for transcripts (B, L) from `<s>` to `</s>`: (B,); see `needed`."""
+    """Vectors that CTC needs for transcripts (B, L) from `<s>` to `</s>`: (B,); see `frames_needed`."""
     repeated = (target[:, 1:] == target[:, :-1]) & (target[:, 1:] != pad_id)
     return (target != pad_id).sum(1) - 2 + repeated.sum(1)
