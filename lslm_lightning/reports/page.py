@@ -34,14 +34,8 @@ def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
     """The page, with at most `n_sample` samples in each block of them."""
     style = (TEMPLATES / "style.css").read_text("utf-8")
     script = (TEMPLATES / "explorer.js").read_text("utf-8") if holds(report, Explorer) else ""
-    inline: dict[str, object] = {
-        "style": Markup(style),
-        "digest": digest_of(style),
-        "script": Markup(script),
-        "script_digest": digest_of(script),
-    }
-    inline["sounds"] = holds(report, Sound)
-    return _environment("html").get_template("page.html").render(report=limited(report, n_sample), **inline)
+    inline = {"style": Markup(style), "digest": digest_of(style), "script": Markup(script), "script_digest": digest_of(script)}
+    return _environment("html").get_template("page.html").render(report=limited(report, n_sample), sounds=holds(report, Sound), **inline)
 
 
 def holds(block, kind: type) -> bool:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lslm_lightning.decoding.alignment import forced_alignment
 
 from lslm_lightning.audio.encoding import FLAC, flac
 from lslm_lightning.contracts import Prediction
+from lslm_lightning.decoding.alignment import forced_alignment
 from lslm_lightning.evaluation.buckets import quartiles
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, Edit, WordErrorRate, confusions
 from lslm_lightning.reports.blocks import Folded, Heading, Section, Table, Text

@@ -28,6 +28,8 @@ from lslm_lightning.training.checks import check_kind, check_lengths
 from lslm_lightning.training.task import Task
 from tasks.speech_recognition.data import MEDIUM, SpeechBatch, SpeechData, Utterance, stacked
 
+NEVER = -1e4  # a probability of 0; with minus infinity the gradient of torch's ctc_loss is not a number
+
 
 class Heard(NamedTuple):
     """What the encoder made of recordings."""
@@ -142,9 +144,9 @@ class SpeechRecognitionTask(Task):
         return Heard(self.backbone.encode(x.to(features.dtype), pad), pad, lengths)  # autocast leaves the residual stream as it is
 
     def log_probs(self, heard: Heard) -> Tensor:
-        """Of each symbol of CTC and the blank in each vector: (B, T', V + 1), in at least single precision; -inf of special tokens."""
+        """Of each symbol of CTC and the blank in each vector: (B, T', V + 1), in at least single precision; special tokens never come."""
         special = torch.tensor([self.tokenizer.pad_id, self.tokenizer.bos_id, self.tokenizer.eos_id], device=heard.memory.device)
-        return single(self.ctc(heard.memory)).index_fill(-1, special, -torch.inf).log_softmax(-1)
+        return single(self.ctc(heard.memory)).index_fill(-1, special, NEVER).log_softmax(-1)
 
     def loss(self, batch: SpeechBatch, label_smoothing: float = 0.0) -> Tensor:
         features, lengths = batch.features, batch.lengths
