@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 FULL_SCALE = 1 - 2.0**-15  # the greatest value of 16 bits
+UNKNOWN = 0xFFFFFFFF  # the size of a file that was written as it came
 
 
 class Waveform(NamedTuple):
@@ -25,6 +26,13 @@ class Waveform(NamedTuple):
         return len(self.samples) / self.sample_rate_hz
 
 
+def stated_size(data: bytes) -> int:
+    """Bytes of a WAV or AIFF file by its header, which libsndfile passes over where the file is cut off; 0 of others, and of streams."""
+    order = {b"RIFF": "little", b"FORM": "big"}.get(data[:4])
+    size = 0 if order is None else int.from_bytes(data[4:8], order)
+    return 0 if size in (0, UNKNOWN) else 8 + size
+
+
 def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
     """The samples of a file of any format that libsndfile reads (WAV, FLAC, Ogg, MP3, ...).
 
@@ -38,6 +46,8 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
 
     if not data:
         raise ValueError(f"{name} is empty, not audio")
+    if len(data) < (stated := stated_size(data)):
+        raise ValueError(f"{name} is cut off: {len(data):,} of {stated:,} bytes are there")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             stated, rate = file.frames, file.samplerate

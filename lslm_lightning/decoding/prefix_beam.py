@@ -90,7 +90,7 @@ def _advance(now: _Prefixes, frame: np.ndarray, blank: int, gain: np.ndarray) ->
         np.where(there, np.where(kept, now.parent[row, parent], key), NOWHERE),
         np.where(kept, now.added[row, parent], added[row, parent, token]),
     )
-    return after, _Step(parent, token)
+    return after, _Step(parent, np.where(there, token, -1))
 
 
 def _sequences(steps: Sequence[_Step], n_source: int, k: int) -> list[list[tuple[int, ...]]]:
