@@ -5,12 +5,12 @@ from typing import TypeAlias
 from lslm_lightning.decoding.beam import Beam
 from lslm_lightning.decoding.ctc import CtcGreedy, CtcSearch, Hypothesis
 from lslm_lightning.decoding.fusion import Fusion
-from lslm_lightning.decoding.joint import JointBeam
+from lslm_lightning.decoding.joint import JointBeam, JointSearch
 from lslm_lightning.decoding.prefix_beam import CtcPrefixBeam
 from lslm_lightning.decoding.search import Decoded, Nested, Search, Step, reorder
 from lslm_lightning.decoding.stepwise import Greedy, Sampling
 
-AnySearch: TypeAlias = Search | CtcSearch | JointBeam
+AnySearch: TypeAlias = Search | CtcSearch | JointSearch
 
 __all__ = [
     "AnySearch",
@@ -23,6 +23,7 @@ __all__ = [
     "Greedy",
     "Hypothesis",
     "JointBeam",
+    "JointSearch",
     "Nested",
     "Sampling",
     "Search",

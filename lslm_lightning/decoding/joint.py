@@ -3,6 +3,7 @@
 B sources, A of them still in the batch, k beams, N = A or A k hypotheses, T frames, V symbols.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -59,15 +60,44 @@ def _together(voices: Sequence[_Voice], end: int, length_bonus: float) -> Step:
     return score_of
 
 
+class JointSearch(ABC):
+    """A way to write an answer by a decoder and CTC together; called as a `Search`, with what CTC says besides."""
+
+    fuses = True
+
+    @abstractmethod
+    def __call__(
+        self,
+        step: Step,
+        start: Tensor,
+        shared: Nested,
+        end: int,
+        max_length: int,
+        min_length: int = 0,
+        *,
+        log_probs: Tensor | None = None,
+        lengths: Tensor | None = None,
+        blank: int = 0,
+        fusion: Fusion | None = None,
+        agree: Callable[[bool], bool] = alone,
+    ) -> Decoded:
+        """As of `Search`; the tokens are the symbols of CTC, `end` aside, which CTC never writes.
+
+        Args:
+            start: (B, 1), what the decoder reads first.
+            log_probs: (B, T, V) of CTC, as of `CtcSearch`; V is that of the decoder, or one more where the blank is the last. None only
+                with a `ctc_weight` of 0.
+            lengths: (B,), frames of each source.
+        """
+
+
 @dataclass(frozen=True)
-class JointBeam:
+class JointBeam(JointSearch):
     """`Beam` by (1 - `ctc_weight`) * log p of the decoder + `ctc_weight` * log p of CTC + what `fusion` adds, where CTC gives a hypothesis
     that goes on the probability of all sequences that begin with it. A weight of 0 is `Beam`, one of 1 asks CTC alone.
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech recognition", section II.C.
     """
-
-    fuses = True
 
     beam_size: int = 10
     ctc_weight: float = 0.3
@@ -94,14 +124,6 @@ class JointBeam:
         fusion: Fusion | None = None,
         agree: Callable[[bool], bool] = alone,
     ) -> Decoded:
-        """As of `Search`; the tokens are the symbols of CTC, `end` aside, which CTC never writes.
-
-        Args:
-            start: (B, 1), what the decoder reads first.
-            log_probs: (B, T, V) of CTC, as of `CtcSearch`; V is that of the decoder, or one more where the blank is the last. None only
-                with a `ctc_weight` of 0.
-            lengths: (B,), frames of each source.
-        """
         if start.size(1) != 1:
             raise ValueError(f"start has {start.size(1)} tokens for JointBeam, but must have 1: CTC has read none before the first frame")
         voices = [_Voice(1 - self.ctc_weight, _asked(step), shared)]

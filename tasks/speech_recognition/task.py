@@ -16,7 +16,7 @@ from lslm_lightning.audio.front_end import FrontEnd, Waveforms
 from lslm_lightning.audio.spec_augment import SpecAugment
 from lslm_lightning.audio.tempo import retimed
 from lslm_lightning.contracts import Example, Metric, Prediction
-from lslm_lightning.decoding import AnySearch, CtcGreedy, CtcSearch, JointBeam, Search
+from lslm_lightning.decoding import AnySearch, CtcGreedy, CtcSearch, JointSearch, Search
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import Head, TiedProjection, single
@@ -57,7 +57,7 @@ class SpeechRecognitionTask(Task):
         ctc_weight: from 1, CTC alone, to 0, the decoder alone; 0.3 is usual for both.
         head: of the decoder, from its outputs to words; called with (vocab_size, d_model).
         search: how transcripts are found in a test, and by default everywhere: `CtcGreedy` or `CtcPrefixBeam` by CTC, `Greedy` or `Beam`
-            by the decoder, `JointBeam` by both.
+            by the decoder, `JointBeam` by both, or by the decoder and a language model.
         validation_search: a cheaper search for the exam within validation.
         max_length: the decoder writes at most so many tokens.
         min_length: and at least so many.
@@ -119,7 +119,7 @@ class SpeechRecognitionTask(Task):
     def searches(self) -> tuple[type, ...]:
         """Kinds of search that can answer, by the heads there are."""
         by_ctc, by_decoder = self.ctc_weight > 0, self.ctc_weight < 1
-        return tuple(kind for kind, can in ((CtcSearch, by_ctc), (Search, by_decoder), (JointBeam, by_ctc and by_decoder)) if can)
+        return tuple(kind for kind, can in ((CtcSearch, by_ctc), (Search, by_decoder), (JointSearch, by_decoder)) if can)
 
     def lend(self, data: SpeechData) -> None:
         if isinstance(data, SpeechData):
@@ -194,8 +194,9 @@ class SpeechRecognitionTask(Task):
         start = torch.full((len(heard.memory), 1), self.tokenizer.bos_id, device=heard.memory.device)
         shared, longest = (self.backbone.remember(heard.memory), heard.pad), max_length or self.max_length
         more = {}
-        if isinstance(search, JointBeam):
-            more = {"log_probs": self.log_probs(heard), "lengths": heard.lengths, "blank": self.blank, "fusion": self.fusion}
+        if isinstance(search, JointSearch):
+            by_ctc = {"log_probs": self.log_probs(heard), "lengths": heard.lengths, "blank": self.blank} if self.ctc_weight else {}
+            more = by_ctc | {"fusion": self.fusion}
         decoded = search(step, start, shared, self.tokenizer.eos_id, longest, min(self.min_length, longest), agree=self.agree, **more)
         return [ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
 
