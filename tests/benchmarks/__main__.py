@@ -33,6 +33,8 @@ ORDER = (
     "aeslc",
     "tatoeba",
     "poetry",
+    "fsdd",
+    "an4",
     "translation_ladder",
     "language_ladder",
     "chinese_ladder",
