@@ -50,12 +50,12 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
         raise ValueError(f"{name} is cut off: {len(data):,} of {stated:,} bytes are there")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            stated, rate = file.frames, file.samplerate
+            n_sample, rate = file.frames, file.samplerate
             channels = file.read(dtype="float64", always_2d=True)  # (n, channels)
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{name} cannot be read as audio: {error.error_string.rstrip('.')}") from None
-    if len(channels) < stated:
-        raise ValueError(f"{name} is cut off: {len(channels):,} of {stated:,} samples are there")
+    if len(channels) < n_sample:
+        raise ValueError(f"{name} is cut off: {len(channels):,} of {n_sample:,} samples are there")
     if not len(channels):
         raise ValueError(f"{name} has no samples")
     if not np.isfinite(channels).all():
