@@ -34,6 +34,21 @@ def test_a_data_set_reads_like_any_corpus(put, alone, caplog: pytest.LogCaptureF
     assert "1 of 2 rows have an empty field and are kept" in caplog.text
 
 
+def test_files_in_a_data_set_are_read_as_they_are(put, alone, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(alone / "hf"))
+    files = {f"train/{i}.wav": b"RIFF" + bytes([i]) for i in range(2)}
+    words = "".join(f'{{"file_name": "{i}.wav", "said": "word {i}"}}\n' for i in range(2))
+    put(files | {"train/metadata.jsonl": words}, "set")
+    corpus = open_hub(str(alone / "set"), {"audio": "audio", "text": "said"})
+    assert list(corpus.rows("train")) == [{"id": f"train:{i}", "audio": f"train:{i}", "text": f"word {i - 1}"} for i in (1, 2)]
+    assert [corpus.read(row["audio"]) for row in corpus.rows("train")] == list(files.values())
+    before = corpus.digest("train")
+    put({"train/1.wav": b"RIFFother"}, "set")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(alone / "another"))
+    assert open_hub(str(alone / "set"), {"audio": "audio", "text": "said"}).digest("train") != before
+
+
 def test_columns_are_needed() -> None:
     with pytest.raises(ValueError, match=r"'owner/name' is no path here; as an id .* needs columns"):
         open_corpus("owner/name")
