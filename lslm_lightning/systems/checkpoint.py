@@ -60,7 +60,9 @@ class Checkpoint:
     def fingerprint(self) -> str | None:
         """Of the weights; None where some are no longer here."""
         found = [fingerprint_of(self.run)] + ([] if self.fusion is None else [self.fusion.fingerprint()])
-        return found[0] if len(found) == 1 or None in found else hashlib.sha256(" ".join(found).encode()).hexdigest()
+        if None in found:
+            return None
+        return found[0] if self.fusion is None else hashlib.sha256(" ".join(found).encode()).hexdigest()
 
     @cached_property
     def loaded(self) -> Run:

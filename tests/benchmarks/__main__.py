@@ -24,6 +24,7 @@ ORDER = (
     "logging_cost",
     "faults",
     "beam_speed",
+    "ctc_speed",
     "train_speed",
     "lstm_speed",
     "nanogpt",
