@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +11,15 @@ from torch import Tensor
 from lslm_lightning.audio.features import deltas, normalized, read_frames
 from lslm_lightning.audio.log_mel import LogMel
 from lslm_lightning.audio.waveform import Waveform, read_audio
+
+CLIPPED = 1e-3  # share of samples at full scale from which a recording counts as clipped
+
+
+class Reading(NamedTuple):
+    """What a file gives: features (T, F), and what had to be done or is wrong with it, in a word each."""
+
+    features: Tensor
+    remarks: tuple[str, ...] = ()
 
 
 class FrontEnd(ABC):
@@ -25,12 +35,16 @@ class FrontEnd(ABC):
     def frames_per_second(self) -> float: ...
 
     @abstractmethod
-    def __call__(self, data: bytes, name: str) -> Tensor:
-        """Features (T, F) float32 of a file, on the CPU, always the same for the same bytes; at least one frame.
+    def read(self, data: bytes, name: str) -> Reading:
+        """Features of a file, float32, on the CPU, always the same for the same bytes; at least one frame.
 
         Raises:
             ValueError: the file is empty, cut off, or of another kind; in one line with its name.
         """
+
+    def __call__(self, data: bytes, name: str) -> Tensor:
+        """The features alone, (T, F)."""
+        return self.read(data, name).features
 
     def shown(self, data: bytes, name: str) -> Tensor:
         """What a picture of the file shows, (T, features)."""
@@ -79,9 +93,15 @@ class Waveforms(FrontEnd):
         """Without normalizing, so that what is loud looks so."""
         return self.log_mel(self.waveform(data, name).samples)
 
-    def __call__(self, data: bytes, name: str) -> Tensor:
-        features = self.shown(data, name)
-        return normalized(features) if self.normalize else features
+    def read(self, data: bytes, name: str) -> Reading:
+        waveform = self.waveform(data, name)
+        features = self.log_mel(waveform.samples)
+        remarks = {
+            "resampled": waveform.original_rate_hz != waveform.sample_rate_hz,
+            "with channels averaged": waveform.n_channel > 1,
+            "clipped": waveform.clipped > CLIPPED,
+        }
+        return Reading(normalized(features) if self.normalize else features, tuple(word for word, holds in remarks.items() if holds))
 
 
 @dataclass(frozen=True)
@@ -113,9 +133,9 @@ class Frames(FrontEnd):
         """Without slopes."""
         return normalized(read_frames(data, name, self.n_coefficient))
 
-    def __call__(self, data: bytes, name: str) -> Tensor:
+    def read(self, data: bytes, name: str) -> Reading:
         parts = [read_frames(data, name, self.n_coefficient)]
         for _ in range(self.n_delta):
             parts.append(deltas(parts[-1]))
         features = torch.cat(parts, 1)
-        return normalized(features) if self.normalize else features
+        return Reading(normalized(features) if self.normalize else features)

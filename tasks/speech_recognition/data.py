@@ -1,17 +1,17 @@
 """Recordings and what is said in them. B recordings, T frames, F features, L tokens."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lslm_lightning.decoding.alignment import frames_needed
 from torch import Tensor
 
 from lslm_lightning.audio.front_end import FrontEnd
 from lslm_lightning.contracts import Example
+from lslm_lightning.decoding.alignment import frames_needed
 from lslm_lightning.training.batches import Ragged, padded
 from lslm_lightning.training.budget_data import BudgetData
 
@@ -134,13 +134,25 @@ class SpeechData(BudgetData):
 
     # Features
 
-    def featured(self, examples: Iterable[Utterance]) -> Iterator[Tensor | str]:
-        """Features of each recording (T, F), or why it cannot be read, in one line."""
-        for example in examples:
+    def featured(self, split: str) -> list[Tensor | str]:
+        """Features of each recording (T, F), or why it cannot be read, in one line; what had to be done to them is counted and told."""
+        found: list[Tensor | str] = []
+        remarks: dict[str, list[str]] = {}
+        for example in self.examples(split):
             try:
-                yield self.front_end(example.read(), example.source)
+                reading = self.front_end.read(example.read(), example.source)
             except (ValueError, OSError) as error:
-                yield str(error)
+                found.append(str(error))
+                continue
+            found.append(reading.features)
+            for word in reading.remarks:
+                remarks.setdefault(word, []).append(example.source)
+        for word, names in remarks.items():
+            self.counts[f"{split}_{word.replace(' ', '_')}"] = len(names)
+        if remarks:
+            words = ", ".join(f"{len(names):,} {word} ({names[0]}{', ...' if len(names) > 1 else ''})" for word, names in remarks.items())
+            print(f"{len(found):,} recordings of {split}: {words}", flush=True)
+        return found
 
     def measure(self, split: str) -> None:
         """Find how many frames each recording of an exam has.
@@ -148,10 +160,10 @@ class SpeechData(BudgetData):
         Raises:
             ValueError: some cannot be read; the first is named.
         """
-        examples = self.examples(split)
-        found = list(zip(examples, (row if isinstance(row, str) else len(row) for row in self.featured(examples)), strict=True))
-        self._refuse(split, [row for _, row in found if isinstance(row, str)], ", or take it out of the corpus")
-        self._n_frame |= {example.source: row for example, row in found}
+        examples, found = self.examples(split), self.featured(split)
+        self._refuse(split, [row for row in found if isinstance(row, str)], ", or take it out of the corpus")
+        self._n_frame |= {example.source: len(row) for example, row in zip(examples, found, strict=True)}
+        self._tell_unknown(split, self.tokenizer.encode_targets([reference for e in examples for reference in e.references]))
 
     def _refuse(self, split: str, reasons: Sequence[str], way_out: str) -> None:
         if reasons:
@@ -165,11 +177,13 @@ class SpeechData(BudgetData):
         return self._encoded[split]
 
     def _encode(self, split: str) -> Recordings:
-        tokenizer, examples, features = self.tokenizer, self.examples(split), list(self.featured(self.examples(split)))
+        tokenizer, examples, features = self.tokenizer, self.examples(split), self.featured(split)
         unread = [row for row in features if isinstance(row, str)]
         if split != "train" or self.unreadable == "refuse":
             self._refuse(split, unread, ", or set data.unreadable='leave out'" if split == "train" else ", or take it out of the corpus")
         ids = tokenizer.encode_targets([example.references[0] for example in examples])
+        if split == "train":
+            self._tell_unknown(split, ids)
         empty = [i for i, own in enumerate(ids) if not own and not isinstance(features[i], str)]
         short = [i for i, own in enumerate(ids) if own and not isinstance(features[i], str) and self._is_short(own, len(features[i]))]
         self.counts |= {
@@ -190,6 +204,14 @@ class SpeechData(BudgetData):
             raise ValueError(f"corpus {self.corpus_name}: no recording of {split} can be learned from; look at its transcripts and lengths")
         target = Ragged([tokenizer.bos_id, *ids[i], tokenizer.eos_id] for i in kept)
         return Recordings([features[i] for i in kept], target, tokenizer.pad_id)
+
+    def _tell_unknown(self, split: str, ids: Sequence[Sequence[int]]) -> None:
+        """Count transcripts with characters, or words, that the tokenizer does not know: no model can write them as they are."""
+        unknown = sum(self.tokenizer.unk_id in own for own in ids) if self.tokenizer.unk_id is not None else 0
+        self.counts[f"{split}_with_unknown"] = unknown
+        if unknown:
+            kind = self.tokenizer.kind
+            print(f"{unknown:,} of {len(ids):,} transcripts of {split} have {kind} that the tokenizer does not know: <unk>", flush=True)
 
     def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
         return self.n_vector is not None and frames_needed(ids) > self.n_vector(n_frame)

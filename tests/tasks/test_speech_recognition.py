@@ -1,5 +1,6 @@
 """Speech recognition: what can be learned from, losses that agree with torch's, and answers that padding does not change."""
 
+import io
 import json
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import torch.nn.functional as F
 
@@ -152,6 +154,35 @@ def test_a_file_that_is_not_there(made, tmp_path):
     task_of(data)
     with pytest.raises(ValueError, match=r"train/3.wav is not here, and a row names it"):
         data.encoded("train")
+
+
+def test_what_had_to_be_done_to_recordings_is_told(made, tmp_path, capsys):
+    made()
+    stereo, samples = io.BytesIO(), tones("abc")
+    soundfile.write(stereo, np.stack([samples, samples], 1), RATE_HZ, format="WAV")
+    spoken = tmp_path / "spoken"
+    (spoken / "train/1.wav").write_bytes(stereo.getvalue())
+    (spoken / "train/2.wav").write_bytes(wav(np.repeat(tones("abc"), 2), 2 * RATE_HZ))
+    (spoken / "train/4.wav").write_bytes(wav(9 * tones("abc")))
+    data = made()
+    task_of(data)
+    data.encoded("train")
+    said = capsys.readouterr().out
+    for words in ("1 with channels averaged (train/1.wav)", "1 resampled (train/2.wav)", "1 clipped (train/4.wav)"):
+        assert words in said
+    assert data.counts["train_resampled"] == data.counts["train_with_channels_averaged"] == data.counts["train_clipped"] == 1
+    assert len(said.splitlines()) == 1
+
+
+def test_transcripts_that_the_tokenizer_does_not_know(made, tmp_path, capsys):
+    made()
+    rows = [json.loads(line) for line in (tmp_path / "spoken/test.jsonl").read_text().splitlines()]
+    rows[0]["text"] = "é"
+    (tmp_path / "spoken/test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = made()
+    task_of(data).check(data)
+    assert "1 of 6 transcripts of test have characters that the tokenizer does not know" in capsys.readouterr().out
+    assert data.counts["test_with_unknown"] == 1
 
 
 def test_the_digest_covers_the_recordings(made, tmp_path):
