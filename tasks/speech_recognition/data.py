@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from lslm_lightning.audio.front_end import FrontEnd
@@ -42,6 +43,12 @@ class SpeechBatch(NamedTuple):
     target: Tensor  # (B, L) int64 from <s> to </s>
     n_token: int  # of the transcripts, with the end of each
     n_source_token: int  # frames
+
+
+@rank_zero_only
+def tell(words: str) -> None:
+    """One line, by one of all processes."""
+    print(words, flush=True)
 
 
 class Recordings:
@@ -99,6 +106,8 @@ class SpeechData(BudgetData):
         language: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if max_frames < 1:
+            raise ValueError(f"max_frames={max_frames} must be at least 1; 12000 are two minutes")
         super().__init__(*args, max_tokens=max_frames, exam_tokens=exam_tokens, **kwargs)
         if unreadable not in ("refuse", "leave out"):
             raise ValueError(f"unreadable={unreadable!r} must be 'refuse' or 'leave out'")
@@ -107,6 +116,7 @@ class SpeechData(BudgetData):
         self.n_vector: Callable[[int], int] | None = None
         self._encoded: dict[str, Recordings] = {}
         self._n_frame: dict[str, int] = {}  # of recordings of exams
+        self._featured: dict[str, list[Tensor | str]] = {}
 
     def borrow(self, front_end: FrontEnd, n_vector: Callable[[int], int] | None) -> None:
         """What is known of the model alone.
@@ -115,7 +125,7 @@ class SpeechData(BudgetData):
             n_vector: how many vectors its encoder makes of so many frames; None where no transcript can need more than there are.
         """
         if (front_end, n_vector) != (self.front_end, self.n_vector):
-            self.front_end, self.n_vector, self._encoded = front_end, n_vector, {}
+            self.front_end, self.n_vector, self._encoded, self._featured = front_end, n_vector, {}, {}
 
     @cached_property
     def language(self) -> str:
@@ -151,11 +161,11 @@ class SpeechData(BudgetData):
             self.counts[f"{split}_{word.replace(' ', '_')}"] = len(names)
         if remarks:
             words = ", ".join(f"{len(names):,} {word} ({names[0]}{', ...' if len(names) > 1 else ''})" for word, names in remarks.items())
-            print(f"{len(found):,} recordings of {split}: {words}", flush=True)
+            tell(f"{len(found):,} recordings of {split}: {words}")
         return found
 
-    def measure(self, split: str) -> None:
-        """Find how many frames each recording of an exam has.
+    def measure(self, split: str) -> int:
+        """Find how many frames each recording of an exam has; those of the longest.
 
         Raises:
             ValueError: some cannot be read; the first is named.
@@ -164,6 +174,9 @@ class SpeechData(BudgetData):
         self._refuse(split, [row for row in found if isinstance(row, str)], ", or take it out of the corpus")
         self._n_frame |= {example.source: len(row) for example, row in zip(examples, found, strict=True)}
         self._tell_unknown(split, self.tokenizer.encode_targets([reference for e in examples for reference in e.references]))
+        if split == "val":  # whose loss is computed too
+            self._featured[split] = found
+        return max(map(len, found))
 
     def _refuse(self, split: str, reasons: Sequence[str], way_out: str) -> None:
         if reasons:
@@ -177,7 +190,7 @@ class SpeechData(BudgetData):
         return self._encoded[split]
 
     def _encode(self, split: str) -> Recordings:
-        tokenizer, examples, features = self.tokenizer, self.examples(split), self.featured(split)
+        tokenizer, examples, features = self.tokenizer, self.examples(split), self._featured.pop(split, None) or self.featured(split)
         unread = [row for row in features if isinstance(row, str)]
         if split != "train" or self.unreadable == "refuse":
             self._refuse(split, unread, ", or set data.unreadable='leave out'" if split == "train" else ", or take it out of the corpus")
@@ -193,11 +206,11 @@ class SpeechData(BudgetData):
             f"{split}_too_short_left_out": len(short),
         }
         if unread:
-            print(f"{len(unread):,} of {len(ids):,} recordings of {split} cannot be read and are left out: {unread[0]}", flush=True)
+            tell(f"{len(unread):,} of {len(ids):,} recordings of {split} cannot be read and are left out: {unread[0]}")
         if short:
             names = ", ".join(examples[i].source for i in short[:SHOWN]) + (", ..." if len(short) > SHOWN else "")
             words = "have transcripts longer than what the encoder makes of their frames, and no loss is computed for them"
-            print(f"{len(short):,} of {len(ids):,} recordings of {split} {words}: {names}", flush=True)
+            tell(f"{len(short):,} of {len(ids):,} recordings of {split} {words}: {names}")
         left_out = {*empty, *short}
         kept = [i for i, row in enumerate(features) if i not in left_out and not isinstance(row, str)]
         if not kept:
@@ -210,8 +223,7 @@ class SpeechData(BudgetData):
         unknown = sum(self.tokenizer.unk_id in own for own in ids) if self.tokenizer.unk_id is not None else 0
         self.counts[f"{split}_with_unknown"] = unknown
         if unknown:
-            kind = self.tokenizer.kind
-            print(f"{unknown:,} of {len(ids):,} transcripts of {split} have {kind} that the tokenizer does not know: <unk>", flush=True)
+            tell(f"{unknown:,} of {len(ids):,} transcripts of {split} have {self.tokenizer.kind} that the tokenizer does not know: <unk>")
 
     def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
         return self.n_vector is not None and frames_needed(ids) > self.n_vector(n_frame)

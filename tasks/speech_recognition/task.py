@@ -131,9 +131,13 @@ class SpeechRecognitionTask(Task):
             raise ValueError(
                 f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"
             )
-        for split in ("val", "test"):
-            if split in data.corpus.splits:
-                data.measure(split)
+        n_frame = max(data.measure(split) for split in ("val", "test") if split in data.corpus.splits)
+        longest = max(self.subsampling.out_length(n_frame), self.max_length + 1 if self.backbone.n_decoder_layer else 0)
+        if self.backbone.longest is not None and self.backbone.longest < longest:
+            raise ValueError(
+                f"max_length={self.backbone.longest} of the backbone's positions is below {longest}, the vectors of the longest recording"
+                " or the tokens of the longest answer; raise it, or the stride of model.subsampling, or lower model.max_length"
+            )
 
     # From features to nats
 

@@ -17,6 +17,7 @@ from lslm_lightning.audio.spec_augment import SpecAugment
 from lslm_lightning.contracts import CannotError, Prediction
 from lslm_lightning.decoding import Beam, CtcGreedy, CtcPrefixBeam, Greedy, JointBeam
 from lslm_lightning.evaluation.harness import ask
+from lslm_lightning.models.positions import Learned
 from lslm_lightning.models.recurrent import LSTM
 from lslm_lightning.models.subsampling import Subsampling
 from lslm_lightning.models.transformer import Transformer
@@ -30,6 +31,7 @@ from lslm_lightning.training.footprint import footprint
 from tasks.speech_recognition.data import SpeechBatch, SpeechData, Utterance
 from tasks.speech_recognition.report import chosen, recordings, sections
 from tasks.speech_recognition.task import SpeechRecognitionTask, n_needed
+from tasks.translation.data import TranslationData
 from tests.spoken import RATE_HZ, tones, wav, write_spoken
 from tests.training.conftest import fit
 
@@ -421,6 +423,27 @@ def test_half_are_those_with_most_errors():
 def test_bad_settings(made, settings, words):
     with pytest.raises(ValueError, match=words):
         task_of(made(), **settings)
+
+
+def test_task_and_data_must_fit(made, pairs):
+    data = made()
+    task_of(data).check(data)
+    with pytest.raises(ValueError, match="n_validation_example=0"):
+        task_of(data).check(made(n_validation_example=0))
+    other = TranslationData(str(pairs), Characters(), source_language="en", target_language="zh")
+    task_of(data).lend(other)
+    with pytest.raises(ValueError, match="SpeechRecognitionTask cannot read TranslationData but SpeechData"):
+        task_of(data).check(other)
+    for settings, words in (({"max_frames": 0}, "max_frames=0"), ({"unreadable": "drop"}, "unreadable='drop' must be")):
+        with pytest.raises(ValueError, match=words):
+            made(**settings)
+
+
+def test_recordings_longer_than_the_positions(made, monkeypatch):
+    data, few = made(), partial(Learned, max_length=5)
+    monkeypatch.setitem(FAMILIES, "transformer", lambda n: Transformer(32, 2, 1, n, position=few))
+    with pytest.raises(ValueError, match=r"max_length=5 of the backbone's positions is below \d+, the vectors of the longest recording"):
+        task_of(data).check(data)
 
 
 def test_ready_features_are_no_waveforms(made, tmp_path):
