@@ -94,6 +94,8 @@ class Reading:
 
     def _write(self, rows: np.ndarray, logits: Tensor) -> None:
         gain = self.fusion.weight * log_probabilities(logits).double().cpu().numpy()
+        if np.isnan(gain).any():
+            raise ValueError("the language model of the fusion gives NaN; check its checkpoint and the precision")
         self.gain_of_end[rows] = gain[:, self.fusion.end]
         gain[:, self.fusion.end] = -np.inf  # a hypothesis ends where the search ends
         self.gain[rows, : gain.shape[1]] = gain + self.fusion.length_bonus

@@ -67,7 +67,7 @@ def _advance(now: _Prefixes, frame: np.ndarray, blank: int, gain: np.ndarray) ->
     total, again = np.logaddexp(now.blank, now.symbol), frame[row, now.last]  # (A, k)
     stays_blank, stays_symbol = total + frame[:, blank, None], now.symbol + again
     longer = total[:, :, None] + frame[:, None]  # (A, k, V)
-    longer[row, np.arange(k), now.last] = now.blank + again  # a symbol twice has a blank between
+    longer[row, np.arange(k), now.last] = now.blank + again  # a symbol twice has a blank between; of the empty prefix nothing changes
     longer[:, :, blank] = -np.inf
     source, short, long = np.nonzero(now.key[:, :, None] == now.parent[:, None])  # which become what is there already
     symbol = now.last[source, long]

@@ -151,6 +151,15 @@ def test_hypotheses_of_one_length_are_read_together():
         (lambda: CtcGreedy()(random_frames(2, 3, 4), torch.tensor([3]), 0), r"log_probs has shape \(2, 3, 4\)"),
         (lambda: CtcGreedy()(random_frames(1, 3, 4), torch.tensor([3]), 4), "blank=4"),
         (lambda: CtcPrefixBeam()(random_frames(1, 3, 6), torch.tensor([3]), 0, language_model(4)[1]), "4 tokens and the search 6"),
+        (
+            lambda: CtcPrefixBeam()(
+                random_frames(1, 3, 4),
+                torch.tensor([3]),
+                0,
+                Fusion(lambda ids, state, shared: (ids * torch.nan * torch.ones(4), ()), END, END),
+            ),
+            "language model of the fusion gives NaN",
+        ),
         (lambda: CtcPrefixBeam()(math.nan * random_frames(2, 3, 4), torch.tensor([3, 3]), 0), "NaN for 2 of 2 sources"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lslm_lightning.decoding import Beam, Fusion, JointBeam
+from lslm_lightning.decoding import Beam, CtcPrefixBeam, Fusion, JointBeam
 from lslm_lightning.decoding.prefix_scores import PrefixScores, frames_of
 from tests.decoding.frames import all_sequences, random_frames
 from tests.decoding.network import END, Network, answers, question
@@ -116,6 +116,21 @@ def test_other_rows_of_the_batch_change_nothing():
         alone = joint(network, start[:1], sources[i, None], END, 15, **own)
         assert answers(alone)[0] == answers(together)[i]
         assert alone.score[0].item() == pytest.approx(together.score[i].item(), abs=1e-9)
+
+
+def test_inference_mode_around_a_search():
+    """As Lightning tests: what the model gives was made there, and is not to be written to."""
+    network, (start, sources) = decoder(), question(3)
+    _, fusion = language_model(N_SYMBOL, weight=0.4)
+    given = {"lengths": LENGTHS, "blank": BLANK, "fusion": fusion}
+    log_probs = frames()
+    expected = JointBeam(4)(network, start, sources, END, 6, log_probs=log_probs, **given)
+    hypotheses = CtcPrefixBeam(4)(log_probs, **given)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        made_there = log_probs.clone()
+        found = JointBeam(4)(network, start, sources.clone(), END, 6, log_probs=made_there, **given)
+        assert CtcPrefixBeam(4)(made_there, **given) == hypotheses
+    assert answers(found) == answers(expected)
 
 
 def test_no_answer_has_more_symbols_than_frames():
