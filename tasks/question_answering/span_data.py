@@ -7,31 +7,28 @@ from typing import Any
 import numpy as np
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.training.batches import Ragged
 from lslm_lightning.training.budget_data import BudgetData
 from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable, say
-from tasks.question_answering.places import tokens_of
-from tasks.question_answering.windows import Reader, Sizes, WindowBatch
+from tasks.question_answering.places import tokens_of, widened
+from tasks.question_answering.windows import Reader, Sizes, Window, WindowBatch
 
 
 class Windows:
-    """Encoded windows; `windows[indices]` is a padded batch."""
+    """Windows with the places of their answers; `windows[indices]` is a padded batch."""
 
-    def __init__(self, reader: Reader, ids: Ragged, hints: Ragged, parts: np.ndarray, spans: np.ndarray) -> None:
-        self.reader, self.ids, self.hints, self.parts, self.spans = reader, ids, hints, parts, spans
+    def __init__(self, reader: Reader, windows: Sequence[Window], spans: Sequence[tuple[int, int]]) -> None:
+        self.reader, self.windows, self.spans = reader, windows, spans
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.windows)
 
     @property
     def lengths(self) -> np.ndarray:
         """(n_window, 1) of tokens."""
-        return self.ids.lengths[:, None]
+        return np.array([len(window.ids) for window in self.windows], dtype=np.int64).reshape(-1, 1)
 
     def __getitem__(self, indices: Sequence[int]) -> WindowBatch:
-        indices = np.asarray(indices, dtype=np.int64)  # there may be none
-        ids, hints = ([ragged[i] for i in indices] for ragged in (self.ids, self.hints))
-        return self.reader.batch(ids, hints, self.parts[indices], self.spans[indices])
+        return self.reader.batch([self.windows[i] for i in indices], [self.spans[i] for i in indices])
 
 
 class SpanData(QuestionData, BudgetData):
@@ -45,6 +42,7 @@ class SpanData(QuestionData, BudgetData):
         max_tokens: as in `BudgetData`.
         max_length, stride, max_question_length: see `Sizes`.
         has_hints: tell the network which words question and passage share, and what words look like; see `hints`.
+        whole_words: let answers begin and end with words alone; those learned from that do not are widened.
     """
 
     def __init__(
@@ -54,15 +52,17 @@ class SpanData(QuestionData, BudgetData):
         stride: int = 128,
         max_question_length: int = 64,
         has_hints: bool = True,
+        whole_words: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.reading, self.has_hints = Sizes(max_length, stride, max_question_length), has_hints
+        self.reading = Sizes(max_length, stride, max_question_length)
+        self.has_hints, self.whole_words = has_hints, whole_words
 
     @cached_property
     def reader(self) -> Reader:
         """Raises ValueError where windows would leave something out."""
-        reader = Reader(self.tokenizer, self.reading, self.has_hints)
+        reader = Reader(self.tokenizer, self.reading, self.has_hints, self.whole_words)
         self.reading.check(reader.frame)
         return reader
 
@@ -73,7 +73,8 @@ class SpanData(QuestionData, BudgetData):
         rows, spans, n_without, n_cut_before = [], [], 0, self.reader.n_cut
         for question, (passage, windows) in zip(whole, self.reader.read(whole), strict=True):
             span = question.found()
-            answer = span and tokens_of(passage.offsets, *span)
+            tokens = span and tokens_of(passage.offsets, *span)
+            answer = tokens and widened(*tokens, passage.begins, passage.ends)
             for window in windows:
                 inside = answer and window.first <= answer[0] and answer[1] < window.first + window.n_passage
                 shift = window.n_before - window.first
@@ -89,14 +90,12 @@ class SpanData(QuestionData, BudgetData):
         }
         if left := len(questions) - len(whole):
             say(f"{self.corpus_name}, {split}: {left:,} of {len(questions):,} questions cannot be learned from and are left out")
-        parts = np.array([(window.n_before, window.n_passage) for window in rows], dtype=np.int32).reshape(-1, 2)
-        places = np.array(spans, dtype=np.int32).reshape(-1, 2)
-        return Windows(self.reader, Ragged(w.ids for w in rows), Ragged(w.hint for w in rows), parts, places)
+        return Windows(self.reader, rows, spans)
 
     def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
         """This rank's share, longest first, windows of at most `exam_tokens` padded positions in a batch."""
         questions: list[Question] = [as_question(example) for example in examples]
-        reader = Reader(self.tokenizer, self.reading, has_hints=False)
+        reader = Reader(self.tokenizer, self.reading, has_hints=False, whole_words=False)
         sizes = [(max(len(w.ids) for w in windows), len(windows)) for _, windows in reader.read(questions)]
         batches: list[list[Example]] = []
         n_window = longest = 0
@@ -109,5 +108,4 @@ class SpanData(QuestionData, BudgetData):
         return batches
 
     def batching(self) -> str:
-        hints = "with hints" if self.has_hints else "without hints"
-        return f"max_tokens {self.max_tokens}, {self.reading}, {hints}, in {self.language}"
+        return f"max_tokens {self.max_tokens}, {self.reading}, hints {self.has_hints}, whole words {self.whole_words}, in {self.language}"
