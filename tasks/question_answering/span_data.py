@@ -10,7 +10,7 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.training.budget_data import BudgetData
 from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable, say
 from tasks.question_answering.places import tokens_of, widened
-from tasks.question_answering.windows import Reader, Sizes, Window, WindowBatch
+from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
 
 
 class Windows:
@@ -68,27 +68,30 @@ class SpanData(QuestionData, BudgetData):
 
     def encoded(self, split: str) -> Windows:
         questions = self.examples(split)
-        kept = [question for question in questions if not is_answerable(question) or question.found()]
-        whole = [question for question in kept if question.asked and question.passage.strip()]
-        rows, spans, n_without, n_cut_before = [], [], 0, self.reader.n_cut
+        whole = [question for question in questions if question.asked and question.passage.strip()]
+        rows, spans, n_lost, n_without, n_cut_before = [], [], 0, 0, self.reader.n_cut
         for question, (passage, windows) in zip(whole, self.reader.read(whole), strict=True):
-            span = question.found()
-            tokens = span and tokens_of(passage.offsets, *span)
-            answer = tokens and widened(*tokens, passage.begins, passage.ends)
+            answer = place_of(question, passage)
+            if is_answerable(question) and answer is None:
+                n_lost += 1
+                continue
             for window in windows:
                 inside = answer and window.first <= answer[0] and answer[1] < window.first + window.n_passage
                 shift = window.n_before - window.first
                 spans.append((answer[0] + shift, answer[1] + shift) if inside else (0, 0))
                 n_without += bool(answer and not inside)
                 rows.append(window)
+        n_empty = len(questions) - len(whole)
         self.counts |= {
             f"{split}_windows": len(rows),
             f"{split}_windows_without_the_answer": n_without,
-            f"{split}_answer_lost_left_out": len(questions) - len(kept),
-            f"{split}_empty_left_out": len(kept) - len(whole),
+            f"{split}_answer_lost_left_out": n_lost,
+            f"{split}_empty_left_out": n_empty,
             f"{split}_questions_cut": self.reader.n_cut - n_cut_before,
         }
-        if left := len(questions) - len(whole):
+        if not rows:
+            raise ValueError(f"corpus {self.corpus_name}: no question of split {split} can be learned from; look at answers and passages")
+        if left := n_lost + n_empty:
             say(f"{self.corpus_name}, {split}: {left:,} of {len(questions):,} questions cannot be learned from and are left out")
         return Windows(self.reader, rows, spans)
 
@@ -109,3 +112,10 @@ class SpanData(QuestionData, BudgetData):
 
     def batching(self) -> str:
         return f"max_tokens {self.max_tokens}, {self.reading}, hints {self.has_hints}, whole words {self.whole_words}, in {self.language}"
+
+
+def place_of(question: Question, passage: Passage) -> tuple[int, int] | None:
+    """The first and the last token of the answer; None where there is none."""
+    span = question.found()
+    tokens = span and tokens_of(passage.offsets, *span)
+    return widened(*tokens, passage.begins, passage.ends) if tokens else None

@@ -61,8 +61,8 @@ class Window(NamedTuple):
     """What is read of a passage at once."""
 
     question: int  # its number
-    ids: list[int]
-    hint: np.ndarray  # (S,) int64; see `hints`
+    ids: np.ndarray  # (S,) int32
+    hint: np.ndarray  # (S,) int32; see `hints`
     n_before: int  # tokens before the first of the passage
     first: int  # which token of the passage that is
     n_passage: int  # how many of the passage there are
@@ -119,15 +119,16 @@ class Reader:
         before = [*frame.before, *asked.ids[:longest], *frame.between]
         room = self.sizes.max_length - len(before) - len(frame.behind)
         of_question, of_passage = self.hints(asked, passage)
-        around = np.zeros(len(before), dtype=np.int64)
-        around[len(frame.before) : len(before) - len(frame.between)] = of_question[:longest]
         for first in range(0, max(1, len(passage.ids) - room + self.sizes.stride), self.sizes.stride):
             part = passage.ids[first : first + room]
-            hint = np.concatenate([around, of_passage[first : first + room], np.zeros(len(frame.behind), dtype=np.int64)])
+            ids = np.array([*before, *part, *frame.behind], dtype=np.int32)
+            hint = np.zeros(len(ids), dtype=np.int32)
+            hint[len(frame.before) : len(before) - len(frame.between)] = of_question[:longest]
+            hint[len(before) : len(before) + len(part)] = of_passage[first : first + room]
             edges = np.zeros((2, len(hint)), dtype=bool)
             edges[:, 0] = True
             edges[:, len(before) : len(before) + len(part)] = [side[first : first + room] for side in (passage.begins, passage.ends)]
-            yield Window(number, [*before, *part, *frame.behind], hint, len(before), first, len(part), *edges)
+            yield Window(number, ids, hint, len(before), first, len(part), *edges)
 
     def hints(self, asked: Passage, passage: Passage) -> tuple[np.ndarray, np.ndarray]:
         """Of each token of the question, and of the passage."""
@@ -167,14 +168,16 @@ def word_edges(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarra
     """
     spans = [span for _, span in segment_with_offsets(text)]
     firsts, lasts = {start for start, _ in spans}, {end for _, end in spans}
-    visible = [
-        (start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip()))
-        for start, end in offsets
-        for part in [text[start:end]]
-    ]
+    visible = [visible_part(text, *span) for span in offsets]
     begins = [start in firsts and start < end for start, end in visible]
     ends = [end in lasts and start < end for start, end in visible]
     for i in range(1, len(offsets)):
         if offsets[i] == offsets[i - 1]:
             begins[i], ends[i - 1] = False, False
     return np.array(begins, dtype=bool), np.array(ends, dtype=bool)
+
+
+def visible_part(text: str, start: int, end: int) -> tuple[int, int]:
+    """The characters [start, end) without white space at their ends."""
+    part = text[start:end]
+    return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())
