@@ -42,7 +42,7 @@ class AttentionFlow(nn.Module):
         passage, passage_pad = places(batch.of_passage)  # (B, P)
         question, question_pad = places(~batch.of_passage & ~batch.source_pad)  # (B, Q)
         h, u = (backbone.encode(taken(x, at), pad) for at, pad in ((passage, passage_pad), (question, question_pad)))
-        g = self.flow(h, u, passage_pad, question_pad)  # (B, P, D)
+        g = self.flow(h, u, passage_pad, question_pad).to(h.dtype)  # (B, P, D)
         m = g + self.modelling.encode(g, passage_pad)
         return m.new_zeros(*batch.source.shape, m.size(-1)).scatter(1, passage[..., None].expand_as(m), m)
 
