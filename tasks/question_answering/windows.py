@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -100,7 +101,7 @@ class Reader:
 
     def text(self, text: str, language: str) -> Passage:
         ids, offsets = self.tokenizer.encode_with_offsets(text)
-        edges = word_edges(text, offsets) if self.whole_words else (np.ones(len(ids), dtype=bool), np.ones(len(ids), dtype=bool))
+        edges = word_edges(text, offsets) if self.whole_words else character_edges(offsets)
         return Passage(ids, offsets, words_of(text, language) if self.has_hints else None, *edges)
 
     def read(self, questions: Sequence[Question]) -> Iterator[tuple[Passage, list[Window]]]:
@@ -161,20 +162,21 @@ class Reader:
         return WindowBatch(source, pad, kind, hint, inside | (place == 0), candidate, start, end, 2 * len(windows), int(n.sum()))
 
 
-def word_edges(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Whether a word, or a sign, begins with each token, and whether one ends with it, (T,) bool each.
+def character_edges(offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Whether a character begins with each token, and whether one ends with it, (T,) bool each: tokens may be parts of one."""
+    new = [first != second for first, second in pairwise(offsets)]
+    return np.array([True, *new][: len(offsets)], dtype=bool), np.array([*new, True][: len(offsets)], dtype=bool)
 
-    Of tokens that are parts of one character the first begins it, and the last ends it; white space at their ends is no part of tokens.
-    """
+
+def word_edges(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The same of words and signs; white space at the ends of tokens is no part of them."""
     spans = [span for _, span in segment_with_offsets(text)]
     firsts, lasts = {start for start, _ in spans}, {end for _, end in spans}
     visible = [visible_part(text, *span) for span in offsets]
-    begins = [start in firsts and start < end for start, end in visible]
-    ends = [end in lasts and start < end for start, end in visible]
-    for i in range(1, len(offsets)):
-        if offsets[i] == offsets[i - 1]:
-            begins[i], ends[i - 1] = False, False
-    return np.array(begins, dtype=bool), np.array(ends, dtype=bool)
+    of_characters = character_edges(offsets)
+    begins = np.array([start in firsts and start < end for start, end in visible], dtype=bool)
+    ends = np.array([end in lasts and start < end for start, end in visible], dtype=bool)
+    return begins & of_characters[0], ends & of_characters[1]
 
 
 def visible_part(text: str, start: int, end: int) -> tuple[int, int]:

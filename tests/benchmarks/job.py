@@ -15,6 +15,7 @@ from tests.benchmarks.benchmark import Figures
 
 HOME = Path(__file__).parents[2]
 SMOKE = ("--trainer.max_steps=4", "--trainer.val_check_interval=2", "--trainer.limit_val_batches=2")
+SMOKE_SPANS = ("--data.n_validation_example=4", "--trainer.limit_test_batches=2")
 SMOKE_PAIRS = ("--model.max_length=4", "--model.search=lslm_lightning.decoding.Greedy", "--data.n_validation_example=4")
 
 
@@ -76,7 +77,8 @@ def train(config: str, *words: str, smoke: bool) -> Figures:
     `training_minutes` is from the first of the run to its last checkpoint: data, validations and the measuring of a budget are in it.
     """
     if smoke:
-        words += SMOKE if config.startswith("language_modeling") else SMOKE + SMOKE_PAIRS
+        kind = config.partition("/")[0]
+        words += SMOKE + {"language_modeling": (), "question_answering": SMOKE_SPANS}.get(kind, SMOKE_PAIRS)
     began = time.time()
     [directory] = lslm("run", "--config", str(config_path(config)), *words)
     scores = read_scores(directory.metrics)

@@ -118,15 +118,15 @@ def test_a_threshold_moves_no_answer_and_nothing_else(values, none, threshold):
     total = math.log(sum(math.exp(-v) for v in [*values, none]))
     answers = [Alternative(str(i), v + total) for i, v in enumerate(sorted(values))] + [Alternative("", none + total)]
     found = {a.output: a.nats for a in decided(answers, threshold)}
-    assert sum(math.exp(-n) for n in found.values()) == pytest.approx(1, abs=1e-9)
+    assert sum(math.exp(-n) for n in found.values()) == pytest.approx(1, abs=1e-5)
     moved = math.log(sum(math.exp(-v) for v in [*values, none + threshold]))
-    assert found == pytest.approx({**{str(i): v + moved for i, v in enumerate(sorted(values))}, "": none + threshold + moved}, abs=1e-6)
+    assert found == pytest.approx({**{str(i): v + moved for i, v in enumerate(sorted(values))}, "": none + threshold + moved}, abs=1e-5)
     first, margin = decided(answers, threshold)[0], answers[0].nats - answers[-1].nats
-    if abs(margin - threshold) > 1e-6:
+    if abs(margin - threshold) > 1e-5:
         assert (first.output == "") == (margin > threshold)
     never = decided(answers, math.inf)
     assert [a.output for a in never] == [a.output for a in answers[:-1]]
-    assert sum(math.exp(-a.nats) for a in never) == pytest.approx(1, abs=1e-6)
+    assert sum(math.exp(-a.nats) for a in never) == pytest.approx(1, abs=1e-5)
 
 
 def test_nothing_to_choose_from_is_no_answer_for_certain():
