@@ -38,11 +38,11 @@ class AttentionFlow(nn.Module):
         self.joined = nn.Linear(4 * d_model, d_model)
 
     def forward(self, backbone: Backbone, x: Tensor, batch: WindowBatch) -> Tensor:
-        """Vectors (B, S, D) of the inputs x (B, S, ...) of a backbone; what stands at other places than candidates means nothing."""
-        passage, passage_pad = places(batch.candidate)  # (B, P)
-        question, question_pad = places(~batch.candidate & ~batch.source_pad)  # (B, Q)
+        """Vectors (B, S, D) of the inputs x (B, S, ...) of a backbone; what stands where no passage is means nothing."""
+        passage, passage_pad = places(batch.of_passage)  # (B, P)
+        question, question_pad = places(~batch.of_passage & ~batch.source_pad)  # (B, Q)
         h, u = (backbone.encode(taken(x, at), pad) for at, pad in ((passage, passage_pad), (question, question_pad)))
-        g = self.flow(h, u, passage_pad, question_pad)  # (B, P, D)
+        g = self.flow(h, u, passage_pad, question_pad).to(h.dtype)  # (B, P, D)
         m = g + self.modelling.encode(g, passage_pad)
         return m.new_zeros(*batch.source.shape, m.size(-1)).scatter(1, passage[..., None].expand_as(m), m)
 

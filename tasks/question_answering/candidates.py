@@ -19,7 +19,7 @@ def band(windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: in
     nothing from having a say in a passage of several.
 
     Args:
-        windows: each with its log p (S, 2) of being the start and the end.
+        windows: each with its log p (at least S, 2) of being the start and the end.
         n_token: N, of the passage.
         longest: L, the most tokens that an answer may have.
 
@@ -29,7 +29,8 @@ def band(windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: in
     found, nothing = np.full((n_token, longest), -np.inf), math.inf
     for window, scores in windows:
         nothing = min(nothing, float(scores[0].sum()))
-        start, end = scores[window.n_before : window.n_before + window.n_passage].astype(np.float64).T
+        possible = np.where(np.stack([window.begins, window.ends], 1), scores[: len(window.ids)], -np.inf)
+        start, end = possible[window.n_before : window.n_before + window.n_passage].T
         for j in range(min(longest, window.n_passage)):
             column = found[window.first : window.first + window.n_passage - j, j]
             np.maximum(column, start[: window.n_passage - j] + end[j:], out=column)

@@ -51,8 +51,8 @@ def is_answerable(example: Example) -> bool:
 class QuestionData(TaskData):
     """A question a row, with its passage and its answers: none, one, or several that are equally right.
 
-    Answers that do not begin where `starts` says are searched in the passage, and that place is taken which is nearest. How many there were,
-    and how many are not in their passage at all, is in `counts`.
+    Answers that do not begin where `starts` says are searched in the passage, and the nearest place is taken. How many there were, and how
+    many are not in their passage at all, is in `counts`.
 
     Args:
         language: code of the texts' language, which decides what of an answer counts; by default what the corpus says, or what its script
@@ -124,7 +124,7 @@ class QuestionData(TaskData):
 
 
 class GenerativeData(QuestionData, PairData):
-    """Questions with their passages as one text to read, and the answer that most annotators agree on to write: nothing where there is none.
+    """Questions with their passages as one text to read, and to write the answer that most annotators agree on, or nothing.
 
     The passage comes last, and is what is cut where both are longer than `max_source_length` tokens.
     """

@@ -7,31 +7,28 @@ from typing import Any
 import numpy as np
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.training.batches import Ragged
 from lslm_lightning.training.budget_data import BudgetData
 from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable, say
-from tasks.question_answering.places import tokens_of
-from tasks.question_answering.windows import Reader, Sizes, WindowBatch
+from tasks.question_answering.places import tokens_of, widened
+from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
 
 
 class Windows:
-    """Encoded windows; `windows[indices]` is a padded batch."""
+    """Windows with the places of their answers; `windows[indices]` is a padded batch."""
 
-    def __init__(self, reader: Reader, ids: Ragged, hints: Ragged, parts: np.ndarray, spans: np.ndarray) -> None:
-        self.reader, self.ids, self.hints, self.parts, self.spans = reader, ids, hints, parts, spans
+    def __init__(self, reader: Reader, windows: Sequence[Window], spans: Sequence[tuple[int, int]]) -> None:
+        self.reader, self.windows, self.spans = reader, windows, spans
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.windows)
 
     @property
     def lengths(self) -> np.ndarray:
         """(n_window, 1) of tokens."""
-        return self.ids.lengths[:, None]
+        return np.array([len(window.ids) for window in self.windows], dtype=np.int64).reshape(-1, 1)
 
     def __getitem__(self, indices: Sequence[int]) -> WindowBatch:
-        indices = np.asarray(indices, dtype=np.int64)  # there may be none
-        ids, hints = ([ragged[i] for i in indices] for ragged in (self.ids, self.hints))
-        return self.reader.batch(ids, hints, self.parts[indices], self.spans[indices])
+        return self.reader.batch([self.windows[i] for i in indices], [self.spans[i] for i in indices])
 
 
 class SpanData(QuestionData, BudgetData):
@@ -45,6 +42,7 @@ class SpanData(QuestionData, BudgetData):
         max_tokens: as in `BudgetData`.
         max_length, stride, max_question_length: see `Sizes`.
         has_hints: tell the network which words question and passage share, and what words look like; see `hints`.
+        whole_words: let answers begin and end with words alone; those learned from that do not are widened.
     """
 
     def __init__(
@@ -54,49 +52,53 @@ class SpanData(QuestionData, BudgetData):
         stride: int = 128,
         max_question_length: int = 64,
         has_hints: bool = True,
+        whole_words: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.reading, self.has_hints = Sizes(max_length, stride, max_question_length), has_hints
+        self.reading = Sizes(max_length, stride, max_question_length)
+        self.has_hints, self.whole_words = has_hints, whole_words
 
     @cached_property
     def reader(self) -> Reader:
         """Raises ValueError where windows would leave something out."""
-        reader = Reader(self.tokenizer, self.reading, self.has_hints)
+        reader = Reader(self.tokenizer, self.reading, self.has_hints, self.whole_words)
         self.reading.check(reader.frame)
         return reader
 
     def encoded(self, split: str) -> Windows:
         questions = self.examples(split)
-        kept = [question for question in questions if not is_answerable(question) or question.found()]
-        whole = [question for question in kept if question.asked and question.passage.strip()]
-        rows, spans, n_without, n_cut_before = [], [], 0, self.reader.n_cut
+        whole = [question for question in questions if question.asked and question.passage.strip()]
+        rows, spans, n_lost, n_without, n_cut_before = [], [], 0, 0, self.reader.n_cut
         for question, (passage, windows) in zip(whole, self.reader.read(whole), strict=True):
-            span = question.found()
-            answer = span and tokens_of(passage.offsets, *span)
+            answer = place_of(question, passage)
+            if is_answerable(question) and answer is None:
+                n_lost += 1
+                continue
             for window in windows:
                 inside = answer and window.first <= answer[0] and answer[1] < window.first + window.n_passage
                 shift = window.n_before - window.first
                 spans.append((answer[0] + shift, answer[1] + shift) if inside else (0, 0))
                 n_without += bool(answer and not inside)
                 rows.append(window)
+        n_empty = len(questions) - len(whole)
         self.counts |= {
             f"{split}_windows": len(rows),
             f"{split}_windows_without_the_answer": n_without,
-            f"{split}_answer_lost_left_out": len(questions) - len(kept),
-            f"{split}_empty_left_out": len(kept) - len(whole),
+            f"{split}_answer_lost_left_out": n_lost,
+            f"{split}_empty_left_out": n_empty,
             f"{split}_questions_cut": self.reader.n_cut - n_cut_before,
         }
-        if left := len(questions) - len(whole):
+        if not rows:
+            raise ValueError(f"corpus {self.corpus_name}: no question of split {split} can be learned from; look at answers and passages")
+        if left := n_lost + n_empty:
             say(f"{self.corpus_name}, {split}: {left:,} of {len(questions):,} questions cannot be learned from and are left out")
-        parts = np.array([(window.n_before, window.n_passage) for window in rows], dtype=np.int32).reshape(-1, 2)
-        places = np.array(spans, dtype=np.int32).reshape(-1, 2)
-        return Windows(self.reader, Ragged(w.ids for w in rows), Ragged(w.hint for w in rows), parts, places)
+        return Windows(self.reader, rows, spans)
 
     def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
         """This rank's share, longest first, windows of at most `exam_tokens` padded positions in a batch."""
         questions: list[Question] = [as_question(example) for example in examples]
-        reader = Reader(self.tokenizer, self.reading, has_hints=False)
+        reader = Reader(self.tokenizer, self.reading, has_hints=False, whole_words=False)
         sizes = [(max(len(w.ids) for w in windows), len(windows)) for _, windows in reader.read(questions)]
         batches: list[list[Example]] = []
         n_window = longest = 0
@@ -109,5 +111,11 @@ class SpanData(QuestionData, BudgetData):
         return batches
 
     def batching(self) -> str:
-        hints = "with hints" if self.has_hints else "without hints"
-        return f"max_tokens {self.max_tokens}, {self.reading}, {hints}, in {self.language}"
+        return f"max_tokens {self.max_tokens}, {self.reading}, hints {self.has_hints}, whole words {self.whole_words}, in {self.language}"
+
+
+def place_of(question: Question, passage: Passage) -> tuple[int, int] | None:
+    """The first and the last token of the answer; None where there is none."""
+    span = question.found()
+    tokens = span and tokens_of(passage.offsets, *span)
+    return widened(*tokens, passage.begins, passage.ends) if tokens else None

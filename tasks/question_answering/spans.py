@@ -40,6 +40,7 @@ class SpanTask(QuestionAnsweringTask):
         max_answer_length: tokens of an answer.
         n_alternative: how many of the best answers a prediction has, besides none.
         has_hints: see `hints`; a pretrained network reads ids, and must have none.
+        whole_words: let answers begin and end with words alone, those of `text.chinese.segment`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class SpanTask(QuestionAnsweringTask):
         max_answer_length: int = 30,
         n_alternative: int = 5,
         has_hints: bool = True,
+        whole_words: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone, tokenizer, **kwargs)
@@ -65,15 +67,11 @@ class SpanTask(QuestionAnsweringTask):
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1; 30 tokens and 5 alternatives are usual")
         if has_hints and backbone.tokenizer_digest is not None:
-            raise ValueError(
-                f"has_hints=true has no place in {type(backbone).__name__}, which reads ids: set model.has_hints and data.has_hints to false"
-            )
-        self.sizes, self.max_answer_length, self.n_alternative = (
-            Sizes(max_length, stride, max_question_length),
-            max_answer_length,
-            n_alternative,
-        )
-        self.reader = Reader(tokenizer, self.sizes, has_hints)
+            kind = type(backbone).__name__
+            raise ValueError(f"has_hints=true has no place in {kind}, which reads ids: set it to false, in model and data")
+        self.max_answer_length, self.n_alternative = max_answer_length, n_alternative
+        self.sizes = Sizes(max_length, stride, max_question_length)
+        self.reader = Reader(tokenizer, self.sizes, has_hints, whole_words)
         self.sizes.check(self.reader.frame)
         self.embedding, _ = backbone.words(tokenizer.vocab_size, TiedProjection, scale_embedding=True)
         self.marks = backbone.marks((KINDS, *(hints.SIZES if has_hints else ())))
@@ -90,8 +88,9 @@ class SpanTask(QuestionAnsweringTask):
         for name in ("max_length", "stride", "max_question_length"):
             if (ours := getattr(self.sizes, name)) != (theirs := getattr(data.reading, name)):
                 raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
-        if self.reader.has_hints != data.has_hints:
-            raise ValueError(f"model.has_hints={self.reader.has_hints} and data.has_hints={data.has_hints} must be equal")
+        for name in ("has_hints", "whole_words"):
+            if (ours := getattr(self.reader, name)) != (theirs := getattr(data, name)):
+                raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
         networks = {"backbone": self.backbone, "flow.modelling": getattr(self.flow, "modelling", None)}
         for name, network in networks.items():
             if network is not None and network.longest is not None and network.longest < self.sizes.max_length:
@@ -106,7 +105,7 @@ class SpanTask(QuestionAnsweringTask):
         x = self.marks(self.embedding(batch.source), *kinds)
         y = self.backbone.encode(x, batch.source_pad) if self.flow is None else self.flow(self.backbone, x, batch)  # (B, S, D)
         scores = single(self.ends(y))
-        return scores.masked_fill(~batch.candidate[..., None], torch.finfo(scores.dtype).min).log_softmax(1)
+        return scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(1)
 
     def loss(self, batch: WindowBatch, label_smoothing: float = 0.0) -> Tensor:
         """Of a start and an end in each window."""
@@ -114,12 +113,11 @@ class SpanTask(QuestionAnsweringTask):
         nats = -scores.gather(1, right[:, None])[:, 0].sum()
         if not label_smoothing:
             return nats
-        candidate = batch.candidate[..., None]
-        smooth = -scores.masked_fill(~candidate, 0.0).sum(1) / candidate.sum(1)  # (B, 2)
+        smooth = -scores.masked_fill(~batch.candidate, 0.0).sum(1) / batch.candidate.sum(1)  # (B, 2)
         return (1 - label_smoothing) * nats + label_smoothing * smooth.sum()
 
     def signature_of_answers(self, mode: Mode) -> str:
-        return f"|window:{self.sizes.max_length}|stride:{self.sizes.stride}|answer:{self.max_answer_length}"
+        return f"|source:{self.sizes.max_length}-by-{self.sizes.stride}"
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """An answer to each example, in order."""
@@ -165,7 +163,7 @@ class SpanTask(QuestionAnsweringTask):
         """Of each question the best answers, and none; see `candidates`."""
         readings = list(self.reader.read(questions))
         windows = [window for _, own in readings for window in own]
-        batch = self.reader.batch([w.ids for w in windows], [w.hint for w in windows], [(w.n_before, w.n_passage) for w in windows])
+        batch = self.reader.batch(windows)
         on_device = WindowBatch(*(value.to(self.device) if isinstance(value, Tensor) else value for value in batch))
         rows = iter(self.scores(on_device).double().cpu().numpy())
         return [self.of_passage(q, passage, own, rows) for q, (passage, own) in zip(questions, readings, strict=True)]

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lslm_lightning.text.chinese import segment_with_offsets
 from lslm_lightning.text.tokenizer import Frame, Tokenizer
 from lslm_lightning.training.batches import padded
 from tasks.question_answering.data import Question
@@ -52,17 +54,21 @@ class Passage(NamedTuple):
     ids: list[int]
     offsets: list[tuple[int, int]]  # the characters [start, end) that each stands for
     words: Words | None  # where hints are wanted
+    begins: np.ndarray  # (T,) bool, True of tokens with which an answer may begin
+    ends: np.ndarray  # (T,) bool, True of tokens with which an answer may end
 
 
 class Window(NamedTuple):
     """What is read of a passage at once."""
 
     question: int  # its number
-    ids: list[int]
-    hint: np.ndarray  # (S,) int64; see `hints`
+    ids: np.ndarray  # (S,) int32
+    hint: np.ndarray  # (S,) int32; see `hints`
     n_before: int  # tokens before the first of the passage
     first: int  # which token of the passage that is
     n_passage: int  # how many of the passage there are
+    begins: np.ndarray  # (S,) bool, True of tokens with which an answer may begin; the first of all stands for no answer
+    ends: np.ndarray  # (S,) bool, True of tokens with which an answer may end
 
 
 class WindowBatch(NamedTuple):
@@ -72,7 +78,8 @@ class WindowBatch(NamedTuple):
     source_pad: Tensor  # (B, S) bool, True where padded
     kind: Tensor  # (B, S) int32, which of the two texts a token belongs to
     hint: Tensor  # (B, S) int32; see `hints`
-    candidate: Tensor  # (B, S) bool, True of the passage, and of the first token, which stands for no answer
+    of_passage: Tensor  # (B, S) bool, True of the passage, and of the first token, which stands for no answer
+    candidate: Tensor  # (B, S, 2) bool, True of tokens with which an answer may begin, and end; of the first token always
     start: Tensor  # (B,) int32, the first token of the answer; 0 of none
     end: Tensor  # (B,) int32, the last token of the answer; 0 of none
     n_token: int  # what is decided on: a start and an end in each window
@@ -84,15 +91,18 @@ class Reader:
 
     Args:
         has_hints: look for what the two texts have in common; see `hints`.
+        whole_words: let answers begin and end with words alone, those of `text.chinese.segment`.
     """
 
-    def __init__(self, tokenizer: Tokenizer, sizes: Sizes, has_hints: bool) -> None:
-        self.tokenizer, self.sizes, self.has_hints, self.frame = tokenizer, sizes, has_hints, tokenizer.frame()
+    def __init__(self, tokenizer: Tokenizer, sizes: Sizes, has_hints: bool, whole_words: bool) -> None:
+        self.tokenizer, self.sizes, self.frame = tokenizer, sizes, tokenizer.frame()
+        self.has_hints, self.whole_words = has_hints, whole_words
         self.n_cut = 0  # questions that were longer than they may be
 
     def text(self, text: str, language: str) -> Passage:
         ids, offsets = self.tokenizer.encode_with_offsets(text)
-        return Passage(ids, offsets, words_of(text, language) if self.has_hints else None)
+        edges = word_edges(text, offsets) if self.whole_words else character_edges(offsets)
+        return Passage(ids, offsets, words_of(text, language) if self.has_hints else None, *edges)
 
     def read(self, questions: Sequence[Question]) -> Iterator[tuple[Passage, list[Window]]]:
         """Of each question its passage and all windows on it: at least one, also where the passage has no token."""
@@ -110,12 +120,16 @@ class Reader:
         before = [*frame.before, *asked.ids[:longest], *frame.between]
         room = self.sizes.max_length - len(before) - len(frame.behind)
         of_question, of_passage = self.hints(asked, passage)
-        around = np.zeros(len(before), dtype=np.int64)
-        around[len(frame.before) : len(before) - len(frame.between)] = of_question[:longest]
         for first in range(0, max(1, len(passage.ids) - room + self.sizes.stride), self.sizes.stride):
             part = passage.ids[first : first + room]
-            hint = np.concatenate([around, of_passage[first : first + room], np.zeros(len(frame.behind), dtype=np.int64)])
-            yield Window(number, [*before, *part, *frame.behind], hint, len(before), first, len(part))
+            ids = np.array([*before, *part, *frame.behind], dtype=np.int32)
+            hint = np.zeros(len(ids), dtype=np.int32)
+            hint[len(frame.before) : len(before) - len(frame.between)] = of_question[:longest]
+            hint[len(before) : len(before) + len(part)] = of_passage[first : first + room]
+            edges = np.zeros((2, len(hint)), dtype=bool)
+            edges[:, 0] = True
+            edges[:, len(before) : len(before) + len(part)] = [side[first : first + room] for side in (passage.begins, passage.ends)]
+            yield Window(number, ids, hint, len(before), first, len(part), *edges)
 
     def hints(self, asked: Passage, passage: Passage) -> tuple[np.ndarray, np.ndarray]:
         """Of each token of the question, and of the passage."""
@@ -129,23 +143,43 @@ class Reader:
         )
         return first, second
 
-    def batch(
-        self, ids: Sequence[Sequence[int]], hint: Sequence[np.ndarray], parts: np.ndarray, spans: np.ndarray | None = None
-    ) -> WindowBatch:
+    def batch(self, windows: Sequence[Window], spans: Sequence[tuple[int, int]] | None = None) -> WindowBatch:
         """Windows as a batch.
 
         Args:
-            parts: (B, 2) tokens before the passage, and of the passage.
-            spans: (B, 2) first and last token of the answer; 0 of none.
+            spans: first and last token of the answer in each; 0 of none.
         """
-        source, n = padded(ids, self.tokenizer.pad_id), torch.tensor([len(row) for row in ids], dtype=torch.int64)
+        source = padded([window.ids for window in windows], self.tokenizer.pad_id)
+        sizes = np.array([(len(w.ids), w.n_before, w.n_before + w.n_passage) for w in windows], dtype=np.int64).reshape(-1, 3)
+        n, before, behind = torch.from_numpy(sizes)[:, :, None].unbind(1)  # (B, 1) each
         place = torch.arange(source.size(1))
-        before, n_passage = torch.from_numpy(np.asarray(parts, dtype=np.int64).reshape(-1, 2)).unbind(1)
-        inside = (place >= before[:, None]) & (place < (before + n_passage)[:, None])
-        first, second = self.frame.kinds
-        kind = torch.where(place >= before[:, None], second, first)
-        pad = place >= n[:, None]
-        spans = np.zeros((len(ids), 2), dtype=np.int32) if spans is None else np.asarray(spans, dtype=np.int32).reshape(-1, 2)
-        start, end = torch.from_numpy(spans).unbind(1)
-        hint = padded(hint, 0).int()
-        return WindowBatch(source, pad, kind.masked_fill(pad, 0).int(), hint, inside | (place == 0), start, end, 2 * len(ids), int(n.sum()))
+        pad, inside = place >= n, (place >= before) & (place < behind)
+        kind = torch.where(place >= before, self.frame.kinds[1], self.frame.kinds[0]).masked_fill(pad, 0).int()
+        hint = padded([window.hint for window in windows], 0).int()
+        candidate = torch.stack([padded(side, 0).bool() for side in ([w.begins for w in windows], [w.ends for w in windows])], -1)
+        edges = np.array(spans or [(0, 0)] * len(windows), dtype=np.int32).reshape(-1, 2)
+        start, end = torch.from_numpy(edges).unbind(1)
+        return WindowBatch(source, pad, kind, hint, inside | (place == 0), candidate, start, end, 2 * len(windows), int(n.sum()))
+
+
+def character_edges(offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Whether a character begins with each token, and whether one ends with it, (T,) bool each: tokens may be parts of one."""
+    new = [first != second for first, second in pairwise(offsets)]
+    return np.array([True, *new][: len(offsets)], dtype=bool), np.array([*new, True][: len(offsets)], dtype=bool)
+
+
+def word_edges(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The same of words and signs; white space at the ends of tokens is no part of them."""
+    spans = [span for _, span in segment_with_offsets(text)]
+    firsts, lasts = {start for start, _ in spans}, {end for _, end in spans}
+    visible = [visible_part(text, *span) for span in offsets]
+    of_characters = character_edges(offsets)
+    begins = np.array([start in firsts and start < end for start, end in visible], dtype=bool)
+    ends = np.array([end in lasts and start < end for start, end in visible], dtype=bool)
+    return begins & of_characters[0], ends & of_characters[1]
+
+
+def visible_part(text: str, start: int, end: int) -> tuple[int, int]:
+    """The characters [start, end) without white space at their ends."""
+    part = text[start:end]
+    return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())

@@ -15,8 +15,13 @@ from tests.benchmarks.benchmark import Figures
 
 HOME = Path(__file__).parents[2]
 SMOKE = ("--trainer.max_steps=4", "--trainer.val_check_interval=2", "--trainer.limit_val_batches=2")
+SMOKE_SPANS = ("--data.n_validation_example=4", "--trainer.limit_test_batches=2")
 SMOKE_PAIRS = ("--model.max_length=4", "--model.search=lslm_lightning.decoding.Greedy", "--data.n_validation_example=4")
-SMOKE_OTHERS = {"language_modeling": (), "speech_recognition": ("--data.n_validation_example=4",)}  # by the folder of a config
+SMOKE_OTHERS = {  # by the folder of a config
+    "language_modeling": (),
+    "question_answering": SMOKE_SPANS,
+    "speech_recognition": ("--data.n_validation_example=4",),
+}
 
 
 class JobError(RuntimeError):

@@ -55,6 +55,8 @@ def test_the_example_of_the_users_file_is_valid() -> None:
         ({"splits": {"train": {"files": "a", "share": [0.5, 0.2]}}}, r"splits.train.share=\[0.5, 0.2\] must be \[from, to\]"),
         ({"splits": {"train": {"files": "a", "share": 0.9}}}, r"splits.train.share=0.9 must be \[from, to\]"),
         ({"splits": {"train": {"files": "a", "share": ["0", "1"]}}}, r"splits.train.share=\['0', '1'\] must be \[from, to\]"),
+        ({"splits": {"train": {"files": "a", "where": {"title": "x"}}}}, r"splits.train.where={'title': 'x'} must map fields to lists"),
+        ({"splits": {"train": {"files": "a", "where": ["x"]}}}, r"splits.train.where=\['x'\] must map fields to lists"),
         ({"splits": {"train": {"files": "a", "share": [0, 0.2]}}}, r"splits.train.share needs share_of: characters, or"),
         ({"splits": "train.en"}, r"pets: splits must map"),
     ],
