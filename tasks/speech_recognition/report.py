@@ -65,7 +65,8 @@ def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) 
         rows = [[name, int(mask.sum()), *(metric.score(own[mask].sum(0)) for own in statistics.values())] for name, mask in masks.items()]
         return Table([by, "recordings", *(Heading(name, "% WER", False) for name in statistics)], rows, places=1)
 
-    return Section("Errors by speaker and length", [table(by, masks) for by, masks in groups.items() if len(masks) > 1 or by == "words"])
+    tables: list[object] = [table(by, masks) for by, masks in groups.items() if len(masks) > 1]
+    return Section("Errors by speaker and length", tables or [Text("One speaker, and transcripts of one length.")])
 
 
 def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
