@@ -19,7 +19,8 @@ class Example:
 
     `source` is what a system reads (empty when a text itself is to be scored), `references` are the accepted answers in `language`, a
     BCP 47 code such as "en" or "zh". `id` is unique within the exam and never changes. `question` asks the same in words, with worked
-    examples where there are some, for systems that follow instructions.
+    examples where there are some, for systems that follow instructions. `medium` says what is read: of any but "text", `source` is only
+    the name ("sound" in a file, say), and `text` is empty.
     """
 
     id: str
@@ -28,6 +29,12 @@ class Example:
     language: str = "en"
     source_language: str = "en"
     question: str = ""
+    medium: str = "text"
+
+    @property
+    def text(self) -> str:
+        """The source, where it is text."""
+        return self.source if self.medium == "text" else ""
 
 
 class Token(NamedTuple):
@@ -38,6 +45,13 @@ class Token(NamedTuple):
     context: int
 
 
+class Alternative(NamedTuple):
+    """An answer that a system weighed, and minus its log probability among all of them."""
+
+    output: str
+    nats: float
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """A system's answer to the example of the same id: `output` from generators, `nats` (minus log probability) from scorers.
@@ -46,6 +60,8 @@ class Prediction:
     `unknown` counts tokens the system could only call `<unk>`; `spelling` are the nats that these cost besides, letter by letter, where
     they pay for it: then `nats` and `spelling` together are the price of the whole text. `tokens` are those that `nats` is the sum of, in
     order, where the system can tell them apart: rounded, for pictures; several may start at one character.
+    A generator that knows how sure it is of its `output` says so by `nats`; `alternatives` are then the best of what it weighed, the best
+    first, its `output` among them.
     """
 
     id: str
@@ -56,6 +72,7 @@ class Prediction:
     unknown: int = 0
     spelling: float | None = None
     tokens: tuple[Token, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
 
 def passages_of(
@@ -103,7 +120,7 @@ class CannotError(ValueError):
 
 @runtime_checkable
 class Generator(Protocol):
-    """A system that can write an answer."""
+    """A system that can write an answer. One that reads another medium than text says so as `reads`; None reads nothing of a source."""
 
     name: str
 

@@ -123,6 +123,12 @@ def test_without_data_it_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, ca
     assert capsys.readouterr().err == "aeslc needs real corpora: set LSLM_DATA to the folder that holds them\n"
 
 
+def test_a_benchmark_of_files_that_are_not_here_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+    monkeypatch.setenv("LSLM_DATA", str(tmp_path))
+    assert harness.main(["squad_full"]) == harness.REACHED
+    assert capsys.readouterr().out == "squad_full is passed over: squad-2.0/train-v2.0.json is not in LSLM_DATA\n"
+
+
 def test_every_benchmark_is_listed(capsys) -> None:
     assert harness.main(["--list"]) == harness.REACHED
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*harness.ORDER, *harness.GPU]

@@ -17,7 +17,7 @@ from lslm_lightning.data import builtin
 from lslm_lightning.data.catalogue import USERS, DataFile, Entry, read_catalogue
 from lslm_lightning.data.corpora import open_corpus
 from lslm_lightning.data.corpus import Corpus
-from lslm_lightning.data.fetching import local_file, verified_file, verify
+from lslm_lightning.data.fetching import local_file, n_byte, verified_file, verify
 from lslm_lightning.data.locations import cache_directory, data_directories
 from lslm_lightning.data.rows import Row
 from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
@@ -146,7 +146,7 @@ def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:
             verdict = "differs"
             differing.append(file.name)
             problems.append(str(error))
-        table.add_row(file.name, f"{path.stat().st_size:,}", verdict, escape(str(path.parent)))
+        table.add_row(file.name, f"{n_byte(path):,}", verdict, escape(str(path.parent)))
     console.print(table)
     if missing:
         problems.append(f"corpus {entry.name}, not here: {', '.join(missing)}; lslm data fetch {entry.name} gets what is missing")

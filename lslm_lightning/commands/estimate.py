@@ -129,6 +129,7 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
     blueprint.vocab_size = vocab_size
     with torch.device("meta"):
         blueprint.__init__(Task, TaskData, args=["fit", *words], **SETTINGS)
+    blueprint.model.lend(blueprint.datamodule)
     task, trainer, sizes = blueprint.model, blueprint.config["fit"]["trainer"], blueprint.datamodule.sizes()
     n_batch = trainer["max_steps"] * trainer["accumulate_grad_batches"] if trainer["max_steps"] > 0 else None
     if n_batch is None and (trainer["max_epochs"] or -1) > 0 and vocab_size is None:  # else there may be no corpus

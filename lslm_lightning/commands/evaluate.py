@@ -31,7 +31,8 @@ The config says:
   metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics; the task's own headline leads
               where it is among them, else the first
   systems   a name for each -> its class_path and init_args, of lslm_lightning.systems:
-              checkpoint.Checkpoint       run: a run directory, a checkpoint in one, or an MLflow run id
+              checkpoint.Checkpoint       run: a run directory, a checkpoint in one, or an MLflow run id; search in place of its own;
+                                          fusion: a run of a language model that the search asks
               hugging_face.HuggingFace    path: a folder or a hub id
               endpoint.Endpoint           model, base_url, prices, budget: a hosted model
               outputs.Outputs             path: what another tool wrote

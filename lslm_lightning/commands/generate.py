@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -11,12 +11,13 @@ from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
 
 if TYPE_CHECKING:
-    from lslm_lightning.decoding import Search
+    from lslm_lightning.decoding import AnySearch, Fusion
     from lslm_lightning.training.task import Task
 
 OPTIONS = ("no_repeat_ngram", "beam_size", "length_penalty", "temperature", "top_k", "top_p")  # also the names of a search's settings
+FUSION = ("fusion", "fusion_weight", "length_bonus")
 
-DESCRIPTION = """Use a trained model: continue, translate or summarize TEXT.
+DESCRIPTION = """Use a trained model: continue, translate or summarize TEXT; of a task that reads files, TEXT names one.
 
 With `-`, or with text piped in, each line of standard input is one text and gives one line of output."""
 
@@ -35,6 +36,9 @@ def parser() -> Parser:
     it.add_argument("--temperature", type=float, metavar="X", help="sampling: below 1 is more careful (default 1.0)")
     it.add_argument("--top-k", type=int, metavar="K", help="sampling: only the K most probable tokens (default: all)")
     it.add_argument("--top-p", type=float, metavar="P", help="sampling: only the most probable tokens that make up P (default: all)")
+    it.add_argument("--fusion", metavar="RUN", help="beam: a language model, a run with the same tokenizer, that is asked too")
+    it.add_argument("--fusion-weight", type=float, metavar="X", help="of its log probabilities (default 0.3)")
+    it.add_argument("--length-bonus", type=float, metavar="X", help="with --fusion: added for each token (default 0)")
     it.add_argument("--max-length", type=int, metavar="N", help="most new tokens (default: as the run was configured)")
     it.add_argument("--min-length", type=int, metavar="N", help="fewest new tokens (default: as the run was configured)")
     it.add_argument("--seed", type=int, default=0, help="of sampling (default 0)")
@@ -76,23 +80,23 @@ def main(argv: list[str]) -> int:
         return refuse(f"--batch-size {arguments.batch_size} must be at least 1")
     import torch
 
-    from lslm_lightning.contracts import Example
     from lslm_lightning.decoding import Beam
     from lslm_lightning.runs import load_run
-    from lslm_lightning.text.languages import language_of_script
     from lslm_lightning.training.language_model import LanguageModel
 
     task = load_run(arguments.run, trust=arguments.trust).task
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     try:
         settle(task, arguments)
+        if (fusion := fusion_of(task, arguments, device)) is not None:
+            task.answer_by(None, fusion)
     except ValueError as error:
         return refuse(str(error))
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     task.to(device)
     torch.manual_seed(arguments.seed)
     alone = isinstance(task.search, Beam) and isinstance(task, LanguageModel)  # beams want prompts of one length
     for number, chunk in enumerate(chunks(lines(arguments.text), 1 if alone else arguments.batch_size)):
-        examples = [Example(f"{number}-{i}", text, (), source_language=language_of_script(text) or "en") for i, text in enumerate(chunk)]
+        examples = [task.example(f"{number}-{i}", text) for i, text in enumerate(chunk)]
         answers = {p.id: p.output for p in task.generate(examples)}
         for example in examples:
             print(one_line(answers[example.id]) if arguments.text in (None, "-") else answers[example.id], flush=True)
@@ -119,7 +123,7 @@ def settle(task: "Task", arguments: argparse.Namespace) -> None:
     from lslm_lightning.training.checks import check_lengths
 
     if task.search is None:
-        names = [name for name in ("search", "max_length", "min_length", *OPTIONS) if getattr(arguments, name) is not None]
+        names = [name for name in ("search", "max_length", "min_length", *OPTIONS, *FUSION) if getattr(arguments, name) is not None]
         if names:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
             raise ValueError(f"{options} does not apply to {type(task).__name__}, which writes nothing token by token; leave it out")
@@ -127,22 +131,45 @@ def settle(task: "Task", arguments: argparse.Namespace) -> None:
     for option in ("max_length", "min_length"):
         if (value := getattr(arguments, option)) is not None:
             setattr(task, option, value)
-    task.search = chosen_search(task.search, arguments)
+    task.search = chosen_search(task.search, arguments, task.searches)
     check_lengths(task.min_length, task.max_length)
 
 
-def chosen_search(own: "Search", arguments: argparse.Namespace) -> "Search":
+def fusion_of(task: "Task", arguments: argparse.Namespace, device: str) -> "Fusion | None":
+    """The language model that `--fusion` names.
+
+    Raises:
+        ValueError: there is no such run, it has another tokenizer, or a setting of it came without it.
+    """
+    from lslm_lightning.systems.fusion import ShallowFusion
+
+    settings = {"weight": arguments.fusion_weight, "length_bonus": arguments.length_bonus}
+    given = {name: value for name, value in settings.items() if value is not None}
+    if arguments.fusion is None:
+        if given:
+            raise ValueError("--fusion-weight and --length-bonus are settings of a language model; name its run with --fusion")
+        return None
+    return ShallowFusion(arguments.fusion, **given, trust=arguments.trust).over(task.tokenizer, device)
+
+
+def chosen_search(own: "AnySearch", arguments: argparse.Namespace, searches: Sequence[type]) -> "AnySearch":
     """The run's own search with what was given; a `--search` of another kind starts from that kind's defaults.
 
     Chance goes on from batch to batch, whatever the seed of the run's search.
 
+    Args:
+        searches: kinds that the task can use, the preferred one first.
+
     Raises:
         ValueError: an option is not of this search, or out of range.
     """
-    from lslm_lightning.decoding import Beam, Greedy, Sampling
+    from lslm_lightning.decoding import Beam, CtcGreedy, CtcPrefixBeam, Greedy, JointBeam, Sampling
 
-    kind = {"greedy": Greedy, "beam": Beam, "sampling": Sampling}.get(arguments.search, type(own))
-    search = own if isinstance(own, kind) else kind()
+    called = {"greedy": (Greedy, CtcGreedy), "beam": (Beam, CtcPrefixBeam, JointBeam), "sampling": (Sampling,)}
+    kinds = [kind for family in searches for kind in called.get(arguments.search, (type(own),)) if issubclass(kind, family)]
+    if not kinds and arguments.search:
+        raise ValueError(f"--search {arguments.search} does not apply to this run, whose search is {type(own).__name__}; leave it out")
+    search = own if not kinds or isinstance(own, tuple(kinds)) else kinds[0]()
     settings = {field.name for field in fields(search)} if is_dataclass(search) else set()
     given = {name: value for name in OPTIONS if (value := getattr(arguments, name)) is not None}
     if wrong := [f"--{name.replace('_', '-')}" for name in given if name not in settings]:

@@ -161,6 +161,7 @@ class Command(LightningCLI):
         self.tracker.start()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        self.model.lend(self.datamodule)
         self.model.check(self.datamodule)
         if self.subcommand in TRAINING:
             self.datamodule.check_length(self._get(self.config, "trainer")["max_steps"])

@@ -1,4 +1,4 @@
-"""Archives and compressed files, read into memory without trusting them."""
+"""Archives, folders and compressed files, read into memory without trusting them."""
 
 import fnmatch
 import gzip
@@ -34,13 +34,14 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 def read_members(path: Path, pattern: str, max_bytes: int = MAX_BYTES) -> list[tuple[str, bytes]]:
     """Name and bytes of the members of a zip or tar whose name matches `pattern` (as in a shell), sorted by name.
 
+    A folder is read as an archive in which it was packed: names begin with its own.
     Nothing is written to disk. Devices, links and names that leave the archive's folder are refused: in tar files by the standard
     library's `data` filter.
 
     Raises:
         ValueError: not an archive, truncated, unsafe, too large, or without a matching member.
     """
-    read = _zip_members if path.suffix == ".zip" else _tar_members
+    read = _folder_members if path.is_dir() else _zip_members if path.suffix == ".zip" else _tar_members
     try:
         members = sorted(read(path, pattern, max_bytes))
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
@@ -69,6 +70,18 @@ def _zip_members(path: Path, pattern: str, max_bytes: int) -> Iterator[tuple[str
                 raise zipfile.BadZipFile(f"member {member.filename!r} would leave its folder")
             if not member.is_dir() and fnmatch.fnmatchcase(member.filename, pattern):
                 yield member.filename, archive.read(member)
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """All files in a folder and those in it, in order of their names, which begin with that of the folder."""
+    found = ((f"{folder.name}/{path.relative_to(folder).as_posix()}", path) for path in folder.rglob("*") if path.is_file())
+    return dict(sorted(found))
+
+
+def _folder_members(path: Path, pattern: str, max_bytes: int) -> Iterator[tuple[str, bytes]]:
+    chosen = {name: file for name, file in files_in(path).items() if fnmatch.fnmatchcase(name, pattern)}
+    _limit(path, sum(file.stat().st_size for file in chosen.values()), max_bytes)
+    return ((name, file.read_bytes()) for name, file in chosen.items())
 
 
 def _limit(path: Path, total: int, max_bytes: int) -> None:

@@ -10,32 +10,45 @@ from typing import Any
 
 import yaml
 
+from lslm_lightning.data.checksums import MEMBERS
 from lslm_lightning.data.readers import READERS
 from lslm_lightning.data.rows import required_fields
 
 PACKAGED = Path(__file__).with_name("corpora.yaml")
 USERS = Path("configs/corpora.yaml")
-FORMATS = ("parallel", *READERS)
+FORMATS = ("parallel", "sphinx", *READERS)
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a corpus: checksums by algorithm (any one that agrees is enough, none means unverified) and where it is published."""
+    """One file or folder (its name ends in "/") of a corpus: checksums by algorithm (any one that agrees is enough, none means unverified)
+    and where it is published."""
 
     name: str
     checksums: Mapping[str, str]
     url: str | None
 
+    @property
+    def members(self) -> str:
+        """Which members of a published archive make up the folder; "" of a file."""
+        patterns = [algorithm.removeprefix(MEMBERS) for algorithm in self.checksums if algorithm.startswith(MEMBERS)]
+        return next(iter(patterns), f"*{self.name}*") if self.name.endswith("/") else ""
+
 
 @dataclass(frozen=True)
 class Split:
-    """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1), how many rows that gives."""
+    """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1), how many rows that gives.
+
+    `where` chooses rows by the values of their fields: those whose field has one of the values named, for each field.
+    """
 
     files: str | Sequence[str]
     share: tuple[float, float] | None = None
+    where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     rows: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     members: str | None = None
+    where: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class Entry:
     splits: Mapping[str, Split]
     files: Mapping[str, Any] = field(default_factory=dict)
     folder: str | None = None
+    subfolder: str | None = None
     url: str | None = None
     home: str = ""
     licence: str = "not stated"
@@ -66,6 +80,11 @@ class Entry:
     def required(self) -> tuple[str, ...]:
         """Fields that every row has."""
         return self.fields or required_fields(self.task, self.languages)
+
+    @property
+    def place(self) -> str:
+        """The name of their folder in each that holds corpora."""
+        return self.subfolder or self.name
 
     @cached_property
     def data_files(self) -> tuple[DataFile, ...]:
@@ -145,9 +164,22 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
             if not about.get("share_of"):
                 raise ValueError(f"{where}: splits.{split}.share needs share_of: characters, or the fields that keep rows together")
             described = {**described, "share": tuple(share)}
+        if not _is_choice(described.get("where", {"": []})):
+            raise ValueError(
+                f"{where}: splits.{split}.where={described['where']!r} must map fields to lists of texts, one of which is meant"
+            )
         splits[split] = Split(**described)
     lists = {key: tuple(about[key]) for key in ("languages", "share_of", "fields") if isinstance(about.get(key), list)}
     return Entry(name=name, **(dict(about) | lists | {"splits": splits}))
+
+
+def _is_choice(value: Any) -> bool:
+    """Whether it maps fields to lists of texts."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in value.values())
+    )
 
 
 def _is_share(value: Any) -> bool:

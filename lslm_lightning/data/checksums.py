@@ -1,12 +1,14 @@
-"""Checksums of files, computed once per version of a file."""
+"""Checksums of files and folders, computed once per version of them."""
 
+import fnmatch
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lslm_lightning.data.archives import read_members
+from lslm_lightning.data.archives import files_in, read_members
 from lslm_lightning.data.locations import cache_directory
 
 MEMBERS = "members "
@@ -16,8 +18,12 @@ def checksum(path: Path, algorithm: str) -> str:
     """A file's checksum in hex.
 
     `algorithm` is "sha256"; "git-blob", the id `git hash-object` gives; or "members PATTERN": the SHA-256 of what `sha256sum` would print
-    for the archive's matching members in order of name, the same however and below whatever folder they were packed.
+    for the archive's matching members in order of name, the same however and below whatever folder they were packed, or not packed at all.
+    The SHA-256 of a folder is that of all files in it, as members.
     """
+    if path.is_dir():
+        pattern = algorithm.removeprefix(MEMBERS) if algorithm.startswith(MEMBERS) else f"{path.name}/*"
+        return listing({name: file for name, file in files_in(path).items() if fnmatch.fnmatchcase(name, pattern)})
     if algorithm.startswith(MEMBERS):
         return _members_sha256(path, algorithm.removeprefix(MEMBERS))
     start = {"sha256": hashlib.sha256, "git-blob": lambda: hashlib.sha1(b"blob %d\0" % path.stat().st_size)}[algorithm]
@@ -25,15 +31,31 @@ def checksum(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(stream, start).hexdigest()
 
 
+def listing(files: Mapping[str, Path | None]) -> str:
+    """SHA-256, in hex, of what `sha256sum` would print for these files under these names; one that is not there is None."""
+    sums = {name: "missing" if file is None else checksum(file, "sha256") for name, file in files.items()}
+    return _sha256(f"{found}  {name}\n" for name, found in sums.items())
+
+
 def remembered_checksum(path: Path, algorithm: str = "sha256") -> str:
     """`checksum(path, algorithm)`, read from the cache while path, size and time of change are those it was computed for."""
-    status = path.stat()
-    version = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, algorithm])
-    note = cache_directory() / "checksums" / hashlib.sha256(version.encode()).hexdigest()
+    files = [path] if path.is_file() else files_in(path).values()
+    return _remembered([path, *files], algorithm, lambda: checksum(path, algorithm))
+
+
+def remembered_listing(files: Mapping[str, Path | None]) -> str:
+    """The same of `listing(files)`."""
+    there = [file for file in files.values() if file is not None]
+    return _remembered(there, json.dumps(list(files)), lambda: listing(files))
+
+
+def _remembered(files: Iterable[Path], what: str, compute: Callable[[], str]) -> str:
+    versions = [[str(file.resolve()), *((s := file.stat()).st_size, s.st_mtime_ns)] for file in files if file.is_file()]
+    note = cache_directory() / "checksums" / hashlib.sha256(json.dumps([versions, what]).encode()).hexdigest()
     try:
         return note.read_text()
     except OSError:
-        found = checksum(path, algorithm)
+        found = compute()
     with suppress(OSError):  # a read-only cache only costs time
         note.parent.mkdir(parents=True, exist_ok=True)
         draft = note.with_name(f"{note.name}.{os.getpid()}")
@@ -43,6 +65,14 @@ def remembered_checksum(path: Path, algorithm: str = "sha256") -> str:
 
 
 def _members_sha256(path: Path, pattern: str) -> str:
-    root = pattern.removeprefix("*").split("/")[0]
-    lines = [f"{hashlib.sha256(data).hexdigest()}  {name[name.index(root) :]}\n" for name, data in read_members(path, pattern)]
+    root = root_of(pattern)
+    return _sha256(f"{hashlib.sha256(data).hexdigest()}  {name[name.index(root) :]}\n" for name, data in read_members(path, pattern))
+
+
+def root_of(pattern: str) -> str:
+    """The folder at which names of members begin that match a pattern, whatever stands before it."""
+    return pattern.removeprefix("*").split("/")[0]
+
+
+def _sha256(lines: Iterable[str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -9,13 +9,18 @@ from typing import Any
 from lslm_lightning.data.rows import Row
 
 
+def no_files(name: str) -> bytes:
+    """Of a corpus whose rows name no files."""
+    raise FileNotFoundError(f"{name}: this corpus has no files beside its rows")
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Rows of text by split. Every row has an `id`, unique and stable; the other fields depend on `task`.
 
     language_modeling: `text`. translation: a sentence for each language code. summarization: `document` and `summary`, a list of
     references, the original first. Rows of other tasks have `fields`. A corpus may add fields, such as `name`, `attribution` or `author`.
-    `sizes` holds the numbers of rows that are known without reading.
+    `sizes` holds the numbers of rows that are known without reading. `read` gives the bytes of a file that a row names.
     """
 
     name: str
@@ -24,6 +29,7 @@ class Corpus:
     splits: tuple[str, ...]
     load: Callable[[str], Sequence[Row]] = field(repr=False)
     fingerprint: Callable[[str], Any] = field(repr=False)
+    read: Callable[[str], bytes] = field(default=no_files, repr=False)
     licence: str = "not stated"
     citation: str = ""
     home: str = ""
@@ -31,6 +37,7 @@ class Corpus:
     fields: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     _rows: dict[str, Sequence[Row]] = field(default_factory=dict, repr=False, compare=False)
+    _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def rows(self, split: str) -> Sequence[Row]:
         """All rows of a split, read once.
@@ -47,8 +54,10 @@ class Corpus:
     def digest(self, split: str) -> str:
         """SHA-256, in hex, of all that determines the rows: checksums of the files (versions of packages) and how they are read."""
         self._require(split)
-        about = json.dumps([split, self.fingerprint(split)], sort_keys=True, default=list)
-        return hashlib.sha256(about.encode()).hexdigest()
+        if split not in self._digests:
+            about = json.dumps([split, self.fingerprint(split)], sort_keys=True, default=list)
+            self._digests[split] = hashlib.sha256(about.encode()).hexdigest()
+        return self._digests[split]
 
     def _require(self, split: str) -> None:
         if split not in self.splits:

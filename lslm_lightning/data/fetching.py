@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
+from lslm_lightning.data.archives import files_in, read_members
 from lslm_lightning.data.catalogue import DataFile, Entry
-from lslm_lightning.data.checksums import checksum, remembered_checksum
+from lslm_lightning.data.checksums import checksum, remembered_checksum, root_of
 from lslm_lightning.data.locations import cache_directory, find_file
 
 TIMEOUT_SECONDS = 20
@@ -19,9 +20,9 @@ log = logging.getLogger(__name__)
 def local_file(entry: Entry, file: DataFile) -> Path | None:
     """Where the file lies on this machine, unverified, or None."""
     if entry.folder is None:
-        return find_file(entry.name, file.name)
+        return find_file(entry.place, file.name)
     path = Path(entry.folder).expanduser() / file.name
-    return path if path.is_file() else None
+    return path if path.exists() else None
 
 
 def verified_file(entry: Entry, file: DataFile) -> Path:
@@ -55,34 +56,51 @@ def verify(path: Path, file: DataFile, remember: bool = True, way_out: str = "de
             return
     if found:
         algorithm, expected = next(iter(file.checksums.items()))
-        size = f"{path.stat().st_size:,} bytes"
+        size = f"{n_byte(path):,} bytes"
         raise ValueError(f"{path}: corrupt or truncated ({size}): {algorithm} should be {expected} but is {found[algorithm]}; {way_out}")
+
+
+def n_byte(path: Path) -> int:
+    """Of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in files_in(path).values()) if path.is_dir() else path.stat().st_size
 
 
 def fetch(entry: Entry, file: DataFile) -> Path:
     """The file in the user's cache, downloaded from its public home and verified; one process downloads, others wait.
 
+    A folder comes as an archive, of which the members that its checksum is of are unpacked.
+
     Raises:
         FileNotFoundError: no public home is known, or it cannot be reached.
         ValueError: what came has another checksum.
     """
-    path = cache_directory() / "data" / entry.name / file.name
+    path = cache_directory() / "data" / entry.place / file.name
     if file.url is None:
         raise FileNotFoundError(_missing(entry, file, "no public home is known"))
     if entry.folder is not None:
         raise FileNotFoundError(_missing(entry, file, "nothing is fetched into a folder of your own"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
-        if not path.is_file():
+        if not path.exists():
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                draft = Path(folder) / file.name
+                draft = Path(folder) / path.name
                 try:
                     _download(file.url, draft)
                 except (OSError, ValueError) as error:  # requests' own errors are OSErrors
                     raise FileNotFoundError(_missing(entry, file, f"fetching failed ({_reason(error)})")) from None
                 verify(draft, file, remember=False, way_out=f"nothing was kept; {file.url} has changed or was cut off: try again later")
-                draft.replace(path)
+                (_unpacked(draft, file.members) if file.members else draft).replace(path)
     return path
+
+
+def _unpacked(archive: Path, pattern: str) -> Path:
+    """A folder beside an archive with those of its members that match."""
+    root, beside = root_of(pattern), archive.with_name("unpacked")
+    for name, data in read_members(archive, pattern):
+        path = beside / name[name.index(root) :]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return beside / root
 
 
 def _download(url: str, path: Path) -> None:
@@ -99,6 +117,6 @@ def _reason(error: Exception) -> str:
 
 
 def _missing(entry: Entry, file: DataFile, why: str) -> str:
-    folder = entry.folder or f"{os.environ.get('LSLM_DATA') or 'data'}/{entry.name}"
+    folder = entry.folder or f"{os.environ.get('LSLM_DATA') or 'data'}/{entry.place}"
     home = f"get it from {file.url or entry.home} and " if file.url or entry.home else ""
     return f"corpus {entry.name}: {file.name} is not here; {why}: {home}put it into {folder}/ (licence: {entry.licence})"

@@ -6,13 +6,14 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.readers import Record
-from lslm_lightning.data.rows import SPLIT_NAMES, Row, is_empty, required_fields, task_of, to_row
+from lslm_lightning.data.rows import FILES, SPLIT_NAMES, Row, is_empty, required_fields, task_of, to_row
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,10 +22,14 @@ log = logging.getLogger(__name__)
 
 
 class DatasetRows(Sequence[Row]):
-    """Rows made one at a time from a memory-mapped dataset; rows with an empty field are kept, and told once."""
+    """Rows made one at a time from a memory-mapped dataset; rows with an empty field are kept, and told once.
+
+    Of a column that holds files, a row has their names, "train:17" for that of row 17, and `read` the bytes.
+    """
 
     def __init__(self, dataset: "Dataset", name: str, columns: Mapping[str, Any], required: Sequence[str]) -> None:
-        self.dataset, self.name, self.columns, self.required = dataset, name, columns, required
+        self.dataset, self.name, self.columns, self.required = undecoded(dataset), name, columns, required
+        self.files = [columns.get(field, field) for field in required if field in FILES]
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -46,15 +51,34 @@ class DatasetRows(Sequence[Row]):
     def digest(self) -> str:
         """SHA-256 of all rows, in hex."""
         running, n_empty = hashlib.sha256(), 0
-        for row in self:
+        for position, row in enumerate(self):
             running.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+            if self.files:
+                running.update(hashlib.sha256(self.read(position)).digest())
             n_empty += any(is_empty(row[field]) for field in self.required)
         if n_empty:
             log.warning("%s: %d of %d rows have an empty field and are kept", self.name, n_empty, len(self))
         return running.hexdigest()
 
     def _row(self, position: int, record: Record) -> Row:
-        return to_row({"id": f"{self.name}:{position + 1}"} | record, self.columns, self.required)
+        name = f"{self.name}:{position + 1}"
+        return to_row({"id": name} | record | dict.fromkeys(self.files, name), self.columns, self.required)
+
+    def read(self, position: int) -> bytes:
+        """The file of a row; FileNotFoundError where it is not here."""
+        value = self.dataset[position][self.files[0]]
+        data, path = (value.get("bytes"), value.get("path")) if isinstance(value, Mapping) else (None, value)
+        return data if data is not None else Path(path).read_bytes()
+
+
+def undecoded(dataset: "Dataset") -> "Dataset":
+    """With its files as bytes, which the package would decode in its own way, and slowly."""
+    from datasets import Audio
+
+    for name, feature in dataset.features.items():
+        if isinstance(feature, Audio):
+            dataset = dataset.cast_column(name, Audio(decode=False))
+    return dataset
 
 
 def is_hub_id(name: str) -> bool:
@@ -76,6 +100,11 @@ def open_hub(name: str, columns: Mapping[str, Any]) -> Corpus:
     splits = {SPLIT_NAMES.get(split, split): dataset for split, dataset in datasets.items()}
     required = required_fields(task, languages) or tuple(field for field in columns if field != "id")
     rows = {split: DatasetRows(dataset, split, columns, required) for split, dataset in splits.items()}
+
+    def read(name: str) -> bytes:
+        split, _, number = name.rpartition(":")
+        return rows[split].read(int(number) - 1)
+
     return Corpus(
         name=name,
         task=task,
@@ -84,6 +113,7 @@ def open_hub(name: str, columns: Mapping[str, Any]) -> Corpus:
         splits=tuple(rows),
         load=rows.__getitem__,
         fingerprint=lambda split: rows[split].digest,
+        read=read,
         licence=next(iter(datasets.values())).info.license or "see its page",
         home=f"https://huggingface.co/datasets/{name.partition(':')[0]}",
     )

@@ -26,6 +26,6 @@ def data_directories() -> list[Path]:
 
 
 def find_file(corpus: str, name: str) -> Path | None:
-    """The first copy of a corpus's file, or None."""
+    """The first copy of a corpus's file or folder, or None."""
     candidates = (folder / corpus / name for folder in data_directories())
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if path.exists()), None)

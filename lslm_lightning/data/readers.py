@@ -12,8 +12,10 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 Record = dict[Any, Any]
 Reader = Callable[[str, bytes, bool], Iterable[Record]]
 
@@ -78,12 +80,29 @@ def read_jsonl(name: str, data: bytes, header: bool) -> Iterator[Record]:
 
 
 def read_json(name: str, data: bytes, header: bool) -> Iterator[Record]:
-    """One list of objects."""
+    """One list of objects; or questions nested as in SQuAD."""
     objects = _json(name, decode(name, data))
+    if isinstance(objects, dict) and "data" in objects:
+        yield from _questions(name, objects["data"])
+        return
     if not isinstance(objects, list):
         raise ValueError(f"{name}: must be a list of objects, not one {type(objects).__name__}; for an object a line use format: jsonl")
     for number, value in enumerate(objects, 1):
         yield _object(f"{name}:{number}", value)
+
+
+def read_squad(name: str, data: bytes, header: bool) -> Iterator[Record]:
+    """Questions of SQuAD 1.1 and 2.0, and of all that is nested so: articles ("data"), their paragraphs, and the "qas" on each.
+
+    A record has title, context, question, answers and starts, the character of the context at which each answer begins. Of a question
+    marked `is_impossible` there are none. `plausible_answers` are left out.
+    """
+    objects = _json(name, decode(name, data))
+    if not isinstance(objects, dict) or "data" not in objects:
+        raise ValueError(
+            f'{name}: must be an object with a list "data" of articles, as SQuAD has it; for a list of objects use format: json'
+        )
+    yield from _questions(name, objects["data"])
 
 
 def read_tagged(name: str, data: bytes, header: bool) -> Iterator[Record]:
@@ -99,6 +118,15 @@ def read_subject(name: str, data: bytes, header: bool) -> Iterator[Record]:
     if not parts or parts[0] != "subject":
         raise ValueError(f"{name}: has no line @subject after the body")
     yield {"id": _stem(name), "body": body.strip()} | {key: value.strip() for key, value in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def read_spoken_digits(name: str, data: bytes, header: bool) -> Iterator[Record]:
+    """A recording, `DIGIT_SPEAKER_INDEX.wav`, whose text is the digit in English (the Free Spoken Digit Dataset)."""
+    match = re.fullmatch(r"(\d)_([^_]+)_(\d+)", _stem(name))
+    if not match:
+        raise ValueError(f"{name}: the name of a recording must be DIGIT_SPEAKER_INDEX.wav")
+    digit, speaker, index = match.groups()
+    yield {"id": _stem(name), "audio": name, "text": DIGITS[int(digit)], "speaker": speaker, "index": index}
 
 
 def read_parquet(name: str, data: bytes, header: bool) -> Iterator[Record]:
@@ -129,6 +157,28 @@ def read_parallel(files: Mapping[str, tuple[str, bytes]]) -> Iterator[Record]:
         yield {"id": f"{first.split('.')[0]}:{number}", **dict(zip(lines, sentences, strict=True))}
 
 
+def read_sphinx(files: Mapping[str, bytes]) -> Iterator[Record]:
+    """Utterances of CMU Sphinx: line i of `*.fileids` says where its cepstra lie, in the folder among `files`, and line i of
+    `*.transcription` its words, then its name in parentheses. The speaker is the folder it lies in.
+
+    Raises:
+        ValueError: a file is lacking, or lines do not belong together.
+    """
+    names = [next((name for name in files if PurePosixPath(name).suffix == kind), None) for kind in (".fileids", ".transcription", "")]
+    if None in names:
+        raise ValueError(f"format sphinx needs a file *.fileids, one *.transcription and a folder of features, not {', '.join(files)}")
+    places, words, folder = names
+    of_places, of_words = lines_of(places, files[places]), lines_of(words, files[words])
+    if len(of_places) != len(of_words):
+        raise ValueError(f"{places} has {len(of_places)} lines and {words} {len(of_words)}; line i of both must be of one utterance")
+    for number, (place, line) in enumerate(zip(of_places, of_words, strict=True), 1):
+        path = PurePosixPath(place.strip())
+        text, _, name = line.rpartition("(")
+        if name.strip() != f"{path.name})":
+            raise ValueError(f"{words}: line {number}: must end in ({path.name}), as line {number} of {places} says, not in {line[-40:]!r}")
+        yield {"id": path.name, "audio": f"{folder}/{path}.mfc", "text": text.strip(), "speaker": path.parent.name}
+
+
 READERS: Mapping[str, Reader] = {
     "text": read_text,
     "lines": read_lines,
@@ -137,8 +187,10 @@ READERS: Mapping[str, Reader] = {
     "jsonl": read_jsonl,
     "json": read_json,
     "parquet": read_parquet,
+    "squad": read_squad,
     "tagged": read_tagged,
     "subject": read_subject,
+    "spoken_digits": read_spoken_digits,
 }
 
 
@@ -159,6 +211,25 @@ def _json(where: str, text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise ValueError(f"{where}: not JSON ({error})") from None
+
+
+def _questions(name: str, articles: Any) -> Iterator[Record]:
+    """Of SQuAD's articles; the place of one that is not as it must be is named by numbers from 1."""
+    for i, article in enumerate(articles, 1):
+        try:
+            for j, paragraph in enumerate(article["paragraphs"], 1):
+                for k, question in enumerate(paragraph["qas"], 1):
+                    answers = [] if question.get("is_impossible") else question["answers"]
+                    yield {
+                        "id": question.get("id", f"{name}:{i}.{j}.{k}"),
+                        "title": article.get("title", ""),
+                        "context": paragraph["context"],
+                        "question": question["question"],
+                        "answers": [answer["text"] for answer in answers],
+                        "starts": [answer["answer_start"] for answer in answers],
+                    }
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{name}: article {i} is not as in SQuAD ({type(error).__name__}: {error})") from None
 
 
 def _object(identity: str, value: Any) -> Record:

@@ -14,6 +14,10 @@ OTHERS = (("context", "question"), ("audio", "text"))
 """Fields that tell of other tasks where they stand together."""
 NAMED = frozenset({"text", "document", "summary", "name", "context", "question", "answers", "starts", "audio", "speaker"})
 """Fields that are found in a file by their names."""
+FILES = frozenset({"audio"})
+"""Fields that name a file of the corpus."""
+MAY_BE_EMPTY = frozenset({"answers", "starts"})
+"""Lists in which nothing says something: there is no answer."""
 SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val"}
 """Other people's names of our splits."""
 log = logging.getLogger(__name__)
@@ -71,7 +75,8 @@ def without_empty(name: str, rows: Iterable[Row], required: Sequence[str], polic
         ValueError: a row is empty and the policy is to refuse, or no row is left.
     """
     rows = list(rows)
-    empty = {position: fields for position, row in enumerate(rows) if (fields := [field for field in required if is_empty(row[field])])}
+    filled = [field for field in required if field not in MAY_BE_EMPTY]
+    empty = {position: fields for position, row in enumerate(rows) if (fields := [field for field in filled if is_empty(row[field])])}
     if empty and policy == "refuse":
         position, fields = next(iter(empty.items()))
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Splitting what has no official split: by characters, or by groups of rows that belong together."""
+"""Splitting what has no official split: by characters, by groups of rows that belong together, or by what a field says."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lslm_lightning.data.rows import Row
 
@@ -10,6 +10,21 @@ def characters_share(row: Row, low: float, high: float) -> Row:
     """The text from share `low` to share `high` of its characters."""
     start, stop = int(low * len(row["text"])), int(high * len(row["text"]))
     return row | {"id": f"{row['id']}:{start}-{stop}", "text": row["text"][start:stop]}
+
+
+def where(rows: Sequence[Row], chosen: Mapping[str, Sequence[str]], setting: str) -> list[Row]:
+    """The rows whose fields have one of the values chosen, in their order.
+
+    Raises:
+        ValueError: `setting` names a field that rows lack, or a value that none has.
+    """
+    for field, values in chosen.items():
+        if rows and field not in rows[0]:
+            raise ValueError(f"{setting}: rows have no {field!r}, but {', '.join(rows[0])}; name it under columns")
+        if lacking := set(values) - {row[field] for row in rows}:
+            raise ValueError(f"{setting}.{field}: no row has {sorted(lacking)[0]!r}; it may be misspelt")
+        rows = [row for row in rows if row[field] in values]
+    return list(rows)
 
 
 def group_positions(rows: Sequence[Row], fields: Sequence[str], seed: int) -> list[float]:

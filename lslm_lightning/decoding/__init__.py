@@ -1,7 +1,32 @@
-"""Greedy, sampling and beam search, written once over a `step` for every family of models."""
+"""Greedy, sampling and beam search, written once over a `step` for every family of models, and searches over frames (CTC)."""
+
+from typing import TypeAlias
 
 from lslm_lightning.decoding.beam import Beam
+from lslm_lightning.decoding.ctc import CtcGreedy, CtcSearch, Hypothesis
+from lslm_lightning.decoding.fusion import Fusion
+from lslm_lightning.decoding.joint import JointBeam, JointSearch
+from lslm_lightning.decoding.prefix_beam import CtcPrefixBeam
 from lslm_lightning.decoding.search import Decoded, Nested, Search, Step, reorder
 from lslm_lightning.decoding.stepwise import Greedy, Sampling
 
-__all__ = ["Beam", "Decoded", "Greedy", "Nested", "Sampling", "Search", "Step", "reorder"]
+AnySearch: TypeAlias = Search | CtcSearch | JointSearch
+
+__all__ = [
+    "AnySearch",
+    "Beam",
+    "CtcGreedy",
+    "CtcPrefixBeam",
+    "CtcSearch",
+    "Decoded",
+    "Fusion",
+    "Greedy",
+    "Hypothesis",
+    "JointBeam",
+    "JointSearch",
+    "Nested",
+    "Sampling",
+    "Search",
+    "Step",
+    "reorder",
+]

@@ -135,7 +135,7 @@ class Beam(Search):
         if start_length is not None and (start_length != start.size(1)).any():
             raise ValueError("start_length must be the width of start for Beam; search prompts of one length at a time, or use Greedy")
         mine, (logits, state) = shared, step(start, None, shared)
-        log_p = log_probabilities(logits)  # (A, V) at first, then (A k, V)
+        log_p = self._log_p(logits)  # (A, V) at first, then (A k, V)
         beams = whole = _first_beams(start, self.beam_size, max_length, log_p.dtype)
         for n in range(1, max_length + 1):
             t = start.size(1) + n - 1
@@ -156,10 +156,14 @@ class Beam(Search):
                 write_back(whole, beams)
                 beams, mine = reorder((beams, mine), keep)
             logits, state = step(beams.history[..., t].reshape(-1, 1), state, mine)
-            log_p = log_probabilities(logits)
+            log_p = self._log_p(logits)
         write_back(whole, beams)
         wait_for_others(step, start, shared, agree)
         return whole.answer(start.size(1), end)
+
+    def _log_p(self, logits: Tensor) -> Tensor:
+        """What the tokens add to the score of a hypothesis; may be written to."""
+        return log_probabilities(logits)
 
     def _advance(self, beams: _Beams, candidates: _Candidates, t: int, n: int) -> tuple[_Beams, Tensor]:
         """The beams with their `n`-th new token at position `t`, and the beam (A, k) each continues."""

@@ -38,6 +38,7 @@ class Search(ABC):
     """
 
     no_repeat_ngram: int
+    fuses = False  # whether it can ask a language model too
 
     @abstractmethod
     def __call__(

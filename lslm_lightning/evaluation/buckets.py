@@ -71,9 +71,9 @@ def standard_buckets(
         known: the texts that answers were learned from, for rare words; None leaves that one out.
     """
     words = [[piece for piece in segment(e.references[0]) if piece[0].isalnum()] for e in examples]
-    sources = [set(segment(e.source.lower())) for e in examples]
+    sources = [set(segment(e.text.lower())) for e in examples]
     copied = np.array([np.mean([w.lower() in source for w in own]) if own else 0.0 for own, source in zip(words, sources)])
-    pairs = [set(pairwise(segment(e.source.lower()))) for e in examples]
+    pairs = [set(pairwise(segment(e.text.lower()))) for e in examples]
     overlap = np.array([np.mean([p in there for p in pairwise([w.lower() for w in own])] or [0.0]) for own, there in zip(words, pairs)])
     length = np.array([len(own) for own in words])
     found = [

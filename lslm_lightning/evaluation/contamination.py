@@ -39,9 +39,11 @@ def contaminated(examples: Sequence[Example], known: Known) -> np.ndarray:
     """A mask (N,): the examples of which the source, or a reference, stands in the training texts.
 
     A text does when at least half of its 8-grams do; one of fewer than eight words when it is the whole of a training text. Words are
-    those of `text.chinese.segment`, lower case, NFKC, without punctuation.
+    those of `text.chinese.segment`, lower case, NFKC, without punctuation. Of sources that are no text nothing is known: what is said in a
+    recording may well have been said in another one.
     """
-    return np.array([any(known.stands_there(text) for text in (e.source, *e.references) if text) for e in examples], dtype=bool)
+    texts = [(e.source, *e.references) if e.medium == "text" else () for e in examples]
+    return np.array([any(known.stands_there(text) for text in own if text) for own in texts], dtype=bool)
 
 
 def learn(texts: Iterable[str]) -> Known:

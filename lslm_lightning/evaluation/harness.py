@@ -36,6 +36,7 @@ def ask(
     with PredictionFile(path) as file:
         if all(e.id in file.done for e in examples):
             return [file.done[e.id] for e in examples]
+        check_medium(system, examples)
         done = {*file.done, *(p.id for path in ([known] if known else []) for p in everything(path))}
         rest = list(examples) if getattr(system, "whole_exam", False) else unanswered(examples, done, *share)
         wanted = {e.id for e in rest}
@@ -46,6 +47,13 @@ def ask(
             file.write(prediction)
             progress(len(file.done), len(examples))
         return [file.done[e.id] for e in examples if e.id in file.done]
+
+
+def check_medium(system: Generator | Scorer, examples: Sequence[Example]) -> None:
+    """Raise CannotError where a system reads text, say, and the exam is sound: it would answer the names of files."""
+    reads = getattr(system, "reads", "text")
+    if reads is not None and (other := next((e.medium for e in examples if e.medium != reads), None)):
+        raise CannotError(f"reads {reads}, and this exam is {other}")
 
 
 def unanswered(examples: Sequence[Example], done: Iterable[str], index: int = 0, n: int = 1) -> list[Example]:

@@ -9,12 +9,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Literal, Self, TextIO
 
-from lslm_lightning.contracts import Prediction, Token
+from lslm_lightning.contracts import Alternative, Prediction, Token
 
 logger = logging.getLogger(__name__)
 _NUMBER, _NONE = (int, float), type(None)
 _TYPES = {"id": str, "output": (str, _NONE), "nats": (*_NUMBER, _NONE), "n_token": int, "seconds": _NUMBER, "unknown": int, "tokens": list}
-_TYPES |= {"spelling": (*_NUMBER, _NONE)}
+_TYPES |= {"spelling": (*_NUMBER, _NONE), "alternatives": list}
 _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
 
@@ -139,4 +139,8 @@ def _prediction(line: bytes) -> Prediction:
         if not all(isinstance(token, list) and [type(part) for part in token] in ([int, float, int], [int, int, int]) for token in tokens):
             raise ValueError("tokens must be a list of [start, nats, context]")
         record["tokens"] = tuple(Token(*token) for token in tokens)
+    if alternatives := record.get("alternatives"):
+        if not all(isinstance(each, list) and [type(part) for part in each] in ([str, float], [str, int]) for each in alternatives):
+            raise ValueError("alternatives must be a list of [output, nats]")
+        record["alternatives"] = tuple(Alternative(*each) for each in alternatives)
     return Prediction(**record)

@@ -1,7 +1,10 @@
 """Character and word error rate by jiwer: edits over the length of the reference."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from itertools import zip_longest
+from typing import Literal, NamedTuple
 
 import jiwer
 import numpy as np
@@ -10,6 +13,23 @@ from lslm_lightning.contracts import Metric, Prediction
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
 from lslm_lightning.text.normalization import normalize
+
+
+class Edit(NamedTuple):
+    """One place of an alignment: a unit of the reference, and what the output has there; "" where there is none."""
+
+    operation: Literal["equal", "substitute", "delete", "insert"]
+    reference: str
+    output: str
+
+
+class Edits(NamedTuple):
+    """What a corpus of outputs has wrong, and units of its references."""
+
+    substitutions: int
+    deletions: int
+    insertions: int
+    length: int
 
 
 class _ErrorRate(Metric):
@@ -21,23 +41,46 @@ class _ErrorRate(Metric):
     unit, higher_is_better = "%", False
 
     def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
-        """Edits, and units of the reference."""
+        """Substitutions, deletions, insertions, and units of the reference."""
         if answer.output is None:
-            return np.full(2, np.nan)
-        found = [self._edits(reference, answer.output) for reference in references]
-        return np.array(min(found, key=lambda pair: (pair[0] / max(1, pair[1]), pair[0])), dtype=np.float64)
+            return np.full(4, np.nan)
+        found = [self._counts(reference, answer.output) for reference in references]
+        return np.array(min(found, key=lambda edits: (sum(edits[:3]) / max(1, edits.length), sum(edits[:3]))), dtype=np.float64)
 
-    def _edits(self, reference: str, output: str) -> tuple[int, int]:
+    def _counts(self, reference: str, output: str) -> Edits:
         wanted, written = (self.counted(text) for text in (reference, output))
         if not wanted:
-            return len(written), 0
-        # jiwer's words are ours, joined by a sign that no text has
-        result = jiwer.process_words(" ".join(map(_whole, wanted)), " ".join(map(_whole, written)))
-        return result.substitutions + result.deletions + result.insertions, len(wanted)
+            return Edits(0, 0, len(written), 0)
+        result = _compared(wanted, written)
+        return Edits(result.substitutions, result.deletions, result.insertions, len(wanted))
 
     def score(self, total: np.ndarray) -> float:
-        edits, length = total
-        return float(100 * edits / length) if length else float("nan")
+        *edits, length = total
+        return float(100 * sum(edits) / length) if length else float("nan")
+
+    def edits(self, total: np.ndarray) -> Edits:
+        """Summed statistics by their names."""
+        return Edits(*(int(n) for n in total))
+
+    def alignment(self, reference: str, output: str) -> list[Edit]:
+        """Unit by unit, with as few edits as `statistics` counts."""
+        wanted, written = (self.counted(text) for text in (reference, output))
+        if not wanted:
+            return [Edit("insert", "", unit) for unit in written]
+        [chunks] = _compared(wanted, written).alignments
+        return [
+            Edit(chunk.type, *units)
+            for chunk in chunks
+            for units in zip_longest(
+                wanted[chunk.ref_start_idx : chunk.ref_end_idx], written[chunk.hyp_start_idx : chunk.hyp_end_idx], fillvalue=""
+            )
+        ]
+
+
+def confusions(edits: Iterable[Edit]) -> list[tuple[Edit, int]]:
+    """How often each edit occurs that is none of equals, the most frequent first, then by what was wanted and written."""
+    counts = Counter(edit for edit in edits if edit.operation != "equal")
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0].reference, item[0].output))
 
 
 class CharacterErrorRate(_ErrorRate):
@@ -67,6 +110,11 @@ class WordErrorRate(_ErrorRate):
 
     def counted(self, text: str) -> list[str]:
         return segment(normalize(text)) if self._segments else normalize(text).split()
+
+
+def _compared(wanted: Sequence[str], written: Sequence[str]) -> jiwer.WordOutput:
+    """By jiwer, whose words are these units, joined by a sign that no unit has."""
+    return jiwer.process_words(" ".join(map(_whole, wanted)), " ".join(map(_whole, written)))
 
 
 def _whole(unit: str) -> str:

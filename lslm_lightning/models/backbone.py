@@ -2,12 +2,12 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from torch import Tensor, nn
 
-from lslm_lightning.models.embedding import TokenEmbedding
+from lslm_lightning.models.embedding import Marked, TokenEmbedding
 from lslm_lightning.models.heads import Head
 
 if TYPE_CHECKING:
@@ -46,6 +46,14 @@ class Backbone(nn.Module, ABC):
         """
         scale = math.sqrt(self.d_model) if scale_embedding else None
         return TokenEmbedding(vocab_size, self.d_model, scale), head(vocab_size, self.d_model)
+
+    def marks(self, sizes: Sequence[int]) -> nn.Module:
+        """What adds to its inputs the marks that each bears, each (B, T) integers below its size: which of two texts it belongs to, say.
+
+        Raises:
+            ValueError: it has no place for so many.
+        """
+        return Marked(sizes, self.d_model)
 
     def begin(self) -> None:
         """Called where training begins: take weights that were trained before, unless some were loaded already."""

@@ -1,5 +1,7 @@
 """From ids to vectors. B batch, T time, D d_model, V vocabulary."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,3 +25,23 @@ class TokenEmbedding(nn.Module):
         """(B, T) int64 -> (B, T, D)."""
         x = F.embedding(ids, self.weight)
         return x if self.scale is None else x * self.scale
+
+
+class Marked(nn.Module):
+    """Inputs plus one vector for each of a few marks that each of them bears. Source: the segments of Devlin et al. 2019, section 3.
+
+    All marks together start with variance 1, as inputs have it.
+
+    Args:
+        sizes: how many values each mark has.
+    """
+
+    def __init__(self, sizes: Sequence[int], d_model: int) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(torch.randn(size, d_model) * len(sizes) ** -0.5 for size in sizes)
+
+    def forward(self, x: Tensor, *marks: Tensor) -> Tensor:
+        """(B, T, D) and, for each mark, (B, T) integers below its size -> (B, T, D)."""
+        for weight, mark in zip(self.weights, marks, strict=True):
+            x = x + F.embedding(mark, weight)
+        return x

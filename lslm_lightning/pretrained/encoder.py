@@ -1,15 +1,29 @@
 """Pretrained encoders: BERT and those after it. B rows, S time, D d_model."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from lslm_lightning.models.backbone import Shared, State
 from lslm_lightning.pretrained.network import Pretrained
 
 
+class Kinds(nn.Module):
+    """Ids and the kind of each, side by side."""
+
+    def forward(self, ids: Tensor, kinds: Tensor) -> Tensor:
+        """(B, S) and (B, S) -> (B, S, 2)."""
+        return torch.stack([ids, kinds.to(ids.dtype)], -1)
+
+
 class PretrainedEncoder(Pretrained):
-    """An encoder of `transformers`: its inputs are ids (B, S), its outputs vectors (B, S, D). What pools them to one is left out."""
+    """An encoder of `transformers`: its inputs are ids (B, S), its outputs vectors (B, S, D). What pools them to one is left out.
+
+    Inputs may be (B, S, 2): ids, and which of two texts each belongs to, as the tokenizer's `frame` numbers them. Networks that have no
+    such types, as RoBERTa and DistilBERT have none, pass over them.
+    """
 
     kind, wants = "AutoModel", "an encoder alone"
     parts = {"add_pooling_layer": False}  # noqa: RUF012 (never written to)
@@ -22,8 +36,16 @@ class PretrainedEncoder(Pretrained):
         if config is None and self.model.device.type != "meta" and not self.sees_ahead(self.encode):
             raise ValueError(f"{path} is not what PretrainedEncoder takes ({self.wants}): it sees nothing of what comes after a token")
 
+    def marks(self, sizes: Sequence[int]) -> nn.Module:
+        if len(sizes) != 1:
+            raise ValueError(f"{self.path} reads ids and has no place for {len(sizes) - 1} marks besides the text that each belongs to")
+        return Kinds()
+
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        return self.model(self.known(x), attention_mask=None if pad is None else (~pad).long()).last_hidden_state
+        ids, kinds = x.unbind(-1) if x.dim() == 3 else (x, None)
+        has_kinds = getattr(self.model.config, "type_vocab_size", 0) > 1
+        given = {"token_type_ids": kinds} if has_kinds and kinds is not None else {}
+        return self.model(self.known(ids), attention_mask=None if pad is None else (~pad).long(), **given).last_hidden_state
 
     def remember(self, memory: Tensor) -> Shared:
         return ()

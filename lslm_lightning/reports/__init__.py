@@ -6,6 +6,7 @@ A task's `report.py` fills blocks with plain text and numbers, `run_report` comp
 from lslm_lightning.reports.blocks import Code, Columns, Facts, Folded, Heading, Interval, Measure, Missing, Report, Section, Table, Text
 from lslm_lightning.reports.composition import RunFacts, learning_curves, length_section, run_report, what_was_run
 from lslm_lightning.reports.figures import Curves, Heatmap, Histogram, Series
+from lslm_lightning.reports.marking import Marked
 from lslm_lightning.reports.page import render_html, render_markdown, write_report
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable
@@ -20,6 +21,7 @@ __all__ = [
     "Heatmap",
     "Histogram",
     "Interval",
+    "Marked",
     "Measure",
     "Missing",
     "Report",

@@ -22,6 +22,7 @@ from lslm_lightning.reports import escaping
 from lslm_lightning.reports.blocks import Report
 from lslm_lightning.reports.explorer import Explorer
 from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.recordings import Sound
 from lslm_lightning.reports.samples import Samples
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -32,15 +33,15 @@ N_SAMPLE, N_CHARACTER = 40, 3000
 def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
     """The page, with at most `n_sample` samples in each block of them."""
     style = (TEMPLATES / "style.css").read_text("utf-8")
-    script = (TEMPLATES / "explorer.js").read_text("utf-8") if searchable(report) else ""
+    script = (TEMPLATES / "explorer.js").read_text("utf-8") if holds(report, Explorer) else ""
     inline = {"style": Markup(style), "digest": digest_of(style), "script": Markup(script), "script_digest": digest_of(script)}
-    return _environment("html").get_template("page.html").render(report=limited(report, n_sample), **inline)
+    return _environment("html").get_template("page.html").render(report=limited(report, n_sample), sounds=holds(report, Sound), **inline)
 
 
-def searchable(block) -> bool:
-    """Whether an `Explorer` is inside."""
+def holds(block, kind: type) -> bool:
+    """Whether a block of this kind is inside."""
     inner = getattr(block, "sections", None) or getattr(block, "blocks", None) or []
-    return isinstance(block, Explorer) or any(map(searchable, inner))
+    return isinstance(block, kind) or any(holds(part, kind) for part in inner)
 
 
 def digest_of(text: str) -> str:

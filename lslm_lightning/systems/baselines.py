@@ -12,10 +12,10 @@ from lslm_lightning.text.sentences import join_sentences, split_sentences
 
 
 class Rule:
-    """A system that makes its answer from the source alone."""
+    """A system that makes its answer from the source alone, or without it: then it `reads` None."""
 
-    def __init__(self, name: str, answer: Callable[[Example], str]) -> None:
-        self.name, self._answer = name, answer
+    def __init__(self, name: str, answer: Callable[[Example], str], reads: str | None = "text") -> None:
+        self.name, self._answer, self.reads = name, answer, reads
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         for example in examples:
@@ -71,12 +71,12 @@ class ExtractiveOracle(Rule):
 def most_frequent(answers: Sequence[str]) -> Rule:
     """Always the same: the most frequent of these (training) answers, the first of equals."""
     [(answer, _)] = Counter(answers).most_common(1)
-    return Rule("most frequent answer", lambda example: answer)
+    return Rule("most frequent answer", lambda example: answer, reads=None)
 
 
 def random_answer(answers: Sequence[str], seed: int = 0) -> Rule:
     """One of these (training) answers at random, by the example's id."""
-    return Rule("random answer", lambda example: random.Random(f"{seed} {example.id}").choice(answers))
+    return Rule("random answer", lambda example: random.Random(f"{seed} {example.id}").choice(answers), reads=None)
 
 
 class UniformBytes:

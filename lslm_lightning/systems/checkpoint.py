@@ -1,6 +1,5 @@
 """A trained run of this project as a system."""
 
-import glob
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -8,17 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
-from lslm_lightning.decoding import Search
+from lslm_lightning.decoding import AnySearch
 from lslm_lightning.runs import RunDirectory, find_run, load_run
 from lslm_lightning.runs.loading import Run
-from lslm_lightning.runs.states import CHECKSUMS, META
 from lslm_lightning.systems.batches import by_length, whole_texts
-
-
-def digest_of_file(path: Path) -> str:
-    """SHA-256 of its bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+from lslm_lightning.systems.fusion import ShallowFusion
+from lslm_lightning.systems.weights import fingerprint_of, newest_run
 
 
 class Checkpoint:
@@ -28,15 +22,24 @@ class Checkpoint:
         run: a run directory, a checkpoint file inside one, an MLflow run id, or a pattern such as `runs/translation/cldr_demo-*`, which
             stands for the newest run directory with a checkpoint that matches.
         search: in place of the run's own.
+        fusion: a language model that the search asks.
         batch_size: sources answered together; scores do not depend on it.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         trust: let the run's config name classes outside of this project.
     """
 
-    def __init__(self, run: str, search: Search | None = None, batch_size: int = 32, device: str = "auto", trust: bool = False) -> None:
+    def __init__(
+        self,
+        run: str,
+        search: AnySearch | None = None,
+        batch_size: int = 32,
+        device: str = "auto",
+        trust: bool = False,
+        fusion: ShallowFusion | None = None,
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
-        self.given, self.search, self.batch_size, self.device, self.trust = run, search, batch_size, device, trust
+        self.given, self.search, self.batch_size, self.device, self.trust, self.fusion = run, search, batch_size, device, trust, fusion
         self.name = Path(run).name
 
     @cached_property
@@ -46,25 +49,20 @@ class Checkpoint:
         Raises:
             ValueError: nothing matches the pattern.
         """
-        if "*" not in self.given:
-            return self.given
-        found = [Path(path) for path in glob.glob(self.given) if any(Path(path, "checkpoints").glob("*.ckpt"))]
-        if not found:
-            raise ValueError(f"no run with a checkpoint matches {self.given!r}; train one first, or name another")
-        return str(max(found, key=lambda path: path.joinpath("config.yaml").stat().st_mtime))
+        return newest_run(self.given)
 
     def ready(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where there is no such run."""
         find_run(self.run)
+        if self.fusion is not None:
+            self.fusion.ready(self.run)
 
     def fingerprint(self) -> str | None:
-        """Of the weights; None where they are no longer here."""
-        try:
-            directory, path = find_run(self.run), Path(self.run)
-            path = path if path.is_file() or (path / META).exists() else directory.checkpoint()
-        except ValueError:
+        """Of the weights; None where some are no longer here."""
+        found = [fingerprint_of(self.run)] + ([] if self.fusion is None else [self.fusion.fingerprint()])
+        if None in found:
             return None
-        return digest_of_file(path / CHECKSUMS if path.is_dir() else path)
+        return found[0] if self.fusion is None else hashlib.sha256(" ".join(found).encode()).hexdigest()
 
     @cached_property
     def loaded(self) -> Run:
@@ -73,12 +71,14 @@ class Checkpoint:
         loaded = load_run(self.run, trust=self.trust)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         loaded.task.to(device)
-        if self.search is not None and loaded.task.search is None:
-            kind = type(loaded.task).__name__
-            raise ValueError(f"search={type(self.search).__name__} of Checkpoint: {kind} writes nothing token by token; leave it out")
-        if self.search is not None:
-            loaded.task.search = self.search
+        fusion = None if self.fusion is None else self.fusion.over(loaded.tokenizer, device)
+        loaded.task.answer_by(self.search, fusion)
         return loaded
+
+    @property
+    def reads(self) -> str:
+        """The medium of the run's task."""
+        return self.loaded.task.reads
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         import torch
@@ -104,6 +104,7 @@ class Checkpoint:
             "n_parameter": task.n_parameter,
             "memory_bytes": task.memory_bytes,
             **({} if task.search is None else {"search": type(task.search).__name__.lower()}),
+            **({} if self.fusion is None else {"fusion": str(self.fusion)}),
             "weights": str(Path(self.loaded.checkpoint).absolute()),
         }
 

@@ -16,6 +16,7 @@ class Outputs:
     """
 
     whole_exam, shared = True, False  # lines are counted
+    reads = None
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)

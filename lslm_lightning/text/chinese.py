@@ -25,7 +25,12 @@ def segment(text: str) -> list[str]:
 
     Needs no dictionary, so it is the same everywhere: 'iPhone 15卖3.5万。' gives iPhone, 15, 卖, 3.5, 万, 。
     """
-    return [piece for piece, _ in _pieces().pre_tokenize_str(text)]
+    return [piece for piece, _ in segment_with_offsets(text)]
+
+
+def segment_with_offsets(text: str) -> list[tuple[str, tuple[int, int]]]:
+    """The pieces of `segment`, each with the characters [start, end) of `text` that it is."""
+    return _pieces().pre_tokenize_str(text)
 
 
 @cache

@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
@@ -21,6 +21,19 @@ ROLES = {
     "eos": ("</s>", "[SEP]", "<eos>", "[EOS]", "<|end_of_text|>", "<|endoftext|>"),
 }
 UNKNOWN = ("<unk>", "[UNK]", "<|unk|>")
+
+
+class Frame(NamedTuple):
+    """What stands around two texts that are read as one: ids before the first, between them, and behind the second.
+
+    `kinds` are the numbers that tell the first text from the second where a network wants them: for all up to and with what is between, and
+    for the rest.
+    """
+
+    before: list[int]
+    between: list[int]
+    behind: list[int]
+    kinds: tuple[int, int]
 
 
 class Tokenizer:
@@ -74,6 +87,16 @@ class Tokenizer:
         """The ids, and for each the characters [start, end) of `text` it stands for; parts of one character share its place."""
         encoding = self._backend.encode(text, add_special_tokens=False)
         return encoding.ids, encoding.offsets
+
+    def frame(self) -> Frame:
+        """Around a pair of texts: as the tokenizer itself says, `[CLS]` and `[SEP]` of BERT; else `<s>`, `</s>` and `</s>`."""
+        pair = self._backend.encode("a", "a", add_special_tokens=True)
+        ids, owners, kinds = pair.ids, pair.sequence_ids, pair.type_ids
+        if not {0, 1} <= set(owners) or owners[0] is not None:
+            return Frame([self.bos_id], [self.eos_id], [self.eos_id], (0, 1))
+        first, second = owners.index(0), owners.index(1)
+        ends = [len(owners) - owners[::-1].index(owner) for owner in (0, 1)]
+        return Frame(ids[:first], ids[ends[0] : second], ids[ends[1] :], (kinds[first], kinds[second]))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; special tokens are skipped, `<unk>` is shown, broken UTF-8 becomes U+FFFD."""

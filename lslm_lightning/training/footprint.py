@@ -184,6 +184,8 @@ class LikeGPU(TorchFunctionMode):
             return dropout(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
             return FusedAttention.apply(*args[:3], self.ledger)
+        if func is F.ctc_loss:  # which the meta device does not know
+            return Lattice.apply(args[0], args[1].size(1), self.ledger)
         return func(*args, **kwargs)
 
 
@@ -221,6 +223,27 @@ class FusedAttention(torch.autograd.Function):
         n_byte = 2 * sum(map(size, (query, key, value, out)))
         ctx.ledger.work.append(Work(2 * scores * (3 * query.size(-1) + 2 * value.size(-1)), n_byte))
         return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value), None
+
+
+class Lattice(torch.autograd.Function):
+    """What `ctc_loss` keeps and computes: for each frame, the paths that lead to each token of a target and to the blanks around it.
+
+    T frames, B rows, V symbols, L tokens. Source: Graves et al. 2006, "Connectionist temporal classification", sections 4.1 and 4.2.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_probs: Tensor, n_token: int, ledger: Ledger) -> Tensor:
+        paths = log_probs.new_empty(log_probs.size(1), log_probs.size(0), 2 * n_token + 1)  # (B, T, 2 L + 1)
+        ctx.save_for_backward(log_probs, paths)
+        ctx.ledger = ledger
+        ledger.work.append(Work(6 * paths.numel(), size(log_probs) + size(paths)))
+        return log_probs.new_empty(())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        log_probs, paths = ctx.saved_tensors
+        ctx.ledger.work.append(Work(12 * paths.numel(), 2 * (size(log_probs) + size(paths))))
+        return torch.empty_like(log_probs), None, None
 
 
 @contextmanager

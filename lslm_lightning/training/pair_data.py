@@ -34,9 +34,9 @@ class Pairs:
 class PairData(BudgetData):
     """Pairs of texts in batches of a token budget.
 
-    Training pairs with an empty side are left out, and so are those longer than `max_source_length` or `max_target_length` tokens, unless
-    `truncate` cuts them instead; both are counted in `counts`. Examples of exams are never left out: a task cuts what it reads by its own
-    `max_source_length`, which must be the same where `truncate` is set.
+    Training pairs with an empty side are left out, unless the target `may_be_empty`, and so are those longer than `max_source_length` or
+    `max_target_length` tokens, unless `truncate` cuts them instead; both are counted in `counts`. Examples of exams are never left out: a
+    task cuts what it reads by its own `max_source_length`, which must be the same where `truncate` is set.
 
     Args:
         max_tokens: as in `BudgetData`, source plus target.
@@ -57,6 +57,9 @@ class PairData(BudgetData):
                 raise ValueError(f"{name}={value} must be at least 2 tokens; 256 suits sentences")
         self.truncate = truncate
         self.max_source_length, self.max_target_length = max_source_length, max_target_length
+
+    may_be_empty = False
+    """Whether nothing is an answer too, and learned."""
 
     def to_pairs(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The (source, target) texts to train on that a row gives: with its first reference."""
@@ -85,7 +88,9 @@ class PairData(BudgetData):
         target = Ragged([tokenizer.bos_id, *ids, tokenizer.eos_id] for ids in tokenizer.encode_targets([t for _, t in texts]))
         too_long = (source.lengths > self.max_source_length) | (target.lengths > self.max_target_length + 1)
         nothing = [len(encode([""])[0]) for encode in (tokenizer.encode_batch, tokenizer.encode_targets)]
-        empty = (source.lengths < 2 + nothing[0]) | (target.lengths < 3 + nothing[1])
+        empty = source.lengths < 2 + nothing[0]
+        if not self.may_be_empty:
+            empty |= target.lengths < 3 + nothing[1]
         long = "cut" if self.truncate or split != "train" else "too_long_left_out"
         self.counts |= {f"{split}_pairs": len(texts), f"{split}_empty_left_out": int(empty.sum()), f"{split}_{long}": int(too_long.sum())}
         if split == "train":

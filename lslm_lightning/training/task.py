@@ -14,9 +14,11 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
-from lslm_lightning.decoding.search import Search, alone
+from lslm_lightning.decoding import AnySearch, Fusion, Search
+from lslm_lightning.decoding.search import alone
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
+from lslm_lightning.text.languages import language_of_script
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.precision import weights_cast_once
@@ -60,7 +62,10 @@ class Task(LightningModule, ABC):
     headline = ""  # the metric a report leads with
     one_pass = False  # whether it reads all texts of the training split once, whole and in order, whatever the Trainer's settings say
     goes_on = False  # whether a checkpoint is about to be loaded
-    search: Search | None = None  # how answers are written, token by token; None of a task that writes none
+    reads = "text"  # the medium of its examples; see `contracts.Example`
+    search: AnySearch | None = None  # how answers are written, token by token; None of a task that writes none
+    searches: tuple[type, ...] = (Search,)  # the kinds that it may be of, the preferred one first
+    fusion: Fusion | None = None  # a language model that the search asks
 
     def __init__(
         self,
@@ -107,9 +112,28 @@ class Task(LightningModule, ABC):
         """
         return []
 
+    def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Prediction]:
+        """What of the way of answering a validation within a training chooses, by its answers: those that there are then.
+
+        Every process has all of them, and must choose the same; what it chooses belongs into a buffer, so that it is saved.
+        """
+        return list(predictions)
+
     def rehearse(self, examples: Sequence[Example]) -> None:
         """As much work as answering these examples in a validation takes a trained model, whatever the weights."""
         self.answer(examples)
+
+    @classmethod
+    def example(cls, id: str, given: str) -> Example:
+        """What somebody gives to a trained model, as text or a line of it, as an example: by default the text that is to be read.
+
+        Raises:
+            ValueError, OSError: it names something that is not there.
+        """
+        return Example(id, given, (), source_language=language_of_script(given) or "en")
+
+    def lend(self, data: Any) -> None:
+        """Give the data module what it cannot know without the model, before it makes batches: how long a source is to it, say."""
 
     def check(self, data: Any) -> None:
         """Refuse, before any long work, data that do not fit this task.
@@ -143,6 +167,25 @@ class Task(LightningModule, ABC):
     def files_beside(self, folder: Path) -> list[Path]:
         """These files, or folders of them, where the checkpoints lie in `folder`."""
         return []
+
+    def answer_by(self, search: AnySearch | None, fusion: Fusion | None = None) -> None:
+        """Write answers by this search in place of its own, and ask this language model too; None changes nothing.
+
+        Raises:
+            ValueError: the task has no use for them.
+        """
+        kind, asked = type(self).__name__, self.search if search is None else search
+        given = " and ".join(name for name, value in {f"search={type(search).__name__}": search, "fusion": fusion}.items() if value)
+        if given and self.search is None:
+            raise ValueError(f"{given}: {kind} writes nothing token by token; leave it out")
+        if search is not None and not isinstance(search, self.searches):
+            fits = " or ".join(each.__name__ for each in self.searches)
+            raise ValueError(f"{given}: {kind} answers by {fits} as it is built; choose another search of lslm_lightning.decoding")
+        if fusion is not None and not asked.fuses:
+            raise ValueError(
+                f"{given}: {type(asked).__name__} asks no language model, but CtcPrefixBeam and JointBeam do; leave fusion out"
+            )
+        self.search, self.fusion = asked, self.fusion if fusion is None else fusion
 
     def signature_of_answers(self, mode: Mode) -> str:
         """What of the way of answering belongs in the signatures of scores: "|context:256", say; see `evaluation.scoring.signed`."""

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext
 from importlib import import_module
+from pathlib import Path
 
 from tests.benchmarks.benchmark import Benchmark, table
 from tests.benchmarks.job import JobError
@@ -24,6 +25,7 @@ ORDER = (
     "logging_cost",
     "faults",
     "beam_speed",
+    "ctc_speed",
     "train_speed",
     "lstm_speed",
     "nanogpt",
@@ -31,8 +33,12 @@ ORDER = (
     "docstrings",
     "multi30k",
     "aeslc",
+    "squad",
+    "squad_full",
     "tatoeba",
     "poetry",
+    "fsdd",
+    "an4",
     "translation_ladder",
     "language_ladder",
     "chinese_ladder",
@@ -115,6 +121,9 @@ def attend(name: str, again: bool, smoke: bool) -> int:
     if lacking := unmet(name, benchmark):
         print(lacking, file=sys.stderr)
         return UNMET
+    if missing := [file for file in benchmark.files if not Path(os.environ.get("LSLM_DATA", ""), file).exists()]:
+        print(f"{name} is passed over: {missing[0]} is not in LSLM_DATA")
+        return REACHED
     record = Record(None if smoke else RESULTS / f"{name}.json")
     if again:
         record.clear()

@@ -39,6 +39,7 @@ class Benchmark:
         parts: in the order they are measured; each is recorded as soon as it is done.
         checks: from the figures of all parts.
         needs: any of "LSLM_DATA" (real corpora) and "GPU".
+        files: in the folder of real corpora; where one is missing, the benchmark is passed over.
     """
 
     about: str
@@ -46,6 +47,7 @@ class Benchmark:
     parts: Mapping[str, Part]
     checks: Callable[[Mapping[str, Figures]], list[Check]]
     needs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 def table(checks: Sequence[Check]) -> str:

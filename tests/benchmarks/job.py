@@ -15,7 +15,13 @@ from tests.benchmarks.benchmark import Figures
 
 HOME = Path(__file__).parents[2]
 SMOKE = ("--trainer.max_steps=4", "--trainer.val_check_interval=2", "--trainer.limit_val_batches=2")
+SMOKE_SPANS = ("--data.n_validation_example=4", "--trainer.limit_test_batches=2")
 SMOKE_PAIRS = ("--model.max_length=4", "--model.search=lslm_lightning.decoding.Greedy", "--data.n_validation_example=4")
+SMOKE_OTHERS = {  # by the folder of a config
+    "language_modeling": (),
+    "question_answering": SMOKE_SPANS,
+    "speech_recognition": ("--data.n_validation_example=4",),
+}
 
 
 class JobError(RuntimeError):
@@ -76,7 +82,7 @@ def train(config: str, *words: str, smoke: bool) -> Figures:
     `training_minutes` is from the first of the run to its last checkpoint: data, validations and the measuring of a budget are in it.
     """
     if smoke:
-        words += SMOKE if config.startswith("language_modeling") else SMOKE + SMOKE_PAIRS
+        words += SMOKE + SMOKE_OTHERS.get(config.partition("/")[0], SMOKE_PAIRS)
     began = time.time()
     [directory] = lslm("run", "--config", str(config_path(config)), *words)
     scores = read_scores(directory.metrics)

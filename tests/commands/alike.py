@@ -9,6 +9,8 @@ import yaml
 from mlflow import MlflowClient
 
 from lslm_lightning.tracking.names import mlflow_name
+from tests import questions
+from tests.spoken import write_spoken
 
 STEPS = 30
 SETTINGS = {
@@ -24,7 +26,7 @@ def config_of(kind: str, tiny: Path) -> Path:
     """A config that trains for seconds, saves often, and accumulates gradients, with dropout.
 
     Args:
-        kind: "pairs"; "windows", "rows" in order, or a "stream" of text.
+        kind: "pairs"; "windows", "rows" in order, or a "stream" of text; "spans" of passages; "recordings".
         tiny: that of a translation; files are made beside it.
     """
     project, spec = tiny.parent, yaml.safe_load(tiny.read_text())
@@ -52,6 +54,27 @@ def config_of(kind: str, tiny: Path) -> Path:
             (project / f"shards/{i}.txt").write_text("\n".join(texts) + "\n")
         stream = {"class_path": "lslm_lightning.data.stream.Stream", "init_args": {"path": f"{project}/shards/*.txt"}}
         spec["data"]["init_args"] |= {"stream": stream, "n_lane": 4, "buffer": 8}
+    if kind == "spans":
+        sizes = {"max_length": 40, "stride": 8, "max_question_length": 10}
+        backbone = spec["model"]["init_args"]["backbone"]
+        backbone["init_args"]["n_decoder_layer"] = 0
+        spec["model"] = {"class_path": "tasks.question_answering.spans.SpanTask", "init_args": {"backbone": backbone, **sizes}}
+        init = {"corpus": str(questions.write(project / "questions", n=90)), "max_tokens": 300, "n_validation_example": 12, **sizes}
+        spec["data"] = {"class_path": "tasks.question_answering.span_data.SpanData", "init_args": init}
+        init["tokenizer"] = {"class_path": "lslm_lightning.text.recipes.Words"}
+    if kind == "recordings":
+        write_spoken(project / "spoken")
+        front_end = {"class_path": "lslm_lightning.audio.front_end.Waveforms", "init_args": {"sample_rate_hz": 8000, "n_mel": 20}}
+        subsampling = {"class_path": "lslm_lightning.models.subsampling.Subsampling", "init_args": {"stride": 2, "n_channel": 4}}
+        search = {"class_path": "lslm_lightning.decoding.CtcGreedy"}
+        own = {"front_end": front_end, "subsampling": subsampling, "ctc_weight": 0.5, "tempo": 0.1, "search": search}
+        backbone = spec["model"]["init_args"]["backbone"]
+        spec["model"] = {
+            "class_path": "tasks.speech_recognition.task.SpeechRecognitionTask",
+            "init_args": own | {"backbone": backbone},
+        }
+        init = {"corpus": str(project / "spoken"), "tokenizer": spec["data"]["init_args"]["tokenizer"], "max_frames": 300}
+        spec["data"] = {"class_path": "tasks.speech_recognition.data.SpeechData", "init_args": init}
     path = project / f"{kind}.yaml"
     path.write_text(yaml.safe_dump(spec))
     return path

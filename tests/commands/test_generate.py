@@ -16,10 +16,11 @@ from lslm_lightning.__main__ import main
 from lslm_lightning.commands.generate import chosen_search, parser
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
+from lslm_lightning.training.task import Task
 
 
 def chosen(own: Search, *arguments: str) -> Search:
-    return chosen_search(own, parser().parse_args(["RUN", "text", *arguments]))
+    return chosen_search(own, parser().parse_args(["RUN", "text", *arguments]), (Search,))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,8 @@ def test_help_shows_the_defaults_there_are():
 class Echo:
     """A task that answers with the text, where it stood in its batch, and a number by chance."""
 
-    search, max_length, min_length, backbone = Sampling(), 5, 0, SimpleNamespace(n_encoder_layer=1)
+    search, searches, max_length, min_length, backbone = Sampling(), (Search,), 5, 0, SimpleNamespace(n_encoder_layer=1)
+    example = Task.example
 
     def to(self, device):
         return self

@@ -54,7 +54,7 @@ class KillAt(Callback):
         self._strike_if(trainer, "save")
 
 
-@pytest.mark.parametrize(("kind", "n"), [*product(["pairs", "windows", "stream"], [1, 2]), ("rows", 2)])
+@pytest.mark.parametrize(("kind", "n"), [*product(["pairs", "windows", "stream", "spans"], [1, 2]), ("rows", 2), ("recordings", 2)])
 def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, config):
     """Killed the hard way at seeded moments: in a step, in a validation, while a state is written; resumed each time."""
     path, chance = config(kind), random.Random(f"{kind}{n}")

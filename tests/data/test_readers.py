@@ -7,6 +7,8 @@ import pytest
 
 from lslm_lightning.data.readers import READERS, lines_of, read_parallel
 
+BINARY = {"parquet", "spoken_digits"}
+
 
 def read(form: str, data: str | bytes, header: bool = True) -> list[dict]:
     return list(READERS[form]("f", data.encode() if isinstance(data, str) else data, header))
@@ -20,13 +22,13 @@ def test_a_byte_order_mark_is_not_text() -> None:
     assert lines_of("f", "\ufeffa\n".encode()) == ["a"]
 
 
-@pytest.mark.parametrize("form", sorted(READERS.keys() - {"parquet"}))
+@pytest.mark.parametrize("form", sorted(READERS.keys() - BINARY))
 def test_text_that_is_not_utf8_is_located(form: str) -> None:
     with pytest.raises(ValueError, match=r"^f: line 2: byte 5 \(0xe9\) is not UTF-8; convert the file"):
         read(form, b"one\nt\xe9\n")
 
 
-@pytest.mark.parametrize("form", sorted(READERS.keys() - {"parquet"}))
+@pytest.mark.parametrize("form", sorted(READERS.keys() - BINARY))
 @pytest.mark.parametrize("data", [b"", b"\n \n"])
 def test_an_empty_file_is_refused(form: str, data: bytes) -> None:
     with pytest.raises(ValueError, match=r"^f: is empty; it needs at least one line"):
@@ -114,3 +116,34 @@ def test_parallel_lines_stay_together() -> None:
 def test_parallel_files_of_different_lengths() -> None:
     with pytest.raises(ValueError, match=r"equal numbers of lines: train.en has 3, train.de has 2;"):
         list(read_parallel({"en": ("train.en", b"a\nb\n\n"), "de": ("train.de", b"c\nd\n")}))
+
+
+def nested(*questions: dict) -> str:
+    return json.dumps({"version": "v2.0", "data": [{"title": "T", "paragraphs": [{"context": "A b.", "qas": list(questions)}]}]})
+
+
+def test_questions_nested_as_in_squad() -> None:
+    answers = [{"text": "b", "answer_start": 2}, {"text": "A b", "answer_start": 0}]
+    impossible = {"id": "r", "question": "Why?", "answers": [], "plausible_answers": answers, "is_impossible": True}
+    text = nested({"id": "q", "question": "What?", "answers": answers}, impossible, {"question": "Who?", "answers": []})
+    common = {"title": "T", "context": "A b."}
+    assert read("squad", text) == [
+        {"id": "q", **common, "question": "What?", "answers": ["b", "A b"], "starts": [2, 0]},
+        {"id": "r", **common, "question": "Why?", "answers": [], "starts": []},
+        {"id": "f:1.1.3", **common, "question": "Who?", "answers": [], "starts": []},
+    ]
+    assert read("json", text) == read("squad", text), "a file of one's own needs no entry"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("[]", r'^f: must be an object with a list "data" of articles, as SQuAD has it; .* format: json'),
+        ('{"data": [{"title": "T"}]}', r"^f: article 1 is not as in SQuAD \(KeyError: 'paragraphs'\)"),
+        (nested({"id": "q", "question": "What?"}), r"^f: article 1 is not as in SQuAD \(KeyError: 'answers'\)"),
+        (nested({"id": "q", "question": "What?", "answers": ["b"]}), r"^f: article 1 is not as in SQuAD \(TypeError"),
+    ],
+)
+def test_what_is_not_nested_so_is_named(data: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read("squad", data)

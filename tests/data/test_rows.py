@@ -54,3 +54,8 @@ def test_empty_fields_kept_or_dropped_are_counted(policy: str, left: int, said: 
 def test_nothing_is_left() -> None:
     with pytest.raises(ValueError, match=r"^c: is empty; it needs at least one row"):
         without_empty("c", EMPTY[1:], ("en", "de"), "drop")
+
+
+def test_no_answer_is_nothing_missing() -> None:
+    rows = [{"id": "1", "question": "Why?", "answers": [], "starts": []}]
+    assert without_empty("c", rows, ("question", "answers", "starts"), "refuse") == rows

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from lslm_lightning.data.shares import characters_share, group_positions
+from lslm_lightning.data.shares import characters_share, group_positions, where
 
 
 def rows(n: int = 400) -> list[dict]:
@@ -46,3 +46,13 @@ def test_shares_of_characters_join_to_the_text() -> None:
     parts = [characters_share(row, low, high) for low, high in ((0, 0.3), (0.3, 0.9), (0.9, 1))]
     assert "".join(part["text"] for part in parts) == row["text"]
     assert len({part["id"] for part in parts}) == 3
+
+
+def test_rows_are_chosen_by_what_their_fields_say() -> None:
+    sample = [{"id": str(i), "title": title, "kind": kind} for i, (title, kind) in enumerate(["ax", "bx", "ay", "cy"])]
+    assert [row["id"] for row in where(sample, {"title": ["c", "a"]}, "s")] == ["0", "2", "3"], "in their order"
+    assert [row["id"] for row in where(sample, {"title": ["a"], "kind": ["y"]}, "s")] == ["2"], "all fields must agree"
+    with pytest.raises(ValueError, match=r"s\.title: no row has 'd'; it may be misspelt"):
+        where(sample, {"title": ["a", "d"]}, "s")
+    with pytest.raises(ValueError, match="s: rows have no 'name', but id, title, kind; name it under columns"):
+        where(sample, {"name": ["a"]}, "s")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lslm_lightning.contracts import Prediction, Token
+from lslm_lightning.contracts import Alternative, Prediction, Token
 from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions, write_predictions
 
 PREDICTIONS = [
@@ -19,6 +19,7 @@ PREDICTIONS = [
     Prediction("5", nats=2.5, tokens=(Token(0, 1.0, 1), Token(0, 1.5, 2))),
     Prediction("6", nats=2.5, n_token=3, unknown=1, spelling=11.25),
     Prediction("7", nats=2.5, n_token=3, spelling=0.0),
+    Prediction("8", output="", nats=0.5, alternatives=(Alternative("", 0.5), Alternative("你好", 1.25))),
 ]
 
 

@@ -36,6 +36,20 @@ def test_vectors_are_those_of_transformers(folder):
     assert not [name for name, _ in network.named_parameters() if "pooler" in name], "it would have no gradient"
 
 
+def test_which_of_two_texts_a_token_is_of_is_told_to_networks_that_ask(folder):
+    network = PretrainedEncoder(str(folder))
+    network.begin()
+    network.double().eval()
+    ids, kinds = torch.tensor([[3, 4, 5, 6]]), torch.tensor([[0, 0, 1, 1]])
+    reference = AutoModel.from_pretrained(folder, dtype=torch.float64).eval()
+    given = {"token_type_ids": kinds} if type(reference).__name__.removesuffix("Model") == "Bert" else {}
+    found = network.encode(network.marks((2,))(ids, kinds))
+    torch.testing.assert_close(found, reference(ids, **given).last_hidden_state, rtol=0, atol=1e-12)
+    assert torch.equal(found, network.encode(ids)) == (not given)
+    with pytest.raises(ValueError, match="has no place for 2 marks besides the text"):
+        network.marks((2, 4, 8))
+
+
 def test_it_chooses_sentences(folder):
     tokenizer = HuggingFace(str(folder)).train()
     task = ExtractiveTask(PretrainedEncoder(str(folder)), tokenizer, k=1, max_source_length=32)

@@ -384,7 +384,7 @@ def test_a_run_is_trained_reported_used_and_evaluated(config, project, monkeypat
     system = Checkpoint(str(folder))
     assert {p.id: p.output for p in system.generate(examples)} == answers, "save and load change nothing"
     assert "search" not in system.facts()
-    with pytest.raises(ValueError, match="search=Beam of Checkpoint: ExtractiveTask"):
+    with pytest.raises(ValueError, match="search=Beam: ExtractiveTask"):
         Checkpoint(str(folder), search=Beam()).facts()
     assert lslm("generate", folder, examples[0].source)[:2] == (0, f"{answers[examples[0].id]}\n")
     assert lslm("generate", folder, "关红。")[1] == "关红。\n"

@@ -9,10 +9,10 @@ import pytest
 import tokenizers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tokenizers import models
+from tokenizers import models, processors
 
 from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Unigram, Words
-from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.tokenizer import Frame, Tokenizer
 
 # A corpus that tempts: it is full of texts that spell special tokens.
 CORPUS = [
@@ -94,6 +94,35 @@ def test_offsets_point_into_the_text(tokenizer):
         assert all(start in (before_end, before_start) for (before_start, before_end), (start, _) in pairwise(offsets))
     cat = [text[start:end] for start, end in offsets if start >= 4 and end <= 8]
     assert "".join(cat).strip() == "cat"
+
+
+@everyone
+def test_two_texts_are_framed_by_the_start_and_ends(tokenizer):
+    assert tokenizer.frame() == Frame([1], [2], [2], (0, 1))
+
+
+ENDS = [("<s>", 1), ("</s>", 2)]
+
+
+@pytest.mark.parametrize(
+    ("processor", "frame"),
+    [
+        (processors.BertProcessing(("</s>", 2), ("<s>", 1)), Frame([1], [2], [2], (0, 1))),
+        (processors.RobertaProcessing(("</s>", 2), ("<s>", 1)), Frame([1], [2, 2], [2], (0, 0))),
+        (
+            processors.TemplateProcessing(pair="<s> <s> $A </s> $B:1", special_tokens=ENDS),
+            Frame([1, 1], [2], [], (0, 1)),
+        ),
+        (processors.TemplateProcessing(pair="$A </s> $B:1 <s>", special_tokens=ENDS), Frame([1], [2], [2], (0, 1))),
+    ],
+)
+def test_a_foreign_tokenizer_frames_as_it_does(processor, frame, tmp_path):
+    """Where nothing stands before the first text, as in XLNet, frames are our own."""
+    backend = tokenizers.Tokenizer.from_str(TOKENIZERS["Characters(min_count=1)"]._json)
+    backend.post_processor = processor
+    tokenizer = Tokenizer(backend)
+    assert tokenizer.frame() == frame
+    assert tokenizer.encode("a") == TOKENIZERS["Characters(min_count=1)"].encode("a"), "ids are plain"
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):

@@ -1,0 +1,91 @@
+"""Log-mel features of sound. n samples, T frames, K frequencies, F mel bins."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+def mel_of(hertz: Tensor) -> Tensor:
+    """The mel scale of HTK. Source: O'Shaughnessy 1987; 2595 log10(1 + f / 700)."""
+    return 2595 * (1 + hertz / 700).log10()
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """Natural logarithms of the power in triangular bands, evenly spaced on the mel scale of HTK, each with a peak of 1.
+
+    A frame every `hop_ms`, the first around the first sample, with silence before and after the recording: 1 + n // hop of them. Windows
+    are periodic Hann.
+
+    Args:
+        low_hz: where the lowest band begins.
+        high_hz: where the highest ends; half the sample rate by default.
+        floor: power below it counts as this much.
+    """
+
+    sample_rate_hz: int = 16_000
+    n_mel: int = 80
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    low_hz: float = 20.0
+    high_hz: float | None = None
+    floor: float = 1e-10
+
+    def __post_init__(self) -> None:
+        nyquist = self.sample_rate_hz / 2
+        if not 0 <= self.low_hz < self.highest_hz <= nyquist:
+            raise ValueError(
+                f"low_hz={self.low_hz} and high_hz={self.high_hz} must rise from 0 to at most {nyquist:g}, half the sample rate"
+            )
+        if not 0 < self.hop_ms <= self.window_ms:
+            raise ValueError(f"hop_ms={self.hop_ms} must be above 0 and at most window_ms={self.window_ms}")
+        if empty := int((self.filters.sum(0) == 0).sum()):
+            raise ValueError(
+                f"n_mel={self.n_mel} leaves {empty} bands without a frequency at sample_rate_hz={self.sample_rate_hz} and"
+                f" window_ms={self.window_ms}; lower it, or take a longer window"
+            )
+
+    @property
+    def highest_hz(self) -> float:
+        return self.sample_rate_hz / 2 if self.high_hz is None else self.high_hz
+
+    @property
+    def n_feature(self) -> int:
+        return self.n_mel
+
+    @property
+    def window(self) -> int:
+        """Samples of a frame."""
+        return round(self.sample_rate_hz * self.window_ms / 1000)
+
+    @property
+    def hop(self) -> int:
+        """Samples from frame to frame."""
+        return round(self.sample_rate_hz * self.hop_ms / 1000)
+
+    @property
+    def n_fft(self) -> int:
+        """The power of 2 that holds a window."""
+        return 2 ** math.ceil(math.log2(self.window))
+
+    @cached_property
+    def filters(self) -> Tensor:
+        """(K, F) float64."""
+        frequency = torch.linspace(0, self.sample_rate_hz / 2, self.n_fft // 2 + 1, dtype=torch.double)
+        low, high = mel_of(torch.tensor([self.low_hz, self.highest_hz], dtype=torch.double)).tolist()
+        edges = 700 * (10 ** (torch.linspace(low, high, self.n_mel + 2, dtype=torch.double) / 2595) - 1)  # (F + 2,)
+        above = frequency[:, None] - edges  # (K, F + 2)
+        rising, falling = above[:, :-2] / edges.diff()[:-1], -above[:, 2:] / edges.diff()[1:]
+        return torch.minimum(rising, falling).clamp_min(0)
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """(n,) -> (T, F), in the precision of the samples."""
+        window = torch.hann_window(self.window, dtype=samples.dtype, device=samples.device)
+        spectrum = torch.stft(
+            samples, self.n_fft, self.hop, self.window, window, center=True, pad_mode="constant", return_complex=True
+        )  # (K, T)
+        power = spectrum.abs().square().mT  # (T, K)
+        return (power @ self.filters.to(power)).clamp_min(self.floor).log()

@@ -1,0 +1,60 @@
+"""Training features with parts left out. B batch, T frames, F features."""
+
+import torch
+from torch import Tensor, nn
+
+
+class SpecAugment(nn.Module):
+    """Bands of frequency and stretches of time are set to 0 while training: what is left must do. Nothing is warped.
+
+    Chance comes from torch's default generator; no mask goes beyond the end of a recording.
+
+    Source: Park et al. 2019, "SpecAugment", section 2, for features whose mean is 0.
+
+    Args:
+        n_frequency_mask: bands a recording.
+        frequency_width: each has 0 to so many features, evenly distributed.
+        n_time_mask: stretches a recording.
+        time_width: each has 0 to so many frames.
+        time_share: and at most this share of the recording.
+    """
+
+    def __init__(
+        self,
+        n_frequency_mask: int = 2,
+        frequency_width: int = 27,
+        n_time_mask: int = 2,
+        time_width: int = 40,
+        time_share: float = 0.2,
+    ) -> None:
+        super().__init__()
+        for name, value in {
+            "n_frequency_mask": n_frequency_mask,
+            "frequency_width": frequency_width,
+            "n_time_mask": n_time_mask,
+            "time_width": time_width,
+        }.items():
+            if value < 0:
+                raise ValueError(f"{name}={value} must be 0 (none) or above")
+        if not 0 <= time_share <= 1:
+            raise ValueError(f"time_share={time_share} must be from 0 to 1")
+        self.n_frequency_mask, self.frequency_width = n_frequency_mask, frequency_width
+        self.n_time_mask, self.time_width, self.time_share = n_time_mask, time_width, time_share
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T, F), lengths (B,) -> (B, T, F)."""
+        if not self.training:
+            return x
+        n_feature = torch.full_like(lengths, x.size(2))
+        longest = (lengths * self.time_share).long().clamp(max=self.time_width)
+        bands = masks(x.size(2), n_feature, n_feature.clamp(max=self.frequency_width), self.n_frequency_mask)
+        stretches = masks(x.size(1), lengths, longest, self.n_time_mask)
+        return x.masked_fill(bands[:, None, :] | stretches[:, :, None], 0)
+
+
+def masks(size: int, lengths: Tensor, widest: Tensor, n: int) -> Tensor:
+    """(B, size) bool, True in `n` intervals of row b, each of 0 to widest[b] places, which lie anywhere within its first lengths[b]."""
+    width = (torch.rand(len(lengths), n, device=lengths.device) * (widest[:, None] + 1)).long()
+    start = (torch.rand(len(lengths), n, device=lengths.device) * (lengths[:, None] - width + 1)).long()
+    place = torch.arange(size, device=lengths.device)
+    return ((place >= start[..., None]) & (place < (start + width)[..., None])).any(1)

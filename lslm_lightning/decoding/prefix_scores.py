@@ -1,0 +1,100 @@
+"""Connectionist temporal classification (CTC) asked token by token, as if it were a decoder.
+
+A sources, k beams, N = A or A k hypotheses, T frames, V symbols.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LEAST = -1e4  # of what is cumulated: infinities have no difference
+
+
+class Frames(NamedTuple):
+    """What all hypotheses of a source share; after its last frame only blanks follow, which change no probability."""
+
+    log_p: Tensor  # (A, T, V) float64
+    top: Tensor  # (A, 1, V) the greatest of all frames
+    share: Tensor  # (A, T, V) exp(log_p - top)
+
+
+class Paths(NamedTuple):
+    """Log p of all paths through the first 0 to T frames that spell a hypothesis."""
+
+    blank: Tensor  # (N, T + 1) of those that end in a blank
+    symbol: Tensor  # (N, T + 1) of those that end in the last symbol
+    last: Tensor  # (N, 1) the last symbol, the blank of the empty hypothesis
+    begun: Tensor  # (N, 1) log p of all sequences that begin with the hypothesis
+
+
+def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> Frames:
+    """What `PrefixScores` reads, from log_probs (B, T, V) and lengths (B,)."""
+    after = torch.arange(log_probs.size(1), device=log_probs.device) >= lengths.to(log_probs.device)[:, None]  # (B, T)
+    log_p = log_probs.double().masked_fill(after[..., None], -torch.inf)
+    log_p[..., blank] = log_p[..., blank].masked_fill(after, 0)
+    top = finite(log_p.amax(1, keepdim=True))
+    return Frames(log_p, top, (log_p - top).exp())
+
+
+def finite(log_p: Tensor) -> Tensor:
+    """0 where nothing is possible, so as to be subtracted."""
+    return log_p.masked_fill(log_p == -torch.inf, 0)
+
+
+def of_tokens(log_p: Tensor, ids: Tensor) -> Tensor:
+    """What the frames (A, T, V) of each source say of tokens (N, 1): (N, T)."""
+    n_source, n_frame, _ = log_p.shape
+    tokens = ids.view(n_source, 1, -1).expand(-1, n_frame, -1)  # (A, T, k)
+    return log_p.gather(2, tokens).transpose(1, 2).flatten(0, 1)
+
+
+def cumulated(entering: Tensor, log_p: Tensor) -> Tensor:
+    """Log p of paths that stay where they are by `log_p` (N, T) a frame, and others join by `entering` (N, T) before it: (N, T + 1).
+
+    x[t] = (x[t - 1] + entering[t]) * p[t] from x[0] = 0, for all frames at once: x[t] / (p[1] ... p[t]) are plain sums.
+    """
+    passed = log_p.clamp_min(LEAST).cumsum(1)  # (N, T)
+    before = torch.cat([torch.zeros_like(passed[:, :1]), passed[:, :-1]], 1)
+    stayed = (entering - before).logcumsumexp(1) + passed
+    return torch.cat([torch.full_like(passed[:, :1], -torch.inf), stayed], 1)
+
+
+class PrefixScores:
+    """A `Step`: the probability that CTC gives each next token, were hypotheses written from left to right.
+
+    That of a token is the sum over all sequences that begin with the hypothesis and it, divided by the sum over all that begin with the
+    hypothesis; that of the end is the hypothesis itself, divided by the same. Its `shared` are `Frames`, its state `Paths`.
+
+    Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech recognition", algorithm 2; Graves 2012,
+    "Supervised sequence labelling with recurrent neural networks", section 7.5. Their sums over frames are products of matrices here, and
+    their recursions cumulated sums.
+    """
+
+    def __init__(self, blank: int, end: int) -> None:
+        self.blank, self.end = blank, end
+
+    def __call__(self, ids: Tensor, state: Paths | None, shared: Frames) -> tuple[Tensor, Paths]:
+        """ids (N, 1), of which the first mean nothing -> log p (N, V)."""
+        paths = self._empty(shared.log_p) if state is None else self._longer(state, ids, shared.log_p)
+        whole = torch.logaddexp(paths.blank, paths.symbol)  # (N, T + 1)
+        most = finite(whole[:, :-1].amax(1, keepdim=True))  # (N, 1)
+        share = (whole[:, :-1] - most).exp().view(len(shared.log_p), -1, whole.size(1) - 1) @ shared.share  # (A, k, V)
+        log_p = (share.log() + shared.top).flatten(0, 1) + most
+        twice = (paths.blank[:, :-1] + of_tokens(shared.log_p, paths.last)).logsumexp(1, keepdim=True)  # with a blank between
+        log_p.scatter_(1, paths.last, twice)
+        log_p[:, self.blank] = -torch.inf
+        log_p[:, self.end] = whole[:, -1]
+        return log_p - finite(paths.begun), paths
+
+    def _empty(self, log_p: Tensor) -> Paths:
+        blank = torch.cat([torch.zeros_like(log_p[:, :1, 0]), log_p[..., self.blank].cumsum(1)], 1)  # (A, T + 1)
+        nothing = torch.zeros_like(blank[:, :1])
+        return Paths(blank, torch.full_like(blank, -torch.inf), torch.full_like(nothing, self.blank, dtype=torch.long), nothing)
+
+    def _longer(self, paths: Paths, ids: Tensor, log_p: Tensor) -> Paths:
+        """Each hypothesis with its next token (N, 1)."""
+        before = torch.where(ids == paths.last, paths.blank, torch.logaddexp(paths.blank, paths.symbol))[:, :-1]  # (N, T)
+        of_symbol, of_blank = of_tokens(log_p, ids), of_tokens(log_p, torch.full_like(ids, self.blank))
+        symbol = cumulated(before, of_symbol)
+        return Paths(cumulated(symbol[:, :-1], of_blank), symbol, ids, (before + of_symbol).logsumexp(1, keepdim=True))

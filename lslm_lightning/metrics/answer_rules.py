@@ -1,0 +1,108 @@
+"""What counts of a short answer: rules of a language by which two spellings of one answer are the same."""
+
+import re
+import string
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from lslm_lightning.text.languages import base_language
+
+_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
+_ENGLISH_MARKS = str.maketrans("", "", string.punctuation)
+# Source: the list of CMRC 2018's script, whose "……" is two characters and so never equals one: an ellipsis stays.
+_CHINESE_MARKS = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
+_CHINESE = re.compile(r"[\u4e00-\u9fa5]")
+
+
+class Rules(ABC):
+    """Of a language."""
+
+    signature: str
+
+    @abstractmethod
+    def plain(self, text: str) -> str:
+        """What must be equal in equal answers; "" where nothing counts."""
+
+    @abstractmethod
+    def words(self, text: str) -> list[str]:
+        """What may be partly equal."""
+
+    @abstractmethod
+    def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
+        """How many of their words two answers have in common."""
+
+    def counted(self, text: str) -> list[str]:
+        """The words that the text is taken to have."""
+        return self.words(text)
+
+
+class Spaced(Rules):
+    """Lower case, without punctuation, then without English articles; words stand between spaces, and their order does not count.
+
+    Source: `normalize_answer` and `compute_f1` of SQuAD's evaluation scripts, v1.1 and v2.0.
+    """
+
+    signature = "norm:lower,punctuation,articles|tok:spaces|match:words|rules:squad"
+
+    def plain(self, text: str) -> str:
+        return " ".join(self.words(text))
+
+    def words(self, text: str) -> list[str]:
+        return _ARTICLE.sub(" ", text.lower().translate(_ENGLISH_MARKS)).split()
+
+    def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
+        return (Counter(first) & Counter(second)).total()
+
+    def counted(self, text: str) -> list[str]:
+        return text.lower().translate(_ENGLISH_MARKS).split()
+
+
+class Mixed(Rules):
+    """Lower case, without punctuation; Chinese characters one by one, what is between them as English; the longest common run counts.
+
+    Source: `remove_punctuation`, `mixed_segmentation` and `find_lcs` of CMRC 2018's evaluation script, v5. What is between is cut by NLTK's
+    tokenizer of words, without its splitting into sentences, whose model would be one more download.
+    """
+
+    @property
+    def signature(self) -> str:
+        return f"norm:lower,punctuation|tok:characters,nltk-{version('nltk')}|match:longest-run|rules:cmrc2018"
+
+    def plain(self, text: str) -> str:
+        return "".join(character for character in text.lower().strip() if character not in _CHINESE_MARKS)
+
+    def words(self, text: str) -> list[str]:
+        found: list[str] = []
+        for part in re.split(f"({_CHINESE.pattern})", self.plain(text)):
+            found += [part] if _CHINESE.match(part) else _english_words(part)
+        return found
+
+    def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
+        longest, before = 0, [0] * (len(second) + 1)
+        for word in first:
+            after = [0] * (len(second) + 1)
+            for j, other in enumerate(second, 1):
+                if word == other:
+                    after[j] = before[j - 1] + 1
+            longest, before = max(longest, *after), after
+        return longest
+
+
+def _english_words(text: str) -> list[str]:
+    return _tokenizer().tokenize(text) if text.strip() else []
+
+
+@cache
+def _tokenizer() -> Any:
+    from nltk.tokenize import NLTKWordTokenizer  # slow to import
+
+    return NLTKWordTokenizer()
+
+
+def rules_of(language: str) -> Rules:
+    """Those of CMRC 2018 for Chinese, those of SQuAD for all others."""
+    return Mixed() if base_language(language) in ("zh", "yue") else Spaced()

@@ -1,0 +1,69 @@
+"""A trained language model that another run's search asks."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+from lslm_lightning.decoding import Fusion
+from lslm_lightning.decoding.fusion import check_fusion
+from lslm_lightning.runs import find_run, load_run
+from lslm_lightning.runs.loading import Run
+from lslm_lightning.systems.weights import fingerprint_of, newest_run
+from lslm_lightning.text.tokenizer import Tokenizer
+
+
+class ShallowFusion:
+    """A run of an n-gram or neural language model with the same tokenizer as the run that asks it; see `decoding.Fusion`.
+
+    Args:
+        run: as of `Checkpoint`.
+        weight: of its log p; 0 never asks it.
+        length_bonus: added for each token, since a language model likes short texts.
+        trust: let the run's config name classes outside of this project.
+    """
+
+    def __init__(self, run: str, weight: float = 0.3, length_bonus: float = 0.0, trust: bool = False) -> None:
+        check_fusion(weight)
+        self.given, self.weight, self.length_bonus, self.trust = run, weight, length_bonus, trust
+
+    @cached_property
+    def run(self) -> str:
+        """The run that is meant; ValueError where nothing matches a pattern."""
+        return newest_run(self.given)
+
+    def ready(self, asking: str) -> None:
+        """Raises ValueError where there is no such run, or where its tokenizer is not that of the run `asking`."""
+        own, others = (hashlib.sha256(find_run(run).tokenizer.read_bytes()).hexdigest() for run in (self.run, asking))
+        if own != others:
+            raise self._stranger(Path(asking).name)
+
+    def fingerprint(self) -> str | None:
+        """Of the weights; None where they are no longer here."""
+        return fingerprint_of(self.run)
+
+    @cached_property
+    def loaded(self) -> Run:
+        return load_run(self.run, trust=self.trust)
+
+    def over(self, tokenizer: Tokenizer, device: str) -> Fusion:
+        """What a search over the ids of `tokenizer` asks, on that device.
+
+        Raises:
+            ValueError: the run has another tokenizer, or is no language model.
+        """
+        task = self.loaded.task
+        if not hasattr(task, "step"):
+            raise ValueError(f"fusion with {self.given}: {type(task).__name__} is no language model, which could be asked token by token")
+        if self.loaded.tokenizer.digest != tokenizer.digest:
+            raise self._stranger(repr(tokenizer))
+        task.to(device)
+        return Fusion(task.step, tokenizer.eos_id, tokenizer.eos_id, self.weight, self.length_bonus)
+
+    def __str__(self) -> str:
+        return f"{self.weight:g} x {Path(self.run).name}" + (f", {self.length_bonus:+g} a token" if self.length_bonus else "")
+
+    def _stranger(self, other: str) -> ValueError:
+        return ValueError(
+            f"fusion with {self.given}: its tokenizer is not that of {other}, which a search by tokens needs; train it with data.tokenizer"
+            " lslm_lightning.text.recipes.Existing and the path of the other run's tokenizer.json"
+        )

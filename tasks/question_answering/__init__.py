@@ -1,0 +1,1 @@
+"""Question answering: the answer stands in a passage, or nowhere."""

@@ -1,0 +1,49 @@
+"""Whether answers are right as often as a system is sure of them."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from lslm_lightning.reports.blocks import Columns, Heading, Section, Table
+from lslm_lightning.reports.figures import Curves, Series
+
+N_BIN = 10
+
+
+class Calibration(NamedTuple):
+    """By bins of confidence that are not empty: mean confidence and share of right answers, (n,) each in percent, and answers in each."""
+
+    confidence: np.ndarray
+    right: np.ndarray
+    n: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error, in percent: the mean distance of the two, by answers. Source: Guo et al. 2017, equation 3."""
+        return float((np.abs(self.confidence - self.right) * self.n).sum() / self.n.sum())
+
+
+def calibrate(confidence: np.ndarray, right: np.ndarray) -> Calibration:
+    """In ten bins of equal width.
+
+    Args:
+        confidence: (N,) probabilities of the answers.
+        right: (N,) 1 of right ones, 0 of others.
+    """
+    places = np.minimum((confidence * N_BIN).astype(np.int64), N_BIN - 1)
+    n = np.bincount(places, minlength=N_BIN)
+    sums = [np.bincount(places, weights=values, minlength=N_BIN) for values in (confidence, right)]
+    there = n > 0
+    return Calibration(*(100 * total[there] / n[there] for total in sums), n[there])
+
+
+def section(found: Mapping[str, Calibration]) -> Section:
+    """Of one system or more."""
+    lines = [Series(name, each.confidence.tolist(), each.right.tolist()) for name, each in found.items()]
+    lines.append(Series("as sure as right", [0.0, 100.0], [0.0, 100.0]))
+    rows = [[name, each.error, float((each.confidence * each.n).sum() / each.n.sum())] for name, each in found.items()]
+    columns = ["system", Heading("expected calibration error", "%", False), Heading("mean confidence", "%")]
+    note = "Confidence: the probability of the answer among all that were weighed. Ten bins of equal width; right: exact match."
+    picture = Curves(lines, "confidence, %", "exact match, %", "Right answers by confidence")
+    return Section("Calibration", [Columns([picture]), Table(columns, rows, notes=[note])])

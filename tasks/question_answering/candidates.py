@@ -1,0 +1,109 @@
+"""From the scores of windows to the best answers of a passage, and to none. N tokens of the passage, L tokens of an answer."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from lslm_lightning.contracts import Alternative, Example
+from lslm_lightning.metrics.agreement import TokenF1
+from tasks.question_answering.places import text_of
+from tasks.question_answering.windows import Passage, Window
+
+
+def band(windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: int) -> tuple[np.ndarray, float]:
+    """Log p(start) + log p(end) of every answer, and of none.
+
+    A span that is in several windows has the best of its scores, no answer the lowest, for each window but one may well be without it.
+    Source: `write_predictions` of BERT's run_squad.py, which adds logits; log p are the same in one window, and keep a window that knows
+    nothing from having a say in a passage of several.
+
+    Args:
+        windows: each with its log p (at least S, 2) of being the start and the end.
+        n_token: N, of the passage.
+        longest: L, the most tokens that an answer may have.
+
+    Returns:
+        (N, L) float64: of the answer from token i that has j + 1 tokens; minus infinity where there is none.
+    """
+    found, nothing = np.full((n_token, longest), -np.inf), math.inf
+    for window, scores in windows:
+        nothing = min(nothing, float(scores[0].sum()))
+        possible = np.where(np.stack([window.begins, window.ends], 1), scores[: len(window.ids)], -np.inf)
+        start, end = possible[window.n_before : window.n_before + window.n_passage].T
+        for j in range(min(longest, window.n_passage)):
+            column = found[window.first : window.first + window.n_passage - j, j]
+            np.maximum(column, start[: window.n_passage - j] + end[j:], out=column)
+    return found, nothing
+
+
+def weighed(scores: np.ndarray, nothing: float, text: str, passage: Passage, n: int) -> list[Alternative]:
+    """The `n` best answers with different texts, the best first, and no answer, last; nats among all candidates there are.
+
+    Args:
+        scores: (N, L); see `band`.
+        nothing: log p of no answer.
+    """
+    flat = scores.ravel()
+    total = log_sum([*flat[np.isfinite(flat)].tolist(), nothing])
+    found: dict[str, float] = {}
+    for place in np.argsort(-flat, kind="stable")[: 10 * n]:  # several may have one text
+        if len(found) == n or not math.isfinite(flat[place]):
+            break
+        first, length = divmod(int(place), scores.shape[1])
+        answer = text_of(text, passage.offsets, first, first + length)
+        if answer and answer not in found:
+            found[answer] = total - float(flat[place])
+    return [*(Alternative(*each) for each in found.items()), Alternative("", total - nothing)]
+
+
+def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternative]:
+    """The same answers, the best first, when no answer is held `threshold` nats less likely than it was; never, where that is infinite.
+
+    So no answer is the best exactly where its score is more than `threshold` above that of the best span.
+
+    Args:
+        answers: as `weighed` gives them.
+    """
+    *spans, nothing = answers
+    if not spans:
+        return [Alternative("", 0.0)]
+    known = log_sum([-answer.nats for answer in spans])
+    rest = max(known, math.log(-math.expm1(-nothing.nats)) if nothing.nats > 0 else -math.inf)  # of all spans, known here or not
+    total = log_sum([rest, -nothing.nats - threshold])
+    found = [Alternative(answer.output, max(0.0, answer.nats + total)) for answer in spans]
+    if math.isfinite(threshold):
+        found.append(Alternative("", max(0.0, nothing.nats + threshold + total)))
+    return sorted(found, key=lambda answer: answer.nats)
+
+
+def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alternative]]) -> float:
+    """The threshold of `decided` by which the F1 of these answers is highest, of equals the one with the fewest without an answer.
+
+    Infinite where every question has an answer. Source: `find_best_thresh` of SQuAD's evaluation script v2.0.
+
+    Args:
+        answers: to each example, as `weighed` gives them.
+    """
+    if all(any(example.references) for example in examples):
+        return math.inf
+    metric = TokenF1(examples[0].language)
+    margins, gains = [], []  # of no answer over the best span: by how many nats it leads, and what it would bring
+    for example, (best, *_, nothing) in ((e, a) for e, a in zip(examples, answers, strict=True) if len(a) > 1):
+        margins.append(best.nats - nothing.nats)
+        f1 = [max(metric.agreement(r, text) for r in example.references) for text in ("", best.output)]
+        gains.append(f1[0] - f1[1])
+    if not margins:
+        return 0.0
+    order = np.argsort(-np.array(margins), kind="stable")
+    ordered, total = np.array(margins)[order], np.concatenate([[0.0], np.cumsum(np.array(gains)[order])])
+    edges = np.concatenate([[ordered[0] + 2.0], ordered, [ordered[-1] - 2.0]])
+    middles = (edges[:-1] + edges[1:]) / 2  # the first k have none: from above all of them to below all
+    possible = np.concatenate([[True], ordered[:-1] > ordered[1:], [True]])  # what is equal stays together
+    return float(middles[int(np.argmax(np.where(possible, total, -np.inf)))])
+
+
+def log_sum(values: Sequence[float]) -> float:
+    """Log of the sum of exponentials."""
+    top = max(values)
+    return top if not math.isfinite(top) else top + math.log(math.fsum(math.exp(value - top) for value in values))

@@ -1,0 +1,168 @@
+"""Questions, the passages that they are asked of, and their answers."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.pair_data import PairData
+from tasks.question_answering import prompt
+from tasks.question_answering.places import nearest
+
+NAMED = 5  # questions that a line about many names
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Example):
+    """A question of a passage. `source` is both as one text: the question in one line, then the passage.
+
+    The references of a question that the passage does not answer are the empty text alone. `starts` are the characters of the passage at
+    which each reference begins, None of one that is not in it.
+    """
+
+    asked: str = ""
+    passage: str = ""
+    starts: tuple[int | None, ...] = ()
+
+    def found(self) -> tuple[int, int] | None:
+        """The characters [start, end) of the reference that most annotators agree on, of equals the first; None of no place."""
+        spans = Counter((start, start + len(text)) for text, start in zip(self.references, self.starts) if start is not None)
+        return max(spans, key=spans.__getitem__, default=None)
+
+
+def as_question(example: Example) -> Question:
+    """An example of which only the source is known: a question in its first line, the passage in those after it."""
+    if isinstance(example, Question):
+        return example
+    words, _, passage = example.source.partition("\n")
+    return Question(example.id, example.source, example.references, example.language, example.source_language, "", words, passage)
+
+
+def is_answerable(example: Example) -> bool:
+    """Whether there is something to answer."""
+    return any(example.references)
+
+
+class QuestionData(TaskData):
+    """A question a row, with its passage and its answers: none, one, or several that are equally right.
+
+    Answers that do not begin where `starts` says are searched in the passage, and the nearest place is taken. How many there were, and how
+    many are not in their passage at all, is in `counts`.
+
+    Args:
+        language: code of the texts' language, which decides what of an answer counts; by default what the corpus says, or what its script
+            tells.
+    """
+
+    fields = ("context", "question", "answers")
+
+    def __init__(self, *args: Any, language: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.given_language = language
+
+    @cached_property
+    def language(self) -> str:
+        """Of questions and passages; see `language_of`."""
+        return self.language_of((row["context"] for row in self.rows(self.corpus.splits[0])), self.given_language)
+
+    def to_example(self, row: Mapping[str, Any]) -> Question:
+        asked, passage = " ".join(row["question"].split()), row["context"]
+        texts, begins = row["answers"], starts_of(row)
+        starts = tuple(nearest(passage, text, begin or 0) if text else None for text, begin in zip(texts, begins, strict=True))
+        return Question(
+            row["id"], f"{asked}\n{passage}", tuple(texts) or ("",), self.language, self.language, "", asked, passage, starts or (None,)
+        )
+
+    def examples(self, split: str) -> list[Question]:
+        known = split in self._examples
+        found = super().examples(split)
+        if not known:
+            self._count(split, found)
+        return found
+
+    def _count(self, split: str, questions: list[Question]) -> None:
+        """Write down, and say, where answers were not where they should be."""
+        repaired, lost, n_answer = [], [], 0
+        for question, row in zip(questions, self.rows(split), strict=True):
+            for text, said, found in zip(row["answers"], starts_of(row), question.starts, strict=False):
+                n_answer += 1
+                if text and found is None:
+                    lost.append(question.id)
+                elif said is not None and said != found:
+                    repaired.append(question.id)
+        self.counts |= {
+            f"{split}_questions": len(questions),
+            f"{split}_without_answer": sum(not is_answerable(q) for q in questions),
+            f"{split}_starts_repaired": len(repaired),
+            f"{split}_answers_not_in_passage": len(lost),
+        }
+        for ids, words in ((repaired, "do not begin where they should and were found elsewhere"), (lost, "are not in their passage")):
+            if ids:
+                say(f"{self.corpus_name}, {split}: {len(ids):,} of {n_answer:,} answers {words} ({named(ids)})")
+
+    def training_texts(self) -> Iterable[str]:
+        """Each passage once, and all questions."""
+        passages = set()
+        for row in self.rows("train"):
+            if row["context"] not in passages:
+                passages.add(row["context"])
+                yield row["context"]
+            yield " ".join(row["question"].split())
+
+    def text_key(self) -> str:
+        return "passages questions"
+
+    prompt_version = prompt.VERSION
+
+    def question(self, example: Example, shots: Any) -> str:
+        return prompt.question(example, shots)
+
+
+class GenerativeData(QuestionData, PairData):
+    """Questions with their passages as one text to read, and to write the answer that most annotators agree on, or nothing.
+
+    The passage comes last, and is what is cut where both are longer than `max_source_length` tokens.
+    """
+
+    may_be_empty = True
+
+    def __init__(self, *args: Any, max_source_length: int = 400, max_target_length: int = 40, truncate: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, max_source_length=max_source_length, max_target_length=max_target_length, truncate=truncate, **kwargs)
+
+    def to_pairs(self, row: Mapping[str, Any]) -> list[tuple[str, str]]:
+        example = self.to_example(row)
+        [(answer, _)] = Counter(example.references).most_common(1)
+        return [(example.source, answer)]
+
+
+def starts_of(row: Mapping[str, Any]) -> list[int | None]:
+    """Where a row says that each of its answers begins; None of all where it does not say.
+
+    Raises:
+        ValueError: it does not say so of each, or not in numbers.
+    """
+    answers, starts = row["answers"], row.get("starts")
+    if starts is None:
+        return [None] * len(answers)
+    if len(starts) != len(answers) or not all(start.lstrip("-").isdigit() for start in starts):
+        raise ValueError(
+            f"{row['id']}: starts={starts} must be one number for each of its {len(answers)} answers; correct it, or leave out starts"
+        )
+    return [int(start) for start in starts]
+
+
+@rank_zero_only
+def say(words: str) -> None:
+    """Once, whatever the number of processes."""
+    print(words, flush=True)
+
+
+def named(ids: list[str]) -> str:
+    """The first of these ids."""
+    distinct = list(dict.fromkeys(ids))
+    return ", ".join(distinct[:NAMED]) + (", ..." if len(distinct) > NAMED else "")

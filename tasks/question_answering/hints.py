@@ -1,0 +1,149 @@
+"""What can be seen of a word without having learned anything: whether the other text has it too, and what it looks like. N words.
+
+Source: the features f_exact_match and f_token of Chen et al. 2017, "Reading Wikipedia to Answer Open-Domain Questions", section 3.2, with
+stems in place of lemmas and shapes in place of parts of speech and names; runs and sentences are ours.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from lslm_lightning.metrics.rouge import EnglishTokenizer
+from lslm_lightning.text.chinese import segment_with_offsets
+from lslm_lightning.text.languages import base_language
+from lslm_lightning.text.sentences import split_sentences
+
+SIZES = (4, 8, 4, 8, 8)
+"""Of each hint: match (0 none, 1 by stem, 2 but for case, 3 exact); words of the run that both texts have; how often its own text has the
+word, less one; shape; and how much of the rarer words of the question the word's sentence has, in sevenths."""
+_SHIFTS = (0, 2, 5, 7, 10)  # where each stands in one number
+
+
+class Words(NamedTuple):
+    """A text in words; signs are not among what is compared."""
+
+    spans: np.ndarray  # (N, 2) characters [start, end) of each word or sign
+    texts: list[str]
+    folded: list[str]
+    stems: list[str]  # "" of signs
+    shapes: np.ndarray  # (N,)
+    repeats: np.ndarray  # (N,)
+    sentence: np.ndarray  # (N,) number of the sentence that each stands in
+
+
+def words_of(text: str, language: str) -> Words:
+    """The words of a text: CJK characters one by one, others whole."""
+    pieces = segment_with_offsets(text)
+    texts = [piece for piece, _ in pieces]
+    spans = np.array([span for _, span in pieces], dtype=np.int64).reshape(-1, 2)
+    folded = [piece.casefold() for piece in texts]
+    stem = _stem() if base_language(language) == "en" else str
+    stems = [stem(word) if word[0].isalnum() else "" for word in folded]
+    counts = Counter(folded)
+    repeats = np.array([min(counts[word], SIZES[2]) - 1 for word in folded], dtype=np.int64)
+    shapes = np.array([shape_of(piece) for piece in texts], dtype=np.int64)
+    sentence = np.searchsorted(sentence_starts(text, language)[1:], spans[:, 0], side="right")
+    return Words(spans, texts, folded, stems, shapes, repeats, sentence)
+
+
+@cache
+def _stem():
+    return EnglishTokenizer().stem
+
+
+def shape_of(word: str) -> int:
+    """0 a sign, 1 letters without case, 2 lower case, 3 one capital first, 4 capitals alone, 5 mixed, 6 with digits, 7 digits alone."""
+    if not word[0].isalnum():
+        return 0
+    if any(map(str.isdigit, word)):
+        return 6 if any(map(str.isalpha, word)) else 7
+    if word.islower():
+        return 2
+    if word.isupper():
+        return 4 if len(word) > 1 else 3
+    if not any(c.islower() or c.isupper() for c in word):
+        return 1
+    return 3 if word[0].isupper() and word[1:].islower() else 5
+
+
+def sentence_starts(text: str, language: str) -> list[int]:
+    """The characters at which its sentences begin, from 0."""
+    starts, at = [0], 0
+    for sentence in split_sentences(text, language):
+        at = text.find(sentence, at)
+        starts.append(at)
+        at += len(sentence)
+    return sorted(set(starts))
+
+
+def hints(own: Words, other: Words, share: np.ndarray) -> np.ndarray:
+    """All hints on each word of one text beside another, as one number a word (N,).
+
+    Args:
+        share: (N,) 0 to 1; see `sentence_share`.
+    """
+    exact, folded, stems = set(other.texts), set(other.folded), set(other.stems) - {""}
+    match = [
+        0 if not stem else 3 if text in exact else 2 if fold in folded else 1 if stem in stems else 0
+        for text, fold, stem in zip(own.texts, own.folded, own.stems, strict=True)
+    ]
+    parts = (np.array(match, dtype=np.int64), runs(own.stems, other.stems), own.repeats, own.shapes, np.rint(7 * share).astype(np.int64))
+    return sum(part << shift for part, shift in zip(parts, _SHIFTS, strict=True))
+
+
+def runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
+    """Of each word (N,): how many words the longest run has that it is part of and that both texts have, at most 7. Signs end a run."""
+    places: dict[str, list[int]] = {}
+    for j, stem in enumerate(other):
+        if stem:
+            places.setdefault(stem, []).append(j)
+    longest, before = np.zeros(len(own), dtype=np.int64), {}
+    for i, stem in enumerate(own):
+        before = {j: before.get(j - 1, 0) + 1 for j in places.get(stem, ())}
+        if before:
+            n = max(before.values())
+            longest[i - n + 1 : i + 1] = np.maximum(longest[i - n + 1 : i + 1], n)
+    return longest.clip(max=SIZES[1] - 1)
+
+
+def sentence_share(question: Words, passage: Words) -> tuple[np.ndarray, np.ndarray]:
+    """Of each word of the question and of the passage, 0 to 1: how much of the question's words its sentence has.
+
+    A word weighs the less the more sentences of the passage have it; one that no sentence has weighs 1. For words of the question the best
+    sentence counts.
+    """
+    sentences: dict[str, set[int]] = {}
+    for stem, number in zip(passage.stems, passage.sentence.tolist(), strict=True):
+        if stem:
+            sentences.setdefault(stem, set()).add(number)
+    found = np.zeros(int(passage.sentence.max(initial=0)) + 1)
+    total = 0.0
+    for stem in set(question.stems) - {""}:
+        own = sentences.get(stem, ())
+        total += 1 / max(1, len(own))
+        for number in own:
+            found[number] += 1 / len(own)
+    found /= max(total, 1e-9)
+    return np.full(len(question.texts), found.max()), found[passage.sentence]
+
+
+def of_tokens(words: Words, hint: np.ndarray, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+    """From words to tokens: each has the hints on the word that its first visible character stands in, or comes before.
+
+    Args:
+        hint: (N,) of each word.
+        offsets: the characters [start, end) of each token.
+    """
+    if not len(hint):
+        return np.zeros(len(offsets), dtype=np.int64)
+    starts = np.array([start for start, _ in offsets], dtype=np.int64)
+    return hint[np.searchsorted(words.spans[:, 1], starts, side="right").clip(max=len(hint) - 1)]
+
+
+def apart(hint: Tensor) -> list[Tensor]:
+    """The hints (...) of numbers (...), each below its size."""
+    return [(hint >> shift) % size for size, shift in zip(SIZES, _SHIFTS, strict=True)]

@@ -1,0 +1,121 @@
+"""Windows on passages to learn from, each with where its answer begins and ends."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.training.budget_data import BudgetData
+from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable, say
+from tasks.question_answering.places import tokens_of, widened
+from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
+
+
+class Windows:
+    """Windows with the places of their answers; `windows[indices]` is a padded batch."""
+
+    def __init__(self, reader: Reader, windows: Sequence[Window], spans: Sequence[tuple[int, int]]) -> None:
+        self.reader, self.windows, self.spans = reader, windows, spans
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n_window, 1) of tokens."""
+        return np.array([len(window.ids) for window in self.windows], dtype=np.int64).reshape(-1, 1)
+
+    def __getitem__(self, indices: Sequence[int]) -> WindowBatch:
+        return self.reader.batch([self.windows[i] for i in indices], [self.spans[i] for i in indices])
+
+
+class SpanData(QuestionData, BudgetData):
+    """Questions whose answers are looked for in their passages, window by window.
+
+    Windows that do not have the whole answer are learned as windows without one, and so are those of questions without an answer. Questions
+    whose answers are not in their passage are left out of training, and so are those without a word, or without a word of passage. All of
+    these are in `counts`.
+
+    Args:
+        max_tokens: as in `BudgetData`.
+        max_length, stride, max_question_length: see `Sizes`.
+        has_hints: tell the network which words question and passage share, and what words look like; see `hints`.
+        whole_words: let answers begin and end with words alone; those learned from that do not are widened.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        max_length: int = 384,
+        stride: int = 128,
+        max_question_length: int = 64,
+        has_hints: bool = True,
+        whole_words: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.reading = Sizes(max_length, stride, max_question_length)
+        self.has_hints, self.whole_words = has_hints, whole_words
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Raises ValueError where windows would leave something out."""
+        reader = Reader(self.tokenizer, self.reading, self.has_hints, self.whole_words)
+        self.reading.check(reader.frame)
+        return reader
+
+    def encoded(self, split: str) -> Windows:
+        questions = self.examples(split)
+        whole = [question for question in questions if question.asked and question.passage.strip()]
+        rows, spans, n_lost, n_without, n_cut_before = [], [], 0, 0, self.reader.n_cut
+        for question, (passage, windows) in zip(whole, self.reader.read(whole), strict=True):
+            answer = place_of(question, passage)
+            if is_answerable(question) and answer is None:
+                n_lost += 1
+                continue
+            for window in windows:
+                inside = answer and window.first <= answer[0] and answer[1] < window.first + window.n_passage
+                shift = window.n_before - window.first
+                spans.append((answer[0] + shift, answer[1] + shift) if inside else (0, 0))
+                n_without += bool(answer and not inside)
+                rows.append(window)
+        n_empty = len(questions) - len(whole)
+        self.counts |= {
+            f"{split}_windows": len(rows),
+            f"{split}_windows_without_the_answer": n_without,
+            f"{split}_answer_lost_left_out": n_lost,
+            f"{split}_empty_left_out": n_empty,
+            f"{split}_questions_cut": self.reader.n_cut - n_cut_before,
+        }
+        if not rows:
+            raise ValueError(f"corpus {self.corpus_name}: no question of split {split} can be learned from; look at answers and passages")
+        if left := n_lost + n_empty:
+            say(f"{self.corpus_name}, {split}: {left:,} of {len(questions):,} questions cannot be learned from and are left out")
+        return Windows(self.reader, rows, spans)
+
+    def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
+        """This rank's share, longest first, windows of at most `exam_tokens` padded positions in a batch."""
+        questions: list[Question] = [as_question(example) for example in examples]
+        reader = Reader(self.tokenizer, self.reading, has_hints=False, whole_words=False)
+        sizes = [(max(len(w.ids) for w in windows), len(windows)) for _, windows in reader.read(questions)]
+        batches: list[list[Example]] = []
+        n_window = longest = 0
+        for i in sorted(range(len(examples)), key=lambda i: (-sizes[i][0], -sizes[i][1], i))[rank::world]:
+            if not batches or (n_window + sizes[i][1]) * longest > self.exam_tokens:
+                batches.append([])
+                n_window, longest = 0, sizes[i][0]
+            batches[-1].append(examples[i])
+            n_window += sizes[i][1]
+        return batches
+
+    def batching(self) -> str:
+        return f"max_tokens {self.max_tokens}, {self.reading}, hints {self.has_hints}, whole words {self.whole_words}, in {self.language}"
+
+
+def place_of(question: Question, passage: Passage) -> tuple[int, int] | None:
+    """The first and the last token of the answer; None where there is none."""
+    span = question.found()
+    tokens = span and tokens_of(passage.offsets, *span)
+    return widened(*tokens, passage.begins, passage.ends) if tokens else None

@@ -1,0 +1,180 @@
+"""Extractive question answering: where in its passage an answer begins and ends. B windows, S tokens, D d_model."""
+
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lslm_lightning.contracts import Alternative, Example, Mode, Prediction
+from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.heads import TiedProjection, single
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.checks import check_kind
+from tasks.question_answering import hints
+from tasks.question_answering.candidates import band, best_threshold, decided, weighed
+from tasks.question_answering.data import Question, as_question
+from tasks.question_answering.span_data import SpanData
+from tasks.question_answering.task import QuestionAnsweringTask
+from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
+
+KINDS = 2  # question and passage
+
+
+class SpanTask(QuestionAnsweringTask):
+    """Two numbers for each token of the passage, as much as it may be the first and the last of the answer, by an encoder that reads the
+    question and the passage; the first token of all, `<s>`, stands for no answer. Source: Devlin et al. 2019, sections 4.2 and 4.3.
+
+    To the inputs of a backbone that has no words of its own comes which of the two texts a token belongs to, and what is seen of its word
+    without learning: see `hints`. Long passages are read in windows; see `Sizes` and `candidates`.
+
+    Where a passage may have no answer, none is given if its score is more than `threshold` above that of the best span. Every validation
+    within a training chooses the threshold by which its F1 is highest; it is among the weights of a checkpoint.
+
+    Args:
+        backbone: over tokens; an encoder alone.
+        flow: called with d_model: reads question and passage apart and brings them together, as `AttentionFlow` does; by default the
+            backbone reads them as one text.
+        max_length, stride, max_question_length: see `Sizes`.
+        max_answer_length: tokens of an answer.
+        n_alternative: how many of the best answers a prediction has, besides none.
+        has_hints: see `hints`; a pretrained network reads ids, and must have none.
+        whole_words: let answers begin and end with words alone, those of `text.chinese.segment`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+        flow: Callable[[int], nn.Module] | None = None,
+        max_length: int = 384,
+        stride: int = 128,
+        max_question_length: int = 64,
+        max_answer_length: int = 30,
+        n_alternative: int = 5,
+        has_hints: bool = True,
+        whole_words: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(backbone, tokenizer, **kwargs)
+        if backbone.n_decoder_layer or not backbone.n_encoder_layer:
+            raise ValueError(
+                f"n_encoder_layer={backbone.n_encoder_layer} of backbone must be at least 1 and n_decoder_layer={backbone.n_decoder_layer}"
+                " must be 0: this task finds answers and writes none"
+            )
+        for name, value in (("max_answer_length", max_answer_length), ("n_alternative", n_alternative)):
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1; 30 tokens and 5 alternatives are usual")
+        if has_hints and backbone.tokenizer_digest is not None:
+            kind = type(backbone).__name__
+            raise ValueError(f"has_hints=true has no place in {kind}, which reads ids: set it to false, in model and data")
+        self.max_answer_length, self.n_alternative = max_answer_length, n_alternative
+        self.sizes = Sizes(max_length, stride, max_question_length)
+        self.reader = Reader(tokenizer, self.sizes, has_hints, whole_words)
+        self.sizes.check(self.reader.frame)
+        self.embedding, _ = backbone.words(tokenizer.vocab_size, TiedProjection, scale_embedding=True)
+        self.marks = backbone.marks((KINDS, *(hints.SIZES if has_hints else ())))
+        self.flow = None if flow is None else flow(backbone.d_model)
+        self.ends = nn.Linear(backbone.d_model, 2)
+        self.register_buffer("threshold", torch.tensor(torch.inf))
+
+    def check(self, data: SpanData) -> None:
+        check_kind(self, data, SpanData)
+        if not data.n_validation_example:
+            raise ValueError(
+                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"
+            )
+        for name in ("max_length", "stride", "max_question_length"):
+            if (ours := getattr(self.sizes, name)) != (theirs := getattr(data.reading, name)):
+                raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
+        for name in ("has_hints", "whole_words"):
+            if (ours := getattr(self.reader, name)) != (theirs := getattr(data, name)):
+                raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
+        networks = {"backbone": self.backbone, "flow.modelling": getattr(self.flow, "modelling", None)}
+        for name, network in networks.items():
+            if network is not None and network.longest is not None and network.longest < self.sizes.max_length:
+                raise ValueError(
+                    f"max_length={network.longest} of the positions of {name} is below max_length={self.sizes.max_length}, the most tokens"
+                    " of a window; raise it, or lower the other in model and data"
+                )
+
+    def scores(self, batch: WindowBatch) -> Tensor:
+        """Log probabilities (B, S, 2) of being the first and the last token of the answer."""
+        kinds = [batch.kind, *(hints.apart(batch.hint) if self.reader.has_hints else ())]
+        x = self.marks(self.embedding(batch.source), *kinds)
+        y = self.backbone.encode(x, batch.source_pad) if self.flow is None else self.flow(self.backbone, x, batch)  # (B, S, D)
+        scores = single(self.ends(y))
+        return scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(1)
+
+    def loss(self, batch: WindowBatch, label_smoothing: float = 0.0) -> Tensor:
+        """Of a start and an end in each window."""
+        scores, right = self.scores(batch), torch.stack([batch.start, batch.end], -1).long()
+        nats = -scores.gather(1, right[:, None])[:, 0].sum()
+        if not label_smoothing:
+            return nats
+        smooth = -scores.masked_fill(~batch.candidate, 0.0).sum(1) / batch.candidate.sum(1)  # (B, 2)
+        return (1 - label_smoothing) * nats + label_smoothing * smooth.sum()
+
+    def signature_of_answers(self, mode: Mode) -> str:
+        return f"|source:{self.sizes.max_length}-by-{self.sizes.stride}"
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        """An answer to each example, in order."""
+        yield from self.answer(examples)
+
+    def answer(self, examples: Sequence[Example]) -> list[Prediction]:
+        began = perf_counter()
+        questions = [as_question(example) for example in examples]
+        found = [decided(answers, self.settled) for answers in self.weighed(questions)]
+        seconds = (perf_counter() - began) / len(examples)
+        return [self.prediction(example, answers, seconds) for example, answers in zip(examples, found, strict=True)]
+
+    def prediction(self, example: Example, answers: Sequence[Alternative], seconds: float) -> Prediction:
+        """The best of these answers."""
+        best = answers[0]
+        n_token = len(self.tokenizer.encode(best.output))
+        return Prediction(example.id, best.output, best.nats, n_token, seconds, alternatives=tuple(answers))
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether a validation is about to choose the threshold."""
+        return self._trainer is not None and self.trainer.validating and self.trainer.state.fn == "fit"
+
+    @property
+    def settled(self) -> float:
+        """The threshold; while one is chosen, none."""
+        return 0.0 if self.is_settling else float(self.threshold)
+
+    def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Prediction]:
+        by_id = {prediction.id: prediction for prediction in predictions}
+        every = [by_id[example.id] for example in examples]
+        answers = [nothing_last(prediction.alternatives) for prediction in every]
+        self.threshold.fill_(best_threshold(examples, answers))
+        self.log("val/threshold", self.threshold)
+        threshold = float(self.threshold)
+        return [
+            self.prediction(example, decided(own, threshold), prediction.seconds)
+            for example, own, prediction in zip(examples, answers, every, strict=True)
+        ]
+
+    @torch.no_grad()
+    def weighed(self, questions: Sequence[Question]) -> list[list[Alternative]]:
+        """Of each question the best answers, and none; see `candidates`."""
+        readings = list(self.reader.read(questions))
+        windows = [window for _, own in readings for window in own]
+        batch = self.reader.batch(windows)
+        on_device = WindowBatch(*(value.to(self.device) if isinstance(value, Tensor) else value for value in batch))
+        rows = iter(self.scores(on_device).double().cpu().numpy())
+        return [self.of_passage(q, passage, own, rows) for q, (passage, own) in zip(questions, readings, strict=True)]
+
+    def of_passage(self, question: Question, passage: Passage, windows: Sequence[Window], rows: Iterator) -> list[Alternative]:
+        """Of one question; `rows` are the scores of its windows and of those after them."""
+        pairs = [(window, next(rows)) for window in windows]
+        scores, nothing = band(pairs, len(passage.ids), self.max_answer_length)
+        return weighed(scores, nothing, question.passage, passage, self.n_alternative)
+
+
+def nothing_last(answers: Sequence[Alternative]) -> list[Alternative]:
+    """As `weighed` gives them."""
+    return sorted(answers, key=lambda answer: answer.output == "")

@@ -1,0 +1,185 @@
+"""Questions and passages as windows that a network reads: `<s> question </s> part of the passage </s>`. B windows, S tokens."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lslm_lightning.text.chinese import segment_with_offsets
+from lslm_lightning.text.tokenizer import Frame, Tokenizer
+from lslm_lightning.training.batches import padded
+from tasks.question_answering.data import Question
+from tasks.question_answering.hints import Words, hints, of_tokens, sentence_share, words_of
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How long passages are read, in tokens.
+
+    Args:
+        max_length: of a window, with what stands around question and passage.
+        stride: how far each window begins behind the one before.
+        max_question_length: of a question; the rest of a longer one is cut.
+    """
+
+    max_length: int = 384
+    stride: int = 128
+    max_question_length: int = 64
+
+    def check(self, frame: Frame) -> None:
+        """Refuse windows that leave something out.
+
+        Raises:
+            ValueError: a setting is out of range, or too long for the others.
+        """
+        for name in ("max_length", "stride", "max_question_length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1 token; 384, 128 and 64 are usual")
+        n_around = len(frame.before) + len(frame.between) + len(frame.behind)
+        room = self.max_length - self.max_question_length - n_around
+        if self.stride > room:
+            raise ValueError(
+                f"stride={self.stride} must be at most {room}, which is max_length={self.max_length} less"
+                f" max_question_length={self.max_question_length} and {n_around} around both, or parts of passages would be in no window"
+            )
+
+
+class Passage(NamedTuple):
+    """A text as tokens."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]  # the characters [start, end) that each stands for
+    words: Words | None  # where hints are wanted
+    begins: np.ndarray  # (T,) bool, True of tokens with which an answer may begin
+    ends: np.ndarray  # (T,) bool, True of tokens with which an answer may end
+
+
+class Window(NamedTuple):
+    """What is read of a passage at once."""
+
+    question: int  # its number
+    ids: np.ndarray  # (S,) int32
+    hint: np.ndarray  # (S,) int32; see `hints`
+    n_before: int  # tokens before the first of the passage
+    first: int  # which token of the passage that is
+    n_passage: int  # how many of the passage there are
+    begins: np.ndarray  # (S,) bool, True of tokens with which an answer may begin; the first of all stands for no answer
+    ends: np.ndarray  # (S,) bool, True of tokens with which an answer may end
+
+
+class WindowBatch(NamedTuple):
+    """Padded windows; ids are int64, padding stands on the right."""
+
+    source: Tensor  # (B, S)
+    source_pad: Tensor  # (B, S) bool, True where padded
+    kind: Tensor  # (B, S) int32, which of the two texts a token belongs to
+    hint: Tensor  # (B, S) int32; see `hints`
+    of_passage: Tensor  # (B, S) bool, True of the passage, and of the first token, which stands for no answer
+    candidate: Tensor  # (B, S, 2) bool, True of tokens with which an answer may begin, and end; of the first token always
+    start: Tensor  # (B,) int32, the first token of the answer; 0 of none
+    end: Tensor  # (B,) int32, the last token of the answer; 0 of none
+    n_token: int  # what is decided on: a start and an end in each window
+    n_source_token: int
+
+
+class Reader:
+    """Cuts questions and passages into windows.
+
+    Args:
+        has_hints: look for what the two texts have in common; see `hints`.
+        whole_words: let answers begin and end with words alone, those of `text.chinese.segment`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, sizes: Sizes, has_hints: bool, whole_words: bool) -> None:
+        self.tokenizer, self.sizes, self.frame = tokenizer, sizes, tokenizer.frame()
+        self.has_hints, self.whole_words = has_hints, whole_words
+        self.n_cut = 0  # questions that were longer than they may be
+
+    def text(self, text: str, language: str) -> Passage:
+        ids, offsets = self.tokenizer.encode_with_offsets(text)
+        edges = word_edges(text, offsets) if self.whole_words else character_edges(offsets)
+        return Passage(ids, offsets, words_of(text, language) if self.has_hints else None, *edges)
+
+    def read(self, questions: Sequence[Question]) -> Iterator[tuple[Passage, list[Window]]]:
+        """Of each question its passage and all windows on it: at least one, also where the passage has no token."""
+        known: dict[str, Passage] = {}
+        for number, question in enumerate(questions):
+            if question.passage not in known:
+                known[question.passage] = self.text(question.passage, question.language)
+            passage = known[question.passage]
+            yield passage, list(self.windows(number, self.text(question.asked, question.language), passage))
+
+    def windows(self, number: int, asked: Passage, passage: Passage) -> Iterator[Window]:
+        """On one passage."""
+        frame, longest = self.frame, self.sizes.max_question_length
+        self.n_cut += len(asked.ids) > longest
+        before = [*frame.before, *asked.ids[:longest], *frame.between]
+        room = self.sizes.max_length - len(before) - len(frame.behind)
+        of_question, of_passage = self.hints(asked, passage)
+        for first in range(0, max(1, len(passage.ids) - room + self.sizes.stride), self.sizes.stride):
+            part = passage.ids[first : first + room]
+            ids = np.array([*before, *part, *frame.behind], dtype=np.int32)
+            hint = np.zeros(len(ids), dtype=np.int32)
+            hint[len(frame.before) : len(before) - len(frame.between)] = of_question[:longest]
+            hint[len(before) : len(before) + len(part)] = of_passage[first : first + room]
+            edges = np.zeros((2, len(hint)), dtype=bool)
+            edges[:, 0] = True
+            edges[:, len(before) : len(before) + len(part)] = [side[first : first + room] for side in (passage.begins, passage.ends)]
+            yield Window(number, ids, hint, len(before), first, len(part), *edges)
+
+    def hints(self, asked: Passage, passage: Passage) -> tuple[np.ndarray, np.ndarray]:
+        """Of each token of the question, and of the passage."""
+        if asked.words is None or passage.words is None:
+            return np.zeros(len(asked.ids), dtype=np.int64), np.zeros(len(passage.ids), dtype=np.int64)
+        shares = sentence_share(asked.words, passage.words)
+        sides = ((asked, passage), (passage, asked))
+        first, second = (
+            of_tokens(own.words, hints(own.words, other.words, share), own.offsets)
+            for (own, other), share in zip(sides, shares, strict=True)
+        )
+        return first, second
+
+    def batch(self, windows: Sequence[Window], spans: Sequence[tuple[int, int]] | None = None) -> WindowBatch:
+        """Windows as a batch.
+
+        Args:
+            spans: first and last token of the answer in each; 0 of none.
+        """
+        source = padded([window.ids for window in windows], self.tokenizer.pad_id)
+        sizes = np.array([(len(w.ids), w.n_before, w.n_before + w.n_passage) for w in windows], dtype=np.int64).reshape(-1, 3)
+        n, before, behind = torch.from_numpy(sizes)[:, :, None].unbind(1)  # (B, 1) each
+        place = torch.arange(source.size(1))
+        pad, inside = place >= n, (place >= before) & (place < behind)
+        kind = torch.where(place >= before, self.frame.kinds[1], self.frame.kinds[0]).masked_fill(pad, 0).int()
+        hint = padded([window.hint for window in windows], 0).int()
+        candidate = torch.stack([padded(side, 0).bool() for side in ([w.begins for w in windows], [w.ends for w in windows])], -1)
+        edges = np.array(spans or [(0, 0)] * len(windows), dtype=np.int32).reshape(-1, 2)
+        start, end = torch.from_numpy(edges).unbind(1)
+        return WindowBatch(source, pad, kind, hint, inside | (place == 0), candidate, start, end, 2 * len(windows), int(n.sum()))
+
+
+def character_edges(offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Whether a character begins with each token, and whether one ends with it, (T,) bool each: tokens may be parts of one."""
+    new = [first != second for first, second in pairwise(offsets)]
+    return np.array([True, *new][: len(offsets)], dtype=bool), np.array([*new, True][: len(offsets)], dtype=bool)
+
+
+def word_edges(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The same of words and signs; white space at the ends of tokens is no part of them."""
+    spans = [span for _, span in segment_with_offsets(text)]
+    firsts, lasts = {start for start, _ in spans}, {end for _, end in spans}
+    visible = [visible_part(text, *span) for span in offsets]
+    of_characters = character_edges(offsets)
+    begins = np.array([start in firsts and start < end for start, end in visible], dtype=bool)
+    ends = np.array([end in lasts and start < end for start, end in visible], dtype=bool)
+    return begins & of_characters[0], ends & of_characters[1]
+
+
+def visible_part(text: str, start: int, end: int) -> tuple[int, int]:
+    """The characters [start, end) without white space at their ends."""
+    part = text[start:end]
+    return start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())

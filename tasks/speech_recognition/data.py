@@ -1,0 +1,244 @@
+"""Recordings and what is said in them. B recordings, T frames, F features, L tokens."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
+
+from lslm_lightning.audio.front_end import FrontEnd
+from lslm_lightning.contracts import Example
+from lslm_lightning.decoding.alignment import frames_needed
+from lslm_lightning.training.batches import Ragged, padded
+from lslm_lightning.training.budget_data import BudgetData
+
+MEDIUM = "sound"
+SHOWN = 5  # names of files that a message has at most
+BYTES_A_FRAME = 320  # of 16 bits a sample at 16,000 Hz: a guess at the length of what nobody has measured
+
+
+def no_sound() -> bytes:
+    """Of an utterance that was made without one."""
+    raise ValueError("this utterance has no sound")
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance(Example):
+    """A recording: `source` is the name of its file, `read` gives the bytes, `references` say what is said."""
+
+    medium: str = MEDIUM
+    speaker: str = ""
+    read: Callable[[], bytes] = field(default=no_sound, repr=False, compare=False)
+
+
+class SpeechBatch(NamedTuple):
+    """Padded recordings and transcripts; padding stands on the right."""
+
+    features: Tensor  # (B, T, F) float32, 0 where padded
+    lengths: Tensor  # (B,) int64, frames
+    target: Tensor  # (B, L) int64 from <s> to </s>
+    n_token: int  # of the transcripts, with the end of each
+    n_source_token: int  # frames
+
+
+@rank_zero_only
+def tell(words: str) -> None:
+    """One line, by one of all processes."""
+    print(words, flush=True)
+
+
+class Recordings:
+    """Features and encoded transcripts; `recordings[indices]` is a padded batch."""
+
+    def __init__(self, features: Sequence[Tensor], target: Ragged, pad_id: int) -> None:
+        self.features, self.target, self.pad_id = features, target, pad_id
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n_recording, 1) frames."""
+        return np.array([len(row) for row in self.features], dtype=np.int64)[:, None]
+
+    def __getitem__(self, indices: Sequence[int]) -> SpeechBatch:
+        chosen = [self.features[i] for i in indices]
+        target = padded([self.target[i] for i in indices], self.pad_id)
+        n_token = sum(len(self.target[i]) - 1 for i in indices)
+        return SpeechBatch(*stacked(chosen), target, n_token, sum(map(len, chosen)))
+
+
+def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(B, T, F) with 0 where padded, and lengths (B,) of rows (T, F) of different lengths."""
+    lengths = torch.tensor([len(row) for row in features], dtype=torch.int64)
+    if not features:
+        return torch.zeros(0, 0, 0), lengths
+    return torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True), lengths
+
+
+class SpeechData(BudgetData):
+    """Recordings with transcripts: rows with `audio`, the name of a file beside the corpus, `text`, and perhaps `speaker`.
+
+    Features are computed once, when training begins, and kept in memory: 32 kB a second of 80 mel bins. Left out of training, and counted
+    in `counts`, are recordings without a word, and those whose transcript needs more vectors than the encoder makes of the frames: no path
+    of CTC leads through these, and the loss would be infinite. An exam has all recordings.
+
+    Args:
+        max_frames: padded frames of one training batch on one device.
+        exam_tokens: padded frames of one batch of an exam.
+        unreadable: recordings of the training split that are empty, cut off or no sound: "refuse" them, with the names of the first, or
+            "leave out" and count them. Those of an exam are always refused.
+        language: code of what is spoken, which decides how errors are counted; by default what the corpus says, or what its script tells.
+    """
+
+    fields = ("audio", "text")
+
+    def __init__(
+        self,
+        *args: Any,
+        max_frames: int = 12_000,
+        exam_tokens: int = 20_000,
+        unreadable: str = "refuse",
+        language: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if max_frames < 1:
+            raise ValueError(f"max_frames={max_frames} must be at least 1; 12000 are two minutes")
+        super().__init__(*args, max_tokens=max_frames, exam_tokens=exam_tokens, **kwargs)
+        if unreadable not in ("refuse", "leave out"):
+            raise ValueError(f"unreadable={unreadable!r} must be 'refuse' or 'leave out'")
+        self.unreadable, self.given_language = unreadable, language
+        self.front_end: FrontEnd | None = None
+        self.n_vector: Callable[[int], int] | None = None
+        self._encoded: dict[str, Recordings] = {}
+        self._n_frame: dict[str, int] = {}  # of recordings of exams
+        self._featured: dict[str, list[Tensor | str]] = {}
+
+    def borrow(self, front_end: FrontEnd, n_vector: Callable[[int], int] | None) -> None:
+        """What is known of the model alone.
+
+        Args:
+            n_vector: how many vectors its encoder makes of so many frames; None where no transcript can need more than there are.
+        """
+        if (front_end, n_vector) != (self.front_end, self.n_vector):
+            self.front_end, self.n_vector, self._encoded, self._featured = front_end, n_vector, {}, {}
+
+    @cached_property
+    def language(self) -> str:
+        """Of what is spoken; see `language_of`."""
+        return self.language_of((row["text"] for row in self.rows(self.corpus.splits[0])), self.given_language)
+
+    def training_texts(self) -> Iterable[str]:
+        return (row["text"] for row in self.rows("train"))
+
+    def text_key(self) -> str:
+        return "text"
+
+    def to_example(self, row: Mapping[str, Any]) -> Utterance:
+        read = partial(self.corpus.read, row["audio"])
+        return Utterance(row["id"], row["audio"], (row["text"],), self.language, self.language, speaker=row.get("speaker", ""), read=read)
+
+    # Features
+
+    def featured(self, split: str) -> list[Tensor | str]:
+        """Features of each recording (T, F), or why it cannot be read, in one line; what had to be done to them is counted and told."""
+        found: list[Tensor | str] = []
+        remarks: dict[str, list[str]] = {}
+        for example in self.examples(split):
+            try:
+                reading = self.front_end.read(example.read(), example.source)
+            except (ValueError, OSError) as error:
+                found.append(str(error))
+                continue
+            found.append(reading.features)
+            for word in reading.remarks:
+                remarks.setdefault(word, []).append(example.source)
+        for word, names in remarks.items():
+            self.counts[f"{split}_{word.replace(' ', '_')}"] = len(names)
+        if remarks:
+            words = ", ".join(f"{len(names):,} {word} ({names[0]}{', ...' if len(names) > 1 else ''})" for word, names in remarks.items())
+            tell(f"{len(found):,} recordings of {split}: {words}")
+        return found
+
+    def measure(self, split: str) -> int:
+        """Find how many frames each recording of an exam has; those of the longest.
+
+        Raises:
+            ValueError: some cannot be read; the first is named.
+        """
+        examples, found = self.examples(split), self.featured(split)
+        self._refuse(split, [row for row in found if isinstance(row, str)], ", or take it out of the corpus")
+        self._n_frame |= {example.source: len(row) for example, row in zip(examples, found, strict=True)}
+        self._tell_unknown(split, self.tokenizer.encode_targets([reference for e in examples for reference in e.references]))
+        if split == "val":  # whose loss is computed too
+            self._featured[split] = found
+        return max(map(len, found))
+
+    def _refuse(self, split: str, reasons: Sequence[str], way_out: str) -> None:
+        if reasons:
+            n, total = len(reasons), len(self.examples(split))
+            more = f" ({n} of {total} recordings of {split} cannot be read)" if n > 1 else ""
+            raise ValueError(f"corpus {self.corpus_name}: {reasons[0]}{more}; mend the file{way_out}")
+
+    def encoded(self, split: str) -> Recordings:
+        if split not in self._encoded:
+            self._encoded[split] = self._encode(split)
+        return self._encoded[split]
+
+    def _encode(self, split: str) -> Recordings:
+        tokenizer, examples, features = self.tokenizer, self.examples(split), self._featured.pop(split, None) or self.featured(split)
+        unread = [row for row in features if isinstance(row, str)]
+        if split != "train" or self.unreadable == "refuse":
+            self._refuse(split, unread, ", or set data.unreadable='leave out'" if split == "train" else ", or take it out of the corpus")
+        ids = tokenizer.encode_targets([example.references[0] for example in examples])
+        if split == "train":
+            self._tell_unknown(split, ids)
+        empty = [i for i, own in enumerate(ids) if not own and not isinstance(features[i], str)]
+        short = [i for i, own in enumerate(ids) if own and not isinstance(features[i], str) and self._is_short(own, len(features[i]))]
+        self.counts |= {
+            f"{split}_recordings": len(ids),
+            f"{split}_unreadable_left_out": len(unread),
+            f"{split}_empty_left_out": len(empty),
+            f"{split}_too_short_left_out": len(short),
+        }
+        if unread:
+            tell(f"{len(unread):,} of {len(ids):,} recordings of {split} cannot be read and are left out: {unread[0]}")
+        if short:
+            names = ", ".join(examples[i].source for i in short[:SHOWN]) + (", ..." if len(short) > SHOWN else "")
+            words = "have transcripts longer than what the encoder makes of their frames, and no loss is computed for them"
+            tell(f"{len(short):,} of {len(ids):,} recordings of {split} {words}: {names}")
+        left_out = {*empty, *short}
+        kept = [i for i, row in enumerate(features) if i not in left_out and not isinstance(row, str)]
+        if not kept:
+            raise ValueError(f"corpus {self.corpus_name}: no recording of {split} can be learned from; look at its transcripts and lengths")
+        target = Ragged([tokenizer.bos_id, *ids[i], tokenizer.eos_id] for i in kept)
+        return Recordings([features[i] for i in kept], target, tokenizer.pad_id)
+
+    def _tell_unknown(self, split: str, ids: Sequence[Sequence[int]]) -> None:
+        """Count transcripts with characters, or words, that the tokenizer does not know: no model can write them as they are."""
+        unknown = sum(self.tokenizer.unk_id in own for own in ids) if self.tokenizer.unk_id is not None else 0
+        self.counts[f"{split}_with_unknown"] = unknown
+        if unknown:
+            tell(f"{unknown:,} of {len(ids):,} transcripts of {split} have {self.tokenizer.kind} that the tokenizer does not know: <unk>")
+
+    def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
+        return self.n_vector is not None and frames_needed(ids) > self.n_vector(n_frame)
+
+    def batching(self) -> str:
+        return f"max_frames {self.max_tokens}, {self.front_end}, unreadable ones {self.unreadable}"
+
+    def exam_batches(self, examples: Sequence[Utterance], rank: int = 0, world: int = 1) -> list[list[Utterance]]:
+        """This rank's share, longest first, at most `exam_tokens` padded frames in a batch."""
+        lengths = [self._n_frame.get(example.source) or len(example.read()) // BYTES_A_FRAME for example in examples]
+        batches: list[list[Utterance]] = []
+        longest = 0
+        for i in sorted(range(len(examples)), key=lambda i: (-lengths[i], i))[rank::world]:
+            if not batches or (len(batches[-1]) + 1) * longest > self.exam_tokens:
+                batches.append([])
+                longest = lengths[i]
+            batches[-1].append(examples[i])
+        return batches

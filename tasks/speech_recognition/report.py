@@ -1,0 +1,133 @@
+"""What a report shows of transcripts besides scores: which errors, whose, and recordings to look at and listen to."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from lslm_lightning.audio.encoding import FLAC, flac
+from lslm_lightning.contracts import Prediction
+from lslm_lightning.decoding.alignment import forced_alignment
+from lslm_lightning.evaluation.buckets import quartiles
+from lslm_lightning.metrics.error_rate import CharacterErrorRate, Edit, WordErrorRate, confusions
+from lslm_lightning.reports.blocks import Folded, Heading, Section, Table, Text
+from lslm_lightning.reports.recordings import Aligned, Mark, Pair, Sound, Spectrogram
+from tasks.speech_recognition.data import SpeechData, Utterance
+
+if TYPE_CHECKING:
+    from tasks.speech_recognition.task import SpeechRecognitionTask
+
+N_RECORDING, N_CONFUSED = 20, 20
+MAX_BYTES = 2_000_000  # of all sounds of a page
+Outputs = Mapping[str, Sequence[str]]
+"""By system, a text for each example."""
+
+
+def sections(task: "SpeechRecognitionTask", data: SpeechData, predictions: Sequence[Prediction]) -> list[Section]:
+    """Of a run."""
+    by_id, examples = {p.id: p.output or "" for p in predictions}, data.examples("test")
+    outputs = [by_id[example.id] for example in examples]
+    return [*compared(examples, {"output": outputs}), recordings(task, examples, outputs)]
+
+
+def compared(examples: Sequence[Utterance], outputs: Mapping[str, Sequence[Prediction] | Sequence[str]]) -> list[Section]:
+    """Of one system or several: kinds of errors, by speaker and by length, and what is taken for what."""
+    texts: Outputs = {name: [p if isinstance(p, str) else p.output or "" for p in own] for name, own in outputs.items()}
+    words, characters = WordErrorRate(examples[0].language), CharacterErrorRate()
+    return [kinds(examples, texts, words, characters), parts(examples, texts, words), confused(examples, texts, words)]
+
+
+def kinds(examples: Sequence[Utterance], texts: Outputs, *metrics: WordErrorRate | CharacterErrorRate) -> Section:
+    """Substitutions, deletions and insertions."""
+    rows = []
+    for name, own in texts.items():
+        for metric in metrics:
+            total = sum(metric.statistics(Prediction(e.id, text), e.references) for e, text in zip(examples, own, strict=True))
+            *edits, length = metric.edits(total)
+            rows.append([name, metric.name, metric.score(total), *(100 * n / max(1, length) for n in edits), length])
+    columns = ["system", "metric", Heading("errors", "%", False), *(Heading(kind, "%") for kind in ("substituted", "left out", "added"))]
+    notes = ["In percent of the words, or characters, of the references."]
+    return Section("Errors", [Table([*columns, "in the references"], rows, notes=notes, places=2)])
+
+
+def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
+    """Word error rates by speaker, and by words of the reference."""
+    statistics = {
+        name: np.stack([metric.statistics(Prediction(e.id, text), e.references) for e, text in zip(examples, own, strict=True)])
+        for name, own in texts.items()
+    }
+    n_word = np.array([len(metric.counted(e.references[0])) for e in examples])
+    speakers = np.array([e.speaker for e in examples])
+    groups = {"speaker": {str(name): speakers == name for name in np.unique(speakers)}, "words": quartiles(n_word, "words")}
+
+    def table(by: str, masks: Mapping[str, np.ndarray]) -> Table:
+        rows = [[name, int(mask.sum()), *(metric.score(own[mask].sum(0)) for own in statistics.values())] for name, mask in masks.items()]
+        return Table([by, "recordings", *(Heading(name, "% WER", False) for name in statistics)], rows, places=1)
+
+    tables: list[object] = [table(by, masks) for by, masks in groups.items() if len(masks) > 1]
+    return Section("Errors by speaker and length", tables or [Text("One speaker, and transcripts of one length.")])
+
+
+def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
+    """The most frequent errors of each system."""
+    blocks: list[object] = []
+    for name, own in texts.items():
+        found = confusions(edit for e, text in zip(examples, own, strict=True) for edit in metric.alignment(e.references[0], text))
+        rows = [[edit.reference or "∗", edit.output or "∗", n] for edit, n in found[:N_CONFUSED]]
+        if rows:
+            blocks.append(Table(["said", "written", "times"], rows, name if len(texts) > 1 else "", ["∗: nothing."]))
+    return Section("Most confused words", blocks or [Text("Every word is right.")])
+
+
+def recordings(task: "SpeechRecognitionTask", examples: Sequence[Utterance], outputs: Sequence[str]) -> Section:
+    """Some recordings: half of them where most is wrong, the others spread over the exam; players as far as there is room for sound."""
+    metric = WordErrorRate(examples[0].language)
+    aligned = [metric.alignment(e.references[0], text) for e, text in zip(examples, outputs, strict=True)]
+    places = chosen([sum(edit.operation != "equal" for edit in edits) for edits in aligned], N_RECORDING)
+    blocks: list[object] = []
+    left = MAX_BYTES
+    for i in places:
+        inside, n_byte = recording(task, examples[i], outputs[i], aligned[i], left)
+        left -= n_byte
+        blocks.append(Folded(f"{examples[i].id}: {outputs[i] or '(empty)'}", inside))
+    words = f"{len(places):,} of {len(examples):,} recordings: half of them those with most errors, the others from all over the exam."
+    by_ctc = " Below a picture stand the tokens where the model wrote them." if task.ctc_weight else ""
+    return Section("Recordings", [Text(words + by_ctc), *blocks])
+
+
+def chosen(n_error: Sequence[int], n: int) -> list[int]:
+    """Places of at most `n` recordings, in order."""
+    worst = [i for i in sorted(range(len(n_error)), key=lambda i: (-n_error[i], i)) if n_error[i]][: n // 2]
+    rest = [i for i in range(len(n_error)) if i not in worst]
+    more = min(len(rest), n - len(worst))
+    return sorted([*worst, *(rest[i * len(rest) // more] for i in range(more))])
+
+
+def recording(task: "SpeechRecognitionTask", example: Utterance, output: str, edits: Sequence[Edit], most: int) -> tuple[list[object], int]:
+    """What is shown of one, and the bytes of its sound, of which there may be at most so many."""
+    data, blocks, n_byte = example.read(), [], 0
+    if edits:
+        blocks.append(Aligned([Pair(*edit) for edit in edits], language=example.language))
+    waveform = task.front_end.waveform(data, example.source)
+    if waveform is not None and len(sound := flac(waveform)) <= most:
+        blocks.append(Sound(sound, FLAC, example.source))
+        n_byte = len(sound)
+    picture = task.front_end.shown(data, example.source).numpy()
+    blocks.append(Spectrogram(picture, task.front_end.frames_per_second, marks(task, example, output)))
+    return blocks, n_byte
+
+
+@torch.no_grad()
+def marks(task: "SpeechRecognitionTask", example: Utterance, output: str) -> list[Mark]:
+    """The tokens of an output and the frames in which CTC has them; none where it cannot, or there is no CTC."""
+    if not task.ctc_weight:
+        return []
+    heard, [ids] = task.heard([example]), task.tokenizer.encode_targets([output])
+    try:
+        spans = forced_alignment(task.log_probs(heard)[0], ids, task.blank)
+    except ValueError:  # what a decoder wrote may be more than CTC can
+        return []
+    stride = task.subsampling.stride
+    texts = [task.tokenizer.decode([i]).strip() or "␣" for i in ids]
+    return [Mark(start * stride, end * stride, text) for (start, end), text in zip(spans, texts, strict=True)]

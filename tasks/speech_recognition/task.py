@@ -1,0 +1,269 @@
+"""Speech recognition: an encoder over frames, with a head for each frame (CTC), a decoder that attends, or both.
+
+B recordings, T frames, V' vectors of the encoder, D d_model, V vocabulary, L tokens.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lslm_lightning.audio.front_end import FrontEnd, Waveforms
+from lslm_lightning.audio.spec_augment import SpecAugment
+from lslm_lightning.audio.tempo import retimed
+from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.decoding import AnySearch, CtcGreedy, CtcSearch, JointSearch, Search
+from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
+from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.heads import Head, TiedProjection, single
+from lslm_lightning.models.subsampling import Subsampling
+from lslm_lightning.systems.baselines import most_frequent
+from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.checks import check_kind, check_lengths
+from lslm_lightning.training.task import Task
+from tasks.speech_recognition.data import MEDIUM, SpeechBatch, SpeechData, Utterance, stacked
+
+NEVER = -1e4  # a probability of 0; with minus infinity the gradient of torch's ctc_loss is not a number
+
+
+class Heard(NamedTuple):
+    """What the encoder made of recordings."""
+
+    memory: Tensor  # (B, T', D)
+    pad: Tensor  # (B, T') bool, True where padded
+    lengths: Tensor  # (B,) int64, vectors
+
+
+class SpeechRecognitionTask(Task):
+    """Frames are thinned by convolutions and read by an encoder. With a `ctc_weight` w, the loss is w times that of CTC, over the tokens
+    and a blank, plus 1 - w times that of the decoder, which attends and writes token by token.
+
+    The blank is an id of its own, behind those of the tokenizer. WER and CER are jiwer's; the best checkpoint has the lowest WER.
+
+    Source: Graves et al. 2006, "Connectionist temporal classification"; Chan et al. 2016, "Listen, attend and spell"; Watanabe et al.
+    2017, "Hybrid CTC/attention architecture for end-to-end speech recognition", section II.B.
+
+    Args:
+        backbone: an encoder alone where `ctc_weight` is 1, or else with a decoder.
+        front_end: from files to features: `Waveforms`, or `Frames` where these are ready.
+        subsampling: called with the number of features and d_model.
+        augment: what is left out of features in training; called without arguments.
+        tempo: the most by which recordings are made faster or slower in training, as a share: 0.1 for 10 %.
+        ctc_weight: from 1, CTC alone, to 0, the decoder alone; 0.3 is usual for both.
+        head: of the decoder, from its outputs to words; called with (vocab_size, d_model).
+        search: how transcripts are found in a test, and by default everywhere: `CtcGreedy` or `CtcPrefixBeam` by CTC, `Greedy` or `Beam`
+            by the decoder, `JointBeam` by both, or by the decoder and a language model.
+        validation_search: a cheaper search for the exam within validation.
+        max_length: the decoder writes at most so many tokens.
+        min_length: and at least so many.
+    """
+
+    monitor, higher_is_better = "val/wer", False
+    headline = "wer"
+    reads = MEDIUM
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+        front_end: FrontEnd = Waveforms(),  # noqa: B008 (frozen)
+        subsampling: Callable[[int, int], Subsampling] = Subsampling,
+        augment: Callable[[], SpecAugment] = SpecAugment,
+        tempo: float = 0.0,
+        ctc_weight: float = 1.0,
+        head: Callable[[int, int], Head] = TiedProjection,
+        search: AnySearch = CtcGreedy(),  # noqa: B008 (frozen)
+        validation_search: AnySearch | None = None,
+        max_length: int = 256,
+        min_length: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(backbone, tokenizer, **kwargs)
+        if not 0.0 <= ctc_weight <= 1.0:
+            raise ValueError(f"ctc_weight={ctc_weight} must be from 0 (the decoder alone) to 1 (CTC alone); 0.3 is usual for both")
+        if not 0.0 <= tempo < 1.0:
+            raise ValueError(f"tempo={tempo} must be at least 0 and below 1; 0.1 is usual")
+        if not backbone.n_encoder_layer:
+            raise ValueError("n_encoder_layer=0 leaves nothing to read a recording with; raise it")
+        if (ctc_weight == 1.0) != (backbone.n_decoder_layer == 0):
+            way_out = "lower ctc_weight to 0.3" if backbone.n_decoder_layer else "add decoder layers, or set ctc_weight=1"
+            raise ValueError(
+                f"ctc_weight={ctc_weight} and n_decoder_layer={backbone.n_decoder_layer} do not fit: CTC alone has no decoder, all else has"
+                f" one; {way_out}"
+            )
+        check_lengths(min_length, max_length)
+        self.front_end, self.tempo, self.ctc_weight = front_end, tempo, ctc_weight
+        self.max_length, self.min_length = max_length, min_length
+        self.subsampling, self.augment = subsampling(front_end.n_feature, backbone.d_model), augment()
+        self.ctc = nn.Linear(backbone.d_model, tokenizer.vocab_size + 1) if ctc_weight else None
+        self.embedding, self.head = None, None
+        if backbone.n_decoder_layer:
+            self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding=True)
+        self.search, self.validation_search = search, validation_search or search
+        for name, chosen in (("search", self.search), ("validation_search", self.validation_search)):
+            if not isinstance(chosen, self.searches):
+                kinds = ", ".join(kind.__name__ for kind in self.searches)
+                raise ValueError(f"{name}={type(chosen).__name__} does not fit ctc_weight={ctc_weight}; choose a {kinds}")
+
+    @property
+    def blank(self) -> int:
+        """The symbol of CTC that stands for none."""
+        return self.tokenizer.vocab_size
+
+    @property
+    def searches(self) -> tuple[type, ...]:
+        """Kinds of search that can answer, by the heads there are."""
+        by_ctc, by_decoder = self.ctc_weight > 0, self.ctc_weight < 1
+        return tuple(kind for kind, can in ((CtcSearch, by_ctc), (Search, by_decoder), (JointSearch, by_decoder)) if can)
+
+    def lend(self, data: SpeechData) -> None:
+        if isinstance(data, SpeechData):
+            data.borrow(self.front_end, self.subsampling.out_length if self.ctc_weight else None)
+
+    def check(self, data: SpeechData) -> None:
+        check_kind(self, data, SpeechData)
+        if not data.n_validation_example:
+            raise ValueError(
+                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"
+            )
+        n_frame = max(data.measure(split) for split in ("val", "test") if split in data.corpus.splits)
+        longest = max(self.subsampling.out_length(n_frame), self.max_length + 1 if self.backbone.n_decoder_layer else 0)
+        if self.backbone.longest is not None and self.backbone.longest < longest:
+            raise ValueError(
+                f"max_length={self.backbone.longest} of the backbone's positions is below {longest}, the vectors of the longest recording"
+                " or the tokens of the longest answer; raise it, or the stride of model.subsampling, or lower model.max_length"
+            )
+
+    # From features to nats
+
+    def hear(self, features: Tensor, lengths: Tensor) -> Heard:
+        """What the encoder makes of padded features (B, T, F) of `lengths` (B,) frames."""
+        x, lengths = self.subsampling(features, lengths)
+        pad = torch.arange(x.size(1), device=x.device) >= lengths[:, None]
+        return Heard(self.backbone.encode(x.to(features.dtype), pad), pad, lengths)  # autocast leaves the residual stream as it is
+
+    def log_probs(self, heard: Heard) -> Tensor:
+        """Of each symbol of CTC and the blank in each vector: (B, T', V + 1), in at least single precision; special tokens never come."""
+        special = torch.tensor([self.tokenizer.pad_id, self.tokenizer.bos_id, self.tokenizer.eos_id], device=heard.memory.device)
+        return single(self.ctc(heard.memory)).index_fill(-1, special, NEVER).log_softmax(-1)
+
+    def loss(self, batch: SpeechBatch, label_smoothing: float = 0.0) -> Tensor:
+        features, lengths = batch.features, batch.lengths
+        if self.training:
+            features, lengths = self.altered(features, lengths, batch.target)
+        heard = self.hear(features, lengths)
+        nats = features.new_zeros(())
+        if self.ctc_weight:
+            nats = nats + self.ctc_weight * self.ctc_nats(heard, batch.target)
+        if self.ctc_weight < 1:
+            y, _ = self.backbone.decode(self.embedding(batch.target[:, :-1]), memory=heard.memory, memory_pad=heard.pad)
+            own = self.head.nats(y, self.embedding.weight, batch.target[:, 1:], self.tokenizer.pad_id, label_smoothing)
+            nats = nats + (1 - self.ctc_weight) * own
+        return nats
+
+    def ctc_nats(self, heard: Heard, target: Tensor) -> Tensor:
+        """Sum of minus log p of the transcripts (B, L), from `<s>` to `</s>`, over all ways through the vectors."""
+        n_label = (target != self.tokenizer.pad_id).sum(1) - 2
+        log_probs = self.log_probs(heard).transpose(0, 1)  # (T', B, V + 1)
+        return F.ctc_loss(log_probs, target[:, 1:], heard.lengths, n_label, self.blank, reduction="sum")
+
+    def altered(self, features: Tensor, lengths: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Recordings of another tempo, with parts left out; those that would be too short for their transcripts keep their tempo."""
+        if self.tempo:
+            factor = 1 + self.tempo * (2 * torch.rand(len(lengths), device=lengths.device) - 1)
+            wanted = (lengths / factor).round().long().clamp(min=1)
+            enough = self.subsampling.out_length(wanted) >= n_needed(target, self.tokenizer.pad_id)
+            wanted = torch.where(enough, wanted, lengths)
+            features, lengths = retimed(features, lengths, wanted), wanted
+        return self.augment(features, lengths), lengths
+
+    # Answers
+
+    @torch.no_grad()
+    def decode(self, heard: Heard, search: AnySearch, max_length: int | None = None) -> list[list[int]]:
+        """Tokens of each transcript."""
+        if isinstance(search, CtcSearch):
+            return [list(found[0].ids) for found in search(self.log_probs(heard), heard.lengths, self.blank, self.fusion)]
+
+        def step(ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
+            remembered, pad = shared
+            y, state = self.backbone.decode(self.embedding(ids), memory=remembered, memory_pad=pad, state=state)
+            return self.head(y[:, -1:], self.embedding.weight)[:, -1], state
+
+        start = torch.full((len(heard.memory), 1), self.tokenizer.bos_id, device=heard.memory.device)
+        shared, longest = (self.backbone.remember(heard.memory), heard.pad), max_length or self.max_length
+        more = {}
+        if isinstance(search, JointSearch):
+            by_ctc = {"log_probs": self.log_probs(heard), "lengths": heard.lengths, "blank": self.blank} if self.ctc_weight else {}
+            more = by_ctc | {"fusion": self.fusion}
+        decoded = search(step, start, shared, self.tokenizer.eos_id, longest, min(self.min_length, longest), agree=self.agree, **more)
+        return [ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
+
+    @torch.no_grad()
+    def heard(self, examples: Sequence[Utterance]) -> Heard:
+        """What the encoder makes of recordings.
+
+        Raises:
+            ValueError: one cannot be read.
+        """
+        features, lengths = stacked([self.front_end(example.read(), example.source) for example in examples])
+        return self.hear(features.to(self.device, self.dtype), lengths.to(self.device))
+
+    def rehearse(self, examples: Sequence[Utterance]) -> None:
+        longest = max(len(ids) for ids in self.tokenizer.encode_targets([e.references[0] for e in examples])) + 1
+        self.decode(self.heard(examples), self.validation_search, min(longest, self.max_length))
+
+    def generate(self, examples: Sequence[Utterance]) -> Iterator[Prediction]:
+        """A transcript of each recording, in order."""
+        yield from self.answer(examples)
+
+    def answer(self, examples: Sequence[Utterance]) -> list[Prediction]:
+        began = perf_counter()
+        validating = self._trainer is not None and self.trainer.validating
+        rows = self.decode(self.heard(examples), self.validation_search if validating else self.search)
+        seconds = (perf_counter() - began) / len(examples)
+        outputs = [self.tokenizer.decode(ids) for ids in rows]
+        return [
+            Prediction(example.id, output, n_token=len(ids), seconds=seconds)
+            for example, output, ids in zip(examples, outputs, rows, strict=True)
+        ]
+
+    @classmethod
+    def example(cls, id: str, given: str) -> Example:
+        """The recording in the file of that name."""
+        if not Path(given).is_file():
+            raise FileNotFoundError(f"{given!r} is no file: give the name of a sound file, or of one with features")
+        return Utterance(id, given, (), read=Path(given).read_bytes)
+
+    # Exams
+
+    @classmethod
+    def metrics(cls, language: str) -> list[Metric]:
+        """Where words are not written apart, characters come first."""
+        both: list[Metric] = [WordErrorRate(language), CharacterErrorRate()]
+        return both[::-1] if base_language(language) in WITHOUT_SPACES else both
+
+    def baselines(self, data: SpeechData) -> list[Any]:
+        return [most_frequent([row["text"] for row in data.rows("train")])] if "train" in data.corpus.splits else []
+
+    def sections(self, data: SpeechData, predictions: Sequence[Prediction]) -> list[Any]:
+        from tasks.speech_recognition.report import sections
+
+        return sections(self, data, predictions)
+
+    @classmethod
+    def sections_of(cls, data: SpeechData, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Any]:
+        from tasks.speech_recognition.report import compared
+
+        return compared(data.examples(split), outputs)
+
+
+def n_needed(target: Tensor, pad_id: int) -> Tensor:
+    """Vectors that CTC needs for transcripts (B, L) from `<s>` to `</s>`: (B,); see `frames_needed`."""
+    repeated = (target[:, 1:] == target[:, :-1]) & (target[:, 1:] != pad_id)
+    return (target != pad_id).sum(1) - 2 + repeated.sum(1)

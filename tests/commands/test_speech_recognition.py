@@ -1,0 +1,122 @@
+"""Recordings through the whole command line: trained, written down, fused, evaluated, compared, by one process and by two."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.commands.conftest import refused
+from tests.commands.test_processes import ended, same_curves, scores
+from tests.spoken import tones, wav, write_spoken
+
+CHARACTERS = {"class_path": "lslm_lightning.text.recipes.Characters"}
+
+
+@pytest.fixture
+def config(project: Path) -> Path:
+    """CTC and a decoder over a small Transformer, with parts left out, another tempo and dropout."""
+    write_spoken(project / "spoken")
+    backbone = {"d_model": 16, "n_head": 2, "n_encoder_layer": 1, "n_decoder_layer": 1, "dropout": 0.1}
+    model = {
+        "front_end": {"class_path": "lslm_lightning.audio.front_end.Waveforms", "init_args": {"sample_rate_hz": 8000, "n_mel": 20}},
+        "subsampling": {"class_path": "lslm_lightning.models.subsampling.Subsampling", "init_args": {"stride": 2, "n_channel": 4}},
+        "backbone": {"class_path": "lslm_lightning.models.transformer.Transformer", "init_args": backbone},
+        "search": {"class_path": "lslm_lightning.decoding.JointBeam", "init_args": {"beam_size": 2}},
+        "validation_search": {"class_path": "lslm_lightning.decoding.CtcGreedy"},
+        "ctc_weight": 0.5,
+        "tempo": 0.1,
+        "max_length": 12,
+    }
+    data = {"corpus": str(project / "spoken"), "tokenizer": CHARACTERS, "max_frames": 300, "n_validation_example": 4}
+    trainer = {"accelerator": "cpu", "devices": 1, "max_steps": 6, "val_check_interval": 3, "log_every_n_steps": 1}
+    settings = {
+        "model": {"class_path": "tasks.speech_recognition.task.SpeechRecognitionTask", "init_args": model},
+        "data": {"class_path": "tasks.speech_recognition.data.SpeechData", "init_args": data},
+        "trainer": trainer | {"enable_progress_bar": False},
+    }
+    path = project / "spoken.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def only(pattern: str) -> Path:
+    [path] = Path("runs").glob(pattern)
+    return path
+
+
+def test_from_recordings_to_reports(config, project, lslm):
+    outcome = lslm("run", "--config", config)
+    assert outcome.status == 0, outcome.err
+    run = only("speech_recognition/spoken-*")
+    page = (run / "report/index.html").read_text("utf-8")
+    assert page.count("<audio") == 6
+    assert "most frequent answer" in page
+    assert "val/wer" in (run / "metrics.jsonl").read_text()
+    answers = {p["id"]: p["output"] for p in map(json.loads, (run / "predictions/test.jsonl").read_text().splitlines())}
+    assert len(answers) == 6
+    files = [f"spoken/test/{i}.wav" for i in range(6)]
+    assert lslm("generate", run, files[2]).out == f"{answers['test.jsonl:3']}\n"
+    assert lslm("generate", run, files[2], "--search", "greedy").status == 0
+    refused(lslm("generate", run, "spoken/test/none.wav"), 1, "'spoken/test/none.wav' is no file")
+    (project / "words.wav").write_text("these are words")
+    refused(lslm("generate", run, "words.wav"), 1, "words.wav cannot be read as audio")
+
+    ngram = {
+        "model": {"class_path": "tasks.language_modeling.ngram.NgramTask", "init_args": {"order": 3}},
+        "data": {
+            "class_path": "tasks.language_modeling.data.LanguageModelingData",
+            "init_args": {"corpus": str(project / "spoken"), "tokenizer": CHARACTERS},
+        },
+    }
+    (project / "ngram.yaml").write_text(yaml.safe_dump(ngram))
+    outcome = lslm("run", "--config", project / "ngram.yaml")
+    assert outcome.status == 0, outcome.err
+    model = only("language_modeling/ngram-*")
+    assert (model / "tokenizer.json").read_text() == (run / "tokenizer.json").read_text()
+
+    def checkpoint(**settings) -> dict:
+        return {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": str(run), **settings}}
+
+    beam = {"class_path": "lslm_lightning.decoding.CtcPrefixBeam", "init_args": {"beam_size": 3}}
+    fusion = {"class_path": "lslm_lightning.systems.fusion.ShallowFusion", "init_args": {"run": str(model), "weight": 0.5}}
+    (project / "written.txt").write_text("a b\n" * 6)
+    exam = {
+        "task": "tasks.speech_recognition.task.SpeechRecognitionTask",
+        "data": {"class_path": "tasks.speech_recognition.data.SpeechData", "init_args": {"corpus": str(project / "spoken")}},
+        "systems": {
+            "joint": checkpoint(),
+            "fused": checkpoint(search=beam, fusion=fusion),
+            "copy": {"class_path": "lslm_lightning.systems.baselines.CopySource"},
+            "text": {**checkpoint(), "init_args": {"run": str(model)}},
+            "file": {"class_path": "lslm_lightning.systems.outputs.Outputs", "init_args": {"path": str(project / "written.txt")}},
+        },
+    }
+    (project / "exam.yaml").write_text(yaml.safe_dump(exam))
+    outcome = lslm("evaluate", "--config", project / "exam.yaml", "--n_resample", "50")
+    assert outcome.status == 0, outcome.err
+    assert "copy: reads text, and this exam is sound" in outcome.out
+    assert "text: reads text, and this exam is sound" in outcome.out
+    assert "reads sound" not in outcome.out
+    evaluated = next(Path("runs").glob("speech_recognition/*/metrics.json"), None)
+    assert evaluated is not None
+
+    assert lslm("run", "--config", config, "--job.name=other", "--trainer.max_steps=3").status == 0
+    outcome = lslm("compare", run, only("speech_recognition/other-*"))
+    assert outcome.status == 0, outcome.err
+    assert lslm("plan", "--config", config).status == 0
+
+
+def test_bad_recordings_are_told_before_the_training(config, project, lslm):
+    (project / "spoken/test/3.wav").write_bytes(wav(tones("abc"))[:900])
+    refused(lslm("run", "--config", config), 1, "test/3.wav is cut off", "out of the corpus")
+    assert not list(Path("runs").glob("*/*/checkpoints"))
+
+
+def test_two_processes_train_what_one_does(config, start, together):
+    one = ("--job.name=one", "--trainer.accumulate_grad_batches=2", "--trainer.val_check_interval=6")
+    ended([start("-m", "lslm_lightning", "run", "--config", config, *one)])
+    ended(together("run", "--config", config, "--job.name=two", "--trainer.devices=2", "--trainer.strategy=ddp"))
+    first, second = only("speech_recognition/one-*"), only("speech_recognition/two-*")
+    same_curves(first, second)
+    assert scores(first) == scores(second)

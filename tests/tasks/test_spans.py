@@ -1,0 +1,352 @@
+"""Answers are found where they are: the laws of the task, the choice among candidates, and whole runs."""
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lslm_lightning.contracts import Alternative, Example
+from lslm_lightning.evaluation.scoring import score
+from lslm_lightning.models.positions import Learned
+from lslm_lightning.models.recurrent import LSTM
+from lslm_lightning.models.transformer import Transformer
+from lslm_lightning.optim import Constant
+from lslm_lightning.text.recipes import BytePair, Characters, Words
+from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.footprint import footprint
+from tasks.question_answering.bidaf import AttentionFlow, places
+from tasks.question_answering.candidates import band, best_threshold, decided, weighed
+from tasks.question_answering.data import as_question
+from tasks.question_answering.span_data import SpanData
+from tasks.question_answering.spans import SpanTask
+from tasks.question_answering.windows import Passage, Window, WindowBatch
+from tests import questions
+from tests.training.conftest import fit
+
+SMALL = {"max_length": 40, "stride": 8, "max_question_length": 10}
+BACKBONES = {
+    "transformer": lambda: (Transformer(32, 2, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), None),
+    "lstm": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), None),
+    "bidaf": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), flow),
+}
+everyone = pytest.mark.parametrize("backbone", BACKBONES)
+
+
+def flow(d_model: int) -> AttentionFlow:
+    return AttentionFlow(d_model, lambda d: LSTM(d, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LSLM_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[..., SpanData]:
+    def make(language: str = "en", n: int = 60, missing: bool = True, **settings) -> SpanData:
+        folder = questions.write(tmp_path / f"{language}{missing}", n, language, missing)
+        tokenizer = Words() if language == "en" else Characters()
+        return SpanData(str(folder), **{"tokenizer": tokenizer, "max_tokens": 600, "n_validation_example": 12} | SMALL | settings)
+
+    return make
+
+
+def task_of(data: SpanData, backbone: str = "transformer", **settings) -> SpanTask:
+    torch.manual_seed(0)
+    network, of_both = BACKBONES[backbone]()
+    return SpanTask(network, data.tokenizer, **{"flow": of_both, "max_answer_length": 8} | SMALL | settings)
+
+
+# Candidates
+
+
+def brute_force(windows, n: int, longest: int) -> tuple[dict[tuple[int, int], float], float]:
+    """Every span of every window."""
+    found: dict[tuple[int, int], float] = {}
+    for window, scores in windows:
+        for i in range(window.n_passage):
+            for j in range(i, min(window.n_passage, i + longest)):
+                if window.begins[window.n_before + i] and window.ends[window.n_before + j]:
+                    total = scores[window.n_before + i, 0] + scores[window.n_before + j, 1]
+                    place = (window.first + i, window.first + j)
+                    found[place] = max(found.get(place, -math.inf), total)
+    return found, min(scores[0].sum() for _, scores in windows)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_best_spans_are_those_of_exhaustive_search(seed):
+    chance, rng = random.Random(seed), np.random.default_rng(seed)
+    n, longest, room, stride = chance.randint(0, 12), chance.randint(1, 5), 5, chance.randint(1, 5)
+    text = "abcdefghijkl"[:n]
+    windows = []
+    for first in range(0, max(1, n - room + stride), stride):
+        size = min(room, n - first)
+        edges = rng.random((2, size + 3)) < 0.7
+        window = Window(0, np.zeros(size + 3), np.zeros(size + 3), 2, first, size, *edges)
+        windows.append((window, rng.normal(size=(size + 4, 2))))  # with one of padding
+    passage = Passage(list(range(n)), [(i, i + 1) for i in range(n)], None, np.ones(n, bool), np.ones(n, bool))
+    expected, none = brute_force(windows, n, longest)
+    scores, nothing = band(windows, n, longest)
+    assert nothing == none
+    assert {(i, i + j): scores[i, j] for i, j in zip(*np.nonzero(np.isfinite(scores)))} == pytest.approx(expected)
+    answers = weighed(scores, nothing, text, passage, 4)
+    total = math.log(sum(map(math.exp, [*expected.values(), none])))
+    best = sorted(expected.items(), key=lambda item: -item[1])[:4]
+    assert [a.output for a in answers] == [*(text[i : j + 1] for (i, j), _ in best), ""]
+    assert [a.nats for a in answers] == pytest.approx([*(total - value for _, value in best), total - none])
+
+
+def test_equal_texts_are_one_answer_and_white_space_is_none():
+    text, offsets = "a  a b", [(0, 1), (1, 3), (3, 4), (4, 6)]
+    passage = Passage([0] * 4, offsets, None, np.ones(4, bool), np.ones(4, bool))
+    scores = np.array([[-1.0], [-0.5], [-2.0], [-3.0]])
+    assert [a.output for a in weighed(scores, -9.0, text, passage, 5)] == ["a", "b", ""]
+
+
+nats = st.lists(st.floats(0.01, 30), min_size=1, max_size=5)
+
+
+@given(nats, st.floats(0.01, 30), st.floats(-20, 20))
+def test_a_threshold_moves_no_answer_and_nothing_else(values, none, threshold):
+    """As if its score had been lower from the start: probabilities add up to one, and the rest keep their order and their distances."""
+    total = math.log(sum(math.exp(-v) for v in [*values, none]))
+    answers = [Alternative(str(i), v + total) for i, v in enumerate(sorted(values))] + [Alternative("", none + total)]
+    found = {a.output: a.nats for a in decided(answers, threshold)}
+    assert sum(math.exp(-n) for n in found.values()) == pytest.approx(1, abs=1e-5)
+    moved = math.log(sum(math.exp(-v) for v in [*values, none + threshold]))
+    assert found == pytest.approx({**{str(i): v + moved for i, v in enumerate(sorted(values))}, "": none + threshold + moved}, abs=1e-5)
+    first, margin = decided(answers, threshold)[0], answers[0].nats - answers[-1].nats
+    if abs(margin - threshold) > 1e-5:
+        assert (first.output == "") == (margin > threshold)
+    never = decided(answers, math.inf)
+    assert [a.output for a in never] == [a.output for a in answers[:-1]]
+    assert sum(math.exp(-a.nats) for a in never) == pytest.approx(1, abs=1e-5)
+
+
+def test_nothing_to_choose_from_is_no_answer_for_certain():
+    assert decided([Alternative("", 0.0)], math.inf) == [Alternative("", 0.0)]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(-4, 4)), min_size=1, max_size=9))
+def test_the_best_threshold_is_that_of_exhaustive_search(drawn):
+    """Each is (has an answer, its best span is right, by how many nats no answer leads)."""
+    examples = [Example(str(i), "", ("yes" if has else "",)) for i, (has, _, _) in enumerate(drawn)]
+    answers = [[Alternative("yes" if right else "no", 5.0 + lead), Alternative("", 5.0)] for _, right, lead in drawn]
+
+    def total(threshold: float) -> float:
+        given = [decided(own, threshold)[0].output for own in answers]
+        return sum(e.references[0] == text for e, text in zip(examples, given, strict=True))
+
+    found = best_threshold(examples, answers)
+    if all(has for has, _, _ in drawn):
+        assert found == math.inf
+    else:
+        assert total(found) == max(total(t + 0.5) for t in range(-6, 6))
+
+
+# The network
+
+
+@everyone
+def test_padding_changes_nothing(made, backbone):
+    data = made(max_length=24, tokenizer=BytePair(300))
+    task, encoded = task_of(data, backbone, max_length=24).double().eval(), data.encoded("train")
+    rows = list(range(0, len(encoded), 9))
+    assert len({len(encoded.windows[i].ids) for i in rows}) > 1
+    together = task.scores(encoded[rows])
+    for i, row in enumerate(rows):
+        alone = task.scores(encoded[[row]])[0]
+        torch.testing.assert_close(together[i, : len(alone)], alone, rtol=0, atol=1e-12)
+    losses = sum(task.loss(encoded[[row]]) for row in rows)
+    torch.testing.assert_close(task.loss(encoded[rows]), losses, rtol=0, atol=1e-10)
+
+
+@everyone
+def test_only_candidates_have_a_chance(made, backbone):
+    data = made()
+    task, batch = task_of(data, backbone).double().eval(), data.encoded("train")[[0, 3, 7]]
+    p = task.scores(batch).exp()
+    torch.testing.assert_close(p.sum(1), torch.ones(3, 2, dtype=torch.double), rtol=0, atol=1e-12)
+    assert (p[~batch.candidate] == 0).all()
+    assert (p[batch.candidate] > 0).all()
+
+
+def test_the_loss_is_the_nats_of_each_start_and_end(made):
+    data = made()
+    task, batch = task_of(data).double().eval(), data.encoded("train")[[0, 1, 2, 3]]
+    scores, by_hand, smooth = task.scores(batch), 0.0, 0.0
+    for row, (start, end) in enumerate(zip(batch.start.tolist(), batch.end.tolist())):
+        by_hand -= float(scores[row, start, 0] + scores[row, end, 1])
+        smooth -= sum(float(scores[row, batch.candidate[row, :, side], side].mean()) for side in (0, 1))
+    assert task.loss(batch).item() == pytest.approx(by_hand, rel=1e-12)
+    assert task.loss(batch, 0.1).item() == pytest.approx(0.9 * by_hand + 0.1 * smooth, rel=1e-12)
+
+
+@everyone
+def test_a_batch_is_learned_by_heart(made, backbone):
+    data = made()
+    task, encoded = task_of(data, backbone), data.encoded("train")
+    batch, optimizer = encoded[range(8)], torch.optim.AdamW(task.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        (task.loss(batch) / batch.n_token).backward()
+        optimizer.step()
+    assert task.loss(batch).item() / batch.n_token < 0.02
+    task.threshold.fill_(0.0)
+    examples = data.examples("train")[:8]
+    found = [p.output.removesuffix(".") for p in task.eval().answer(examples)]  # which is part of the word to this tokenizer
+    assert found == [e.references[0] for e in examples]
+
+
+def test_the_flow_is_that_of_the_paper():
+    """Equations 1 and 2, written out for one window."""
+    torch.manual_seed(0)
+    module = flow(4).double()
+    h, u = torch.randn(1, 5, 4, dtype=torch.double), torch.randn(1, 3, 4, dtype=torch.double)
+    weight = torch.cat([module.of_passage.weight[0], module.of_question.weight[0], module.of_both])
+    s = torch.stack([torch.stack([weight @ torch.cat([a, b, a * b]) + module.of_passage.bias[0] for b in u[0]]) for a in h[0]])
+    attended = torch.stack([sum(p * b for p, b in zip(row.softmax(0), u[0])) for row in s])
+    summary = sum(p * a for p, a in zip(s.amax(1).softmax(0), h[0]))
+    g = torch.stack([torch.cat([a, c, a * c, a * summary]) for a, c in zip(h[0], attended)])
+    none = torch.zeros(1, 5, dtype=torch.bool)
+    torch.testing.assert_close(module.flow(h, u, none, none[:, :3])[0], module.joined(g), rtol=0, atol=1e-12)
+
+
+def test_places_are_found_in_order():
+    at, pad = places(torch.tensor([[True, False, True, True], [False, False, True, False]]))
+    assert at[0].tolist() == [0, 2, 3]
+    assert at[1, 0] == 2
+    assert pad.tolist() == [[False, False, False], [False, True, True]]
+
+
+@pytest.mark.parametrize(("backbone", "language"), [("transformer", "en"), ("lstm", "zh"), ("bidaf", "en")])
+def test_what_is_learned_answers_questions_never_seen(made, backbone, language, tmp_path):
+    """And knows where there is no answer, by a threshold that a validation has chosen and that a checkpoint keeps."""
+
+    def adam(parameters):
+        return torch.optim.AdamW(parameters, lr=1e-2)
+
+    data = made(language, n=240, max_tokens=1500)
+    task = task_of(data, backbone, optimizer=adam, schedule=Constant(0))
+    fit(task, data, max_steps=90)
+    task.threshold.fill_(0.0)
+    examples = data.examples("val")
+    raw = task.eval().answer(examples)
+    task._trainer = None
+    answers = [sorted(p.alternatives, key=lambda a: a.output == "") for p in raw]
+    task.threshold.fill_(best_threshold(examples, answers))
+    result = score(data.examples("test"), task.answer(data.examples("test")), task.metrics(language), n_resample=0)
+    assert result["f1"].value > 80
+
+
+# Answers
+
+
+@everyone
+@pytest.mark.parametrize("whole_words", [True, False])
+def test_answers_are_in_their_passages_whatever_they_are_asked(made, backbone, whole_words):
+    data = made(tokenizer=BytePair(300), whole_words=whole_words)
+    task = task_of(data, backbone, whole_words=whole_words).eval()
+    passages = ["", " \n ", "x", "Ünï e\u0301 👩‍👩‍👧 猫在睡。", " ".join(f"word{i}" for i in range(60))]
+    asked = ["", "Who?", "Where does " + "Anna " * 20 + "live?"]
+    examples = [Example(f"{i}-{j}", f"{a}\n{p}", ()) for i, a in enumerate(asked) for j, p in enumerate(passages)]
+    together = task.answer(examples)
+    for example, answer in zip(examples, together, strict=True):
+        passage = as_question(example).passage
+        assert answer.output in passage
+        assert bool(answer.output) == bool(passage.strip()), "the threshold is off"
+        assert answer.nats >= 0
+        assert answer.alternatives[0] == (answer.output, answer.nats)
+        assert len(task.tokenizer.encode(answer.output)) <= 8 + 1
+        if whole_words and answer.output:
+            assert answer.output[0] not in "ord", "no answer begins within a word"
+    for example, answer in zip(examples, together, strict=True):
+        [alone] = task.answer([example])
+        assert alone.output == answer.output
+        assert alone.nats == pytest.approx(answer.nats, abs=1e-4)
+
+
+def test_every_question_has_an_answer_the_threshold_is_off(made):
+    data = made(missing=False)
+    task = task_of(data)
+    assert all(p.output for p in task.eval().answer(data.examples("val")))
+    assert float(task.threshold) == math.inf
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"max_answer_length": 0}, "max_answer_length=0 must be at least 1"),
+        ({"n_alternative": 0}, "n_alternative=0 must be at least 1"),
+        ({"stride": 28}, "stride=28 must be at most 27"),
+        (
+            {"flow": lambda d: AttentionFlow(d, lambda d: Transformer(d, 2))},
+            "of modelling must be at least 1 and n_decoder_layer=3",
+        ),
+    ],
+)
+def test_bad_settings_of_the_task(made, settings, words):
+    with pytest.raises(ValueError, match=words):
+        task_of(made(), **settings)
+
+
+def test_a_backbone_that_writes_is_refused(made):
+    with pytest.raises(ValueError, match="of backbone must be at least 1 and n_decoder_layer=1 must be 0"):
+        SpanTask(Transformer(32, 2, 1, 1), made().tokenizer)
+
+
+def test_task_and_data_must_fit(made):
+    data = made()
+    task_of(data).check(data)
+    for name, value in (("max_length", 39), ("stride", 9), ("max_question_length", 9), ("has_hints", False), ("whole_words", False)):
+        with pytest.raises(ValueError, match=rf"model.{name}=.* and data.{name}={value} must be equal"):
+            task_of(data).check(made(**{name: value}))
+    with pytest.raises(ValueError, match="n_validation_example=0"):
+        task_of(data).check(made(n_validation_example=0))
+    short = Transformer(32, 2, 1, 0, position=lambda *sizes: Learned(*sizes, max_length=30))
+    with pytest.raises(ValueError, match="max_length=30 of the positions of backbone is below max_length=40"):
+        SpanTask(short, data.tokenizer, **SMALL).check(data)
+
+
+# Runs
+
+
+def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path):
+    def parts():
+        torch.manual_seed(0)
+        data = made(max_tokens=300)
+        network = Transformer(32, 2, n_encoder_layer=1, n_decoder_layer=0, dropout=0.1)
+        return SpanTask(network, data.tokenizer, **SMALL), data
+
+    def weights(task):
+        return torch.cat([p.detach().flatten() for p in task.parameters()])
+
+    common = {"accumulate_grad_batches": 2, "limit_val_batches": 1.0, "val_check_interval": 2}
+    straight, data = parts()
+    fit(straight, data, [Checkpoints(tmp_path / "a")], max_steps=7, **common)
+    first, data = parts()
+    fit(first, data, [Checkpoints(tmp_path / "b")], max_steps=3, **common)
+    second, data = parts()
+    fit(second, data, [Checkpoints(tmp_path / "b")], ckpt_path=str(tmp_path / "b" / "last.ckpt"), max_steps=7, **common)
+    assert torch.equal(weights(second), weights(straight))
+
+
+@pytest.mark.parametrize("backbone", ["transformer", "bidaf"])
+def test_a_step_in_shapes_alone(made, backbone):
+    """What `lslm plan` needs."""
+    data = made()
+    with torch.device("meta"):
+        task = task_of(data, backbone)
+    batch = WindowBatch(*(v.to("meta") if isinstance(v, torch.Tensor) else v for v in data.sizes().usual))
+    found = footprint(task, batch, bfloat16=True)
+    assert found.flops > 0
+    assert found.n_position == batch.source.numel()
