@@ -15,7 +15,7 @@ COMMANDS = {
     "validate": ("train", "loss and scores on the validation split"),
     "test": ("train", "answer the test split and score what was written"),
     "predict": ("train", "answer the test split without scoring"),
-    "generate": ("generate", "use a trained model: continue, translate, summarize"),
+    "generate": ("generate", "use a trained model: continue, translate, summarize, answer, transcribe"),
     "evaluate": ("evaluate", "any number of systems through one exam: scores, paired tests, one report"),
     "ladder": ("ladder", "train models that are to be compared, and put all of them on one page"),
     "compare": ("compare", "finished runs on one page: paired tests, config differences, curves"),
@@ -23,7 +23,7 @@ COMMANDS = {
     "sync": ("sync", "bring to MLflow what a run has on disk and MLflow has not"),
     "data": ("data", "corpora: list, fetch, check"),
     "ui": ("ui", "MLflow's web pages on this project's runs"),
-    "demo": ("demo", "the three tasks on built-in corpora, no download, minutes on a laptop"),
+    "demo": ("demo", "three tasks on built-in corpora, no download, minutes on a laptop"),
 }
 
 USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)

@@ -1,4 +1,4 @@
-"""`lslm demo`: the three tasks on built-in corpora."""
+"""`lslm demo`: three tasks on built-in corpora."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ CONFIGS = (
 
 def main(argv: list[str]) -> int:
     """Three runs, one after the other, each as `lslm run` would do it; where their reports are."""
-    parser = Parser("lslm demo", description="Train, test and report the three tasks on corpora that need no download.")
+    parser = Parser("lslm demo", description="Train, test and report three tasks on corpora that need no download.")
     parser.add_argument("--root", default="runs", help="folder of the runs (default: runs)")
     arguments = parser.parse_args(argv[1:])
     home = Path(__file__).parents[2]

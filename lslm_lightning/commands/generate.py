@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OPTIONS = ("no_repeat_ngram", "beam_size", "length_penalty", "temperature", "top_k", "top_p")  # also the names of a search's settings
 FUSION = ("fusion", "fusion_weight", "length_bonus")
 
-DESCRIPTION = """Use a trained model: continue, translate or summarize TEXT; of a task that reads files, TEXT names one.
+DESCRIPTION = """Use a trained model: continue, translate, summarize or answer TEXT; of a task that reads files, TEXT names one.
 
 With `-`, or with text piped in, each line of standard input is one text and gives one line of output."""
 
@@ -26,7 +26,12 @@ def parser() -> Parser:
     """The command's arguments."""
     it = Parser("lslm generate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     it.add_argument("run", metavar="RUN", help="a run directory (runs/<task>/<run>), a checkpoint in one, or an MLflow run id")
-    it.add_argument("text", metavar="TEXT", nargs="?", help="what to continue, translate or summarize; - reads lines from standard input")
+    it.add_argument(
+        "text",
+        metavar="TEXT",
+        nargs="?",
+        help="what to continue, translate, summarize or answer, or a file to transcribe; - reads lines from standard input",
+    )
     it.add_argument(
         "--search", choices=("greedy", "beam", "sampling"), help="default: as the run was configured, which sets what follows too"
     )
