@@ -157,6 +157,8 @@ def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) 
     digest = corpus.digest(split)[:12]
     for number, field in enumerate(corpus.fields):
         texts = [text for row in rows for text in ([row[field]] if isinstance(row[field], str) else row[field])]
+        if not texts:  # of lists that may be empty
+            continue
         language = field if corpus.task == "translation" else next(iter(corpus.languages), "")
         words = "" if base_language(language) in WITHOUT_SPACES else f"{fmean(len(text.split()) for text in texts):,.1f}"
         label = field if len(texts) == len(rows) else f"{field} x {len(texts) / len(rows):.3g}"

@@ -1,5 +1,6 @@
 """Questions, the passages that they are asked of, and their answers."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -36,10 +37,10 @@ class Question(Example):
 
 
 def as_question(example: Example) -> Question:
-    """An example of which only the source is known: a question in its first line, the passage in those after it."""
+    """An example of which only the source is known: the question up to the first line end or tab, then the passage."""
     if isinstance(example, Question):
         return example
-    words, _, passage = example.source.partition("\n")
+    words, passage = (*re.split(r"[\n\t]", example.source, maxsplit=1), "")[:2]
     return Question(example.id, example.source, example.references, example.language, example.source_language, "", words, passage)
 
 

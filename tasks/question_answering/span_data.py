@@ -58,6 +58,7 @@ class SpanData(QuestionData, BudgetData):
         super().__init__(*args, **kwargs)
         self.reading = Sizes(max_length, stride, max_question_length)
         self.has_hints, self.whole_words = has_hints, whole_words
+        self._windows: dict[str, Windows] = {}
 
     @cached_property
     def reader(self) -> Reader:
@@ -67,6 +68,12 @@ class SpanData(QuestionData, BudgetData):
         return reader
 
     def encoded(self, split: str) -> Windows:
+        """Made once: looking for hints takes longer than all else."""
+        if split not in self._windows:
+            self._windows[split] = self._encode(split)
+        return self._windows[split]
+
+    def _encode(self, split: str) -> Windows:
         questions = self.examples(split)
         whole = [question for question in questions if question.asked and question.passage.strip()]
         rows, spans, n_lost, n_without, n_cut_before = [], [], 0, 0, self.reader.n_cut

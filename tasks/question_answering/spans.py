@@ -1,5 +1,6 @@
 """Extractive question answering: where in its passage an answer begins and ends. B windows, S tokens, D d_model."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
@@ -151,8 +152,8 @@ class SpanTask(QuestionAnsweringTask):
         every = [by_id[example.id] for example in examples]
         answers = [nothing_last(prediction.alternatives) for prediction in every]
         self.threshold.fill_(best_threshold(examples, answers))
-        self.log("val/threshold", self.threshold)
-        threshold = float(self.threshold)
+        if math.isfinite(threshold := float(self.threshold)):
+            self.log("val/threshold", threshold)
         return [
             self.prediction(example, decided(own, threshold), prediction.seconds)
             for example, own, prediction in zip(examples, answers, every, strict=True)

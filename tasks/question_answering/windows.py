@@ -15,6 +15,8 @@ from lslm_lightning.training.batches import padded
 from tasks.question_answering.data import Question
 from tasks.question_answering.hints import Words, hints, of_tokens, sentence_share, words_of
 
+REMEMBERED = 64  # passages that are kept as tokens: questions of one passage mostly follow one another
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -109,6 +111,8 @@ class Reader:
         known: dict[str, Passage] = {}
         for number, question in enumerate(questions):
             if question.passage not in known:
+                if len(known) == REMEMBERED:
+                    known.clear()
                 known[question.passage] = self.text(question.passage, question.language)
             passage = known[question.passage]
             yield passage, list(self.windows(number, self.text(question.asked, question.language), passage))

@@ -23,9 +23,10 @@ from tests.commands.test_processes import ended
 QUICK = ("--n_resample", 100)
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+SMALL = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32}
 ENCODERS = {
     "bert": lambda n: BertModel(BertConfig(vocab_size=n, max_position_embeddings=48, **SIZES)),
-    "distilbert": lambda n: DistilBertModel(DistilBertConfig(n, 48, dim=16, n_layers=1, n_heads=2, hidden_dim=32)),
+    "distilbert": lambda n: DistilBertModel(DistilBertConfig(vocab_size=n, max_position_embeddings=48, **SMALL)),
 }
 
 
@@ -129,10 +130,10 @@ def test_what_a_pretrained_encoder_cannot_have_is_one_line(lslm, translation, pr
 
 def test_one_process_and_two_give_the_same_scores(lslm, together, translation):
     path = config_of("spans", translation)
-    common = ("--trainer.max_steps=6", "--trainer.val_check_interval=6", "--job.average=1")
-    assert lslm("run", "--config", path, *common, "--job.name=one").status == 0
-    two = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accumulate_grad_batches=1", "--job.name=two")
-    ended(together("run", "--config", path, *common, *two))
+    common = ("--trainer.max_steps=6", "--job.average=1")
+    assert lslm("run", "--config", path, *common, "--trainer.val_check_interval=12", "--job.name=one").status == 0
+    two = ("--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accumulate_grad_batches=1", "--trainer.val_check_interval=6")
+    ended(together("run", "--config", path, *common, *two, "--job.name=two"))
     one, two = only("one-*"), only("two-*")
     curves = [points(run) for run in (one, two)]
     for name in ("val/loss", "val/f1", "val/threshold"):

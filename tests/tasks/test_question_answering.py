@@ -249,3 +249,6 @@ def test_a_text_alone_is_a_question_and_its_passage():
     found = as_question(Example("1", "Who?\nAnna.\nBela.", ()))
     assert isinstance(found, Question)
     assert (found.asked, found.passage) == ("Who?", "Anna.\nBela.")
+    found = as_question(Example("1", "Who?\tAnna.", ()))
+    assert (found.asked, found.passage) == ("Who?", "Anna."), "as one line of standard input"
+    assert as_question(Example("1", "Who?", ())).passage == ""
