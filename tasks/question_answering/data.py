@@ -18,7 +18,7 @@ from tasks.question_answering.places import nearest
 NAMED = 5  # questions that a line about many names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question(Example):
     """A question of a passage. `source` is both as one text: the question in one line, then the passage.
 
@@ -37,11 +37,15 @@ class Question(Example):
 
 
 def as_question(example: Example) -> Question:
-    """An example of which only the source is known: the question up to the first line end or tab, then the passage."""
+    """An example of which only the source is known: the question up to the first line end or tab, then the passage.
+
+    The answer is in the language of the source, for it stands there.
+    """
     if isinstance(example, Question):
         return example
     words, passage = (*re.split(r"[\n\t]", example.source, maxsplit=1), "")[:2]
-    return Question(example.id, example.source, example.references, example.language, example.source_language, "", words, passage)
+    asked, language = " ".join(words.split()), example.source_language
+    return Question(example.id, example.source, example.references, language, language, asked=asked, passage=passage)
 
 
 def is_answerable(example: Example) -> bool:
@@ -76,7 +80,14 @@ class QuestionData(TaskData):
         texts, begins = row["answers"], starts_of(row)
         starts = tuple(nearest(passage, text, begin or 0) if text else None for text, begin in zip(texts, begins, strict=True))
         return Question(
-            row["id"], f"{asked}\n{passage}", tuple(texts) or ("",), self.language, self.language, "", asked, passage, starts or (None,)
+            row["id"],
+            f"{asked}\n{passage}",
+            tuple(texts) or ("",),
+            self.language,
+            self.language,
+            asked=asked,
+            passage=passage,
+            starts=starts or (None,),
         )
 
     def examples(self, split: str) -> list[Question]:
