@@ -45,7 +45,7 @@ def as_question(example: Example) -> Question:
         return example
     words, passage = (*re.split(r"[\n\t]", example.source, maxsplit=1), "")[:2]
     asked, language = " ".join(words.split()), example.source_language
-    return Question(example.id, example.source, example.references, language, language, asked=asked, passage=passage)
+    return Question(example.id, f"{asked}\n{passage}", example.references, language, language, asked=asked, passage=passage)
 
 
 def is_answerable(example: Example) -> bool:

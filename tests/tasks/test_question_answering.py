@@ -252,5 +252,5 @@ def test_a_text_alone_is_a_question_and_its_passage():
     found = as_question(Example("1", "Who?\tAnna.", ()))
     assert (found.asked, found.passage) == ("Who?", "Anna."), "as one line of standard input"
     assert as_question(Example("1", "Who?", ())).passage == ""
-    found = as_question(GenerativeTask.example("1", " 谁  住在罗马？\n安娜住在罗马。"))
-    assert (found.asked, found.language) == ("谁 住在罗马？", "zh"), "as in a corpus"
+    found = GenerativeTask.example("1", " 谁  住在罗马？\t安娜住在罗马。")
+    assert (found.source, found.asked, found.language) == ("谁 住在罗马？\n安娜住在罗马。", "谁 住在罗马？", "zh"), "as in a corpus"
