@@ -102,10 +102,12 @@ class QuestionData(TaskData):
         repaired, lost, n_answer = [], [], 0
         for question, row in zip(questions, self.rows(split), strict=True):
             for text, said, found in zip(row["answers"], starts_of(row), question.starts, strict=False):
+                if not text:
+                    continue
                 n_answer += 1
-                if text and found is None:
+                if found is None:
                     lost.append(question.id)
-                elif said is not None and said != found:
+                elif said not in (None, found):
                     repaired.append(question.id)
         self.counts |= {
             f"{split}_questions": len(questions),
@@ -153,19 +155,19 @@ class GenerativeData(QuestionData, PairData):
 
 
 def starts_of(row: Mapping[str, Any]) -> list[int | None]:
-    """Where a row says that each of its answers begins; None of all where it does not say.
+    """Where a row says that each of its answers begins; None where it does not say.
 
     Raises:
-        ValueError: it does not say so of each, or not in numbers.
+        ValueError: there is not one for each, or one is no number.
     """
     answers, starts = row["answers"], row.get("starts")
     if starts is None:
         return [None] * len(answers)
-    if len(starts) != len(answers) or not all(start.lstrip("-").isdigit() for start in starts):
+    if len(starts) != len(answers) or not all(re.fullmatch(r"-?[0-9]+|", start) for start in starts):
         raise ValueError(
             f"{row['id']}: starts={starts} must be one number for each of its {len(answers)} answers; correct it, or leave out starts"
         )
-    return [int(start) for start in starts]
+    return [int(start) if start else None for start in starts]
 
 
 @rank_zero_only

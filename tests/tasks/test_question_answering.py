@@ -104,6 +104,21 @@ def test_answers_without_places_are_looked_for(tmp_path):
     assert data.counts["train_starts_repaired"] == 0, "it was not wrong"
 
 
+@pytest.mark.parametrize(("answers", "starts"), [(None, None), ([""], [0]), ([""], [None]), ([], [])])
+def test_nothing_is_written_in_many_ways(answers, starts, tmp_path):
+    row = {"id": "7", "context": PASSAGE, "question": "Where?", "answers": answers, "starts": starts}
+    for split in ("train", "val", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    data = SpanData(str(tmp_path), **SMALL)
+    [question] = data.examples("train")
+    assert (question.references, question.starts, question.found()) == (("",), (None,), None)
+    assert {name: data.counts[f"train_{name}"] for name in ("without_answer", "starts_repaired", "answers_not_in_passage")} == {
+        "without_answer": 1,
+        "starts_repaired": 0,
+        "answers_not_in_passage": 0,
+    }
+
+
 @pytest.mark.parametrize(("split", "repaired", "lost"), [("test", 7, 193), ("val", 5, 0)])
 def test_the_wrong_places_of_cmrc(split, repaired, lost, real_data, monkeypatch):
     """200 of 9,657 answers of the development set; most of these are not in their passage at all."""
