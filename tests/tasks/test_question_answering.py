@@ -172,6 +172,8 @@ def test_baselines_by_hand():
     chinese = as_question(Example("2", "卡尔住在哪里？\n安娜住在罗马。卡尔住在巴黎。", (), "zh", "zh"))
     assert generated(NoAnswer(), english, chinese) == ["", ""]
     assert generated(FrequentSpan(["Lima", "Bath", "Rome", "Bath", "Lima", "Lima"]), english) == ["Bath"]
+    assert generated(FrequentSpan(["ve", "ve", ".", ".", "Bath"]), english) == ["Bath"], "no part of a word, and no sign"
+    assert generated(FrequentSpan(["罗马"]), chinese) == ["罗马"]
     assert generated(FrequentSpan(["", "Lima"]), english, chinese) == ["Rome", "安娜住在罗马"]
     assert generated(FrequentSpan(), as_question(Example("3", "Who?\nnothing but 12.5 words", ()))) == ["12.5"]
     assert generated(WordOverlap(), english, chinese) == ["Carl, he does.", "卡尔住在巴黎。"]
