@@ -82,7 +82,7 @@ def read_jsonl(name: str, data: bytes, header: bool) -> Iterator[Record]:
 def read_json(name: str, data: bytes, header: bool) -> Iterator[Record]:
     """One list of objects; or questions nested as in SQuAD."""
     objects = _json(name, decode(name, data))
-    if isinstance(objects, dict) and "data" in objects:
+    if isinstance(objects, dict) and isinstance(objects.get("data"), list):
         yield from _questions(name, objects["data"])
         return
     if not isinstance(objects, list):
@@ -98,7 +98,7 @@ def read_squad(name: str, data: bytes, header: bool) -> Iterator[Record]:
     marked `is_impossible` there are none. `plausible_answers` are left out.
     """
     objects = _json(name, decode(name, data))
-    if not isinstance(objects, dict) or "data" not in objects:
+    if not isinstance(objects, dict) or not isinstance(objects.get("data"), list):
         raise ValueError(
             f'{name}: must be an object with a list "data" of articles, as SQuAD has it; for a list of objects use format: json'
         )

@@ -47,8 +47,16 @@ def cut(
     return Buckets(title, note, found) if len(found) > 1 else None
 
 
-def quartiles(values: np.ndarray, unit: str, places: int = 0) -> dict[str, np.ndarray]:
-    """Four groups of about equal size by a number, named by their bounds; equal values stay together, so there may be fewer."""
+def quartiles(values: np.ndarray, unit: str, places: int = 0, among: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Four groups of about equal size by a number, named by their bounds; equal values stay together, so there may be fewer.
+
+    Args:
+        among: (N,) bool, True of those that are meant; others are in no group.
+    """
+    if among is not None:
+        found = quartiles(values[among], unit, places) if among.any() else {}
+        at = np.flatnonzero(among)
+        return {name: np.isin(np.arange(len(values)), at[mask]) for name, mask in found.items()}
     edges = np.unique(np.quantile(values, [0, 0.25, 0.5, 0.75, 1], method="nearest"))
     if len(edges) == 1:
         return {f"{edges[0]:.{places}f} {unit}": np.ones(len(values), dtype=bool)}
@@ -76,6 +84,7 @@ def standard_buckets(
     pairs = [set(pairwise(segment(e.text.lower()))) for e in examples]
     overlap = np.array([np.mean([p in there for p in pairwise([w.lower() for w in own])] or [0.0]) for own, there in zip(words, pairs)])
     length = np.array([len(own) for own in words])
+    worded = length > 0  # the right answer may be none
     found = [
         cut("Length of the reference", "Words; Chinese and Japanese by characters.", quartiles(length, "words"), metric, rows),
         cut(
@@ -85,11 +94,17 @@ def standard_buckets(
             metric,
             rows,
         ),
-        cut("Copied words", "Share of the reference's words that the source has too, in %.", quartiles(100 * copied, "%"), metric, rows),
+        cut(
+            "Copied words",
+            "Share of the reference's words that the source has too, in %.",
+            quartiles(100 * copied, "%", among=worded),
+            metric,
+            rows,
+        ),
         cut(
             "Source overlap",
             "Share of the reference's word pairs that stand in the source one after the other, in %.",
-            quartiles(100 * overlap, "%"),
+            quartiles(100 * overlap, "%", among=worded),
             metric,
             rows,
         ),
@@ -98,7 +113,7 @@ def standard_buckets(
         counts = Counter(piece.lower() for text in known for piece in segment(text))
         rarest = np.array([min((counts[w.lower()] for w in own), default=0) for own in words])
         groups = {
-            "never seen": rarest == 0,
+            "never seen": worded & (rarest == 0),
             "1 to 9 times": (rarest > 0) & (rarest < 10),
             "10 to 99 times": (rarest >= 10) & (rarest < 100),
             "100 times or more": rarest >= 100,

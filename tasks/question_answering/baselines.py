@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.systems.baselines import Rule
-from lslm_lightning.text.chinese import segment
+from lslm_lightning.text.chinese import segment, segment_with_offsets
 from lslm_lightning.text.sentences import split_sentences
 from tasks.question_answering.data import as_question
 
@@ -22,7 +22,8 @@ class NoAnswer(Rule):
 
 
 class FrequentSpan(Rule):
-    """Of these (training) answers the most frequent that the passage has, of equals the first; where it has none, its first name.
+    """Of these (training) answers the most frequent that the passage has in whole words, of equals the first; where it has none, its
+    first name.
 
     A name is a run of words that begin with a capital letter, the first word of the passage left aside, or a number; where there is none,
     as in Chinese, all up to the first sign.
@@ -32,12 +33,17 @@ class FrequentSpan(Rule):
     """
 
     def __init__(self, answers: Sequence[str] = ()) -> None:
-        self.ordered = [answer for answer, _ in Counter(filter(None, answers)).most_common()]
+        self.ordered = [answer for answer, _ in Counter(answers).most_common() if words(answer)]
         super().__init__("most frequent span", self._first)
 
     def _first(self, example: Example) -> str:
         passage = as_question(example).passage
-        return next((answer for answer in self.ordered if answer in passage), None) or first_name(passage)
+        spans = [span for _, span in segment_with_offsets(passage)]
+        firsts, lasts = ({span[side] for span in spans} for side in (0, 1))
+        for answer in (answer for answer in self.ordered if answer in passage):
+            if any(place.start() in firsts and place.end() in lasts for place in re.finditer(re.escape(answer), passage)):
+                return answer
+        return first_name(passage)
 
 
 class WordOverlap(Rule):

@@ -10,6 +10,8 @@ from lslm_lightning.metrics.agreement import TokenF1
 from tasks.question_answering.places import text_of
 from tasks.question_answering.windows import Passage, Window
 
+SMALLEST = 1e-10  # nats of no answer from which the probability of all else can be told to six digits
+
 
 def band(windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: int) -> tuple[np.ndarray, float]:
     """Log p(start) + log p(end) of every answer, and of none.
@@ -28,7 +30,7 @@ def band(windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: in
     """
     found, nothing = np.full((n_token, longest), -np.inf), math.inf
     for window, scores in windows:
-        nothing = min(nothing, float(scores[0].sum()))
+        nothing = float(np.minimum(nothing, scores[0].sum()))  # nan of a network that has broken down
         possible = np.where(np.stack([window.begins, window.ends], 1), scores[: len(window.ids)], -np.inf)
         start, end = possible[window.n_before : window.n_before + window.n_passage].T
         for j in range(min(longest, window.n_passage)):
@@ -40,12 +42,16 @@ def band(windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: in
 def weighed(scores: np.ndarray, nothing: float, text: str, passage: Passage, n: int) -> list[Alternative]:
     """The `n` best answers with different texts, the best first, and no answer, last; nats among all candidates there are.
 
+    Where scores are nan, no answer alone, with nan for its nats.
+
     Args:
         scores: (N, L); see `band`.
         nothing: log p of no answer.
     """
+    if math.isnan(nothing):
+        return [Alternative("", nothing)]
     flat = scores.ravel()
-    total = log_sum([*flat[np.isfinite(flat)].tolist(), nothing])
+    total = log_sum(np.append(flat, nothing))
     found: dict[str, float] = {}
     for place in np.argsort(-flat, kind="stable")[: 10 * n]:  # several may have one text
         if len(found) == n or not math.isfinite(flat[place]):
@@ -67,9 +73,10 @@ def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternativ
     """
     *spans, nothing = answers
     if not spans:
-        return [Alternative("", 0.0)]
-    known = log_sum([-answer.nats for answer in spans])
-    rest = max(known, math.log(-math.expm1(-nothing.nats)) if nothing.nats > 0 else -math.inf)  # of all spans, known here or not
+        return [Alternative("", nothing.nats if math.isnan(nothing.nats) else 0.0)]
+    rest = log_sum([-answer.nats for answer in spans])
+    if nothing.nats > SMALLEST:
+        rest = max(rest, math.log(-math.expm1(-nothing.nats)))  # of all spans, known here or not
     total = log_sum([rest, -nothing.nats - threshold])
     found = [Alternative(answer.output, max(0.0, answer.nats + total)) for answer in spans]
     if math.isfinite(threshold):
@@ -103,7 +110,7 @@ def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alter
     return float(middles[int(np.argmax(np.where(possible, total, -np.inf)))])
 
 
-def log_sum(values: Sequence[float]) -> float:
-    """Log of the sum of exponentials."""
-    top = max(values)
-    return top if not math.isfinite(top) else top + math.log(math.fsum(math.exp(value - top) for value in values))
+def log_sum(values: Sequence[float] | np.ndarray) -> float:
+    """Log of the sum of exponentials; one at least is finite."""
+    top = np.max(values)
+    return float(top + np.log(np.exp(values - top).sum()))

@@ -18,7 +18,7 @@ from tasks.question_answering.places import nearest
 NAMED = 5  # questions that a line about many names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question(Example):
     """A question of a passage. `source` is both as one text: the question in one line, then the passage.
 
@@ -37,11 +37,15 @@ class Question(Example):
 
 
 def as_question(example: Example) -> Question:
-    """An example of which only the source is known: the question up to the first line end or tab, then the passage."""
+    """An example of which only the source is known: the question up to the first line end or tab, then the passage.
+
+    The answer is in the language of the source, for it stands there.
+    """
     if isinstance(example, Question):
         return example
     words, passage = (*re.split(r"[\n\t]", example.source, maxsplit=1), "")[:2]
-    return Question(example.id, example.source, example.references, example.language, example.source_language, "", words, passage)
+    asked, language = " ".join(words.split()), example.source_language
+    return Question(example.id, f"{asked}\n{passage}", example.references, language, language, asked=asked, passage=passage)
 
 
 def is_answerable(example: Example) -> bool:
@@ -76,7 +80,14 @@ class QuestionData(TaskData):
         texts, begins = row["answers"], starts_of(row)
         starts = tuple(nearest(passage, text, begin or 0) if text else None for text, begin in zip(texts, begins, strict=True))
         return Question(
-            row["id"], f"{asked}\n{passage}", tuple(texts) or ("",), self.language, self.language, "", asked, passage, starts or (None,)
+            row["id"],
+            f"{asked}\n{passage}",
+            tuple(texts) or ("",),
+            self.language,
+            self.language,
+            asked=asked,
+            passage=passage,
+            starts=starts or (None,),
         )
 
     def examples(self, split: str) -> list[Question]:
@@ -91,10 +102,12 @@ class QuestionData(TaskData):
         repaired, lost, n_answer = [], [], 0
         for question, row in zip(questions, self.rows(split), strict=True):
             for text, said, found in zip(row["answers"], starts_of(row), question.starts, strict=False):
+                if not text:
+                    continue
                 n_answer += 1
-                if text and found is None:
+                if found is None:
                     lost.append(question.id)
-                elif said is not None and said != found:
+                elif said not in (None, found):
                     repaired.append(question.id)
         self.counts |= {
             f"{split}_questions": len(questions),
@@ -142,19 +155,19 @@ class GenerativeData(QuestionData, PairData):
 
 
 def starts_of(row: Mapping[str, Any]) -> list[int | None]:
-    """Where a row says that each of its answers begins; None of all where it does not say.
+    """Where a row says that each of its answers begins; None where it does not say.
 
     Raises:
-        ValueError: it does not say so of each, or not in numbers.
+        ValueError: there is not one for each, or one is no number.
     """
     answers, starts = row["answers"], row.get("starts")
     if starts is None:
         return [None] * len(answers)
-    if len(starts) != len(answers) or not all(start.lstrip("-").isdigit() for start in starts):
+    if len(starts) != len(answers) or not all(re.fullmatch(r"-?[0-9]+|", start) for start in starts):
         raise ValueError(
             f"{row['id']}: starts={starts} must be one number for each of its {len(answers)} answers; correct it, or leave out starts"
         )
-    return [int(start) for start in starts]
+    return [int(start) if start else None for start in starts]
 
 
 @rank_zero_only

@@ -87,10 +87,7 @@ def parts(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: 
     words = [question_word(q.asked, q.language) for q in questions]
     by_word = {word: np.array([own == word for own in words]) for word in (*ENGLISH, *CHINESE, OTHER)}
     length = np.array([len(metric.counted(q.references[0])) for q in questions])
-    by_length = {"no answer": ~has}
-    for name, mask in (quartiles(length[has], "words") if has.any() else {}).items():
-        by_length[name] = np.zeros(len(has), dtype=bool)
-        by_length[name][has] = mask
+    by_length = {"no answer": ~has, **quartiles(length, "words", among=has)}
     passage = quartiles(np.array([len(segment(q.passage)) for q in questions]), "words")
     notes = "Chinese and Japanese by characters."
     cuts = [

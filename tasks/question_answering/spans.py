@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from tasks.question_answering.task import QuestionAnsweringTask
 from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
 
 KINDS = 2  # question and passage
+AT_ONCE = 2**17  # padded positions of windows that are read together, however many one question may have
 
 
 class SpanTask(QuestionAnsweringTask):
@@ -163,13 +165,18 @@ class SpanTask(QuestionAnsweringTask):
     def weighed(self, questions: Sequence[Question]) -> list[list[Alternative]]:
         """Of each question the best answers, and none; see `candidates`."""
         readings = list(self.reader.read(questions))
-        windows = [window for _, own in readings for window in own]
-        batch = self.reader.batch(windows)
-        on_device = WindowBatch(*(value.to(self.device) if isinstance(value, Tensor) else value for value in batch))
-        rows = iter(self.scores(on_device).double().cpu().numpy())
+        rows = self.scored([window for _, own in readings for window in own])
         return [self.of_passage(q, passage, own, rows) for q, (passage, own) in zip(questions, readings, strict=True)]
 
-    def of_passage(self, question: Question, passage: Passage, windows: Sequence[Window], rows: Iterator) -> list[Alternative]:
+    def scored(self, windows: Sequence[Window]) -> Iterator[np.ndarray]:
+        """Of each window its `scores` (at least S, 2), float64."""
+        n = max(1, AT_ONCE // max(len(window.ids) for window in windows))
+        for first in range(0, len(windows), n):
+            batch = self.reader.batch(windows[first : first + n])
+            on_device = WindowBatch(*(value.to(self.device) if isinstance(value, Tensor) else value for value in batch))
+            yield from self.scores(on_device).double().cpu().numpy()
+
+    def of_passage(self, question: Question, passage: Passage, windows: Sequence[Window], rows: Iterator[np.ndarray]) -> list[Alternative]:
         """Of one question; `rows` are the scores of its windows and of those after them."""
         pairs = [(window, next(rows)) for window in windows]
         scores, nothing = band(pairs, len(passage.ids), self.max_answer_length)

@@ -8,6 +8,7 @@ from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
 from tasks.question_answering.baselines import FrequentSpan, NoAnswer, WordOverlap
+from tasks.question_answering.data import Question, as_question
 
 
 class QuestionAnsweringTask(Task):
@@ -19,6 +20,11 @@ class QuestionAnsweringTask(Task):
     @classmethod
     def metrics(cls, language: str) -> list[Metric]:
         return [ExactMatch(language), TokenF1(language)]
+
+    @classmethod
+    def example(cls, id: str, given: str) -> Question:
+        """A question, a line end or a tab, and its passage."""
+        return as_question(super().example(id, given))
 
     def baselines(self, data: Any) -> list[Any]:
         """What needs no model: no answer at all, a frequent one, the sentence with most words of the question."""

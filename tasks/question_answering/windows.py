@@ -1,5 +1,6 @@
 """Questions and passages as windows that a network reads: `<s> question </s> part of the passage </s>`. B windows, S tokens."""
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -103,6 +104,7 @@ class Reader:
 
     def text(self, text: str, language: str) -> Passage:
         ids, offsets = self.tokenizer.encode_with_offsets(text)
+        offsets = with_marks(text, offsets)
         edges = word_edges(text, offsets) if self.whole_words else character_edges(offsets)
         return Passage(ids, offsets, words_of(text, language) if self.has_hints else None, *edges)
 
@@ -164,6 +166,19 @@ class Reader:
         edges = np.array(spans or [(0, 0)] * len(windows), dtype=np.int32).reshape(-1, 2)
         start, end = torch.from_numpy(edges).unbind(1)
         return WindowBatch(source, pad, kind, hint, inside | (place == 0), candidate, start, end, 2 * len(windows), int(n.sum()))
+
+
+def with_marks(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same places, each with the combining marks behind it that no token has: a tokenizer that takes accents out, as BERT's does, would
+    end the word before them."""
+    found, following = [], len(text)
+    for start, end in reversed(offsets):
+        until = end
+        while until < following and unicodedata.category(text[until])[0] == "M":
+            until += 1
+        found.append((start, until))
+        following = start
+    return found[::-1]
 
 
 def character_edges(offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:

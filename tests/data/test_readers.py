@@ -139,6 +139,7 @@ def test_questions_nested_as_in_squad() -> None:
     ("data", "message"),
     [
         ("[]", r'^f: must be an object with a list "data" of articles, as SQuAD has it; .* format: json'),
+        ('{"data": 5}', r'^f: must be an object with a list "data" of articles'),
         ('{"data": [{"title": "T"}]}', r"^f: article 1 is not as in SQuAD \(KeyError: 'paragraphs'\)"),
         (nested({"id": "q", "question": "What?"}), r"^f: article 1 is not as in SQuAD \(KeyError: 'answers'\)"),
         (nested({"id": "q", "question": "What?", "answers": ["b"]}), r"^f: article 1 is not as in SQuAD \(TypeError"),

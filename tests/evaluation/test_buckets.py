@@ -1,10 +1,13 @@
 """Parts of an exam are parts: every example is in one, and their statistics add up to the whole."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.buckets import kinds_of_words, quartiles, standard_buckets
+from lslm_lightning.metrics.agreement import ExactMatch
 from lslm_lightning.metrics.bleu import Bleu
 
 RNG = np.random.default_rng(2)
@@ -29,6 +32,19 @@ def test_buckets_of_an_exam():
         assert len(places) == len(set(places))
         for bucket in cut.buckets:
             assert bucket.scores["copy"] == pytest.approx(metric.score(rows[bucket.places].sum(0)))
+
+
+def test_an_empty_reference_has_no_words_that_are_rare_or_copied():
+    examples = [replace(e, references=("",)) if i % 2 else e for i, e in enumerate(EXAMPLES)]
+    rows = np.ones((len(examples), 2))
+    found = {
+        cut.title: cut
+        for cut in standard_buckets(examples, ExactMatch(), {"all": rows}, known=["the cat old " * 200, "dog runs 7 " * 50, "house"])
+    }
+    for title in ("Copied words", "Source overlap", "Rarest word"):
+        places = np.concatenate([bucket.places for bucket in found[title].buckets])
+        assert (places % 2 == 0).all()
+    assert len(found["Length of the reference"].buckets[0].places) == 100, "they are the shortest"
 
 
 def test_numbers_come_before_names_and_languages_differ():

@@ -104,6 +104,21 @@ def test_answers_without_places_are_looked_for(tmp_path):
     assert data.counts["train_starts_repaired"] == 0, "it was not wrong"
 
 
+@pytest.mark.parametrize(("answers", "starts"), [(None, None), ([""], [0]), ([""], [None]), ([], [])])
+def test_nothing_is_written_in_many_ways(answers, starts, tmp_path):
+    row = {"id": "7", "context": PASSAGE, "question": "Where?", "answers": answers, "starts": starts}
+    for split in ("train", "val", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    data = SpanData(str(tmp_path), **SMALL)
+    [question] = data.examples("train")
+    assert (question.references, question.starts, question.found()) == (("",), (None,), None)
+    assert {name: data.counts[f"train_{name}"] for name in ("without_answer", "starts_repaired", "answers_not_in_passage")} == {
+        "without_answer": 1,
+        "starts_repaired": 0,
+        "answers_not_in_passage": 0,
+    }
+
+
 @pytest.mark.parametrize(("split", "repaired", "lost"), [("test", 7, 193), ("val", 5, 0)])
 def test_the_wrong_places_of_cmrc(split, repaired, lost, real_data, monkeypatch):
     """200 of 9,657 answers of the development set; most of these are not in their passage at all."""
@@ -157,6 +172,8 @@ def test_baselines_by_hand():
     chinese = as_question(Example("2", "卡尔住在哪里？\n安娜住在罗马。卡尔住在巴黎。", (), "zh", "zh"))
     assert generated(NoAnswer(), english, chinese) == ["", ""]
     assert generated(FrequentSpan(["Lima", "Bath", "Rome", "Bath", "Lima", "Lima"]), english) == ["Bath"]
+    assert generated(FrequentSpan(["ve", "ve", ".", ".", "Bath"]), english) == ["Bath"], "no part of a word, and no sign"
+    assert generated(FrequentSpan(["罗马"]), chinese) == ["罗马"]
     assert generated(FrequentSpan(["", "Lima"]), english, chinese) == ["Rome", "安娜住在罗马"]
     assert generated(FrequentSpan(), as_question(Example("3", "Who?\nnothing but 12.5 words", ()))) == ["12.5"]
     assert generated(WordOverlap(), english, chinese) == ["Carl, he does.", "卡尔住在巴黎。"]
@@ -252,3 +269,5 @@ def test_a_text_alone_is_a_question_and_its_passage():
     found = as_question(Example("1", "Who?\tAnna.", ()))
     assert (found.asked, found.passage) == ("Who?", "Anna."), "as one line of standard input"
     assert as_question(Example("1", "Who?", ())).passage == ""
+    found = GenerativeTask.example("1", " 谁  住在罗马？\t安娜住在罗马。")
+    assert (found.source, found.asked, found.language) == ("谁 住在罗马？\n安娜住在罗马。", "谁 住在罗马？", "zh"), "as in a corpus"

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lslm_lightning.contracts import Alternative, Example
+from lslm_lightning.evaluation.predictions import write_predictions
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.models.positions import Learned
 from lslm_lightning.models.recurrent import LSTM
@@ -20,6 +22,7 @@ from lslm_lightning.optim import Constant
 from lslm_lightning.text.recipes import BytePair, Characters, Words
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.footprint import footprint
+from tasks.question_answering import spans
 from tasks.question_answering.bidaf import AttentionFlow, places
 from tasks.question_answering.candidates import band, best_threshold, decided, weighed
 from tasks.question_answering.data import as_question
@@ -113,6 +116,7 @@ nats = st.lists(st.floats(0.01, 30), min_size=1, max_size=5)
 
 
 @given(nats, st.floats(0.01, 30), st.floats(-20, 20))
+@hypothesis.example([28.0], 1.0, 0.0)
 def test_a_threshold_moves_no_answer_and_nothing_else(values, none, threshold):
     """As if its score had been lower from the start: probabilities add up to one, and the rest keep their order and their distances."""
     total = math.log(sum(math.exp(-v) for v in [*values, none]))
@@ -270,6 +274,26 @@ def test_answers_are_in_their_passages_whatever_they_are_asked(made, backbone, w
         [alone] = task.answer([example])
         assert alone.output == answer.output
         assert alone.nats == pytest.approx(answer.nats, abs=1e-4)
+
+
+@everyone
+def test_windows_beyond_what_is_read_at_once_are_read_after(made, backbone, monkeypatch):
+    data = made(tokenizer=BytePair(300))
+    task = task_of(data, backbone).double().eval()
+    examples = [Example(str(n), "Who?\n" + " ".join(f"word{i}" for i in range(n)), ()) for n in (60, 3, 40)]
+    together = task.answer(examples)
+    monkeypatch.setattr(spans, "AT_ONCE", 100)
+    for one, other in zip(together, task.answer(examples), strict=True):
+        assert one.output == other.output
+        assert one.nats == pytest.approx(other.nats, abs=1e-9)
+
+
+def test_a_network_that_gives_nan_does_not_answer_that_there_is_none(made, tmp_path):
+    task = task_of(made()).eval()
+    task.ends.bias.data.fill_(math.nan)
+    answers = task.answer([Example("1", "Who?\nAnna.", ())])
+    with pytest.raises(ValueError, match="nats=nan: the system broke down"):
+        write_predictions(tmp_path / "answers.jsonl", answers)
 
 
 def test_every_question_has_an_answer_the_threshold_is_off(made):

@@ -116,6 +116,15 @@ def test_words_are_answers_exactly(kind, every, text, data):
     assert text_of(text, offsets, *widened(*tokens, *word_edges(text, offsets))) == text[start:end]
 
 
+@pytest.mark.parametrize("word", ["cafe\u0301", "नमस्ते", "A\u030a"])
+def test_a_word_keeps_the_accents_that_a_tokenizer_takes_out(every, word):
+    text = f"cat {word} the {word}"
+    passage = Reader(every["wordpiece"], Sizes(40, 8, 8), has_hints=False, whole_words=True).text(text, "en")
+    for start in (text.find(word), text.rfind(word)):
+        tokens = widened(*tokens_of(passage.offsets, start, start + len(word)), passage.begins, passage.ends)
+        assert text_of(text, passage.offsets, *tokens) == word
+
+
 @pytest.mark.parametrize("kind", ["BytePair(vocab_size=400, min_count=2, lowercase=False)", "Characters(min_count=1)", "wordpiece"])
 def test_usual_words_have_edges_of_their_own(kind, every):
     """The premise of the test above holds of real text: each word begins with a token, and ends with one."""
@@ -130,7 +139,7 @@ def test_usual_words_have_edges_of_their_own(kind, every):
 
 def question(passage: str, asked: str = "Who?", answer: str | None = None) -> Question:
     start = None if answer is None else passage.find(answer)
-    return Question("1", f"{asked}\n{passage}", (answer or "",), "en", "en", "", asked, passage, (start,))
+    return Question("1", f"{asked}\n{passage}", (answer or "",), asked=asked, passage=passage, starts=(start,))
 
 
 @settings(max_examples=100)
