@@ -54,7 +54,7 @@ class DatasetRows(Sequence[Row]):
         for position, row in enumerate(self):
             running.update(json.dumps(row, sort_keys=True).encode() + b"\n")
             if self.files:
-                running.update(hashlib.sha256(self.read(position)).digest())
+                running.update(self._digest_of_file(position))
             n_empty += any(is_empty(row[field]) for field in self.required)
         if n_empty:
             log.warning("%s: %d of %d rows have an empty field and are kept", self.name, n_empty, len(self))
@@ -64,10 +64,18 @@ class DatasetRows(Sequence[Row]):
         name = f"{self.name}:{position + 1}"
         return to_row({"id": name} | record | dict.fromkeys(self.files, name), self.columns, self.required)
 
+    def _digest_of_file(self, position: int) -> bytes:
+        try:
+            return hashlib.sha256(self.read(position)).digest()
+        except FileNotFoundError:
+            return b"missing"
+
     def read(self, position: int) -> bytes:
         """The file of a row; FileNotFoundError where it is not here."""
         value = self.dataset[position][self.files[0]]
         data, path = (value.get("bytes"), value.get("path")) if isinstance(value, Mapping) else (None, value)
+        if data is None and path is None:
+            raise FileNotFoundError(f"{self.name}:{position + 1} has nothing in its column {self.files[0]!r}")
         return data if data is not None else Path(path).read_bytes()
 
 
