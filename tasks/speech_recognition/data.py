@@ -231,14 +231,6 @@ class SpeechData(BudgetData):
     def batching(self) -> str:
         return f"max_frames {self.max_tokens}, {self.front_end}, unreadable ones {self.unreadable}"
 
-    def exam_batches(self, examples: Sequence[Utterance], rank: int = 0, world: int = 1) -> list[list[Utterance]]:
-        """This rank's share, longest first, at most `exam_tokens` padded frames in a batch."""
-        lengths = [self._n_frame.get(example.source) or len(example.read()) // BYTES_A_FRAME for example in examples]
-        batches: list[list[Utterance]] = []
-        longest = 0
-        for i in sorted(range(len(examples)), key=lambda i: (-lengths[i], i))[rank::world]:
-            if not batches or (len(batches[-1]) + 1) * longest > self.exam_tokens:
-                batches.append([])
-                longest = lengths[i]
-            batches[-1].append(examples[i])
-        return batches
+    def source_lengths(self, examples: Sequence[Utterance]) -> list[int]:
+        """Frames of each recording; a guess where they were never measured."""
+        return [self._n_frame.get(example.source) or len(example.read()) // BYTES_A_FRAME for example in examples]
