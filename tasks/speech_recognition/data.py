@@ -182,7 +182,8 @@ class SpeechData(BudgetData):
         if reasons:
             n, total = len(reasons), len(self.examples(split))
             more = f" ({n} of {total} recordings of {split} cannot be read)" if n > 1 else ""
-            raise ValueError(f"corpus {self.corpus_name}: {reasons[0]}{more}; mend the file{way_out}")
+            where = f"corpus {self.corpus_name}: "
+            raise ValueError(f"{where}{reasons[0].removeprefix(where)}{more}; mend the file{way_out}")
 
     def encoded(self, split: str) -> Recordings:
         if split not in self._encoded:

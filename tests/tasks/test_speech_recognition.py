@@ -154,7 +154,7 @@ def test_a_file_that_is_not_there(made, tmp_path):
     (tmp_path / "spoken/train/3.wav").unlink()
     data = made()
     task_of(data)
-    with pytest.raises(ValueError, match=r"train/3.wav is not here, and a row names it"):
+    with pytest.raises(ValueError, match=r"^corpus \S+: train/3.wav is not here, and a row names it"):
         data.encoded("train")
 
 
