@@ -24,12 +24,14 @@ log = logging.getLogger(__name__)
 class DatasetRows(Sequence[Row]):
     """Rows made one at a time from a memory-mapped dataset; rows with an empty field are kept, and told once.
 
-    Of a column that holds files, a row has their names, "train:17" for that of row 17, and `read` the bytes.
+    Of a column that holds files, a row has their names, "train:17" for that of row 17, and is made without reading them; `read` gives
+    the bytes.
     """
 
     def __init__(self, dataset: "Dataset", name: str, columns: Mapping[str, Any], required: Sequence[str]) -> None:
         self.dataset, self.name, self.columns, self.required = undecoded(dataset), name, columns, required
         self.files = [columns.get(field, field) for field in required if field in FILES]
+        self.texts = self.dataset.remove_columns([name for name in self.files if name in dataset.column_names])
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -42,10 +44,10 @@ class DatasetRows(Sequence[Row]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]
-        return self._row(position, self.dataset[position])
+        return self._row(position, self.texts[position])
 
     def __iter__(self) -> Iterator[Row]:
-        return (self._row(position, record) for position, record in enumerate(self.dataset))
+        return (self._row(position, record) for position, record in enumerate(self.texts))
 
     @cached_property
     def digest(self) -> str:

@@ -55,6 +55,7 @@ def test_files_in_a_data_set_are_read_as_they_are(alone, monkeypatch: pytest.Mon
     table_of_sounds(alone / "set/train.parquet", [b"RIFF0", b"RIFF1"])
     corpus = open_hub(str(alone / "set"), {"audio": "audio", "text": "said"})
     assert list(corpus.rows("train")) == [{"id": f"train:{i}", "audio": f"train:{i}", "text": f"word {i - 1}"} for i in (1, 2)]
+    assert corpus.rows("train").texts.column_names == ["said"], "rows are made without reading files"
     assert [corpus.read(row["audio"]) for row in corpus.rows("train")] == [b"RIFF0", b"RIFF1"]
     table_of_sounds(alone / "other/train.parquet", [b"RIFF0", b"RIFF2"])
     other = open_hub(str(alone / "other"), {"audio": "audio", "text": "said"})
