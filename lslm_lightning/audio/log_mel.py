@@ -42,6 +42,8 @@ class LogMel:
             )
         if not 0 < self.hop_ms <= self.window_ms:
             raise ValueError(f"hop_ms={self.hop_ms} must be above 0 and at most window_ms={self.window_ms}")
+        if not self.hop:
+            raise ValueError(f"hop_ms={self.hop_ms} is less than a sample at sample_rate_hz={self.sample_rate_hz}; 10 is usual")
         if empty := int((self.filters.sum(0) == 0).sum()):
             raise ValueError(
                 f"n_mel={self.n_mel} leaves {empty} bands without a frequency at sample_rate_hz={self.sample_rate_hz} and"

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 FULL_SCALE = 1 - 2.0**-15  # the greatest value of 16 bits
-UNKNOWN = 0xFFFFFFFF  # the size of a file that was written as it came
+UNKNOWN = 0x7FFFF000  # sizes from here on are those of files that were written as they came: no utterance has 2 GB
+ENDLESS = 2**62  # and so many samples
 
 
 class Waveform(NamedTuple):
@@ -30,7 +31,7 @@ def stated_size(data: bytes) -> int:
     """Bytes of a WAV or AIFF file by its header, which libsndfile passes over where the file is cut off; 0 of others, and of streams."""
     order = {b"RIFF": "little", b"FORM": "big"}.get(data[:4])
     size = 0 if order is None else int.from_bytes(data[4:8], order)
-    return 0 if size in (0, UNKNOWN) else 8 + size
+    return 8 + size if 0 < size < UNKNOWN else 0
 
 
 def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
@@ -39,7 +40,7 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
     Another rate is changed by a polyphase filter (scipy.signal.resample_poly).
 
     Raises:
-        ValueError: it is empty, cut off, no audio, or has no samples, or samples that are not finite; in one line with its name.
+        ValueError: it is empty, cut off, endless, no audio, or has no samples, or samples that are not finite; in one line with its name.
     """
     import soundfile
     from scipy.signal import resample_poly
@@ -51,6 +52,8 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             n_sample, rate = file.frames, file.samplerate
+            if n_sample >= ENDLESS:
+                raise ValueError(f"{name} does not say how long it is, as what is written to a pipe: convert it, for example to WAV")
             channels = file.read(dtype="float64", always_2d=True)  # (n, channels)
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{name} cannot be read as audio: {error.error_string.rstrip('.')}") from None

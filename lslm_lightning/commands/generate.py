@@ -125,6 +125,7 @@ def settle(task: "Task", arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: an option is out of range, or does not apply to this task or its search.
     """
+    from lslm_lightning.decoding import CtcSearch
     from lslm_lightning.training.checks import check_lengths
 
     if task.search is None:
@@ -133,10 +134,13 @@ def settle(task: "Task", arguments: argparse.Namespace) -> None:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
             raise ValueError(f"{options} does not apply to {type(task).__name__}, which writes nothing token by token; leave it out")
         return
+    task.search = chosen_search(task.search, arguments, task.searches)
     for option in ("max_length", "min_length"):
         if (value := getattr(arguments, option)) is not None:
+            if isinstance(task.search, CtcSearch):
+                name = f"--{option.replace('_', '-')}"
+                raise ValueError(f"{name} does not apply to {type(task.search).__name__}, which writes what the frames say; leave it out")
             setattr(task, option, value)
-    task.search = chosen_search(task.search, arguments, task.searches)
     check_lengths(task.min_length, task.max_length)
 
 

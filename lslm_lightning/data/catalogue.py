@@ -44,7 +44,6 @@ class Split:
 
     files: str | Sequence[str]
     share: tuple[float, float] | None = None
-    where: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     rows: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
     members: str | None = None

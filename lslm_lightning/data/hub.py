@@ -24,12 +24,14 @@ log = logging.getLogger(__name__)
 class DatasetRows(Sequence[Row]):
     """Rows made one at a time from a memory-mapped dataset; rows with an empty field are kept, and told once.
 
-    Of a column that holds files, a row has their names, "train:17" for that of row 17, and `read` the bytes.
+    Of a column that holds files, a row has their names, "train:17" for that of row 17, and is made without reading them; `read` gives
+    the bytes.
     """
 
     def __init__(self, dataset: "Dataset", name: str, columns: Mapping[str, Any], required: Sequence[str]) -> None:
         self.dataset, self.name, self.columns, self.required = undecoded(dataset), name, columns, required
         self.files = [columns.get(field, field) for field in required if field in FILES]
+        self.texts = self.dataset.remove_columns([name for name in self.files if name in dataset.column_names])
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -42,10 +44,10 @@ class DatasetRows(Sequence[Row]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]
-        return self._row(position, self.dataset[position])
+        return self._row(position, self.texts[position])
 
     def __iter__(self) -> Iterator[Row]:
-        return (self._row(position, record) for position, record in enumerate(self.dataset))
+        return (self._row(position, record) for position, record in enumerate(self.texts))
 
     @cached_property
     def digest(self) -> str:
@@ -54,7 +56,7 @@ class DatasetRows(Sequence[Row]):
         for position, row in enumerate(self):
             running.update(json.dumps(row, sort_keys=True).encode() + b"\n")
             if self.files:
-                running.update(hashlib.sha256(self.read(position)).digest())
+                running.update(self._digest_of_file(position))
             n_empty += any(is_empty(row[field]) for field in self.required)
         if n_empty:
             log.warning("%s: %d of %d rows have an empty field and are kept", self.name, n_empty, len(self))
@@ -64,10 +66,18 @@ class DatasetRows(Sequence[Row]):
         name = f"{self.name}:{position + 1}"
         return to_row({"id": name} | record | dict.fromkeys(self.files, name), self.columns, self.required)
 
+    def _digest_of_file(self, position: int) -> bytes:
+        try:
+            return hashlib.sha256(self.read(position)).digest()
+        except FileNotFoundError:
+            return b"missing"
+
     def read(self, position: int) -> bytes:
         """The file of a row; FileNotFoundError where it is not here."""
         value = self.dataset[position][self.files[0]]
         data, path = (value.get("bytes"), value.get("path")) if isinstance(value, Mapping) else (None, value)
+        if data is None and path is None:
+            raise FileNotFoundError(f"{self.name}:{position + 1} has nothing in its column {self.files[0]!r}")
         return data if data is not None else Path(path).read_bytes()
 
 

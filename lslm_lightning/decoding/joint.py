@@ -65,6 +65,11 @@ class JointSearch(ABC):
 
     fuses = True
 
+    @property
+    @abstractmethod
+    def asks_ctc(self) -> bool:
+        """Whether it needs what CTC says."""
+
     @abstractmethod
     def __call__(
         self,
@@ -109,6 +114,10 @@ class JointBeam(JointSearch):
         if not 0 <= self.ctc_weight <= 1:
             raise ValueError(f"ctc_weight={self.ctc_weight} must be from 0, which is Beam, to 1, which is CTC alone; 0.3 is usual")
 
+    @property
+    def asks_ctc(self) -> bool:
+        return self.ctc_weight > 0
+
     def __call__(
         self,
         step: Step,
@@ -129,8 +138,10 @@ class JointBeam(JointSearch):
         voices = [_Voice(1 - self.ctc_weight, _asked(step), shared)]
         if log_probs is not None:
             check_frames(log_probs, lengths, blank)
+            if self.asks_ctc and min_length > (fewest := int(lengths.min())):
+                raise ValueError(f"min_length={min_length} must be at most {fewest}, the frames of the shortest source, for CTC")
             voices.append(_Voice(self.ctc_weight, PrefixScores(blank, end), frames_of(log_probs, lengths, blank)))
-        elif self.ctc_weight:
+        elif self.asks_ctc:
             raise ValueError(f"ctc_weight={self.ctc_weight} of JointBeam must be 0 for a model without a CTC head")
         if fusion is not None:
             if fusion.end != end:

@@ -180,20 +180,20 @@ CHECKS: tuple[Callable[[str, Sequence[str], Sequence[Example]], Finding | None],
 
 
 def beam_below_greedy(searches: Mapping[str, tuple[str, str]], scores: Mapping[str, Score]) -> list[Finding]:
-    """Beam search that scores worse than greedy search with the same weights: a fault in the search, or a length penalty that is wrong.
+    """Beam search that scores worse than greedy search with the same weights: a fault in the search, or a setting of it that is wrong.
 
     Args:
-        searches: system -> (digest of its weights, kind of its search: "greedy", "beam").
+        searches: system -> (digest of its weights, kind of its search, which ends so: "greedy", "ctcprefixbeam").
         scores: of one metric, by system.
     """
     found = []
     for system, (weights, kind) in searches.items():
-        greedy = [other for other, (theirs, search) in searches.items() if theirs == weights and search == "greedy"]
-        if kind == "beam" and greedy and system in scores and greedy[0] in scores:
+        greedy = [other for other, (theirs, search) in searches.items() if theirs == weights and search.endswith("greedy")]
+        if kind.endswith("beam") and greedy and system in scores and greedy[0] in scores:
             ours, theirs = scores[system], scores[greedy[0]]
             if (ours.value < theirs.value) == ours.higher_is_better and ours.value != theirs.value:
                 words = f"{ours.metric} is {ours.value:.2f} with beam search and {theirs.value:.2f} with greedy search ({greedy[0]})"
-                found.append(Finding("beam worse than greedy", system, f"{words}; look at length_penalty and at the length ratio"))
+                found.append(Finding("beam worse than greedy", system, f"{words}; look at its settings and at the length ratio"))
     return found
 
 

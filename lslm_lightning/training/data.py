@@ -201,9 +201,13 @@ class TaskData(LightningDataModule, ABC):
         """How many tokens are read of a source of `n`."""
         return n
 
+    def source_lengths(self, examples: Sequence[Example]) -> list[int]:
+        """Positions of each source."""
+        return [self.read_length(len(ids) + 1) for ids in self.tokenizer.encode_batch([e.source for e in examples])]
+
     def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
         """This rank's share, longest first, at most `exam_tokens` padded source positions in a batch."""
-        lengths = [self.read_length(len(ids) + 1) for ids in self.tokenizer.encode_batch([e.source for e in examples])]
+        lengths = self.source_lengths(examples)
         batches: list[list[Example]] = []
         longest = 0
         for i in sorted(range(len(examples)), key=lambda i: (-lengths[i], i))[rank::world]:

@@ -182,7 +182,8 @@ class SpeechData(BudgetData):
         if reasons:
             n, total = len(reasons), len(self.examples(split))
             more = f" ({n} of {total} recordings of {split} cannot be read)" if n > 1 else ""
-            raise ValueError(f"corpus {self.corpus_name}: {reasons[0]}{more}; mend the file{way_out}")
+            where = f"corpus {self.corpus_name}: "
+            raise ValueError(f"{where}{reasons[0].removeprefix(where)}{more}; mend the file{way_out}")
 
     def encoded(self, split: str) -> Recordings:
         if split not in self._encoded:
@@ -231,14 +232,6 @@ class SpeechData(BudgetData):
     def batching(self) -> str:
         return f"max_frames {self.max_tokens}, {self.front_end}, unreadable ones {self.unreadable}"
 
-    def exam_batches(self, examples: Sequence[Utterance], rank: int = 0, world: int = 1) -> list[list[Utterance]]:
-        """This rank's share, longest first, at most `exam_tokens` padded frames in a batch."""
-        lengths = [self._n_frame.get(example.source) or len(example.read()) // BYTES_A_FRAME for example in examples]
-        batches: list[list[Utterance]] = []
-        longest = 0
-        for i in sorted(range(len(examples)), key=lambda i: (-lengths[i], i))[rank::world]:
-            if not batches or (len(batches[-1]) + 1) * longest > self.exam_tokens:
-                batches.append([])
-                longest = lengths[i]
-            batches[-1].append(examples[i])
-        return batches
+    def source_lengths(self, examples: Sequence[Utterance]) -> list[int]:
+        """Frames of each recording; a guess where they were never measured."""
+        return [self._n_frame.get(example.source) or len(example.read()) // BYTES_A_FRAME for example in examples]

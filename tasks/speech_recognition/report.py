@@ -114,13 +114,13 @@ def recording(task: "SpeechRecognitionTask", example: Utterance, output: str, ed
         blocks.append(Sound(sound, FLAC, example.source))
         n_byte = len(sound)
     picture = task.front_end.shown(data, example.source).numpy()
-    blocks.append(Spectrogram(picture, task.front_end.frames_per_second, marks(task, example, output)))
+    blocks.append(Spectrogram(picture, task.front_end.frames_per_second, marks(task, example, output, len(picture))))
     return blocks, n_byte
 
 
 @torch.no_grad()
-def marks(task: "SpeechRecognitionTask", example: Utterance, output: str) -> list[Mark]:
-    """The tokens of an output and the frames in which CTC has them; none where it cannot, or there is no CTC."""
+def marks(task: "SpeechRecognitionTask", example: Utterance, output: str, n_frame: int) -> list[Mark]:
+    """The tokens of an output and which of the frames CTC has them in; none where it cannot, or there is no CTC."""
     if not task.ctc_weight:
         return []
     heard, [ids] = task.heard([example]), task.tokenizer.encode_targets([output])
@@ -130,4 +130,4 @@ def marks(task: "SpeechRecognitionTask", example: Utterance, output: str) -> lis
         return []
     stride = task.subsampling.stride
     texts = [task.tokenizer.decode([i]).strip() or "␣" for i in ids]
-    return [Mark(start * stride, end * stride, text) for (start, end), text in zip(spans, texts, strict=True)]
+    return [Mark(start * stride, min(end * stride, n_frame), text) for (start, end), text in zip(spans, texts, strict=True)]

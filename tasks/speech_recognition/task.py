@@ -3,6 +3,7 @@
 B recordings, T frames, V' vectors of the encoder, D d_model, V vocabulary, L tokens.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -109,6 +110,12 @@ class SpeechRecognitionTask(Task):
             if not isinstance(chosen, self.searches):
                 kinds = ", ".join(kind.__name__ for kind in self.searches)
                 raise ValueError(f"{name}={type(chosen).__name__} does not fit ctc_weight={ctc_weight}; choose a {kinds}")
+            if isinstance(chosen, JointSearch) and chosen.asks_ctc and not ctc_weight:
+                raise ValueError(f"{name}={chosen} asks CTC, and the model's ctc_weight=0 leaves none; set that of the search to 0 too")
+        if self.label_smoothing and ctc_weight == 1.0:
+            raise ValueError(f"label_smoothing={self.label_smoothing} is of the decoder, and ctc_weight=1 has none; set it to 0")
+        if min_length and isinstance(self.search, CtcSearch):
+            raise ValueError(f"min_length={min_length} is of the decoder, and search={self.search} asks only CTC; set it to 0")
 
     @property
     def blank(self) -> int:
@@ -132,11 +139,20 @@ class SpeechRecognitionTask(Task):
                 f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"
             )
         n_frame = max(data.measure(split) for split in ("val", "test") if split in data.corpus.splits)
-        longest = max(self.subsampling.out_length(n_frame), self.max_length + 1 if self.backbone.n_decoder_layer else 0)
-        if self.backbone.longest is not None and self.backbone.longest < longest:
+        if self.backbone.longest is not None:
+            self.check_positions(data, n_frame)
+
+    def check_positions(self, data: SpeechData, n_frame: int) -> None:
+        """Refuse a backbone with fewer positions than vectors or tokens that it will read; exams have recordings of up to `n_frame`."""
+        slowest = math.ceil(int(data.encoded("train").lengths.max()) / (1 - self.tempo))
+        longest = self.subsampling.out_length(max(n_frame, slowest))
+        if self.backbone.n_decoder_layer:
+            longest = max(longest, self.max_length + 1, *(int(data.encoded(split).target.lengths.max()) - 1 for split in ("train", "val")))
+        if self.backbone.longest < longest:
             raise ValueError(
                 f"max_length={self.backbone.longest} of the backbone's positions is below {longest}, the vectors of the longest recording"
-                " or the tokens of the longest answer; raise it, or the stride of model.subsampling, or lower model.max_length"
+                " at the slowest tempo or the tokens of the longest transcript; raise it, or the stride of model.subsampling, or lower"
+                " model.max_length"
             )
 
     # From features to nats

@@ -64,6 +64,7 @@ def test_silence_is_the_floor_and_precision_that_of_the_samples():
         ({"low_hz": 8000}, "low_hz=8000"),
         ({"hop_ms": 30}, "hop_ms=30"),
         ({"hop_ms": 0}, "hop_ms=0"),
+        ({"hop_ms": 0.01}, "hop_ms=0.01 is less than a sample"),
         ({"n_mel": 200}, "n_mel=200 leaves .* bands without a frequency"),
     ],
 )

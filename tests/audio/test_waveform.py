@@ -61,6 +61,7 @@ def test_samples_at_full_scale_are_counted():
 
 
 WAV, FLAC, AIFF = (written(tone(440, 4000), format=format) for format in ("WAV", "FLAC", "AIFF"))
+PIPED = FLAC[:22] + bytes(4) + FLAC[26:]  # the number of samples, as where it was not known yet
 
 
 @pytest.mark.parametrize(
@@ -72,10 +73,11 @@ WAV, FLAC, AIFF = (written(tone(440, 4000), format=format) for format in ("WAV",
         (WAV[:-1], "is cut off: 8,043 of 8,044 bytes"),
         (AIFF[: len(AIFF) // 2], "is cut off"),
         (FLAC[: len(FLAC) // 2], "cannot be read as audio|is cut off"),
+        (PIPED, "does not say how long it is"),
         (written(np.zeros(0)), "has no samples"),
         (written(np.array([0.0, np.nan]), subtype="FLOAT"), "samples that are not finite"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_what_is_no_audio_is_named(data, names):
     with pytest.raises(ValueError, match=rf"^a\.wav [^\n]*({names})[^\n]*$"):
@@ -83,5 +85,5 @@ def test_what_is_no_audio_is_named(data, names):
 
 
 def test_the_size_of_a_stream_is_not_believed():
-    for size in (b"\0\0\0\0", b"\xff\xff\xff\xff"):
+    for size in (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x24\xf0\xff\x7f"):
         assert len(read_audio(WAV[:4] + size + WAV[8:], "a", RATE).samples) == 4000

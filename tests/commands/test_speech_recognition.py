@@ -58,6 +58,9 @@ def test_from_recordings_to_reports(config, project, lslm):
     files = [f"spoken/test/{i}.wav" for i in range(6)]
     assert lslm("generate", run, files[2]).out == f"{answers['test.jsonl:3']}\n"
     assert lslm("generate", run, files[2], "--search", "greedy").status == 0
+    outcome = lslm("generate", run, files[2], "--search", "greedy", "--max-length", "3")
+    assert outcome.status == 2
+    assert "--max-length does not apply to CtcGreedy" in outcome.err
     refused(lslm("generate", run, "spoken/test/none.wav"), 1, "'spoken/test/none.wav' is no file")
     (project / "words.wav").write_text("these are words")
     refused(lslm("generate", run, "words.wav"), 1, "words.wav cannot be read as audio")

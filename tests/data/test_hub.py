@@ -36,12 +36,12 @@ def test_a_data_set_reads_like_any_corpus(put, alone, caplog: pytest.LogCaptureF
     assert "1 of 2 rows have an empty field and are kept" in caplog.text
 
 
-def table_of_sounds(path: Path, sounds: list[bytes]) -> None:
+def table_of_sounds(path: Path, sounds: list[bytes | None]) -> None:
     """Parquet as the hub has it: sounds as bytes, and a note that the package should decode them."""
     import pyarrow
     from pyarrow import parquet
 
-    columns = {"audio": [{"bytes": data, "path": None} for data in sounds], "said": [f"word {i}" for i in range(len(sounds))]}
+    columns = {"audio": [data and {"bytes": data, "path": None} for data in sounds], "said": [f"word {i}" for i in range(len(sounds))]}
     sound = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     features = {"audio": {"_type": "Audio"}, "said": {"dtype": "string", "_type": "Value"}}
     note = {"huggingface": json.dumps({"info": {"features": features}})}
@@ -55,10 +55,21 @@ def test_files_in_a_data_set_are_read_as_they_are(alone, monkeypatch: pytest.Mon
     table_of_sounds(alone / "set/train.parquet", [b"RIFF0", b"RIFF1"])
     corpus = open_hub(str(alone / "set"), {"audio": "audio", "text": "said"})
     assert list(corpus.rows("train")) == [{"id": f"train:{i}", "audio": f"train:{i}", "text": f"word {i - 1}"} for i in (1, 2)]
+    assert corpus.rows("train").texts.column_names == ["said"], "rows are made without reading files"
     assert [corpus.read(row["audio"]) for row in corpus.rows("train")] == [b"RIFF0", b"RIFF1"]
     table_of_sounds(alone / "other/train.parquet", [b"RIFF0", b"RIFF2"])
     other = open_hub(str(alone / "other"), {"audio": "audio", "text": "said"})
     assert other.digest("train") != corpus.digest("train"), "the digest covers the files"
+
+
+def test_a_row_without_its_file_is_named(alone, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(alone / "hf"))
+    table_of_sounds(alone / "set/train.parquet", [b"RIFF0", None])
+    corpus = open_hub(str(alone / "set"), {"audio": "audio", "text": "said"})
+    assert len(corpus.digest("train")) == 64
+    with pytest.raises(FileNotFoundError, match="train:2 has nothing in its column 'audio'"):
+        corpus.read("train:2")
 
 
 def test_columns_are_needed() -> None:

@@ -156,6 +156,10 @@ def test_no_answer_has_more_symbols_than_frames():
             lambda: JointBeam()(Network(N_SYMBOL), *question(3), END, 5, log_probs=frames(), lengths=LENGTHS, fusion=language_model(9)[1]),
             "5 tokens and the search 9",
         ),
+        (
+            lambda: JointBeam()(Network(N_SYMBOL), *question(3), END, 5, 3, log_probs=frames(), lengths=LENGTHS),
+            "min_length=3 must be at most 2",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_named(call, names):

@@ -79,11 +79,12 @@ def test_references_turned_the_wrong_way_are_found():
     assert ("references transposed", "") in checks(wrong, [e.references[0] for e in wrong])
 
 
-def test_beam_search_below_greedy_search_is_found():
+@pytest.mark.parametrize(("greedy", "beam"), [("greedy", "beam"), ("ctcgreedy", "ctcprefixbeam"), ("greedy", "jointbeam")])
+def test_beam_search_below_greedy_search_is_found(greedy, beam):
     def score(value, higher_is_better=True):
         return Score("bleu", value, "", higher_is_better, "", 10)
 
-    searches = {"fast": ("w", "greedy"), "slow": ("w", "beam"), "other": ("v", "beam")}
+    searches = {"fast": ("w", greedy), "slow": ("w", beam), "other": ("v", beam)}
     assert [f.system for f in beam_below_greedy(searches, {"fast": score(30), "slow": score(29), "other": score(1)})] == ["slow"]
     assert beam_below_greedy(searches, {"fast": score(30), "slow": score(31)}) == []
     assert beam_below_greedy(searches, {"fast": score(30, False), "slow": score(31, False)}) != []
