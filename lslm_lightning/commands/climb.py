@@ -35,7 +35,6 @@ class Climb:
     """
 
     def __init__(self, ladder: Ladder, name: str, root: Path, words: Sequence[str]) -> None:
-
         self.ladder, self.name, self.root, self.words = ladder, name, root, list(words)
         self.configs = self.parsed()
         tasks = {rung: task_name(resolve(config["model"]["class_path"])) for rung, config in self.configs.items()}

@@ -10,6 +10,7 @@ from itertools import islice, takewhile
 from typing import Any, Literal, NamedTuple
 
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from lslm_lightning.contracts import Example
@@ -274,3 +275,9 @@ def source_of(kind: type) -> str:
         return inspect.getsource(kind)
     except (OSError, TypeError):
         return ""
+
+
+@rank_zero_only
+def say(words: str) -> None:
+    """One line, by one of all processes."""
+    print(words, flush=True)

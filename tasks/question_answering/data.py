@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from lslm_lightning.contracts import Example
-from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data import TaskData, say
 from lslm_lightning.training.pair_data import PairData
 from tasks.question_answering import prompt
 from tasks.question_answering.places import nearest
@@ -168,12 +166,6 @@ def starts_of(row: Mapping[str, Any]) -> list[int | None]:
             f"{row['id']}: starts={starts} must be one number for each of its {len(answers)} answers; correct it, or leave out starts"
         )
     return [int(start) if start else None for start in starts]
-
-
-@rank_zero_only
-def say(words: str) -> None:
-    """Once, whatever the number of processes."""
-    print(words, flush=True)
 
 
 def named(ids: list[str]) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.training.budget_data import BudgetData
-from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable, say
+from lslm_lightning.training.data import say
+from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable
 from tasks.question_answering.places import tokens_of, widened
 from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
 

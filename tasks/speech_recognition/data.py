@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from lslm_lightning.audio.front_end import FrontEnd
@@ -15,6 +14,7 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.decoding.alignment import frames_needed
 from lslm_lightning.training.batches import Ragged, padded
 from lslm_lightning.training.budget_data import BudgetData
+from lslm_lightning.training.data import say
 
 MEDIUM = "sound"
 SHOWN = 5  # names of files that a message has at most
@@ -43,12 +43,6 @@ class SpeechBatch(NamedTuple):
     target: Tensor  # (B, L) int64 from <s> to </s>
     n_token: int  # of the transcripts, with the end of each
     n_source_token: int  # frames
-
-
-@rank_zero_only
-def tell(words: str) -> None:
-    """One line, by one of all processes."""
-    print(words, flush=True)
 
 
 class Recordings:
@@ -161,7 +155,7 @@ class SpeechData(BudgetData):
             self.counts[f"{split}_{word.replace(' ', '_')}"] = len(names)
         if remarks:
             words = ", ".join(f"{len(names):,} {word} ({names[0]}{', ...' if len(names) > 1 else ''})" for word, names in remarks.items())
-            tell(f"{len(found):,} recordings of {split}: {words}")
+            say(f"{len(found):,} recordings of {split}: {words}")
         return found
 
     def measure(self, split: str) -> int:
@@ -207,11 +201,11 @@ class SpeechData(BudgetData):
             f"{split}_too_short_left_out": len(short),
         }
         if unread:
-            tell(f"{len(unread):,} of {len(ids):,} recordings of {split} cannot be read and are left out: {unread[0]}")
+            say(f"{len(unread):,} of {len(ids):,} recordings of {split} cannot be read and are left out: {unread[0]}")
         if short:
             names = ", ".join(examples[i].source for i in short[:SHOWN]) + (", ..." if len(short) > SHOWN else "")
             words = "have transcripts longer than what the encoder makes of their frames, and no loss is computed for them"
-            tell(f"{len(short):,} of {len(ids):,} recordings of {split} {words}: {names}")
+            say(f"{len(short):,} of {len(ids):,} recordings of {split} {words}: {names}")
         left_out = {*empty, *short}
         kept = [i for i, row in enumerate(features) if i not in left_out and not isinstance(row, str)]
         if not kept:
@@ -224,7 +218,7 @@ class SpeechData(BudgetData):
         unknown = sum(self.tokenizer.unk_id in own for own in ids) if self.tokenizer.unk_id is not None else 0
         self.counts[f"{split}_with_unknown"] = unknown
         if unknown:
-            tell(f"{unknown:,} of {len(ids):,} transcripts of {split} have {self.tokenizer.kind} that the tokenizer does not know: <unk>")
+            say(f"{unknown:,} of {len(ids):,} transcripts of {split} have {self.tokenizer.kind} that the tokenizer does not know: <unk>")
 
     def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
         return self.n_vector is not None and frames_needed(ids) > self.n_vector(n_frame)

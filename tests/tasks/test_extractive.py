@@ -27,14 +27,13 @@ from lslm_lightning.systems.baselines import ExtractiveOracle
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.text.recipes import Bytes, Characters, Words
 from lslm_lightning.text.sentences import split_sentences
-from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.footprint import footprint
 from tasks.summarization import oracle
 from tasks.summarization.data import SummarizationData
 from tasks.summarization.extractive import ExtractiveTask, choose
 from tasks.summarization.extractive_data import ExtractiveData, SentenceBatch, read
 from tasks.summarization.oracle import chosen_once
-from tests.training.conftest import fit
+from tests.training.conftest import assert_resumes_exactly, fit
 
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 CHINESE = dict(zip(WORDS, "红绿蓝一二三猫狗鸟跑睡", strict=True))
@@ -268,17 +267,7 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path):
         data = made(max_tokens=200)
         return task_of(data, sentence_backbone=lambda d: Transformer(d, 2, 1, 0, dropout=0.1)), data
 
-    def weights(task):
-        return torch.cat([p.detach().flatten() for p in task.parameters()])
-
-    common = {"accumulate_grad_batches": 2, "limit_val_batches": 1.0, "val_check_interval": 2}
-    straight, data = parts()
-    fit(straight, data, [Checkpoints(tmp_path / "a")], max_steps=7, **common)
-    first, data = parts()
-    fit(first, data, [Checkpoints(tmp_path / "b")], max_steps=3, **common)
-    second, data = parts()
-    fit(second, data, [Checkpoints(tmp_path / "b")], ckpt_path=str(tmp_path / "b" / "last.ckpt"), max_steps=7, **common)
-    assert torch.equal(weights(second), weights(straight))
+    assert_resumes_exactly(parts, tmp_path, 7)
 
 
 def test_a_step_in_shapes_alone(made):

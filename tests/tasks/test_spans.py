@@ -20,7 +20,6 @@ from lslm_lightning.models.recurrent import LSTM
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.optim import Constant
 from lslm_lightning.text.recipes import BytePair, Characters, Words
-from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.footprint import footprint
 from tasks.question_answering import spans
 from tasks.question_answering.bidaf import AttentionFlow, places
@@ -30,7 +29,7 @@ from tasks.question_answering.span_data import SpanData
 from tasks.question_answering.spans import SpanTask
 from tasks.question_answering.windows import Passage, Window, WindowBatch
 from tests import questions
-from tests.training.conftest import fit
+from tests.training.conftest import assert_resumes_exactly, fit
 
 SMALL = {"max_length": 40, "stride": 8, "max_question_length": 10}
 BACKBONES = {
@@ -351,17 +350,7 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path):
         network = Transformer(32, 2, n_encoder_layer=1, n_decoder_layer=0, dropout=0.1)
         return SpanTask(network, data.tokenizer, **SMALL), data
 
-    def weights(task):
-        return torch.cat([p.detach().flatten() for p in task.parameters()])
-
-    common = {"accumulate_grad_batches": 2, "limit_val_batches": 1.0, "val_check_interval": 2}
-    straight, data = parts()
-    fit(straight, data, [Checkpoints(tmp_path / "a")], max_steps=7, **common)
-    first, data = parts()
-    fit(first, data, [Checkpoints(tmp_path / "b")], max_steps=3, **common)
-    second, data = parts()
-    fit(second, data, [Checkpoints(tmp_path / "b")], ckpt_path=str(tmp_path / "b" / "last.ckpt"), max_steps=7, **common)
-    assert torch.equal(weights(second), weights(straight))
+    assert_resumes_exactly(parts, tmp_path, 7)
 
 
 @pytest.mark.parametrize("backbone", ["transformer", "bidaf"])

@@ -26,14 +26,13 @@ from lslm_lightning.reports.blocks import Report
 from lslm_lightning.reports.page import MAX_BYTES, render_html, render_markdown
 from lslm_lightning.systems.baselines import CopySource
 from lslm_lightning.text.recipes import Characters
-from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.footprint import footprint
 from tasks.speech_recognition.data import SpeechBatch, SpeechData, Utterance
 from tasks.speech_recognition.report import chosen, marks, recordings, sections
 from tasks.speech_recognition.task import SpeechRecognitionTask, n_needed
 from tasks.translation.data import TranslationData
 from tests.spoken import RATE_HZ, tones, wav, write_spoken
-from tests.training.conftest import fit
+from tests.training.conftest import assert_resumes_exactly, fit
 
 FRONT_END = Waveforms(RATE_HZ, n_mel=20)
 FAMILIES = {
@@ -324,17 +323,7 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path, heads):
         data = made(max_frames=300)
         return task_of(data, "lstm", heads, augment=SpecAugment, tempo=0.1), data
 
-    def weights(task):
-        return torch.cat([p.detach().flatten() for p in task.parameters()])
-
-    common = {"accumulate_grad_batches": 2, "limit_val_batches": 1.0, "val_check_interval": 2}
-    straight, data = parts()
-    fit(straight, data, [Checkpoints(tmp_path / "a")], max_steps=5, **common)
-    first, data = parts()
-    fit(first, data, [Checkpoints(tmp_path / "b")], max_steps=3, **common)
-    second, data = parts()
-    fit(second, data, [Checkpoints(tmp_path / "b")], ckpt_path=str(tmp_path / "b" / "last.ckpt"), max_steps=5, **common)
-    assert torch.equal(weights(second), weights(straight))
+    assert_resumes_exactly(parts, tmp_path, 5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

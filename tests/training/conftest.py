@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Trainer, seed_everything
+from torch import Tensor
 
 from lslm_lightning.decoding import Beam
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.text.recipes import Characters
 from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
 from tasks.language_modeling.data import LanguageModelingData
 from tasks.language_modeling.task import LanguageModelingTask
@@ -84,3 +87,20 @@ def fit(task: Task, data, callbacks=(), ckpt_path=None, **settings) -> Trainer:
     )
     trainer.fit(task, datamodule=data, ckpt_path=ckpt_path, weights_only=True if ckpt_path else None)
     return trainer
+
+
+def assert_resumes_exactly(parts: Callable[[], tuple[Task, TaskData]], folder: Path, n_step: int) -> None:
+    """`n_step` steps straight, and 3 steps and the rest from the state on disk, end in the same weights to the last bit.
+
+    Args:
+        parts: a task and its data, always the same ones.
+    """
+
+    def weights(max_steps: int, name: str, **settings: Any) -> Tensor:
+        task, data = parts()
+        common = {"accumulate_grad_batches": 2, "limit_val_batches": 1.0, "val_check_interval": 2}
+        fit(task, data, [Checkpoints(folder / name)], max_steps=max_steps, **common, **settings)
+        return torch.cat([p.detach().flatten() for p in task.parameters()])
+
+    straight, _ = weights(n_step, "straight"), weights(3, "stopped")
+    assert torch.equal(weights(n_step, "stopped", ckpt_path=str(folder / "stopped" / "last.ckpt")), straight)
