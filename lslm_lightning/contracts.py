@@ -36,6 +36,11 @@ class Example:
         """The source, where it is text."""
         return self.source if self.medium == "text" else ""
 
+    @property
+    def length(self) -> int:
+        """How much there is to read: characters, or in another medium what grows with it. Examples of like length go well together."""
+        return len(self.text)
+
 
 class Token(NamedTuple):
     """One token of a scored text: the character at which it starts, its nats, and how many tokens it was predicted from."""

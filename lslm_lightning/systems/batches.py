@@ -8,7 +8,7 @@ from lslm_lightning.contracts import Example
 
 def by_length(examples: Sequence[Example], batch_size: int) -> Iterator[list[Example]]:
     """At most `batch_size` examples with sources of like length, the longest first: what does not fit shows at once."""
-    order = sorted(examples, key=lambda e: (-len(e.source), e.id))
+    order = sorted(examples, key=lambda e: (-e.length, e.id))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 

@@ -34,6 +34,15 @@ class Utterance(Example):
     speaker: str = ""
     read: Callable[[], bytes] = field(default=no_sound, repr=False, compare=False)
 
+    @property
+    def length(self) -> int:
+        """Bytes of the file.
+
+        Raises:
+            ValueError, OSError: it cannot be read.
+        """
+        return len(self.read())
+
 
 class SpeechBatch(NamedTuple):
     """Padded recordings and transcripts; padding stands on the right."""
@@ -228,4 +237,4 @@ class SpeechData(BudgetData):
 
     def source_lengths(self, examples: Sequence[Utterance]) -> list[int]:
         """Frames of each recording; a guess where they were never measured."""
-        return [self._n_frame.get(example.source) or len(example.read()) // BYTES_A_FRAME for example in examples]
+        return [self._n_frame.get(example.source) or example.length // BYTES_A_FRAME for example in examples]

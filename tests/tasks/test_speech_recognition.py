@@ -25,6 +25,7 @@ from lslm_lightning.optim import Constant
 from lslm_lightning.reports.blocks import Report
 from lslm_lightning.reports.page import MAX_BYTES, render_html, render_markdown
 from lslm_lightning.systems.baselines import CopySource
+from lslm_lightning.systems.batches import by_length
 from lslm_lightning.text.recipes import Characters
 from lslm_lightning.training.footprint import footprint
 from tasks.speech_recognition.data import SpeechBatch, SpeechData, Utterance
@@ -215,6 +216,13 @@ def test_batches_of_an_exam_have_all_of_it_longest_first(made):
     assert sorted(e.id for own in batches for batch in own for e in batch) == sorted(e.id for e in examples)
     lengths = {e.source: len(FRONT_END(e.read(), e.source)) for e in examples}
     assert all(len(batch) * max(lengths[e.source] for e in batch) <= 150 or len(batch) == 1 for own in batches for batch in own)
+
+
+def test_recordings_of_like_length_are_answered_together(made):
+    examples = made().examples("test")
+    together = [[len(e.read()) for e in batch] for batch in by_length(examples, 2)]
+    assert [n for batch in together for n in batch] == sorted((len(e.read()) for e in examples), reverse=True)
+    assert [len(batch) for batch in together] == [2, 2, 2]
 
 
 # Losses
