@@ -17,7 +17,7 @@ from lslm_lightning.commands.examination import Examination
 from lslm_lightning.commands.job import task_name
 from lslm_lightning.commands.outcome import WorkError, true_ending
 from lslm_lightning.commands.process import run_to_its_end
-from lslm_lightning.commands.rungs import Ladder, Rung, data_digests, parsed, width_of
+from lslm_lightning.commands.rungs import DataDigests, Ladder, Rung, data_digests, parsed, width_of
 from lslm_lightning.runs import RunDirectory, reserve
 from lslm_lightning.runs.directory import locked
 from lslm_lightning.runs.trust import resolve
@@ -42,9 +42,9 @@ class Climb:
             raise ValueError(f"the rungs of a ladder are of one task, but here {', '.join(f'{r} is of {t}' for r, t in tasks.items())}")
         check_systems(ladder.systems)
         self.task_name = next(iter(tasks.values()))
-        data = {rung: data_digests(config["data"]) for rung, config in self.configs.items()}
-        base = digest_of([ladder.base, ladder.parameters, self.words, next(iter(data.values()))])
-        self.digests = {rung.name: digest_of([base, rung.digest, data[rung.name]])[:6] for rung in ladder.runs.values()}
+        data = self.data_digests()
+        base = digest_of([ladder.base, ladder.parameters, self.words, next(iter(data.values())).splits])
+        self.digests = {rung.name: digest_of([base, rung.digest, data[rung.name].splits])[:6] for rung in ladder.runs.values()}
         self.runs = reserve(self.task_name, root)
         self.directory = RunDirectory(self.runs / f"{name}-{base}")
         (self.directory.path / "rungs").mkdir(parents=True, exist_ok=True)
@@ -60,6 +60,22 @@ class Climb:
                     raise ValueError(f"the rung {name}: {error}") from None
                 if (seeds := found[name]["job"]["seeds"]) > 1:
                     raise ValueError(f"the rung {name}: job.seeds={seeds} must be 1: a rung is one run; lslm run --seeds trains several")
+        return found
+
+    def data_digests(self) -> dict[str, DataDigests]:
+        """Of each run. What they answer is scored as one exam, so that all must be asked for the same."""
+        known: dict[str, DataDigests] = {}  # by their settings, since most runs have the same
+        found = {}
+        for name, config in self.configs.items():
+            settings = digest_of(config["data"])
+            known[settings] = known.get(settings) or data_digests(config["data"])
+            found[name] = known[settings]
+        first = next(iter(found))
+        if other := next((name for name, own in found.items() if own.exam != found[first].exam), None):
+            raise ValueError(
+                f"the rungs {first} and {other} have test splits with other ids or references, and one page cannot compare their answers:"
+                " give them the same corpus and languages, or a ladder each"
+            )
         return found
 
     def settings(self, rung: Rung, folder: Path) -> list[str]:

@@ -95,9 +95,13 @@ def to_arpa(tables: Path, tokenizer: "Tokenizer", output: Path) -> int:
     words = [f"<{i}>" for i in range(model.vocab_size)]  # numbers that no token has, and those that never occur
     for i, token in tokenizer.entries().items():
         words[i] = visible(token)
-    words[tokenizer.eos_id], words[model.bos] = END, BEGIN
-    if tokenizer.unk_id is not None:
-        words[tokenizer.unk_id] = UNKNOWN
+    special = {tokenizer.eos_id: END, model.bos: BEGIN} | ({} if tokenizer.unk_id is None else {tokenizer.unk_id: UNKNOWN})
+    taken = set(special.values())
+    for i, word in enumerate(words):
+        while i not in special and word in taken:  # " " and "\u2581", say, look alike
+            word += f"<{i}>"
+        words[i] = special.get(i, word)
+        taken.add(words[i])
     draft = output.with_name(f".{output.name}.part")
     try:
         write_arpa(model, words, draft)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -109,8 +109,15 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
     return yaml.safe_load(out.getvalue())
 
 
-def data_digests(spec: Mapping[str, Any]) -> list[str]:
-    """Of each split that there is of a config's `data`: what tells it from any other.
+class DataDigests(NamedTuple):
+    """What tells data from any other."""
+
+    splits: list[str]  # of each split that there is
+    exam: str  # of what the test asks for: ids and references; "" where there is no test split
+
+
+def data_digests(spec: Mapping[str, Any]) -> DataDigests:
+    """Of a config's `data`.
 
     Raises:
         ValueError, OSError: it cannot be read.
@@ -125,7 +132,9 @@ def data_digests(spec: Mapping[str, Any]) -> list[str]:
         data = parser.instantiate(parser.parse_object({"data": dict(spec)})).data
     except ArgumentError as error:
         raise ValueError(" ".join(str(error).split())) from None
-    return [data.digest(split) for split in ("train", "val", "test") if split == "train" or split in data.corpus.splits]
+    splits = [data.digest(split) for split in ("train", "val", "test") if split == "train" or split in data.corpus.splits]
+    exam = [(example.id, example.references) for example in data.examples("test")] if "test" in data.corpus.splits else None
+    return DataDigests(splits, "" if exam is None else digest_of(exam))
 
 
 def width_of(words: Sequence[str], n_parameter: float) -> int | None:
@@ -142,7 +151,7 @@ def width_of(words: Sequence[str], n_parameter: float) -> int | None:
     backbone = (parsed(words)["model"]["init_args"].get("backbone") or {}).get("init_args") or {}
     if "d_model" not in backbone:
         return None
-    step = math.lcm(WIDTH, backbone.get("n_head") or 1)
+    step = math.lcm(WIDTH, 2 * (backbone.get("n_head") or 1))  # rotary positions want an even width of a head
 
     def size(n: int) -> int:
         return planned([*words, f"--model.backbone.d_model={n * step}"], None).task.n_parameter

@@ -12,6 +12,7 @@ from lslm_lightning.ngram.estimation import Table
 from lslm_lightning.ngram.model import NgramModel
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
+WORD = re.compile(r"\S+", re.ASCII)  # as KenLM parts them: other white space (U+00A0, U+3000) belongs to a word
 NEVER = -99.0  # log10 of the probability of the beginning of a sentence, by custom
 
 
@@ -85,6 +86,8 @@ class Reader:
         while found := re.fullmatch(r"ngram (\d+) *= *(\d+)", self.next()):
             if int(found[1]) != len(counts) + 1:
                 self.refuse(f"order {found[1]} comes after order {len(counts)}")
+            if int(found[2]) > (size := self.path.stat().st_size):
+                self.refuse(f"a file of {size:,} bytes cannot have {found[2]} n-grams")
             counts.append(int(found[2]))
         if not counts:
             self.refuse(f"there should be the numbers of n-grams, as in 'ngram 1=1000', and not {self.line!r}")
@@ -104,7 +107,7 @@ class Reader:
         """The n-grams of one order; those of the first are the words."""
         ids, values, at = np.zeros((n_gram, n), np.int64), np.zeros((n_gram, 2)), np.zeros(n_gram, np.int64)
         for i in range(n_gram):
-            parts = self.next().split()
+            parts = WORD.findall(self.next())
             if len(parts) not in ((n + 1, n + 2) if n < order else (n + 1,)):
                 self.refuse(f"there should be a number, {n} words{' and perhaps a number' if n < order else ''}, and not {self.line!r}")
             if n == 1 and number.setdefault(parts[1], i) != i:
@@ -116,8 +119,10 @@ class Reader:
                 self.refuse(f"the word {error} is not among the 1-grams")
             except ValueError:
                 self.refuse(f"{self.line!r} has no number where one should be")
-            if values[i, 0] > 0:
+            if not values[i, 0] <= 0:  # nor nan
                 self.refuse(f"{parts[0]} is no logarithm of a probability")
+            if not math.isfinite(values[i, 1]):
+                self.refuse(f"{parts[n + 1]} is no logarithm of a back-off")
             at[i] = self.number
         self.next()
         keys = self.keys(ids, at, len(number), tables)

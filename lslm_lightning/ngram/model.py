@@ -81,7 +81,7 @@ class NgramModel:
     # On disk
 
     def save(self, folder: Path) -> None:
-        """An array a file, which `load` maps into memory."""
+        """An array a file, which `load` maps into memory; in single precision, so that sums of probabilities are 1 within 1e-6."""
         folder.mkdir(parents=True, exist_ok=True)
         for n, table in enumerate(self.tables, 1):
             for name, values in table._asdict().items():

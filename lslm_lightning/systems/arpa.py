@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 
 from lslm_lightning.contracts import Example, Mode, Prediction, passages_of
-from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, read_arpa
+from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, WORD, read_arpa
 from lslm_lightning.ngram.arpa import Arpa as ArpaFile
 from lslm_lightning.ngram.spelling import ORDER, Spelling
 
@@ -74,7 +74,7 @@ class Arpa:
         bos, eos, unk = (self._number[word] for word in (BEGIN, END, UNKNOWN))
         ids, starts, contexts, lines, new = [], [], [], [], []
         for line in re.finditer(r"[^\n]+", text):
-            words = list(re.finditer(r"\S+", line[0]))
+            words = list(WORD.finditer(line[0]))
             if words:
                 ids += [bos, *(self._number.get(word[0], unk) for word in words), eos]
                 starts += [-1, *(line.start() + word.start() for word in words), line.end()]

@@ -84,6 +84,8 @@ class SpeechRecognitionTask(Task):
         min_length: int = 0,
         **kwargs: Any,
     ) -> None:
+        if backbone.tokenizer_digest is not None:
+            raise ValueError(f"backbone={type(backbone).__name__} reads ids of words, not sound: choose a Transformer or an LSTM")
         super().__init__(backbone, tokenizer, **kwargs)
         if not 0.0 <= ctc_weight <= 1.0:
             raise ValueError(f"ctc_weight={ctc_weight} must be from 0 (the decoder alone) to 1 (CTC alone); 0.3 is usual for both")

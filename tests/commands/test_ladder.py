@@ -171,6 +171,10 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
             {"small": None, "text": {"model": {"class_path": "tasks.language_modeling.ngram.NgramTask"}}},
             ["of one task", "text is of language_modeling"],
         ),
+        (
+            {"small": None, "back": {"data.source_language": "zh", "data.target_language": "en"}},
+            ["the rungs small and back have test splits with other ids or references", "a ladder each"],
+        ),
     ],
 )
 def test_what_is_wrong_in_any_rung_is_said_before_the_first_is_trained(lslm, rungs, trained, given, words):
@@ -193,10 +197,12 @@ def test_other_data_are_trained_on_and_answered_anew(lslm, rungs, trained, pairs
 
 
 def test_widths_suit_the_heads_and_a_size_that_no_width_has_fails_the_rung(lslm, rungs, trained):
-    config = rungs({"three": {"model.backbone.n_head": 3}}, parameters=60_000)
+    rotary = {"model.backbone.position": "lslm_lightning.models.positions.Rotary"}  # wants an even width of each head
+    config = rungs({"three": {"model.backbone.n_head": 3}, "many": {"model.backbone.n_head": 16} | rotary}, parameters=60_000)
     assert lslm("ladder", "--config", config).status == 0
-    [directory] = Path("runs/translation").glob("steps-three-*")
-    assert read_config(directory / "config.yaml")["model"]["init_args"]["backbone"]["init_args"]["d_model"] % 48 == 0
+    for name, step in (("three", 48), ("many", 32)):
+        [directory] = Path("runs/translation").glob(f"steps-{name}-*")
+        assert read_config(directory / "config.yaml")["model"]["init_args"]["backbone"]["init_args"]["d_model"] % step == 0
     outcome = lslm("ladder", "--config", rungs({"huge": None}, parameters=1e15))
     assert outcome.status == 1
     assert "parameters=1,000,000,000,000,000 is more than this network has" in outcome.err

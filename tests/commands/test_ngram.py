@@ -73,6 +73,16 @@ def test_the_model_as_an_arpa_file_says_the_same(lslm, config, only_run, text):
     refused(lslm("consolidate", directory, "--output", "a.safetensors"), 1, "must end in .arpa")
 
 
+def test_tokens_that_look_alike_in_an_arpa_file_stay_apart(lslm, config, only_run, text):
+    """A space is written as U+2581, which this text has too."""
+    (text / "train.txt").write_text((text / "train.txt").read_text("utf-8") + "a\u2581b c\n", "utf-8")
+    assert lslm("fit", "--config", config).status == 0
+    assert lslm("consolidate", only_run()).status == 0
+    words = read_arpa(only_run() / "checkpoints/best.arpa").words
+    assert len([word for word in words if word.startswith("\u2581")]) == 2
+    assert len(set(words)) == len(words)
+
+
 def test_what_cannot_be_is_refused_in_one_line(lslm, config, only_run):
     refused(lslm("run", "--config", config, "--trainer.devices", 2), 1, "NgramTask reads its texts in one process", "make 2")
     refused(lslm("run", "--config", config, "--model.order", 0), 1, "order=0 must be at least 1")

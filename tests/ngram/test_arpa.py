@@ -1,12 +1,15 @@
 """Models as text, read by KenLM as by us."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lslm_lightning.contracts import Example
 from lslm_lightning.ngram.arpa import read_arpa, write_arpa
+from lslm_lightning.systems.arpa import Arpa
 from tests.ngram.conftest import VOCAB, as_ids, train
 
 WORDS = ["<unk>", "<s>", "</s>", *("词" * (i % 3) + f"w{i}" for i in range(3, VOCAB))]
@@ -81,6 +84,10 @@ def test_a_file_of_others_is_read_as_kenlm_reads_it(by_hand):
         ("-0.3\ta b", "-0.3\ta b\t-1", "line 15"),
         ("-0.3\ta b", "x\ta b", "line 15: 'x\\ta b' has no number"),
         ("-0.3\ta b", "0.3\ta b", "line 15: 0.3 is no logarithm of a probability"),
+        ("-0.3\ta b", "nan\ta b", "line 15: nan is no logarithm of a probability"),
+        ("-0.5\ta\t-0.3", "-0.5\ta\tnan", "line 10: nan is no logarithm of a back-off"),
+        ("-0.5\ta\t-0.3", "-0.5\ta\tinf", "line 10: inf is no logarithm of a back-off"),
+        ("ngram 2=3", "ngram 2=99999999999999999999", "bytes cannot have 99999999999999999999 n-grams"),
         ("-0.3\ta b", "-0.3\ta c", "line 15: the word 'c' is not among the 1-grams"),
         ("-0.3\ta b", "-0.3\t<s> a", "line 15: the n-gram stands there twice"),
         ("-0.9\tb", "-0.9\ta", "line 11: the word 'a' stands there twice"),
@@ -96,6 +103,20 @@ def test_a_broken_line_is_named(old, new, said, by_hand):
     with pytest.raises(ValueError, match=r"hand\.arpa, line \d+: .*") as caught:
         read_arpa(by_hand)
     assert said.replace("\\\\", "\\") in str(caught.value)
+
+
+def test_white_space_of_other_scripts_is_part_of_a_word(by_hand):
+    """A space of full width (U+3000), and one that does not break (U+00A0)."""
+    other = {"a": "中\u3000a", "b": "b\u00a0b"}
+    by_hand.write_text(re.sub(r"\b[ab]\b", lambda found: other[found[0]], BY_HAND))
+    _, words = read_arpa(by_hand)
+    assert words == ["<unk>", "<s>", "</s>", "中\u3000a", "b\u00a0b"]
+    example = Example("0", "", ("中\u3000a b\u00a0b",))
+    [prediction] = Arpa(str(by_hand)).log_prob([example])
+    assert prediction.unknown == 0
+    assert prediction.nats == pytest.approx((0.2 + 0.3 + 0.6) * math.log(10), abs=1e-5)
+    kenlm = pytest.importorskip("kenlm")
+    assert kenlm.Model(str(by_hand)).score(example.references[0]) == pytest.approx(-1.1, abs=1e-4)
 
 
 def test_a_word_with_a_space_cannot_be_written(sentences, tmp_path):

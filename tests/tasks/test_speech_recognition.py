@@ -424,6 +424,13 @@ def test_bad_settings(made, settings, words):
         task_of(made(), **settings)
 
 
+def test_a_network_that_reads_ids_is_refused(made):
+    data, backbone = made(), FAMILIES["lstm"](0)
+    backbone.tokenizer_digest = "that of its own words"
+    with pytest.raises(ValueError, match="backbone=LSTM reads ids of words, not sound"):
+        SpeechRecognitionTask(backbone, data.tokenizer)
+
+
 def test_task_and_data_must_fit(made, pairs):
     data = made()
     task_of(data).check(data)
