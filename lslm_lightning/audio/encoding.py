@@ -1,16 +1,37 @@
 """Sound as the bytes of a file."""
 
 import io
+from typing import NamedTuple
 
 from lslm_lightning.audio.waveform import Waveform
 
-FLAC = "audio/flac"
+MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
-def flac(waveform: Waveform) -> bytes:
-    """One channel with 16 bits a sample, without loss from there, in about half the bytes of a WAV file."""
+class Encoding(NamedTuple):
+    """A kind of file: its media type, and what soundfile calls it."""
+
+    kind: str
+    format: str
+    subtype: str
+
+
+FLAC = Encoding("audio/flac", "FLAC", "PCM_16")  # 16 bits a sample, without loss from there; about half the bytes of a WAV file
+MP3 = Encoding("audio/mpeg", "MP3", "MPEG_LAYER_III")  # about 4 kB a second of speech
+
+
+def encodings(rate_hz: int) -> list[Encoding]:
+    """Those that this machine can write at a rate, the truest first."""
+    import soundfile
+
+    return [FLAC, MP3] if rate_hz in MP3_RATES_HZ and MP3.format in soundfile.available_formats() else [FLAC]
+
+
+def encoded(waveform: Waveform, encoding: Encoding) -> bytes:
+    """One channel."""
     import soundfile
 
     file = io.BytesIO()
-    soundfile.write(file, waveform.samples.clamp(-1, 1).numpy(), waveform.sample_rate_hz, format="FLAC", subtype="PCM_16")
+    samples = waveform.samples.clamp(-1, 1).numpy()
+    soundfile.write(file, samples, waveform.sample_rate_hz, format=encoding.format, subtype=encoding.subtype)
     return file.getvalue()

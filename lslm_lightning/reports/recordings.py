@@ -55,7 +55,7 @@ class Label(NamedTuple):
 class Spectrogram:
     """Features over time as shades of grey, with marks below: `values` (T, F), the first feature at the bottom, and frames in a second.
 
-    The shades lie evenly between a low and a high quantile of the values.
+    The shades lie evenly between a low and a high quantile of the values; those of frames that share a place of the picture are averaged.
     """
 
     values: np.ndarray
@@ -65,8 +65,8 @@ class Spectrogram:
 
     @property
     def address(self) -> str:
-        """The picture, a pixel a value."""
-        values = np.asarray(self.values, float).T[::-1]  # (F, T), the highest first
+        """The picture, a pixel a value, or a place of the width."""
+        values = narrowed(np.asarray(self.values, float), int(WIDTH)).T[::-1]  # (F, T), the highest first
         low, high = np.quantile(values, QUANTILES) if values.size else (0.0, 1.0)
         shades = 255 * np.clip((high - values) / max(high - low, 1e-9), 0, 1)
         return data_uri(png(shades.astype(np.uint8)), "image/png")
@@ -116,6 +116,14 @@ class Aligned:
     def lines(self) -> tuple[str, str]:
         """Both as plain text, with "*" for nothing."""
         return " ".join(pair.wanted or "*" for pair in self.pairs), " ".join(pair.written or "*" for pair in self.pairs)
+
+
+def narrowed(values: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows of (T, F): means of neighbours, as equally many in each as can be."""
+    if len(values) <= most:
+        return values
+    first = np.arange(most) * len(values) // most
+    return np.add.reduceat(values, first) / np.diff(first, append=len(values))[:, None]
 
 
 def png(shades: np.ndarray) -> bytes:

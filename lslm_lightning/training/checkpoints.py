@@ -252,15 +252,29 @@ class Checkpoints(Checkpoint):
 
     def _compete(self, trainer: Trainer, task: Task, path: Path, words: str) -> None:
         """Validate a state; if it is better than the best one, it becomes that."""
-        [values] = trainer.validate(task, datamodule=trainer.datamodule, ckpt_path=str(path), verbose=False, weights_only=True)
+        task.competes = True
+        try:
+            [values] = trainer.validate(task, datamodule=trainer.datamodule, ckpt_path=str(path), verbose=False, weights_only=True)
+        finally:
+            task.competes = False
         score, best = values[task.monitor], self.best_score
         if trainer.is_global_zero:
             print(f"{task.monitor} of {words} {score:.4g}" + (f", of the best one {best:.4g}" if best is not None else ""), flush=True)
         if self._is_best(score, task.higher_is_better):
             self.best_score = score
             if trainer.is_global_zero:
-                link(path, self.best)
+                self._crown(path, task)
         trainer.strategy.barrier("best.ckpt")
+
+    def _crown(self, path: Path, task: Task) -> None:
+        """A state becomes the best one, with what its validation has chosen."""
+        if not task.tunes:
+            return link(path, self.best)
+        state, draft = read_state(path), self.best.with_name(f".{self.best.name}.part")
+        state["state_dict"] |= {name: value.cpu() for name, value in task.named_buffers() if name in state["state_dict"]}
+        torch.save(state, draft)
+        synchronize(draft)
+        put(draft, self.best)
 
     def _is_best(self, value: float, higher_is_better: bool) -> bool:
         best = self.best_score

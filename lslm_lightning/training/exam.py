@@ -51,7 +51,7 @@ class Exam(Callback):
         batches = trainer.datamodule.exam_batches(exam, *data_share(trainer))
         with trainer.precision_plugin.val_step_context():
             predictions = gathered(list(task.answers(batches)))
-        if trainer.state.fn == "fit":
+        if task.is_choosing:
             predictions = task.tuned(exam, predictions)
         result = score(exam, predictions, task.metrics(exam[0].language), n_resample=0)
         for each in result.scores:

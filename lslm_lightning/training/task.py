@@ -61,6 +61,8 @@ class Task(LightningModule, ABC):
     higher_is_better = False
     headline = ""  # the metric a report leads with
     one_pass = False  # whether it reads all texts of the training split once, whole and in order, whatever the Trainer's settings say
+    tunes = False  # whether `tuned` chooses anything
+    competes = False  # whether a state is being validated that becomes the best one if it does well
     goes_on = False  # whether a checkpoint is about to be loaded
     reads = "text"  # the medium of its examples; see `contracts.Example`
     search: AnySearch | None = None  # how answers are written, token by token; None of a task that writes none
@@ -113,11 +115,17 @@ class Task(LightningModule, ABC):
         return []
 
     def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Prediction]:
-        """What of the way of answering a validation within a training chooses, by its answers: those that there are then.
+        """What of the way of answering a validation that is part of a training chooses, by its answers: those that there are then.
 
-        Every process has all of them, and must choose the same; what it chooses belongs into a buffer, so that it is saved.
+        Every process has all of them, and must choose the same; what it chooses belongs into a buffer, so that it is saved. A task that
+        chooses something has `tunes`.
         """
         return list(predictions)
+
+    @property
+    def is_choosing(self) -> bool:
+        """Whether the validation under way is part of a training."""
+        return self._trainer is not None and self.trainer.validating and (self.trainer.state.fn == "fit" or self.competes)
 
     def rehearse(self, examples: Sequence[Example]) -> None:
         """As much work as answering these examples in a validation takes a trained model, whatever the weights."""

@@ -46,6 +46,8 @@ class SpanTask(QuestionAnsweringTask):
         whole_words: let answers begin and end with words alone, those of `text.chinese.segment`.
     """
 
+    tunes = True
+
     def __init__(
         self,
         backbone: Backbone,
@@ -140,14 +142,9 @@ class SpanTask(QuestionAnsweringTask):
         return Prediction(example.id, best.output, best.nats, n_token, seconds, alternatives=tuple(answers))
 
     @property
-    def is_settling(self) -> bool:
-        """Whether a validation is about to choose the threshold."""
-        return self._trainer is not None and self.trainer.validating and self.trainer.state.fn == "fit"
-
-    @property
     def settled(self) -> float:
         """The threshold; while one is chosen, none."""
-        return 0.0 if self.is_settling else float(self.threshold)
+        return 0.0 if self.is_choosing else float(self.threshold)
 
     def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Prediction]:
         by_id = {prediction.id: prediction for prediction in predictions}

@@ -1,16 +1,18 @@
 """What a report shows of transcripts besides scores: which errors, whose, and recordings to look at and listen to."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from lslm_lightning.audio.encoding import FLAC, flac
+from lslm_lightning.audio.encoding import encoded, encodings
+from lslm_lightning.audio.front_end import FrontEnd
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding.alignment import forced_alignment
 from lslm_lightning.evaluation.buckets import quartiles
-from lslm_lightning.metrics.error_rate import CharacterErrorRate, Edit, WordErrorRate, confusions
+from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate, confusions
 from lslm_lightning.reports.blocks import Folded, Heading, Section, Table, Text
 from lslm_lightning.reports.recordings import Aligned, Mark, Pair, Sound, Spectrogram
 from tasks.speech_recognition.data import SpeechData, Utterance
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from tasks.speech_recognition.task import SpeechRecognitionTask
 
 N_RECORDING, N_CONFUSED = 20, 20
-MAX_BYTES = 2_000_000  # of all sounds of a page
+MAX_CHARACTERS = 4_200_000  # of a page of at most 5 MB, for pictures and sounds
 Outputs = Mapping[str, Sequence[str]]
 """By system, a text for each example."""
 
@@ -84,16 +86,39 @@ def recordings(task: "SpeechRecognitionTask", examples: Sequence[Utterance], out
     """Some recordings: half of them where most is wrong, the others spread over the exam; players as far as there is room for sound."""
     metric = WordErrorRate(examples[0].language)
     aligned = [metric.alignment(e.references[0], text) for e, text in zip(examples, outputs, strict=True)]
-    places = chosen([sum(edit.operation != "equal" for edit in edits) for edits in aligned], N_RECORDING)
+    n_error = [sum(edit.operation != "equal" for edit in edits) for edits in aligned]
+    places = chosen(n_error, N_RECORDING)
+    pictures = {i: picture(task, examples[i], outputs[i]) for i in places}
+    room = MAX_CHARACTERS - sum(len(own.address) for own in pictures.values())
+    sounds, n_sound = players(task.front_end, [examples[i] for i in sorted(places, key=lambda i: -n_error[i])], room)
     blocks: list[object] = []
-    left = MAX_BYTES
     for i in places:
-        inside, n_byte = recording(task, examples[i], outputs[i], aligned[i], left)
-        left -= n_byte
-        blocks.append(Folded(f"{examples[i].id}: {outputs[i] or '(empty)'}", inside))
+        alignment = [Aligned([Pair(*edit) for edit in aligned[i]], language=examples[i].language)] if aligned[i] else []
+        sound = [sounds[examples[i].id]] if examples[i].id in sounds else []
+        blocks.append(Folded(f"{examples[i].id}: {outputs[i] or '(empty)'}", [*alignment, *sound, pictures[i]]))
     words = f"{len(places):,} of {len(examples):,} recordings: half of them those with most errors, the others from all over the exam."
     by_ctc = " Below a picture stand the tokens where the model wrote them." if task.ctc_weight else ""
-    return Section("Recordings", [Text(words + by_ctc), *blocks])
+    some = f" The page has room for the sound of {len(sounds)} of them, those with most errors first." if len(sounds) < n_sound else ""
+    return Section("Recordings", [Text(words + by_ctc + some), *blocks])
+
+
+def players(front_end: FrontEnd, examples: Sequence[Utterance], room: int) -> tuple[dict[str, Sound], int]:
+    """Players by the ids of examples, from the first on as many as there is room for, and how many have a sound at all.
+
+    Where all fit, they are without loss.
+
+    Args:
+        room: characters of the page.
+    """
+    found = {example: front_end.waveform(example.read(), example.source) for example in examples}
+    waveforms = {example: waveform for example, waveform in found.items() if waveform is not None}
+    sounds: dict[str, Sound] = {}
+    for encoding in encodings(next(iter(waveforms.values())).sample_rate_hz) if waveforms else []:
+        sounds = {e.id: Sound(encoded(waveform, encoding), encoding.kind, e.source) for e, waveform in waveforms.items()}
+        if sum(len(sound.address) for sound in sounds.values()) <= room:
+            break
+    ends = accumulate(len(sound.address) for sound in sounds.values())
+    return {name: sound for (name, sound), end in zip(sounds.items(), ends, strict=True) if end <= room}, len(waveforms)
 
 
 def chosen(n_error: Sequence[int], n: int) -> list[int]:
@@ -104,18 +129,10 @@ def chosen(n_error: Sequence[int], n: int) -> list[int]:
     return sorted([*worst, *(rest[i * len(rest) // more] for i in range(more))])
 
 
-def recording(task: "SpeechRecognitionTask", example: Utterance, output: str, edits: Sequence[Edit], most: int) -> tuple[list[object], int]:
-    """What is shown of one, and the bytes of its sound, of which there may be at most so many."""
-    data, blocks, n_byte = example.read(), [], 0
-    if edits:
-        blocks.append(Aligned([Pair(*edit) for edit in edits], language=example.language))
-    waveform = task.front_end.waveform(data, example.source)
-    if waveform is not None and len(sound := flac(waveform)) <= most:
-        blocks.append(Sound(sound, FLAC, example.source))
-        n_byte = len(sound)
-    picture = task.front_end.shown(data, example.source).numpy()
-    blocks.append(Spectrogram(picture, task.front_end.frames_per_second, marks(task, example, output, len(picture))))
-    return blocks, n_byte
+def picture(task: "SpeechRecognitionTask", example: Utterance, output: str) -> Spectrogram:
+    """Of a recording, with the tokens of its transcript below."""
+    values = task.front_end.shown(example.read(), example.source).numpy()
+    return Spectrogram(values, task.front_end.frames_per_second, marks(task, example, output, len(values)))
 
 
 @torch.no_grad()

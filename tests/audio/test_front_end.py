@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lslm_lightning.audio.encoding import flac
+from lslm_lightning.audio.encoding import FLAC, MP3, encoded, encodings
 from lslm_lightning.audio.features import deltas
 from lslm_lightning.audio.front_end import Frames, Waveforms
 from lslm_lightning.audio.waveform import read_audio
@@ -55,6 +55,16 @@ def test_settings_that_cannot_be_are_refused_at_once():
 
 def test_flac_keeps_16_bits():
     waveform = read_audio(wav(tones("abc")), "a.wav", RATE_HZ)
-    again = read_audio(flac(waveform), "a.flac", RATE_HZ)
+    again = read_audio(encoded(waveform, FLAC), "a.flac", RATE_HZ)
     torch.testing.assert_close(again.samples, waveform.samples, rtol=0, atol=2**-15)
-    assert len(flac(waveform)) < len(wav(tones("abc")))
+    assert len(encoded(waveform, FLAC)) < len(wav(tones("abc")))
+
+
+def test_mp3_is_a_fraction_of_it_and_lasts_as_long():
+    waveform = read_audio(wav(tones("abcd" * 20)), "a.wav", RATE_HZ)
+    assert encodings(RATE_HZ) == [FLAC, MP3]
+    assert encodings(10_000) == [FLAC], "a rate that MP3 has not"
+    data = encoded(waveform, MP3)
+    assert len(data) < len(encoded(waveform, FLAC)) / 2
+    again = read_audio(data, "a.mp3", RATE_HZ)
+    assert len(again.samples) == pytest.approx(len(waveform.samples), rel=0.05)

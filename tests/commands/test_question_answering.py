@@ -14,7 +14,10 @@ from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertMode
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.runs import load_run
 from lslm_lightning.systems.checkpoint import Checkpoint
+from lslm_lightning.training.checkpoints import Checkpoints
+from tasks.question_answering.candidates import best_threshold
 from tasks.question_answering.data import GenerativeData
+from tasks.question_answering.spans import nothing_last
 from tests import questions
 from tests.commands.alike import config_of, only, points
 from tests.commands.conftest import refused
@@ -103,6 +106,19 @@ def test_two_runs_are_tested_used_evaluated_and_compared(lslm, translation, proj
     [page] = Path("runs/question_answering").glob("compare-*/report/index.html")
     assert "AttentionFlow" in page.read_text("utf-8")
     assert lslm("plan", "--config", path).status == 0
+
+
+@pytest.mark.parametrize(("settings", "words"), [(["--job.average=1"], "the last state"), ([], "the mean of 2 checkpoints")])
+def test_a_state_that_wins_after_training_has_a_threshold_of_its_own(settings, words, lslm, translation, project, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "_is_best", lambda *_: True)
+    outcome = lslm("run", "--config", config_of("spans", translation), "--trainer.max_steps=13", *settings)
+    assert outcome.status == 0, outcome.err
+    assert words in outcome.out
+    task = load_run(only("*")).task
+    saved = float(task.threshold)
+    examples = GenerativeData(str(project / "questions"), n_validation_example=12).validation_exam()
+    task.threshold.fill_(0.0)
+    assert saved == best_threshold(examples, [nothing_last(p.alternatives) for p in task.answer(examples)])
 
 
 @pytest.mark.parametrize("kind", ENCODERS)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from lslm_lightning.reports.blocks import Report, Section
 from lslm_lightning.reports.page import render_html, render_markdown
-from lslm_lightning.reports.recordings import Aligned, Mark, Pair, Sound, Spectrogram, png
+from lslm_lightning.reports.recordings import Aligned, Mark, Pair, Sound, Spectrogram, narrowed, png
 
 
 def test_a_picture_is_read_by_others_as_it_was_meant():
@@ -23,6 +23,13 @@ def test_the_loudest_is_darkest_and_high_features_are_at_the_top():
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
     assert picture.shape == (4, 10)
     assert np.unravel_index(picture.argmin(), picture.shape) == (0, 7)
+
+
+def test_frames_that_share_a_place_are_averaged():
+    values = np.random.default_rng(0).normal(size=(103, 4))
+    assert narrowed(values, 10).shape == (10, 4)
+    np.testing.assert_allclose(narrowed(values[:100], 10), values[:100].reshape(10, 10, 4).mean(1))
+    assert narrowed(values, 103) is values
 
 
 def test_marks_stand_where_they_belong_and_do_not_cover_each_other():

@@ -12,6 +12,7 @@ import soundfile
 import torch
 import torch.nn.functional as F
 
+from lslm_lightning.audio.encoding import FLAC, encoded
 from lslm_lightning.audio.front_end import Frames, Waveforms
 from lslm_lightning.audio.spec_augment import SpecAugment
 from lslm_lightning.contracts import CannotError, Prediction
@@ -23,13 +24,14 @@ from lslm_lightning.models.subsampling import Subsampling
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.optim import Constant
 from lslm_lightning.reports.blocks import Report
-from lslm_lightning.reports.page import MAX_BYTES, render_html, render_markdown
+from lslm_lightning.reports.page import MAX_BYTES, render_html, render_markdown, write_report
+from lslm_lightning.reports.recordings import Sound
 from lslm_lightning.systems.baselines import CopySource
 from lslm_lightning.systems.batches import by_length
 from lslm_lightning.text.recipes import Characters
 from lslm_lightning.training.footprint import footprint
 from tasks.speech_recognition.data import SpeechBatch, SpeechData, Utterance
-from tasks.speech_recognition.report import chosen, marks, recordings, sections
+from tasks.speech_recognition.report import chosen, marks, picture, recordings, sections
 from tasks.speech_recognition.task import SpeechRecognitionTask, n_needed
 from tasks.translation.data import TranslationData
 from tests.spoken import RATE_HZ, tones, wav, write_spoken
@@ -389,12 +391,32 @@ def test_a_report_has_players_pictures_and_alignments(made):
     assert "media-src" not in render_html(Report("without sound", []))
 
 
-def test_sounds_stop_at_their_room(made, monkeypatch):
-    monkeypatch.setattr("tasks.speech_recognition.report.MAX_BYTES", 1)
+def test_a_page_has_players_for_twenty_long_recordings(made, tmp_path):
+    """A quarter of a minute each: 7 MB of FLAC, so that MP3 must do."""
+    chance = np.random.default_rng(0)
+    sounds = [wav(0.1 * chance.standard_normal(15 * 16_000), 16_000) for _ in range(20)]
+    examples = [Utterance(str(i), f"{i}.wav", ("a b c d",), read=partial(bytes, sound)) for i, sound in enumerate(sounds)]
+    task = task_of(made(), front_end=Waveforms(16_000)).eval()
+    page = write_report(Report("a run", [recordings(task, examples, ["a b"] * 20)]), tmp_path / "report").read_text("utf-8")
+    assert page.count("<audio") == page.count("data:audio/mpeg;base64,") == page.count("data:image/png;base64,") == 20
+    assert "The page has room" not in page
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_sounds_stop_at_their_room(n, made, monkeypatch):
+    """Those with most errors come first."""
+    monkeypatch.setattr("tasks.speech_recognition.report.encodings", lambda rate_hz: [FLAC])
     data = made()
-    examples = data.examples("test")
-    section = recordings(task_of(data).eval(), examples, [e.references[0] for e in examples])
-    assert "<audio" not in render_html(Report("a run", [section]))
+    task, examples = task_of(data).eval(), data.examples("test")
+    outputs = [e.references[0] for e in examples]
+    outputs[3] = "d d d d d d d"
+    pictures = sum(len(picture(task, e, text).address) for e, text in zip(examples, outputs, strict=True))
+    sound = Sound(encoded(FRONT_END.waveform(examples[3].read(), ""), FLAC), FLAC.kind)
+    monkeypatch.setattr("tasks.speech_recognition.report.MAX_CHARACTERS", pictures + n * len(sound.address))
+    page = render_html(Report("a run", [recordings(task, examples, outputs)]))
+    assert page.count("<audio") == n
+    assert page.count(sound.address) == n
+    assert f"room for the sound of {n} of them" in page
 
 
 def test_half_are_those_with_most_errors():
