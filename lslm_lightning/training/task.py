@@ -191,7 +191,8 @@ class Task(LightningModule, ABC):
             raise ValueError(f"{given}: {kind} answers by {fits} as it is built; choose another search of lslm_lightning.decoding")
         if fusion is not None and not asked.fuses:
             raise ValueError(
-                f"{given}: {type(asked).__name__} asks no language model, but CtcPrefixBeam and JointBeam do; leave fusion out"
+                f"{given}: {type(asked).__name__} asks no language model, but CtcPrefixBeam and JointBeam do; choose one of these"
+                " (--search beam), or leave fusion out"
             )
         self.search, self.fusion = asked, self.fusion if fusion is None else fusion
 

@@ -9,7 +9,7 @@ import numpy as np
 from lslm_lightning.contracts import Example
 from lslm_lightning.training.budget_data import BudgetData
 from lslm_lightning.training.data import say
-from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable
+from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable, named
 from tasks.question_answering.places import tokens_of, widened
 from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
 
@@ -77,11 +77,11 @@ class SpanData(QuestionData, BudgetData):
     def _encode(self, split: str) -> Windows:
         questions = self.examples(split)
         whole = [question for question in questions if question.asked and question.passage.strip()]
-        rows, spans, n_lost, n_without, n_cut_before = [], [], 0, 0, self.reader.n_cut
+        rows, spans, lost, n_without, n_cut_before = [], [], [], 0, self.reader.n_cut
         for question, (passage, windows) in zip(whole, self.reader.read(whole), strict=True):
             answer = place_of(question, passage)
             if is_answerable(question) and answer is None:
-                n_lost += 1
+                lost.append(question.id)
                 continue
             for window in windows:
                 inside = answer and window.first <= answer[0] and answer[1] < window.first + window.n_passage
@@ -89,18 +89,20 @@ class SpanData(QuestionData, BudgetData):
                 spans.append((answer[0] + shift, answer[1] + shift) if inside else (0, 0))
                 n_without += bool(answer and not inside)
                 rows.append(window)
-        n_empty = len(questions) - len(whole)
+        kept = {question.id for question in whole}
+        empty = [question.id for question in questions if question.id not in kept]
         self.counts |= {
             f"{split}_windows": len(rows),
             f"{split}_windows_without_the_answer": n_without,
-            f"{split}_answer_lost_left_out": n_lost,
-            f"{split}_empty_left_out": n_empty,
+            f"{split}_answer_lost_left_out": len(lost),
+            f"{split}_empty_left_out": len(empty),
             f"{split}_questions_cut": self.reader.n_cut - n_cut_before,
         }
         if not rows:
             raise ValueError(f"corpus {self.corpus_name}: no question of split {split} can be learned from; look at answers and passages")
-        if left := n_lost + n_empty:
-            say(f"{self.corpus_name}, {split}: {left:,} of {len(questions):,} questions cannot be learned from and are left out")
+        if left := [*empty, *lost]:
+            words = f"{len(left):,} of {len(questions):,} questions cannot be learned from and are left out"
+            say(f"{self.corpus_name}, {split}: {words} ({named(left)})")
         return Windows(self.reader, rows, spans)
 
     def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:

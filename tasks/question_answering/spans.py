@@ -121,6 +121,16 @@ class SpanTask(QuestionAnsweringTask):
         smooth = -scores.masked_fill(~batch.candidate, 0.0).sum(1) / batch.candidate.sum(1)  # (B, 2)
         return (1 - label_smoothing) * nats + label_smoothing * smooth.sum()
 
+    def on_test_epoch_end(self) -> None:
+        """Say how many questions of the test were not read to their end."""
+        super().on_test_epoch_end()
+        examples, longest = self.trainer.datamodule.examples("test"), self.sizes.max_question_length
+        asked = self.tokenizer.encode_batch([as_question(example).asked for example in examples])
+        n_cut = sum(len(ids) > longest for ids in asked)
+        self.log("test/cut_sources", float(n_cut))
+        if n_cut and self.trainer.is_global_zero:
+            print(f"{n_cut:,} of {len(examples):,} questions were read up to max_question_length={longest} tokens", flush=True)
+
     def signature_of_answers(self, mode: Mode) -> str:
         return f"|source:{self.sizes.max_length}-by-{self.sizes.stride}"
 

@@ -176,7 +176,7 @@ class SpeechData(BudgetData):
         examples, found = self.examples(split), self.featured(split)
         self._refuse(split, [row for row in found if isinstance(row, str)], ", or take it out of the corpus")
         self._n_frame |= {example.source: len(row) for example, row in zip(examples, found, strict=True)}
-        self._tell_unknown(split, self.tokenizer.encode_targets([reference for e in examples for reference in e.references]))
+        self._tell_unknown(split, self.tokenizer.encode_targets([e.references[0] for e in examples]))
         if split == "val":  # whose loss is computed too
             self._featured[split] = found
         return max(map(len, found))
@@ -211,10 +211,12 @@ class SpeechData(BudgetData):
         }
         if unread:
             say(f"{len(unread):,} of {len(ids):,} recordings of {split} cannot be read and are left out: {unread[0]}")
+        if empty:
+            words = "have an empty transcript and are left out"
+            say(f"{len(empty):,} of {len(ids):,} recordings of {split} {words}: {self._names(split, empty)}")
         if short:
-            names = ", ".join(examples[i].source for i in short[:SHOWN]) + (", ..." if len(short) > SHOWN else "")
             words = "have transcripts longer than what the encoder makes of their frames, and no loss is computed for them"
-            say(f"{len(short):,} of {len(ids):,} recordings of {split} {words}: {names}")
+            say(f"{len(short):,} of {len(ids):,} recordings of {split} {words}: {self._names(split, short)}")
         left_out = {*empty, *short}
         kept = [i for i, row in enumerate(features) if i not in left_out and not isinstance(row, str)]
         if not kept:
@@ -224,10 +226,15 @@ class SpeechData(BudgetData):
 
     def _tell_unknown(self, split: str, ids: Sequence[Sequence[int]]) -> None:
         """Count transcripts with characters, or words, that the tokenizer does not know: no model can write them as they are."""
-        unknown = sum(self.tokenizer.unk_id in own for own in ids) if self.tokenizer.unk_id is not None else 0
-        self.counts[f"{split}_with_unknown"] = unknown
+        unknown = [i for i, own in enumerate(ids) if self.tokenizer.unk_id in own]
+        self.counts[f"{split}_with_unknown"] = len(unknown)
         if unknown:
-            say(f"{unknown:,} of {len(ids):,} transcripts of {split} have {self.tokenizer.kind} that the tokenizer does not know: <unk>")
+            words = f"have {self.tokenizer.kind} that the tokenizer does not know, <unk> to it"
+            say(f"{len(unknown):,} of {len(ids):,} transcripts of {split} {words}: {self._names(split, unknown)}")
+
+    def _names(self, split: str, places: Sequence[int]) -> str:
+        """Of the first of these recordings."""
+        return ", ".join(self.examples(split)[i].source for i in places[:SHOWN]) + (", ..." if len(places) > SHOWN else "")
 
     def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
         return self.n_vector is not None and frames_needed(ids) > self.n_vector(n_frame)

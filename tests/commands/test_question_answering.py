@@ -111,9 +111,11 @@ def test_two_runs_are_tested_used_evaluated_and_compared(lslm, translation, proj
 @pytest.mark.parametrize(("settings", "words"), [(["--job.average=1"], "the last state"), ([], "the mean of 2 checkpoints")])
 def test_a_state_that_wins_after_training_has_a_threshold_of_its_own(settings, words, lslm, translation, project, monkeypatch):
     monkeypatch.setattr(Checkpoints, "_is_best", lambda *_: True)
-    outcome = lslm("run", "--config", config_of("spans", translation), "--trainer.max_steps=13", *settings)
+    short = [f"--{part}.max_question_length=3" for part in ("model", "data")]
+    outcome = lslm("run", "--config", config_of("spans", translation), "--trainer.max_steps=13", *short, *settings)
     assert outcome.status == 0, outcome.err
     assert words in outcome.out
+    assert "questions were read up to max_question_length=3 tokens" in outcome.out
     task = load_run(only("*")).task
     saved = float(task.threshold)
     examples = GenerativeData(str(project / "questions"), n_validation_example=12).validation_exam()

@@ -75,7 +75,7 @@ def test_wrong_places_are_repaired_counted_and_told(tmp_path, capsys):
     windows = data.encoded("train")
     assert data.counts["train_answer_lost_left_out"] == 1
     assert len(windows) == 3
-    assert "1 of 4 questions cannot be learned from" in capsys.readouterr().out
+    assert "1 of 4 questions cannot be learned from and are left out (2)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -185,8 +186,19 @@ def test_transcripts_that_the_tokenizer_does_not_know(made, tmp_path, capsys):
     (tmp_path / "spoken/test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = made()
     task_of(data).check(data)
-    assert "1 of 6 transcripts of test have characters that the tokenizer does not know" in capsys.readouterr().out
+    assert "1 of 6 transcripts of test have characters that the tokenizer does not know, <unk> to it: test/0.wav" in capsys.readouterr().out
     assert data.counts["test_with_unknown"] == 1
+
+
+def test_recordings_without_a_word_are_left_out_by_name(made, capsys):
+    """Those that a corpus keeps; by default it refuses them."""
+    data = made()
+    task_of(data)
+    data._examples["train"] = [replace(e, references=("",)) if 0 < i < 8 else e for i, e in enumerate(data.examples("train"))]
+    assert len(data.encoded("train")) == 24 - 7
+    names = ", ".join(f"train/{i}.wav" for i in range(1, 6))
+    assert f"7 of 24 recordings of train have an empty transcript and are left out: {names}, ..." in capsys.readouterr().out
+    assert data.counts["train_empty_left_out"] == 7
 
 
 def test_the_digest_covers_the_recordings(made, tmp_path):
