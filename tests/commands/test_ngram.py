@@ -75,7 +75,7 @@ def test_the_model_as_an_arpa_file_says_the_same(lslm, config, only_run, text):
 
 def test_tokens_that_look_alike_in_an_arpa_file_stay_apart(lslm, config, only_run, text):
     """A space is written as U+2581, which this text has too."""
-    (text / "train.txt").write_text((text / "train.txt").read_text("utf-8") + "a\u2581b c\n", "utf-8")
+    (text / "train.txt").write_text((text / "train.txt").read_text("utf-8") + 200 * "a\u2581b c\n", "utf-8")
     assert lslm("fit", "--config", config).status == 0
     assert lslm("consolidate", only_run()).status == 0
     words = read_arpa(only_run() / "checkpoints/best.arpa").words
