@@ -62,9 +62,10 @@ def test_it_prints_a_line_for_each_strategy_and_trains_nothing(lslm, translation
 
 def test_recurrent_networks_are_planned_without_tensor_parallelism():
     """Translation, with a bidirectional encoder and attention; a language model over contiguous rows."""
-    words = ["--config", str(ROOT / "configs/translation/multi30k_en_de_lstm_cpu.yaml"), "--trainer.max_steps=1000"]
-    lstm = ["--model.backbone=lslm_lightning.models.recurrent.LSTM", "--model.backbone.n_encoder_layer=0", "--data.contiguous=true"]
-    for given in (words, ["--config", str(ROOT / "configs/language_modeling/docstrings_demo.yaml"), *lstm]):
+    lstm = ["--model.backbone=lslm_lightning.models.recurrent.LSTM", "--model.backbone.d_model=256"]
+    pairs = ["--config", str(ROOT / "configs/translation/cldr_demo.yaml"), *lstm, "--trainer.max_steps=1000"]
+    rows = [*lstm, "--model.backbone.n_encoder_layer=0", "--data.contiguous=true"]
+    for given in (pairs, ["--config", str(ROOT / "configs/language_modeling/docstrings_demo.yaml"), *rows]):
         plan = planned(given, vocab_size=8000)
         assert list(by_strategy(plan)) == ["one device", "ddp", "fsdp"]
         found = plan.footprint(usual=True)
