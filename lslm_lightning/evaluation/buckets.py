@@ -66,7 +66,7 @@ def quartiles(values: np.ndarray, unit: str, places: int = 0, among: np.ndarray 
         end = high if last else values[values < high].max()
         inside = (values >= low) & ((values <= high) if last else (values < high))
         name = f"{low:.{places}f}" if low == end else f"{low:.{places}f} to {end:.{places}f}"
-        groups[f"{name} {unit}"] = inside
+        groups[f"{name} {unit.removesuffix('s') if name == '1' else unit}"] = inside
     return groups
 
 

@@ -19,7 +19,7 @@ class QuestionAnsweringTask(Task):
 
     @classmethod
     def metrics(cls, language: str) -> list[Metric]:
-        return [ExactMatch(language), TokenF1(language)]
+        return [TokenF1(language), ExactMatch(language)]
 
     @classmethod
     def example(cls, id: str, given: str) -> Question:
