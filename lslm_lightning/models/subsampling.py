@@ -1,15 +1,36 @@
 """Fewer, wider frames. B batch, T frames, F features, C channels, D d_model."""
 
+from abc import ABC, abstractmethod
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIDES = {1: (1, 1), 2: (2, 1), 4: (2, 2)}
 
 
-class Subsampling(nn.Module):
-    """Two convolutions of 3 x 3 over time and features, with ReLU, and a linear map: every vector stands for `stride` frames.
+class FrameReduction(nn.Module, ABC):
+    """From the frames of a recording to what an encoder reads: every vector stands for `stride` frames.
 
-    Features are thinned to a fourth whatever the stride. A source of n frames has `out_length(n)` vectors, never none.
+    A source of n frames has `out_length(n)` vectors, never none; they are normalized, as words come with variance 1.
+    """
+
+    stride: int
+
+    def out_length(self, n: int | Tensor) -> int | Tensor:
+        """Vectors of a source of n frames: n / stride, rounded up."""
+        return (n + self.stride - 1) // self.stride
+
+    @abstractmethod
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, F), lengths (B,) -> (B, T', D) and their lengths; what stands beyond these means nothing."""
+
+
+class Subsampling(FrameReduction):
+    """Two convolutions of 3 x 3 over time and features, with ReLU, and a linear map, for features of which neighbours are alike, as those
+    of a spectrogram are; for others see `Stacking`.
+
+    Features are thinned to a fourth whatever the stride.
 
     Source: as in ESPnet (Watanabe et al. 2018) and Conformer (Gulati et al. 2020), but with a frame of zeros around, so that short sources
     keep at least one vector.
@@ -25,7 +46,7 @@ class Subsampling(nn.Module):
             raise ValueError(f"stride={stride} must be one of {list(STRIDES)}: frames that become one vector")
         if n_feature < 1 or n_channel < 1:
             raise ValueError(f"n_feature={n_feature} and n_channel={n_channel} must be at least 1")
-        self.n_feature, self.stride, self.strides = n_feature, stride, STRIDES[stride]
+        self.stride, self.strides = stride, STRIDES[stride]
         first, second = self.strides
         self.convolutions = nn.ModuleList(
             [
@@ -34,16 +55,38 @@ class Subsampling(nn.Module):
             ]
         )
         self.output = nn.Linear(n_channel * -(-n_feature // 4), d_model)
-
-    def out_length(self, n: int | Tensor) -> int | Tensor:
-        """Vectors of a source of n frames: n / stride, rounded up."""
-        return (n + self.stride - 1) // self.stride
+        self.norm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, F), lengths (B,) -> (B, T', D) and their lengths; what stands beyond these means nothing."""
         y = x[:, None]  # (B, 1, T, F)
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
-            real = torch.arange(y.size(2), device=y.device) < lengths.to(y.device)[:, None]  # (B, T)
-            y = convolution(y * real[:, None, :, None]).relu()
+            y = convolution(y * real(y.size(2), lengths, y)[:, None]).relu()
             lengths = (lengths + stride - 1) // stride
-        return self.output(y.transpose(1, 2).flatten(2)), lengths
+        return self.norm(self.output(y.transpose(1, 2).flatten(2))), lengths
+
+
+class Stacking(FrameReduction):
+    """`stride` frames side by side and a linear map, for features in no order, such as cepstra and their slopes.
+
+    The last vector of a source may stand for fewer frames: behind them are zeros. Source: Sak et al. 2015, "Fast and accurate recurrent
+    neural network acoustic models for speech recognition".
+
+    Args:
+        stride: at least 1.
+    """
+
+    def __init__(self, n_feature: int, d_model: int, stride: int = 4) -> None:
+        super().__init__()
+        if stride < 1 or n_feature < 1:
+            raise ValueError(f"stride={stride} and n_feature={n_feature} must be at least 1")
+        self.stride = stride
+        self.output, self.norm = nn.Linear(stride * n_feature, d_model), nn.LayerNorm(d_model)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.pad(x * real(x.size(1), lengths, x), (0, 0, 0, -x.size(1) % self.stride))
+        return self.norm(self.output(x.unflatten(1, (-1, self.stride)).flatten(2))), self.out_length(lengths)
+
+
+def real(size: int, lengths: Tensor, like: Tensor) -> Tensor:
+    """(B, size, 1), 1 where a source has a frame and 0 behind its end."""
+    return (torch.arange(size, device=like.device) < lengths.to(like.device)[:, None])[..., None].to(like)

@@ -21,7 +21,7 @@ from lslm_lightning.decoding import AnySearch, CtcGreedy, CtcSearch, JointSearch
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import Head, TiedProjection, single
-from lslm_lightning.models.subsampling import Subsampling
+from lslm_lightning.models.subsampling import FrameReduction, Subsampling
 from lslm_lightning.systems.baselines import most_frequent
 from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -41,7 +41,7 @@ class Heard(NamedTuple):
 
 
 class SpeechRecognitionTask(Task):
-    """Frames are thinned by convolutions and read by an encoder. With a `ctc_weight` w, the loss is w times that of CTC, over the tokens
+    """Frames become fewer and are read by an encoder. With a `ctc_weight` w, the loss is w times that of CTC, over the tokens
     and a blank, plus 1 - w times that of the decoder, which attends and writes token by token.
 
     The blank is an id of its own, behind those of the tokenizer. WER and CER are jiwer's; the best checkpoint has the lowest WER.
@@ -52,7 +52,7 @@ class SpeechRecognitionTask(Task):
     Args:
         backbone: an encoder alone where `ctc_weight` is 1, or else with a decoder.
         front_end: from files to features: `Waveforms`, or `Frames` where these are ready.
-        subsampling: called with the number of features and d_model.
+        subsampling: called with the number of features and d_model: `Subsampling`, or `Stacking` of cepstra.
         augment: what is left out of features in training; called without arguments.
         tempo: the most by which recordings are made faster or slower in training, as a share: 0.1 for 10 %.
         ctc_weight: from 1, CTC alone, to 0, the decoder alone; 0.3 is usual for both.
@@ -73,7 +73,7 @@ class SpeechRecognitionTask(Task):
         backbone: Backbone,
         tokenizer: Tokenizer,
         front_end: FrontEnd = Waveforms(),  # noqa: B008 (frozen)
-        subsampling: Callable[[int, int], Subsampling] = Subsampling,
+        subsampling: Callable[[int, int], FrameReduction] = Subsampling,
         augment: Callable[[], SpecAugment] = SpecAugment,
         tempo: float = 0.0,
         ctc_weight: float = 1.0,

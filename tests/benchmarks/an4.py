@@ -1,4 +1,4 @@
-"""an4 in an hour, alone and with an n-gram model of its training transcripts, whose weight is chosen on the validation split."""
+"""an4 in half an hour, alone and with an n-gram model of its training transcripts, whose weight is chosen on the validation split."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -56,7 +56,7 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 
 BENCHMARK = Benchmark(
     about="an4 in at most 60 minutes: word error rate alone, and in fusion with an n-gram model of its training transcripts",
-    minutes=75,
+    minutes=45,
     parts={
         **one_run("speech_recognition/an4_cpu.yaml", {"wer": "units:words"}),
         "ngram": lambda done, smoke: train("speech_recognition/an4_ngram.yaml", smoke=smoke),

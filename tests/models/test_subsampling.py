@@ -1,11 +1,16 @@
 """Fewer frames: how many, and that padding changes none of them."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from lslm_lightning.models.subsampling import Subsampling
+from lslm_lightning.models.subsampling import Stacking, Subsampling
 
-STRIDES = [1, 2, 4]
+REDUCTIONS = [partial(Subsampling, stride=stride, n_channel=4) for stride in (1, 2, 4)] + [
+    partial(Stacking, stride=stride) for stride in (1, 3, 4)
+]
+everyone = pytest.mark.parametrize("made", REDUCTIONS, ids=lambda made: f"{made.func.__name__} by {made.keywords['stride']}")
 
 
 @pytest.fixture(autouse=True)
@@ -13,20 +18,20 @@ def _seeded():
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize("stride", STRIDES)
+@everyone
 @pytest.mark.parametrize("n_feature", [1, 13, 40])
-def test_lengths_are_those_said_beforehand(stride, n_feature):
-    front = Subsampling(n_feature, 16, stride, n_channel=4)
+def test_lengths_are_those_said_beforehand(made, n_feature):
+    front = made(n_feature, 16)
     for n in range(1, 20):
         y, lengths = front(torch.randn(1, n, n_feature), torch.tensor([n]))
         assert y.shape == (1, front.out_length(n), 16)
         assert lengths.tolist() == [front.out_length(n)] == front.out_length(torch.tensor([n])).tolist()
-        assert front.out_length(n) == -(-n // stride)
+        assert front.out_length(n) == -(-n // front.stride)
 
 
-@pytest.mark.parametrize("stride", STRIDES)
-def test_padding_changes_nothing(stride):
-    front = Subsampling(13, 16, stride, n_channel=4).double()
+@everyone
+def test_padding_changes_nothing(made):
+    front = made(13, 16).double()
     lengths = torch.tensor([1, 5, 8, 17, 30])
     x = torch.randn(5, 30, 13, dtype=torch.double)
     together, found = front(x, lengths)  # noise where it is padded
@@ -35,7 +40,7 @@ def test_padding_changes_nothing(stride):
         torch.testing.assert_close(together[i, : found[i]], alone[0], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("stride", [1, 2, 4])
 def test_a_vector_sees_only_frames_around_it(stride):
     front = Subsampling(8, 4, stride, n_channel=4).double()
     x = torch.randn(1, 40, 8, dtype=torch.double, requires_grad=True)
@@ -47,9 +52,30 @@ def test_a_vector_sees_only_frames_around_it(stride):
     assert seen.max() - seen.min() + 1 <= {1: 5, 2: 7, 4: 7}[stride]
 
 
+def test_stacked_frames_keep_all_there_is():
+    """With a map that changes nothing, a vector is its frames one after the other."""
+    front = Stacking(3, 12, stride=4).double()
+    front.output.weight.data.copy_(torch.eye(12))
+    front.output.bias.data.zero_()
+    front.norm = torch.nn.Identity()
+    x = torch.randn(2, 8, 3, dtype=torch.double)
+    y, lengths = front(x, torch.tensor([8, 5]))
+    assert lengths.tolist() == [2, 2]
+    assert torch.equal(y[0].flatten(), x[0].flatten())
+    assert torch.equal(y[1, 1], torch.cat([x[1, 4], torch.zeros(9, dtype=torch.double)]))
+
+
 @pytest.mark.parametrize(
-    ("arguments", "names"), [((13, 8, 3), "stride=3"), ((0, 8), "n_feature=0"), ((13, 8, 4, 0), "n_channel=0")], ids=str
+    ("kind", "arguments", "names"),
+    [
+        (Subsampling, (13, 8, 3), "stride=3"),
+        (Subsampling, (0, 8), "n_feature=0"),
+        (Subsampling, (13, 8, 4, 0), "n_channel=0"),
+        (Stacking, (13, 8, 0), "stride=0"),
+        (Stacking, (0, 8), "n_feature=0"),
+    ],
+    ids=str,
 )
-def test_bad_settings_are_named(arguments, names):
+def test_bad_settings_are_named(kind, arguments, names):
     with pytest.raises(ValueError, match=names):
-        Subsampling(*arguments)
+        kind(*arguments)
