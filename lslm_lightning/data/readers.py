@@ -95,7 +95,7 @@ def read_squad(name: str, data: bytes, header: bool) -> Iterator[Record]:
     """Questions of SQuAD 1.1 and 2.0, and of all that is nested so: articles ("data"), their paragraphs, and the "qas" on each.
 
     A record has title, context, question, answers and starts, the character of the context at which each answer begins. Of a question
-    marked `is_impossible` there are none. `plausible_answers` are left out.
+    marked `is_impossible` there are none; its plausible_answers become `plausible` and `plausible_starts`.
     """
     objects = _json(name, decode(name, data))
     if not isinstance(objects, dict) or not isinstance(objects.get("data"), list):
@@ -219,7 +219,9 @@ def _questions(name: str, articles: Any) -> Iterator[Record]:
         try:
             for j, paragraph in enumerate(article["paragraphs"], 1):
                 for k, question in enumerate(paragraph["qas"], 1):
-                    answers = [] if question.get("is_impossible") else question["answers"]
+                    is_impossible = question.get("is_impossible")
+                    answers = [] if is_impossible else question["answers"]
+                    plausible = question.get("plausible_answers", []) if is_impossible else []
                     yield {
                         "id": question.get("id", f"{name}:{i}.{j}.{k}"),
                         "title": article.get("title", ""),
@@ -227,6 +229,8 @@ def _questions(name: str, articles: Any) -> Iterator[Record]:
                         "question": question["question"],
                         "answers": [answer["text"] for answer in answers],
                         "starts": [answer["answer_start"] for answer in answers],
+                        "plausible": [answer["text"] for answer in plausible],
+                        "plausible_starts": [answer["answer_start"] for answer in plausible],
                     }
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{name}: article {i} is not as in SQuAD ({type(error).__name__}: {error})") from None

@@ -8,15 +8,17 @@ from typing import Any
 from lslm_lightning.data.readers import Record
 
 Row = dict[str, str | list[str]]
-LISTS = frozenset({"summary", "answers", "starts"})
+ANSWERS = frozenset({"answers", "starts", "plausible", "plausible_starts"})
+"""Of a question."""
+LISTS = frozenset({"summary", *ANSWERS})
 """Fields that hold a list of texts; all others hold one."""
 OTHERS = (("context", "question"), ("audio", "text"))
 """Fields that tell of other tasks where they stand together."""
-NAMED = frozenset({"text", "document", "summary", "name", "context", "question", "answers", "starts", "audio", "speaker"})
+NAMED = frozenset({"text", "document", "summary", "name", "context", "question", "audio", "speaker", *ANSWERS})
 """Fields that are found in a file by their names."""
 FILES = frozenset({"audio"})
 """Fields that name a file of the corpus."""
-MAY_BE_EMPTY = frozenset({"answers", "starts"})
+MAY_BE_EMPTY = ANSWERS
 """Lists in which nothing says something: there is no answer."""
 SPLIT_NAMES = {"validation": "val", "valid": "val", "dev": "val"}
 """Other people's names of our splits."""

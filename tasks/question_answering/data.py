@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,12 +21,14 @@ class Question(Example):
     """A question of a passage. `source` is both as one text: the question in one line, then the passage.
 
     The references of a question that the passage does not answer are the empty text alone. `starts` are the characters of the passage at
-    which each reference begins, None of one that is not in it.
+    which each reference begins, None of one that is not in it. `plausible` are those [start, end) of what only looks like the answer to a
+    question without one, where somebody has marked it.
     """
 
     asked: str = ""
     passage: str = ""
     starts: tuple[int | None, ...] = ()
+    plausible: tuple[int, int] | None = None
 
     def found(self) -> tuple[int, int] | None:
         """The characters [start, end) of the reference that most annotators agree on, of equals the first; None of no place."""
@@ -75,8 +77,12 @@ class QuestionData(TaskData):
 
     def to_example(self, row: Mapping[str, Any]) -> Question:
         asked, passage = " ".join(row["question"].split()), row["context"]
-        texts, begins = row["answers"], starts_of(row)
-        starts = tuple(nearest(passage, text, begin or 0) if text else None for text, begin in zip(texts, begins, strict=True))
+        texts = row["answers"]
+        starts = places_in(passage, texts, starts_of(row, "starts"))
+        looks = row.get("plausible", [])
+        plausible = [
+            (at, at + len(text)) for text, at in zip(looks, places_in(passage, looks, starts_of(row, "plausible_starts"))) if at is not None
+        ]
         return Question(
             row["id"],
             f"{asked}\n{passage}",
@@ -86,6 +92,7 @@ class QuestionData(TaskData):
             asked=asked,
             passage=passage,
             starts=starts or (None,),
+            plausible=plausible[0] if plausible and not any(texts) else None,
         )
 
     def examples(self, split: str) -> list[Question]:
@@ -99,7 +106,7 @@ class QuestionData(TaskData):
         """Write down, and say, where answers were not where they should be."""
         repaired, lost, n_answer = [], [], 0
         for question, row in zip(questions, self.rows(split), strict=True):
-            for text, said, found in zip(row["answers"], starts_of(row), question.starts, strict=False):
+            for text, said, found in zip(row["answers"], starts_of(row, "starts"), question.starts, strict=False):
                 if not text:
                     continue
                 n_answer += 1
@@ -152,18 +159,23 @@ class GenerativeData(QuestionData, PairData):
         return [(example.source, answer)]
 
 
-def starts_of(row: Mapping[str, Any]) -> list[int | None]:
-    """Where a row says that each of its answers begins; None where it does not say.
+def places_in(passage: str, texts: Sequence[str], begins: Sequence[int | None]) -> tuple[int | None, ...]:
+    """The character at which each text begins in the passage, of several places that nearest to where it should; None of one without."""
+    return tuple(nearest(passage, text, begin or 0) if text else None for text, begin in zip(texts, begins, strict=True))
+
+
+def starts_of(row: Mapping[str, Any], field: str) -> list[int | None]:
+    """Where a row says that each of its answers (`starts`), or of what looks like one (`plausible_starts`), begins; None where it does not.
 
     Raises:
         ValueError: there is not one for each, or one is no number.
     """
-    answers, starts = row["answers"], row.get("starts")
+    answers, starts = row["answers"] if field == "starts" else row.get("plausible", []), row.get(field)
     if starts is None:
         return [None] * len(answers)
     if len(starts) != len(answers) or not all(re.fullmatch(r"-?[0-9]+|", start) for start in starts):
         raise ValueError(
-            f"{row['id']}: starts={starts} must be one number for each of its {len(answers)} answers; correct it, or leave out starts"
+            f"{row['id']}: {field}={starts} must be one number for each of its {len(answers)} answers; correct it, or leave out {field}"
         )
     return [int(start) if start else None for start in starts]
 

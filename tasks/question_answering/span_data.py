@@ -15,10 +15,10 @@ from tasks.question_answering.windows import Passage, Reader, Sizes, Window, Win
 
 
 class Windows:
-    """Windows with the places of their answers; `windows[indices]` is a padded batch."""
+    """Windows with the places of their answers, or of what looks like one; `windows[indices]` is a padded batch."""
 
-    def __init__(self, reader: Reader, windows: Sequence[Window], spans: Sequence[tuple[int, int]]) -> None:
-        self.reader, self.windows, self.spans = reader, windows, spans
+    def __init__(self, reader: Reader, windows: Sequence[Window], spans: Sequence[tuple[int, int]], answers: Sequence[bool]) -> None:
+        self.reader, self.windows, self.spans, self.answers = reader, windows, spans, answers
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -29,7 +29,7 @@ class Windows:
         return np.array([len(window.ids) for window in self.windows], dtype=np.int64).reshape(-1, 1)
 
     def __getitem__(self, indices: Sequence[int]) -> WindowBatch:
-        return self.reader.batch([self.windows[i] for i in indices], [self.spans[i] for i in indices])
+        return self.reader.batch(*([each[i] for i in indices] for each in (self.windows, self.spans, self.answers)))
 
 
 class SpanData(QuestionData, BudgetData):
@@ -77,17 +77,18 @@ class SpanData(QuestionData, BudgetData):
     def _encode(self, split: str) -> Windows:
         questions = self.examples(split)
         whole = [question for question in questions if question.asked and question.passage.strip()]
-        rows, spans, lost, n_without, n_cut_before = [], [], [], 0, self.reader.n_cut
+        rows, spans, answers, lost, n_without, n_cut_before = [], [], [], [], 0, self.reader.n_cut
         for question, (passage, windows) in zip(whole, self.reader.read(whole), strict=True):
-            answer = place_of(question, passage)
-            if is_answerable(question) and answer is None:
+            has_answer, place = is_answerable(question), place_of(question, passage)
+            if has_answer and place is None:
                 lost.append(question.id)
                 continue
             for window in windows:
-                inside = answer and window.first <= answer[0] and answer[1] < window.first + window.n_passage
+                inside = place is not None and window.first <= place[0] and place[1] < window.first + window.n_passage
                 shift = window.n_before - window.first
-                spans.append((answer[0] + shift, answer[1] + shift) if inside else (0, 0))
-                n_without += bool(answer and not inside)
+                spans.append((place[0] + shift, place[1] + shift) if inside else (0, 0))
+                answers.append(has_answer and inside)
+                n_without += has_answer and not inside
                 rows.append(window)
         kept = {question.id for question in whole}
         empty = [question.id for question in questions if question.id not in kept]
@@ -103,7 +104,7 @@ class SpanData(QuestionData, BudgetData):
         if left := [*empty, *lost]:
             words = f"{len(left):,} of {len(questions):,} questions cannot be learned from and are left out"
             say(f"{self.corpus_name}, {split}: {words} ({named(left)})")
-        return Windows(self.reader, rows, spans)
+        return Windows(self.reader, rows, spans, answers)
 
     def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
         """This rank's share, longest first, windows of at most `exam_tokens` padded positions in a batch."""
@@ -125,7 +126,7 @@ class SpanData(QuestionData, BudgetData):
 
 
 def place_of(question: Question, passage: Passage) -> tuple[int, int] | None:
-    """The first and the last token of the answer; None where there is none."""
-    span = question.found()
+    """The first and the last token of the answer, or of what looks like one; None where there is none."""
+    span = question.found() or question.plausible
     tokens = span and tokens_of(passage.offsets, *span)
     return widened(*tokens, passage.begins, passage.ends) if tokens else None

@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lslm_lightning.contracts import Alternative, Example, Mode, Prediction
 from lslm_lightning.models.backbone import Backbone
+from lslm_lightning.models.dropout import Dropout
 from lslm_lightning.models.heads import TiedProjection, single
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.checks import check_kind
 from tasks.question_answering import hints
 from tasks.question_answering.candidates import band, best_threshold, decided, weighed
 from tasks.question_answering.data import Question, as_question
+from tasks.question_answering.judge import Judge
 from tasks.question_answering.span_data import SpanData
 from tasks.question_answering.task import QuestionAnsweringTask
 from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
@@ -28,6 +31,7 @@ AT_ONCE = 2**17  # padded positions of windows that are read together, however m
 class SpanTask(QuestionAnsweringTask):
     """Two numbers for each token of the passage, as much as it may be the first and the last of the answer, by an encoder that reads the
     question and the passage; the first token of all, `<s>`, stands for no answer. Source: Devlin et al. 2019, sections 4.2 and 4.3.
+    With a `judge` it is decided apart whether there is one, and what looks like an answer to a question without one teaches places, too.
 
     To the inputs of a backbone that has no words of its own comes which of the two texts a token belongs to, and what is seen of its word
     without learning: see `hints`. Long passages are read in windows; see `Sizes` and `candidates`.
@@ -44,6 +48,8 @@ class SpanTask(QuestionAnsweringTask):
         n_alternative: how many of the best answers a prediction has, besides none.
         has_hints: see `hints`; a pretrained network reads ids, and must have none.
         whole_words: let answers begin and end with words alone, those of `text.chinese.segment`.
+        judge: called with d_model: decides apart whether there is an answer; see `Judge`. By default that is one choice among the places.
+        word_dropout: share of tokens whose word is not seen in training, only what kind it is and its hints.
     """
 
     tunes = True
@@ -60,6 +66,8 @@ class SpanTask(QuestionAnsweringTask):
         n_alternative: int = 5,
         has_hints: bool = True,
         whole_words: bool = True,
+        judge: Callable[[int], Judge] | None = None,
+        word_dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone, tokenizer, **kwargs)
@@ -82,6 +90,8 @@ class SpanTask(QuestionAnsweringTask):
         self.marks = backbone.marks((KINDS, *(hints.SIZES if has_hints else ())))
         self.flow = None if flow is None else flow(backbone.d_model)
         self.ends = nn.Linear(backbone.d_model, 2)
+        self.judge = None if judge is None else judge(backbone.d_model)
+        self.word_dropout = Dropout(word_dropout)
         self.register_buffer("threshold", torch.tensor(torch.inf))
 
     def check(self, data: SpanData) -> None:
@@ -105,21 +115,48 @@ class SpanTask(QuestionAnsweringTask):
                 )
 
     def scores(self, batch: WindowBatch) -> Tensor:
-        """Log probabilities (B, S, 2) of being the first and the last token of the answer."""
+        """Log probabilities (B, S, 2) of being the first and the last token of the answer.
+
+        The sum of both of the first token of all is that of no answer; where a judge decides, the others are multiplied by that of one.
+        """
+        places, verdict = self.judged(batch)
+        if verdict is None:
+            return places
+        some, none = (F.logsigmoid(odds)[:, None, None].expand(-1, 1, 2) / 2 for odds in (verdict, -verdict))  # (B, 1, 2)
+        return torch.cat([none, places[:, 1:] + some], 1)
+
+    def judged(self, batch: WindowBatch) -> tuple[Tensor, Tensor | None]:
+        """Log probabilities (B, S, 2) of the candidates, and where a judge decides its log odds (B,) that there is an answer."""
         kinds = [batch.kind, *(hints.apart(batch.hint) if self.reader.has_hints else ())]
-        x = self.marks(self.embedding(batch.source), *kinds)
+        words = self.embedding(batch.source)
+        x = self.marks(words * self.word_dropout(words.new_ones(*words.shape[:2], 1)), *kinds)
         y = self.backbone.encode(x, batch.source_pad) if self.flow is None else self.flow(self.backbone, x, batch)  # (B, S, D)
         scores = single(self.ends(y))
-        return scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(1)
+        places = scores.masked_fill(~self.candidates(batch), torch.finfo(scores.dtype).min).log_softmax(1)
+        return places, None if self.judge is None else self.judge(x, batch)
+
+    def candidates(self, batch: WindowBatch) -> Tensor:
+        """(B, S, 2) bool; the first token of all is one unless a judge decides."""
+        if self.judge is None:
+            return batch.candidate
+        return batch.candidate & (torch.arange(batch.source.size(1), device=batch.source.device) > 0)[:, None]
 
     def loss(self, batch: WindowBatch, label_smoothing: float = 0.0) -> Tensor:
-        """Of a start and an end in each window."""
-        scores, right = self.scores(batch), torch.stack([batch.start, batch.end], -1).long()
-        nats = -scores.gather(1, right[:, None])[:, 0].sum()
-        if not label_smoothing:
-            return nats
-        smooth = -scores.masked_fill(~batch.candidate, 0.0).sum(1) / batch.candidate.sum(1)  # (B, 2)
-        return (1 - label_smoothing) * nats + label_smoothing * smooth.sum()
+        """Of a start and an end in each window; where a judge decides, of those there are, also of what only looks like an answer, and of
+        its verdict."""
+        places, verdict = self.judged(batch)
+        right = torch.stack([batch.start, batch.end], -1).long()
+        if verdict is None:
+            right = right * batch.answers[:, None]
+        nats = -places.gather(1, right[:, None])[:, 0]  # (B, 2)
+        if label_smoothing:
+            candidate = self.candidates(batch)
+            smooth = -places.masked_fill(~candidate, 0.0).sum(1) / candidate.sum(1).clamp(min=1)
+            nats = (1 - label_smoothing) * nats + label_smoothing * smooth
+        if verdict is None:
+            return nats.sum()
+        placed = nats.masked_fill((batch.start == 0)[:, None], 0.0).sum()
+        return placed + F.binary_cross_entropy_with_logits(verdict, batch.answers.to(verdict.dtype), reduction="sum")
 
     def on_test_epoch_end(self) -> None:
         """Say how many questions of the test were not read to their end."""

@@ -126,11 +126,11 @@ def test_questions_nested_as_in_squad() -> None:
     answers = [{"text": "b", "answer_start": 2}, {"text": "A b", "answer_start": 0}]
     impossible = {"id": "r", "question": "Why?", "answers": [], "plausible_answers": answers, "is_impossible": True}
     text = nested({"id": "q", "question": "What?", "answers": answers}, impossible, {"question": "Who?", "answers": []})
-    common = {"title": "T", "context": "A b."}
+    common, unmarked = {"title": "T", "context": "A b."}, {"plausible": [], "plausible_starts": []}
     assert read("squad", text) == [
-        {"id": "q", **common, "question": "What?", "answers": ["b", "A b"], "starts": [2, 0]},
-        {"id": "r", **common, "question": "Why?", "answers": [], "starts": []},
-        {"id": "f:1.1.3", **common, "question": "Who?", "answers": [], "starts": []},
+        {"id": "q", **common, "question": "What?", "answers": ["b", "A b"], "starts": [2, 0], **unmarked},
+        {"id": "r", **common, "question": "Why?", "answers": [], "starts": [], "plausible": ["b", "A b"], "plausible_starts": [2, 0]},
+        {"id": "f:1.1.3", **common, "question": "Who?", "answers": [], "starts": [], **unmarked},
     ]
     assert read("json", text) == read("squad", text), "a file of one's own needs no entry"
 

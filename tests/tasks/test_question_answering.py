@@ -54,7 +54,11 @@ def test_questions_as_squad_nests_them(tmp_path):
     assert first.source == f"Where does Anna live?\n{PASSAGE}"
     assert first.found() == (14, 18), "on which most agree"
     assert (second.references, second.starts, second.found()) == (("",), (None,), None)
+    assert (first.plausible, second.plausible) == (None, (14, 18)), "what only looks like an answer is none"
     assert data.counts["val_without_answer"] == 1
+    windows = data.encoded("train")
+    assert windows.spans[0] == windows.spans[1] != (0, 0)
+    assert windows[[0, 1]].answers.tolist() == windows.answers == [True, False]
     assert data.exam("test")[0].asked == "Where does Anna live?", "a question stays one when it is asked in words"
 
 
@@ -83,6 +87,10 @@ def test_wrong_places_are_repaired_counted_and_told(tmp_path, capsys):
     [
         ({"answers": ["Rome"], "starts": []}, r"starts=\[\] must be one number for each of its 1 answers"),
         ({"answers": ["Rome"], "starts": ["x"]}, r"starts=\['x'\] must be one number"),
+        (
+            {"answers": [], "starts": [], "plausible": ["Rome"], "plausible_starts": []},
+            r"plausible_starts=\[\] must be one number for each",
+        ),
         ({"question": " "}, "question empty"),
         ({"context": ""}, "context empty"),
     ],

@@ -25,6 +25,7 @@ from tasks.question_answering import spans
 from tasks.question_answering.bidaf import AttentionFlow, places
 from tasks.question_answering.candidates import band, best_threshold, decided, weighed
 from tasks.question_answering.data import as_question
+from tasks.question_answering.judge import Judge
 from tasks.question_answering.span_data import SpanData
 from tasks.question_answering.spans import SpanTask
 from tasks.question_answering.windows import Passage, Window, WindowBatch
@@ -33,15 +34,21 @@ from tests.training.conftest import assert_resumes_exactly, fit
 
 SMALL = {"max_length": 40, "stride": 8, "max_question_length": 10}
 BACKBONES = {
-    "transformer": lambda: (Transformer(32, 2, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), None),
-    "lstm": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), None),
-    "bidaf": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), flow),
+    "transformer": lambda: (Transformer(32, 2, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), {}),
+    "lstm": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), {}),
+    "bidaf": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), {"flow": flow}),
+    "judged": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), {"judge": judge}),
+    "bidaf, judged": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), {"flow": flow, "judge": judge}),
 }
 everyone = pytest.mark.parametrize("backbone", BACKBONES)
 
 
 def flow(d_model: int) -> AttentionFlow:
     return AttentionFlow(d_model, lambda d: LSTM(d, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0))
+
+
+def judge(d_model: int) -> Judge:
+    return Judge(d_model, dropout=0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -61,8 +68,8 @@ def made(tmp_path: Path) -> Callable[..., SpanData]:
 
 def task_of(data: SpanData, backbone: str = "transformer", **settings) -> SpanTask:
     torch.manual_seed(0)
-    network, of_both = BACKBONES[backbone]()
-    return SpanTask(network, data.tokenizer, **{"flow": of_both, "max_answer_length": 8} | SMALL | settings)
+    network, more = BACKBONES[backbone]()
+    return SpanTask(network, data.tokenizer, **{"max_answer_length": 8} | more | SMALL | settings)
 
 
 # Candidates
@@ -172,23 +179,61 @@ def test_padding_changes_nothing(made, backbone):
 
 @everyone
 def test_only_candidates_have_a_chance(made, backbone):
+    """Probabilities of places add up to one; beside a judge, those of places and of no answer do."""
     data = made()
     task, batch = task_of(data, backbone).double().eval(), data.encoded("train")[[0, 3, 7]]
     p = task.scores(batch).exp()
-    torch.testing.assert_close(p.sum(1), torch.ones(3, 2, dtype=torch.double), rtol=0, atol=1e-12)
     assert (p[~batch.candidate] == 0).all()
     assert (p[batch.candidate] > 0).all()
+    one = torch.ones(3, dtype=torch.double)
+    if task.judge is None:
+        torch.testing.assert_close(p.sum(1), one[:, None].expand(-1, 2), rtol=0, atol=1e-12)
+    else:
+        torch.testing.assert_close(p[:, 0].prod(1) + p[:, 1:].sum(1).prod(1), one, rtol=0, atol=1e-12)
 
 
-def test_the_loss_is_the_nats_of_each_start_and_end(made):
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_the_loss_is_the_nats_of_each_start_and_end(made, label_smoothing):
     data = made()
     task, batch = task_of(data).double().eval(), data.encoded("train")[[0, 1, 2, 3]]
-    scores, by_hand, smooth = task.scores(batch), 0.0, 0.0
+    scores, by_hand = task.scores(batch), 0.0
     for row, (start, end) in enumerate(zip(batch.start.tolist(), batch.end.tolist())):
-        by_hand -= float(scores[row, start, 0] + scores[row, end, 1])
-        smooth -= sum(float(scores[row, batch.candidate[row, :, side], side].mean()) for side in (0, 1))
-    assert task.loss(batch).item() == pytest.approx(by_hand, rel=1e-12)
-    assert task.loss(batch, 0.1).item() == pytest.approx(0.9 * by_hand + 0.1 * smooth, rel=1e-12)
+        by_hand -= (1 - label_smoothing) * float(scores[row, start, 0] + scores[row, end, 1])
+        by_hand -= label_smoothing * sum(float(scores[row, batch.candidate[row, :, side], side].mean()) for side in (0, 1))
+    assert task.loss(batch, label_smoothing).item() == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_what_only_looks_like_an_answer_teaches_places_and_nothing_else(made):
+    """Beside a judge; without one it is as if nobody had marked it."""
+    encoded = made().encoded("train")
+    batch = encoded[[1, 2, 4, 5]]
+    assert batch.answers.all()
+    looks = batch._replace(answers=torch.zeros(4, dtype=torch.bool))
+    unmarked = looks._replace(start=torch.zeros_like(batch.start), end=torch.zeros_like(batch.end))
+    plain, judged = (task_of(made(), name).double().eval() for name in ("lstm", "judged"))
+    assert plain.loss(looks).item() == plain.loss(unmarked).item() != plain.loss(batch).item()
+    scores = judged.scores(batch)
+    none = scores[:, 0].sum(1)
+    rows = torch.arange(4)
+    placed = scores[rows, batch.start.long(), 0] + scores[rows, batch.end.long(), 1]  # that there is one, and there
+    assert judged.loss(batch).item() == pytest.approx(-placed.sum().item(), rel=1e-12)
+    assert judged.loss(unmarked).item() == pytest.approx(-none.sum().item(), rel=1e-12)
+    there_is_one = torch.log1p(-none.exp())
+    assert judged.loss(looks).item() == pytest.approx(-(none + placed - there_is_one).sum().item(), rel=1e-12)
+
+
+def test_words_that_are_not_seen_keep_their_hints(made):
+    data = made()
+    batch = data.encoded("train")[[0, 1]]
+    task = task_of(data, "lstm", word_dropout=0.999).double().train()
+    torch.manual_seed(1)
+    seen = task.scores(batch)
+    other = batch._replace(source=batch.source.roll(1, 1))
+    torch.manual_seed(1)
+    assert torch.equal(task.scores(other), seen), "whatever the words"
+    torch.manual_seed(1)
+    assert not torch.equal(task.scores(batch._replace(hint=torch.zeros_like(batch.hint))), seen)
+    assert not torch.equal(task.eval().scores(other), task.scores(batch)), "all are seen after training"
 
 
 @everyone
@@ -228,7 +273,7 @@ def test_places_are_found_in_order():
     assert pad.tolist() == [[False, False, False], [False, True, True]]
 
 
-@pytest.mark.parametrize(("backbone", "language"), [("transformer", "en"), ("lstm", "zh"), ("bidaf", "en")])
+@pytest.mark.parametrize(("backbone", "language"), [("transformer", "en"), ("lstm", "zh"), ("bidaf", "en"), ("judged", "zh")])
 def test_what_is_learned_answers_questions_never_seen(made, backbone, language, tmp_path):
     """And knows where there is no answer, by a threshold that a validation has chosen and that a checkpoint keeps."""
 
@@ -311,6 +356,7 @@ def test_every_question_has_an_answer_the_threshold_is_off(made):
         ({"max_answer_length": 0}, "max_answer_length=0 must be at least 1"),
         ({"n_alternative": 0}, "n_alternative=0 must be at least 1"),
         ({"stride": 28}, "stride=28 must be at most 27"),
+        ({"word_dropout": 1.0}, "dropout=1.0 must be at least 0 and below 1"),
         (
             {"flow": lambda d: AttentionFlow(d, lambda d: Transformer(d, 2))},
             "of modelling must be at least 1 and n_decoder_layer=3",
@@ -353,7 +399,7 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path):
     assert_resumes_exactly(parts, tmp_path, 7)
 
 
-@pytest.mark.parametrize("backbone", ["transformer", "bidaf"])
+@pytest.mark.parametrize("backbone", ["transformer", "bidaf, judged"])
 def test_a_step_in_shapes_alone(made, backbone):
     """What `lslm plan` needs."""
     data = made()
