@@ -8,7 +8,7 @@ from typing import Any
 from lslm_lightning.data.archives import read_file
 from lslm_lightning.data.catalogue import Entry, Split
 from lslm_lightning.data.readers import READERS
-from lslm_lightning.data.rows import NAMED, SPLIT_NAMES, required_fields, task_of
+from lslm_lightning.data.rows import NAMED, OPTIONAL, SPLIT_NAMES, required_fields, task_of
 
 FORMATS = {"txt": "text", "tsv": "tsv", "csv": "csv", "jsonl": "jsonl", "json": "json", "parquet": "parquet"}
 SPLIT = r"(?:train|val|dev|test)[\w-]*"
@@ -83,7 +83,8 @@ def _meaning(file: Path, form: str, columns: Mapping[str, Any]) -> tuple[str, tu
     """
     if not columns:
         first = next(iter(READERS[form](file.name, read_file(file), True)), {})
-        columns = {name: name for name in first if name in NAMED or (re.fullmatch(r"[a-z]{2}", name) and name != "id")}
+        names = dict.fromkeys([*first, *(sorted(OPTIONAL) if "question" in first else ())])  # other records may have those
+        columns = {name: name for name in names if name in NAMED or (re.fullmatch(r"[a-z]{2}", name) and name != "id")}
     task, languages = task_of(columns, str(file))
     return task, languages, columns, not any(isinstance(column, int) for column in columns.values())
 

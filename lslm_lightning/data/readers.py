@@ -221,7 +221,7 @@ def _questions(name: str, articles: Any) -> Iterator[Record]:
                 for k, question in enumerate(paragraph["qas"], 1):
                     is_impossible = question.get("is_impossible")
                     answers = [] if is_impossible else question["answers"]
-                    plausible = question.get("plausible_answers", []) if is_impossible else []
+                    plausible = (question.get("plausible_answers") or []) if is_impossible else []
                     yield {
                         "id": question.get("id", f"{name}:{i}.{j}.{k}"),
                         "title": article.get("title", ""),

@@ -8,7 +8,9 @@ from typing import Any
 from lslm_lightning.data.readers import Record
 
 Row = dict[str, str | list[str]]
-ANSWERS = frozenset({"answers", "starts", "plausible", "plausible_starts"})
+OPTIONAL = frozenset({"plausible", "plausible_starts"})
+"""Lists that a record need not have, and whose row then has none."""
+ANSWERS = frozenset({"answers", "starts", *OPTIONAL})
 """Of a question."""
 LISTS = frozenset({"summary", *ANSWERS})
 """Fields that hold a list of texts; all others hold one."""
@@ -62,9 +64,11 @@ def to_row(record: Record, columns: Mapping[str, Any], required: Sequence[str], 
     """
     row: Row = {"id": " ".join(_texts(record, "id", columns.get("id", "id")))}
     for field in dict.fromkeys([*required, *columns]):
-        if field != "id":
-            texts = _texts(record, field, columns.get(field, field))
-            row[field] = texts if field in LISTS else join.join(texts)
+        column = columns.get(field, field)
+        if field == "id" or (field in OPTIONAL and _values(record, column) in ([], [None])):
+            continue
+        texts = _texts(record, field, column)
+        row[field] = texts if field in LISTS else join.join(texts)
     return row
 
 

@@ -38,16 +38,13 @@ class AttentionFlow(nn.Module):
         self.joined = nn.Linear(4 * d_model, d_model)
 
     def forward(self, backbone: Backbone, x: Tensor, batch: WindowBatch) -> Tensor:
-        """Vectors (B, S, D) of the inputs x (B, S, ...) of a backbone; those of the question are what it is to the backbone alone."""
+        """Vectors (B, S, D) of the inputs x (B, S, ...) of a backbone; what stands where no passage is means nothing."""
         passage, passage_pad = places(batch.of_passage)  # (B, P)
         question, question_pad = places(~batch.of_passage & ~batch.source_pad)  # (B, Q)
         h, u = (backbone.encode(taken(x, at), pad) for at, pad in ((passage, passage_pad), (question, question_pad)))
         g = self.flow(h, u, passage_pad, question_pad).to(h.dtype)  # (B, P, D)
         m = g + self.modelling.encode(g, passage_pad)
-        found = m.new_zeros(*batch.source.shape, m.size(-1))
-        for values, at, pad in ((m, passage, passage_pad), (u, question, question_pad)):
-            found = found.scatter_add(1, at[..., None].expand_as(values), values.masked_fill(pad[..., None], 0.0).to(found.dtype))
-        return found
+        return m.new_zeros(*batch.source.shape, m.size(-1)).scatter(1, passage[..., None].expand_as(m), m)
 
     def flow(self, h: Tensor, u: Tensor, passage_pad: Tensor, question_pad: Tensor) -> Tensor:
         """Passage h (B, P, D) and question u (B, Q, D) -> (B, P, D)."""

@@ -78,11 +78,10 @@ class QuestionData(TaskData):
     def to_example(self, row: Mapping[str, Any]) -> Question:
         asked, passage = " ".join(row["question"].split()), row["context"]
         texts = row["answers"]
-        starts = places_in(passage, texts, starts_of(row, "starts"))
+        starts = places_in(passage, texts, starts_of(row))
         looks = row.get("plausible", [])
-        plausible = [
-            (at, at + len(text)) for text, at in zip(looks, places_in(passage, looks, starts_of(row, "plausible_starts"))) if at is not None
-        ]
+        places = zip(looks, places_in(passage, looks, starts_of(row, "plausible", "plausible_starts")), strict=True)
+        plausible = None if any(texts) else next(((at, at + len(text)) for text, at in places if at is not None), None)
         return Question(
             row["id"],
             f"{asked}\n{passage}",
@@ -92,7 +91,7 @@ class QuestionData(TaskData):
             asked=asked,
             passage=passage,
             starts=starts or (None,),
-            plausible=plausible[0] if plausible and not any(texts) else None,
+            plausible=plausible,
         )
 
     def examples(self, split: str) -> list[Question]:
@@ -106,7 +105,7 @@ class QuestionData(TaskData):
         """Write down, and say, where answers were not where they should be."""
         repaired, lost, n_answer = [], [], 0
         for question, row in zip(questions, self.rows(split), strict=True):
-            for text, said, found in zip(row["answers"], starts_of(row, "starts"), question.starts, strict=False):
+            for text, said, found in zip(row["answers"], starts_of(row), question.starts, strict=False):
                 if not text:
                     continue
                 n_answer += 1
@@ -119,6 +118,7 @@ class QuestionData(TaskData):
             f"{split}_without_answer": sum(not is_answerable(q) for q in questions),
             f"{split}_starts_repaired": len(repaired),
             f"{split}_answers_not_in_passage": len(lost),
+            f"{split}_plausible": sum(q.plausible is not None for q in questions),
         }
         for ids, words in ((repaired, "do not begin where they should and were found elsewhere"), (lost, "are not in their passage")):
             if ids:
@@ -164,20 +164,20 @@ def places_in(passage: str, texts: Sequence[str], begins: Sequence[int | None]) 
     return tuple(nearest(passage, text, begin or 0) if text else None for text, begin in zip(texts, begins, strict=True))
 
 
-def starts_of(row: Mapping[str, Any], field: str) -> list[int | None]:
-    """Where a row says that each of its answers (`starts`), or of what looks like one (`plausible_starts`), begins; None where it does not.
+def starts_of(row: Mapping[str, Any], texts: str = "answers", starts: str = "starts") -> list[int | None]:
+    """Where a row says that each of its `texts` begins; None where it does not say.
 
     Raises:
         ValueError: there is not one for each, or one is no number.
     """
-    answers, starts = row["answers"] if field == "starts" else row.get("plausible", []), row.get(field)
-    if starts is None:
-        return [None] * len(answers)
-    if len(starts) != len(answers) or not all(re.fullmatch(r"-?[0-9]+|", start) for start in starts):
+    n, begins = len(row.get(texts, ())), row.get(starts)
+    if begins is None:
+        return [None] * n
+    if len(begins) != n or not all(re.fullmatch(r"-?[0-9]+|", begin) for begin in begins):
         raise ValueError(
-            f"{row['id']}: {field}={starts} must be one number for each of its {len(answers)} answers; correct it, or leave out {field}"
+            f"{row['id']}: {starts}={begins} must be one number for each of its {n} {texts}; correct it, or leave out {starts}"
         )
-    return [int(start) if start else None for start in starts]
+    return [int(begin) if begin else None for begin in begins]
 
 
 def named(ids: list[str]) -> str:

@@ -12,7 +12,8 @@ class Judge(nn.Module):
     """Reads the words of the question, in no order, each with what is seen of it in the passage (see `hints`): a "not", or a name that the
     passage does not have, makes an answer unlikely.
 
-    With it the probability of an answer is that there is one, times those of its first and its last token.
+    With it the probability of an answer is that there is one, times those of its first and its last token. It says the same of all windows
+    on one passage.
 
     Source: decided apart as the no-answer option of Clark and Gardner 2018, "Simple and effective multi-paragraph reading comprehension"; a
     bag of words through a small network as in Iyyer et al. 2015, "Deep unordered composition rivals syntactic methods".

@@ -15,10 +15,10 @@ from tasks.question_answering.windows import Passage, Reader, Sizes, Window, Win
 
 
 class Windows:
-    """Windows with the places of their answers, or of what looks like one; `windows[indices]` is a padded batch."""
+    """Windows, each with its start, its end and whether its question has an answer; `windows[indices]` is a padded batch."""
 
-    def __init__(self, reader: Reader, windows: Sequence[Window], spans: Sequence[tuple[int, int]], answers: Sequence[bool]) -> None:
-        self.reader, self.windows, self.spans, self.answers = reader, windows, spans, answers
+    def __init__(self, reader: Reader, windows: Sequence[Window], targets: Sequence[tuple[int, int, bool]]) -> None:
+        self.reader, self.windows, self.targets = reader, windows, targets
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -29,13 +29,14 @@ class Windows:
         return np.array([len(window.ids) for window in self.windows], dtype=np.int64).reshape(-1, 1)
 
     def __getitem__(self, indices: Sequence[int]) -> WindowBatch:
-        return self.reader.batch(*([each[i] for i in indices] for each in (self.windows, self.spans, self.answers)))
+        return self.reader.batch([self.windows[i] for i in indices], [self.targets[i] for i in indices])
 
 
 class SpanData(QuestionData, BudgetData):
     """Questions whose answers are looked for in their passages, window by window.
 
-    Windows that do not have the whole answer are learned as windows without one, and so are those of questions without an answer. Questions
+    Windows that do not have the whole answer are learned as windows without one, and so are those of questions without an answer, unless
+    a judge decides of these; then what only looks like an answer is learned, too, as far as it is known. Questions
     whose answers are not in their passage are left out of training, and so are those without a word, or without a word of passage. All of
     these are in `counts`.
 
@@ -77,7 +78,7 @@ class SpanData(QuestionData, BudgetData):
     def _encode(self, split: str) -> Windows:
         questions = self.examples(split)
         whole = [question for question in questions if question.asked and question.passage.strip()]
-        rows, spans, answers, lost, n_without, n_cut_before = [], [], [], [], 0, self.reader.n_cut
+        rows, targets, lost, n_without, n_cut_before = [], [], [], 0, self.reader.n_cut
         for question, (passage, windows) in zip(whole, self.reader.read(whole), strict=True):
             has_answer, place = is_answerable(question), place_of(question, passage)
             if has_answer and place is None:
@@ -86,8 +87,8 @@ class SpanData(QuestionData, BudgetData):
             for window in windows:
                 inside = place is not None and window.first <= place[0] and place[1] < window.first + window.n_passage
                 shift = window.n_before - window.first
-                spans.append((place[0] + shift, place[1] + shift) if inside else (0, 0))
-                answers.append(has_answer and inside)
+                elsewhere = -1 if place is None else 0
+                targets.append((place[0] + shift, place[1] + shift, has_answer) if inside else (elsewhere, elsewhere, has_answer))
                 n_without += has_answer and not inside
                 rows.append(window)
         kept = {question.id for question in whole}
@@ -104,7 +105,7 @@ class SpanData(QuestionData, BudgetData):
         if left := [*empty, *lost]:
             words = f"{len(left):,} of {len(questions):,} questions cannot be learned from and are left out"
             say(f"{self.corpus_name}, {split}: {words} ({named(left)})")
-        return Windows(self.reader, rows, spans, answers)
+        return Windows(self.reader, rows, targets)
 
     def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
         """This rank's share, longest first, windows of at most `exam_tokens` padded positions in a batch."""

@@ -82,6 +82,10 @@ class SpanTask(QuestionAnsweringTask):
         if has_hints and backbone.tokenizer_digest is not None:
             kind = type(backbone).__name__
             raise ValueError(f"has_hints=true has no place in {kind}, which reads ids: set it to false, in model and data")
+        if not has_hints and (judge is not None or word_dropout):
+            raise ValueError(
+                "judge and word_dropout leave little but the hints to see: set has_hints=true, in model and data, or neither of them"
+            )
         self.max_answer_length, self.n_alternative = max_answer_length, n_alternative
         self.sizes = Sizes(max_length, stride, max_question_length)
         self.reader = Reader(tokenizer, self.sizes, has_hints, whole_words)
@@ -115,9 +119,10 @@ class SpanTask(QuestionAnsweringTask):
                 )
 
     def scores(self, batch: WindowBatch) -> Tensor:
-        """Log probabilities (B, S, 2) of being the first and the last token of the answer.
+        """Log probabilities (B, S, 2) of being the first and the last token of the answer; the first of all stands for none.
 
-        The sum of both of the first token of all is that of no answer; where a judge decides, the others are multiplied by that of one.
+        The sum of both is what counts. Where a judge decides, that of the first token of all is what it says of no answer, and what it says
+        of an answer is added to all others, half to a start and half to an end.
         """
         places, verdict = self.judged(batch)
         if verdict is None:
@@ -126,37 +131,37 @@ class SpanTask(QuestionAnsweringTask):
         return torch.cat([none, places[:, 1:] + some], 1)
 
     def judged(self, batch: WindowBatch) -> tuple[Tensor, Tensor | None]:
-        """Log probabilities (B, S, 2) of the candidates, and where a judge decides its log odds (B,) that there is an answer."""
+        """Log probabilities (B, S, 2) of the candidates, and where a judge decides its log odds (B,) of an answer.
+
+        Beside a judge the first token of all stands for a place in another window.
+        """
         kinds = [batch.kind, *(hints.apart(batch.hint) if self.reader.has_hints else ())]
         words = self.embedding(batch.source)
-        x = self.marks(words * self.word_dropout(words.new_ones(*words.shape[:2], 1)), *kinds)
+        if self.training and self.word_dropout.p:
+            words = words * self.word_dropout(words.new_ones(*words.shape[:2], 1))
+        x = self.marks(words, *kinds)
         y = self.backbone.encode(x, batch.source_pad) if self.flow is None else self.flow(self.backbone, x, batch)  # (B, S, D)
         scores = single(self.ends(y))
-        places = scores.masked_fill(~self.candidates(batch), torch.finfo(scores.dtype).min).log_softmax(1)
+        places = scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(1)
         return places, None if self.judge is None else self.judge(x, batch)
 
-    def candidates(self, batch: WindowBatch) -> Tensor:
-        """(B, S, 2) bool; the first token of all is one unless a judge decides."""
-        if self.judge is None:
-            return batch.candidate
-        return batch.candidate & (torch.arange(batch.source.size(1), device=batch.source.device) > 0)[:, None]
-
     def loss(self, batch: WindowBatch, label_smoothing: float = 0.0) -> Tensor:
-        """Of a start and an end in each window; where a judge decides, of those there are, also of what only looks like an answer, and of
-        its verdict."""
+        """Of a start and an end in each window.
+
+        Where a judge decides: of these where a place is known, be it only of what looks like an answer, and of its verdict, not smoothed.
+        """
         places, verdict = self.judged(batch)
         right = torch.stack([batch.start, batch.end], -1).long()
         if verdict is None:
-            right = right * batch.answers[:, None]
-        nats = -places.gather(1, right[:, None])[:, 0]  # (B, 2)
+            right = right * batch.has_answer[:, None]
+        nats = -places.gather(1, right.clamp(min=0)[:, None])[:, 0]  # (B, 2)
         if label_smoothing:
-            candidate = self.candidates(batch)
-            smooth = -places.masked_fill(~candidate, 0.0).sum(1) / candidate.sum(1).clamp(min=1)
+            smooth = -places.masked_fill(~batch.candidate, 0.0).sum(1) / batch.candidate.sum(1)
             nats = (1 - label_smoothing) * nats + label_smoothing * smooth
         if verdict is None:
             return nats.sum()
-        placed = nats.masked_fill((batch.start == 0)[:, None], 0.0).sum()
-        return placed + F.binary_cross_entropy_with_logits(verdict, batch.answers.to(verdict.dtype), reduction="sum")
+        placed = nats.masked_fill(right < 0, 0.0).sum()
+        return placed + F.binary_cross_entropy_with_logits(verdict, batch.has_answer.to(verdict.dtype), reduction="sum")
 
     def on_test_epoch_end(self) -> None:
         """Say how many questions of the test were not read to their end."""

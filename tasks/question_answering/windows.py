@@ -83,9 +83,9 @@ class WindowBatch(NamedTuple):
     hint: Tensor  # (B, S) int32; see `hints`
     of_passage: Tensor  # (B, S) bool, True of the passage, and of the first token, which stands for no answer
     candidate: Tensor  # (B, S, 2) bool, True of tokens with which an answer may begin, and end; of the first token always
-    start: Tensor  # (B,) int32, the first token of the answer, or of what looks like one; 0 of none
-    end: Tensor  # (B,) int32, the last token of it; 0 of none
-    answers: Tensor  # (B,) bool, True where it is the answer
+    start: Tensor  # (B,) int32, the first token of the answer, or of what looks like one; 0 where it is in another window, -1 of none
+    end: Tensor  # (B,) int32, the last token of it
+    has_answer: Tensor  # (B,) bool, True where it is the answer
     n_token: int  # what is decided on: a start and an end in each window
     n_source_token: int
 
@@ -150,14 +150,11 @@ class Reader:
         )
         return first, second
 
-    def batch(
-        self, windows: Sequence[Window], spans: Sequence[tuple[int, int]] | None = None, answers: Sequence[bool] | None = None
-    ) -> WindowBatch:
+    def batch(self, windows: Sequence[Window], targets: Sequence[tuple[int, int, bool]] | None = None) -> WindowBatch:
         """Windows as a batch.
 
         Args:
-            spans: first and last token of the answer in each, or of what looks like one; 0 of none.
-            answers: True of those that are the answer.
+            targets: of each its start, its end, and whether its question has an answer; see `WindowBatch`.
         """
         source = padded([window.ids for window in windows], self.tokenizer.pad_id)
         sizes = np.array([(len(w.ids), w.n_before, w.n_before + w.n_passage) for w in windows], dtype=np.int64).reshape(-1, 3)
@@ -167,10 +164,9 @@ class Reader:
         kind = torch.where(place >= before, self.frame.kinds[1], self.frame.kinds[0]).masked_fill(pad, 0).int()
         hint = padded([window.hint for window in windows], 0).int()
         candidate = torch.stack([padded(side, 0).bool() for side in ([w.begins for w in windows], [w.ends for w in windows])], -1)
-        edges = np.array(spans or [(0, 0)] * len(windows), dtype=np.int32).reshape(-1, 2)
-        start, end = torch.from_numpy(edges).unbind(1)
-        right = torch.tensor(answers or [False] * len(windows))
-        return WindowBatch(source, pad, kind, hint, inside | (place == 0), candidate, start, end, right, 2 * len(windows), int(n.sum()))
+        start, end, has_answer = torch.tensor(targets or [(-1, -1, False)] * len(windows), dtype=torch.int32).reshape(-1, 3).unbind(1)
+        of_passage, n_token = inside | (place == 0), 2 * len(windows)
+        return WindowBatch(source, pad, kind, hint, of_passage, candidate, start, end, has_answer.bool(), n_token, int(n.sum()))
 
 
 def with_marks(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -56,9 +56,11 @@ def test_questions_as_squad_nests_them(tmp_path):
     assert (second.references, second.starts, second.found()) == (("",), (None,), None)
     assert (first.plausible, second.plausible) == (None, (14, 18)), "what only looks like an answer is none"
     assert data.counts["val_without_answer"] == 1
-    windows = data.encoded("train")
-    assert windows.spans[0] == windows.spans[1] != (0, 0)
-    assert windows[[0, 1]].answers.tolist() == windows.answers == [True, False]
+    assert data.counts["val_plausible"] == 1
+    (*place, has_answer), (*looks, has_none) = data.encoded("train").targets
+    assert place == looks
+    assert min(place) > 0
+    assert (has_answer, has_none) == (True, False)
     assert data.exam("test")[0].asked == "Where does Anna live?", "a question stays one when it is asked in words"
 
 
@@ -112,6 +114,18 @@ def test_answers_without_places_are_looked_for(tmp_path):
     assert data.counts["train_starts_repaired"] == 0, "it was not wrong"
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("marks", [{"plausible": ["Rome"], "plausible_starts": [14]}, {"plausible": ["Rome"]}])
+def test_what_looks_like_an_answer_may_be_marked_in_some_rows(first, marks, tmp_path):
+    row = {"context": PASSAGE, "question": "Where?", "answers": []}
+    plain = [{"id": "1", **row}, {"id": "2", **row, "plausible": None, "plausible_starts": []}]
+    rows = [{"id": "7", **row, **marks}, *plain] if first else [*plain, {"id": "7", **row, **marks}]
+    for split in ("train", "val", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows), "utf-8")
+    data = SpanData(str(tmp_path), **SMALL)
+    assert {q.id: q.plausible for q in data.examples("train")} == {"7": (14, 18), "1": None, "2": None}
+
+
 @pytest.mark.parametrize(("answers", "starts"), [(None, None), ([""], [0]), ([""], [None]), ([], [])])
 def test_nothing_is_written_in_many_ways(answers, starts, tmp_path):
     row = {"id": "7", "context": PASSAGE, "question": "Where?", "answers": answers, "starts": starts}
@@ -146,12 +160,13 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
 
 
 def test_windows_know_where_the_answer_is(tmp_path):
-    """That is in one of them; a window that has only a part of it is one without an answer."""
+    """That is in one of them; in a window that has only a part of it, it is not."""
     data = SpanData(str(questions.write(tmp_path / "q")), **SMALL | {"max_length": 14, "stride": 4, "max_question_length": 6})
     encoded, n = data.encoded("train"), 0
-    for window, (start, end) in zip(encoded.windows, encoded.spans, strict=True):
+    for window, (start, end, has_answer) in zip(encoded.windows, encoded.targets, strict=True):
         question = data.examples("train")[window.question]
-        if start:
+        assert has_answer == bool(question.found()) == (start >= 0)
+        if start > 0:
             assert data.tokenizer.decode(window.ids[start : end + 1].tolist()).rstrip(".") == question.references[0]
             n += 1
     assert n >= sum(bool(q.found()) for q in data.examples("train"))

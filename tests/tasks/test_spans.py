@@ -179,17 +179,20 @@ def test_padding_changes_nothing(made, backbone):
 
 @everyone
 def test_only_candidates_have_a_chance(made, backbone):
-    """Probabilities of places add up to one; beside a judge, those of places and of no answer do."""
     data = made()
     task, batch = task_of(data, backbone).double().eval(), data.encoded("train")[[0, 3, 7]]
     p = task.scores(batch).exp()
     assert (p[~batch.candidate] == 0).all()
     assert (p[batch.candidate] > 0).all()
-    one = torch.ones(3, dtype=torch.double)
-    if task.judge is None:
-        torch.testing.assert_close(p.sum(1), one[:, None].expand(-1, 2), rtol=0, atol=1e-12)
-    else:
-        torch.testing.assert_close(p[:, 0].prod(1) + p[:, 1:].sum(1).prod(1), one, rtol=0, atol=1e-12)
+    places, verdict = task.judged(batch)
+    torch.testing.assert_close(places.exp().sum(1), torch.ones(3, 2, dtype=torch.double), rtol=0, atol=1e-12)
+    if verdict is None:
+        assert torch.equal(places.exp(), p)
+        return
+    torch.testing.assert_close(p[:, 0].prod(1), 1 - verdict.sigmoid(), rtol=0, atol=1e-12)  # of no answer
+    pairs = p[:, 1:, None, 0] * p[:, None, 1:, 1]  # of each start and end
+    expected = verdict.sigmoid()[:, None, None] * places[:, 1:, None, 0].exp() * places[:, None, 1:, 1].exp()
+    torch.testing.assert_close(pairs, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
@@ -198,28 +201,75 @@ def test_the_loss_is_the_nats_of_each_start_and_end(made, label_smoothing):
     task, batch = task_of(data).double().eval(), data.encoded("train")[[0, 1, 2, 3]]
     scores, by_hand = task.scores(batch), 0.0
     for row, (start, end) in enumerate(zip(batch.start.tolist(), batch.end.tolist())):
-        by_hand -= (1 - label_smoothing) * float(scores[row, start, 0] + scores[row, end, 1])
+        by_hand -= (1 - label_smoothing) * float(scores[row, max(0, start), 0] + scores[row, max(0, end), 1])
         by_hand -= label_smoothing * sum(float(scores[row, batch.candidate[row, :, side], side].mean()) for side in (0, 1))
     assert task.loss(batch, label_smoothing).item() == pytest.approx(by_hand, rel=1e-12)
 
 
-def test_what_only_looks_like_an_answer_teaches_places_and_nothing_else(made):
-    """Beside a judge; without one it is as if nobody had marked it."""
-    encoded = made().encoded("train")
-    batch = encoded[[1, 2, 4, 5]]
-    assert batch.answers.all()
-    looks = batch._replace(answers=torch.zeros(4, dtype=torch.bool))
-    unmarked = looks._replace(start=torch.zeros_like(batch.start), end=torch.zeros_like(batch.end))
-    plain, judged = (task_of(made(), name).double().eval() for name in ("lstm", "judged"))
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_beside_a_judge_the_loss_is_of_its_verdict_and_of_known_places(made, label_smoothing):
+    """Those of what only looks like an answer, and "not here" of windows whose place is in another; without a judge it is as if nobody had
+    marked what is none."""
+    data = made()
+    batch = data.encoded("train")[[1, 2, 4, 5]]
+    assert batch.has_answer.all()
+    looks = batch._replace(has_answer=torch.zeros(4, dtype=torch.bool))
+    nowhere = torch.full_like(batch.start, -1)
+    unmarked = looks._replace(start=nowhere, end=nowhere)
+    elsewhere = batch._replace(start=torch.zeros_like(batch.start), end=torch.zeros_like(batch.end))
+    plain, judged = (task_of(data, name).double().eval() for name in ("lstm", "judged"))
     assert plain.loss(looks).item() == plain.loss(unmarked).item() != plain.loss(batch).item()
-    scores = judged.scores(batch)
-    none = scores[:, 0].sum(1)
-    rows = torch.arange(4)
-    placed = scores[rows, batch.start.long(), 0] + scores[rows, batch.end.long(), 1]  # that there is one, and there
-    assert judged.loss(batch).item() == pytest.approx(-placed.sum().item(), rel=1e-12)
-    assert judged.loss(unmarked).item() == pytest.approx(-none.sum().item(), rel=1e-12)
-    there_is_one = torch.log1p(-none.exp())
-    assert judged.loss(looks).item() == pytest.approx(-(none + placed - there_is_one).sum().item(), rel=1e-12)
+    places, verdict = judged.judged(batch)
+
+    def by_hand(case: WindowBatch) -> float:
+        total = 0.0
+        for row, (start, end, has) in enumerate(zip(case.start.tolist(), case.end.tolist(), case.has_answer.tolist())):
+            total -= math.log(1 / (1 + math.exp(-verdict[row] if has else verdict[row])))
+            if start >= 0:
+                total -= (1 - label_smoothing) * float(places[row, start, 0] + places[row, end, 1])
+                total -= label_smoothing * sum(float(places[row, case.candidate[row, :, side], side].mean()) for side in (0, 1))
+        return total
+
+    for case in (batch, looks, unmarked, elsewhere):
+        assert judged.loss(case, label_smoothing).item() == pytest.approx(by_hand(case), rel=1e-12)
+
+
+def test_nothing_to_choose_from_is_learned_without_harm(made):
+    """A passage of white space has no place where an answer could begin."""
+    data = made()
+    task = task_of(data, "judged", word_dropout=0.3).train()
+    [(_, windows)] = task.reader.read([as_question(Example("1", "Who?\n \t ", ("",)))])
+    loss = task.loss(task.reader.batch(windows, [(-1, -1, False)] * len(windows)), 0.1)
+    loss.backward()
+    assert math.isfinite(loss.item())
+    assert all(torch.isfinite(p.grad).all() for p in task.parameters() if p.grad is not None)
+
+
+def test_a_judge_says_the_same_of_all_windows_and_places_tell_them_apart(made):
+    """A passage of several windows, the answer in one: the others learn that it is not there."""
+
+    def adam(parameters):
+        return torch.optim.AdamW(parameters, lr=1e-2)
+
+    small = {"max_length": 14, "stride": 4, "max_question_length": 6}
+    data = made(n=240, max_tokens=2000, **small)
+    encoded = data.encoded("train")
+    numbers = [window.question for window in encoded.windows]
+    assert len(numbers) > len(set(numbers)) + 50
+    several = [i for i, target in enumerate(encoded.targets) if target[:2] == (0, 0)]
+    assert several
+    assert all(encoded.targets[i][2] for i in several), "the question has an answer all the same"
+    task = task_of(data, "judged", optimizer=adam, schedule=Constant(0), **small)
+    fit(task, data, max_steps=120)
+    task._trainer = None
+    task.eval().threshold.fill_(0.0)
+    batch = encoded[[i for i, number in enumerate(numbers) if number == numbers[several[0]]]]
+    verdicts = task.judged(batch)[1]
+    torch.testing.assert_close(verdicts, verdicts[:1].expand_as(verdicts))
+    answerable = [e for e in data.examples("test") if any(e.references)]
+    said = [next(a.output for a in p.alternatives if a.output) for p in task.answer(answerable)]
+    right = sum(text.removesuffix(".") == e.references[0] for text, e in zip(said, answerable, strict=True))
+    assert right >= 0.8 * len(answerable)
 
 
 def test_words_that_are_not_seen_keep_their_hints(made):
@@ -357,6 +407,8 @@ def test_every_question_has_an_answer_the_threshold_is_off(made):
         ({"n_alternative": 0}, "n_alternative=0 must be at least 1"),
         ({"stride": 28}, "stride=28 must be at most 27"),
         ({"word_dropout": 1.0}, "dropout=1.0 must be at least 0 and below 1"),
+        ({"has_hints": False, "judge": judge}, "set has_hints=true, in model and data, or neither of them"),
+        ({"has_hints": False, "word_dropout": 0.1}, "set has_hints=true, in model and data, or neither of them"),
         (
             {"flow": lambda d: AttentionFlow(d, lambda d: Transformer(d, 2))},
             "of modelling must be at least 1 and n_decoder_layer=3",
@@ -394,7 +446,7 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(made, tmp_path):
         torch.manual_seed(0)
         data = made(max_tokens=300)
         network = Transformer(32, 2, n_encoder_layer=1, n_decoder_layer=0, dropout=0.1)
-        return SpanTask(network, data.tokenizer, **SMALL), data
+        return SpanTask(network, data.tokenizer, judge=Judge, word_dropout=0.2, **SMALL), data
 
     assert_resumes_exactly(parts, tmp_path, 7)
 

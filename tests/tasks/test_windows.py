@@ -183,7 +183,8 @@ def test_a_batch_says_what_is_what(every):
     tokenizer = every["wordpiece"]
     reader = Reader(tokenizer, Sizes(24, 4, 6), has_hints=True, whole_words=True)
     [(_, windows)] = reader.read([question("the cat sat on the mat " * 4, "the cat")])
-    batch = reader.batch([windows[0], windows[-1]], [(4, 6), (0, 0)])
+    batch = reader.batch([windows[0], windows[-1]], [(4, 6, True), (0, 0, True)])
+    assert (batch.start.tolist(), batch.end.tolist(), batch.has_answer.tolist()) == ([4, 0], [6, 0], [True, True])
     assert tokenizer.frame() == ([2], [3], [3], (0, 1))
     first = windows[0]
     asked = tokenizer.encode("the cat")
