@@ -10,7 +10,7 @@ from tasks.question_answering.windows import WindowBatch
 
 class Judge(nn.Module):
     """Reads the words of the question, in no order, each with what is seen of it in the passage (see `hints`): a "not", or a name that the
-    passage does not have, makes an answer unlikely.
+    passage does not have, can make an answer unlikely.
 
     With it the probability of an answer is that there is one, times those of its first and its last token. It says the same of all windows
     on one passage.

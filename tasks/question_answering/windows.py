@@ -85,7 +85,7 @@ class WindowBatch(NamedTuple):
     candidate: Tensor  # (B, S, 2) bool, True of tokens with which an answer may begin, and end; of the first token always
     start: Tensor  # (B,) int32, the first token of the answer, or of what looks like one; 0 where it is in another window, -1 of none
     end: Tensor  # (B,) int32, the last token of it
-    has_answer: Tensor  # (B,) bool, True where it is the answer
+    has_answer: Tensor  # (B,) bool, True where the question has an answer, in this window or another
     n_token: int  # what is decided on: a start and an end in each window
     n_source_token: int
 
