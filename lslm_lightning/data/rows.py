@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lslm_lightning.data.readers import Record
+from lslm_lightning.data.values import as_text, place_of
 
 Row = dict[str, str | list[str]]
 OPTIONAL = frozenset({"plausible", "plausible_starts"})
@@ -107,12 +108,10 @@ def _texts(record: Record, field: str, column: Any) -> list[str]:
     names = column if isinstance(column, list) else [column]
     found = [value for name in names for value in _values(record, name)]
     if not found:
-        raise ValueError(f"{record['id']}: no column {column!r} for {field}; it has {', '.join(str(key) for key in record)}: set columns")
+        there = ", ".join(str(key) for key in record)
+        raise ValueError(f"{place_of(record)}: no column {column!r} for {field}; it has {there}: set columns")
     texts = [text for value in found for text in (value if isinstance(value, list | tuple) else [value])]
-    for text in texts:
-        if not isinstance(text, str | int | float | None):
-            raise ValueError(f"{record['id']}: {field} must be text, not {type(text).__name__}; name an inner column as in outer.inner")
-    return ["" if text is None else str(text) for text in texts]
+    return [as_text(text, place_of(record), field) for text in texts]
 
 
 def _values(record: Record, column: Any) -> list[Any]:

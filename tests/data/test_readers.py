@@ -4,10 +4,13 @@ import io
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lslm_lightning.data import readers
 from lslm_lightning.data.readers import READERS, lines_of, read_parallel
 
-BINARY = {"parquet", "spoken_digits"}
+BINARY = {"parquet", "arrow", "spoken_digits"}
 
 
 def read(form: str, data: str | bytes, header: bool = True) -> list[dict]:
@@ -24,8 +27,8 @@ def test_a_byte_order_mark_is_not_text() -> None:
 
 @pytest.mark.parametrize("form", sorted(READERS.keys() - BINARY))
 def test_text_that_is_not_utf8_is_located(form: str) -> None:
-    with pytest.raises(ValueError, match=r"^f: line 2: byte 5 \(0xe9\) is not UTF-8; convert the file"):
-        read(form, b"one\nt\xe9\n")
+    with pytest.raises(ValueError, match=r"^f: line 2: byte 10 \(0xe9\) is not UTF-8, and its encoding cannot be told from"):
+        read(form, b'{"a": 1}\nt\xe9\n')
 
 
 @pytest.mark.parametrize("form", sorted(READERS.keys() - BINARY))
@@ -53,8 +56,81 @@ def test_rows_of_another_width_are_located(form: str, data: str) -> None:
 
 
 def test_csv_with_an_open_quote() -> None:
-    with pytest.raises(ValueError, match=r"^f: line \d: not CSV"):
-        read("csv", 'a,b\n"c,d\n')
+    with pytest.raises(ValueError, match=r"^f: line 3: not CSV \(unexpected end of data, in line 5\)"):
+        read("csv", 'a,b\nx,y\n"c,d\ne,f\ng,h\n')
+
+
+def test_a_blank_line_of_a_table_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^f: line 3: is blank; it has 1 columns where the first line has 2"):
+        read("tsv", "a\tb\nc\td\n\ne\tf\n")
+
+
+@pytest.mark.parametrize(("form", "mark"), [("csv", ","), ("tsv", "\t")])
+def test_a_column_that_stands_twice_is_named(form: str, mark: str) -> None:
+    with pytest.raises(ValueError, match=r"^f: line 1: has the column 'en' twice; rename or remove one"):
+        read(form, "en|de|en\na|b|c\n".replace("|", mark))
+    [record] = read(form, "en|de||\na|b||\n".replace("|", mark))
+    assert (record["en"], record["de"]) == ("a", "b"), "columns without a name cannot be chosen"
+    assert read(form, "x|x\n".replace("|", mark), header=False) == [{"id": "f:1", 0: "x", 1: "x"}]
+
+
+def column_store(form: str, columns: list, names: list[str]) -> bytes:
+    import pyarrow
+    from pyarrow import ipc, parquet
+
+    table, buffer = pyarrow.Table.from_arrays([pyarrow.array(column) for column in columns], names=names), io.BytesIO()
+    if form == "parquet":
+        parquet.write_table(table, buffer)
+    else:
+        with ipc.new_file(buffer, table.schema) as writer:
+            writer.write_table(table)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_column_stores(form: str) -> None:
+    import pyarrow
+
+    assert read(form, column_store(form, [["a", None], [1, 2]], ["text", "n"])) == [
+        {"id": "f:1", "text": "a", "n": 1},
+        {"id": "f:2", "text": None, "n": 2},
+    ]
+    with pytest.raises(ValueError, match=r"^f: the schema: has the column 'en' twice"):
+        read(form, column_store(form, [["a"], ["b"], ["c"]], ["en", "de", "en"]))
+    broken = pyarrow.Array.from_buffers(pyarrow.utf8(), 2, pyarrow.array([b"good", b"b\xe9d"]).buffers())
+    with pytest.raises(ValueError, match=r"^f: row 2: a text is not UTF-8"):
+        read(form, column_store(form, [broken], ["text"]))
+    with pytest.raises(ValueError, match=rf"^f: not a readable {form.title()} file"):
+        read(form, b"no such thing")
+
+
+@pytest.mark.parametrize(
+    ("form", "data", "message"),
+    [
+        ("csv", "en;de\nHi;Hallo\n", r"has one column, 'en;de': columns seem to be separated by ';', not by ','; convert it"),
+        ("csv", "en\tde\nHi\tHallo\n", "separated by tabs, not by ','; name the file .tsv"),
+        ("csv", "en|de\nHi|Hallo\n", r"separated by '\|'"),
+        ("tsv", "en,de\nHi,Hallo\n", "separated by ',', not by tabs; name the file .csv"),
+        ("tsv", "en;de\nHi;Hallo\n", "separated by ';', not by tabs"),
+    ],
+)
+def test_another_separator_is_named(form: str, data: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^f: line 1: .*{message}"):
+        read(form, data)
+
+
+def test_one_column_may_have_any_sign() -> None:
+    assert [record["text"] for record in read("csv", "text\nHi; you\nb|c\n")] == ["Hi; you", "b|c"]
+    assert [record["text"] for record in read("tsv", "text\nHi, you\nb;c\n")] == ["Hi, you", "b;c"]
+    assert [record["a; b"] for record in read("csv", "a; b\nHi\n")] == ["Hi"]
+
+
+@pytest.mark.parametrize(("form", "mark"), [("csv", ","), ("tsv", "\t")])
+def test_a_return_alone_ends_no_row(form: str, mark: str) -> None:
+    rows = read(form, "en|de\r\none\rtwo|drei\rvier\r\nfive\r|six\r\r\n".replace("|", mark))
+    assert [(row["en"], row["de"]) for row in rows] == [("one\rtwo", "drei\rvier"), ("five\r", "six\r")]
+    with pytest.raises(ValueError, match=r"^f: line 1: the names of columns have a carriage return; only LF and CRLF end a line"):
+        read(form, "en|de\ra|b\rc|d\r".replace("|", mark))
 
 
 def test_a_field_of_csv_may_be_as_long_as_a_document() -> None:
@@ -74,7 +150,9 @@ def test_json_lines_and_lists() -> None:
         ("jsonl", '{"a": 1}\n{"a":\n', r"^f: line 2: not JSON"),
         ("jsonl", "[1]\n", r"^f:1: must be an object with named columns, not list"),
         ("json", '{"a": 1}', r"^f: must be a list of objects, not one dict; .* format: jsonl"),
-        ("json", "[1", r"^f: not JSON"),
+        ("json", '[{"a": 1}', r"^f: line 1: not JSON \(the list has no"),
+        ("json", '[{"a":\n1 "b"}]', r"^f: line 2: not JSON \(Expecting ',' delimiter"),
+        ("json", "[1]", r"^f: line 1, object 1: must be an object with named columns, not number"),
     ],
 )
 def test_broken_json_is_located(form: str, data: str, message: str) -> None:
@@ -95,15 +173,66 @@ def test_an_email_with_several_subjects() -> None:
         read("subject", "Hi\n")
 
 
-def test_parquet() -> None:
-    import pyarrow
-    from pyarrow import parquet
+class Counted(io.BytesIO):
+    """A file that counts the bytes it gave."""
 
-    buffer = io.BytesIO()
-    parquet.write_table(pyarrow.table({"text": ["a", "b"]}), buffer)
-    assert read("parquet", buffer.getvalue()) == [{"id": "f:1", "text": "a"}, {"id": "f:2", "text": "b"}]
-    with pytest.raises(ValueError, match=r"^f: not a readable Parquet file"):
-        read("parquet", buffer.getvalue()[:-20])
+    n_byte = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.n_byte += len(data)
+        return data
+
+    def __next__(self) -> bytes:
+        line = super().__next__()
+        self.n_byte += len(line)
+        return line
+
+
+@pytest.mark.parametrize("form", ["lines", "csv", "tsv", "jsonl", "json"])
+def test_no_more_is_read_than_is_needed(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "CHUNK", 1000)
+    objects = [{"text": f"文{i}"} for i in range(10_000)]
+    data = json.dumps(objects) if form == "json" else "".join(json.dumps(one) + "\n" for one in objects)
+    if form != "json" and form != "jsonl":
+        data = "text\n" + "".join(f"文{i}\n" for i in range(10_000))
+    file = Counted(data.encode())
+    found = READERS[form]("f", file, True)
+    next(found), next(found)
+    assert file.n_byte <= 2000
+    assert sum(1 for _ in found) >= 9_998
+    assert file.n_byte == len(data.encode())
+
+
+@given(
+    st.lists(st.recursive(st.text(max_size=5) | st.integers() | st.booleans() | st.none(), lambda v: st.lists(v, max_size=3))), st.data()
+)
+def test_json_is_the_same_in_chunks_of_any_size(values, data) -> None:
+    values = [value for value in values if not isinstance(value, float)]
+    objects = [{"a": value, "é": {"b": value}} for value in values]
+    indent, n = data.draw(st.sampled_from([None, 1])), data.draw(st.integers(1, 9))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "CHUNK", n)
+        found = list(READERS["json"]("f", json.dumps(objects, indent=indent, ensure_ascii=False).encode("utf-8", "surrogatepass"), True))
+    assert [(record["a"], record["é"]) for record in found] == [(each["a"], each["é"]) for each in map(spelled, objects)]
+
+
+def spelled(value):
+    """With the digits of numbers in place of them."""
+    if isinstance(value, dict):
+        return {name: spelled(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [spelled(inner) for inner in value]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def test_a_fault_in_the_middle_of_a_long_list_is_found_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "CHUNK", 64)
+    lines = [json.dumps({"text": f"{i}" * (i % 50)}) for i in range(200)]
+    for number, wrong in ((120, '{"text": x}'), (199, '{"text": "a"'), (5, '{"text": "a", "text": 1}')):
+        broken = [*lines[: number - 1], wrong, *lines[number:]]
+        with pytest.raises(ValueError, match=rf"^f: line {number + (number == 199)}: "):
+            read("json", "[" + ",\n".join(broken) + "]")
 
 
 def test_parallel_lines_stay_together() -> None:

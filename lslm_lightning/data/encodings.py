@@ -1,0 +1,222 @@
+"""Bytes that are not UTF-8 -> what they are instead, where they say so, and how to convert them."""
+
+import codecs
+import re
+import unicodedata
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+BOMS = {  # the longer first: that of UTF-32 begins like one of UTF-16
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+BOM_GB18030 = b"\x84\x31\x95\x33"
+WIDE = ("UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE")
+LATIN = {  # letters outside of ASCII by encoding, a word a language
+    "cp1252": "àâæçèéêëîïôœùûü äöüß áéíñóúü áâãàçéêíóôõú àèéìîòù åäöæø áðéíóúýþæö éëïöü àçèéíïòóúü",
+    "cp1250": "ąćęłńóśźż áčďéěíňóřšťúůýž áäčďéíĺľňóôŕšťúýž áéíóöőúüű ăâîşţ čćđšž äöüß",
+    "iso8859_2": "ąćęłńóśźż áčďéěíňóřšťúůýž áäčďéíĺľňóôŕšťúýž áéíóöőúüű ăâîşţ čćđšž äöüß",
+    "cp1254": "çğıöşüâîû",
+    "cp1257": "ąčęėįšųūž āčēģīķļņšūž äõöüšž",
+}
+SCRIPTS = {  # ranges of letters by encoding
+    "cp1251": "а-яёґєіїўђјљњћџ",
+    "koi8_r": "а-яё",
+    "iso8859_5": "а-яёєіїўђјљњћџ",
+    "cp866": "а-яёєїў",
+    "cp1253": "ά-ώ",
+    "cp1255": "\u0591-\u05f4",
+    "cp1256": "\u0600-\u06ff\u200c-\u200f",
+    "cp874": "\u0e01-\u0e3a\u0e40-\u0e4e",
+}
+COMMON = {  # bytes of the commoner characters of encodings with two bytes a character: level 1 of their standards, signs, letters
+    "gb18030": rb"[\xb0-\xd7\xa1-\xa9][\xa1-\xfe]",
+    "big5": rb"[\xa1-\xc5][\x40-\x7e\xa1-\xfe]|\xc6[\x40-\x7e]",
+    "cp932": rb"[\x81-\x84\x88-\x97][\x40-\x7e\x80-\xfc]|\x98[\x40-\x72]",
+    "euc_jp": rb"[\xb0-\xcf\xa1-\xa8][\xa1-\xfe]",
+    "cp949": rb"[\xb0-\xc8\xa1-\xac][\xa1-\xfe]",
+}
+NAMES = {  # as people and iconv call them
+    "gb18030": ("GB 18030", "GB18030"),
+    "big5": ("Big5", "BIG5"),
+    "cp932": ("Shift-JIS", "CP932"),
+    "euc_jp": ("EUC-JP", "EUC-JP"),
+    "cp949": ("EUC-KR", "CP949"),
+    "iso2022_jp": ("ISO-2022-JP", "ISO-2022-JP"),
+    "iso8859_2": ("ISO 8859-2", "ISO-8859-2"),
+    "iso8859_5": ("ISO 8859-5", "ISO-8859-5"),
+    "koi8_r": ("KOI8-R", "KOI8-R"),
+    "cp866": ("DOS 866", "CP866"),
+    "cp874": ("Windows-874", "CP874"),
+}
+TYPOGRAPHY = frozenset("“”„‘’‚«»‹›–—…€°§·©®™×•¿¡ºª\u00a0£¥½¼¾²³\u00ad")
+N_LATIN, N_OTHER = 3, 12  # characters outside of ASCII, in Latin script or another, below which nothing is sure
+MARGIN = 0.12
+SAMPLE = 1 << 16
+
+
+class Reading(NamedTuple):
+    """A text that bytes may be, and how likely."""
+
+    encoding: str
+    text: str
+    score: float
+
+
+def not_utf8(where: str, data: bytes, at: int, offset: int = 0, known: str = "") -> str:
+    """Return the message for bytes of a text file that are no UTF-8, or that are NUL.
+
+    Args:
+        where: the file and the line.
+        data: from the beginning of that line, or of the file, and some of what follows.
+        at: position in `data` of the first byte that is wrong.
+        offset: position of `data` in the file.
+        known: text before it that was UTF-8 and not ASCII.
+    """
+    byte = f"{where}: byte {offset + at} (0x{data[at]:02x}) is "
+    if wide := None if offset else _wide(data):
+        return f"{byte}no part of a text in UTF-8: the file is {wide[:6]}; {_convert(wide)}"
+    if not offset and data.startswith(BOM_GB18030):
+        return f"{byte}not UTF-8: the file is GB 18030; {_convert('GB18030')}"
+    if data[at] == 0:
+        return f"{byte}NUL, which no text has; the file is damaged, or no text file"
+    if data[at : at + 2] == b"\x1b$":
+        return f"{byte}an escape sequence: the file is ISO-2022-JP or a like encoding; {_convert('ISO-2022-JP')}"
+    if data[at] == 0xED and data[at + 1 : at + 2] >= b"\xa0":
+        return f"{byte}half of a surrogate pair, which UTF-8 has not (CESU-8, or damaged); write the file anew as UTF-8"
+    shown = f"{data[at : at + 8].hex(' ')}"
+    if _is_utf8_elsewhere(data, known):
+        return f"{byte}not UTF-8, though the text around it is: bytes {shown} are damaged or of another encoding; correct that line"
+    readings, is_sure = detect(data[:SAMPLE])
+    if is_sure:
+        called, name = _names(readings[0].encoding)
+        sample = _around(readings[0].text)
+        return f"{byte}not UTF-8: the file reads as {called}, {sample!r}; if that is right, {_convert(name)}"
+    may = " or ".join(f"{_names(each.encoding)[0]} ({_around(each.text, 12)!r})" for each in readings[:3])
+    which = f"; it may be {may}" if may else ""
+    return (
+        f"{byte}not UTF-8, and its encoding cannot be told from the bytes {shown}{which}: find out how the file was written,"
+        f" and convert it to UTF-8"
+    )
+
+
+def detect(data: bytes) -> tuple[list[Reading], bool]:
+    """Return what bytes of one encoding may be, the likeliest first, and whether that one is sure."""
+    from charset_normalizer import from_bytes
+
+    data = data[: data.rfind(b"\n") + 1] or data  # no character is cut
+    order = [*LATIN, *SCRIPTS, *COMMON]
+    found = {name: match for match in from_bytes(data, cp_isolation=order, threshold=0.3) for name in match.could_be_from_charset}
+    latin = next((found[name] for name in LATIN if name in found), None)
+    best: dict[str, Reading] = {}
+    for encoding in order:
+        match = latin if encoding in LATIN else found.get(encoding)  # of Latin letters, ours are told apart by language
+        text = _decoded(data, encoding) if match else None
+        if text is None:
+            continue
+        familiar = _familiarity(encoding, text)
+        score = familiar - match.chaos + match.coherence
+        if familiar > 0.5 and (text not in best or score > best[text].score):
+            best[text] = Reading(encoding, text, score)
+    ranked = sorted(best.values(), key=lambda each: -each.score)
+    close = [each for each in ranked if each.score > ranked[0].score - MARGIN]
+    return close, len(close) == 1 and _is_enough(close[0])
+
+
+def _decoded(data: bytes, encoding: str) -> str | None:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _names(encoding: str) -> tuple[str, str]:
+    return NAMES.get(encoding, (f"Windows-{encoding[2:]}", encoding.upper()))
+
+
+def _is_enough(reading: Reading) -> bool:
+    n = sum(not character.isascii() for character in reading.text)
+    return n >= (N_LATIN if reading.encoding in LATIN else N_OTHER)
+
+
+def _familiarity(encoding: str, text: str) -> float:
+    """Share of the characters outside of ASCII that a text in this encoding is likely to have, where they are likely to stand."""
+    if encoding in COMMON:
+        other = [c.encode(encoding) for c in text if not c.isascii()]
+        share = sum(re.fullmatch(COMMON[encoding], c) is not None for c in other) / max(1, len(other))
+        return share + (0.5 if len(other) >= N_OTHER else 0.0)  # seldom by chance
+    n_inner_capital = sum(one.islower() and two.isupper() and not two.isascii() for one, two in pairwise(text))
+    text = text.lower()
+    other = [c for c in text if not c.isascii() and c not in TYPOGRAPHY]
+    if encoding in LATIN:
+        if len(other) > 2 * len(re.findall(r"[a-z]", text)):
+            return 0.0
+        inner = len(re.findall(r"(?<=[^\W\d_])[«»“”„‹›€§©®™…£¥¼½¾](?=[^\W\d_])", text))  # a sign inside a word
+        known = max(sum(c in letters for c in other) for letters in LATIN[encoding].split())
+        return (known - inner) / len(other) if other else 1.0 - inner
+    letters = rf"[{SCRIPTS[encoding]}]"
+    misplaced = len(re.findall(r"(?<![\u0e01-\u0e2e\u0e31-\u0e4e])[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e]", text))  # signs of Thai
+    mixed = misplaced + len(re.findall(rf"(?<=[a-z]){letters}|{letters}(?=[a-z])", text)) + n_inner_capital
+    return (len(re.findall(letters, text)) - mixed) / len(other) if other else 0.0
+
+
+def _wide(data: bytes) -> str | None:
+    """UTF-16 or UTF-32, for iconv; without a byte order mark only what has NULs and reads as text."""
+    if bom := next((name for mark, name in BOMS.items() if data.startswith(mark)), None):
+        return bom
+    sample = data[: SAMPLE - SAMPLE % 4]
+    if 4 * sample.count(0) < len(sample) and _is_printable(sample.replace(b"\0", b"")):
+        return None
+    plausible = [name for name in WIDE if _is_text(sample, name)]
+    return plausible[0] if b"\0" in sample and len(plausible) == 1 else None
+
+
+def _is_printable(data: bytes) -> bool:
+    """Whether bytes are UTF-8 without control characters."""
+    try:
+        return all(unicodedata.category(character) != "Cc" or character in "\t\r\n" for character in data.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_text(data: bytes, encoding: str) -> bool:
+    width = 4 if encoding.startswith("UTF-32") else 2
+    try:
+        text = data[: len(data) - len(data) % width].decode(encoding)
+    except UnicodeDecodeError as error:
+        if error.start < len(data) - 4:
+            return False
+        text = data[: error.start].decode(encoding)
+    kinds = [unicodedata.category(character) for character in text if character not in "\t\r\n"]
+    return bool(kinds) and not any(kind in ("Cc", "Cn", "Co", "Cs") for kind in kinds)
+
+
+def _is_utf8_elsewhere(data: bytes, known: str) -> bool:
+    """Whether other lines have several characters in UTF-8 that are not ASCII."""
+    n, n_wrong = sum(not character.isascii() for character in known), 0
+    for text in _texts(data):
+        n += sum(not character.isascii() for character in text or "")
+        n_wrong += text is None
+    return n >= 3 * n_wrong and n >= 3
+
+
+def _texts(data: bytes) -> Iterator[str | None]:
+    for line in data[:SAMPLE].split(b"\n")[: -1 if len(data) > SAMPLE else None]:
+        try:
+            yield line.decode()
+        except UnicodeDecodeError:
+            yield None
+
+
+def _around(text: str, n: int = 30) -> str:
+    """Some characters around the first that is not ASCII."""
+    at = next((i for i, character in enumerate(text) if not character.isascii() and character not in TYPOGRAPHY), 0)
+    begin = max(0, at - n // 3, text.rfind("\n", 0, at) + 1)
+    return text[begin : begin + n].partition("\n")[0].strip("\r")
+
+
+def _convert(name: str) -> str:
+    return f"convert it: iconv -f {name} -t UTF-8 FILE > NEW_FILE"

@@ -1,0 +1,116 @@
+"""JSON in which no key stands twice and every number keeps its digits; whole, or a list an item at a time."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from lslm_lightning.data.values import Number
+
+_WHITE = re.compile(r"[ \t\n\r]*")
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in values if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object; leave one out, or rename it")
+    return values
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=Number, parse_int=Number)
+
+
+def parse(where: str, text: str) -> Any:
+    """Return the value of a whole text; NaN and the infinities, which JSON has not, become floats.
+
+    Raises:
+        ValueError: it is not JSON, or a key stands twice in an object.
+    """
+    try:
+        return DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        column = error.pos - error.doc.rfind("\n", 0, error.pos)
+        return f"not JSON ({error.msg} at column {column}: {error.doc[error.pos : error.pos + 20]!r})"
+    return "not JSON (nested too deeply)" if isinstance(error, RecursionError) else str(error)
+
+
+class JsonText:
+    """Values one after the other in a text that comes in chunks, of which no more is kept than the value that is being read.
+
+    Args:
+        name: of the file, for messages.
+    """
+
+    def __init__(self, name: str, chunks: Iterator[str]) -> None:
+        self.name, self.line, self._chunks = name, 1, chunks  # the line that has been reached
+        self._text, self._at = "", 0  # what is kept, and how far it is read
+
+    def peek(self) -> str:
+        """Return the next character that is no white space, without reading it; "" at the end."""
+        while True:
+            self._read_to(_WHITE.match(self._text, self._at).end())
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def skip(self, character: str) -> bool:
+        """Read that character if it is the next; return whether it was."""
+        found = self.peek() == character
+        self._read_to(self._at + found)
+        return found
+
+    def value(self) -> Any:
+        """Read the next value.
+
+        Raises:
+            ValueError: it is not JSON, or a key stands twice in an object; with file and line.
+        """
+        self.peek()
+        while True:
+            try:
+                value, end = DECODER.raw_decode(self._text, self._at)
+            except (ValueError, RecursionError) as error:
+                if _may_be_cut(error, len(self._text)) and self._more():
+                    continue
+                at = error.pos if isinstance(error, json.JSONDecodeError) else self._at
+                self.refuse(_reason(error), at)
+            if end < len(self._text) or not isinstance(value, Number | float) or not self._more():
+                self._read_to(end)
+                return value
+
+    def refuse(self, reason: str, at: int | None = None) -> NoReturn:
+        """Raise ValueError with the file and the line that has been reached, or that of character `at` of what is kept."""
+        line = self.line + self._text.count("\n", self._at, at or self._at)
+        raise ValueError(f"{self.name}: line {line}: {reason}")
+
+    def _read_to(self, end: int) -> None:
+        self.line += self._text.count("\n", self._at, end)
+        self._at = end
+
+    def _more(self) -> bool:
+        """Take at least as much again, so that a long value is not begun too often; return whether there was any."""
+        kept = self._text[self._at :]
+        parts, n = [], 0
+        for chunk in self._chunks:
+            parts.append(chunk)
+            n += len(chunk)
+            if n >= len(kept):
+                break
+        if parts:
+            self._text, self._at = kept + "".join(parts), 0
+        return bool(parts)
+
+
+def _may_be_cut(error: Exception, n: int) -> bool:
+    """Whether a text of `n` characters may only lack what follows."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    return error.msg.startswith("Unterminated string") or error.pos >= n - len('"\\ud83d\\ude00"')

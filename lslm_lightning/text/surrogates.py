@@ -1,0 +1,12 @@
+"""Half a surrogate pair: what JSON can write and no text can hold."""
+
+
+def lone_surrogate(text: str) -> int | None:
+    """Position of the first half of a surrogate pair, which UTF-8 cannot encode; None in a text that has none."""
+    if text.isascii():
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
