@@ -14,7 +14,8 @@ DESCRIPTION = """Turn texts of any size into token ids, on all cores and in boun
   lslm data prepare s3://bucket/wiki/ --column content --vocab-size 32000 --output prepared/wiki
   lslm data prepare wikimedia/wikipedia:20231101.zh --tokenizer tokenizer.json --output prepared/zh
 
-Files are .jsonl, .json, .parquet, .csv, .arrow or .txt (a text a line), packed or not. A call that was stopped goes on where it was.
+Files are .jsonl, .json, .parquet, .csv, .tsv, .arrow or .txt (a text a line), packed (.gz, .zst, .xz, .bz2) or not, and are read as a
+corpus is. A call that was stopped goes on where it was.
 Then: lslm run --config ... --data.prepared prepared/texts (the corpus of the config gives what to validate and test on)."""
 LINE_EVERY_SECONDS = 15.0
 
@@ -41,7 +42,6 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     for name in ("workers", "tokenizer_texts", "shard_mb"):
         if getattr(own, name) <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={getattr(own, name)} must be more than 0")
-    import_without_torch()
     from lslm_lightning.data.prepare import Progress, prepare
     from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
     from lslm_lightning.data.stream import Stream
@@ -49,6 +49,8 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     from lslm_lightning.text.tokenizer import Tokenizer
 
     stream = Stream(own.source, own.column, own.split)
+    if not stream.files:
+        import_without_torch()
     console.print(f"{own.source}: {stream.n_shard} files or parts", markup=False, soft_wrap=True)
     if (own.output / JOURNAL).exists() and own.tokenizer is None:
         tokenizer = Tokenizer.load(own.output / TOKENIZER)

@@ -1,31 +1,65 @@
 """Archives, folders and compressed files, read into memory without trusting them."""
 
+import bz2
 import fnmatch
 import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 MAX_BYTES = 4 * 2**30
 """What one file may unpack to; more is taken for a decompression bomb."""
+PACKED = ("gz", "zst", "xz", "bz2")
+"""Endings of the names of packed files."""
+BUFFER = 1 << 20
+
+
+def unpacked(name: str, file: BinaryIO) -> BinaryIO:
+    """Open what is in a file for reading: unpacked as it is read where its name ends in .gz, .bz2, .xz or .zst, else as it is."""
+    kind = PurePosixPath(name).suffix
+    if kind == ".zst":
+        import pyarrow  # slow to import
+
+        return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.PythonFile(file, "r"), "zstd"), BUFFER)
+    if kind == ".gz":
+        return io.BufferedReader(gzip.GzipFile(fileobj=file, mode="rb"), BUFFER)
+    opened = {".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}.get(kind)
+    return io.BufferedReader(opened(file), BUFFER) if opened else file
+
+
+@contextmanager
+def refused_where_damaged(name: str) -> Iterator[None]:
+    """Turn the errors of a packed file that is corrupt or cut off into one that says so.
+
+    Raises:
+        ValueError: what is read inside is not whole.
+    """
+    kind = PurePosixPath(name).suffix.removeprefix(".")
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if kind not in PACKED or (isinstance(error, OSError) and error.errno):
+            raise
+        called = {"gz": "gzip", "bz2": "bzip2", "zst": "Zstandard"}.get(kind, kind)
+        raise ValueError(f"{name}: not a complete {called} file ({error}); get it again") from None
 
 
 def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """A file's bytes, unpacked when its name ends in `.gz`.
+    """A file's bytes, unpacked when its name ends in `.gz`, `.bz2`, `.xz` or `.zst`.
 
     Raises:
-        ValueError: the gzip stream is corrupt or truncated, or unpacks to more than `max_bytes`.
+        ValueError: what is packed is corrupt or truncated, or unpacks to more than `max_bytes`.
     """
-    if path.suffix != ".gz":
+    if path.suffix.removeprefix(".") not in PACKED:
         return path.read_bytes()
-    try:
-        with gzip.open(path) as stream:
-            data = stream.read(max_bytes + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a complete gzip file ({error}); get it again") from None
+    with refused_where_damaged(str(path)), path.open("rb") as file, unpacked(path.name, file) as stream:
+        data = stream.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise ValueError(f"{path}: unpacks to more than {max_bytes:,} bytes; unpack it yourself if you trust it")
     return data

@@ -1,31 +1,47 @@
 """Texts that are read as they are needed: local files, stores that fsspec knows (s3://, gs://, https://), data sets of the hub."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from lslm_lightning.data.archives import BUFFER, PACKED, refused_where_damaged, unpacked
 from lslm_lightning.data.hub import is_hub_id
+from lslm_lightning.data.readers import READERS, EmptyFileError, read_arrow, read_parquet
+from lslm_lightning.data.rows import to_row
+from lslm_lightning.data.values import Record, place_of
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
-FORMATS = {"jsonl": "json", "json": "json", "parquet": "parquet", "txt": "text", "csv": "csv", "arrow": "arrow"}
-PACKED = ("gz", "zst", "xz", "bz2")
+FORMATS = {
+    "jsonl": "jsonl",
+    "json": "json",
+    "parquet": "parquet",
+    "csv": "csv",
+    "tsv": "tsv",
+    "arrow": "arrow",
+    "txt": "lines",
+}
+COLUMN_STORES = (read_parquet, read_arrow)
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Documents of many files, one after the other and never all at once, by Hugging Face `datasets`.
+    """Documents of many files, one after the other and never all at once, by the readers that read a corpus.
+
+    Data sets of the hub are read by Hugging Face `datasets`; their values are checked in the same way.
 
     Args:
         path: a file, a folder or a pattern, here or at a store ("s3://bucket/shards/*.parquet", with the credentials of its library); or a
-            hub id, "owner/name" or "owner/name:configuration". Files are .jsonl, .json, .parquet, .csv, .arrow or .txt (a text a line),
-            packed or not.
-        column: which holds the text.
+            hub id, "owner/name" or "owner/name:configuration". Files are .jsonl, .json, .parquet, .csv, .tsv, .arrow or .txt (a text a
+            line), packed (.gz, .zst, .xz, .bz2) or not.
+        column: which holds the text; "a.b" is column b of the objects in column a.
         split: of a hub data set.
         storage_options: for fsspec, such as {"anon": true}.
     """
@@ -54,7 +70,7 @@ class Stream:
         files = {name: about["size"] for name, about in found.items() if about["type"] == "file" and format_of(name)}
         if not files:
             raise FileNotFoundError(f"{self.path} has no files that end in {', '.join('.' + name for name in FORMATS)}, packed or not")
-        if len(kinds := {format_of(name) for name in files}) > 1:
+        if len(kinds := {format_of(name).removesuffix("l") for name in files}) > 1:
             raise ValueError(
                 f"{self.path} has files of several formats, {' and '.join(sorted(kinds))}: name one with a pattern, as in *.jsonl"
             )
@@ -78,38 +94,78 @@ class Stream:
 
     @cached_property
     def data(self) -> "IterableDataset":
-        """The whole, opened but not read.
+        """A hub data set, opened but not read.
 
         Raises:
             ValueError: it cannot be opened, or has no such column.
         """
         from datasets import load_dataset
 
-        try:
-            if self.files:
-                kind = format_of(self.files[0][0])
-                addresses = [address.removeprefix("file://") for address, _ in self.files]
-                opened = load_dataset(kind, data_files=addresses, split="train", streaming=True, storage_options=self.storage_options)
-            else:
-                name, _, configuration = self.path.partition(":")
-                opened = load_dataset(name, configuration or None, split=self.split, streaming=True)
+        name, _, configuration = self.path.partition(":")
+        with self._in_one_line():
+            opened = load_dataset(name, configuration or None, split=self.split, streaming=True)
             columns = opened.column_names or list(next(iter(opened), {}))
-        except Exception as error:  # of many libraries: whatever went wrong, the user needs it in one line
-            raise ValueError(f"{self.path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
-        if self.column not in columns:
+        if (top := self.column if self.column in columns else self.column.partition(".")[0]) not in columns:
             raise ValueError(f"{self.path} has no column {self.column!r}; it has {', '.join(columns)}")
-        return opened.select_columns([self.column])
+        return opened.select_columns([top])
 
-    @property
+    @cached_property
     def n_shard(self) -> int:
-        """Parts that can be read apart from each other: usually files."""
-        return self.data.num_shards
+        """Parts that can be read apart from each other: files.
+
+        Raises:
+            ValueError: the first texts cannot be read, or have no such column.
+        """
+        if not self.files:
+            return self.data.num_shards
+        next((text for shard in range(len(self.files)) for text in self.documents(shard)), "")
+        return len(self.files)
 
     def documents(self, shard: int, first: int = 0) -> Iterator[str]:
-        """The texts of one shard, from document `first` on."""
+        """The texts of one shard, from document `first` on: those that `corpus:` reads from the same files, empty ones too.
+
+        Raises:
+            ValueError: a text cannot be read, or is none; with file and line.
+        """
+        outer, columns = self.column.partition(".")[0], {"text": self.column}
+        for record in islice(self._records(shard) if self.files else self._hub_records(shard), first, None):
+            if outer not in record and self.column not in record:
+                found = ", ".join(str(name) for name in record if name != "id")
+                raise ValueError(f"{place_of(record)}: has no column {self.column!r}; it has {found}")
+            yield to_row(record, columns, ("text",))["text"]
+
+    def _records(self, shard: int) -> Iterator[Record]:
+        address, _ = self.files[shard]
+        name = address.removeprefix("file://")
+        read = READERS[format_of(name)]
+        if read in COLUMN_STORES:
+            read = partial(read, column=self.column.partition(".")[0])
+        with self._in_one_line(), refused_where_damaged(name), self._opened(address) as raw, unpacked(name, raw) as file:
+            try:
+                yield from read(name, file, True)
+            except EmptyFileError:
+                return
+
+    def _opened(self, address: str) -> BinaryIO:
+        import fsspec
+
+        system, path = fsspec.core.url_to_fs(address, **self.storage_options)
+        return open(path, "rb") if address.startswith("file://") else io.BufferedReader(system.open(path, "rb"), BUFFER)
+
+    def _hub_records(self, shard: int) -> Iterator[Record]:
         part = self.data.shard(self.n_shard, shard) if self.n_shard > 1 else self.data
-        for row in part.skip(first) if first else part:
-            yield row[self.column] or ""
+        for number, row in enumerate(part, 1):
+            yield Record(f"{self.path}: {self.split}, part {shard + 1}, row {number}", row)
+
+    @contextmanager
+    def _in_one_line(self) -> Iterator[None]:
+        """Turn the errors of many libraries into one line; ours name file and line already."""
+        try:
+            yield
+        except (ValueError, FileNotFoundError):
+            raise
+        except Exception as error:
+            raise ValueError(f"{self.path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
 
     def head(self, n: int) -> list[str]:
         """The first texts, at most n."""
@@ -117,7 +173,7 @@ class Stream:
 
 
 def format_of(name: str) -> str | None:
-    """What `datasets` calls the format of a file of this name; None of one that is not read."""
+    """Return the format, as in `READERS`, of a file of this name; None of one that is not read."""
     parts = name.rpartition("/")[2].lower().split(".")
     if parts[-1] in PACKED:
         parts.pop()

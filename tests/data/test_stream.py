@@ -8,9 +8,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from lslm_lightning.data.archives import read_file
 from lslm_lightning.data.lanes import Lanes, Place
 from lslm_lightning.data.stream import Stream, format_of
 from lslm_lightning.text.recipes import Bytes
+from tests.data.test_roads import PACK
 
 CONTEXT, BATCH = 8, 3
 
@@ -113,7 +115,7 @@ def test_epochs_and_seeds_differ(shards, tokenizer):
 
 
 def test_formats_by_name():
-    assert format_of("s3://b/part-0.jsonl.zst") == "json"
+    assert format_of("s3://b/part-0.jsonl.zst") == "jsonl"
     assert format_of("a.parquet") == "parquet"
     assert format_of("README") is None
     assert format_of("a.tar.gz") is None
@@ -132,6 +134,58 @@ def test_what_cannot_be_read_is_said(names, column, words, tmp_path):
         (tmp_path / name).write_text('{"text": "x"}\n')
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         _ = Stream(str(tmp_path), column).n_shard
+
+
+def test_json_lines_and_lists_of_objects_stand_side_by_side(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "1"}\n')
+    (tmp_path / "b.json").write_text('[{"text": "2"}]')
+    (tmp_path / "c.json").write_text('{"text": "3"}\n{"text": "4"}\n')
+    assert Stream(str(tmp_path)).head(9) == ["1", "2", "3", "4"]
+
+
+def test_an_empty_file_among_others_has_no_texts(tmp_path):
+    for name, text in (("a", ""), ("b", "\n\n"), ("c", '{"text": "x"}\n')):
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    stream = Stream(str(tmp_path))
+    assert stream.n_shard == 3
+    assert [list(stream.documents(shard)) for shard in range(3)] == [[], [], ["x"]]
+
+
+def test_an_inner_column(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "meta": {"body": "x"}}\n{"id": 2, "meta": {"body": ["y", "z"]}}\n')
+    assert Stream(str(tmp_path), "meta.body").head(9) == ["x", "y z"]
+    with pytest.raises(ValueError, match=r"a.jsonl:1: no column 'meta.title' for text; it has id, meta"):
+        Stream(str(tmp_path), "meta.title").head(1)
+
+
+def test_files_of_a_store_are_read_like_those_here(shards):
+    import fsspec
+
+    here = Stream(str(shards(2)))
+    store = fsspec.filesystem("memory")
+    for address, _ in here.files:
+        name = address.removeprefix("file://")
+        with open(name, "rb") as file:
+            store.pipe(f"/bucket/{name.rpartition('/')[2]}", file.read())
+    there = Stream("memory://bucket/*.jsonl.gz")
+    assert there.n_shard == 2
+    assert [list(there.documents(shard, 5)) for shard in range(2)] == [list(here.documents(shard, 5)) for shard in range(2)]
+    store.rm("/bucket", recursive=True)
+
+
+@pytest.mark.parametrize(("ending", "called"), [("gz", "gzip"), ("bz2", "bzip2"), ("xz", "xz"), ("zst", "Zstandard")])
+def test_a_packed_file_that_is_cut_off_is_named(ending, called, tmp_path):
+    lines = b"".join(b'{"text": "%d"}\n' % (i * 7919) for i in range(20_000))
+    packed = PACK[f".{ending}"](lines)
+    for data in (packed[:-20], packed[: len(packed) // 2], b"not packed at all"):
+        path = tmp_path / f"a.jsonl.{ending}"
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=rf"a.jsonl.{ending}: not a complete {called} file \(.*\); get it again"):
+            list(Stream(str(path)).documents(0))
+        with pytest.raises(ValueError, match=rf"a.jsonl.{ending}: not a complete {called} file"):
+            read_file(path)
+    path.write_bytes(packed)
+    assert read_file(path) == lines
 
 
 def test_a_stream_without_texts_says_so(tmp_path, tokenizer):
