@@ -18,11 +18,23 @@ MAX_BYTES = 4 * 2**30
 PACKED = ("gz", "zst", "xz", "bz2")
 """Endings of the names of packed files."""
 BUFFER = 1 << 20
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 
 
-def unpacked(name: str, file: BinaryIO) -> BinaryIO:
+def refuse_pointer(name: str, head: bytes) -> None:
+    """Raise ValueError where a file, which begins so, only says where Git LFS has the real one."""
+    if head.startswith(LFS_POINTER):
+        raise ValueError(f"{name}: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder gets that")
+
+
+def unpacked(name: str, file: io.BufferedReader) -> BinaryIO:
     """Open what is in a file for reading: unpacked as it is read where its name ends in .gz, .bz2, .xz or .zst, else as it is."""
     kind = PurePosixPath(name).suffix
+    if kind.removeprefix(".") in PACKED:
+        head = file.peek(len(LFS_POINTER))
+        refuse_pointer(name, head)
+        if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+            raise ValueError(f"{name}: is a web page, not a packed file: what it was fetched from is no direct link; get it again")
     if kind == ".zst":
         import pyarrow  # slow to import
 

@@ -13,6 +13,16 @@ BOMS = {  # the longer first: that of UTF-32 begins like one of UTF-16
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+MAGIC = {
+    b"\x1f\x8b": "a gzip file; let its name end in .gz, or unpack it",
+    b"BZh91AY&SY": "a bzip2 file; let its name end in .bz2, or unpack it",
+    b"\xfd7zXZ\0": "an xz file; let its name end in .xz, or unpack it",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file; let its name end in .zst, or unpack it",
+    b"PK\x03\x04": "a zip archive, or a spreadsheet or document of an office program; unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet or document of an office program; save it as CSV or text",
+    b"PAR1": "a Parquet file; let its name end in .parquet",
+    b"ARROW1": "an Arrow file; let its name end in .arrow",
+}
 BOM_GB18030 = b"\x84\x31\x95\x33"
 WIDE = ("UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE")
 LATIN = {  # letters outside of ASCII by encoding, a word a language
@@ -77,6 +87,8 @@ def not_utf8(where: str, data: bytes, at: int, offset: int = 0, known: str = "")
         known: text before it that was UTF-8 and not ASCII.
     """
     byte = f"{where}: byte {offset + at} (0x{data[at]:02x}) is "
+    if kind := next((kind for magic, kind in MAGIC.items() if not offset and data.startswith(magic)), None):
+        return f"{byte}no part of a text: the file is {kind}"
     if wide := None if offset else _wide(data):
         return f"{byte}no part of a text in UTF-8: the file is {wide[:6]}; {_convert(wide)}"
     if not offset and data.startswith(BOM_GB18030):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
+from lslm_lightning.data.archives import LFS_POINTER, refuse_pointer
 from lslm_lightning.data.encodings import not_utf8
 from lslm_lightning.data.strict_json import JsonText, parse
 from lslm_lightning.data.values import Record
@@ -148,7 +149,7 @@ def read_parquet(name: str, source: Source, header: bool, column: str | None = N
     from pyarrow import parquet  # slow to import
 
     def batches() -> Iterator[Any]:
-        file = parquet.ParquetFile(_random_access(source))
+        file = parquet.ParquetFile(_random_access(name, source))
         names = file.schema_arrow.names
         _distinct(f"{name}: the schema", names)
         yield from file.iter_batches(BATCH, columns=[column] if column in names else None)
@@ -162,7 +163,7 @@ def read_arrow(name: str, source: Source, header: bool, column: str | None = Non
     from pyarrow import ipc
 
     def batches() -> Iterator[Any]:
-        file = _random_access(source)
+        file = _random_access(name, source)
         try:
             opened = ipc.open_file(file)
             found = (opened.get_batch(number) for number in range(opened.num_record_batches))
@@ -242,8 +243,10 @@ def _text_lines(name: str, source: Source) -> Iterator[str]:
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     offset, known = 0, ""
     for number, raw in enumerate(file, 1):
-        if number == 1 and raw.startswith(codecs.BOM_UTF8):
-            raw, offset = raw.removeprefix(codecs.BOM_UTF8), len(codecs.BOM_UTF8)
+        if number == 1:
+            refuse_pointer(name, raw)
+            offset = len(codecs.BOM_UTF8) * raw.startswith(codecs.BOM_UTF8)
+            raw = raw[offset:]
         try:
             line = raw.decode()
         except UnicodeDecodeError as error:
@@ -264,6 +267,7 @@ def _chunks(name: str, source: Source) -> Iterator[str]:
     while True:
         raw = file.read(CHUNK)
         if not offset:
+            refuse_pointer(name, raw)
             offset = len(codecs.BOM_UTF8) * raw.startswith(codecs.BOM_UTF8)
             raw = raw[offset:]
         waiting = decoder.getstate()[0]
@@ -375,12 +379,16 @@ def _distinct(where: str, names: Sequence[str]) -> None:
         raise ValueError(f"{where}: has the column {twice[0]!r} twice; rename or remove one of them")
 
 
-def _random_access(source: Source) -> Any:
+def _random_access(name: str, source: Source) -> Any:
     """A file for Arrow, which reads its end first; one that can only be read from its begin is taken into memory."""
     import pyarrow
 
     if isinstance(source, bytes) or not source.seekable():
-        return pyarrow.BufferReader(source if isinstance(source, bytes) else source.read())
+        data = source if isinstance(source, bytes) else source.read()
+        refuse_pointer(name, data)
+        return pyarrow.BufferReader(data)
+    refuse_pointer(name, source.read(len(LFS_POINTER)))
+    source.seek(0)
     return pyarrow.PythonFile(source, "r")
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.data.archives import BUFFER, PACKED, refused_where_damaged, unpacked
 from lslm_lightning.data.hub import is_hub_id
@@ -146,7 +146,7 @@ class Stream:
             except EmptyFileError:
                 return
 
-    def _opened(self, address: str) -> BinaryIO:
+    def _opened(self, address: str) -> io.BufferedReader:
         import fsspec
 
         system, path = fsspec.core.url_to_fs(address, **self.storage_options)

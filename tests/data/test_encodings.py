@@ -1,8 +1,14 @@
 """What bytes are that are not UTF-8: named where they say it, and never advised what would turn them into rubbish."""
 
+import bz2
+import gzip
+import io
+import lzma
 import re
 import subprocess
+import zipfile
 
+import pyarrow
 import pytest
 
 from lslm_lightning.data.encodings import detect, not_utf8
@@ -142,6 +148,27 @@ def test_damage_in_the_middle_of_utf8_is_no_encoding():
 @pytest.mark.parametrize("form", ["lines", "csv", "tsv", "jsonl", "json", "text", "tagged", "subject", "squad"])
 def test_nul_is_no_text(form):
     assert re.match(r"f: line 2: byte 10 \(0x00\) is NUL, which no text has", message(b'{"a": 1}\na\0b\n', form))
+
+
+@pytest.mark.parametrize("form", ["lines", "csv", "jsonl", "json", "text"])
+def test_files_under_a_wrong_name_are_named(form):
+    """As in "'utf-8' codec can't decode byte 0x8b in position 1", which is a gzip file."""
+    text = b"a,b\nc,d\n" * 300
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("a.csv", text)
+    packed = {"gzip": gzip.compress(text), "bzip2": bz2.compress(text), "xz": lzma.compress(text), "zip": zipped.getvalue()}
+    packed["Zstandard"] = pyarrow.compress(text, codec="zstd", asbytes=True)
+    for kind, data in packed.items():
+        assert re.match(rf"f: line \d+: byte \d+ \(0x..\) is no part of a text: the file is an? {kind} ", message(data, form))
+
+
+@pytest.mark.parametrize("form", ["lines", "csv", "tsv", "jsonl", "json", "text", "parquet", "arrow", "squad", "tagged"])
+def test_a_pointer_of_git_lfs_is_no_data(form):
+    data = b"version https://git-lfs.github.com/spec/v1\noid sha256:df219b\nsize 175385569\n"
+    assert message(data, form) == "f: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder gets that"
+    with pytest.raises(ValueError, match="is a pointer of Git LFS"):
+        list(READERS[form]("f", io.BytesIO(data), True))
 
 
 def test_bytes_are_counted_from_the_begin_of_the_file():

@@ -256,3 +256,10 @@ def test_what_is_no_text_in_a_table_of_columns_is_refused_with_its_row(kind, val
 
 def test_a_value_that_nobody_reads_is_nobodys_fault():
     assert read("a.jsonl", b'{"text": "a", "score": NaN, "ok": true, "raw": "\\ud83d"}\n') == ["a"]
+
+
+def test_columns_of_changing_types_are_read(tmp_path):
+    """Arrow's reader of JSON gives up where a column is a number here and a text there, and a list of lists of both."""
+    rows = [{"text": "a", "ner": [[0, 4, "Protein"]], "n": 1}, {"text": 2.50, "ner": [["x"], {}], "n": "one"}, {"text": "b", "ner": None}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows).replace("2.5", "2.50"))
+    assert streamed(tmp_path / "a.jsonl") == read("a.jsonl", (tmp_path / "a.jsonl").read_bytes()) == ["a", "2.50", "b"]

@@ -188,6 +188,19 @@ def test_a_packed_file_that_is_cut_off_is_named(ending, called, tmp_path):
     assert read_file(path) == lines
 
 
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz", "zst"])
+def test_what_stands_for_a_packed_file_is_named(ending, tmp_path):
+    path = tmp_path / f"a.csv.{ending}"
+    for data, words in (
+        (b"version https://git-lfs.github.com/spec/v1\noid", "is a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html>\n", "is a web page"),
+    ):
+        path.write_bytes(data)
+        for road in (lambda: Stream(str(path)).head(1), lambda: read_file(path)):
+            with pytest.raises(ValueError, match=rf"a.csv.{ending}: {words}"):
+                road()
+
+
 def test_a_stream_without_texts_says_so(tmp_path, tokenizer):
     (tmp_path / "a.txt").write_text("  \n\n\t\n")
     with pytest.raises(ValueError, match=r"has no text in 1 files"):
