@@ -2,10 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.data.readers import numbered_lines
+from lslm_lightning.data.strict_json import parse
+from lslm_lightning.data.values import Number, as_text
 
 
 class Outputs:
@@ -34,13 +37,11 @@ class Outputs:
         return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Raises ValueError where a line is no answer, or not every example has one."""
-        try:
-            lines = self._lines()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{self.path} is not UTF-8 (byte {error.start}); convert it first") from None
+        """Raises ValueError where a line is no answer, an id stands twice, or not every example has an answer."""
+        with self.path.open("rb") as file:
+            lines = list(numbered_lines(str(self.path), file))
         if self.by_id:
-            outputs = dict(self._record(number, line) for number, line in enumerate(lines, 1) if line.strip())
+            outputs = self._by_id(lines)
             lacking = [e.id for e in examples if e.id not in outputs]
             if lacking:
                 raise ValueError(f"{self.path} has no output for {len(lacking)} of {len(examples)} examples; {lacking[0]!r} is one")
@@ -48,23 +49,32 @@ class Outputs:
             return
         if len(lines) != len(examples):
             raise ValueError(f"{self.path} has {len(lines):,} lines for {len(examples):,} examples; give one a line, in the exam's order")
-        yield from (Prediction(e.id, line) for e, line in zip(examples, lines, strict=True))
+        yield from (Prediction(e.id, line) for e, (_, line) in zip(examples, lines, strict=True))
 
     @property
     def by_id(self) -> bool:
         return self.path.suffix in (".jsonl", ".ndjson")
 
-    def _lines(self) -> list[str]:
-        """Only a line feed ends a line: other tools leave U+2028 and the like in their texts."""
-        lines = self.path.read_text("utf-8-sig").replace("\r\n", "\n").split("\n")
-        return lines[:-1] if lines[-1] == "" else lines
+    def _by_id(self, lines: Iterable[tuple[int, str]]) -> dict[str, str]:
+        """Outputs by id, of lines that are not blank."""
+        outputs: dict[str, str] = {}
+        numbers: dict[str, int] = {}
+        for number, line in lines:
+            if line and not line.isspace():
+                found, output = self._record(f"{self.path}: line {number}", line)
+                if found in outputs:
+                    raise ValueError(f"{self.path}: line {number}: the id {found!r} stands in line {numbers[found]} already; remove one")
+                outputs[found], numbers[found] = output, number
+        return outputs
 
-    def _record(self, number: int, line: str) -> tuple[str, str]:
-        try:
-            record = json.loads(line)
-            found, output = str(record["id"]), record["output"]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f'{self.path}, line {number}: expected {{"id": ..., "output": "..."}}') from None
-        if not isinstance(output, str):
-            raise ValueError(f"{self.path}, line {number}: output must be text, not {output!r}")
-        return found, output
+    def _record(self, where: str, line: str) -> tuple[str, str]:
+        record = parse(where, line)
+        if not isinstance(record, dict) or not {"id", "output"} <= record.keys():
+            raise ValueError(f'{where}: expected {{"id": ..., "output": "..."}}')
+        found, output = record["id"], record["output"]
+        if not isinstance(output, str) or isinstance(output, Number):
+            shown = output if isinstance(output, Number) else json.dumps(output)[:80]
+            raise ValueError(f"{where}: output must be text, not {shown}")
+        if found is None:
+            raise ValueError(f"{where}: id must be text or a number, not null")
+        return as_text(found, where, "id"), as_text(output, where, "output")
