@@ -48,6 +48,7 @@ class Answers:
     ) -> None:
         self.systems, self.keys, self.examples, self.mode = systems, keys, examples, mode
         self.folder, self.prompts, self.fresh = folder, prompts, fresh
+        self.unready: dict[str, Exception] = {}  # systems that could not be prepared
         folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -119,7 +120,7 @@ class Answers:
                     process.terminate()
                 process.wait()
                 process.stdin.close()
-            for name in self.systems:
+            for name in self.systems.keys() - self.unready.keys():
                 absorb(self.path(name))
         if failed := [i for i, process in enumerate(running) if process.returncode]:
             raise WorkError(f"shares {failed} of {n} failed; the same command goes on with what is not answered")
@@ -127,19 +128,40 @@ class Answers:
     # One process
 
     def prepare(self) -> None:
-        """Before any long work: shares are taken in, answers of weights that have changed are set aside, systems are looked for."""
+        """Before any long work: shares are taken in, answers of weights that have changed are set aside, systems are looked for.
+
+        A system that is not ready is told at once and keeps its error for `entry`, beside the scores of the others.
+
+        Raises:
+            FileNotFoundError: a setting names what is not there.
+            ValueError, RuntimeError, OSError: no system is ready.
+        """
+        self.unready.clear()
         for name, system in self.systems.items():
-            absorb(self.path(name))
-            then, now = self.record(name).get("fingerprint"), fingerprint(system)
-            if then and now and then != now:
-                for path in self.files(name):
-                    path.rename(path.with_name(f"{path.name}.{time.time_ns()}.old"))
-                print(f"{name} has changed since it was asked: its answers are kept as *.old, and it is asked anew", flush=True)
-                then = None
-            if now and not then:  # before the first answer, so that no two models answer one exam
-                self.note(name, self.record(name) | {"fingerprint": now})
-            if self.is_open(name) and hasattr(system, "ready"):
-                system.ready(self.examples)
+            try:
+                self.prepare_system(name, system)
+            except FileNotFoundError:
+                raise
+            except FAILURES as error:
+                self.unready[name] = error
+        if self.unready and len(self.unready) == len(self.systems):
+            raise next(iter(self.unready.values()))
+        for name, error in self.unready.items():
+            print(f"{name} is left out: {redacted(one_line(error))}", file=sys.stderr, flush=True)
+
+    def prepare_system(self, name: str, system: Generator | Scorer) -> None:
+        """Get the answers of one system that are on disk into order, and look for it where some are lacking."""
+        absorb(self.path(name))
+        then, now = self.record(name).get("fingerprint"), fingerprint(system)
+        if then and now and then != now:
+            for path in self.files(name):
+                path.rename(path.with_name(f"{path.name}.{time.time_ns()}.old"))
+            print(f"{name} has changed since it was asked: its answers are kept as *.old, and it is asked anew", flush=True)
+            then = None
+        if now and not then:  # before the first answer, so that no two models answer one exam
+            self.note(name, self.record(name) | {"fingerprint": now})
+        if self.is_open(name) and hasattr(system, "ready"):
+            system.ready(self.examples)
 
     def is_open(self, name: str) -> bool:
         """Whether there is something that the system has not answered yet."""
@@ -173,6 +195,8 @@ class Answers:
             return [self.entry(name, system, progress) for name, system in self.systems.items()]
 
     def entry(self, name: str, system: Generator | Scorer, progress: Progress) -> Entry:
+        if name in self.unready:
+            return Entry(name, reason=redacted(one_line(self.unready[name])), failed=True)
         line = progress.add_task(name, total=len(self.examples))
 
         def show(done: int, total: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Self, TextIO
 
 from lslm_lightning.contracts import Alternative, Prediction, Token
+from lslm_lightning.text.surrogates import lone_surrogate
 
 logger = logging.getLogger(__name__)
 _NUMBER, _NONE = (int, float), type(None)
@@ -92,8 +93,7 @@ def _partial(path: Path) -> Path:
 
 
 def _open(path: Path, mode: Literal["a", "w"]) -> TextIO:
-    """backslashreplace spells what UTF-8 has no bytes for, half a surrogate pair, as JSON does."""
-    return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="\n")
+    return open(path, mode, encoding="utf-8", newline="\n")
 
 
 def _line(prediction: Prediction) -> str:
@@ -101,8 +101,17 @@ def _line(prediction: Prediction) -> str:
         raise ValueError(f"prediction {prediction.id!r} has neither output nor nats")
     if prediction.nats is not None and math.isnan(prediction.nats):
         raise ValueError(f"prediction {prediction.id!r} has nats=nan: the system broke down on this example")
+    _check_text(f"prediction {prediction.id!r}", prediction)
     given = {name: value for name, default in _DEFAULTS.items() if (value := getattr(prediction, name)) != default}
     return json.dumps(given, ensure_ascii=False) + "\n"
+
+
+def _check_text(where: str, prediction: Prediction) -> None:
+    """Refuse half a surrogate pair, which no text can hold and at which metrics and reports would end."""
+    for text in (prediction.id, prediction.output or "", *(each.output for each in prediction.alternatives)):
+        if (at := lone_surrogate(text)) is not None:
+            half = f"\\u{ord(text[at]):04x}"
+            raise ValueError(f"{where} has half a surrogate pair, {half}, at character {at + 1}: no text can hold it")
 
 
 def _parse(content: bytes, path: str | os.PathLike[str]) -> list[Prediction]:
@@ -143,4 +152,6 @@ def _prediction(line: bytes) -> Prediction:
         if not all(isinstance(each, list) and [type(part) for part in each] in ([str, float], [str, int]) for each in alternatives):
             raise ValueError("alternatives must be a list of [output, nats]")
         record["alternatives"] = tuple(Alternative(*each) for each in alternatives)
-    return Prediction(**record)
+    prediction = Prediction(**record)
+    _check_text("it", prediction)
+    return prediction

@@ -34,10 +34,10 @@ def test_what_is_written_is_read(tmp_path):
     assert "你好" in lines[1]
 
 
-@given(st.lists(st.text(st.characters(), max_size=9), min_size=1, max_size=5))
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=9), min_size=1, max_size=5))
 def test_any_text_comes_back(tmp_path_factory, outputs):
     path = tmp_path_factory.mktemp("p") / "p.jsonl"
-    predictions = [Prediction(str(i), output=output) for i, output in enumerate([*outputs, "half a pair \ud83d here"])]
+    predictions = [Prediction(str(i), output=output) for i, output in enumerate(outputs)]
     write_predictions(path, predictions)
     assert read_predictions(path) == predictions
 
@@ -113,6 +113,7 @@ def test_a_torn_last_line_is_dropped_and_said(tmp_path, caplog):
         ('{"id": 7, "output": "a"}', "line 2: id=7 is of the wrong type"),
         ('{"id": "7", "n_token": true}', "line 2: n_token=True is of the wrong type"),
         ('{"id": "7", "text": "a"}', r"line 2: \['text'\] is not known"),
+        (r'{"id": "7", "output": "dr\ud83d"}', r"line 2: it has half a surrogate pair, \\ud83d, at character 3"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, message):
@@ -130,6 +131,15 @@ def test_what_is_no_answer_is_not_written(tmp_path):
         write_predictions(tmp_path / "p.jsonl", [Prediction("a")])
     with pytest.raises(ValueError, match="prediction 'a' has nats=nan"):
         write_predictions(tmp_path / "p.jsonl", [Prediction("a", nats=float("nan"))])
+    half = [
+        Prediction("a", output="x \ud83d"),
+        Prediction("a", output="\udfff y"),
+        Prediction("a", nats=1.0, output="", alternatives=(Alternative("\ud800", 1.0),)),
+        Prediction("\ud83d", output=""),
+    ]
+    for prediction in half:
+        with pytest.raises(ValueError, match=r"has half a surrogate pair, \\u[\da-f]{4}, at character"):
+            write_predictions(tmp_path / "p.jsonl", [prediction])
     assert not list(tmp_path.iterdir())
 
 

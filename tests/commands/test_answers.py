@@ -1,0 +1,83 @@
+"""What systems answer, where one of several is at fault: it is told, and the others keep their scores."""
+
+import json
+
+import pytest
+
+from lslm_lightning.commands.answers import Answers
+from lslm_lightning.contracts import Example
+from lslm_lightning.systems.outputs import Outputs
+
+EXAMPLES = [Example(str(i), f"source {i}", ("reference",)) for i in range(3)]
+GOOD = "".join(json.dumps({"id": str(i), "output": f"answer {i}"}) + "\n" for i in range(3))
+FAULTS = {
+    "half": (GOOD.replace("answer 1", r"\ud83d"), r"half.jsonl: line 2: output has half a surrogate pair, \ud83d, at character 1"),
+    "twice": (GOOD + GOOD, "twice.jsonl: line 4: the id '0' stands in line 1 already"),
+    "short": (GOOD.partition("\n")[0], "short.jsonl has no output for 2 of 3 examples"),
+    "wide": (GOOD.encode("utf-16"), "wide.jsonl: line 1: byte 0 (0xff) is no part of a text in UTF-8: the file is UTF-16"),
+    "latin": (b'{"id": "0", "output": "t\xe9"}\n', "latin.jsonl: line 1: byte 24 (0xe9) is not UTF-8"),
+}
+
+
+@pytest.fixture
+def answers(tmp_path):
+    """Answers of outputs in files, by the names of systems."""
+
+    def of(*names):
+        systems = {}
+        for name in names:
+            content = FAULTS[name][0] if name in FAULTS else GOOD
+            path = tmp_path / f"{name}.jsonl"
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            systems[name] = Outputs(str(path))
+        return Answers(systems, {name: name for name in names}, EXAMPLES, "generate", tmp_path / "predictions")
+
+    return of
+
+
+def test_one_of_several_that_is_broken_takes_nothing_from_the_others(answers, capsys):
+    found = answers("good", *FAULTS, "fine")
+    found.prepare()
+    entries = {entry.name: entry for entry in found.entries()}
+    for name in ("good", "fine"):
+        assert [p.output for p in entries[name].predictions] == ["answer 0", "answer 1", "answer 2"]
+        assert not entries[name].reason
+    told = capsys.readouterr().err
+    for name, (_, reason) in FAULTS.items():
+        assert entries[name].failed
+        assert reason in entries[name].reason
+        assert f"{name} is left out: " in told
+
+
+def test_what_was_corrected_is_read_anew(answers, tmp_path):
+    answers("good", "half").prepare()
+    (tmp_path / "half.jsonl").write_text(GOOD)
+    again = answers("good", "half")
+    (tmp_path / "half.jsonl").write_text(GOOD)
+    again.prepare()
+    assert not any(entry.failed for entry in again.entries())
+
+
+def test_recorded_answers_that_are_broken_are_told_too(answers, tmp_path):
+    """As earlier versions recorded them; what was asked is set aside when the file is another."""
+    found = answers("good", "fine")
+    found.prepare()
+    path = tmp_path / "predictions" / "fine.jsonl"
+    path.write_text(GOOD.replace("answer 1", r"x\ud83d"))
+    found.prepare()
+    entries = {entry.name: entry for entry in found.entries()}
+    assert entries["good"].predictions
+    assert "fine.jsonl, line 2: it has half a surrogate pair" in entries["fine"].reason
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_where_none_is_ready_nothing_is_reported(name, answers):
+    with pytest.raises(ValueError, match=f"{name}.jsonl"):
+        answers(name).prepare()
+
+
+def test_a_file_that_is_not_there_is_a_wrong_setting(answers, tmp_path):
+    found = answers("good", "fine")
+    (tmp_path / "fine.jsonl").unlink()
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        found.prepare()
