@@ -59,14 +59,13 @@ def lines(text: str | None) -> Iterator[str]:
     Raises:
         ValueError: standard input is not UTF-8.
     """
+    from lslm_lightning.data.readers import numbered_lines
+
     if text not in (None, "-"):
         yield text
         return
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            yield line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"standard input is not UTF-8 in line {number}, byte {error.start}; convert it first") from None
+    for _, line in numbered_lines("standard input", sys.stdin.buffer):
+        yield line
 
 
 def chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:

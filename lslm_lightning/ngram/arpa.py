@@ -57,7 +57,7 @@ def read_arpa(path: Path) -> Arpa:
     Raises:
         ValueError: with the number of the line that is wrong.
     """
-    with path.open(encoding="utf-8", errors="surrogateescape") as file:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         return Reader(path, file).read()
 
 

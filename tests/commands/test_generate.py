@@ -13,7 +13,7 @@ import pytest
 
 from lslm_lightning import runs
 from lslm_lightning.__main__ import main
-from lslm_lightning.commands.generate import chosen_search, parser
+from lslm_lightning.commands.generate import chosen_search, lines, parser
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.training.task import Task
@@ -107,6 +107,27 @@ def answers(lslm, monkeypatch):
 def test_each_line_gives_a_line_empty_ones_too(answers):
     found = answers("one\n\ntwo\r\n\n", "--batch-size", 3)
     assert [line[:-9] for line in found] == ["<one> 0", "<> 1", "<two> 2", "<> 0"]
+
+
+@pytest.mark.parametrize("inner", ["\r", "\x0b", "\x1c", "\x85", "\u2028"])
+def test_only_line_feeds_end_the_lines_that_are_piped_in(inner, monkeypatch):
+    text = f"\ufeffone{inner}two\r\n{inner}three{inner}\r\n\nfour"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert list(lines("-")) == [f"one{inner}two", f"{inner}three{inner}", "", "four"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("one\ntwo\n".encode("utf-16"), "standard input: line 1: byte 0 .* the file is UTF-16; convert it"),
+        (b"one\nt\xe9\n", r"standard input: line 2: byte 5 \(0xe9\) is not UTF-8, and its encoding cannot be told"),
+        (b"one\nt\0\n", "standard input: line 2: byte 5 .* is NUL"),
+    ],
+)
+def test_what_is_piped_in_must_be_text(data, message, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    with pytest.raises(ValueError, match=message):
+        list(lines(None))
 
 
 def test_batches_draw_different_numbers_and_the_seed_repeats_them(answers):

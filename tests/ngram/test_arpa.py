@@ -105,6 +105,16 @@ def test_a_broken_line_is_named(old, new, said, by_hand):
     assert said.replace("\\\\", "\\") in str(caught.value)
 
 
+def test_only_line_feeds_end_lines(by_hand):
+    """CRLF too; a carriage return alone is white space, as KenLM takes it."""
+    straight = read_arpa(by_hand)
+    for changed in (BY_HAND.replace("\n", "\r\n"), BY_HAND.replace("-0.3\ta b", "-0.3\ra\rb")):
+        by_hand.write_bytes(changed.encode())
+        model, words = read_arpa(by_hand)
+        assert words == straight.words
+        assert np.array_equal(model.log_probs(np.arange(5)), straight.model.log_probs(np.arange(5)))
+
+
 def test_white_space_of_other_scripts_is_part_of_a_word(by_hand):
     """A space of full width (U+3000), and one that does not break (U+00A0)."""
     other = {"a": "中\u3000a", "b": "b\u00a0b"}
