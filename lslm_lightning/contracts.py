@@ -123,6 +123,10 @@ class CannotError(ValueError):
     """A system cannot answer exams of this kind: a dash in the table, with this reason."""
 
 
+class OutputsError(ValueError):
+    """Answers in a file cannot be read, or are not those to these examples: the system fails, and the others keep their scores."""
+
+
 @runtime_checkable
 class Generator(Protocol):
     """A system that can write an answer. One that reads another medium than text says so as `reads`; None reads nothing of a source."""

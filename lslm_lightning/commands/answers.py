@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lslm_lightning.commands.outcome import FAILED, WorkError, one_line
 from lslm_lightning.commands.records import timing, training_flops
-from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
+from lslm_lightning.contracts import CannotError, Example, Generator, Mode, OutputsError, Prediction, Scorer
 from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
 from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.systems.secrets import redacted
@@ -48,7 +48,7 @@ class Answers:
     ) -> None:
         self.systems, self.keys, self.examples, self.mode = systems, keys, examples, mode
         self.folder, self.prompts, self.fresh = folder, prompts, fresh
-        self.unready: dict[str, Exception] = {}  # systems that could not be prepared
+        self.unready: dict[str, OutputsError] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -130,19 +130,16 @@ class Answers:
     def prepare(self) -> None:
         """Before any long work: shares are taken in, answers of weights that have changed are set aside, systems are looked for.
 
-        A system that is not ready is told at once and keeps its error for `entry`, beside the scores of the others.
+        A system whose answers are in a file that is broken is told at once and keeps its error for `entry`; the others are scored.
 
         Raises:
-            FileNotFoundError: a setting names what is not there.
-            ValueError, RuntimeError, OSError: no system is ready.
+            OutputsError: there is no other system.
         """
         self.unready.clear()
         for name, system in self.systems.items():
             try:
                 self.prepare_system(name, system)
-            except FileNotFoundError:
-                raise
-            except FAILURES as error:
+            except OutputsError as error:
                 self.unready[name] = error
         if self.unready and len(self.unready) == len(self.systems):
             raise next(iter(self.unready.values()))

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Literal, Self, TextIO
 
-from lslm_lightning.contracts import Alternative, Prediction, Token
+from lslm_lightning.contracts import Alternative, OutputsError, Prediction, Token
 from lslm_lightning.text.surrogates import lone_surrogate
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:
     A last line that was torn by a kill is dropped, with a warning.
 
     Raises:
-        ValueError: a line is no prediction; the message says which and why.
+        OutputsError: a line is no prediction; the message says which and why.
     """
     return _parse(Path(path).read_bytes(), path)
 
@@ -126,7 +126,7 @@ def _parse(content: bytes, path: str | os.PathLike[str]) -> list[Prediction]:
             if number == len(lines):  # no line end: the writer was stopped here
                 _warn_torn(path)
                 continue
-            raise ValueError(f"{path}, line {number}: {error}") from None
+            raise OutputsError(f"{path}, line {number}: {error}") from None
         found.setdefault(prediction.id, prediction)
     return list(found.values())
 

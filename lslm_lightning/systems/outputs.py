@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.contracts import Example, OutputsError, Prediction
 from lslm_lightning.data.readers import numbered_lines
 from lslm_lightning.data.strict_json import parse
 from lslm_lightning.data.values import Number, as_text
@@ -15,7 +15,7 @@ class Outputs:
     """Answers in a file: one a line in the order of the exam, or JSON Lines with `id` and `output` (`.jsonl`).
 
     Args:
-        path: UTF-8.
+        path: UTF-8; only LF and CRLF end a line.
     """
 
     whole_exam, shared = True, False  # lines are counted
@@ -26,7 +26,7 @@ class Outputs:
         self.name = self.path.stem
 
     def ready(self, examples: Sequence[Example]) -> None:
-        """Raises FileNotFoundError where there is no such file, ValueError where it does not answer these examples."""
+        """Raises FileNotFoundError where there is no such file, OutputsError where it does not answer these examples."""
         if not self.path.is_file():
             raise FileNotFoundError(f"outputs {self.path}: there is no such file")
         for _ in self.generate(examples):
@@ -37,7 +37,13 @@ class Outputs:
         return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Raises ValueError where a line is no answer, an id stands twice, or not every example has an answer."""
+        """Raises OutputsError where a line is no answer, an id stands twice, or not every example has an answer."""
+        try:
+            yield from self._answers(examples)
+        except ValueError as error:
+            raise OutputsError(str(error)) from None
+
+    def _answers(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         with self.path.open("rb") as file:
             lines = list(numbered_lines(str(self.path), file))
         if self.by_id:

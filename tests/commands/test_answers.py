@@ -6,6 +6,7 @@ import pytest
 
 from lslm_lightning.commands.answers import Answers
 from lslm_lightning.contracts import Example
+from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.outputs import Outputs
 
 EXAMPLES = [Example(str(i), f"source {i}", ("reference",)) for i in range(3)]
@@ -76,8 +77,12 @@ def test_where_none_is_ready_nothing_is_reported(name, answers):
         answers(name).prepare()
 
 
-def test_a_file_that_is_not_there_is_a_wrong_setting(answers, tmp_path):
+def test_a_wrong_setting_is_refused_before_any_work(answers, tmp_path):
     found = answers("good", "fine")
     (tmp_path / "fine.jsonl").unlink()
     with pytest.raises(FileNotFoundError, match="there is no such file"):
+        found.prepare()
+    found = Answers(found.systems | {"run": Checkpoint("nowhere")}, found.keys | {"run": "run"}, EXAMPLES, "generate", tmp_path / "other")
+    (tmp_path / "fine.jsonl").write_text(GOOD)
+    with pytest.raises(ValueError, match="there is no run 'nowhere'"):
         found.prepare()
