@@ -413,6 +413,8 @@ def _values(name: str, n_before: int, batch: Any) -> list[dict[str, Any]]:
         if len(batch) > 1:
             return [value for i in range(len(batch)) for value in _values(name, n_before + i, batch.slice(i, 1))]
         raise ValueError(f"{name}: row {n_before + 1}: a text is not UTF-8 ({error.reason}, {error.object[:20]!r})") from None
+    except ValueError as error:  # two fields of a struct have one name
+        raise ValueError(f"{name}: rows from {n_before + 1} on: {error}") from None
 
 
 def _listed(text: JsonText) -> Iterator[Record]:

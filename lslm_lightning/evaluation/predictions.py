@@ -153,5 +153,7 @@ def _prediction(line: bytes) -> Prediction:
             raise ValueError("alternatives must be a list of [output, nats]")
         record["alternatives"] = tuple(Alternative(*each) for each in alternatives)
     prediction = Prediction(**record)
+    if prediction.nats is not None and math.isnan(prediction.nats):
+        raise ValueError("nats=NaN is no number")
     _check_text("it", prediction)
     return prediction

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lslm_lightning.data import readers
 from lslm_lightning.data.readers import READERS, lines_of, read_parallel
+from lslm_lightning.data.rows import to_row
 
 BINARY = {"parquet", "arrow", "spoken_digits"}
 
@@ -97,6 +98,10 @@ def test_column_stores(form: str) -> None:
     ]
     with pytest.raises(ValueError, match=r"^f: the schema: has the column 'en' twice"):
         read(form, column_store(form, [["a"], ["b"], ["c"]], ["en", "de", "en"]))
+    fields = [pyarrow.field("a", pyarrow.string())] * 2
+    twice = pyarrow.StructArray.from_arrays([pyarrow.array(["x"]), pyarrow.array(["y"])], fields=fields)
+    with pytest.raises(ValueError, match=r"^f: rows from 1 on: .*duplicate field names"):
+        read(form, column_store(form, [twice], ["text"]))
     broken = pyarrow.Array.from_buffers(pyarrow.utf8(), 2, pyarrow.array([b"good", b"b\xe9d"]).buffers())
     with pytest.raises(ValueError, match=r"^f: row 2: a text is not UTF-8"):
         read(form, column_store(form, [broken], ["text"]))
@@ -262,6 +267,24 @@ def test_questions_nested_as_in_squad() -> None:
         {"id": "f:1.1.3", **common, "question": "Who?", "answers": [], "starts": [], **unmarked},
     ]
     assert read("json", text) == read("squad", text), "a file of one's own needs no entry"
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (r'{"question": "Wh\ud83dat?", "answers": []}', r"question has half a surrogate pair, \\ud83d, at character 3"),
+        (r'{"question": "What\u0000?", "answers": []}', r"question has a NUL"),
+        ('{"question": true, "answers": []}', "question must be text, not true"),
+        ('{"question": NaN, "answers": []}', "question must be text, not NaN"),
+        (r'{"question": "a", "answers": [{"text": "\ude00", "answer_start": 0}]}', "answers has half a surrogate pair"),
+    ],
+)
+def test_texts_of_questions_are_checked_with_their_place(question: str, message: str) -> None:
+    text = nested({"id": "q", "question": "What?", "answers": []}).replace("}]}]}]}", "}, " + question + "]}]}]}")
+    assert text.endswith("]}]}]}")
+    rows = (to_row(record, {}, ("context", "question", "answers", "starts")) for record in READERS["squad"]("f", text.encode(), True))
+    with pytest.raises(ValueError, match=rf"^f: article 1, paragraph 1, question 2: {message}"):
+        list(rows)
 
 
 @pytest.mark.parametrize(

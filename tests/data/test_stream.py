@@ -201,6 +201,24 @@ def test_what_stands_for_a_packed_file_is_named(ending, tmp_path):
                 road()
 
 
+def test_a_data_set_of_the_hub_is_checked_like_a_file(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    rows = [{"text": "a", "n": 1.5}, {"text": None, "n": 2.0}, {"text": "c\0", "n": float("nan")}, {"text": "d", "n": 3.0}]
+    made = datasets.Dataset.from_list(rows).to_iterable_dataset(num_shards=2)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: made)
+    stream = Stream("owner/name")
+    assert stream.n_shard == 2
+    assert list(stream.documents(0)) == ["a", ""]
+    assert list(stream.documents(1, 1)) == ["d"]
+    with pytest.raises(ValueError, match="owner/name: train, part 2, row 1: text has a NUL"):
+        list(stream.documents(1))
+    assert list(Stream("owner/name", "n").documents(0)) == ["1.5", "2.0"]
+    with pytest.raises(ValueError, match="owner/name: train, part 2, row 1: text must be text, not NaN"):
+        list(Stream("owner/name", "n").documents(1))
+    with pytest.raises(ValueError, match="owner/name has no column 'body'; it has text, n"):
+        _ = Stream("owner/name", "body").n_shard
+
+
 def test_a_stream_without_texts_says_so(tmp_path, tokenizer):
     (tmp_path / "a.txt").write_text("  \n\n\t\n")
     with pytest.raises(ValueError, match=r"has no text in 1 files"):

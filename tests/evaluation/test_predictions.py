@@ -113,6 +113,7 @@ def test_a_torn_last_line_is_dropped_and_said(tmp_path, caplog):
         ('{"id": 7, "output": "a"}', "line 2: id=7 is of the wrong type"),
         ('{"id": "7", "n_token": true}', "line 2: n_token=True is of the wrong type"),
         ('{"id": "7", "text": "a"}', r"line 2: \['text'\] is not known"),
+        ('{"id": "7", "nats": NaN}', "line 2: nats=NaN is no number"),
         (r'{"id": "7", "output": "dr\ud83d"}', r"line 2: it has half a surrogate pair, \\ud83d, at character 3"),
     ],
 )
