@@ -29,7 +29,7 @@ def refuse_pointer(name: str, head: bytes) -> None:
 
 def unpacked(name: str, file: io.BufferedReader) -> BinaryIO:
     """Open what is in a file for reading: unpacked as it is read where its name ends in .gz, .bz2, .xz or .zst, else as it is."""
-    kind = PurePosixPath(name).suffix
+    kind = PurePosixPath(name).suffix.lower()
     if kind.removeprefix(".") in PACKED:
         head = file.peek(len(LFS_POINTER))
         refuse_pointer(name, head)
@@ -52,7 +52,7 @@ def refused_where_damaged(name: str) -> Iterator[None]:
     Raises:
         ValueError: what is read inside is not whole.
     """
-    kind = PurePosixPath(name).suffix.removeprefix(".")
+    kind = PurePosixPath(name).suffix.lower().removeprefix(".")
     try:
         yield
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -68,7 +68,7 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     Raises:
         ValueError: what is packed is corrupt or truncated, or unpacks to more than `max_bytes`.
     """
-    if path.suffix.removeprefix(".") not in PACKED:
+    if path.suffix.lower().removeprefix(".") not in PACKED:
         return path.read_bytes()
     with refused_where_damaged(str(path)), path.open("rb") as file, unpacked(path.name, file) as stream:
         data = stream.read(max_bytes + 1)

@@ -119,7 +119,7 @@ def detect(data: bytes) -> tuple[list[Reading], bool]:
     """Return what bytes of one encoding may be, the likeliest first, and whether that one is sure."""
     from charset_normalizer import from_bytes
 
-    data = data[: data.rfind(b"\n") + 1] or data  # no character is cut
+    data = data[: max(map(data.rfind, (b"\n", b" ", b'"', b","))) + 1] or data  # these are no part of a character, so that none is cut
     order = [*LATIN, *SCRIPTS, *COMMON]
     found = {name: match for match in from_bytes(data, cp_isolation=order, threshold=0.3) for name in match.could_be_from_charset}
     latin = next((found[name] for name in LATIN if name in found), None)

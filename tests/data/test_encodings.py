@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import re
 import subprocess
@@ -173,6 +174,13 @@ def test_a_pointer_of_git_lfs_is_no_data(form):
 
 def test_bytes_are_counted_from_the_begin_of_the_file():
     assert message(b"\xef\xbb\xbfone\r\nt\xe9").startswith("f: line 2: byte 9 (0xe9)")
+
+
+@pytest.mark.parametrize(("encoding", "name", "text"), [("gb18030", "GB 18030", CHINESE), ("shift_jis", "Shift-JIS", JAPANESE)])
+def test_no_character_is_cut_where_a_file_is_one_long_line(encoding, name, text):
+    texts = [text[: 5 + i % 20] for i in range(20_000)]
+    data = json.dumps(texts, ensure_ascii=False).encode(encoding)
+    assert f"the file reads as {name}, " in message(data, "json")
 
 
 def test_a_single_reading_is_not_yet_a_sure_one():
