@@ -103,7 +103,8 @@ class Stream:
 
         name, _, configuration = self.path.partition(":")
         with self._in_one_line():
-            opened = load_dataset(name, configuration or None, split=self.split, streaming=True)
+            settings = as_written(name, configuration or None)
+            opened = load_dataset(name, configuration or None, split=self.split, streaming=True, **settings)
             columns = opened.column_names or list(next(iter(opened), {}))
         if (top := self.column if self.column in columns else self.column.partition(".")[0]) not in columns:
             raise ValueError(f"{self.path} has no column {self.column!r}; it has {', '.join(columns)}")
@@ -170,6 +171,18 @@ class Stream:
     def head(self, n: int) -> list[str]:
         """The first texts, at most n."""
         return list(islice((text for shard in range(self.n_shard) for text in self.documents(shard)), n))
+
+
+def as_written(name: str, configuration: str | None) -> dict[str, Any]:
+    """Return settings by which `datasets` leaves the cells of CSV files as they are: it takes null and NA for nothing, and 007 for 7."""
+    from datasets import Features, Value, load_dataset_builder
+    from datasets.packaged_modules.csv.csv import CsvConfig
+
+    builder = load_dataset_builder(name, configuration)
+    if not isinstance(builder.config, CsvConfig):
+        return {}
+    columns = builder.info.features or next(iter(builder.as_streaming_dataset(next(iter(builder.config.data_files)))), {})
+    return {"keep_default_na": False, "features": Features(dict.fromkeys(columns, Value("string")))}
 
 
 def format_of(name: str) -> str | None:

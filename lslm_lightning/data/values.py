@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from lslm_lightning.text.surrogates import lone_surrogate
@@ -63,4 +64,6 @@ def as_text(value: Any, where: str, name: str) -> str:
             called = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
             raise ValueError(f"{where}: {name} must be text, not {called}; if nothing is meant, write null")
         return str(value)
+    if isinstance(value, Decimal) and value.is_finite():
+        return f"{value:f}"
     raise ValueError(f"{where}: {name} must be text, not {type(value).__name__}; name an inner column as in outer.inner")

@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,7 @@ def test_a_number_is_its_digits(value, tmp_path):
 def test_numbers_of_column_stores_are_as_python_writes_them():
     assert read("a.parquet", table_of([3.0, 0.1, None], pyarrow.float64())) == ["3.0", "0.1", ""]
     assert read("a.parquet", table_of([3, 2**62], pyarrow.int64())) == ["3", str(2**62)]
+    assert read("a.parquet", table_of([Decimal("3.00"), Decimal("0.10")], pyarrow.decimal128(9, 2))) == ["3.00", "0.10"]
 
 
 @pytest.mark.parametrize("value", ["null", '"a"', '["a", null, 3]'])
