@@ -67,6 +67,9 @@ class Prediction:
     order, where the system can tell them apart: rounded, for pictures; several may start at one character.
     A generator that knows how sure it is of its `output` says so by `nats`; `alternatives` are then the best of what it weighed, the best
     first, its `output` among them.
+    `finish_reason` says why an answer ends, where that is known: "stop" (the model ended it), "length" (it was cut at the most tokens that
+    were allowed), "reasoning" (all its tokens went into reasoning, none into an answer), "content_filter", "refusal", "tool_calls", or a
+    word of a server's own.
     """
 
     id: str
@@ -78,6 +81,7 @@ class Prediction:
     spelling: float | None = None
     tokens: tuple[Token, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    finish_reason: str | None = None
 
 
 def passages_of(

@@ -99,11 +99,17 @@ def main(argv: list[str]) -> int:
     task.to(device)
     torch.manual_seed(arguments.seed)
     alone = isinstance(task.search, Beam) and isinstance(task, LanguageModel)  # beams want prompts of one length
+    n_answer = n_cut = 0
     for number, chunk in enumerate(chunks(lines(arguments.text), 1 if alone else arguments.batch_size)):
         examples = [task.example(f"{number}-{i}", text) for i, text in enumerate(chunk)]
-        answers = {p.id: p.output for p in task.generate(examples)}
+        predictions = list(task.generate(examples))
+        answers = {p.id: p.output for p in predictions}
         for example in examples:
             print(one_line(answers[example.id]) if arguments.text in (None, "-") else answers[example.id], flush=True)
+        n_answer, n_cut = n_answer + len(examples), n_cut + sum(p.finish_reason == "length" for p in predictions)
+    if n_cut and not isinstance(task, LanguageModel):  # a continuation has no end of its own
+        words = f"{n_cut:,} of {n_answer:,} answers were cut at {task.answer_limit} tokens; raise --max-length"
+        print(words, file=sys.stderr, flush=True)
     return 0
 
 

@@ -25,6 +25,10 @@ class Decoded(NamedTuple):
     n_token: Tensor  # (B,) int64, `end` included where it was reached
     score: Tensor  # (B,) sum of log p under the model; a beam search divides it by its length penalty
 
+    def is_cut(self, end: int) -> Tensor:
+        """(B,) bool: whether an answer reached the most tokens that were allowed before `end`."""
+        return self.ids.gather(1, self.n_token[:, None] - 1)[:, 0] != end
+
 
 def alone(done: bool) -> bool:
     """The agreement of a single process."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.text.chinese import cjk_share, segment
 from lslm_lightning.text.languages import base_language
+from lslm_lightning.text.reasoning import has_reasoning
 
 ENOUGH = 20  # texts; shares of fewer are chance
 SPACED = re.compile(r"\s[.,](?=\s|$)|\s(?:n't|'s|'re|``|'')(?=\s|$)|@-@|@@(?=\s|$)|(?<=\s)##\w|▁")
@@ -30,8 +31,17 @@ class Finding:
     words: str
 
 
-def examine(examples: Sequence[Example], answers: Mapping[str, Sequence[Prediction]], metrics: Sequence[Metric]) -> list[Finding]:
-    """All findings on an exam and on the written answers of every system; systems that wrote nothing are passed over."""
+def examine(
+    examples: Sequence[Example],
+    answers: Mapping[str, Sequence[Prediction]],
+    metrics: Sequence[Metric],
+    limits: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """All findings on an exam and on the written answers of every system; systems that wrote nothing are passed over.
+
+    Args:
+        limits: by system, the setting at which its answers are cut: "max_length=128".
+    """
     outputs = {}
     for system, predictions in answers.items():
         by_id = {p.id: p.output for p in predictions}
@@ -42,8 +52,11 @@ def examine(examples: Sequence[Example], answers: Mapping[str, Sequence[Predicti
     if any(e.source for e in examples) or outputs:
         references = [e.references[0] for e in examples]
         found += [mixed_up_references(examples), tokenized("", references, "references"), miscounted("", references, metrics)]
+    for system, predictions in answers.items():
+        found += unfinished(system, predictions, (limits or {}).get(system, ""))
     for system, texts in outputs.items():
         found += [check(system, texts, examples) for check in CHECKS]
+        found.append(reasoning(system, texts, examples))
         found += [tokenized(system, texts, "outputs"), miscounted(system, texts, metrics)]
     return [each for each in found if each]
 
@@ -127,6 +140,49 @@ def looping(system: str, texts: Sequence[str], examples: Sequence[Example]) -> F
     if loops < max(3, 0.02 * len(texts)):
         return None
     return Finding("looping outputs", system, f"{percent(loops, len(texts))} outputs repeat themselves; try no_repeat_ngram")
+
+
+def reasoning(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Outputs with the marks of a model's reasoning, `<think>` say, that no reference has."""
+    pairs = zip(texts, examples, strict=True)
+    n = sum(has_reasoning(text) and not any(map(has_reasoning, e.references)) for text, e in pairs)
+    words = f"{n:,} of {len(texts):,} outputs have reasoning in them (<think> or the like), which is scored with the answer"
+    return Finding("reasoning in outputs", system, f"{words}; an endpoint's strip_reasoning: true takes it out") if n else None
+
+
+def unfinished(system: str, predictions: Sequence[Prediction], limit: str = "") -> list[Finding]:
+    """Answers that did not end by themselves, by the reason that the system gives for it: a finding for each reason.
+
+    Args:
+        limit: the setting at which answers are cut, as "max_tokens=256"; by default the number of tokens alone is told.
+    """
+    cut = [p.n_token for p in predictions if p.finish_reason == "length"]
+    where = limit or f"{max(cut, default=0):,} tokens"
+    raised = "raise it" if limit else "raise the limit (max_length of a run, max_tokens of an endpoint)"
+    known = {
+        "length": ("cut answers", f"were cut at {where}; {raised}"),
+        "reasoning": (
+            "reasoning without an answer",
+            f"are empty, because all their tokens went into reasoning; raise {limit or 'the limit of tokens'}, or ask for less reasoning",
+        ),
+        "content_filter": ("filtered answers", "were kept back, whole or in part, by the content filter of the provider"),
+        "refusal": ("refused answers", "are the words in which the model refuses to answer"),
+        "tool_calls": ("tool calls", "ended with a call of a tool in place of text"),
+    }
+    found = []
+    for reason, n in Counter(p.finish_reason for p in predictions if p.finish_reason not in (None, "stop")).items():
+        check, words = known.get(reason, ("unusual endings", f"ended with the reason {short(reason)}, as the server says"))
+        found.append(Finding(check, system, f"{n:,} of {len(predictions):,} answers {words}"))
+    return found
+
+
+def left_out(system: str, parameters: Mapping[str, object]) -> Finding | None:
+    """Settings of a hosted model that its server did not take."""
+    if not parameters:
+        return None
+    given = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+    words = f"{given} was left out, because the server does not take it: its own default held, which may change answers"
+    return Finding("settings left out", system, words)
 
 
 def ratio(text: str) -> float:

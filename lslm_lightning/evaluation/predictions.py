@@ -15,7 +15,7 @@ from lslm_lightning.text.surrogates import lone_surrogate
 logger = logging.getLogger(__name__)
 _NUMBER, _NONE = (int, float), type(None)
 _TYPES = {"id": str, "output": (str, _NONE), "nats": (*_NUMBER, _NONE), "n_token": int, "seconds": _NUMBER, "unknown": int, "tokens": list}
-_TYPES |= {"spelling": (*_NUMBER, _NONE), "alternatives": list}
+_TYPES |= {"spelling": (*_NUMBER, _NONE), "alternatives": list, "finish_reason": (str, _NONE)}
 _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
 

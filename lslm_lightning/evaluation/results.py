@@ -14,7 +14,7 @@ import numpy as np
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.buckets import Buckets, standard_buckets
 from lslm_lightning.evaluation.comparison import Pair, compare_systems, differing_parts, refused
-from lslm_lightning.evaluation.doctor import Finding, beam_below_greedy, examine
+from lslm_lightning.evaluation.doctor import Finding, beam_below_greedy, examine, left_out
 from lslm_lightning.evaluation.scoring import Scores, score, signed
 from lslm_lightning.metrics.significance import N_RESAMPLE
 
@@ -27,7 +27,8 @@ class Entry:
     its way of answering belongs to its scores ("|context:256"). `recorded` are scores by metric that were written down before: they stand,
     and where one would have another signature now, the answers are not ranked by it. `facts` are numbers and names by which reports know
     them: "n_parameter", "seconds_per_example", "tokens_per_second", "memory_bytes", "training_flops", "money" and its "currency",
-    "weights" and "search".
+    "weights" and "search"; "limit" is the setting at which answers are cut, as "max_length=128";
+    "left_out" are settings that a server did not take.
     """
 
     name: str
@@ -101,7 +102,9 @@ def conclude(
     refusals = refused(apart) + [f"{metric} of {name} is not ranked: {why}" for (name, metric), why in outdated.items()]
     leading = next(metric for metric in metrics if metric.name == headline)
     rows = {name: found.rows[headline] for name, found in answered.items() if np.isfinite(found.rows[headline]).all()}
-    findings = examine(examples, {entry.name: entry.predictions for entry in entries if not entry.reason}, metrics)
+    limits = {entry.name: entry.facts["limit"] for entry in entries if "limit" in entry.facts}
+    findings = examine(examples, {entry.name: entry.predictions for entry in entries if not entry.reason}, metrics, limits)
+    findings += [found for e in entries if (found := left_out(e.name, e.facts.get("left_out", {})))]
     searches = {e.name: (e.facts["weights"], e.facts["search"]) for e in entries if {"weights", "search"} <= e.facts.keys()}
     findings += beam_below_greedy(searches, {name: found[headline] for name, found in answered.items()})
     clean = {}

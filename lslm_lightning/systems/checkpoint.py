@@ -105,6 +105,7 @@ class Checkpoint:
             "memory_bytes": task.memory_bytes,
             **({} if task.search is None else {"search": type(task.search).__name__.lower()}),
             **({} if self.fusion is None else {"fusion": str(self.fusion)}),
+            **({"limit": task.answer_limit} if task.answer_limit else {}),
             "weights": str(Path(self.loaded.checkpoint).absolute()),
         }
 

@@ -65,7 +65,8 @@ class LanguageModel(TextScorer, Task):
         answers = self.continue_far(prompts, self.max_length)
         seconds = (perf_counter() - began) / max(1, len(examples))
         for example, ids in zip(examples, answers, strict=True):
-            yield Prediction(example.id, self.tokenizer.decode(ids), n_token=len(ids), seconds=seconds)
+            finish = "stop" if ids[-1:] == [self.tokenizer.eos_id] else "length"
+            yield Prediction(example.id, self.tokenizer.decode(ids), n_token=len(ids), seconds=seconds, finish_reason=finish)
 
     def continue_far(self, prompts: Sequence[Sequence[int]], max_length: int) -> list[list[int]]:
         """Continuations that may leave the reach behind: from where it is full, the model goes on with the later half of it."""

@@ -130,8 +130,14 @@ class SequenceToSequenceTask(Task):
         rows = self.read(examples)
         decoded = self.decode(padded(rows, self.tokenizer.pad_id).to(self.device), self.validation_search if validating else self.search)
         seconds = (perf_counter() - began) / len(examples)
-        outputs = [self.tokenizer.decode(ids[:n]) for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
+        rows = [ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
         return [
-            Prediction(example.id, output, n_token=n, seconds=seconds)
-            for example, output, n in zip(examples, outputs, decoded.n_token.tolist(), strict=True)
+            Prediction(
+                example.id,
+                self.tokenizer.decode(ids),
+                n_token=len(ids),
+                seconds=seconds,
+                finish_reason="length" if cut else "stop",
+            )
+            for example, ids, cut in zip(examples, rows, decoded.is_cut(self.tokenizer.eos_id).tolist(), strict=True)
         ]

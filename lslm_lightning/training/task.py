@@ -14,7 +14,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
-from lslm_lightning.decoding import AnySearch, Fusion, Search
+from lslm_lightning.decoding import AnySearch, CtcSearch, Fusion, Search
 from lslm_lightning.decoding.search import alone
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
@@ -175,6 +175,12 @@ class Task(LightningModule, ABC):
     def files_beside(self, folder: Path) -> list[Path]:
         """These files, or folders of them, where the checkpoints lie in `folder`."""
         return []
+
+    @property
+    def answer_limit(self) -> str:
+        """The setting at which answers are cut, as "max_length=128"; empty of a task, or a search, that has none."""
+        longest = getattr(self, "max_length", None)
+        return "" if longest is None or self.search is None or isinstance(self.search, CtcSearch) else f"max_length={longest}"
 
     def answer_by(self, search: AnySearch | None, fusion: Fusion | None = None) -> None:
         """Write answers by this search in place of its own, and ask this language model too; None changes nothing.

@@ -243,12 +243,19 @@ class SpeechRecognitionTask(Task):
     def answer(self, examples: Sequence[Utterance]) -> list[Prediction]:
         began = perf_counter()
         validating = self._trainer is not None and self.trainer.validating
-        rows = self.decode(self.heard(examples), self.validation_search if validating else self.search)
+        search = self.validation_search if validating else self.search
+        rows = self.decode(self.heard(examples), search)
         seconds = (perf_counter() - began) / len(examples)
-        outputs = [self.tokenizer.decode(ids) for ids in rows]
+        by_ctc = isinstance(search, CtcSearch)  # which writes what the frames say, however long
         return [
-            Prediction(example.id, output, n_token=len(ids), seconds=seconds)
-            for example, output, ids in zip(examples, outputs, rows, strict=True)
+            Prediction(
+                example.id,
+                self.tokenizer.decode(ids),
+                n_token=len(ids),
+                seconds=seconds,
+                finish_reason="stop" if by_ctc or ids[-1:] == [self.tokenizer.eos_id] else "length",
+            )
+            for example, ids in zip(examples, rows, strict=True)
         ]
 
     @classmethod

@@ -77,7 +77,7 @@ class Echo:
     """A task that answers with the text, where it stood in its batch, and a number by chance."""
 
     search, searches, max_length, min_length, backbone = Sampling(), (Search,), 5, 0, SimpleNamespace(n_encoder_layer=1)
-    example = Task.example
+    example, answer_limit = Task.example, Task.answer_limit
 
     def to(self, device):
         return self
@@ -87,7 +87,8 @@ class Echo:
 
         for i, example in enumerate(examples):
             chance = torch.rand(()).item() if self.search.seed is None else 0
-            yield Prediction(example.id, f"<{example.source}>\n{i} {chance:.6f}")
+            finish = "length" if example.source == "long" else "stop"
+            yield Prediction(example.id, f"<{example.source}>\n{i} {chance:.6f}", finish_reason=finish)
 
 
 @pytest.fixture
@@ -135,6 +136,13 @@ def test_batches_draw_different_numbers_and_the_seed_repeats_them(answers):
     assert len({line.split()[-1] for line in found}) == 4
     assert answers("a\n" * 4, "--batch-size", 2, "--seed", 7) == found
     assert answers("a\n" * 4, "--batch-size", 2, "--seed", 8) != found
+
+
+def test_answers_that_were_cut_are_counted(answers, lslm):
+    assert len(answers("one\nlong\ntwo\nlong\n", "--batch-size", 3, "--max-length", 7)) == 4
+    outcome = lslm("generate", "RUN", "long", "--max-length", 7)
+    assert outcome.err == "1 of 1 answers were cut at max_length=7 tokens; raise --max-length\n"
+    assert lslm("generate", "RUN", "one").err == ""
 
 
 @pytest.mark.parametrize(

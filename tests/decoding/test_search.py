@@ -59,6 +59,15 @@ def test_lengths_and_ends(search):
             assert ids[n - 1] == END or n == max_length
             assert set(ids[n:]) <= {END}
             assert n > min_length or (n == min_length == max_length and ids[n - 1] != END)
+        assert found.is_cut(END).tolist() == [END not in ids[:n] for ids, n in zip(found.ids.tolist(), found.n_token.tolist(), strict=True)]
+
+
+def test_an_answer_that_was_cut_goes_on_where_it_may_be_longer():
+    network, (start, sources) = Network(end_bias=2.0), question(40)
+    short, long = (Greedy()(network, start, sources, END, n) for n in (4, 30))
+    cut = short.is_cut(END)
+    assert 0 < int(cut.sum()) < 40
+    assert torch.equal(cut, long.n_token > short.n_token)
 
 
 @pytest.mark.parametrize("search", [Greedy, Sampling, Beam])

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from lslm_lightning.contracts import Example, Prediction, Score
-from lslm_lightning.evaluation.doctor import beam_below_greedy, examine
+from lslm_lightning.evaluation.doctor import beam_below_greedy, examine, left_out, unfinished
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.rouge import Rouge
 
@@ -88,3 +88,50 @@ def test_beam_search_below_greedy_search_is_found(greedy, beam):
     assert [f.system for f in beam_below_greedy(searches, {"fast": score(30), "slow": score(29), "other": score(1)})] == ["slow"]
     assert beam_below_greedy(searches, {"fast": score(30), "slow": score(31)}) == []
     assert beam_below_greedy(searches, {"fast": score(30, False), "slow": score(31, False)}) != []
+
+
+def ending(*reasons):
+    return [Prediction(str(i), "x", n_token=7 * (reason == "length"), finish_reason=reason) for i, reason in enumerate(reasons)]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "limit", "words"),
+    [
+        ((None, "stop"), "", []),
+        (("stop", "length", "length"), "max_length=128", ["2 of 3 answers were cut at max_length=128; raise it"]),
+        (("length",), "", ["1 of 1 answers were cut at 7 tokens; raise the limit (max_length of a run, max_tokens of an endpoint)"]),
+        (("content_filter", "stop"), "", ["1 of 2 answers were kept back, whole or in part, by the content filter of the provider"]),
+        (("refusal", "tool_calls"), "", ["1 of 2 answers are the words in which", "1 of 2 answers ended with a call of a tool"]),
+        (
+            ("reasoning",) * 1200,
+            "max_tokens=9",
+            ["1,200 of 1,200 answers are empty, because all their tokens went into reasoning; raise max_tokens=9"],
+        ),
+        (("abort",), "", ["1 of 1 answers ended with the reason 'abort', as the server says"]),
+    ],
+)
+def test_answers_that_did_not_end_by_themselves_are_counted(reasons, limit, words):
+    found = unfinished("it", ending(*reasons), limit)
+    assert len(found) == len(words)
+    assert all(f.words.startswith(each) and f.system == "it" for f, each in zip(found, words, strict=True))
+
+
+def test_answers_that_were_cut_are_told_of_every_system_beside_the_other_checks():
+    examples = exam()
+    outputs = [e.references[0] for e in examples]
+    given = {"it": [Prediction(e.id, text, finish_reason="length") for e, text in zip(examples, outputs, strict=True)]}
+    [found] = examine(examples, given, [Bleu("de")], {"it": "max_length=9"})
+    assert (found.check, found.words) == ("cut answers", "40 of 40 answers were cut at max_length=9; raise it")
+
+
+@pytest.mark.parametrize("written", ["<think>why</think>", "why</think>", "<|channel|>analysis<|message|>why<|end|>"])
+def test_reasoning_in_outputs_is_found(written):
+    examples = exam()
+    assert ("reasoning in outputs", "it") in checks(examples, [written + e.references[0] for e in examples])
+    quoting = [Example(e.id, e.source, (written + e.references[0],), "de", "en") for e in examples]
+    assert ("reasoning in outputs", "it") not in checks(quoting, [e.references[0] for e in quoting])
+
+
+def test_settings_that_a_server_did_not_take_are_told():
+    assert left_out("it", {}) is None
+    assert left_out("it", {"temperature": 0.0, "seed": 3}).words.startswith("temperature=0.0, seed=3 was left out")

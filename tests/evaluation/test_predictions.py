@@ -19,6 +19,7 @@ PREDICTIONS = [
     Prediction("5", nats=2.5, tokens=(Token(0, 1.0, 1), Token(0, 1.5, 2))),
     Prediction("6", nats=2.5, n_token=3, unknown=1, spelling=11.25),
     Prediction("7", nats=2.5, n_token=3, spelling=0.0),
+    Prediction("9", output="half an answ", n_token=3, finish_reason="length"),
     Prediction("8", output="", nats=0.5, alternatives=(Alternative("", 0.5), Alternative("你好", 1.25))),
 ]
 
@@ -112,6 +113,7 @@ def test_a_torn_last_line_is_dropped_and_said(tmp_path, caplog):
         ('{"output": "a"}', 'line 2: expected a JSON object with "id"'),
         ('{"id": 7, "output": "a"}', "line 2: id=7 is of the wrong type"),
         ('{"id": "7", "n_token": true}', "line 2: n_token=True is of the wrong type"),
+        ('{"id": "7", "output": "a", "finish_reason": 3}', "line 2: finish_reason=3 is of the wrong type"),
         ('{"id": "7", "text": "a"}', r"line 2: \['text'\] is not known"),
         ('{"id": "7", "nats": NaN}', "line 2: nats=NaN is no number"),
         (r'{"id": "7", "output": "dr\ud83d"}', r"line 2: it has half a surrogate pair, \\ud83d, at character 3"),

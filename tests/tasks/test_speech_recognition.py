@@ -306,6 +306,11 @@ def test_a_batch_is_learned_by_heart(made, family, heads):
     for search in searches[heads]:
         task.search = search
         assert [p.output for p in task.answer(examples)] == [e.references[0] for e in examples], search
+        assert {p.finish_reason for p in task.answer(examples)} == {"stop"}
+    task.max_length = 1
+    cut = {"stop"} if heads == "ctc" else {"length"}  # CTC writes what the frames say
+    assert {p.finish_reason for p in task.answer(examples)} == cut
+    assert task.answer_limit == ("" if heads == "ctc" else "max_length=1")
 
 
 def test_tones_never_heard_are_written_down(made):
