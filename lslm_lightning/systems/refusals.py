@@ -1,0 +1,102 @@
+"""What a server does not take of a request, as it says itself."""
+
+import re
+from collections.abc import Collection, Mapping
+from threading import Lock
+from typing import Any, NamedTuple
+
+from lslm_lightning.systems.replies import Problem
+
+# A parameter that the server does not know, or whose value it does not let one choose; a value out of range is the user's to change
+UNSUPPORTED = re.compile(
+    r"unsupported|not support|no longer support|unknown|unrecognized|unexpected|not (?:permitted|recognized)|cannot find field"
+    r"|extra (?:inputs|fields)|deprecated|only the default",
+    re.IGNORECASE,
+)
+INSTEAD = re.compile(r"\b(?:use|try)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)['\"`]?(?:\s+\w+)?\s+instead", re.IGNORECASE)
+PROSE = ("model", "messages", "prompt")  # parameters that a message speaks of without meaning them
+QUOTED = re.compile(r"['\"`]([\w.]+)['\"`]")
+
+
+class Change(NamedTuple):
+    """What is sent in place of a parameter: another `name` and its `value`, or nothing, name None."""
+
+    name: str | None
+    value: Any = None
+
+
+class Refusals:
+    """What a server has refused to take, learned once for all workers.
+
+    Args:
+        free: parameters that may be left out or called otherwise, where the server asks for that.
+        positive: those whose value 0 may be 1.
+    """
+
+    def __init__(self, free: Collection[str], positive: Collection[str] = ()) -> None:
+        self.free, self.positive = free, positive
+        self.changes: dict[str, Change] = {}
+        self.problems: list[Problem] = []  # that taught them
+        self.refused: dict[str, Any] = {}  # parameter -> the value that was not taken
+        self._lock = Lock()
+
+    def apply(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is sent for `payload`."""
+        with self._lock:
+            sent = {name: value for name, value in payload.items() if name not in self.changes}
+            for name, change in self.changes.items():
+                if name in payload and change.name is not None:
+                    sent[change.name] = change.value
+            return sent
+
+    def learn(self, problem: Problem, sent: Mapping[str, Any]) -> str | None:
+        """Return a sentence about what changes from now on.
+
+        It is empty where another worker has learned the same, and None where nothing is to be learned.
+        """
+        with self._lock:
+            other = INSTEAD.search(problem.message)
+            for name in self.free:
+                unsupported = other or UNSUPPORTED.search(f"{problem.message} {problem.code.replace('_', ' ')}")
+                if name in sent and unsupported and named_parameter(problem, sent) == name:
+                    change = Change(None) if other is None or other[1] in sent else Change(other[1], sent[name])
+                    return self._change(name, change, sent, problem)
+            for name in self.positive:
+                if sent.get(name) == 0 and re.search(rf"\b{name}\b", f"{problem.parameter} {problem.message}"):
+                    return self._change(name, Change(name, 1), sent, problem)
+        return None
+
+    @property
+    def left_out(self) -> dict[str, Any]:
+        """Parameters that are sent under no name, and the values that were not taken."""
+        return {name: value for name, value in self.refused.items() if self.changes[name].name is None}
+
+    @property
+    def replaced(self) -> dict[str, str]:
+        """Parameters that are sent otherwise, and how."""
+        found = {name: change for name, change in self.changes.items() if change.name is not None}
+        return {name: f"{change.name}={change.value!r}" for name, change in found.items()}
+
+    def _change(self, name: str, change: Change, sent: Mapping[str, Any], problem: Problem) -> str:
+        if name in self.changes:
+            return ""
+        self.problems.append(problem)
+        self.changes[name] = change
+        self.refused[name] = sent[name]
+        if change.name is not None:
+            return f"{name}={sent[name]!r} is not taken by the server: {change.name}={change.value!r} is sent instead"
+        return f"{name}={sent[name]!r} is not taken by the server and is left out: its own default holds, which may change answers"
+
+
+def named_parameter(problem: Problem, sent: Mapping[str, Any]) -> str | None:
+    """Return the parameter of a request that a problem is about.
+
+    It is the one that the server names as such, or else quotes first, or the only one that stands in its message.
+    """
+    if problem.parameter is not None:
+        return problem.parameter
+    quoted = [name.rpartition(".")[2] for name in QUOTED.findall(problem.message)]
+    if named := [name for name in quoted if name in sent]:
+        return named[0]
+    bare = [name for name in sent if name not in PROSE and re.search(rf"\b{name}\b", problem.message)]
+    return bare[0] if len(bare) == 1 and not quoted else None

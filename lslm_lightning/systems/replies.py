@@ -1,0 +1,210 @@
+"""What a server that speaks OpenAI's protocol replies: a text and why it ends, or a reason why there is none."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lslm_lightning.systems.echo import read_echo
+
+# The words of servers -> those of `Prediction.finish_reason`; any other word stays as it is
+FINISH = {
+    "stop": ("eos", "eos_token", "end_turn", "stop_sequence", "stop_sequence_reached", "end_of_text"),
+    "length": ("max_tokens", "max_output_tokens", "max_completion_tokens", "model_length"),
+    "content_filter": ("content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "sensitive"),
+    "tool_calls": ("tool_call", "tool_use", "function_call"),
+}
+_REASONS = {word: reason for reason, words in FINISH.items() for word in words}
+_THOUGHT = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")  # kinds of parts that are no answer
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")  # fields of a message
+PASSING = (408, 409, 425, 429)  # HTTP statuses that may be others the next time, as 500 and above
+
+
+class Problem(NamedTuple):
+    """What a server says is wrong: its message, the parameter that it names, its code and type, and the HTTP status."""
+
+    message: str
+    parameter: str | None = None
+    code: str = ""
+    status: int = 400
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may be answered another time; a quota that is used up does not come back by itself."""
+        return (self.status in PASSING or self.status >= 500) and not self.is_out_of_money
+
+    @property
+    def is_out_of_money(self) -> bool:
+        return any(word in self.code for word in ("insufficient", "billing", "credit"))
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a filter refused the question."""
+        return any(word in self.code for word in ("content_filter", "content_policy", "responsibleaipolicyviolation"))
+
+
+class ProblemError(RuntimeError):
+    """A server says what is wrong in place of an answer."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"Error code: {problem.status} - {problem.message}")
+        self.problem = problem
+
+
+def read_problem(content: Any, status: int) -> Problem:
+    """Return what an error reply says, whatever its shape: OpenAI's, vLLM's, FastAPI's, OpenRouter's, or a page of text."""
+    if isinstance(content, str):
+        try:
+            content = json.loads(content)
+        except ValueError:
+            return Problem(_one_line(content) or "an empty reply", status=status)
+    if isinstance(content, list) and content:
+        content = content[0]
+    if not isinstance(content, Mapping):
+        return Problem(_one_line(str(content)), status=status)
+    error = content.get("error") or content
+    if not isinstance(error, Mapping):
+        return Problem(_one_line(str(error)), status=status)
+    message, parameter = error.get("message") or error.get("detail") or error.get("error") or json.dumps(error), error.get("param")
+    if isinstance(message, list):  # FastAPI: the place and a message for each fault
+        faults = [fault for fault in message if isinstance(fault, Mapping)]
+        parameter = parameter or next((str(fault["loc"][-1]) for fault in faults if fault.get("loc")), None)
+        message = "; ".join(f"{fault.get('msg')} ({'.'.join(map(str, fault.get('loc', ())))})" for fault in faults)
+    raw = metadata.get("raw") if isinstance(metadata := error.get("metadata"), Mapping) else None
+    inner = error.get("innererror") if isinstance(error.get("innererror"), Mapping) else {}
+    codes = [str(word) for word in (error.get("code"), error.get("type"), inner.get("code")) if word is not None]
+    known = next((int(word) for word in codes if word.isdigit() and 400 <= int(word) < 600), status)
+    return Problem(
+        _one_line(f"{message}: {raw}" if raw else str(message)),
+        str(parameter).rpartition(".")[2] if parameter else None,
+        " ".join(codes).lower(),
+        status if status >= 400 else known,
+    )
+
+
+def read_body(content: Any) -> Mapping[str, Any]:
+    """Return the JSON object of a reply; one that comes as a stream, which was not asked for, is put together.
+
+    Raises:
+        ValueError: it is none; servers behind a proxy send pages of HTML, or nothing.
+        ProblemError: it is an error, whatever its HTTP status.
+    """
+    body = _joined_stream(content) if isinstance(content, str) else content
+    if not isinstance(body, Mapping):
+        raise ValueError(f"no JSON object in {_one_line(str(content))[:100]!r}")
+    if body.get("error") or (body.get("object") == "error" and "choices" not in body):
+        raise ProblemError(read_problem(body, 200)._replace(status=_status(body)))
+    return body
+
+
+def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `text`, `finish`, `reasoning` (whether there was some beside the text), and `tokens` and `logprobs` where there are some.
+
+    Raises:
+        ValueError: there is no text and no reason why.
+        ProblemError: the first choice is an error.
+    """
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not all(isinstance(each, Mapping) for each in choices):
+        raise ValueError(f"no choices in {_one_line(str(dict(body)))[:100]!r}")
+    choice = min(choices, key=lambda each: each.get("index") or 0)
+    if choice.get("error"):
+        raise ProblemError(read_problem(choice, 200)._replace(status=_status(choice)))
+    finish = choice.get("finish_reason")
+    finish = _REASONS.get(str(finish).lower(), str(finish).lower()) if finish else None
+    if finish == "error":
+        raise ValueError("finish_reason is error, without a word why")
+    message = choice.get("message")
+    if message is None:
+        text, thought, refusal = choice.get("text"), False, None
+        if not isinstance(text, str):
+            raise ValueError("a choice without text")
+    else:
+        text, thought, refusal = _read_content(message.get("content"))
+        thought = thought or any(message.get(name) for name in _THOUGHTS)
+        refusal = refusal or message.get("refusal")
+    if not text.strip() and isinstance(refusal, str) and refusal:
+        text, finish = refusal, "refusal"
+    check_characters(text)
+    details = usage.get("completion_tokens_details") if isinstance(usage := body.get("usage"), Mapping) else None
+    n_thought = details.get("reasoning_tokens") if isinstance(details, Mapping) else 0
+    return {"text": text, "finish": finish, "reasoning": bool(thought or n_thought), **read_echo(body, choice)}
+
+
+def _read_content(content: Any) -> tuple[str, bool, str | None]:
+    """The text of a message's content, whether there is reasoning beside it, and a refusal; a list of parts is their texts, joined."""
+    if content is None or isinstance(content, str):
+        return content or "", False, None
+    if not isinstance(content, list):
+        raise ValueError(f"content is {_one_line(repr(content))[:60]}, no text")
+    texts, thought, refusal = [], False, None
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, Mapping) and part.get("type") in _THOUGHT:
+            thought = True
+        elif isinstance(part, Mapping) and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif isinstance(part, Mapping) and part.get("type") == "refusal":
+            refusal = part.get("refusal")
+        else:
+            raise ValueError(f"a part of content without text: {_one_line(repr(part))[:60]}")
+    return "".join(texts), thought, refusal
+
+
+def check_characters(text: str) -> None:
+    """Refuse half a surrogate pair, which is no character, and which no file holds.
+
+    Raises:
+        ValueError: there is one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"character {error.start + 1} of the text is half a surrogate pair, {text[error.start]!r}") from None
+
+
+def read_usage(body: Mapping[str, Any], most_input: int, most_output: int) -> tuple[int, int]:
+    """Tokens read and written as the server counts them; the most there can be where it does not."""
+    usage = body.get("usage")
+    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(usage, Mapping) else [None]
+    if not all(isinstance(n, int) and n >= 0 for n in counts):
+        return most_input, most_output
+    return counts[0], counts[1]
+
+
+def _joined_stream(content: str) -> Any:
+    """The reply whose pieces are server-sent events, as if it had come whole; a piece that is an error stands for all.
+
+    Raises:
+        ValueError: the text is no such stream, or one that was cut.
+    """
+    lines = [line[5:].strip() for line in content.splitlines() if line.startswith("data:")]
+    pieces = [json.loads(line) for line in lines if line and line != "[DONE]"]
+    if not pieces or not all(isinstance(piece, Mapping) for piece in pieces):
+        raise ValueError(f"no JSON in {_one_line(content)[:100]!r}")
+    if error := next((piece for piece in pieces if piece.get("error")), None):
+        return error
+    whole: dict[str, Any] = {"finish_reason": None}
+    message: dict[str, str] = {}
+    for piece in pieces:
+        for choice in [each for each in piece.get("choices") or [] if not each.get("index")]:
+            whole["finish_reason"] = choice.get("finish_reason") or whole["finish_reason"]
+            if isinstance(choice.get("text"), str):
+                whole["text"] = whole.get("text", "") + choice["text"]
+            for name, part in (choice.get("delta") or {}).items():
+                if isinstance(part, str) and name != "role":
+                    message[name] = message.get(name, "") + part
+    if not whole["finish_reason"] and "[DONE]" not in lines:
+        raise ValueError("a stream that was cut")
+    whole |= {} if "text" in whole else {"message": message}
+    return {"choices": [whole], "usage": next((p["usage"] for p in reversed(pieces) if p.get("usage")), None)}
+
+
+def _status(content: Mapping[str, Any]) -> int:
+    """The HTTP status that an error in a reply of status 200 names; 400 where it names none."""
+    status = read_problem(content, 200).status
+    return status if status >= 400 else 400
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
