@@ -5,9 +5,17 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 KEY = "sk-secret-of-the-test"
+
+
+class Raw(NamedTuple):
+    """A reply of any kind; `body` is JSON, or a text as it is."""
+
+    body: Any
+    status: int = 200
+    kind: str = "application/json"
 
 
 class Provider:
@@ -51,14 +59,19 @@ class Provider:
                     return
                 if fault == "slow":
                     time.sleep(2)
-                status, content = 200, provider.content(self.path, body)
+                content = provider.content(self.path, body)
+                status, kind = 200, "application/json"
+                if isinstance(content, Raw):
+                    content, status, kind = content
                 if isinstance(fault, int):
                     status, content = fault, {"error": {"message": f"failed with {self.headers['Authorization']}", "type": "test"}}
                 if fault == "empty":
                     content = content | {"choices": []}
-                text = "<html>bad gateway</html>" if fault == "broken" else json.dumps(content)
+                text = content if isinstance(content, str) else json.dumps(content)
+                if fault == "broken":
+                    text = "<html>bad gateway</html>"
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(text.encode())))
                 self.end_headers()
                 self.wfile.write(text.encode())

@@ -11,7 +11,8 @@ from lslm_lightning.metrics.significance import N_RESAMPLE, SEED, bootstrap_pair
 ANSWERING = ("context", "stride", "source", "tokens", "spelling")  # parts of a signature that say how a system made its answers
 
 WINDOWS = ("context", "stride")  # two that differ make scores differ; a system without one, a compressor, compares with all
-FREE = ("source", "spelling")  # how far a system reads, how it spells unknown words, is its own affair, and a reason to be better
+# How far a system reads, how it spells unknown words, what it strips of its answers, is its own affair, and a reason to be better
+FREE = ("source", "spelling", "reasoning")
 
 
 @dataclass(frozen=True, slots=True)

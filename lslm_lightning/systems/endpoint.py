@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -14,25 +16,45 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
 from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.systems.echo import BoundaryError, EchoError, score_passage
 from lslm_lightning.systems.ledger import Ledger, Prices
+from lslm_lightning.systems.refusals import Refusals, named_parameter
+from lslm_lightning.systems.replies import Problem, ProblemError, read_body, read_problem, read_reply, read_usage
 from lslm_lightning.systems.secrets import redacted
+from lslm_lightning.text.reasoning import has_reasoning, strip_reasoning
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
+logger = logging.getLogger(__name__)
 BROKEN_REPLIES = 5  # of one question, before it is given up
 OVERHEAD = 64  # tokens that a chat adds to a question at most
+CONTEXTS = ("\n", " ", ".")  # what a text is scored after where nothing is before it; a later one where a token holds both
+MOST_CONTEXTS = 8  # tried for one passage
+FREE = ("max_tokens", "temperature", "seed", "stop")  # what a server may refuse to take
+OWN = (*FREE, "model", "messages", "prompt", "echo", "n", "best_of", "stream")  # not to be set by `extra`
 
 
 class EndpointError(RuntimeError):
     """The endpoint did not answer a question. One line, without the key."""
 
 
+class RefusedError(EndpointError):
+    """The endpoint refuses a request as it is."""
+
+    def __init__(self, message: str, problem: Problem) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
 class Endpoint:
     """Asks questions in words (`Example.question`) and takes the text of the reply as the answer.
 
-    Requests that fail with 429 or 5xx, or not in time, are sent again after growing pauses. Every answer is kept in the cache, so that
-    asking again costs nothing; it counts in the budget as what it cost when it was given.
+    Requests that fail with 429 or 5xx, or not in time, are sent again after growing pauses, but not where money is what lacks. Every answer
+    is kept in the cache, so that asking again costs nothing; it counts in the budget as what it cost when it was given.
+
+    A parameter that the server says it does not take (`max_tokens` of a reasoning model, say) is called as the server wants it, or left
+    out, from then on. That is said once, and kept in the record.
 
     Args:
         model: the provider's name for it.
@@ -40,8 +62,8 @@ class Endpoint:
         base_url: by default `OPENAI_BASE_URL`, or OpenAI's.
         key_variable: the environment variable that holds the key.
         instruction: a first message to a chat model.
-        max_tokens: the most it may write.
-        temperature: 0 for the most probable answer.
+        max_tokens: the most it may write, its reasoning included; null to send no limit.
+        temperature: 0 for the most probable answer; null to send none.
         seed: for servers that know one.
         stop: texts that end a completion.
         concurrency: requests under way at a time.
@@ -49,6 +71,9 @@ class Endpoint:
         timeout_seconds: of one request.
         prices: of tokens; without them money is not counted.
         budget: the most that this exam may cost, in the currency of `prices`.
+        extra: what this provider takes besides, sent as it is: {reasoning_effort: low}, {top_k: 1}, {max_completion_tokens: 2000}, which is
+            sent in place of max_tokens.
+        strip_reasoning: take what stands in `<think>` and the like out of the answers.
     """
 
     whole_exam, shared = True, False  # one ledger counts what the exam costs, answers of earlier attempts included
@@ -60,8 +85,8 @@ class Endpoint:
         base_url: str | None = None,
         key_variable: str = "OPENAI_API_KEY",
         instruction: str | None = None,
-        max_tokens: int = 256,
-        temperature: float = 0.0,
+        max_tokens: int | None = 256,
+        temperature: float | None = 0.0,
         seed: int | None = None,
         stop: list[str] | None = None,
         concurrency: int = 4,
@@ -69,24 +94,40 @@ class Endpoint:
         timeout_seconds: float = 60.0,
         prices: Prices | None = None,
         budget: float | None = None,
+        extra: dict[str, Any] | None = None,
+        strip_reasoning: bool = False,
     ) -> None:
-        if concurrency < 1 or max_tokens < 1:
+        if concurrency < 1 or (max_tokens is not None and max_tokens < 1):
             raise ValueError(f"concurrency={concurrency} and max_tokens={max_tokens} must be at least 1")
+        if taken := [name for name in extra or {} if name in OWN]:
+            settings = [name for name in taken if name in FREE]
+            way_out = f"; give {' and '.join(settings)} as settings of their own" if settings else "; leave them out"
+            raise ValueError(f"extra must not have {' and '.join(taken)}, which the evaluation sends itself{way_out}")
+        limit = (extra or {}).get("max_completion_tokens", max_tokens)
+        if budget is not None and not isinstance(limit, int):
+            raise ValueError(f"budget={budget:g} needs max_tokens: without it nobody knows what the next answer may cost")
         self.model, self.kind, self.key_variable, self.instruction = model, kind, key_variable, instruction
         self.base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1").rstrip("/")
         self.max_tokens, self.temperature, self.seed, self.stop = max_tokens, temperature, seed, stop
         self.concurrency, self.max_retries, self.timeout_seconds = concurrency, max_retries, timeout_seconds
         self.ledger = Ledger(prices, budget)
+        self.extra, self.strip_reasoning = extra or {}, strip_reasoning
+        self.limit_name = "max_completion_tokens" if "max_completion_tokens" in self.extra else "max_tokens"
+        self.most_output = limit if isinstance(limit, int) else 0
+        self.refusals = Refusals(FREE)
+        self.scoring_refusals = Refusals((), positive=("max_tokens", "logprobs"))
         self.name = model
 
     @cached_property
     def client(self) -> "OpenAI":
-        from openai import OpenAI
+        from openai import DefaultHttpxClient, OpenAI
 
         key = os.environ.get(self.key_variable)
         if not key:
             raise EndpointError(redacted(f"{self.key_variable} is not set: it must hold the key for {self.base_url}"))
-        return OpenAI(api_key=key, base_url=self.base_url, max_retries=self.max_retries, timeout=self.timeout_seconds)
+        client = DefaultHttpxClient(event_hooks={"response": [forbid_vain_retries]})
+        settings = {"max_retries": self.max_retries, "timeout": self.timeout_seconds, "http_client": client}
+        return OpenAI(api_key=key, base_url=self.base_url, **settings)
 
     def ready(self, examples: Sequence[Example]) -> None:
         """Raises EndpointError where there is no key."""
@@ -100,24 +141,39 @@ class Endpoint:
 
     def _answer(self, example: Example) -> Prediction:
         question = example.question or example.source
-        payload: dict[str, Any] = {"model": self.model, "max_tokens": self.max_tokens, "temperature": self.temperature}
-        payload |= {name: value for name, value in (("seed", self.seed), ("stop", self.stop)) if value is not None}
+        payload: dict[str, Any] = {"model": self.model}
+        own = {name: getattr(self, name) for name in FREE if name != "max_tokens" or self.limit_name == "max_tokens"}
+        payload |= {name: value for name, value in own.items() if value is not None}
         if self.kind == "chat":
             first = [{"role": "system", "content": self.instruction}] if self.instruction else []
             payload["messages"] = [*first, {"role": "user", "content": question}]
         else:
             payload["prompt"] = question
-        reply = self._ask(example.id, payload, len(question.encode()) + len((self.instruction or "").encode()) + OVERHEAD, self.max_tokens)
-        return Prediction(example.id, reply["text"], n_token=reply["n_output"], seconds=reply["seconds"])
+        most_input = len(question.encode()) + len((self.instruction or "").encode()) + OVERHEAD
+        try:
+            reply = self._ask(example.id, payload | self.extra, most_input, self.most_output, self.refusals)
+        except RefusedError as error:
+            if not error.problem.is_filtered:
+                raise
+            reply = {"text": "", "finish": "content_filter", "n_output": 0, "seconds": 0.0}
+        text, finish = reply["text"].strip(), reply.get("finish")
+        if self.strip_reasoning:
+            text = strip_reasoning(text)
+        if not text and (reply.get("reasoning") or has_reasoning(reply["text"])) and finish in ("stop", "length", None):
+            finish = "reasoning"
+        return Prediction(example.id, text, n_token=reply["n_output"], seconds=reply["seconds"], finish_reason=finish)
 
     # Probabilities
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """By completions that echo the text; each passage after the one before it. The end of the text is not scored.
 
+        What is scored are exactly the characters of the passage, by tokens that are those of the text: where a token would hold the end of
+        the one before and the beginning of the passage, the passage is scored after a context that ends before that token.
+
         Raises:
-            CannotError: a chat gives no probabilities.
-            EndpointError: not every server echoes.
+            CannotError: a chat gives no probabilities, nor does every server of completions; its reply is not believed where it is not
+                about the text that was sent, token for token.
         """
         if self.kind == "chat":
             raise CannotError(f"{self.model} is asked by chat, which gives no probabilities of a given text")
@@ -126,26 +182,58 @@ class Endpoint:
         def score(example: Example) -> Prediction:
             name, mark, number = example.id.rpartition("#")
             before = texts.get(f"{name}#{int(number) - 1}", "") if mark and number.isdigit() and int(number) else ""
-            context = before or "\n"
-            text = context + example.references[0]
-            payload = {"model": self.model, "prompt": text, "max_tokens": 0, "echo": True, "logprobs": 0}
-            reply = self._ask(example.id, payload, len(text.encode()) + OVERHEAD, 0)
-            if len(reply.get("logprobs", ())) != len(reply.get("offsets", ())) or not reply.get("logprobs"):
-                raise CannotError(f"{self.model} does not give back the probabilities of a text that it is sent (echo, logprobs)")
-            scored = [p for p, at in zip(reply["logprobs"], reply["offsets"], strict=True) if at >= len(context) and p is not None]
-            return Prediction(example.id, nats=-sum(scored), n_token=len(scored), seconds=reply["seconds"])
+            return self._score(example, before)
 
         yield from self._side_by_side(score, examples)
 
+    def _score(self, example: Example, before: str) -> Prediction:
+        """The passage of an example, after what is before it in its text."""
+        others, seconds, passage = iter(CONTEXTS), 0.0, example.references[0]
+        context, reason = before or next(others), ""
+        for _ in range(MOST_CONTEXTS):
+            text = context + passage
+            payload = {"model": self.model, "prompt": text, "max_tokens": 0, "echo": True, "logprobs": 0} | self.extra
+            try:
+                n_written = len({"max_tokens"} & self.scoring_refusals.changes.keys())
+                reply = self._ask(example.id, payload, len(text.encode()) + OVERHEAD, n_written, self.scoring_refusals)
+                seconds += reply["seconds"]
+                nats, n_token = score_passage(reply, context, passage)
+                return Prediction(example.id, nats=nats, n_token=n_token, seconds=seconds)
+            except BoundaryError as error:
+                context, reason = context[: error.start] or next(others, ""), str(error)
+            except EchoError as error:
+                reason = str(error)
+                break
+            except RefusedError as error:
+                if named_parameter(error.problem, payload) not in ("echo", "logprobs", "prompt_logprobs"):
+                    raise
+                reason = error.problem.message
+                break
+            if not context:
+                break
+        words = f"{self.model} does not give back the probabilities of a text that it is sent (echo, logprobs)"
+        raise CannotError(redacted(f"{words}: {reason}"))
+
     def signature(self, mode: Mode) -> str:
         """A passage is scored after the one before it, in tokens that the model alone knows."""
-        return "" if mode == "generate" else f"|context:one passage|tokens:{self.model}"
+        if mode == "generate":
+            return "|reasoning:stripped" if self.strip_reasoning else ""
+        return f"|context:one passage|tokens:{self.model}"
 
     def facts(self) -> dict[str, Any]:
-        """Tokens and money, of the cache too."""
+        """Tokens and money, of the cache too, and all that changes answers."""
         ledger = self.ledger
         money = {"money": ledger.spent, "currency": ledger.prices.currency} if ledger.prices else {}
-        return {"tokens_read": ledger.n_input, "tokens_written": ledger.n_output, "requests": ledger.n_request, **money}
+        names = ("kind", "instruction", "temperature", "max_tokens", "seed", "stop", "extra", "strip_reasoning")
+        asked = {name: value for name in names if (value := getattr(self, name)) not in (None, {})}
+        if replaced := self.refusals.replaced | self.scoring_refusals.replaced:
+            asked["replaced"] = replaced
+        found = {"asked_with": asked, "left_out": self.refusals.left_out}
+        found = json.loads(redacted(json.dumps(found, ensure_ascii=False, default=str)))
+        if self.most_output and "max_tokens" not in found["left_out"]:
+            found["limit"] = f"{self.limit_name}={self.most_output}"
+        found = {name: value for name, value in found.items() if value}
+        return {"tokens_read": ledger.n_input, "tokens_written": ledger.n_output, "requests": ledger.n_request, **money, **found}
 
     # Requests
 
@@ -169,73 +257,113 @@ class Endpoint:
         if error is not None:
             raise error
 
-    def _ask(self, name: str, payload: dict[str, Any], most_input: int, most_output: int) -> dict[str, Any]:
-        """A reply as it is kept: text, logprobs and offsets, numbers of tokens, seconds."""
-        path = self._cached(payload)
-        if path.exists():
-            reply = json.loads(path.read_text("utf-8"))
-            self.ledger.enter(0.0, reply["n_input"], reply["n_output"], cached=True)
+    def _ask(self, name: str, payload: dict[str, Any], most_input: int, most_output: int, refusals: Refusals) -> dict[str, Any]:
+        """A reply as it is kept: text, why it ended, tokens with probabilities, numbers of tokens, seconds.
+
+        Raises:
+            RefusedError: the server refuses the request for a reason that is not mended by leaving out what it does not take.
+        """
+        while True:
+            sent = refusals.apply(payload)
+            if (kept := read_kept(self._cached(sent))) is not None and "refused" not in kept:
+                self.ledger.enter(0.0, kept["n_input"], kept["n_output"], cached=True)
+                return kept
+            for problem in kept["refused"] if kept else []:  # another time
+                with suppress(RefusedError):
+                    self._learn(refusals, Problem(*problem), refusals.apply(payload))
+            if kept and refusals.apply(payload) != sent:
+                continue
+            try:
+                reply = self._sent(name, sent, most_input, most_output)
+            except ProblemError as error:
+                self._learn(refusals, error.problem, sent)
+                continue
+            keep(self._cached(sent), reply)
+            if sent != payload and not (path := self._cached(payload)).exists():
+                keep(path, {"refused": [list(problem) for problem in refusals.problems]})
             return reply
+
+    def _learn(self, refusals: Refusals, problem: Problem, sent: Mapping[str, Any]) -> None:
+        """Take from what the server says is wrong what is to be sent from now on.
+
+        Raises:
+            RefusedError: that is not said.
+            EndpointError: a budget cannot be kept so.
+        """
+        message = redacted(f"{self.base_url}: {ProblemError(problem)}")[:300]
+        lesson = refusals.learn(problem, sent) if problem.status in (400, 422) else None
+        if lesson is None:
+            raise RefusedError(message, problem)
+        if self.ledger.budget is not None and "max_tokens" in refusals.left_out:
+            raise EndpointError(
+                f"{message}; without a limit budget={self.ledger.budget:g} cannot be kept: give the limit the name that the"
+                " server takes, extra: {max_completion_tokens: 256}, or leave budget out"
+            )
+        if lesson:
+            logger.warning("%s: %s", self.name, redacted(lesson))
+
+    def _sent(self, name: str, payload: dict[str, Any], most_input: int, most_output: int) -> dict[str, Any]:
+        """Send a request until it is answered.
+
+        Raises:
+            ProblemError: the server says what is wrong.
+            EndpointError: it gives no reply that can be read.
+        """
         for attempt in range(BROKEN_REPLIES):
             reserved, used = self.ledger.reserve(most_input, most_output), (0, 0)
             try:
                 began = time.perf_counter()
-                answer = self._send(payload)
-                used = tokens_of(answer, most_input, most_output)
-                reply = read_reply(answer)
+                body = read_body(self._send(payload))
+                used = read_usage(body, most_input, most_output or len(json.dumps(body)))
+                reply = read_reply(body)
+            except ProblemError as error:
+                if not error.problem.is_passing or attempt + 1 == BROKEN_REPLIES or self.max_retries <= attempt:
+                    raise
             except ValueError as error:
                 reason = error
             else:
-                reply |= {"n_input": used[0], "n_output": used[1], "seconds": time.perf_counter() - began}
-                keep(path, reply)
-                return reply
+                return reply | {"n_input": used[0], "n_output": used[1], "seconds": time.perf_counter() - began}
             finally:
                 self.ledger.enter(reserved, *used)
             time.sleep(0.5 * 2**attempt)
         raise EndpointError(redacted(f"{self.base_url} answered {name!r} {BROKEN_REPLIES} times with what is no reply: {reason}"))
 
     def _send(self, payload: dict[str, Any]) -> Any:
+        """What came back: of JSON the object, else the text.
+
+        Raises:
+            ProblemError: the server does not take the request.
+            EndpointError: it fails for another reason, after `max_retries` where these may help.
+        """
         import openai
 
         try:
-            return (self.client.chat.completions if self.kind == "chat" else self.client.completions).create(**payload)
-        except openai.APIResponseValidationError as error:
-            raise ValueError(str(error)) from None
+            return self.client.post("/chat/completions" if self.kind == "chat" else "/completions", body=payload, cast_to=object)
+        except openai.APIStatusError as error:
+            problem = ProblemError(read_problem(redacted(error.response.text), error.status_code))
+            if error.status_code in (400, 422):
+                raise problem from None
+            raise EndpointError(redacted(f"{self.base_url}: {problem}")[:300]) from None
         except openai.OpenAIError as error:
             raise EndpointError(redacted(f"{self.base_url}: {' '.join(str(error).split())}")[:300]) from None
 
-    def _cached(self, payload: dict[str, Any]) -> Path:
+    def _cached(self, payload: Mapping[str, Any]) -> Path:
         asked = json.dumps([self.base_url, self.kind, payload], sort_keys=True, ensure_ascii=False)
         name = hashlib.sha256(asked.encode("utf-8", "backslashreplace")).hexdigest()
         return cache_directory() / "answers" / name[:2] / f"{name[2:]}.json"
 
 
-def read_reply(answer: Any) -> dict[str, Any]:
-    """The text of a reply, and probabilities where there are some.
-
-    Raises:
-        ValueError: it has none; servers behind a proxy send pages of HTML, or nothing.
-    """
-    choices = getattr(answer, "choices", None)
-    if not choices or not isinstance(choices, list):
-        raise ValueError(f"no choices in {' '.join(str(answer).split())[:100]!r}")
-    choice = choices[0]
-    message = getattr(choice, "message", None)
-    text = getattr(choice, "text", None) if message is None else message.content or getattr(message, "refusal", None) or ""
-    if not isinstance(text, str):
-        raise ValueError("a choice without text")
-    found = getattr(choice, "logprobs", None)
-    tokens = {"logprobs": found.token_logprobs, "offsets": found.text_offset} if getattr(found, "token_logprobs", None) else {}
-    return {"text": text.strip(), **tokens}
+def forbid_vain_retries(response: Any) -> None:
+    """Tell the client not to send again what failed for want of money, by the header that servers can set themselves."""
+    if response.status_code == 429:
+        response.read()
+        if read_problem(response.text, 429).is_out_of_money:
+            response.headers["x-should-retry"] = "false"
 
 
-def tokens_of(answer: Any, most_input: int, most_output: int) -> tuple[int, int]:
-    """Tokens read and written as the server counts them; the most there can be where it does not."""
-    usage = getattr(answer, "usage", None)
-    counts = (getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None))
-    if not all(isinstance(n, int) and n >= 0 for n in counts):
-        return most_input, most_output
-    return counts
+def read_kept(path: Path) -> dict[str, Any] | None:
+    """Return what is kept at `path`; None where there is nothing."""
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
 def keep(path: Path, reply: dict[str, Any]) -> None:

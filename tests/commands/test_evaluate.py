@@ -10,8 +10,9 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from lslm_lightning.evaluation.predictions import read_predictions
 from tests.commands.conftest import refused, wait_until
-from tests.provider import KEY
+from tests.provider import KEY, Raw
 
 BASELINES = "lslm_lightning.systems.baselines"
 CHECKPOINT = "lslm_lightning.systems.checkpoint.Checkpoint"
@@ -55,8 +56,24 @@ def outputs_file(pairs, path):
     return {"class_path": "lslm_lightning.systems.outputs.Outputs", "init_args": {"path": str(path)}}
 
 
+def cut_and_without_temperature(provider):
+    """Let the provider's answers end at their limit, and refuse a temperature."""
+    content = provider.content
+
+    def reply(path, body):
+        if "temperature" in body:
+            error = {"message": "Unsupported value: 'temperature'", "param": "temperature", "code": "unsupported_value"}
+            return Raw({"error": error}, 400)
+        found = content(path, body)
+        found["choices"][0]["finish_reason"] = "length"
+        return found
+
+    provider.content = reply
+
+
 def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, translation, provider):
     assert lslm("run", "--config", translation).status == 0
+    cut_and_without_temperature(provider)
     [run] = Path("runs/translation").glob("tiny-*")
     endpoint = {"model": "tiny", "base_url": provider.url, "prices": {"input_per_million": 1.0, "output_per_million": 2.0}}
     config = exam(
@@ -78,6 +95,15 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     page = (folder() / "report/index.html").read_text()
     for words in ("theirs leads with bleu 100", "gives probabilities but writes no text", "Outputs side by side", "Pairs by bleu"):
         assert words in page, words
+    told = {(f["system"], f["check"]): f["words"] for f in json.loads((folder() / "metrics.json").read_text())["findings"]}
+    assert told["hosted", "cut answers"] == "10 of 10 answers were cut at max_tokens=256; raise it"
+    assert told["hosted", "settings left out"].startswith("temperature=0.0 was left out")
+    [ours] = (folder() / "predictions").glob("ours-*.jsonl")
+    n_cut = sum(p.finish_reason == "length" for p in read_predictions(ours))
+    assert told.get(("ours", "cut answers")) == (f"{n_cut} of 10 answers were cut at max_length=20; raise it" if n_cut else None)
+    for words in (told["hosted", "cut answers"], told["hosted", "settings left out"]):
+        assert words in page
+        assert words in " ".join(outcome.out.split())
     for path in folder().rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")

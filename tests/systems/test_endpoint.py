@@ -1,14 +1,17 @@
 """A hosted model: every fault of its server, its cache, its bill, and its key."""
 
+import json
 import math
+import time
 
 import pytest
 
 from lslm_lightning.contracts import CannotError, Example
+from lslm_lightning.evaluation.doctor import examine
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.endpoint import Endpoint, EndpointError
 from lslm_lightning.systems.ledger import BudgetError, Prices
-from tests.provider import KEY
+from tests.provider import KEY, Raw
 
 EXAMPLES = [Example(str(i), f"source {i}", ("reference",), question=f"问题 {i}") for i in range(6)]
 ANSWERS = {e.id: f"{e.question}!" for e in EXAMPLES}
@@ -121,3 +124,258 @@ def test_a_server_that_does_not_count_is_counted_at_the_most(provider):
     system = Endpoint("m", base_url=provider.url, max_tokens=7)
     list(system.generate(EXAMPLES[:1]))
     assert system.ledger.n_output == 7
+
+
+# What was scored is the text
+
+
+def passages(*texts):
+    return [Example(f"poem#{i}", "", (text,)) for i, text in enumerate(texts)]
+
+
+def tokenized(provider, tokens_of):
+    """Echo in these tokens, of one nat each."""
+    content = provider.content
+
+    def echo(path, body):
+        tokens = tokens_of(body["prompt"])
+        found = content(path, body)
+        found["choices"][0]["logprobs"] = {"tokens": tokens, "token_logprobs": [None, *[-1.0] * (len(tokens) - 1)]}
+        return found
+
+    provider.content = echo
+
+
+@pytest.mark.parametrize(
+    ("tokens_of", "reason"),
+    [
+        (lambda prompt: ["Z"], "begin 'Z'"),
+        (lambda prompt: list(prompt[:-1]), "end 1 characters before"),
+        (lambda prompt: list(prompt[3:]), "its tokens begin 'r'"),
+        (lambda prompt: list(prompt.strip()), "its tokens begin 'f'"),
+        (lambda prompt: list(prompt.lower()), "after 8 characters its token is 's'"),
+        (lambda prompt: [prompt], "holds the end of the context"),
+    ],
+)
+def test_a_text_that_was_not_scored_whole_is_a_reason(provider, tokens_of, reason):
+    tokenized(provider, tokens_of)
+    with pytest.raises(CannotError, match=rf"tiny does not give back the probabilities .*{reason}"):
+        list(endpoint(provider, kind="completions").log_prob(passages("first. Second")))
+
+
+def test_what_the_server_writes_behind_the_text_is_not_scored(provider):
+    tokenized(provider, lambda prompt: [*prompt, *"ZZZZ"])
+    [found] = endpoint(provider, kind="completions").log_prob(passages("text"))
+    assert (found.nats, found.n_token) == (4.0, 4)
+
+
+def test_a_passage_is_scored_after_a_context_that_ends_where_a_token_does(provider):
+    """A blank line is one token, half of which belongs to the passage before: neither lost nor counted twice."""
+    tokenized(provider, lambda prompt: [part for word in prompt.split("\n\n") for part in (*word, "\n\n")][:-1])
+    found = {p.id: p for p in endpoint(provider, kind="completions").log_prob(passages("ab\n", "\ncd"))}
+    assert [(found[f"poem#{i}"].nats, found[f"poem#{i}"].n_token) for i in (0, 1)] == [(3.0, 3), (3.0, 3)]
+    assert "ab\ncd" in [body["prompt"] for body in provider.requests]
+    [first] = endpoint(provider, kind="completions").log_prob(passages("\ncd"))
+    assert first.n_token == 3
+
+
+def test_a_server_that_must_write_a_token_is_asked_for_one(provider):
+    content = provider.content
+    refusal = Raw({"object": "error", "message": "max_tokens must be at least 1, got 0.", "param": None, "code": 400}, 400)
+    provider.content = lambda path, body: refusal if body["max_tokens"] == 0 else content(path, body)
+    found = list(endpoint(provider, kind="completions", concurrency=1).log_prob([Example(str(i), "", (f"text {i}",)) for i in range(4)]))
+    assert [p.n_token for p in found] == [6] * 4
+    assert [body["max_tokens"] for body in provider.requests] == [0, 1, 1, 1, 1]
+
+
+def test_a_server_that_refuses_to_echo_is_a_reason(provider):
+    message = "Setting 'echo' and 'logprobs' at the same time is not supported for this model."
+    provider.content = lambda path, body: Raw({"error": {"message": message, "param": None, "code": None}}, 400)
+    with pytest.raises(CannotError, match="at the same time"):
+        list(endpoint(provider, kind="completions").log_prob(passages("text")))
+
+
+# Why an answer ends, and reasoning
+
+
+def replying(provider, message, finish="stop", usage=None):
+    """Let every reply be this one."""
+    content = provider.content
+
+    def reply(path, body):
+        found = content(path, body)
+        found["choices"][0] |= {"message": {"role": "assistant", **message}, "finish_reason": finish}
+        return found | ({} if usage is None else {"usage": usage})
+
+    provider.content = reply
+
+
+@pytest.mark.parametrize(
+    ("message", "finish", "settings", "output", "reason"),
+    [
+        ({"content": "half an answ"}, "length", {}, "half an answ", "length"),
+        ({"content": None, "reasoning_content": "let me think"}, "length", {}, "", "reasoning"),
+        ({"content": None, "reasoning": "let me think"}, "stop", {}, "", "reasoning"),
+        ({"content": "<think>no end"}, "length", {}, "<think>no end", "length"),
+        ({"content": "<think>no end"}, "length", {"strip_reasoning": True}, "", "reasoning"),
+        ({"content": "<think>red is 红</think>\n红"}, "stop", {"strip_reasoning": True}, "红", "stop"),
+        ({"content": ""}, "content_filter", {}, "", "content_filter"),
+        ({"content": None, "refusal": "No."}, "stop", {}, "No.", "refusal"),
+        ({"content": None, "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": ""}}]}, "tool_calls", {}, "", "tool_calls"),
+    ],
+)
+def test_why_an_answer_ends_is_kept_and_told(provider, message, finish, settings, output, reason):
+    replying(provider, message, finish)
+    for _ in range(2):  # the second time from the cache
+        found = list(endpoint(provider, **settings).generate(EXAMPLES))
+        assert {(p.output, p.finish_reason) for p in found} == {(output, reason)}
+    assert len(provider.requests) == len(EXAMPLES)
+    findings = examine(EXAMPLES, {"tiny": found}, [], {"tiny": "max_tokens=256"})
+    told = [f.words for f in findings if f.system == "tiny" and f.words.startswith("6 of 6 answers")]
+    assert len(told) == (reason != "stop")
+    assert reason not in ("length", "reasoning") or "max_tokens=256" in told[0]
+
+
+def test_stripping_changes_no_question_and_stands_in_the_signature(provider):
+    replying(provider, {"content": "<think>why</think>红"})
+    kept, stripped = endpoint(provider), endpoint(provider, strip_reasoning=True)
+    assert set(answers(kept).values()) == {"<think>why</think>红"}
+    assert set(answers(stripped).values()) == {"红"}
+    assert len(provider.requests) == len(EXAMPLES)
+    assert (kept.signature("generate"), stripped.signature("generate")) == ("", "|reasoning:stripped")
+
+
+def test_a_reply_that_an_older_version_kept_is_still_an_answer(provider, tmp_path):
+    answers(endpoint(provider))
+    for path in (tmp_path / "cache" / "answers").rglob("*.json"):
+        kept = json.loads(path.read_text("utf-8"))
+        path.write_text(json.dumps({name: kept[name] for name in ("text", "n_input", "n_output", "seconds")}), "utf-8")
+    found = list(endpoint(provider).generate(EXAMPLES))
+    assert {p.id: p.output for p in found} == ANSWERS
+    assert {p.finish_reason for p in found} == {None}
+    assert len(provider.requests) == len(EXAMPLES)
+
+
+def test_a_question_that_the_providers_filter_refuses_leaves_the_others_their_answers(provider):
+    """Azure says so by status 400."""
+    content = provider.content
+    error = {"message": "The response was filtered", "param": "prompt", "code": "content_filter", "status": 400}
+    filtered = Raw({"error": error | {"innererror": {"code": "ResponsibleAIPolicyViolation"}}}, 400)
+    provider.content = lambda path, body: filtered if body["messages"][-1]["content"] == "问题 3" else content(path, body)
+    found = {p.id: (p.output, p.finish_reason) for p in endpoint(provider).generate(EXAMPLES)}
+    assert found == {i: (text, "stop") for i, text in ANSWERS.items()} | {"3": ("", "content_filter")}
+
+
+# Errors, and what a server does not take
+
+
+@pytest.mark.parametrize(
+    ("reply", "words", "n_request"),
+    [
+        (Raw({"error": {"message": "No endpoints found", "code": 404}}), "Error code: 404 - No endpoints found$", 1),
+        (Raw({"error": {"message": "You exceeded your quota", "type": "insufficient_quota"}}, 429), "429 - You exceeded your quota$", 1),
+        (Raw({"error": {"message": "too many", "type": "requests"}}, 429), "429 - too many$", 2),
+        (Raw({"detail": "Not Found"}, 404), "404 - Not Found$", 1),
+        (Raw({"error": {"message": "upstream", "code": 502}}), "502 - upstream$", 2),
+        (Raw({"error": {"message": "bad temperature", "param": "temperature"}}, 400), "400 - bad temperature$", 1),
+    ],
+)
+def test_the_reason_of_an_error_is_told_once(provider, reply, words, n_request):
+    provider.content = lambda path, body: reply
+    began = time.perf_counter()
+    with pytest.raises(EndpointError, match=words):
+        list(endpoint(provider, max_retries=1).generate(EXAMPLES[:1]))
+    assert len(provider.requests) == n_request
+    assert n_request > 1 or time.perf_counter() - began < 1
+
+
+def test_a_stream_that_was_not_asked_for_is_an_answer(provider):
+    piece = json.dumps({"choices": [{"index": 0, "delta": {"content": "红"}}]})
+    provider.content = lambda path, body: Raw(f"data: {piece}\n\ndata: [DONE]\n\n", 200, "text/event-stream")
+    assert set(answers(endpoint(provider)).values()) == {"红"}
+
+
+def reasoning_model(provider):
+    """A server that takes neither max_tokens nor another temperature than its own."""
+    content, refusals = provider.content, []
+
+    def reply(path, body):
+        for name, words, code in (
+            ("max_tokens", "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", "unsupported_parameter"),
+            ("temperature", "Unsupported value: 'temperature' does not support 0.", "unsupported_value"),
+        ):
+            if name in body:
+                refusals.append(name)
+                return Raw({"error": {"message": words, "param": name, "code": code}}, 400)
+        return content(path, body)
+
+    provider.content = reply
+    return refusals
+
+
+def test_what_a_model_takes_is_learned_from_its_server_once(provider, caplog):
+    refusals = reasoning_model(provider)
+    many = [Example(str(i), "s", ("r",), question=f"问题 {i}") for i in range(40)]
+    prices = Prices(1e6, 1e6)
+    system = endpoint(provider, concurrency=3, max_tokens=20, prices=prices, budget=40 * 200)
+    assert len(answers(system, many)) == 40
+    assert len(refusals) <= 2 * 3, "by the workers whose request was under way"
+    taken = [body for body in provider.requests if "temperature" not in body and "max_tokens" not in body]
+    assert len(taken) == 40
+    assert {body["max_completion_tokens"] for body in taken} == {20}
+    assert system.ledger.spent == sum(2 * len(e.question.encode()) + 1 for e in many), "what was refused costs nothing"
+    facts = system.facts()
+    assert facts["left_out"] == {"temperature": 0.0}
+    assert facts["asked_with"]["replaced"] == {"max_tokens": "max_completion_tokens=20"}
+    assert facts["limit"] == "max_tokens=20"
+    assert [r.message for r in caplog.records if "not taken by the server" in r.message] == [
+        "tiny: max_tokens=20 is not taken by the server: max_completion_tokens=20 is sent instead",
+        "tiny: temperature=0.0 is not taken by the server and is left out: its own default holds, which may change answers",
+    ]
+    provider.content = lambda path, body: Raw({"error": {"message": "down"}}, 401)
+    again = endpoint(provider, concurrency=1, max_tokens=20)
+    assert len(answers(again, many[::-1])) == 40, "all from the cache, what was refused as well"
+    assert again.facts()["left_out"] == {"temperature": 0.0}
+
+
+def test_explicit_settings_are_sent_as_they_are(provider):
+    refusals = reasoning_model(provider)
+    extra = {"max_completion_tokens": 500, "reasoning_effort": "low", "provider": {"order": ["a"]}}
+    system = endpoint(provider, temperature=None, extra=extra)
+    answers(system)
+    assert refusals == []
+    [sent] = {json.dumps({name: value for name, value in body.items() if name != "messages"}) for body in provider.requests}
+    assert json.loads(sent) == {"model": "tiny", **extra}
+    assert system.facts()["asked_with"]["extra"] == extra
+    assert system.facts()["limit"] == "max_completion_tokens=500"
+    answers(endpoint(provider, temperature=None, extra=extra | {"reasoning_effort": "high"}))
+    assert len(provider.requests) == 2 * len(EXAMPLES), "another setting is another question"
+
+
+def test_null_leaves_a_parameter_out(provider):
+    answers(endpoint(provider, temperature=None, max_tokens=None))
+    assert {frozenset(body) for body in provider.requests} == {frozenset({"model", "messages"})}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"extra": {"temperature": 1, "top_k": 3}}, "extra must not have temperature, .* give temperature as settings"),
+        ({"extra": {"stream": True}}, "extra must not have stream"),
+        ({"extra": {"n": 4, "model": "other"}}, "extra must not have n and model"),
+        ({"max_tokens": None, "budget": 1.0, "prices": Prices(1, 1)}, "budget=1 needs max_tokens"),
+        ({"max_tokens": 0}, "must be at least 1"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(provider, settings, words):
+    with pytest.raises(ValueError, match=words):
+        endpoint(provider, **settings)
+
+
+def test_a_budget_is_not_left_without_its_limit(provider):
+    refusal = Raw({"error": {"message": "Unsupported parameter: 'max_tokens'", "param": "max_tokens"}}, 400)
+    content = provider.content
+    provider.content = lambda path, body: refusal if "max_tokens" in body else content(path, body)
+    with pytest.raises(EndpointError, match=r"without a limit budget=9 cannot be kept: .* {max_completion_tokens"):
+        list(endpoint(provider, prices=Prices(1, 1), budget=9.0).generate(EXAMPLES[:1]))
+    assert answers(endpoint(provider, prices=Prices(1, 1))) == ANSWERS
