@@ -17,6 +17,12 @@ from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.text.hugging_face import is_local, model_config, reason
 
 logger = logging.getLogger(__name__)
+HOUSEKEEPING = (  # of a generation config: they change no answer
+    *("transformers_version", "_from_model_config", "return_dict_in_generate", "output_attentions", "output_hidden_states"),
+    *("output_scores", "output_logits", "use_cache", "cache_implementation", "bos_token_id", "pad_token_id"),
+    *("return_legacy_cache", "cache_config", "disable_compile"),
+)
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")  # of no use without chance
 UNLIMITED = 10**9  # a limit as high as that is a tokenizer's way of saying that there is none
 
 
@@ -33,6 +39,9 @@ class HuggingFace:
     A sequence-to-sequence model reads the source of an example, a causal one the question in words, by its own chat template where it has
     one. What is longer than it can read loses its end, the question of a causal model its beginning, so that the question itself stays;
     the signature has the number of tokens that are read.
+
+    What `generation_config.json` of the folder says of how to write (penalties, forced or suppressed tokens, ...) holds, and is kept in
+    the record. Set aside, and said, is what it says of the search: answers are greedy, or of `n_beam` beams, of `max_new_tokens` at most.
 
     Args:
         path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
@@ -105,6 +114,16 @@ class HuggingFace:
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Says how many questions were too long to be read whole."""
         n_cut = 0
+        if aside := self.set_aside:
+            given = ", ".join(f"{name}={value!r}" for name, value in aside.items())
+            words = "greedy search" if self.n_beam == 1 else f"{self.n_beam} beams"
+            logger.warning(
+                "%s: %s of generation_config.json is set aside: answers are of %s, max_new_tokens=%d",
+                self.name,
+                given,
+                words,
+                self.max_new_tokens,
+            )
         for batch in by_length(examples, self.batch_size):
             n_cut += self._n_cut(batch)
             yield from self._answer(batch)
@@ -135,7 +154,36 @@ class HuggingFace:
         seconds = (perf_counter() - began) / len(batch)
         outputs = tokenizer.batch_decode(written, skip_special_tokens=True)
         counts = (written != tokenizer.pad_token_id).sum(1).tolist()
-        return [Prediction(e.id, text.strip(), n_token=n, seconds=seconds) for e, text, n in zip(batch, outputs, counts, strict=True)]
+        new = written[:, 1:] if self.reads_sources else written  # without the token that a decoder begins with
+        if model.generation_config.forced_eos_token_id is not None:
+            new = new[:, : self.max_new_tokens - 1]  # an end in the last place is no word of the model's
+        ends = torch.isin(new, torch.tensor(self.end_ids, dtype=new.dtype, device=new.device)).any(1).tolist()
+        return [
+            Prediction(e.id, text.strip(), n_token=n, seconds=seconds, finish_reason="stop" if ended else "length")
+            for e, text, n, ended in zip(batch, outputs, counts, ends, strict=True)
+        ]
+
+    @cached_property
+    def end_ids(self) -> list[int]:
+        """Tokens that end an answer."""
+        found = self.loaded.model.generation_config.eos_token_id
+        return [] if found is None else [found] if isinstance(found, int) else list(found)
+
+    @cached_property
+    def generation_settings(self) -> dict[str, Any]:
+        """What `generation_config.json` says of how to write, where that is not the default."""
+        found = self.loaded.model.generation_config.to_diff_dict()
+        return {name: value for name, value in found.items() if name not in HOUSEKEEPING and value is not None}
+
+    @property
+    def set_aside(self) -> dict[str, Any]:
+        """Those of these settings that do not hold here."""
+        ours = {"do_sample": False, "num_beams": self.n_beam, "max_new_tokens": self.max_new_tokens}
+        return {
+            name: value
+            for name, value in self.generation_settings.items()
+            if name in (*SAMPLING, "max_length") or (name in ours and value != ours[name])
+        }
 
     def _prompt(self, example: Example) -> str:
         if self.reads_sources:
@@ -237,9 +285,19 @@ class HuggingFace:
     def facts(self) -> dict[str, Any]:
         """Size, and the search."""
         weights = list(self.loaded.model.parameters())
+        aside = self.set_aside
+        holds = {name: value for name, value in self.generation_settings.items() if name not in aside}
         return {
             "n_parameter": sum(p.numel() for p in weights),
             "memory_bytes": sum(p.numel() * p.element_size() for p in weights),
             "search": "greedy" if self.n_beam == 1 else "beam",
             "weights": self.path,
+            "limit": f"max_new_tokens={self.max_new_tokens}",
+            **({"generation_config": plain(holds)} if holds else {}),
+            **({"generation_config_set_aside": plain(aside)} if aside else {}),
         }
+
+
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as JSON holds them."""
+    return json.loads(json.dumps(settings, default=str))

@@ -1,5 +1,6 @@
 """Models of transformers: what they write is what `generate` writes, and what they score is what their logits say."""
 
+import json
 import shutil
 
 import pytest
@@ -133,3 +134,55 @@ def test_whose_tokens_are_counted_stands_in_the_signature(gpt2, tmp_path):
     path.write_text(path.read_text("utf-8").replace('"z"', '"ß"'), "utf-8")
     assert HuggingFace(str(gpt2)).signature("log_prob") == again
     assert HuggingFace(str(other)).signature("log_prob") != again
+
+
+# Why answers end, and what the folder says of how to write
+
+
+def configured(folder, copy, **settings):
+    """A copy of a model's folder whose generation_config.json has these settings."""
+    shutil.copytree(folder, copy)
+    path = copy / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | settings), "utf-8")
+    return str(copy)
+
+
+@pytest.mark.parametrize("settings", [{}, {"forced_eos_token_id": 1}, {"eos_token_id": [1, 4, 5]}], ids=str)
+@pytest.mark.parametrize(("kind", "short", "long"), [("marian", 3, 60), ("gpt2", 2, 9)])
+def test_an_answer_that_was_cut_goes_on_where_it_may_be_longer(kind, short, long, settings, request, tmp_path):
+    folder = configured(request.getfixturevalue(kind), tmp_path / "it", **settings)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    asked = [Example(str(i), (text := " ".join(letters[i : i + 3 + i % 3])), ("x",), question=text) for i in range(20)]
+    first, second = ({p.id: p for p in HuggingFace(folder, max_new_tokens=n).generate(asked)} for n in (short, long))
+    ended = {i for i, p in first.items() if p.finish_reason == "stop"}
+    assert all(second[i].output.startswith(first[i].output) for i in first)
+    assert all(first[i].output == second[i].output for i in ended)
+    on = [second[i].n_token - first[i].n_token for i in first.keys() - ended]
+    assert sum(on) > 0
+    assert min(on) > 0 or "forced_eos_token_id" in settings, "an end that is forced may be where an end would have been"
+
+
+def test_what_a_folder_says_of_how_to_write_is_in_the_record(marian, tmp_path, caplog):
+    """Two folders with the same weights that answer otherwise are told apart."""
+    plain = HuggingFace(str(marian), max_new_tokens=8)
+    penalty = HuggingFace(configured(marian, tmp_path / "penalty", repetition_penalty=9.0, suppress_tokens=[5]), max_new_tokens=8)
+    assert [p.output for p in plain.generate(EXAMPLES)] != [p.output for p in penalty.generate(EXAMPLES)]
+    assert "repetition_penalty" not in plain.facts().get("generation_config", {})
+    told = penalty.facts()["generation_config"]
+    assert (told["repetition_penalty"], told["suppress_tokens"]) == (9.0, [5])
+    assert "generation_config_set_aside" not in penalty.facts()
+    assert "set aside" not in caplog.text
+
+
+def test_what_of_a_folder_does_not_hold_is_said(marian, tmp_path, caplog):
+    folder = configured(marian, tmp_path / "chance", do_sample=True, temperature=0.6, num_beams=4, max_length=512, no_repeat_ngram_size=3)
+    system = HuggingFace(folder, max_new_tokens=8)
+    first = [p.output for p in system.generate(EXAMPLES)]
+    assert first == [p.output for p in HuggingFace(folder, max_new_tokens=8).generate(EXAMPLES)], "no chance"
+    assert system.facts()["generation_config_set_aside"] == {"do_sample": True, "temperature": 0.6, "num_beams": 4, "max_length": 512}
+    assert system.facts()["generation_config"]["no_repeat_ngram_size"] == 3
+    assert system.facts()["limit"] == "max_new_tokens=8"
+    for word in ("do_sample=True", "temperature=0.6", "num_beams=4", "max_length=512", "greedy search"):
+        assert word in caplog.text
+    json.dumps(system.facts())
+    assert "num_beams" not in HuggingFace(folder, n_beam=4, max_new_tokens=8).set_aside
