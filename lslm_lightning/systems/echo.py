@@ -117,7 +117,7 @@ def check_log_probability(value: Any, token: str | None, number: int) -> float:
 def match(tokens: Sequence[str | None], text: str, boundary: int) -> list[Span]:
     """Return the bytes of `text` that each token covers; tokens behind its end, which the server wrote, are left out.
 
-    A token that is a part of a character is given as its bytes or as U+FFFD, which stands for one to three bytes of letters beyond ASCII.
+    A token that is a part of a character is given as its bytes, or as U+FFFD or nothing, which stands for one to three bytes beyond ASCII.
     So several ways of covering the text may have to be followed. One that reaches its end is taken, with as many tokens as it can have,
     and with a token that begins at the byte `boundary`, if there is such a way.
 
@@ -175,6 +175,8 @@ def _ends(token: str, data: bytes, start: int) -> set[int]:
     if found := BYTE.fullmatch(token):
         forms.add(bytes.fromhex(found[1]))
     ends = {start + len(form) for form in forms if data.startswith(form, start)}
+    if not token:  # a part of a character, which some servers leave out, or write beside its last part
+        return {end for end in range(start, start + 4) if min(data[start:end], default=0x80) >= 0x80 and end <= len(data)}
     if ends or "\ufffd" not in token:
         return ends
     known, *others = (part.encode("utf-8", "replace") for part in token.split("\ufffd"))

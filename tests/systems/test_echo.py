@@ -52,6 +52,7 @@ def test_a_text_with_one_character_more_less_or_another_is_not_believed(text, da
         ["\n", "\ufffd", "\ufffd", "好", "."],  # transformers' decoder
         ["\n", "\ufffd", "\ufffd好", ".", "\ufffd"],
         ["\n", "", "你", "好", "."],  # vLLM, where a token alone is no character
+        ["\n", "", "", "好", "."],  # llama-cpp-python, which leaves such tokens out
     ],
 )
 def test_tokens_that_are_parts_of_characters(tokens):
