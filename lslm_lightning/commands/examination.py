@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from rich.console import Console
@@ -29,6 +29,9 @@ from lslm_lightning.tracking import Tracker
 
 if TYPE_CHECKING:
     from lslm_lightning.commands.evaluate import Evaluation
+
+# Facts of what a system found out about its settings: from an endpoint's server, from a Hugging Face folder
+FOUND = ("replaced", "left_out", "generation_config", "generation_config_set_aside")
 
 
 class Examination:
@@ -109,7 +112,8 @@ class Examination:
             if directory := getattr(system, "directory", None):
                 runs.setdefault(directory.path.resolve(), trained(directory, name))
         sections += training_sections(list(runs.values()), self.headline)
-        systems = {name: redacted(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)) for name, spec in evaluation.specs.items()}
+        specs = {name: spec | found_settings(results, name) for name, spec in evaluation.specs.items()}
+        systems = {name: redacted(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)) for name, spec in specs.items()}
         repeat = [to_repeat(redacted(command), facts, systems, versions())]
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
         return evaluation_report(self.folder.name, evaluation.task_name, results, self.examples, self.metrics, repeat, sections, date)
@@ -134,7 +138,8 @@ class Examination:
             values = {f"{self.evaluation.split}/{s.metric}": s.value for s in found.scores} if found else {}
             values |= {f"cost/{key}": float(value) for key, value in entry.facts.items() if isinstance(value, int | float)}
             child.log_metrics({key: value for key, value in values.items() if not math.isnan(value)}, 0)
-            child.log_hyperparams({"system": json.loads(redacted(json.dumps(self.evaluation.specs[name])))})
+            spec = self.evaluation.specs[name] | found_settings(results, name)
+            child.log_hyperparams({"system": json.loads(redacted(json.dumps(spec)))})
             if found:
                 child.set_tags({"scores": described(found.scores)})
             if entry.reason:
@@ -160,3 +165,10 @@ class Examination:
                 console.print(Text(words, "bold" if pair.p < 0.05 else "dim"))
         for finding in results.findings:
             console.print(Text(f"! {finding.check} ({finding.system or 'the exam'}): {finding.words}", "yellow"))
+
+
+def found_settings(results: Results, name: str) -> dict[str, Mapping[str, Any]]:
+    """Settings of a system that change its answers and do not stand in the config, under `found`; nothing where there are none."""
+    facts = results.entries[name].facts if name in results.entries else {}
+    found = {key: facts[key] for key in FOUND if facts.get(key)}
+    return {"found": found} if found else {}

@@ -226,9 +226,8 @@ class Endpoint:
         money = {"money": ledger.spent, "currency": ledger.prices.currency} if ledger.prices else {}
         names = ("kind", "instruction", "temperature", "max_tokens", "seed", "stop", "extra", "strip_reasoning")
         asked = {name: value for name in names if (value := getattr(self, name)) not in (None, {})}
-        if replaced := self.refusals.replaced | self.scoring_refusals.replaced:
-            asked["replaced"] = replaced
-        found = {"asked_with": asked, "left_out": self.refusals.left_out}
+        replaced = self.refusals.replaced | self.scoring_refusals.replaced
+        found = {"asked_with": asked, "replaced": replaced, "left_out": self.refusals.left_out}
         found = json.loads(redacted(json.dumps(found, ensure_ascii=False, default=str)))
         if self.most_output and "max_tokens" not in found["left_out"]:
             found["limit"] = f"{self.limit_name}={self.most_output}"

@@ -101,6 +101,8 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     [ours] = (folder() / "predictions").glob("ours-*.jsonl")
     n_cut = sum(p.finish_reason == "length" for p in read_predictions(ours))
     assert told.get(("ours", "cut answers")) == (f"{n_cut} of 10 answers were cut at max_length=20; raise it" if n_cut else None)
+    assert "left_out:" in page
+    assert found["hosted"]["facts"]["left_out"] == {"temperature": 0.0}
     for words in (told["hosted", "cut answers"], told["hosted", "settings left out"]):
         assert words in page
         assert words in " ".join(outcome.out.split())
@@ -113,6 +115,7 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     assert children.keys() == {"copy", "uniform", "ours", "theirs", "hosted"}
     assert children["theirs"].data.metrics["test/bleu"] == pytest.approx(100)
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"report", "metrics.json"}
+    assert children["hosted"].data.params["system.found.left_out.temperature"] == "0.0"
 
 
 def test_a_repeated_evaluation_asks_nobody_and_gives_the_same(lslm, exam, project, pairs, provider):

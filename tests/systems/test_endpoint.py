@@ -326,7 +326,7 @@ def test_what_a_model_takes_is_learned_from_its_server_once(provider, caplog):
     assert system.ledger.spent == sum(2 * len(e.question.encode()) + 1 for e in many), "what was refused costs nothing"
     facts = system.facts()
     assert facts["left_out"] == {"temperature": 0.0}
-    assert facts["asked_with"]["replaced"] == {"max_tokens": "max_completion_tokens=20"}
+    assert facts["replaced"] == {"max_tokens": "max_completion_tokens=20"}
     assert facts["limit"] == "max_tokens=20"
     assert [r.message for r in caplog.records if "not taken by the server" in r.message] == [
         "tiny: max_tokens=20 is not taken by the server: max_completion_tokens=20 is sent instead",
