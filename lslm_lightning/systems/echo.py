@@ -58,6 +58,7 @@ def read_echo(body: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, l
 def _of_vllm(prompt: Sequence[Mapping[str, Any] | None]) -> dict[str, list]:
     """A dictionary by token id for each token; only one with a single entry says which token stands in the text."""
     entries = [next(iter(each.values())) if each and len(each) == 1 else {} for each in prompt]
+    entries = [entry if isinstance(entry, dict) else {} for entry in entries]
     return {"tokens": [e.get("decoded_token") for e in entries], "logprobs": [e.get("logprob") for e in entries]}
 
 
@@ -83,6 +84,8 @@ def score_passage(echo: Mapping[str, Any], context: str, passage: str) -> tuple[
     tokens = echo.get("tokens") or _slices(echo, text)
     if not tokens or not logprobs:
         raise EchoError("its reply has no tokens with probabilities")
+    if not isinstance(tokens, list) or not isinstance(logprobs, list) or not all(isinstance(t, str | None) for t in tokens):
+        raise EchoError("its tokens are no list of texts")
     if len(tokens) != len(logprobs):
         raise EchoError(f"its reply has {len(tokens):,} tokens and {len(logprobs):,} probabilities")
     boundary, scored = len(context.encode()), []

@@ -19,7 +19,7 @@ from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.systems.echo import BoundaryError, EchoError, score_passage
 from lslm_lightning.systems.ledger import Ledger, Prices
 from lslm_lightning.systems.refusals import Refusals, named_parameter
-from lslm_lightning.systems.replies import Problem, ProblemError, read_body, read_problem, read_reply, read_usage
+from lslm_lightning.systems.replies import Problem, ProblemError, known_shapes, read_body, read_problem, read_reply, read_usage
 from lslm_lightning.systems.secrets import redacted
 from lslm_lightning.text.reasoning import has_reasoning, strip_reasoning
 
@@ -312,9 +312,11 @@ class Endpoint:
             reserved, used = self.ledger.reserve(most_input, most_output), (0, 0)
             try:
                 began = time.perf_counter()
-                body = read_body(self._send(payload))
-                used = read_usage(body, most_input, most_output or len(json.dumps(body)))
-                reply = read_reply(body)
+                content = self._send(payload)
+                with known_shapes():
+                    body = read_body(content)
+                    used = read_usage(body, most_input, most_output or len(json.dumps(body)))
+                    reply = read_reply(body)
             except ProblemError as error:
                 if not error.problem.is_passing or attempt + 1 == BROKEN_REPLIES or self.max_retries <= attempt:
                     raise

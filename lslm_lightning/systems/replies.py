@@ -1,7 +1,8 @@
 """What a server that speaks OpenAI's protocol replies: a text and why it ends, or a reason why there is none."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from lslm_lightning.systems.echo import read_echo
@@ -17,6 +18,18 @@ _REASONS = {word: reason for reason, words in FINISH.items() for word in words}
 _THOUGHT = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")  # kinds of parts that are no answer
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")  # fields of a message
 PASSING = (408, 409, 425, 429)  # HTTP statuses that may be others the next time, as 500 and above
+
+
+WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError)  # of reading JSON that is built otherwise than expected
+
+
+@contextmanager
+def known_shapes() -> Iterator[None]:
+    """Raise ValueError where JSON is built in a way that nobody expects."""
+    try:
+        yield
+    except WRONG_SHAPE as error:
+        raise ValueError(f"a reply of an unknown shape ({type(error).__name__}: {error})") from None
 
 
 class Problem(NamedTuple):
@@ -57,6 +70,14 @@ def read_problem(content: Any, status: int) -> Problem:
             content = json.loads(content)
         except ValueError:
             return Problem(_one_line(content) or "an empty reply", status=status)
+    try:
+        return _read_problem(content, status)
+    except WRONG_SHAPE:
+        return Problem(_one_line(json.dumps(content)), status=status)
+
+
+def _read_problem(content: Any, status: int) -> Problem:
+    """What a JSON value says is wrong."""
     if isinstance(content, list) and content:
         content = content[0]
     if not isinstance(content, Mapping):

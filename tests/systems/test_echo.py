@@ -182,6 +182,8 @@ def test_every_shape_of_a_reply(body, choice):
         ({}, {"logprobs": {"content": [{"token": "Z", "logprob": -0.1, "bytes": [90]}]}}),
         ({}, {"prompt_logprobs": [None, {"1": {"logprob": -1, "decoded_token": "a"}, "2": {"logprob": -3, "decoded_token": "b"}}]}),
         ({}, {"logprobs": {"token_logprobs": [None, -1.0, -2.0], "text_offset": [1, 2, 3]}}),
+        ({}, {"logprobs": {"token_logprobs": [None, -1.0, -2.0], "tokens": [198, 64, 275]}}),
+        ({}, {"prompt_logprobs": [None, {"64": -1.0}, {"293": -2.0}]}),
     ],
 )
 def test_shapes_that_say_nothing_of_the_text(body, choice):

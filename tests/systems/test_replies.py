@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lslm_lightning.systems.refusals import Refusals
-from lslm_lightning.systems.replies import Problem, ProblemError, read_body, read_problem, read_reply, read_usage
+from lslm_lightning.systems.replies import Problem, ProblemError, known_shapes, read_body, read_problem, read_reply, read_usage
 
 
 def chat(content, finish="stop", usage=None, **message):
@@ -140,6 +142,43 @@ def test_an_error_in_a_reply_of_status_200(body, status, is_passing):
 )
 def test_who_does_not_count_is_counted_at_the_most(usage):
     assert read_usage({"usage": usage}, 7, 9) == (7, 9)
+
+
+NAMES = (
+    "choices",
+    "message",
+    "content",
+    "text",
+    "delta",
+    "error",
+    "usage",
+    "logprobs",
+    "tokens",
+    "detail",
+    "loc",
+    "index",
+    "finish_reason",
+    "param",
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 600) | st.floats(allow_nan=False) | st.text(max_size=3) | st.sampled_from(NAMES),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON, st.booleans())
+def test_whatever_comes_is_a_reply_or_a_reason(content, streamed):
+    """Never a traceback."""
+    content = f"data: {json.dumps(content)}\n\ndata: [DONE]" if streamed else content
+    try:
+        with known_shapes():
+            body = read_body(content)
+            read_usage(body, 1, 1)
+            assert isinstance(read_reply(body)["text"], str)
+    except (ValueError, ProblemError):
+        pass
+    assert isinstance(read_problem(content, 400).message, str)
 
 
 # What a server does not take
