@@ -50,11 +50,11 @@ class RefusedError(EndpointError):
 class Endpoint:
     """Asks questions in words (`Example.question`) and takes the text of the reply as the answer.
 
-    Requests that fail with 429 or 5xx, or not in time, are sent again after growing pauses, but not where money is what lacks. Every answer
-    is kept in the cache, so that asking again costs nothing; it counts in the budget as what it cost when it was given.
+    Requests that fail with 429 or 5xx, or time out, are sent again after growing pauses, unless the server says that a quota is used up.
+    Every answer is kept in the cache, so that asking again costs nothing; it counts in the budget as what it cost when it was given.
 
-    A parameter that the server says it does not take (`max_tokens` of a reasoning model, say) is called as the server wants it, or left
-    out, from then on. That is said once, and kept in the record.
+    A parameter that the server refuses by name (`max_tokens` of a reasoning model, say) is renamed as the server asks, or left out, from
+    then on. This is logged once and kept in the record.
 
     Args:
         model: the provider's name for it.

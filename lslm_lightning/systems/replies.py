@@ -1,6 +1,7 @@
 """What a server that speaks OpenAI's protocol replies: a text and why it ends, or a reason why there is none."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -47,7 +48,8 @@ class Problem(NamedTuple):
 
     @property
     def is_out_of_money(self) -> bool:
-        return any(word in self.code for word in ("insufficient", "billing", "credit"))
+        """Whether a quota or the money is used up."""
+        return bool(re.search(r"insufficient_(?:quota|balance|funds|credit)|billing|credit", self.code))
 
     @property
     def is_filtered(self) -> bool:

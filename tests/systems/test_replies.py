@@ -127,6 +127,8 @@ def test_the_reason_in_an_error_of_any_shape(content, status, problem):
         ({"error": {"message": "m"}}, 400, False),
         ({"error": {"message": "m", "code": "insufficient_quota"}}, 400, False),
         ({"error": {"message": "m", "code": 429, "type": "insufficient_quota"}}, 429, False),
+        ({"error": {"message": "m", "code": 429, "type": "insufficient_capacity"}}, 429, True),
+        ({"error": {"message": "m", "code": 429, "type": "billing_hard_limit_reached"}}, 429, False),
         ({"object": "error", "message": "m", "code": 400}, 400, False),
         ({"choices": [{"error": {"message": "m", "code": 503}, "finish_reason": "error"}]}, 503, True),
     ],
