@@ -12,7 +12,7 @@ import yaml
 
 from lslm_lightning.data.checksums import MEMBERS
 from lslm_lightning.data.readers import READERS
-from lslm_lightning.data.rows import required_fields
+from lslm_lightning.data.rows import answer_fields, required_fields
 
 PACKAGED = Path(__file__).with_name("corpora.yaml")
 USERS = Path("configs/corpora.yaml")
@@ -91,8 +91,32 @@ class Entry:
         named = dict.fromkeys(name for split in self.splits for name in self.split_files(split))
         return tuple(self._data_file(name, self.files.get(name)) for name in {**self.files, **named})
 
+    @property
+    def answers(self) -> frozenset[str]:
+        """Fields that keep several texts of a record apart."""
+        return answer_fields(self.task, self.required)
+
+    def parallel_files(self, split: str) -> list[dict[str, str]]:
+        """Names of a split's files of parallel text by language, part by part, in order.
+
+        Raises:
+            ValueError: files without `{language}` in their names are not one for each language.
+        """
+        patterns = self.splits[split].files
+        patterns = [patterns] if isinstance(patterns, str) else patterns
+        if any("{language}" in pattern for pattern in patterns):
+            return [{language: pattern.format(language=language) for language in self.languages} for pattern in patterns]
+        if len(patterns) != len(self.languages):
+            raise ValueError(
+                f"corpus {self.name}: splits.{split}.files={list(patterns)} must be one file for each of"
+                f" {', '.join(self.languages)}, in this order, or names with {{language}}, one for each part"
+            )
+        return [dict(zip(self.languages, patterns, strict=True))]
+
     def split_files(self, split: str) -> list[str]:
         """Names of a split's files, `{language}` and `*` resolved."""
+        if self.format == "parallel":
+            return [name for part in self.parallel_files(split) for name in part.values()]
         patterns = self.splits[split].files
         names = []
         for pattern in [patterns] if isinstance(patterns, str) else patterns:

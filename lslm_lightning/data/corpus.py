@@ -18,9 +18,10 @@ def no_files(name: str) -> bytes:
 class Corpus:
     """Rows of text by split. Every row has an `id`, unique and stable; the other fields depend on `task`.
 
-    language_modeling: `text`. translation: a sentence for each language code. summarization: `document` and `summary`, a list of
-    references, the original first. Rows of other tasks have `fields`. A corpus may add fields, such as `name`, `attribution` or `author`.
-    `sizes` holds the numbers of rows that are known without reading. `read` gives the bytes of a file that a row names.
+    language_modeling: `text`. translation: a sentence for each language code (`ind` for Indonesian), or a list of them, each a translation
+    of the others. summarization: `document` and `summary`, a list of references, the original first. Rows of other tasks have `fields`.
+    A corpus may add fields, such as `name`, `attribution` or `author`. `sizes` holds the numbers of rows that are known without reading.
+    `read` gives the bytes of a file that a row names. `join` stands between several texts of a field that is read.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Corpus:
     note: str = ""
     fields: tuple[str, ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    join: str = " "
     _rows: dict[str, Sequence[Row]] = field(default_factory=dict, repr=False, compare=False)
     _digests: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 

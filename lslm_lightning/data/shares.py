@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from lslm_lightning.data.rows import Row
+from lslm_lightning.data.rows import Row, references_of
 
 
 def characters_share(row: Row, low: float, high: float) -> Row:
@@ -21,9 +21,9 @@ def where(rows: Sequence[Row], chosen: Mapping[str, Sequence[str]], setting: str
     for field, values in chosen.items():
         if rows and field not in rows[0]:
             raise ValueError(f"{setting}: rows have no {field!r}, but {', '.join(rows[0])}; name it under columns")
-        if lacking := set(values) - {row[field] for row in rows}:
+        if lacking := set(values) - {text for row in rows for text in references_of(row[field])}:
             raise ValueError(f"{setting}.{field}: no row has {sorted(lacking)[0]!r}; it may be misspelt")
-        rows = [row for row in rows if row[field] in values]
+        rows = [row for row in rows if not set(values).isdisjoint(references_of(row[field]))]
     return list(rows)
 
 

@@ -13,6 +13,7 @@ from lslm_lightning.data.lanes import Lanes, Place
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.packing import Contiguous, Pieces, Windows, in_order, pack, packed_name
 from lslm_lightning.data.prepared import Prepared
+from lslm_lightning.data.rows import text_of
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import BytePair, Existing, Recipe
 from lslm_lightning.training.batches import WindowBatch
@@ -84,7 +85,7 @@ class WindowData(TaskData):
     def texts(self, split: str) -> Iterable[str]:
         """The documents of a split."""
         for row in self.rows(split):
-            yield row["text"]
+            yield text_of(row["text"], self.corpus.join)
 
     def training_texts(self) -> Iterable[str]:
         if self.stream_of_texts is not None:
@@ -118,7 +119,7 @@ class WindowData(TaskData):
         return "text" if self.stream_of_texts is None else f"text of the first {self.n_tokenizer_text}"
 
     def to_example(self, row: Mapping[str, Any]) -> Example:
-        return Example(row["id"], "", (row["text"],), self.language, self.language)
+        return Example(row["id"], "", (text_of(row["text"], self.corpus.join),), self.language, self.language)
 
     @cached_property
     def language(self) -> str:

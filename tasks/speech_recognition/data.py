@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lslm_lightning.audio.front_end import FrontEnd
 from lslm_lightning.contracts import Example
+from lslm_lightning.data.rows import references_of
 from lslm_lightning.decoding.alignment import frames_needed
 from lslm_lightning.training.batches import Ragged, padded
 from lslm_lightning.training.budget_data import BudgetData
@@ -86,6 +87,8 @@ def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 class SpeechData(BudgetData):
     """Recordings with transcripts: rows with `audio`, the name of a file beside the corpus, `text`, and perhaps `speaker`.
 
+    Several transcripts of a recording are its references, and the first is learned.
+
     Features are computed once, when training begins, and kept in memory: 32 kB a second of 80 mel bins. Left out of training, and counted
     in `counts`, are recordings without a word, and those whose transcript needs more vectors than the encoder makes of the frames: no path
     of CTC leads through these, and the loss would be infinite. An exam has all recordings.
@@ -133,17 +136,22 @@ class SpeechData(BudgetData):
     @cached_property
     def language(self) -> str:
         """Of what is spoken; see `language_of`."""
-        return self.language_of((row["text"] for row in self.rows(self.corpus.splits[0])), self.given_language)
+        return self.language_of(self.transcripts(self.corpus.splits[0]), self.given_language)
 
     def training_texts(self) -> Iterable[str]:
-        return (row["text"] for row in self.rows("train"))
+        return self.transcripts("train")
+
+    def transcripts(self, split: str) -> Iterable[str]:
+        """The first transcript of each recording."""
+        return (references_of(row["text"])[0] for row in self.rows(split))
 
     def text_key(self) -> str:
         return "text"
 
     def to_example(self, row: Mapping[str, Any]) -> Utterance:
         read = partial(self.corpus.read, row["audio"])
-        return Utterance(row["id"], row["audio"], (row["text"],), self.language, self.language, speaker=row.get("speaker", ""), read=read)
+        references = references_of(row["text"])
+        return Utterance(row["id"], row["audio"], references, self.language, self.language, speaker=row.get("speaker", ""), read=read)
 
     # Features
 

@@ -274,7 +274,7 @@ class SpeechRecognitionTask(Task):
         return both[::-1] if base_language(language) in WITHOUT_SPACES else both
 
     def baselines(self, data: SpeechData) -> list[Any]:
-        return [most_frequent([row["text"] for row in data.rows("train")])] if "train" in data.corpus.splits else []
+        return [most_frequent(list(data.transcripts("train")))] if "train" in data.corpus.splits else []
 
     def sections(self, data: SpeechData, predictions: Sequence[Prediction]) -> list[Any]:
         from tasks.speech_recognition.report import sections

@@ -40,7 +40,7 @@ EMPTY = [{"id": "1", "en": "a", "de": "b"}, {"id": "2", "en": " ", "de": "b"}, {
 def test_empty_fields_are_refused_by_name_and_number() -> None:
     with pytest.raises(ValueError, match=r"^c: 2: en empty \(2 of 3 rows are so\); .* set empty: keep or empty: drop"):
         without_empty("c", EMPTY, ("en", "de"), "refuse")
-    with pytest.raises(ValueError, match=r"^c: 1: summary empty"):
+    with pytest.raises(ValueError, match=r"^c: 1: text 2 of the 2 in summary is empty"):
         without_empty("c", [{"id": "1", "document": "a", "summary": ["b", ""]}], SUMMARIZATION, "refuse")
 
 

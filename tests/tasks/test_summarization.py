@@ -68,7 +68,7 @@ def test_tasks_that_read_different_fields_of_a_corpus_have_tokenizers_of_their_o
 class Rows:
     """A corpus in memory."""
 
-    splits, languages = ("train",), ("en",)
+    splits, languages, join = ("train",), ("en",), " "
 
     def __init__(self, rows: list[dict]) -> None:
         self._rows = rows
