@@ -2,34 +2,39 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lslm_lightning.data.archives import read_file, read_members
-from lslm_lightning.data.catalogue import DataFile, Entry, Split
+from lslm_lightning.data.catalogue import DataFile, Entry
 from lslm_lightning.data.checksums import remembered_checksum, remembered_listing
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import local_file, verified_file
 from lslm_lightning.data.readers import READERS, Record, read_parallel, read_sphinx
-from lslm_lightning.data.rows import FILES, Row, to_row, without_empty
+from lslm_lightning.data.rows import FILES, Row, required_fields, to_row, where_of, without_empty
 from lslm_lightning.data.shares import characters_share, group_positions, where
+from lslm_lightning.text.language_names import match_language
 
 
 def open_entry(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str] = ()) -> Corpus:
     """The corpus of an entry; `columns` are laid over the entry's.
 
-    Of a parallel corpus only the languages that `columns` or, where all are there, `languages` name are read.
+    Of a parallel corpus only the languages that `languages` or, where not all of those are there, `columns` name are read, under the
+    codes by which they are asked for: "zh-CN" reads what the entry calls zh.
     """
-    named = [language for language in entry.languages if language in columns]
-    wanted = named or (languages if set(languages) <= set(entry.languages) else ())
-    if entry.task == "translation" and wanted:
-        entry = replace(entry, languages=tuple(language for language in entry.languages if language in wanted))
+    asked = _asked_for(entry, columns, languages)
+    if asked:
+        renamed = {code: entry.columns.get(own, own) for code, own in asked.items() if code != own}
+        entry = _of_languages(entry, [own for own in entry.languages if own in asked.values()])
+        entry = replace(entry, fields=required_fields("translation", tuple(asked)) if renamed else entry.fields)
+        columns = {**renamed, **columns}
     splits = {name: replace(split, columns={**entry.columns, **split.columns, **columns}) for name, split in entry.splits.items()}
     entry = replace(entry, splits=splits)
     return Corpus(
         name=entry.name,
         task=entry.task,
-        languages=entry.languages,
+        languages=tuple(asked) if asked else entry.languages,
         splits=tuple(entry.splits),
         load=lambda split: _load(entry, split),
         fingerprint=lambda split: _fingerprint(entry, split),
@@ -40,14 +45,36 @@ def open_entry(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str
         note=entry.note,
         fields=entry.required,
         sizes={name: split.rows for name, split in splits.items() if split.rows},
+        join=entry.join,
     )
+
+
+def _asked_for(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str]) -> dict[str, str]:
+    """The entry's own code of each language that is asked for, in the entry's order; {} where that is not all there."""
+    if entry.task != "translation":
+        return {}
+    found = {language: match_language(language, entry.languages) for language in languages}
+    if not found or None in found.values() or len(set(found.values())) < len(found):
+        found = {language: language for language in entry.languages if language in columns}
+    return dict(sorted(found.items(), key=lambda item: entry.languages.index(item[1])))
+
+
+def _of_languages(entry: Entry, languages: Sequence[str]) -> Entry:
+    """The entry with these of its languages alone, and where files are listed one a language, with their files."""
+    splits = dict(entry.splits)
+    for name, split in splits.items():
+        is_listed = not isinstance(split.files, str) and not any("{language}" in file for file in split.files)
+        if entry.format == "parallel" and is_listed and len(split.files) == len(entry.languages):
+            files = zip(entry.languages, split.files, strict=True)
+            splits[name] = replace(split, files=[file for language, file in files if language in languages])
+    return replace(entry, languages=tuple(languages), splits=splits)
 
 
 def _load(entry: Entry, name: str) -> list[Row]:
     split, required = entry.splits[name], entry.required
-    records = _records(entry, split, split_paths(entry, name))
-    rows = [to_row(record, split.columns, required, entry.join) for record in records]
-    rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty)
+    records = list(_records(entry, name))
+    rows = [to_row(record, split.columns, required, entry.join, entry.answers) for record in records]
+    rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty, [where_of(record) for record in records])
     if split.where is not None:
         rows = where(rows, split.where, f"corpus {entry.name}: splits.{name}.where")
     if split.share is not None:
@@ -56,7 +83,8 @@ def _load(entry: Entry, name: str) -> list[Row]:
             raise ValueError(f"corpus {entry.name}: nothing is left for {name}, share {list(split.share)}; it is too small to be split so")
     if len(distinct := {row["id"] for row in rows}) < len(rows):
         raise ValueError(
-            f"corpus {entry.name}: ids must be unique, but {name} has {len(distinct)} for {len(rows)} rows; choose another column for id"
+            f"corpus {entry.name}: ids must be unique, but {name} has {len(distinct)} for {len(rows)} rows; choose another column"
+            f" for id, or set columns: {{row_id: null}}, which numbers the rows"
         )
     return rows
 
@@ -74,17 +102,51 @@ def split_paths(entry: Entry, name: str) -> list[Path]:
     return [verified_file(entry, files[file]) for file in entry.split_files(name)]
 
 
-def _records(entry: Entry, split: Split, paths: list[Path]) -> Iterator[Record]:
+def first_records(entry: Entry, n: int) -> list[Record]:
+    """The first records of the first split, with the files' own columns.
+
+    Raises:
+        ValueError: they cannot be read.
+    """
+    records = islice(_records(entry, next(iter(entry.splits))), n)
+    return [record if isinstance(record, Record) else Record(record["id"], record) for record in records]
+
+
+def _records(entry: Entry, name: str) -> Iterator[Record]:
+    split, paths = entry.splits[name], split_paths(entry, name)
+    names = _record_names(entry, name)
     if entry.format == "parallel":
-        yield from read_parallel({language: (path.name, read_file(path)) for language, path in zip(entry.languages, paths, strict=True)})
+        yield from _parallel_records(entry.parallel_files(name), dict(zip(names, paths, strict=True)))
     elif entry.format == "sphinx":
         yield from read_sphinx({path.name: b"" if path.is_dir() else read_file(path) for path in paths})
     else:
         read = READERS[entry.format]
-        for path in (path for path in paths if split.members or path.is_file()):  # a folder holds what rows name
-            members = read_members(path, split.members) if split.members else [(path.name, read_file(path))]
-            for name, data in members:
-                yield from read(name, data, entry.header)
+        for own, path in zip(names.values(), paths, strict=True):
+            if not split.members and not path.is_file():
+                continue  # a folder holds what rows name
+            members = read_members(path, split.members) if split.members else [(own, read_file(path))]
+            for member, data in members:
+                yield from read(member, data, entry.header)
+
+
+def _record_names(entry: Entry, name: str) -> dict[str, str]:
+    """What ids call the files of a split: their own names, or from the corpus's folder on where two of its files have one name."""
+    own = {PurePosixPath(file.name).name for file in entry.data_files}
+    are_distinct = len(own) == len(entry.data_files)
+    return {file: PurePosixPath(file).name if are_distinct else file for file in entry.split_files(name)}
+
+
+def _parallel_records(parts: Sequence[Mapping[str, str]], paths: Mapping[str, Path]) -> Iterator[Record]:
+    """Sentences of all parts in order; of several, ids begin with the whole names of the parts."""
+    for part in parts:
+        records = read_parallel({language: (paths[file].name, read_file(paths[file])) for language, file in part.items()})
+        if len(parts) == 1:
+            yield from records
+            continue
+        first = next(iter(part))
+        label = part[first].removesuffix(".gz").removesuffix(f".{first}")
+        for number, record in enumerate(records, 1):
+            yield Record(f"{label}:{number}", {language: record[language] for language in part})
 
 
 def _fingerprint(entry: Entry, name: str) -> Any:

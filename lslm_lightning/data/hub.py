@@ -4,16 +4,17 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from lslm_lightning.data.columns import find_meaning
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.readers import Record
-from lslm_lightning.data.rows import FILES, SPLIT_NAMES, Row, is_empty, required_fields, task_of, to_row
+from lslm_lightning.data.rows import FILES, SPLIT_NAMES, Row, answer_fields, is_empty, named_fields, required_fields, to_row
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,8 +29,11 @@ class DatasetRows(Sequence[Row]):
     the bytes.
     """
 
-    def __init__(self, dataset: "Dataset", name: str, columns: Mapping[str, Any], required: Sequence[str]) -> None:
+    def __init__(
+        self, dataset: "Dataset", name: str, columns: Mapping[str, Any], required: Sequence[str], answers: Collection[str] = frozenset()
+    ) -> None:
         self.dataset, self.name, self.columns, self.required = undecoded(dataset), name, columns, required
+        self.answers = answers
         self.files = [columns.get(field, field) for field in required if field in FILES]
         self.texts = self.dataset.remove_columns([name for name in self.files if name in dataset.column_names])
 
@@ -64,7 +68,8 @@ class DatasetRows(Sequence[Row]):
 
     def _row(self, position: int, record: Record) -> Row:
         name = f"{self.name}:{position + 1}"
-        return to_row({"id": name} | record | dict.fromkeys(self.files, name), self.columns, self.required)
+        located = Record(name, record | dict.fromkeys(self.files, name))
+        return to_row(located, self.columns, self.required, answers=self.answers)
 
     def _digest_of_file(self, position: int) -> bytes:
         try:
@@ -96,20 +101,26 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?", name) is not None
 
 
-def open_hub(name: str, columns: Mapping[str, Any]) -> Corpus:
+def open_hub(name: str, columns: Mapping[str, Any], fields: Sequence[str] = (), languages: Sequence[str] = ()) -> Corpus:
     """The hub's dataset; its splits validation, valid and dev are called val here.
 
-    The fields that `columns` names say which task it is: text; document and summary; those of another task; or else language codes.
+    Columns are found as in a file of this machine, and those that `columns` names are laid over them; see `columns.find_meaning`.
 
     Raises:
-        ValueError: no columns were given.
+        ValueError: the columns do not say what the task at hand reads.
         FileNotFoundError: the hub does not have it or cannot be reached.
     """
-    task, languages = task_of(columns, name)
     datasets = _load(name)
     splits = {SPLIT_NAMES.get(split, split): dataset for split, dataset in datasets.items()}
-    required = required_fields(task, languages) or tuple(field for field in columns if field != "id")
-    rows = {split: DatasetRows(dataset, split, columns, required) for split, dataset in splits.items()}
+    split, dataset = next(iter(splits.items()))
+    first = Record(f"{split}:1", next(iter(undecoded(dataset)), {}))
+    meaning = find_meaning(name, first, columns, fields, languages)
+    for assumed in meaning.assumed:
+        log.info("%s: %s", name, assumed)
+    columns = meaning.columns
+    required = required_fields(meaning.task, meaning.languages) or named_fields(columns)
+    answers = answer_fields(meaning.task, required)
+    rows = {split: DatasetRows(dataset, split, columns, required, answers) for split, dataset in splits.items()}
 
     def read(name: str) -> bytes:
         split, _, number = name.rpartition(":")
@@ -117,8 +128,9 @@ def open_hub(name: str, columns: Mapping[str, Any]) -> Corpus:
 
     return Corpus(
         name=name,
-        task=task,
-        languages=languages,
+        task=meaning.task,
+        languages=meaning.languages,
+        note="; ".join(meaning.assumed),
         fields=required,
         splits=tuple(rows),
         load=rows.__getitem__,

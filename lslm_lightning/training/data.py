@@ -75,7 +75,7 @@ class TaskData(LightningDataModule, ABC):
     @property
     def corpus(self) -> Corpus:
         if self._corpus is None:
-            self._corpus = open_corpus(self.corpus_name, self.columns, self.languages)
+            self._corpus = open_corpus(self.corpus_name, self.columns, self.languages, self.fields)
         return self._corpus
 
     @property

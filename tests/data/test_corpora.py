@@ -153,5 +153,6 @@ def test_a_misspelt_name() -> None:
 
 def test_a_misspelt_path_is_told_from_a_hub_id(put):
     put({"train.txt": "a"}, "data/code")
-    with pytest.raises(ValueError, match=r"'data/cod' is no path here \(did you mean 'data/code'\?\); as an id .* needs columns"):
+    message = r"'data/cod' is no path here \(did you mean 'data/code'\?\); if it is an id .* say so with columns"
+    with pytest.raises(ValueError, match=message):
         open_corpus("data/cod")

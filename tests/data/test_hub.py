@@ -72,9 +72,15 @@ def test_a_row_without_its_file_is_named(alone, monkeypatch: pytest.MonkeyPatch)
         corpus.read("train:2")
 
 
-def test_columns_are_needed() -> None:
-    with pytest.raises(ValueError, match=r"'owner/name' is no path here; as an id .* needs columns"):
-        open_corpus("owner/name")
+def test_columns_that_are_called_as_fields_need_no_words(put, alone, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(alone / "hf"))
+    put({"train.jsonl": '{"translation": {"en": "Hi", "de": "Hallo"}}\n'}, "set")
+    corpus = open_hub(str(alone / "set"), {})
+    assert (corpus.task, list(corpus.rows("train"))) == ("translation", [{"id": "train:1", "en": "Hi", "de": "Hallo"}])
+    put({"train.jsonl": '{"article": "A", "highlights": "a"}\n'}, "news")
+    with pytest.raises(ValueError, match=r"set data.columns, for example columns: \{document: article, summary: highlights\}"):
+        open_hub(str(alone / "news"), {}, fields=("document", "summary"))
 
 
 def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_too_small_to_be_split(put) -> None:
         (
             {"train.tsv": "first\tsecond\na\tb\n"},
             "d",
-            r"train.tsv: columns=\{\} must name text, or document and summary, or two languages",
+            r"train.tsv: no column is called text, .*; it has first, second: .* or columns: \{document: first, summary: second\}",
         ),
         ({"train.jsonl": ""}, "d", r"train.jsonl: is empty"),
     ],

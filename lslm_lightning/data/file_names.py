@@ -1,0 +1,209 @@
+"""Which split, part and language the names of a folder's files say, and whether they belong together."""
+
+import gzip
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from lslm_lightning.data.rows import SPLIT_NAMES
+from lslm_lightning.text.language_names import LANGUAGE, is_language
+
+FORMATS = {
+    "txt": "text",
+    "tsv": "tsv",
+    "csv": "csv",
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "json": "json",
+    "parquet": "parquet",
+}
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
+SPLIT = re.compile(r"(?i:training|validation|valid|(?:train|val|dev|test)(?:set|test)?)(?![a-z])[\w-]*")
+"""What the name of a split begins with: test_2016 is one, testimony is none."""
+FOLDERS = frozenset({"train", "val", "test", *SPLIT_NAMES})
+"""Folders whose files are of one split."""
+NUMBER = re.compile(r"(?P<word>[-_.]?(?:part|shard|chunk)[-_.]?|[-_.])(?P<number>\d+)(?:[-_.]of[-_.](?P<total>\d+))?$", re.I)
+"""End of the name of one of several files: -00000-of-00002, .part1, -1."""
+NAMES_IN_MESSAGE = 5
+
+
+@dataclass(frozen=True)
+class File:
+    """What the name of a file says. `split` is "" where it says none; `number` is that of one of several, of `total`."""
+
+    name: str  # from the corpus's folder on
+    split: str
+    label: str  # its own name without language and format
+    stem: str  # from the corpus's folder on, without number, language and format
+    number: int | None
+    total: int | None
+    marked: bool  # the number is certainly that of a part
+    language: str
+    form: str  # "" of none that is read
+
+    @property
+    def twin(self) -> str:
+        """Equal for files that hold the same, packed or not; of those that make a split, in whatever case they are spelled."""
+        return _unpacked(self.name).casefold() if self.split else _unpacked(self.name)
+
+    @property
+    def is_whole_split(self) -> bool:
+        """Whether nothing but a split and a number stands in the name before format and language, or it lies in a split's folder."""
+        *folders, own = self.stem.split("/")
+        return bool(SPLIT.fullmatch(own)) or any(folder.lower() in FOLDERS for folder in folders)
+
+
+def files_of(path: Path) -> list[File]:
+    """Files of a folder: those in it where their names say splits, else those of its folders too; hidden ones are not seen."""
+    names = sorted((file.name for file in path.iterdir() if file.is_file() and not file.name.startswith(".")), key=natural)
+    top = [_parsed(name, path) for name in names]
+    if any(file.split and (file.form or file.language) for file in top):
+        return top
+    found = []
+    for folder, folders, own in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        found += [(Path(folder) / name).relative_to(path).as_posix() for name in own if not name.startswith(".")]
+    if starred := [name for name in found if "*" in name]:
+        raise ValueError(f"{path}: {starred[0]} has * in its name; give it another name")
+    return [_parsed(name, path) for name in sorted(found, key=natural)]
+
+
+def _parsed(name: str, path: Path) -> File:
+    *folders, own = name.split("/")
+    stem, _, ending = _unpacked(own).rpartition(".")
+    form, language = format_of(path / name) or "", ""
+    if not form and re.fullmatch(LANGUAGE, ending, re.I) and stem:
+        language = ending
+    elif form == "text" and is_language(stem.rpartition(".")[2]) and "." in stem:
+        stem, _, language = stem.rpartition(".")
+    if language and (pair := re.search(r"\.([a-z]{2,3})-([a-z]{2,3})$", stem, re.I)) and language in pair.groups():
+        stem = stem[: pair.start()]  # train.de-en.de
+    label, numbered = stem, NUMBER.search(stem)
+    if numbered:
+        stem = stem[: numbered.start()]
+    split = next((folder.lower() for folder in folders if folder.lower() in FOLDERS), "")
+    if not split and SPLIT.fullmatch(stem.split(".")[0]):
+        split = stem.split(".")[0]
+        split = split.lower() if split.lower() in FOLDERS else split
+    marked = numbered is not None and (numbered["total"] is not None or len(numbered["word"]) > 1)
+    return File(
+        name=name,
+        split=split,
+        label=label,
+        stem="/".join([*folders, stem]),
+        number=int(numbered["number"]) if numbered else None,
+        total=int(numbered["total"]) if numbered and numbered["total"] else None,
+        marked=marked or any(folder.lower() in FOLDERS for folder in folders),
+        language=language,
+        form=form,
+    )
+
+
+def part_of(file: File) -> tuple[str]:
+    """Name of the files of one part, with {language} for the language."""
+    escaped = file.name.replace("{", "{{").replace("}", "}}")
+    packed = escaped[len(_unpacked(escaped)) :]
+    bare = _unpacked(escaped)
+    text = bare[-4:] if bare.lower().endswith(f".{file.language.lower()}.txt") else ""
+    return (f"{bare[: len(bare) - len(text) - len(file.language)]}{{language}}{text}{packed}",)
+
+
+def _unpacked(name: str) -> str:
+    return name[:-3] if name.lower().endswith(".gz") else name
+
+
+def natural(name: str) -> list[tuple[int, str | int]]:
+    """Key that sorts part2 before part10."""
+    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in re.split(r"([0-9]+)", name) if piece]
+
+
+def by_split(path: Path, files: Sequence[File]) -> dict[str, list[File]]:
+    """Files by split, in order; those of parts that are certainly numbered, or from 0 or 1 on without a gap, are of one.
+
+    Raises:
+        ValueError: two names of a split are both there, or a part is missing or stands beside the whole.
+    """
+    found: dict[str, list[File]] = {}
+    for split, own in _grouped(files).items():
+        found.setdefault(SPLIT_NAMES.get(split, split), []).extend(own)
+    for split, own in found.items():
+        names = sorted({file.split for file in own}, key=natural)
+        if len(names) > 1:
+            shown = some_of([next(file.name for file in own if file.split == name) for name in names])
+            raise ValueError(f"{path}: {shown} are both the split {split}; keep one of them, or describe them in configs/corpora.yaml")
+        _refuse_missing(path, split, own)
+        own.sort(key=lambda file: natural(file.name))
+    return found
+
+
+def _grouped(files: Sequence[File]) -> dict[str, list[File]]:
+    """Files by the split that their names say; one with a number that is not that of a part is a split of its own."""
+    groups: dict[str, list[File]] = {}
+    for file in sorted(files, key=lambda file: natural(file.name)):
+        groups.setdefault(file.split, []).append(file)
+    found: dict[str, list[File]] = {}
+    for split, own in groups.items():
+        loose = [file for file in own if file.number is not None and not file.marked]
+        numbers = sorted({file.number for file in loose if file.number is not None})
+        are_parts = len(numbers) > 1 and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        for file in own:
+            name = split if are_parts or file not in loose else file.label
+            found.setdefault(name, []).append(file)
+    return found
+
+
+def _refuse_missing(path: Path, split: str, files: Sequence[File]) -> None:
+    for stem, group in groupby(sorted(files, key=lambda file: file.stem), key=lambda file: file.stem):
+        own = list(group)
+        whole = [file for file in own if file.number is None]
+        parts = [file for file in own if file.number is not None]
+        if whole and parts and _stem_has_split(stem):
+            raise ValueError(
+                f"{path}: {whole[0].name} and {parts[0].name} are both the split {split}; the one may hold the other: keep one of them"
+            )
+        totals = {file.total for file in parts if file.total is not None}
+        if len(totals) > 1:
+            raise ValueError(f"{path}: files of {split} say different numbers of parts: {some_of([file.name for file in parts])}")
+        for total in totals:
+            numbers = {file.number for file in parts}
+            first = 0 if 0 in numbers else 1
+            if missing := sorted(set(range(first, first + total)) - numbers):
+                raise ValueError(
+                    f"{path}: {split} has no part {missing[0]} of {total} ({len(missing)} are missing); put it beside {parts[0].name}"
+                )
+
+
+def _stem_has_split(stem: str) -> bool:
+    return SPLIT.match(stem.rpartition("/")[2]) is not None
+
+
+def refuse_twins(path: Path, files: Sequence[File]) -> None:
+    """Refuse a file that is there twice, packed and not, or in another case."""
+    seen: dict[str, File] = {}
+    for file in files:
+        if (other := seen.setdefault(file.twin, file)) is not file:
+            raise ValueError(f"{path}: {other.name} and {file.name} are the same file twice; keep one of them")
+
+
+def format_of(path: Path) -> str | None:
+    """Format of a file by its name; a .json of an object a line is JSON Lines."""
+    form = FORMATS.get(_unpacked(path.name.lower()).rpartition(".")[2])
+    return "jsonl" if form == "json" and _has_an_object_a_line(path) else form
+
+
+def _has_an_object_a_line(path: Path) -> bool:
+    try:
+        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as stream:
+            return isinstance(json.loads(stream.readline()), dict) and bool(stream.readline().strip())
+    except (OSError, EOFError, ValueError):
+        return False
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first of these names."""
+    more = f" and {len(names) - NAMES_IN_MESSAGE} more" if len(names) > NAMES_IN_MESSAGE else ""
+    return ", ".join(names[:NAMES_IN_MESSAGE]) + more
