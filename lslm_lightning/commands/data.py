@@ -2,10 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
+import yaml
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -13,10 +16,13 @@ from rich.table import Table
 
 from lslm_lightning.commands import prepare
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.data import builtin
+from lslm_lightning.commands.corpus_view import N_RECORD, columns_table, config_of, proposals, rows_table
+from lslm_lightning.data import builtin, local
 from lslm_lightning.data.catalogue import USERS, DataFile, Entry, read_catalogue
-from lslm_lightning.data.corpora import open_corpus
+from lslm_lightning.data.columns import columns_words
+from lslm_lightning.data.corpora import find_entry, open_corpus
 from lslm_lightning.data.corpus import Corpus
+from lslm_lightning.data.entries import first_records, open_entry
 from lslm_lightning.data.fetching import local_file, n_byte, verified_file, verify
 from lslm_lightning.data.locations import cache_directory, data_directories
 from lslm_lightning.data.rows import Row
@@ -30,8 +36,11 @@ def main(argv: list[str]) -> int:
     commands.add_parser("list", help="all corpora: languages, rows, licence, where they were found")
     fetch = commands.add_parser("fetch", help="get the files that are missing from their public home, and verify all")
     fetch.add_argument("name", help="a corpus that `lslm data list` shows")
-    check = commands.add_parser("check", help="verify the files; count rows and lengths of each split")
-    check.add_argument("name", help="a corpus that `lslm data list` shows, or a path")
+    check = commands.add_parser("check", help="verify the files; show columns, first rows, lengths of each split, and a config")
+    check.add_argument("name", help="a corpus that `lslm data list` shows, a path or a hub id")
+    check.add_argument(
+        "--columns", type=columns_given, default={}, metavar="MAPPING", help="fields and their columns, as in '{en: english, de: german}'"
+    )
     prepare.add_arguments(commands.add_parser("prepare", help="texts of any size to token ids, on all cores", allow_abbrev=False))
     arguments = parser.parse_args(argv[1:])
     console = Console(highlight=False)
@@ -39,7 +48,28 @@ def main(argv: list[str]) -> int:
         return prepare.prepare_texts(console, arguments)
     if arguments.command == "list":
         return list_corpora(console)
-    return (fetch_files if arguments.command == "fetch" else check_corpus)(console, arguments.name)
+    if arguments.command == "fetch":
+        return fetch_files(console, arguments.name)
+    return check_corpus(console, arguments.name, arguments.columns)
+
+
+def columns_given(text: str) -> dict[str, Any]:
+    """Field -> column, from YAML or JSON.
+
+    Raises:
+        ArgumentTypeError: it is no mapping of names.
+    """
+    try:
+        columns = yaml.safe_load(text)
+    except yaml.YAMLError:
+        columns = None
+    if isinstance(columns, dict) and any(isinstance(field, bool) for field in columns):
+        raise ArgumentTypeError(
+            f"{text!r} has a field that YAML takes for true or false; write it in quotes, as in '{{\"no\": norwegian}}'"
+        )
+    if not isinstance(columns, dict) or not all(isinstance(field, str) for field in columns):
+        raise ArgumentTypeError(f"{text!r} must map fields to columns, as in '{{en: english, de: german}}' (with quotes around the whole)")
+    return columns
 
 
 def list_corpora(console: Console) -> int:
@@ -101,10 +131,18 @@ def _verdict(file: DataFile) -> str:
     return "checksum agrees" if file.checksums else "no checksum known"
 
 
-def check_corpus(console: Console, name: str) -> int:
-    """Verifies all files and reads all splits; what is wrong goes to standard error, a line each."""
-    corpus, entry = open_corpus(name), read_catalogue().get(name)
-    problems, faulty = check_files(console, entry) if entry else ([], set())
+def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None = None) -> int:
+    """Verifies all files and reads all splits, shows what was found, and a config; what is wrong goes to standard error, a line each."""
+    columns = dict(columns or {})
+    try:
+        entry = find_entry(name, columns)
+        corpus = open_corpus(name, columns) if entry is None else open_entry(entry, columns)
+    except ValueError:
+        _show_unknown(console, name, columns)
+        raise
+    problems, faulty = check_files(console, entry) if entry and name in read_catalogue() else ([], set())
+    if not problems:
+        _show_columns(console, corpus, entry, columns)
     table = Table("split", "rows", "field", "mean length", "in words", "longest", "digest", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in (1, 3, 4, 5):
         table.columns[column].justify = "right"
@@ -123,9 +161,41 @@ def check_corpus(console: Console, name: str) -> int:
     for label, text in (("licence", corpus.licence), ("source", corpus.citation), ("home", corpus.home), ("note", corpus.note)):
         if text:
             console.print(f"{label}: {text}", soft_wrap=True, markup=False)
+    if not problems and (config := config_of(corpus, columns)):
+        console.print("\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:", soft_wrap=True)
+        print(config, end="")
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
+
+
+def _show_columns(console: Console, corpus: Corpus, entry: Entry | None, columns: Mapping[str, Any]) -> None:
+    """Columns of the files and what they are read as; of what has none, the fields of its rows."""
+    try:
+        if entry is None or entry.format == "parallel":
+            console.print(rows_table(corpus, corpus.splits[0]))
+            return
+        split = next(iter(entry.splits.values()))
+        named = {field: field for field in corpus.fields}
+        console.print(columns_table(first_records(entry, N_RECORD), {**named, **entry.columns, **split.columns, **columns}))
+    except (ValueError, OSError):
+        return  # reading the splits tells what is wrong
+
+
+def _show_unknown(console: Console, name: str, columns: Mapping[str, Any]) -> None:
+    """Columns of a path that does not say what they mean, and those that tasks could read."""
+    path = Path(name).expanduser()
+    try:
+        records = local.records_of(path, N_RECORD) if path.exists() else []
+        found = proposals(records) if not columns else []
+        configs = {columns_words(proposal): config_of(open_corpus(name, proposal), proposal) for proposal in found}
+    except (ValueError, OSError):
+        return  # which the caller tells
+    if records:
+        console.print(columns_table(records, columns))
+    for words, config in configs.items():
+        console.print(f"\nperhaps {words}:", soft_wrap=True, markup=False)
+        print(config, end="")
 
 
 def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:
@@ -153,10 +223,14 @@ def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:
     return problems, {*missing, *differing}
 
 
+def _texts_of(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
 def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) -> None:
     digest = corpus.digest(split)[:12]
     for number, field in enumerate(corpus.fields):
-        texts = [text for row in rows for text in ([row[field]] if isinstance(row[field], str) else row[field])]
+        texts = [text for row in rows for text in _texts_of(row.get(field, []))]
         if not texts:  # of lists that may be empty
             continue
         language = field if corpus.task == "translation" else next(iter(corpus.languages), "")
