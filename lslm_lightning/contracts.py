@@ -36,6 +36,14 @@ class Example:
         """The source, where it is text."""
         return self.source if self.medium == "text" else ""
 
+    def content(self) -> bytes:
+        """Bytes of what a system reads: the source in UTF-8; a subclass for another medium returns its file.
+
+        Raises:
+            ValueError, OSError: it cannot be read.
+        """
+        return self.source.encode("utf-8", "surrogatepass")
+
     @property
     def length(self) -> int:
         """How much there is to read: characters, or in another medium what grows with it. Examples of like length go well together."""

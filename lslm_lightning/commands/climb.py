@@ -18,6 +18,7 @@ from lslm_lightning.commands.job import task_name
 from lslm_lightning.commands.outcome import WorkError, true_ending
 from lslm_lightning.commands.process import run_to_its_end
 from lslm_lightning.commands.rungs import DataDigests, Ladder, Rung, data_digests, parsed, width_of
+from lslm_lightning.evaluation.evaluation_set import difference
 from lslm_lightning.runs import RunDirectory, reserve
 from lslm_lightning.runs.directory import locked
 from lslm_lightning.runs.trust import resolve
@@ -71,10 +72,12 @@ class Climb:
             known[settings] = known.get(settings) or data_digests(config["data"])
             found[name] = known[settings]
         first = next(iter(found))
-        if other := next((name for name, own in found.items() if own.exam != found[first].exam), None):
+        other = next((name for name, own in found.items() if own[1:] != found[first][1:]), None)
+        if other is not None:
+            ours, theirs = found[first].test_set, found[other].test_set
             raise ValueError(
-                f"the rungs {first} and {other} have test splits with other ids or references, and one page cannot compare their answers:"
-                " give them the same corpus and languages, or a ladder each"
+                f"the rungs {first} and {other} have different test sets ({difference(ours, theirs)}), and one page"
+                " cannot compare their answers: give them the same corpus and languages, or a ladder each"
             )
         return found
 

@@ -73,10 +73,10 @@ class Examination:
     def examine(self, tracker: Tracker, command: str, began: float) -> None:
         """The same after `answers.prepare`, in the MLflow run of `tracker`."""
         results = self.results()
-        corpus, split = self.evaluation.data.corpus, self.evaluation.split
-        digest = corpus.digest(split)
-        write_results(self.folder / "metrics.json", results, {"corpus": corpus.name, "split": split, "digest": digest})
-        tracker.log_dataset(Path(corpus.name).name, digest, split, corpus.home or corpus.name)
+        data, corpus = self.evaluation.data, self.evaluation.data.corpus
+        recorded = data.recorded(self.evaluation.split)
+        write_results(self.folder / "metrics.json", results, recorded)
+        tracker.log_dataset(data.dataset_name, recorded["digest"], self.evaluation.split, corpus.home or corpus.name)
         page = write_report(self.report(results, command, began, tracker.git), self.folder / "report")
         self.show(results)
         self.store(tracker, results)
@@ -98,7 +98,8 @@ class Examination:
             "Corpus": data.corpus.name,
             "Licence": data.corpus.licence,
             "Split": evaluation.split,
-            "Digest of the data": data.corpus.digest(evaluation.split),
+            "Languages": data.evaluation_set(evaluation.split).languages,
+            "Digest of the data": data.evaluation_set(evaluation.split).digest,
             "Examples": len(self.examples),
             "Worked examples in questions": evaluation.n_shot,
             "Version of the questions": data.prompt_version or None,
@@ -119,9 +120,18 @@ class Examination:
         return evaluation_report(self.folder.name, evaluation.task_name, results, self.examples, self.metrics, repeat, sections, date)
 
     def tags(self) -> dict[str, str]:
-        corpus, split = self.evaluation.data.corpus, self.evaluation.split
-        digest = {f"corpus.{split}_digest": corpus.digest(split)}
-        return {"task": self.evaluation.task_name, "command": "evaluate", "corpus": corpus.name, **digest}
+        """Tags of the evaluation's MLflow run and of its children; the words of questions are the systems' own affair."""
+        evaluation, split = self.evaluation, self.evaluation.split
+        found = evaluation.data.evaluation_set(split)
+        return {
+            "task": evaluation.task_name,
+            "command": "evaluate",
+            "corpus": evaluation.data.corpus.name,
+            f"corpus.{split}_digest": found.digest,
+            f"corpus.{split}_languages": found.languages,
+            "n_shot": str(evaluation.n_shot),
+            **({"prompt": evaluation.data.prompt_version} if evaluation.data.prompt_version else {}),
+        }
 
     def store(self, tracker: Tracker, results: Results) -> None:
         """The evaluation in MLflow: a run, with a child a system, metrics named alike so that MLflow compares them."""

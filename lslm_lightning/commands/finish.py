@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from lslm_lightning.commands.records import versions
 from lslm_lightning.contracts import Generator, Metric, Score
-from lslm_lightning.data.corpus import Corpus
+from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.metrics.significance import paired_randomization
@@ -41,7 +42,7 @@ def finish(command: "Command", subcommand: str) -> None:
         for name, value in command.trainer.callback_metrics.items():
             if name.startswith("val/"):
                 print(f"{name} {number(float(value))}")
-        print(digest_line(command.datamodule.corpus, "val"))
+        print(digest_line(command.datamodule.recorded("val")))
     if subcommand == "predict":
         print(f"predictions {directory.predictions / 'predict.jsonl'}")
     if subcommand in ("fit", "run"):
@@ -56,7 +57,7 @@ def finish(command: "Command", subcommand: str) -> None:
     if subcommand in ("test", "run"):
         exam = next(c for c in callbacks if isinstance(c, Exam))
         if exam.limited:
-            show(directory.path.name, exam.scores, {}, command.datamodule.corpus)
+            show(directory.path.name, exam.scores, {}, exam.data)
             return
         if isinstance(command.trainer.strategy, ShardedStrategy):  # from here on rank 0 is alone
             command.model = build(read_config(directory.config)["model"], command.datamodule.tokenizer)
@@ -65,7 +66,7 @@ def finish(command: "Command", subcommand: str) -> None:
             command.model.to(command.trainer.strategy.root_device)  # Lightning has moved it to the CPU
         command.model.eval()  # and back into training mode
         beside = baseline_scores(command.model, command.datamodule)
-        show(directory.path.name, exam.scores, beside, command.datamodule.corpus)
+        show(directory.path.name, exam.scores, beside, exam.data)
         tracker.log_artifact(directory.metrics)
         write_report(report(command, exam.result, beside), directory.report)
         tracker.log_artifact(directory.report)
@@ -82,8 +83,8 @@ def baseline_scores(task: Task, data: TaskData, n_resample: int = N_RESAMPLE) ->
     return found
 
 
-def show(name: str, scores: list[Score], beside: dict[str, Scores], corpus: Corpus) -> None:
-    """The scores as a table in the terminal, baselines beside them, signatures and the digest of the test split below."""
+def show(name: str, scores: list[Score], beside: dict[str, Scores], data: Mapping[str, str]) -> None:
+    """Print the scores as a table, baselines beside them, signatures and the digest of the test set below."""
     has_interval = any(each.low is not None for each in scores)
     table = Table(title=Text(name), title_justify="left")
     for heading in ("metric", "this run", *(["95 % interval"] if has_interval else []), *beside):
@@ -98,12 +99,13 @@ def show(name: str, scores: list[Score], beside: dict[str, Scores], corpus: Corp
     console.print(table)
     for each in scores:
         console.print(Text(f"{each.metric}: {each.signature}, {each.n_example:,} examples", "dim"), soft_wrap=True)
-    console.print(Text(digest_line(corpus, "test"), "dim"), soft_wrap=True)
+    console.print(Text(digest_line(data), "dim"), soft_wrap=True)
 
 
-def digest_line(corpus: Corpus, split: str) -> str:
-    """Which data a score is of."""
-    return f"{split} split of {corpus.name}: digest {corpus.digest(split)[:16]}"
+def digest_line(data: Mapping[str, str]) -> str:
+    """Return the line that says which data scores are of, from the record of these (`TaskData.recorded`)."""
+    languages = f", {data['languages']}" if data.get("languages") else ""
+    return f"{data['split']} split of {data['corpus']}{languages}: digest {shown(data['digest'])}"
 
 
 def report(command: "Command", result: Scores, beside: dict[str, Scores]) -> Any:
@@ -149,7 +151,7 @@ def facts(command: "Command") -> RunFacts:
         task=command.task_name,
         name=directory.path.name,
         corpus=corpus.name,
-        corpus_digest=corpus.digest("test"),
+        corpus_digest=data.evaluation_set("test").digest,
         licence=corpus.licence,
         tokenizer=repr(task.tokenizer),
         model=task.model_name,

@@ -14,6 +14,7 @@ import yaml
 
 from lslm_lightning.commands.config_errors import yaml_of
 from lslm_lightning.commands.evaluate import digest_of
+from lslm_lightning.evaluation.evaluation_set import EvaluationSet
 from lslm_lightning.runs.directory import check_name
 
 KEYS = ("base", "rungs", "parameters")
@@ -112,8 +113,9 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
 class DataDigests(NamedTuple):
     """What tells data from any other."""
 
-    splits: list[str]  # of each split that there is
-    exam: str  # of what the test asks for: ids and references; "" where there is no test split
+    splits: list[str]  # of each split that there is: its files and how they are read
+    test_set: EvaluationSet | None  # None where there is no test split
+    ids: str  # of the test set's examples, by which answers are paired
 
 
 def data_digests(spec: Mapping[str, Any]) -> DataDigests:
@@ -133,8 +135,9 @@ def data_digests(spec: Mapping[str, Any]) -> DataDigests:
     except ArgumentError as error:
         raise ValueError(" ".join(str(error).split())) from None
     splits = [data.digest(split) for split in ("train", "val", "test") if split == "train" or split in data.corpus.splits]
-    exam = [(example.id, example.references) for example in data.examples("test")] if "test" in data.corpus.splits else None
-    return DataDigests(splits, "" if exam is None else digest_of(exam))
+    if "test" not in data.corpus.splits:
+        return DataDigests(splits, None, "")
+    return DataDigests(splits, data.evaluation_set("test"), digest_of([example.id for example in data.examples("test")]))
 
 
 def width_of(words: Sequence[str], n_parameter: float) -> int | None:

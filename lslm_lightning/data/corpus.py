@@ -1,4 +1,4 @@
-"""One corpus: its rows by split, and the digest that says which data a score belongs to."""
+"""One corpus: its rows by split, and a digest of what determines them."""
 
 import hashlib
 import json
@@ -54,7 +54,10 @@ class Corpus:
         return self._rows[split]
 
     def digest(self, split: str) -> str:
-        """SHA-256, in hex, of all that determines the rows: checksums of the files (versions of packages) and how they are read."""
+        """SHA-256, in hex, of all that determines the rows: checksums of the files (versions of packages) and how they are read.
+
+        Caches and resumed runs depend on it. Scores compare by `evaluation.evaluation_set`, which knows what is asked.
+        """
         self._require(split)
         if split not in self._digests:
             about = json.dumps([split, self.fingerprint(split)], sort_keys=True, default=list)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from lightning.pytorch import LightningDataModule
@@ -18,6 +19,7 @@ from lslm_lightning.data.batching import BatchStream
 from lslm_lightning.data.corpora import Corpus, open_corpus
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.rows import Row
+from lslm_lightning.evaluation.evaluation_set import EvaluationSet, evaluation_set
 from lslm_lightning.text.cache import train_once
 from lslm_lightning.text.languages import language_of_script
 from lslm_lightning.text.recipes import BytePair, Existing, Recipe
@@ -67,6 +69,7 @@ class TaskData(LightningDataModule, ABC):
         self._corpus: Corpus | None = None
         self._tokenizer: Tokenizer | None = None
         self._examples: dict[str, list[Example]] = {}
+        self._sets: dict[str, EvaluationSet] = {}
 
     def __str__(self) -> str:
         """Lightning's would make every loader, and the tokenizer for them."""
@@ -142,7 +145,10 @@ class TaskData(LightningDataModule, ABC):
         return rows
 
     def digest(self, split: str) -> str:
-        """Of all that determines the split's rows, SHA-256 in hex."""
+        """Of all that determines the split's rows, SHA-256 in hex: what caches and resumed runs depend on.
+
+        It knows files and how they are read, not what is asked of them: scores compare by `evaluation_set`.
+        """
         return self.corpus.digest(split)
 
     def readable(self, split: str) -> bool:
@@ -170,6 +176,44 @@ class TaskData(LightningDataModule, ABC):
         if split not in self._examples:
             self._examples[split] = [self.to_example(row) for row in self.rows(split)]
         return self._examples[split]
+
+    def evaluation_set(self, split: str) -> EvaluationSet:
+        """Identity of the split's examples, all of them in order: scores compare where it is the same."""
+        if split not in self._sets:
+            self._sets[split] = evaluation_set(self.examples(split))
+        return self._sets[split]
+
+    def recorded(self, split: str, examples: Sequence[Example] | None = None) -> dict[str, str]:
+        """Return what metrics.json says of the data that its scores belong to.
+
+        Args:
+            examples: those that were scored, where they are a part of the split.
+        """
+        whole = examples is None or len(examples) == len(self.examples(split))
+        found = self.evaluation_set(split) if whole else evaluation_set(examples)
+        return {
+            "corpus": self.corpus.name,
+            "split": split,
+            "digest": found.digest,
+            "members": found.members,
+            "languages": found.languages,
+            "files": self.corpus.digest(split),
+        }
+
+    @property
+    def dataset_name(self) -> str:
+        """Name of the data set in MLflow: the corpus without its folder and, of a parallel one, the direction."""
+        path = Path(self.corpus.name)
+        name = path.name if path.exists() else self.corpus.name
+        return f"{name} {'-'.join(self.languages)}" if self.languages else name
+
+    @property
+    def stated_languages(self) -> tuple[str, str] | None:
+        """Languages of sources and of answers, as the config or the corpus states them; None where nobody does."""
+        if len(self.languages) == 2:
+            return self.languages[0], self.languages[1]
+        given = getattr(self, "given_language", None) or next(iter(self.corpus.languages), None)
+        return (given, given) if given else None
 
     mode: Literal["generate", "log_prob"] = "generate"
     """Whether an exam wants text, or the probability of a text."""

@@ -36,6 +36,7 @@ class Exam(Callback):
     def __init__(self, directory: RunDirectory, tracker: Tracker) -> None:
         self.directory, self.tracker = directory, tracker
         self.result: Scores | None = None
+        self.data: dict[str, str] = {}  # what metrics.json says of the data of the last test
         self.limited = False  # whether the last test was cut short by a setting of the Trainer
         self._answers: list[Prediction] = []
 
@@ -91,10 +92,12 @@ class Exam(Callback):
             if not math.isnan(each.value):
                 task.log(f"test/{each.metric}", each.value)
         if trainer.is_global_zero:
-            corpus = trainer.datamodule.corpus
-            data = {"corpus": corpus.name, "split": "test", "digest": corpus.digest("test")}
-            write_scores(self.directory.metrics, self.result.scores, data)
-            self.tracker.set_tags({"scores": described(self.result.scores)})
+            data, corpus = trainer.datamodule, trainer.datamodule.corpus
+            self.data = data.recorded("test", exam)
+            write_scores(self.directory.metrics, self.result.scores, self.data)
+            tags = {"corpus.test_digest": self.data["digest"], "corpus.test_languages": self.data["languages"]}
+            self.tracker.set_tags(tags | {"scores": described(self.result.scores)})
+            self.tracker.log_dataset(data.dataset_name, self.data["digest"], "test", corpus.home or corpus.name)
 
     def on_predict_epoch_end(self, trainer: Trainer, task: Task) -> None:
         self._write(trainer, "predict", gathered(self._answers))

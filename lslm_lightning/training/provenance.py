@@ -1,6 +1,5 @@
 """What MLflow is told of a run's data and model, when they are known."""
 
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -10,11 +9,15 @@ from lslm_lightning.training.task import Task
 
 
 class Provenance(Callback):
-    """Logs data sets with digests, counts of what was left out or padded, and the size of the model."""
+    """Logs data sets, counts of what was left out or padded, and the size of the model.
+
+    Training data have the digest of `TaskData.digest`, evaluation sets that of `TaskData.evaluation_set`.
+    """
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
         self._known: set[str] = set()  # splits that were logged
+        self._tagged = False
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._log(trainer, task, "train", "val")
@@ -39,20 +42,22 @@ class Provenance(Callback):
         self._log(trainer, task, "val")
 
     def on_test_start(self, trainer: Trainer, task: Task) -> None:
-        self._log(trainer, task, "test")
-        self.tracker.set_tags({"corpus.test_digest": trainer.datamodule.corpus.digest("test")})
+        self._log(trainer, task)  # the test set is logged with its scores, by `exam.Exam`
 
     def on_predict_start(self, trainer: Trainer, task: Task) -> None:
         self._log(trainer, task, "test")
 
     def _log(self, trainer: Trainer, task: Task, *splits: str) -> None:
         """The splits that a job reads, and what reads them; each once."""
-        corpus = trainer.datamodule.corpus
-        if not self._known:
+        data = trainer.datamodule
+        corpus, languages = data.corpus, data.stated_languages
+        if not self._tagged:
             tags = {"corpus": corpus.name, "backbone": task.model_name, "tokenizer": repr(task.tokenizer)}
-            self.tracker.set_tags(tags)
-        name = Path(corpus.name).name if Path(corpus.name).exists() else corpus.name
-        for split in splits:
+            stated = {} if languages is None else {"languages": "-".join(dict.fromkeys(languages))}
+            self.tracker.set_tags(tags | stated)
+            self._tagged = True
+        for split in splits if trainer.is_global_zero else ():
             if split not in self._known:
-                self.tracker.log_dataset(name, trainer.datamodule.digest(split), split, corpus.home or corpus.name)
+                digest = data.digest(split) if split == "train" else data.evaluation_set(split).digest
+                self.tracker.log_dataset(data.dataset_name, digest, split, corpus.home or corpus.name)
         self._known |= set(splits)

@@ -35,6 +35,10 @@ class Utterance(Example):
     speaker: str = ""
     read: Callable[[], bytes] = field(default=no_sound, repr=False, compare=False)
 
+    def content(self) -> bytes:
+        """Bytes of the recording."""
+        return self.read()
+
     @property
     def length(self) -> int:
         """Bytes of the file.

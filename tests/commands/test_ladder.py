@@ -173,7 +173,7 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
         ),
         (
             {"small": None, "back": {"data.source_language": "zh", "data.target_language": "en"}},
-            ["the rungs small and back have test splits with other ids or references", "a ladder each"],
+            ["the rungs small and back have different test sets (en-zh and zh-en)", "a ladder each"],
         ),
     ],
 )

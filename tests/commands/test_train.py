@@ -54,7 +54,7 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
     assert run.data.metrics["test/bleu"] == pytest.approx(scores["bleu"], abs=1e-4)
     assert {"train/loss", "val/loss", "val/bleu", "train/tokens_per_second"} <= run.data.metrics.keys()
     assert {(i.dataset.name, t.value) for i in run.inputs.dataset_inputs for t in i.tags if t.key == "mlflow.data.context"} >= {
-        ("pairs", split) for split in ("train", "val", "test")
+        ("pairs en-zh", split) for split in ("train", "val", "test")
     }
     artifacts = {a.path for a in mlflow_client().list_artifacts(run.info.run_id)}
     assert {

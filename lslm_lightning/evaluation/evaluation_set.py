@@ -1,0 +1,90 @@
+"""Identity of an evaluation set: what was asked, and what counts as a right answer."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lslm_lightning.contracts import Example
+from lslm_lightning.text.languages import base_language
+
+VERSION = 2  # of the digest; version 1 was a checksum of files and knew no languages
+SHOWN = 12  # hexadecimal digits of a digest in tables
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """What tells one evaluation set from another; scores compare only within one.
+
+    `digest` is "2:" (`VERSION`) and the SHA-256, in hex, of all examples in order: modality, languages, source and
+    references. Ids, files and formats are no part of it. `members` is the same whatever the order of the examples.
+    `languages` reads "en-zh", or "en" where source and references are in one language.
+    """
+
+    digest: str
+    members: str
+    languages: str
+    n_example: int
+
+
+def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
+    """Compute the identity of these examples, in this order, before any metric's tokenization.
+
+    Languages are compared by their base ("zh" of "zh-Hans"), recordings by their bytes. Passages of one text
+    (see `contracts.Scorer`) are told from texts of their own, since each is scored after those before it.
+
+    Raises:
+        ValueError, OSError: a recording cannot be read.
+    """
+    whole, each = hashlib.sha256(), []
+    text_before = None
+    for example in examples:
+        text_of_passage = example.id.partition("#")[0]
+        continues = not example.source and text_of_passage == text_before
+        text_before = text_of_passage
+        line = _line(example, continues)
+        whole.update(line)
+        each.append(hashlib.sha256(line).digest())
+    members = hashlib.sha256(b"".join(sorted(each))).hexdigest()
+    return EvaluationSet(f"{VERSION}:{whole.hexdigest()}", members, languages_of(examples), len(examples))
+
+
+def _line(example: Example, continues: bool) -> bytes:
+    """One line of JSON: no two different examples share one, wherever their texts are cut."""
+    is_text = example.medium == "text"
+    source = example.source if is_text else hashlib.sha256(example.content()).hexdigest()
+    languages = [base_language(example.source_language), base_language(example.language)]
+    fields = [example.medium, *languages, source, list(example.references), continues]
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def languages_of(examples: Sequence[Example]) -> str:
+    """Return "en-zh", or "en" where source and references are in one language; several kinds joined by commas."""
+    pairs = dict.fromkeys((e.source_language, e.language) for e in examples)
+    return ", ".join(target if source == target else f"{source}-{target}" for source, target in pairs)
+
+
+def version_of(digest: str) -> int:
+    """Version of a recorded digest: the number before the colon, 1 where there is none."""
+    number, colon, _ = digest.partition(":")
+    return int(number) if colon and number.isdecimal() else 1
+
+
+def shown(digest: str) -> str:
+    """Return the digest with its version and its first digits, for tables and messages."""
+    return f"{version_of(digest)}:{digest.rpartition(':')[2][:SHOWN]}"
+
+
+def difference(first: EvaluationSet | None, second: EvaluationSet | None) -> str:
+    """Say in words what tells two evaluation sets apart: "en-zh and en-de"."""
+    if first is None or second is None:
+        return "one has no examples"
+    if first.languages != second.languages:
+        return f"{first.languages} and {second.languages}"
+    if first.n_example != second.n_example:
+        return f"{first.n_example:,} and {second.n_example:,} examples"
+    if first.digest == second.digest:
+        return "the same examples under other ids"
+    if first.members == second.members:
+        return "the same examples in another order"
+    return "other sources or references"
