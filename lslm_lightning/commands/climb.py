@@ -72,7 +72,7 @@ class Climb:
             known[settings] = known.get(settings) or data_digests(config["data"])
             found[name] = known[settings]
         first = next(iter(found))
-        other = next((name for name, own in found.items() if own[1:] != found[first][1:]), None)
+        other = next((name for name, own in found.items() if own.test_set != found[first].test_set), None)
         if other is not None:
             ours, theirs = found[first].test_set, found[other].test_set
             raise ValueError(

@@ -14,6 +14,7 @@ import yaml
 
 from lslm_lightning.commands.config_errors import yaml_of
 from lslm_lightning.commands.evaluate import digest_of
+from lslm_lightning.commands.evaluation_sets import data_of
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet
 from lslm_lightning.runs.directory import check_name
 
@@ -115,7 +116,6 @@ class DataDigests(NamedTuple):
 
     splits: list[str]  # of each split that there is: its files and how they are read
     test_set: EvaluationSet | None  # None where there is no test split
-    ids: str  # of the test set's examples, by which answers are paired
 
 
 def data_digests(spec: Mapping[str, Any]) -> DataDigests:
@@ -124,20 +124,9 @@ def data_digests(spec: Mapping[str, Any]) -> DataDigests:
     Raises:
         ValueError, OSError: it cannot be read.
     """
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    from lslm_lightning.training.data import TaskData
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(TaskData, "data", fail_untyped=False)
-    try:
-        data = parser.instantiate(parser.parse_object({"data": dict(spec)})).data
-    except ArgumentError as error:
-        raise ValueError(" ".join(str(error).split())) from None
+    data = data_of(spec)
     splits = [data.digest(split) for split in ("train", "val", "test") if split == "train" or split in data.corpus.splits]
-    if "test" not in data.corpus.splits:
-        return DataDigests(splits, None, "")
-    return DataDigests(splits, data.evaluation_set("test"), digest_of([example.id for example in data.examples("test")]))
+    return DataDigests(splits, data.evaluation_set("test") if "test" in data.corpus.splits else None)
 
 
 def width_of(words: Sequence[str], n_parameter: float) -> int | None:

@@ -2,20 +2,23 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from lslm_lightning.commands.evaluation_sets import FoundSet, data_of, examples_of, find_set, opened, paired
+from lslm_lightning.commands.leaderboard import letters
 from lslm_lightning.commands.records import seen_in_training, timing, trained, training_flops, versions
 from lslm_lightning.contracts import Example, Prediction, Score
 from lslm_lightning.evaluation.comparison import ANSWERING
-from lslm_lightning.evaluation.predictions import read_predictions
+from lslm_lightning.evaluation.evaluation_set import EvaluationSet, difference, evaluation_set, shown
 from lslm_lightning.evaluation.results import Entry, Results, conclude
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.evaluation.seeds import compare_seeds
-from lslm_lightning.reports.blocks import Cell, Heading, Interval, Measure, Report, Section, Table, Text
+from lslm_lightning.reports.blocks import Cell, Code, Heading, Interval, Measure, Report, Section, Table, Text
 from lslm_lightning.reports.evaluation import SIGNIFICANT, choice, doubts, ladder, lead, outputs, parts_of_the_exam, to_repeat
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.reports.trained import training_sections
@@ -23,6 +26,7 @@ from lslm_lightning.runs import RunDirectory, find_run
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.trust import check_trust, resolve
 from lslm_lightning.systems.secrets import redacted
+from lslm_lightning.training.data import TaskData
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Finished:
     directory: RunDirectory
     config: dict[str, Any]
     scores: list[Score]
-    data: dict[str, str]  # corpus, split, digest
+    data: dict[str, str]  # corpus, split, digest, as they are on record
     group: str  # of runs that differ in their seed
 
     @property
@@ -72,6 +76,8 @@ def side_by_side(references: Sequence[str], metric: str | None, trust: bool, n_r
     runs = [run for reference in references for run in open_run(reference)]
     if len({run.directory.path.resolve() for run in runs}) < len(runs):
         raise ValueError("a run is named twice; give each once, and a parent of seeds without its children")
+    if twice := [name for name, n in Counter(run.name for run in runs).items() if n > 1]:
+        raise ValueError(f"two runs are called {twice[0]}: rename the folder of one, since a table knows them by their names")
     tasks = {run.directory.path.parent.name for run in runs}
     if len(tasks) > 1:
         raise ValueError(f"runs are of different tasks, {', '.join(sorted(tasks))}: their scores mean different things")
@@ -83,93 +89,141 @@ def side_by_side(references: Sequence[str], metric: str | None, trust: bool, n_r
     if not all(headline in run.headline_scores for run in runs):
         known = ", ".join(runs[0].headline_scores)
         raise ValueError(f"--metric {metric or headline}: not every run was scored by it; there are {known}")
-    together, apart = same_data(runs)
-    exam = open_exam(together[0]) if len(together) > 1 else None
-    answered = answers(together, exam.examples) if exam else {}
-    apart |= {run.name: "what it answered is not on this disk, or not all of it" for run in together if exam and run.name not in answered}
-    scores = ScoreTable({run.name: run.scores for run in runs})
+    known: dict[str, TaskData] = {}
+    tested = {run.name: find_set(run.directory, known, trust) for run in runs}
+    together, apart = same_set(runs, tested)
+    others = list(apart)
+    asked = None if len(together) < 2 else open_set(together, tested[together[0].name].found, known)
+    answered = answers(together, tested, asked, known) if asked else {}
+    unpaired = [run.name for run in together if asked and run.name not in answered]
+    apart |= dict.fromkeys(unpaired, "what it answered is not on this disk, or not all of it")
+    scores = ScoreTable({run.name: run.scores for run in runs}, apart=others)
     histories = [trained(run.directory, run.name) for run in runs]
     sections: list[Section | None]
     words = ""
-    if exam is None or len(answered) < 2:
+    if asked is None or len(answered) < 2:
         why = [f"{name}: {reason}" for name, reason in apart.items()] or ["the corpus is not on this disk"]
         sections = [Section("Scores", [scores, *(Text(f"No paired tests: {reason}.") for reason in why)])]
         sections += training_sections(histories, headline)
     else:
-        metrics = task.metrics(exam.examples[0].language)
-        texts, found = seen_in_training(exam.data, exam.examples)
+        metrics = task.metrics(asked.examples[0].language)
+        texts, found = seen_in_training(asked.data, asked.examples)
         entries = [entry(run, answered[run.name]) for run in together if run.name in answered]
-        results = conclude(exam.examples, entries, metrics, headline, texts, found, n_resample)
+        results = conclude(asked.examples, entries, metrics, headline, texts, found, n_resample)
         ranked = [run for run in runs if run.name in answered]
-        sections = [ladder(results, metrics), not_ranked([run for run in runs if run.name in apart], apart)]
+        sections = [ladder(results, metrics), not_comparable([run for run in runs if run.name in apart], apart)]
         sections += [seeds(ranked, results, metrics, n_resample), doubts(results), choice(results, metrics)]
         sections += [parts_of_the_exam(results, metrics), *training_sections(histories, headline)]
-        sections += task.sections_of(exam.data, "test", answered)
-        sections.append(outputs(results, exam.examples, metrics))
+        if len(asked.examples) == len(asked.data.examples("test")):  # of a part of the split these know nothing
+            sections += task.sections_of(asked.data, "test", answered)
+        sections.append(outputs(results, asked.examples, metrics))
         words = lead(results, metrics)
-    data = together[0].data
-    facts: dict[str, Cell] = {"Runs": len(runs), "Corpus": data.get("corpus"), "Digest of the data": data.get("digest")}
+    first = tested[together[0].name].found
+    facts: dict[str, Cell] = {"Runs": len(runs), "Corpus": together[0].data.get("corpus")}
+    facts |= {"Languages": first.languages, "Digest of the data": first.digest} if first else {}
+    facts |= {f"Test set of {name}": each.note for name, each in tested.items() if each.note}
     facts |= {f"{run.name} began": began(run.directory) for run in runs}
     configs = {run.name: redacted(run.directory.config.read_text("utf-8")) for run in runs}
     sections.append(to_repeat(redacted(command), facts, configs, versions()))
     groups = list(dict.fromkeys(run.group for run in runs))
     title = " against ".join(groups) if len(groups) < 3 else f"{groups[0]} and {len(groups) - 1} others"
     kicker, date = tasks.pop(), time.strftime("%Y-%m-%d %H:%M")
-    return scores.table(), Report(title, [s for s in sections if s], words, kicker.replace("_", " ").capitalize(), date), kicker
+    return (
+        with_sets(scores.table(), runs, tested),
+        Report(title, [s for s in sections if s], words, kicker.replace("_", " ").capitalize(), date),
+        kicker,
+    )
 
 
-def same_data(runs: Sequence[Finished]) -> tuple[list[Finished], dict[str, str]]:
-    """The runs tested on the data that most were tested on, and why the others stand apart, by name."""
-    kinds = [(run.data.get("corpus"), run.data.get("digest")) for run in runs]
-    most = max(kinds, key=kinds.count)  # the first of equals
-    together = [run for run, kind in zip(runs, kinds, strict=True) if kind == most]
-    words = [f"{corpus} (digest {digest[:8]})" if corpus and digest else "data that are not on record" for corpus, digest in kinds]
-    usual = words[kinds.index(most)]
-    apart = {run.name: f"tested on {own}, others on {usual}" for run, own, kind in zip(runs, words, kinds, strict=True) if kind != most}
+def same_set(runs: Sequence[Finished], tested: Mapping[str, FoundSet]) -> tuple[list[Finished], dict[str, str]]:
+    """The runs tested on the set that most were tested on, and why the others stand apart, by name."""
+    digests = [found.digest for run in runs if (found := tested[run.name].found)]
+    if not digests:
+        return [runs[0]], {run.name: tested[run.name].reason for run in runs[1:]}
+    most = max(digests, key=digests.count)  # the first of equals
+    together = [run for run in runs if (found := tested[run.name].found) and found.digest == most]
+    usual, apart = tested[together[0].name].found, {}
+    for run in runs:
+        found = tested[run.name].found
+        if found is None:
+            apart[run.name] = tested[run.name].reason
+        elif found.digest != most:
+            own, other = (
+                f"{r.data.get('corpus')} {f.languages} (digest {shown(f.digest)})" for r, f in ((run, found), (together[0], usual))
+            )
+            apart[run.name] = f"tested on {own}, others on {other}: {difference(found, usual)}"
     return together, apart
 
 
-def not_ranked(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Section | None:
+def with_sets(table: Table, runs: Sequence[Finished], tested: Mapping[str, FoundSet]) -> Table:
+    """The table of scores with a column that tells evaluation sets apart, where there are several."""
+    sets: dict[str, list[Finished]] = {}
+    for run in runs:
+        found = tested[run.name].found
+        sets.setdefault(found.digest if found else run.name, []).append(run)
+    if len(sets) < 2:
+        return table
+    letter = {run.name: letters(i) for i, members in enumerate(sets.values()) for run in members}
+    notes = []
+    for members in sets.values():
+        first = members[0]
+        found, corpus = tested[first.name].found, first.data.get("corpus") or "unknown corpus"
+        text = f"{corpus} {found.languages}, digest {shown(found.digest)}" if found else f"{corpus}, {tested[first.name].reason}"
+        notes.append(Code(text, f"test set {letter[first.name]}"))
+    notes.append("Scores on different test sets do not compare.")
+    rows = [[*row, letter[str(row[0])]] for row in table.rows]
+    return replace(table, columns=[*table.columns, "test set"], rows=rows, notes=[*table.notes, *notes])
+
+
+def not_comparable(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Section | None:
     """Runs that cannot stand in the tests, as they are on record."""
     if not runs:
         return None
-    scores = ScoreTable({run.name: run.scores for run in runs})
-    return Section("Not ranked", [scores, *(Text(f"{run.name}: {reasons[run.name]}.") for run in runs)])
+    scores = ScoreTable({run.name: run.scores for run in runs}, apart=[run.name for run in runs])
+    return Section("Not comparable", [scores, *(Text(f"{run.name}: {reasons[run.name]}.") for run in runs)])
 
 
-class Exam(NamedTuple):
-    """What the runs were asked."""
+class Asked(NamedTuple):
+    """The examples that runs were tested on, with the data module that made them."""
 
-    data: Any
+    data: TaskData
     examples: list[Example]
+    ids: str  # see `EvaluationSet.ids`
 
 
-def open_exam(run: Finished) -> Exam | None:
-    """The exam of a run's test, with its tokenizer; None where the corpus is not here, or is another one by now."""
-    from jsonargparse import ArgumentParser
-
+def open_set(runs: Sequence[Finished], wanted: EvaluationSet, known: dict[str, TaskData]) -> Asked | None:
+    """Evaluation set of these runs, with the tokenizer of the first that has it on this machine; None where none has."""
     from lslm_lightning.text.recipes import Existing
-    from lslm_lightning.training.data import TaskData
 
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(TaskData, "data", fail_untyped=False)
-    data = parser.instantiate(parser.parse_object({"data": run.config["data"]})).data
-    data.recipe = Existing(str(run.directory.tokenizer))
+    for run in runs:
+        data = data_here(run, known)
+        examples = None if data is None else examples_of(run.directory, data, wanted)
+        if examples is not None:
+            whole = data_of(run.config["data"])
+            whole.recipe = Existing(str(run.directory.tokenizer))
+            return Asked(whole, examples, evaluation_set(examples).ids)
+    return None
+
+
+def data_here(run: Finished, known: dict[str, TaskData]) -> TaskData | None:
+    """Data module of a run, None where its config or its corpus is not as it was."""
     try:
-        examples = data.examples("test")
+        return opened(run.config["data"], known)
     except (ValueError, OSError):
         return None
-    return Exam(data, examples) if run.data.get("digest") in (None, data.corpus.digest("test")) else None
 
 
-def answers(runs: Sequence[Finished], examples: Sequence[Example]) -> dict[str, list[Prediction]]:
+def answers(
+    runs: Sequence[Finished], tested: Mapping[str, FoundSet], asked: Asked, known: dict[str, TaskData]
+) -> dict[str, list[Prediction]]:
     """What each run wrote for these examples, in their order; not of a run whose answers are not here, or were cut short."""
     found = {}
     for run in runs:
-        path = run.directory.predictions / "test.jsonl"
-        by_id = {p.id: p for p in read_predictions(path)} if path.exists() else {}
-        if all(e.id in by_id for e in examples):
-            found[run.name] = [by_id[e.id] for e in examples]
+        own = tested[run.name].found
+        data = None if own.ids == asked.ids else data_here(run, known)
+        predictions = paired(run.directory, own, data, asked.examples, asked.ids)
+        if predictions is not None:
+            found[run.name] = predictions
     return found
 
 

@@ -17,12 +17,14 @@ class EvaluationSet:
     """What tells one evaluation set from another; scores compare only within one.
 
     `digest` is "2:" (`VERSION`) and the SHA-256, in hex, of all examples in order: modality, languages, source and
-    references. Ids, files and formats are no part of it. `members` is the same whatever the order of the examples.
-    `languages` reads "en-zh", or "en" where source and references are in one language.
+    references. Ids, files and formats are no part of it. `members` is the same whatever the order of the examples;
+    `ids` is a digest of their ids in order, by which answers are paired where it is the same. `languages` reads
+    "en-zh", or "en" where source and references are in one language.
     """
 
     digest: str
     members: str
+    ids: str
     languages: str
     n_example: int
 
@@ -37,6 +39,7 @@ def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
         ValueError, OSError: a recording cannot be read.
     """
     whole, each = hashlib.sha256(), []
+    ids = hashlib.sha256(json.dumps([example.id for example in examples]).encode()).hexdigest()
     text_before = None
     for example in examples:
         text_of_passage = example.id.partition("#")[0]
@@ -46,7 +49,7 @@ def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
         whole.update(line)
         each.append(hashlib.sha256(line).digest())
     members = hashlib.sha256(b"".join(sorted(each))).hexdigest()
-    return EvaluationSet(f"{VERSION}:{whole.hexdigest()}", members, languages_of(examples), len(examples))
+    return EvaluationSet(f"{VERSION}:{whole.hexdigest()}", members, ids, languages_of(examples), len(examples))
 
 
 def _line(example: Example, continues: bool) -> bytes:

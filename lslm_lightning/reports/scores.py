@@ -1,7 +1,7 @@
 """Scores as a table: of one system, or of several side by side."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -16,12 +16,14 @@ class ScoreTable:
     """Scores by system. One system: a row a metric. Several: a row a system, a column a metric, the best in bold. Signatures stand below.
 
     Scores whose signatures differ are shown and not ranked. `reasons` says by (system, metric) why a number is not there; a missing or nan
-    score without one is "not defined for this system".
+    score without one is "not defined for this system". `apart` are systems that answered another evaluation set: they
+    are shown, and never the best.
     """
 
     systems: Mapping[str, Sequence[Score]]
     caption: str = ""
     reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    apart: Collection[str] = ()
 
     def table(self) -> Table:
         return self._one() if len(self.systems) == 1 else self._several()
@@ -49,11 +51,12 @@ class ScoreTable:
         for metric in dict.fromkeys(score.metric for score in scores):
             found = {system: score for system, row in self.systems.items() for score in row if score.metric == metric}
             given = {system: score for system, score in found.items() if not math.isnan(score.value)}
-            first, best = next(iter(found.values())), best_value(list(given.values()))
+            first, best = next(iter(found.values())), best_value([score for system, score in given.items() if system not in self.apart])
             places = decimals([score.value for score in given.values()])
             columns.append(Heading(metric, first.unit, first.higher_is_better))
             for system, row in rows.items():
-                is_best = best is not None and system in given and given[system].value == best
+                ranked = best is not None and system in given and system not in self.apart
+                is_best = ranked and given[system].value == best
                 row.append(self._cell(system, metric, found.get(system), places, is_best))
             for key, label in _readings(metric, given):
                 readings.setdefault(key, []).append(label)

@@ -196,6 +196,7 @@ class TaskData(LightningDataModule, ABC):
             "split": split,
             "digest": found.digest,
             "members": found.members,
+            "ids": found.ids,
             "languages": found.languages,
             "files": self.corpus.digest(split),
         }

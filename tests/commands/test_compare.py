@@ -102,13 +102,13 @@ def test_other_data_are_shown_and_not_ranked(lslm, two_runs, translation, pairs)
         (pairs / f"test.{language}").write_text(text, "utf-8")
     outcome = lslm("compare", two_runs[0], other, *QUICK)
     assert outcome.status == 0, outcome.err
-    assert f"{other.name}: tested on {pairs} (digest" in page()
+    assert f"{other.name}: tested on {pairs} en-zh (digest 2:" in page()
     assert "Pairs by" not in page()
     shutil.rmtree(*Path("runs/translation").glob("compare-*"))
     outcome = lslm("compare", other, *two_runs, *QUICK)
     assert outcome.status == 0, outcome.err
     assert f"{other.name}: tested on" in page()
-    assert "Not ranked" in page()
+    assert "Not comparable" in page()
     assert "Pairs by" in page()
 
 

@@ -1,0 +1,185 @@
+"""Evaluation sets of finished runs, those of earlier releases too."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lslm_lightning.contracts import Example, Metric, Prediction, Score
+from lslm_lightning.evaluation.evaluation_set import VERSION, EvaluationSet, evaluation_set, shown, version_of
+from lslm_lightning.evaluation.predictions import read_predictions
+from lslm_lightning.evaluation.scoring import read_scores, score
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.trust import check_trust, resolve
+from lslm_lightning.training.data import TaskData
+
+NO_MATTER = ("tokenizer", "seed", "num_workers", "stream", "prepared")  # arguments that change no example of a test
+SPLIT = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSet:
+    """Evaluation set of a run's test; None with the reason, in words, where it cannot be known.
+
+    `note` says how it was found where the run's own record does not have it.
+    """
+
+    found: EvaluationSet | None
+    reason: str = ""
+    note: str = ""
+
+
+def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = False) -> FoundSet:
+    """Find which evaluation set the scores in a run's metrics.json belong to.
+
+    Runs of this release have it on record. An earlier release recorded a digest of files, which knows neither direction
+    nor columns: the set is then computed from the run's config and the corpus on this machine, where the files are as
+    they were, or else where the recorded outputs give the recorded scores on it.
+
+    Args:
+        known: see `opened`.
+        trust: let the run's config name classes outside of this project.
+
+    Raises:
+        ValueError: the run was not tested.
+    """
+    record = json.loads(directory.metrics.read_text("utf-8"))
+    data, scores = record.get("data", {}), read_scores(directory.metrics)
+    digest = data.get("digest", "")
+    if version_of(digest) == VERSION:
+        names = ("digest", "members", "ids", "languages")
+        return FoundSet(EvaluationSet(*(data.get(name, "") for name in names), scores[0].n_example if scores else 0))
+    if version_of(digest) > VERSION:
+        return FoundSet(None, f"its digest, {shown(digest)}, is of a newer release than this one")
+    by_release = "an earlier release recorded its test set without languages"
+    try:
+        config = read_config(directory.config)
+        if not trust:
+            check_trust(config["model"])
+            check_trust(config["data"])
+        own = opened(config["data"], known)
+        examples = own.examples(SPLIT)
+    except (ValueError, OSError, KeyError) as error:
+        return FoundSet(None, f"{by_release}, and the corpus cannot be read here ({' '.join(str(error).split())})")
+    predictions = outputs_of(directory)
+    if predictions:
+        answered = {p.id for p in predictions}
+        examples = [e for e in examples if e.id in answered]
+    n_scored = scores[0].n_example if scores else len(examples)
+    if len(examples) != n_scored or (predictions and len(examples) != len(predictions)):
+        return FoundSet(None, f"{by_release}, and the corpus here has other examples than were scored")
+    if not examples:
+        return FoundSet(None, f"{by_release}, and the corpus here has none of its examples")
+    task = resolve(config["model"]["class_path"])
+    metrics = task.metrics(examples[0].language)
+    if digest and own.corpus.digest(SPLIT) == digest:
+        headline = [metric for metric in metrics if metric.name == task.headline]  # where it tells, the others would be slow
+        agree = agreement(examples, predictions, headline, scores)
+        if (agreement(examples, predictions, metrics, scores) if agree is None else agree) is False:
+            return FoundSet(None, f"{by_release}, and this release reads the files of the corpus otherwise")
+        return FoundSet(evaluation_set(examples), note="computed from its config and its corpus, whose files are as they were")
+    if agreement(examples, predictions, metrics, scores):
+        note = "computed from its config and its corpus: its outputs have the recorded scores there; sources were not checked"
+        return FoundSet(evaluation_set(examples), note=note)
+    return FoundSet(None, f"{by_release}, and the files of the corpus have changed since")
+
+
+def agreement(
+    examples: Sequence[Example], predictions: Sequence[Prediction], metrics: Sequence[Metric], recorded: Sequence[Score]
+) -> bool | None:
+    """Whether recorded outputs have the recorded scores on these examples, by each metric that scores as it did then.
+
+    None where nothing can be said: there are no outputs, or metrics have changed. A score of 0 proves nothing.
+    """
+    if not predictions:
+        return None
+    try:
+        now = score(examples, predictions, metrics, n_resample=0)
+    except ValueError:
+        return False
+    then, proven = {each.metric: each for each in recorded}, None
+    for found in now.scores:
+        if found.metric not in then:
+            continue
+        before = then[found.metric]
+        if before.signature.partition("|")[0] != found.signature.partition("|")[0]:
+            return False  # the number of references
+        if not before.signature.startswith(found.signature) or (math.isnan(before.value) and math.isnan(found.value)):
+            continue
+        if not math.isclose(before.value, found.value, rel_tol=1e-6):
+            return False
+        proven = proven or bool(found.value) or None
+    return proven
+
+
+def outputs_of(directory: RunDirectory) -> list[Prediction]:
+    """Answers of a run's test; empty where they are not here."""
+    path = directory.predictions / f"{SPLIT}.jsonl"
+    return read_predictions(path) if path.exists() else []
+
+
+def opened(spec: Mapping[str, Any], known: dict[str, TaskData]) -> TaskData:
+    """Data module of a run's config, to read its examples.
+
+    Args:
+        known: those opened before, to which this one is added; runs with the same examples share one.
+    """
+    arguments = {name: value for name, value in (spec.get("init_args") or {}).items() if name not in NO_MATTER}
+    key = json.dumps([spec["class_path"], arguments], sort_keys=True, default=str)
+    if key not in known:
+        known[key] = data_of({"class_path": spec["class_path"], "init_args": arguments})
+    return known[key]
+
+
+def data_of(spec: Mapping[str, Any]) -> TaskData:
+    """Build the data module of a run's config.
+
+    Raises:
+        ValueError: the config is not as this release reads it.
+    """
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(TaskData, "data", fail_untyped=False)
+    try:
+        return parser.instantiate(parser.parse_object({"data": dict(spec)})).data
+    except ArgumentError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+def examples_of(directory: RunDirectory, data: TaskData, wanted: EvaluationSet) -> list[Example] | None:
+    """Examples that a run was tested on, as its corpus has them here; None where it has them no longer."""
+    try:
+        examples = data.examples(SPLIT)
+        if data.evaluation_set(SPLIT).digest == wanted.digest:
+            return examples
+        answered = {p.id for p in outputs_of(directory)}
+        part = [e for e in examples if e.id in answered]
+        return part if part and evaluation_set(part).digest == wanted.digest else None
+    except (ValueError, OSError):
+        return None
+
+
+def paired(
+    directory: RunDirectory, own: EvaluationSet, data: TaskData | None, examples: Sequence[Example], ids: str
+) -> list[Prediction] | None:
+    """Answers of a run to these examples, in their order; None where they are not here, or cut short.
+
+    Where the run knew the examples by other ids, its own examples, in the same order, say which answer is whose.
+
+    Args:
+        data: of the run; None of one that has no corpus here.
+        ids: `EvaluationSet.ids` of `examples`.
+    """
+    by_id = {p.id: p for p in outputs_of(directory)}
+    names = [e.id for e in examples]
+    if own.ids != ids:
+        known = None if data is None else examples_of(directory, data, own)
+        if known is None:
+            return None
+        names = [e.id for e in known]
+    if len(names) != len(examples) or any(name not in by_id for name in names):
+        return None
+    return [replace(by_id[name], id=e.id) for name, e in zip(names, examples, strict=True)]
