@@ -4,22 +4,28 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
+from lslm_lightning.commands.evaluation_sets import find_set
+from lslm_lightning.evaluation.comparison import comparable_signature
+from lslm_lightning.evaluation.evaluation_set import EvaluationSet, shown, version_of
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Table
+from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.lost import end_lost_runs
+from lslm_lightning.training.data import TaskData
 
 PAGE = 1000  # runs asked for at a time
 NO_SCORES = ("_deviation", "/cut_sources")  # metrics of tests that say something of scores
 
 
 def leaderboard(experiment: str, metric: str | None = None) -> Table:
-    """A row a run that has the metric, by exam, the best of an exam first: only those that sat the same one are ranked.
+    """Build a table with a row for each run that has the metric: those that compare stand together, the best first.
 
-    An exam is the data by their digest, and the signature of the metric that leads.
+    Runs compare that were scored on one evaluation set, by metrics of one signature; see `Group`.
 
     Args:
         metric: "test/bleu", or "bleu"; by default every metric of tests, sorted by the first.
@@ -44,21 +50,22 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
         value = run.data.metrics.get(names[0], math.nan)
         return math.inf if math.isnan(value) else value if down else -value
 
-    sizes = Counter(exam_of(run, names[0]) for run in rows)
+    known: dict[str, TaskData] = {}
+    found = {run.info.run_id: exam_of(run, names[0], known) for run in rows}
+    sizes = Counter(found.values())
     exams = {exam: letters(i) for i, (exam, _) in enumerate(sizes.most_common())}
-    rows.sort(key=lambda run: ([*exams].index(exam_of(run, names[0])), key(run)))
+    rows.sort(key=lambda run: ([*exams].index(found[run.info.run_id]), key(run)))
     table: list[list[Cell]] = []
     for run in rows:
-        corpus, digest, _ = exam = exam_of(run, names[0])
+        exam = found[run.info.run_id]
         values = [run.data.metrics.get(name) for name in names]
-        seed = run.data.tags.get("seed")
-        table.append([run.info.run_name, exams[exam], *values, kind_of(run), corpus, digest[:8], seed, run.info.run_id[:8]])
+        corpus, seed = run.data.tags.get("corpus", ""), run.data.tags.get("seed")
+        cells = [run.info.run_name, exams[exam], *values, kind_of(run), corpus, exam.shown, seed, run.info.run_id[:8]]
+        table.append(cells)
     headings = [Heading(name, "", not lower_is_better(name, rows)) for name in names]
-    notes: list[Cell] = [
-        Code(f"{corpus or 'unknown corpus'}, digest {digest[:8] or 'unknown'}, {signature or 'signature unknown'}", f"exam {exams[exam]}")
-        for exam in exams
-        for corpus, digest, signature in [exam]
-    ]
+    notes: list[Cell] = [Code(exam.words, f"exam {letter}") for exam, letter in exams.items()]
+    if any(exam.why for exam in exams):
+        notes.append("An earlier release recorded test sets without languages: its runs stand apart where these cannot be found.")
     if n_other:
         notes.append(f"Runs that are not finished and are not shown: {n_other:,}.")
     columns = ["run", "exam", *headings, "kind", "corpus", "data", "seed", "MLflow id"]
@@ -102,17 +109,85 @@ def on_record(run: Any, name: str) -> dict[str, Any]:
         return {}
 
 
-def exam_of(run: Any, name: str) -> tuple[str, str, str]:
-    """Corpus, digest of the test data, signature."""
-    tags = run.data.tags
-    return tags.get("corpus", ""), tags.get("corpus.test_digest", ""), on_record(run, name).get("signature", "")
+@dataclass(frozen=True)
+class Group:
+    """What makes scores of an experiment compare: equal `key` and `signature`. The rest is for people."""
+
+    key: tuple[str, ...]  # of the evaluation set
+    signature: str
+    shown: str = field(compare=False)  # its digest with the version, as tables show it
+    about: str = field(compare=False)  # the corpus and the languages of one of the runs
+    why: str = field(compare=False, default="")  # why it is not known exactly
+
+    @property
+    def words(self) -> str:
+        """What the notes below the table say."""
+        digest = f"digest {self.shown or 'unknown'}{f' ({self.why})' if self.why else ''}"
+        return f"{self.about}, {digest}, {self.signature or 'signature unknown'}"
+
+
+def exam_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
+    """What the score `name` of a run in MLflow belongs to.
+
+    The digest is that of the run's tag or, of a validation, of its data set. Where an earlier release left one of files,
+    the evaluation set is found by the run's directory, or else told apart by what MLflow knows of the languages.
+
+    Args:
+        known: see `evaluation_sets.opened`.
+    """
+    split = "val" if name.startswith("val/") else "test"
+    tags, params = run.data.tags, run.data.params
+    corpus, languages = tags.get("corpus", "unknown corpus"), tags.get(f"corpus.{split}_languages", "")
+    scored = on_record(run, name)
+    signature = comparable_signature(scored.get("signature", ""))
+    limited = () if split == "test" else (params.get("data.init_args.n_validation_example", ""),)
+    digest = tags.get(f"corpus.{split}_digest") or digest_of_input(run, split)
+    if digest and version_of(digest) > 1:
+        return Group((digest, *limited), signature, shown(digest), f"{corpus} {languages}".strip())
+    if split == "test" and (found := set_of_directory(tags.get("lslm.directory", ""), known)):
+        return Group((found.digest,), signature, shown(found.digest), f"{corpus} {found.languages}")
+    asked = {key.rpartition(".")[2]: value for key, value in sorted(params.items()) if key.startswith("data.") and decides(key)}
+    if digest and any(key.startswith("data.") for key in params):
+        key = (corpus, digest, json.dumps(asked), str(scored.get("n_example", "")), *limited)
+        stated = [value for name, value in asked.items() if "language" in name and value != "None"]
+        return Group(key, signature, shown(digest), f"{corpus} {'-'.join(stated)}".strip(), "of files")
+    own = tags.get("mlflow.parentRunId", run.info.run_id)  # those of one evaluation answered one set
+    return Group((own,), signature, shown(digest) if digest else "", corpus, "its languages are not known")
+
+
+def decides(parameter: str) -> bool:
+    """Whether a parameter of the data says which texts of the corpus are asked for."""
+    return any(word in parameter for word in ("language", "columns", "reference"))
+
+
+def digest_of_input(run: Any, split: str) -> str:
+    """Whole digest of the data set that MLflow knows as the run's input of this split; "" where there is none."""
+    for each in getattr(getattr(run, "inputs", None), "dataset_inputs", None) or []:
+        tags = {tag.key: tag.value for tag in each.tags}
+        if tags.get("mlflow.data.context") == split:
+            return tags.get("digest", "")
+    return ""
+
+
+def set_of_directory(path: str, known: dict[str, TaskData]) -> EvaluationSet | None:
+    """Evaluation set of the run in a directory, or of the first child of a parent of seeds; None where it cannot be known."""
+    folder = Path(path)
+    if not path or not folder.is_dir():
+        return None
+    for each in (folder, *sorted(folder.parent.glob(f"{folder.name}-seed-*"))):
+        try:
+            return find_set(RunDirectory(each), known, trust=False).found
+        except (ValueError, OSError):  # it has no scores of its own
+            continue
+    return None
 
 
 def kind_of(run: Any) -> str:
     """What the row stands for."""
     tags = run.data.tags
     if "system" in tags:
-        return "evaluated"
+        n = int(tags.get("n_shot", "0"))
+        return f"evaluated, {n} shot{'s' if n > 1 else ''}" if n else "evaluated"
     return f"mean of {tags['seeds']} seeds" if "seeds" in tags else tags.get("command", "")
 
 

@@ -97,6 +97,11 @@ def differing_parts(first: Score, second: Score) -> list[str]:
     return found
 
 
+def comparable_signature(signature: str) -> str:
+    """The signature without the parts of `FREE`, which may differ between scores that compare."""
+    return "|".join(part for part in signature.split("|") if part.partition(":")[0] not in FREE)
+
+
 def refused(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
     """In words, which scores are not ranked beside which, and why: as few lines as say it all.
 

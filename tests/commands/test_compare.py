@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 import yaml
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from lslm_lightning.commands import leaderboard
 from lslm_lightning.commands.side_by_side import n_parameter
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.systems.checkpoint import Checkpoint
+from tasks.translation.data import TranslationData
 from tests.commands.conftest import refused
+from tests.commands.test_evaluation_sets import OLD, ROWS, made
 
 QUICK = ("--n-resample", 100)
+DIGEST = "2:" + "0123456789" * 6 + "abcd"
 
 
 @pytest.fixture(scope="module")
@@ -203,31 +207,108 @@ def logged(project):
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     experiment = client.create_experiment("translation")
 
-    def log(name, metrics, status="FINISHED", signature="tok:13a", corpus="wmt", digest="0123456789", up=True, **tags):
+    def log(name, metrics, status="FINISHED", signature="tok:13a", corpus="wmt", digest=DIGEST, up=True, params=(), inputs=(), **tags):
         scores = {metric: {"unit": "", "higher_is_better": up, "signature": signature, "n_example": 10} for metric in metrics}
         tags = {"corpus": corpus, "corpus.test_digest": digest, "scores": json.dumps(scores), "command": "run"} | tags
         run = client.create_run(experiment, tags=tags, run_name=name)
         for metric, value in metrics.items():
-            client.log_metric(run.info.run_id, f"test/{metric}", value)
+            client.log_metric(run.info.run_id, metric if "/" in metric else f"test/{metric}", value)
+        for key, value in dict(params).items():
+            client.log_param(run.info.run_id, key, value)
+        for split, own in dict(inputs).items():
+            tags = [InputTag("mlflow.data.context", split), InputTag("digest", own)]
+            client.log_inputs(run.info.run_id, [DatasetInput(Dataset(corpus, own[:36], "local", "{}"), tags)])
         client.set_terminated(run.info.run_id, status)
+        return run.info.run_id
 
     return log
 
 
-def test_only_runs_that_sat_one_exam_are_ranked_together(logged, monkeypatch):
+def groups(metric="bleu") -> list[str]:
+    """Names of runs, best first, in groups that are ranked together: "a b | c"."""
+    table = leaderboard.leaderboard("translation", metric)
+    found = {}
+    for row in table.rows:
+        found.setdefault(row[1], []).append(row[0])
+    return sorted(" ".join(names) for names in found.values())
+
+
+def test_only_runs_of_one_test_set_and_signature_are_ranked_together(logged, monkeypatch):
     monkeypatch.setattr(leaderboard, "PAGE", 2)
     for name, value in (("low", 20.0), ("high", 40.0), ("middle", 30.0)):
         logged(name, {"bleu": value})
     logged("other words", {"bleu": 90.0}, signature="tok:char")
-    logged("other data", {"bleu": 95.0}, digest="f" * 10)
-    logged("other corpus", {"bleu": 99.0}, corpus="news")
+    logged("other data", {"bleu": 95.0}, digest="2:" + "f" * 64)
+    logged("another file", {"bleu": 39.0}, corpus="news")
     logged("still running", {"bleu": 100.0}, status="RUNNING")
     table = leaderboard.leaderboard("translation", "bleu")
-    assert [row[0] for row in table.rows][:3] == ["high", "middle", "low"]
-    assert [row[1] for row in table.rows] == ["A", "A", "A", "B", "C", "D"]
-    assert {row[0] for row in table.rows[3:]} == {"other words", "other data", "other corpus"}
-    assert sum("tok:13a" in n.text for n in table.notes[:-1]) == 3
+    assert [row[0] for row in table.rows][:4] == ["high", "another file", "middle", "low"]
+    assert [row[1] for row in table.rows] == ["A", "A", "A", "A", "B", "C"]
+    assert {row[0] for row in table.rows[4:]} == {"other words", "other data"}
+    assert sum("tok:13a" in n.text for n in table.notes[:-1]) == 2
+    assert {row[table.columns.index("data")] for row in table.rows} == {"2:012345678901", "2:ffffffffffff"}
     assert table.notes[-1] == "Runs that are not finished and are not shown: 1."
+
+
+def test_parts_of_a_signature_that_may_differ_separate_no_runs(logged):
+    logged("reads 400", {"rouge1": 20.0}, signature="lang:en|source:400")
+    logged("reads 800", {"rouge1": 30.0}, signature="lang:en|source:800")
+    logged("a baseline", {"rouge1": 25.0}, signature="lang:en")
+    logged("other rules", {"rouge1": 99.0}, signature="lang:zh")
+    assert groups("rouge1") == ["other rules", "reads 800 a baseline reads 400"]
+
+
+def test_old_runs_are_told_apart_by_languages_and_unknown_ones_stand_alone(logged):
+    """The last release recorded one digest of files for all directions."""
+    files, data = "ab" * 32, "data.init_args."
+    directions = {"to zh": ("en", "zh"), "to zh too": ("en", "zh"), "to de": ("en", "de"), "from zh": ("zh", "en")}
+    for i, (name, (source, target)) in enumerate(directions.items()):
+        params = {f"{data}source_language": source, f"{data}target_language": target, f"{data}max_tokens": str(i)}
+        logged(name, {"bleu": 10.0 * i}, digest=files, params=params)
+    for name in ("unknown", "unknown too"):
+        logged(name, {"bleu": 50.0}, digest=files)
+    parent = logged("evaluation", {}, digest=files)
+    for name in ("one system", "another"):
+        logged(name, {"bleu": 50.0}, digest=files, **{"mlflow.parentRunId": parent, "system": name})
+    assert groups() == ["another one system", "from zh", "to de", "to zh too to zh", "unknown", "unknown too"]
+    notes = [getattr(note, "text", note) for note in leaderboard.leaderboard("translation", "bleu").notes]
+    assert any("wmt en-de, digest 1:abababababab (of files)" in note for note in notes)
+    assert sum("its languages are not known" in note for note in notes) == 3
+    assert "its runs stand apart where these cannot be found" in notes[-1]
+
+
+def test_old_runs_whose_directory_is_here_stand_with_new_ones(logged, project):
+    corpus = project / "three"
+    corpus.mkdir()
+    for i, language in enumerate(("en", "zh", "de")):
+        (corpus / f"test.{language}").write_text("".join(f"{row[i]}\n" for row in ROWS), "utf-8")
+    files = TranslationData(str(corpus), source_language="en", target_language="zh").corpus.digest("test")
+    new = TranslationData(str(corpus), source_language="en", target_language="zh").evaluation_set("test").digest
+    logged("new", {"bleu": 20.0}, digest=new)
+    for name, target in (("old", "zh"), ("other", "de")):
+        here = made(name, OLD, corpus, target=target)
+        logged(name, {"bleu": 30.0}, digest=files, **{"lslm.directory": str(here.absolute())})
+    parent = made("seeds-seed-0-12345678", OLD, corpus).parent / "seeds"
+    parent.mkdir()
+    logged("seeds", {"bleu": 10.0}, digest=files, seeds="2", **{"lslm.directory": str(parent.absolute())})
+    assert groups() == ["old new seeds", "other"]
+
+
+def test_validations_are_told_apart_by_their_own_data(logged):
+    """Not by the digest of a test; a limit of validated examples is a part of what was asked."""
+    inputs, limit = {"val": "2:" + "c" * 64}, "data.init_args.n_validation_example"
+    logged("best", {"val/bleu": 50.0}, inputs=inputs, params={limit: 200})
+    logged("second", {"val/bleu": 40.0}, inputs=inputs, params={limit: 200}, digest="2:" + "d" * 64)
+    logged("fewer", {"val/bleu": 90.0}, inputs=inputs, params={limit: 20})
+    logged("other", {"val/bleu": 95.0}, inputs={"val": "2:" + "e" * 64}, params={limit: 200})
+    assert groups("val/bleu") == ["best second", "fewer", "other"]
+
+
+def test_shots_of_questions_are_shown(logged):
+    for n in ("0", "1", "5"):
+        logged(f"asked with {n}", {"bleu": float(n)}, system="gpt", n_shot=n)
+    table = leaderboard.leaderboard("translation", "bleu")
+    assert [row[table.columns.index("kind")] for row in table.rows] == ["evaluated, 5 shots", "evaluated, 1 shot", "evaluated"]
 
 
 def test_which_way_is_up_is_on_record(logged):
