@@ -6,6 +6,7 @@ import os
 import statistics
 import sys
 
+from lslm_lightning.commands.finish import digest_line
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.process import run_to_its_end
 from lslm_lightning.evaluation.scoring import described, read_scores
@@ -20,10 +21,11 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
     Where the first measures a budget in minutes, the others train as many steps: the deviation is that of seeds alone.
 
     Raises:
-        WorkError: a child failed; the others were trained all the same.
+        WorkError: a child failed, or was tested on other data; the others were trained all the same.
     """
     shuffles = "seed" in read_config(parent.config)["data"]["init_args"]
-    failed, scores, children, steps = [], {}, {}, []
+    failed, apart, scores, children, steps = [], [], {}, {}, []
+    data: dict[str, str] = {}  # what the first child was tested on
     for seed in range(first, first + n):
         name = f"{parent.path.name}-seed-{seed}"
         command = [sys.executable, "-m", "lslm_lightning", *sys.argv[1:], *steps, "--job.seeds=1", f"--seed_everything={seed}"]
@@ -36,22 +38,34 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
         if status or not written:
             failed.append(seed)
             continue
-        child = children[seed] = RunDirectory(written[-1].parent)
+        child = RunDirectory(written[-1].parent)
+        own = json.loads(child.metrics.read_text("utf-8"))["data"]
+        data = data or own
+        children[seed] = child
+        if own["digest"] != data["digest"]:
+            apart.append(seed)
+            continue
         scores[seed] = {score.metric: score.value for score in read_scores(child.metrics) if math.isfinite(score.value)}
         steps = [f"--trainer.max_steps={read_config(child.config)['trainer']['max_steps']}", "--job.minutes=null"]
     summary = summarize(scores)
     parent.metrics.write_text(json.dumps({"seeds": n, "summary": summary}, indent=1) + "\n")
     show(summary, n, tracker)
-    for child in [*children.values()][:1]:  # all have answered the same exam
-        data = json.loads(child.metrics.read_text("utf-8"))["data"]
-        print("{split} split of {corpus}: digest {digest:.16}".format(**data))
-        tags = {"corpus": data["corpus"], "corpus.test_digest": data["digest"], "seeds": len(children)}
-        tracker.set_tags(tags | {"scores": described(read_scores(child.metrics))})
+    if data:
+        print(digest_line(data))
+        tags = {"corpus": data["corpus"], "corpus.test_digest": data["digest"], "seeds": len(scores)}
+        tags |= {"corpus.test_languages": data["languages"]} if "languages" in data else {}
+        tracker.set_tags(tags | {"scores": described(read_scores(next(iter(children.values())).metrics))})
     tracker.log_artifact(parent.metrics)
     for seed, child in children.items():
         print(f"seed {seed} is {child.path}", flush=True)
-    if failed:
-        raise WorkError(f"seeds {failed} failed; the others are in {parent.path.parent}")
+    words = [f"seeds {failed} failed; the others are in {parent.path.parent}"] if failed else []
+    if apart:
+        words.append(
+            f"seeds {apart} were tested on other data than seed {next(iter(children))} and are no part of the mean: the"
+            " corpus has changed meanwhile; train them again"
+        )
+    if words:
+        raise WorkError("; ".join(words))
 
 
 def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:

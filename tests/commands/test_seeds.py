@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 import torch
@@ -133,7 +133,7 @@ def test_the_demo_stops_with_its_child(translation, environment):
 def children(project, monkeypatch):
     """`run_seeds` with children that leave the scores they are told to and 7 steps; it gives the words of each and the parent's summary."""
 
-    def run(*values: dict[str, float] | None, words: str = "run --config tiny.yaml"):
+    def run(*values: dict[str, float] | None, words: str = "run --config tiny.yaml", digests: dict = MappingProxyType({})):
         parent = RunDirectory(Path("runs/toy/tiny-1a2b"))
         parent.path.mkdir(parents=True)
         parent.save_config("model: {class_path: a.B}\ndata: {init_args: {}}\ntrainer: {max_steps: -1}\n")
@@ -148,7 +148,7 @@ def children(project, monkeypatch):
             child = RunDirectory(parent.path.with_name(f"{name}-{seed}"))
             child.path.mkdir()
             child.save_config("model: {class_path: a.B}\ntrainer: {max_steps: 7}\n")
-            data = {"corpus": "toy", "split": "test", "digest": "0123456789abcdef0123"}
+            data = {"corpus": "toy", "split": "test", "digest": digests.get(seed, "2:0123456789abcdef0123")}
             write_scores(child.metrics, [Score(metric, value, "", True, "", 1) for metric, value in given.items()], data)
             return 0
 
@@ -189,4 +189,12 @@ def test_where_the_children_are_is_told_even_if_one_failed(children, capsys):
     assert "seed 0 is runs/toy/tiny-1a2b-seed-0-0\n" in said
     assert "seed 2 is runs/toy/tiny-1a2b-seed-2-2\n" in said
     assert "seed 1 is" not in said
-    assert said.count("test split of toy: digest 0123456789abcdef\n") == 1
+    assert said.count("test split of toy: digest 2:0123456789ab\n") == 1
+
+
+def test_a_seed_that_was_tested_on_other_data_is_no_part_of_the_mean(children):
+    """The corpus changed between two trainings."""
+    with pytest.raises(RuntimeError, match=r"seeds \[1\] were tested on other data than seed 0"):
+        children({"bleu": 1.0}, {"bleu": 99.0}, {"bleu": 3.0}, digests={1: "2:ffff"})
+    summary = json.loads(Path("runs/toy/tiny-1a2b/metrics.json").read_text())["summary"]
+    assert summary["bleu"]["values"] == {"0": 1.0, "2": 3.0}
