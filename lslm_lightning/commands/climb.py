@@ -187,6 +187,7 @@ class Climb:
         path = folder / "evaluation.yaml"
         path.write_text(yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True), "utf-8")
         examination = Examination(read(str(path), []), folder)
+        examination.tell()
         with examination.answers.alone():
             for name, run in trained.items():
                 if not examination.answers.path(name).exists():  # what it answered in its own test

@@ -19,9 +19,11 @@ DESCRIPTION = """Put finished runs side by side: scores with intervals, paired t
   lslm compare runs/translation/a-1234abcd runs/translation/b-5678abcd
   lslm compare --experiment translation --metric test/bleu --csv scores.csv
 
-A RUN is a run directory or an MLflow run id; the parent of seeds (lslm run --seeds) stands for its children, and two such parents are
-compared with the noise of training in mind. Scores whose signatures or data differ are shown and not ranked. Of an experiment all finished
-runs are shown; those that sat the same exam (data and signature) stand together, the best first."""
+A RUN is a run directory, an MLflow run id, or a pattern in quotes for the newest run that matches; the parent of seeds
+(lslm run --seeds) stands for its children, and two such parents are compared with the noise of training in mind. Scores
+whose signatures or test sets differ are shown and not ranked: a test set is its languages, sources and references in
+order, whatever the files and ids. Of an experiment all finished runs are shown; those with one test set and signature
+stand together, the best first."""
 
 
 def arguments() -> Parser:
@@ -54,9 +56,15 @@ def main(argv: list[str]) -> int:
     else:
         from lslm_lightning.commands.side_by_side import side_by_side
         from lslm_lightning.reports.page import write_report
+        from lslm_lightning.runs import choose_run
 
-        shown, report, task = side_by_side(own.runs, own.metric, own.trust, own.n_resample, shlex.join(["lslm", *argv]))
-        names = "-".join(Path(run).name[:24] for run in own.runs[:3])
+        choices = {run: chosen for run in own.runs if (chosen := choose_run(run))}
+        for chosen in choices.values():
+            print(chosen, flush=True)
+        runs = [str(choices[run].path) if run in choices else run for run in own.runs]
+        words = {run: str(chosen) for run, chosen in choices.items()}
+        shown, report, task = side_by_side(runs, own.metric, own.trust, own.n_resample, shlex.join(["lslm", *argv]), words)
+        names = "-".join(Path(run).name[:24] for run in runs[:3])
         folder = Path(own.output or f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
         table = shown
         page = write_report(report, folder / "report")

@@ -34,12 +34,13 @@ def arguments() -> Parser:
 def main(argv: list[str]) -> int:
     """Read, check, write under a temporary name, rename."""
     own = arguments().parse_args(argv[1:])
+    from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.runs import find_run
     from lslm_lightning.runs.integrity import damage
     from lslm_lightning.runs.states import NGRAM
     from lslm_lightning.text.tokenizer import Tokenizer
 
-    directory = find_run(own.run)
+    directory = find_run(named_run(own.run))
     state = directory.checkpoints / f"{own.state}.ckpt"
     if not state.exists():
         raise ValueError(f"{state} does not exist: the run was stopped before it, or trained nothing")

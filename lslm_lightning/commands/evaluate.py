@@ -110,10 +110,16 @@ def read(config: str, words: list[str]) -> Evaluation:
     built = instantiated(parser, found)
     exam = [described["data"], found.split, found.n_shot, built.data.prompt_version, built.data.corpus.digest(found.split)]
     specs = described["systems"]
-    keys = {name: f"{name}-{digest_of(spec)}" for name, spec in specs.items()}
+    keys = {name: f"{name}-{digest_of(answering(spec))}" for name, spec in specs.items()}
     return Evaluation(
         built.task, built.data, built.systems, found.split, found.n_shot, built.metrics, specs, digest_of(exam), found.n_resample, keys
     )
+
+
+def answering(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec of a system without what changes none of its answers."""
+    arguments = {name: value for name, value in (spec.get("init_args") or {}).items() if name != "allow_mismatch"}
+    return {**spec, "init_args": arguments} if "init_args" in spec else spec
 
 
 def check_systems(specs: Mapping[str, Any]) -> None:
@@ -179,6 +185,7 @@ def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv:
         index, n = map(int, own.share.split("/"))
         examination.answers.answer_share(index, n)
         return
+    examination.tell()
     with examination.answers.alone():
         if own.devices > 1:
             words = [word for word in argv if word != "--fresh"]

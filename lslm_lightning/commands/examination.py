@@ -14,6 +14,7 @@ from rich.text import Text
 from lslm_lightning.commands.answers import Answers
 from lslm_lightning.commands.outcome import WorkError, true_ending
 from lslm_lightning.commands.records import seen_in_training, trained, versions
+from lslm_lightning.commands.suitability import check_purposes
 from lslm_lightning.commands.tables import terminal_table
 from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.evaluation.results import Results, conclude, write_results
@@ -49,6 +50,7 @@ class Examination:
             raise ValueError(f"corpus {data.corpus_name} has nothing in its split {evaluation.split}")
         for name in evaluation.systems:
             check_name(name, "system")
+        self.mismatches = check_purposes(evaluation.systems, evaluation.task_name, data)
         for system in evaluation.systems.values():
             if tune := getattr(system, "tune", None):
                 tune(lambda: data.examples("val"))
@@ -57,6 +59,23 @@ class Examination:
         self.headline = evaluation.task.headline if evaluation.task.headline in names else names[0]
         prompts = data.prompts(evaluation.split)
         self.answers = Answers(evaluation.systems, evaluation.keys, self.examples, data.mode, folder / "predictions", prompts, fresh)
+
+    def tell(self) -> None:
+        """Print which runs patterns stand for, and what systems were trained for where that is something else."""
+        for line in [*self.choices().values(), *(f"system {name}: {words}" for name, words in self.mismatches.items())]:
+            print(line, flush=True)
+
+    def choices(self) -> dict[str, str]:
+        """The runs that patterns stand for, in words, by system."""
+        found = {}
+        for name, system in self.evaluation.systems.items():
+            try:
+                chosen = getattr(system, "choices", list)()
+            except ValueError:  # nothing matches: said when the system is asked
+                continue
+            if chosen:
+                found[name] = f"system {name}: " + "; ".join(map(str, chosen))
+        return found
 
     def conclude(self, command: str, began: float) -> None:
         """Answer what is open, score what is written, report, and store it all in an MLflow run of its own.
@@ -106,6 +125,8 @@ class Examination:
             "Git commit": commit and f"{commit}{' and uncommitted changes' if dirty else ''}",
             "Wall time": f"{number(time.time() - began)} s",
         }
+        facts |= {f"Run of {name}": words.removeprefix(f"system {name}: ") for name, words in self.choices().items()}
+        facts |= {f"Mismatch of {name}": words for name, words in self.mismatches.items()}
         outputs = {name: [*e.predictions, *e.continuations] for name, e in results.entries.items() if not e.reason}
         sections: list[Section] = evaluation.task.sections_of(data, evaluation.split, outputs)
         runs = {}  # one of several systems stands for a run that they share

@@ -25,7 +25,11 @@ With `-`, or with text piped in, each line of standard input is one text and giv
 def parser() -> Parser:
     """The command's arguments."""
     it = Parser("lslm generate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    it.add_argument("run", metavar="RUN", help="a run directory (runs/<task>/<run>), a checkpoint in one, or an MLflow run id")
+    it.add_argument(
+        "run",
+        metavar="RUN",
+        help="a run directory (runs/<task>/<run>), a checkpoint in one, an MLflow run id, or a pattern in quotes for the newest run",
+    )
     it.add_argument(
         "text",
         metavar="TEXT",
@@ -84,11 +88,12 @@ def main(argv: list[str]) -> int:
         return refuse(f"--batch-size {arguments.batch_size} must be at least 1")
     import torch
 
+    from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.decoding import Beam
     from lslm_lightning.runs import load_run
     from lslm_lightning.training.language_model import LanguageModel
 
-    task = load_run(arguments.run, trust=arguments.trust).task
+    task = load_run(named_run(arguments.run), trust=arguments.trust).task
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     try:
         settle(task, arguments)
@@ -155,6 +160,7 @@ def fusion_of(task: "Task", arguments: argparse.Namespace, device: str) -> "Fusi
     Raises:
         ValueError: there is no such run, it has another tokenizer, or a setting of it came without it.
     """
+    from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.systems.fusion import ShallowFusion
 
     settings = {"weight": arguments.fusion_weight, "length_bonus": arguments.length_bonus}
@@ -163,7 +169,7 @@ def fusion_of(task: "Task", arguments: argparse.Namespace, device: str) -> "Fusi
         if given:
             raise ValueError("--fusion-weight and --length-bonus are settings of a language model; name its run with --fusion")
         return None
-    return ShallowFusion(arguments.fusion, **given, trust=arguments.trust).over(task.tokenizer, device)
+    return ShallowFusion(named_run(arguments.fusion), **given, trust=arguments.trust).over(task.tokenizer, device)
 
 
 def chosen_search(own: "AnySearch", arguments: argparse.Namespace, searches: Sequence[type]) -> "AnySearch":

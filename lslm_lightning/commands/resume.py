@@ -37,11 +37,12 @@ def arguments() -> Parser:
 def main(argv: list[str]) -> int:
     """Find the run and its last state, and train."""
     own, words = arguments().parse_known_args(argv[1:])
+    from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.runs import find_run
     from lslm_lightning.runs.integrity import last_whole_state
     from lslm_lightning.tracking.store import recorded_store
 
-    directory = find_run(own.run)
+    directory = find_run(named_run(own.run))
     command = command_of(directory)
     if directory.beginning.get("status") == "FINISHED" and not words:
         print(f"{directory.path} is finished; a larger --trainer.max_steps trains on")

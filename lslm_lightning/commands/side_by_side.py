@@ -67,8 +67,13 @@ def open_one(directory: RunDirectory, group: str) -> list[Finished]:
     return [Finished(directory.path.name, directory, read_config(directory.config), read_scores(directory.metrics), data, group)]
 
 
-def side_by_side(references: Sequence[str], metric: str | None, trust: bool, n_resample: int, command: str) -> tuple[Table, Report, str]:
-    """The table of scores, the report, and the task.
+def side_by_side(
+    references: Sequence[str], metric: str | None, trust: bool, n_resample: int, command: str, choices: Mapping[str, str] | None = None
+) -> tuple[Table, Report, str]:
+    """Build the table of scores and the report, and return them with the task.
+
+    Args:
+        choices: by pattern, which run it stands for, in words.
 
     Raises:
         ValueError: a run is missing, was not tested, or is of another task.
@@ -121,6 +126,7 @@ def side_by_side(references: Sequence[str], metric: str | None, trust: bool, n_r
     first = tested[together[0].name].found
     facts: dict[str, Cell] = {"Runs": len(runs), "Corpus": together[0].data.get("corpus")}
     facts |= {"Languages": first.languages, "Digest of the data": first.digest} if first else {}
+    facts |= {f"Run of {pattern}": words for pattern, words in (choices or {}).items()}
     facts |= {f"Test set of {name}": each.note for name, each in tested.items() if each.note}
     facts |= {f"{run.name} began": began(run.directory) for run in runs}
     configs = {run.name: redacted(run.directory.config.read_text("utf-8")) for run in runs}

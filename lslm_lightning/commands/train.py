@@ -38,6 +38,7 @@ from lslm_lightning.commands.processes import (
     take_launched,
 )
 from lslm_lightning.commands.seeds import run_seeds
+from lslm_lightning.commands.suitability import check_checkpoint
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.directory import as_name, locked
 from lslm_lightning.runs.loading import load_weights
@@ -163,6 +164,8 @@ class Command(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self.model.lend(self.datamodule)
         self.model.check(self.datamodule)
+        if self.subcommand in SCORING and (checkpoint := self._get(self.config, "ckpt_path")):
+            check_checkpoint(checkpoint, self.datamodule)
         if self.subcommand in TRAINING:
             self.datamodule.check_length(self._get(self.config, "trainer")["max_steps"])
         if state := self.subcommand in TRAINING and self._get(self.config, "ckpt_path"):
@@ -237,6 +240,8 @@ class Command(LightningCLI):
         if self.trainer.is_global_zero:
             finish(self, subcommand)
 
+
+SCORING = ("validate", "test")
 
 SETTINGS = {  # of LightningCLI
     "subclass_mode_model": True,

@@ -1,9 +1,11 @@
 """From what a user calls a run to its directory."""
 
+import glob
 import json
 import re
 import shutil
 import tempfile
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +43,35 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
     nearest = get_close_matches(str(reference), known, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     raise ValueError(f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or an MLflow run id{hint}")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The run that a pattern stands for: the newest of `n_match` run directories with a checkpoint that match."""
+
+    pattern: str
+    path: Path
+    n_match: int
+
+    def __str__(self) -> str:
+        rank = f"the newest of {self.n_match:,}" if self.n_match > 1 else "the only one that matches"
+        return f"run {self.pattern}: chose {self.path}, {rank}"
+
+
+def choose_run(reference: str) -> Chosen | None:
+    """Return the run that a pattern such as `runs/translation/cldr_demo-*` stands for; None of what is no pattern.
+
+    Raises:
+        ValueError: no run directory with a checkpoint matches.
+    """
+    if "*" not in reference or Path(reference).exists():
+        return None
+    matches = [Path(path) for path in glob.glob(str(Path(reference).expanduser()))]
+    found = [path for path in matches if (path / "config.yaml").is_file() and any(path.glob("checkpoints/*.ckpt"))]
+    if not found:
+        raise ValueError(f"no run with a checkpoint matches {reference!r}; train one first, or name another")
+    newest = max(found, key=lambda path: (path / "config.yaml").stat().st_mtime)
+    return Chosen(reference, newest, len(found))
 
 
 def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:

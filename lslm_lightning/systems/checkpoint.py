@@ -8,11 +8,12 @@ from typing import Any
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
 from lslm_lightning.decoding import AnySearch
-from lslm_lightning.runs import RunDirectory, find_run, load_run
+from lslm_lightning.runs import Chosen, RunDirectory, choose_run, find_run, load_run
 from lslm_lightning.runs.loading import Run
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
-from lslm_lightning.systems.weights import fingerprint_of, newest_run
+from lslm_lightning.systems.purpose import Purpose, purpose_of_run
+from lslm_lightning.systems.weights import fingerprint_of
 
 
 class Checkpoint:
@@ -26,6 +27,7 @@ class Checkpoint:
         batch_size: sources answered together; scores do not depend on it.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         trust: let the run's config name classes outside of this project.
+        allow_mismatch: answer an evaluation set of another task or of other languages than the run was trained for.
     """
 
     def __init__(
@@ -36,20 +38,35 @@ class Checkpoint:
         device: str = "auto",
         trust: bool = False,
         fusion: ShallowFusion | None = None,
+        allow_mismatch: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
         self.given, self.search, self.batch_size, self.device, self.trust, self.fusion = run, search, batch_size, device, trust, fusion
-        self.name = Path(run).name
+        self.name, self.allow_mismatch = Path(run).name, allow_mismatch
 
     @cached_property
-    def run(self) -> str:
-        """The run that is meant.
+    def chosen(self) -> Chosen | None:
+        """The run that a pattern stands for; None where a run is named.
 
         Raises:
             ValueError: nothing matches the pattern.
         """
-        return newest_run(self.given)
+        return choose_run(self.given)
+
+    @property
+    def run(self) -> str:
+        """The run that is meant; ValueError where nothing matches a pattern."""
+        return self.given if self.chosen is None else str(self.chosen.path)
+
+    def choices(self) -> list[Chosen]:
+        """Runs that patterns stand for, that of the language model too."""
+        fusion = [] if self.fusion is None else [self.fusion.chosen]
+        return [chosen for chosen in (self.chosen, *fusion) if chosen is not None]
+
+    def purposes(self) -> list[Purpose]:
+        """What the run was trained for."""
+        return [purpose_of_run(self.run)]
 
     def ready(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where there is no such run."""

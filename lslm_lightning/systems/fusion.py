@@ -6,9 +6,9 @@ from pathlib import Path
 
 from lslm_lightning.decoding import Fusion
 from lslm_lightning.decoding.fusion import check_fusion
-from lslm_lightning.runs import find_run, load_run
+from lslm_lightning.runs import Chosen, choose_run, find_run, load_run
 from lslm_lightning.runs.loading import Run
-from lslm_lightning.systems.weights import fingerprint_of, newest_run
+from lslm_lightning.systems.weights import fingerprint_of
 from lslm_lightning.text.tokenizer import Tokenizer
 
 
@@ -27,9 +27,14 @@ class ShallowFusion:
         self.given, self.weight, self.length_bonus, self.trust = run, weight, length_bonus, trust
 
     @cached_property
+    def chosen(self) -> Chosen | None:
+        """The run that a pattern stands for; None where a run is named. ValueError where nothing matches."""
+        return choose_run(self.given)
+
+    @property
     def run(self) -> str:
         """The run that is meant; ValueError where nothing matches a pattern."""
-        return newest_run(self.given)
+        return self.given if self.chosen is None else str(self.chosen.path)
 
     def ready(self, asking: str) -> None:
         """Raises ValueError where there is no such run, or where its tokenizer is not that of the run `asking`."""

@@ -14,7 +14,9 @@ import numpy as np
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction, passages_of
 from lslm_lightning.systems.batches import by_length, whole_texts
-from lslm_lightning.text.hugging_face import is_local, model_config, reason
+from lslm_lightning.systems.purpose import Purpose
+from lslm_lightning.text.hugging_face import file_of, is_local, model_config, reason
+from lslm_lightning.text.languages import base_language, name_of_language
 
 logger = logging.getLogger(__name__)
 HOUSEKEEPING = (  # of a generation config: they change no answer
@@ -53,6 +55,7 @@ class HuggingFace:
         stride: tokens a window advances; half of `context` by default.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         dtype: "float32", "bfloat16", ...; "auto" is float32 on a CPU and as saved on a GPU.
+        allow_mismatch: answer an evaluation set of other languages than the model's files state, as those of Marian do.
     """
 
     def __init__(
@@ -66,13 +69,14 @@ class HuggingFace:
         stride: int | None = None,
         device: str = "auto",
         dtype: str = "auto",
+        allow_mismatch: bool = False,
     ) -> None:
         for name, value in (("n_beam", n_beam), ("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
         self.path, self.prefix, self.n_beam, self.max_new_tokens, self.batch_size = path, prefix, n_beam, max_new_tokens, batch_size
         self.given_context, self.given_stride, self.device, self.dtype = context, stride, device, dtype
-        self.name = path.rstrip("/").rpartition("/")[2]
+        self.name, self.allow_mismatch = path.rstrip("/").rpartition("/")[2], allow_mismatch
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -96,6 +100,17 @@ class HuggingFace:
     def ready(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where there is no such model, or no transformers."""
         model_config(self.path)
+
+    def purposes(self) -> list[Purpose]:
+        """Languages that the tokenizer's file states; nothing of a group of languages ("mul", "ROMANCE")."""
+        try:
+            folder, name = Path(self.path), "tokenizer_config.json"
+            path = folder / name if folder.is_dir() else file_of(self.path, name)
+            stated = json.loads(path.read_text("utf-8")) if path is not None and path.is_file() else {}
+        except (ValueError, OSError, ImportError):
+            return []
+        source, target = (stated.get(name) for name in ("source_lang", "target_lang")) if isinstance(stated, dict) else (None, None)
+        return [Purpose(None, (source, target))] if is_language(source) and is_language(target) else []
 
     def fingerprint(self) -> str | None:
         """Of a folder's files by size and time; None for a hub id."""
@@ -301,3 +316,10 @@ class HuggingFace:
 def plain(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings as JSON holds them."""
     return json.loads(json.dumps(settings, default=str))
+
+
+def is_language(code: object) -> bool:
+    """Whether a code names one language that CLDR knows: not "mul", "ROMANCE" or an empty text."""
+    if not isinstance(code, str) or base_language(code) in ("mul", "und", "mis", "zxx"):
+        return False
+    return name_of_language(code) != code

@@ -9,9 +9,10 @@ import numpy as np
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
 from lslm_lightning.ngram.interpolation import fitted_weights, mixture_nats
-from lslm_lightning.runs import find_run
+from lslm_lightning.runs import Chosen, find_run
 from lslm_lightning.systems.batches import whole_texts
 from lslm_lightning.systems.checkpoint import Checkpoint
+from lslm_lightning.systems.purpose import Purpose
 
 
 class Interpolation:
@@ -22,21 +23,37 @@ class Interpolation:
         weights: one a run, which add up to 1; by default those under which the validation split is most probable, by EM.
         device: of neural ones; see `Checkpoint`.
         trust: let the runs' configs name classes outside of this project.
+        allow_mismatch: see `Checkpoint`.
     """
 
-    def __init__(self, runs: list[str], weights: list[float] | None = None, device: str = "auto", trust: bool = False) -> None:
+    def __init__(
+        self,
+        runs: list[str],
+        weights: list[float] | None = None,
+        device: str = "auto",
+        trust: bool = False,
+        allow_mismatch: bool = False,
+    ) -> None:
         if len(runs) < 2:
             raise ValueError(f"runs={runs} of Interpolation must be two or more")
         fits = weights is None or (len(weights) == len(runs) and all(w >= 0 for w in weights) and abs(sum(weights) - 1) <= 1e-6)
         if not fits:
             raise ValueError(f"weights={weights} of Interpolation must be {len(runs)} numbers from 0 on that add up to 1, or left out")
         self.parts, self.given = [Checkpoint(run, device=device, trust=trust) for run in runs], weights
-        self.name = " + ".join(part.name for part in self.parts)
+        self.name, self.allow_mismatch = " + ".join(part.name for part in self.parts), allow_mismatch
         self._validation: Callable[[], Sequence[Example]] | None = None
 
     def tune(self, examples: Callable[[], Sequence[Example]]) -> None:
         """Told of the validation split, which is read when weights are needed."""
         self._validation = examples
+
+    def choices(self) -> list[Chosen]:
+        """Runs that patterns stand for."""
+        return [chosen for part in self.parts for chosen in part.choices()]
+
+    def purposes(self) -> list[Purpose]:
+        """What the runs were trained for."""
+        return [purpose for part in self.parts for purpose in part.purposes()]
 
     def ready(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where there is no such run, or where tokenizers differ."""

@@ -53,7 +53,7 @@ class Provenance(Callback):
         corpus, languages = data.corpus, data.stated_languages
         if not self._tagged:
             tags = {"corpus": corpus.name, "backbone": task.model_name, "tokenizer": repr(task.tokenizer)}
-            stated = {} if languages is None else {"languages": "-".join(dict.fromkeys(languages))}
+            stated = {} if languages is None else {"languages": " ".join(dict.fromkeys(languages))}
             self.tracker.set_tags(tags | stated)
             self._tagged = True
         for split in splits if trainer.is_global_zero else ():

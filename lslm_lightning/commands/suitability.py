@@ -1,0 +1,75 @@
+"""Whether trained systems were trained for what an evaluation set asks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lslm_lightning.systems.purpose import Purpose, purpose_of_run
+from lslm_lightning.text.languages import base_language
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.data import TaskData
+
+
+def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> dict[str, str]:
+    """Refuse systems that were trained for another task or for other languages than the evaluation set has.
+
+    What nobody states is no reason to refuse. A language model is asked for the probability of a text, which it has for
+    any language: that its own is another is told, and so is a mismatch that `allow_mismatch` allows.
+
+    Args:
+        task: name of the evaluation's task: "translation".
+
+    Returns:
+        What is to be told, in words, by system.
+
+    Raises:
+        ValueError: a system does not fit.
+    """
+    asked, told = Purpose(task, data.stated_languages), {}
+    for name, system in systems.items():
+        for purpose in trained_for(system):
+            differing = mismatch(purpose, asked)
+            if not differing:
+                continue
+            words = f"it was trained for {purpose}, and the evaluation set is {asked} ({data.corpus_name})"
+            allowed = getattr(system, "allow_mismatch", False) or (differing == ["languages"] and data.mode == "log_prob")
+            if not allowed:
+                which = "".join(f" ({chosen})" for chosen in getattr(system, "choices", list)())
+                verb = "differs" if differing == ["task"] else "differ"
+                raise ValueError(
+                    f"system {name}{which}: {words}: {' and '.join(differing)} {verb}; name another run, or set"
+                    f" systems.{name}.init_args.allow_mismatch to true to score it all the same"
+                )
+            told[name] = words
+    return told
+
+
+def check_checkpoint(checkpoint: str | Path, data: "TaskData") -> None:
+    """Refuse to score a run's checkpoint on data of other languages than it was trained for.
+
+    Raises:
+        ValueError: they differ.
+    """
+    purpose, asked = purpose_of_run(checkpoint), Purpose(None, data.stated_languages)
+    if data.mode != "log_prob" and mismatch(purpose, asked):
+        raise ValueError(
+            f"{checkpoint} was trained for {purpose}, and the data of this config are {asked} ({data.corpus_name}): give"
+            " the config.yaml of its own run, or score it by lslm evaluate with allow_mismatch: true"
+        )
+
+
+def trained_for(system: Any) -> list[Purpose]:
+    """What a system was trained for; empty of one that knows no such thing, or whose run is no longer here."""
+    try:
+        return getattr(system, "purposes", list)()
+    except ValueError:  # a pattern that nothing matches: said when the system is asked
+        return []
+
+
+def mismatch(own: Purpose, asked: Purpose) -> list[str]:
+    """Which of task and languages differ, of those that both know."""
+    tasks = own.task is not None and asked.task is not None and own.task != asked.task
+    known = own.languages is not None and asked.languages is not None
+    languages = known and [*map(base_language, own.languages)] != [*map(base_language, asked.languages)]
+    return [name for name, differs in (("task", tasks), ("languages", languages)) if differs]

@@ -1,0 +1,59 @@
+"""From what a user calls a run to its directory: patterns."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lslm_lightning.commands.named_run import named_run
+from lslm_lightning.runs import choose_run
+from lslm_lightning.systems.checkpoint import Checkpoint
+from lslm_lightning.systems.fusion import ShallowFusion
+from lslm_lightning.systems.interpolation import Interpolation
+
+
+@pytest.fixture
+def runs(project) -> Path:
+    """a-1 to a-3, made in the order 1, 3, 2; a-4 is newer and has no checkpoint, a-5 no config."""
+    folder = Path("runs/toy")
+    for when, name in enumerate(("a-1", "a-3", "a-2", "a-4", "a-5", "b-1"), 1):
+        (folder / name / "checkpoints").mkdir(parents=True)
+        if name != "a-4":
+            (folder / name / "checkpoints/best.ckpt").touch()
+        if name != "a-5":
+            (folder / name / "config.yaml").write_text("model: {class_path: tasks.translation.task.TranslationTask}\n")
+            os.utime(folder / name / "config.yaml", (when, when))
+    return folder
+
+
+def test_a_pattern_stands_for_the_newest_run_and_says_of_how_many(runs):
+    chosen = choose_run("runs/toy/a-*")
+    assert (chosen.path, chosen.n_match) == (runs / "a-2", 3)
+    assert str(chosen) == "run runs/toy/a-*: chose runs/toy/a-2, the newest of 3"
+    assert str(choose_run("runs/*/b-*")) == "run runs/*/b-*: chose runs/toy/b-1, the only one that matches"
+    assert choose_run("runs/toy/a-1") is None
+    for pattern in ("runs/toy/c-*", "runs/toy/a-4*", "runs/toy/a-5*"):
+        with pytest.raises(ValueError, match="no run with a checkpoint matches"):
+            choose_run(pattern)
+
+
+def test_a_name_with_a_star_is_a_name(runs):
+    (runs / "a-*").mkdir()
+    assert choose_run("runs/toy/a-*") is None
+
+
+def test_commands_say_on_standard_error_which_run_a_pattern_chose(runs, capsys):
+    """Standard output has the answers."""
+    assert named_run("runs/toy/a-*") == "runs/toy/a-2"
+    assert named_run("runs/toy/b-1") == "runs/toy/b-1"
+    said = capsys.readouterr()
+    assert said.err == "run runs/toy/a-*: chose runs/toy/a-2, the newest of 3\n"
+    assert said.out == ""
+
+
+def test_systems_say_which_runs_their_patterns_chose(runs):
+    fused = Checkpoint("runs/toy/a-*", fusion=ShallowFusion("runs/toy/b-*"))
+    assert [chosen.path.name for chosen in fused.choices()] == ["a-2", "b-1"]
+    mixed = Interpolation(["runs/toy/a-*", "runs/toy/b-1"])
+    assert [chosen.path.name for chosen in mixed.choices()] == ["a-2"]
+    assert Checkpoint("runs/toy/a-1").choices() == []
