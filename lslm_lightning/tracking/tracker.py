@@ -252,9 +252,14 @@ class Tracker(Logger):
                 self._outbox.call(self._client.set_tag, self._run_id, name, value)
 
     def log_dataset(self, name: str, digest: str, split: str, source: str) -> None:
-        """A data set as an input of the run, from a public address or a path. A digest too long for MLflow is whole in the input's tag."""
+        """A data set as an input of the run, from a public address or a path. A digest too long for MLflow is whole in the input's tag.
+
+        MLflow takes two data sets of one name and digest for one, and would lose the second split: it has the split in its name then.
+        """
         if self._outbox is None:
             return
+        if any(each[:2] == [name, digest] and each[2] != split for each in self._noted.get("datasets", [])):
+            name = f"{name} ({split})"
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = self.store.redact(source)

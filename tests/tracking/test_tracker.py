@@ -117,6 +117,21 @@ def test_data_sets_are_inputs_with_whole_digests(tracker: Tracker) -> None:
     assert json.loads(inputs["test"].dataset.source) == {"uri": "/data/multi30k"}
 
 
+def test_two_splits_with_the_same_content_are_two_inputs(tracker: Tracker) -> None:
+    for _ in range(2):  # as a run does that goes on
+        for split in ("val", "test"):
+            tracker.log_dataset("pairs en-zh", "2:" + "ab" * 32, split, "/data/pairs")
+    tracker.log_dataset("pairs en-de", "2:" + "cd" * 32, "test", "/data/pairs")
+    assert tracker.flush()
+    found = {
+        (each.dataset.name, tag.value)
+        for each in stored(tracker).inputs.dataset_inputs
+        for tag in each.tags
+        if tag.key == "mlflow.data.context"
+    }
+    assert found == {("pairs en-zh", "val"), ("pairs en-zh (test)", "test"), ("pairs en-de", "test")}
+
+
 def test_artifacts_lie_as_in_the_run_directory(tracker: Tracker, run_directory: Path, tmp_path: Path) -> None:
     for name in ("config.yaml", "checkpoints/best.ckpt", "report/index.html", "elsewhere.txt"):
         path = run_directory / name if name != "elsewhere.txt" else tmp_path / name
