@@ -1,5 +1,6 @@
 """What is refused before any long work, and what becomes of the last steps."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from tasks.translation.data import TranslationData
 from tests.commands.conftest import Outcome, refused
 from tests.commands.test_train import runs
 
@@ -121,6 +123,13 @@ def test_a_limited_test_says_so(lslm, translation):
     outcome = lslm("run", "--config", translation, "--trainer.limit_test_batches", "2", "--data.exam_tokens", "30")
     assert outcome.status == 0, outcome.err
     assert "of 10 examples were answered" in outcome.out
+    [path] = Path("runs").glob("*/*/metrics.json")
+    recorded = json.loads(path.read_text())["data"]
+    data = TranslationData(recorded["corpus"], source_language="en", target_language="zh")
+    answered = {json.loads(line)["id"] for line in (path.parent / "predictions/test.jsonl").read_text().splitlines()}
+    part = [example for example in data.examples("test") if example.id in answered]
+    assert recorded["digest"] == data.recorded("test", part)["digest"] != data.evaluation_set("test").digest
+    assert f"digest {recorded['digest'][:14]}" in outcome.out
     assert not list(Path("runs").glob("*/*/report/*"))
 
 

@@ -175,6 +175,10 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
             {"small": None, "back": {"data.source_language": "zh", "data.target_language": "en"}},
             ["the rungs small and back have different test sets (en-zh and zh-en)", "a ladder each"],
         ),
+        (
+            {"small": None, "same": {"data.source_language": "zh"}},
+            ["the rungs small and same have different test sets (en-zh and zh)"],
+        ),
     ],
 )
 def test_what_is_wrong_in_any_rung_is_said_before_the_first_is_trained(lslm, rungs, trained, given, words):

@@ -56,6 +56,13 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
     assert {(i.dataset.name, t.value) for i in run.inputs.dataset_inputs for t in i.tags if t.key == "mlflow.data.context"} >= {
         ("pairs en-zh", split) for split in ("train", "val", "test")
     }
+    recorded = json.loads(directory.metrics.read_text())["data"]
+    assert recorded["digest"].startswith("2:")
+    assert recorded["languages"] == run.data.tags["corpus.test_languages"] == "en-zh"
+    assert recorded["digest"] == run.data.tags["corpus.test_digest"]
+    assert recorded["digest"][:36] in {i.dataset.digest for i in run.inputs.dataset_inputs}
+    assert f"test split of {recorded['corpus']}, en-zh: digest {recorded['digest'][:14]}" in outcome.out
+    assert recorded["digest"] in (directory.report / "report.md").read_text()
     artifacts = {a.path for a in mlflow_client().list_artifacts(run.info.run_id)}
     assert {
         "config.yaml",
