@@ -31,14 +31,18 @@ The config says:
   metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics; the task's own headline leads
               where it is among them, else the first
   systems   a name for each -> its class_path and init_args, of lslm_lightning.systems:
-              checkpoint.Checkpoint       run: a run directory, a checkpoint in one, or an MLflow run id; search in place of its own;
-                                          fusion: a run of a language model that the search asks
+              checkpoint.Checkpoint       run: a run directory, a checkpoint in one, an MLflow run id, or a pattern for the newest of
+                                          several; search in place of its own; fusion: a run of a language model that the search asks
               hugging_face.HuggingFace    path: a folder or a hub id
               endpoint.Endpoint           model, base_url, prices, budget: a hosted model
               outputs.Outputs             path: what another tool wrote
               interpolation.Interpolation runs: language models with one tokenizer, mixed; weights by EM on the validation split
               arpa.Arpa                   path: an n-gram model of KenLM or SRILM
               baselines.CopySource, FirstSentences, LongestSentence, ExtractiveOracle, UniformBytes, Xz
+
+A run, or a model of Hugging Face, that was trained for another task or for other languages than the data have is refused, as
+far as that is stated; allow_mismatch: true among its init_args scores it all the same. A language model may read another
+language, and it is told.
 
 Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted goes on where it stopped when the same
 command is given again, and what is answered is never asked again, also when systems are added: --fresh asks anew. A system that fails

@@ -65,7 +65,10 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
     headings = [Heading(name, "", not lower_is_better(name, rows)) for name in names]
     notes: list[Cell] = [Code(exam.words, f"exam {letter}") for exam, letter in exams.items()]
     if any(exam.why for exam in exams):
-        notes.append("An earlier release recorded test sets without languages: its runs stand apart where these cannot be found.")
+        notes.append(
+            "An earlier release recorded test sets without languages: its runs stand apart where these cannot be found;"
+            " lslm evaluate with the same command records them anew and asks nobody."
+        )
     if n_other:
         notes.append(f"Runs that are not finished and are not shown: {n_other:,}.")
     columns = ["run", "exam", *headings, "kind", "corpus", "data", "seed", "MLflow id"]

@@ -77,7 +77,7 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     [run] = Path("runs/translation").glob("tiny-*")
     endpoint = {"model": "tiny", "base_url": provider.url, "prices": {"input_per_million": 1.0, "output_per_million": 2.0}}
     config = exam(
-        ours={"class_path": CHECKPOINT, "init_args": {"run": str(run)}},
+        ours={"class_path": CHECKPOINT, "init_args": {"run": "runs/translation/tiny-*"}},
         theirs=outputs_file(pairs, project / "theirs.txt"),
         hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint},
     )
@@ -93,6 +93,11 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     assert found["hosted"]["facts"]["money"] > 0
     assert found["ours"]["facts"]["n_parameter"] > 0
     page = (folder() / "report/index.html").read_text()
+    chosen = f"run runs/translation/tiny-*: chose {run}, the only one that matches"
+    assert f"system ours: {chosen}\n" in outcome.out
+    assert chosen in (folder() / "report/report.md").read_text().replace("\\", "")
+    data, tested = (json.loads((path / "metrics.json").read_text())["data"] for path in (folder(), run))
+    assert data == tested, "lslm test and lslm evaluate record one test set"
     for words in ("theirs leads with bleu 100", "gives probabilities but writes no text", "Outputs side by side", "Pairs by bleu"):
         assert words in page, words
     told = {(f["system"], f["check"]): f["words"] for f in json.loads((folder() / "metrics.json").read_text())["findings"]}

@@ -6,6 +6,7 @@ import pytest
 
 from lslm_lightning.data.builtin.cldr import LANGUAGES, SEED, SIZES, make_splits
 from lslm_lightning.data.corpora import open_corpus
+from tasks.translation.data import TranslationData
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +59,13 @@ def test_the_corpus() -> None:
     assert len({corpus.digest(split) for split in corpus.splits}) == 3
     with pytest.raises(ValueError, match=r"corpus cldr: .* names it; its languages are en, zh, de, fr, ja"):
         open_corpus("cldr", {"en": "en", "it": "it"})
+
+
+def test_directions_are_evaluation_sets_of_their_own() -> None:
+    """One digest of rows, as many of evaluation sets as there are directions, and a name for each in MLflow."""
+    pairs = [("en", "zh"), ("en", "de"), ("zh", "en"), ("de", "zh")]
+    data = {pair: TranslationData("cldr", source_language=pair[0], target_language=pair[1]) for pair in pairs}
+    assert len({each.corpus.digest("test") for each in data.values()}) == 1
+    assert len({each.evaluation_set("test").digest for each in data.values()}) == len(pairs)
+    assert {pair: each.dataset_name for pair, each in data.items()} == {pair: f"cldr {pair[0]}-{pair[1]}" for pair in pairs}
+    assert {each.dataset_name for each in data.values()} == {f"cldr {each.evaluation_set('test').languages}" for each in data.values()}
