@@ -70,7 +70,7 @@ class Examination:
         found = {}
         for name, system in self.evaluation.systems.items():
             try:
-                chosen = getattr(system, "choices", list)()
+                chosen = getattr(system, "chosen_runs", list)()
             except ValueError:  # nothing matches: said when the system is asked
                 continue
             if chosen:

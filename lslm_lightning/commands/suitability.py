@@ -35,7 +35,7 @@ def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> d
             words = f"it was trained for {purpose}, and the evaluation set is {asked} ({data.corpus_name})"
             allowed = getattr(system, "allow_mismatch", False) or (differing == ["languages"] and data.mode == "log_prob")
             if not allowed:
-                which = "".join(f" ({chosen})" for chosen in getattr(system, "choices", list)())
+                which = "".join(f" ({chosen})" for chosen in getattr(system, "chosen_runs", list)())
                 verb = "differs" if differing == ["task"] else "differ"
                 raise ValueError(
                     f"system {name}{which}: {words}: {' and '.join(differing)} {verb}; name another run, or set"

@@ -59,7 +59,7 @@ class Checkpoint:
         """The run that is meant; ValueError where nothing matches a pattern."""
         return self.given if self.chosen is None else str(self.chosen.path)
 
-    def choices(self) -> list[Chosen]:
+    def chosen_runs(self) -> list[Chosen]:
         """Runs that patterns stand for, that of the language model too."""
         fusion = [] if self.fusion is None else [self.fusion.chosen]
         return [chosen for chosen in (self.chosen, *fusion) if chosen is not None]

@@ -47,9 +47,9 @@ class Interpolation:
         """Told of the validation split, which is read when weights are needed."""
         self._validation = examples
 
-    def choices(self) -> list[Chosen]:
+    def chosen_runs(self) -> list[Chosen]:
         """Runs that patterns stand for."""
-        return [chosen for part in self.parts for chosen in part.choices()]
+        return [chosen for part in self.parts for chosen in part.chosen_runs()]
 
     def purposes(self) -> list[Purpose]:
         """What the runs were trained for."""

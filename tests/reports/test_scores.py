@@ -37,6 +37,15 @@ def test_scores_with_different_signatures_or_examples_are_not_ranked():
         assert [note.caption.split("; ")[0] for note in table.notes] == [f"BLEU of {name} (not ranked)" for name in "ab"]
 
 
+def test_a_system_that_stands_apart_is_shown_and_never_the_best():
+    """It answered another test set, whose size may be the same."""
+    systems = {"a": [score("BLEU", 30.0)], "b": [score("BLEU", 31.0)], "other": [score("BLEU", 99.0)]}
+    rows = ScoreTable(systems, apart=["other"]).table().rows
+    assert [(row[0], str(row[1]), row[1].best) for row in rows] == [("a", "30.00", False), ("b", "31.00", True), ("other", "99.00", False)]
+    for apart in (["a", "other"], ["a", "b", "other"]):
+        assert not any(row[1].best for row in ScoreTable(systems, apart=apart).table().rows)
+
+
 def test_metrics_that_are_read_alike_share_a_note():
     row = [score("BLEU", 30.0), score("chrF", 50.0), score("TER", 2.0, False, "tok:none", 1)]
     assert ScoreTable({"a": row, "b": row}).table().notes == [

@@ -53,7 +53,7 @@ def test_commands_say_on_standard_error_which_run_a_pattern_chose(runs, capsys):
 
 def test_systems_say_which_runs_their_patterns_chose(runs):
     fused = Checkpoint("runs/toy/a-*", fusion=ShallowFusion("runs/toy/b-*"))
-    assert [chosen.path.name for chosen in fused.choices()] == ["a-2", "b-1"]
+    assert [chosen.path.name for chosen in fused.chosen_runs()] == ["a-2", "b-1"]
     mixed = Interpolation(["runs/toy/a-*", "runs/toy/b-1"])
-    assert [chosen.path.name for chosen in mixed.choices()] == ["a-2"]
-    assert Checkpoint("runs/toy/a-1").choices() == []
+    assert [chosen.path.name for chosen in mixed.chosen_runs()] == ["a-2"]
+    assert Checkpoint("runs/toy/a-1").chosen_runs() == []
