@@ -10,12 +10,14 @@ from lslm_lightning.text.languages import base_language
 if TYPE_CHECKING:
     from lslm_lightning.training.data import TaskData
 
+LANGUAGE_MODELING = "language_modeling"  # the task whose models are made for no language and no question alone
+
 
 def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> dict[str, str]:
     """Refuse systems that were trained for another task or for other languages than the evaluation set has.
 
-    What nobody states is no reason to refuse. A language model is asked for the probability of a text, which it has for
-    any language: that its own is another is told, and so is a mismatch that `allow_mismatch` allows.
+    What nobody states is no reason to refuse. A language model may continue, or give the probability of, any text in any
+    language: that it was trained for another is told, and so is a mismatch that `allow_mismatch` allows.
 
     Args:
         task: name of the evaluation's task: "translation".
@@ -33,8 +35,8 @@ def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> d
             if not differing:
                 continue
             words = f"it was trained for {purpose}, and the evaluation set is {asked} ({data.corpus_name})"
-            allowed = getattr(system, "allow_mismatch", False) or (differing == ["languages"] and data.mode == "log_prob")
-            if not allowed:
+            is_language_model = purpose.task == LANGUAGE_MODELING or (differing == ["languages"] and data.mode == "log_prob")
+            if not is_language_model and not getattr(system, "allow_mismatch", False):
                 which = "".join(f" ({chosen})" for chosen in getattr(system, "chosen_runs", list)())
                 verb = "differs" if differing == ["task"] else "differ"
                 raise ValueError(

@@ -76,7 +76,7 @@ def data(task: str, *languages: str):
         (("summarization", "en"), ("translation", "en", "zh"), ["summarization en", ": task and languages differ"]),
         (("summarization",), ("translation", "en", "zh"), ["trained for summarization,", ": task differs"]),
         (("speech_recognition", "en"), ("question_answering", "en"), ["speech_recognition en", "question_answering en", ": task differs"]),
-        (("language_modeling", "en"), ("summarization", "en"), ["language_modeling en"]),
+        (("summarization", "en"), ("language_modeling", "en"), ["language_modeling en", ": task differs"]),
         (("translation", "en", "de"), ("language_modeling", "en"), [": task and languages differ"]),
         (("summarization", "en"), ("summarization", "zh"), ["summarization zh"]),
         (("speech_recognition", "en"), ("speech_recognition", "de"), ["speech_recognition de"]),
@@ -122,6 +122,8 @@ def test_a_language_model_may_read_another_language_and_it_is_told():
     told = check_purposes({"ours": model, "mixed": mixed}, "language_modeling", data("language_modeling", "de"))
     assert told.keys() == {"ours", "mixed"}
     assert "it was trained for language_modeling en, and the evaluation set is language_modeling de" in told["ours"]
+    told = check_purposes({"ours": model}, "summarization", data("summarization", "zh"))
+    assert "it was trained for language_modeling en, and the evaluation set is summarization zh" in told["ours"]
 
 
 def test_what_a_run_noted_is_known_where_its_config_does_not_say():
