@@ -42,7 +42,7 @@ The config says:
 
 A run, or a model of Hugging Face, that was trained for another task or for other languages than the data have is refused, as
 far as that is stated; allow_mismatch: true among its init_args scores it all the same. A language model may read another
-language, and it is told.
+text and language, and it is told.
 
 Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted goes on where it stopped when the same
 command is given again, and what is answered is never asked again, also when systems are added: --fresh asks anew. A system that fails
