@@ -42,7 +42,12 @@ def finish(command: "Command", subcommand: str) -> None:
         for name, value in command.trainer.callback_metrics.items():
             if name.startswith("val/"):
                 print(f"{name} {number(float(value))}")
-        print(digest_line(command.datamodule.recorded("val")))
+        data = command.datamodule
+        print(digest_line(data.recorded("val")))
+        answered, n_example = data.validation_exam(), len(data.examples("val"))
+        if 0 < len(answered) < n_example:
+            part = shown(data.recorded("val", answered)["digest"])
+            print(f"val/loss is of all {n_example:,} examples, scores of answers of {len(answered):,} among them: digest {part}")
     if subcommand == "predict":
         print(f"predictions {directory.predictions / 'predict.jsonl'}")
     if subcommand in ("fit", "run"):

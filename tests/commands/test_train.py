@@ -121,6 +121,7 @@ def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation,
     assert sorted(r.info.status for r in runs()) == ["FINISHED", "FINISHED"]
     validated = lslm("validate", "--config", config, "--ckpt_path", best)
     assert validated.status == 0, validated.err
+    assert "val/loss is of all 12 examples, scores of answers of 4 among them: digest 2:" in validated.out
     trained = [json.loads(line) for line in directory.curves.read_text().splitlines()]
     for name in ("val/loss", "val/bleu"):
         [shown] = re.findall(rf"^{name} (\S+)$", validated.out, re.MULTILINE)
