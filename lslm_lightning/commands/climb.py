@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from lslm_lightning.commands.evaluate import check_systems, digest_of, read
+from lslm_lightning.commands.evaluation_sets import find_set
 from lslm_lightning.commands.examination import Examination
 from lslm_lightning.commands.job import task_name
 from lslm_lightning.commands.outcome import WorkError, true_ending
@@ -189,8 +190,10 @@ class Climb:
         examination = Examination(read(str(path), []), folder)
         examination.tell()
         with examination.answers.alone():
+            wanted, known = examination.evaluation.data.evaluation_set("test"), {}
             for name, run in trained.items():
-                if not examination.answers.path(name).exists():  # what it answered in its own test
+                own = find_set(RunDirectory(run), known, trust=True).found
+                if own == wanted and not examination.answers.path(name).exists():  # what it answered in its own test
                     shutil.copy(run / "predictions/test.jsonl", examination.answers.path(name))
             examination.answers.prepare()
             examination.examine(tracker, command, began)

@@ -76,6 +76,9 @@ def test_rungs_are_trained_once_and_stand_on_one_page(lslm, rungs, trained):
     assert len(children) == 2 + 3, "two trainings, three systems in the exam"
 
     assert len(trained) == 2
+    [answered] = Path("runs/translation").glob("steps-*/predictions/small-*.jsonl")
+    [own] = Path("runs/translation").glob("steps-small-*/predictions/test.jsonl")
+    assert answered.read_bytes() == own.read_bytes(), "what it answered in its own test is not asked again"
     assert lslm("ladder", "--config", config).status == 0
     assert len(trained) == 2, "what is finished is not trained again"
     more = rungs(
