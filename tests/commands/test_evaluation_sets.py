@@ -1,6 +1,8 @@
 """Which finished runs compare: by what they were asked, whatever release tested them, from run directories made by hand."""
 
+import csv
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lslm_lightning.commands.compare import main
 from lslm_lightning.commands.evaluation_sets import find_set
 from lslm_lightning.commands.side_by_side import side_by_side
 from lslm_lightning.contracts import Prediction
@@ -190,3 +193,19 @@ def test_two_unknown_sets_are_two(corpus):
     rows, words = compared(*runs)
     assert sets(rows) == ["A", "B"]
     assert "Pairs by" not in words
+
+
+def test_a_pattern_names_a_run_in_the_terminal_and_on_the_page(corpus, capsys):
+    for path in (made("first-1", OLD, corpus), made("first-2", NEW, corpus), made("second", NEW, corpus, worse=1)):
+        (path / "checkpoints").mkdir()
+        (path / "checkpoints/best.ckpt").touch()
+    os.utime("runs/translation/first-1/config.yaml", (1, 1))
+    argv = ["compare", "runs/translation/first-*", "runs/translation/second", "--n-resample", "10", "--output", "page", "--csv", "all.csv"]
+    assert main(argv) == 0
+    said = "run runs/translation/first-*: chose runs/translation/first-2, the newest of 2"
+    assert f"{said}\n" in capsys.readouterr().out
+    assert said in Path("page/report/report.md").read_text("utf-8").replace("\\", "")
+    made("german", NEW, corpus, target="de")
+    assert main(["compare", "runs/translation/second", "runs/translation/german", "--output", "other", "--csv", "all.csv"]) == 0
+    rows = [*csv.DictReader(Path("all.csv").read_text("utf-8-sig").splitlines())]
+    assert [(row["system"], row["test set"]) for row in rows] == [("second", "A"), ("german", "B")], "a file of scores says it too"
