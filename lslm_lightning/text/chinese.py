@@ -1,10 +1,10 @@
 """Scripts written without spaces: what is a CJK character, and how such text falls into pieces."""
 
 import re
-from functools import cache
 
-from tokenizers import Regex
-from tokenizers.pre_tokenizers import Split
+import regex
+
+from lslm_lightning.text.scripts import COMPLEX_CLASS
 
 # Source: Unicode 16, Blocks.txt and Scripts.txt.
 _HAN = r"\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -20,21 +20,28 @@ def cjk_share(text: str) -> float:
     return len(_IS_CJK.findall(text)) / visible if visible else 0.0
 
 
-def segment(text: str) -> list[str]:
-    """The smallest pieces a reader would count: CJK characters one by one, other words and numbers whole, every other sign alone.
+_ALONE = rf"{_HAN}{_KANA}{_BOPOMOFO}{_HANGUL}\p{{Script=Yiii}}\p{{Script=Tang}}\p{{Script=Nshu}}"
+_PIECE = regex.compile(
+    rf"""[{_ALONE}]
+    | (?={COMPLEX_CLASS})\X
+    | \d+(?:[.,]\d+)+
+    | [[\p{{L}}\p{{M}}\p{{N}}]--[{_ALONE}]--{COMPLEX_CLASS}]+
+    | \S""",
+    regex.VERSION1 | regex.VERBOSE,
+)
 
-    Needs no dictionary, so it is the same everywhere: 'iPhone 15卖3.5万。' gives iPhone, 15, 卖, 3.5, 万, 。
+
+def segment(text: str) -> list[str]:
+    """Cut text into the smallest pieces that a reader would count.
+
+    CJK characters stand one by one, Thai and other scripts without spaces by grapheme clusters (what a reader
+    takes for one character, with its vowels and tones), other words, Tibetan syllables and numbers whole, every
+    other sign alone. Needs no dictionary, so it is the same everywhere: 'iPhone 15卖3.5万。' gives iPhone, 15,
+    卖, 3.5, 万, 。
     """
-    return [piece for piece, _ in segment_with_offsets(text)]
+    return _PIECE.findall(text)
 
 
 def segment_with_offsets(text: str) -> list[tuple[str, tuple[int, int]]]:
-    """The pieces of `segment`, each with the characters [start, end) of `text` that it is."""
-    return _pieces().pre_tokenize_str(text)
-
-
-@cache
-def _pieces() -> Split:
-    cjk = re.sub(r"\\[uU]([0-9a-f]+)", r"\\x{\1}", _HAN + _KANA + _BOPOMOFO + _HANGUL)  # Oniguruma spells code points this way
-    number, word = r"\d+(?:[.,]\d+)+", rf"[\p{{L}}\p{{M}}\p{{N}}&&[^{cjk}]]+"
-    return Split(Regex(rf"[{cjk}]|{number}|{word}|\S"), "removed", invert=True)
+    """Pieces of `segment`, each with the characters [start, end) of `text` that it is."""
+    return [(match.group(), match.span()) for match in _PIECE.finditer(text)]

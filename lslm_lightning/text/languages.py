@@ -1,30 +1,188 @@
-"""Language codes, and what a script tells of a language."""
+"""Language codes: one spelling for each language, its script, its name."""
 
+import difflib
 import re
+from functools import cache
+
+import regex
 
 from lslm_lightning.text.chinese import cjk_share
+from lslm_lightning.text.scripts import Units, units_of_script
 
-WITHOUT_SPACES = frozenset(("zh", "yue", "ja", "th", "lo", "km", "my"))
-"""Languages that write no space between words."""
+UNDETERMINED = "und"
+"""The code of BCP 47 for a language that is not known; "und-Cyrl" says at least its script."""
+
+
+@cache
+def canonical(code: str) -> str:
+    """The one BCP 47 spelling of a language code: "zh-Hant-TW" of "ZH_hant_tw", "zh" of "cmn" and "zho".
+
+    Deprecated codes, those of ISO 639-2 and 639-3, and dialects that CLDR counts to a macro language are
+    replaced as CLDR's language aliases say; script and region stay.
+
+    Raises:
+        ValueError: it is no code of a language; the message has the nearest one.
+    """
+    found = _spelled(code)
+    if found is None:
+        raise ValueError(f"language={code!r} must be a code of BCP 47 such as en, de or zh-Hant{_hint(code)}")
+    return found
 
 
 def base_language(code: str) -> str:
-    """The language of a BCP 47 code without script and region: 'zh' of 'zh-Hans-CN' and of 'zh_CN'."""
-    return code.lower().replace("_", "-").split("-")[0]
+    """The language of a code without script and region: "zh" of "zh-Hans-CN", "zh_CN" and "cmn"; of no code, its first part."""
+    return (_spelled(code) or code.lower().replace("_", "-")).split("-")[0]
+
+
+@cache
+def script_of_language(code: str) -> str:
+    """The script, as ISO 15924 has it, that a language is written in: as the code says, or as CLDR finds likely; "" where nobody knows."""
+    parts = (_spelled(code) or code).split("-")
+    stated = next((part for part in parts[1:] if re.fullmatch(r"[A-Z][a-z]{3}", part)), "")
+    if stated:
+        return stated
+    region = next((part for part in parts[1:] if re.fullmatch(r"[A-Z]{2}|\d{3}", part)), "")
+    likely = _data().likely
+    found = likely.get(f"{parts[0]}_{region}") or likely.get(parts[0], "")
+    return next((part for part in found.split("_") if re.fullmatch(r"[A-Z][a-z]{3}", part)), "")
+
+
+def units_of(code: str) -> Units:
+    """What counts as a word in texts of a language; see `units_of_script`."""
+    return units_of_script(script_of_language(code))
+
+
+def writes_spaces(code: str) -> bool:
+    """Whether the language puts spaces between words."""
+    return units_of(code) == "words"
 
 
 def language_of_script(text: str) -> str | None:
     """`ja`, `ko` or `zh` where at least a third of the characters are of their scripts; None where the script leaves it open."""
     if cjk_share(text) < 1 / 3:
         return None
-    return "ja" if re.search(r"[\u3041-\u30fa]", text) else "ko" if re.search(r"[\uac00-\ud7a3]", text) else "zh"
+    hangul = len(regex.findall(r"\p{Script=Hangul}", text))
+    kana = len(regex.findall(r"[\p{Script=Hiragana}\p{Script=Katakana}]", text))
+    han = len(regex.findall(r"\p{Script=Han}", text))
+    if hangul > han + kana:
+        return "ko"
+    return "ja" if kana > 0.1 * (han + kana) else "zh"
 
 
+@cache
 def name_of_language(code: str) -> str:
     """The English name of a BCP 47 code: "Chinese" of "zh"; the code itself where CLDR has none."""
     from babel import Locale, UnknownLocaleError  # slow to import
 
+    code = _spelled(code) or code
     try:
-        return Locale.parse(code, sep="-" if "-" in code else "_").get_display_name("en") or code
+        if base_language(code) != UNDETERMINED:
+            return Locale.parse(code, sep="-").get_display_name("en") or code
     except (UnknownLocaleError, ValueError):
-        return code
+        pass
+    language, *rest = code.split("-")
+    english = Locale("en")
+    more = [english.scripts.get(part) or english.territories.get(part) or part for part in rest]
+    name = english.languages.get(language)
+    return (name + (f" ({', '.join(more)})" if more else "")) if name else code
+
+
+def name_of_script(code: str) -> str:
+    """The English name of a script of ISO 15924: "Cyrillic" of "Cyrl"; the code itself where CLDR has none."""
+    from babel import Locale
+
+    return Locale("en").scripts.get(code, code)
+
+
+class _Cldr:
+    """What CLDR, as babel has it, knows of codes."""
+
+    def __init__(self) -> None:
+        from babel import Locale
+        from babel.core import get_global
+
+        self.aliases: dict[str, str] = dict(get_global("language_aliases"))
+        self.likely: dict[str, str] = dict(get_global("likely_subtags"))
+        self.regions: dict[str, str] = {old: new[0] for old, new in get_global("territory_aliases").items()}
+        self.names: dict[str, str] = dict(Locale("en").languages)
+        self.scripts = frozenset(Locale("en").scripts)
+        known = {code.split("_")[0] for code in (*self.likely, *self.names, *self.aliases.values())}
+        self.languages = frozenset(known - self.aliases.keys()) | {"mul", "zxx"}
+
+
+@cache
+def _data() -> _Cldr:
+    return _Cldr()
+
+
+@cache
+def _spelled(code: str) -> str | None:
+    """The canonical spelling; None of what is no code."""
+    data = _data()
+    parts = code.strip().replace("_", "-").split("-")
+    if not all(re.fullmatch(r"[A-Za-z0-9]{1,8}", part) for part in parts):
+        return None
+    language, rest = parts[0].lower(), parts[1:]
+    if language == "x" and rest:  # for private use
+        return "-".join(part.lower() for part in parts)
+    if rest and (extended := rest[0].lower()) in data.languages | data.aliases.keys() and re.fullmatch(r"[a-z]{3}", extended):
+        language, rest = extended, rest[1:]  # zh-yue is yue
+    written = data.aliases.get(language, language).split("_")
+    language, implied = written[0], written[1:]
+    if language not in data.languages and not re.fullmatch(r"q[a-t][a-z]", language):
+        return None
+    tags = []
+    for i, part in enumerate(rest):
+        if len(part) == 1:  # an extension, to the end
+            tags += [each.lower() for each in rest[i:]]
+            break
+        if re.fullmatch(r"[A-Za-z]{4}", part):
+            if part.title() not in data.scripts:
+                return None
+            tags.append(part.title())
+        elif re.fullmatch(r"[A-Za-z]{2}|\d{3}", part):
+            tags.append(data.regions.get(part.upper(), part.upper()))
+        elif re.fullmatch(r"[A-Za-z0-9]{5,8}|\d[A-Za-z0-9]{3}", part):
+            tags.append(part.lower())
+        else:
+            return None
+    kinds = {len(tag) for tag in tags}
+    tags = [tag for tag in implied if len(tag) not in kinds] + tags  # sh is sr-Latn, prs is fa-AF
+    tags.sort(key=lambda tag: not re.fullmatch(r"[A-Z][a-z]{3}", tag))
+    return "-".join([language, *tags])
+
+
+def _hint(code: str) -> str:
+    """The nearest code, with its name, as the end of a message."""
+    found = _nearest(code.strip().lower())
+    return f"; the nearest is {found} ({name_of_language(found)})" if found else ""
+
+
+def _nearest(wanted: str) -> str | None:
+    """The code of the language that a word names, in English or in the language itself, or of the country; else one spelled alike."""
+    data = _data()
+    by_name = {name.lower(): known for known, name in data.names.items() if "_" not in known}
+    if wanted in by_name:
+        return by_name[wanted]
+    if re.fullmatch(r"[a-z]{2}", wanted) and (likely := data.likely.get(f"und_{wanted.upper()}")):
+        return likely.split("_")[0]  # jp is ja
+    if own := _autonyms().get(wanted):
+        return own
+    if near := difflib.get_close_matches(wanted, by_name, 1, 0.8):
+        return by_name[near[0]]
+    letters = re.match(r"[a-z]*", wanted)[0]
+    for part in (letters, letters[:3], letters[:2]):
+        if part and _spelled(part):
+            return _spelled(part)
+    near = difflib.get_close_matches(wanted, sorted(data.names.keys() & data.languages), 1, 0.5)
+    return near[0] if near else None
+
+
+@cache
+def _autonyms() -> dict[str, str]:
+    """Code of each language by its name in itself, lower case: "deutsch" -> "de"."""
+    from babel import Locale
+    from babel.localedata import locale_identifiers
+
+    codes = [code for code in locale_identifiers() if re.fullmatch(r"[a-z]{2,3}", code)]
+    return {name.lower(): code for code in codes if (name := Locale(code).languages.get(code))}
