@@ -26,7 +26,8 @@ from lslm_lightning.data.entries import first_records, open_entry
 from lslm_lightning.data.fetching import local_file, n_byte, verified_file, verify
 from lslm_lightning.data.locations import cache_directory, data_directories
 from lslm_lightning.data.rows import Row
-from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
+from lslm_lightning.text.languages import units_of
+from lslm_lightning.text.scripts import letters_by_script, units_of_script
 
 
 def main(argv: list[str]) -> int:
@@ -234,7 +235,9 @@ def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) 
         if not texts:  # of lists that may be empty
             continue
         language = field if corpus.task == "translation" else next(iter(corpus.languages), "")
-        words = "" if base_language(language) in WITHOUT_SPACES else f"{fmean(len(text.split()) for text in texts):,.1f}"
+        letters = letters_by_script("".join(texts[:100])).most_common(1)
+        units = units_of(language) if language else units_of_script(letters[0][0] if letters else "")
+        words = f"{fmean(len(text.split()) for text in texts):,.1f}" if units == "words" else ""
         label = field if len(texts) == len(rows) else f"{field} x {len(texts) / len(rows):.3g}"
         first = ("", "", "") if number else (split, f"{len(rows):,}", digest)
         table.add_row(*first[:2], label, f"{fmean(map(len, texts)):,.1f}", words, f"{max(map(len, texts)):,}", first[2])

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +21,8 @@ from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.rows import Row
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet, evaluation_set
 from lslm_lightning.text.cache import train_once
-from lslm_lightning.text.languages import language_of_script
+from lslm_lightning.text.identification import tell_language
+from lslm_lightning.text.languages import canonical
 from lslm_lightning.text.recipes import BytePair, Existing, Recipe
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
@@ -66,6 +67,7 @@ class TaskData(LightningDataModule, ABC):
         self.seed, self.exam_tokens, self.num_workers = seed, exam_tokens, num_workers
         self.n_validation_example = n_validation_example
         self.counts: dict[str, float] = {}
+        self.assumed_language = ""  # one line, where nobody states the language; set when it is told from the texts
         self._corpus: Corpus | None = None
         self._tokenizer: Tokenizer | None = None
         self._examples: dict[str, list[Example]] = {}
@@ -124,10 +126,25 @@ class TaskData(LightningDataModule, ABC):
     def to_example(self, row: Mapping[str, Any]) -> Example:
         """A row of the corpus as a question."""
 
-    def language_of(self, texts: Iterable[str], given: str | None = None) -> str:
-        """Of the corpus: as given, as it says, or as the script of its first texts tells; else English."""
-        known = given or next(iter(self.corpus.languages), None)
-        return known or language_of_script("".join(islice(texts, 100))) or "en"
+    def language_of(self, texts: Iterable[str], given: str | None = None, more: Iterable[str] = ()) -> str:
+        """The code of the texts' language: as given, as the corpus says, or as the texts tell.
+
+        Args:
+            more: other texts in the same language, to be read where the first ones do not tell.
+
+        Raises:
+            ValueError: what is given, or what the corpus says, is no code of a language.
+        """
+        if given:
+            return canonical(given)
+        if self.corpus.languages:
+            return stated_language(self.corpus.languages[0], f"corpus {self.corpus_name}")
+        first = list(texts)
+        told = tell_language(first)
+        if not told.is_sure and (others := list(more)):
+            told = tell_language([*first, *others])
+        self.assumed_language = told.assumption
+        return told.code
 
     def rows(self, split: str) -> Sequence[Row]:
         """The split's rows, which have the fields that this task reads.
@@ -312,6 +329,14 @@ class TaskData(LightningDataModule, ABC):
 
     def predict_dataloader(self) -> DataLoader:
         return self.exam_loader("test")
+
+
+def stated_language(code: str, where: str) -> str:
+    """The canonical spelling of a language code; ValueError, which begins with where the code stands, if it is none."""
+    try:
+        return canonical(code)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def source_of(kind: type) -> str:

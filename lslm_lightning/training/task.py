@@ -18,7 +18,7 @@ from lslm_lightning.decoding import AnySearch, CtcSearch, Fusion, Search
 from lslm_lightning.decoding.search import alone
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
-from lslm_lightning.text.languages import language_of_script
+from lslm_lightning.text.identification import tell_language
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.precision import weights_cast_once
@@ -138,7 +138,9 @@ class Task(LightningModule, ABC):
         Raises:
             ValueError, OSError: it names something that is not there.
         """
-        return Example(id, given, (), source_language=language_of_script(given) or "en")
+        told = tell_language([given])
+        language = "en" if told.code in ("und", "und-Latn") else told.code  # a few words of a European language
+        return Example(id, given, (), source_language=language)
 
     def lend(self, data: Any) -> None:
         """Give the data module what it cannot know without the model, before it makes batches: how long a source is to it, say."""

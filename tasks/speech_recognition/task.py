@@ -23,7 +23,7 @@ from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import Head, TiedProjection, single
 from lslm_lightning.models.subsampling import FrameReduction, Subsampling
 from lslm_lightning.systems.baselines import most_frequent
-from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
+from lslm_lightning.text.languages import writes_spaces
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.checks import check_kind, check_lengths
 from lslm_lightning.training.task import Task
@@ -271,7 +271,7 @@ class SpeechRecognitionTask(Task):
     def metrics(cls, language: str) -> list[Metric]:
         """Where words are not written apart, characters come first."""
         both: list[Metric] = [WordErrorRate(language), CharacterErrorRate()]
-        return both[::-1] if base_language(language) in WITHOUT_SPACES else both
+        return both if writes_spaces(language) else both[::-1]
 
     def baselines(self, data: SpeechData) -> list[Any]:
         return [most_frequent(list(data.transcripts("train")))] if "train" in data.corpus.splits else []

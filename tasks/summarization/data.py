@@ -35,7 +35,9 @@ class DocumentData(TaskData):
     @cached_property
     def language(self) -> str:
         """Of documents and summaries; see `language_of`."""
-        return self.language_of((row["summary"][0] for row in self.rows(self.corpus.splits[0])), self.given_language)
+        rows = self.rows(self.corpus.splits[0])
+        summaries, documents = (row["summary"][0] for row in rows), (row["document"] for row in rows)
+        return self.language_of(summaries, self.given_language, documents)
 
     def to_example(self, row: Mapping[str, Any]) -> Example:
         references = row["summary"][:1] if self.first_reference_only else row["summary"]

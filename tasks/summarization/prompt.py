@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.text.languages import name_of_language
+from lslm_lightning.text.languages import UNDETERMINED, base_language, name_of_language
 
 VERSION = "summarization-1"
 INSTRUCTION = "Summarize the text in one short sentence."
@@ -15,7 +15,9 @@ def question(example: Example, shots: Sequence[Example] = (), instruction: str =
     Args:
         instruction: what kind of summary; corpora differ (subject lines, headlines, sentences).
     """
-    lines = [f"{instruction} Answer in {name_of_language(example.language)}, with the summary and nothing else."]
+    is_known = base_language(example.language) != UNDETERMINED
+    language = name_of_language(example.language) if is_known else "the language of the text"
+    lines = [f"{instruction} Answer in {language}, with the summary and nothing else."]
     for shot in shots:
         lines += ["", f"Text: {shot.source}", f"Summary: {shot.references[0]}"]
     return "\n".join([*lines, "", f"Text: {example.source}", "Summary:"])

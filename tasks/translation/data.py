@@ -5,6 +5,7 @@ from typing import Any
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.data.rows import language_field, references_of, text_of
+from lslm_lightning.training.data import stated_language
 from lslm_lightning.training.pair_data import PairData
 from tasks.translation import prompt
 
@@ -24,6 +25,7 @@ class TranslationData(PairData):
         self.source_language, self.target_language = source_language, target_language
         self.languages = (source_language, target_language)
         self.fields = tuple(map(language_field, self.languages))
+        self._codes = (stated_language(target_language, "target_language"), stated_language(source_language, "source_language"))
 
     def text_key(self) -> str:
         return f"{self.source_language} {self.target_language}"
@@ -31,7 +33,7 @@ class TranslationData(PairData):
     def to_example(self, row: Mapping[str, Any]) -> Example:
         source, target = (row[field] for field in self.fields)
         read = text_of(source, self.corpus.join)
-        return Example(row["id"], read, references_of(target), self.target_language, self.source_language)
+        return Example(row["id"], read, references_of(target), *self._codes)
 
     prompt_version = prompt.VERSION
 

@@ -1,0 +1,106 @@
+"""Languages are told where texts are enough, and stay open where they are not."""
+
+import subprocess
+import sys
+
+import pytest
+from babel import Locale
+
+from lslm_lightning.text.identification import tell_language
+from lslm_lightning.text.languages import script_of_language
+
+LOCALES = [
+    "en",
+    "de",
+    "fr",
+    "es",
+    "it",
+    "pt",
+    "nl",
+    "pl",
+    "cs",
+    "hu",
+    "fi",
+    "sv",
+    "tr",
+    "vi",
+    "id",
+    "ro",
+    "ru",
+    "uk",
+    "bg",
+    "ar",
+    "fa",
+    "ur",
+    "hi",
+    "mr",
+    "he",
+    "el",
+    "ka",
+    "hy",
+    "am",
+    "ta",
+    "te",
+    "th",
+    "lo",
+    "km",
+    "my",
+    "zh",
+    "ja",
+    "ko",
+    "bn",
+]
+
+
+def names(code: str) -> list[str]:
+    """Names of countries and languages, as CLDR has them."""
+    locale = Locale(code)
+    return [f"{language} {country}" for language, country in zip(locale.languages.values(), locale.territories.values())]
+
+
+@pytest.mark.parametrize("code", LOCALES)
+def test_lists_of_names_are_hard_but_never_taken_for_english_or_another_script(code):
+    """English is the language with rules of its own that would spoil other texts."""
+    told = tell_language(names(code))
+    assert script_of_language(told.code) == script_of_language(code)
+    assert told.code == code or told.code != "en", told
+    assert told == tell_language(names(code)), "the same texts give the same answer"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Die Regierung hat heute einen neuen Plan vorgestellt, sagte der Minister.", "de"),
+        ("The minister said today that the government has a new plan.", "en"),
+        ("Сегодня правительство объявило новый план, сказал министр.", "ru"),
+        ("Уряд сьогодні оголосив новий план, сказав міністр.", "uk"),
+        ("أعلنت الحكومة اليوم خطة جديدة", "ar"),
+        ("این کتاب را خواندم و دوست داشتم", "fa"),
+        ("यह एक वाक्य है और यह दूसरा है", "hi"),
+        ("รัฐบาลประกาศแผน", "th"),
+        ("རྒྱལ་ཁབ་", "bo"),
+        ("ეს არის ქართული წინადადება", "ka"),
+        ("他今天去北京", "zh"),
+        ("w1 w2 w3 w4 w5", "und-Latn"),
+        ("a b c d e f", "und-Latn"),
+        ("Paul Smith, John Johnson", "und-Latn"),
+        ("план", "und-Cyrl"),
+        ("12:30 — 15!", "und"),
+        ("", "und"),
+    ],
+)
+def test_languages_of_texts(text, code):
+    assert tell_language([text] * 3).code == code
+
+
+def test_what_was_assumed_is_said_with_how_to_set_it():
+    sure = tell_language(["Сегодня правительство объявило новый план"] * 300).assumption
+    assert sure == "language: ru, told from 200 texts (Cyrillic); set data.language to say otherwise"
+    assert "not to be told from 1 text (Latin)" in tell_language(["abc"]).assumption
+    assert "set data.language" in tell_language(["12"]).assumption
+
+
+def test_the_identifier_is_loaded_only_when_a_language_is_asked_for():
+    code = "import sys; import lslm_lightning.text.identification as i; i.tell_language(['中文']); print('py3langid' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "False"
