@@ -9,10 +9,22 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from lslm_lightning.text.languages import base_language
+import regex
+
+from lslm_lightning.text.chinese import segment
+from lslm_lightning.text.languages import base_language, script_of_language, units_of
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _ENGLISH_MARKS = str.maketrans("", "", string.punctuation)
+# What Python calls punctuation in ASCII, and Unicode everywhere.
+_ALL_MARKS = regex.compile(rf"[\p{{P}}{re.escape(string.punctuation)}]")
+# Source: `remove_articles` of MLQA's evaluation script, v1 (Lewis et al. 2020); Hindi has none.
+_ARTICLES = {
+    "es": re.compile(r"\b(?:un|una|unos|unas|el|la|los|las)\b"),
+    "vi": re.compile(r"\b(?:của|là|cái|chiếc|những)\b"),
+    "de": re.compile(r"\b(?:ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b"),
+    "ar": re.compile("ال"),
+}
 # Source: the list of CMRC 2018's script, whose "……" is two characters and so never equals one: an ellipsis stays.
 _CHINESE_MARKS = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 _CHINESE = re.compile(r"[\u4e00-\u9fa5]")
@@ -61,6 +73,39 @@ class Spaced(Rules):
         return text.lower().translate(_ENGLISH_MARKS).split()
 
 
+class Worldwide(Rules):
+    """Lower case, without punctuation of any script, then without the articles of the language where MLQA lists them; words stand between
+    spaces, and their order does not count. In languages without spaces the pieces of `text.chinese.segment` are the words.
+
+    Source: `normalize_answer` and `f1_score` of MLQA's evaluation script, v1, for languages with spaces.
+    """
+
+    def __init__(self, language: str) -> None:
+        base, self._units = base_language(language), units_of(language)
+        self._article = _ARTICLES.get(base)
+        articles = f",articles-{base}" if self._article else ""
+        cut = "spaces" if self._units == "words" else self._units
+        rules = "|rules:mlqa" if self._units == "words" else ""
+        self.signature = f"norm:lower,punctuation-unicode{articles}|tok:{cut}|match:words{rules}"
+
+    def plain(self, text: str) -> str:
+        return " ".join(self.words(text))
+
+    def words(self, text: str) -> list[str]:
+        if self._units != "words":
+            return self.counted(text)
+        plain = _ALL_MARKS.sub("", text.lower())
+        return (self._article.sub(" ", plain) if self._article else plain).split()
+
+    def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
+        return (Counter(first) & Counter(second)).total()
+
+    def counted(self, text: str) -> list[str]:
+        if self._units == "words":
+            return _ALL_MARKS.sub("", text.lower()).split()
+        return [piece for piece in segment(text.lower()) if not _ALL_MARKS.fullmatch(piece)]  # a sign stands alone
+
+
 class Mixed(Rules):
     """Lower case, without punctuation; Chinese characters one by one, what is between them as English; the longest common run counts.
 
@@ -104,5 +149,7 @@ def _tokenizer() -> Any:
 
 
 def rules_of(language: str) -> Rules:
-    """Those of CMRC 2018 for Chinese, those of SQuAD for all others."""
-    return Mixed() if base_language(language) in ("zh", "yue") else Spaced()
+    """Rules of CMRC 2018 for Chinese, of SQuAD for English, of MLQA for all others."""
+    if base_language(language) == "en":
+        return Spaced()
+    return Mixed() if script_of_language(language) in ("Hans", "Hant", "Hani") else Worldwide(language)

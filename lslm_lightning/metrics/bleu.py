@@ -8,7 +8,8 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.metrics.base import Metric as SacrebleuMetric
 
 from lslm_lightning.contracts import Metric, Prediction
-from lslm_lightning.text.languages import base_language
+from lslm_lightning.text.chinese import segment
+from lslm_lightning.text.languages import base_language, script_of_language, units_of
 
 
 class _Sacrebleu(Metric):
@@ -46,7 +47,8 @@ class Bleu(_Sacrebleu):
     """Geometric mean of the precisions of 1- to 4-grams with a brevity penalty, 0 to 100. Source: Papineni et al. 2002; Post 2018.
 
     `language` is that of the answers and chooses the tokenizer: `zh` for Chinese, MeCab for Japanese and Korean where it is installed, else
-    characters for those two, and `13a` for all others. `tokenize` names one of sacreBLEU's directly.
+    `char` for those two, `char` for Thai and other languages without spaces, and `13a` for all others. `tokenize` names one of sacreBLEU's
+    directly.
     """
 
     name = "bleu"
@@ -80,14 +82,27 @@ class Chrf(_Sacrebleu):
 class Ter(_Sacrebleu):
     """Edits (words and shifts of phrases) per reference word in percent: 0 is perfect, above 100 is possible. Source: Snover et al. 2006.
 
-    For Chinese and Japanese the text is normalized and Han characters count as words (`asian`), or a sentence would be one word.
+    For Chinese and Japanese the text is normalized and Han characters count as words (`asian`), or a sentence would be one word. In
+    other scripts without spaces the pieces of `text.chinese.segment` are the words, which the signature says.
     """
 
     name, unit, higher_is_better = "ter", "%", False
 
     def __init__(self, language: str = "en", lowercase: bool = True) -> None:
-        asian = base_language(language) in ("zh", "ja")
+        units, script = units_of(language), script_of_language(language)
+        asian = script in ("Hans", "Hant", "Hani", "Hanb", "Jpan", "Hira", "Kana", "Hrkt")
+        self._units = None if asian or units == "words" else units
         super().__init__(TER(normalized=asian, asian_support=asian, case_sensitive=not lowercase), n_statistic=2)
+
+    @property
+    def signature(self) -> str:
+        return super().signature + (f"|units:{self._units}" if self._units else "")
+
+    def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
+        if self._units is None or answer.output is None:
+            return super().statistics(answer, references)
+        spaced = [" ".join(segment(text)) for text in (answer.output, *references)]
+        return super().statistics(Prediction(answer.id, spaced[0]), spaced[1:])
 
 
 def tokenizer_of(language: str) -> str:
@@ -97,4 +112,6 @@ def tokenizer_of(language: str) -> str:
     if base in mecab:
         name, modules = mecab[base]
         return name if all(map(importlib.util.find_spec, modules)) else "char"
-    return "zh" if base == "zh" else "13a"
+    if units_of(language) == "words":
+        return "13a"
+    return "zh" if script_of_language(language) in ("Hans", "Hant", "Hani") else "char"

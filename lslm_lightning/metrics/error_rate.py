@@ -11,7 +11,7 @@ import numpy as np
 
 from lslm_lightning.contracts import Metric, Prediction
 from lslm_lightning.text.chinese import segment
-from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
+from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.normalization import normalize
 
 
@@ -97,19 +97,19 @@ class CharacterErrorRate(_ErrorRate):
 
 
 class WordErrorRate(_ErrorRate):
-    """Words between spaces; in languages without spaces the pieces of `text.chinese.segment`."""
+    """Words between spaces; in languages without spaces the pieces of `text.chinese.segment`, named in the signature."""
 
     name = "wer"
 
     def __init__(self, language: str = "en") -> None:
-        self._segments = base_language(language) in WITHOUT_SPACES
+        self._units = units_of(language)
 
     @property
     def signature(self) -> str:
-        return f"units:{'segments' if self._segments else 'words'}|norm:nfc|case:mixed|jiwer:{version('jiwer')}"
+        return f"units:{self._units}|norm:nfc|case:mixed|jiwer:{version('jiwer')}"
 
     def counted(self, text: str) -> list[str]:
-        return segment(normalize(text)) if self._segments else normalize(text).split()
+        return normalize(text).split() if self._units == "words" else segment(normalize(text))
 
 
 def _compared(wanted: Sequence[str], written: Sequence[str]) -> jiwer.WordOutput:

@@ -8,8 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 from lslm_lightning.metrics.rouge import Rouge
-from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
-from lslm_lightning.text.sentences import join_sentences
+from lslm_lightning.text.sentences import join_sentences, joins_with_space
 
 Gram: TypeAlias = str | tuple[str, str]  # a word, or two in a row
 
@@ -55,7 +54,7 @@ class Gain:
         cut = [self.words(reference) for reference in references]
         self.singles, self.pairs = [Counter(words) for words in cut], [Counter(pairwise(words)) for words in cut]
         self.wanted = set().union(*self.singles, *self.pairs)
-        has_spaces = base_language(language) not in WITHOUT_SPACES
+        has_spaces = joins_with_space(language)
         stays = has_spaces or (all(map(_ENDS.search, sentences[:-1])) and all(map(_BEGINS.match, sentences[1:])))
         self.counted = [self.count(sentence) for sentence in sentences] if stays else None  # None where words may grow together
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lslm_lightning.contracts import Metric, Prediction
 from lslm_lightning.text.chinese import segment
-from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
+from lslm_lightning.text.languages import units_of
 
 
 class _Likelihood(Metric):
@@ -70,14 +70,14 @@ class WordPerplexity(_Likelihood):
     name = "word_perplexity"
 
     def __init__(self, language: str = "en") -> None:
-        self._segments = base_language(language) in WITHOUT_SPACES
+        self._units = units_of(language)
 
     @property
     def signature(self) -> str:
-        return f"reference:first|words:{'segments' if self._segments else 'whitespace'}+lines+end"
+        return f"reference:first|words:{'whitespace' if self._units == 'words' else self._units}+lines+end"
 
     def _n_word(self, text: str) -> int:
-        return len(segment(text)) + text.count("\n") + 1 if self._segments else super()._n_word(text)
+        return super()._n_word(text) if self._units == "words" else len(segment(text)) + text.count("\n") + 1
 
     def score(self, total: np.ndarray) -> float:
         nats, _, words, _, unknown, spelling = total

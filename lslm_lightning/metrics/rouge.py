@@ -12,13 +12,14 @@ import numpy as np
 
 from lslm_lightning.contracts import Metric, Prediction
 from lslm_lightning.text.chinese import segment
-from lslm_lightning.text.languages import base_language
+from lslm_lightning.text.languages import base_language, units_of
 from lslm_lightning.text.normalization import normalize
-from lslm_lightning.text.sentences import split_sentences
+from lslm_lightning.text.sentences import rules_of_sentences, split_sentences
 
 
 class UnicodeTokenizer:
-    """CJK characters one by one, words and numbers of any script whole; lower case, NFKC, no punctuation.
+    """Pieces of `text.chinese.segment` (CJK characters and, in Thai and the like, grapheme clusters one by one, words and numbers of any
+    other script whole); lower case, NFKC, no punctuation.
 
     rouge-score's own tokenizer keeps nothing outside a-z and 0-9, so that Chinese texts would have no tokens at all.
     """
@@ -98,16 +99,19 @@ class Rouge(Metric):
 
         if kind not in ("1", "2", "L", "Lsum"):
             raise ValueError(f"kind={kind!r} of Rouge must be one of '1', '2', 'L', 'Lsum'")
-        self._language, self._kind = base_language(language), f"rouge{kind}"
-        if words == "jieba" and self._language != "zh":
+        base = base_language(language)
+        self._language, self._kind = language, f"rouge{kind}"
+        if words == "jieba" and base != "zh":
             raise ValueError(f"words='jieba' of Rouge cuts Chinese, not language={language!r}; leave words at 'characters'")
         self.name = self._kind if words == "characters" else f"{self._kind}-{words}"
         if words == "jieba":
             tokenizer, self._tokens = remembering(JiebaTokenizer), f"tok:jieba-{version('jieba')}|norm:nfkc|stem:no"
-        elif self._language == "en":
+        elif base == "en":
             tokenizer, self._tokens = remembering(EnglishTokenizer), "tok:rouge|stem:porter"
         else:
-            tokenizer, self._tokens = remembering(UnicodeTokenizer), "tok:unicode|norm:nfkc|stem:no"
+            units = units_of(language)
+            name = units if units in ("graphemes", "syllables") else "unicode"
+            tokenizer, self._tokens = remembering(UnicodeTokenizer), f"tok:{name}|norm:nfkc|stem:no"
         self._counting = DefaultTokenizer() if self._tokens.startswith("tok:rouge") else tokenizer  # a stem is shorter than its word
         self.tokens = tokenizer.tokenize
         """The words of a text as they are compared: lower case, and stemmed where the language has a stemmer."""
@@ -115,7 +119,7 @@ class Rouge(Metric):
 
     @property
     def signature(self) -> str:
-        sentences = f"|sentences:rules-{self._language}" if self._kind == "rougeLsum" else ""
+        sentences = f"|sentences:{rules_of_sentences(self._language)}" if self._kind == "rougeLsum" else ""
         return f"{self._tokens}{sentences}|best:f1|rouge-score:{version('rouge-score')}"
 
     def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:

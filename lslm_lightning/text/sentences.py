@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from lslm_lightning.text.languages import WITHOUT_SPACES, base_language
+import regex
+
+from lslm_lightning.text.languages import base_language, script_of_language
 
 _ENGLISH = """mr mrs ms dr prof rev hon gen col lt sgt capt sen rep gov pres st jr sr inc ltd co corp llc dept univ est assn bros vs v cf al
     approx ext tel e.g i.e a.m p.m u.s u.k u.n d.c ph.d jan feb mar apr jun jul aug sep sept oct nov dec"""
@@ -16,45 +18,75 @@ _BEFORE_NUMBER = frozenset(("abs", "art", "bd", "ch", "eq", "eqs", "fig", "figs"
 
 _CLOSER = r"[\"'”“’」』）》】)\]»›]"
 _CJK = r"\u3040-\u9fff\uff00-\uffef"
-_END = re.compile(
-    rf"""[。！？｡]+ {_CLOSER}*                          # needs no space after it
+_AMBIGUOUS = r".!?…．﹒․"  # these may also stand inside a word or a number
+_END = rf"""
+      [。！？｡]+ {_CLOSER}*                             # needs no space after it
     | …{{2,}} [。！？!?]* {_CLOSER}*                    # a Chinese ellipsis is two
-    | [.!?…।؟]+ {_CLOSER}* (?:\s?»)? (?=\s|$|[{_CJK}])  # needs one, or a change of script
-    """,
-    re.VERBOSE,
+    | [\p{{Sentence_Terminal}}--[{_AMBIGUOUS}]]+ [.!?]* {_CLOSER}*
+    | [.!?…{{more}}]+ {_CLOSER}* (?:\s?»)? (?=\s|$|[{_CJK}])  # needs one, or a change of script
+"""
+_ENDS = regex.compile(_END.replace("{more}", ""), regex.VERBOSE | regex.VERSION1)
+# Source: CLDR's segmentation of Greek, in which ; is the question mark.
+_GREEK_ENDS = regex.compile(_END.replace("{more}", ";\u037e"), regex.VERBOSE | regex.VERSION1)
+# Tibetan ends clauses and sentences with a shad, which Unicode calls Terminal_Punctuation but not Sentence_Terminal.
+_TIBETAN_ENDS = regex.compile(
+    rf"[\p{{Terminal_Punctuation}}&&\p{{Script=Tibt}}]+ | {_END.replace('{more}', '')}", regex.VERBOSE | regex.VERSION1
+)
+# Thai, Lao and scripts like them have no sign for the end of a sentence: white space between two of their letters ends one,
+# except beside a sign of repetition or abbreviation.
+_SPACE_ENDS = ("Thai", "Laoo", "Tale", "Talu", "Tavt")
+_SPACED = "".join(rf"\p{{Script={script}}}" for script in _SPACE_ENDS)
+_THAI_ENDS = regex.compile(
+    rf"(?<=[{_SPACED}--[ๆໆ]]) \s+ (?=[{_SPACED}--[ๆฯໆຯ]]) | {_END.replace('{more}', '')}", regex.VERBOSE | regex.VERSION1
 )
 _OPENERS = "\"'“‘«‹([{¿¡-–—*•"
 
 
 def split_sentences(text: str, language: str = "en") -> list[str]:
-    """The sentences of `text`, without white space around them; only white space is lost. A line break ends a sentence.
+    """Split text into sentences, without white space around them; only white space is lost. A line break ends a sentence.
 
-    Chinese and Japanese end at 。！？ and ……, with the closing quote. Elsewhere . ! ? … must be followed by white space, and a full stop by
-    what can begin a sentence. Abbreviations are known for English, German and French; any language code is accepted.
+    Signs that only end sentences do so wherever they stand (Unicode's Sentence_Terminal: 。 । ؟ ። ။ and the like, with
+    the closing quote), and so does a Chinese ellipsis. . ! ? … must be followed by white space, and a full stop by what
+    can begin a sentence. Abbreviations are known for English, German and French. In Tibetan a shad ends a sentence; in
+    Thai, Lao and like scripts, which have no sign for it, white space between two of their letters. Any language code is
+    accepted.
     """
-    language = base_language(language)
-    return [sentence for line in text.splitlines() for sentence in _split_line(line, language)]
+    base, script = base_language(language), script_of_language(language)
+    ends = _GREEK_ENDS if base == "el" else _TIBETAN_ENDS if script == "Tibt" else _THAI_ENDS if script in _SPACE_ENDS else _ENDS
+    return [sentence for line in text.splitlines() for sentence in _split_line(line, base, ends)]
+
+
+def rules_of_sentences(language: str) -> str:
+    """Name of the rules by which `split_sentences` works in a language, for signatures."""
+    base, script = base_language(language), script_of_language(language)
+    is_western = script in ("", "Latn", "Cyrl", "Hans", "Hant", "Hani", "Jpan", "Kore")
+    return f"{'rules' if is_western else 'sterm'}-{base}"
+
+
+def joins_with_space(language: str) -> bool:
+    """Whether sentences of a language stand with a space between them: not in Chinese and Japanese."""
+    return script_of_language(language) not in ("Hans", "Hant", "Hani", "Hanb", "Jpan", "Hira", "Kana", "Hrkt", "Bopo")
 
 
 def join_sentences(sentences: Sequence[str], language: str = "en") -> str:
     """One text, with spaces where the language has them."""
-    return ("" if base_language(language) in WITHOUT_SPACES else " ").join(sentences)
+    return (" " if joins_with_space(language) else "").join(sentences)
 
 
-def _split_line(line: str, language: str) -> list[str]:
+def _split_line(line: str, language: str, ends: regex.Pattern) -> list[str]:
     sentences, start = [], 0
-    for end in _END.finditer(line):
-        if not _is_inner(line, start, end, language):
+    for end in ends.finditer(line):
+        if end[0].isspace() or not _is_inner(line, start, end, language):
             sentences.append(line[start : end.end()].strip())
             start = end.end()
     sentences.append(line[start:].strip())
     return [sentence for sentence in sentences if sentence]
 
 
-def _is_inner(line: str, start: int, end: re.Match[str], language: str) -> bool:
+def _is_inner(line: str, start: int, end: regex.Match[str], language: str) -> bool:
     """Whether this sign stands inside a sentence after all."""
     following = line[end.end() :].lstrip().lstrip(_OPENERS)
-    if following[:1].islower():  # "e.g. this", "wait… what", '"Really?" he said', and abbreviations nobody listed
+    if _is_small(following[:1]):  # "e.g. this", "wait… what", '"Really?" he said', and abbreviations nobody listed
         return True
     if end[0] != "." or not following:
         return False
@@ -64,3 +96,8 @@ def _is_inner(line: str, start: int, end: re.Match[str], language: str) -> bool:
     is_initial = len(word) == 1 and word.isupper() and word != "I"
     is_numbered = following[0].isdigit() and word.lower() in _BEFORE_NUMBER
     return is_initial or is_numbered or word.lower() in _ABBREVIATIONS.get(language, ())
+
+
+def _is_small(character: str) -> bool:
+    """Whether a letter is in lower case that a sentence would not begin with; Georgian has small letters, but begins with them."""
+    return character.islower() and not character.upper() != character == character.title()

@@ -99,6 +99,42 @@ def test_what_was_not_answered_is_nan():
 
 
 def test_signatures_tell_the_rules_apart():
-    assert TokenF1().signature == TokenF1("de").signature != TokenF1("zh-Hans").signature
+    assert len({TokenF1(code).signature for code in ("en", "de", "fr", "zh-Hans", "th", "bo", "ja")}) == 7
+    assert (
+        TokenF1().signature == TokenF1("en-GB").signature == "norm:lower,punctuation,articles|tok:spaces|match:words|rules:squad|best:max"
+    )
+    assert TokenF1("zh").signature == TokenF1("cmn").signature == TokenF1("yue").signature
+    assert "articles-de" in ExactMatch("de").signature
+    assert "articles" not in ExactMatch("hi").signature
     assert "squad" in ExactMatch().signature
     assert "cmrc2018" in ExactMatch("zh").signature
+
+
+# Other languages than English and Chinese
+
+
+@pytest.mark.parametrize(
+    ("language", "given", "wanted", "exact", "f1"),
+    [
+        ("de", "das Haus", "Haus", 1, 1),
+        ("de", "die Füße", "Fäße", 0, 0),
+        ("de", "„Ja“", "Ja", 1, 1),
+        ("de", "the Haus", "Haus", 0, 2 / 3),  # English articles are words elsewhere
+        ("fr", "le chat", "chat", 0, 2 / 3),  # MLQA lists no French articles
+        ("es", "¿la niña?", "niña", 1, 1),
+        ("vi", "của Đà Nẵng", "đà nẵng", 1, 1),
+        ("ar", "القاهرة", "قاهرة", 1, 1),
+        ("hi", "दिल्ली।", "दिल्ली", 1, 1),
+        ("ru", "«Москва»", "москва", 1, 1),
+        ("th", "ทีมชนะ", "ทีมแพ้", 0, 2 * (2 / 5) * (2 / 4) / (2 / 5 + 2 / 4)),  # ที ม are shared of 5 and 4 clusters
+        ("lo", "ສະບາຍດີ", "ສະບາຍດີ", 1, 1),
+        ("km", "ភាសា", "ភាសា។", 1, 1),
+        ("ja", "東京タワー", "東京", 0, 2 * 0.4 / 1.4),  # 2 of 5 and of 2 characters
+        ("bo", "བོད་སྐད", "བོད་", 0, 2 / 3),
+        ("ko", "서울에", "서울", 0, 0),
+        ("wuu", "上海的北京", "上海北京", 0, 4 / 9),  # as in CMRC
+    ],
+)
+def test_other_languages_by_hand(language, given, wanted, exact, f1):
+    assert score(ExactMatch(language), [(given, [wanted])]) == 100 * exact
+    assert score(TokenF1(language), [(given, [wanted])]) == pytest.approx(100 * f1)

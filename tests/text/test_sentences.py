@@ -1,8 +1,9 @@
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lslm_lightning.text.sentences import split_sentences
+from lslm_lightning.text.sentences import join_sentences, split_sentences
 
 CASES = {
     "en": [
@@ -22,6 +23,17 @@ CASES = {
     "ja": ["今日は。|「行く！」|と言った。|終わり"],
     "ko": ["안녕하세요.|반갑습니다!|끝"],
     "hi": ["यह एक वाक्य है।|यह दूसरा है।"],
+    "ur": ["یہ ہے۔|وہ ہے؟|جی"],
+    "ar": ["ما هذا؟|هذا كتاب.|نعم"],
+    "am": ["ይህ ነው።|ያ ነው።|ሌላ"],
+    "hy": ["Սա է։|Նա է։"],
+    "my": ["ဤသည်။|ထိုသည်။"],
+    "km": ["នេះ។|នោះ។"],
+    "ka": ["ეს არის.|ეს მეორეა.|ვერსია 2.0 კარგია"],
+    "el": ["Τι είναι αυτό;|Είναι καλό.|Ναι"],
+    "bo": ["བོད་ཡིག་ཡིན།|གཞན་ཡིན།"],
+    "th": ["ทีมชนะการแข่งขัน|แต่ต่าง ๆ ในปี 2024 มี|จบ"],
+    "lo": ["ສະບາຍດີ|ປະເທດລາວ"],
 }
 
 
@@ -42,3 +54,19 @@ def test_only_white_space_is_lost(text, language):
 def test_splitting_again_changes_nothing():
     sentences = split_sentences("One sentence. Two! 三个句子。四", "en")
     assert split_sentences("\n".join(sentences), "en") == sentences
+
+
+ENDS = regex.findall(r"[\p{Sentence_Terminal}--[.!?．﹒․]]", "".join(map(chr, range(0x20000))), regex.VERSION1)
+
+
+@pytest.mark.parametrize("sign", ENDS)
+def test_every_sign_that_unicode_calls_a_sentence_end_is_one_even_without_a_space(sign):
+    assert split_sentences(f"ა{sign}Ბ", "und") == [f"ა{sign}", "Ბ"]
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("zh", "一。二"), ("yue", "一。二"), ("th", "ก ข"), ("my", "က။ ခ"), ("en", "One. Two"), ("bo", "ཀ། ཁ།")],
+)
+def test_sentences_are_joined_as_the_language_writes_them(language, text):
+    assert join_sentences(split_sentences(text, language), language) == text
