@@ -122,6 +122,7 @@ class Examination:
             "Examples": len(self.examples),
             "Worked examples in questions": evaluation.n_shot,
             "Version of the questions": data.prompt_version or None,
+            **({"Language": data.assumed_language} if data.assumed_language else {}),
             "Git commit": commit and f"{commit}{' and uncommitted changes' if dirty else ''}",
             "Wall time": f"{number(time.time() - began)} s",
         }
@@ -190,6 +191,8 @@ class Examination:
                 console.print(Text(f"{name}: {entry.reason}", "yellow"))
         for words in results.refusals:
             console.print(Text(words, "yellow"))
+        if assumed := self.evaluation.data.assumed_language:
+            console.print(Text(assumed), soft_wrap=True)
         for pair in results.pairs:
             if pair.metric == results.headline:
                 words = f"{pair.first} − {pair.second}: {pair.difference:+.2f} ({pair.low:.2f} to {pair.high:.2f}), p = {pair.p:.3g}"

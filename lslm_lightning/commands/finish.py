@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,14 @@ from rich.text import Text
 
 from lslm_lightning.commands.records import versions
 from lslm_lightning.contracts import Generator, Metric, Score
+from lslm_lightning.evaluation.doctor import Finding, examine
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.metrics.significance import paired_randomization
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report
+from lslm_lightning.reports.evaluation import checks_section
 from lslm_lightning.reports.numerals import number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.samples import Sample, Samples
@@ -61,8 +63,10 @@ def finish(command: "Command", subcommand: str) -> None:
             tracker.log_artifact(path)
     if subcommand in ("test", "run"):
         exam = next(c for c in callbacks if isinstance(c, Exam))
+        findings = sanity_checks(command)
         if exam.limited:
             show(directory.path.name, exam.scores, {}, exam.data)
+            show_findings(findings)
             return
         if isinstance(command.trainer.strategy, ShardedStrategy):  # from here on rank 0 is alone
             command.model = build(read_config(directory.config)["model"], command.datamodule.tokenizer)
@@ -72,10 +76,30 @@ def finish(command: "Command", subcommand: str) -> None:
         command.model.eval()  # and back into training mode
         beside = baseline_scores(command.model, command.datamodule)
         show(directory.path.name, exam.scores, beside, exam.data)
+        show_findings(findings)
         tracker.log_artifact(directory.metrics)
-        write_report(report(command, exam.result, beside), directory.report)
+        write_report(report(command, exam.result, beside, findings), directory.report)
         tracker.log_artifact(directory.report)
         print(f"report {directory.report / 'index.html'}")
+
+
+def sanity_checks(command: "Command") -> list[Finding]:
+    """Checks of `lslm evaluate` on the answers of a test; of a limited test, on those examples that were answered."""
+    data, path = command.datamodule, command.directory.predictions / "test.jsonl"
+    predictions = read_predictions(path)
+    answered = {p.id for p in predictions}
+    examples = [example for example in data.examples("test") if example.id in answered]
+    if not examples:
+        return []
+    name, task = command.directory.path.name, command.model
+    return examine(examples, {name: predictions}, task.metrics(examples[0].language), {name: task.answer_limit})
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print what the sanity checks found, a line each; outputs in it are text, never markup."""
+    console = Console()
+    for finding in findings:
+        console.print(Text(f"! {finding.check} ({finding.system or 'the exam'}): {finding.words}", "yellow"), soft_wrap=True)
 
 
 def baseline_scores(task: Task, data: TaskData, n_resample: int = N_RESAMPLE) -> dict[str, Scores]:
@@ -113,7 +137,7 @@ def digest_line(data: Mapping[str, str]) -> str:
     return f"{data['split']} split of {data['corpus']}{languages}: digest {shown(data['digest'])}"
 
 
-def report(command: "Command", result: Scores, beside: dict[str, Scores]) -> Any:
+def report(command: "Command", result: Scores, beside: dict[str, Scores], findings: Sequence[Finding]) -> Any:
     """The run's report; the task adds its own sections."""
     task, data, directory = command.model, command.datamodule, command.directory
     examples, predictions = data.examples("test"), read_predictions(directory.predictions / "test.jsonl")
@@ -132,7 +156,8 @@ def report(command: "Command", result: Scores, beside: dict[str, Scores]) -> Any
     scores = ScoreTable({directory.path.name: result.scores} | {name: other.scores for name, other in beside.items()})
     curves = [json.loads(line) for line in directory.curves.read_text("utf-8").splitlines()]
     by_name = {metric.name: metric for metric in task.metrics(examples[0].language)}
-    sections = [against_baselines(by_name[task.headline], result, beside)] if beside else []
+    sections = [checks_section(findings)]
+    sections += [against_baselines(by_name[task.headline], result, beside)] if beside else []
     return run_report(facts(command), scores, curves, lengths, samples, [*sections, *task.sections(data, predictions)])
 
 
@@ -170,5 +195,5 @@ def facts(command: "Command") -> RunFacts:
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(command.began)),
         seconds=time.time() - command.began,
         tokens_per_second=reporter.tokens_per_second,
-        more={"Arguments": " ".join(sys.argv[1:])},
+        more={"Arguments": " ".join(sys.argv[1:])} | ({"Language": assumed} if (assumed := data.assumed_language) else {}),
     )

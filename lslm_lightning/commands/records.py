@@ -17,7 +17,20 @@ from lslm_lightning.runs.loading import read_config
 from lslm_lightning.tracking.names import flatten
 from lslm_lightning.training.data import TaskData
 
-PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "tokenizers", "sacrebleu", "rouge-score", "jiwer", "openai", "mlflow")
+PACKAGES = (
+    "torch",
+    "lightning",
+    "torchmetrics",
+    "transformers",
+    "tokenizers",
+    "sacrebleu",
+    "rouge-score",
+    "jiwer",
+    "regex",
+    "py3langid",
+    "openai",
+    "mlflow",
+)
 
 
 def versions() -> dict[str, str]:

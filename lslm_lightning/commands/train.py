@@ -47,6 +47,7 @@ from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking import Store, Tracker
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.checks import check_monitor
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interrupted, Interruption, stop_at_once, stopping_signals
@@ -168,6 +169,7 @@ class Command(LightningCLI):
             check_checkpoint(checkpoint, self.datamodule)
         if self.subcommand in TRAINING:
             self.datamodule.check_length(self._get(self.config, "trainer")["max_steps"])
+            check_monitor(self.model, self.datamodule)
         if state := self.subcommand in TRAINING and self._get(self.config, "ckpt_path"):
             check_goes_on(Path(state), self.datamodule, self._get(self.config, "trainer"))
         config = {**self._get(self.config_init, "trainer"), **kwargs}
@@ -194,6 +196,8 @@ class Command(LightningCLI):
             self.tracker.log_artifact(self.directory.tokenizer)
             self.tracker.log_hyperparams(self.config_text(as_mapping=True))
             print(f"{'goes on with' if self.resumed else 'run'} {self.directory.path}", flush=True)
+            if self.datamodule.assumed_language:
+                print(self.datamodule.assumed_language, flush=True)
 
     def config_text(self, n_step: int | None = None, as_mapping: bool = False) -> Any:
         """The whole configuration, as YAML or as a mapping; with a budget in minutes replaced by its number of steps."""

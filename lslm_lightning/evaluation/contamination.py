@@ -14,9 +14,11 @@ import numpy as np
 from lslm_lightning.contracts import Example
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.normalization import normalize
+from lslm_lightning.text.scripts import COMPLEX, script_of
 
 N, SHARE = 8, 0.5
-VERSION = 1  # of the digests below; a cache holds those of one
+N_GRAPHEME = 24  # in place of N where grapheme clusters are counted, of which a Thai word has three
+VERSION = 2  # of the digests below; a cache holds those of one
 FACTOR = 0x9E3779B97F4A7C15  # odd, so that no digest loses a bit; 2^64 over the golden ratio
 
 
@@ -29,17 +31,19 @@ class Known:
 
     def stands_there(self, text: str) -> bool:
         """Whether enough of the text's n-grams are known; of a shorter one, whether all of it is a training text."""
-        words = digests(words_of(text), {})
-        if len(words) < N:
+        cut = words_of(text)
+        words, n = digests(cut, {}), order_of(cut)
+        if len(words) < n:
             return bool(len(words)) and bool(holds(self.wholes, whole(words)[None])[0])
-        return bool(holds(self.grams, n_grams(words)).mean() >= SHARE)
+        return bool(holds(self.grams, n_grams(words, n)).mean() >= SHARE)
 
 
 def contaminated(examples: Sequence[Example], known: Known) -> np.ndarray:
     """A mask (N,): the examples of which the source, or a reference, stands in the training texts.
 
     A text does when at least half of its 8-grams do; one of fewer than eight words when it is the whole of a training text. Words are
-    those of `text.chinese.segment`, lower case, NFKC, without punctuation. Of sources that are no text nothing is known: what is said in a
+    those of `text.chinese.segment`, lower case, NFKC, without punctuation; where most of them are grapheme clusters of Thai or another
+    script without spaces, 24 stand for 8. Of sources that are no text nothing is known: what is said in a
     recording may well have been said in another one.
     """
     texts = [(e.source, *e.references) if e.medium == "text" else () for e in examples]
@@ -50,11 +54,12 @@ def learn(texts: Iterable[str]) -> Known:
     """What there is to know of training texts."""
     grams, wholes, table = [np.empty(0, np.uint64)], [], {}
     for text in texts:
-        words = digests(words_of(text), table)
-        if len(words) < N:
+        cut = words_of(text)
+        words, n = digests(cut, table), order_of(cut)
+        if len(words) < n:
             wholes.append(whole(words))
         else:
-            grams.append(n_grams(words))
+            grams.append(n_grams(words, n))
     return Known(np.unique(np.concatenate(grams)), np.unique(np.array(wholes, np.uint64)))
 
 
@@ -86,6 +91,12 @@ def words_of(text: str) -> list[str]:
     return [piece for piece in segment(normalize(text, "NFKC").lower()) if any(map(str.isalnum, piece))]
 
 
+def order_of(words: Sequence[str]) -> int:
+    """Length of the n-grams by which a text of these words is compared."""
+    n_cluster = sum(not word.isascii() and script_of(word[0]) in COMPLEX for word in words)
+    return N_GRAPHEME if 2 * n_cluster > len(words) else N
+
+
 def digests(words: Sequence[str], table: dict[str, int]) -> np.ndarray:
     """64 bits a word (n,); `table` remembers those of words seen before."""
     for word in words:
@@ -94,11 +105,11 @@ def digests(words: Sequence[str], table: dict[str, int]) -> np.ndarray:
     return np.fromiter((table[word] for word in words), np.uint64, len(words))
 
 
-def n_grams(words: np.ndarray) -> np.ndarray:
-    """Of digests of words (n,) those of all their 8-grams (n - 7,): a polynomial in FACTOR, modulo 2^64."""
-    found = np.zeros(len(words) - N + 1, np.uint64)
-    for i in range(N):
-        found = found * np.uint64(FACTOR) + words[i : len(words) - N + 1 + i]
+def n_grams(words: np.ndarray, n: int = N) -> np.ndarray:
+    """Digests of all n-grams (m - n + 1,) of words, given digests of these (m,): a polynomial in FACTOR, modulo 2^64."""
+    found = np.zeros(len(words) - n + 1, np.uint64)
+    for i in range(n):
+        found = found * np.uint64(FACTOR) + words[i : len(words) - n + 1 + i]
     return found
 
 

@@ -5,18 +5,19 @@ Every check is a function of plain texts that gives at most one finding, and is 
 
 import math
 import re
-import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
-from lslm_lightning.text.chinese import cjk_share, segment
-from lslm_lightning.text.languages import base_language
+from lslm_lightning.text.chinese import segment
+from lslm_lightning.text.languages import base_language, name_of_script
 from lslm_lightning.text.reasoning import has_reasoning
+from lslm_lightning.text.scripts import letters_by_script, units_of_script
 
 ENOUGH = 20  # texts; shares of fewer are chance
+PROBED = 50  # references that a metric is tried on
 SPACED = re.compile(r"\s[.,](?=\s|$)|\s(?:n't|'s|'re|``|'')(?=\s|$)|@-@|@@(?=\s|$)|(?<=\s)##\w|▁")
 PUNCTUATED = re.compile(r"[.,]|'s|n't")
 SPACED_HAN = re.compile(r"[\u3400-\u9fff]\s+[\u3400-\u9fff]")
@@ -52,12 +53,13 @@ def examine(
     if any(e.source for e in examples) or outputs:
         references = [e.references[0] for e in examples]
         found += [mixed_up_references(examples), tokenized("", references, "references"), miscounted("", references, metrics)]
+        found += [cannot_tell_apart(references, metrics)]
     for system, predictions in answers.items():
         found += unfinished(system, predictions, (limits or {}).get(system, ""))
     for system, texts in outputs.items():
         found += [check(system, texts, examples) for check in CHECKS]
         found.append(reasoning(system, texts, examples))
-        found += [tokenized(system, texts, "outputs"), miscounted(system, texts, metrics)]
+        found += [tokenized(system, texts, "outputs"), miscounted(system, texts, metrics), constant(system, texts, examples, metrics)]
     return [each for each in found if each]
 
 
@@ -93,21 +95,98 @@ def tokenized(system: str, texts: Sequence[str], what: str) -> Finding | None:
 
 
 def miscounted(system: str, texts: Sequence[str], metrics: Sequence[Metric]) -> Finding | None:
-    """More than a fifth of the letters and digits that a scorer does not count, or whole sentences that it takes for words."""
-    total, whose = sum(sum(map(str.isalnum, text)) for text in texts), "the outputs" if system else "the references"
+    """Letters and digits that a scorer does not count, or whole sentences that it takes for words.
+
+    Letters count as dropped where they are more than a fifth of all, or more than 1 % and in a tenth of the texts: ROUGE's rules for
+    English leave out few letters of a German text, but those that tell words apart.
+    """
+    whose = "the outputs" if system else "the references"
+    letters = [sum(map(str.isalnum, text)) for text in texts]
+    total = sum(letters)
     for metric in metrics:
         counted = [metric.counted(text) for text in texts]
         if not total or None in counted:
             continue
-        pieces = [n for own in counted for piece in own if (n := sum(map(str.isalnum, piece)))]
-        lost = 1 - sum(pieces) / total
-        if lost > 0.2:
-            words = f"{metric.name} drops {100 * lost:.0f} % of the letters and digits of {whose}; does its language fit?"
+        kept = [sum(map(str.isalnum, "".join(own))) for own in counted]
+        lost, n_short = 1 - sum(kept) / total, sum(own < all_ for own, all_ in zip(kept, letters))
+        if lost > 0.2 or (lost > 0.01 and n_short >= max(2, 0.1 * len(texts))):
+            share = f"{100 * lost:.0f} % of the letters and digits of {whose}"
+            words = f"{metric.name} drops {share} ({dropped_letters(texts, counted)}): it cannot tell them apart; does its language fit?"
             return Finding("dropped characters", system, words)
-        if cjk_share("".join(texts)) > 1 / 3 and sum(pieces) > 4 * len(pieces):
-            words = f"{metric.name} takes {sum(pieces) / len(pieces):.0f} characters of {whose} for one word; does its language fit?"
+        pieces = [piece for own in counted for piece in own if any(map(str.isalnum, piece))]
+        if (size := mean_size(texts, pieces)) is not None:
+            words = f"{metric.name} takes {size:.0f} characters of {whose} for one word; does its language fit?"
             return Finding("unsegmented text", system, words)
     return None
+
+
+def dropped_letters(texts: Sequence[str], counted: Sequence[Sequence[str]]) -> str:
+    """The most frequent letters that a scorer leaves out, for a message."""
+    kept = Counter(character for own in counted for piece in own for character in piece)
+    there = Counter(character for text in texts for character in text.lower() if character.isalnum())
+    return " ".join(character for character, _ in (there - kept).most_common(5)) or "of several kinds"
+
+
+def mean_size(texts: Sequence[str], pieces: Sequence[str]) -> float | None:
+    """Mean number of characters that a scorer takes for one word, where the script has no spaces and they are too many for a word."""
+    letters = letters_by_script("".join(texts))
+    unspaced = Counter({each: n for each, n in letters.items() if units_of_script(each) != "words"})
+    if not pieces or 3 * unspaced.total() <= letters.total():
+        return None
+    most = unspaced.most_common(1)[0][0]
+    longest = 2 if units_of_script(most) == "syllables" else 4  # pieces of `segment` in a word, at most
+    n_unit = sum(any(map(str.isalnum, unit)) for text in texts for unit in segment(text))
+    if n_unit <= longest * len(pieces):
+        return None
+    return sum(map(len, pieces)) / len(pieces)
+
+
+def is_blind(metric: Metric, references: Sequence[str]) -> bool:
+    """Whether a metric gives another answer the score of the right one, for most of these references."""
+    distinct = list({letters_only(text): text for text in references if text.strip()}.values())[:PROBED]
+    if len(distinct) < 2:
+        return False
+    pairs = list(zip(distinct, distinct[1:] + distinct[:1]))
+    alike = sum(alone(metric, right, right) == alone(metric, other, right) for right, other in pairs)
+    return 2 * alike > len(pairs)  # nan, of a metric that reads no text, equals nothing
+
+
+def alone(metric: Metric, output: str, *references: str) -> float:
+    """Score of one output."""
+    return metric.score_alone(metric.statistics(Prediction("", output), references))
+
+
+def letters_only(text: str) -> str:
+    """What tells two answers apart in earnest: letters and digits without their case; of a text without any, all of it."""
+    return "".join(filter(str.isalnum, text.casefold())) or text.strip()
+
+
+def cannot_tell_apart(references: Sequence[str], metrics: Sequence[Metric]) -> Finding | None:
+    """Metrics that give wrong answers the score of right ones."""
+    names = [metric.name for metric in metrics if is_blind(metric, references)]
+    if not names:
+        return None
+    words = f"{', '.join(names)} cannot tell the references apart: another answer has the score of the right one; does the language fit?"
+    return Finding("constant metric", "", words)
+
+
+def constant(system: str, texts: Sequence[str], examples: Sequence[Example], metrics: Sequence[Metric]) -> Finding | None:
+    """Metrics that give each of many different outputs the same score, though half of a reference, say, would have another."""
+    different = {letters_only(text) for text in texts}
+    if len(different) < ENOUGH or all(letters_only(t) in map(letters_only, e.references) for t, e in zip(texts, examples, strict=True)):
+        return None
+    found = []
+    for metric in metrics:
+        scores = (alone(metric, text, *e.references) for text, e in zip(texts, examples, strict=True))
+        first = next(scores)
+        if all(score == first for score in scores):
+            halves = {alone(metric, e.references[0][: len(e.references[0]) // 2], *e.references) for e in examples}
+            if halves - {first}:
+                found.append(f"{metric.name} is {first:.2f}")
+    if not found:
+        return None
+    words = f"{', '.join(found)} for every one of {len(texts):,} outputs, of which {len(different):,} differ; read some of them"
+    return Finding("constant metric", system, words)
 
 
 # Of a system
@@ -193,19 +272,19 @@ def ratio(text: str) -> float:
 
 def wrong_script(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
     """Outputs mostly in a script that their references hardly use."""
-    wanted = Counter(s for e in examples for s in map(script, e.references[0]) if s)
-    total = sum(wanted.values())
+    wanted = letters_by_script("".join(e.references[0] for e in examples))
+    total = wanted.total()
     if not total or len(texts) < ENOUGH:
         return None
-    usual = {s for s, n in wanted.items() if n > 0.02 * total}
+    usual = {each for each, n in wanted.items() if n > 0.02 * total}
     strange: Counter[str] = Counter()
     for text in texts:
-        found = Counter(s for s in map(script, text) if s)
+        found = letters_by_script(text)
         if found and (most := found.most_common(1)[0][0]) not in usual:
             strange[most] += 1
-    if (n := sum(strange.values())) <= 0.05 * len(texts):
+    if (n := strange.total()) <= 0.05 * len(texts):
         return None
-    kind = strange.most_common(1)[0][0].title()
+    kind = name_of_script(strange.most_common(1)[0][0])
     return Finding("wrong script", system, f"{percent(n, len(texts))} outputs are in {kind} letters, the references are not")
 
 
@@ -269,13 +348,6 @@ def overlap(first: Counter[str], second: Counter[str]) -> float:
 def short(text: str, n: int = 60) -> str:
     """At most `n` characters of it, quoted."""
     return repr(text if len(text) <= n else text[: n - 1] + "…")
-
-
-def script(character: str) -> str | None:
-    """The script of a letter by its Unicode name; None for anything else."""
-    if not character.isalpha():
-        return None
-    return unicodedata.name(character, "").partition(" ")[0].partition("-")[0] or None
 
 
 def profile(texts: Iterable[str]) -> Counter[str]:

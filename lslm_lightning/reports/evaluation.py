@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lslm_lightning.contracts import Example, Metric
+from lslm_lightning.evaluation.doctor import Finding
 from lslm_lightning.evaluation.results import Results
 from lslm_lightning.reports.blocks import (
     Cell,
@@ -145,10 +146,15 @@ def pair_table(results: Results, metric: str) -> Table:
 def doubts(results: Results) -> Section:
     """What the metric doctor found."""
     unchecked = [] if results.contaminated is not None else [Text("The training text is not here: no example was looked for in it.")]
-    if not results.findings:
-        return Section("Doubts", [Text("No check found a reason to doubt these numbers."), *unchecked])
-    rows = [[finding.check, finding.system or "the exam", finding.words] for finding in results.findings]
-    return Section("Doubts", [Table(["check", "where", "what was seen"], rows), *unchecked])
+    return checks_section(results.findings, unchecked)
+
+
+def checks_section(findings: Sequence[Finding], notes: Sequence[Text] = ()) -> Section:
+    """What the sanity checks found, on the page of an evaluation and of a run."""
+    if not findings:
+        return Section("Doubts", [Text("No check found a reason to doubt these numbers."), *notes])
+    rows = [[finding.check, finding.system or "the exam", finding.words] for finding in findings]
+    return Section("Doubts", [Table(["check", "where", "what was seen"], rows), *notes])
 
 
 def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:

@@ -1,6 +1,7 @@
 """Which states of training are kept: the last one, the best one, and the mean of several."""
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,8 @@ def mean_of_weights(paths: Sequence[Path]) -> dict[str, Any]:
 class Checkpoints(Checkpoint):
     """Saves after each validation: `last.ckpt`, `best.ckpt` by the task's metric, and `step-*.ckpt` where they are to be averaged.
 
+    Of states with the same score the one with the lower val/loss is better; a metric is often 0 at the beginning of training.
+
     Between validations `last.ckpt` is saved every so often; the states before the last and the best one stay as `last-1.ckpt`,
     `best-1.ckpt` and so on.
 
@@ -113,6 +116,8 @@ class Checkpoints(Checkpoint):
         self.directory, self.average, self.average_of = Path(directory), average, average_of
         self.n_last, self.n_best, self.every_steps, self.every_minutes = n_last, n_best, every_steps, every_minutes
         self.best_score: float | None = None
+        self.best_loss = math.nan  # val/loss of the best state
+        self.n_alike: int | None = 0  # validations so far, if all of them had the same score; else None
         self.best_step = self.validated_step = self.saved_step = 0
         self.is_saving = False
         self._saved_at = time.monotonic()
@@ -190,9 +195,12 @@ class Checkpoints(Checkpoint):
         self.validated_step = trainer.global_step
         score = trainer.callback_metrics.get(task.monitor)
         score = None if score is None else float(score)
-        is_best = score is not None and self._is_best(score, task.higher_is_better)
+        loss = float(trainer.callback_metrics.get("val/loss", math.nan))
+        if score is not None and self.n_alike is not None:
+            self.n_alike = self.n_alike + 1 if self.best_score in (None, score) else None
+        is_best = score is not None and self._is_best(score, loss, task.higher_is_better)
         if is_best:
-            self.best_score, self.best_step = score, trainer.global_step
+            self.best_score, self.best_loss, self.best_step = score, loss, trainer.global_step
         if self.average > 1 and score is not None:
             self._number(trainer.global_step, score, task.higher_is_better)
         self.save(trainer)  # with all that is said above
@@ -232,6 +240,9 @@ class Checkpoints(Checkpoint):
             loggers, trainer.loggers = trainer.loggers, []  # the mean is no point of the run's curves
             self._compete(trainer, task, average, f"the mean of {len(states)} checkpoints")
             trainer.loggers = loggers
+        if trainer.is_global_zero and task.monitor != "val/loss" and (self.n_alike or 0) > 1:
+            words = f"{task.monitor} was {self.best_score:.4g} at each of {self.n_alike} validations"
+            print(f"{words} and tells no state from another: best.ckpt is chosen by val/loss", flush=True)
         if trainer.is_global_zero:
             self._settled.write_text(json.dumps({"step": trainer.global_step, "best_score": self.best_score}) + "\n")
             for path in (*states, self.directory / "average.ckpt"):
@@ -260,8 +271,9 @@ class Checkpoints(Checkpoint):
         score, best = values[task.monitor], self.best_score
         if trainer.is_global_zero:
             print(f"{task.monitor} of {words} {score:.4g}" + (f", of the best one {best:.4g}" if best is not None else ""), flush=True)
-        if self._is_best(score, task.higher_is_better):
-            self.best_score = score
+        loss = values.get("val/loss", math.nan)
+        if self._is_best(score, loss, task.higher_is_better):
+            self.best_score, self.best_loss = score, loss
             if trainer.is_global_zero:
                 self._crown(path, task)
         trainer.strategy.barrier("best.ckpt")
@@ -276,8 +288,10 @@ class Checkpoints(Checkpoint):
         synchronize(draft)
         put(draft, self.best)
 
-    def _is_best(self, value: float, higher_is_better: bool) -> bool:
+    def _is_best(self, value: float, loss: float, higher_is_better: bool) -> bool:
         best = self.best_score
+        if value == best:
+            return loss < self.best_loss
         return best is None or (value > best if higher_is_better else value < best)
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
@@ -289,10 +303,12 @@ class Checkpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         steps = {"best_step": self.best_step, "validated_step": self.validated_step, "saved_step": self.saved_step}
+        steps |= {"best_loss": self.best_loss, "n_alike": self.n_alike}
         return {"best_score": self.best_score, **steps, "numbered": {path.name: score for path, score in self._scores.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best_score = state["best_score"]
+        self.best_score, self.best_loss = state["best_score"], state.get("best_loss", math.nan)
+        self.n_alike = state.get("n_alike")
         self.best_step, self.validated_step = state.get("best_step", 0), state.get("validated_step", 0)
         self.saved_step = state.get("saved_step", 0)
         self._scores = {self.directory / name: score for name, score in state.get("numbered", {}).items()}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from lslm_lightning.evaluation.doctor import is_blind
+
 
 def check_kind(task: Any, data: Any, kind: type) -> None:
     """Refuse the data module of another sort of task."""
@@ -17,3 +19,22 @@ def check_lengths(min_length: int, max_length: int) -> None:
         raise ValueError(f"max_length={max_length} must be at least 1 token")
     if not 0 <= min_length <= max_length:
         raise ValueError(f"min_length={min_length} must be between 0 and max_length={max_length}")
+
+
+def check_monitor(task: Any, data: Any) -> None:
+    """Refuse to choose the best checkpoint by a metric that gives wrong answers the score of right ones.
+
+    Raises:
+        ValueError: the metric is named, with what to set.
+    """
+    name = task.monitor.removeprefix("val/")
+    examples = data.validation_exam()
+    metrics = task.metrics(examples[0].language) if examples else []
+    metric = next((metric for metric in metrics if metric.name == name), None)
+    if metric is None or not is_blind(metric, [e.references[0] for e in examples]):
+        return
+    raise ValueError(
+        f"{name}, by which the best checkpoint is chosen, cannot tell the validation references apart: another answer has the score of the"
+        f" right one. They are scored as language={examples[0].language!r}; set data.language to the language that they"
+        " are written in"
+    )

@@ -57,3 +57,26 @@ def test_training_texts_are_read_once(tmp_path):
     assert (contaminated(exam, learn_once(texts(mended), "a", tmp_path)) == expected).all()
     learn_once(texts(other), "b", tmp_path)
     assert [bool(read) for read in (first, again, mended, other)] == [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "รัฐบาลประกาศแผนพลังงานใหม่สำหรับเมืองใหญ่และเมืองเล็ก",
+        "ភាសាខ្មែរប្រទេសកម្ពុជាក្រុងភ្នំពេញទឹកស្រីក្នុងផ្ទះធំរដ្ឋាភិបាលប្រកាសផែនការថ្មីសម្រាប់សាលារៀន",
+        "བོད་སྐད་ཡིག་གཞན་ཡིན་མི་ཆུ་རྒྱལ་ཁབ་དུས་ཚོད་",
+    ],
+)
+def test_texts_without_spaces_are_found_by_their_parts(text):
+    """A line of Thai is no single word: most of it in another line is found, a few words are not."""
+    longer = f"{text[-4:]}{text}{text[:4]}"
+    known = learn([f"x {longer} y"])
+    assert known.stands_there(text)
+    assert not known.stands_there(text[::-1])
+    assert not known.stands_there(text[:8])
+
+
+def test_few_words_of_thai_that_occur_everywhere_are_no_contamination():
+    common = ["รัฐบาลประกาศ", "แผนพลังงาน", "สำหรับเมือง", "และการศึกษา", "ในประเทศไทย", "ของประชาชน"]
+    known = learn(["".join(pair) for pair in zip(common, common[1:] + common[:1])] * 3)
+    assert not known.stands_there("".join(common[::2] + common[1::2]))

@@ -5,8 +5,11 @@ import random
 import pytest
 
 from lslm_lightning.contracts import Example, Prediction, Score
-from lslm_lightning.evaluation.doctor import beam_below_greedy, examine, left_out, unfinished
-from lslm_lightning.metrics.bleu import Bleu
+from lslm_lightning.evaluation.doctor import beam_below_greedy, examine, is_blind, left_out, unfinished
+from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
+from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
+from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
+from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.metrics.rouge import Rouge
 
 NAMES = ["Anna", "Peter", "Maria", "Karl", "Eva", "Otto", "Ida", "Hans"]
@@ -135,3 +138,85 @@ def test_reasoning_in_outputs_is_found(written):
 def test_settings_that_a_server_did_not_take_are_told():
     assert left_out("it", {}) is None
     assert left_out("it", {"temperature": 0.0, "seed": 3}).words.startswith("temperature=0.0, seed=3 was left out")
+TEXTS = {
+    "ru": "{i}: правительство {word} объявило новый план",
+    "ar": "{i}: أعلنت الحكومة {word} خطة جديدة",
+    "el": "{i}: η κυβέρνηση {word} ανακοίνωσε",
+    "ka": "{i}: მთავრობამ {word} გეგმა",
+    "hi": "{i}: सरकार ने {word} योजना",
+    "am": "{i}: መንግስት {word} እቅድ",
+    "he": "{i}: הממשלה {word} תוכנית",
+}
+UNSPACED = {
+    "th": "รัฐบาลประกาศแผนใหม่{word}สำหรับเมืองใหญ่",
+    "lo": "ສະບາຍດີປະເທດລາວ{word}ພາສາ",
+    "km": "ភាសាខ្មែរប្រទេស{word}កម្ពុជា",
+    "my": "မြန်မာဘာသာစကား{word}ကျွန်တော်",
+    "bo": "བོད་སྐད་ཡིག་གཞན་{word}ཡིན་མི་",
+    "ja": "東京タワーへ{word}行く天気がよい",
+    "zh": "苹果公司今天{word}发布新手机",
+}
+
+
+def written(form, n=24):
+    """Different texts of one form."""
+    letters = [character for character in form if character.isalpha() and not character.isascii()]
+    return [form.format(i=i, word=letters[i % len(letters)] + letters[-1 - i // 2 % len(letters)]) for i in range(n)]
+
+
+def found_in(texts, stated, *metrics, outputs=None):
+    examples = [Example(str(i), f"source {i}", (text,), stated, stated) for i, text in enumerate(texts)]
+    return checks(examples, outputs or texts, *metrics)
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_rouge_for_english_cannot_tell_other_letters_apart(language):
+    texts = [text.partition(": ")[2] for text in written(TEXTS[language])]
+    for kind in ("1", "2", "L"):
+        assert is_blind(Rouge(kind, "en"), texts)
+        assert not is_blind(Rouge(kind, language), texts)
+    assert {("constant metric", ""), ("dropped characters", "")} <= found_in(texts, "en", Rouge("1", "en"))
+    assert found_in(texts, language, Rouge("1", language), Bleu(language), Ter(language), TokenF1(language)) == set()
+
+
+@pytest.mark.parametrize(
+    "text", ["Die Füße tragen uns {i} Meter weit", "Près de l'été, {i} élèves ont été là", "Żółw ma {i} łąkę i wąż też"]
+)
+def test_letters_with_marks_that_rouge_for_english_drops_are_named(text):
+    texts = [text.format(i=i) for i in range(24)]
+    assert ("dropped characters", "") in found_in(texts, "en", Rouge("1", "en"))
+    assert ("dropped characters", "") not in found_in(texts, "de", Rouge("1", "de"))
+
+
+def test_a_few_letters_with_marks_in_english_are_no_reason_for_doubt():
+    texts = [f"The café sold {i} cups of tea to the people of this old town" if i < 2 else f"They sold {i} cups" for i in range(40)]
+    assert found_in(texts, "en", Rouge("1", "en")) == set()
+
+
+@pytest.mark.parametrize("language", UNSPACED)
+def test_lines_taken_for_words_are_found_in_every_script_without_spaces(language):
+    texts = written(UNSPACED[language])
+    for metric in (Bleu("en"), WordErrorRate("en"), TokenF1("ru"), Bleu("de")):
+        assert ("unsegmented text", "") in found_in(texts, "en", metric), metric.name
+    for metric in (Bleu(language), WordErrorRate(language), TokenF1(language), Rouge("1", language), Ter(language)):
+        assert found_in(texts, language, metric) == set(), metric.name
+
+
+@pytest.mark.parametrize("kind", ["1", "2", "L"])
+def test_a_metric_with_one_score_for_many_outputs_is_told(kind):
+    texts = [f"the cat number {i} sat on a mat" for i in range(24)]
+    outputs = [f"zq{i} xv{i}" for i in range(24)]
+    assert ("constant metric", "it") in found_in(texts, "en", Rouge(kind), outputs=outputs)
+    assert ("constant metric", "it") not in found_in(texts, "en", Rouge(kind), outputs=texts)
+    assert ("constant metric", "it") not in found_in(texts, "en", ExactMatch(), outputs=outputs), "all or nothing is its nature"
+    some = [*outputs[:-1], texts[-1]]
+    assert ("constant metric", "it") not in found_in(texts, "en", Rouge(kind), outputs=some)
+
+
+def test_metrics_that_tell_answers_apart_are_not_blind():
+    texts = ["yes", "Yes.", "no", "No!", "maybe", "15", "3.5"]
+    for metric in (Rouge("1"), Bleu(), Chrf(), Ter(), WordErrorRate(), CharacterErrorRate(), TokenF1(), ExactMatch(), BitsPerByte()):
+        assert not is_blind(metric, texts), metric.name
+    assert not is_blind(Rouge("1"), ["yes", "Yes.", "yes!"]), "one answer only"
+    assert not is_blind(Rouge("1"), [])
+    assert is_blind(Rouge("2"), ["one", "two", "three"]), "a single word has no pairs"
