@@ -10,13 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import regex
+
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, name_of_script
+from lslm_lightning.text.normalization import normalize
 from lslm_lightning.text.reasoning import has_reasoning
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 
 ENOUGH = 20  # texts; shares of fewer are chance
+LETTER = regex.compile(r"[\p{L}\p{M}\p{N}]")
 PROBED = 50  # references that a metric is tried on
 SPACED = re.compile(r"\s[.,](?=\s|$)|\s(?:n't|'s|'re|``|'')(?=\s|$)|@-@|@@(?=\s|$)|(?<=\s)##\w|▁")
 PUNCTUATED = re.compile(r"[.,]|'s|n't")
@@ -101,13 +105,13 @@ def miscounted(system: str, texts: Sequence[str], metrics: Sequence[Metric]) -> 
     English leave out few letters of a German text, but those that tell words apart.
     """
     whose = "the outputs" if system else "the references"
-    letters = [sum(map(str.isalnum, text)) for text in texts]
+    letters = [n_letter(text) for text in texts]
     total = sum(letters)
     for metric in metrics:
         counted = [metric.counted(text) for text in texts]
         if not total or None in counted:
             continue
-        kept = [sum(map(str.isalnum, "".join(own))) for own in counted]
+        kept = [n_letter("".join(own)) for own in counted]
         lost, n_short = 1 - sum(kept) / total, sum(own < all_ for own, all_ in zip(kept, letters))
         if lost > 0.2 or (lost > 0.01 and n_short >= max(2, 0.1 * len(texts))):
             share = f"{100 * lost:.0f} % of the letters and digits of {whose}"
@@ -123,8 +127,13 @@ def miscounted(system: str, texts: Sequence[str], metrics: Sequence[Metric]) -> 
 def dropped_letters(texts: Sequence[str], counted: Sequence[Sequence[str]]) -> str:
     """The most frequent letters that a scorer leaves out, for a message."""
     kept = Counter(character for own in counted for piece in own for character in piece)
-    there = Counter(character for text in texts for character in text.lower() if character.isalnum())
+    there = Counter(character for text in texts for character in normalize(text.lower()) if LETTER.match(character))
     return " ".join(character for character, _ in (there - kept).most_common(5)) or "of several kinds"
+
+
+def n_letter(text: str) -> int:
+    """Number of letters, digits and the marks that belong to them, such as the vowel signs of Hindi."""
+    return len(LETTER.findall(normalize(text)))
 
 
 def mean_size(texts: Sequence[str], pieces: Sequence[str]) -> float | None:
@@ -157,8 +166,8 @@ def alone(metric: Metric, output: str, *references: str) -> float:
 
 
 def letters_only(text: str) -> str:
-    """What tells two answers apart in earnest: letters and digits without their case; of a text without any, all of it."""
-    return "".join(filter(str.isalnum, text.casefold())) or text.strip()
+    """What tells two answers apart in earnest: letters with their marks, and digits, without case; of a text without any, all of it."""
+    return "".join(LETTER.findall(text.casefold())) or text.strip()
 
 
 def cannot_tell_apart(references: Sequence[str], metrics: Sequence[Metric]) -> Finding | None:

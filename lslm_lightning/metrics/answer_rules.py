@@ -13,6 +13,7 @@ import regex
 
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, script_of_language, units_of
+from lslm_lightning.text.normalization import lower_case
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _ENGLISH_MARKS = str.maketrans("", "", string.punctuation)
@@ -81,12 +82,13 @@ class Worldwide(Rules):
     """
 
     def __init__(self, language: str) -> None:
-        base, self._units = base_language(language), units_of(language)
+        base, self._units, self._language = base_language(language), units_of(language), language
         self._article = _ARTICLES.get(base)
         articles = f",articles-{base}" if self._article else ""
         cut = "spaces" if self._units == "words" else self._units
         rules = "|rules:mlqa" if self._units == "words" else ""
-        self.signature = f"norm:lower,punctuation-unicode{articles}|tok:{cut}|match:words{rules}"
+        lower = "lower-tr" if base in ("tr", "az") else "lower"
+        self.signature = f"norm:{lower},punctuation-unicode{articles}|tok:{cut}|match:words{rules}"
 
     def plain(self, text: str) -> str:
         return " ".join(self.words(text))
@@ -94,7 +96,7 @@ class Worldwide(Rules):
     def words(self, text: str) -> list[str]:
         if self._units != "words":
             return self.counted(text)
-        plain = _ALL_MARKS.sub("", text.lower())
+        plain = _ALL_MARKS.sub("", lower_case(text, self._language))
         return (self._article.sub(" ", plain) if self._article else plain).split()
 
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
@@ -102,7 +104,7 @@ class Worldwide(Rules):
 
     def counted(self, text: str) -> list[str]:
         if self._units == "words":
-            return _ALL_MARKS.sub("", text.lower()).split()
+            return _ALL_MARKS.sub("", lower_case(text, self._language)).split()
         return [piece for piece in segment(text.lower()) if not _ALL_MARKS.fullmatch(piece)]  # a sign stands alone
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from lslm_lightning.contracts import Metric, Prediction
 from lslm_lightning.text.chinese import segment
-from lslm_lightning.text.languages import base_language, units_of
-from lslm_lightning.text.normalization import normalize
+from lslm_lightning.text.languages import base_language, script_of_language, units_of
+from lslm_lightning.text.normalization import lower_case, normalize
 from lslm_lightning.text.sentences import rules_of_sentences, split_sentences
 
 
@@ -24,8 +24,17 @@ class UnicodeTokenizer:
     rouge-score's own tokenizer keeps nothing outside a-z and 0-9, so that Chinese texts would have no tokens at all.
     """
 
+    language = "und"
+
     def tokenize(self, text: str) -> list[str]:
-        return [piece for piece in segment(normalize(text, "NFKC").lower()) if any(character.isalnum() for character in piece)]
+        plain = lower_case(normalize(text, "NFKC"), self.language)
+        return [piece for piece in segment(plain) if any(character.isalnum() for character in piece)]
+
+
+class TurkishTokenizer(UnicodeTokenizer):
+    """The same with the lower case of Turkish and Azerbaijani."""
+
+    language = "tr"
 
 
 class EnglishTokenizer:
@@ -109,9 +118,9 @@ class Rouge(Metric):
         elif base == "en":
             tokenizer, self._tokens = remembering(EnglishTokenizer), "tok:rouge|stem:porter"
         else:
-            units = units_of(language)
-            name = units if units in ("graphemes", "syllables") else "unicode"
-            tokenizer, self._tokens = remembering(UnicodeTokenizer), f"tok:{name}|norm:nfkc|stem:no"
+            case = "|case:tr" if base in ("tr", "az") else ""
+            tokenizer = remembering(TurkishTokenizer if case else UnicodeTokenizer)
+            self._tokens = f"tok:{_name_of_tokens(language)}|norm:nfkc{case}|stem:no"
         self._counting = DefaultTokenizer() if self._tokens.startswith("tok:rouge") else tokenizer  # a stem is shorter than its word
         self.tokens = tokenizer.tokenize
         """The words of a text as they are compared: lower case, and stemmed where the language has a stemmer."""
@@ -138,3 +147,15 @@ class Rouge(Metric):
     def score(self, total: np.ndarray) -> float:
         f1, n_example = total
         return float(100 * f1 / n_example) if n_example else float("nan")
+
+
+_JOINED = frozenset(("Arab", "Beng", "Deva", "Gujr", "Guru", "Knda", "Mlym", "Mong", "Orya", "Sinh", "Syrc", "Taml", "Telu"))
+"""Scripts with joiners inside of words, which `UnicodeTokenizer` once cut at them."""
+
+
+def _name_of_tokens(language: str) -> str:
+    """What a signature calls the tokens of `UnicodeTokenizer` in a language."""
+    units = units_of(language)
+    if units in ("graphemes", "syllables"):
+        return units
+    return "unicode-joined" if script_of_language(language) in _JOINED else "unicode"

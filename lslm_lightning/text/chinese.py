@@ -21,11 +21,13 @@ def cjk_share(text: str) -> float:
 
 
 _ALONE = rf"{_HAN}{_KANA}{_BOPOMOFO}{_HANGUL}\p{{Script=Yiii}}\p{{Script=Tang}}\p{{Script=Nshu}}"
+# Joiners belong to the word around them (Unicode Standard Annex 29, rule WB4), as in Persian and Sinhala.
+_WORD = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{_ALONE}]--{COMPLEX_CLASS}]"
 _PIECE = regex.compile(
     rf"""[{_ALONE}]
-    | (?={COMPLEX_CLASS})\X
+    | (?={COMPLEX_CLASS})\X\p{{M}}*
     | \d+(?:[.,]\d+)+
-    | [[\p{{L}}\p{{M}}\p{{N}}]--[{_ALONE}]--{COMPLEX_CLASS}]+
+    | {_WORD}(?:{_WORD}|[\u200c\u200d])*
     | \S""",
     regex.VERSION1 | regex.VERBOSE,
 )
@@ -35,7 +37,7 @@ def segment(text: str) -> list[str]:
     """Cut text into the smallest pieces that a reader would count.
 
     CJK characters stand one by one, Thai and other scripts without spaces by grapheme clusters (what a reader
-    takes for one character, with its vowels and tones), other words, Tibetan syllables and numbers whole, every
+    takes for one character, with all vowel signs and tones), other words, Tibetan syllables and numbers whole, every
     other sign alone. Needs no dictionary, so it is the same everywhere: 'iPhone 15卖3.5万。' gives iPhone, 15,
     卖, 3.5, 万, 。
     """

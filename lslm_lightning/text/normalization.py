@@ -3,6 +3,8 @@
 import unicodedata
 from typing import Literal
 
+from lslm_lightning.text.languages import base_language
+
 _LETTERS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code - 0xFEE0).isalnum()}
 _PUNCTUATION = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code not in _LETTERS} | {0x3000: 0x20}
 
@@ -21,3 +23,10 @@ def half_width(text: str, punctuation: bool = False) -> str:
     Punctuation and the ideographic space stay, since full width is their right form in Chinese, unless `punctuation` is set.
     """
     return text.translate(_LETTERS | _PUNCTUATION if punctuation else _LETTERS)
+
+
+def lower_case(text: str, language: str = "en") -> str:
+    """Lower case as the language has it: in Turkish and Azerbaijani I becomes ı, and İ becomes i without a second dot."""
+    if base_language(language) in ("tr", "az"):
+        text = text.replace("İ", "i").replace("I\u0307", "i").replace("I", "ı")
+    return text.lower()

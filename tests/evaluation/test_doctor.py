@@ -3,6 +3,7 @@
 import random
 
 import pytest
+import regex
 
 from lslm_lightning.contracts import Example, Prediction, Score
 from lslm_lightning.evaluation.doctor import beam_below_greedy, examine, is_blind, left_out, unfinished
@@ -220,3 +221,19 @@ def test_metrics_that_tell_answers_apart_are_not_blind():
     assert not is_blind(Rouge("1"), ["yes", "Yes.", "yes!"]), "one answer only"
     assert not is_blind(Rouge("1"), [])
     assert is_blind(Rouge("2"), ["one", "two", "three"]), "a single word has no pairs"
+
+
+class WithoutMarks(WordErrorRate):
+    """A normalization that some recipes of speech recognition do: all marks are taken out, and with them the vowels of Hindi."""
+
+    name = "wer_without_marks"
+
+    def counted(self, text):
+        return regex.sub(r"\p{M}", " ", text).split()
+
+
+@pytest.mark.parametrize("text", ["सरकार ने नई योजना की {i}", "അരസ് പുതിയ തിട്ടം {i}", "แม่ แม้ น้ำ ใหม่ {i}"])
+def test_a_scorer_that_drops_vowel_signs_is_named(text):
+    texts = [text.format(i=i) for i in range(24)]
+    assert ("dropped characters", "") in found_in(texts, "hi", WithoutMarks("hi"))
+    assert ("dropped characters", "") not in found_in(texts, "hi", WordErrorRate("hi"))

@@ -79,7 +79,7 @@ def units(text: str, kind: str) -> list[str]:
 
 
 def graphemes(text: str) -> list[str]:
-    return [cluster for cluster in regex.findall(r"\X", text) if not cluster.isspace()]
+    return [cluster for cluster in regex.findall(r"\X\p{M}*", text) if not cluster.isspace()]
 
 
 @LANGUAGES
@@ -138,11 +138,12 @@ def test_rouge_against_rouge_score(language, data):
     """The declared tokens, each renamed to a word of ASCII, go to rouge-score, which must then give the same."""
     corpus = data.draw(corpora(language))
     name = declared(Rouge("1", language))["tok"]
-    if name == "unicode":
+    if name.startswith("unicode"):
         name = "words" if language not in (*UNSPACED, "ko") else "characters"
 
     def renamed(text: str) -> str:
-        text = unicodedata.normalize("NFKC", text).lower()
+        text = unicodedata.normalize("NFKC", text)
+        text = (text.replace("I", "ı").replace("İ", "i") if language == "tr" else text).lower()
         tokens = [token for token in units(text, name) if any(map(str.isalnum, token))]
         return " ".join("".join(f"x{ord(c):x}" for c in token) for token in tokens)
 
@@ -200,3 +201,34 @@ def test_no_metric_is_constant_on_answers_that_differ_without_a_check(language, 
         if right == value(metric, list(zip(wrong, references))):
             found = examine(examples, {"it": [Prediction(str(i), text) for i, text in enumerate(references)]}, [metric])
             assert {f.check for f in found} & {"constant metric", "dropped characters", "unsegmented text"}, metric.name
+
+
+@pytest.mark.parametrize("language", ["tr", "az"])
+@pytest.mark.parametrize(
+    ("output", "reference", "right"),
+    [("İSTANBUL", "istanbul", True), ("IŞIK", "ışık", True), ("ILIK", "ilik", False), ("ışık", "işik", False)],
+)
+def test_turkish_has_a_lower_case_of_its_own(language, output, reference, right):
+    for metric in (Rouge("1", language), TokenF1(language), ExactMatch(language)):
+        assert value(metric, [(output, reference)]) == (100 if right else 0), metric.name
+    assert "case:tr" in Rouge("1", language).signature
+    assert "lower-tr" in TokenF1(language).signature
+
+
+@pytest.mark.parametrize(
+    ("language", "word"),
+    [("fa", "می\u200cخواهم"), ("si", "ශ්\u200dරී"), ("hi", "क्\u200dष"), ("ml", "ന്\u200d"), ("bn", "র\u200d্যা")],
+)
+def test_a_joiner_belongs_to_its_word(language, word):
+    metric = Rouge("1", language)
+    assert metric.counted(f"{word} {word}, {word}!") == [unicodedata.normalize("NFKC", word)] * 3
+    assert "tok:unicode-joined" in metric.signature
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "other"), [("hi", "कि", "की"), ("ml", "കമ്പ്യൂട്ടർ", "കമ്പിയുട്ടർ"), ("ta", "அரசு", "அரசி"), ("th", "แม่", "แม้")]
+)
+def test_vowel_signs_and_tones_tell_words_apart(language, one, other):
+    for metric in metrics_of(language):
+        perfect = 100 if metric.higher_is_better else 0
+        assert value(metric, [(one, other)] * 2) != pytest.approx(perfect), metric.name

@@ -104,3 +104,10 @@ def test_the_identifier_is_loaded_only_when_a_language_is_asked_for():
     code = "import sys; import lslm_lightning.text.identification as i; i.tell_language(['中文']); print('py3langid' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "text", ["並查看更", "THIS IS AN ENGLISH SENTENCE. EVERY LETTER IS CAPITALIZED!!! AMAZING.", "me ha gustado un vídeo"]
+)
+def test_chance_has_no_part_in_it(text):
+    assert len({tell_language([text]).code for _ in range(10)}) == 1
