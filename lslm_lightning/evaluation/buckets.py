@@ -86,7 +86,7 @@ def standard_buckets(
     length = np.array([len(own) for own in words])
     worded = length > 0  # the right answer may be none
     found = [
-        cut("Length of the reference", "Words; Chinese and Japanese by characters.", quartiles(length, "words"), metric, rows),
+        cut("Length of the reference", "Words; characters in scripts without spaces.", quartiles(length, "words"), metric, rows),
         cut(
             "Numbers and names",
             "By what the first reference holds: a digit; or else a capital letter after the first word of a sentence.",

@@ -56,27 +56,34 @@ def tell_language(texts: Sequence[str]) -> Told:
     languages of another script py3langid chooses; where its probability is below `SURE`, the language stays open.
     """
     n = min(SAMPLE, len(texts))
-    sample = [texts[i * len(texts) // n][:LENGTH] for i in range(n)]
-    whole = "\n".join(sample)
-    letters = letters_by_script(whole)
-    if not letters:
-        return Told(UNDETERMINED, "", n)
-    if cjk := language_of_script(whole):
-        return Told(cjk, {"zh": "Hani", "ja": "Jpan", "ko": "Kore"}[cjk], n)
-    script = letters.most_common(1)[0][0]
-    return Told(_language_in(script, whole) or f"{UNDETERMINED}-{script}", script, n)
+    whole = "\n".join(texts[i * len(texts) // n][:LENGTH] for i in range(n))
+    code = language_by_letters(whole)
+    script = {"zh": "Hani", "ja": "Jpan", "ko": "Kore"}.get(code) or main_script(whole)
+    if code.startswith(UNDETERMINED) and script:
+        code = _identified(script, whole) or code
+    return Told(code, script, n)
 
 
-def _language_in(script: str, text: str) -> str | None:
+def language_by_letters(text: str) -> str:
+    """The language of a text as far as its letters tell: "th", "und-Cyrl", or "und" where it has none; loads no model."""
+    script = main_script(text)
+    if not script:
+        return UNDETERMINED
+    return language_of_script(text) or _only_language(script) or f"{UNDETERMINED}-{script}"
+
+
+def main_script(text: str) -> str:
+    """The script of most letters, as ISO 15924 has it; "" of a text without letters."""
+    return next((script for script, _ in letters_by_script(text).most_common(1)), "")
+
+
+def _identified(script: str, text: str) -> str | None:
     """The language of a text in this script; None where it cannot be told."""
-    only = _only_language(script)
-    if only:
-        return only
-    labels = [label for label in _identifier().labels if re.fullmatch(r"[a-z]{2}", label)]
+    identifier = _identifier()
+    labels = [label for label in identifier.labels if re.fullmatch(r"[a-z]{2}", label)]
     labels = [label for label in labels if script_of_language(label) == script]
     if not labels:
         return None
-    identifier = _identifier()
     identifier.set_languages([*labels, NO_LANGUAGE])
     try:
         code, probability = identifier.classify(text)

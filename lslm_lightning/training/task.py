@@ -18,7 +18,7 @@ from lslm_lightning.decoding import AnySearch, CtcSearch, Fusion, Search
 from lslm_lightning.decoding.search import alone
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
-from lslm_lightning.text.identification import tell_language
+from lslm_lightning.text.identification import language_by_letters
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.precision import weights_cast_once
@@ -138,8 +138,8 @@ class Task(LightningModule, ABC):
         Raises:
             ValueError, OSError: it names something that is not there.
         """
-        told = tell_language([given])
-        language = "en" if told.code in ("und", "und-Latn") else told.code  # a few words of a European language
+        language = language_by_letters(given)
+        language = "en" if language in ("und", "und-Latn") else language
         return Example(id, given, (), source_language=language)
 
     def lend(self, data: Any) -> None:
