@@ -89,7 +89,7 @@ def parts(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: 
     length = np.array([len(metric.counted(q.references[0])) for q in questions])
     by_length = {"no answer": ~has, **quartiles(length, "words", among=has)}
     passage = quartiles(np.array([len(segment(q.passage)) for q in questions]), "words")
-    notes = "Words; characters in scripts without spaces."
+    notes = "characters in scripts without spaces."
     cuts = [
         cut("Question word", "The first in the question that is known.", by_word, metric, columns),
         cut("Length of the answer", f"Words of the first reference; {notes}", by_length, metric, columns),
