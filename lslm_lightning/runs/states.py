@@ -44,6 +44,7 @@ def put(draft: Path, path: Path) -> None:
         remove(aside(path))
         path.rename(aside(path))
     draft.replace(path)
+    remove(draft)  # which stays where both are names of one file
     remove(aside(path))
 
 
