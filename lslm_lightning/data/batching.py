@@ -68,6 +68,9 @@ class BatchStream:
     run continues exactly, however far a loader had read ahead. The stream runs through epoch after epoch of `plan`; its length, for a
     Trainer, is one epoch's share of a rank, rounded down to whole optimizer steps of `accumulate` micro-batches: nothing is dropped, the
     rest comes with the next share, and 2 ranks take the steps of 1 that accumulates 2.
+
+    Args:
+        limit: batches of a rank in an epoch: a number of them, or a share of the stream's length.
     """
 
     def __init__(
@@ -78,17 +81,23 @@ class BatchStream:
         rank: int = 0,
         world: int = 1,
         accumulate: int = 1,
+        limit: int | float = 1.0,
     ) -> None:
         self.plan, self.n_batch, self.position, self.rank, self.world = plan, n_batch, position, rank, world
-        self.accumulate = accumulate
+        self.accumulate, self.limit = accumulate, limit
         self._epoch: tuple[int, Sequence] | None = None
 
     def __len__(self) -> int:
         return max(1, self.n_batch // (self.world * self.accumulate)) * self.accumulate
 
+    @property
+    def epoch_length(self) -> int:
+        """Batches of this rank in an epoch, within `limit`."""
+        return limited(len(self), self.limit)
+
     def __iter__(self) -> Iterator:
         done = self.position()
-        for i in range(len(self) - done // self.world % len(self)):
+        for i in range(self.epoch_length - done // self.world % self.epoch_length):
             yield self[done + i * self.world + self.rank]
 
     def __getitem__(self, number: int):
@@ -97,3 +106,10 @@ class BatchStream:
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, self.plan(epoch))
         return self._epoch[1][within]
+
+
+def limited(n_batch: int, limit: int | float | None) -> int:
+    """Number of batches that a Trainer's limit leaves of `n_batch`: an int is a number, a float a share."""
+    if limit is None:
+        return n_batch
+    return min(n_batch, limit) if isinstance(limit, int) else max(1, int(n_batch * limit))

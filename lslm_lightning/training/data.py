@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.data.batching import BatchStream
+from lslm_lightning.data.batching import BatchStream, limited
 from lslm_lightning.data.corpora import Corpus, open_corpus
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.rows import Row
@@ -291,19 +291,39 @@ class TaskData(LightningDataModule, ABC):
         own, everyone = self.began_at
         return everyone + (n - own) * data_share(self.trainer)[1]
 
+    overfit_batches: int | float = 0
+    """Train on the first batches of the first epoch alone: so many of them on each rank, or a share; 0 for all batches."""
+
+    can_overfit = True
+    """Whether the first batches of an epoch can be read again and again."""
+
     def stream(self, plan: Any) -> BatchStream:
         """This rank's share of the batches of `plan`, from where the Trainer stands."""
         total = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        shares = (*data_share(self.trainer), self.trainer.accumulate_grad_batches)
-        return BatchStream(plan, len(plan), lambda: self.position(total.processed), *shares)
+        rank, world = data_share(self.trainer)
+        n_batch, epoch = len(plan), plan
+        if self.overfit_batches:
+            n_batch = min(n_batch, limited(max(1, n_batch // world), self.overfit_batches) * world)
+            kept = plan(0)[:n_batch]
+            epoch = lambda _: kept  # noqa: E731 (one line says it)
+        return BatchStream(
+            epoch,
+            n_batch,
+            lambda: self.position(total.processed),
+            rank,
+            world,
+            self.trainer.accumulate_grad_batches,
+            self.trainer.limit_train_batches,
+        )
 
     @cached_property
     def identity(self) -> dict[str, str]:
         """What decides the batches of training, in words by name: a run goes on only where all of it is as it was."""
+        overfit = f", overfit_batches {self.overfit_batches}" if self.overfit_batches else ""
         return {
             "training data": self.digest("train"),
             "tokenizer": self.tokenizer.digest,
-            "batches": f"{self.batching()}, seed {self.seed}",
+            "batches": f"{self.batching()}, seed {self.seed}{overfit}",
         }
 
     @abstractmethod

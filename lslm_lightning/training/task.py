@@ -244,12 +244,13 @@ class Task(LightningModule, ABC):
 
     @property
     def n_step(self) -> int:
-        """Optimizer steps of the whole run: `trainer.max_steps`, or what `trainer.max_epochs` comes to; 1 until that is known."""
+        """Optimizer steps of the whole run: the fewer of `trainer.max_steps` and what `trainer.max_epochs` comes to; 1 until known."""
+        max_steps, max_epochs = self.trainer.max_steps, self.trainer.max_epochs
         stream = self.trainer.datamodule.train_stream
-        if self.trainer.max_steps > 0 or stream is None:
-            return max(1, self.trainer.max_steps)
-        per_epoch = math.ceil(len(stream) / self.trainer.accumulate_grad_batches)
-        return max(1, per_epoch * (self.trainer.max_epochs or 1))
+        if stream is None or (max_epochs or -1) < 0:
+            return max(1, max_steps)
+        n_step = max_epochs * math.ceil(stream.epoch_length / self.trainer.accumulate_grad_batches)
+        return max(1, min(n_step, max_steps) if max_steps > 0 else n_step)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Chance depends on (seed, number of the micro-batch over all ranks) alone: not on validation, not on what came before."""
@@ -399,7 +400,7 @@ class Task(LightningModule, ABC):
         if data.train_stream is None:
             data.train_dataloader()
         done = position // world
-        in_epoch = done if data.train_stream is None else done % len(data.train_stream)
+        in_epoch = done if data.train_stream is None else done % data.train_stream.epoch_length
         for which, number in (("total", done), ("current", in_epoch)):
             progress[which] |= dict.fromkeys(("ready", "started", "processed", "completed"), number)
 

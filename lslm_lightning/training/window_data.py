@@ -111,6 +111,11 @@ class WindowData(TaskData):
             return bool(self.stream_of_texts.head(1))
         return self.prepared is not None if split == "train" and self.has_own_training_texts else super().readable(split)
 
+    @property
+    def can_overfit(self) -> bool:
+        """A stream has no first batches, and rows that are read in order carry a state from batch to batch."""
+        return self.stream_of_texts is None and not self.contiguous
+
     def check_length(self, max_steps: int) -> None:
         if self.stream_of_texts is not None and max_steps < 1:
             raise ValueError("a stream has no known length, so that neither epochs nor minutes say when it ends: set trainer.max_steps")
