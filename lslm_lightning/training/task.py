@@ -22,6 +22,7 @@ from lslm_lightning.text.identification import language_by_letters
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.precision import weights_cast_once
+from lslm_lightning.training.optimizer_settings import name_of, recorded
 from lslm_lightning.training.sharding import (
     ShardedStrategy,
     agreement,
@@ -392,13 +393,17 @@ class Task(LightningModule, ABC):
         trainer.datamodule.began_at = (progress["total"]["processed"], checkpoint["position"])
         n_group = len(by_mesh(decay_groups(self)))
         for state in checkpoint.get("lr_schedulers", []):  # other meshes, other groups
-            state |= {name: state[name][:1] * n_group for name in ("base_lrs", "_last_lr", "lr_lambdas")}
+            names = ("base_lrs", "_last_lr", "lr_lambdas")
+            state |= {name: state[name][:1] * n_group for name in names if name in state}
 
     def _count_anew(self, progress: dict[str, Any], position: int, world: int) -> None:
         """Lightning's counts of a rank's micro-batches, on which its validations depend, as if `world` ranks had trained all along."""
         data = self.trainer.datamodule
         if data.train_stream is None:
             data.train_dataloader()
+        checkpoint["limit_train_batches"] = trainer.limit_train_batches
+        checkpoint["optimizers"] = [recorded(optimizer) for optimizer in trainer.optimizers]
+        checkpoint["schedules"] = [name_of(config.scheduler) for config in trainer.lr_scheduler_configs]
         done = position // world
         in_epoch = done if data.train_stream is None else done % data.train_stream.epoch_length
         for which, number in (("total", done), ("current", in_epoch)):
