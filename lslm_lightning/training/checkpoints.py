@@ -3,18 +3,21 @@
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
 from lslm_lightning.runs.directory import earlier
+from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import META, checksum, link, put, read_state, remove, synchronize, write_checksums
 from lslm_lightning.training.sharding import local
 from lslm_lightning.training.task import NotFiniteError, Task
+
+SETTLED = "settled"  # the file that says which state became the best one in the end
 
 
 def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
@@ -101,6 +104,8 @@ class Checkpoints(Checkpoint):
         n_best: how many of the best states are kept.
         every_steps: save after so many steps; None for validations alone.
         every_minutes: save when so many minutes have gone by since the last time; None for validations alone.
+        same_validation: whether a validation by this config is one by the config of the state that training goes on from; asked only
+            for a state that does not say what its scores were measured on, as those of earlier releases do not.
     """
 
     def __init__(
@@ -112,12 +117,16 @@ class Checkpoints(Checkpoint):
         n_best: int = 1,
         every_steps: int | None = None,
         every_minutes: float | None = None,
+        same_validation: bool = False,
     ) -> None:
         self.directory, self.average, self.average_of = Path(directory), average, average_of
         self.n_last, self.n_best, self.every_steps, self.every_minutes = n_last, n_best, every_steps, every_minutes
+        self.same_validation = same_validation
         self.best_score: float | None = None
         self.best_loss = math.nan  # val/loss of the best state
         self.n_alike: int | None = 0  # validations so far, if all of them had the same score; else None
+        self.measured: dict[str, str] | None = None  # what `best_score` was measured on; see `Task.measured_by`
+        self._is_outdated = False  # whether best.ckpt on disk was chosen by another measure
         self.best_step = self.validated_step = self.saved_step = 0
         self.is_saving = False
         self._saved_at = time.monotonic()
@@ -136,6 +145,7 @@ class Checkpoints(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         """The present state as `last.ckpt`; collective."""
+        self._keep_outdated(trainer)
         self.saved_step, self.is_saving = trainer.global_step, True
         try:
             save_atomically(trainer, self.last, self.n_last)
@@ -151,6 +161,10 @@ class Checkpoints(Checkpoint):
     def last(self) -> Path:
         return self.directory / "last.ckpt"
 
+    def outdated(self) -> list[Path]:
+        """The best states by other measures, which are still to be validated by the present one."""
+        return sorted(self.directory.glob("outdated-best*.ckpt"))
+
     def steps(self) -> list[Path]:
         """The numbered states, oldest first."""
         return sorted(self.directory.glob("step-*.ckpt"))
@@ -159,23 +173,87 @@ class Checkpoints(Checkpoint):
         self._saved_at = time.monotonic()
 
     def on_fit_start(self, trainer: Trainer, task: Task) -> None:
-        """A run that goes on from another's checkpoint begins with that one's best, or with none; also where no step is left to do.
+        """Of a training from step 0; one that goes on has its measure already, or gets it after this."""
+        if self.measured is None and self.best_score is None:
+            self.measured = task.measured_by(trainer)
 
-        One that goes on in its own directory makes the files that its process had not come to when it was stopped.
+    def on_load_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
+        """Take over what a state of training knows of the best states, also where no step is left to do.
+
+        A run that goes on from another's checkpoint begins with that one's best, or with none. One that goes on in its own directory makes
+        the files that its process had not come to when it was stopped. A state that is only validated or tested is not asked.
         """
-        source = Path(trainer.ckpt_path or "")
-        if source.parent.absolute() == self.directory.absolute() and self.is_settled(self.saved_step):
-            self.best_score = self._outcome()["best_score"]  # of a mean, perhaps
-        if self.best_score is not None and source.parent.absolute() == self.directory.absolute():
-            if trainer.is_global_zero and not self.is_settled(self.saved_step):
-                self._catch_up(source)
-        elif self.best_score is not None and not self.best.exists():
-            theirs = source.with_name("best.ckpt")
-            if not theirs.exists():
-                self.best_score = None
-            elif trainer.is_global_zero:
-                self.directory.mkdir(parents=True, exist_ok=True)
-                link(theirs, self.best)
+        state = checkpoint.get("callbacks", {}).pop(self.state_key, None)
+        if trainer.state.fn != "fit" or state is None:
+            return
+        self.load_state_dict(state)
+        source = Path(trainer.ckpt_path)
+        is_own = source.parent.absolute() == self.directory.absolute()
+        is_settled = outcome_of(source.parent).get("step") == self.saved_step
+        if is_settled:  # the best one may be a mean, or the last state
+            self._believe(outcome_of(source.parent))
+        if is_own and self.best_score is not None and trainer.is_global_zero and not is_settled:
+            self._catch_up(source)
+        elif not is_own:
+            self._scores = {}  # the files are another run's
+            if self.best_score is not None:
+                self._adopt(trainer, source.with_name("best.ckpt"), is_settled)
+        self._compare(trainer, task, checkpoint)
+        if not is_own and not self.best.exists():
+            self.best_score = None
+
+    def _believe(self, state: Mapping[str, Any]) -> None:
+        """The score of the best state, and what it was measured on."""
+        self.best_score = state["best_score"]
+        loss = state.get("best_loss")
+        self.best_loss = math.nan if loss is None else loss
+        self.measured = state.get("measured")
+
+    def _adopt(self, trainer: Trainer, theirs: Path, is_settled: bool) -> None:
+        """Begin with the best state of another run, which may be newer than the one that training goes on from."""
+        if not theirs.exists() or damage(theirs):
+            return
+        if not is_settled:
+            found = torch.load(theirs / META if theirs.is_dir() else theirs, map_location="meta", weights_only=True)
+            self._believe(found["callbacks"].get(self.state_key) or self.state_dict())
+        if trainer.is_global_zero and not self.best.exists():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            link(theirs, self.best)
+        trainer.strategy.barrier("best.ckpt")
+
+    def _compare(self, trainer: Trainer, task: Task, checkpoint: Mapping[str, Any]) -> None:
+        """Let the best state so far keep its place only where its score means what those to come mean."""
+        before, now = self.measured, task.measured_by(trainer)
+        if not now:  # nothing will be validated
+            return
+        self.measured = now
+        if before is None:
+            changed = [] if self.same_validation else ["its config or its origin"]
+        else:
+            changed = [f"{n} ({before[n]} then, {value} now)" for n, value in now.items() if before.get(n, value) != value]
+        if not changed:
+            return
+        forgotten = []
+        for callback in trainer.callbacks:
+            is_judge = isinstance(callback, EarlyStopping | ModelCheckpoint) and "val" in (callback.monitor or "")
+            if is_judge and checkpoint["callbacks"].pop(callback.state_key, None) is not None:
+                forgotten.append(type(callback).__name__)
+        self._is_outdated = self.best_score is not None and self.best.exists()
+        if self.average_of == "best":
+            self._scores = {}
+        if trainer.is_global_zero and self.best_score is not None:
+            fate = "validated anew after training" if self._is_outdated else "set aside, for its weights are not here"
+            others = f"; reset: {', '.join(forgotten)}" if forgotten else ""
+            print(f"validation differs from that of the best state so far: {', '.join(changed)}; it is {fate}{others}", flush=True)
+        self.best_score, self.best_loss, self.n_alike = None, math.nan, 0
+        self.best_step, self.validated_step = 0, 0
+
+    def _keep_outdated(self, trainer: Trainer) -> None:
+        """Before another state becomes best.ckpt, put the one that was chosen by another measure where `settle` finds it."""
+        if self._is_outdated and trainer.is_global_zero and self.best.exists():
+            path = self.directory / "outdated-best.ckpt"
+            link(self.best, earlier(path, len(self.outdated())) if path.exists() else path)
+        self._is_outdated = False
 
     def _catch_up(self, source: Path) -> None:
         if self.best_step == self.saved_step:
@@ -228,38 +306,45 @@ class Checkpoints(Checkpoint):
         trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # Lightning's axis, one short where no step was left to do
         if self.is_settled(trainer.global_step):
             return
-        states, last_is_new = self.steps(), self.validated_step != trainer.global_step and trainer.enable_validation
+        self._keep_outdated(trainer)
+        last_is_new = self.validated_step != trainer.global_step and trainer.enable_validation
+        trainer.strategy.barrier("outdated-best.ckpt")
+        states, outdated = self.steps(), self.outdated() if trainer.enable_validation else []
         trainer.strategy.barrier("settle")
         if last_is_new and self.last.exists():
             self._compete(trainer, task, self.last, "the last state")
+        loggers, trainer.loggers = trainer.loggers, []  # what follows is no point of the run's curves
+        for path in outdated:
+            self._compete(trainer, task, path, "the best state by the validation before")
         if len(states) > 1:
             average = self.directory / "average.ckpt"
             if trainer.is_global_zero:
                 torch.save(mean_of_weights(states), average)
             trainer.strategy.barrier("average.ckpt")
-            loggers, trainer.loggers = trainer.loggers, []  # the mean is no point of the run's curves
             self._compete(trainer, task, average, f"the mean of {len(states)} checkpoints")
-            trainer.loggers = loggers
+        trainer.loggers = loggers
         if trainer.is_global_zero and task.monitor != "val/loss" and (self.n_alike or 0) > 1:
             words = f"{task.monitor} was {self.best_score:.4g} at each of {self.n_alike} validations"
             print(f"{words} and tells no state from another: best.ckpt is chosen by val/loss", flush=True)
         if trainer.is_global_zero:
-            self._settled.write_text(json.dumps({"step": trainer.global_step, "best_score": self.best_score}) + "\n")
-            for path in (*states, self.directory / "average.ckpt"):
+            if not self.best.exists():
+                link(self.last, self.best)
+            outcome = {"step": trainer.global_step, "best_score": self.best_score, "measured": self.measured}
+            if math.isfinite(self.best_loss):
+                outcome["best_loss"] = self.best_loss
+            self._settled.write_text(json.dumps(outcome) + "\n")
+            for path in (*states, self.directory / "average.ckpt", *outdated):
                 remove(path)
         trainer.strategy.barrier("settled")
 
     @property
     def _settled(self) -> Path:
-        return self.directory / "settled"
+        return self.directory / SETTLED
 
     def is_settled(self, step: int) -> bool:
-        """Whether a run of so many steps has its final best state."""
-        return self._outcome().get("step") == step
-
-    def _outcome(self) -> dict[str, Any]:
-        """What was settled: of which step, and the score of the best state."""
-        return json.loads(self._settled.read_text()) if self._settled.exists() else {}
+        """Whether a run of so many steps has its final best state, by the present measure."""
+        outcome = outcome_of(self.directory)
+        return outcome.get("step") == step and outcome["best_score"] == self.best_score
 
     def _compete(self, trainer: Trainer, task: Task, path: Path, words: str) -> None:
         """Validate a state; if it is better than the best one, it becomes that."""
@@ -268,7 +353,9 @@ class Checkpoints(Checkpoint):
             [values] = trainer.validate(task, datamodule=trainer.datamodule, ckpt_path=str(path), verbose=False, weights_only=True)
         finally:
             task.competes = False
-        score, best = values[task.monitor], self.best_score
+        score, best = values.get(task.monitor), self.best_score
+        if score is None:
+            return
         if trainer.is_global_zero:
             print(f"{task.monitor} of {words} {score:.4g}" + (f", of the best one {best:.4g}" if best is not None else ""), flush=True)
         loss = values.get("val/loss", math.nan)
@@ -304,14 +391,21 @@ class Checkpoints(Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         steps = {"best_step": self.best_step, "validated_step": self.validated_step, "saved_step": self.saved_step}
         steps |= {"best_loss": self.best_loss, "n_alike": self.n_alike}
-        return {"best_score": self.best_score, **steps, "numbered": {path.name: score for path, score in self._scores.items()}}
+        numbered = {path.name: score for path, score in self._scores.items()}
+        return {"best_score": self.best_score, "measured": self.measured, **steps, "numbered": numbered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best_score, self.best_loss = state["best_score"], state.get("best_loss", math.nan)
+        self._believe(state)
         self.n_alike = state.get("n_alike")
         self.best_step, self.validated_step = state.get("best_step", 0), state.get("validated_step", 0)
         self.saved_step = state.get("saved_step", 0)
         self._scores = {self.directory / name: score for name, score in state.get("numbered", {}).items()}
+
+
+def outcome_of(folder: Path) -> dict[str, Any]:
+    """What was settled about the states in a folder: of which step, the score of the best, and its measure; empty where nothing was."""
+    path = folder / SETTLED
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def step_name(step: int) -> str:

@@ -1,6 +1,7 @@
 """What every task shares: optimizer and schedule, a loss normalized by tokens, reproducible chance, and answers to an exam."""
 
 import hashlib
+import json
 import math
 import os
 from abc import ABC, abstractmethod
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
@@ -114,6 +115,30 @@ class Task(LightningModule, ABC):
         What systems wrote for `data.prompts(split)`, where they were asked, comes after.
         """
         return []
+
+    def measured_by(self, trainer: Trainer) -> dict[str, str]:
+        """What besides the weights decides the value of `monitor` in a validation, by name: two values compare where all of it is equal.
+
+        Empty where nothing is validated.
+        """
+        data, limit = trainer.datamodule, trainer.limit_val_batches
+        if not limit:
+            return {}
+        exam = data.validation_exam()
+        metrics = {f"val/{m.name}": m.signature for m in self.metrics(exam[0].language)} if exam else {}
+        if self.monitor in metrics:
+            search = getattr(self, "validation_search", None) or self.search
+            lengths = [f"{name}={getattr(self, name)}" for name in ("min_length", "max_length") if hasattr(self, name)]
+            answering = " ".join([settings_of(search), *lengths, self.signature_of_answers(data.mode)]).strip()
+            own = {"metric": f"{self.monitor} {metrics[self.monitor]}", "search": answering}
+        else:
+            exam = data.examples("val")
+            whole = isinstance(limit, float) and limit == 1.0
+            part = "all" if whole else f"{limit} on {data_share(trainer)[1]} processes"
+            own = {"metric": self.monitor, "batches": part}
+        kinds = {example.medium for example in exam} - {"text"}  # of sound, the text is only the name
+        digest = digest_of_examples(exam) + (data.digest("val")[:8] if kinds else "")
+        return {**own, "examples": f"{len(exam)} with digest {digest}"}
 
     def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Prediction]:
         """What of the way of answering a validation that is part of a training chooses, by its answers: those that there are then.
@@ -432,3 +457,20 @@ def refuse_changes(checkpoint: Mapping[str, Any], identity: Mapping[str, str], w
 def micro_batch_seed(seed: int, number: int) -> int:
     """A 63-bit seed for one micro-batch."""
     return int.from_bytes(hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest(), "big") >> 1
+def digest_of_examples(examples: Sequence[Example]) -> str:
+    """Digest of sources, references and languages, in order; ids do not count."""
+    digest = hashlib.blake2b(digest_size=8)
+    for example in examples:
+        row = [example.source, example.references, example.source_language, example.language]
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+def settings_of(search: AnySearch | None) -> str:
+    """The class of a search with its plain settings; "" for none."""
+    if search is None:
+        return ""
+    plain = (f"{name}={value}" for name, value in vars(search).items() if isinstance(value, int | float | str))
+    return f"{type(search).__name__}({', '.join(plain)})"
+
+
