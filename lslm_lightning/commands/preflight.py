@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,19 @@ from lightning.pytorch import Trainer
 
 from lslm_lightning.commands.job import Job
 from lslm_lightning.commands.processes import check_meeting
+from lslm_lightning.commands.trainer_settings import check_trainer, translated
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import META
 from lslm_lightning.training.data import TaskData
-from lslm_lightning.training.task import refuse_changes
+from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
+from lslm_lightning.training.task import Task, refuse_changes
 
 TRAINING = ("run", "fit")
 SPLITS = {"fit": ("train", "val"), "run": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 
 
-def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> str:
+def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None, one_pass: bool = False) -> str:
     """Refuse settings of the job and the Trainer that cannot work; the type of the device that they choose.
 
     Raises:
@@ -33,17 +35,17 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> s
     for name in ("keep_last", "keep_best", "save_every_steps", "save_every_minutes"):
         if (value := getattr(job, name)) is not None and value <= 0:
             raise ValueError(f"job.{name}={value} must be more than 0")
+    check_trainer(command, trainer, command in TRAINING, one_pass)
     if job.seeds < 1:
         raise ValueError(f"job.seeds={job.seeds} must be at least 1")
     if job.seeds > 1 and command != "run":
         raise ValueError(f"job.seeds={job.seeds} is for lslm run alone; leave --seeds out of lslm {command}, or use lslm run")
     if command in TRAINING and trainer.max_steps < 1 and (trainer.max_epochs or -1) < 0:
         if not job.minutes:
-            raise ValueError("nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes")
+            clock = "" if trainer.max_time is None else f" (trainer.max_time={trainer.max_time} stops a training, and plans none)"
+            raise ValueError(f"nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes{clock}")
         if checkpoint:
             raise ValueError("job.minutes with ckpt_path: the config.yaml of the earlier run says how many steps the minutes were; use it")
-    if command in ("run", "test") and trainer.limit_test_batches == 0:
-        raise ValueError(f"trainer.limit_test_batches=0 leaves lslm {command} nothing to test; use lslm fit, or at least 1 batch")
     if command not in TRAINING and not checkpoint:
         raise ValueError(f"lslm {command} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; without it the weights are random")
     if checkpoint and not Path(checkpoint).exists():
@@ -62,6 +64,8 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None) -> s
             " batches: give a number of batches that is a multiple of it"
         )
     name = strategy_name(trainer)
+    if name.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
+        raise ValueError(f"trainer.strategy={name} starts processes that cannot share a run directory: set trainer.strategy=ddp")
     if any(name.startswith(other) for other in ("fsdp_", "deepspeed", "FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")):
         raise ValueError(f"trainer.strategy={name}: models are sharded by --config configs/trainer/fsdp.yaml (with FSDP2), or fsdp_tp.yaml")
     if job.minutes and is_sharded(trainer) and command in TRAINING and trainer.max_steps < 1:
@@ -96,16 +100,53 @@ def check_devices(trainer: Any) -> str:
         raise ValueError(f"{given}: {error} This machine has {there} and {os.cpu_count()} CPU cores") from None
 
 
-def check_goes_on(state: Path, data: TaskData, trainer: Any) -> None:
+def check_goes_on(state: Path, data: TaskData, task: Task, trainer: Any) -> None:
     """Refuse, before a run directory is touched, a state of training that cannot go on with these settings.
 
     Raises:
-        ValueError: it is damaged, or what decides its batches has changed.
+        ValueError: it is damaged, or what decides its batches has changed, or its optimizer is another, or it is further than the end.
     """
     if words := damage(state):
         raise ValueError(f"{state} is damaged: {words}; name another state")
     saved = torch.load(state / META if state.is_dir() else state, map_location="meta", weights_only=True)
-    refuse_changes(saved, data.identity, n_share(trainer), trainer.accumulate_grad_batches)
+    settings = translated({name: trainer[name] for name in ("val_check_interval", "check_val_every_n_epoch", "overfit_batches")})
+    limit = settings.get("limit_train_batches", trainer.limit_train_batches)
+    refuse_changes(saved, data.identity, n_share(trainer), trainer.accumulate_grad_batches, limit)
+    if 0 < trainer.max_steps < saved.get("global_step", 0):
+        raise ValueError(f"trainer.max_steps={trainer.max_steps}, but {state} is of step {saved['global_step']} already: set that or more")
+    if 0 < (trainer.max_epochs or -1) < saved.get("epoch", 0):
+        raise ValueError(f"trainer.max_epochs={trainer.max_epochs}, but {state} is of epoch {saved['epoch']} already: set that or more")
+    if type(task).configure_optimizers is Task.configure_optimizers and "lr_schedulers" in saved:
+        refuse_optimizer(saved, task.optimizer_of, sum(parameter.requires_grad for parameter in task.parameters()))
+
+
+def check_optimizer(task: Task) -> None:
+    """Refuse settings of the optimizer that it cannot be built with.
+
+    Raises:
+        ValueError: in the optimizer's words.
+    """
+    if task.backbone is None or type(task).configure_optimizers is not Task.configure_optimizers:
+        return
+    try:
+        trial_optimizer(task.optimizer_of)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"model.optimizer: {' '.join(str(error).split())}") from None
+
+
+def same_validation(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two configurations validate alike: in their data, in the model but for how it is trained, and in the Trainer's limits.
+
+    Settings that only one of them knows, as those of another release, are not compared.
+    """
+    for name, left_out in (("data", {"tokenizer", "num_workers"}), ("model", {"optimizer", "schedule", "label_smoothing"})):
+        one, two = (config.get(name) or {} for config in (before, now))
+        settings = [config.get("init_args") or {} for config in (one, two)]
+        shared = (settings[0].keys() & settings[1].keys()) - left_out
+        if one.get("class_path") != two.get("class_path") or any(settings[0][key] != settings[1][key] for key in shared):
+            return False
+    limits = [config.get("trainer") or {} for config in (before, now)]
+    return all(limits[0].get(key) == limits[1].get(key) for key in ("limit_val_batches", "overfit_batches"))
 
 
 def n_share(trainer: Any) -> int:

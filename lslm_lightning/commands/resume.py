@@ -22,8 +22,10 @@ N steps straight equal k steps, a kill, and N - k steps. A damaged state is pass
   lslm resume runs/translation/multi30k-1a2b3c4d
   lslm resume RUN --trainer.devices 2        another number of processes
   lslm resume RUN --trainer.max_steps 20000  longer than it was to be
+  lslm resume RUN --model.optimizer.lr 1e-4  with another learning rate from the next step on
 
-What decides the batches (data, tokenizer, batch size) must be as it was. A run is a run directory or an MLflow run id."""
+What decides the batches (data, tokenizer, batch size) and the class of the optimizer must be as they were.
+A run is a run directory or an MLflow run id."""
 
 
 def arguments() -> Parser:

@@ -8,15 +8,17 @@ import signal
 import sys
 import time
 import warnings
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from filelock import FileLock
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
@@ -24,7 +26,16 @@ from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.commands.outcome import WorkError
-from lslm_lightning.commands.preflight import TRAINING, check_goes_on, check_job, check_one_process, read_splits
+from lslm_lightning.commands.preflight import (
+    TRAINING,
+    check_goes_on,
+    check_job,
+    check_one_process,
+    check_optimizer,
+    n_share,
+    read_splits,
+    same_validation,
+)
 from lslm_lightning.commands.process import follow_parent
 from lslm_lightning.commands.processes import (
     DIRECTORY,
@@ -39,9 +50,17 @@ from lslm_lightning.commands.processes import (
 )
 from lslm_lightning.commands.seeds import run_seeds
 from lslm_lightning.commands.suitability import check_checkpoint
+from lslm_lightning.commands.trainer_settings import (
+    check_batches,
+    check_construction,
+    check_monitors,
+    plain_settings,
+    profiler_of,
+    translated,
+)
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.directory import as_name, locked
-from lslm_lightning.runs.loading import load_weights
+from lslm_lightning.runs.loading import load_weights, read_config
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking import Store, Tracker
@@ -51,9 +70,10 @@ from lslm_lightning.training.checks import check_monitor
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interrupted, Interruption, stop_at_once, stopping_signals
+from lslm_lightning.training.optimizer_settings import ChangedSettings
 from lslm_lightning.training.precision import usable_precision
 from lslm_lightning.training.progress import Reporter
-from lslm_lightning.training.provenance import Provenance
+from lslm_lightning.training.provenance import FirstStep, Provenance
 from lslm_lightning.training.sharding import ShardedStrategy, WholeStates
 from lslm_lightning.training.task import NotFiniteError, Task
 
@@ -125,7 +145,7 @@ class Command(LightningCLI):
             check_one_process(task.__name__, trainer)
         if (words := take_launched(trainer)) and not (rank_zero_only.rank or 0):
             print(words, flush=True)
-        device_type = check_job(self.subcommand, self.job, trainer, self._get(self.config, "ckpt_path"))
+        device_type = check_job(self.subcommand, self.job, trainer, self._get(self.config, "ckpt_path"), task.one_pass)
         connect_again(device_type)
         self._choose_precision(trainer, device_type)
         self._take_tokenizer()
@@ -163,45 +183,71 @@ class Command(LightningCLI):
         self.tracker.start()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        settings, state = self._get(self.config, "trainer"), self._get(self.config, "ckpt_path")
+        is_training = self.subcommand in TRAINING
         self.model.lend(self.datamodule)
         self.model.check(self.datamodule)
-        if self.subcommand in SCORING and (checkpoint := self._get(self.config, "ckpt_path")):
-            check_checkpoint(checkpoint, self.datamodule)
-        if self.subcommand in TRAINING:
-            self.datamodule.check_length(self._get(self.config, "trainer")["max_steps"])
+        if self.subcommand in SCORING and state:
+            check_checkpoint(state, self.datamodule)
+        if is_training:
+            self.datamodule.check_length(settings["max_steps"])
+            self.datamodule.overfit_batches = settings["overfit_batches"]
+            check_batches(settings, self.datamodule, self.model, n_share(settings))
+            check_optimizer(self.model)
             check_monitor(self.model, self.datamodule)
-        if state := self.subcommand in TRAINING and self._get(self.config, "ckpt_path"):
-            check_goes_on(Path(state), self.datamodule, self._get(self.config, "trainer"))
-        config = {**self._get(self.config_init, "trainer"), **kwargs}
+        if is_training and state:
+            check_goes_on(Path(state), self.datamodule, self.model, settings)
+        config = translated({**self._get(self.config_init, "trainer"), **kwargs})
+        given = listed(config["callbacks"])
+        check_construction(plain_settings(settings), given)
+        check_monitors(given, self.model, self.datamodule)
+        self.config_text()  # what cannot be written down is refused before there is a run
         if config["strategy"] == "fsdp":
             config["strategy"] = ShardedStrategy()
-        budget = self.job.minutes and self.subcommand in TRAINING and config["max_steps"] < 1
+        budget = self.job.minutes and is_training and config["max_steps"] < 1
         budgets = [Budget(self.job.minutes, self.write_config)] if budget else []
+        same_validation = is_training and self._validates_as(state)
         self.start_run()
-        checkpoints = Checkpoints(self.directory.checkpoints, **self.job.kept())
-        reporter = Reporter(config["enable_progress_bar"] is not False)
+        checkpoints = Checkpoints(self.directory.checkpoints, **self.job.kept(), same_validation=same_validation)
+        has_bar = any(isinstance(callback, ProgressBar) for callback in given)
+        reporter = Reporter(config["enable_progress_bar"] is not False and not has_bar)
+        records = [FirstStep(self.record)] if self.resumed else []
         callbacks = [Provenance(self.tracker), Exam(self.directory, self.tracker), *budgets, reporter]
         callbacks += [checkpoints, Interruption(checkpoints)]  # they save, and so come after what has sums to be saved
         config["logger"] = [self.tracker, *(logger for logger in listed(config["logger"]) if isinstance(logger, Logger))]
-        config["callbacks"] = [*listed(config["callbacks"]), *callbacks]
+        config["callbacks"] = [ChangedSettings(), *records, *given, *callbacks]
         whole = [] if isinstance(config["strategy"], ShardedStrategy) else [WholeStates(self.model)]
         config["plugins"] = [*listed(config["plugins"]), *of_launcher(), *whole]
-        config |= {"enable_progress_bar": False, "enable_checkpointing": True, "default_root_dir": str(self.directory.path)}
+        config["profiler"] = profiler_of(config["profiler"], self.directory.path)
+        config |= {"enable_progress_bar": has_bar, "enable_checkpointing": True, "default_root_dir": str(self.directory.path)}
         return JobTrainer(**config)
+
+    def _validates_as(self, state: str | None) -> bool:
+        """Whether the run of a checkpoint, by its config.yaml, validated as this one does."""
+        config = Path(state).absolute().parent.parent / "config.yaml" if state else None
+        if config is None or not config.is_file():
+            return False
+        return same_validation(read_config(config), self.config_text(as_mapping=True))
 
     def after_instantiate_classes(self) -> None:
         if rank_zero_only.rank == 0:
-            self.write_config()
-            self.datamodule.tokenizer.save(self.directory.tokenizer)
-            self.tracker.log_artifact(self.directory.tokenizer)
-            self.tracker.log_hyperparams(self.config_text(as_mapping=True))
+            if not self.resumed:
+                self.record()
             print(f"{'goes on with' if self.resumed else 'run'} {self.directory.path}", flush=True)
             if self.datamodule.assumed_language:
                 print(self.datamodule.assumed_language, flush=True)
 
+    def record(self) -> None:
+        """Write down what the run is made with, here and in MLflow."""
+        self.write_config()
+        self.datamodule.tokenizer.save(self.directory.tokenizer)
+        self.tracker.log_artifact(self.directory.tokenizer)
+        self.tracker.log_hyperparams(self.config_text(as_mapping=True))
+
     def config_text(self, n_step: int | None = None, as_mapping: bool = False) -> Any:
         """The whole configuration, as YAML or as a mapping; with a budget in minutes replaced by its number of steps."""
-        dumped = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False, skip_link_targets=True, format="yaml")
+        settings = without_enums(self.config[self.subcommand])
+        dumped = self._parser(self.subcommand).dump(settings, skip_none=False, skip_link_targets=True, format="yaml")
         config = yaml.safe_load(dumped)
         config.pop("config", None)
         config["job"] |= {"name": self.name, "parent": None}
@@ -259,6 +305,17 @@ SETTINGS = {  # of LightningCLI
     "parser_class": Parser,
     "parser_kwargs": {"prog": "lslm"},
 }
+
+
+def without_enums(settings: Any) -> Any:
+    """The same settings with words for members of enumerations, which some of Lightning's defaults are and no YAML can hold."""
+    if isinstance(settings, Namespace):
+        return Namespace({name: without_enums(value) for name, value in vars(settings).items()})
+    if isinstance(settings, dict):
+        return {name: without_enums(value) for name, value in settings.items()}
+    if isinstance(settings, list):
+        return [without_enums(value) for value in settings]
+    return settings.value if isinstance(settings, Enum) else settings
 
 
 def listed(given: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """What MLflow is told of a run's data and model, when they are known."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -61,3 +62,26 @@ class Provenance(Callback):
                 digest = data.digest(split) if split == "train" else data.evaluation_set(split).digest
                 self.tracker.log_dataset(data.dataset_name, digest, split, corpus.home or corpus.name)
         self._known |= set(splits)
+
+
+class FirstStep(Callback):
+    """Calls `record` when training has made its first optimizer step under its settings, or has ended without one.
+
+    What fails before that leaves the record of the settings that did work.
+    """
+
+    def __init__(self, record: Callable[[], None]) -> None:
+        self.record: Callable[[], None] | None = record
+        self._begins_at = 0
+
+    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        self._begins_at = trainer.global_step
+
+    def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
+        if trainer.global_step > self._begins_at:
+            self.on_fit_end(trainer, task)
+
+    def on_fit_end(self, trainer: Trainer, task: Task) -> None:
+        if self.record is not None and trainer.is_global_zero:
+            self.record()
+        self.record = None

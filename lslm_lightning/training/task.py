@@ -22,8 +22,8 @@ from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
 from lslm_lightning.text.identification import language_by_letters
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
-from lslm_lightning.training.precision import weights_cast_once
 from lslm_lightning.training.optimizer_settings import name_of, recorded
+from lslm_lightning.training.precision import weights_cast_once
 from lslm_lightning.training.sharding import (
     ShardedStrategy,
     agreement,
@@ -323,6 +323,9 @@ class Task(LightningModule, ABC):
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if gradient_clip_val and not scaled and gradient_clip_algorithm in (None, "norm"):
             clip_by_norm(list(self.parameters()), gradient_clip_val)
+        elif gradient_clip_val and not scaled:
+            for gradient in (local(p.grad) for p in self.parameters() if p.grad is not None):
+                gradient.clamp_(-gradient_clip_val, gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
@@ -397,6 +400,9 @@ class Task(LightningModule, ABC):
         checkpoint["world_size"], checkpoint["accumulate"] = data_share(trainer)[1], trainer.accumulate_grad_batches
         checkpoint["position"] = data.position(trainer.fit_loop.epoch_loop.batch_progress.total.processed)
         checkpoint["data"] = data.identity
+        checkpoint["limit_train_batches"] = trainer.limit_train_batches
+        checkpoint["optimizers"] = [recorded(optimizer) for optimizer in trainer.optimizers]
+        checkpoint["schedules"] = [name_of(config.scheduler) for config in trainer.lr_scheduler_configs]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A state of training goes on only with the batches that would have come.
@@ -408,7 +414,8 @@ class Task(LightningModule, ABC):
         if trainer.state.fn != "fit" or "position" not in checkpoint:
             return
         before, now = checkpoint["world_size"], data_share(trainer)[1]
-        refuse_changes(checkpoint, trainer.datamodule.identity, now, trainer.accumulate_grad_batches)
+        limit = trainer.limit_train_batches
+        refuse_changes(checkpoint, trainer.datamodule.identity, now, trainer.accumulate_grad_batches, limit)
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         if before != now:
             self._count_anew(progress, checkpoint["position"], now)
@@ -426,18 +433,24 @@ class Task(LightningModule, ABC):
         data = self.trainer.datamodule
         if data.train_stream is None:
             data.train_dataloader()
-        checkpoint["limit_train_batches"] = trainer.limit_train_batches
-        checkpoint["optimizers"] = [recorded(optimizer) for optimizer in trainer.optimizers]
-        checkpoint["schedules"] = [name_of(config.scheduler) for config in trainer.lr_scheduler_configs]
         done = position // world
         in_epoch = done if data.train_stream is None else done % data.train_stream.epoch_length
         for which, number in (("total", done), ("current", in_epoch)):
             progress[which] |= dict.fromkeys(("ready", "started", "processed", "completed"), number)
 
 
-def refuse_changes(checkpoint: Mapping[str, Any], identity: Mapping[str, str], world_size: int, accumulate: int) -> None:
+def refuse_changes(
+    checkpoint: Mapping[str, Any],
+    identity: Mapping[str, str],
+    world_size: int,
+    accumulate: int,
+    limit: int | float | None,
+) -> None:
     """Refuse to go on where what decides the batches has changed since the checkpoint was saved; another world size may change the window,
     but not where each process carries the state of rows of its own.
+
+    Args:
+        limit: trainer.limit_train_batches, which decides how long an epoch is.
 
     Raises:
         ValueError: the message names what, as it was and as it is.
@@ -449,14 +462,14 @@ def refuse_changes(checkpoint: Mapping[str, Any], identity: Mapping[str, str], w
     elif "carried" in checkpoint:
         name = "the number of processes, each with contiguous rows of its own,"
         saved[name], now[name] = str(checkpoint.get("world_size")), str(world_size)
+    if "limit_train_batches" in checkpoint:
+        name = "trainer.limit_train_batches"
+        saved[name], now[name] = str(checkpoint["limit_train_batches"]), str(1.0 if limit is None else limit)
     changed = [f"{name} ({saved[name]} then, {value} now)" for name, value in now.items() if saved.get(name, value) != value]
     if changed:
         raise ValueError(f"since the checkpoint was saved, {' and '.join(changed)} changed; put back what was, or train a new run")
 
 
-def micro_batch_seed(seed: int, number: int) -> int:
-    """A 63-bit seed for one micro-batch."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest(), "big") >> 1
 def digest_of_examples(examples: Sequence[Example]) -> str:
     """Digest of sources, references and languages, in order; ids do not count."""
     digest = hashlib.blake2b(digest_size=8)
@@ -474,3 +487,6 @@ def settings_of(search: AnySearch | None) -> str:
     return f"{type(search).__name__}({', '.join(plain)})"
 
 
+def micro_batch_seed(seed: int, number: int) -> int:
+    """A 63-bit seed for one micro-batch."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest(), "big") >> 1

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 from lightning.pytorch import Callback
 from mlflow import MlflowClient
@@ -187,6 +188,68 @@ def test_what_decides_the_batches_must_be_as_it_was(change, words, lslm, stopped
     assert (run / "checkpoints/last.ckpt").read_bytes() == before
     if change is not None:
         assert lslm("resume", run).status == 0, "a refusal leaves the run as it was"
+
+
+def test_changed_settings_of_the_optimizer_are_applied_and_written_down(lslm, stopped):
+    _, run = stopped
+    words = [
+        "--model.optimizer.lr=0.02",
+        "--model.optimizer.weight_decay=0.3",
+        "--model.schedule=Constant",
+        "--model.schedule.warmup_steps=0",
+    ]
+    outcome = lslm("resume", run, *words)
+    assert outcome.status == 0, outcome.err
+    assert "model.optimizer, from step 16 on: lr from 0.001 to 0.02, weight_decay from 0.01 to 0.3" in outcome.out
+    assert {rate for step, rate in points(run)["train/learning_rate"] if step > 16} == {0.02}
+    matrices, vectors = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert [matrices["weight_decay"], vectors["weight_decay"]] == [0.3, 0.0]
+    settings = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["optimizer"]["init_args"]
+    assert (settings["lr"], settings["weight_decay"]) == (0.02, 0.3)
+
+
+def files_of(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+class FailsAtOnce(Callback):
+    """Ends a training in its first step, as too little memory would."""
+
+    def on_train_batch_start(self, trainer, *args):
+        raise ValueError("no memory")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1"], "model.optimizer=SGD cannot go on"),
+        (["--model.optimizer.amsgrad=true"], "amsgrad from False to True cannot change"),
+        (["--trainer.max_steps=3"], "trainer.max_steps=3, but"),
+        (["--trainer.limit_train_batches=2"], "trainer.limit_train_batches (1.0 then, 2 now)"),
+        (["--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01"], "job.average"),
+    ],
+)
+def test_a_refused_resume_leaves_the_run_as_it_was(change, words, lslm, stopped):
+    _, run = stopped
+    before, client = files_of(run), MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    run_id = json.loads((run / "mlflow.json").read_text())["run_id"]
+    status = client.get_run(run_id).info.status
+    refused(lslm("resume", run, *change), 1, words)
+    assert files_of(run) == before
+    assert client.get_run(run_id).info.status == status == "KILLED"
+
+
+def test_a_resume_that_fails_before_its_first_step_can_be_resumed_without_its_settings(lslm, stopped):
+    straight, run = stopped
+    config = (run / "config.yaml").read_bytes()
+    words = ["--model.optimizer.lr=0.5", "--trainer.callbacks+=tests.commands.test_resume.FailsAtOnce"]
+    refused(lslm("resume", run, *words), 1, "no memory")
+    assert (run / "config.yaml").read_bytes() == config
+    run_id = json.loads((run / "mlflow.json").read_text())["run_id"]
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    assert client.get_run(run_id).info.status == "FAILED"
+    assert lslm("resume", run).status == 0
+    same_run(straight, run)
 
 
 def test_a_run_in_training_is_not_resumed(lslm, stopped):

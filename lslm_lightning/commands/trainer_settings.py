@@ -1,0 +1,246 @@
+"""Settings of Lightning's Trainer that a run has no use for, refused by the name that the user gave, and those that are translated."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    BatchSizeFinder,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    ModelPruning,
+    OnExceptionCheckpoint,
+    ProgressBar,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+
+from lslm_lightning.data.batching import BatchStream, limited
+from lslm_lightning.runs.trust import resolve
+from lslm_lightning.training.data import TaskData
+
+LIMITS = {"run": ("train", "test"), "fit": ("train",), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+MEAN = (
+    "keeps a mean of weights that is in no checkpoint here: set job.average to the number of validated states whose weights are to be"
+    " averaged after training"
+)
+REFUSED: dict[type, str] = {
+    StochasticWeightAveraging: MEAN,
+    WeightAveraging: MEAN,
+    GradientAccumulationScheduler: "changes while training how many batches make a step, which the learning-rate schedule and a resumed"
+    " run count on: set trainer.accumulate_grad_batches",
+    BatchSizeFinder: "trains with another batch size than config.yaml says: find one with lslm plan, and set it in data",
+    LearningRateFinder: "trains with another learning rate than config.yaml says: set model.optimizer.lr",
+    ModelPruning: "changes which weights the model has, so that its checkpoints are of another model: leave it out",
+    BaseFinetuning: "changes while training which parameters the optimizer has, so that no run can be resumed: leave it out",
+    OnExceptionCheckpoint: "is not needed, and its file would be taken for the state to go on from: last.ckpt is kept, lslm resume uses it",
+}
+
+
+class Rule(NamedTuple):
+    """A setting that is refused where `is_wrong` says so of its value."""
+
+    name: str
+    is_wrong: Callable[[Any], bool]
+    why: str
+
+
+RULES = (
+    Rule("barebones", bool, "turns off checkpoints and logging, which a run is made of; leave it out"),
+    Rule("enable_checkpointing", lambda value: value is False, "a run keeps its checkpoints; leave it out (job.keep_last: 1 keeps fewest)"),
+    Rule("default_root_dir", lambda value: value is not None, "runs are kept in job.root; set that"),
+    Rule("logger", lambda value: value is True, "metrics.jsonl and MLflow have all metrics already; name a logger, or leave it out"),
+    Rule("use_distributed_sampler", bool, "the data share themselves out among processes; leave it out"),
+    Rule("model_registry", lambda value: value is not None, "checkpoints are kept in the run directory and in MLflow; leave it out"),
+    Rule("accumulate_grad_batches", lambda value: value < 1, "must be at least 1 batch"),
+    Rule("val_check_interval", lambda value: value == 0, "must be more than 0; trainer.limit_val_batches=0 turns validation off"),
+    Rule("gradient_clip_val", lambda value: value is not None and not value >= 0, "must be at least 0, which clips nothing"),
+    Rule("profiler", lambda value: isinstance(value, str) and value not in PROFILERS, "is none of simple, advanced and pytorch"),
+    Rule("log_every_n_steps", lambda value: value is not None and value < 0, "must be at least 0, which logs no training curve"),
+)
+
+
+def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool = False) -> None:
+    """Refuse what a run has no use for, what contradicts itself, and what Lightning would refuse once the run has begun.
+
+    Raises:
+        ValueError: it names the setting, the reason and a way out.
+    """
+    for rule in RULES:
+        if rule.is_wrong(trainer[rule.name]):
+            raise ValueError(f"trainer.{rule.name}={trainer[rule.name]}: {rule.why}")
+    for kind in classes_of(trainer.callbacks):
+        for refused, why in REFUSED.items():
+            if issubclass(kind, refused):
+                raise ValueError(f"trainer.callbacks: {kind.__name__} {why}")
+        if issubclass(kind, ProgressBar) and trainer.enable_progress_bar is False:
+            raise ValueError(f"trainer.enable_progress_bar=False and {kind.__name__} among trainer.callbacks: leave one out")
+    for kind in classes_of(trainer.plugins):
+        if issubclass(kind, CheckpointIO):
+            raise ValueError(
+                f"trainer.plugins: {kind.__name__} writes checkpoints another way than a run, which must read them: leave it out"
+            )
+    for name in LIMITS[command]:
+        if trainer[f"limit_{name}_batches"] == 0:
+            doing = {"train": "train on", "val": "validate on", "test": "test", "predict": "predict"}[name]
+            instead = "use lslm fit, or" if (command, name) == ("run", "test") else "set"
+            raise ValueError(f"trainer.limit_{name}_batches=0 leaves lslm {command} nothing to {doing}; {instead} at least 1 batch")
+    if is_training:
+        _check_length(trainer)
+        _check_overfit(trainer)
+        if one_pass:
+            for name in ("limit_train_batches", "overfit_batches"):
+                if trainer[name] not in (None, 0, 1.0) or trainer[name] is True:
+                    raise ValueError(f"trainer.{name}={trainer[name]}: this model reads all of its texts once; leave it out")
+    check_construction(plain_settings(trainer))
+
+
+def _check_length(trainer: Any) -> None:
+    for name in ("max_steps", "max_epochs"):
+        if trainer[name] == 0:
+            raise ValueError(f"trainer.{name}=0 trains nothing; set at least 1, or -1 for no limit")
+    for unit in ("steps", "epochs"):
+        least, most = trainer[f"min_{unit}"], trainer[f"max_{unit}"]
+        if least is not None and most is not None and 0 < most < least:
+            raise ValueError(f"trainer.min_{unit}={least} is more than trainer.max_{unit}={most}, which ends the training: lower it")
+
+
+def _check_overfit(trainer: Any) -> None:
+    if trainer.overfit_batches:
+        for name in ("limit_train_batches", "limit_val_batches"):
+            if trainer[name] is not None:
+                raise ValueError(
+                    f"trainer.overfit_batches={trainer.overfit_batches} sets trainer.{name}, which is {trainer[name]}: leave one out"
+                )
+
+
+def classes_of(given: Any) -> list[type]:
+    """Classes of what a setting of the Trainer lists, before it is built; names that lead nowhere are left to the parser."""
+    found = []
+    for item in given if isinstance(given, list | tuple) else [given]:
+        path = item.get("class_path") if hasattr(item, "get") else item if isinstance(item, str) else None
+        try:
+            kind = resolve(path) if path and "." in path else type(item)
+        except ValueError:
+            continue
+        found += [kind] if isinstance(kind, type) else []
+    return found
+
+
+def plain_settings(trainer: Any) -> dict[str, Any]:
+    """Settings of a Trainer that are numbers, words or switches, as `translated` gives them to Lightning, for one CPU."""
+    left_out = ("accelerator", "strategy", "devices", "num_nodes", "logger", "callbacks", "plugins", "profiler", "precision")
+    settings = translated({name: trainer[name] for name in vars(trainer) if name not in left_out})
+    return settings | {"accelerator": "cpu", "devices": 1, "logger": False, "enable_model_summary": False}
+
+
+def check_construction(settings: Mapping[str, Any], callbacks: Sequence[Any] = ()) -> Trainer:
+    """Build a Trainer that does nothing, to hear what Lightning refuses.
+
+    Raises:
+        ValueError: in Lightning's words, which name the settings.
+    """
+    bars = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    quiet = {"enable_progress_bar": bars, "enable_checkpointing": True, "default_root_dir": None}
+    try:
+        return Trainer(**{**settings, **quiet}, callbacks=list(callbacks))
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"trainer: {' '.join(str(error).split())}") from None
+
+
+def translated(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as Lightning must be given them for what the user's say.
+
+    A share as `val_check_interval` is one of an epoch. `overfit_batches` limits both loaders, and the data repeat their first batches:
+    Lightning would take the loaders apart.
+    """
+    found = dict(settings)
+    if isinstance(found["val_check_interval"], float) and found["check_val_every_n_epoch"] is None:
+        found["check_val_every_n_epoch"] = 1
+    if overfit := found["overfit_batches"]:
+        number = overfit if isinstance(overfit, int) else 1.0  # of a share, the data are that share already
+        found |= {"overfit_batches": 0.0, "limit_train_batches": number, "limit_val_batches": overfit}
+    return found
+
+
+def check_monitors(callbacks: Sequence[Any], task: Any, data: TaskData) -> None:
+    """Refuse the usual slip `val_loss` for `val/loss` in what a callback monitors.
+
+    Raises:
+        ValueError: with the name that is meant.
+    """
+    exam = data.validation_exam() if any(getattr(callback, "monitor", None) for callback in callbacks) else []
+    known = {"val/loss", task.monitor, *(f"val/{metric.name}" for metric in (task.metrics(exam[0].language) if exam else []))}
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None) or ""
+        if monitor not in known and (meant := monitor.replace("_", "/", 1)) in known:
+            raise ValueError(f"trainer.callbacks: {type(callback).__name__} monitors {monitor}, which is called {meant} here")
+
+
+PROFILERS: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+
+
+def profiler_of(given: Any, directory: Path) -> Any:
+    """The profiler of a name, which writes into the run directory: Lightning's log, where it would be shown, is silent here."""
+    return PROFILERS[given](dirpath=str(directory), filename="profile") if isinstance(given, str) else given
+
+
+def check_batches(trainer: Any, data: TaskData, task: Any, world: int) -> None:
+    """Refuse shares of batches and of epochs that these data do not have.
+
+    Raises:
+        ValueError: it names the setting.
+    """
+    every, per_epoch, overfit = trainer.val_check_interval, trainer.check_val_every_n_epoch, trainer.overfit_batches
+    is_validated = trainer.limit_val_batches != 0
+    if overfit and not data.can_overfit:
+        raise ValueError(f"trainer.overfit_batches={overfit}: of a stream, or of rows that are read in order, no batches can be repeated")
+    shares = {"limit_train_batches": trainer.limit_train_batches, "overfit_batches": overfit}
+    shares = {name: value for name, value in shares.items() if isinstance(value, float) and 0 < value < 1}
+    if is_validated and isinstance(every, float) and every < 1:
+        shares["val_check_interval"] = every
+    counts = per_epoch is not None and is_validated and isinstance(every, int)
+    accumulate, limit = trainer.accumulate_grad_batches, overfit or trainer.limit_train_batches
+    is_cut = trainer.limit_train_batches is not None and accumulate > 1
+    counts_on = is_cut and per_epoch is None and is_validated and isinstance(every, int)
+    if shares or counts or counts_on:
+        n_batch = data.sizes().n_batch()
+        if n_batch is None:
+            for name, value in shares.items():
+                raise ValueError(f"trainer.{name}={value} is a share, and nobody knows how long an epoch of a stream is: give a number")
+            return
+        n_batch = len(BatchStream(lambda _: (), n_batch, lambda: 0, 0, world, accumulate))
+        for name, value in shares.items():
+            if name != "val_check_interval" and int(n_batch * value) < 1:
+                raise ValueError(f"trainer.{name}={value} of {n_batch} batches is none; try {1 / n_batch:.2g} or 1 batch")
+        n_batch = limited(n_batch, limit)
+        if counts_on and n_batch > accumulate and n_batch % accumulate:
+            raise ValueError(
+                f"{n_batch} batches an epoch, by its limit, are no multiple of trainer.accumulate_grad_batches={accumulate}, so that"
+                f" trainer.val_check_interval={every} would validate in the middle of a step: change the limit to a multiple"
+            )
+        if counts and every > n_batch:
+            raise ValueError(
+                f"trainer.val_check_interval={every} is more than the {n_batch} batches of an epoch, of which"
+                " trainer.check_val_every_n_epoch counts: lower it, or set trainer.check_val_every_n_epoch=null"
+            )
+    limit = overfit or trainer.limit_val_batches
+    if isinstance(limit, float) and 0 < limit < 1 and (n := _n_val_batch(trainer, data, task)) * limit < world:
+        name = "overfit_batches" if overfit else "limit_val_batches"
+        raise ValueError(f"trainer.{name}={limit} of {n} batches of the validation split is none; set 1, or a larger share")
+
+
+def _n_val_batch(trainer: Any, data: TaskData, task: Any) -> int:
+    """Batches of the validation split on one process."""
+    tried = check_construction(plain_settings(trainer))
+    tried.strategy.connect(task)
+    data.trainer = tried
+    try:
+        return len(data.val_dataloader())
+    finally:
+        data.trainer = None

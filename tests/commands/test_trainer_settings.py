@@ -1,0 +1,197 @@
+"""Lightning's settings: each works as it documents, or is refused by the name that was given, before there is a run."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from lslm_lightning.commands.job import TRAINER_DEFAULTS, JobTrainer
+from lslm_lightning.commands.trainer_settings import check_trainer, plain_settings
+from lslm_lightning.data.batching import BatchStream, limited
+from tests.commands.conftest import refused
+
+CALLBACKS = "lightning.pytorch.callbacks"
+
+
+@pytest.fixture(scope="module")
+def defaults():
+    """Settings of a Trainer as the parser gives them."""
+    parser = LightningArgumentParser()
+    parser.add_class_arguments(JobTrainer, "trainer")
+    parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+    return parser.parse_args([]).trainer
+
+
+def callback(name):
+    return [Namespace(class_path=f"{CALLBACKS}.{name}", init_args=Namespace())]
+
+
+REFUSALS = [
+    ({"barebones": True}, "trainer.barebones=True"),
+    ({"enable_checkpointing": False}, "trainer.enable_checkpointing=False"),
+    ({"default_root_dir": "x"}, "trainer.default_root_dir=x.*job.root"),
+    ({"logger": True}, "trainer.logger=True"),
+    ({"use_distributed_sampler": True}, "trainer.use_distributed_sampler=True"),
+    ({"model_registry": "x"}, "trainer.model_registry=x"),
+    ({"profiler": "fast"}, "trainer.profiler=fast.*simple"),
+    ({"gradient_clip_val": -1.0}, "trainer.gradient_clip_val=-1.0"),
+    ({"gradient_clip_val": math.nan}, "trainer.gradient_clip_val=nan"),
+    ({"gradient_clip_algorithm": "sum"}, "gradient_clip_algorithm"),
+    ({"accumulate_grad_batches": 0}, "trainer.accumulate_grad_batches=0"),
+    ({"log_every_n_steps": -1}, "trainer.log_every_n_steps=-1"),
+    ({"val_check_interval": 0}, "trainer.val_check_interval=0"),
+    ({"val_check_interval": 1.5}, "val_check_interval"),
+    ({"limit_train_batches": 0}, "trainer.limit_train_batches=0"),
+    ({"limit_test_batches": 0.0}, "trainer.limit_test_batches=0.*lslm fit"),
+    ({"limit_train_batches": -1}, "limit_train_batches"),
+    ({"limit_val_batches": 1.5}, "limit_val_batches"),
+    ({"overfit_batches": 1, "limit_train_batches": 3}, "trainer.overfit_batches=1 sets trainer.limit_train_batches"),
+    ({"overfit_batches": 0.5, "limit_val_batches": 3}, "trainer.overfit_batches=0.5 sets trainer.limit_val_batches"),
+    ({"max_steps": 0}, "trainer.max_steps=0"),
+    ({"max_epochs": 0}, "trainer.max_epochs=0"),
+    ({"max_steps": -7}, "max_steps"),
+    ({"min_steps": 10, "max_steps": 6}, "trainer.min_steps=10 is more than trainer.max_steps=6"),
+    ({"min_epochs": 3, "max_epochs": 2}, "trainer.min_epochs=3"),
+    ({"max_time": "an hour"}, "an hour"),
+    ({"fast_dev_run": -2}, "fast_dev_run=-2"),
+    ({"reload_dataloaders_every_n_epochs": -1}, "reload_dataloaders_every_n_epochs"),
+    ({"callbacks": callback("RichProgressBar"), "enable_progress_bar": False}, "enable_progress_bar=False and RichProgressBar"),
+    ({"callbacks": callback("StochasticWeightAveraging")}, "StochasticWeightAveraging.*job.average"),
+    ({"callbacks": callback("WeightAveraging")}, "WeightAveraging.*job.average"),
+    ({"callbacks": callback("EMAWeightAveraging")}, "EMAWeightAveraging.*job.average"),
+    ({"callbacks": callback("GradientAccumulationScheduler")}, "GradientAccumulationScheduler.*trainer.accumulate_grad_batches"),
+    ({"callbacks": callback("BatchSizeFinder")}, "BatchSizeFinder"),
+    ({"callbacks": callback("LearningRateFinder")}, "LearningRateFinder.*model.optimizer.lr"),
+    ({"callbacks": callback("ModelPruning")}, "ModelPruning"),
+    ({"callbacks": callback("BackboneFinetuning")}, "BackboneFinetuning"),
+    ({"callbacks": callback("OnExceptionCheckpoint")}, "OnExceptionCheckpoint"),
+    ({"plugins": [Namespace(class_path="lightning.pytorch.plugins.io.AsyncCheckpointIO")]}, "AsyncCheckpointIO"),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), REFUSALS)
+def test_what_a_run_has_no_use_for_is_refused_by_its_name(given, words, defaults):
+    trainer = defaults.clone()
+    check_trainer("run", trainer, is_training=True)
+    trainer.update(Namespace(given))
+    with pytest.raises(ValueError, match=words) as told:
+        check_trainer("run", trainer, is_training=True)
+    assert not isinstance(told.value, MisconfigurationException)
+    assert "\n" not in str(told.value)
+    others = ("enable_progress_bar", "enable_checkpointing", "check_val_every_n_epoch")
+    assert not [name for name in others if name in str(told.value) and name not in given], "nobody gave these"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"callbacks": callback("RichProgressBar")},
+        {"callbacks": callback("EarlyStopping")},
+        {"callbacks": callback("ModelCheckpoint")},
+        {"val_check_interval": 0.5},
+        {"val_check_interval": 1.0},
+        {"overfit_batches": 1},
+        {"overfit_batches": 0.5},
+        {"limit_val_batches": 0},
+        {"fast_dev_run": True},
+        {"log_every_n_steps": 0},
+        {"profiler": "simple"},
+        {"gradient_clip_algorithm": "value"},
+        {"max_steps": 5, "max_epochs": 2, "min_steps": 5},
+        {"max_time": "00:00:01:00"},
+    ],
+)
+def test_what_works_is_let_pass(given, defaults):
+    trainer = defaults.clone()
+    trainer.update(Namespace(given))
+    check_trainer("run", trainer, is_training=True)
+    assert plain_settings(trainer)["overfit_batches"] == 0, "the data repeat their batches themselves"
+
+
+def test_a_model_that_reads_its_texts_once_takes_no_share_of_them(defaults):
+    for name in ("limit_train_batches", "overfit_batches"):
+        trainer = defaults.clone()
+        trainer[name] = 2
+        with pytest.raises(ValueError, match=f"trainer.{name}=2: this model reads all of its texts once"):
+            check_trainer("fit", trainer, is_training=True, one_pass=True)
+
+
+@pytest.mark.parametrize("limit", [2, 5, 1.0, 0.5, 0.01])
+def test_epochs_of_a_stream_are_as_long_as_its_limit_says(limit):
+    """However often training stops: each epoch has as many batches, and the order is that of the whole stream."""
+    order = [BatchStream(lambda epoch: range(7), 7, lambda: 0)[i] for i in range(40)]
+    length, seen = limited(7, limit), []
+    while len(seen) < 20:
+        own = list(BatchStream(lambda epoch: range(7), 7, seen.__len__, limit=limit))
+        assert len(own) == length - len(seen) % length
+        seen += own[: 1 + len(seen) % 3]
+    assert seen == order[: len(seen)]
+
+
+def values(run, name):
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [row["value"] for row in rows if row["name"] == name]
+
+
+def test_steps_and_the_schedule_count_the_limit_and_the_fewer_of_steps_and_epochs(lslm, translation, only_run):
+    """The last step of a cosine is the last of the run; a validation at half an epoch comes twice in one."""
+    words = ["--trainer.limit_train_batches=4", "--trainer.max_epochs=3", "--trainer.max_steps=100", "--trainer.val_check_interval=0.5"]
+    outcome = lslm("fit", "--config", translation, *words, "--model.schedule=Cosine", "--model.schedule.warmup_steps=0")
+    assert outcome.status == 0, outcome.err
+    rates = values(only_run(), "train/learning_rate")
+    n = 12
+    assert rates == pytest.approx([1e-3 * 0.5 * (1 + math.cos(math.pi * step / n)) for step in range(1, n + 1)])
+    assert len(values(only_run(), "val/bleu")) == 6
+
+
+def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translation, only_run):
+    """As Lightning documents: so many batches of both splits, without shuffling; config.yaml keeps what was given."""
+    fast = [
+        "--model.optimizer=torch.optim.AdamW",
+        "--model.optimizer.lr=0.03",
+        "--model.schedule=Constant",
+        "--model.schedule.warmup_steps=0",
+    ]
+    words = ["--trainer.overfit_batches=1", "--trainer.max_steps=20", "--trainer.val_check_interval=10", "--model.backbone.dropout=0"]
+    outcome = lslm("fit", "--config", translation, *words, *fast)
+    assert outcome.status == 0, outcome.err
+    loss = values(only_run(), "train/loss")
+    assert loss[-1] < loss[0] / 3
+    assert yaml.safe_load((only_run() / "config.yaml").read_text())["trainer"]["overfit_batches"] == 1
+    resumed = lslm("resume", only_run(), "--trainer.max_steps=24", "--trainer.overfit_batches=2")
+    refused(resumed, 1, "overfit_batches 1 then", "overfit_batches 2 now")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--trainer.limit_train_batches=0.001"], "trainer.limit_train_batches=0.001 of"),
+        (["--trainer.overfit_batches=0.001"], "trainer.overfit_batches=0.001 of"),
+        (["--trainer.limit_val_batches=0.001"], "trainer.limit_val_batches=0.001 of"),
+        (["--trainer.val_check_interval=999", "--trainer.check_val_every_n_epoch=1"], "trainer.val_check_interval=999 is more than"),
+        (["--trainer.limit_train_batches=5", "--trainer.accumulate_grad_batches=2"], "5 batches an epoch, by its limit, are no multiple"),
+        (["--trainer.strategy=ddp_spawn"], "trainer.strategy=ddp_spawn"),
+        (["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_bleu"], "val_bleu, which is called val/bleu here"),
+        (["--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=-1"], "model.optimizer: Invalid learning rate"),
+        (["--trainer.max_steps=-1", "--trainer.max_time=00:00:01:00"], "trainer.max_time=00:00:01:00 stops a training"),
+    ],
+)
+def test_what_only_the_data_can_tell_is_refused_before_there_is_a_run(words, told, lslm, translation):
+    refused(lslm("fit", "--config", translation, *words), 1, told)
+    assert not list(Path("runs").glob("*/*"))
+
+
+def test_bars_timers_and_profiles_of_lightning_work(lslm, translation, only_run):
+    bar, timer = "--trainer.callbacks+=RichProgressBar", "--trainer.callbacks+=Timer"
+    outcome = lslm("fit", "--config", translation, bar, timer, "--trainer.callbacks.duration={hours: 1}", "--trainer.profiler=simple")
+    assert outcome.status == 0, outcome.err
+    assert list(only_run().glob("*profile*.txt"))
+    [given] = [c for c in yaml.safe_load((only_run() / "config.yaml").read_text())["trainer"]["callbacks"] if "Timer" in c["class_path"]]
+    assert given["init_args"]["interval"] == "step"
+    assert torch.load(only_run() / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
