@@ -157,9 +157,11 @@ def translated(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as Lightning must be given them for what the user's say.
 
     A share as `val_check_interval` is one of an epoch. `overfit_batches` limits both loaders, and the data repeat their first batches:
-    Lightning would take the loaders apart.
+    Lightning would take the loaders apart. `min_steps` means no whole epoch besides.
     """
     found = dict(settings)
+    if found.get("min_steps") is not None and found.get("min_epochs") is None:
+        found["min_epochs"] = 0
     if isinstance(found["val_check_interval"], float) and found["check_val_every_n_epoch"] is None:
         found["check_val_every_n_epoch"] = 1
     if overfit := found["overfit_batches"]:

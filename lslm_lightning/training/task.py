@@ -417,6 +417,7 @@ class Task(LightningModule, ABC):
         limit = trainer.limit_train_batches
         refuse_changes(checkpoint, trainer.datamodule.identity, now, trainer.accumulate_grad_batches, limit)
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        reopen_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"], progress)
         if before != now:
             self._count_anew(progress, checkpoint["position"], now)
             if trainer.is_global_zero:
@@ -437,6 +438,14 @@ class Task(LightningModule, ABC):
         in_epoch = done if data.train_stream is None else done % data.train_stream.epoch_length
         for which, number in (("total", done), ("current", in_epoch)):
             progress[which] |= dict.fromkeys(("ready", "started", "processed", "completed"), number)
+
+
+def reopen_epoch(epochs: dict[str, Any], batches: Mapping[str, Any]) -> None:
+    """Correct Lightning's count of epochs in a state of a training that ended within one, which it counts as complete: it goes on."""
+    if batches["is_last_batch"] or not batches["current"]["ready"] or epochs["current"]["processed"] < epochs["current"]["ready"]:
+        return
+    for counts in (epochs["total"], epochs["current"]):
+        counts |= dict.fromkeys(("processed", "completed"), counts["started"] - 1)
 
 
 def refuse_changes(

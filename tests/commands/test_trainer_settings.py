@@ -114,6 +114,14 @@ def test_what_works_is_let_pass(given, defaults):
     assert plain_settings(trainer)["overfit_batches"] == 0, "the data repeat their batches themselves"
 
 
+def test_the_fewest_steps_ask_for_no_whole_epoch_besides(defaults):
+    """Lightning would train a first epoch to its end, past the steps that were asked for."""
+    for given, expected in (({"min_steps": 20}, 0), ({"min_steps": 20, "min_epochs": 2}, 2), ({}, None)):
+        trainer = defaults.clone()
+        trainer.update(Namespace(given))
+        assert plain_settings(trainer)["min_epochs"] == expected
+
+
 def test_a_model_that_reads_its_texts_once_takes_no_share_of_them(defaults):
     for name in ("limit_train_batches", "overfit_batches"):
         trainer = defaults.clone()

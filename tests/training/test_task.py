@@ -133,6 +133,23 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(translation_data
         fit(task, data)
 
 
+@pytest.mark.parametrize("stop", [4, 6, 8])
+@pytest.mark.parametrize("interval", [3, 4])
+def test_a_training_that_ended_within_an_epoch_goes_on_within_it(stop, interval, text_data, tmp_path):
+    """Two epochs of six batches are twelve steps, wherever a limit on the steps came between."""
+    common = {"limit_train_batches": 6, "limit_val_batches": 1.0, "val_check_interval": interval}
+    ends = []
+    for limits in ([-1], [stop, -1]):
+        for max_steps in limits:
+            data, path = text_data(), tmp_path / str(len(limits)) / "last.ckpt"
+            task = language_task(data, schedule=Constant(0))
+            start = str(path) if path.exists() else None
+            trainer = fit(task, data, [Checkpoints(path.parent)], start, max_steps=max_steps, max_epochs=2, **common)
+        ends.append((trainer.global_step, trainer.current_epoch, weights(task)))
+    assert ends[0][:2] == ends[1][:2] == (12, 2)
+    assert torch.equal(ends[0][2], ends[1][2])
+
+
 def test_micro_batches_have_seeds_of_their_own():
     seeds = [micro_batch_seed(seed, number) for seed in range(3) for number in range(100)]
     assert len(set(seeds)) == 300
