@@ -13,6 +13,7 @@ from torch import Tensor
 from lslm_lightning.commands.config_errors import check_files
 from lslm_lightning.commands.devices import Device
 from lslm_lightning.commands.train import SETTINGS, Command, quiet
+from lslm_lightning.data.batching import limited
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.data import TaskData
@@ -133,7 +134,8 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
     task, trainer, sizes = blueprint.model, blueprint.config["fit"]["trainer"], blueprint.datamodule.sizes()
     n_batch = trainer["max_steps"] * trainer["accumulate_grad_batches"] if trainer["max_steps"] > 0 else None
     if n_batch is None and (trainer["max_epochs"] or -1) > 0 and vocab_size is None:  # else there may be no corpus
-        n_batch = trainer["max_epochs"] * (sizes.n_batch() or 0) or None
+        limit, per_epoch = trainer["overfit_batches"] or trainer["limit_train_batches"], sizes.n_batch()
+        n_batch = per_epoch and trainer["max_epochs"] * limited(per_epoch, limit)
     usual = on_meta(sizes.usual)
     largest = usual if sizes.largest is sizes.usual else on_meta(sizes.largest)
     return Plan(task, usual, largest, trainer["accumulate_grad_batches"], str(trainer["precision"] or "32-true"), n_batch)

@@ -97,3 +97,9 @@ def test_what_cannot_be_planned_is_one_line(words, status, said, lslm, translati
 
 def test_a_config_that_is_not_there(lslm):
     refused(lslm("plan", "--config", "nowhere.yaml"), 1, "config nowhere.yaml does not exist")
+
+
+@pytest.mark.parametrize(("limit", "n_batch"), [("limit_train_batches=2", 6), ("overfit_batches=1", 3)])
+def test_a_limit_of_batches_counts_in_the_length(limit, n_batch, translation):
+    words = ["--config", str(translation), "--trainer.max_steps=-1", "--trainer.max_epochs=3", f"--trainer.{limit}"]
+    assert planned(words, None).n_batch == n_batch
