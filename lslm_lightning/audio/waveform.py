@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lslm_lightning.audio.containers import TruncatedError, repaired
+
 FULL_SCALE = 1 - 2.0**-15  # the greatest value of 16 bits
-UNKNOWN = 0x7FFFF000  # sizes from here on are those of files that were written as they came: no utterance has 2 GB
-ENDLESS = 2**62  # and so many samples
+BLOCK = 1 << 16  # frames read at a time
+LOWEST_RATE_HZ = 1000  # below it there is no speech, and resampling would need gigabytes
 
 
 class Waveform(NamedTuple):
@@ -27,42 +29,66 @@ class Waveform(NamedTuple):
         return len(self.samples) / self.sample_rate_hz
 
 
-def stated_size(data: bytes) -> int:
-    """Bytes of a WAV or AIFF file by its header, which libsndfile passes over where the file is cut off; 0 of others, and of streams."""
-    order = {b"RIFF": "little", b"FORM": "big"}.get(data[:4])
-    size = 0 if order is None else int.from_bytes(data[4:8], order)
-    return 8 + size if 0 < size < UNKNOWN else 0
+class Decoded(NamedTuple):
+    """All frames of a file."""
+
+    frames: np.ndarray  # (n, channels) float64
+    rate_hz: int
+    stated: int  # number of frames by the header; an estimate in some formats
+
+
+def decode(data: bytes) -> Decoded:
+    """Decode to the end, also where the header does not know the number of frames.
+
+    Raises:
+        soundfile.LibsndfileError: it is no audio, or damaged.
+    """
+    import soundfile
+
+    with soundfile.SoundFile(io.BytesIO(data)) as file:
+        file.seekable = lambda: False  # GSM is not, nor is FLAC of unknown length: read forward only
+        stated, n_read, blocks = file.frames, 0, [np.empty((0, file.channels))]
+        while len(block := file.read(min(BLOCK, stated - n_read), dtype="float64", always_2d=True)):
+            n_read += len(block)
+            blocks.append(block)
+        return Decoded(np.concatenate(blocks), file.samplerate, stated)
 
 
 def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
-    """The samples of a file of any format that libsndfile reads (WAV, FLAC, Ogg, MP3, ...).
+    """Return the samples of a file of any format that libsndfile reads (WAV, FLAC, Ogg, MP3, ...).
 
-    Another rate is changed by a polyphase filter (scipy.signal.resample_poly).
+    The format is told by its bytes, never by its name. Another rate is changed by a polyphase
+    filter (scipy.signal.resample_poly).
 
     Raises:
-        ValueError: it is empty, cut off, endless, no audio, or has no samples, or samples that are not finite; in one line with its name.
+        ValueError: it is empty, cut off, no audio, or has no samples, or samples that are not
+            finite; in one line with its name.
     """
     import soundfile
     from scipy.signal import resample_poly
 
     if not data:
         raise ValueError(f"{name} is empty, not audio")
-    if len(data) < (stated := stated_size(data)):
-        raise ValueError(f"{name} is cut off: {len(data):,} of {stated:,} bytes are there")
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            n_sample, rate = file.frames, file.samplerate
-            if n_sample >= ENDLESS:
-                raise ValueError(f"{name} does not say how long it is, as what is written to a pipe: convert it, for example to WAV")
-            channels = file.read(dtype="float64", always_2d=True)  # (n, channels)
+        contents = repaired(data)
+        decoded = decode(contents.data)
+    except TruncatedError as error:
+        raise ValueError(f"{name} is cut off: {error}") from None
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{name} cannot be read as audio: {error.error_string.rstrip('.')}") from None
-    if len(channels) < n_sample:
-        raise ValueError(f"{name} is cut off: {len(channels):,} of {n_sample:,} samples are there")
+        reason = error.error_string.removeprefix("Error : ").strip(" .")
+        reason = reason or f"libsndfile error {error.code}"
+        raise ValueError(f"{name} cannot be read as audio: {reason}") from None
+    channels, rate = decoded.frames[contents.n_added :], decoded.rate_hz
+    if contents.is_exact and len(channels) < decoded.stated:
+        missing = f"{len(channels):,} of {decoded.stated:,} samples are there"
+        raise ValueError(f"{name} is cut off: {missing}")
     if not len(channels):
         raise ValueError(f"{name} has no samples")
     if not np.isfinite(channels).all():
         raise ValueError(f"{name} has samples that are not finite: it is damaged")
+    if rate < LOWEST_RATE_HZ:
+        rule = f"below {LOWEST_RATE_HZ}: its header is wrong"
+        raise ValueError(f"{name} has {rate} samples a second, {rule}")
     samples = channels.mean(1)
     if rate != sample_rate_hz:
         common = gcd(rate, sample_rate_hz)
