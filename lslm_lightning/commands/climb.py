@@ -10,8 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
 from lslm_lightning.commands.evaluate import check_systems, digest_of, read
 from lslm_lightning.commands.evaluation_sets import find_set
 from lslm_lightning.commands.examination import Examination
@@ -23,6 +21,7 @@ from lslm_lightning.evaluation.evaluation_set import difference
 from lslm_lightning.runs import RunDirectory, reserve
 from lslm_lightning.runs.directory import locked
 from lslm_lightning.runs.trust import resolve
+from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking import Tracker
 
 
@@ -86,7 +85,7 @@ class Climb:
         """Words of `lslm run`, after files are written that they name."""
         words = []
         for path, settings in ((folder / "base.yaml", self.ladder.base), (folder / f"{rung.name}.yaml", rung.settings)):
-            path.write_text(yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True), "utf-8")
+            path.write_text(dump_yaml(dict(settings)), "utf-8")
             words += ["--config", str(path)] if settings else []
         return [*words, *rung.words, *self.words]
 
@@ -186,7 +185,7 @@ class Climb:
         data = next((own["data"] for own in configs if own["data"]["class_path"] == shared), configs[0]["data"])  # some read it otherwise
         config = {"task": configs[0]["model"]["class_path"], "data": data, "systems": self.systems()}
         path = folder / "evaluation.yaml"
-        path.write_text(yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True), "utf-8")
+        path.write_text(dump_yaml(json.loads(json.dumps(config))), "utf-8")
         examination = Examination(read(str(path), []), folder)
         examination.tell()
         with examination.answers.alone():

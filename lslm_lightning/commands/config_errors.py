@@ -5,62 +5,123 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from difflib import get_close_matches
 from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, set_dumper, set_loader
 
 from lslm_lightning.runs.trust import resolve
+from lslm_lightning.text.yaml_files import (
+    MeaningError,
+    ParserLoader,
+    dump_yaml,
+    parse_yaml,
+    plain_scalars,
+    quoted_way_out,
+    read_yaml,
+)
 
 TOP = ("seed_everything", "trainer", "model", "data", "job", "ckpt_path")
 
 
-def check_files(argv: Sequence[str]) -> None:
-    """Look at each `--config FILE` before the parser does, which would not name the file.
+FILES: ContextVar[tuple[Path, ...]] = ContextVar("FILES", default=())  # of the command that is parsed
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def load_for_parser(text: str) -> Any:
+    """The loader of jsonargparse, which takes `{a, b}` and `a:` for texts."""
+    value = parse_yaml(text, ParserLoader)
+    if isinstance(value, dict) and value and all(inner is None for inner in value.values()):
+        names = set(text.strip(" {}").replace(" ", "").split(","))
+        if names == set(value) or text.strip() in {f"{name}:" for name in value}:
+            return text
+    return value
+
+
+set_loader("yaml", load_for_parser, (yaml.YAMLError,))
+set_dumper("yaml", dump_yaml)
+
+
+def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
+    """Look at each `--config FILE`, and all YAML in other options, before the parser does.
+
+    The parser would not name the file and the line.
+
+    Args:
+        known: keys at the top of a config; all where there are none.
 
     Raises:
-        ValueError: it is missing, no UTF-8, no YAML, or has a key at its top that means nothing.
+        ValueError: a file is missing, no UTF-8, no YAML, or has a key at its top that means
+            nothing; or some YAML has a key twice, or something else where text is meant.
     """
-    words = [part for word in argv for part in (word.split("=", 1) if word.startswith(("--config=", "-c=")) else [word])]
-    for option, path in pairwise(words):
+    split = (word.split("=", 1) if word.startswith("-") else [word] for word in argv)
+    words = [part for parts in split for part in parts]
+    files: list[Path] = []
+    for option, value in pairwise(words):
         if option in ("--config", "-c"):
-            _check_file(Path(path))
+            _check_file(Path(value), known)
+            files.append(Path(value))
+        elif option.startswith("--") and value.endswith(SUFFIXES) and Path(value).is_file():
+            yaml_of(Path(value))
+            files.append(Path(value))
+        elif option.startswith("--") and value.startswith(("{", "[")):
+            _check_inline(option, value)
+    FILES.set(tuple(files))
 
 
-def yaml_of(path: Path) -> Any:
-    """The content of a file of the user's.
+def _check_inline(option: str, value: str) -> None:
+    """Refuse a value of the command line that has a key twice, or something else for text."""
+    name = option.rpartition(".")[2].lstrip("-")
+    try:
+        parse_yaml(f"{name}: {value}", ParserLoader)
+    except MeaningError as error:
+        raise ValueError(f"{option} {value}: {error.problem}") from None
+    except yaml.YAMLError:
+        pass  # the parser says what it should have been
+
+
+def yaml_of(path: Path, loader: type = ParserLoader) -> Any:
+    """Return the content of a file of the user's.
 
     Raises:
-        ValueError: it is missing, no UTF-8, or no YAML.
+        ValueError: it is missing, no UTF-8, no YAML, has a key twice, or something else where text
+            is meant.
     """
     try:
-        return yaml.safe_load(path.read_text("utf-8"))
+        return read_yaml(path, f"config {path}", loader)
     except FileNotFoundError:
         near = get_close_matches(str(path), [str(p) for p in Path("configs").glob("*/*.yaml")], 1)
         raise ValueError(f"config {path} does not exist{f'; did you mean {near[0]}?' if near else ''}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"config {path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise ValueError(f"config {path} cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ValueError(f"config {path} is not YAML{place}: {getattr(error, 'problem', None) or error}") from None
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, known: Sequence[str]) -> None:
     config = yaml_of(path)
+    for value in nested_texts(config):
+        if value.endswith(SUFFIXES) and (inner := Path(value)).is_file():
+            yaml_of(inner)
     if not isinstance(config, dict):
         raise ValueError(f"config {path} must hold keys such as model, data and trainer, but is {type(config).__name__}")
     for key in config:
-        if key not in TOP:
-            near = get_close_matches(str(key), TOP, 1)
+        if known and key not in known:
+            near = get_close_matches(str(key), known, 1)
             raise ValueError(
-                f"config {path}: {key!r} is not known at the top{f'; did you mean {near[0]!r}?' if near else f'; known are {TOP}'}"
+                f"config {path}: {key!r} is not known at the top{f'; did you mean {near[0]!r}?' if near else f'; known are {known}'}"
             )
+
+
+def nested_texts(value: Any) -> Iterator[str]:
+    """Every text in mappings and lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from nested_texts(inner)
 
 
 class Cause(NamedTuple):
@@ -171,7 +232,17 @@ def _wrong_type(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
         words = [SPECIFICATION]
     elif "NoneType" in classes:
         words.append("null")
-    return f"{cause.key or 'a value'} must be {' or '.join(words)}, but is {_shown(paths[0] if paths else cause.value)}"
+    message = f"{cause.key or 'a value'} must be {' or '.join(words)}, but is {_shown(paths[0] if paths else cause.value)}"
+    return message + (_unquoted(cause.key) if "str" in classes else "")
+
+
+def _unquoted(key: str) -> str:
+    """Where a config has an unquoted scalar for this key that YAML does not take for text."""
+    for path in reversed(FILES.get()):
+        for place, found in plain_scalars(path):
+            if place.replace(".init_args", "") == key:
+                return f" (config {path}, line {found.line}){quoted_way_out(found.text)}"
+    return ""
 
 
 IMPORT_PATH = r"[^\W\d]\w*(\.[^\W\d]\w*)+"

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
 
@@ -91,12 +89,19 @@ def read(config: str, words: list[str]) -> Evaluation:
     """
     from jsonargparse.typing import PositiveInt
 
+    from lslm_lightning.commands.config_errors import check_files
     from lslm_lightning.commands.train import Parser as ConfigParser
     from lslm_lightning.contracts import Generator, Metric, Scorer
     from lslm_lightning.metrics.significance import N_RESAMPLE
+    from lslm_lightning.text.yaml_files import parse_yaml
     from lslm_lightning.training.data import TaskData
     from lslm_lightning.training.task import Task
 
+    try:
+        check_files([f"--config={config}", *words], known=())
+    except ValueError as error:
+        print(f"lslm: {error}", file=sys.stderr)
+        raise SystemExit(WRONG_ARGUMENTS) from None
     parser = ConfigParser(prog="lslm evaluate")
     parser.add_argument("--config", action="config")
     parser.add_argument("--task", type=type[Task], required=True)
@@ -110,7 +115,7 @@ def read(config: str, words: list[str]) -> Evaluation:
         found = parser.parse_args([f"--config={config}", *words])
     except (ImportError, AttributeError) as error:  # of `task`, where the parser lets them through
         parser.error(str(error))
-    described = yaml.safe_load(parser.dump(found, skip_none=False, format="yaml"))
+    described = parse_yaml(parser.dump(found, skip_none=False, format="yaml"))
     built = instantiated(parser, found)
     exam = [described["data"], found.split, found.n_shot, built.data.prompt_version, built.data.corpus.digest(found.split)]
     specs = described["systems"]

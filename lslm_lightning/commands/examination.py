@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 from rich.text import Text
 
@@ -26,6 +25,7 @@ from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.systems.secrets import redacted
+from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Examination:
                 runs.setdefault(directory.path.resolve(), trained(directory, name))
         sections += training_sections(list(runs.values()), self.headline)
         specs = {name: spec | found_settings(results, name) for name, spec in evaluation.specs.items()}
-        systems = {name: redacted(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)) for name, spec in specs.items()}
+        systems = {name: redacted(dump_yaml(spec)) for name, spec in specs.items()}
         repeat = [to_repeat(redacted(command), facts, systems, versions())]
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
         return evaluation_report(self.folder.name, evaluation.task_name, results, self.examples, self.metrics, repeat, sections, date)

@@ -10,13 +10,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from lslm_lightning.commands.config_errors import yaml_of
 from lslm_lightning.commands.evaluate import digest_of
 from lslm_lightning.commands.evaluation_sets import data_of
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet
 from lslm_lightning.runs.directory import check_name
+from lslm_lightning.text.yaml_files import ConfigLoader, parse_yaml
 
 KEYS = ("base", "rungs", "parameters")
 WIDTH, WIDEST = 16, 2**16  # models of equal size are sought among widths that are multiples of the first, up to the second
@@ -58,7 +57,7 @@ def read_ladder(path: Path) -> Ladder:
     Raises:
         ValueError: it is no ladder; the message says where.
     """
-    content = yaml_of(path)
+    content = yaml_of(path, ConfigLoader)
     if not isinstance(content, dict) or not isinstance(content.get("rungs"), dict) or not content["rungs"]:
         raise ValueError(f"{path} is no ladder: it must have `rungs`, a name each with what it trains; lslm ladder --help")
     for key in content:
@@ -108,7 +107,7 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
     except SystemExit as ending:
         if ending.code:
             raise ValueError(err.getvalue().strip().removeprefix("lslm: ")) from None
-    return yaml.safe_load(out.getvalue())
+    return parse_yaml(out.getvalue())
 
 
 class DataDigests(NamedTuple):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from filelock import FileLock
 from jsonargparse import ArgumentError, Namespace
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -63,6 +62,7 @@ from lslm_lightning.runs.directory import as_name, locked
 from lslm_lightning.runs.loading import load_weights, read_config
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.yaml_files import dump_yaml, parse_yaml
 from lslm_lightning.tracking import Store, Tracker
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
@@ -248,7 +248,7 @@ class Command(LightningCLI):
         """The whole configuration, as YAML or as a mapping; with a budget in minutes replaced by its number of steps."""
         settings = without_enums(self.config[self.subcommand])
         dumped = self._parser(self.subcommand).dump(settings, skip_none=False, skip_link_targets=True, format="yaml")
-        config = yaml.safe_load(dumped)
+        config = parse_yaml(dumped)
         config.pop("config", None)
         config["job"] |= {"name": self.name, "parent": None}
         if settled := getattr(self.model.backbone, "settled", None):
@@ -256,7 +256,7 @@ class Command(LightningCLI):
         if n_step is not None:
             config["trainer"]["max_steps"] = n_step
             config["job"] |= {"minutes": None, "tags": {**config["job"]["tags"], "budget_minutes": f"{self.job.minutes:g}"}}
-        return config if as_mapping else yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        return config if as_mapping else dump_yaml(config)
 
     def write_config(self, n_step: int | None = None, settled: bool = True) -> None:
         """config.yaml, in the run directory and in MLflow; the steps of a budget are a parameter there once they are settled."""

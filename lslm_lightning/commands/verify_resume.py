@@ -69,12 +69,12 @@ def main(argv: list[str]) -> int:
 
 def accumulated(configs: Sequence[str], words: Sequence[str]) -> int:
     """Micro-batches in a step, as the configs or the command line have it."""
-    import yaml
+    from lslm_lightning.text.yaml_files import read_yaml
 
     name = "--trainer.accumulate_grad_batches"
     given = [1]
     for config in configs:
-        settings = yaml.safe_load(Path(config).read_text("utf-8"))
+        settings = read_yaml(Path(config))
         trainer = settings.get("trainer") if isinstance(settings, dict) else None
         given += [(trainer or {}).get("accumulate_grad_batches") or given[-1]]
     given += [value for word, value in pairwise(words) if word == name]

@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lslm_lightning.data.checksums import MEMBERS
 from lslm_lightning.data.readers import READERS
 from lslm_lightning.data.rows import answer_fields, required_fields
+from lslm_lightning.text.yaml_files import CatalogueLoader, parse_yaml, read_yaml
 
 PACKAGED = Path(__file__).with_name("corpora.yaml")
 USERS = Path("configs/corpora.yaml")
@@ -152,10 +151,7 @@ def read_catalogue(users: Path = USERS) -> dict[str, Entry]:
 def _read_yaml(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        entries = yaml.safe_load(path.read_text("utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    entries = read_yaml(path, loader=CatalogueLoader) or {}
     if not isinstance(entries, Mapping):
         raise ValueError(f"{path}: must map names of corpora to their descriptions, not be a {type(entries).__name__}")
     return entries
@@ -172,6 +168,8 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
     ):
         if key in about and not isinstance(about[key], kind):
             raise ValueError(f"{where}: {key} must {rule}, not be {about[key]!r}")
+    if isinstance(about.get("header"), str):  # `no`, as YAML 1.1 has it
+        about = {**about, "header": parse_yaml(about["header"])}
     if not about.get("fields") and not required_fields(about["task"], about["languages"]):
         raise ValueError(f"{where}: task={about['task']!r} needs fields, a list of those that its rows have; it may be misspelt")
     _require_choice(where, "format", about["format"], FORMATS)

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.finding import find_run
 from lslm_lightning.runs.states import META, read_state
 from lslm_lightning.runs.trust import check_trust, resolve
+from lslm_lightning.text.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
@@ -62,10 +61,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is not one.
     """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {one_line(error)}") from None
+    config = read_yaml(path)
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
         raise ValueError(f"{path} names no model: it must have a `model` with a `class_path`")

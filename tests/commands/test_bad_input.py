@@ -138,6 +138,58 @@ def test_yaml_that_is_none(lslm, project):
     refused(lslm("run", "--config", project / "broken.yaml"), 2, "broken.yaml")
 
 
+TWICE = "the key 'max_steps' stands twice"
+NORWAY = "line 2: no is false to YAML; write 'no' in quotes"
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "words"),
+    [
+        ("trainer: {max_steps: 1}\nmodel: {}\ntrainer: {}", [], ["mine.yaml, line 3", "'trainer' stands twice"]),
+        ("trainer:\n  max_steps: 1\n  max_steps: 2", [], ["mine.yaml, line 3", TWICE]),
+        ('{"trainer": {"max_steps": 1, "max_steps": 2}}', [], ["mine.yaml, line 1", TWICE]),
+        ("trainer: inner.yaml", [], ["inner.yaml, line 2", TWICE]),
+        ("{}", ["--trainer", "inner.yaml"], ["inner.yaml, line 2", TWICE]),
+        ("{}", ["--trainer", "{max_steps: 1, max_steps: 2}"], ["--trainer {", TWICE]),
+        ("{}", ["--data.columns={no: norsk}"], ["--data.columns {", "write 'no' in quotes"]),
+        ("data:\n  init_args: {target_language: no}", [], ["mine.yaml, " + NORWAY]),
+        ("job:\n  name: on", [], ["job.name must be text or null", "mine.yaml, line 2", "write 'on' in quotes"]),
+        ("job:\n  name: 1e3", [], ["job.name must be text or null", "mine.yaml, line 2", "write '1e3' in quotes"]),
+    ],
+)
+def test_yaml_that_does_not_say_what_it_seems_to_say(lslm, translation, project, text, arguments, words):
+    (project / "inner.yaml").write_text("max_steps: 1\nmax_steps: 2\n")
+    (project / "mine.yaml").write_text(text)
+    refused(lslm("run", "--config", translation, "--config", project / "mine.yaml", *arguments), 2, *words)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "words"),
+    [
+        ("evaluate", "task: a\ntask: b", ["mine.yaml, line 2", "'task' stands twice"]),
+        ("evaluate", "data:\n  init_args: {target_language: no}", ["mine.yaml, " + NORWAY]),
+        ("evaluate", "systems:\n  no: {}", ["mine.yaml, line 2: the key no", "write 'no' in quotes"]),
+        ("ladder", "base: {}\nrungs: {a: {}, a: {}}", ["mine.yaml, line 2", "'a' stands twice"]),
+        ("ladder", "rungs:\n  no: {}", ["mine.yaml, line 2: the key no"]),
+        ("ladder", "rungs: {a: {\n data.target_language: no}}", ["mine.yaml, " + NORWAY]),
+    ],
+)
+def test_so_is_that_of_evaluations_and_ladders(lslm, project, command, text, words):
+    (project / "mine.yaml").write_text(text)
+    outcome = lslm(command, "--config", project / "mine.yaml")
+    refused(outcome, outcome.status or 2, *words)
+
+
+def test_words_of_the_command_line_are_text_where_text_is_expected(lslm, translation, capfd):
+    for word in ("no", "on", "1e3", "012", "2024-01-01"):
+        arguments = ["--data.target_language", word, "--job.name", word, "--print_config"]
+        outcome = lslm("run", "--config", translation, *arguments)
+        config = yaml.safe_load(outcome.out)
+        assert config["data"]["init_args"]["target_language"] == word
+        assert config["job"]["name"] == word
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

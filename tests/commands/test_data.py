@@ -169,7 +169,7 @@ def test_wrong_words(words: list[str], status: int, message: str, pets: Path, ca
 def test_a_broken_catalogue_is_one_line(pets: Path, capsys: pytest.CaptureFixture) -> None:
     Path("configs/corpora.yaml").write_text("a: [")
     assert main(["data", "list"]) == 1
-    assert capsys.readouterr().err.startswith("lslm: configs/corpora.yaml: not YAML")
+    assert capsys.readouterr().err.startswith("lslm: configs/corpora.yaml is not YAML")
 
 
 @pytest.mark.parametrize("words", [["list"], ["--help"]])

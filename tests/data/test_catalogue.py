@@ -70,10 +70,13 @@ def test_mistakes_are_named(keys, message: str, describe) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", r"mine.yaml: not YAML: .*line 1"),
+        ("a: [", r"mine.yaml is not YAML, line \d"),
         ("- a", r"mine.yaml: must map names of corpora to their descriptions, not be a list"),
         ("a: b", r"mine.yaml: a must be a mapping .*, not 'b'"),
         ("a: {task: translation}", r"a: format, languages, splits missing"),
+        ("a: {task: b}\nb: {task: b}\na: {}", r"mine.yaml, line 3: the key 'a' stands twice"),
+        ("a: {task: b, format: c, task: d}", r"mine.yaml, line 1: the key 'task' stands twice"),
+        ("a:\n  languages: [en, ~]", r"mine.yaml, line 2: ~ is null to YAML; write '~' in quotes"),
     ],
 )
 def test_a_broken_file_is_named(text: str, message: str) -> None:
@@ -81,3 +84,20 @@ def test_a_broken_file_is_named(text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         read_catalogue(path)
+
+
+def test_languages_and_columns_are_texts_without_quotes(alone: Path) -> None:
+    """What YAML 1.1 takes for booleans, dates, octal and sexagesimal numbers."""
+    path = alone / "mine.yaml"
+    path.write_text(
+        "no:\n  task: translation\n  languages: [en, no, on]\n  format: tsv\n  header: no\n  seed: 7\n"
+        "  columns: {no: off, en: 012, on: 1:30, y: 2024-01-01, n: 1e3, yes: 2}\n"
+        "  splits: {train: no.tsv, on: {files: 2024-01-01, rows: 5, share: [0.5, 1]}}\n  share_of: [no]\n"
+    )
+    entry = read_catalogue(path)["no"]
+    assert entry.languages == ("en", "no", "on")
+    texts = {"no": "off", "en": "012", "on": "1:30", "y": "2024-01-01", "n": "1e3", "yes": 2}
+    assert entry.columns == texts
+    assert (entry.header, entry.seed, entry.share_of) == (False, 7, ("no",))
+    assert (entry.splits["train"].files, entry.splits["on"].files) == ("no.tsv", "2024-01-01")
+    assert (entry.splits["on"].rows, entry.splits["on"].share) == (5, (0.5, 1))

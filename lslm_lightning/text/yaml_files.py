@@ -1,0 +1,219 @@
+"""Every YAML that the project reads and writes: keys once, texts as texts, errors with file and line.
+
+YAML 1.1 reads an unquoted `no` or `on` as a boolean, `012` as 10 and `1:30` as 90; of a key that
+stands twice, the last wins. None of it is an error there.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+# Values of these keys are texts, in mappings and lists too, whatever the types of a class say
+TEXTS = {"corpus", "language", "languages", "source_language", "target_language", "columns"}
+DATE, FLOAT, BOOL, INT = (f"tag:yaml.org,2002:{name}" for name in ("timestamp", "float", "bool", "int"))
+EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$")
+EXPONENTS = re.compile(r"[-+]?[0-9._]+[eE][-+]?[0-9]+$")
+
+
+class MeaningError(yaml.MarkedYAMLError):
+    """Valid YAML that does not say what it seems to say."""
+
+    def __init__(self, problem: str, mark: yaml.Mark) -> None:
+        super().__init__(problem=problem, problem_mark=mark)
+        self.line = mark.line + 1
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.problem}"
+
+
+def without_resolvers(base: type, *tags: str) -> dict[str, list]:
+    """Resolvers of plain scalars, less those of some tags."""
+    return {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in tags]
+        for first, resolvers in base.yaml_implicit_resolvers.items()
+    }
+
+
+class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """What a configuration says; dates are text."""
+
+    yaml_implicit_resolvers = without_resolvers(yaml.SafeLoader, DATE)
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            self.check(node, False, set())
+        return node
+
+    def check(self, node: yaml.Node, is_text: bool, seen: set[int]) -> None:
+        """Refuse keys that stand twice or are no text, and other values where texts are meant.
+
+        Raises:
+            MeaningError: with the line.
+        """
+        if id(node) in seen:  # an alias
+            return
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for inner in node.value:
+                if is_text:
+                    self.check_text(inner)
+                self.check(inner, is_text, seen)
+        elif isinstance(node, yaml.MappingNode):
+            self.check_keys(node)
+            for key, inner in node.value:
+                name = str(key.value).rpartition(".")[2]
+                if is_text or (name in TEXTS and inner.value not in ("", "~", "null", "Null", "NULL")):
+                    self.check_text(inner, name == "columns" or is_text)
+                self.check(inner, is_text or name in TEXTS, seen)
+
+    def check_keys(self, node: yaml.MappingNode) -> None:
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
+                continue
+            value = self.construct_object(key)
+            if not key.style and (value is None or isinstance(value, bool)):
+                shown = key.value or "(empty)"
+                words = f"the key {shown} is {as_yaml(value)} to YAML{quoted_way_out(key.value)}"
+                raise MeaningError(words, key.start_mark)
+            if not key.style and not isinstance(value, str) and str(value) != key.value:
+                key.tag, value = "tag:yaml.org,2002:str", key.value
+                self.constructed_objects.pop(key, None)
+            if value in lines:
+                words = f"the key {value!r} stands twice, in line {lines[value]} and here; keep one"
+                raise MeaningError(words, key.start_mark)
+            lines[value] = key.start_mark.line + 1
+
+    def check_text(self, node: yaml.Node, or_index: bool = False) -> None:
+        """Refuse a plain scalar that is no text, or else an index of a column."""
+        if not isinstance(node, yaml.ScalarNode) or node.style:
+            return
+        value = self.construct_object(node)
+        is_index = or_index and type(value) is int and str(value) == node.value
+        if not isinstance(value, str) and not is_index:
+            shown = node.value or "an empty value"
+            raise MeaningError(f"{shown} is {as_yaml(value)} to YAML{quoted_way_out(node.value)}", node.start_mark)
+
+
+class ParserLoader(ConfigLoader):
+    """What a configuration says to jsonargparse, where 1e-3 is a number."""
+
+
+ParserLoader.add_implicit_resolver(FLOAT, EXPONENT, list("-+0123456789"))
+
+
+class CatalogueLoader(ConfigLoader):
+    """What a catalogue of corpora says: `no`, `on`, 012, 1:30 and dates are texts there."""
+
+    yaml_implicit_resolvers = without_resolvers(yaml.SafeLoader, DATE, FLOAT, BOOL, INT)
+
+    def check_keys(self, node: yaml.MappingNode) -> None:
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge"):
+                key.tag = "tag:yaml.org,2002:str"
+        super().check_keys(node)
+
+    def check_text(self, node: yaml.Node, or_index: bool = False) -> None:
+        if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null"):
+            super().check_text(node, or_index)
+
+
+for tag, pattern, first in (  # those of YAML 1.2
+    (BOOL, "(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    (INT, "[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
+    (FLOAT, r"[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+][0-9]+)?|\.inf)$", "-+0123456789."),
+):
+    CatalogueLoader.add_implicit_resolver(tag, re.compile(pattern), list(first))
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes what a loader here would take for a number."""
+
+    yaml_implicit_resolvers = without_resolvers(yaml.SafeDumper)
+
+
+Dumper.add_implicit_resolver(FLOAT, EXPONENTS, list("-+0123456789."))
+
+
+def as_yaml(value: Any) -> str:
+    """How YAML writes a scalar."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def quoted_way_out(text: str) -> str:
+    """What to write in place of an unquoted scalar."""
+    return f"; write '{text}' in quotes" if text else "; write it in quotes"
+
+
+def parse_yaml(text: str, loader: type = ConfigLoader) -> Any:
+    """Return what YAML says.
+
+    Raises:
+        MeaningError: a key stands twice, or what should be text is something else.
+        yaml.YAMLError: it is not YAML.
+    """
+    return yaml.load(text, Loader=loader)
+
+
+def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Any:
+    """Return the content of a file.
+
+    Args:
+        name: what errors call the file; its path by default.
+
+    Raises:
+        ValueError: it is not UTF-8, not YAML, has a key twice, or has something else where text
+            is meant; with the line.
+        OSError: it cannot be read.
+    """
+    name = name or str(path)
+    try:
+        return parse_yaml(path.read_text("utf-8"), loader)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except MeaningError as error:
+        raise ValueError(f"{name}, {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ValueError(f"{name} is not YAML{where}: {reason}") from None
+
+
+def dump_yaml(value: Any) -> str:
+    """Write YAML, keys in their order, that the loaders here read back as it was."""
+    style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": False}
+    return yaml.dump(value, Dumper=Dumper, **style)
+
+
+class Plain(NamedTuple):
+    """An unquoted scalar that YAML does not take for text."""
+
+    line: int
+    text: str
+
+
+def plain_scalars(path: Path) -> Iterator[tuple[str, Plain]]:
+    """Yield the unquoted scalars of a file that are not text to YAML, by their keys joined with dots."""
+    loader = ParserLoader(path.read_text("utf-8"))
+
+    def walk(node: yaml.Node, place: str) -> Iterator[tuple[str, Plain]]:
+        if isinstance(node, yaml.MappingNode):
+            for key, inner in node.value:
+                yield from walk(inner, f"{place}.{key.value}".lstrip("."))
+        elif isinstance(node, yaml.SequenceNode):
+            for inner in node.value:
+                yield from walk(inner, place)
+        elif not node.style and not node.tag.endswith(":str"):
+            yield place, Plain(node.start_mark.line + 1, node.value)
+
+    try:
+        node = loader.get_single_node()
+        if node is not None:
+            yield from walk(node, "")
+    finally:
+        loader.dispose()

@@ -1,0 +1,132 @@
+"""YAML says what it seems to say, or is refused by line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lslm_lightning.text.yaml_files import (
+    CatalogueLoader,
+    ConfigLoader,
+    MeaningError,
+    ParserLoader,
+    dump_yaml,
+    parse_yaml,
+    read_yaml,
+)
+
+LOADERS = (ConfigLoader, ParserLoader, CatalogueLoader)
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("a: 1\nb: 2\na: 3", 3, "a"),
+        ("t:\n  x: 1\n  y: 2\n  x: 3", 4, "x"),
+        ("- {b: 1, b: 1}", 1, "b"),
+        ('{"a": {"b": 1,\n "b": 2}}', 2, "b"),
+        ("a: 1\n'a': 2", 2, "a"),
+        ("x: &x {a: 1}\ny:\n  <<: *x\n  b: 1\n  b: 2", 5, "b"),
+        ("ключ: 1\nключ: 2", 2, "ключ"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(loader, text, line, key):
+    with pytest.raises(MeaningError, match=f"^line {line}: the key '{key}' stands twice"):
+        parse_yaml(text, loader)
+
+
+MERGED = "base: &base {x: 1, y: 2}\nover: {<<: *base, x: 3}\nunder: {x: 4, <<: *base}\nagain: *base"
+FROM_MERGED = "a: &a {<<: {x: 1}, x: 2}\nb: {<<: *a, x: 3}\nc: *a"
+
+
+@pytest.mark.parametrize("text", [MERGED, FROM_MERGED])
+@pytest.mark.parametrize("loader", LOADERS)
+def test_merge_keys_and_anchors_work(loader, text):
+    assert parse_yaml(text, loader) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("word", ["no", "No", "NO", "yes", "on", "ON", "off", "true", "False"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "target_language: {}",
+        "data: {{init_args: {{source_language: {}}}}}",
+        "languages: [en, {}]",
+        "columns: {{en: {}}}",
+        "columns: {{en: [a, {}]}}",
+        "columns: {{{}: norsk}}",
+        "corpus: {}",
+        "data.target_language: {}",
+        "systems: {{{}: 1}}",
+    ],
+)
+def test_a_boolean_is_no_text(text, word):
+    for loader in (ConfigLoader, ParserLoader):
+        with pytest.raises(MeaningError, match=rf"^line 2: .*\b{word} is (true|false) .*write '{word}' in quotes"):
+            parse_yaml("seed: 1\n" + text.format(word), loader)
+        quoted = parse_yaml(text.format(f'"{word}"'), loader)
+        assert f'"{word}"' in json.dumps(quoted)
+
+
+@pytest.mark.parametrize("word", ["012", "1:30", "0x1F", "1.5", "1_000", ".inf"])
+def test_a_number_is_no_text(word):
+    for text in (f"language: {word}", f"languages:\n- {word}", f"columns: {{a: {word}}}"):
+        with pytest.raises(MeaningError, match="to YAML; write"):
+            parse_yaml(text)
+
+
+def test_an_index_of_a_column_is_a_number():
+    assert parse_yaml("columns: {en: 0, de: 12}") == {"columns": {"en": 0, "de": 12}}
+
+
+@pytest.mark.parametrize("text", ["languages: [en, ~]", "columns: {de: }", "columns: {de: null}", "~: 1"])
+def test_nothing_is_no_text(text):
+    with pytest.raises(MeaningError, match="is null to YAML"):
+        parse_yaml(text)
+
+
+def test_settings_that_are_left_out_and_booleans_stay():
+    text = "language: null\ncolumns:\ntrainer: {bar: no, fast: on, deterministic: off, best: yes}\n"
+    assert parse_yaml(text) == yaml.safe_load(text)
+
+
+WORDS = st.sampled_from(["no", "on", "y", "1e3", "1.5e3", "012", "1:30", "2024-01-01", "~", "null", ".5e1", "=", "<<", "0o7", ""])
+TREES = st.recursive(
+    WORDS | st.text(max_size=8) | st.integers() | st.booleans() | st.none() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | WORDS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TREES)
+def test_what_is_written_is_read_back_by_every_loader(tree):
+    from jsonargparse import get_loader
+
+    from lslm_lightning.commands import config_errors  # noqa: F401 (sets the loader)
+
+    text = dump_yaml({"any": tree})
+    for loader in LOADERS:
+        assert parse_yaml(text, loader) == {"any": tree}
+    if tree is not None:
+        assert get_loader("yaml")(text) == {"any": tree}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [", r"x\.yaml is not YAML, line"),
+        (b"a: \xff", r"x\.yaml is not UTF-8 \(byte 3\)"),
+        (b"a: 1\na: 2", r"x\.yaml, line 2: the key 'a' stands twice, in line 1 and here; keep one"),
+        (b"b: 1\ncorpus: on", r"x\.yaml, line 2: on is true to YAML; write 'on' in quotes"),
+    ],
+)
+def test_the_file_is_named(tmp_path: Path, content, message):
+    path = tmp_path / "x.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_yaml(path)
