@@ -26,6 +26,7 @@ from lslm_lightning.data.entries import first_records, open_entry
 from lslm_lightning.data.fetching import local_file, n_byte, verified_file, verify
 from lslm_lightning.data.locations import cache_directory, data_directories
 from lslm_lightning.data.rows import Row
+from lslm_lightning.evaluation.alignment import describe_pairs
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 
@@ -147,6 +148,7 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     table = Table("split", "rows", "field", "mean length", "in words", "longest", "digest", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in (1, 3, 4, 5):
         table.columns[column].justify = "right"
+    remarks: list[str] = []
     for split in corpus.splits:
         if entry and faulty & set(entry.split_files(split)):
             continue
@@ -155,6 +157,8 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
             if len(rows) != corpus.sizes.get(split, len(rows)):
                 raise ValueError(f"corpus {name}: {split} has {len(rows)} rows, but {corpus.sizes[split]} are declared")
             _add_lengths(table, corpus, split, rows)
+            if words := misaligned_rows(corpus, rows):
+                remarks.append(f"! {split}: {words}; are both sides in one order?")
         except (ValueError, OSError) as error:
             problems.append(str(error))
     if table.rows:
@@ -162,6 +166,8 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     for label, text in (("licence", corpus.licence), ("source", corpus.citation), ("home", corpus.home), ("note", corpus.note)):
         if text:
             console.print(f"{label}: {text}", soft_wrap=True, markup=False)
+    for remark in remarks:
+        console.print(remark, style="yellow", soft_wrap=True, markup=False)
     if not problems and (config := config_of(corpus, columns)):
         console.print("\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:", soft_wrap=True)
         print(config, end="")
@@ -197,6 +203,19 @@ def _show_unknown(console: Console, name: str, columns: Mapping[str, Any]) -> No
     for words, config in configs.items():
         console.print(f"\nperhaps {words}:", soft_wrap=True, markup=False)
         print(config, end="")
+
+
+def misaligned_rows(corpus: Corpus, rows: Sequence[Row]) -> str:
+    """How pairs of a translation or summarization corpus look misaligned; "" where they do not."""
+    if corpus.task not in ("translation", "summarization") or len(corpus.fields) < 2:
+        return ""
+    sides = [[first_text(row[field]) for row in rows] for field in corpus.fields[:2]]
+    return describe_pairs(*sides)
+
+
+def first_text(value: str | Sequence[str]) -> str:
+    """The text, or the first of several."""
+    return value if isinstance(value, str) else next(iter(value), "")
 
 
 def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:

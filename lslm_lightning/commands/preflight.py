@@ -13,11 +13,13 @@ from lightning.pytorch import Trainer
 from lslm_lightning.commands.job import Job
 from lslm_lightning.commands.processes import check_meeting
 from lslm_lightning.commands.trainer_settings import check_trainer, translated
+from lslm_lightning.evaluation.alignment import describe_pairs
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import META
-from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.data import TaskData, say
 from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
+from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.task import Task, refuse_changes
 
 TRAINING = ("run", "fit")
@@ -190,6 +192,14 @@ def read_splits(command: str, data: TaskData) -> None:
             raise ValueError(f"corpus {data.corpus_name} has nothing in its split {split}")
         if split != "train":
             check_ids(split, [example.id for example in data.examples(split)])
+        elif isinstance(data, PairData) and (words := misaligned_pairs(data)):
+            say(f"! train: {words}; are both sides in one order?")
+
+
+def misaligned_pairs(data: PairData) -> str:
+    """How training pairs look misaligned; "" where they do not."""
+    pairs = [pair for row in data.rows("train") for pair in data.to_pairs(row)]
+    return describe_pairs([source for source, _ in pairs], [target for _, target in pairs])
 
 
 def check_ids(split: str, ids: Sequence[str]) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import regex
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
+from lslm_lightning.evaluation.alignment import find_disorder, find_shift
+from lslm_lightning.evaluation.unicode_forms import describe_forms, in_order
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, name_of_script
 from lslm_lightning.text.normalization import normalize
@@ -64,6 +66,7 @@ def examine(
         found += [check(system, texts, examples) for check in CHECKS]
         found.append(reasoning(system, texts, examples))
         found += [tokenized(system, texts, "outputs"), miscounted(system, texts, metrics), constant(system, texts, examples, metrics)]
+        found.append(unicode_forms(system, in_order(answers[system], examples), examples, metrics))
     return [each for each in found if each]
 
 
@@ -314,12 +317,32 @@ def wrong_language(system: str, texts: Sequence[str], examples: Sequence[Example
     return Finding("wrong language", system, f"{percent(wrong, len(ours))} outputs look like the language of the sources")
 
 
+def misaligned(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
+    """Outputs that fit the references of other lines: shifted, in whole or in part, or out of order."""
+    references = [e.references[0] if e.references else "" for e in examples]
+    order = "are outputs and references in one order?"
+    if shift := find_shift(texts, references):
+        words = f"outputs of lines {shift.first:,} to {shift.last:,} fit the references {shift} better than their own"
+        return Finding("misaligned outputs", system, f"{words}; {order}")
+    if found := find_disorder(texts, references):
+        words = f"{found.n_other:,} of {found.n_line:,} outputs looked at fit the reference of another line alone"
+        return Finding("misaligned outputs", system, f"{words}, {found.n_own:,} their own; {order}")
+    return None
+
+
+def unicode_forms(system: str, predictions: Sequence[Prediction], examples: Sequence[Example], metrics: Sequence[Metric]) -> Finding | None:
+    """Scores that differences of Unicode form or invisible characters change."""
+    words = describe_forms(predictions, examples, metrics)
+    return Finding("Unicode forms", system, words) if words else None
+
+
 CHECKS: tuple[Callable[[str, Sequence[str], Sequence[Example]], Finding | None], ...] = (
     empty,
     repeated,
     looping,
     wrong_script,
     wrong_language,
+    misaligned,
 )
 
 

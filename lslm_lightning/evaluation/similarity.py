@@ -1,0 +1,52 @@
+"""How alike many texts are, by their weighted character n-grams. N texts, G hashed n-grams."""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+SIZES = (2, 3, 4, 5)  # of n-grams; two characters are a word in Chinese
+N_BIT = 20
+MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+
+
+def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
+    """(N, G) square roots of counts in the first characters of each text."""
+    from scipy.sparse import csr_matrix
+
+    tidy = (" ".join(unicodedata.normalize("NFKC", text[: 2 * n_character]).lower().split()) for text in texts)
+    padded = [f" {text[:n_character]} " for text in tidy]
+    codes = np.frombuffer("".join(padded).encode("utf-32-le", "replace"), "<u4").astype(np.uint64)
+    owner = np.repeat(np.arange(len(padded)), [len(text) for text in padded])
+    rows, columns = [], []
+    for size in SIZES:
+        n = max(0, len(codes) - size + 1)
+        hashed = np.full(n, size, np.uint64)
+        for j in range(size):
+            hashed = (hashed * MIX[0] + codes[j : j + n]) * MIX[1]
+            hashed ^= hashed >> np.uint64(29)
+        inside = owner[:n] == owner[size - 1 : size - 1 + n]
+        rows.append(owner[:n][inside])
+        columns.append((hashed[inside] >> np.uint64(64 - N_BIT)).astype(np.int32))
+    at = np.concatenate(rows), np.concatenate(columns)
+    counts = csr_matrix((np.ones(len(at[0]), np.float32), at), shape=(len(texts), 1 << N_BIT))
+    counts.sum_duplicates()
+    counts.data = np.sqrt(counts.data)
+    return counts
+
+
+def vectors(outputs: Sequence[str], references: Sequence[str], n_character: int = 1000) -> "tuple[csr_matrix, csr_matrix]":
+    """(N, G) each, of length 1, so that products are cosines; n-grams weigh by how few references have them."""
+    found = [ngrams(texts, n_character) for texts in (outputs, references)]
+    n = len(references)
+    frequency = np.bincount(found[1].indices, minlength=1 << N_BIT)
+    weight = np.log((n + 1) / (frequency + 1)).astype(np.float32)
+    for matrix in found:
+        matrix.data *= weight[matrix.indices]
+        length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(1)).ravel())
+        matrix.data /= np.repeat(np.maximum(length, 1e-9), np.diff(matrix.indptr)).astype(np.float32)
+    return found[0], found[1]

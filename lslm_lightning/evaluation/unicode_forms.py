@@ -1,0 +1,83 @@
+"""Texts that look alike and are written otherwise: forms of Unicode, and characters nobody sees."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lslm_lightning.contracts import Example, Metric, Prediction
+
+VARIATION = {chr(code) for code in range(0xFE00, 0xFE10)}
+LEAST = 0.05  # of a score; less is not told
+
+
+def one_form(text: str) -> str:
+    """NFKC without invisible characters: joiners, soft hyphens, marks of order and of direction."""
+    if text.isascii():
+        return text
+    kept = (c for c in text if unicodedata.category(c) != "Cf" and c not in VARIATION)
+    return unicodedata.normalize("NFKC", "".join(kept))
+
+
+def special_characters(texts: Sequence[str]) -> Counter[str]:
+    """Number of texts with each character that another form of the text would not have."""
+    found: Counter[str] = Counter()
+    for text in texts:
+        if text.isascii():
+            continue
+        own = {c for c in text if not c.isascii() and one_form(c) != c}
+        if not unicodedata.is_normalized("NFC", text):
+            composed = unicodedata.normalize("NFC", text)
+            own |= {c for c in set(text) - set(composed) if not c.isascii()}
+        found.update(own)
+    return found
+
+
+def character_name(character: str) -> str:
+    """ "U+00A0 NO-BREAK SPACE"."""
+    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
+
+
+def describe_forms(predictions: Sequence[Prediction], examples: Sequence[Example], metrics: Sequence[Metric]) -> str:
+    """Say how scores change where outputs and references are brought to one form; "" where none does.
+
+    Args:
+        predictions: with outputs, in the order of the examples.
+    """
+    outputs = special_characters([p.output for p in predictions])
+    references = special_characters([r for e in examples for r in e.references])
+    n_reference = sum(len(e.references) for e in examples)
+    shares = {c: (outputs[c] / max(1, len(predictions)), references[c] / max(1, n_reference)) for c in outputs | references}
+    apart = {c: abs(a - b) for c, (a, b) in shares.items() if abs(a - b) > 0.2 * max(a, b)}
+    if not apart:
+        return ""
+    folded = [replace(p, output=one_form(p.output)) for p in predictions]
+    alike = [tuple(map(one_form, e.references)) for e in examples]
+    changes: dict[str, tuple[float, float]] = {}
+    for metric in metrics:
+        now = total_score(metric, predictions, [e.references for e in examples])
+        then = total_score(metric, folded, alike)
+        gain = then - now if metric.higher_is_better else now - then
+        if gain >= LEAST:
+            changes[metric.name] = now, then
+    if not changes:
+        return ""
+    told = ", ".join(f"{name} is {now:.2f} as written and {then:.2f} in one form" for name, (now, then) in changes.items())
+    named = sorted(apart, key=lambda c: (-apart[c], c))[:3]
+    counts = "; ".join(f"{character_name(c)} in {outputs[c]:,} outputs and {references[c]:,} references" for c in named)
+    more = f"; and {len(apart) - 3} more" if len(apart) > 3 else ""
+    return f"{told} (NFKC, without invisible characters): {counts}{more}"
+
+
+def total_score(metric: Metric, predictions: Sequence[Prediction], references: Sequence[Sequence[str]]) -> float:
+    """The metric of a corpus."""
+    rows = [metric.statistics(p, texts) for p, texts in zip(predictions, references, strict=True)]
+    return float(metric.score(np.sum(rows, 0)))
+
+
+def in_order(predictions: Sequence[Prediction], examples: Sequence[Example]) -> list[Prediction]:
+    """In the order of the examples."""
+    found: Mapping[str, Prediction] = {p.id: p for p in predictions}
+    return [found[e.id] for e in examples]

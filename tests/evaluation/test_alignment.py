@@ -1,0 +1,181 @@
+"""Outputs and training pairs that stand beside the wrong lines are told; those that do not are not."""
+
+import random
+
+import pytest
+import sacrebleu
+
+from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.evaluation.alignment import (
+    describe_pairs,
+    find_disorder,
+    find_length_shift,
+    find_shift,
+    sample,
+)
+from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.metrics.bleu import Bleu
+
+SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
+
+
+def sentences(n: int, seed: int = 0, alphabet: dict[int, str] | None = None) -> list[str]:
+    """Different ones, of words that are used as often as words are (Zipf)."""
+    words = random.Random(0)
+    vocabulary = ["".join(words.choices(SYLLABLES, k=words.choice((1, 2, 2, 3)))) for _ in range(1500)]
+    weights = [1 / (rank + 3) for rank in range(len(vocabulary))]
+    rng, found = random.Random(seed), {}
+    while len(found) < n:
+        chosen = rng.choices(vocabulary, weights, k=rng.randrange(5, 15))
+        text = f"{' '.join(chosen)}, {rng.randrange(90)}"
+        found[text.translate(alphabet) if alphabet else text] = None
+    return list(found)
+
+
+CYRILLIC = {ord(a): b for a, b in zip("abcdefghijklmnopqrstuvwxyz", "абцдефгхийклмнопярстуввхыз", strict=True)}
+HAN = {ord(a): chr(0x4E00 + 37 * i) for i, a in enumerate("abcdefghijklmnopqrstuvwxyz")} | {32: None}
+THAI = {ord(a): chr(0x0E01 + i) for i, a in enumerate("abcdefghijklmnopqrstuvwxyz")} | {32: None}
+SCRIPTS = {"latin": None, "cyrillic": CYRILLIC, "han": HAN, "thai": THAI}
+
+
+def system(references: list[str], least: float, seed: int = 0) -> list[str]:
+    """Outputs with words replaced, until chrF is nearly so low."""
+    rng = random.Random(seed)
+    has_spaces = " " in references[0]
+    units = [list(text.split() if has_spaces else text) for text in references]
+    every = [unit for text in units for unit in text]
+    outputs = units
+    while True:
+        changed = [[rng.choice(every) if rng.random() < 0.1 else u for u in text] for text in outputs]
+        joined = [(" " if has_spaces else "").join(text) for text in changed]
+        if sacrebleu.corpus_chrf(joined, [references]).score < least:
+            return [(" " if has_spaces else "").join(text) for text in outputs]
+        outputs = changed
+
+
+def shifted(texts: list[str], start: int, stop: int, by: int) -> list[str]:
+    """Lines of a run, each in the place of one `by` lines further up or down; the run goes round."""
+    run = texts[start:stop]
+    return [*texts[:start], *run[by:], *run[:by], *texts[stop:]]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("least", [35, 60])
+@pytest.mark.parametrize("n", [100, 400])
+def test_shifts_and_permutations_are_told(script, least, n):
+    references = sentences(n, alphabet=SCRIPTS[script])
+    outputs = system(references, least)
+    assert find_shift(outputs, references) is None
+    assert find_disorder(outputs, references) is None
+    for by in (1, -1, 2, -3, 4, 5, -5):
+        found = find_shift(shifted(outputs, 0, n, by), references)
+        assert found.offset == by, found
+        assert found.last - found.first > 0.8 * n
+    start = n // 3
+    for by in (1, -1, 2, -2):
+        found = find_shift(shifted(outputs, start, start + n // 10, by), references)
+        assert found.offset == by, found
+        assert start - 3 <= found.first <= found.last <= start + n // 10 + 4
+    for share in (0.5, 1):
+        rng = random.Random(by)
+        chosen = rng.sample(range(n), int(share * n))
+        order = dict(zip(chosen, rng.sample(chosen, len(chosen)), strict=True))
+        permuted = [outputs[order.get(i, i)] for i in range(n)]
+        assert find_disorder(permuted, references)
+
+
+@pytest.mark.parametrize(
+    "references",
+    [
+        ["yes", "no", "maybe"] * 100,
+        [str(i % 10) for i in range(300)],
+        sentences(12) * 25,
+        [text for text in sentences(60) for _ in range(5)],
+        [""] * 200,
+        [f"line {i}" for i in range(150)],
+        sentences(30),
+    ],
+    ids=["labels", "digits", "few", "repeated in a row", "empty", "numbered", "short"],
+)
+@pytest.mark.parametrize("share", [0, 0.3, 0.6])
+def test_few_different_references_are_no_alarm(references, share):
+    rng = random.Random(1)
+    outputs = [rng.choice(references) if rng.random() < share else text for text in references]
+    assert find_shift(outputs, references) is None
+    if share < 0.5:
+        assert find_disorder(outputs, references) is None
+
+
+def test_what_knows_nothing_of_its_line_is_no_alarm():
+    references = sentences(300)
+    for outputs in (["the dog"] * 300, [""] * 300, sentences(300, 5), [text.upper()[:9] for text in references]):
+        assert find_shift(outputs, references) is None
+        assert find_disorder(outputs, references) is None
+
+
+def test_neighbours_that_share_a_subject_are_no_alarm():
+    """Questions on one passage: a system that copies the passage fits all of them alike."""
+    rng = random.Random(0)
+    passages = [" ".join(sentences(6, seed)) for seed in range(60)]
+    references = [" ".join(rng.sample(p.split(), 3)) for p in passages for _ in range(5)]
+    outputs = [p[:200] for p in passages for _ in range(5)]
+    assert find_shift(outputs, references) is None
+    assert find_disorder(outputs, references) is None
+
+
+def test_the_check_names_system_lines_and_offset():
+    references = sentences(200)
+    examples = [Example(str(i), f"source {i} {t[::-1]}", (t,), "en") for i, t in enumerate(references)]
+    outputs = shifted(references, 0, 200, 1)
+    answers = {"a": [Prediction(e.id, text) for e, text in zip(examples, outputs, strict=True)]}
+    [found] = [f for f in examine(examples, answers, [Bleu("en")]) if f.check == "misaligned outputs"]
+    assert found.system == "a"
+    assert "fit the references 1 line further on better than their own" in found.words
+
+
+def test_long_corpora_are_looked_at_in_blocks():
+    lines = sample(200_000)
+    assert len(lines) == 10_000
+    assert (lines[0], lines[-1]) == (0, 199_999)
+    assert len(sample(9_000)) == 9_000
+
+
+# Training pairs
+
+
+def translated(texts: list[str]) -> list[str]:
+    """In another alphabet, but for numbers."""
+    return [text.translate(CYRILLIC) for text in texts]
+
+
+@pytest.mark.parametrize("make", [translated, lambda texts: [text.split(", ")[0] for text in texts]])
+def test_pairs_one_line_off_are_told(make):
+    sources = sentences(1500)
+    targets = make(sources)
+    assert describe_pairs(sources, targets) == ""
+    for by in (1, -2):
+        words = describe_pairs(sources, shifted(targets, 0, 1500, by))
+        assert f"{abs(by)} line" in words, words
+        assert ("further up" if by > 0 else "further on") in words
+    words = describe_pairs(sources, shifted(targets, 800, 1500, 1))
+    assert "1 line further up" in words
+    first = int(words.split("lines ")[1].split(" to ")[0].replace(",", ""))
+    assert abs(first - 801) < 40
+
+
+def test_lengths_alone_tell_a_shift():
+    rng = random.Random(0)
+    sizes = [rng.randrange(3, 60) for _ in range(1200)]
+    sources = ["ab " * n for n in sizes]
+    targets = ["一二" * max(1, n + rng.randrange(-4, 5)) for n in sizes]
+    assert find_length_shift(sources, targets) is None
+    assert find_length_shift(sources, targets[1:] + targets[:1]).offset == -1
+    found = find_length_shift(sources, [*targets[:600], "一", *targets[600:-1]])
+    assert found.offset == 1
+    assert 560 <= found.first <= 700
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pairs_without_a_relation_are_no_alarm(seed):
+    assert describe_pairs(sentences(600, seed), translated(sentences(600, seed + 10))) == ""
+    assert describe_pairs(["a b"] * 600, ["c"] * 600) == ""
