@@ -22,6 +22,7 @@ N_FAR = 64
 N_QUERY = 800  # lines whose best match is sought among all
 N_BLOCK, BLOCK = 20, 500  # of texts beyond their product, so many blocks are looked at
 CERTAIN = 1.0  # nats beyond the number of runs that there are
+PAIR_BLOCK, PAIR_CERTAIN = 150, 10.0  # of training pairs, which share less, and are many
 SWITCH = 4.0  # nats that another offset costs within a run
 CLEAR = 1.3  # times more alike than the next
 
@@ -121,13 +122,22 @@ def score_offsets(outputs: Sequence[str], references: Sequence[str], n_character
     return Scores(odds, best)
 
 
-def find_shift(outputs: Sequence[str], references: Sequence[str], n_character: int = 1000) -> Shift | None:
+def find_shift(
+    outputs: Sequence[str],
+    references: Sequence[str],
+    n_character: int = 1000,
+    block: int = BLOCK,
+    certain: float = CERTAIN,
+) -> Shift | None:
     """Return the run of lines that fit references a few lines away, where one is beyond chance.
 
     Args:
         references: one a line.
+        n_character: of each text, from its start.
+        block: of long corpora, lines in each block that is looked at.
+        certain: nats beyond the number of runs that there are.
     """
-    lines = sample(len(references))
+    lines = sample(len(references), block=block)
     outputs, references = [outputs[i] for i in lines], [references[i] for i in lines]
     scores = score_offsets(outputs, references, n_character)
     if scores is None:
@@ -138,9 +148,9 @@ def find_shift(outputs: Sequence[str], references: Sequence[str], n_character: i
     columns, n_each = np.unique(path[fits], return_counts=True)
     n_fit, used = int(fits.sum()), set(columns.tolist())
     others = [int((here == column).sum()) for column in range(2 * NEAR + 1) if column not in used]
-    if total < np.log(2 * NEAR * len(lines)) + CERTAIN:
+    if total < np.log(2 * NEAR * len(lines)) + certain:
         return None
-    if n_fit < max(5, 0.2 * (here >= 0).sum()) or n_fit < 3 * max(others, default=0):
+    if len(path) < len(lines) / 50 or n_fit < max(5, 0.2 * (here >= 0).sum()) or n_fit < 3 * max(others, default=0):
         return None
     offset = int(columns[n_each.argmax()]) - NEAR
     return Shift(int(lines[start]) + 1, int(lines[start + len(path) - 1]) + 1, offset, n_fit)
@@ -174,13 +184,18 @@ def best_run(odds: np.ndarray) -> tuple[float, int, np.ndarray]:
     return total, i + 1, np.array(path[::-1], int)
 
 
-def find_disorder(outputs: Sequence[str], references: Sequence[str], n_character: int = 1000) -> Order | None:
+def find_disorder(
+    outputs: Sequence[str],
+    references: Sequence[str],
+    n_character: int = 1000,
+    block: int = BLOCK,
+) -> Order | None:
     """Return how many lines fit another reference, where they are far too many for a system that errs.
 
     A pair counts that is much more alike than all other pairs of its output, and of its reference:
     what is merely poor, or vague, has no such pair.
     """
-    lines = sample(len(references))
+    lines = sample(len(references), block=block)
     outputs, references = [outputs[i] for i in lines], [references[i] for i in lines]
     folded = [[fold(text) for text in texts] for texts in (outputs, references)]
     counts = [Counter(texts) for texts in folded]
@@ -257,12 +272,12 @@ def describe_pairs(sources: Sequence[str], targets: Sequence[str]) -> str:
 
     Names, numbers and other words that both sides share tell it, and lengths.
     """
-    by_words = find_shift(sources, targets, 300)
+    by_words = find_shift(sources, targets, 300, PAIR_BLOCK, PAIR_CERTAIN)
     if shift := by_words or find_length_shift(sources, targets):
         sign = "share words and numbers" if by_words else "agree in length"
-        lines = f"sources of lines {shift.first:,} to {shift.last:,}"
+        lines = f"sources of about lines {shift.first:,} to {shift.last:,}"
         return f"{lines} {sign} with the targets {shift} rather than with their own"
-    if order := find_disorder(sources, targets, 300):
+    if order := find_disorder(sources, targets, 300, PAIR_BLOCK):
         looked = f"{order.n_other:,} of {order.n_line:,} sources that were looked at"
         return f"{looked} share words and numbers with the target of another line, {order.n_own:,} with their own"
     return ""
