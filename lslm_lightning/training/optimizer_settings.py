@@ -181,7 +181,6 @@ class ChangedSettings(Callback):
         if said and trainer.is_global_zero:
             print(f"model.optimizer, from step {trainer.global_step} on: {in_words(said)}", flush=True)
 
-
     def _refuse_other_classes(self, trainer: Trainer) -> None:
         """Refuse, also for a task with a `configure_optimizers` of its own, states that were loaded into objects of another class."""
         before = [record["class"] for record in self._checkpoint["optimizers"]] + self._checkpoint["schedules"]
