@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +11,7 @@ from lslm_lightning.data.columns import proposed
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.readers import Record
 from lslm_lightning.data.rows import JOINED, where_of
+from lslm_lightning.text.yaml_files import dump_yaml
 
 N_RECORD, WIDTH = 2, 36
 CLASSES = {
@@ -71,7 +71,7 @@ def config_of(corpus: Corpus, columns: Mapping[str, Any]) -> str:
     elif corpus.languages:
         settings["language"] = corpus.languages[0]
     config = {"task": task_class, "data": {"class_path": data_class, "init_args": settings}}
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=10**6)
+    return dump_yaml(config)
 
 
 def proposals(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from lslm_lightning.data.rows import Row
 from lslm_lightning.evaluation.alignment import describe_pairs
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
+from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_yaml
 
 
 def main(argv: list[str]) -> int:
@@ -62,14 +63,12 @@ def columns_given(text: str) -> dict[str, Any]:
         ArgumentTypeError: it is no mapping of names.
     """
     try:
-        columns = yaml.safe_load(text)
+        columns = parse_yaml(text, CatalogueLoader)
+    except MeaningError as error:
+        raise ArgumentTypeError(f"{text!r}: {error.problem}") from None
     except yaml.YAMLError:
         columns = None
-    if isinstance(columns, dict) and any(isinstance(field, bool) for field in columns):
-        raise ArgumentTypeError(
-            f"{text!r} has a field that YAML takes for true or false; write it in quotes, as in '{{\"no\": norwegian}}'"
-        )
-    if not isinstance(columns, dict) or not all(isinstance(field, str) for field in columns):
+    if not isinstance(columns, dict) or not all(isinstance(field, str) and not field.isdecimal() for field in columns):
         raise ArgumentTypeError(f"{text!r} must map fields to columns, as in '{{en: english, de: german}}' (with quotes around the whole)")
     return columns
 

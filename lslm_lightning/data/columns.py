@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from lslm_lightning.data.chat import content_key, is_chat
 from lslm_lightning.data.rows import NAMED, OPTIONAL, ROW_ID, language_field, task_of, where_of
 from lslm_lightning.text.language_names import is_language, language_named, match_language
+from lslm_lightning.text.yaml_files import dump_yaml
 
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "text": ("content", "body", "sentence", "transcript", "transcription", "document", "article", "story", "prompt"),
@@ -98,7 +97,7 @@ def proposed(first: Mapping[Any, Any], fields: Sequence[str], by_order: bool = T
 
 def columns_words(columns: Mapping[str, Any]) -> str:
     """As in YAML: columns: {en: english, de: german}."""
-    return f"columns: {yaml.safe_dump(dict(columns), default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6).strip()}"
+    return f"columns: {dump_yaml(dict(columns), flow=True).strip()}"
 
 
 def _says_task(columns: Mapping[str, Any], name: str) -> bool:

@@ -184,9 +184,11 @@ def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Any:
         raise ValueError(f"{name} is not YAML{where}: {reason}") from None
 
 
-def dump_yaml(value: Any) -> str:
-    """Write YAML, keys in their order, that the loaders here read back as it was."""
-    style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": False}
+def dump_yaml(value: Any, flow: bool = False) -> str:
+    """Write YAML, keys in their order, that the loaders here read back as it was; `flow` for one line of braces."""
+    style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": flow}
+    if flow:
+        style["width"] = 10**6
     return yaml.dump(value, Dumper=Dumper, **style)
 
 

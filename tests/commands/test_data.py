@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lslm_lightning.__main__ import main
+from lslm_lightning.commands.data import columns_given
 
 CONFIG = """
 pets:
@@ -245,9 +246,10 @@ def test_columns_that_are_no_mapping(given: str, pets: Path, capsys: pytest.Capt
     assert "must map fields to columns, as in '{en: english, de: german}'" in capsys.readouterr().err
 
 
-def test_norwegian_needs_quotes(pets: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["data", "check", "pets", "--columns", "{no: norwegian}"]) == 2
-    assert """write it in quotes, as in '{"no": norwegian}'""" in capsys.readouterr().err
+def test_norwegian_is_a_field_on_the_command_line_and_a_field_stands_once(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    assert columns_given("{no: norwegian, en: english, on: 1e3}") == {"no": "norwegian", "en": "english", "on": "1e3"}
+    assert main(["data", "check", "pets", "--columns", "{en: english, en: german}"]) == 2
+    assert "the key 'en' stands twice" in capsys.readouterr().err
 
 
 def test_check_names_file_and_line(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
