@@ -228,7 +228,7 @@ class Checkpoints(Checkpoint):
             return
         self.measured = now
         if before is None:
-            changed = [] if self.same_validation else ["its config or its origin"]
+            changed = [] if self.same_validation else ["its config.yaml validates otherwise, or is not there"]
         else:
             changed = [f"{n} ({before[n]} then, {value} now)" for n, value in now.items() if before.get(n, value) != value]
         if not changed:
