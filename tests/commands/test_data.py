@@ -152,6 +152,20 @@ def test_fetch(pets: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["data", "fetch", "cldr"]) == 0
 
 
+def test_pairs_one_line_off_are_told(pets: Path, capsys: pytest.CaptureFixture) -> None:
+    texts = [f"Herr {i * 7919 % 1000} {'sah und ' * (i * 31 % 9)}{i * 104729 % 997}" for i in range(600)]
+    folder = Path("pairs")
+    folder.mkdir()
+    for split, by in (("train", 1), ("val", 0)):
+        (folder / f"{split}.en").write_text("\n".join(text.replace("sah und", "saw") for text in texts))
+        (folder / f"{split}.de").write_text("\n".join([*texts[-by:], *texts[:-by]] if by else texts))
+    assert main(["data", "check", "pairs"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "! train: sources of about lines " in out
+    assert "with the targets 1 line further up rather than with their own" in out  # de comes first
+    assert "! val" not in out
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [

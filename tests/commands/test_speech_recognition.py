@@ -1,14 +1,17 @@
 """Recordings through the whole command line: trained, written down, fused, evaluated, compared, by one process and by two."""
 
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 
 from tests.commands.conftest import refused
 from tests.commands.test_processes import ended, same_curves, scores
-from tests.spoken import tones, wav, write_spoken
+from tests.spoken import RATE_HZ, tones, wav, write_spoken
 
 CHARACTERS = {"class_path": "lslm_lightning.text.recipes.Characters"}
 
@@ -123,3 +126,44 @@ def test_two_processes_train_what_one_does(config, start, together):
     first, second = only("speech_recognition/one-*"), only("speech_recognition/two-*")
     same_curves(first, second)
     assert scores(first) == scores(second)
+
+
+def odd_containers(samples: np.ndarray) -> dict[str, bytes]:
+    """Whole files that say something wrong, or nothing, of their length."""
+
+    def written(**options):
+        file = io.BytesIO()
+        with soundfile.SoundFile(file, "w", RATE_HZ, 1, **options) as out:
+            out.write(samples)
+        return file.getvalue()
+
+    small, flac = written(format="WAV", subtype="PCM_U8"), written(format="FLAC")
+    mp3 = written(format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
+    second = next(i for i in range(40, len(mp3)) if mp3[i : i + 2] == mp3[:2])
+    return {
+        "piped.wav": small[:4] + b"\xff" * 4 + small[8:40] + b"\xff" * 4 + small[44:],
+        "gsm.wav": written(format="WAV", subtype="GSM610"),
+        "piped.flac": flac[:21] + bytes([flac[21] & 0xF0]) + bytes(4) + flac[26:],
+        "vbr.mp3": mp3[second:],
+    }
+
+
+def test_a_table_may_name_whole_files_of_any_kind(config, project, lslm):
+    """They train, and are written down; one that is cut off is named as the table has it."""
+    folder = project / "spoken"
+    files = odd_containers(tones("ab cd ab"))
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    rows = "".join(json.dumps({"audio": name, "text": "ab cd ab", "speaker": "anna"}) + "\n" for name in files)
+    for split in ("train", "val", "test"):
+        with (folder / f"{split}.jsonl").open("a") as file:
+            file.write(rows)
+    outcome = lslm("run", "--config", config, "--trainer.max_steps", "3")
+    assert outcome.status == 0, outcome.err
+    run = only("speech_recognition/spoken-*")
+    assert len((run / "predictions/test.jsonl").read_text().splitlines()) == 6 + len(files)
+    for name in files:
+        assert lslm("generate", run, f"spoken/{name}").status == 0
+    (folder / "gsm.wav").write_bytes(files["gsm.wav"][:-40])
+    refused(lslm("generate", run, "spoken/gsm.wav"), 1, "spoken/gsm.wav is cut off")
+    refused(lslm("fit", "--config", config), 1, "gsm.wav is cut off", "take it out of the corpus")
