@@ -108,7 +108,7 @@ def score_offsets(outputs: Sequence[str], references: Sequence[str], n_character
         odds[its <= 0.05, column] = np.log(0.15)
         odds[~is_one[np.clip(np.arange(n) + k, 0, n - 1)], column] = 0
     rank = (candidates > own[:, None]).sum(1) + 1
-    owns = np.where(own > 0.05, log_odds(rank, is_clear, candidates.shape[1]), 0)
+    owns = np.where((own > 0.05) & is_one, log_odds(rank, is_clear, candidates.shape[1]), 0)
     odds -= np.maximum(0, owns)[:, None]
     odds[first <= 0.05] = 0  # nothing in it is known
     written = [fold(text) for text in outputs]

@@ -19,7 +19,7 @@ def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
     from scipy.sparse import csr_matrix
 
     tidy = (" ".join(unicodedata.normalize("NFKC", text[: 2 * n_character]).lower().split()) for text in texts)
-    padded = [f" {text[:n_character]} " for text in tidy]
+    padded = [f" {text[:n_character]} " if text else "" for text in tidy]
     codes = np.frombuffer("".join(padded).encode("utf-32-le", "replace"), "<u4").astype(np.uint64)
     owner = np.repeat(np.arange(len(padded)), [len(text) for text in padded])
     rows, columns = [], []
