@@ -357,7 +357,9 @@ class Checkpoints(Checkpoint):
         if score is None:
             return
         if trainer.is_global_zero:
-            print(f"{task.monitor} of {words} {score:.4g}" + (f", of the best one {best:.4g}" if best is not None else ""), flush=True)
+            beside = f", of the best one {best:.4g}" if best is not None else ""
+            tie = " (equal: the lower val/loss wins)" if score == best and task.monitor != "val/loss" else ""
+            print(f"{task.monitor} of {words} {score:.4g}{beside}{tie}", flush=True)
         loss = values.get("val/loss", math.nan)
         if self._is_best(score, loss, task.higher_is_better):
             self.best_score, self.best_loss = score, loss
