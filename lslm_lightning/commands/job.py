@@ -1,6 +1,7 @@
 """What a training command is asked for besides model, data and Trainer, and a Trainer that can do it all."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -79,7 +80,35 @@ class Job:
 
 
 class JobTrainer(Trainer):
-    """Lightning's Trainer with one function more."""
+    """Lightning's Trainer with one function more, and types of which the order is sure.
+
+    Of `Union[int, float]` and `Union[float, int]` the cache of `typing` keeps the one that was made first: of Lightning's own annotations a
+    parser may try float first, so that 2 batches become 2.0, which is refused, and 1 batch becomes all of them.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        overfit_batches: int | float = 0.0,
+        val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
+        gradient_clip_val: int | float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            *args,
+            limit_train_batches=limit_train_batches,
+            limit_val_batches=limit_val_batches,
+            limit_test_batches=limit_test_batches,
+            limit_predict_batches=limit_predict_batches,
+            overfit_batches=overfit_batches,
+            val_check_interval=val_check_interval,
+            gradient_clip_val=gradient_clip_val,
+            **kwargs,
+        )
 
     def run(self, model: LightningModule, datamodule: LightningDataModule | None = None, ckpt_path: str | None = None) -> None:
         """Fit, test the best checkpoint, report: one command, one MLflow run.
