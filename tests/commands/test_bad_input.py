@@ -264,7 +264,11 @@ def test_a_tokenizer_of_another_run_is_refused(lslm, translation, only_run):
             ["--data.corpus=pairs"],
             ["corpus pairs has no 'document' and no 'summary'", "SummarizationData", "en, zh"],
         ),
-        ("translation/cldr_demo.yaml", ["--data.corpus=text.txt"], ["corpus text.txt has no 'en' and no 'zh'", "TranslationData", "text"]),
+        (
+            "translation/cldr_demo.yaml",
+            ["--data.corpus=text.txt"],
+            ["corpus text.txt: is running text without en and zh", "train.en", ".tsv"],
+        ),
     ],
 )
 def test_a_corpus_of_another_task_is_named(lslm, pairs, project, config, arguments, words):

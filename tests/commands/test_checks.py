@@ -90,12 +90,8 @@ def test_a_run_that_goes_on_keeps_the_best_of_the_first(lslm, translation, only_
     first = only_run()
     best = first / "checkpoints" / "best.ckpt"
     state = torch.load(best, weights_only=True)
-    key = next(
-        key for key in torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"] if key.startswith("Checkpoints")
-    )
-    last = torch.load(first / "checkpoints" / "last.ckpt", weights_only=True)
-    last["callbacks"][key]["best_score"] = 99.0
-    torch.save(last, first / "checkpoints" / "last.ckpt")
+    settled = first / "checkpoints" / "settled"
+    settled.write_text(json.dumps(json.loads(settled.read_text()) | {"best_score": 99.0}))
     assert lslm("fit", "--config", translation, "--trainer.max_steps", "8", "--ckpt_path", first / "checkpoints" / "last.ckpt").status == 0
     [second] = [p for p in Path("runs/translation").iterdir() if p != first]
     again = torch.load(second / "checkpoints" / "best.ckpt", weights_only=True)

@@ -106,7 +106,7 @@ def test_a_corpus_of_nothing_or_one_word(lslm, project, config, content):
     if content.strip():
         assert outcome.status == 0, outcome.err
     else:
-        refused(outcome, 1, "test.txt", "is empty")
+        refused(outcome, 1, "train.txt", "is empty")
 
 
 def test_counting_that_was_stopped_goes_on(lslm, config, only_run, monkeypatch, text):

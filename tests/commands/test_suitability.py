@@ -65,7 +65,11 @@ def data(task: str, *languages: str):
         for code in languages:
             (corpus / f"many/test.{code}").write_text("x\n")
         return TranslationData("corpus/many", source_language=languages[0], target_language=languages[1])
-    return DATA[task]("corpus", language=languages[0] if languages else None)
+    if task == "summarization":
+        (corpus / "pairs").mkdir(exist_ok=True)
+        (corpus / "pairs/test.jsonl").write_text('{"document": "x", "summary": "y"}\n')
+        corpus /= "pairs"
+    return DATA[task](str(corpus), language=languages[0] if languages else None)
 
 
 @pytest.mark.parametrize(
