@@ -11,6 +11,7 @@ Raises (all readers):
 import codecs
 import csv
 import io
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -95,8 +96,14 @@ def read_json(name: str, source: Source, header: bool) -> Iterator[Record]:
     line, first = text.line, text.value()
     if text.peek():
         yield from _following(text, line, first)
-    elif isinstance(first, dict) and isinstance(first.get("data"), list):
+    elif isinstance(first, dict) and _is_nested(first.get("data")):
         yield from _questions(name, first["data"])
+    elif isinstance(first, dict) and (lists := [key for key, value in first.items() if _is_list_of_objects(value)]):
+        into = " and so on, in a folder" if len(lists) > 1 else ""
+        raise ValueError(
+            f"{name}: is one object with lists of rows under {', '.join(map(repr, lists))}; a file must be such a list itself:"
+            f" jq '.[{json.dumps(lists[0], ensure_ascii=False)}]' FILE > {lists[0]}.json{into}"
+        )
     else:
         raise ValueError(f"{name}: must be a list of objects, not one {_kind(first)}; for an object a line use format: jsonl")
 
@@ -440,6 +447,15 @@ def _following(text: JsonText, line: int, value: Any) -> Iterator[Record]:
             return
         number += 1
         line, value = text.line, text.value()
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(part, dict) for part in value)
+
+
+def _is_nested(articles: Any) -> bool:
+    """Whether this is a list of articles as in SQuAD, and not of rows."""
+    return isinstance(articles, list) and any(isinstance(article, dict) and "paragraphs" in article for article in articles)
 
 
 def _questions(name: str, articles: Any) -> Iterator[Record]:

@@ -49,6 +49,21 @@ def group_positions(rows: Sequence[Row], fields: Sequence[str], seed: int) -> li
     return [_uniform(seed, [str(rows[root(i)][field]) for field in fields]) for i in range(len(rows))]
 
 
+def without_empty_shares(positions: Sequence[float], shares: Sequence[tuple[float, float]]) -> list[float]:
+    """The positions, of which the nearest group is moved into each share that has none, while another has two.
+
+    Where every share has a group nothing changes.
+    """
+    moved = list(positions)
+    for low, high in shares:
+        groups = [[p for p in set(moved) if other_low <= p < other_high] for other_low, other_high in shares]
+        movable = [p for own in groups if len(own) > 1 for p in own]
+        if movable and not any(low <= p < high for p in moved):
+            nearest = min(movable, key=lambda p: max(low - p, p - high))
+            moved = [low if p == nearest else p for p in moved]
+    return moved
+
+
 def _uniform(seed: int, key: Sequence[str]) -> float:
     digest = hashlib.sha256("\0".join([str(seed), *key]).encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48

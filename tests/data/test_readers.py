@@ -39,6 +39,20 @@ def test_an_empty_file_is_refused(form: str, data: bytes) -> None:
         read(form, data)
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ('{"train": [{"en": "a"}], "test": [{"en": "b"}]}', r"under 'train', 'test'; .*: jq '.\[.train.\]' FILE > train.json and"),
+        ('{"version": "1", "data": [{"en": "a"}]}', r"lists of rows under 'data'; .*: jq '.\[.data.\]' FILE > data.json$"),
+        ('{"rows": [{"en": "a"}, {"en": "b"}], "n": 2}', r"lists of rows under 'rows'; "),
+        ('{"en": "a", "de": ["b"]}', r"must be a list of objects, not one dict; .* format: jsonl"),
+    ],
+)
+def test_an_object_with_lists_of_rows_is_told_how_to_be_a_list(data: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"^f: .*{message}"):
+        read("json", data)
+
+
 def test_text_is_one_document_and_lines_are_many() -> None:
     assert read("text", "a\n\nb\n") == [{"id": "f", "text": "a\n\nb\n"}]
     assert read("lines", "a\nb\n") == [{"id": "f:1", "text": "a"}, {"id": "f:2", "text": "b"}]

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from lslm_lightning.data.shares import characters_share, group_positions, where
+from lslm_lightning.data.shares import characters_share, group_positions, where, without_empty_shares
 
 
 def rows(n: int = 400) -> list[dict]:
@@ -26,6 +26,34 @@ def test_rows_linked_by_a_chain_share_a_position() -> None:
     chain = [{"en": "a", "zh": "1"}, {"en": "b", "zh": "2"}, {"en": "b", "zh": "1"}, {"en": "c", "zh": "3"}]
     a, b, c, other = group_positions(chain, ("en", "zh"), seed=1)
     assert a == b == c != other
+
+
+SHARES = [(0.0, 0.9), (0.9, 0.95), (0.95, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("positions", "moved"),
+    [
+        ([0.1, 0.91, 0.99], [0.1, 0.91, 0.99]),
+        ([0.1, 0.5, 0.8, 0.99], [0.1, 0.5, 0.9, 0.99]),
+        ([0.1, 0.8, 0.8, 0.99], [0.1, 0.9, 0.9, 0.99]),
+        ([0.1, 0.2, 0.3], [0.1, 0.95, 0.9]),
+        ([0.96, 0.97, 0.98], [0.0, 0.9, 0.98]),
+        ([0.1, 0.5], [0.1, 0.9]),
+        ([0.5], [0.5]),
+    ],
+)
+def test_no_share_is_empty_where_there_are_as_many_groups(positions, moved) -> None:
+    assert without_empty_shares(positions, SHARES) == moved
+
+
+def test_positions_stay_where_no_share_is_empty() -> None:
+    for n in (3, 10, 60, 200):
+        positions = group_positions([{"text": f"{n} {i}"} for i in range(n)], ("text",), seed=1)
+        moved = without_empty_shares(positions, SHARES)
+        counts = [[sum(low <= p < high for p in found) for low, high in SHARES] for found in (positions, moved)]
+        assert min(counts[1]) > 0
+        assert moved == positions or min(counts[0]) == 0
 
 
 def test_positions_are_uniform_and_follow_the_seed() -> None:
