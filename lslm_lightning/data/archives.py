@@ -21,6 +21,12 @@ BUFFER = 1 << 20
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 
 
+def bare_name(name: str) -> str:
+    """Return the name of what is in a packed file, or the name as it is."""
+    bare, _, ending = name.rpartition(".")
+    return bare if bare and ending.lower() in PACKED else name
+
+
 def refuse_pointer(name: str, head: bytes) -> None:
     """Raise ValueError where a file, which begins so, only says where Git LFS has the real one."""
     if head.startswith(LFS_POINTER):
@@ -68,7 +74,7 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     Raises:
         ValueError: what is packed is corrupt or truncated, or unpacks to more than `max_bytes`.
     """
-    if path.suffix.lower().removeprefix(".") not in PACKED:
+    if bare_name(path.name) == path.name:
         return path.read_bytes()
     with refused_where_damaged(str(path)), path.open("rb") as file, unpacked(path.name, file) as stream:
         data = stream.read(max_bytes + 1)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lslm_lightning.data.archives import bare_name
 from lslm_lightning.data.chat import content_key, is_chat
 from lslm_lightning.data.rows import NAMED, OPTIONAL, ROW_ID, language_field, task_of, where_of
 from lslm_lightning.text.language_names import is_language, language_named, match_language
@@ -242,7 +243,7 @@ def _lacking_words(name: str, first: Mapping[Any, Any], lacking: Sequence[str], 
 
 def _positions_words(first: Mapping[Any, Any], fields: Sequence[str]) -> str:
     """How to name columns of a table that may have no header."""
-    file = where_of(first).rpartition(":")[0].lower().removesuffix(".gz")
+    file = bare_name(where_of(first).rpartition(":")[0].lower())
     if not file.endswith((".tsv", ".csv")):
         return ""
     return f", or {columns_words({field: position for position, field in enumerate(fields)})} where the first line is no header"

@@ -6,14 +6,14 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lslm_lightning.data.archives import read_file, read_members
-from lslm_lightning.data.catalogue import DataFile, Entry
+from lslm_lightning.data.archives import bare_name, read_file, read_members
+from lslm_lightning.data.catalogue import DataFile, Entry, Split
 from lslm_lightning.data.checksums import remembered_checksum, remembered_listing
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import local_file, verified_file
 from lslm_lightning.data.readers import READERS, Record, read_parallel, read_sphinx
 from lslm_lightning.data.rows import FILES, Row, required_fields, to_row, where_of, without_empty
-from lslm_lightning.data.shares import characters_share, group_positions, where
+from lslm_lightning.data.shares import characters_share, group_positions, where, without_empty_shares
 from lslm_lightning.text.language_names import match_language
 
 
@@ -78,7 +78,7 @@ def _load(entry: Entry, name: str) -> list[Row]:
     if split.where is not None:
         rows = where(rows, split.where, f"corpus {entry.name}: splits.{name}.where")
     if split.share is not None:
-        rows = _share(rows, entry, *split.share)
+        rows = _share(rows, entry, split)
         if not rows or not rows[0][required[0]]:
             raise ValueError(f"corpus {entry.name}: nothing is left for {name}, share {list(split.share)}; it is too small to be split so")
     if len(distinct := {row["id"] for row in rows}) < len(rows):
@@ -89,11 +89,18 @@ def _load(entry: Entry, name: str) -> list[Row]:
     return rows
 
 
-def _share(rows: list[Row], entry: Entry, low: float, high: float) -> list[Row]:
+def _share(rows: list[Row], entry: Entry, split: Split) -> list[Row]:
+    low, high = split.share
     if entry.share_of == "characters":
         return [characters_share(row, low, high) for row in rows]
-    positions = group_positions(rows, entry.share_of, entry.seed)
+    same = [other for other in entry.splits.values() if other.share and _unshared(other) == _unshared(split)]
+    positions = without_empty_shares(group_positions(rows, entry.share_of, entry.seed), [other.share for other in same])
     return [row for row, position in zip(rows, positions, strict=True) if low <= position < high]
+
+
+def _unshared(split: Split) -> Split:
+    """What a share is taken of."""
+    return replace(split, share=None, rows=None)
 
 
 def split_paths(entry: Entry, name: str) -> list[Path]:
@@ -144,7 +151,7 @@ def _parallel_records(parts: Sequence[Mapping[str, str]], paths: Mapping[str, Pa
             yield from records
             continue
         first = next(iter(part))
-        label = part[first].removesuffix(".gz").removesuffix(f".{first}")
+        label = bare_name(part[first]).removesuffix(f".{first}")
         for number, record in enumerate(records, 1):
             yield Record(f"{label}:{number}", {language: record[language] for language in part})
 

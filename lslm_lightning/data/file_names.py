@@ -1,6 +1,5 @@
 """Which split, part and language the names of a folder's files say, and whether they belong together."""
 
-import gzip
 import json
 import os
 import re
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from lslm_lightning.data.archives import bare_name, refused_where_damaged, unpacked
 from lslm_lightning.data.rows import SPLIT_NAMES
 from lslm_lightning.text.language_names import LANGUAGE, is_language
 
@@ -20,7 +20,9 @@ FORMATS = {
     "ndjson": "jsonl",
     "json": "json",
     "parquet": "parquet",
+    "arrow": "arrow",
 }
+"""Readers by the endings of names."""
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
 SPLIT = re.compile(r"(?i:training|validation|valid|(?:train|val|dev|test)(?:set|test)?)(?![a-z])[\w-]*")
 """What the name of a split begins with: test_2016 is one, testimony is none."""
@@ -48,7 +50,7 @@ class File:
     @property
     def twin(self) -> str:
         """Equal for files that hold the same, packed or not; of those that make a split, in whatever case they are spelled."""
-        return _unpacked(self.name).casefold() if self.split else _unpacked(self.name)
+        return bare_name(self.name).casefold() if self.split else bare_name(self.name)
 
     @property
     def is_whole_split(self) -> bool:
@@ -74,7 +76,7 @@ def files_of(path: Path) -> list[File]:
 
 def _parsed(name: str, path: Path) -> File:
     *folders, own = name.split("/")
-    stem, _, ending = _unpacked(own).rpartition(".")
+    stem, _, ending = bare_name(own).rpartition(".")
     form, language = format_of(path / name) or "", ""
     if not form and re.fullmatch(LANGUAGE, ending, re.I) and stem:
         language = ending
@@ -106,14 +108,10 @@ def _parsed(name: str, path: Path) -> File:
 def part_of(file: File) -> tuple[str]:
     """Name of the files of one part, with {language} for the language."""
     escaped = file.name.replace("{", "{{").replace("}", "}}")
-    packed = escaped[len(_unpacked(escaped)) :]
-    bare = _unpacked(escaped)
+    packed = escaped[len(bare_name(escaped)) :]
+    bare = bare_name(escaped)
     text = bare[-4:] if bare.lower().endswith(f".{file.language.lower()}.txt") else ""
     return (f"{bare[: len(bare) - len(text) - len(file.language)]}{{language}}{text}{packed}",)
-
-
-def _unpacked(name: str) -> str:
-    return name[:-3] if name.lower().endswith(".gz") else name
 
 
 def natural(name: str) -> list[tuple[int, str | int]]:
@@ -191,13 +189,13 @@ def refuse_twins(path: Path, files: Sequence[File]) -> None:
 
 def format_of(path: Path) -> str | None:
     """Format of a file by its name; a .json of an object a line is JSON Lines."""
-    form = FORMATS.get(_unpacked(path.name.lower()).rpartition(".")[2])
+    form = FORMATS.get(bare_name(path.name.lower()).rpartition(".")[2])
     return "jsonl" if form == "json" and _has_an_object_a_line(path) else form
 
 
 def _has_an_object_a_line(path: Path) -> bool:
     try:
-        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as stream:
+        with path.open("rb") as file, refused_where_damaged(path.name), unpacked(path.name, file) as stream:
             return isinstance(json.loads(stream.readline()), dict) and bool(stream.readline().strip())
     except (OSError, EOFError, ValueError):
         return False

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -141,6 +142,36 @@ def open_hub(name: str, columns: Mapping[str, Any], fields: Sequence[str] = (), 
     )
 
 
+def as_written(name: str, configuration: str | None) -> dict[str, Any]:
+    """Return settings by which `datasets` leaves the cells of CSV files as they are: it takes null and NA for nothing, and 007 for 7."""
+    from datasets import Features, Value, load_dataset_builder
+    from datasets.packaged_modules.csv.csv import CsvConfig
+
+    builder = load_dataset_builder(name, configuration)
+    if not isinstance(builder.config, CsvConfig):
+        return {}
+    columns = builder.info.features or next(iter(builder.as_streaming_dataset(next(iter(builder.config.data_files)))), {})
+    return {"keep_default_na": False, "features": Features(dict.fromkeys(columns, Value("string")))}
+
+
+def _cached_csv(name: str, configuration: str | None) -> "dict[str, Dataset]":
+    """CSV files that were read by such settings before, by split, which `datasets` does not find in its cache; {} where none were."""
+    from datasets import Dataset, concatenate_datasets, config
+    from datasets.naming import camelcase_to_snakecase
+
+    owner, _, own = name.rpartition("/")
+    folder = Path(config.HF_DATASETS_CACHE).expanduser() / f"{owner}___{camelcase_to_snakecase(own)}"
+    for file in sorted(folder.glob("*-*/*/*/dataset_info.json"), key=os.path.getmtime, reverse=True):
+        about = json.loads(file.read_text("utf-8"))
+        columns = about.get("features") or {"": {}}
+        are_texts = all(kind.get("dtype") == "string" for kind in columns.values())
+        if about.get("builder_name") == "csv" and about.get("config_name") == (configuration or "default") and are_texts:
+            parts = {split: [f"*-{split}.arrow", f"*-{split}-?????-of-?????.arrow"] for split in about["splits"]}
+            files = {split: [part for name in names for part in sorted(file.parent.glob(name))] for split, names in parts.items()}
+            return {split: concatenate_datasets([Dataset.from_file(str(part)) for part in own]) for split, own in files.items()}
+    return {}
+
+
 def _load(name: str) -> "Mapping[str, Dataset]":
     from datasets import config, load_dataset
     from datasets.utils.logging import disable_progress_bar
@@ -152,7 +183,9 @@ def _load(name: str) -> "Mapping[str, Dataset]":
     disable_progress_bar()
     path, _, configuration = name.partition(":")
     try:
-        return load_dataset(path, configuration or None)
+        if not reachable and (cached := _cached_csv(path, configuration or None)):
+            return cached
+        return load_dataset(path, configuration or None, **as_written(path, configuration or None))
     except Exception as error:  # of a dozen libraries: whatever went wrong, the user needs it in one line
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}" if reachable else "it cannot be reached"
         raise FileNotFoundError(

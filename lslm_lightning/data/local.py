@@ -33,14 +33,14 @@ SHARES = {"train": (0.0, 0.9), "val": (0.9, 0.95), "test": (0.95, 1.0)}
 SHARE = 0.05
 """Of the documents of a folder, what val and test get each."""
 log = logging.getLogger(__name__)
-HELD = "neither parallel text (train.en, train.de) nor train.jsonl, .json, .tsv, .csv, .parquet or .txt"
+HELD = "neither parallel text (train.en, train.de) nor train.jsonl, .json, .tsv, .csv, .parquet, .arrow or .txt"
 
 
 def describe(path: Path, columns: Mapping[str, Any], fields: Sequence[str] = (), languages: Sequence[str] = ()) -> Entry:
     """The entry for a path.
 
-    A folder holds tables or texts, `train.jsonl` (or tsv, csv, json, parquet, txt; .gz too), or parallel text, `train.en` and `train.de`.
-    A split may be several files, `train-00000-of-00002.jsonl`, or a folder. The splits validation, valid and dev are called val. Where no
+    A folder holds tables or texts, `train.jsonl` (or tsv, csv, json, parquet, arrow, txt; packed too), or parallel text, `train.en` and
+    `train.de`. A split may be several files, `train-00000-of-00002.jsonl`, or a folder. The splits validation, valid and dev are called val. Where no
     name says a split, documents of a folder are split 90/5/5 % by a hash of their names, and one text by characters; tables and parallel
     text by rows, equal ones together.
 
@@ -70,7 +70,9 @@ def _file(path: Path, columns: Mapping[str, Any], fields: Sequence[str], languag
         raise ValueError(f"{path}: is an archive; unpack it into a folder, and give that as the corpus")
     form = format_of(path)
     if form is None:
-        raise ValueError(f"{path}: cannot tell the format from the name; it must end in {', '.join(FORMATS)} (or one of these and .gz)")
+        raise ValueError(
+            f"{path}: cannot tell the format from the name; it must end in {', '.join(FORMATS)}, packed (.gz, .bz2, .xz, .zst) or not"
+        )
     meaning, header = _meaning(path, form, columns, fields, languages)
     if path.name.split(".")[0].lower() in FOLDERS:
         log.info("%s: one file is split 90/5/5 %% here; its folder as the corpus has it as a whole", path)

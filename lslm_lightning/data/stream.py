@@ -10,8 +10,9 @@ from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lslm_lightning.data.archives import BUFFER, PACKED, refused_where_damaged, unpacked
-from lslm_lightning.data.hub import is_hub_id
+from lslm_lightning.data.archives import BUFFER, bare_name, refused_where_damaged, unpacked
+from lslm_lightning.data.file_names import FORMATS
+from lslm_lightning.data.hub import as_written, is_hub_id
 from lslm_lightning.data.readers import READERS, EmptyFileError, read_arrow, read_parquet
 from lslm_lightning.data.rows import to_row
 from lslm_lightning.data.values import Record, place_of
@@ -19,15 +20,6 @@ from lslm_lightning.data.values import Record, place_of
 if TYPE_CHECKING:
     from datasets import IterableDataset
 
-FORMATS = {
-    "jsonl": "jsonl",
-    "json": "json",
-    "parquet": "parquet",
-    "csv": "csv",
-    "tsv": "tsv",
-    "arrow": "arrow",
-    "txt": "lines",
-}
 COLUMN_STORES = (read_parquet, read_arrow)
 
 
@@ -39,8 +31,8 @@ class Stream:
 
     Args:
         path: a file, a folder or a pattern, here or at a store ("s3://bucket/shards/*.parquet", with the credentials of its library); or a
-            hub id, "owner/name" or "owner/name:configuration". Files are .jsonl, .json, .parquet, .csv, .tsv, .arrow or .txt (a text a
-            line), packed (.gz, .zst, .xz, .bz2) or not.
+            hub id, "owner/name" or "owner/name:configuration". Files are .jsonl, .ndjson, .json, .parquet, .csv, .tsv, .arrow or .txt (a
+            text a line), packed (.gz, .zst, .xz, .bz2) or not.
         column: which holds the text; "a.b" is column b of the objects in column a.
         split: of a hub data set.
         storage_options: for fsspec, such as {"anon": true}.
@@ -173,21 +165,8 @@ class Stream:
         return list(islice((text for shard in range(self.n_shard) for text in self.documents(shard)), n))
 
 
-def as_written(name: str, configuration: str | None) -> dict[str, Any]:
-    """Return settings by which `datasets` leaves the cells of CSV files as they are: it takes null and NA for nothing, and 007 for 7."""
-    from datasets import Features, Value, load_dataset_builder
-    from datasets.packaged_modules.csv.csv import CsvConfig
-
-    builder = load_dataset_builder(name, configuration)
-    if not isinstance(builder.config, CsvConfig):
-        return {}
-    columns = builder.info.features or next(iter(builder.as_streaming_dataset(next(iter(builder.config.data_files)))), {})
-    return {"keep_default_na": False, "features": Features(dict.fromkeys(columns, Value("string")))}
-
-
 def format_of(name: str) -> str | None:
     """Return the format, as in `READERS`, of a file of this name; None of one that is not read."""
-    parts = name.rpartition("/")[2].lower().split(".")
-    if parts[-1] in PACKED:
-        parts.pop()
-    return FORMATS.get(parts[-1]) if len(parts) > 1 else None
+    stem, _, ending = bare_name(name.rpartition("/")[2].lower()).rpartition(".")
+    form = FORMATS.get(ending) if stem else None
+    return "lines" if form == "text" else form

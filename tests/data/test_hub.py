@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lslm_lightning.data import hub
 from lslm_lightning.data.corpora import open_corpus
 from lslm_lightning.data.hub import is_hub_id, open_hub
 
@@ -81,6 +82,25 @@ def test_columns_that_are_called_as_fields_need_no_words(put, alone, monkeypatch
     put({"train.jsonl": '{"article": "A", "highlights": "a"}\n'}, "news")
     with pytest.raises(ValueError, match=r"set data.columns, for example columns: \{document: article, summary: highlights\}"):
         open_hub(str(alone / "news"), {}, fields=("document", "summary"))
+
+
+def test_cells_of_csv_files_are_read_as_they_are_written(put, alone, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(alone / "hf"))
+    put({"train.csv": 'en,de\nnull,NA\n007,1.50\nNone,"a\rb"\n', "test.csv": "en,de\ntrue,x\n"}, "set")
+    folder = str(alone / "set")
+
+    def texts(corpus) -> list[list[tuple[str, str]]]:
+        return [[(row["en"], row["de"]) for row in corpus.rows(split)] for split in ("train", "test")]
+
+    wanted = [[("null", "NA"), ("007", "1.50"), ("None", "a\rb")], [("true", "x")]]
+    assert texts(open_hub(folder, {})) == texts(open_corpus(folder)) == wanted
+
+    (alone / "hf/set").rename(alone / "hf/owner___my_set")
+    for settings in (datasets.config, pytest.importorskip("huggingface_hub").constants):
+        monkeypatch.setattr(settings, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(hub, "_is_reachable", lambda _: False)
+    assert texts(open_hub("owner/my_set", {})) == wanted, "what was read before is found without the hub"
 
 
 def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from lslm_lightning.data.corpora import open_corpus
 from tests.data.conftest import PAIRS
+from tests.data.test_roads import PACK
 
 
 def test_a_folder_of_parallel_text(put) -> None:
@@ -75,6 +76,32 @@ def test_one_table_is_split_without_overlap(put) -> None:
     sides = {split: {row["en"] for row in corpus.rows(split)} for split in corpus.splits}
     assert sum(map(len, sides.values())) == len(set.union(*sides.values())) == 150
     assert sum(len(corpus.rows(split)) for split in corpus.splits) == 300
+
+
+@pytest.mark.parametrize("n", [3, 4, 20, 60])
+def test_no_split_of_a_small_table_is_empty(put, n: int) -> None:
+    put({"pairs.tsv": "en\tde\n" + "".join(f"e{i}\td{i}\n" for i in range(n))}, ".")
+    corpus = open_corpus("pairs.tsv")
+    sizes = [len(corpus.rows(split)) for split in ("train", "val", "test")]
+    assert min(sizes) >= 1
+    assert sum(sizes) == n
+
+
+@pytest.mark.parametrize("ending", sorted(PACK))
+def test_packed_files_are_files_of_a_corpus(ending: str, put) -> None:
+    pack = PACK[ending]
+    put({f"test.{code}{ending}": pack(f"{code} 1\n{code} 2\n".encode()) for code in ("en", "de")}, "parallel")
+    assert [row["de"] for row in open_corpus("parallel").rows("test")] == ["de 1", "de 2"]
+    put({f"{split}.tsv{ending}": pack(b"en\tde\na\tb\n") for split in ("train", "test")}, "tables")
+    assert open_corpus("tables").rows("test")[0]["de"] == "b"
+    put({f"test.json{ending}": pack(b'{"text": "a"}\n{"text": "b"}\n')}, "lines")
+    assert [row["text"] for row in open_corpus("lines").rows("test")] == ["a", "b"]
+    put({f"a.txt{ending}": pack(b"abc " * 100)}, ".")
+    assert open_corpus(f"a.txt{ending}").rows("train")[0]["text"].startswith("abc abc")
+    if ending:
+        put({"test.tsv": b"en\tde\na\tb\n"}, "tables")
+        with pytest.raises(ValueError, match="are the same file twice"):
+            open_corpus("tables")
 
 
 def test_too_small_to_be_split(put) -> None:

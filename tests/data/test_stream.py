@@ -125,7 +125,7 @@ def test_formats_by_name():
 @pytest.mark.parametrize(
     ("names", "column", "words"),
     [
-        ([], "text", "has no files that end in .jsonl"),
+        ([], "text", "has no files that end in .txt"),
         (["a.jsonl", "b.txt"], "text", "files of several formats"),
         (["a.jsonl"], "body", "has no column 'body'; it has text"),
     ],
