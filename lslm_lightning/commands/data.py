@@ -25,7 +25,7 @@ from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.entries import first_records, open_entry
 from lslm_lightning.data.fetching import local_file, n_byte, verified_file, verify
 from lslm_lightning.data.locations import cache_directory, data_directories
-from lslm_lightning.data.rows import Row
+from lslm_lightning.data.rows import Row, references_of
 from lslm_lightning.evaluation.alignment import describe_pairs
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
@@ -144,7 +144,7 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     problems, faulty = check_files(console, entry) if entry and name in read_catalogue() else ([], set())
     if not problems:
         _show_columns(console, corpus, entry, columns)
-    table = Table("split", "rows", "field", "mean length", "in words", "longest", "digest", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table("split", "rows", "field", "mean length", "in words", "longest", "digest of files", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in (1, 3, 4, 5):
         table.columns[column].justify = "right"
     remarks: list[str] = []
@@ -170,7 +170,7 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     if not problems and (config := config_of(corpus, columns)):
         console.print("\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:", soft_wrap=True)
         print(config, end="")
-    for problem in problems:
+    for problem in dict.fromkeys(problems):  # a file that splits share has one fault
         print(problem, file=sys.stderr)
     return 1 if problems else 0
 
@@ -208,13 +208,8 @@ def misaligned_rows(corpus: Corpus, rows: Sequence[Row]) -> str:
     """How pairs of a translation or summarization corpus look misaligned; "" where they do not."""
     if corpus.task not in ("translation", "summarization") or len(corpus.fields) < 2:
         return ""
-    sides = [[first_text(row[field]) for row in rows] for field in corpus.fields[:2]]
+    sides = [[references_of(row[field])[0] for row in rows] for field in corpus.fields[:2]]
     return describe_pairs(*sides)
-
-
-def first_text(value: str | Sequence[str]) -> str:
-    """The text, or the first of several."""
-    return value if isinstance(value, str) else next(iter(value), "")
 
 
 def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:

@@ -1,6 +1,7 @@
 """Find which column of a file each field of a row is read from, or propose the words that say so."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,11 @@ def proposed(first: Mapping[Any, Any], fields: Sequence[str], by_order: bool = T
     for position, field in enumerate(fields):
         usual = USUAL_NAMES.get(field) or (SOURCE_NAMES, TARGET_NAMES)[min(position, 1)]
         by_name = {_plain(path): path for path in texts}
+        numbered = [path for name, path in by_name.items() if re.fullmatch(rf"{re.escape(_plain(field))}[-_. ]?\d+", name)]
+        if len(numbered) > 1 and _plain(field) not in by_name and not chosen.intersection(numbered):
+            columns[field] = numbered
+            chosen.update(numbered)
+            continue
         names = [by_name[name] for name in (_plain(field), *usual) if name in by_name and by_name[name] not in chosen]
         near = difflib.get_close_matches(_plain(field), [name for name in by_name if by_name[name] not in chosen], 1, 0.75)
         found = next(iter([*names, *(by_name[name] for name in near)]), None)
@@ -221,12 +227,26 @@ def _text_columns(first: Mapping[Any, Any]) -> list[str]:
     for key, value in first.items():
         if key == "id" and not _has_own_id(first):
             continue
+        if places := _texts_of_languages(key, value):
+            found += places
+            continue
         inner = value[0] if isinstance(value, list) and value and isinstance(value[0], Mapping) else value
         if isinstance(inner, Mapping):
             found += [f"{key}.{name}" for name, part in inner.items() if _is_text(part)] if not is_chat(value) else []
         elif _is_text(value) and key != "id":
             found.append(key)
     return found
+
+
+def _texts_of_languages(key: str, value: Any) -> list[str]:
+    """Paths to the texts in a list of objects that each say their language: [{lang: en, text: ...}, {lang: de, text: ...}]."""
+    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(part, Mapping) for part in value):
+        return []
+    codes = [name for name in value[0] if all(isinstance(part.get(name), str) and is_language(part[name]) for part in value)]
+    if len(codes) != 1:
+        return []
+    texts = [name for name, text in value[0].items() if name not in codes and _is_text(text)]
+    return [f"{key}.{position}.{name}" for position in range(len(value)) for name in texts]
 
 
 def _is_text(value: Any) -> bool:

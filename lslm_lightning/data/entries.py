@@ -12,8 +12,9 @@ from lslm_lightning.data.checksums import remembered_checksum, remembered_listin
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import local_file, verified_file
 from lslm_lightning.data.readers import READERS, Record, read_parallel, read_sphinx
-from lslm_lightning.data.rows import FILES, Row, required_fields, to_row, where_of, without_empty
+from lslm_lightning.data.rows import FILES, Row, required_fields, to_row, without_empty
 from lslm_lightning.data.shares import characters_share, group_positions, where, without_empty_shares
+from lslm_lightning.data.values import place_of
 from lslm_lightning.text.language_names import match_language
 
 
@@ -74,7 +75,7 @@ def _load(entry: Entry, name: str) -> list[Row]:
     split, required = entry.splits[name], entry.required
     records = list(_records(entry, name))
     rows = [to_row(record, split.columns, required, entry.join, entry.answers) for record in records]
-    rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty, [where_of(record) for record in records])
+    rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty, [place_of(record) for record in records])
     if split.where is not None:
         rows = where(rows, split.where, f"corpus {entry.name}: splits.{name}.where")
     if split.share is not None:
@@ -115,8 +116,7 @@ def first_records(entry: Entry, n: int) -> list[Record]:
     Raises:
         ValueError: they cannot be read.
     """
-    records = islice(_records(entry, next(iter(entry.splits))), n)
-    return [record if isinstance(record, Record) else Record(record["id"], record) for record in records]
+    return list(islice(_records(entry, next(iter(entry.splits))), n))
 
 
 def _records(entry: Entry, name: str) -> Iterator[Record]:

@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lslm_lightning.data.archives import read_file
@@ -32,6 +32,8 @@ TOGETHER = ("context", "audio")
 SHARES = {"train": (0.0, 0.9), "val": (0.9, 0.95), "test": (0.95, 1.0)}
 SHARE = 0.05
 """Of the documents of a folder, what val and test get each."""
+SAVED = ("dataset_dict.json", "dataset_info.json", "state.json")
+"""What `datasets` writes beside the Arrow files that it saves."""
 log = logging.getLogger(__name__)
 HELD = "neither parallel text (train.en, train.de) nor train.jsonl, .json, .tsv, .csv, .parquet, .arrow or .txt"
 
@@ -40,9 +42,9 @@ def describe(path: Path, columns: Mapping[str, Any], fields: Sequence[str] = (),
     """The entry for a path.
 
     A folder holds tables or texts, `train.jsonl` (or tsv, csv, json, parquet, arrow, txt; packed too), or parallel text, `train.en` and
-    `train.de`. A split may be several files, `train-00000-of-00002.jsonl`, or a folder. The splits validation, valid and dev are called val. Where no
-    name says a split, documents of a folder are split 90/5/5 % by a hash of their names, and one text by characters; tables and parallel
-    text by rows, equal ones together.
+    `train.de`. A split may be several files, `train-00000-of-00002.jsonl`, or a folder. The splits validation, valid and dev are called
+    val. Where no name says a split, documents of a folder are split 90/5/5 % by a hash of their names, and one text by characters; tables
+    and parallel text by rows, equal ones together.
 
     Args:
         fields: those that the task at hand reads; () where nobody knows.
@@ -61,8 +63,7 @@ def records_of(path: Path, n: int) -> list[Record]:
         ValueError: there is nothing of the kind, or it cannot be read.
     """
     file = path if path.is_file() else path / _tables(path, files_of(path))[0].name
-    records = READERS[format_of(file) or ""](file.name, read_file(file), True)
-    return [record if isinstance(record, Record) else Record(record["id"], record) for record in islice(records, n)]
+    return list(islice(READERS[format_of(file) or ""](file.name, read_file(file), True), n))
 
 
 def _file(path: Path, columns: Mapping[str, Any], fields: Sequence[str], languages: Sequence[str]) -> Entry:
@@ -144,7 +145,8 @@ def _tables(path: Path, files: Sequence[File]) -> list[File]:
     Raises:
         ValueError: there are none, or of several formats.
     """
-    readable = [file for file in files if file.form]
+    about = SAVED if any(file.form == "arrow" for file in files) else ()
+    readable = [file for file in files if file.form and PurePosixPath(file.name).name not in about]
     tables = [file for file in readable if file.split] or readable
     are_texts = all(file.form == "text" for file in readable)
     if are_texts and len(tables) < len(readable) and not any(file.split in FOLDERS for file in tables):
@@ -222,8 +224,9 @@ def _meaning(file: Path, form: str, columns: Mapping[str, Any], fields: Sequence
 
 
 def _first(file: Path, form: str, header: bool = True) -> Record:
-    record = next(iter(READERS[form](file.name, read_file(file), header)), {"id": file.name})
-    return record if isinstance(record, Record) else Record(file.name, record)
+    for record in READERS[form](file.name, read_file(file), header):
+        return record
+    raise ValueError(f"{file}: has no rows")
 
 
 def _required(meaning: Meaning) -> tuple[str, ...]:

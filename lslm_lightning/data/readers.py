@@ -484,7 +484,8 @@ def _questions(name: str, articles: Any) -> Iterator[Record]:
 
 def _object(where: str, value: Any, place: str = "") -> Record:
     if not isinstance(value, dict):
-        raise ValueError(f"{place or where}: must be an object with named columns, not {_kind(value)}")
+        way_out = "; call a file that is one list of objects .json" if isinstance(value, list) and not place else ""
+        raise ValueError(f"{place or where}: must be an object with named columns, not {_kind(value)}{way_out}")
     return Record(where, value, place)
 
 

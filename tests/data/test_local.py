@@ -1,10 +1,14 @@
 """Anything that lies on this machine is a corpus."""
 
 import gzip
+import io
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+from lslm_lightning.data.columns import columns_words
 from lslm_lightning.data.corpora import open_corpus
 from tests.data.conftest import PAIRS
 from tests.data.test_roads import PACK
@@ -102,6 +106,52 @@ def test_packed_files_are_files_of_a_corpus(ending: str, put) -> None:
         put({"test.tsv": b"en\tde\na\tb\n"}, "tables")
         with pytest.raises(ValueError, match="are the same file twice"):
             open_corpus("tables")
+
+
+def test_what_datasets_saves_is_a_corpus(put) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    table, buffer = pyarrow.table({"text": ["a", "b"]}), io.BytesIO()
+    with pyarrow.ipc.new_stream(buffer, table.schema) as writer:
+        writer.write_table(table)
+    about = {"train/state.json": "{}", "train/dataset_info.json": "{}", "dataset_dict.json": "{}"}
+    put({"train/data-00000-of-00001.arrow": buffer.getvalue(), **about}, "saved")
+    assert [row["text"] for row in open_corpus("saved").rows("train")] == ["a", "b"]
+
+
+def test_a_table_of_a_header_alone_has_no_rows(put) -> None:
+    put({"test.tsv": "en\tde\n"}, "d")
+    with pytest.raises(ValueError, match=r"^d/test.tsv: has no rows$"):
+        open_corpus("d")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("en,de1,de2\na,b,c\n", {"en": "en", "de": ["de1", "de2"]}),
+        ("source,de_0,de_1,de_2\na,b,c,d\n", {"en": "source", "de": ["de_0", "de_1", "de_2"]}),
+        ("en,german,de1\na,b,c\n", {"en": "en", "de": "german"}),
+    ],
+)
+def test_numbered_columns_are_proposed_as_references(text: str, named: dict, put) -> None:
+    put({"test.csv": text}, "d")
+    corpus = open_corpus("d", named)
+    assert corpus.rows("test")[0]["de"] == (["b", "c", "d"][: len(named["de"])] if isinstance(named["de"], list) else "b")
+    if isinstance(named["de"], list):
+        with pytest.raises(ValueError, match=re.escape(columns_words(named))):
+            open_corpus("d", languages=("en", "de"))
+
+
+def test_texts_that_say_their_language_are_proposed_by_position(put) -> None:
+    turns = [{"lang": "en", "text": "a"}, {"lang": "de", "text": "b"}]
+    put({"test.jsonl": json.dumps({"pair": turns}) + "\n"}, "d")
+    with pytest.raises(ValueError, match=re.escape("columns: {en: pair.0.text, de: pair.1.text}")):
+        open_corpus("d", languages=("en", "de"))
+
+
+def test_an_empty_field_is_told_with_its_line(put) -> None:
+    put({"test.json": '[{"en": "a", "de": "b"},\n\n{"en": "c", "de": ""}]'}, "d")
+    with pytest.raises(ValueError, match=r"^corpus d: test.json: line 3, object 2: de empty"):
+        open_corpus("d").rows("test")
 
 
 def test_too_small_to_be_split(put) -> None:

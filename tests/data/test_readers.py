@@ -53,6 +53,11 @@ def test_an_object_with_lists_of_rows_is_told_how_to_be_a_list(data: str, messag
         read("json", data)
 
 
+def test_a_list_in_json_lines_is_told_its_name() -> None:
+    with pytest.raises(ValueError, match=r"^f:1: must be .*, not list; call a file that is one list of objects .json$"):
+        read("jsonl", '[{"en": "a"}]\n')
+
+
 def test_text_is_one_document_and_lines_are_many() -> None:
     assert read("text", "a\n\nb\n") == [{"id": "f", "text": "a\n\nb\n"}]
     assert read("lines", "a\nb\n") == [{"id": "f:1", "text": "a"}, {"id": "f:2", "text": "b"}]
