@@ -35,10 +35,13 @@ LATIN = {  # letters outside of ASCII by encoding, a word a language
 SCRIPTS = {  # ranges of letters by encoding
     "cp1251": "а-яёґєіїўђјљњћџ",
     "koi8_r": "а-яё",
+    "koi8_u": "а-яёєіїґ",
+    "mac_cyrillic": "а-яёєіїўђјљњћџ",
     "iso8859_5": "а-яёєіїўђјљњћџ",
     "cp866": "а-яёєїў",
     "cp1253": "ά-ώ",
     "cp1255": "\u0591-\u05f4",
+    "iso8859_6": "\u0600-\u06ff",
     "cp1256": "\u0600-\u06ff\u200c-\u200f",
     "cp874": "\u0e01-\u0e3a\u0e40-\u0e4e",
 }
@@ -58,7 +61,10 @@ NAMES = {  # as people and iconv call them
     "iso2022_jp": ("ISO-2022-JP", "ISO-2022-JP"),
     "iso8859_2": ("ISO 8859-2", "ISO-8859-2"),
     "iso8859_5": ("ISO 8859-5", "ISO-8859-5"),
+    "iso8859_6": ("ISO 8859-6", "ISO-8859-6"),
     "koi8_r": ("KOI8-R", "KOI8-R"),
+    "koi8_u": ("KOI8-U", "KOI8-U"),
+    "mac_cyrillic": ("Mac Cyrillic", "MAC-CYRILLIC"),
     "cp866": ("DOS 866", "CP866"),
     "cp874": ("Windows-874", "CP874"),
 }
@@ -97,7 +103,7 @@ def not_utf8(where: str, data: bytes, at: int, offset: int = 0, known: str = "")
         return f"{byte}NUL, which no text has; the file is damaged, or no text file"
     if data[at : at + 2] == b"\x1b$":
         return f"{byte}an escape sequence: the file is ISO-2022-JP or a like encoding; {_convert('ISO-2022-JP')}"
-    if data[at] == 0xED and data[at + 1 : at + 2] >= b"\xa0":
+    if re.match(rb"\xed[\xa0-\xbf][\x80-\xbf]", data[at : at + 3]):
         return f"{byte}half of a surrogate pair, which UTF-8 has not (CESU-8, or damaged); write the file anew as UTF-8"
     shown = f"{data[at : at + 8].hex(' ')}"
     if _is_utf8_elsewhere(data, known):

@@ -29,6 +29,9 @@ TEXTS = [
     ("koi8_r", "KOI8-R", RUSSIAN),
     ("iso8859_5", "ISO 8859-5", RUSSIAN),
     ("cp866", "DOS 866", RUSSIAN),
+    ("koi8_r", "KOI8-R", f"Москва. {RUSSIAN}"),
+    ("koi8_u", "KOI8-U", "Привіт, як справи? Сьогодні гарна погода, і ми йдемо гуляти до їхнього ґанку.\n"),
+    ("iso8859_6", "ISO 8859-6", "مرحبا، الطقس جميل اليوم ونحن ذاهبون للمشي في الحديقة.\n"),
     ("cp1251", "Windows-1251", "Привіт, як справи? Сьогодні гарна погода, і ми йдемо гуляти.\n"),
     ("gb18030", "GB 18030", CHINESE),
     ("gbk", "GB 18030", CHINESE),
@@ -73,6 +76,13 @@ def test_encodings_are_named_and_the_advice_gives_the_text(encoding, name, text,
     assert f"the file reads as {name}, " in said
     assert "if that is right, convert it" in said
     assert converted(said, (text * n).encode(encoding)) == text * n
+
+
+def test_what_two_encodings_may_be_is_not_converted():
+    said = message(f"Москва является столицей. {RUSSIAN}".encode("mac_cyrillic"))
+    assert "cannot be told" in said
+    assert "Mac Cyrillic ('Москва явля" in said
+    assert "iconv" not in said
 
 
 @pytest.mark.parametrize("encoding", WIDE)
