@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from lslm_lightning.contracts import Example, OutputsError, Prediction
+from lslm_lightning.data.archives import bare_name, read_file
+from lslm_lightning.data.file_names import FORMATS
 from lslm_lightning.data.readers import numbered_lines
 from lslm_lightning.data.strict_json import parse
 from lslm_lightning.data.values import Number, as_text
@@ -15,7 +17,7 @@ class Outputs:
     """Answers in a file: one a line in the order of the exam, or JSON Lines with `id` and `output` (`.jsonl`).
 
     Args:
-        path: UTF-8; only LF and CRLF end a line.
+        path: UTF-8, packed (.gz, .bz2, .xz, .zst) or not; only LF and CRLF end a line.
     """
 
     whole_exam, shared = True, False  # lines are counted
@@ -23,7 +25,8 @@ class Outputs:
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
-        self.name = self.path.stem
+        self.name = PurePath(bare_name(self.path.name)).stem
+        self.form = FORMATS.get(PurePath(bare_name(self.path.name)).suffix.lower().removeprefix("."), "text")
 
     def ready(self, examples: Sequence[Example]) -> None:
         """Raises FileNotFoundError where there is no such file, OutputsError where it does not answer these examples."""
@@ -44,8 +47,12 @@ class Outputs:
             raise OutputsError(str(error)) from None
 
     def _answers(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        with self.path.open("rb") as file:
-            lines = list(numbered_lines(str(self.path), file))
+        if self.form not in ("text", "jsonl"):
+            raise ValueError(
+                f'{self.path}: answers are read from lines of text (.txt), or from JSON Lines with {{"id": ..., "output": "..."}} (.jsonl),'
+                f" not from {self.path.suffix}; write one of these"
+            )
+        lines = list(numbered_lines(str(self.path), read_file(self.path)))
         if self.by_id:
             outputs = self._by_id(lines)
             lacking = [e.id for e in examples if e.id not in outputs]
@@ -59,7 +66,7 @@ class Outputs:
 
     @property
     def by_id(self) -> bool:
-        return self.path.suffix in (".jsonl", ".ndjson")
+        return self.form == "jsonl"
 
     def _by_id(self, lines: Iterable[tuple[int, str]]) -> dict[str, str]:
         """Outputs by id, of lines that are not blank."""

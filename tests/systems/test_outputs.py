@@ -1,12 +1,14 @@
 """Somebody else's outputs are taken as they are, or refused with the line."""
 
+import gzip
 import json
 
 import pytest
 
-from lslm_lightning.contracts import Example
+from lslm_lightning.contracts import Example, OutputsError
 from lslm_lightning.data.readers import lines_of
 from lslm_lightning.systems.outputs import Outputs
+from tests.data.test_roads import PACK
 
 RUSSIAN = "Привет, как дела? Сегодня хорошая погода, и мы идём гулять в парк с собакой."
 EXAMPLES = [Example(str(i), f"source {i}", ("reference",)) for i in range(3)]
@@ -27,6 +29,24 @@ def test_json_lines_are_found_by_id(tmp_path):
     rows = [{"id": str(i), "output": f"出{i}\u2028", "model": "any"} for i in (2, 0, 1, 9)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     assert written(tmp_path / "a.jsonl") == [("0", "出0\u2028"), ("1", "出1\u2028"), ("2", "出2\u2028")]
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".GZ", ".xz", ".bz2"])
+def test_names_say_the_format_in_any_case_packed_or_not(ending, tmp_path):
+    pack = PACK[ending.lower()]
+    (tmp_path / f"a.JSONL{ending}").write_bytes(pack("".join(f'{{"id": "{i}", "output": "x{i}"}}\n' for i in range(3)).encode()))
+    (tmp_path / f"a.de{ending}").write_bytes(pack(b"x0\nx1\nx2\n"))
+    for name in ("a.JSONL", "a.de"):
+        assert written(tmp_path / f"{name}{ending}") == [(str(i), f"x{i}") for i in range(3)]
+        assert Outputs(str(tmp_path / f"{name}{ending}")).name == "a"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.json", "a.CSV.gz"])
+def test_a_table_is_not_taken_for_lines(name, tmp_path):
+    data = b"id,output\n0,x\n1,y\n"
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(OutputsError, match=rf"{name}: answers are read from lines of text"):
+        Outputs(str(tmp_path / name)).ready(EXAMPLES)
 
 
 @pytest.mark.parametrize("inner", ["\r", "\x0b", "\x0c", "\x1c", "\x1e", "\x85", "\u2028", "\u2029", " ", "\r\r"])
