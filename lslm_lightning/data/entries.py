@@ -12,7 +12,7 @@ from lslm_lightning.data.checksums import remembered_checksum, remembered_listin
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import local_file, verified_file
 from lslm_lightning.data.readers import READERS, Record, read_parallel, read_sphinx
-from lslm_lightning.data.rows import FILES, Row, required_fields, to_row, without_empty
+from lslm_lightning.data.rows import FILES, Row, columns_nobody_has, required_fields, to_row, without_empty
 from lslm_lightning.data.shares import characters_share, group_positions, where, without_empty_shares
 from lslm_lightning.data.values import place_of
 from lslm_lightning.text.language_names import match_language
@@ -74,6 +74,10 @@ def _of_languages(entry: Entry, languages: Sequence[str]) -> Entry:
 def _load(entry: Entry, name: str) -> list[Row]:
     split, required = entry.splits[name], entry.required
     records = list(_records(entry, name))
+    if not entry.files and columns_nobody_has(records, split.columns):
+        firsts = [record for other in entry.splits if other != name for record in islice(_records(entry, other), 1)]
+        for column in columns_nobody_has([*records, *firsts], split.columns):
+            raise ValueError(f"corpus {entry.name}: no row has the column {column!r}, which columns names; correct it, or leave it out")
     rows = [to_row(record, split.columns, required, entry.join, entry.answers) for record in records]
     rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty, [place_of(record) for record in records])
     if split.where is not None:

@@ -15,7 +15,17 @@ from urllib.request import Request, urlopen
 from lslm_lightning.data.columns import find_meaning
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.readers import Record
-from lslm_lightning.data.rows import FILES, SPLIT_NAMES, Row, answer_fields, is_empty, named_fields, required_fields, to_row
+from lslm_lightning.data.rows import (
+    FILES,
+    SPLIT_NAMES,
+    Row,
+    answer_fields,
+    columns_nobody_has,
+    is_empty,
+    named_fields,
+    required_fields,
+    to_row,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -119,6 +129,10 @@ def open_hub(name: str, columns: Mapping[str, Any], fields: Sequence[str] = (), 
     for assumed in meaning.assumed:
         log.info("%s: %s", name, assumed)
     columns = meaning.columns
+    names = {column for each in splits.values() for column in each.column_names}
+    for column in columns_nobody_has([dict.fromkeys(names, "")], columns):
+        if str(column).partition(".")[0] not in names:
+            raise ValueError(f"corpus {name}: no row has the column {column!r}, which columns names; correct it, or leave it out")
     required = required_fields(meaning.task, meaning.languages) or named_fields(columns)
     answers = answer_fields(meaning.task, required)
     rows = {split: DatasetRows(dataset, split, columns, required, answers) for split, dataset in splits.items()}

@@ -7,7 +7,7 @@ from itertools import groupby, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lslm_lightning.data.archives import read_file
+from lslm_lightning.data.archives import bare_name, read_file
 from lslm_lightning.data.catalogue import Entry, Split
 from lslm_lightning.data.columns import Meaning, find_meaning
 from lslm_lightning.data.file_names import (
@@ -63,21 +63,26 @@ def records_of(path: Path, n: int) -> list[Record]:
         ValueError: there is nothing of the kind, or it cannot be read.
     """
     file = path if path.is_file() else path / _tables(path, files_of(path))[0].name
-    return list(islice(READERS[format_of(file) or ""](file.name, read_file(file), True), n))
+    return list(islice(READERS[_known_format(file)](file.name, read_file(file), True), n))
 
 
 def _file(path: Path, columns: Mapping[str, Any], fields: Sequence[str], languages: Sequence[str]) -> Entry:
     if path.name.lower().endswith(ARCHIVES):
         raise ValueError(f"{path}: is an archive; unpack it into a folder, and give that as the corpus")
+    form = _known_format(path)
+    meaning, header = _meaning(path, form, columns, fields, languages)
+    if path.name.split(".")[0].lower() in FOLDERS:
+        log.info("%s: one file is split 90/5/5 %% here; its folder as the corpus has it as a whole", path)
+    return _shared(path, path.parent, [path.name], form, meaning, header, "One file, split 90/5/5 % here.")
+
+
+def _known_format(path: Path) -> str:
     form = format_of(path)
     if form is None:
         raise ValueError(
             f"{path}: cannot tell the format from the name; it must end in {', '.join(FORMATS)}, packed (.gz, .bz2, .xz, .zst) or not"
         )
-    meaning, header = _meaning(path, form, columns, fields, languages)
-    if path.name.split(".")[0].lower() in FOLDERS:
-        log.info("%s: one file is split 90/5/5 %% here; its folder as the corpus has it as a whole", path)
-    return _shared(path, path.parent, [path.name], form, meaning, header, "One file, split 90/5/5 % here.")
+    return form
 
 
 def _shared(path: Path, folder: Path, names: Sequence[str], form: str, meaning: Meaning, header: bool, note: str) -> Entry:
@@ -184,6 +189,12 @@ def _parallel_folder(path: Path, files: Sequence[File]) -> Entry | None:
         for key in keys:
             if lacking := complete - {file.language for file in parts[key]}:
                 there = some_of([file.name for file in parts[key]])
+                twins = [other for other in parts if other != key and bare_name(other[0]) == bare_name(key[0])]
+                if twins:
+                    raise ValueError(
+                        f"{path}: {there} and {some_of([file.name for file in parts[twins[0]]])} are packed differently;"
+                        f" pack all languages of a part in one way, or none"
+                    )
                 raise ValueError(
                     f"{path}: {there} has no file beside it in {', '.join(sorted(lacking))}, as other files of"
                     f" {split or 'the corpus'} have; add it, or take the others of this part out of the folder"

@@ -120,10 +120,22 @@ def to_row(
         if field in OPTIONAL and _values(record, column) in ([], [None]):
             continue
         several = field in LISTS or field in answers
-        texts = _texts(record, field, column, skip_blank=several and field not in ANSWERS)
+        are_parallel = field in ANSWERS and "starts" in columns  # one start an answer, by position
+        texts = _texts(record, field, column, skip_blank=several and not are_parallel)
         stays = field in LISTS or (field in answers and _is_plural(record, column, texts))
         row[field] = texts if stays else join.join(texts)
     return row
+
+
+def columns_nobody_has(records: Iterable[Mapping[Any, Any]], columns: Mapping[str, Any]) -> list[Any]:
+    """Columns in the lists of `columns` that no record has: without them the others would be taken for all references."""
+    lists = [names for field, column in columns.items() if len(names := _names(field, column)[0]) > 1]
+    lacking = [column for names in lists for column in names]
+    for record in records:
+        lacking = [column for column in lacking if not _values(record, column)]
+        if not lacking:
+            break
+    return lacking
 
 
 def where_of(record: Mapping[Any, Any]) -> str:
@@ -236,7 +248,7 @@ def _texts(record: Record, field: str, column: Any, skip_blank: bool = False) ->
     if field not in LISTS:
         found = [render(value, place_of(record)) if is_chat(value) else value for value in found]
     if not found:
-        there = ", ".join(str(key) for key in record)
+        there = ", ".join(str(key) for key in record if key != "id" or record["id"] != where_of(record))
         near = difflib.get_close_matches(str(names[0]), [str(key) for key in record if key != "id"], 1)
         example = f", for example columns: {{{field}: {near[0]}}}" if near else ""
         raise ValueError(f"{place_of(record)}: no column {_shown(names)} for {field}; it has {there}: set columns{example}")
@@ -245,7 +257,7 @@ def _texts(record: Record, field: str, column: Any, skip_blank: bool = False) ->
     parts = [part for value in found for part in (value if isinstance(value, list | tuple) else [value])]
     texts = [as_text(part, place_of(record), field) for part in parts]
     if skip_blank and len(names) > 1:
-        return [text for text in texts if text.strip()] or texts[:1]
+        return [text for text in texts if text.strip()] or texts[: int(field not in MAY_BE_EMPTY)]
     return texts
 
 

@@ -266,6 +266,18 @@ def test_norwegian_is_a_field_on_the_command_line_and_a_field_stands_once(pets: 
     assert "the key 'en' stands twice" in capsys.readouterr().err
 
 
+def test_check_of_a_name_of_no_format(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    (project / "notes.md").write_text("abc")
+    assert main(["data", "check", "notes.md"]) == 1
+    assert "notes.md: cannot tell the format from the name; it must end in txt" in capsys.readouterr().err
+
+
+def test_a_fault_is_told_once(project: Path, capsys: pytest.CaptureFixture) -> None:
+    (project / "a.tsv").write_text("en\tde\na\tb\nc\n")
+    assert main(["data", "check", "a.tsv"]) == 1
+    assert capsys.readouterr().err.count("line 3: has 1 columns") == 1
+
+
 def test_check_names_file_and_line(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
     (project / "pairs").mkdir()

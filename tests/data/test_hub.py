@@ -80,6 +80,8 @@ def test_columns_that_are_called_as_fields_need_no_words(put, alone, monkeypatch
     corpus = open_hub(str(alone / "set"), {})
     assert (corpus.task, list(corpus.rows("train"))) == ("translation", [{"id": "train:1", "en": "Hi", "de": "Hallo"}])
     put({"train.jsonl": '{"article": "A", "highlights": "a"}\n'}, "news")
+    with pytest.raises(ValueError, match=r"news: no row has the column 'nix'"):
+        open_hub(str(alone / "news"), {"document": "article", "summary": ["highlights", "nix"]})
     with pytest.raises(ValueError, match=r"set data.columns, for example columns: \{document: article, summary: highlights\}"):
         open_hub(str(alone / "news"), {}, fields=("document", "summary"))
 

@@ -118,6 +118,27 @@ def test_what_datasets_saves_is_a_corpus(put) -> None:
     assert [row["text"] for row in open_corpus("saved").rows("train")] == ["a", "b"]
 
 
+def test_languages_packed_differently_are_told(put) -> None:
+    put({"train.part1.en.gz": gzip.compress(b"a\n"), "train.part1.de": "x\n", "train.part2.en": "b\n", "train.part2.de": "y\n"}, "d")
+    with pytest.raises(ValueError, match=r"train.part1.de and train.part1.en.gz are packed differently; pack all languages"):
+        open_corpus("d")
+
+
+def test_a_column_of_several_that_nothing_has_is_refused(put) -> None:
+    put({"train.csv": "en,r1\na,b\n", "test.csv": "en,r1,r2\nc,d,e\n"}, "d")
+    corpus = open_corpus("d", {"en": "en", "de": ["r1", "r2"]})
+    assert [corpus.rows(split)[0]["de"] for split in ("train", "test")] == [["b"], ["d", "e"]]
+    for columns in ({"en": "en", "de": ["r1", "r3"]}, {"document": ["en", "r3"], "summary": "r1"}, {"text": ["r3", "r1"]}):
+        with pytest.raises(ValueError, match=r"^corpus d: no row has the column 'r3', which columns names"):
+            open_corpus("d", columns).rows("test")
+
+
+def test_a_blank_cell_is_no_answer(put) -> None:
+    put({"test.csv": "context,question,a1,a2\nc,q,a,b\nc,q,a,\nc,q,,b\nc,q,,\n"}, "d")
+    corpus = open_corpus("d", {"context": "context", "question": "question", "answers": ["a1", "a2"]})
+    assert [row["answers"] for row in corpus.rows("test")] == [["a", "b"], ["a"], ["b"], []]
+
+
 def test_a_table_of_a_header_alone_has_no_rows(put) -> None:
     put({"test.tsv": "en\tde\n"}, "d")
     with pytest.raises(ValueError, match=r"^d/test.tsv: has no rows$"):

@@ -17,7 +17,7 @@ def test_columns() -> None:
 
 
 def test_a_missing_column_is_named_with_those_there() -> None:
-    with pytest.raises(ValueError, match=r"^f:1: no column 'text' for text; it has id, title, body, .*: set columns"):
+    with pytest.raises(ValueError, match=r"^f:1: no column 'text' for text; it has title, body, .*: set columns"):
         to_row(RECORD, {}, ("text",))
 
 
