@@ -159,7 +159,12 @@ def without_empty(name: str, rows: Iterable[Row], required: Sequence[str], polic
     filled = [field for field in required if field not in MAY_BE_EMPTY]
     if policy == "drop":
         rows = _without_empty_references(name, rows, filled)
-    empty = {position: fields for position, row in enumerate(rows) if (fields := [field for field in filled if is_empty(row[field])])}
+    answers = [field for field in required if field in MAY_BE_EMPTY]
+    found = {
+        position: [field for field in filled if is_empty(row[field])] + [field for field in answers if _has_blank(row[field])]
+        for position, row in enumerate(rows)
+    }
+    empty = {position: fields for position, fields in found.items() if fields}
     if empty and policy == "refuse":
         position, fields = next(iter(empty.items()))
         which = " and ".join(_which_is_empty(rows[position], field) for field in fields)
@@ -179,6 +184,11 @@ def without_empty(name: str, rows: Iterable[Row], required: Sequence[str], polic
 def is_empty(value: str | list[str]) -> bool:
     """Whether a text, or one of a list of texts, has nothing but blanks; or the list nothing at all."""
     return not value.strip() if isinstance(value, str) else not value or not all(text.strip() for text in value)
+
+
+def _has_blank(value: str | list[str]) -> bool:
+    """Whether one of several texts is blank: as an answer beside others it would make an empty output right."""
+    return not isinstance(value, str) and len(value) > 1 and is_empty(value)
 
 
 def _which_is_empty(row: Row, field: str) -> str:

@@ -139,6 +139,19 @@ def test_a_blank_cell_is_no_answer(put) -> None:
     assert [row["answers"] for row in corpus.rows("test")] == [["a", "b"], ["a"], ["b"], []]
 
 
+@pytest.mark.parametrize("answers", ['["a", ""]', '[" ", "a"]', '["a", null]', '["", ""]'])
+def test_a_blank_answer_beside_others_is_refused(answers: str, put) -> None:
+    put({"test.jsonl": f'{{"context": "a", "question": "q", "answers": {answers}}}\n'}, "d")
+    with pytest.raises(ValueError, match=r"^corpus d: test.jsonl:1: text \d of the 2 in answers is empty \(1 of 1"):
+        open_corpus("d").rows("test")
+
+
+@pytest.mark.parametrize("answers", ["[]", '[""]', '["a", "b"]', '"a"'])
+def test_no_answer_is_none(answers: str, put) -> None:
+    put({"test.jsonl": f'{{"context": "a", "question": "q", "answers": {answers}}}\n'}, "d")
+    assert len(open_corpus("d").rows("test")) == 1
+
+
 def test_a_table_of_a_header_alone_has_no_rows(put) -> None:
     put({"test.tsv": "en\tde\n"}, "d")
     with pytest.raises(ValueError, match=r"^d/test.tsv: has no rows$"):
