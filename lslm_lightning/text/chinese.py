@@ -14,12 +14,6 @@ _HANGUL = r"\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7fb\uffa0-\uffdc"
 _IS_CJK = re.compile(f"[{_HAN}{_KANA}{_BOPOMOFO}{_HANGUL}]")
 
 
-def cjk_share(text: str) -> float:
-    """The share of CJK characters among those that are not white space, 0 to 1; 0 for empty text."""
-    visible = sum(not character.isspace() for character in text)
-    return len(_IS_CJK.findall(text)) / visible if visible else 0.0
-
-
 _ALONE = rf"{_HAN}{_KANA}{_BOPOMOFO}{_HANGUL}\p{{Script=Yiii}}\p{{Script=Tang}}\p{{Script=Nshu}}"
 # Joiners belong to the word around them (Unicode Standard Annex 29, rule WB4), as in Persian and Sinhala.
 _WORD = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{_ALONE}]--{COMPLEX_CLASS}]"
@@ -42,6 +36,12 @@ def segment(text: str) -> list[str]:
     卖, 3.5, 万, 。
     """
     return _PIECE.findall(text)
+
+
+def cjk_share(text: str) -> float:
+    """The share of CJK characters among them and the words of other scripts, 0 to 1; 0 of a text without letters."""
+    counted = [piece for piece in segment(text) if piece[0].isalpha() or _IS_CJK.match(piece)]
+    return sum(map(bool, map(_IS_CJK.match, counted))) / len(counted) if counted else 0.0
 
 
 def segment_with_offsets(text: str) -> list[tuple[str, tuple[int, int]]]:

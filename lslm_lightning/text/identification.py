@@ -1,6 +1,7 @@
 """Telling the language of texts that do not state it: the script by Unicode, the language by py3langid."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,13 +10,16 @@ from typing import Any
 from lslm_lightning.text.languages import (
     UNDETERMINED,
     language_of_script,
+    name_of_language,
     name_of_script,
     script_of_language,
 )
-from lslm_lightning.text.scripts import letters_by_script
+from lslm_lightning.text.scripts import letters_by_script, units_of_script
 
 SAMPLE, LENGTH = 200, 1000  # texts, and characters of each
 SURE = 0.8  # probability from which a language is taken as told
+SURE_ALONE = 0.9  # the same of one text, to find texts in several languages
+MOST = 0.8  # share of the texts from which a script is that of all
 NO_LANGUAGE = "zxx"  # what py3langid calls text that is in none
 
 
@@ -23,12 +27,14 @@ NO_LANGUAGE = "zxx"  # what py3langid calls text that is in none
 class Told:
     """A language as texts show it.
 
-    `code` is a code of BCP 47: "ru"; where only the script is sure, "und-Cyrl"; of texts without letters, "und".
+    `code` is a code of BCP 47: "ru"; where only the script is sure, "und-Cyrl"; of texts without letters, or in several
+    scripts, "und". `several` names the languages or scripts of texts that are in more than one.
     """
 
     code: str
     script: str
     n_text: int
+    several: tuple[str, ...] = ()
 
     @property
     def is_sure(self) -> bool:
@@ -39,12 +45,15 @@ class Told:
     def assumption(self) -> str:
         """One line that says what was taken for granted, and how to set it."""
         texts = f"{self.n_text:,} text{'' if self.n_text == 1 else 's'}"
-        setting = "set data.language"
+        setting, no_rules = "set data.language", "no rules of any language are used"
+        if self.several:
+            mixture = f"not stated, and {texts} are in several ({', '.join(self.several)})"
+            return f"language: {mixture}: {no_rules}; {setting} to say which"
         if not self.script:
             return f"language: not stated, and {texts} without letters do not tell it; {setting} to say which"
         script = name_of_script(self.script)
         if not self.is_sure:
-            told = f"not stated, and not to be told from {texts} ({script}): no rules of any language are used"
+            told = f"not stated, and not to be told from {texts} ({script}): {no_rules}"
             return f"language: {told}; {setting} to say which"
         return f"language: {self.code}, told from {texts} ({script}); {setting} to say otherwise"
 
@@ -53,15 +62,35 @@ def tell_language(texts: Sequence[str]) -> Told:
     """Tell the language of texts from at most `SAMPLE` of them, spread evenly; the same texts always give the same answer.
 
     Chinese, Japanese and Korean, and scripts that one language is written in, are told by their letters. Among the
-    languages of another script py3langid chooses; where its probability is below `SURE`, the language stays open.
+    languages of another script py3langid chooses; where its probability is below `SURE`, the language stays open, and so
+    it does where texts are in several scripts or languages. The rules of a script without spaces also hold for words of
+    others between it, so that it is told where most texts are in it.
     """
     n = min(SAMPLE, len(texts))
-    whole = "\n".join(texts[i * len(texts) // n][:LENGTH] for i in range(n))
+    sample = [texts[i * len(texts) // n][:LENGTH] for i in range(n)]
+    by_script: dict[str, list[str]] = {}
+    for text in sample:
+        by_script.setdefault(_writing(text), []).append(text)
+    without = by_script.pop("", [])
+    if not by_script:
+        return Told(UNDETERMINED, "", n)
+    scripts = sorted(by_script, key=lambda each: -len(by_script[each]))
+    script, own = scripts[0], by_script[scripts[0]]
+    share = len(own) / (n - len(without))
+    if share < MOST and (share <= 0.5 or units_of_script(script) == "words"):
+        return Told(UNDETERMINED, script, n, tuple(map(name_of_script, scripts[:3])))
+    whole = "\n".join(own)
     code = language_by_letters(whole)
-    script = {"zh": "Hani", "ja": "Jpan", "ko": "Kore"}.get(code) or main_script(whole)
-    if code.startswith(UNDETERMINED) and script:
-        code = _identified(script, whole) or code
-    return Told(code, script, n)
+    if not code.startswith(UNDETERMINED):
+        return Told(code, script, n)
+    found, several = _identified(script, own)
+    return Told(found or code, script, n, several)
+
+
+def _writing(text: str) -> str:
+    """The script of a text, one for all that Chinese and Japanese are written in; "" where it has no letters."""
+    language = language_of_script(text)
+    return {"zh": "Hani", "ja": "Hani", "ko": "Kore"}[language] if language else main_script(text)
 
 
 def language_by_letters(text: str) -> str:
@@ -77,19 +106,24 @@ def main_script(text: str) -> str:
     return next((script for script, _ in letters_by_script(text).most_common(1)), "")
 
 
-def _identified(script: str, text: str) -> str | None:
-    """The language of a text in this script; None where it cannot be told."""
+def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """The language of texts in this script, None where it cannot be told; and the names of several that they are in."""
     identifier = _identifier()
     labels = [label for label in identifier.labels if re.fullmatch(r"[a-z]{2}", label)]
     labels = [label for label in labels if script_of_language(label) == script]
     if not labels:
-        return None
+        return None, ()
     identifier.set_languages([*labels, NO_LANGUAGE])
     try:
-        code, probability = identifier.classify(text)
+        code, probability = identifier.classify("\n".join(texts))
+        alone = Counter(found for found, sure in map(identifier.classify, texts) if sure >= SURE_ALONE)
     finally:
         identifier.set_languages(None)
-    return code if code != NO_LANGUAGE and probability >= SURE else None
+    del alone[NO_LANGUAGE]
+    others = [other for other, n in alone.most_common() if n > max(1, (1 - MOST) / 2 * alone.total())]
+    if len(others) > 1:
+        return None, tuple(map(name_of_language, others))
+    return (code if code != NO_LANGUAGE and probability >= SURE else None), ()
 
 
 def _only_language(script: str) -> str | None:

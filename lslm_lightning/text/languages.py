@@ -58,8 +58,8 @@ def writes_spaces(code: str) -> bool:
 
 
 def language_of_script(text: str) -> str | None:
-    """`ja`, `ko` or `zh` where at least a third of the characters are of their scripts; None where the script leaves it open."""
-    if cjk_share(text) < 1 / 3:
+    """Tell `ja`, `ko` or `zh` of a text with more of their characters than words of other scripts; None of any other."""
+    if cjk_share(text) <= 0.5:
         return None
     hangul = len(regex.findall(r"\p{Script=Hangul}", text))
     kana = len(regex.findall(r"[\p{Script=Hiragana}\p{Script=Katakana}]", text))

@@ -39,7 +39,8 @@ def test_cjk_agrees_with_the_names_of_unicode():
 
 
 def test_share():
-    assert cjk_share("中 文 ab") == 0.5
+    assert cjk_share("中 文 ab cd, 15!") == 0.5
+    assert cjk_share("使用PyTorch和TensorFlow") == 0.6
     assert cjk_share("") == cjk_share(" \n") == 0
     assert cjk_share("中文字") == 1
 

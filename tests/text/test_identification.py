@@ -93,6 +93,35 @@ def test_languages_of_texts(text, code):
     assert tell_language([text] * 3).code == code
 
 
+ENGLISH = [f"The minister said on day {i} that the government has a new plan." for i in range(60)]
+GERMAN = [f"Der Minister sagte am Tag {i}, dass die Regierung einen neuen Plan hat." for i in range(60)]
+FRENCH = [f"Le ministre a dit, jour {i}, que le gouvernement a un nouveau plan." for i in range(60)]
+CHINESE = [f"部长在第{i}天说政府有新计划。" for i in range(60)]
+THAI = [f"รัฐมนตรีกล่าวในวันที่ {i} ว่ารัฐบาลมีแผนใหม่" for i in range(60)]
+RUSSIAN = [f"Министр сказал в день {i}, что у правительства есть новый план." for i in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "code", "several"),
+    [
+        (ENGLISH + GERMAN[:40], "und-Latn", "English, German"),
+        (GERMAN + ENGLISH[:40] + FRENCH[:40], "und-Latn", "German, "),
+        (ENGLISH + CHINESE[:40], "und", "Latin, Han"),
+        (RUSSIAN[:40] + ENGLISH, "und", "Latin, Cyrillic"),
+        (ENGLISH + ["12:30", ""] * 60, "en", ""),
+        (ENGLISH + GERMAN[:2], "en", ""),
+        (CHINESE + ENGLISH[:40], "zh", ""),  # whose rules also hold for English words
+        (THAI + ENGLISH[:40], "th", ""),
+        (["使用PyTorch和TensorFlow训练Transformer", "基于BERT的文本分类"] * 20, "zh", ""),
+    ],
+)
+def test_texts_in_several_languages_have_the_rules_of_none(texts, code, several):
+    told = tell_language(texts)
+    assert told.code == code
+    assert ", ".join(told.several).startswith(several) and bool(told.several) == bool(several)
+    assert f"are in several ({several}" in told.assumption or not several
+
+
 def test_what_was_assumed_is_said_with_how_to_set_it():
     sure = tell_language(["Сегодня правительство объявило новый план"] * 300).assumption
     assert sure == "language: ru, told from 200 texts (Cyrillic); set data.language to say otherwise"

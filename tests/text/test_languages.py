@@ -138,6 +138,9 @@ def test_names():
         ("이것은 책이다", "ko"),
         ("他说の是日语里的一个字，这里都是中文文本", "zh"),
         ("hello 中", None),
+        ("使用PyTorch和TensorFlow训练Transformer", "zh"),
+        ("PyTorchとTensorFlowの比較", "ja"),
+        ("In Chinese, 你好 means hello", None),
     ],
 )
 def test_chinese_japanese_and_korean_by_their_letters(text, language):
