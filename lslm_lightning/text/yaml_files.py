@@ -131,10 +131,17 @@ for tag, pattern, first in (  # those of YAML 1.2
 
 
 class Dumper(yaml.SafeDumper):
-    """Quotes what a loader here would take for a number."""
+    """Quotes what a loader here would take for a number, and escapes line breaks that it would read as a space."""
 
     yaml_implicit_resolvers = without_resolvers(yaml.SafeDumper)
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Return the node of a text, between double quotes where YAML would fold its line breaks."""
+        style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+Dumper.add_representer(str, Dumper.represent_text)
 
 Dumper.add_implicit_resolver(FLOAT, EXPONENTS, list("-+0123456789."))
 

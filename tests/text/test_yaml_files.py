@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lslm_lightning.text.yaml_files import (
@@ -104,6 +104,8 @@ TREES = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(TREES)
+@example("\x85")
+@example(["a\u2028b", {"\u2029": "a\x85"}])
 def test_what_is_written_is_read_back_by_every_loader(tree):
     from jsonargparse import get_loader
 
