@@ -126,6 +126,17 @@ class TaskData(LightningDataModule, ABC):
     def to_example(self, row: Mapping[str, Any]) -> Example:
         """A row of the corpus as a question."""
 
+    @cached_property
+    def telling_split(self) -> str:
+        """The split whose texts tell the language of all: that of training, which has the most, or the first that can be read."""
+        for split in dict.fromkeys(("train", *self.corpus.splits)):
+            try:
+                if split in self.corpus.splits and self.rows(split):
+                    return split
+            except (ValueError, OSError):  # told where the split is needed
+                continue
+        return self.corpus.splits[0]
+
     def language_of(self, texts: Iterable[str], given: str | None = None, more: Iterable[str] = ()) -> str:
         """The code of the texts' language: as given, as the corpus says, or as the texts tell.
 

@@ -129,7 +129,7 @@ class WindowData(TaskData):
     @cached_property
     def language(self) -> str:
         """Of the texts; see `language_of`."""
-        return self.language_of(self.texts(self.corpus.splits[0]), self.given_language)
+        return self.language_of(self.texts(self.telling_split), self.given_language)
 
     def packed(self, split: str, kind: type[PackedText] = PackedText) -> PackedText:
         """The split as one row of ids, made once and then memory-mapped; `kind` says what batches are made of it."""

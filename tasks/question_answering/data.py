@@ -73,7 +73,7 @@ class QuestionData(TaskData):
     @cached_property
     def language(self) -> str:
         """Of questions and passages; see `language_of`."""
-        return self.language_of((row["context"] for row in self.rows(self.corpus.splits[0])), self.given_language)
+        return self.language_of((row["context"] for row in self.rows(self.telling_split)), self.given_language)
 
     def to_example(self, row: Mapping[str, Any]) -> Question:
         asked, passage = " ".join(row["question"].split()), row["context"]

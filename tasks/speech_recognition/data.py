@@ -140,7 +140,7 @@ class SpeechData(BudgetData):
     @cached_property
     def language(self) -> str:
         """Of what is spoken; see `language_of`."""
-        return self.language_of(self.transcripts(self.corpus.splits[0]), self.given_language)
+        return self.language_of(self.transcripts(self.telling_split), self.given_language)
 
     def training_texts(self) -> Iterable[str]:
         return self.transcripts("train")

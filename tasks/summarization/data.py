@@ -35,7 +35,7 @@ class DocumentData(TaskData):
     @cached_property
     def language(self) -> str:
         """Of documents and summaries; see `language_of`."""
-        rows = self.rows(self.corpus.splits[0])
+        rows = self.rows(self.telling_split)
         summaries, documents = (row["summary"][0] for row in rows), (row["document"] for row in rows)
         return self.language_of(summaries, self.given_language, documents)
 

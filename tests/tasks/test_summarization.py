@@ -54,6 +54,22 @@ def test_a_corpus_that_names_no_language_is_known_by_its_script(tmp_path, summar
     assert {(e.language, e.source_language) for e in data.examples("test")} == {(language, language)}
 
 
+def test_the_training_split_tells_the_language_of_all(tmp_path):
+    written(tmp_path, "Die Regierung hat heute einen neuen Plan vorgestellt.")
+    (tmp_path / "test.jsonl").write_text('{"document": "Angela Merkel", "summary": "Berlin"}\n')
+    data = SummarizationData(str(tmp_path), Characters())
+    assert data.examples("test")[0].language == "de"
+    assert "told from 4 texts" in data.assumed_language
+
+
+def test_the_language_is_told_where_no_training_texts_can_be_read(tmp_path):
+    written(tmp_path, "Die Regierung hat heute einen neuen Plan vorgestellt.")
+    (tmp_path / "train.jsonl").write_text("no JSON")
+    assert SummarizationData(str(tmp_path), Characters()).examples("test")[0].language == "de"
+    (tmp_path / "train.jsonl").unlink()
+    assert SummarizationData(str(tmp_path), Characters()).examples("test")[0].language == "de"
+
+
 def test_the_language_that_is_given_counts(tmp_path):
     written(tmp_path, "猫坐在垫子上")
     data = SummarizationData(str(tmp_path), Characters(), language="yue")
