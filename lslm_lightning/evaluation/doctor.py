@@ -22,7 +22,8 @@ from lslm_lightning.text.reasoning import has_reasoning
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 
 ENOUGH = 20  # texts; shares of fewer are chance
-LETTER = regex.compile(r"[\p{L}\p{M}\p{N}]")
+# Variation selectors and keycaps are marks of signs, not of letters.
+LETTER = regex.compile(r"[[\p{L}\p{M}\p{N}]--[\p{Variation_Selector}\u20e3]]", regex.VERSION1)
 PROBED = 50  # references that a metric is tried on
 SPACED = re.compile(r"\s[.,](?=\s|$)|\s(?:n't|'s|'re|``|'')(?=\s|$)|@-@|@@(?=\s|$)|(?<=\s)##\w|▁")
 PUNCTUATED = re.compile(r"[.,]|'s|n't")
@@ -169,8 +170,8 @@ def alone(metric: Metric, output: str, *references: str) -> float:
 
 
 def letters_only(text: str) -> str:
-    """What tells two answers apart in earnest: letters with their marks, and digits, without case; of a text without any, all of it."""
-    return "".join(LETTER.findall(text.casefold())) or text.strip()
+    """What tells two answers apart in earnest: letters with their marks, and digits, in one form without case; else the whole text."""
+    return "".join(LETTER.findall(normalize(text.casefold(), "NFKC"))) or text.strip()
 
 
 def cannot_tell_apart(references: Sequence[str], metrics: Sequence[Metric]) -> Finding | None:

@@ -1,6 +1,7 @@
 """Each check of the doctor finds what it is for, and is silent on healthy answers."""
 
 import random
+import unicodedata
 
 import pytest
 import regex
@@ -239,3 +240,16 @@ def test_a_scorer_that_drops_vowel_signs_is_named(text):
     texts = [text.format(i=i) for i in range(24)]
     assert ("dropped characters", "") in found_in(texts, "hi", WithoutMarks("hi"))
     assert ("dropped characters", "") not in found_in(texts, "hi", WordErrorRate("hi"))
+
+
+def test_emoji_have_no_letters_to_drop():
+    texts = [f"I love it ❤️ number {i} 1️⃣" for i in range(30)]
+    assert ("dropped characters", "") not in found_in(texts, "en", Rouge("1", "en"))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+@pytest.mark.parametrize("text", ["Größe {} der Häuser", "서울 {} 박물관", "ＡＢＣ{}サーバー", "tiếng Việt {}"])
+def test_right_answers_in_another_form_are_no_constant_metric(text, form):
+    texts = [text.format(i) for i in range(30)]
+    outputs = [unicodedata.normalize(form, each) for each in texts]
+    assert ("constant metric", "it") not in found_in(texts, "und", Rouge("1", "und"), WordErrorRate(), Bleu("und"), outputs=outputs)
