@@ -1,5 +1,6 @@
 """Telling the language of texts that do not state it: the script by Unicode, the language by py3langid."""
 
+import random
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ class Told:
 
 
 def tell_language(texts: Sequence[str]) -> Told:
-    """Tell the language of texts from at most `SAMPLE` of them, spread evenly; the same texts always give the same answer.
+    """Tell the language of texts from at most `SAMPLE` of them; the same texts always give the same answer.
 
     Chinese, Japanese and Korean, and scripts that one language is written in, are told by their letters. Among the
     languages of another script py3langid chooses; where its probability is below `SURE`, the language stays open, and so
@@ -67,7 +68,8 @@ def tell_language(texts: Sequence[str]) -> Told:
     others between it, so that it is told where most texts are in it.
     """
     n = min(SAMPLE, len(texts))
-    sample = [texts[i * len(texts) // n][:LENGTH] for i in range(n)]
+    places = random.Random(0).sample(range(len(texts)), n)  # every nth would be one language of two that take turns
+    sample = [texts[i][:LENGTH] for i in sorted(places)]
     by_script: dict[str, list[str]] = {}
     for text in sample:
         by_script.setdefault(_writing(text), []).append(text)

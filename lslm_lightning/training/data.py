@@ -152,7 +152,7 @@ class TaskData(LightningDataModule, ABC):
             return stated_language(self.corpus.languages[0], f"corpus {self.corpus_name}")
         first = list(texts)
         told = tell_language(first)
-        if not told.is_sure and (others := list(more)):
+        if not (told.is_sure or told.several) and (others := list(more)):
             told = tell_language([*first, *others])
         self.assumed_language = told.assumption
         return told.code

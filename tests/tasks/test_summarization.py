@@ -62,6 +62,17 @@ def test_the_training_split_tells_the_language_of_all(tmp_path):
     assert "told from 4 texts" in data.assumed_language
 
 
+def test_documents_do_not_decide_the_language_of_mixed_summaries(tmp_path):
+    german = "Die Regierung hat heute einen neuen Plan vorgestellt."
+    pair = [german, "The minister said that the government has a new plan."]
+    rows = [{"document": german * 3, "summary": f"{pair[i % 2]} {i}"} for i in range(40)]
+    for split in ("train", "val", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = SummarizationData(str(tmp_path), Characters())
+    assert data.examples("test")[0].language == "und-Latn"
+    assert "40 texts are in several (" in data.assumed_language
+
+
 def test_the_language_is_told_where_no_training_texts_can_be_read(tmp_path):
     written(tmp_path, "Die Regierung hat heute einen neuen Plan vorgestellt.")
     (tmp_path / "train.jsonl").write_text("no JSON")
