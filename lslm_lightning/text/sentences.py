@@ -29,9 +29,8 @@ _ENDS = regex.compile(_END.replace("{more}", ""), regex.VERBOSE | regex.VERSION1
 # Source: CLDR's segmentation of Greek, in which ; is the question mark.
 _GREEK_ENDS = regex.compile(_END.replace("{more}", ";\u037e"), regex.VERBOSE | regex.VERSION1)
 # Tibetan ends clauses and sentences with a shad, which Unicode calls Terminal_Punctuation but not Sentence_Terminal.
-_TIBETAN_ENDS = regex.compile(
-    rf"[\p{{Terminal_Punctuation}}&&\p{{Script=Tibt}}]+ | {_END.replace('{more}', '')}", regex.VERBOSE | regex.VERSION1
-)
+_SHAD = r"[\p{Terminal_Punctuation}&&\p{Script=Tibt}]"  # two with a space between them end a section
+_TIBETAN_ENDS = regex.compile(rf"{_SHAD}(?:\s*{_SHAD})* | {_END.replace('{more}', '')}", regex.VERBOSE | regex.VERSION1)
 # Thai, Lao and scripts like them have no sign for the end of a sentence: white space between two of their letters ends one,
 # except beside a sign of repetition or abbreviation.
 _SPACE_ENDS = ("Thai", "Laoo", "Tale", "Talu", "Tavt")
@@ -43,7 +42,8 @@ _OPENERS = "\"'“‘«‹([{¿¡-–—*•"
 
 
 def split_sentences(text: str, language: str = "en") -> list[str]:
-    """Split text into sentences, without white space around them; only white space is lost. A line break ends a sentence.
+    """Split text into sentences, without white space around them; only white space is lost. A line break ends a sentence:
+    LF, CR, and all others of Unicode (Standard Annex 14: VT, FF, U+0085, U+2028, U+2029).
 
     Signs that only end sentences do so wherever they stand (Unicode's Sentence_Terminal: 。 । ؟ ። ။ and the like, with
     the closing quote), and so does a Chinese ellipsis. . ! ? … must be followed by white space, and a full stop by what
