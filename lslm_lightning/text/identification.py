@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from lslm_lightning.text.chinese import cjk_share
 from lslm_lightning.text.languages import (
     UNDETERMINED,
     language_of_script,
@@ -78,10 +79,14 @@ def tell_language(texts: Sequence[str]) -> Told:
         return Told(UNDETERMINED, "", n)
     scripts = sorted(by_script, key=lambda each: -len(by_script[each]))
     script, own = scripts[0], by_script[scripts[0]]
-    share = len(own) / (n - len(without))
+    n -= len(without)
+    share = len(own) / n
     if share < MOST and (share <= 0.5 or units_of_script(script) == "words"):
         return Told(UNDETERMINED, script, n, tuple(map(name_of_script, scripts[:3])))
     whole = "\n".join(own)
+    if units_of_script(script) == "words" and script != "Kore" and cjk_share(whole) > 1 - MOST:
+        mixed = [name_of_script(each) for each, _ in letters_by_script(whole).most_common(2)]
+        return Told(f"{UNDETERMINED}-{script}", script, n, tuple(mixed))
     code = language_by_letters(whole)
     if not code.startswith(UNDETERMINED):
         return Told(code, script, n)

@@ -111,6 +111,8 @@ RUSSIAN = [f"Министр сказал в день {i}, что у правит
         (RUSSIAN[:40] + ENGLISH, "und", "Latin, Cyrillic"),
         (ENGLISH + ["12:30", ""] * 60, "en", ""),
         (ENGLISH + GERMAN[:2], "en", ""),
+        (["政府今天宣布 new model released today for everyone"] * 20, "und-Latn", "Latin, Han"),
+        (["오늘 new model released today for everyone"] * 20, "und-Latn", "Latin, Hangul"),
         (CHINESE + ENGLISH[:40], "zh", ""),  # whose rules also hold for English words
         (THAI + ENGLISH[:40], "th", ""),
         (["使用PyTorch和TensorFlow训练Transformer", "基于BERT的文本分类"] * 20, "zh", ""),
@@ -127,6 +129,7 @@ def test_texts_in_several_languages_have_the_rules_of_none(texts, code, several)
 def test_what_was_assumed_is_said_with_how_to_set_it():
     sure = tell_language(["Сегодня правительство объявило новый план"] * 300).assumption
     assert sure == "language: ru, told from 200 texts (Cyrillic); set data.language to say otherwise"
+    assert "told from 1 text (" in tell_language(["", "Сегодня правительство объявило новый план", "12"]).assumption
     assert "not to be told from 1 text (Latin)" in tell_language(["abc"]).assumption
     assert "set data.language" in tell_language(["12"]).assumption
 
