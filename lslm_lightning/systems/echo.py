@@ -149,13 +149,18 @@ def _ways(tokens: Sequence[str | None], data: bytes, boundary: int, split: bool)
     Ends early where no token fits. With `split` no token may have bytes on both sides of the boundary.
     """
     ways: list[dict[int, int | None]] = [{0: None}]
+    known: dict[int, set[int]] = {}  # where U+FFFD may end, by its start: it may stand hundreds of times in a row
     for i, token in enumerate(tokens):
         ends: dict[int, int | None] = {}
         for start in ways[-1]:
             if token is None and i == 0:
                 ends |= dict.fromkeys(range(min(boundary, FIRST) + 1), 0)
             elif token is not None and start < len(data):
-                ends |= {end: start for end in _ends(token, data, start) if not (split and start < boundary < end)}
+                if token != "\ufffd":
+                    found = _ends(token, data, start)
+                elif (found := known.get(start)) is None:
+                    found = known[start] = _ends(token, data, start)
+                ends |= {end: start for end in found if not (split and start < boundary < end)}
         if not ends and ways[-1].keys() == {0} and _is_before_text(token):
             ends = {0: None}
         if not ends:
@@ -185,9 +190,14 @@ def _ends(token: str, data: bytes, start: int) -> set[int]:
     known, *others = (part.encode("utf-8", "replace") for part in token.split("\ufffd"))
     ends = {start + len(known)} if data.startswith(known, start) else set()
     for part in others:
-        after = {end + n for end in ends for n in (1, 2, 3) if len(piece := data[end : end + n]) == n and min(piece) >= 0x80}
+        after = {end + n for end in ends for n in (1, 2, 3) if len(piece := data[end : end + n]) == n and _is_part(piece)}
         ends = {end + len(part) for end in after if data.startswith(part, end)}
     return ends
+
+
+def _is_part(piece: bytes) -> bool:
+    """Whether bytes are of one character beyond ASCII."""
+    return min(piece) >= 0x80 and max(piece[1:], default=0) < 0xC0
 
 
 def _slices(echo: Mapping[str, Any], text: str) -> list[str]:
@@ -198,6 +208,8 @@ def _slices(echo: Mapping[str, Any], text: str) -> list[str]:
     """
     if not (offsets := echo.get("offsets")):
         return []
+    if not isinstance(offsets, list) or not all(isinstance(offset, int) for offset in offsets):
+        raise EchoError("it gives no numbers of characters for where its tokens begin")
     if "text" in echo and not echo["text"].strip().startswith(text.strip()):
         raise EchoError(f"it gave back {_short(echo['text'])} for {_short(text)}")
     places = [*offsets, max(len(text), offsets[-1])]
@@ -217,7 +229,7 @@ def _mismatch(tokens: Sequence[str | None], data: bytes, n_matched: int, reached
         return f"its tokens begin {_short(tokens[0])}, and the text {_short(rest)}"
     given = tokens[n_matched] or ""
     normal = [unicodedata.normalize("NFKC", part) for part in (given, rest)]
-    form = ", another form of Unicode," if normal[0] and normal[1].startswith(normal[0]) else ""
+    form = ", another form of Unicode" if normal[0] and normal[1].startswith(normal[0]) else ""
     return f"after {len(done):,} characters its token is {_short(given)}{form}, where the text goes on {_short(rest)}"
 
 

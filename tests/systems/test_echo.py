@@ -199,3 +199,17 @@ def test_replies_that_an_older_version_kept():
     for wrong in ({"text": "你好"}, {"offsets": [3, 4, 5, 6, 7]}, {"offsets": [0, 1, 4, 7, 8]}, {"offsets": [5]}):
         with pytest.raises(EchoError):
             score_passage(kept | wrong, "\n", "你好 b")
+
+
+@pytest.mark.parametrize("offsets", [[0, 1.5], [0, "1"], [0, None], {"0": 1}, -1.5, "01"])
+def test_places_of_tokens_that_are_no_numbers_are_a_reason(offsets):
+    with pytest.raises(EchoError):
+        score_passage({"offsets": offsets, "logprobs": [None, -1.0]}, "a", "b")
+
+
+def test_hundreds_of_parts_of_characters_in_a_row_are_matched():
+    """As a tokenizer for English gives Chinese: two tokens a character, and no text of either."""
+    text = "你好" * 100
+    tokens = ["\n", *["\ufffd"] * (2 * len(text))]
+    found = score_passage({"tokens": tokens, "logprobs": [None, *[-1.0] * (2 * len(text))]}, "\n", text)
+    assert found == (400.0, 400)
