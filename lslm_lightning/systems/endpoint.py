@@ -342,7 +342,7 @@ class Endpoint:
             return self.client.post("/chat/completions" if self.kind == "chat" else "/completions", body=payload, cast_to=object)
         except openai.APIStatusError as error:
             problem = ProblemError(read_problem(redacted(error.response.text), error.status_code))
-            if error.status_code in (400, 422):
+            if error.status_code in (400, 422) or problem.problem.is_filtered:
                 raise problem from None
             raise EndpointError(redacted(f"{self.base_url}: {problem}")[:300]) from None
         except openai.OpenAIError as error:

@@ -13,6 +13,8 @@ UNSUPPORTED = re.compile(
     r"|extra (?:inputs|fields)|deprecated|only the default",
     re.IGNORECASE,
 )
+TOO_LOW = re.compile(r"strictly positive|greater than (?:zero|0)\b|may only be set to", re.IGNORECASE)  # of a temperature of 0
+OTHER = re.compile(r"\b(?:use|try|in favou?r of)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)\b", re.IGNORECASE)  # if one is refused anyway
 INSTEAD = re.compile(r"\b(?:use|try)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)['\"`]?(?:\s+\w+)?\s+instead", re.IGNORECASE)
 PROSE = ("model", "messages", "prompt")  # parameters that a message speaks of without meaning them
 QUOTED = re.compile(r"['\"`]([\w.]+)['\"`]")
@@ -55,10 +57,11 @@ class Refusals:
         It is empty where another worker has learned the same, and None where nothing is to be learned.
         """
         with self._lock:
-            other = INSTEAD.search(problem.message)
             for name in self.free:
-                unsupported = other or UNSUPPORTED.search(f"{problem.message} {problem.code.replace('_', ' ')}")
-                if name in sent and unsupported and named_parameter(problem, sent) == name:
+                unsupported = UNSUPPORTED.search(f"{problem.message} {problem.code.replace('_', ' ')}")
+                other = INSTEAD.search(problem.message) or (unsupported and OTHER.search(problem.message))
+                too_low = name == "temperature" and not sent.get(name) and TOO_LOW.search(problem.message)
+                if name in sent and (other or unsupported or too_low) and named_parameter(problem, sent) == name:
                     change = Change(None) if other is None or other[1] in sent else Change(other[1], sent[name])
                     return self._change(name, change, sent, problem)
             for name in self.positive:

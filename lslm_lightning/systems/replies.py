@@ -17,10 +17,15 @@ FINISH = {
 }
 _REASONS = {word: reason for reason, words in FINISH.items() for word in words}
 _THOUGHT = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")  # kinds of parts that are no answer
+_SILENT = ("reference",)  # that are no text: Mistral's citations
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")  # fields of a message
+# In codes and messages of filters: of OpenAI, Azure, OpenRouter, Alibaba, DeepSeek
+FILTERED = ("content_filter", "content_policy", "responsibleaipolicyviolation", "invalid_prompt", "flagged_input", "data_inspection_failed")
+FILTERED += ("content exists risk",)
 PASSING = (408, 409, 425, 429)  # HTTP statuses that may be others the next time, as 500 and above
 
 
+_LINE_END = re.compile(r"\r\n|\n|\r")  # of server-sent events; no other character ends a line
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError)  # of reading JSON that is built otherwise than expected
 
 
@@ -54,7 +59,7 @@ class Problem(NamedTuple):
     @property
     def is_filtered(self) -> bool:
         """Whether a filter refused the question."""
-        return any(word in self.code for word in ("content_filter", "content_policy", "responsibleaipolicyviolation"))
+        return any(word in f"{self.code} {self.message.lower()}" for word in FILTERED)
 
 
 class ProblemError(RuntimeError):
@@ -89,12 +94,18 @@ def _read_problem(content: Any, status: int) -> Problem:
         return Problem(_one_line(str(error)), status=status)
     message, parameter = error.get("message") or error.get("detail") or error.get("error") or json.dumps(error), error.get("param")
     if isinstance(message, list):  # FastAPI: the place and a message for each fault
-        faults = [fault for fault in message if isinstance(fault, Mapping)]
-        parameter = parameter or next((str(fault["loc"][-1]) for fault in faults if fault.get("loc")), None)
-        message = "; ".join(f"{fault.get('msg')} ({'.'.join(map(str, fault.get('loc', ())))})" for fault in faults)
-    raw = metadata.get("raw") if isinstance(metadata := error.get("metadata"), Mapping) else None
+        faults = [fault if isinstance(fault, Mapping) else {"msg": fault} for fault in message]
+        paths = [[loc] if isinstance(loc := fault.get("loc") or [], str) else list(loc) for fault in faults]
+        parameter = parameter or next((str(path[-1]) for path in paths if path), None)
+        told = zip(faults, paths, strict=True)
+        message = "; ".join(f"{fault.get('msg')}" + (f" ({'.'.join(map(str, path))})" if path else "") for fault, path in told)
+    elif isinstance(message, Mapping):
+        return _read_problem(message, status)
+    metadata = error.get("metadata") if isinstance(error.get("metadata"), Mapping) else {}
+    raw = metadata.get("raw")
     inner = error.get("innererror") if isinstance(error.get("innererror"), Mapping) else {}
-    codes = [str(word) for word in (error.get("code"), error.get("type"), inner.get("code")) if word is not None]
+    moderated = "flagged_input" if "flagged_input" in metadata else None
+    codes = [str(word) for word in (error.get("code"), error.get("type"), inner.get("code"), moderated) if word is not None]
     known = next((int(word) for word in codes if word.isdigit() and 400 <= int(word) < 600), status)
     return Problem(
         _one_line(f"{message}: {raw}" if raw else str(message)),
@@ -105,13 +116,13 @@ def _read_problem(content: Any, status: int) -> Problem:
 
 
 def read_body(content: Any) -> Mapping[str, Any]:
-    """Return the JSON object of a reply; one that comes as a stream, which was not asked for, is put together.
+    """Return the JSON object of a reply, whatever its content type is; a stream, which was not asked for, is put together.
 
     Raises:
         ValueError: it is none; servers behind a proxy send pages of HTML, or nothing.
         ProblemError: it is an error, whatever its HTTP status.
     """
-    body = _joined_stream(content) if isinstance(content, str) else content
+    body = _read_text(content) if isinstance(content, str) else content
     if not isinstance(body, Mapping):
         raise ValueError(f"no JSON object in {_one_line(str(content))[:100]!r}")
     if body.get("error") or (body.get("object") == "error" and "choices" not in body):
@@ -167,6 +178,8 @@ def _read_content(content: Any) -> tuple[str, bool, str | None]:
             thought = True
         elif isinstance(part, Mapping) and isinstance(part.get("text"), str):
             texts.append(part["text"])
+        elif isinstance(part, Mapping) and part.get("type") in _SILENT:
+            continue
         elif isinstance(part, Mapping) and part.get("type") == "refusal":
             refusal = part.get("refusal")
         else:
@@ -175,11 +188,13 @@ def _read_content(content: Any) -> tuple[str, bool, str | None]:
 
 
 def check_characters(text: str) -> None:
-    """Refuse half a surrogate pair, which is no character, and which no file holds.
+    """Refuse NUL, and half a surrogate pair, which is no character: no text of a corpus or of outputs has them either.
 
     Raises:
         ValueError: there is one.
     """
+    if "\0" in text:
+        raise ValueError(f"character {text.index(chr(0)) + 1} of the text is NUL, U+0000")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -195,13 +210,26 @@ def read_usage(body: Mapping[str, Any], most_input: int, most_output: int) -> tu
     return counts[0], counts[1]
 
 
+def _read_text(content: str) -> Any:
+    """The JSON value of a text, after comments by which servers keep a connection alive; of a stream, the reply.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    lines = (line for line in _LINE_END.split(content.removeprefix("\ufeff")) if not line.startswith(":"))
+    try:
+        return json.loads("\n".join(lines))
+    except ValueError:
+        return _joined_stream(content)
+
+
 def _joined_stream(content: str) -> Any:
     """The reply whose pieces are server-sent events, as if it had come whole; a piece that is an error stands for all.
 
     Raises:
         ValueError: the text is no such stream, or one that was cut.
     """
-    lines = [line[5:].strip() for line in content.splitlines() if line.startswith("data:")]
+    lines = [line[5:].strip() for line in _LINE_END.split(content) if line.startswith("data:")]
     pieces = [json.loads(line) for line in lines if line and line != "[DONE]"]
     if not pieces or not all(isinstance(piece, Mapping) for piece in pieces):
         raise ValueError(f"no JSON in {_one_line(content)[:100]!r}")
@@ -215,6 +243,9 @@ def _joined_stream(content: str) -> Any:
             if isinstance(choice.get("text"), str):
                 whole["text"] = whole.get("text", "") + choice["text"]
             for name, part in (choice.get("delta") or {}).items():
+                if name == "content" and isinstance(part, list):
+                    part, thought, _ = _read_content(part)
+                    message |= {"thinking": "thought"} if thought else {}
                 if isinstance(part, str) and name != "role":
                     message[name] = message.get(name, "") + part
     if not whole["finish_reason"] and "[DONE]" not in lines:

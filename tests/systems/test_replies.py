@@ -25,6 +25,10 @@ def chat(content, finish="stop", usage=None, **message):
         (chat([{"type": "text", "text": "红"}, {"type": "text", "text": "色"}]), "红色", "stop", False),
         (chat(["红", {"text": "色"}]), "红色", "stop", False),
         (chat([{"type": "thinking", "thinking": [{"type": "text", "text": "red"}]}, {"type": "text", "text": "红"}]), "红", "stop", True),
+        (chat([{"type": "text", "text": "红"}, {"type": "reference", "reference_ids": [1]}]), "红", "stop", False),
+        (json.dumps(chat("红")), "红", "stop", False),
+        ("\ufeff" + json.dumps(chat("红")), "红", "stop", False),
+        (": OPENROUTER PROCESSING\n\n" + json.dumps(chat("红"), indent=1), "红", "stop", False),
         (chat([]), "", "stop", False),
         (chat(None, "length", reasoning_content="red is"), "", "length", True),
         (chat("", "length", {"completion_tokens_details": {"reasoning_tokens": 256}}), "", "length", True),
@@ -59,6 +63,7 @@ def test_the_text_and_why_it_ends(body, text, finish, reasoning):
         (chat({"a": 1}), "content is {'a': 1}, no text"),
         (chat([{"type": "image_url", "image_url": {}}]), "a part of content without text"),
         (chat("half \ud83d"), "character 6 of the text is half a surrogate pair"),
+        (chat("a\0b"), "character 2 of the text is NUL"),
         (chat("红", "error"), "finish_reason is error"),
         ("<html>bad gateway</html>", "no JSON in '<html>bad gateway</html>'"),
         ("", "no JSON"),
@@ -69,6 +74,38 @@ def test_the_text_and_why_it_ends(body, text, finish, reasoning):
 def test_what_is_no_reply(body, words):
     with pytest.raises(ValueError, match=words):
         read_reply(read_body(body))
+
+
+def stream(*deltas):
+    """Server-sent events, characters beyond ASCII as they are."""
+    pieces = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    pieces[-1]["choices"][0]["finish_reason"] = "stop"
+    return "".join(f"data: {json.dumps(piece, ensure_ascii=False)}\n\n" for piece in pieces) + "data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0b"])
+def test_only_line_ends_end_an_event(character):
+    assert read_reply(read_body(stream({"content": f"红{character}"}, {"content": "色"})))["text"] == f"红{character}色"
+
+
+def test_a_stream_of_parts():
+    found = read_reply(read_body(stream({"content": [{"type": "text", "text": "红"}]}, {"content": "色"})))
+    assert found == {"text": "红色", "finish": "stop", "reasoning": False}
+    thought = {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "red"}]}]}
+    assert read_reply(read_body(stream(thought, {"content": ""})))["reasoning"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        ({"error": {"message": "flagged", "code": 403, "metadata": {"reasons": ["violence"], "flagged_input": "x"}}}, 403),
+        ({"error": {"message": "Content Exists Risk", "type": "invalid_request_error"}}, 400),
+        ({"error": {"message": "Invalid prompt: your prompt was flagged", "code": "invalid_prompt"}}, 400),
+        ({"error": {"message": "Input data may contain inappropriate content.", "code": "data_inspection_failed"}}, 400),
+    ],
+)
+def test_a_question_that_a_filter_refuses(content, status):
+    assert read_problem(content, status).is_filtered
 
 
 def test_a_stream_that_was_not_asked_for_is_put_together():
@@ -102,6 +139,8 @@ def test_a_stream_that_was_not_asked_for_is_put_together():
             ("m", None, "400 badrequesterror"),
         ),
         ('{"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs", "type": "x"}]}', 422, ("Extra inputs (body.seed)", "seed", "")),
+        ('{"detail": ["a", {"loc": "body", "msg": "b"}]}', 422, ("a; b (body)", "body", "")),
+        ('{"detail": {"error": "seed not supported"}}', 422, ("seed not supported", None, "")),
         ('{"detail": "Not Found"}', 404, ("Not Found", None, "")),
         ('{"error": "model is loading"}', 503, ("model is loading", None, "")),
         ('[{"error": {"message": "m", "code": 400}}]', 400, ("m", None, "400")),
@@ -198,6 +237,10 @@ FREE = ("max_tokens", "temperature", "seed", "stop")
             "max_completion_tokens",
         ),
         (("`max_tokens` is deprecated, use the max_output_tokens parameter instead",), "max_tokens", "max_output_tokens"),
+        (("`max_tokens` is not supported for this model, use `max_completion_tokens`",), "max_tokens", "max_completion_tokens"),
+        (("max_tokens is deprecated in favor of max_completion_tokens",), "max_tokens", "max_completion_tokens"),
+        (("Input validation error: `temperature` must be strictly positive",), "temperature", None),  # TGI
+        (("temperature: may only be set to 1 when thinking is enabled",), "temperature", None),  # Anthropic
         (("Unsupported value: 'temperature' does not support 0 with this model.", "temperature"), "temperature", None),
         (("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value",), "temperature", None),
         (('Invalid JSON payload received. Unknown name "seed": Cannot find field.',), "seed", None),  # Google
