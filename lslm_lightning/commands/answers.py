@@ -210,9 +210,17 @@ class Answers:
         progress.update(line, completed=len(predictions))
         noted = self.record(name)
         if "facts" not in noted:
-            noted |= {"signature": getattr(system, "signature", lambda mode: "")(self.mode), "facts": facts(system, predictions)}
+            signature = getattr(system, "signature", lambda mode: "")(self.mode)
+            noted |= {"signature": signature, "facts": facts(system, predictions) | self.unread(system)}
             self.note(name, noted)
         return Entry(name, predictions, written, signature=noted["signature"], facts=noted["facts"])
+
+    def unread(self, system: Generator | Scorer) -> dict[str, str]:
+        """How many sources a system that writes answers did not read to their end, in words; nothing where it read all."""
+        if self.mode != "generate" or not hasattr(system, "cut_sources"):
+            return {}
+        n_cut, words = system.cut_sources(self.examples)
+        return {"cut_sources": f"{n_cut:,} of {len(self.examples):,} {words}"} if n_cut else {}
 
     def continued(self, name: str, system: Generator | Scorer) -> list[Prediction]:
         """How the system continues the prompts; nothing of one that writes no text."""

@@ -63,19 +63,21 @@ def main(argv: list[str]) -> int:
             print(chosen, flush=True)
         runs = [str(choices[run].path) if run in choices else run for run in own.runs]
         words = {run: str(chosen) for run, chosen in choices.items()}
-        shown, report, task = side_by_side(runs, own.metric, own.trust, own.n_resample, shlex.join(["lslm", *argv]), words)
+        shown, report, task, findings = side_by_side(runs, own.metric, own.trust, own.n_resample, shlex.join(["lslm", *argv]), words)
         names = "-".join(Path(run).name[:24] for run in runs[:3])
         folder = Path(own.output or f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
         table = shown
         page = write_report(report, folder / "report")
     from rich.console import Console
 
-    from lslm_lightning.commands.tables import terminal_table
+    from lslm_lightning.commands.tables import show_findings, terminal_table
     from lslm_lightning.reports.escaping import visible
 
     Console().print(terminal_table(shown))
     if own.runs and report.lead:
         print(visible(report.lead))
+    if own.runs:
+        show_findings(findings)
     if own.csv:
         write_csv(table, Path(own.csv))
         print(f"table {own.csv}")

@@ -14,7 +14,7 @@ from lslm_lightning.commands.answers import Answers
 from lslm_lightning.commands.outcome import WorkError, true_ending
 from lslm_lightning.commands.records import seen_in_training, trained, versions
 from lslm_lightning.commands.suitability import check_purposes
-from lslm_lightning.commands.tables import terminal_table
+from lslm_lightning.commands.tables import show_findings, terminal_table
 from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.evaluation.results import Results, conclude, write_results
 from lslm_lightning.evaluation.scoring import described
@@ -197,8 +197,7 @@ class Examination:
             if pair.metric == results.headline:
                 words = f"{pair.first} − {pair.second}: {pair.difference:+.2f} ({pair.low:.2f} to {pair.high:.2f}), p = {pair.p:.3g}"
                 console.print(Text(words, "bold" if pair.p < 0.05 else "dim"))
-        for finding in results.findings:
-            console.print(Text(f"! {finding.check} ({finding.system or 'the exam'}): {finding.words}", "yellow"))
+        show_findings(results.findings)
 
 
 def found_settings(results: Results, name: str) -> dict[str, Mapping[str, Any]]:

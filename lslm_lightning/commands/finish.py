@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lslm_lightning.commands.records import versions
+from lslm_lightning.commands.tables import show_findings
 from lslm_lightning.contracts import Generator, Metric, Score
-from lslm_lightning.evaluation.doctor import Finding, examine
+from lslm_lightning.evaluation.doctor import Finding
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
@@ -63,10 +64,9 @@ def finish(command: "Command", subcommand: str) -> None:
             tracker.log_artifact(path)
     if subcommand in ("test", "run"):
         exam = next(c for c in callbacks if isinstance(c, Exam))
-        findings = sanity_checks(command)
         if exam.limited:
             show(directory.path.name, exam.scores, {}, exam.data)
-            show_findings(findings)
+            show_findings(exam.findings)
             return
         if isinstance(command.trainer.strategy, ShardedStrategy):  # from here on rank 0 is alone
             command.model = build(read_config(directory.config)["model"], command.datamodule.tokenizer)
@@ -76,30 +76,11 @@ def finish(command: "Command", subcommand: str) -> None:
         command.model.eval()  # and back into training mode
         beside = baseline_scores(command.model, command.datamodule)
         show(directory.path.name, exam.scores, beside, exam.data)
-        show_findings(findings)
+        show_findings(exam.findings)
         tracker.log_artifact(directory.metrics)
-        write_report(report(command, exam.result, beside, findings), directory.report)
+        write_report(report(command, exam.result, beside, exam.findings), directory.report)
         tracker.log_artifact(directory.report)
         print(f"report {directory.report / 'index.html'}")
-
-
-def sanity_checks(command: "Command") -> list[Finding]:
-    """Checks of `lslm evaluate` on the answers of a test; of a limited test, on those examples that were answered."""
-    data, path = command.datamodule, command.directory.predictions / "test.jsonl"
-    predictions = read_predictions(path)
-    answered = {p.id for p in predictions}
-    examples = [example for example in data.examples("test") if example.id in answered]
-    if not examples:
-        return []
-    name, task = command.directory.path.name, command.model
-    return examine(examples, {name: predictions}, task.metrics(examples[0].language), {name: task.answer_limit})
-
-
-def show_findings(findings: Sequence[Finding]) -> None:
-    """Print what the sanity checks found, a line each; outputs in it are text, never markup."""
-    console = Console()
-    for finding in findings:
-        console.print(Text(f"! {finding.check} ({finding.system or 'the exam'}): {finding.words}", "yellow"), soft_wrap=True)
 
 
 def baseline_scores(task: Task, data: TaskData, n_resample: int = N_RESAMPLE) -> dict[str, Scores]:

@@ -14,6 +14,7 @@ from lslm_lightning.commands.leaderboard import letters
 from lslm_lightning.commands.records import seen_in_training, timing, trained, training_flops, versions
 from lslm_lightning.contracts import Example, Prediction, Score
 from lslm_lightning.evaluation.comparison import ANSWERING
+from lslm_lightning.evaluation.doctor import Finding
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet, difference, evaluation_set, shown
 from lslm_lightning.evaluation.results import Entry, Results, conclude
 from lslm_lightning.evaluation.scoring import read_scores
@@ -69,8 +70,8 @@ def open_one(directory: RunDirectory, group: str) -> list[Finished]:
 
 def side_by_side(
     references: Sequence[str], metric: str | None, trust: bool, n_resample: int, command: str, choices: Mapping[str, str] | None = None
-) -> tuple[Table, Report, str]:
-    """Build the table of scores and the report, and return them with the task.
+) -> tuple[Table, Report, str, Sequence[Finding]]:
+    """Build the table of scores and the report, and return them with the task and what the sanity checks found.
 
     Args:
         choices: by pattern, which run it stands for, in words.
@@ -105,7 +106,7 @@ def side_by_side(
     scores = ScoreTable({run.name: run.scores for run in runs}, apart=others)
     histories = [trained(run.directory, run.name) for run in runs]
     sections: list[Section | None]
-    words = ""
+    words, findings = "", []
     if asked is None or len(answered) < 2:
         why = [f"{name}: {reason}" for name, reason in apart.items()] or ["the corpus is not on this disk"]
         sections = [Section("Scores", [scores, *(Text(f"No paired tests: {reason}.") for reason in why)])]
@@ -122,7 +123,7 @@ def side_by_side(
         if len(asked.examples) == len(asked.data.examples("test")):  # of a part of the split these know nothing
             sections += task.sections_of(asked.data, "test", answered)
         sections.append(outputs(results, asked.examples, metrics))
-        words = lead(results, metrics)
+        words, findings = lead(results, metrics), results.findings
     first = tested[together[0].name].found
     facts: dict[str, Cell] = {"Runs": len(runs), "Corpus": together[0].data.get("corpus")}
     facts |= {"Languages": first.languages, "Digest of the data": first.digest} if first else {}
@@ -138,6 +139,7 @@ def side_by_side(
         with_sets(scores.table(), runs, tested),
         Report(title, [s for s in sections if s], words, kicker.replace("_", " ").capitalize(), date),
         kicker,
+        findings,
     )
 
 
@@ -237,8 +239,17 @@ def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
     """A run as a system of the exam. What its signatures say of its way of answering is as it was."""
     size = n_parameter(run.directory)
     facts = timing(predictions) | ({"n_parameter": size} if size else {}) | training_flops(run.directory, size)
+    facts |= recorded_cuts(run)
     parts = dict.fromkeys(part for score in run.scores for part in score.signature.split("|") if part.split(":")[0] in ANSWERING)
     return Entry(run.name, predictions, recorded=run.headline_scores, signature="|".join(parts), facts=facts)
+
+
+def recorded_cuts(run: Finished) -> dict[str, str]:
+    """Facts of an entry that say where answers of a run are cut, and how many of its sources were: from its config and its test."""
+    longest = (run.config["model"].get("init_args") or {}).get("max_length")
+    found = json.loads(run.directory.metrics.read_text("utf-8")).get("findings", [])
+    cut = [finding["words"] for finding in found if finding["check"] == "cut sources"]
+    return ({"limit": f"max_length={longest}"} if longest else {}) | ({"cut_sources": cut[0]} if cut else {})
 
 
 def n_parameter(directory: RunDirectory) -> int | None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from lslm_lightning.evaluation.doctor import Finding
 from lslm_lightning.reports.blocks import Code, Heading, Measure, Missing, Table
 from lslm_lightning.reports.escaping import visible
 from lslm_lightning.reports.numerals import DASH, number
@@ -23,6 +25,13 @@ def terminal_table(table: Table) -> RichTable:
     for row in table.rows:
         drawn.add_row(*(cell(value, places[i], reasons) for i, value in enumerate(row)))
     return drawn
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print what sanity checks found, a line each; outputs in it are text, never markup."""
+    console = Console()
+    for finding in findings:
+        console.print(Text(f"! {finding.check} ({finding.where}): {visible(finding.words)}", "yellow"), soft_wrap=True)
 
 
 def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) -> Text:

@@ -1,4 +1,4 @@
-"""The metric doctor: what makes a number look better, worse or other than it is, said before it is believed.
+"""Sanity checks: what makes a number look better, worse or other than it is, said before it is believed.
 
 Every check is a function of plain texts that gives at most one finding, and is right to keep silent where it cannot know.
 """
@@ -7,7 +7,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import regex
@@ -32,11 +32,16 @@ SPACED_HAN = re.compile(r"[\u3400-\u9fff]\s+[\u3400-\u9fff]")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One reason for doubt: which check, whose answers ("" for the exam itself), what was seen, and what to do."""
+    """What a sanity check found: which check, whose answers ("" for the evaluation set itself), what was seen, and what to do."""
 
     check: str
     system: str
     words: str
+
+    @property
+    def where(self) -> str:
+        """The system, or the evaluation set."""
+        return self.system or "evaluation set"
 
 
 def examine(
@@ -45,7 +50,9 @@ def examine(
     metrics: Sequence[Metric],
     limits: Mapping[str, str] | None = None,
 ) -> list[Finding]:
-    """All findings on an exam and on the written answers of every system; systems that wrote nothing are passed over.
+    """All findings on an evaluation set, then on the written answers of each system; systems that wrote nothing are passed over.
+
+    What is found of the evaluation set is not told of every system again.
 
     Args:
         limits: by system, the setting at which its answers are cut: "max_length=128".
@@ -57,18 +64,31 @@ def examine(
         if all(text is not None for text in written):
             outputs[system] = written
     found: list[Finding | None] = []
+    blind: list[Metric] = []
     if any(e.source for e in examples) or outputs:
         references = [e.references[0] for e in examples]
         found += [mixed_up_references(examples), tokenized("", references, "references"), miscounted("", references, metrics)]
-        found += [cannot_tell_apart(references, metrics)]
+        blind = [metric for metric in metrics if is_blind(metric, references)]
+        found.append(cannot_tell_apart(blind))
+    told = {each.check for each in found if each}
     for system, predictions in answers.items():
         found += unfinished(system, predictions, (limits or {}).get(system, ""))
-    for system, texts in outputs.items():
+        if (texts := outputs.get(system)) is None:
+            continue
+        found.append(empty(system, texts, examples, {p.id for p in predictions if p.finish_reason == "reasoning"}))
         found += [check(system, texts, examples) for check in CHECKS]
         found.append(reasoning(system, texts, examples))
-        found += [tokenized(system, texts, "outputs"), miscounted(system, texts, metrics), constant(system, texts, examples, metrics)]
+        found.append(tokenized(system, texts, "outputs"))
+        found += [each for each in (miscounted(system, texts, metrics),) if each and each.check not in told]
+        found.append(constant(system, texts, examples, [metric for metric in metrics if metric not in blind]))
         found.append(unicode_forms(system, in_order(answers[system], examples), examples, metrics))
     return [each for each in found if each]
+
+
+def in_systems_order(findings: Iterable[Finding], systems: Iterable[str]) -> list[Finding]:
+    """Return what concerns the evaluation set first, then what concerns each system, in the order of systems."""
+    order = {name: number for number, name in enumerate(["", *systems])}
+    return sorted(findings, key=lambda finding: order[finding.system])
 
 
 def percent(n: int, total: int) -> str:
@@ -174,12 +194,12 @@ def letters_only(text: str) -> str:
     return "".join(LETTER.findall(normalize(text.casefold(), "NFKC"))) or text.strip()
 
 
-def cannot_tell_apart(references: Sequence[str], metrics: Sequence[Metric]) -> Finding | None:
+def cannot_tell_apart(blind: Sequence[Metric]) -> Finding | None:
     """Metrics that give wrong answers the score of right ones."""
-    names = [metric.name for metric in metrics if is_blind(metric, references)]
-    if not names:
+    if not blind:
         return None
-    words = f"{', '.join(names)} cannot tell the references apart: another answer has the score of the right one; does the language fit?"
+    names = ", ".join(metric.name for metric in blind)
+    words = f"{names} cannot tell the references apart: another answer has the score of the right one; does the language fit?"
     return Finding("constant metric", "", words)
 
 
@@ -205,9 +225,10 @@ def constant(system: str, texts: Sequence[str], examples: Sequence[Example], met
 # Of a system
 
 
-def empty(system: str, texts: Sequence[str], examples: Sequence[Example]) -> Finding | None:
-    """Outputs without a letter, where the references have some."""
-    n = sum(not text.strip() and any(r.strip() for r in e.references) for text, e in zip(texts, examples, strict=True))
+def empty(system: str, texts: Sequence[str], examples: Sequence[Example], told: Collection[str] = ()) -> Finding | None:
+    """Outputs without a letter, where the references have some; `told` are ids of those that another check is about."""
+    pairs = [(text, e) for text, e in zip(texts, examples, strict=True) if e.id not in told]
+    n = sum(not text.strip() and any(r.strip() for r in e.references) for text, e in pairs)
     return Finding("empty outputs", system, f"{percent(n, len(texts))} outputs are empty") if n else None
 
 
@@ -249,7 +270,7 @@ def unfinished(system: str, predictions: Sequence[Prediction], limit: str = "") 
         limit: the setting at which answers are cut, as "max_tokens=256"; by default the number of tokens alone is told.
     """
     cut = [p.n_token for p in predictions if p.finish_reason == "length"]
-    where = limit or f"{max(cut, default=0):,} tokens"
+    where = limit or (f"{longest:,} tokens" if (longest := max(cut, default=0)) else "a limit of length")
     raised = "raise it" if limit else "raise the limit (max_length of a run, max_tokens of an endpoint)"
     known = {
         "length": ("cut answers", f"were cut at {where}; {raised}"),
@@ -273,8 +294,14 @@ def left_out(system: str, parameters: Mapping[str, object]) -> Finding | None:
     if not parameters:
         return None
     given = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
-    words = f"{given} was left out, because the server does not take it: its own default held, which may change answers"
+    verb = "was" if len(parameters) == 1 else "were"
+    words = f"{given} {verb} left out, because the server does not take it: its own default held, which may change answers"
     return Finding("settings left out", system, words)
+
+
+def cut_sources(system: str, words: str) -> Finding | None:
+    """Sources that a system did not read to their end, as counted by the system itself."""
+    return Finding("cut sources", system, words) if words else None
 
 
 def ratio(text: str) -> float:
@@ -338,7 +365,6 @@ def unicode_forms(system: str, predictions: Sequence[Prediction], examples: Sequ
 
 
 CHECKS: tuple[Callable[[str, Sequence[str], Sequence[Example]], Finding | None], ...] = (
-    empty,
     repeated,
     looping,
     wrong_script,

@@ -14,7 +14,7 @@ import numpy as np
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.buckets import Buckets, standard_buckets
 from lslm_lightning.evaluation.comparison import Pair, compare_systems, differing_parts, refused
-from lslm_lightning.evaluation.doctor import Finding, beam_below_greedy, examine, left_out
+from lslm_lightning.evaluation.doctor import Finding, beam_below_greedy, cut_sources, examine, in_systems_order, left_out
 from lslm_lightning.evaluation.scoring import Scores, score, signed
 from lslm_lightning.metrics.significance import N_RESAMPLE
 
@@ -28,7 +28,7 @@ class Entry:
     and where one would have another signature now, the answers are not ranked by it. `facts` are numbers and names by which reports know
     them: "n_parameter", "seconds_per_example", "tokens_per_second", "memory_bytes", "training_flops", "money" and its "currency",
     "weights" and "search"; "limit" is the setting at which answers are cut, as "max_length=128";
-    "left_out" are settings that a server did not take.
+    "left_out" are settings that a server did not take; "cut_sources" says how many sources were not read to their end.
     """
 
     name: str
@@ -105,6 +105,7 @@ def conclude(
     limits = {entry.name: entry.facts["limit"] for entry in entries if "limit" in entry.facts}
     findings = examine(examples, {entry.name: entry.predictions for entry in entries if not entry.reason}, metrics, limits)
     findings += [found for e in entries if (found := left_out(e.name, e.facts.get("left_out", {})))]
+    findings += [found for e in entries if (found := cut_sources(e.name, e.facts.get("cut_sources", "")))]
     searches = {e.name: (e.facts["weights"], e.facts["search"]) for e in entries if {"weights", "search"} <= e.facts.keys()}
     findings += beam_below_greedy(searches, {name: found[headline] for name, found in answered.items()})
     clean = {}
@@ -115,6 +116,7 @@ def conclude(
         clean = {name: leading.score(found[~contaminated].sum(0)) for name, found in rows.items() if not contaminated.all()}
     written = any(p.output is not None for entry in entries for p in entry.predictions)
     buckets = standard_buckets(examples, leading, rows, known) if written and rows else []
+    findings = in_systems_order(findings, (entry.name for entry in entries))
     return Results(headline, {e.name: e for e in entries}, scores, pairs, refusals, findings, buckets, contaminated, clean)
 
 

@@ -83,19 +83,24 @@ def described(scores: Iterable[Score]) -> str:
     return json.dumps({score.metric: {name: getattr(score, name) for name in names} for score in scores}, ensure_ascii=False)
 
 
-def write_scores(path: str | os.PathLike[str], scores: Iterable[Score], data: Mapping[str, str]) -> None:
+def write_scores(
+    path: str | os.PathLike[str],
+    scores: Iterable[Score],
+    data: Mapping[str, str],
+    findings: Iterable[Mapping[str, str]] = (),
+) -> None:
     """Write `metrics.json`, whole or not at all; nan becomes null and infinity "inf", since JSON has neither.
 
     Args:
         data: what was scored: "corpus", "split" and "digest".
+        findings: of the sanity checks: "check", "system" and "words" of each.
     """
     records = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(
-        json.dumps({"data": dict(data), "scores": records}, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    record = {"data": dict(data), "scores": records, "findings": list(map(dict, findings))}
+    partial.write_text(json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
 
 

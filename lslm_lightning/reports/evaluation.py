@@ -144,7 +144,7 @@ def pair_table(results: Results, metric: str) -> Table:
 
 
 def doubts(results: Results) -> Section:
-    """What the metric doctor found."""
+    """What the sanity checks found."""
     unchecked = [] if results.contaminated is not None else [Text("The training text is not here: no example was looked for in it.")]
     return checks_section(results.findings, unchecked)
 
@@ -152,9 +152,9 @@ def doubts(results: Results) -> Section:
 def checks_section(findings: Sequence[Finding], notes: Sequence[Text] = ()) -> Section:
     """What the sanity checks found, on the page of an evaluation and of a run."""
     if not findings:
-        return Section("Doubts", [Text("No check found a reason to doubt these numbers."), *notes])
-    rows = [[finding.check, finding.system or "the exam", finding.words] for finding in findings]
-    return Section("Doubts", [Table(["check", "where", "what was seen"], rows), *notes])
+        return Section("Sanity checks", [Text("The sanity checks found nothing."), *notes])
+    rows = [[finding.check, finding.where, finding.words] for finding in findings]
+    return Section("Sanity checks", [Table(["check", "where", "finding"], rows), *notes])
 
 
 def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:

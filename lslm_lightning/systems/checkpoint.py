@@ -110,6 +110,10 @@ class Checkpoint:
         for batch in whole_texts(examples):
             yield from self.loaded.task.log_prob(batch)
 
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        """As `Task.cut_sources`."""
+        return self.loaded.task.cut_sources(examples)
+
     def signature(self, mode: Mode) -> str:
         """What of its way of answering belongs to its scores."""
         return self.loaded.task.signature_of_answers(mode)

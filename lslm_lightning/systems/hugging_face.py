@@ -127,8 +127,7 @@ class HuggingFace:
     # Answers
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Says how many questions were too long to be read whole."""
-        n_cut = 0
+        """Says which settings of the folder do not hold."""
         if aside := self.set_aside:
             given = ", ".join(f"{name}={value!r}" for name, value in aside.items())
             words = "greedy search" if self.n_beam == 1 else f"{self.n_beam} beams"
@@ -140,17 +139,15 @@ class HuggingFace:
                 self.max_new_tokens,
             )
         for batch in by_length(examples, self.batch_size):
-            n_cut += self._n_cut(batch)
             yield from self._answer(batch)
-        if n_cut:
-            end = "end" if self.reads_sources else "beginning"
-            logger.warning(
-                "%s: %d of %d questions have more than %d tokens and lost their %s", self.name, n_cut, len(examples), self.longest, end
-            )
 
-    def _n_cut(self, batch: Sequence[Example]) -> int:
-        ids = self.loaded.tokenizer([self._prompt(e) for e in batch], **self._special()).input_ids
-        return sum(len(row) > self.longest for row in ids) if self.longest else 0
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        """Return how many questions are too long to be read whole, and words that follow "12 of 100"."""
+        if not self.longest:
+            return 0, ""
+        ids = self.loaded.tokenizer([self._prompt(e) for e in examples], **self._special()).input_ids
+        end = "end" if self.reads_sources else "beginning"
+        return sum(len(row) > self.longest for row in ids), f"questions have more than {self.longest:,} tokens and lost their {end}"
 
     def _answer(self, batch: Sequence[Example]) -> list[Prediction]:
         import torch

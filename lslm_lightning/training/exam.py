@@ -1,6 +1,7 @@
 """Answers to exams: a subset in validation, the whole split in test and predict. Predictions are written, then one function scores them."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch.distributed
 from lightning.pytorch import Callback, Trainer
 
 from lslm_lightning.contracts import Prediction, Score
+from lslm_lightning.evaluation.doctor import Finding, cut_sources, examine
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
 from lslm_lightning.evaluation.scoring import Scores, described, score, signed, write_scores
 from lslm_lightning.runs import RunDirectory
@@ -37,6 +39,7 @@ class Exam(Callback):
         self.directory, self.tracker = directory, tracker
         self.result: Scores | None = None
         self.data: dict[str, str] = {}  # what metrics.json says of the data of the last test
+        self.findings: list[Finding] = []  # of the sanity checks on the answers of the last test
         self.limited = False  # whether the last test was cut short by a setting of the Trainer
         self._answers: list[Prediction] = []
 
@@ -91,10 +94,16 @@ class Exam(Callback):
         for each in self.result.scores:
             if not math.isnan(each.value):
                 task.log(f"test/{each.metric}", each.value)
+        n_cut, words = task.cut_sources(exam)
+        if words:
+            task.log("test/cut_sources", float(n_cut))
         if trainer.is_global_zero:
+            name = self.directory.path.name
+            cut = cut_sources(name, f"{n_cut:,} of {len(exam):,} {words}" if n_cut else "")
+            self.findings = examine(exam, {name: predictions}, metrics, {name: task.answer_limit}) + ([cut] if cut else [])
             data, corpus = trainer.datamodule, trainer.datamodule.corpus
             self.data = data.recorded("test", exam)
-            write_scores(self.directory.metrics, self.result.scores, self.data)
+            write_scores(self.directory.metrics, self.result.scores, self.data, map(asdict, self.findings))
             tags = {"corpus.test_digest": self.data["digest"], "corpus.test_languages": self.data["languages"]}
             self.tracker.set_tags(tags | {"scores": described(self.result.scores)})
             self.tracker.log_dataset(data.dataset_name, self.data["digest"], "test", corpus.home or corpus.name)

@@ -105,15 +105,10 @@ class SequenceToSequenceTask(Task):
     def signature_of_answers(self, mode: Mode) -> str:
         return "" if self.max_source_length is None else f"|source:{self.max_source_length}"
 
-    def on_test_epoch_end(self) -> None:
-        """Say how many sources of the test were not read to their end."""
-        super().on_test_epoch_end()
-        examples = self.trainer.datamodule.examples("test")
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
         uncut = self.tokenizer.encode_batch([e.source for e in examples])
         n_cut = sum(len(ids) + 1 > (self.max_source_length or math.inf) for ids in uncut)
-        self.log("test/cut_sources", float(n_cut))
-        if n_cut and self.trainer.is_global_zero:
-            print(f"{n_cut:,} of {len(examples):,} sources were read up to max_source_length={self.max_source_length} tokens", flush=True)
+        return n_cut, f"sources were read up to max_source_length={self.max_source_length} tokens"
 
     def rehearse(self, examples: Sequence[Example]) -> None:
         rows = self.read(examples)

@@ -210,6 +210,10 @@ class Task(LightningModule, ABC):
         longest = getattr(self, "max_length", None)
         return "" if longest is None or self.search is None or isinstance(self.search, CtcSearch) else f"max_length={longest}"
 
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        """Return how many examples are not read to their end, and words that follow "12 of 100"; no words if all are always read."""
+        return 0, ""
+
     def answer_by(self, search: AnySearch | None, fusion: Fusion | None = None) -> None:
         """Write answers by this search in place of its own, and ask this language model too; None changes nothing.
 

@@ -163,15 +163,10 @@ class SpanTask(QuestionAnsweringTask):
         placed = nats.masked_fill(right < 0, 0.0).sum()
         return placed + F.binary_cross_entropy_with_logits(verdict, batch.has_answer.to(verdict.dtype), reduction="sum")
 
-    def on_test_epoch_end(self) -> None:
-        """Say how many questions of the test were not read to their end."""
-        super().on_test_epoch_end()
-        examples, longest = self.trainer.datamodule.examples("test"), self.sizes.max_question_length
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        longest = self.sizes.max_question_length
         asked = self.tokenizer.encode_batch([as_question(example).asked for example in examples])
-        n_cut = sum(len(ids) > longest for ids in asked)
-        self.log("test/cut_sources", float(n_cut))
-        if n_cut and self.trainer.is_global_zero:
-            print(f"{n_cut:,} of {len(examples):,} questions were read up to max_question_length={longest} tokens", flush=True)
+        return sum(len(ids) > longest for ids in asked), f"questions were read up to max_question_length={longest} tokens"
 
     def signature_of_answers(self, mode: Mode) -> str:
         return f"|source:{self.sizes.max_length}-by-{self.sizes.stride}"

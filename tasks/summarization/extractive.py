@@ -101,16 +101,11 @@ class ExtractiveTask(Summarizer):
     def signature_of_answers(self, mode: Mode) -> str:
         return f"|source:{self.max_source_length}"
 
-    def on_test_epoch_end(self) -> None:
-        """Say of how many sources of the test sentences were out of reach."""
-        super().on_test_epoch_end()
-        documents = [sentences_of(example) for example in self.trainer.datamodule.examples("test")]
+    def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
+        documents = [sentences_of(example) for example in examples]
         readings = read(documents, self.tokenizer, self.max_source_length)
         n_cut = sum(len(reading.lengths) < len(sentences) for reading, sentences in zip(readings, documents, strict=True))
-        self.log("test/cut_sources", float(n_cut))
-        if n_cut and self.trainer.is_global_zero:
-            words = f"have sentences beyond max_source_length={self.max_source_length} tokens, which could not be chosen"
-            print(f"{n_cut:,} of {len(documents):,} sources {words}", flush=True)
+        return n_cut, f"sources have sentences beyond max_source_length={self.max_source_length} tokens, which could not be chosen"
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """An answer to each example, in order."""

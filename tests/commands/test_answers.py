@@ -5,7 +5,9 @@ import json
 import pytest
 
 from lslm_lightning.commands.answers import Answers
-from lslm_lightning.contracts import Example
+from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.evaluation.results import conclude
+from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.outputs import Outputs
 
@@ -86,3 +88,27 @@ def test_a_wrong_setting_is_refused_before_any_work(answers, tmp_path):
     (tmp_path / "fine.jsonl").write_text(GOOD)
     with pytest.raises(ValueError, match="there is no run 'nowhere'"):
         found.prepare()
+
+
+class ShortSighted:
+    """A system that reads a part of its sources; `n_cut` of them are longer."""
+
+    name = "short-sighted"
+
+    def __init__(self, n_cut):
+        self.n_cut = n_cut
+
+    def generate(self, examples):
+        yield from (Prediction(e.id, e.source) for e in examples)
+
+    def cut_sources(self, examples):
+        return self.n_cut, "sources were read up to max_source_length=4 tokens"
+
+
+def test_sources_that_were_not_read_to_their_end_are_told(tmp_path):
+    systems = {"all": ShortSighted(0), "some": ShortSighted(2)}
+    found = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
+    for entries in (found.entries(), found.entries()):  # asked, and from disk
+        results = conclude(EXAMPLES, entries, [Bleu("en")], "bleu", n_resample=10)
+        [told] = [finding for finding in results.findings if finding.check == "cut sources"]
+        assert (told.where, told.words) == ("some", "2 of 3 sources were read up to max_source_length=4 tokens")

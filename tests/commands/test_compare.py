@@ -32,10 +32,11 @@ def kept(tmp_path_factory):
 
 @pytest.fixture
 def two_runs(lslm, project, translation, kept):
-    """Of different width."""
+    """Of different width, that read 3 tokens of a source."""
     if not (kept / "runs").exists():
         for width, name in ((16, "narrow"), (32, "wide")):
-            outcome = lslm("run", "--config", translation, f"--model.backbone.d_model={width}", f"--job.name={name}")
+            settings = [f"--model.backbone.d_model={width}", f"--job.name={name}", "--model.max_source_length=3"]
+            outcome = lslm("run", "--config", translation, *settings)
             assert outcome.status == 0, outcome.err
         shutil.copytree(project / "runs", kept / "runs")
         shutil.copy(project / "mlflow.db", kept)
@@ -66,6 +67,12 @@ def test_two_runs_on_one_page(lslm, two_runs, project):
     assert "vocab_size" not in found.partition("Config differences")[2].partition("</section>")[0], "what is equal is no difference"
     with (project / "scores.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
+    own = {run.name: json.loads((run / "metrics.json").read_text("utf-8"))["findings"] for run in two_runs}
+    for name, findings in own.items():  # those of the evaluation set and of other runs are beside
+        assert {"check": "cut sources", "system": name, "words": "10 of 10 sources were read up to max_source_length=3 tokens"} in findings
+        for each in findings:
+            assert f"! {each['check']} ({each['system'] or 'evaluation set'}): {each['words']}" in outcome.out
+            assert each["check"] in found
     recorded = {run.name: {s["metric"]: s["value"] for s in json.loads((run / "metrics.json").read_text())["scores"]} for run in two_runs}
     assert {row["system"]: pytest.approx(float(row["bleu"])) for row in rows} == {name: found["bleu"] for name, found in recorded.items()}
 

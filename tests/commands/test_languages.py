@@ -56,7 +56,7 @@ def test_a_run_says_which_language_it_takes_and_does_the_checks_of_evaluate(lslm
     assert "! empty outputs" in outcome.out or "! repeated outputs" in outcome.out
     page = (only_run() / "report/index.html").read_text("utf-8")
     assert line in page
-    assert "Doubts" in page
+    assert "Sanity checks" in page
     scores = json.loads((only_run() / "metrics.json").read_text("utf-8"))["scores"]
     assert all("tok:unicode" in score["signature"] for score in scores)
 

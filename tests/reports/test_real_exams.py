@@ -120,7 +120,8 @@ def test_its_page_in_a_browser(translations, browser):
     browser.open(page.absolute().as_uri())
     assert browser.evaluate("document.querySelectorAll('table').length") > 8
     headings = browser.evaluate("[...document.querySelectorAll('h2')].map(e => e.textContent)")
-    for words in ("Scores", "Doubts", "Which to choose", "Coverage of the source", "Alignment", "Config differences", "What was run"):
+    titles = ("Scores", "Sanity checks", "Which to choose", "Coverage of the source", "Alignment", "Config differences", "What was run")
+    for words in titles:
         assert any(words in heading for heading in headings), (words, headings)
     put = "const c = document.querySelector('[data-controls]').elements; c.query.value = 'orangefarbenen Hut, der etwas anstarrt'; "
     browser.evaluate(f"(() => {{ {put} c.query.dispatchEvent(new Event('input', {{bubbles: true}})) }})()")
