@@ -19,7 +19,16 @@ from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.systems.echo import BoundaryError, EchoError, score_passage
 from lslm_lightning.systems.ledger import Ledger, Prices
 from lslm_lightning.systems.refusals import Refusals, named_parameter
-from lslm_lightning.systems.replies import Problem, ProblemError, known_shapes, read_body, read_problem, read_reply, read_usage
+from lslm_lightning.systems.replies import (
+    Problem,
+    ProblemError,
+    check_characters,
+    known_shapes,
+    read_body,
+    read_problem,
+    read_reply,
+    read_usage,
+)
 from lslm_lightning.systems.secrets import redacted
 from lslm_lightning.text.reasoning import has_reasoning, strip_reasoning
 
@@ -363,8 +372,13 @@ def forbid_vain_retries(response: Any) -> None:
 
 
 def read_kept(path: Path) -> dict[str, Any] | None:
-    """Return what is kept at `path`; None where there is nothing."""
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
+    """Return what is kept at `path`; None where there is nothing, or what would not be kept today."""
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+        check_characters(kept.get("text", ""))
+    except (FileNotFoundError, ValueError):
+        return None
+    return kept
 
 
 def keep(path: Path, reply: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from lslm_lightning.contracts import CannotError, Example
+from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.evaluation.doctor import examine
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.endpoint import Endpoint, EndpointError
@@ -379,3 +380,12 @@ def test_a_budget_is_not_left_without_its_limit(provider):
     with pytest.raises(EndpointError, match=r"without a limit budget=9 cannot be kept: .* {max_completion_tokens"):
         list(endpoint(provider, prices=Prices(1, 1), budget=9.0).generate(EXAMPLES[:1]))
     assert answers(endpoint(provider, prices=Prices(1, 1))) == ANSWERS
+
+
+@pytest.mark.parametrize("kept", ['{"text": "half \\ud83d", "n_input": 1, "n_output": 1}', '{"text": "a\\u0000b"}', '{"text": "cu'])
+def test_a_reply_in_the_cache_that_is_no_text_is_asked_for_again(provider, kept):
+    """As earlier versions kept it."""
+    before = answers(endpoint(provider))
+    for path in (cache_directory() / "answers").glob("*/*.json"):
+        path.write_text(kept, "utf-8")
+    assert answers(endpoint(provider)) == before
