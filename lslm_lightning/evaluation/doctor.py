@@ -294,8 +294,10 @@ def left_out(system: str, parameters: Mapping[str, object]) -> Finding | None:
     if not parameters:
         return None
     given = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
-    verb = "was" if len(parameters) == 1 else "were"
-    words = f"{given} {verb} left out, because the server does not take it: its own default held, which may change answers"
+    if len(parameters) == 1:
+        words = f"{given} was left out, because the server does not take it: its own default held, which may change answers"
+    else:
+        words = f"{given} were left out, because the server does not take them: its own defaults held, which may change answers"
     return Finding("settings left out", system, words)
 
 

@@ -156,7 +156,7 @@ def test_reasoning_in_outputs_is_found(written):
 
 def test_settings_that_a_server_did_not_take_are_told():
     assert left_out("it", {}) is None
-    assert left_out("it", {"temperature": 0.0, "seed": 3}).words.startswith("temperature=0.0, seed=3 was left out")
+    assert left_out("it", {"temperature": 0.0, "seed": 3}).words.startswith("temperature=0.0, seed=3 were left out, because the server")
 
 
 TEXTS = {
