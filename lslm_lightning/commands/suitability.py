@@ -47,16 +47,20 @@ def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> d
     return told
 
 
-def check_checkpoint(checkpoint: str | Path, data: "TaskData") -> None:
-    """Refuse to score a run's checkpoint on data of other languages than it was trained for.
+def check_checkpoint(checkpoint: str | Path, task: str, data: "TaskData") -> None:
+    """Refuse to score a run's checkpoint by another task, or on other languages, than it was trained for.
+
+    Args:
+        task: name of the task that this config scores: "translation".
 
     Raises:
         ValueError: they differ.
     """
-    purpose, asked = purpose_of_run(checkpoint), Purpose(None, data.stated_languages)
-    if data.mode != "log_prob" and mismatch(purpose, asked):
+    purpose, asked = purpose_of_run(checkpoint), Purpose(task, data.stated_languages)
+    differing = mismatch(purpose, asked)
+    if "task" in differing or (differing and data.mode != "log_prob"):
         raise ValueError(
-            f"{checkpoint} was trained for {purpose}, and the data of this config are {asked} ({data.corpus_name}): give"
+            f"{checkpoint} was trained for {purpose}, and this config scores {asked} ({data.corpus_name}): give"
             " the config.yaml of its own run, or score it by lslm evaluate with allow_mismatch: true"
         )
 

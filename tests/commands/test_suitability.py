@@ -59,7 +59,8 @@ def data(task: str, *languages: str):
     """The data of an evaluation; its corpus is not read, and states no language."""
     corpus = Path("corpus")
     corpus.mkdir(exist_ok=True)
-    (corpus / "test.txt").write_text("x\n")
+    row = dict.fromkeys(("text", "document", "summary", "context", "question", "answers"), "x")
+    (corpus / "test.jsonl").write_text(json.dumps(row) + "\n")
     if task == "translation":
         (corpus / "many").mkdir(exist_ok=True)
         for code in languages:
@@ -165,11 +166,24 @@ def test_the_languages_of_a_marian_model_are_those_of_its_tokenizer(stated, refu
 def test_a_checkpoint_is_tested_on_its_own_languages():
     made = run("translation", source_language="en", target_language="de")
     checkpoint = Path(made.given) / "checkpoints/best.ckpt"
-    check_checkpoint(checkpoint, data("translation", "en", "de"))
-    with pytest.raises(ValueError, match="was trained for translation en-de, and the data of this config are en-zh"):
-        check_checkpoint(checkpoint, data("translation", "en", "zh"))
+    check_checkpoint(checkpoint, "translation", data("translation", "en", "de"))
+    with pytest.raises(ValueError, match="was trained for translation en-de, and this config scores translation en-zh"):
+        check_checkpoint(checkpoint, "translation", data("translation", "en", "zh"))
     model = run("language_modeling", language="en")
-    check_checkpoint(Path(model.given) / "checkpoints/best.ckpt", data("language_modeling", "de"))
+    check_checkpoint(Path(model.given) / "checkpoints/best.ckpt", "language_modeling", data("language_modeling", "de"))
+
+
+@pytest.mark.parametrize(
+    ("trained", "scored"),
+    [("summarization", "question_answering"), ("question_answering", "summarization"), ("summarization", "language_modeling")],
+)
+def test_a_checkpoint_is_tested_by_its_own_task(trained, scored):
+    """Networks of several tasks are alike, so that the weights of one fit another."""
+    checkpoint = Path(run(trained, language="en").given) / "checkpoints/best.ckpt"
+    with pytest.raises(ValueError, match=f"was trained for {trained} en, and this config scores {scored} en"):
+        check_checkpoint(checkpoint, scored, data(scored, "en"))
+    own = Path(run("own", language="en").given) / "checkpoints/best.ckpt"
+    check_checkpoint(own, scored, data(scored, "en"))
 
 
 def test_what_is_allowed_asks_nobody_anew():
