@@ -23,6 +23,12 @@ from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.task import Task, refuse_changes
 
 TRAINING = ("run", "fit")
+BEGUN = {  # settings of a job that its beginning uses
+    "name": "it keeps its directory; leave it out, or rename the directory",
+    "root": "it keeps its directory; leave it out, or move the directory",
+    "parent": "it keeps its MLflow run; leave it out",
+    "seeds": "it is of one seed; leave it out, and give lslm run --seeds for several",
+}
 SPLITS = {"fit": ("train", "val"), "run": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
 
 
@@ -48,6 +54,10 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None, one_
             raise ValueError(f"nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes{clock}")
         if checkpoint:
             raise ValueError("job.minutes with ckpt_path: the config.yaml of the earlier run says how many steps the minutes were; use it")
+    if job.seeds > 1 and checkpoint:
+        raise ValueError(
+            f"job.seeds={job.seeds} with ckpt_path: a checkpoint is of one seed, and no other can go on with its batches; leave one out"
+        )
     if command not in TRAINING and not checkpoint:
         raise ValueError(f"lslm {command} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; without it the weights are random")
     if checkpoint and not Path(checkpoint).exists():
@@ -78,6 +88,28 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None, one_
     type_of_device = check_devices(trainer)
     n_share(trainer)
     return type_of_device
+
+
+def check_job_goes_on(job: Job, begun: Mapping[str, Any], max_steps: int) -> None:
+    """Refuse settings of the job that only the beginning of a run can use, where they are not as they were.
+
+    Args:
+        begun: settings of the job when the run began, from its config.yaml.
+        max_steps: trainer.max_steps, which counts where job.minutes is given besides.
+
+    Raises:
+        ValueError: the message names the setting and a way out.
+    """
+    for name, why in BEGUN.items():
+        now = getattr(job, name)
+        before = begun.get(name, now)
+        if now != before:
+            raise ValueError(f"job.{name}={now} changes nothing of a run that was begun with {before}: {why}")
+    if job.minutes != begun.get("minutes", job.minutes) and max_steps > 0:
+        raise ValueError(
+            f"job.minutes={job.minutes:g} changes nothing: this run trains trainer.max_steps={max_steps} steps,"
+            " which count; set a larger trainer.max_steps"
+        )
 
 
 def check_one_process(task: str, trainer: Any) -> None:

@@ -29,6 +29,7 @@ from lslm_lightning.commands.preflight import (
     TRAINING,
     check_goes_on,
     check_job,
+    check_job_goes_on,
     check_one_process,
     check_optimizer,
     n_share,
@@ -145,6 +146,8 @@ class Command(LightningCLI):
             check_one_process(task.__name__, trainer)
         if (words := take_launched(trainer)) and not (rank_zero_only.rank or 0):
             print(words, flush=True)
+        if self.resumed:
+            check_job_goes_on(self.job, read_config(self.resumed.config).get("job") or {}, trainer.max_steps)
         device_type = check_job(self.subcommand, self.job, trainer, self._get(self.config, "ckpt_path"), task.one_pass)
         connect_again(device_type)
         self._choose_precision(trainer, device_type)
@@ -188,7 +191,7 @@ class Command(LightningCLI):
         self.model.lend(self.datamodule)
         self.model.check(self.datamodule)
         if self.subcommand in SCORING and state:
-            check_checkpoint(state, self.datamodule)
+            check_checkpoint(state, self.task_name, self.datamodule)
         if is_training:
             self.datamodule.check_length(settings["max_steps"])
             self.datamodule.overfit_batches = settings["overfit_batches"]

@@ -226,6 +226,10 @@ class FailsAtOnce(Callback):
         (["--model.optimizer.amsgrad=true"], "amsgrad from False to True cannot change"),
         (["--trainer.max_steps=3"], "trainer.max_steps=3, but"),
         (["--trainer.limit_train_batches=2"], "trainer.limit_train_batches (1.0 then, 2 now)"),
+        (["--job.minutes=5"], "job.minutes=5 changes nothing: this run trains trainer.max_steps="),
+        (["--job.name=other"], "job.name=other changes nothing of a run that was begun with stopped"),
+        (["--job.root=elsewhere"], "move the directory"),
+        (["--job.seeds=2"], "lslm run --seeds for several"),
         (["--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01"], "job.average"),
     ],
 )
