@@ -1,10 +1,11 @@
-"""Settings of an optimizer when training goes on from a checkpoint: changed ones are applied, or refused by name."""
+"""Settings of optimizers and stops when training goes on from a checkpoint: changed ones are applied, or refused by name."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -162,6 +163,7 @@ class ChangedSettings(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, task: Any, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == "fit":
+            keep_patience(trainer, checkpoint.get("callbacks", {}))
             groups = [[dict(group) for group in groups] for groups in saved_groups(checkpoint)]
             self._checkpoint = {name: checkpoint.get(name, []) for name in ("optimizers", "schedules")} | {GROUPS: groups}
 
@@ -190,6 +192,17 @@ class ChangedSettings(Callback):
             raise ValueError(
                 f"the checkpoint is of {', '.join(before)}, and this training of {', '.join(now)}: put back what was, or train a new run"
             )
+
+
+def keep_patience(trainer: Trainer, states: Mapping[str, dict[str, Any]]) -> None:
+    """Let a stop keep the patience that the config gives it, which its state, before Lightning restores that, has too."""
+    for callback in trainer.callbacks:
+        state = states.get(callback.state_key, {}) if isinstance(callback, EarlyStopping) else {}
+        if state and state["patience"] != callback.patience:
+            if trainer.is_global_zero:
+                words = f"patience from {state['patience']} to {callback.patience}"
+                print(f"{type(callback).__name__} of {callback.monitor}: {words}", flush=True)
+            state["patience"] = callback.patience
 
 
 def apply_settings(group: dict[str, Any], settings: Mapping[str, Any]) -> None:

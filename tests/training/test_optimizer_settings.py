@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 
 from lslm_lightning.optim import Constant, Cosine, Linear
 from lslm_lightning.training.checkpoints import Checkpoints
@@ -63,6 +64,23 @@ def test_the_next_step_is_made_with_the_new_rate_and_the_old_moments(text_data, 
         ends.append({n: p.detach() - start[n] for n, p in trainer.lightning_module.named_parameters()})
     for name, way in ends[0].items():
         torch.testing.assert_close(ends[1][name], 2 * way, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("before", "after", "n_step"), [(1, 4, 5), (5, 2, 3)])
+def test_a_changed_patience_stops_when_it_says(before, after, n_step, text_data, tmp_path, capsys):
+    """A loss that never gets better: the first validation counts none."""
+
+    def train(patience, n_step, path=None):
+        data = text_data()
+        task = language_task(data, optimizer=lambda p: torch.optim.SGD(p, lr=0.0))
+        stop = EarlyStopping("val/loss", patience=patience, verbose=False)
+        callbacks = [ChangedSettings(), stop, Checkpoints(tmp_path)]
+        return fit(task, data, callbacks, path, max_steps=n_step, limit_val_batches=1.0, val_check_interval=1)
+
+    train(before, 2)
+    trainer = train(after, 20, str(tmp_path / "last.ckpt"))
+    assert f"EarlyStopping of val/loss: patience from {before} to {after}" in capsys.readouterr().out
+    assert trainer.global_step == n_step
 
 
 def test_what_did_not_change_is_not_touched(text_data, tmp_path):
