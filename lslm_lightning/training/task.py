@@ -1,7 +1,6 @@
 """What every task shares: optimizer and schedule, a loss normalized by tokens, reproducible chance, and answers to an exam."""
 
 import hashlib
-import json
 import math
 import os
 from abc import ABC, abstractmethod
@@ -17,6 +16,7 @@ from torch import Tensor
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.decoding import AnySearch, CtcSearch, Fusion, Search
 from lslm_lightning.decoding.search import alone
+from lslm_lightning.evaluation.evaluation_set import evaluation_set
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
 from lslm_lightning.text.identification import language_by_letters
@@ -136,9 +136,7 @@ class Task(LightningModule, ABC):
             whole = isinstance(limit, float) and limit == 1.0
             part = "all" if whole else f"{limit} on {data_share(trainer)[1]} processes"
             own = {"metric": self.monitor, "batches": part}
-        kinds = {example.medium for example in exam} - {"text"}  # of sound, the text is only the name
-        digest = digest_of_examples(exam) + (data.digest("val")[:8] if kinds else "")
-        return {**own, "examples": f"{len(exam)} with digest {digest}"}
+        return {**own, "examples": f"{len(exam)} with digest {evaluation_set(exam).digest}"}
 
     def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Prediction]:
         """What of the way of answering a validation that is part of a training chooses, by its answers: those that there are then.
@@ -481,15 +479,6 @@ def refuse_changes(
     changed = [f"{name} ({saved[name]} then, {value} now)" for name, value in now.items() if saved.get(name, value) != value]
     if changed:
         raise ValueError(f"since the checkpoint was saved, {' and '.join(changed)} changed; put back what was, or train a new run")
-
-
-def digest_of_examples(examples: Sequence[Example]) -> str:
-    """Digest of sources, references and languages, in order; ids do not count."""
-    digest = hashlib.blake2b(digest_size=8)
-    for example in examples:
-        row = [example.source, example.references, example.source_language, example.language]
-        digest.update(json.dumps(row).encode())
-    return digest.hexdigest()
 
 
 def settings_of(search: AnySearch | None) -> str:
