@@ -316,6 +316,9 @@ class Checkpoints(Checkpoint):
         loggers, trainer.loggers = trainer.loggers, []  # what follows is no point of the run's curves
         for path in outdated:
             self._compete(trainer, task, path, "the best state by the validation before")
+        if self.average > 1 and len(states) < self.average and trainer.is_global_zero:
+            words = "no mean" if len(states) < 2 else f"a mean of {len(states)} alone"
+            print(f"{len(states)} states were validated during training, of job.average={self.average}: {words}", flush=True)
         if len(states) > 1:
             average = self.directory / "average.ckpt"
             if trainer.is_global_zero:

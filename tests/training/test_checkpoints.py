@@ -65,6 +65,25 @@ def test_a_state_becomes_the_best_exactly_where_it_validates_better(average, int
     assert checkpoints.best_score == pytest.approx(values["val/loss"] if wins else score)
 
 
+@pytest.mark.parametrize(
+    ("average", "limit", "words"),
+    [
+        (3, 1.0, "2 states were validated during training, of job.average=3: a mean of 2 alone"),
+        (3, 0, "0 states were validated during training, of job.average=3: no mean"),
+        (2, 1.0, ""),
+        (0, 0, ""),
+    ],
+)
+def test_fewer_states_than_are_to_be_averaged_are_told(average, limit, words, text_data, tmp_path, capsys):
+    data, checkpoints = text_data(), Checkpoints(tmp_path, average=average)
+    task = language_task(data)
+    settings = {"max_steps": 4, "limit_val_batches": limit, "val_check_interval": 2}
+    checkpoints.settle(fit(task, data, [checkpoints], **settings), task)
+    said = capsys.readouterr().out
+    assert words in said
+    assert ("states were validated during" in said) == bool(words)
+
+
 def test_a_save_that_fails_leaves_the_old_state(tmp_path):
     class Full(Trainer):
         lightning_module = torch.nn.Linear(1, 1)
