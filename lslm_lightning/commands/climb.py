@@ -20,6 +20,7 @@ from lslm_lightning.commands.rungs import DataDigests, Ladder, Rung, data_digest
 from lslm_lightning.evaluation.evaluation_set import difference
 from lslm_lightning.runs import RunDirectory, reserve
 from lslm_lightning.runs.directory import locked
+from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking import Tracker
@@ -119,6 +120,9 @@ class Climb:
             print(f"rung {place}, {name}: {run} is finished", flush=True)
             return True
         print(f"rung {place}, {name}", flush=True)
+        for path in sorted(self.runs.glob(f"{self.job_name(rung)}-{'[0-9a-f]' * 8}/config.yaml")):
+            if changed := self.changes(rung, path.parent):
+                print(f"{path.parent} went on with other settings ({changed}) and is not this rung's", flush=True)
         try:
             words = self.to_resume(rung) or self.to_begin(rung, parent)
         except (ValueError, SystemExit) as error:  # of a network that cannot have the size
@@ -133,9 +137,24 @@ class Climb:
         return f"{self.name}-{rung.name}-{self.digests[rung.name]}"
 
     def directories(self, rung: Rung) -> list[Path]:
-        """Of its runs, the newest last."""
+        """Of its runs, the newest last; not of those that went on with other settings by hand."""
         found = self.runs.glob(f"{self.job_name(rung)}-{'[0-9a-f]' * 8}/config.yaml")
-        return [path.parent for path in sorted(found, key=os.path.getmtime)]
+        runs = [path.parent for path in sorted(found, key=os.path.getmtime)]
+        return [run for run in runs if not self.changes(rung, run)]
+
+    def changes(self, rung: Rung, run: Path) -> str:
+        """What of its training a run of the rung was set to when it went on, in words; "" where it is the ladder's."""
+        own, wanted = read_config(RunDirectory(run).config), self.configs[rung.name]
+        changed = []
+        for name in ("max_steps", "max_epochs"):
+            before, now = (config["trainer"].get(name) or -1 for config in (wanted, own))
+            if now > before > 0:
+                changed.append(f"trainer.{name} from {before} to {now}")
+        for name in ("optimizer", "schedule", "label_smoothing"):
+            before, now = (config["model"].get("init_args", {}).get(name) for config in (wanted, own))
+            if before is not None and now is not None and differ(before, now):
+                changed.append(f"model.{name}")
+        return ", ".join(changed)
 
     def finished(self, rung: Rung) -> Path | None:
         """The directory of the run that was trained and tested."""
@@ -196,3 +215,10 @@ class Climb:
                     shutil.copy(run / "predictions/test.jsonl", examination.answers.path(name))
             examination.answers.prepare()
             examination.examine(tracker, command, began)
+
+
+def differ(one: Any, two: Any) -> bool:
+    """Whether two settings that are written as in a config differ in what both say."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        return any(differ(one[name], two[name]) for name in one.keys() & two.keys())
+    return one != two

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 
 from lslm_lightning.__main__ import main
 from lslm_lightning.commands import climb as module
+from lslm_lightning.commands.rungs import read_ladder
 from lslm_lightning.runs.loading import read_config
 from tests.commands.alike import config_of
 from tests.commands.conftest import refused
@@ -213,3 +214,29 @@ def test_widths_suit_the_heads_and_a_size_that_no_width_has_fails_the_rung(lslm,
     outcome = lslm("ladder", "--config", rungs({"huge": None}, parameters=1e15))
     assert outcome.status == 1
     assert "parameters=1,000,000,000,000,000 is more than this network has" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("change", "is_own"),
+    [
+        ({}, True),
+        ({"trainer": {"max_steps": 99}}, False),
+        ({"model": {"optimizer": {"init_args": {"lr": 0.5}}}}, False),
+        ({"model": {"label_smoothing": 0.3}}, False),
+        ({"trainer": {"devices": 2}}, True),
+    ],
+)
+def test_a_run_that_went_on_with_other_settings_is_not_the_rungs(change, is_own, rungs):
+    climb = module.Climb(read_ladder(rungs({"small": None})), "steps", Path("runs"), [])
+    rung, config = climb.ladder.runs["small"], json.loads(json.dumps(climb.configs["small"]))
+    config["trainer"] |= change.get("trainer", {})
+    own = config["model"]["init_args"]
+    for name, value in change.get("model", {}).items():
+        if isinstance(value, dict):
+            own[name]["init_args"] |= value["init_args"]
+        else:
+            own[name] = value
+    run = climb.runs / f"{climb.job_name(rung)}-0123abcd"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert climb.directories(rung) == ([run] if is_own else [])
