@@ -134,6 +134,12 @@ class Command(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Our checkpoints hold no hyperparameters: LightningCLI need not read them, nor stumble over a broken one."""
 
+    def _set_seed(self) -> None:
+        seed = self._get(self.config, "seed_everything")
+        if seed is not None and not 0 <= seed < 2**32:
+            raise ValueError(f"seed_everything={seed} must be between 0 and {2**32 - 1:,}")
+        super()._set_seed()
+
     def before_instantiate_classes(self) -> None:
         """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
         self.began = time.time()

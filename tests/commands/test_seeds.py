@@ -18,7 +18,7 @@ from lslm_lightning.commands import seeds
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import write_scores
 from lslm_lightning.runs import RunDirectory
-from tests.commands.conftest import wait_until
+from tests.commands.conftest import refused, wait_until
 from tests.commands.test_train import runs
 
 
@@ -198,3 +198,15 @@ def test_a_seed_that_was_tested_on_other_data_is_no_part_of_the_mean(children):
         children({"bleu": 1.0}, {"bleu": 99.0}, {"bleu": 3.0}, digests={1: "2:ffff"})
     summary = json.loads(Path("runs/toy/tiny-1a2b/metrics.json").read_text())["summary"]
     assert summary["bleu"]["values"] == {"0": 1.0, "2": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--seed_everything=-3"], "seed_everything=-3 must be between 0 and"),
+        ([f"--seed_everything={2**32}"], f"seed_everything={2**32} must be between 0 and"),
+        (["--seeds=2", "--ckpt_path=last.ckpt"], "job.seeds=2 with ckpt_path: a checkpoint is of one seed"),
+    ],
+)
+def test_seeds_that_cannot_be_are_refused_by_name(given, words, lslm, translation):
+    refused(lslm("run", "--config", translation, *given), 1, words)
