@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
         from lslm_lightning.reports.page import write_report
         from lslm_lightning.runs import choose_run
 
-        choices = {run: chosen for run in own.runs if (chosen := choose_run(run))}
+        choices = {run: chosen for run in own.runs if (chosen := choose_run(run, is_tested=True))}
         for chosen in choices.values():
             print(chosen, flush=True)
         runs = [str(choices[run].path) if run in choices else run for run in own.runs]

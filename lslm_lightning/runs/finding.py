@@ -47,7 +47,7 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The run that a pattern stands for: the newest of `n_match` run directories with a checkpoint that match."""
+    """The run that a pattern stands for: the newest of the `n_match` that match and have what is asked of them."""
 
     pattern: str
     path: Path
@@ -58,18 +58,23 @@ class Chosen:
         return f"run {self.pattern}: chose {self.path}, {rank}"
 
 
-def choose_run(reference: str) -> Chosen | None:
+def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
     """Return the run that a pattern such as `runs/translation/cldr_demo-*` stands for; None of what is no pattern.
 
+    Args:
+        is_tested: choose among runs with scores of a test, in place of those with a checkpoint.
+
     Raises:
-        ValueError: no run directory with a checkpoint matches.
+        ValueError: no such run directory matches.
     """
     if "*" not in reference or Path(reference).exists():
         return None
+    wanted = "metrics.json" if is_tested else "checkpoints/*.ckpt"
     matches = [Path(path) for path in glob.glob(str(Path(reference).expanduser()))]
-    found = [path for path in matches if (path / "config.yaml").is_file() and any(path.glob("checkpoints/*.ckpt"))]
+    found = [path for path in matches if (path / "config.yaml").is_file() and any(path.glob(wanted))]
     if not found:
-        raise ValueError(f"no run with a checkpoint matches {reference!r}; train one first, or name another")
+        lacking, way = ("that was tested", "test") if is_tested else ("with a checkpoint", "train")
+        raise ValueError(f"no run {lacking} matches {reference!r}; {way} one first, or name another")
     newest = max(found, key=lambda path: (path / "config.yaml").stat().st_mtime)
     return Chosen(reference, newest, len(found))
 

@@ -57,3 +57,16 @@ def test_systems_say_which_runs_their_patterns_chose(runs):
     mixed = Interpolation(["runs/toy/a-*", "runs/toy/b-1"])
     assert [chosen.path.name for chosen in mixed.chosen_runs()] == ["a-2"]
     assert Checkpoint("runs/toy/a-1").chosen_runs() == []
+
+
+def test_a_pattern_may_stand_for_a_run_that_was_tested(project):
+    """A run of `lslm test`, or the parent of seeds, has no checkpoint; one in training has no scores yet."""
+    for name, file in (("a-1", "metrics.json"), ("a-2", "checkpoints/last.ckpt")):
+        path = project / "runs/toy" / name / file
+        path.parent.mkdir(parents=True)
+        path.touch()
+        (project / "runs/toy" / name / "config.yaml").touch()
+    assert choose_run("runs/toy/a-*", is_tested=True).path.name == "a-1"
+    assert choose_run("runs/toy/a-*").path.name == "a-2"
+    with pytest.raises(ValueError, match="no run that was tested matches 'runs/toy/a-2\\*'"):
+        choose_run("runs/toy/a-2*", is_tested=True)
