@@ -9,16 +9,23 @@ N lines, K near offsets, F far lines.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lslm_lightning.evaluation.similarity import vectors
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 ENOUGH = 40  # lines with something to compare
 REACH = 5  # lines that a shift of lengths is sought among
 NEAR = 10  # lines on both sides that a text is compared with
-N_FAR = 64
+N_FAR = 200
+SHARES = 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.003  # of other references, the steps of evidence
+PRIOR = 20  # lines as alike as others that are added to the right ones
+BEYOND = -1.9  # nats, for a line that does not exist
+LEAST = 4  # lines in a run
 N_QUERY = 800  # lines whose best match is sought among all
 N_BLOCK, BLOCK = 20, 500  # of texts beyond their product, so many blocks are looked at
 CERTAIN = 1.0  # nats beyond the number of runs that there are
@@ -33,7 +40,6 @@ class Shift(NamedTuple):
     first: int
     last: int
     offset: int
-    n_fit: int
 
     def __str__(self) -> str:
         n, way = abs(self.offset), "further on" if self.offset > 0 else "further up"
@@ -60,66 +66,80 @@ def fold(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def log_odds(rank: np.ndarray, is_clear: np.ndarray, n: int) -> np.ndarray:
-    """Log odds, of a rank among `n` candidates, that this is the right one rather than any.
+def log_ratios(evidence: np.ndarray) -> np.ndarray:
+    """Log likelihood ratios, of each near offset of each line: is this the right reference, or any other?
 
-    Half of the right ones are first, most of them clearly; a third follow closely; the rest may
-    stand anywhere. Of any others that are first, a fifth are so clearly.
+    How alike right ones are is learned from the offset that fits best on the whole: 0, where no more
+    than a run is off. How alike others are is learned from all offsets but this one and 0. A system that
+    knows nothing of its lines, or of nothing but a subject that neighbours share, has no such offset:
+    its ratios are near 0.
+
+    Args:
+        evidence: (N, K), higher where more alike; NaN beyond the first or last line.
     """
-    first = np.where(is_clear, np.log(0.38 * n / 0.2), np.log(0.14 * n / 0.8))
-    later = np.log((0.105 * 0.7 ** (rank - 1.0) + 0.15 / n) * n)
-    return np.where(rank == 1, first, later)
+    is_known = ~np.isnan(evidence)
+    rank = np.searchsorted(np.sort(evidence[is_known]), evidence, "left")
+    surprise = np.where(is_known, -np.log(1 - np.minimum(rank / is_known.sum(), 1 - 1 / evidence.size)), 0)
+    right = int(surprise.mean(0).argmax())
+    others = np.delete(evidence, [right, NEAR], 1)
+    others = others[~np.isnan(others)]
+    edges = np.unique(np.quantile(others, 1 - np.array(SHARES)))
+    bins = np.searchsorted(edges, evidence, "right")
+    usual = np.bincount(np.searchsorted(edges, others, "right"), minlength=len(edges) + 1) + 0.5
+    usual /= usual.sum()
+    found = np.bincount(bins[is_known[:, right], right], minlength=len(edges) + 1) + PRIOR * usual
+    found /= found.sum()
+    return np.where(is_known, np.log(found / usual)[bins], BEYOND)
 
 
-class Scores(NamedTuple):
-    """What speaks for each near offset of each line, in nats, and which candidate is the best."""
+def compare_offsets(out: "csr_matrix", ref: "csr_matrix") -> tuple[np.ndarray, np.ndarray]:
+    """(N, K) each, NaN beyond the first and last line: cosines with near references, and evidence.
 
-    odds: np.ndarray  # (N, K)
-    best: np.ndarray  # (N,) column; those of near offsets come first
+    Evidence is how high a cosine ranks among those of its output with far references and those of
+    its reference with far outputs, and how far it is from the highest of them.
+    """
+    n = out.shape[0]
+    chosen = np.random.default_rng(0).choice(n, min(N_FAR, n), replace=False)
+    is_near = np.abs(np.arange(n)[:, None] - chosen) <= NEAR
+    of_out = np.where(is_near, -1, (out @ ref[chosen].T).toarray())  # (N, F)
+    of_ref = np.where(is_near, -1, (ref @ out[chosen].T).toarray())  # (N, F)
+    top_out, top_ref = of_out.max(1), of_ref.max(1)
+    similar = np.full((n, 2 * NEAR + 1), np.nan, np.float32)
+    evidence = np.full_like(similar, np.nan)
+    for column, k in enumerate(range(-NEAR, NEAR + 1)):
+        a, b = max(0, -k), min(n, n - k)
+        if a >= b:
+            continue
+        its = np.asarray(out[a:b].multiply(ref[a + k : b + k]).sum(1)).ravel()
+        rank = 1 + (of_out[a:b] >= its[:, None]).sum(1), 1 + (of_ref[a + k : b + k] >= its[:, None]).sum(1)
+        top = np.maximum(np.maximum(top_out[a:b], top_ref[a + k : b + k]), 0)
+        margin = np.clip(np.log((its + 0.02) / (top + 0.02)), -1, 1)
+        similar[a:b, column] = its
+        evidence[a:b, column] = margin - np.log(rank[0]) - np.log(rank[1])
+    return similar, evidence
 
 
-def score_offsets(outputs: Sequence[str], references: Sequence[str], n_character: int) -> Scores | None:
-    """Compare each output with the references near its line, and some far away."""
+def score_offsets(outputs: Sequence[str], references: Sequence[str], n_character: int) -> np.ndarray | None:
+    """(N, K) what speaks for each near offset and against 0, in nats; None where too little can be compared."""
     folded = [fold(text) for text in references]
     counts = Counter(folded)
     is_one = np.array([counts[text] == 1 for text in folded])
     n = len(references)
     if is_one.sum() < ENOUGH:
         return None
-    out, ref = vectors(outputs, references, n_character)
-    near = np.arange(-NEAR, NEAR + 1)
-    similar = np.full((n, len(near)), -1.0, np.float32)  # (N, K)
-    for column, k in enumerate(near):
-        a, b = max(0, -k), min(n, n - k)
-        if a < b:
-            similar[a:b, column] = np.asarray(out[a:b].multiply(ref[a + k : b + k]).sum(1)).ravel()
-    chosen = np.random.default_rng(0).choice(n, min(N_FAR, n), replace=False)
-    far = (out @ ref[chosen].T).toarray()  # (N, F)
-    far[np.abs(np.arange(n)[:, None] - chosen) <= NEAR] = -1
-    candidates = np.concatenate([similar, far], 1)
-    first, second = np.sort(candidates, 1)[:, :-3:-1].T
-    is_clear = first > CLEAR * second + 0.02
-    own = similar[:, NEAR]
-    odds = np.empty_like(similar)
-    for column, k in enumerate(near):
-        its = similar[:, column]
-        rank = np.maximum(1, (candidates >= its[:, None]).sum(1))
-        odds[:, column] = log_odds(rank, is_clear, candidates.shape[1])
-        odds[its <= 0.05, column] = np.log(0.15)
-        odds[~is_one[np.clip(np.arange(n) + k, 0, n - 1)], column] = 0
-    rank = (candidates > own[:, None]).sum(1) + 1
-    owns = np.where((own > 0.05) & is_one, log_odds(rank, is_clear, candidates.shape[1]), 0)
-    odds -= np.maximum(0, owns)[:, None]
-    odds[first <= 0.05] = 0  # nothing in it is known
+    similar, evidence = compare_offsets(*vectors(outputs, references, n_character))
+    ratios = log_ratios(evidence)
+    ratios = np.where(similar <= 0, np.minimum(ratios, 0), ratios)
+    for column, k in enumerate(range(-NEAR, NEAR + 1)):
+        ratios[~is_one[np.clip(np.arange(n) + k, 0, n - 1)], column] = 0
+    odds = ratios - np.maximum(0, ratios[:, NEAR])[:, None]
     written = [fold(text) for text in outputs]
     repeated = Counter(written)
     several = np.array([repeated[text] > 1 for text in written])
     odds[several] = np.minimum(odds[several], 0)  # it belongs to several lines
+    odds[[not text for text in written]] = 0  # nothing in it is known
     odds[:, NEAR] = -np.inf
-    best = candidates.argmax(1)
-    best[own >= first] = NEAR
-    best[first <= 0.05] = -1
-    return Scores(odds, best)
+    return odds
 
 
 def find_shift(
@@ -138,22 +158,14 @@ def find_shift(
         certain: nats beyond the number of runs that there are.
     """
     lines = sample(len(references), block=block)
-    outputs, references = [outputs[i] for i in lines], [references[i] for i in lines]
-    scores = score_offsets(outputs, references, n_character)
-    if scores is None:
+    odds = score_offsets([outputs[i] for i in lines], [references[i] for i in lines], n_character)
+    if odds is None:
         return None
-    total, start, path = best_run(scores.odds)
-    here = scores.best[start : start + len(path)]
-    fits = here == path
-    columns, n_each = np.unique(path[fits], return_counts=True)
-    n_fit, used = int(fits.sum()), set(columns.tolist())
-    others = [int((here == column).sum()) for column in range(2 * NEAR + 1) if column not in used]
-    if total < np.log(2 * NEAR * len(lines)) + certain:
+    total, start, path = best_run(odds)
+    if total < np.log(2 * NEAR * len(lines)) + certain or len(path) < max(LEAST, len(lines) / 50):
         return None
-    if len(path) < len(lines) / 50 or n_fit < max(5, 0.2 * (here >= 0).sum()) or n_fit < 3 * max(others, default=0):
-        return None
-    offset = int(columns[n_each.argmax()]) - NEAR
-    return Shift(int(lines[start]) + 1, int(lines[start + len(path) - 1]) + 1, offset, n_fit)
+    columns, n_each = np.unique(path, return_counts=True)
+    return Shift(int(lines[start]) + 1, int(lines[start + len(path) - 1]) + 1, int(columns[n_each.argmax()]) - NEAR)
 
 
 def best_run(odds: np.ndarray) -> tuple[float, int, np.ndarray]:
@@ -257,7 +269,7 @@ def find_length_shift(sources: Sequence[str], targets: Sequence[str]) -> Shift |
         return None
     offset = Counter(k for _, k in found).most_common(1)[0][0]
     starts = [start for start, k in found if k == offset]
-    return Shift(starts[0] + 1, starts[-1] + size, offset, size * len(starts))
+    return Shift(starts[0] + 1, starts[-1] + size, offset)
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> float:
