@@ -196,6 +196,33 @@ def best_run(odds: np.ndarray) -> tuple[float, int, np.ndarray]:
     return total, i + 1, np.array(path[::-1], int)
 
 
+def clear_matches(out: "csr_matrix", ref: "csr_matrix", asked: np.ndarray, own: bool = True) -> tuple[np.ndarray, ...]:
+    """Return, for each output asked for, its best reference, whether this is clear, and its own one's percentile.
+
+    A match is clear where it is much more alike than all others of its output, and of its reference.
+    Without `own`, no text is matched with that of its line: of references alone, how often unrelated
+    ones match.
+    """
+    found: list[tuple[np.ndarray, ...]] = []
+    for part in np.array_split(asked, max(1, len(asked) // 200)):
+        here = np.arange(len(part))
+        rows = (out[part] @ ref.T).toarray()  # (Q, N)
+        percentile = (rows < rows[here, part][:, None]).mean(1)
+        if not own:
+            rows[here, part] = -1
+        at = rows.argmax(1)
+        top = rows[here, at]
+        rows[here, at] = -1
+        columns = (ref[at] @ out.T).toarray()
+        columns[here, part] = -1
+        if not own:
+            columns[here, at] = -1
+        second = np.maximum(rows.max(1), columns.max(1))
+        found.append((at, top > CLEAR * second + 0.02, percentile))
+    at, is_clear, percentile = (np.concatenate(each) for each in zip(*found, strict=True))
+    return at, is_clear, percentile
+
+
 def find_disorder(
     outputs: Sequence[str],
     references: Sequence[str],
@@ -204,8 +231,8 @@ def find_disorder(
 ) -> Order | None:
     """Return how many lines fit another reference, where they are far too many for a system that errs.
 
-    A pair counts that is much more alike than all other pairs of its output, and of its reference:
-    what is merely poor, or vague, has no such pair.
+    Only clear matches count: what is merely poor, or vague, has none. Outputs must have more of them
+    than unrelated references have among themselves.
     """
     lines = sample(len(references), block=block)
     outputs, references = [outputs[i] for i in lines], [references[i] for i in lines]
@@ -218,28 +245,19 @@ def find_disorder(
     if len(asked) > N_QUERY:
         asked = asked[np.linspace(0, len(asked) - 1, N_QUERY).astype(int)]
     out, ref = vectors(outputs, references, n_character)
-    n_own = n_other = 0
-    percentiles: list[float] = []
-    for part in np.array_split(asked, max(1, len(asked) // 200)):
-        rows = (out[part] @ ref.T).toarray()  # (Q, N)
-        at = rows.argmax(1)
-        own = rows[np.arange(len(part)), part]
-        top = rows[np.arange(len(part)), at]
-        percentile = (rows < own[:, None]).mean(1)
-        rows[np.arange(len(part)), at] = -1
-        second = rows.max(1)
-        columns = (ref[at] @ out.T).toarray()
-        columns[np.arange(len(part)), part] = -1
-        second = np.maximum(second, columns.max(1))
-        strong = (top > CLEAR * second + 0.02) & is_one[1][at]
-        n_own += int((strong & (at == part)).sum())
-        n_other += int((strong & (at != part)).sum())
-        percentiles += percentile[strong & (at != part)].tolist()
-    total = len(asked)
-    is_half = n_other >= 0.055 * total and 0.7 * n_other <= n_own <= 1.7 * n_other
-    if n_other < 6 or not (is_half or n_other >= 0.12 * total) or np.mean(percentiles) > 0.72:
+    at, is_clear, percentile = clear_matches(out, ref, asked)
+    is_clear &= is_one[1][at]
+    is_other = is_clear & (at != asked)
+    total, n_other = len(asked), int(is_other.sum())
+    n_own = int(is_clear.sum()) - n_other
+    is_half = n_other >= 0.055 * total and n_own >= 0.7 * n_other
+    if n_other < 6 or n_own > 1.7 * n_other or not (is_half or n_other >= 0.12 * total):
         return None
-    return None if n_own > 1.7 * n_other else Order(len(asked), n_own, n_other)
+    if percentile[is_other].mean() > 0.72:
+        return None
+    unrelated, is_clear, _ = clear_matches(ref, ref, asked, own=False)
+    usual = (is_clear & is_one[1][unrelated]).mean()
+    return None if n_own + n_other < 1.1 * usual * total else Order(total, n_own, n_other)
 
 
 # Of training pairs
