@@ -4,6 +4,8 @@ import random
 
 import pytest
 import sacrebleu
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.alignment import (
@@ -82,6 +84,53 @@ def test_shifts_and_permutations_are_told(script, least, n):
         order = dict(zip(chosen, rng.sample(chosen, len(chosen)), strict=True))
         permuted = [outputs[order.get(i, i)] for i in range(n)]
         assert find_disorder(permuted, references)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(
+    n=st.integers(100, 150),
+    script=st.sampled_from(sorted(SCRIPTS)),
+    least=st.sampled_from([31, 40, 70]),
+    seed=st.integers(0, 999),
+    by=st.sampled_from([-5, -4, -3, -2, -1, 1, 2, 3, 4, 5]),
+    share=st.floats(0.5, 1),
+)
+def test_any_system_of_chrf_30_is_told_when_misaligned(n, script, least, seed, by, share):
+    references = sentences(n, seed, SCRIPTS[script])
+    outputs = system(references, least, seed)
+    assert sacrebleu.corpus_chrf(outputs, [references]).score >= 30
+    assert find_shift(outputs, references) is None
+    assert find_disorder(outputs, references) is None
+    assert find_shift(shifted(outputs, 0, n, by), references).offset in (by, by - n)
+    rng = random.Random(seed)
+    chosen = rng.sample(range(n), int(share * n))
+    order = dict(zip(chosen, rng.sample(chosen, len(chosen)), strict=True))
+    assert find_disorder([outputs[order.get(i, i)] for i in range(n)], references)
+
+
+@pytest.mark.parametrize("keep", [0.25, 0.45])
+@pytest.mark.parametrize("by", [1, -2, 3])
+def test_ten_lines_of_a_weak_system_are_told(keep, by):
+    """Of each text some words are right, after a beginning that is always the same."""
+    references = sentences(100, 3)
+    rng = random.Random(3)
+    outputs = ["zuzu bobo, " + " ".join(w for w in text.split() if rng.random() < keep) for text in references]
+    assert find_shift(outputs, references) is None
+    moved = [*outputs[:40], *outputs[40 + by : 50 + by], *outputs[50:]]
+    found = find_shift(moved, references)
+    assert found.offset == by
+    assert 37 <= found.first <= found.last <= 53
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_answers_of_their_own_dates_are_no_permutation(seed):
+    """They share a day, a month or a year with another line alone, as references do with each other."""
+    rng = random.Random(seed)
+    months = ["January", "February", "March", "April", "May", "June", "July", "August"]
+    texts = list({f"{rng.choice(months)} {rng.randrange(1, 29)}, {rng.randrange(1900, 2100)}": None for _ in range(600)})
+    references, outputs = texts[:300], texts[300:]
+    assert find_disorder(outputs[:280], references[:280]) is None
+    assert find_shift(outputs[:280], references[:280]) is None
 
 
 @pytest.mark.parametrize(
