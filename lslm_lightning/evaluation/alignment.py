@@ -32,6 +32,7 @@ CERTAIN = 4.5  # nats beyond the number of runs that there are; answers about on
 PAIR_BLOCK, PAIR_CERTAIN = 150, 10.0  # of training pairs, which share less, and are many
 SWITCH = 4.0  # nats that another offset costs within a run
 CLEAR = 1.3  # times more alike than the next
+CLEAR_SHARE = 0.22  # of outputs that fit one reference alone, of a system that is not merely poor
 
 
 class Shift(NamedTuple):
@@ -257,7 +258,8 @@ def find_disorder(
         return None
     unrelated, is_clear, _ = clear_matches(ref, ref, asked, own=False)
     usual = (is_clear & is_one[1][unrelated]).mean()
-    return None if n_own + n_other < 1.1 * usual * total else Order(total, n_own, n_other)
+    least = max(CLEAR_SHARE, 1.1 * usual) * total
+    return None if n_own + n_other < least else Order(total, n_own, n_other)
 
 
 # Of training pairs

@@ -108,7 +108,7 @@ def test_any_system_of_chrf_30_is_told_when_misaligned(n, script, least, seed, b
     assert find_disorder([outputs[order.get(i, i)] for i in range(n)], references)
 
 
-@pytest.mark.parametrize("keep", [0.25, 0.45])
+@pytest.mark.parametrize("keep", [0.12, 0.45])
 @pytest.mark.parametrize("by", [1, -2, 3])
 def test_ten_lines_of_a_weak_system_are_told(keep, by):
     """Of each text some words are right, after a beginning that is always the same."""
