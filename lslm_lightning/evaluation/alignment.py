@@ -31,6 +31,7 @@ N_BLOCK, BLOCK = 20, 500  # of texts beyond their product, so many blocks are lo
 CERTAIN = 4.5  # nats beyond the number of runs that there are; answers about one subject reach 4
 PAIR_BLOCK, PAIR_CERTAIN = 150, 10.0  # of training pairs, which share less, and are many
 SWITCH = 4.0  # nats that another offset costs within a run
+ALIKE = 0.1  # cosine, below which two texts have next to nothing in common
 CLEAR = 1.3  # times more alike than the next
 CLEAR_SHARE = 0.22  # of outputs that fit one reference alone, of a system that is not merely poor
 
@@ -48,11 +49,15 @@ class Shift(NamedTuple):
 
 
 class Order(NamedTuple):
-    """Among so many lines looked at, those that fit their own reference, and those that fit another."""
+    """Among so many lines looked at, those that fit their own reference alone, and those that fit another alone.
+
+    `is_unrelated` where outputs are no more like their own references than like those of other lines.
+    """
 
     n_line: int
     n_own: int
     n_other: int
+    is_unrelated: bool = False
 
 
 def sample(n: int, n_block: int = N_BLOCK, block: int = BLOCK) -> np.ndarray:
@@ -198,9 +203,10 @@ def best_run(odds: np.ndarray) -> tuple[float, int, np.ndarray]:
 
 
 def clear_matches(out: "csr_matrix", ref: "csr_matrix", asked: np.ndarray, own: bool = True) -> tuple[np.ndarray, ...]:
-    """Return, for each output asked for, its best reference, whether this is clear, and its own one's percentile.
+    """Return, for each output asked for, its best reference, whether this is clear, and its own one's percentiles.
 
-    A match is clear where it is much more alike than all others of its output, and of its reference.
+    There are two of these: the share of references that are less alike, and that with half of the
+    equal ones; nan for the second where no reference is alike. A match is clear where it is much more alike than all others of its output, and of its reference.
     Without `own`, no text is matched with that of its line: of references alone, how often unrelated
     ones match.
     """
@@ -209,6 +215,7 @@ def clear_matches(out: "csr_matrix", ref: "csr_matrix", asked: np.ndarray, own: 
         here = np.arange(len(part))
         rows = (out[part] @ ref.T).toarray()  # (Q, N)
         percentile = (rows < rows[here, part][:, None]).mean(1)
+        middle = (percentile + (rows <= rows[here, part][:, None]).mean(1)) / 2
         if not own:
             rows[here, part] = -1
         at = rows.argmax(1)
@@ -219,9 +226,10 @@ def clear_matches(out: "csr_matrix", ref: "csr_matrix", asked: np.ndarray, own: 
         if not own:
             columns[here, at] = -1
         second = np.maximum(rows.max(1), columns.max(1))
-        found.append((at, top > CLEAR * second + 0.02, percentile))
-    at, is_clear, percentile = (np.concatenate(each) for each in zip(*found, strict=True))
-    return at, is_clear, percentile
+        middle[top < ALIKE] = np.nan
+        found.append((at, top > CLEAR * second + 0.02, percentile, middle))
+    at, is_clear, percentile, middle = (np.concatenate(each) for each in zip(*found, strict=True))
+    return at, is_clear, percentile, middle
 
 
 def find_disorder(
@@ -233,7 +241,8 @@ def find_disorder(
     """Return how many lines fit another reference, where they are far too many for a system that errs.
 
     Only clear matches count: what is merely poor, or vague, has none. Outputs must have more of them
-    than unrelated references have among themselves.
+    than unrelated references have among themselves. Where they have not, lines out of order still show
+    where own references stand among all others as if by chance.
     """
     lines = sample(len(references), block=block)
     outputs, references = [outputs[i] for i in lines], [references[i] for i in lines]
@@ -246,20 +255,27 @@ def find_disorder(
     if len(asked) > N_QUERY:
         asked = asked[np.linspace(0, len(asked) - 1, N_QUERY).astype(int)]
     out, ref = vectors(outputs, references, n_character)
-    at, is_clear, percentile = clear_matches(out, ref, asked)
+    at, is_clear, percentile, middle = clear_matches(out, ref, asked)
     is_clear &= is_one[1][at]
     is_other = is_clear & (at != asked)
     total, n_other = len(asked), int(is_other.sum())
     n_own = int(is_clear.sum()) - n_other
+    unclear = Order(total, n_own, n_other, True) if is_by_chance(middle[~np.isnan(middle)]) else None
     is_half = n_other >= 0.055 * total and n_own >= 0.7 * n_other
     if n_other < 6 or n_own > 1.7 * n_other or not (is_half or n_other >= 0.12 * total):
-        return None
+        return unclear
     if percentile[is_other].mean() > 0.72:
-        return None
-    unrelated, is_clear, _ = clear_matches(ref, ref, asked, own=False)
+        return unclear
+    unrelated, is_clear, *_ = clear_matches(ref, ref, asked, own=False)
     usual = (is_clear & is_one[1][unrelated]).mean()
     least = max(CLEAR_SHARE, 1.1 * usual) * total
-    return None if n_own + n_other < least else Order(total, n_own, n_other)
+    return unclear if n_own + n_other < least else Order(total, n_own, n_other)
+
+
+def is_by_chance(percentile: np.ndarray) -> bool:
+    """Whether the mean of these (n,) is not beyond 3 standard errors above that of numbers drawn from 0 to 1."""
+    n = len(percentile)
+    return n >= ENOUGH and bool(percentile.mean() < 0.5 + 3 / np.sqrt(12 * n))
 
 
 # Of training pairs
@@ -309,7 +325,7 @@ def describe_pairs(sources: Sequence[str], targets: Sequence[str]) -> str:
         sign = "share words and numbers" if by_words else "agree in length"
         lines = f"sources of about lines {shift.first:,} to {shift.last:,}"
         return f"{lines} {sign} with the targets {shift} rather than with their own"
-    if order := find_disorder(sources, targets, 300, PAIR_BLOCK):
+    if (order := find_disorder(sources, targets, 300, PAIR_BLOCK)) and not order.is_unrelated:
         looked = f"{order.n_other:,} of {order.n_line:,} sources that were looked at"
         return f"{looked} share words and numbers with the target of another line, {order.n_own:,} with their own"
     return ""

@@ -354,7 +354,11 @@ def misaligned(system: str, texts: Sequence[str], examples: Sequence[Example]) -
     if shift := find_shift(texts, references):
         words = f"outputs of lines {shift.first:,} to {shift.last:,} fit the references {shift} better than their own"
         return Finding("misaligned outputs", system, f"{words}; {order}")
-    if found := find_disorder(texts, references):
+    found = find_disorder(texts, references)
+    if found and found.is_unrelated:
+        words = "outputs are no more like their own references than like those of other lines"
+        return Finding("misaligned outputs", system, f"{words} ({found.n_line:,} looked at); {order}")
+    if found:
         words = f"{found.n_other:,} of {found.n_line:,} outputs looked at fit the reference of another line alone"
         return Finding("misaligned outputs", system, f"{words}, {found.n_own:,} their own; {order}")
     return None

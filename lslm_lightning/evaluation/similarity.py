@@ -40,10 +40,10 @@ def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
 
 
 def vectors(outputs: Sequence[str], references: Sequence[str], n_character: int = 1000) -> "tuple[csr_matrix, csr_matrix]":
-    """(N, G) each, of length 1, so that products are cosines; n-grams weigh by how few references have them."""
+    """(N, G) each, of length 1, so that products are cosines; n-grams weigh by how few texts of either side have them."""
     found = [ngrams(texts, n_character) for texts in (outputs, references)]
     n = len(references)
-    frequency = np.bincount(found[1].indices, minlength=1 << N_BIT)
+    frequency = np.maximum(*(np.bincount(matrix.indices, minlength=1 << N_BIT) for matrix in found))
     weight = np.log((n + 1) / (frequency + 1)).astype(np.float32)
     for matrix in found:
         matrix.data *= weight[matrix.indices]

@@ -129,7 +129,8 @@ def test_answers_of_their_own_dates_are_no_permutation(seed):
     months = ["January", "February", "March", "April", "May", "June", "July", "August"]
     texts = list({f"{rng.choice(months)} {rng.randrange(1, 29)}, {rng.randrange(1900, 2100)}": None for _ in range(600)})
     references, outputs = texts[:300], texts[300:]
-    assert find_disorder(outputs[:280], references[:280]) is None
+    found = find_disorder(outputs[:280], references[:280])
+    assert found is None or found.is_unrelated, "what is told of them is that they fit no line of theirs"
     assert find_shift(outputs[:280], references[:280]) is None
 
 
@@ -159,7 +160,23 @@ def test_what_knows_nothing_of_its_line_is_no_alarm():
     references = sentences(300)
     for outputs in (["the dog"] * 300, [""] * 300, sentences(300, 5), [text.upper()[:9] for text in references]):
         assert find_shift(outputs, references) is None
-        assert find_disorder(outputs, references) is None
+        found = find_disorder(outputs, references)
+        assert found is None or found.is_unrelated
+    assert find_disorder(sentences(300, 5), references).is_unrelated
+    assert find_disorder([text.upper()[:9] for text in references], references) is None
+
+
+@pytest.mark.parametrize("share", [0.5, 1])
+@pytest.mark.parametrize("n", [100, 300])
+def test_what_all_outputs_begin_with_hides_no_permutation(n, share):
+    """As where a model opens each answer in the words of one reference."""
+    references, rng = sentences(n, 3), random.Random(3)
+    kept = [" ".join(w for w in text.split() if rng.random() < 0.4) for text in references]
+    outputs = [f"{references[0][:20]} {text}" for text in kept]
+    assert find_disorder(outputs, references) is None
+    chosen = rng.sample(range(n), int(share * n))
+    order = dict(zip(chosen, rng.sample(chosen, len(chosen)), strict=True))
+    assert find_disorder([outputs[order.get(i, i)] for i in range(n)], references)
 
 
 def test_neighbours_that_share_a_subject_are_no_alarm():
