@@ -62,7 +62,7 @@ def made(name: str, release: str, corpus: Path, source: str = "en", target: str 
 
 def compared(*runs: Path) -> tuple[list[list], str]:
     """Rows of the table (name, ..., test set if there are several), and the page as text."""
-    table, report, _ = side_by_side([str(run) for run in runs], None, False, 10, "lslm compare")
+    table, report, *_ = side_by_side([str(run) for run in runs], None, False, 10, "lslm compare")
     page = write_report(report, Path("page") / runs[0].name)
     words = page.with_name("report.md").read_text("utf-8") + "\n".join(str(getattr(n, "text", n)) for n in table.notes)
     return [[str(cell) for cell in row] for row in table.rows], words

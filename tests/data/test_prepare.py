@@ -113,7 +113,7 @@ def test_the_folder_of_other_texts_or_another_tokenizer_is_refused_and_kept(text
 def test_a_killed_preparation_goes_on_and_leaves_no_process(texts, tmp_path):
     """The hard way, the parent alone: its workers end with it. Then Ctrl-C, which ends all at once."""
     with (texts / "b.jsonl").open("a") as file:
-        for i in range(60_000):
+        for i in range(20_000):
             file.write(json.dumps({"text": f"第{i}篇 " + "红绿蓝 " * (i % 20)}, ensure_ascii=False) + "\n")
     words = ["-m", "lslm_lightning", "data", "prepare", str(texts), "--vocab-size=300", "--tokenizer-texts=500", "--workers=2"]
     words += ["--shard-mb=0.02", "--output"]
