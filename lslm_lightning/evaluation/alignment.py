@@ -206,9 +206,9 @@ def clear_matches(out: "csr_matrix", ref: "csr_matrix", asked: np.ndarray, own: 
     """Return, for each output asked for, its best reference, whether this is clear, and its own one's percentiles.
 
     There are two of these: the share of references that are less alike, and that with half of the
-    equal ones; nan for the second where no reference is alike. A match is clear where it is much more alike than all others of its output, and of its reference.
-    Without `own`, no text is matched with that of its line: of references alone, how often unrelated
-    ones match.
+    equal ones; nan for the second where no reference is alike. A match is clear where it is much
+    more alike than all others of its output, and of its reference. Without `own`, no text is matched
+    with that of its line: of references alone, how often unrelated ones match.
     """
     found: list[tuple[np.ndarray, ...]] = []
     for part in np.array_split(asked, max(1, len(asked) // 200)):
