@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import regex
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
@@ -70,6 +71,7 @@ def examine(
         found += [mixed_up_references(examples), tokenized("", references, "references"), miscounted("", references, metrics)]
         blind = [metric for metric in metrics if is_blind(metric, references)]
         found.append(cannot_tell_apart(blind))
+        found += [out_of_reach(metric, references) for metric in metrics if metric not in blind]
     told = {each.check for each in found if each}
     for system, predictions in answers.items():
         found += unfinished(system, predictions, (limits or {}).get(system, ""))
@@ -200,6 +202,23 @@ def cannot_tell_apart(blind: Sequence[Metric]) -> Finding | None:
         return None
     names = ", ".join(metric.name for metric in blind)
     words = f"{names} cannot tell the references apart: another answer has the score of the right one; does the language fit?"
+    return Finding("constant metric", "", words)
+
+
+def out_of_reach(metric: Metric, references: Sequence[str]) -> Finding | None:
+    """A metric by which right answers have 0: BLEU where no text has four words."""
+    if not metric.higher_is_better:
+        return None
+    total: np.ndarray | float = 0.0
+    for text in filter(str.strip, references):
+        total = total + metric.statistics(Prediction("", text), [text])
+        if metric.score(total) != 0:  # nan, of a metric that reads no text, is no 0
+            return None
+    if not np.any(total):
+        return None
+    words = (
+        f"{metric.name} is 0 for the references themselves: they are too short for it, or its language does not fit; read another metric"
+    )
     return Finding("constant metric", "", words)
 
 

@@ -163,10 +163,10 @@ TEXTS = {
     "ru": "{i}: правительство {word} объявило новый план",
     "ar": "{i}: أعلنت الحكومة {word} خطة جديدة",
     "el": "{i}: η κυβέρνηση {word} ανακοίνωσε",
-    "ka": "{i}: მთავრობამ {word} გეგმა",
+    "ka": "{i}: მთავრობამ დღეს {word} გეგმა",
     "hi": "{i}: सरकार ने {word} योजना",
-    "am": "{i}: መንግስት {word} እቅድ",
-    "he": "{i}: הממשלה {word} תוכנית",
+    "am": "{i}: መንግስት ዛሬ {word} እቅድ",
+    "he": "{i}: הממשלה היום {word} תוכנית",
 }
 UNSPACED = {
     "th": "รัฐบาลประกาศแผนใหม่{word}สำหรับเมืองใหญ่",
@@ -270,3 +270,15 @@ def test_right_answers_in_another_form_are_no_constant_metric(text, form):
     texts = [text.format(i) for i in range(30)]
     outputs = [unicodedata.normalize(form, each) for each in texts]
     assert ("constant metric", "it") not in found_in(texts, "und", Rouge("1", "und"), WordErrorRate(), Bleu("und"), outputs=outputs)
+
+
+@pytest.mark.parametrize(("text", "told"), [("eine rote Katze", True), ("eine rote Katze schläft", False)])
+def test_bleu_of_texts_without_four_words_is_told(text, told):
+    """sacreBLEU gives such a corpus 0, also where all of it is right."""
+    references = [text, text.upper(), text.title()]
+    metrics = [Bleu("de"), Chrf(), Ter("de"), Rouge("L", "de")]
+    examples = [Example(str(i), f"s{i}", (reference,), "de", "en") for i, reference in enumerate(references)]
+    answers = {"it": [Prediction(e.id, e.references[0]) for e in examples]}
+    found = [each.words for each in examine(examples, answers, metrics) if each.check == "constant metric"]
+    assert bool(found) == told
+    assert all(words.startswith("bleu is 0 for the references themselves") for words in found)
