@@ -135,7 +135,7 @@ def classes_of(given: Any) -> list[type]:
 def plain_settings(trainer: Any) -> dict[str, Any]:
     """Settings of a Trainer that are numbers, words or switches, as `translated` gives them to Lightning, for one CPU."""
     left_out = ("accelerator", "strategy", "devices", "num_nodes", "logger", "callbacks", "plugins", "profiler", "precision")
-    settings = translated({name: trainer[name] for name in vars(trainer) if name not in left_out})
+    settings = translated({name: trainer[name] for name in vars(trainer) if name not in left_out and not name.startswith("__")})
     return settings | {"accelerator": "cpu", "devices": 1, "logger": False, "enable_model_summary": False}
 
 

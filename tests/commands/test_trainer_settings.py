@@ -28,6 +28,17 @@ def defaults():
     return parser.parse_args([]).trainer
 
 
+def test_settings_may_come_from_a_file_of_their_own(tmp_path):
+    """As in `--trainer FILE`, of which the parser keeps the path beside the settings."""
+    path = tmp_path / "trainer.yaml"
+    path.write_text("max_steps: 7\n")
+    parser = LightningArgumentParser()
+    parser.add_class_arguments(JobTrainer, "trainer")
+    settings = parser.parse_args(["--trainer", str(path)]).trainer
+    assert settings.max_steps == 7
+    JobTrainer(**plain_settings(settings))
+
+
 def callback(name):
     return [Namespace(class_path=f"{CALLBACKS}.{name}", init_args=Namespace())]
 
