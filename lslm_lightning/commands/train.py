@@ -67,7 +67,7 @@ from lslm_lightning.text.yaml_files import dump_yaml, parse_yaml
 from lslm_lightning.tracking import Store, Tracker
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.checks import check_monitor
+from lslm_lightning.training.checks import check_distinguishes
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interrupted, Interruption, stop_at_once, stopping_signals
@@ -203,7 +203,7 @@ class Command(LightningCLI):
             self.datamodule.overfit_batches = settings["overfit_batches"]
             check_batches(settings, self.datamodule, self.model, n_share(settings))
             check_optimizer(self.model)
-            check_monitor(self.model, self.datamodule)
+            check_distinguishes(self.model, self.datamodule)
         if is_training and state:
             check_goes_on(Path(state), self.datamodule, self.model, settings)
         config = translated({**self._get(self.config_init, "trainer"), **kwargs})

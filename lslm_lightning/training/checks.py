@@ -21,7 +21,7 @@ def check_lengths(min_length: int, max_length: int) -> None:
         raise ValueError(f"min_length={min_length} must be between 0 and max_length={max_length}")
 
 
-def check_monitor(task: Any, data: Any) -> None:
+def check_distinguishes(task: Any, data: Any) -> None:
     """Refuse to choose the best checkpoint by a metric that gives wrong answers the score of right ones.
 
     Raises:

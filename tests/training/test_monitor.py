@@ -9,7 +9,7 @@ import torch
 from lslm_lightning.contracts import Example
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.checks import check_monitor
+from lslm_lightning.training.checks import check_distinguishes
 
 REFERENCES = {
     "ru": ["новый план", "победа команды", "дождь в городе"],
@@ -29,15 +29,15 @@ def made(language, stated):
 @pytest.mark.parametrize("language", REFERENCES)
 def test_a_metric_that_tells_no_reference_from_another_is_refused_before_training(language):
     with pytest.raises(ValueError, match=r"rougeL, by which the best checkpoint is chosen.*language='en'; set data.language"):
-        check_monitor(*made(language, "en"))
-    check_monitor(*made(language, language))
-    check_monitor(*made(language, "und"))
+        check_distinguishes(*made(language, "en"))
+    check_distinguishes(*made(language, language))
+    check_distinguishes(*made(language, "und"))
 
 
 def test_what_is_chosen_by_loss_or_on_no_examples_is_not_tried():
     task, data = made("ru", "en")
-    check_monitor(SimpleNamespace(monitor="val/loss", metrics=task.metrics), data)
-    check_monitor(task, SimpleNamespace(validation_exam=lambda: []))
+    check_distinguishes(SimpleNamespace(monitor="val/loss", metrics=task.metrics), data)
+    check_distinguishes(task, SimpleNamespace(validation_exam=lambda: []))
 
 
 class Saved(Checkpoints):
