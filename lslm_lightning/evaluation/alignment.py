@@ -250,7 +250,8 @@ def find_disorder(
     counts = [Counter(texts) for texts in folded]
     is_one = [np.array([bool(text) and count[text] == 1 for text in texts]) for texts, count in zip(folded, counts, strict=True)]
     asked = np.flatnonzero(is_one[0])
-    if min(len(asked), is_one[1].sum()) < ENOUGH:
+    n_written = sum(map(bool, folded[0]))
+    if min(len(asked), is_one[1].sum()) < ENOUGH or len(asked) < n_written / 4:  # most outputs belong to several lines
         return None
     if len(asked) > N_QUERY:
         asked = asked[np.linspace(0, len(asked) - 1, N_QUERY).astype(int)]

@@ -166,6 +166,19 @@ def test_what_knows_nothing_of_its_line_is_no_alarm():
     assert find_disorder([text.upper()[:9] for text in references], references) is None
 
 
+def test_answers_from_passages_that_questions_share_are_no_alarm():
+    """A rule answers most questions on a passage by one of its sentences, which has the answers to several of them."""
+    rng, references, outputs = random.Random(0), [], []
+    for passage in range(120):
+        parts = sentences(4, passage)
+        for question in range(8):
+            answer = rng.choice(parts)
+            references.append(" ".join(rng.sample(answer.split(), 4)))
+            outputs.append(rng.choice(parts) if question == 7 else parts[0])
+    assert find_shift(outputs, references) is None
+    assert find_disorder(outputs, references) is None
+
+
 @pytest.mark.parametrize("share", [0.5, 1])
 @pytest.mark.parametrize("n", [100, 300])
 def test_what_all_outputs_begin_with_hides_no_permutation(n, share):
