@@ -51,6 +51,8 @@ LAYOUTS = {
 
 
 class Chunk(NamedTuple):
+    """One chunk of a container, by its header; offsets and sizes in bytes."""
+
     name: bytes
     start: int  # of the contents
     size: int  # as stated
@@ -178,6 +180,8 @@ SHORTEST_FRAME = 24  # bytes: 8 kbit/s at 24 kHz
 
 
 class MpegFrame(NamedTuple):
+    """What the header of one MPEG audio frame says."""
+
     stream: bytes  # what all frames of one file share: version, layer, rate
     n_byte: int
     tag: int  # offset in the frame of a Xing, Info or VBRI header, if it has one

@@ -80,10 +80,11 @@ class Job:
 
 
 class JobTrainer(Trainer):
-    """Lightning's Trainer with one function more, and types of which the order is sure.
+    """Lightning's Trainer with `run`, and with settings that a parser reads as int before it tries float.
 
-    Of `Union[int, float]` and `Union[float, int]` the cache of `typing` keeps the one that was made first: of Lightning's own annotations a
-    parser may try float first, so that 2 batches become 2.0, which is refused, and 1 batch becomes all of them.
+    `typing` caches `Optional[Union[float, int]]` and `Optional[Union[int, float]]` as one type, in the
+    order that was made first. With Lightning's annotations the order depends on what was imported
+    before, and a limit of 2 batches may become 2.0.
     """
 
     def __init__(

@@ -69,6 +69,7 @@ def sample(n: int, n_block: int = N_BLOCK, block: int = BLOCK) -> np.ndarray:
 
 
 def fold(text: str) -> str:
+    """Return the text in lower case, runs of white space as one space."""
     return " ".join(text.lower().split())
 
 
@@ -274,7 +275,7 @@ def find_disorder(
 
 
 def is_by_chance(percentile: np.ndarray) -> bool:
-    """Whether the mean of these (n,) is not beyond 3 standard errors above that of numbers drawn from 0 to 1."""
+    """Return whether the mean of these (n,) is not beyond 3 standard errors above that of numbers drawn from 0 to 1."""
     n = len(percentile)
     return n >= ENOUGH and bool(percentile.mean() < 0.5 + 3 / np.sqrt(12 * n))
 

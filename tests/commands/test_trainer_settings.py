@@ -1,13 +1,17 @@
 """Lightning's settings: each works as it documents, or is refused by the name that was given, before there is a run."""
 
+import inspect
 import json
 import math
 from pathlib import Path
+from types import UnionType
+from typing import get_args
 
 import pytest
 import torch
 import yaml
 from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -26,6 +30,18 @@ def defaults():
     parser.add_class_arguments(JobTrainer, "trainer")
     parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
     return parser.parse_args([]).trainer
+
+
+def test_whole_numbers_are_tried_before_shares_whatever_was_imported_first():
+    """Types of `typing.Union` come from a cache that may hold them in another order."""
+    theirs, ours = (inspect.signature(kind.__init__).parameters for kind in (Trainer, JobTrainer))
+    both = [name for name, each in theirs.items() if {int, float} <= set(get_args(each.annotation))]
+    assert {"limit_train_batches", "overfit_batches", "val_check_interval"} <= set(both)
+    for name in both:
+        kinds = get_args(ours[name].annotation)
+        assert isinstance(ours[name].annotation, UnionType), name
+        assert kinds.index(int) < kinds.index(float), name
+        assert ours[name].default == theirs[name].default, name
 
 
 def test_settings_may_come_from_a_file_of_their_own(tmp_path):
