@@ -107,6 +107,17 @@ def test_one_figure_below_its_threshold_fails_the_benchmark(bench: Bench, monkey
     assert harness.main(["nanogpt"]) == harness.FAILED
 
 
+@pytest.mark.parametrize(("n", "status"), [(0, harness.REACHED), (1, harness.FAILED)])
+def test_outputs_of_a_right_run_that_are_said_to_be_misaligned_fail_the_benchmark(
+    bench: Bench, n: int, status: int, monkeypatch, capsys
+) -> None:
+    bench.broken = False
+    parts = bench.benchmark.parts | {"three": lambda done, smoke: {"misaligned": n}}
+    monkeypatch.setattr(harness, "load", lambda name: Benchmark("a toy", 1, parts, bench.checks))
+    assert harness.main(["nanogpt"]) == status
+    assert "systems said to be misaligned" in capsys.readouterr().out
+
+
 def test_table() -> None:
     lines = table([Check("BLEU", 38.25, ">=", 38.2), Check("p", 0.2, "<", 0.05), Check("tokens/s", 12345.6)]).splitlines()
     assert [line.split() for line in lines] == [

@@ -4,7 +4,7 @@ A text is compared with its own reference, with those a few lines away, and with
 Of a system that is right in its order, its own reference is the most alike; of a run that is one
 line off, that of the next line is.
 
-N lines, K near offsets, F far lines.
+N lines, K near offsets, F far lines, C features.
 """
 
 from collections import Counter
@@ -22,13 +22,15 @@ ENOUGH = 40  # lines with something to compare
 REACH = 5  # lines that a shift of lengths is sought among
 NEAR = 10  # lines on both sides that a text is compared with
 N_FAR = 200
-SHARES = 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.003  # of other references, the steps of evidence
-PRIOR = 20  # lines as alike as others that are added to the right ones
+N_RANKED = 3  # features that compare a text with far ones
+RIDGE = 2.0  # on slopes of standardized features
+LEAST_SHARE = 0.08  # of right references, that are taken to be as alike as others
+MOST = 5.5  # nats that one line may speak for an offset
 BEYOND = -1.9  # nats, for a line that does not exist
 LEAST = 4  # lines in a run
 N_QUERY = 800  # lines whose best match is sought among all
 N_BLOCK, BLOCK = 20, 500  # of texts beyond their product, so many blocks are looked at
-CERTAIN = 4.5  # nats beyond the number of runs that there are; answers about one subject reach 4
+CERTAIN = 1.5  # nats beyond the number of runs that there are; of right orders none seen is above 0
 PAIR_BLOCK, PAIR_CERTAIN = 150, 10.0  # of training pairs, which share less, and are many
 SWITCH = 4.0  # nats that another offset costs within a run
 ALIKE = 0.1  # cosine, below which two texts have next to nothing in common
@@ -73,37 +75,67 @@ def fold(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def log_ratios(evidence: np.ndarray) -> np.ndarray:
+def log_ratios(features: np.ndarray) -> np.ndarray:
     """Log likelihood ratios, of each near offset of each line: is this the right reference, or any other?
 
-    How alike right ones are is learned from the offset that fits best on the whole: 0, where no more
-    than a run is off. How alike others are is learned from all offsets but this one and 0. A system that
-    knows nothing of its lines, or of nothing but a subject that neighbours share, has no such offset:
-    its ratios are near 0.
+    How alike right ones are is learned, by logistic regression, from the offset that fits best on the
+    whole: 0, where no more than a run is off. How alike others are is learned from all offsets but this
+    one and 0. A system that knows nothing of its lines, or of nothing but a subject that neighbours
+    share, has no such offset: its ratios are near 0.
 
     Args:
-        evidence: (N, K), higher where more alike; NaN beyond the first or last line.
+        features: (N, K, C), each higher where more alike; NaN beyond the first or last line.
     """
+    evidence = features[..., :N_RANKED].sum(-1)
     is_known = ~np.isnan(evidence)
     rank = np.searchsorted(np.sort(evidence[is_known]), evidence, "left")
-    surprise = np.where(is_known, -np.log(1 - np.minimum(rank / is_known.sum(), 1 - 1 / evidence.size)), 0)
+    highest = 1 - 1 / evidence.size
+    surprise = np.where(is_known, -np.log(1 - np.minimum(rank / is_known.sum(), highest)), 0)
     right = int(surprise.mean(0).argmax())
-    others = np.delete(evidence, [right, NEAR], 1)
-    others = others[~np.isnan(others)]
-    edges = np.unique(np.quantile(others, 1 - np.array(SHARES)))
-    bins = np.searchsorted(edges, evidence, "right")
-    usual = np.bincount(np.searchsorted(edges, others, "right"), minlength=len(edges) + 1) + 0.5
-    usual /= usual.sum()
-    found = np.bincount(bins[is_known[:, right], right], minlength=len(edges) + 1) + PRIOR * usual
-    found /= found.sum()
-    return np.where(is_known, np.log(found / usual)[bins], BEYOND)
+    is_other = is_known.copy()
+    is_other[:, [right, NEAR]] = False
+    ratios = np.full(evidence.shape, BEYOND)
+    found = fit_log_ratio(features[is_known[:, right], right], features[is_other], features[is_known])
+    ratios[is_known] = np.minimum(found, MOST)
+    return ratios
+
+
+def fit_log_ratio(right: np.ndarray, others: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Log of how much more often features are those of right references, fitted by Newton's method.
+
+    Both classes weigh as many lines as there are right ones; LEAST_SHARE of right ones are taken to
+    be like others.
+
+    Args:
+        right: (R, C).
+        others: (O, C).
+        asked: (A, C); the result is (A,).
+    """
+    features = np.concatenate([right, others])
+    mean, deviation = features.mean(0), features.std(0) + 1e-6
+    columns = np.insert((features - mean) / deviation, 0, 1, 1)
+    n = len(right)
+    target = np.repeat([1, LEAST_SHARE / (1 + LEAST_SHARE)], [n, len(others)])
+    weight = np.repeat([1, n / len(others) * (1 + LEAST_SHARE)], [n, len(others)])
+    ridge = RIDGE * np.eye(columns.shape[1])
+    ridge[0, 0] = 1e-6
+    slopes = np.zeros(columns.shape[1])
+    for _ in range(25):
+        expected = 1 / (1 + np.exp(-columns @ slopes))
+        gradient = columns.T @ (weight * (target - expected)) - ridge @ slopes
+        curvature = (columns * (weight * expected * (1 - expected))[:, None]).T @ columns + ridge
+        step = np.clip(np.linalg.solve(curvature, gradient), -2, 2)
+        slopes += step
+        if abs(step).max() < 1e-4:
+            break
+    return np.insert((asked - mean) / deviation, 0, 1, 1) @ slopes
 
 
 def compare_offsets(out: "csr_matrix", ref: "csr_matrix") -> tuple[np.ndarray, np.ndarray]:
-    """(N, K) each, NaN beyond the first and last line: cosines with near references, and evidence.
+    """(N, K) cosines with near references, and (N, K, C) features; NaN beyond the first and last line.
 
-    Evidence is how high a cosine ranks among those of its output with far references and those of
-    its reference with far outputs, and how far it is from the highest of them.
+    Features are how far a cosine is above the highest of those of its output with far references and
+    of its reference with far outputs, how high it ranks among either of these, and itself.
     """
     n = out.shape[0]
     chosen = np.random.default_rng(0).choice(n, min(N_FAR, n), replace=False)
@@ -111,19 +143,20 @@ def compare_offsets(out: "csr_matrix", ref: "csr_matrix") -> tuple[np.ndarray, n
     of_out = np.where(is_near, -1, (out @ ref[chosen].T).toarray())  # (N, F)
     of_ref = np.where(is_near, -1, (ref @ out[chosen].T).toarray())  # (N, F)
     top_out, top_ref = of_out.max(1), of_ref.max(1)
-    similar = np.full((n, 2 * NEAR + 1), np.nan, np.float32)
-    evidence = np.full_like(similar, np.nan)
+    similar = np.full((n, 2 * NEAR + 1), np.nan)
+    features = np.full((n, 2 * NEAR + 1, N_RANKED + 1), np.nan)
     for column, k in enumerate(range(-NEAR, NEAR + 1)):
         a, b = max(0, -k), min(n, n - k)
         if a >= b:
             continue
         its = np.asarray(out[a:b].multiply(ref[a + k : b + k]).sum(1)).ravel()
-        rank = 1 + (of_out[a:b] >= its[:, None]).sum(1), 1 + (of_ref[a + k : b + k] >= its[:, None]).sum(1)
+        rank_out = 1 + (of_out[a:b] >= its[:, None]).sum(1)
+        rank_ref = 1 + (of_ref[a + k : b + k] >= its[:, None]).sum(1)
         top = np.maximum(np.maximum(top_out[a:b], top_ref[a + k : b + k]), 0)
-        margin = np.clip(np.log((its + 0.02) / (top + 0.02)), -1, 1)
+        margin = np.clip(np.log((its + 0.02) / (top + 0.02)), -2, 2)
         similar[a:b, column] = its
-        evidence[a:b, column] = margin - np.log(rank[0]) - np.log(rank[1])
-    return similar, evidence
+        features[a:b, column] = np.stack([margin, -np.log(rank_out), -np.log(rank_ref), its], 1)
+    return similar, features
 
 
 def score_offsets(outputs: Sequence[str], references: Sequence[str], n_character: int) -> np.ndarray | None:
@@ -134,8 +167,8 @@ def score_offsets(outputs: Sequence[str], references: Sequence[str], n_character
     n = len(references)
     if is_one.sum() < ENOUGH:
         return None
-    similar, evidence = compare_offsets(*vectors(outputs, references, n_character))
-    ratios = log_ratios(evidence)
+    similar, features = compare_offsets(*vectors(outputs, references, n_character))
+    ratios = log_ratios(features)
     ratios = np.where(similar <= 0, np.minimum(ratios, 0), ratios)
     for column, k in enumerate(range(-NEAR, NEAR + 1)):
         ratios[~is_one[np.clip(np.arange(n) + k, 0, n - 1)], column] = 0
@@ -241,8 +274,10 @@ def find_disorder(
 ) -> Order | None:
     """Return how many lines fit another reference, where they are far too many for a system that errs.
 
-    Only clear matches count: what is merely poor, or vague, has none. Outputs must have more of them
-    than unrelated references have among themselves. Where they have not, lines out of order still show
+    Only clear matches count: what is merely poor, or vague, has none. Of lines whose own reference is
+    empty none counts, and of matches with lines nearby no more than chance has among those with any
+    line: an answer to a question is often that to another one on its subject. Outputs must have more
+    matches than unrelated references have among themselves. Where they have not, lines out of order still show
     where own references stand among all others as if by chance.
     """
     lines = sample(len(references), block=block)
@@ -250,8 +285,9 @@ def find_disorder(
     folded = [[fold(text) for text in texts] for texts in (outputs, references)]
     counts = [Counter(texts) for texts in folded]
     is_one = [np.array([bool(text) and count[text] == 1 for text in texts]) for texts, count in zip(folded, counts, strict=True)]
-    asked = np.flatnonzero(is_one[0])
-    n_written = sum(map(bool, folded[0]))
+    has_own = np.array([bool(text) for text in folded[1]])
+    asked = np.flatnonzero(is_one[0] & has_own)
+    n_written = sum(bool(text) and known for text, known in zip(folded[0], has_own, strict=True))
     if min(len(asked), is_one[1].sum()) < ENOUGH or len(asked) < n_written / 4:  # most outputs belong to several lines
         return None
     if len(asked) > N_QUERY:
@@ -259,9 +295,11 @@ def find_disorder(
     out, ref = vectors(outputs, references, n_character)
     at, is_clear, percentile, middle = clear_matches(out, ref, asked)
     is_clear &= is_one[1][at]
+    n_own = int((is_clear & (at == asked)).sum())
+    is_far = is_clear & (np.abs(at - asked) > NEAR)
     is_other = is_clear & (at != asked)
-    total, n_other = len(asked), int(is_other.sum())
-    n_own = int(is_clear.sum()) - n_other
+    share_far = (np.abs(np.arange(len(references)) - asked[:, None]) > NEAR).mean()
+    total, n_other = len(asked), min(int(is_other.sum()), round(is_far.sum() / share_far))
     unclear = Order(total, n_own, n_other, True) if is_by_chance(middle[~np.isnan(middle)]) else None
     is_half = n_other >= 0.055 * total and n_own >= 0.7 * n_other
     if n_other < 6 or n_own > 1.7 * n_other or not (is_half or n_other >= 0.12 * total):

@@ -14,7 +14,7 @@ from contextlib import chdir, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 
-from tests.benchmarks.benchmark import Benchmark, table
+from tests.benchmarks.benchmark import Benchmark, no_false_alarm, table
 from tests.benchmarks.job import JobError
 from tests.benchmarks.record import RESULTS, Record, present_circumstances
 
@@ -86,7 +86,7 @@ def conduct(name: str, benchmark: Benchmark, record: Record, smoke: bool) -> int
     print(f"\n=== {name}: {benchmark.about}", flush=True)
     try:
         measure(benchmark, record, smoke)
-        checks = benchmark.checks(record.figures)
+        checks = [*benchmark.checks(record.figures), *no_false_alarm(record.figures)]
     except Exception as error:
         if not isinstance(error, FileNotFoundError | JobError):  # those say what is wrong
             traceback.print_exc()

@@ -11,6 +11,9 @@ Figures = Mapping[str, Any]
 Part = Callable[[Mapping[str, Figures], bool], Figures]
 """Measures: part(figures of the parts before it, whether this is only a smoke test) -> its own figures."""
 
+MISALIGNED = "misaligned"
+"""Figure of a part that trains: systems whose outputs are said to be misaligned; of a right run none is."""
+
 RULES = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 
 
@@ -48,6 +51,12 @@ class Benchmark:
     checks: Callable[[Mapping[str, Figures]], list[Check]]
     needs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+
+
+def no_false_alarm(figures: Mapping[str, Figures]) -> list[Check]:
+    """Whether outputs of any part were said to be misaligned; nothing of parts that were recorded without it."""
+    found = [part[MISALIGNED] for part in figures.values() if MISALIGNED in part]
+    return [Check("systems said to be misaligned", sum(found), "<=", 0)] if found else []
 
 
 def table(checks: Sequence[Check]) -> str:

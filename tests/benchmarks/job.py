@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.runs import RunDirectory
-from tests.benchmarks.benchmark import Figures
+from tests.benchmarks.benchmark import MISALIGNED, Figures
 
 HOME = Path(__file__).parents[2]
 SMOKE = ("--trainer.max_steps=4", "--trainer.val_check_interval=2", "--trainer.limit_val_batches=2")
@@ -64,6 +64,11 @@ def lslm(*words: str, hidden: Sequence[str] = (), given: Mapping[str, str] | Non
     return directories
 
 
+def count_misaligned(findings: Sequence[Mapping[str, str]]) -> int:
+    """Number of systems whose outputs are said to stand beside the wrong references."""
+    return sum(finding["check"] == "misaligned outputs" for finding in findings)
+
+
 def config_path(config: str) -> Path:
     """A file under configs/.
 
@@ -86,8 +91,10 @@ def train(config: str, *words: str, smoke: bool) -> Figures:
     began = time.time()
     [directory] = lslm("run", "--config", str(config_path(config)), *words)
     scores = read_scores(directory.metrics)
+    record = json.loads(directory.metrics.read_text("utf-8"))
     return {
         "run": str(directory.path),
+        MISALIGNED: count_misaligned(record["findings"]),
         "training_minutes": ((directory.checkpoints / "last.ckpt").stat().st_mtime - began) / 60,
         "scores": {score.metric: score.value for score in scores},
         "signatures": {score.metric: score.signature for score in scores},
@@ -115,6 +122,7 @@ def climb(config: str, name: str, *words: str, smoke: bool) -> Figures:
         "ladder": str(found),
         "minutes": (time.time() - began) / 60,
         "headline": results["headline"],
+        MISALIGNED: count_misaligned(results["findings"]),
         "scores": {name: {part: score[part] for part in ("value", "low", "high")} for name, score in leading.items()},
         "parameters": {name: entry["facts"].get("n_parameter") for name, entry in results["systems"].items()},
         "p": {f"{p['first']}, {p['second']}": p["p"] for p in results["pairs"] if p["metric"] == results["headline"]},
