@@ -33,6 +33,7 @@ N_BLOCK, BLOCK = 20, 500  # of texts beyond their product, so many blocks are lo
 CERTAIN = 1.5  # nats beyond the number of runs that there are; of right orders none seen is above 0
 PAIR_BLOCK, PAIR_CERTAIN = 150, 10.0  # of training pairs, which share less, and are many
 SWITCH = 4.0  # nats that another offset costs within a run
+FEW = 9  # outputs that fit another line alone; a barely trained system has so many by chance
 ALIKE = 0.1  # cosine, below which two texts have next to nothing in common
 CLEAR = 1.3  # times more alike than the next
 CLEAR_SHARE = 0.22  # of outputs that fit one reference alone, of a system that is not merely poor
@@ -302,7 +303,7 @@ def find_disorder(
     total, n_other = len(asked), min(int(is_other.sum()), round(is_far.sum() / share_far))
     unclear = Order(total, n_own, n_other, True) if is_by_chance(middle[~np.isnan(middle)]) else None
     is_half = n_other >= 0.055 * total and n_own >= 0.7 * n_other
-    if n_other < 6 or n_own > 1.7 * n_other or not (is_half or n_other >= 0.12 * total):
+    if n_other < FEW or n_own > 1.7 * n_other or not (is_half or n_other >= 0.12 * total):
         return unclear
     if percentile[is_other].mean() > 0.72:
         return unclear
