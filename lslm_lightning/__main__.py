@@ -2,8 +2,11 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
+import lslm_lightning
 from lslm_lightning import __version__
 
 COMMANDS = {
@@ -37,6 +40,8 @@ USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)
 Exit status: 0 done, 1 the work failed (the reason in one line; --debug shows where), 2 wrong arguments, 130 interrupted.
 Version {version}."""
 
+SAFE_PATH = "PYTHONSAFEPATH"  # tells Python not to put the working directory first in sys.path
+
 
 def usage() -> str:
     """What `lslm --help` prints."""
@@ -59,15 +64,42 @@ def main(argv: list[str] | None = None) -> int:
         near = get_close_matches(argv[0], COMMANDS, 1)
         print(f"lslm: {argv[0]!r} is no command; {f'did you mean {near[0]!r}? ' if near else ''}lslm --help lists them", file=sys.stderr)
         return 2
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        import_module("tasks")  # ours is the one that is trusted; a run directory from elsewhere may hold a folder of that name
-        sys.path.append(os.getcwd())  # the user's own classes, named by class_path, lie in the working directory
     from lslm_lightning.commands.outcome import outcome
 
     debug = "--debug" in argv
     words = [word for word in argv if word != "--debug"]
-    return outcome(lambda: import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words), debug)
+    with children_without_working_directory():
+        return outcome(lambda: import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words), debug)
+
+
+@contextmanager
+def children_without_working_directory() -> Iterator[None]:
+    """Let Python processes that are started inside import nothing from the working directory by accident."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(SAFE_PATH)
+        os.environ.update({} if before is None else {SAFE_PATH: before})
+
+
+def leave_working_directory() -> None:
+    """Take from `sys.path` the working directory, which `python -m` puts first.
+
+    A checkout that is not installed stays, as the last, and is told to children by PYTHONPATH.
+    """
+    here = os.getcwd()
+    if sys.flags.safe_path or sys.path[:1] not in ([""], [here]):
+        return
+    del sys.path[0]
+    found = (finder.find_spec(__package__, None) for finder in sys.meta_path)
+    if next((spec.origin for spec in found if spec), None) != lslm_lightning.__file__:
+        sys.path.append(here)
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([before, here] if before else [here])
 
 
 if __name__ == "__main__":
+    leave_working_directory()
     sys.exit(main())

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from jsonargparse import ArgumentParser, set_dumper, set_loader
 
-from lslm_lightning.runs.trust import resolve
+from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.runs.parser import ArgumentParser
+from lslm_lightning.runs.trust import is_restricted, resolve
 from lslm_lightning.text.yaml_files import (
     MeaningError,
     ParserLoader,
-    dump_yaml,
     parse_yaml,
     plain_scalars,
     quoted_way_out,
@@ -30,20 +30,6 @@ TOP = ("seed_everything", "trainer", "model", "data", "job", "ckpt_path")
 
 FILES: ContextVar[tuple[Path, ...]] = ContextVar("FILES", default=())  # of the command that is parsed
 SUFFIXES = (".yaml", ".yml", ".json")
-
-
-def load_for_parser(text: str) -> Any:
-    """The loader of jsonargparse, which takes `{a, b}` and `a:` for texts."""
-    value = parse_yaml(text, ParserLoader)
-    if isinstance(value, dict) and value and all(inner is None for inner in value.values()):
-        names = set(text.strip(" {}").replace(" ", "").split(","))
-        if names == set(value) or text.strip() in {f"{name}:" for name in value}:
-            return text
-    return value
-
-
-set_loader("yaml", load_for_parser, (yaml.YAMLError,))
-set_dumper("yaml", dump_yaml)
 
 
 def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
@@ -60,6 +46,7 @@ def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
     """
     split = (word.split("=", 1) if word.startswith("-") else [word] for word in argv)
     words = [part for parts in split for part in parts]
+    add_working_directory(words)
     files: list[Path] = []
     for option, value in pairwise(words):
         if option in ("--config", "-c"):
@@ -92,12 +79,14 @@ def yaml_of(path: Path, loader: type = ParserLoader) -> Any:
             is meant.
     """
     try:
-        return read_yaml(path, f"config {path}", loader)
+        content = read_yaml(path, f"config {path}", loader)
     except FileNotFoundError:
         near = get_close_matches(str(path), [str(p) for p in Path("configs").glob("*/*.yaml")], 1)
         raise ValueError(f"config {path} does not exist{f'; did you mean {near[0]}?' if near else ''}") from None
     except OSError as error:
         raise ValueError(f"config {path} cannot be read: {error.strerror}") from None
+    add_working_directory(content)
+    return content
 
 
 def _check_file(path: Path, known: Sequence[str]) -> None:
@@ -317,6 +306,8 @@ def _names_in(module: str) -> list[str]:
     """What can be imported from a module or a package; of nothing, all modules there are."""
     if not module:
         return [each.name for each in pkgutil.iter_modules()]
+    if is_restricted():  # the name comes from a run that is not trusted
+        return []
     found = importlib.import_module(module)
     inner = [each.name for each in pkgutil.iter_modules(getattr(found, "__path__", []))]
     return [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")] + inner

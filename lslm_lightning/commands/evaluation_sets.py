@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,8 @@ from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import read_scores, score
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
-from lslm_lightning.runs.trust import check_trust, resolve
+from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, resolve
 from lslm_lightning.training.data import TaskData
 
 NO_MATTER = ("tokenizer", "seed", "num_workers", "stream", "prepared")  # arguments that change no example of a test
@@ -56,10 +58,14 @@ def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = 
     by_release = "an earlier release recorded its test set without languages"
     try:
         config = read_config(directory.config)
-        if not trust:
+        if trust:
+            add_working_directory(config)
+        else:
             check_trust(config["model"])
             check_trust(config["data"])
-        own = opened(config["data"], known)
+        with nullcontext() if trust else only_trusted():
+            own = opened(config["data"], known)
+            task = resolve(config["model"]["class_path"])
         examples = own.examples(SPLIT)
     except (ValueError, OSError, KeyError) as error:
         return FoundSet(None, f"{by_release}, and the corpus cannot be read here ({' '.join(str(error).split())})")
@@ -72,7 +78,6 @@ def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = 
         return FoundSet(None, f"{by_release}, and the corpus here has other examples than were scored")
     if not examples:
         return FoundSet(None, f"{by_release}, and the corpus here has none of its examples")
-    task = resolve(config["model"]["class_path"])
     metrics = task.metrics(examples[0].language)
     if digest and own.corpus.digest(SPLIT) == digest:
         headline = [metric for metric in metrics if metric.name == task.headline]  # where it tells, the others would be slow
@@ -137,14 +142,18 @@ def data_of(spec: Mapping[str, Any]) -> TaskData:
     """Build the data module of a run's config.
 
     Raises:
-        ValueError: the config is not as this release reads it.
+        ValueError: the config is not as this release reads it, or names what may not be imported
+            (`only_trusted`).
     """
-    from jsonargparse import ArgumentError, ArgumentParser
+    from lslm_lightning.runs.parser import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(TaskData, "data", fail_untyped=False)
     try:
-        return parser.instantiate(parser.parse_object({"data": dict(spec)})).data
+        parsed = parser.parse_object({"data": dict(spec)})
+        if is_restricted():
+            check_trust(parsed)
+        return parser.instantiate(parsed).data
     except ArgumentError as error:
         raise ValueError(" ".join(str(error).split())) from None
 

@@ -3,6 +3,10 @@
 import argparse
 import os
 import shlex
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
@@ -25,7 +29,8 @@ N steps straight equal k steps, a kill, and N - k steps. A damaged state is pass
   lslm resume RUN --model.optimizer.lr 1e-4  with another learning rate from the next step on
 
 What decides the batches (data, tokenizer, batch size) and the class of the optimizer must be as they were.
-A run is a run directory or an MLflow run id."""
+A run is a run directory or an MLflow run id. One that you started on this machine may name any class. Of another's run, only classes that
+run no code and write nothing elsewhere are built; --trust lets it name others."""
 
 
 def arguments() -> Parser:
@@ -33,6 +38,11 @@ def arguments() -> Parser:
     it = Parser("lslm resume", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     it.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
     it.add_argument("--no-checkpoint", action="store_true", help="train anew from step 0; what there was goes to before-1/")
+    it.add_argument(
+        "--trust",
+        action="store_true",
+        help="let the run name any class; needed for runs that you did not start on this machine",
+    )
     return it
 
 
@@ -49,6 +59,7 @@ def main(argv: list[str]) -> int:
     if directory.beginning.get("status") == "FINISHED" and not words:
         print(f"{directory.path} is finished; a larger --trainer.max_steps trains on")
         return DONE
+    allowed = allowance(directory, own.trust, words)
     if store := recorded_store(directory.beginning):
         os.environ.setdefault("MLFLOW_TRACKING_URI", store)
     if STATE not in os.environ:  # otherwise this is one of several processes
@@ -64,9 +75,36 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.commands.train import main as train
 
     try:
-        return train([command, "--config", str(directory.config), *words, f"--ckpt_path={state or 'null'}"], directory)
+        with allowed:
+            return train([command, "--config", str(directory.config), *words, f"--ckpt_path={state or 'null'}"], directory)
     finally:
         os.environ.pop(STATE, None)
+
+
+def allowance(directory: "RunDirectory", trust: bool, words: Sequence[str]) -> AbstractContextManager[None]:
+    """Return the context in which a run is resumed: may it name any class, or only trusted ones?
+
+    A run that this user started here may name any, and so may `words`, which the user gave.
+
+    Raises:
+        ValueError: the run names a class that is not trusted.
+    """
+    from lslm_lightning.commands.config_errors import yaml_of
+    from lslm_lightning.runs.loading import read_config
+    from lslm_lightning.runs.own_code import add_working_directory, paths_in
+    from lslm_lightning.runs.own_runs import is_own_run
+    from lslm_lightning.runs.trust import check_trust, only_trusted
+
+    config = read_config(directory.config)
+    if trust or is_own_run(directory.config):
+        add_working_directory(config)
+        return nullcontext()
+    with only_trusted(training=True):
+        check_trust({name: config.get(name) for name in ("model", "data", "trainer")})
+    given = [part for word in words for part in (word.split("=", 1) if word[:1] == "-" else [word])]
+    files = [yaml_of(Path(file)) for option, file in pairwise(given) if option in ("--config", "-c")]
+    add_working_directory(given)
+    return only_trusted(paths_in([*given, *files]), training=True)
 
 
 def set_aside(directory: "RunDirectory") -> None:

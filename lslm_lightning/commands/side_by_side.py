@@ -4,6 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean, stdev
@@ -25,7 +26,8 @@ from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs import RunDirectory, find_run
 from lslm_lightning.runs.loading import read_config
-from lslm_lightning.runs.trust import check_trust, resolve
+from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.runs.trust import check_trust, only_trusted, resolve
 from lslm_lightning.systems.secrets import redacted
 from lslm_lightning.training.data import TaskData
 
@@ -79,6 +81,19 @@ def side_by_side(
     Raises:
         ValueError: a run is missing, was not tested, or is of another task.
     """
+    with nullcontext() if trust else only_trusted():
+        return compared(references, metric, trust, n_resample, command, choices)
+
+
+def compared(
+    references: Sequence[str],
+    metric: str | None,
+    trust: bool,
+    n_resample: int,
+    command: str,
+    choices: Mapping[str, str] | None,
+) -> tuple[Table, Report, str, Sequence[Finding]]:
+    """Do the work of `side_by_side`, where what configs may name is settled."""
     runs = [run for reference in references for run in open_run(reference)]
     if len({run.directory.path.resolve() for run in runs}) < len(runs):
         raise ValueError("a run is named twice; give each once, and a parent of seeds without its children")
@@ -87,9 +102,12 @@ def side_by_side(
     tasks = {run.directory.path.parent.name for run in runs}
     if len(tasks) > 1:
         raise ValueError(f"runs are of different tasks, {', '.join(sorted(tasks))}: their scores mean different things")
-    for run in runs if not trust else []:
-        check_trust(run.config["model"])
-        check_trust(run.config["data"])
+    for run in runs:
+        if trust:
+            add_working_directory(run.config)
+        else:
+            check_trust(run.config["model"])
+            check_trust(run.config["data"])
     task = resolve(runs[0].config["model"]["class_path"])
     headline = (metric or task.headline).rpartition("/")[2]
     if not all(headline in run.headline_scores for run in runs):

@@ -61,7 +61,8 @@ from lslm_lightning.commands.trainer_settings import (
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.directory import as_name, locked
 from lslm_lightning.runs.loading import load_weights, read_config
-from lslm_lightning.runs.trust import resolve
+from lslm_lightning.runs.own_runs import remember_run
+from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.text.yaml_files import dump_yaml, parse_yaml
 from lslm_lightning.tracking import Store, Tracker
@@ -143,6 +144,8 @@ class Command(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
         self.began = time.time()
+        if is_restricted():
+            self._check_trust()
         trainer = self._get(self.config, "trainer")
         task = resolve(self._get(self.config, "model").class_path)
         if task.one_pass:
@@ -159,8 +162,18 @@ class Command(LightningCLI):
         self._choose_precision(trainer, device_type)
         self._take_tokenizer()
         if (rank_zero_only.rank or 0) == 0:
-            reserve(self.task_name, self.job.root)
+            if not self.resumed:  # whose directory is there, and whose job.root may be another's
+                reserve(self.task_name, self.job.root)
             Store().open_experiment(self.task_name)
+
+    def _check_trust(self) -> None:
+        """Refuse what the run wants to build, as it was parsed and is about to be built.
+
+        Raises:
+            ValueError: it is not trusted.
+        """
+        for name in ("model", "data", "trainer"):
+            check_trust(self._get(self.config, name))
 
     def _choose_precision(self, trainer: Any, device_type: str) -> None:
         """What this machine can compute in; config.yaml keeps it."""
@@ -274,6 +287,7 @@ class Command(LightningCLI):
         else:
             header = f"# lslm {shlex.join(sys.argv[1:])}".replace("\n", " ") + "\n"
         self.directory.save_config(header + self.config_text(n_step))
+        remember_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)
         if n_step is not None and settled:
             self.tracker.log_hyperparams({"trainer": {"max_steps_of_budget": n_step}})
@@ -359,7 +373,7 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
     if resumed is None and argv[0] in TRAINING and (restarted := met_before()) and restarted.config.exists():
         from lslm_lightning.commands.resume import main as resume
 
-        return resume(["resume", str(restarted.path)])
+        return resume(["resume", str(restarted.path), "--trust"])  # this very command began it
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
     given = {name: os.environ.get(name) for name in (DIRECTORY, *LAUNCHED)}
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]

@@ -96,7 +96,8 @@ class Trial:
         self.folder, self.random = folder, random.Random(seed)
         self.interval = 1.0  # seconds between two saves
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LSLM_R")}
-        self.environment = kept | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+        places = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "XDG_STATE_HOME": str(folder)}
+        self.environment = kept | places
 
     def start(self, words: Sequence[str]) -> subprocess.Popen:
         log = (self.folder / "log").open("a+", encoding="utf-8")

@@ -1,6 +1,7 @@
 """From a run directory to a model ready for use."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.finding import find_run
 from lslm_lightning.runs.states import META, read_state
-from lslm_lightning.runs.trust import check_trust, resolve
-from lslm_lightning.text.yaml_files import read_yaml
+from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, resolve
+from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
@@ -42,7 +44,9 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
     reference = Path(reference).expanduser()
     directory = find_run(reference)
     config = read_config(directory.config)
-    if not trust:
+    if trust:
+        add_working_directory(config["model"])
+    else:
         check_trust(config["model"])
     checkpoint = reference.absolute() if reference.is_file() or (reference / META).exists() else directory.checkpoint()
     if not directory.tokenizer.is_file():
@@ -50,7 +54,8 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
     from lslm_lightning.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(directory.tokenizer)
-    task = build(config["model"], tokenizer)
+    with nullcontext() if trust else only_trusted():
+        task = build(config["model"], tokenizer)
     load_weights(task, checkpoint, tokenizer)
     return Run(directory, config, tokenizer, task.eval(), checkpoint)
 
@@ -61,7 +66,7 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is not one.
     """
-    config = read_yaml(path)
+    config = read_yaml(path, loader=ParserLoader)  # as the parser reads what it builds
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
         raise ValueError(f"{path} names no model: it must have a `model` with a `class_path`")
@@ -69,15 +74,25 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
-    """The task that `spec` (class_path, init_args) describes, as LightningCLI built it, with fresh weights."""
-    from jsonargparse import ArgumentError, ArgumentParser
+    """The task that `spec` (class_path, init_args) describes, as LightningCLI built it, with fresh weights.
+
+    Raises:
+        ValueError: it does not fit the class, or names what may not be imported (`only_trusted`).
+    """
+    from lslm_lightning.runs.parser import ArgumentError, ArgumentParser
 
     task_class = resolve(spec["class_path"])
-    arguments = {name: value for name, value in (spec.get("init_args") or {}).items() if name != "tokenizer"}
+    given = spec.get("init_args") or {}
+    if not isinstance(given, Mapping):
+        raise ValueError(f"config.yaml: init_args of {spec['class_path']} must be a mapping, but is {given!r}")
+    arguments = {name: value for name, value in given.items() if name != "tokenizer"}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(task_class, "task", skip={"tokenizer"}, instantiate=False, fail_untyped=False)
     try:
-        built = parser.instantiate(parser.parse_object({"task": arguments}))
+        parsed = parser.parse_object({"task": arguments})
+        if is_restricted():
+            check_trust(parsed)
+        built = parser.instantiate(parsed)
     except ArgumentError as error:
         raise ValueError(f"config.yaml does not fit {spec['class_path']}: {one_line(error)}") from None
     return task_class(**vars(built.task), tokenizer=tokenizer)

@@ -1,43 +1,240 @@
-"""Which classes a run's configuration may name: a run directory from elsewhere must not run code from elsewhere."""
+"""Which classes a run's configuration may name: a run from elsewhere must not run code from elsewhere.
+
+A configuration is checked as YAML before anything is imported. While it is parsed and built,
+`only_trusted` makes jsonargparse refuse every import path that is not allowed, so that a spelling
+that the check does not know leads nowhere either.
+"""
 
 import importlib
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-TRUSTED = ("lslm_lightning", "tasks", "torch.optim", "torch.nn")
-HOMES = {"lslm_lightning", "tasks", "torch"}  # where what they offer may be defined
+import lslm_lightning
+from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
+
+TRUSTED = (  # what describes a model and its data, and writes and runs nothing
+    "lslm_lightning.audio",
+    "lslm_lightning.data.stream",
+    "lslm_lightning.decoding",
+    "lslm_lightning.metrics",
+    "lslm_lightning.models",
+    "lslm_lightning.optim",
+    "lslm_lightning.pretrained",
+    "lslm_lightning.text.hugging_face",
+    "lslm_lightning.text.recipes",
+    "tasks",
+    "torch.nn",
+    "torch.optim",
+)
+HOMES = (*TRUSTED, "torch._C._nn", "torch._jit_internal", "torch.functional")  # where these are defined
+
+CALLBACKS, TEXT_METRICS = "lightning.pytorch.callbacks", "torchmetrics.text"
+NGRAM_METRIC = {"n_gram", "smooth", "weights"}
+HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that run and write nothing
+    f"{CALLBACKS}.DeviceStatsMonitor": {"cpu_stats"},
+    f"{CALLBACKS}.EarlyStopping": {
+        "check_finite",
+        "check_on_train_epoch_end",
+        "divergence_threshold",
+        "log_rank_zero_only",
+        "min_delta",
+        "mode",
+        "monitor",
+        "patience",
+        "stopping_threshold",
+        "strict",
+        "verbose",
+    },
+    f"{CALLBACKS}.LearningRateMonitor": {"log_momentum", "log_weight_decay", "logging_interval"},
+    f"{CALLBACKS}.ModelSummary": {"max_depth"},
+    f"{CALLBACKS}.RichModelSummary": {"max_depth"},
+    f"{CALLBACKS}.RichProgressBar": {"leave", "refresh_rate"},
+    f"{CALLBACKS}.Timer": {"duration", "interval", "verbose"},
+    f"{CALLBACKS}.TQDMProgressBar": {"leave", "process_position", "refresh_rate"},
+    "lightning.pytorch.plugins.MixedPrecision": {"device", "precision"},
+    "lightning.pytorch.plugins.environments.LightningEnvironment": set(),
+    "lightning.pytorch.plugins.environments.SLURMEnvironment": {"auto_requeue"},
+    "lightning.pytorch.plugins.environments.TorchElasticEnvironment": set(),
+    "lightning.pytorch.profilers.PassThroughProfiler": set(),
+    "lightning.pytorch.profilers.SimpleProfiler": {"extended"},
+    "lightning.pytorch.strategies.DDPStrategy": {
+        "find_unused_parameters",
+        "gradient_as_bucket_view",
+        "process_group_backend",
+        "static_graph",
+    },
+    "lightning.pytorch.strategies.SingleDeviceStrategy": {"device"},
+    "lslm_lightning.training.sharding.ShardedStrategy": {
+        "process_group_backend",
+        "save_distributed_checkpoint",
+        "tensor_parallel_size",
+        "timeout_minutes",
+    },
+    f"{TEXT_METRICS}.BLEUScore": NGRAM_METRIC,
+    f"{TEXT_METRICS}.CHRFScore": {
+        "beta",
+        "lowercase",
+        "n_char_order",
+        "n_word_order",
+        "return_sentence_level_score",
+        "whitespace",
+    },
+    f"{TEXT_METRICS}.CharErrorRate": set(),
+    f"{TEXT_METRICS}.EditDistance": {"reduction", "substitution_cost"},
+    f"{TEXT_METRICS}.MatchErrorRate": set(),
+    f"{TEXT_METRICS}.Perplexity": {"ignore_index"},
+    f"{TEXT_METRICS}.SacreBLEUScore": NGRAM_METRIC | {"lowercase", "tokenize"},
+    f"{TEXT_METRICS}.WordErrorRate": set(),
+    f"{TEXT_METRICS}.WordInfoLost": set(),
+    f"{TEXT_METRICS}.WordInfoPreserved": set(),
+}
+
+ADVICE = "if you know its code and trust it, add --trust"
+POLICY = ("import_path_verdicts", "import_paths_enforced")  # of jsonargparse's settings
+LOCK = threading.RLock()  # these settings are the process's
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Import paths that may be followed: `TRUSTED`, and `also`.
+
+    Args:
+        also: paths that the user named, in whatever class and with whatever arguments.
+        training: classes of `HARMLESS` too.
+    """
+
+    also: frozenset[str] = frozenset()
+    training: bool = False
+
+    def allows(self, path: str) -> bool:
+        """Return whether the name may be imported."""
+        if path in self.also or (self.training and path in harmless_names()):
+            return True
+        is_trusted = any(path.startswith(f"{package}.") for package in TRUSTED)
+        return is_trusted and (not path.startswith("tasks.") or has_own_tasks())
+
+
+GATE: ContextVar[Gate | None] = ContextVar("GATE", default=None)
+
+
+@contextmanager
+def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[None]:
+    """Refuse to import what a run's configuration names, unless it is trusted, here and in jsonargparse.
+
+    Args:
+        also, training: see `Gate`.
+    """
+    from jsonargparse._common import parsing_settings  # there is no public way back from "*"
+
+    gate = Gate(frozenset(also), training)
+    allowed = {*HOMES, *gate.also, *(harmless_names() if training else ())}
+    with LOCK:
+        token, before = GATE.set(gate), {name: parsing_settings[name] for name in POLICY}
+        verdicts = {"*": False, **dict.fromkeys(allowed, True)}
+        parsing_settings.update(zip(POLICY, (verdicts, True), strict=True))
+        try:
+            yield
+        finally:
+            parsing_settings.update(before)
+            GATE.reset(token)
+
+
+def is_restricted() -> bool:
+    """Return whether `only_trusted` holds."""
+    return GATE.get() is not None
+
+
+@cache
+def harmless_names() -> Mapping[str, set[str]]:
+    """Arguments of `HARMLESS` by every path of a class: the public one, and that of its module."""
+    found = {}
+    for path, arguments in HARMLESS.items():
+        kind = import_named(path)
+        found |= dict.fromkeys((path, f"{kind.__module__}.{kind.__qualname__}"), arguments)
+    return found
+
+
+@cache
+def has_own_tasks() -> bool:
+    """Return whether `tasks` is the package that comes with this one, not another of that name."""
+    spec = find_spec("tasks")
+    beside = Path(lslm_lightning.__file__).parents[1] / "tasks"
+    return spec is not None and beside in map(Path, spec.submodule_search_locations or ())
 
 
 def check_trust(config: Any) -> None:
-    """Let pass a configuration whose every import path is in `TRUSTED`, and leads to something that was defined there.
+    """Let pass a configuration whose every class is trusted, before it is parsed or after.
 
     Raises:
         ValueError: it names something else, which has not been imported.
     """
-    paths = list(dict.fromkeys(import_paths(config)))
-    for path in paths:
-        if not any(path.startswith(f"{package}.") for package in TRUSTED):
+    gate = GATE.get() or Gate()
+    try:
+        named = list(named_in(config))
+    except RecursionError:
+        raise ValueError(f"the run's config.yaml is nested too deeply to be checked; {ADVICE}") from None
+    for path, _ in named:
+        if not gate.allows(path):
             refuse(path)
-    for path in paths:
-        home = getattr(resolve(path), "__module__", None) or path
-        if home.partition(".")[0] not in HOMES:
+    for path, arguments in named:
+        if path in gate.also:
+            continue
+        found = resolve(path)
+        if gate.training and path in harmless_names():
+            check_arguments(path, arguments)
+        elif not is_at_home(found, path):
             refuse(path)
+
+
+def is_at_home(found: Any, path: str) -> bool:
+    """Return whether a class or function is defined where trusted ones are."""
+    home = f"{getattr(found, '__module__', None) or path}."
+    return home == "torch." or any(home.startswith(f"{package}.") for package in HOMES)
+
+
+def check_arguments(path: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of a class of `HARMLESS` that are not listed there, or are no plain values."""
+    for name, value in arguments.items():
+        if value is not None and (name not in harmless_names()[path] or not is_plain(value)):
+            raise ValueError(f"the run wants to use {path} with {name}, which may run code or write files; {ADVICE}")
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value is a number, a text or a switch, or a collection of these."""
+    if isinstance(value, Mapping):
+        return "class_path" not in value and all(map(is_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def refuse(path: str) -> None:
     """Raise ValueError for an import path that is not trusted, with the way out."""
-    raise ValueError(f"the run wants to use {path}, which is not of {', '.join(TRUSTED)}; if you know its code and trust it, add --trust")
+    raise ValueError(f"the run wants to use {path}, which is no part of a model or of data in this project or torch; {ADVICE}")
 
 
 def resolve(path: str) -> Any:
     """The class or function of an import path `package.module.name`; nothing is reached through another module's imports.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or it may not be imported.
     """
+    if (gate := GATE.get()) is not None and not gate.allows(path):
+        refuse(path)
+    return import_named(path)
+
+
+def import_named(path: str) -> Any:
+    """Import as `resolve` does, whatever it is."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
@@ -48,30 +245,79 @@ def resolve(path: str) -> Any:
     return found
 
 
-def import_paths(value: Any) -> Iterator[str]:
-    """Every `class_path`, and every text that could be taken for an import path or holds one as YAML."""
+Named = tuple[str, Mapping[str, Any]]  # an import path, and the arguments that it is given
+
+
+def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> Iterator[Named]:
+    """Yield every import path of a configuration, parsed or not, with the arguments that it is given.
+
+    A text counts where it could be taken for an import path, or where jsonargparse reads one in it.
+
+    Args:
+        key: under which the value stands.
+        seen: collections that were looked at, which aliases may repeat without end.
+
+    Raises:
+        ValueError: a text speaks of a class and cannot be read.
+    """
+    value, seen = as_mapping(value), {} if seen is None else seen
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        place = (id(value), key in TEXTS)
+        if place in seen:
+            return
+        seen[place] = value  # kept, so that nothing else gets its id
     if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if key == "class_path":
-                yield str(inner)
+        for name, inner in value.items():
+            last = str(name).rpartition(".")[2].rstrip("+")  # of `backbone.class_path`, `callbacks+`
+            if last == "class_path":
+                given = (as_mapping(value.get(place)) for place in ("init_args", "dict_kwargs"))
+                given = [each for each in given if isinstance(each, Mapping)]
+                yield path_of(inner), {n: v for each in given for n, v in each.items()}
             else:
-                yield from import_paths(inner)
-    elif isinstance(value, list | tuple):
+                yield from named_in(inner, last, seen)
+    elif isinstance(value, list | tuple | set | frozenset):
         for inner in value:
-            yield from import_paths(inner)
+            yield from named_in(inner, key, seen)
     elif isinstance(value, str):
-        if is_import_path(value):
-            yield value
-            return
-        try:
-            inner = yaml.safe_load(value)
-        except yaml.YAMLError:
-            return
-        if isinstance(inner, Mapping | list):
-            yield from import_paths(inner)
+        yield from named_in_text(value, key, seen)
+    elif callable(value):
+        yield path_of(value), {}
+
+
+def named_in_text(text: str, key: str, seen: dict[Any, Any]) -> Iterator[Named]:
+    """Yield import paths that a text is, or has as YAML. One of `TEXTS` is no import path."""
+    if is_import_path(text):
+        if key not in TEXTS:
+            yield text, {}
+        return
+    try:
+        inner = parse_yaml(text, ParserLoader)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        if "class_path" in text:
+            words = f"the run's {key or 'text'} {text[:60]!r} names a class and cannot be read"
+            raise ValueError(f"{words} as YAML; {ADVICE}") from None
+        return
+    if isinstance(inner, Mapping | list):
+        yield from named_in(inner, key, seen)
+
+
+def as_mapping(value: Any) -> Any:
+    """Return jsonargparse's Namespace as a mapping, and anything else as it is."""
+    return vars(value) if type(value).__name__ == "Namespace" else value
+
+
+def path_of(value: Any) -> str:
+    """Return the import path that a `class_path` is, or that a class or a function has."""
+    name = getattr(value, "__qualname__", None)
+    return f"{value.__module__}.{name}" if name else str(value)
 
 
 def is_import_path(text: str) -> bool:
     """Dotted names of which the first is a package of this Python: not `tokenizer.json`."""
     names = text.split(".")
-    return len(names) > 1 and all(name.isidentifier() for name in names) and find_spec(names[0]) is not None
+    if len(names) < 2 or not all(name.isidentifier() for name in names):
+        return False
+    try:
+        return find_spec(names[0]) is not None
+    except ValueError:  # `__main__` has none
+        return True

@@ -1,0 +1,24 @@
+"""jsonargparse, which reads YAML as the rest of the project does."""
+
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, set_dumper, set_loader
+
+from lslm_lightning.text.yaml_files import ParserLoader, dump_yaml, parse_yaml
+
+__all__ = ["ArgumentError", "ArgumentParser", "load_for_parser"]
+
+
+def load_for_parser(text: str) -> Any:
+    """The loader of jsonargparse, which takes `{a, b}` and `a:` for texts."""
+    value = parse_yaml(text, ParserLoader)
+    if isinstance(value, dict) and value and all(inner is None for inner in value.values()):
+        names = set(text.strip(" {}").replace(" ", "").split(","))
+        if names == set(value) or text.strip() in {f"{name}:" for name in value}:
+            return text
+    return value
+
+
+set_loader("yaml", load_for_parser, (yaml.YAMLError,))
+set_dumper("yaml", dump_yaml)
