@@ -15,7 +15,7 @@ import yaml
 
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.parser import ArgumentParser
-from lslm_lightning.runs.trust import is_restricted, resolve
+from lslm_lightning.runs.trust import ADVICE, DENIED, is_restricted, resolve
 from lslm_lightning.text.yaml_files import (
     MeaningError,
     ParserLoader,
@@ -175,6 +175,10 @@ def _unknown(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
     return f"{place}{name} is not known: {cause.classes[-1]} takes {', '.join(known) or 'nothing'}"
 
 
+def _denied(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
+    return f"{cause.key}: the run may not name {found[1]}; {ADVICE}".removeprefix(": ")
+
+
 def _missing(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
     place = f"{cause.key}." if cause.key else ""
     names = [re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")]
@@ -253,6 +257,7 @@ SENTENCES: dict[str, Callable[[Cause, re.Match, ArgumentParser], str]] = {
     r"^unrecognized arguments: (.*)": _unknown,
     r"^Option '(.+)' is not accepted": _unknown,
     r"does not accept option '(.+)'": _unknown,
+    DENIED: _denied,
     r"following arguments are required: (.*)": _missing,
     r"module '([\w.]+)' has no attribute '(\w+)'": _no_such_name,
     r"No module named '([\w.]+)'": _no_such_name,

@@ -14,7 +14,7 @@ from lslm_lightning.evaluation.scoring import read_scores, score
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.own_code import add_working_directory
-from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, resolve
+from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, refuse_denied, resolve
 from lslm_lightning.training.data import TaskData
 
 NO_MATTER = ("tokenizer", "seed", "num_workers", "stream", "prepared")  # arguments that change no example of a test
@@ -155,6 +155,7 @@ def data_of(spec: Mapping[str, Any]) -> TaskData:
             check_trust(parsed)
         return parser.instantiate(parsed).data
     except ArgumentError as error:
+        refuse_denied(str(error))
         raise ValueError(" ".join(str(error).split())) from None
 
 

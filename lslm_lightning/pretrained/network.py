@@ -13,9 +13,17 @@ from torch import Tensor, nn
 
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import Head, Source, TiedProjection
-from lslm_lightning.text.hugging_face import HuggingFace, is_local, model_config, reason
+from lslm_lightning.text.hugging_face import (
+    NO_CODE,
+    HuggingFace,
+    check_runs_no_code,
+    is_local,
+    model_config,
+    reason,
+)
 
 OF_THE_PLACE = ("_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version")  # says nothing of the network
+REMOTE = ("auto_map", "custom_pipelines", "custom_generate")  # name Python files of a repository
 
 
 class Ids(nn.Module):
@@ -54,7 +62,9 @@ class Pretrained(Backbone):
     def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
         super().__init__()
         self.path = path
-        if config is None:
+        if config is not None:
+            check_described(config, path)
+        else:
             config = without_place(model_config(path))
             check_weights(Path(path))
         if tokenizer_digest is None:
@@ -75,7 +85,7 @@ class Pretrained(Backbone):
             described = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
             if described.is_encoder_decoder != self.is_encoder_decoder:
                 raise ValueError(f"a {described.model_type} {'has' if described.is_encoder_decoder else 'lacks'} an encoder")
-            return self._without_parts(partial(getattr(transformers, self.kind).from_config, described, dtype=torch.float32))
+            return self._without_parts(partial(getattr(transformers, self.kind).from_config, described, dtype=torch.float32, **NO_CODE))
         except (KeyError, ValueError, ImportError) as error:
             what = "a model_type that is unknown here" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
             raise ValueError(f"{self.path} is not what {type(self).__name__} takes ({self.wants}): {what}") from None
@@ -120,7 +130,8 @@ class Pretrained(Backbone):
         import transformers
         from safetensors import SafetensorError
 
-        options = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": is_local(self.path), "dtype": torch.float32}
+        options = {"use_safetensors": True, "use_kernels": False, **NO_CODE}
+        options |= {"local_files_only": is_local(self.path), "dtype": torch.float32}
         options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # what does not fit is told, and refused below
         kind = getattr(transformers, self.kind)
         try:
@@ -157,6 +168,26 @@ def check_weights(folder: Path) -> None:
         others = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5")))
         instead = f"but {others}, which may hold code" if others else "and no others"
         raise ValueError(f"{folder} has no weights in safetensors, {instead}; save the model once more with save_pretrained")
+
+
+def check_described(config: Mapping[str, Any], path: str) -> None:
+    """Refuse a network that a run describes with code of others; what is written here never does.
+
+    Raises:
+        ValueError: with the setting.
+    """
+    try:
+        check_runs_no_code(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if named := next((name for name in REMOTE if name in names_in(config)), None):
+        raise ValueError(f"{path}: its config has {named}, which names code of others; leave it out")
+
+
+def names_in(config: Mapping[str, Any]) -> set[str]:
+    """Return the names of all settings of a configuration, nested ones too."""
+    inner = (names_in(value) for value in config.values() if isinstance(value, Mapping))
+    return set(config).union(*inner)
 
 
 def without_place(config: Any) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.finding import find_run
-from lslm_lightning.runs.states import META, read_state
 from lslm_lightning.runs.own_code import add_working_directory
-from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, resolve
+from lslm_lightning.runs.states import META, read_state
+from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, refuse_denied, resolve
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
             check_trust(parsed)
         built = parser.instantiate(parsed)
     except ArgumentError as error:
+        refuse_denied(str(error))
         raise ValueError(f"config.yaml does not fit {spec['class_path']}: {one_line(error)}") from None
     return task_class(**vars(built.task), tokenizer=tokenizer)
 

@@ -6,6 +6,7 @@ that the check does not know leads nowhere either.
 """
 
 import importlib
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -99,6 +100,7 @@ HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that r
 }
 
 ADVICE = "if you know its code and trust it, add --trust"
+DENIED = r"Importing '([^']+)' is not allowed"  # in jsonargparse's words
 POLICY = ("import_path_verdicts", "import_paths_enforced")  # of jsonargparse's settings
 LOCK = threading.RLock()  # these settings are the process's
 
@@ -217,9 +219,15 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float)
 
 
-def refuse(path: str) -> None:
+def refuse(path: str) -> NoReturn:
     """Raise ValueError for an import path that is not trusted, with the way out."""
-    raise ValueError(f"the run wants to use {path}, which is no part of a model or of data in this project or torch; {ADVICE}")
+    raise ValueError(f"the run wants to use {path}, which a run from elsewhere may not name; {ADVICE}")
+
+
+def refuse_denied(message: str) -> None:
+    """Refuse the import path that jsonargparse says in its message to be denied, where it says so of one."""
+    if denied := re.search(DENIED, message):
+        refuse(denied[1])
 
 
 def resolve(path: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction, passages_of
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.purpose import Purpose
-from lslm_lightning.text.hugging_face import file_of, is_local, model_config, reason
+from lslm_lightning.text.hugging_face import NO_CODE, file_of, is_local, model_config, reason
 from lslm_lightning.text.languages import base_language, name_of_language
 
 logger = logging.getLogger(__name__)
@@ -84,13 +84,13 @@ class HuggingFace:
         import torch
         from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-        config, options = model_config(self.path), {"trust_remote_code": False, "local_files_only": is_local(self.path)}
+        config, options = model_config(self.path), {"local_files_only": is_local(self.path), **NO_CODE}
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         dtype = (torch.float32 if device == "cpu" else "auto") if self.dtype == "auto" else getattr(torch, self.dtype)
         try:
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             tokenizer = AutoTokenizer.from_pretrained(self.path, **options)
-            model = kind.from_pretrained(self.path, use_safetensors=True, dtype=dtype, **options)
+            model = kind.from_pretrained(self.path, use_safetensors=True, dtype=dtype, use_kernels=False, **options)
         except (OSError, ValueError, ImportError) as error:
             raise ValueError(f"{self.path} is no model that can be used: {reason(self.path, error)}") from None
         if tokenizer.pad_token_id is None:
@@ -160,7 +160,8 @@ class HuggingFace:
         given = tokenizer([self._prompt(e) for e in batch], return_tensors="pt", padding=True, **limit, **self._special())
         given = {name: given[name].to(model.device) for name in ("input_ids", "attention_mask")}
         with torch.inference_mode():
-            written = model.generate(**given, num_beams=self.n_beam, do_sample=False, max_new_tokens=self.max_new_tokens)
+            limits = {"num_beams": self.n_beam, "max_new_tokens": self.max_new_tokens}
+            written = model.generate(**given, **limits, do_sample=False, **NO_CODE)
         if not self.reads_sources:
             written = written[:, given["input_ids"].size(1) :]
         seconds = (perf_counter() - began) / len(batch)

@@ -1,7 +1,8 @@
 """The recipe for the tokenizer of a model of Hugging Face's `transformers`, from a folder or the hub."""
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,11 @@ from lslm_lightning.text.tokenizer import Tokenizer
 SIDES = ("source.spm", "target.spm")  # of Marian
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "sentencepiece.model")
 """One of these has the words; without any `transformers` makes a tokenizer that knows none."""
+
+NO_CODE = {"trust_remote_code": False}  # of every call of `transformers`
+ATTENTIONS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+ATTENTION = ("eager", "sdpa", "flex_attention")
+KERNELS = ("use_kernels", "kernel_config", "kernels_config")
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,9 @@ def model_config(path: str) -> Any:
     Raises:
         ValueError: there is none, or no `transformers`, with the reason in one line.
     """
+    os.environ.setdefault("USE_HUB_KERNELS", "NO")  # code from the hub; asked at import
     try:
-        from transformers import AutoConfig
+        from transformers import AutoConfig, PretrainedConfig
         from transformers.utils import logging
     except ImportError:
         raise ValueError("pretrained models need the package transformers: pip install 'transformers>=5'") from None
@@ -123,9 +130,30 @@ def model_config(path: str) -> Any:
     if Path(path).is_dir() and not Path(path, "config.json").is_file():
         raise ValueError(f"{path} is no model that can be used: it has no config.json; save the model there with save_pretrained")
     try:
-        return AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=is_local(path))
+        check_runs_no_code(PretrainedConfig.get_config_dict(path, local_files_only=is_local(path))[0])
+        return AutoConfig.from_pretrained(path, local_files_only=is_local(path), **NO_CODE)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no model that can be used: {reason(path, error)}") from None
+
+
+def check_runs_no_code(config: Mapping[str, Any]) -> None:
+    """Refuse a config.json that asks for kernels of a repository, which are code that runs here.
+
+    `auto_map`, which many models of the hub have beside a class of `transformers`, is passed over:
+    no call here follows it.
+
+    Raises:
+        ValueError: with the setting.
+    """
+    for name, value in config.items():
+        wanted = value.values() if isinstance(value, Mapping) else [value]
+        if name in ATTENTIONS and not all(each is None or each in ATTENTION for each in wanted):
+            words = f"its config.json has {name}={value!r}, which may run code of others"
+            raise ValueError(f"{words}; change it to {' or '.join(ATTENTION)}, or leave it out")
+        if name in KERNELS and value:
+            raise ValueError(f"its config.json has {name}, which runs code of others; leave it out")
+        if isinstance(value, Mapping):
+            check_runs_no_code(value)
 
 
 def fast_tokenizer(path: str) -> Any:
@@ -137,7 +165,7 @@ def fast_tokenizer(path: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=is_local(path))
+        found = AutoTokenizer.from_pretrained(path, local_files_only=is_local(path), **NO_CODE)
     except (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{path} has no tokenizer that can be used ({reason(path, error)}); save it there as well") from None
     if not getattr(found, "is_fast", False):
