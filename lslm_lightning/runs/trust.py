@@ -221,7 +221,8 @@ def is_plain(value: Any) -> bool:
 
 def refuse(path: str) -> NoReturn:
     """Raise ValueError for an import path that is not trusted, with the way out."""
-    raise ValueError(f"the run wants to use {path}, which a run from elsewhere may not name; {ADVICE}")
+    shown = path if all(map(str.isidentifier, path.split("."))) else repr(path[:80])
+    raise ValueError(f"the run wants to use {shown}, which a run from elsewhere may not name; {ADVICE}")
 
 
 def refuse_denied(message: str) -> None:
