@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 
 from lslm_lightning.commands.verify_resume import Trial, differences
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.names import mlflow_name
 from tests.commands.alike import STEPS, config_of, only, points, same_run
@@ -128,6 +129,8 @@ def stopped(lslm, config, project, kept):
         for name in ("config.yaml", "mlflow.json"):
             for file in (project / "runs").glob(f"*/*/{name}"):
                 file.write_text(file.read_text("utf-8").replace(whole.read_text(), str(project)))
+        for config in (project / "runs").glob("*/*/config.yaml"):
+            remember_run(config)  # which was started here, as far as the test is concerned
     return only("straight-*"), only("stopped-*")
 
 

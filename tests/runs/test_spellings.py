@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -101,7 +102,7 @@ def values(draw: st.DrawFn) -> str:
     for _ in range(draw(st.integers(0, 3))):
         quoted = json.dumps(text)
         text = draw(
-            st.sampled_from((quoted, "'%s'" % text.replace("'", "''"), f"[{quoted}]", f"!!str {quoted}", f"{{class_path: {quoted}}}"))
+            st.sampled_from((quoted, "'" + text.replace("'", "''") + "'", f"[{quoted}]", f"!!str {quoted}", f"{{class_path: {quoted}}}"))
         )
     return text
 
@@ -144,10 +145,7 @@ def test_the_parser_alone_imports_nothing_either(stranger, place: str, value: st
     check, loading.check_trust = loading.check_trust, lambda config: None
     try:
         config = parse_yaml(config_of(place, value))
-    except ValueError:
-        return
-    except Exception as error:
-        assert "yaml" in type(error).__module__, error
+    except (ValueError, yaml.YAMLError):
         return
     try:
         with only_trusted():
