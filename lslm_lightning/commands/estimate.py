@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lslm_lightning.commands.allowance import TRUST, allowance
 from lslm_lightning.commands.config_errors import check_files
 from lslm_lightning.commands.devices import Device
 from lslm_lightning.commands.train import SETTINGS, Command, quiet
 from lslm_lightning.data.batching import limited
+from lslm_lightning.runs.trust import is_restricted
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.data import TaskData
@@ -30,6 +32,8 @@ class Blueprint(Command):
 
     def before_instantiate_classes(self) -> None:
         """Nothing is to be refused for this machine's sake."""
+        if is_restricted():
+            self._check_trust()
 
     def after_instantiate_classes(self) -> None:
         """There is no run."""
@@ -125,10 +129,11 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
         ValueError: the config is wrong.
     """
     quiet()
-    check_files(words)
     blueprint = Blueprint.__new__(Blueprint)
     blueprint.vocab_size = vocab_size
-    with torch.device("meta"):
+    with allowance(words), torch.device("meta"):
+        words = [word for word in words if word != TRUST]
+        check_files(words)
         blueprint.__init__(Task, TaskData, args=["fit", *words], **SETTINGS)
     blueprint.model.lend(blueprint.datamodule)
     task, trainer, sizes = blueprint.model, blueprint.config["fit"]["trainer"], blueprint.datamodule.sizes()

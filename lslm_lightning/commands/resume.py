@@ -3,10 +3,6 @@
 import argparse
 import os
 import shlex
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
@@ -59,7 +55,11 @@ def main(argv: list[str]) -> int:
     if directory.beginning.get("status") == "FINISHED" and not words:
         print(f"{directory.path} is finished; a larger --trainer.max_steps trains on")
         return DONE
-    allowed = allowance(directory, own.trust, words)
+    from lslm_lightning.commands.allowance import TRUST, allowance
+
+    train_words = [command, "--config", str(directory.config), *words]
+    train_words += [TRUST] if own.trust else []
+    allowance(train_words, directory)  # refused before anything of the run is touched
     if store := recorded_store(directory.beginning):
         os.environ.setdefault("MLFLOW_TRACKING_URI", store)
     if STATE not in os.environ:  # otherwise this is one of several processes
@@ -75,36 +75,9 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.commands.train import main as train
 
     try:
-        with allowed:
-            return train([command, "--config", str(directory.config), *words, f"--ckpt_path={state or 'null'}"], directory)
+        return train([*train_words, f"--ckpt_path={state or 'null'}"], directory)
     finally:
         os.environ.pop(STATE, None)
-
-
-def allowance(directory: "RunDirectory", trust: bool, words: Sequence[str]) -> AbstractContextManager[None]:
-    """Return the context in which a run is resumed: may it name any class, or only trusted ones?
-
-    A run that this user started here may name any, and so may `words`, which the user gave.
-
-    Raises:
-        ValueError: the run names a class that is not trusted.
-    """
-    from lslm_lightning.commands.config_errors import yaml_of
-    from lslm_lightning.runs.loading import read_config
-    from lslm_lightning.runs.own_code import add_working_directory, paths_in
-    from lslm_lightning.runs.own_runs import is_own_run
-    from lslm_lightning.runs.trust import check_trust, only_trusted
-
-    config = read_config(directory.config)
-    if trust or is_own_run(directory.config):
-        add_working_directory(config)
-        return nullcontext()
-    with only_trusted(training=True):
-        check_trust({name: config.get(name) for name in ("model", "data", "trainer")})
-    given = [part for word in words for part in (word.split("=", 1) if word[:1] == "-" else [word])]
-    files = [yaml_of(Path(file)) for option, file in pairwise(given) if option in ("--config", "-c")]
-    add_working_directory(given)
-    return only_trusted(paths_in([*given, *files]), training=True)
 
 
 def set_aside(directory: "RunDirectory") -> None:

@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from lslm_lightning.commands.allowance import TRUST, allowance
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
@@ -363,6 +364,12 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
     Args:
         resumed: go on with the run in this directory.
     """
+    with allowance(argv, resumed):
+        return do([word for word in argv if word != TRUST], resumed)
+
+
+def do(argv: list[str], resumed: RunDirectory | None) -> int:
+    """Do the work of `main`, where what configs may name is settled."""
     quiet()
     follow_parent()
     try:
@@ -373,7 +380,7 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
     if resumed is None and argv[0] in TRAINING and (restarted := met_before()) and restarted.config.exists():
         from lslm_lightning.commands.resume import main as resume
 
-        return resume(["resume", str(restarted.path), "--trust"])  # this very command began it
+        return resume(["resume", str(restarted.path), TRUST])  # this very command began it
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
     given = {name: os.environ.get(name) for name in (DIRECTORY, *LAUNCHED)}
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]

@@ -1,0 +1,54 @@
+"""Which classes the configs of a command may name: any of the user's own, and few of a run from elsewhere."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from pathlib import Path
+
+from lslm_lightning.commands.config_errors import yaml_of
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.own_code import add_working_directory, paths_in
+from lslm_lightning.runs.own_runs import is_own_run
+from lslm_lightning.runs.trust import check_trust, only_trusted
+
+TRUST = "--trust"
+BLOCKS = ("model", "data", "trainer")  # of a config, what has classes
+
+
+def allowance(words: Sequence[str], resumed: RunDirectory | None = None) -> AbstractContextManager[None]:
+    """Return the context in which a command may parse and build what its words and files name.
+
+    A config that lies in a run directory is a run's. One that this user started on this machine may
+    name any class, and so may words and files of the user's own beside that of another's run.
+
+    Args:
+        words: of the command, `--trust` among them to let every run name any class.
+        resumed: the run that goes on.
+
+    Raises:
+        ValueError: a run names a class that is not trusted.
+    """
+    if TRUST in words:
+        return nullcontext()
+    parts = [part for word in words for part in (word.split("=", 1) if word[:1] == "-" else [word])]
+    files = [Path(file) for option, file in pairwise(parts) if option in ("--config", "-c")]
+    strange = [file for file in files if is_of_run(file, resumed) and not is_own_run(file)]
+    if not strange:
+        return nullcontext()
+    with only_trusted(training=True):
+        for file in strange:
+            config = yaml_of(file)
+            check_trust([config.get(name) for name in BLOCKS] if isinstance(config, dict) else config)
+    given = [part for part in parts if Path(part) not in strange]
+    add_working_directory(given)
+    own = [yaml_of(file) for file in files if file not in strange]
+    return only_trusted(paths_in([*given, *own]), training=True)
+
+
+def is_of_run(config: Path, resumed: RunDirectory | None) -> bool:
+    """Return whether a config is that of a run, by what lies beside it."""
+    if resumed is not None and config == resumed.config:
+        return True
+    directory = RunDirectory(config.absolute().parent)
+    beside = (directory.checkpoints, directory.tokenizer, directory.metrics, directory.path / "mlflow.json")
+    return config.is_file() and config.name == directory.config.name and any(path.exists() for path in beside)
