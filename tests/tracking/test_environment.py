@@ -1,0 +1,48 @@
+"""What is asked of git runs nothing that the working directory's repository has in it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lslm_lightning.tracking.environment import git_state
+
+WHO = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+
+
+def git(*words: str) -> None:
+    subprocess.run(["git", *WHO, *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(project: Path) -> Path:
+    """A repository with a commit."""
+    (project / "a").write_text("a")
+    for words in (["init", "-q"], ["add", "a"], ["commit", "-qm", "a"]):
+        git(*words)
+    return project
+
+
+def test_a_change_is_told(repository: Path) -> None:
+    assert git_state()["git.dirty"] == "false"
+    (repository / "a").write_text("b")
+    assert git_state()["git.dirty"] == "true"
+
+
+def test_commands_of_a_strangers_repository_are_not_run(repository: Path) -> None:
+    script = f"touch {repository}/run; cat"
+    for name, value in (
+        ("core.fsmonitor", script),
+        ("filter.x.clean", script),
+        ("filter.x.required", "true"),
+        ("filter.y.process", script),
+    ):
+        git("config", name, value)
+    (repository / ".gitattributes").write_text("a filter=x\nb filter=y\n")
+    hook = repository / ".git/hooks/post-index-change"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\n{script}\n")
+    hook.chmod(0o755)
+    (repository / "a").write_text("a")  # a new time, so that git must look at its content
+    assert git_state()["git.commit"]
+    assert not (repository / "run").exists()
