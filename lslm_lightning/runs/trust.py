@@ -101,7 +101,7 @@ HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that r
 
 ADVICE = "if you know its code and trust it, add --trust"
 DENIED = r"Importing '([^']+)' is not allowed"  # in jsonargparse's words
-POLICY = ("import_path_verdicts", "import_paths_enforced")  # of jsonargparse's settings
+VERDICTS, ENFORCED = "import_path_verdicts", "import_paths_enforced"  # settings of jsonargparse
 LOCK = threading.RLock()  # these settings are the process's
 
 
@@ -140,9 +140,11 @@ def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[N
     gate = Gate(frozenset(also), training)
     allowed = {*HOMES, *gate.also, *(harmless_names() if training else ())}
     with LOCK:
-        token, before = GATE.set(gate), {name: parsing_settings[name] for name in POLICY}
-        verdicts = {"*": False, **dict.fromkeys(allowed, True)}
-        parsing_settings.update(zip(POLICY, (verdicts, True), strict=True))
+        token, before = GATE.set(gate), {VERDICTS: parsing_settings[VERDICTS]}
+        parsing_settings[VERDICTS] = {"*": False, **dict.fromkeys(allowed, True)}
+        if ENFORCED in parsing_settings:  # from release 5 on they always are
+            before[ENFORCED] = parsing_settings[ENFORCED]
+            parsing_settings[ENFORCED] = True
         try:
             yield
         finally:
@@ -283,7 +285,7 @@ def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> I
                 given = [each for each in given if isinstance(each, Mapping)]
                 yield path_of(inner), {n: v for each in given for n, v in each.items()}
             else:
-                yield from named_in(inner, last, seen)
+                yield from named_in(inner, key if key in TEXTS else last, seen)
     elif isinstance(value, list | tuple | set | frozenset):
         for inner in value:
             yield from named_in(inner, key, seen)
