@@ -1,4 +1,4 @@
-"""Which classes the configs of a command may name: any of the user's own, and few of a run from elsewhere."""
+"""Which classes the configs of a command may name: any of the user's, few of a run from elsewhere."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -1,4 +1,4 @@
-"""Which classes a run's configuration may name: a run from elsewhere must not run code from elsewhere.
+"""Which classes a run's configuration may name: it must not run code from elsewhere.
 
 A configuration is checked as YAML before anything is imported. While it is parsed and built,
 `only_trusted` makes jsonargparse refuse every import path that is not allowed, so that a spelling
