@@ -16,6 +16,8 @@ TEXTS = {"corpus", "language", "languages", "source_language", "target_language"
 DATE, FLOAT, BOOL, INT = (f"tag:yaml.org,2002:{name}" for name in ("timestamp", "float", "bool", "int"))
 EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$")
 EXPONENTS = re.compile(r"[-+]?[0-9._]+[eE][-+]?[0-9]+$")
+MAX_DEPTH = 100  # levels of nesting; libyaml and Python's own recursion fail on thousands
+MAX_NODES = 100_000  # that aliases may stand for in all, so that walking a configuration ends
 
 
 class MeaningError(yaml.MarkedYAMLError):
@@ -42,9 +44,14 @@ class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
     yaml_implicit_resolvers = without_resolvers(yaml.SafeLoader, DATE)
 
+    def __init__(self, stream: str) -> None:
+        refuse_nesting(stream)  # first: libyaml composes nodes by recursion in C
+        super().__init__(stream)
+
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node is not None:
+            refuse_expansion(node)
             self.check(node, False, set())
         return node
 
@@ -156,14 +163,77 @@ def quoted_way_out(text: str) -> str:
     return f"; write '{text}' in quotes" if text else "; write it in quotes"
 
 
+def refuse_nesting(text: str) -> None:
+    """Refuse a text whose mappings and lists are nested deeper than `MAX_DEPTH`.
+
+    Raises:
+        MeaningError: with the line.
+        yaml.YAMLError: it is not YAML.
+    """
+    if len(text) <= MAX_DEPTH:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise MeaningError(f"nested deeper than {MAX_DEPTH} levels", event.start_mark)
+
+
+class Extent(NamedTuple):
+    """Size of a node with all that it holds, each alias counted as what it stands for."""
+
+    n_node: int
+    depth: int
+
+
+def refuse_expansion(root: yaml.Node) -> None:
+    """Refuse aliases that stand for themselves, or together for more than any configuration holds.
+
+    Raises:
+        MeaningError: with the line.
+    """
+    extents: dict[int, Extent | None] = {}  # None while a node is being measured
+
+    def measure(node: yaml.Node) -> Extent:
+        if id(node) in extents:
+            if (known := extents[id(node)]) is None:
+                raise MeaningError("an alias stands for what it is a part of", node.start_mark)
+            return known
+        extents[id(node)] = None
+        held: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            held = [inner for pair in node.value for inner in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            held = node.value
+        inside = [measure(inner) for inner in held]
+        n_node = 1 + sum(extent.n_node for extent in inside)
+        depth = 1 + max((extent.depth for extent in inside), default=0)
+        if depth > MAX_DEPTH + 1:  # a scalar is one more
+            raise MeaningError(f"nested deeper than {MAX_DEPTH} levels", node.start_mark)
+        extents[id(node)] = Extent(n_node, depth)
+        return extents[id(node)]
+
+    n_node = measure(root).n_node
+    if n_node > MAX_NODES and n_node > 2 * len(extents):
+        words = f"aliases stand for {n_node:,} values, more than {MAX_NODES:,}; write them out"
+        raise MeaningError(words, root.start_mark)
+
+
 def parse_yaml(text: str, loader: type = ConfigLoader) -> Any:
     """Return what YAML says.
 
     Raises:
-        MeaningError: a key stands twice, or what should be text is something else.
-        yaml.YAMLError: it is not YAML.
+        MeaningError: a key stands twice, what should be text is something else, the nesting is too
+            deep, or aliases stand for themselves or for too much.
+        yaml.YAMLError: it is not YAML, or has a scalar that its own tag does not allow.
     """
-    return yaml.load(text, Loader=loader)
+    try:
+        return yaml.load(text, Loader=loader)
+    except (ValueError, TypeError, OverflowError) as error:  # of PyYAML's constructors
+        raise yaml.YAMLError(f"a value cannot be read ({error})") from None
 
 
 def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Any:

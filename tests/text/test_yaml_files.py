@@ -132,3 +132,50 @@ def test_the_file_is_named(tmp_path: Path, content, message):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_yaml(path)
+
+
+CHAIN = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 30))
+LADDER = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 2000))
+SQUARE = f"a: &a [{'x, ' * 2000}]\nb: [{'*a, ' * 2000}]"
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CHAIN, "aliases stand for"),
+        (MERGES, "aliases stand for"),
+        (SQUARE, "aliases stand for"),
+        (LADDER, "nested deeper than 100 levels"),
+        ("&a [*a]", "an alias stands for what it is a part of"),
+        ("&a {b: {c: *a}}", "an alias stands for what it is a part of"),
+        ("a: &a\n  <<: *a", "an alias stands for what it is a part of"),
+        ("[" * 100_000, "nested deeper than 100 levels"),
+        ("{a: " * 100_000, "nested deeper than 100 levels"),
+        ("- " * 5000 + "a", "nested deeper than 100 levels"),
+        ("\n".join(" " * i + "a:" for i in range(200)), "line 101: nested deeper than 100 levels"),
+    ],
+    ids=lambda text: text[:24],
+)
+def test_what_would_grow_without_end_is_refused(loader, text, words):
+    with pytest.raises(MeaningError, match=words):
+        parse_yaml(text, loader)
+
+
+@pytest.mark.parametrize("depth", [50, 99])
+def test_what_is_nested_as_configurations_are_is_read(depth):
+    assert parse_yaml("[" * depth + "x, " * 200 + "]" * depth) == yaml.safe_load("[" * depth + "x, " * 200 + "]" * depth)
+
+
+def test_many_short_aliases_are_read():
+    text = "a: &a {x: 1, y: [1, 2]}\nb: [" + "*a, " * 1000 + "]"
+    assert parse_yaml(text) == yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "!!int x", "!!timestamp 9999-99-99", "!!float x"])
+def test_a_scalar_that_is_not_what_its_tag_says(value, tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"a: {value}")
+    with pytest.raises(ValueError, match=r"a\.yaml is not YAML: a value cannot be read"):
+        read_yaml(path)
