@@ -23,6 +23,8 @@ def train_once(recipe: Recipe, texts: Callable[[], Iterable[str]], corpus_digest
     path = Path(cache) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
+        try:
+            return Tokenizer.load(path)
+        except (FileNotFoundError, ValueError):  # none yet, or damaged: half a file, another's
             recipe.train(texts()).save(path)
-    return Tokenizer.load(path)
+        return Tokenizer.load(path)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import tokenizers
 from tokenizers import Regex, pre_tokenizers
 
-from lslm_lightning.text.tokenizer import UNKNOWN
+from lslm_lightning.text.tokenizer import UNKNOWN, rust_errors
 
 
 def guard(special: Sequence[str]) -> pre_tokenizers.PreTokenizer:
@@ -23,7 +23,9 @@ def protect(backend: tokenizers.Tokenizer) -> None:
 
     def spellable() -> set[int]:
         texts = [f"{before}{token}{after}" for token in special.values() for before, after in (("", ""), ("a", "a"), (" ", " "))]
-        return special.keys() & {index for text in texts for index in backend.encode(text, add_special_tokens=False).ids}
+        with rust_errors("it cannot encode", "it is damaged, or has no token for unknown text"):
+            encodings = [backend.encode(text, add_special_tokens=False) for text in texts]
+        return special.keys() & {index for encoding in encodings for index in encoding.ids}
 
     if spellable():
         before = [backend.pre_tokenizer] if backend.pre_tokenizer else []

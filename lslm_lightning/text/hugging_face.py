@@ -10,12 +10,10 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import tokenizers
-
 from lslm_lightning.text.pretrained import PretrainedTokenizer, Roles
 from lslm_lightning.text.recipes import Existing
 from lslm_lightning.text.sentencepiece import read_pieces
-from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.tokenizer import Tokenizer, backend_of, rust_errors, size_of
 
 SIDES = ("source.spm", "target.spm")  # of Marian
 FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "sentencepiece.model")
@@ -62,7 +60,7 @@ def made(path: str) -> PretrainedTokenizer:
     if not any(file_of(path, name) for name in FILES):
         raise ValueError(f"{path} has no tokenizer that can be used (none of {', '.join(FILES)}); save it there as well")
     fast = fast_tokenizer(path)
-    backend = tokenizers.Tokenizer.from_str(fast.backend_tokenizer.to_str())
+    backend = backend_of(fast.backend_tokenizer.to_str())
     backend.no_padding()
     backend.no_truncation()
     recipe = Existing(path)
@@ -70,7 +68,7 @@ def made(path: str) -> PretrainedTokenizer:
     eos = first(fast.eos_token_id, *(eos if isinstance(eos, list) else [eos]), fast.sep_token_id)
     if eos is None:
         raise ValueError(f"{path}: its tokenizer has no token for the end of a text")
-    size = max(backend.get_vocab().values()) + 1
+    size = size_of(backend.get_vocab().values())
     pad = first(pad, fast.pad_token_id)
     if lost := {i for i in backend.get_vocab().values() if i >= of_text.vocab_size} - {pad}:
         rows = f"its tokenizer has ids up to {max(lost)} and its model {of_text.vocab_size} rows for them"
@@ -165,7 +163,8 @@ def fast_tokenizer(path: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(path, local_files_only=is_local(path), **NO_CODE)
+        with rust_errors("it fails", "fetch it again"):
+            found = AutoTokenizer.from_pretrained(path, local_files_only=is_local(path), **NO_CODE)
     except (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{path} has no tokenizer that can be used ({reason(path, error)}); save it there as well") from None
     if not getattr(found, "is_fast", False):

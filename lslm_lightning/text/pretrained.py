@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 import tokenizers
 
-from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.tokenizer import Tokenizer, backend_of, size_of
 
 SPACE = "▁"
 
@@ -52,7 +52,8 @@ class PretrainedTokenizer(Tokenizer):
         if ids is not None:
             self.unk_id = ids["<unk>"]
             self._pieces = {index: piece for piece, index in ids.items() if index not in roles}
-        self.vocab_size = max(*roles, *(source.get_vocab() if ids is None else ids).values()) + 1
+        known = (source.get_vocab() if ids is None else ids).values()
+        self.vocab_size = size_of([*roles, *known])
 
     def encode(self, text: str) -> list[int]:
         return self.encode_batch([text])[0]
@@ -65,10 +66,13 @@ class PretrainedTokenizer(Tokenizer):
 
     def _encode(self, backend: tokenizers.Tokenizer, before: Sequence[int], texts: Sequence[str]) -> list[list[int]]:
         encode = backend.encode_batch_fast if self._ids is None else backend.encode_batch  # the fast one does not spell its tokens
-        return [[*before, *self._numbers(found)] for found in encode(texts, add_special_tokens=False)]
+        with self._errors():
+            encodings = encode(texts, add_special_tokens=False)
+        return [[*before, *self._numbers(found)] for found in encodings]
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        encoding = self._backend.encode(text, add_special_tokens=False)
+        with self._errors():
+            encoding = self._backend.encode(text, add_special_tokens=False)
         before = self._before[0]
         return [*before, *self._numbers(encoding)], [(0, 0)] * len(before) + encoding.offsets
 
@@ -82,12 +86,23 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self | None:
-        """That of a file; None of one that is missing, or holds something else."""
+        """Return the tokenizer of a file; None of one that is missing, or holds something else.
+
+        Raises:
+            ValueError: it is one of this kind, and damaged.
+        """
         try:
             layout = json.loads(Path(path).read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
-        return cls._build(layout) if isinstance(layout, dict) and "roles" in layout else None
+        if not isinstance(layout, dict) or "roles" not in layout:
+            return None
+        try:
+            return cls._build(layout)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            words = f"is not the tokenizer of a pretrained model ({reason})"
+            raise ValueError(f"{path} {words}; make it again or restore a copy") from None
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -95,5 +110,5 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     def _build(cls, layout: Mapping) -> Self:
-        source, target = (layout[name] and tokenizers.Tokenizer.from_str(json.dumps(layout[name])) for name in ("source", "target"))
+        source, target = (layout[name] and backend_of(json.dumps(layout[name])) for name in ("source", "target"))
         return cls(source, Roles(**layout["roles"]), target, layout["ids"], layout["before"])

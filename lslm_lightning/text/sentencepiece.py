@@ -5,6 +5,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers
 
+from lslm_lightning.text.tokenizer import rust_errors
+
 UNIGRAM, NORMAL, USER_DEFINED = 1, 1, 4  # of SentencePiece's own enumerations
 UNKNOWN = "\0"  # a name that no text has: normalization drops it
 
@@ -26,9 +28,10 @@ def read_pieces(path: Path) -> tokenizers.Tokenizer:
     if proto.trainer_spec.model_type != UNIGRAM:
         raise ValueError(f"{path} is no unigram model of SentencePiece: only these are supported")
     pieces = [(piece.piece, piece.score) for piece in proto.pieces if piece.type in (NORMAL, USER_DEFINED)]
-    backend = tokenizers.Tokenizer(models.Unigram([(UNKNOWN, 0.0), *pieces], unk_id=0))
     rules = proto.normalizer_spec
-    steps = [normalizers.Precompiled(rules.precompiled_charsmap)] if rules.precompiled_charsmap else []
+    with rust_errors(f"{path} is no model of SentencePiece", "fetch it again"):
+        backend = tokenizers.Tokenizer(models.Unigram([(UNKNOWN, 0.0), *pieces], unk_id=0))
+        steps = [normalizers.Precompiled(rules.precompiled_charsmap)] if rules.precompiled_charsmap else []
     if rules.remove_extra_whitespaces:
         steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     backend.normalizer = normalizers.Sequence(steps)

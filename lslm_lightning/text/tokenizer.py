@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -21,6 +22,7 @@ ROLES = {
     "eos": ("</s>", "[SEP]", "<eos>", "[EOS]", "<|end_of_text|>", "<|endoftext|>"),
 }
 UNKNOWN = ("<unk>", "[UNK]", "<|unk|>")
+MAX_HOLES = 100_000  # ids without a token; a model has a row for each
 
 
 class Frame(NamedTuple):
@@ -50,7 +52,7 @@ class Tokenizer:
             raise ValueError(f"the tokenizer has no token for {' and '.join(missing)}; adopt it with the recipe Existing, which adds them")
         self._json = backend.to_str()
         self.digest = hashlib.sha256(self._json.encode()).hexdigest()
-        self.vocab_size = max(backend.get_vocab().values()) + 1  # a foreign vocabulary may have holes
+        self.vocab_size = size_of(backend.get_vocab().values())
         self.pad_id, self.bos_id, self.eos_id = (backend.token_to_id(find_token(backend, names)) for names in ROLES.values())
         self._take(backend)
 
@@ -67,11 +69,14 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, nothing before and nothing after."""
-        return self._backend.encode(text, add_special_tokens=False).ids
+        with self._errors():
+            return self._backend.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of each, on all cores."""
-        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+        with self._errors():
+            found = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in found]
 
     def entries(self) -> dict[int, str]:
         """How tokens are written in the vocabulary, special ones and `<unk>` aside, by their ids in order."""
@@ -85,12 +90,14 @@ class Tokenizer:
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids, and for each the characters [start, end) of `text` it stands for; parts of one character share its place."""
-        encoding = self._backend.encode(text, add_special_tokens=False)
+        with self._errors():
+            encoding = self._backend.encode(text, add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
     def frame(self) -> Frame:
         """Around a pair of texts: as the tokenizer itself says, `[CLS]` and `[SEP]` of BERT; else `<s>`, `</s>` and `</s>`."""
-        pair = self._backend.encode("a", "a", add_special_tokens=True)
+        with self._errors():
+            pair = self._backend.encode("a", "a", add_special_tokens=True)
         ids, owners, kinds = pair.ids, pair.sequence_ids, pair.type_ids
         if not {0, 1} <= set(owners) or owners[0] is not None:
             return Frame([self.bos_id], [self.eos_id], [self.eos_id], (0, 1))
@@ -100,7 +107,11 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`; special tokens are skipped, `<unk>` is shown, broken UTF-8 becomes U+FFFD."""
-        return self._backend.decode(ids, skip_special_tokens=True)
+        with self._errors():
+            return self._backend.decode(ids, skip_special_tokens=True)
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return rust_errors(f"{self!r} fails", "it is damaged, or has no token for unknown text")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `tokenizer.json`, whole or not at all."""
@@ -135,7 +146,7 @@ class Tokenizer:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Build from the content of a `tokenizer.json`."""
-        return cls(tokenizers.Tokenizer.from_str(text))
+        return cls(backend_of(text))
 
     def __reduce__(self) -> tuple:
         return type(self).from_json, (self._json,)
@@ -144,17 +155,60 @@ class Tokenizer:
         return f"Tokenizer({self.kind}, vocab_size={self.vocab_size}, digest={self.digest[:8]})"
 
 
-def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
-    """The Hugging Face tokenizer of a json file, which neither cuts nor pads; ValueError in one line when it is none."""
+@contextmanager
+def rust_errors(what: str, way_out: str) -> Iterator[None]:
+    """Turn errors of the Rust side into ValueError: bare `Exception`, and panics, which are none.
+
+    Raises:
+        ValueError: in one line: `what`, the reason, `way_out`.
+    """
     try:
-        backend = tokenizers.Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+        yield
+    except BaseException as error:
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise ValueError(f"{what} ({reason[:300]}); {way_out}") from None
+
+
+def backend_of(text: str) -> tokenizers.Tokenizer:
+    """Build the Hugging Face tokenizer that a `tokenizer.json` describes.
+
+    Raises:
+        ValueError: it describes none.
+    """
+    with rust_errors("no tokenizer.json of Hugging Face tokenizers", "make it again or restore a copy"):
+        return tokenizers.Tokenizer.from_str(text)
+
+
+def size_of(ids: Collection[int]) -> int:
+    """Number of rows that a model needs for these ids; a foreign vocabulary may have holes.
+
+    Raises:
+        ValueError: there are no ids, or far fewer than the largest says.
+    """
+    size = max(ids, default=-1) + 1
+    if not ids or min(ids) < 0 or size > 4 * len(ids) + MAX_HOLES:
+        rows = f"{len(ids):,} tokens have ids up to {size - 1:,}"
+        raise ValueError(f"{rows}: a model would need a row for each; number its tokens from 0")
+    return size
+
+
+def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
+    """Read the Hugging Face tokenizer of a json file, which neither cuts nor pads.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: it is none, in one line.
+    """
+    try:
+        backend = backend_of(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: expected a tokenizer.json of Hugging Face tokenizers") from None
-    except OSError:
-        raise
-    except Exception as error:  # the Rust side raises bare Exception
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is not a tokenizer.json of Hugging Face tokenizers ({reason}); make it again or restore a copy") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a tokenizer.json of Hugging Face tokenizers ({error})") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is {str(error).replace('no tokenizer', 'not a tokenizer', 1)}") from None
     backend.no_padding()
     backend.no_truncation()
     return backend

@@ -59,3 +59,12 @@ def test_a_failed_training_leaves_nothing_behind(tmp_path):
     with pytest.raises(ValueError, match="the corpus is empty"):
         train_once(Words(), lambda: [], "a", tmp_path)
     assert isinstance(train_once(Words(), lambda: CORPUS, "a", tmp_path), Tokenizer)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
+def test_a_damaged_file_in_the_cache_is_made_again(content, tmp_path):
+    expected = train_once(Words(), lambda: CORPUS, "corpus", tmp_path).digest
+    [path] = tmp_path.glob("*.json")
+    path.write_bytes(content)
+    assert train_once(Words(), lambda: CORPUS, "corpus", tmp_path).digest == expected
+    assert Tokenizer.load(path).digest == expected

@@ -160,3 +160,85 @@ def test_a_tokenizer_without_roles_is_refused(tmp_path):
     assert json.loads(path.read_text())["model"]["type"] == "WordLevel"
     with pytest.raises(ValueError, match="no token for bos and eos"):
         Tokenizer.load(path)
+
+
+def layout(**changes):
+    """A tokenizer.json of four words, changed."""
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, "a": 3}
+    plain = json.loads(tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="<s>")).to_str())
+    return plain | changes
+
+
+LENGTH_ZERO = {"type": "FixedLength", "length": 0}
+CHARACTER_MAP = {"type": "Precompiled", "precompiled_charsmap": "/////w=="}
+SPARE_PREFIX = {
+    "type": "BPE",
+    "vocab": {"<pad>": 0, "<s>": 1, "</s>": 2, "a": 3, "b": 4, "ab": 5},
+    "merges": ["a b"],
+    "continuing_subword_prefix": "####",
+}
+NO_UNKNOWN = {"type": "WordLevel", "vocab": layout()["model"]["vocab"], "unk_token": "none"}
+NO_SUCH_TOKEN = {
+    "type": "TemplateProcessing",
+    "single": [],
+    "pair": [{"SpecialToken": {"id": "Q", "type_id": 0}}],
+    "special_tokens": {},
+}
+
+
+def use(path):
+    tokenizer = Tokenizer.load(path)
+    return tokenizer.encode("a b"), tokenizer.encode_batch(["b"]), tokenizer.frame()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"normalizer": CHARACTER_MAP},
+        {"model": SPARE_PREFIX},
+        {"pre_tokenizer": LENGTH_ZERO},
+        {"post_processor": NO_SUCH_TOKEN},
+        {"model": NO_UNKNOWN},
+    ],
+    ids=str,
+)
+def test_panics_of_the_rust_side_are_errors_of_one_line(changes, tmp_path):
+    """A panic is no Exception: it would pass by every handler, as Ctrl-C does."""
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(layout(**changes)))
+    with pytest.raises(ValueError, match=r"tokenizer\.json|Tokenizer\(") as error:
+        use(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_nested_tokenizer_is_refused(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is not a tokenizer"):
+        Tokenizer.load(path)
+
+
+@pytest.mark.parametrize("roles", [{}, {"roles": {"pad": 10**12, "bos": 1, "eos": 2}}])
+def test_ids_far_beyond_the_tokens_are_refused(roles, tmp_path):
+    """A model would have a row for each of them."""
+    path = tmp_path / "tokenizer.json"
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, "a": 3 if roles else 2**32 - 1}
+    plain = layout(model={"type": "WordLevel", "vocab": vocabulary, "unk_token": "a"})
+    made = {"source": plain, "target": None, "ids": None, "before": [[], []], **roles}
+    path.write_text(json.dumps(made if roles else plain))
+    with pytest.raises(ValueError, match=r"tokens have ids up to .* a model would need a row for each"):
+        Tokenizer.load(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"source": {}}, {"source": None}, {"roles": {}}, {"roles": {"pad": "x", "bos": 1, "eos": 2}}],
+    ids=str,
+)
+def test_a_damaged_pretrained_tokenizer_is_refused(change, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    roles = {"pad": 0, "bos": 1, "eos": 2}
+    made = {"roles": roles, "source": layout(), "target": None, "ids": None, "before": [[], []]}
+    path.write_text(json.dumps(made | change))
+    with pytest.raises(ValueError, match="is not the tokenizer of a pretrained model"):
+        Tokenizer.load(path)
