@@ -5,6 +5,9 @@ import fnmatch
 import gzip
 import io
 import lzma
+import os
+import re
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -13,12 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-MAX_BYTES = 4 * 2**30
-"""What one file may unpack to; more is taken for a decompression bomb."""
+from lslm_lightning.limits import max_in_memory, max_unpacked, too_large
+
 PACKED = ("gz", "zst", "xz", "bz2")
 """Endings of the names of packed files."""
+MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zst"}
 BUFFER = 1 << 20
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
+MAX_HEADER = 1 << 20  # bytes of what a tar file says of one member beyond its 512
+HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+HEADERS += (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
 def bare_name(name: str) -> str:
@@ -33,22 +40,73 @@ def refuse_pointer(name: str, head: bytes) -> None:
         raise ValueError(f"{name}: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder gets that")
 
 
-def unpacked(name: str, file: io.BufferedReader) -> BinaryIO:
-    """Open what is in a file for reading: unpacked as it is read where its name ends in .gz, .bz2, .xz or .zst, else as it is."""
-    kind = PurePosixPath(name).suffix.lower()
-    if kind.removeprefix(".") in PACKED:
-        head = file.peek(len(LFS_POINTER))
-        refuse_pointer(name, head)
-        if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-            raise ValueError(f"{name}: is a web page, not a packed file: what it was fetched from is no direct link; get it again")
-    if kind == ".zst":
+def unpacked(name: str, file: io.BufferedReader, max_bytes: int | None = None) -> BinaryIO:
+    """Open what is in a file for reading: unpacked as it is read where its name ends in .gz, .bz2, .xz or .zst, else as it is.
+
+    Args:
+        max_bytes: to which it may unpack; by default in proportion to its size.
+    """
+    kind = PurePosixPath(name).suffix.lower().removeprefix(".")
+    if kind not in PACKED:
+        return file
+    head = file.peek(len(LFS_POINTER))
+    refuse_pointer(name, head)
+    if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        raise ValueError(f"{name}: is a web page, not a packed file: what it was fetched from is no direct link; get it again")
+    return decompressed(name, file, kind, max_bytes)
+
+
+def decompressed(name: str, file: io.BufferedReader, kind: str, max_bytes: int | None = None) -> BinaryIO:
+    """Open what is in a packed file of a known kind; see `unpacked`."""
+    if kind == "zst":
         import pyarrow  # slow to import
 
-        return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.PythonFile(file, "r"), "zstd"), BUFFER)
-    if kind == ".gz":
-        return io.BufferedReader(gzip.GzipFile(fileobj=file, mode="rb"), BUFFER)
-    opened = {".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}.get(kind)
-    return io.BufferedReader(opened(file), BUFFER) if opened else file
+        opened = pyarrow.CompressedInputStream(pyarrow.PythonFile(file, "r"), "zstd")
+    elif kind == "gz":
+        opened = gzip.GzipFile(fileobj=file, mode="rb")
+    else:
+        opened = {"bz2": bz2.BZ2File, "xz": lzma.LZMAFile}[kind](file)
+    return io.BufferedReader(Bounded(opened, name, file, max_bytes), BUFFER)
+
+
+class Bounded(io.RawIOBase):
+    """What a packed file unpacks to, refused where that is out of proportion to the file.
+
+    Args:
+        packed: the file itself.
+        max_bytes: in place of what its size allows.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str, packed: BinaryIO, max_bytes: int | None) -> None:
+        self.stream, self.name, self.packed, self.max_bytes = stream, name, packed, max_bytes
+        self.n_read, self.size = 0, _size_of(packed)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        n = self.stream.readinto(buffer)
+        self.n_read += n
+        size = self.size or self.packed.tell()
+        limit = max_unpacked(size) if self.max_bytes is None else self.max_bytes
+        if self.n_read > limit:
+            raise too_large(self.name, limit, size)
+        return n
+
+    def close(self) -> None:
+        self.stream.close()
+        super().close()
+
+
+def _size_of(file: BinaryIO) -> int:
+    """Bytes of an open file; 0 where that cannot be told."""
+    try:
+        position = file.tell()
+        size = file.seek(0, os.SEEK_END)
+        file.seek(position)
+    except (OSError, ValueError):
+        return 0
+    return size
 
 
 @contextmanager
@@ -61,66 +119,116 @@ def refused_where_damaged(name: str) -> Iterator[None]:
     kind = PurePosixPath(name).suffix.lower().removeprefix(".")
     try:
         yield
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, MemoryError) as error:
         if kind not in PACKED or (isinstance(error, OSError) and error.errno):
             raise
         called = {"gz": "gzip", "bz2": "bzip2", "zst": "Zstandard"}.get(kind, kind)
         raise ValueError(f"{name}: not a complete {called} file ({error}); get it again") from None
 
 
-def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+def read_file(path: Path, max_bytes: int | None = None) -> bytes:
     """A file's bytes, unpacked when its name ends in `.gz`, `.bz2`, `.xz` or `.zst`.
 
     Raises:
-        ValueError: what is packed is corrupt or truncated, or unpacks to more than `max_bytes`.
+        ValueError: what is packed is corrupt or truncated, or unpacks to more than `max_bytes`; by default to more than its size lets
+            expect.
     """
     if bare_name(path.name) == path.name:
         return path.read_bytes()
-    with refused_where_damaged(str(path)), path.open("rb") as file, unpacked(path.name, file) as stream:
-        data = stream.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise ValueError(f"{path}: unpacks to more than {max_bytes:,} bytes; unpack it yourself if you trust it")
-    return data
+    limit = max_in_memory(path.stat().st_size) if max_bytes is None else max_bytes
+    with refused_where_damaged(str(path)), path.open("rb") as file, unpacked(str(path), file, limit) as stream:
+        return stream.read()
 
 
-def read_members(path: Path, pattern: str, max_bytes: int = MAX_BYTES) -> list[tuple[str, bytes]]:
+def read_members(path: Path, pattern: str, max_bytes: int | None = None) -> list[tuple[str, bytes]]:
     """Name and bytes of the members of a zip or tar whose name matches `pattern` (as in a shell), sorted by name.
 
     A folder is read as an archive in which it was packed: names begin with its own.
-    Nothing is written to disk. Devices, links and names that leave the archive's folder are refused: in tar files by the standard
-    library's `data` filter.
+    Nothing is written to disk. Of members that match, devices, links and names that could lead out of a folder are refused.
 
     Raises:
-        ValueError: not an archive, truncated, unsafe, too large, or without a matching member.
+        ValueError: not an archive, truncated, unsafe, without a matching member, or larger than `max_bytes`; by default than what its
+            size lets expect.
     """
     read = _folder_members if path.is_dir() else _zip_members if path.suffix == ".zip" else _tar_members
     try:
         members = sorted(read(path, pattern, max_bytes))
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: not a readable archive ({' '.join(str(error).split())}); get it again") from None
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        MemoryError,
+        RuntimeError,  # a password, an unknown method, headers of headers of headers
+    ) as error:
+        raise _unreadable(path, error) from None
+    except OSError as error:  # of gzip and bz2: no number
+        if error.errno is not None:
+            raise
+        raise _unreadable(path, error) from None
     if not members:
         raise ValueError(f"{path}: no member matches {pattern!r}; look at its names and correct `members`")
     return members
 
 
-def _tar_members(path: Path, pattern: str, max_bytes: int) -> Iterator[tuple[str, bytes]]:
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(f"{path}: not a readable archive ({reason}); get it again")
+
+
+def is_inside(name: str) -> bool:
+    """Whether a relative path, as POSIX or Windows reads it, can only lead to what is in the folder that it starts from."""
+    parts = re.split(r"[/\\]", name)
+    is_absolute = not parts[0] or re.match("[A-Za-z]:", name) is not None
+    return not is_absolute and ".." not in parts and "\0" not in name
+
+
+class _Header(tarfile.TarInfo):
+    """A member of a tar file of which no more than `MAX_HEADER` is taken into memory to know its name and size."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size < 0 or (self.type in HEADERS and self.size > MAX_HEADER):
+            raise tarfile.ReadError(f"a header says {self.size:,} bytes")
+        return super()._proc_member(archive)
+
+
+def _tar_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tuple[str, bytes]]:
+    limit = max_in_memory(path.stat().st_size) if max_bytes is None else max_bytes
     total = 0
-    with tarfile.open(path) as archive:
-        for member in archive:
-            total += member.size
-            _limit(path, total, max_bytes)
-            if fnmatch.fnmatchcase(member.name, pattern) and tarfile.data_filter(member, "/nowhere").isfile():
-                yield member.name, archive.extractfile(member).read()
+    with path.open("rb") as file:
+        head = file.peek(8)
+        kind = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), "")
+        stream = decompressed(str(path), file, kind, limit + MAX_HEADER) if kind else file
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+            while (member := archive.next()) is not None:
+                archive.members = []  # which would keep what is known of all
+                total += member.size
+                if total > limit:
+                    raise too_large(str(path), limit, path.stat().st_size)
+                if fnmatch.fnmatchcase(member.name, pattern) and not member.isdir():
+                    _refuse_unsafe(member.name, member.isfile())
+                    yield member.name, archive.extractfile(member).read()
 
 
-def _zip_members(path: Path, pattern: str, max_bytes: int) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
-        _limit(path, sum(member.file_size for member in archive.infolist()), max_bytes)
+def _refuse_unsafe(name: str, is_file: bool) -> None:
+    """Refuse a member that is no plain file, or whose name could lead out of a folder."""
+    if not is_file:
+        raise tarfile.ExtractError(f"its member {name!r} is a link or a device")
+    if not is_inside(name):
+        raise tarfile.ExtractError(f"its member {name!r} would leave its folder")
+
+
+def _zip_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tuple[str, bytes]]:
+    size = path.stat().st_size
+    limit = max_in_memory(size) if max_bytes is None else max_bytes
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > limit:
+            raise too_large(str(path), limit, size)
         for member in archive.infolist():
-            name = PurePosixPath(member.filename.replace("\\", "/"))
-            if name.is_absolute() or ".." in name.parts:
-                raise zipfile.BadZipFile(f"member {member.filename!r} would leave its folder")
             if not member.is_dir() and fnmatch.fnmatchcase(member.filename, pattern):
+                kind = stat.S_IFMT(member.external_attr >> 16)
+                _refuse_unsafe(member.filename, kind in (0, stat.S_IFREG))
                 yield member.filename, archive.read(member)
 
 
@@ -130,12 +238,10 @@ def files_in(folder: Path) -> dict[str, Path]:
     return dict(sorted(found))
 
 
-def _folder_members(path: Path, pattern: str, max_bytes: int) -> Iterator[tuple[str, bytes]]:
+def _folder_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tuple[str, bytes]]:
     chosen = {name: file for name, file in files_in(path).items() if fnmatch.fnmatchcase(name, pattern)}
-    _limit(path, sum(file.stat().st_size for file in chosen.values()), max_bytes)
+    total = sum(file.stat().st_size for file in chosen.values())
+    limit = max_in_memory(total) if max_bytes is None else max_bytes
+    if total > limit:
+        raise too_large(str(path), limit)
     return ((name, file.read_bytes()) for name, file in chosen.items())
-
-
-def _limit(path: Path, total: int, max_bytes: int) -> None:
-    if total > max_bytes:
-        raise ValueError(f"{path}: unpacks to more than {max_bytes:,} bytes; unpack it yourself if you trust it")

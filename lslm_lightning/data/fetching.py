@@ -11,7 +11,7 @@ from filelock import FileLock
 from lslm_lightning.data.archives import files_in, read_members
 from lslm_lightning.data.catalogue import DataFile, Entry
 from lslm_lightning.data.checksums import checksum, remembered_checksum, root_of
-from lslm_lightning.data.locations import cache_directory, find_file
+from lslm_lightning.data.locations import cache_directory, corpus_path, find_file
 
 TIMEOUT_SECONDS = 20
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def fetch(entry: Entry, file: DataFile) -> Path:
         FileNotFoundError: no public home is known, or it cannot be reached.
         ValueError: what came has another checksum.
     """
-    path = cache_directory() / "data" / entry.place / file.name
+    path = corpus_path(cache_directory() / "data", entry.place, file.name)
     if file.url is None:
         raise FileNotFoundError(_missing(entry, file, "no public home is known"))
     if entry.folder is not None:
@@ -97,7 +97,7 @@ def _unpacked(archive: Path, pattern: str) -> Path:
     """A folder beside an archive with those of its members that match."""
     root, beside = root_of(pattern), archive.with_name("unpacked")
     for name, data in read_members(archive, pattern):
-        path = beside / name[name.index(root) :]
+        path = beside / name[name.index(root) :]  # has no .. in it, and begins with what the catalogue says
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return beside / root

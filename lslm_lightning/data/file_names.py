@@ -31,6 +31,7 @@ FOLDERS = frozenset({"train", "val", "test", *SPLIT_NAMES})
 NUMBER = re.compile(r"(?P<word>[-_.]?(?:part|shard|chunk)[-_.]?|[-_.])(?P<number>\d+)(?:[-_.]of[-_.](?P<total>\d+))?$", re.I)
 """End of the name of one of several files: -00000-of-00002, .part1, -1."""
 NAMES_IN_MESSAGE = 5
+LONGEST_OBJECT = 64 << 20  # bytes of a line that tells JSON Lines from JSON
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,9 @@ def format_of(path: Path) -> str | None:
 def _has_an_object_a_line(path: Path) -> bool:
     try:
         with path.open("rb") as file, refused_where_damaged(path.name), unpacked(path.name, file) as stream:
-            return isinstance(json.loads(stream.readline()), dict) and bool(stream.readline().strip())
-    except (OSError, EOFError, ValueError):
+            first = stream.readline(LONGEST_OBJECT)
+            return isinstance(json.loads(first), dict) and bool(stream.readline(LONGEST_OBJECT).strip())
+    except (OSError, EOFError, ValueError, RecursionError):
         return False
 
 

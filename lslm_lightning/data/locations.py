@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from lslm_lightning.data.archives import is_inside
+
 
 def cache_directory() -> Path:
     """The user's cache: `$LSLM_CACHE`, or `lslm-lightning` in `$XDG_CACHE_HOME` or `~/.cache`. It may not exist yet."""
@@ -25,7 +27,26 @@ def data_directories() -> list[Path]:
     return folders
 
 
+def corpus_path(folder: Path, corpus: str, name: str) -> Path:
+    """Return where a corpus's file lies in a folder of corpora.
+
+    Raises:
+        ValueError: the corpus or the file has a name that could lead out of that folder.
+    """
+    for part in (corpus, name):
+        if not is_inside(part):
+            raise ValueError(
+                f"corpus {corpus}: {part!r} must be a path inside the folder of corpora, without a drive, a first / or .. in it;"
+                f" for files elsewhere name their `folder` in configs/corpora.yaml"
+            )
+    return folder / corpus / name
+
+
 def find_file(corpus: str, name: str) -> Path | None:
-    """The first copy of a corpus's file or folder, or None."""
-    candidates = (folder / corpus / name for folder in data_directories())
+    """The first copy of a corpus's file or folder, or None.
+
+    Raises:
+        ValueError: a name could lead out of the folders of corpora.
+    """
+    candidates = (corpus_path(folder, corpus, name) for folder in data_directories())
     return next((path for path in candidates if path.exists()), None)

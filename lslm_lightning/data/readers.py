@@ -13,19 +13,29 @@ import csv
 import io
 import json
 import re
+import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from lslm_lightning.data.archives import LFS_POINTER, refuse_pointer
+from lslm_lightning.data.column_stores import (
+    Budget,
+    bounded_slices,
+    check_messages,
+    check_offsets,
+    check_types,
+    rows_at_once,
+)
 from lslm_lightning.data.encodings import not_utf8
 from lslm_lightning.data.strict_json import JsonText, parse
 from lslm_lightning.data.values import Record
+from lslm_lightning.limits import max_line, too_large
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 CHUNK = 1 << 20  # bytes of JSON that are read at once
-BATCH = 1000  # rows of a column store that are held at once
 SEPARATORS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
 INNER_RETURN = "\udc0d"  # stands for a carriage return that ends no line; no text in UTF-8 has it
 Source = bytes | BinaryIO
@@ -87,7 +97,8 @@ def read_jsonl(name: str, source: Source, header: bool) -> Iterator[Record]:
 
 def read_json(name: str, source: Source, header: bool) -> Iterator[Record]:
     """One list of objects; or objects one after the other; or questions nested as in SQuAD."""
-    text = JsonText(name, _chunks(name, source))
+    limit = None if isinstance(source, bytes) else max_line()
+    text = JsonText(name, _chunks(name, source), limit)
     if not text.peek():
         raise EmptyFileError(f"{name}: is empty; it needs at least one line of text")
     if text.skip("["):
@@ -156,10 +167,14 @@ def read_parquet(name: str, source: Source, header: bool, column: str | None = N
     from pyarrow import parquet  # slow to import
 
     def batches() -> Iterator[Any]:
-        file = parquet.ParquetFile(_random_access(name, source))
+        found, budget = _random_access(name, source)
+        file = parquet.ParquetFile(found)
         names = file.schema_arrow.names
         _distinct(f"{name}: the schema", names)
-        yield from file.iter_batches(BATCH, columns=[column] if column in names else None)
+        check_types(name, file.schema_arrow)
+        n_row = rows_at_once(file.metadata, found, budget)
+        for batch in file.iter_batches(n_row, columns=[column] if column in names else None):
+            yield from bounded_slices(batch, budget)
 
     return _rows(name, "Parquet", batches())
 
@@ -170,7 +185,8 @@ def read_arrow(name: str, source: Source, header: bool, column: str | None = Non
     from pyarrow import ipc
 
     def batches() -> Iterator[Any]:
-        file = _random_access(name, source)
+        file, budget = _random_access(name, source)
+        check_messages(file, budget)
         try:
             opened = ipc.open_file(file)
             found = (opened.get_batch(number) for number in range(opened.num_record_batches))
@@ -179,9 +195,11 @@ def read_arrow(name: str, source: Source, header: bool, column: str | None = Non
             found = opened = ipc.open_stream(file)
         names = opened.schema.names
         _distinct(f"{name}: the schema", names)
+        check_types(name, opened.schema)
         for batch in found:
             batch = batch.select([column]) if column in names else batch
-            yield from (batch.slice(start, BATCH) for start in range(0, len(batch), BATCH))
+            check_offsets(batch)
+            yield from bounded_slices(batch, budget)
 
     return _rows(name, "Arrow", batches())
 
@@ -248,8 +266,11 @@ def _text_lines(name: str, source: Source) -> Iterator[str]:
         ValueError: bytes of a line are not UTF-8, or NUL; where, and what else they may be.
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
+    limit = len(source) if isinstance(source, bytes) else max_line()
     offset, known = 0, ""
-    for number, raw in enumerate(file, 1):
+    for number, raw in enumerate(iter(partial(file.readline, limit + 1), b""), 1):
+        if len(raw) > limit:
+            raise too_large(f"{name}: line {number}", limit, verb="has")
         if number == 1:
             refuse_pointer(name, raw)
             offset = len(codecs.BOM_UTF8) * raw.startswith(codecs.BOM_UTF8)
@@ -386,17 +407,21 @@ def _distinct(where: str, names: Sequence[str]) -> None:
         raise ValueError(f"{where}: has the column {twice[0]!r} twice; rename or remove one of them")
 
 
-def _random_access(name: str, source: Source) -> Any:
-    """A file for Arrow, which reads its end first; one that can only be read from its begin is taken into memory."""
+def _random_access(name: str, source: Source) -> tuple[Any, Budget]:
+    """A file for Arrow, which reads its end first, and what it may unpack to.
+
+    One that can only be read from its begin is taken into memory.
+    """
     import pyarrow
 
     if isinstance(source, bytes) or not source.seekable():
         data = source if isinstance(source, bytes) else source.read()
         refuse_pointer(name, data)
-        return pyarrow.BufferReader(data)
+        return pyarrow.BufferReader(data), Budget(name, len(data), True)
     refuse_pointer(name, source.read(len(LFS_POINTER)))
+    n_byte = source.seek(0, io.SEEK_END)
     source.seek(0)
-    return pyarrow.PythonFile(source, "r")
+    return pyarrow.PythonFile(source, "r"), Budget(name, n_byte, False)
 
 
 def _rows(name: str, kind: str, batches: Iterator[Any]) -> Iterator[Record]:
@@ -409,7 +434,7 @@ def _rows(name: str, kind: str, batches: Iterator[Any]) -> Iterator[Record]:
             for values in _values(name, number, batch):
                 number += 1
                 yield Record(f"{name}:{number}", values)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, MemoryError, struct.error) as error:
         raise ValueError(f"{name}: not a readable {kind} file ({' '.join(str(error).split())[:160]})") from None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from lslm_lightning.data.values import Number
+from lslm_lightning.limits import too_large
 
 _WHITE = re.compile(r"[ \t\n\r]*")
 
@@ -46,10 +47,12 @@ class JsonText:
 
     Args:
         name: of the file, for messages.
+        limit: characters of one value; None where the whole text is in memory anyway.
     """
 
-    def __init__(self, name: str, chunks: Iterator[str]) -> None:
+    def __init__(self, name: str, chunks: Iterator[str], limit: int | None = None) -> None:
         self.name, self.line, self._chunks = name, 1, chunks  # the line that has been reached
+        self.limit = limit
         self._text, self._at = "", 0  # what is kept, and how far it is read
 
     def peek(self) -> str:
@@ -98,6 +101,8 @@ class JsonText:
     def _more(self) -> bool:
         """Take at least as much again, so that a long value is not begun too often; return whether there was any."""
         kept = self._text[self._at :]
+        if self.limit is not None and len(kept) > self.limit:
+            raise too_large(f"{self.name}: line {self.line}", self.limit, verb="has a value of")
         parts, n = [], 0
         for chunk in self._chunks:
             parts.append(chunk)

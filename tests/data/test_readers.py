@@ -207,8 +207,8 @@ class Counted(io.BytesIO):
         self.n_byte += len(data)
         return data
 
-    def __next__(self) -> bytes:
-        line = super().__next__()
+    def readline(self, size: int | None = -1) -> bytes:
+        line = super().readline(size)
         self.n_byte += len(line)
         return line
 

@@ -1,0 +1,269 @@
+"""Size and soundness of what Parquet and Arrow files hold, found before it is turned into Python's objects.
+
+A page, a dictionary or a compressed buffer of a few bytes may stand for gigabytes, and Arrow checks
+neither the offsets nor the indices of a file that it maps.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from lslm_lightning.limits import max_in_memory, max_unpacked, too_large
+
+if TYPE_CHECKING:
+    import pyarrow
+    from pyarrow.parquet import FileMetaData
+
+BATCH = 1000  # rows that are held at once
+BATCH_BYTES = 64 << 20  # and their bytes, but for a single row
+ROW_BYTES = 16  # that a row counts at least: one of nulls has none of its own
+DICTIONARY_PAGE = 2  # of Parquet's PageType
+DICTIONARY_BATCH = 2  # of Arrow's MessageHeader
+
+
+class Budget:
+    """Bytes that a file may still unpack to.
+
+    Args:
+        is_held: whether all of it is in memory already, as what is made of it will be.
+    """
+
+    def __init__(self, name: str, n_byte: int, is_held: bool) -> None:
+        self.name, self.n_byte, self.n_used = name, n_byte, 0
+        self.limit = max_in_memory(n_byte) if is_held else max_unpacked(n_byte)
+
+    def check(self, n_unpacked: int) -> None:
+        """Refuse so many bytes at once.
+
+        Raises:
+            ValueError: they are more than the file may unpack to.
+        """
+        if n_unpacked > self.limit:
+            raise too_large(self.name, self.limit, self.n_byte)
+
+    def use(self, n_unpacked: int) -> None:
+        """Count bytes that are unpacked now.
+
+        Raises:
+            ValueError: all so far are more than the file may unpack to.
+        """
+        self.n_used += n_unpacked
+        self.check(self.n_used)
+
+
+def check_types(name: str, schema: "pyarrow.Schema") -> None:
+    """Refuse columns whose values may share their bytes, so that their size says nothing.
+
+    Raises:
+        ValueError: naming the column and its type.
+    """
+    from pyarrow import types
+
+    def is_shared(kind: Any) -> bool:
+        kind = getattr(kind, "storage_type", kind)
+        shared = (types.is_string_view, types.is_binary_view, types.is_list_view)
+        shared += (types.is_large_list_view, types.is_union, types.is_run_end_encoded)
+        if any(holds(kind) for holds in shared):
+            return True
+        if types.is_dictionary(kind):
+            return types.is_nested(kind.value_type) or is_shared(kind.value_type)
+        return any(is_shared(kind.field(i).type) for i in range(kind.num_fields))
+
+    for field in schema:
+        if is_shared(field.type):
+            words = f"{name}: column {field.name!r} is of type {field.type}, which is not read"
+            raise ValueError(f"{words}; write the file with plain strings, lists and structs")
+
+
+def unpacked_bytes(array: "pyarrow.Array") -> int:
+    """Bytes of an array's values, each as often as it stands there."""
+    from pyarrow import compute, types
+
+    kind = array.type
+    if hasattr(kind, "storage_type"):
+        return unpacked_bytes(array.storage)
+    if types.is_dictionary(kind):
+        words = array.dictionary
+        if len(words) == 0 or types.is_null(kind.value_type):
+            return 0
+        if not (types.is_binary(words.type) or types.is_large_binary(words.type) or _is_text(words.type)):
+            return len(array) * words.nbytes // len(words)
+        lengths = compute.binary_length(words).take(array.indices)
+        return compute.sum(lengths).as_py() or 0
+    if types.is_struct(kind):
+        return sum(unpacked_bytes(field) for field in array.flatten())
+    if types.is_nested(kind):
+        return unpacked_bytes(array.flatten())
+    return array.nbytes
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return types.is_string(kind) or types.is_large_string(kind)
+
+
+def bounded_slices(batch: "pyarrow.RecordBatch", budget: Budget) -> Iterator["pyarrow.RecordBatch"]:
+    """Cut a batch into parts that are small as Python's objects too, counting their bytes.
+
+    Raises:
+        ValueError: there are too many of them.
+    """
+    for start in range(0, len(batch), BATCH):
+        yield from _halved(batch.slice(start, BATCH), budget)
+
+
+def _halved(batch: "pyarrow.RecordBatch", budget: Budget) -> Iterator["pyarrow.RecordBatch"]:
+    """Yield a batch, or its halves, and theirs, where it is large."""
+    n_byte = sum(map(unpacked_bytes, batch.columns))
+    budget.check(n_byte)
+    if n_byte > BATCH_BYTES and len(batch) > 1:
+        half = len(batch) // 2
+        yield from _halved(batch.slice(0, half), budget)
+        yield from _halved(batch.slice(half), budget)
+        return
+    budget.use(max(n_byte, ROW_BYTES * len(batch)))
+    yield batch
+
+
+def check_offsets(batch: "pyarrow.RecordBatch") -> None:
+    """Refuse a batch whose offsets or indices lead beyond its buffers, where reading would end the process.
+
+    Text that is not UTF-8 is left to those who read it, who name its row.
+
+    Raises:
+        pyarrow.ArrowInvalid: they do.
+    """
+    import pyarrow
+
+    for column in batch.columns:
+        try:
+            column.validate(full=True)
+        except pyarrow.ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise
+            _as_bytes(column).validate(full=True)
+
+
+def _as_bytes(array: "pyarrow.Array") -> "pyarrow.Array":
+    """View an array with its texts as bytes, which need not be UTF-8."""
+    import pyarrow
+    from pyarrow import types
+
+    def plain(kind: Any) -> Any:
+        if types.is_string(kind):
+            return pyarrow.binary()
+        if types.is_large_string(kind):
+            return pyarrow.large_binary()
+        if types.is_struct(kind):
+            return pyarrow.struct([field.with_type(plain(field.type)) for field in kind])
+        if types.is_list(kind):
+            return pyarrow.list_(kind.value_field.with_type(plain(kind.value_type)))
+        if types.is_large_list(kind):
+            return pyarrow.large_list(kind.value_field.with_type(plain(kind.value_type)))
+        return kind
+
+    return array.view(plain(array.type))
+
+
+# Parquet
+
+
+def rows_at_once(metadata: "FileMetaData", file: BinaryIO, budget: Budget) -> int:
+    """Return how many rows of a Parquet file may be decoded together, by the largest dictionaries of its columns.
+
+    Raises:
+        ValueError: its pages unpack to too much.
+    """
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    chunks = [[group.column(i) for i in range(group.num_columns)] for group in groups]
+    budget.check(sum(chunk.total_uncompressed_size for group in chunks for chunk in group))
+    budget.check(ROW_BYTES * metadata.num_rows)
+    largest = max((sum(_dictionary_bytes(chunk, file) for chunk in own) for own in chunks), default=0)
+    return max(1, min(BATCH, BATCH_BYTES // max(1, largest)))
+
+
+def _dictionary_bytes(chunk: Any, file: BinaryIO) -> int:
+    """Bytes of a column's dictionary, by the header of its page (Thrift's compact protocol); 0 where it has none."""
+    start = chunk.data_page_offset
+    if chunk.has_dictionary_page and chunk.dictionary_page_offset:
+        start = min(start, chunk.dictionary_page_offset)
+    file.seek(start)
+    numbers = _varints(file.read(32))
+    kind, size = next(numbers, 0), next(numbers, 0)
+    return size if kind == DICTIONARY_PAGE else 0
+
+
+def _varints(head: bytes) -> Iterator[int]:
+    """Integers of the first fields of a structure, each after the byte that names it."""
+    at = 0
+    while at < len(head) and head[at] == 0x15:  # the next field, an i32
+        value = shift = 0
+        for byte in head[at + 1 :]:
+            value |= (byte & 0x7F) << shift
+            shift, at = shift + 7, at + 1
+            if byte < 0x80:
+                break
+        yield value >> 1 ^ -(value & 1)
+        at += 1
+
+
+# Arrow
+
+
+def check_messages(file: Any, budget: Budget) -> None:
+    """Refuse an Arrow file or stream whose compressed buffers say that they unpack to too much.
+
+    Raises:
+        ValueError: they do.
+        pyarrow.ArrowException, struct.error: it is no such file.
+    """
+    from pyarrow import ipc
+
+    is_file = file.read(6) == b"ARROW1"
+    file.seek(8 if is_file else 0)
+    reader = ipc.MessageReader.open_stream(file)
+    while True:
+        try:
+            message = reader.read_next_message()
+        except StopIteration:
+            break
+        if message.type in ("record batch", "dictionary"):
+            budget.check(_stated_bytes(memoryview(message.metadata), memoryview(message.body)))
+    file.seek(0)
+
+
+def _stated_bytes(metadata: memoryview, body: memoryview) -> int:
+    """Bytes that the buffers of a message are said to have, by its metadata (a FlatBuffers table)."""
+    root = _number(metadata, 0, "<I")
+    kind, batch = _field(metadata, root, 1), _table(metadata, root, 2)
+    if batch and kind and metadata[kind] == DICTIONARY_BATCH:
+        batch = _table(metadata, batch, 1)
+    if not batch or not _field(metadata, batch, 3):  # not compressed
+        return len(body)
+    buffers = _table(metadata, batch, 2)
+    total = 0
+    for i in range(_number(metadata, buffers, "<I") if buffers else 0):
+        start, length = struct.unpack_from("<qq", metadata, buffers + 4 + 16 * i)
+        if length > 0:
+            stated = _number(body, start, "<q")
+            total += length if stated == -1 else max(0, stated)
+    return total
+
+
+def _number(data: memoryview, at: int, form: str) -> int:
+    return struct.unpack_from(form, data, at)[0]
+
+
+def _field(data: memoryview, table: int, number: int) -> int:
+    """Offset of a field of a table; 0 where it is not there."""
+    names = table - _number(data, table, "<i")
+    at = 4 + 2 * number
+    offset = _number(data, names + at, "<H") if at < _number(data, names, "<H") else 0
+    return table + offset if offset else 0
+
+
+def _table(data: memoryview, table: int, number: int) -> int:
+    """Offset of what a field refers to; 0 where it is not there."""
+    at = _field(data, table, number)
+    return at + _number(data, at, "<I") if at else 0

@@ -1,0 +1,44 @@
+"""How much memory one file may ask for when it is read: in proportion to its size, unless the user says otherwise."""
+
+import os
+
+SETTING = "LSLM_MAX_UNPACKED_BYTES"
+RATIO = 200  # bytes from one byte of a file; text and sound are packed to a tenth at best
+ALWAYS = 64 << 20  # bytes that any file may unpack to
+IN_MEMORY = 4 << 30  # bytes of one file that is held as a whole
+LINE = 1 << 30  # bytes of one line of a file that is read bit by bit
+
+
+def max_unpacked(n_byte: int) -> int:
+    """Return how many bytes a file of `n_byte` may unpack to: `$LSLM_MAX_UNPACKED_BYTES`, or 200 times as many.
+
+    Raises:
+        ValueError: the setting is no number of bytes.
+    """
+    if chosen := os.environ.get(SETTING):
+        if not chosen.isascii() or not chosen.isdigit() or len(chosen) > 18:
+            raise ValueError(f"{SETTING}={chosen!r} must be a number of bytes, such as 8000000000")
+        return int(chosen)
+    return max(ALWAYS, RATIO * n_byte)
+
+
+def max_in_memory(n_byte: int) -> int:
+    """Return how many bytes a file of `n_byte` may unpack to where they are held at once."""
+    limit = max_unpacked(n_byte)
+    return limit if os.environ.get(SETTING) else min(limit, IN_MEMORY)
+
+
+def max_line() -> int:
+    """Return how many bytes one line, or one value of JSON, may have where a file is read bit by bit."""
+    return max(LINE, max_unpacked(0))
+
+
+def too_large(name: str, limit: int, n_byte: int | None = None, verb: str = "unpacks to") -> ValueError:
+    """Build the error for a file, or a part of one, of more than `limit` bytes.
+
+    Args:
+        n_byte: size of the packed file, where there is one.
+    """
+    size = f" from {n_byte:,}" if n_byte is not None else ""
+    words = f"{name}: {verb} more than {limit:,} bytes{size}"
+    return ValueError(f"{words}; if you trust it, set {SETTING} to a number of bytes that is enough")
