@@ -9,10 +9,15 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.audio.containers import TruncatedError, repaired
+from lslm_lightning.limits import max_unpacked, too_large
 
 FULL_SCALE = 1 - 2.0**-15  # the greatest value of 16 bits
-BLOCK = 1 << 16  # frames read at a time
+BLOCK = 1 << 16  # samples read at a time, of all channels
+SAMPLE_BYTES = 2  # that a sample unpacks to: 16 bits
 LOWEST_RATE_HZ = 1000  # below it there is no speech, and resampling would need gigabytes
+HIGHEST_RATE_HZ = 768_000
+LARGEST_FACTOR = 200_000  # of resampling, whose filter has 20 times as many numbers
+LARGEST_SAMPLE = 1e12  # full scale is 1; the energy of more is not finite in float32
 
 
 class Waveform(NamedTuple):
@@ -37,19 +42,37 @@ class Decoded(NamedTuple):
     stated: int  # number of frames by the header; an estimate in some formats
 
 
-def decode(data: bytes) -> Decoded:
+class Seekable(io.BytesIO):
+    """Bytes in which a damaged header leads nowhere, in place of an exception inside libsndfile."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):  # before the start, or beyond any file
+            return self.tell()
+
+
+def decode(data: bytes, name: str, n_byte: int) -> Decoded:
     """Decode to the end, also where the header does not know the number of frames.
+
+    Args:
+        n_byte: size of the file, in proportion to which it may unpack.
 
     Raises:
         soundfile.LibsndfileError: it is no audio, or damaged.
+        ValueError: it unpacks to too much.
     """
     import soundfile
 
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
+    limit = max_unpacked(n_byte)
+    with soundfile.SoundFile(Seekable(data)) as file:
         file.seekable = lambda: False  # GSM is not, nor is FLAC of unknown length: read forward only
         stated, n_read, blocks = file.frames, 0, [np.empty((0, file.channels))]
-        while len(block := file.read(min(BLOCK, stated - n_read), dtype="float64", always_2d=True)):
+        n_at_once = max(1, BLOCK // file.channels)
+        while len(block := file.read(min(n_at_once, stated - n_read), dtype="float64", always_2d=True)):
             n_read += len(block)
+            if n_read * file.channels * SAMPLE_BYTES > limit:
+                raise too_large(name, limit, n_byte)
             blocks.append(block)
         return Decoded(np.concatenate(blocks), file.samplerate, stated)
 
@@ -71,7 +94,7 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
         raise ValueError(f"{name} is empty, not audio")
     try:
         contents = repaired(data)
-        decoded = decode(contents.data)
+        decoded = decode(contents.data, name, len(data))
     except TruncatedError as error:
         raise ValueError(f"{name} is cut off: {error}") from None
     except soundfile.LibsndfileError as error:
@@ -86,12 +109,18 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
         raise ValueError(f"{name} has no samples")
     if not np.isfinite(channels).all():
         raise ValueError(f"{name} has samples that are not finite: it is damaged")
+    if np.abs(channels).max() > LARGEST_SAMPLE:
+        raise ValueError(f"{name} has samples above {LARGEST_SAMPLE:g}: it is damaged")
+    common = gcd(rate, sample_rate_hz)
+    up, down = sample_rate_hz // common, rate // common
     if rate < LOWEST_RATE_HZ:
         rule = f"below {LOWEST_RATE_HZ}: its header is wrong"
         raise ValueError(f"{name} has {rate} samples a second, {rule}")
+    if rate > HIGHEST_RATE_HZ or down > LARGEST_FACTOR:
+        rule = f"which cannot be brought to {sample_rate_hz}: its header is wrong, or convert it first"
+        raise ValueError(f"{name} has {rate} samples a second, {rule}")
     samples = channels.mean(1)
     if rate != sample_rate_hz:
-        common = gcd(rate, sample_rate_hz)
-        samples = resample_poly(samples, sample_rate_hz // common, rate // common)
+        samples = resample_poly(samples, up, down)
     clipped = float((np.abs(channels) >= FULL_SCALE).mean())
     return Waveform(torch.from_numpy(samples).float(), sample_rate_hz, rate, channels.shape[1], clipped)

@@ -1,6 +1,8 @@
 """Sound files of several formats and rates, and what is none."""
 
 import io
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import soundfile
 import torch
 
 from lslm_lightning.audio import read_audio
+from lslm_lightning.limits import SETTING
 
 RATE = 8000
 
@@ -85,3 +88,77 @@ def test_what_is_no_audio_is_named(data, names):
 def test_the_size_of_a_stream_is_not_believed():
     for size in (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x24\xf0\xff\x7f"):
         assert len(read_audio(WAV[:4] + size + WAV[8:], "a", RATE).samples) == 4000
+
+
+def wav(rate: int = RATE, n_channel: int = 1, data: bytes = bytes(3200), kind: int = 1, n_bit: int = 16) -> bytes:
+    """A WAV file whose header says what it is told to."""
+    block = n_channel * n_bit // 8 % 65536
+    numbers = struct.pack("<HHIIHH", kind, n_channel, rate, rate * block % 2**32, block, n_bit)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + numbers + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 200_003, 999_983, 2**31 - 1, 2**32 - 1])
+def test_a_rate_that_would_need_gigabytes_is_refused(rate):
+    """The filter that resamples has 20 times as many numbers as the rate, where the rates share no factor."""
+    with pytest.raises(ValueError, match=r"^a\.wav (has \d+ samples a second|cannot be read as audio)"):
+        read_audio(wav(rate), "a.wav", RATE)
+
+
+@pytest.mark.parametrize("rate", [1000, 44_101, 192_000, 384_000, 768_000])
+def test_rates_that_recorders_have_are_read(rate):
+    expected = -(-1600 * RATE // rate)
+    assert len(read_audio(wav(rate), "a.wav", RATE).samples) == expected
+
+
+@pytest.mark.parametrize("n_channel", [0, 1025, 65535])
+def test_a_number_of_channels_that_is_none(n_channel):
+    with pytest.raises(ValueError, match=r"^a\.wav cannot be read as audio"):
+        read_audio(wav(n_channel=n_channel), "a.wav", RATE)
+
+
+def test_many_channels_take_memory_of_their_own_size():
+    tracemalloc.start()
+    found = read_audio(wav(n_channel=1024, data=bytes(2048 * 4)), "a.wav", RATE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found.n_channel, len(found.samples)) == (1024, 4)
+    assert peak < 8 << 20
+
+
+def test_numbers_beyond_any_sound_are_refused():
+    data = struct.pack("<d", 1e300) * 100
+    with pytest.raises(ValueError, match=r"^a\.wav has samples above 1e\+12"):
+        read_audio(wav(data=data, kind=3, n_bit=64), "a.wav", RATE)
+
+
+@pytest.mark.parametrize("n_channel", [1, 8])
+def test_silence_that_unpacks_without_end_is_refused(n_channel, monkeypatch):
+    """FLAC writes a second of silence in a few bytes."""
+    monkeypatch.setattr("lslm_lightning.limits.ALWAYS", 1 << 20)
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", RATE, n_channel, format="FLAC", subtype="PCM_16") as writer:
+        for _ in range(10):
+            writer.write(np.zeros((1 << 17, n_channel), "int16"))
+    with pytest.raises(ValueError, match=rf"^a\.flac: unpacks to more than [\d,]+ bytes .* {SETTING}"):
+        read_audio(file.getvalue(), "a.flac", RATE)
+    monkeypatch.setenv(SETTING, str(2 * n_channel * 10 << 17))
+    assert len(read_audio(file.getvalue(), "a.flac", RATE).samples) == 10 << 17
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_headers_end_in_one_line(seed, capfd):
+    """Bytes of headers are replaced at random; what can still be read may be."""
+    random, messages = np.random.default_rng(seed), []
+    kinds = ("WAV", "FLAC", "AIFF", "CAF", "W64", "RF64", "AU", "NIST", "OGG", "VOC")
+    good = {kind: written(tone(440, 400), format=kind, subtype="VORBIS" if kind == "OGG" else "PCM_16") for kind in kinds}
+    for _ in range(150):
+        data = bytearray(good[random.choice(kinds)])
+        at, n = int(random.integers(min(100, len(data)))), int(random.integers(1, 9))
+        data[at : at + n] = [b"\xff", b"\0", b"\x7f"][random.integers(3)] * n
+        try:
+            read_audio(bytes(data), "a", RATE)
+        except ValueError as error:
+            messages.append(str(error))
+    assert all(message.startswith("a") and "\n" not in message for message in messages)
+    assert "Traceback" not in capfd.readouterr().err
