@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.audio.containers import TruncatedError, repaired
-from lslm_lightning.limits import max_unpacked, too_large
+from lslm_lightning.safety.limits import max_unpacked, too_large
 
 FULL_SCALE = 1 - 2.0**-15  # the greatest value of 16 bits
 BLOCK = 1 << 16  # samples read at a time, of all channels

@@ -6,7 +6,6 @@ import gzip
 import io
 import lzma
 import os
-import re
 import stat
 import tarfile
 import zipfile
@@ -16,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from lslm_lightning.limits import max_in_memory, max_unpacked, too_large
+from lslm_lightning.safety.limits import max_in_memory, max_unpacked, too_large
+from lslm_lightning.safety.paths import is_inside
 
 PACKED = ("gz", "zst", "xz", "bz2")
 """Endings of the names of packed files."""
@@ -175,13 +175,6 @@ def read_members(path: Path, pattern: str, max_bytes: int | None = None) -> list
 def _unreadable(path: Path, error: Exception) -> ValueError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return ValueError(f"{path}: not a readable archive ({reason}); get it again")
-
-
-def is_inside(name: str) -> bool:
-    """Whether a relative path, as POSIX or Windows reads it, can only lead to what is in the folder that it starts from."""
-    parts = re.split(r"[/\\]", name)
-    is_absolute = not parts[0] or re.match("[A-Za-z]:", name) is not None
-    return not is_absolute and ".." not in parts and "\0" not in name
 
 
 class _Header(tarfile.TarInfo):

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from lslm_lightning.limits import max_in_memory, max_unpacked, too_large
+from lslm_lightning.safety.limits import max_in_memory, max_unpacked, too_large
 
 if TYPE_CHECKING:
     import pyarrow

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lslm_lightning.data.archives import is_inside
+from lslm_lightning.safety.paths import is_inside
 
 
 def cache_directory() -> Path:

@@ -32,7 +32,7 @@ from lslm_lightning.data.column_stores import (
 from lslm_lightning.data.encodings import not_utf8
 from lslm_lightning.data.strict_json import JsonText, parse
 from lslm_lightning.data.values import Record
-from lslm_lightning.limits import max_line, too_large
+from lslm_lightning.safety.limits import max_line, too_large
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 CHUNK = 1 << 20  # bytes of JSON that are read at once

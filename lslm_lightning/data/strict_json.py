@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from lslm_lightning.data.values import Number
-from lslm_lightning.limits import too_large
+from lslm_lightning.safety.limits import too_large
 
 _WHITE = re.compile(r"[ \t\n\r]*")
 

@@ -65,9 +65,21 @@ class RunDirectory:
 
     @property
     def beginning(self) -> dict[str, Any]:
-        """What was noted when the run began: MLflow's "run_id", the time "began" in Unix seconds, "git.commit"; empty where nothing was."""
+        """What was noted when the run began: MLflow's "run_id", the time "began" in Unix seconds, "git.commit"; empty where nothing was.
+
+        Raises:
+            ValueError: it is damaged.
+        """
         record = self.path / "mlflow.json"
-        return json.loads(record.read_text()) if record.exists() else {}
+        if not record.exists():
+            return {}
+        try:
+            found = json.loads(record.read_text("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{record} is damaged ({error}); restore a copy, or delete it to use the run without MLflow") from None
+        if not isinstance(found, dict):
+            raise ValueError(f"{record} is no JSON object; restore a copy, or delete it to use the run without MLflow")
+        return found
 
     def checkpoint(self) -> Path:
         """The best checkpoint, or else the last.

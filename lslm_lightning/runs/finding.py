@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lslm_lightning.runs.directory import RunDirectory
+from lslm_lightning.runs.directory import RunDirectory, as_name
 from lslm_lightning.runs.states import META
 from lslm_lightning.tracking import Store
 
@@ -92,7 +92,8 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
     if here.config.is_file() and here.run_id == run.info.run_id:
         return here
     experiment = store.ask(lambda: client.get_experiment(run.info.experiment_id)).name
-    copy = RunDirectory(root.absolute() / experiment / f"{here.path.name or 'run'}-{run.info.run_id[:8]}")
+    folder = root.absolute() / as_name(experiment)  # a name of MLflow may be any text, ../../x too
+    copy = RunDirectory(folder / f"{as_name(here.path.name or 'run')}-{run.info.run_id[:8]}")
     if not copy.path.exists():
         fetch(client, run, copy.path)
     return copy

@@ -15,8 +15,12 @@ def damage(path: Path) -> str | None:
         return damage_of_folder(path)
     try:
         with zipfile.ZipFile(path) as file:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in file.infolist()):
+                return "its parts are compressed, as those of no checkpoint are"
             broken = file.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:  # RuntimeError: a password, another method
+        if isinstance(error, OSError) and error.errno:
+            raise
         return f"it was cut off, or is none ({error})"
     return None if broken is None else f"the checksum of its part {broken} is wrong"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.finding import find_run
 from lslm_lightning.runs.own_code import add_working_directory
+from lslm_lightning.runs.parameters import bounded_parameters
 from lslm_lightning.runs.states import META, read_state
 from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, refuse_denied, resolve
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
@@ -54,7 +55,7 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
     from lslm_lightning.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(directory.tokenizer)
-    with nullcontext() if trust else only_trusted():
+    with nullcontext() if trust else only_trusted(), bounded_parameters(checkpoint):
         task = build(config["model"], tokenizer)
     load_weights(task, checkpoint, tokenizer)
     return Run(directory, config, tokenizer, task.eval(), checkpoint)
@@ -108,6 +109,7 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
     try:
         saved = read_state(path)
         weights = saved["state_dict"]
+        check_tensors(weights)
     except Exception as error:
         raise ValueError(f"{path} is not a checkpoint of plain weights: {one_line(error)[:200]}") from None
     own = task.state_dict()
@@ -120,7 +122,25 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
     if saved.get("tokenizer_digest", tokenizer.digest) != tokenizer.digest:
         raise ValueError(f"{path} was not trained with this tokenizer.json: same size, other entries; put the run's own back")
     task.load_state_dict(weights)
-    task.load_beside(saved, path.parent)
+    try:
+        task.load_beside(saved, path.parent)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} does not fit config.yaml: {type(error).__name__}: {one_line(error)}") from None
+
+
+def check_tensors(weights: Any) -> None:
+    """Refuse what is no mapping of names to tensors.
+
+    Raises:
+        ValueError: naming the first other entry.
+    """
+    from torch import Tensor
+
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"its state_dict is a {type(weights).__name__}")
+    for name, value in weights.items():
+        if not isinstance(value, Tensor) or not isinstance(name, str):
+            raise ValueError(f"{name!r} of its state_dict is a {type(value).__name__}, not a tensor")
 
 
 def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:

@@ -1,6 +1,7 @@
 """States of training on disk: files of one process, or folders to which several wrote, each its part."""
 
 import json
+import math
 import os
 import pickle
 import shutil
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lslm_lightning.safety.paths import is_inside
 from lslm_lightning.tracking.uploads import checksum
 
 META = "meta.pt"  # in a folder: what is no weight and no moment, written by rank 0
@@ -93,7 +95,8 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        return {"state_dict": {name: file.get_tensor(name) for name in file.keys()}, **(file.metadata() or {})}  # noqa: SIM118
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return {**(file.metadata() or {}), "state_dict": weights}
 
 
 def read_parts(folder: Path, roots: Iterable[str]) -> dict[str, Any]:
@@ -105,6 +108,7 @@ def read_parts(folder: Path, roots: Iterable[str]) -> dict[str, Any]:
     roots = set(roots)
     with only_data(), in_words(folder), warnings.catch_warnings():
         metadata = dcp.FileSystemReader(folder).read_metadata()
+        check_index(folder, metadata)
         flat = {
             key: torch.empty(entry.size, dtype=entry.properties.dtype)
             for key, entry in metadata.state_dict_metadata.items()
@@ -120,6 +124,24 @@ def read_parts(folder: Path, roots: Iterable[str]) -> dict[str, Any]:
             inner = inner.setdefault(name, {})
         inner[last] = value
     return found
+
+
+def check_index(folder: Path, metadata: Any) -> None:
+    """Refuse an index that names files elsewhere, or tensors that are larger than the whole folder.
+
+    Raises:
+        ValueError: it does.
+    """
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+    for stored in metadata.storage_data.values():
+        if not is_inside(str(stored.relative_path)):
+            raise ValueError(f"{folder}: its index names {str(stored.relative_path)!r}, which is not in it")
+    n_byte = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    entries = [entry for entry in metadata.state_dict_metadata.values() if isinstance(entry, TensorStorageMetadata)]
+    stated = sum(math.prod(entry.size) * entry.properties.dtype.itemsize for entry in entries)
+    if stated > n_byte or any(size < 0 for entry in entries for size in entry.size):
+        raise ValueError(f"{folder}: its index says {stated:,} bytes of tensors, and all its files have {n_byte:,}")
 
 
 @contextmanager
@@ -178,9 +200,13 @@ def damage_of_folder(folder: Path) -> str | None:
     """What is wrong with a folder by its checksums; None of a whole one."""
     try:
         sums = json.loads((folder / CHECKSUMS).read_text())
-    except (OSError, ValueError) as error:
+        if not isinstance(sums, dict):
+            return f"its {CHECKSUMS} is no JSON object"
+    except (OSError, ValueError, RecursionError) as error:
         return f"it was not finished, or is none ({error})"
     for name, expected in sums.items():
+        if not is_inside(name):
+            return f"its {CHECKSUMS} names {name!r}, which is not in it"
         if not (folder / name).is_file():
             return f"its part {name} is missing"
         if checksum(folder / name) != expected:

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from lslm_lightning.audio import read_audio
-from lslm_lightning.limits import SETTING
+from lslm_lightning.safety.limits import SETTING
 
 RATE = 8000
 
@@ -135,7 +135,7 @@ def test_numbers_beyond_any_sound_are_refused():
 @pytest.mark.parametrize("n_channel", [1, 8])
 def test_silence_that_unpacks_without_end_is_refused(n_channel, monkeypatch):
     """FLAC writes a second of silence in a few bytes."""
-    monkeypatch.setattr("lslm_lightning.limits.ALWAYS", 1 << 20)
+    monkeypatch.setattr("lslm_lightning.safety.limits.ALWAYS", 1 << 20)
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", RATE, n_channel, format="FLAC", subtype="PCM_16") as writer:
         for _ in range(10):

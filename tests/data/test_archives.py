@@ -9,8 +9,9 @@ from stat import S_IFLNK
 
 import pytest
 
-from lslm_lightning.data.archives import is_inside, read_file, read_members
-from lslm_lightning.limits import SETTING, max_unpacked
+from lslm_lightning.data.archives import read_file, read_members
+from lslm_lightning.safety.limits import SETTING, max_unpacked
+from lslm_lightning.safety.paths import is_inside
 
 FILES = {"c/b.txt": b"second", "c/a.txt": b"first", "c/note.md": b"no"}
 

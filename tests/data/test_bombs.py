@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.limits import SETTING
+from lslm_lightning.safety.limits import SETTING
 from tests.data.bombs import MAKERS
 
 ROOT = Path(__file__).parents[2]

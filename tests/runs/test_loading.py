@@ -1,15 +1,19 @@
 """From a directory, or an MLflow run, back to the same model; and what stands in the way, in one line."""
 
+import json
 import shutil
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lslm_lightning.runs import Run, RunDirectory, find_run, load_run, new_run
@@ -159,6 +163,28 @@ def edit(directory: RunDirectory, change: Callable[[dict], object]) -> None:
     directory.save_config(yaml.safe_dump(config))
 
 
+def widen(directory: RunDirectory, d_model: int) -> None:
+    edit(directory, lambda it: it["backbone"]["init_args"].update(d_model=d_model))
+
+
+def put(directory: RunDirectory, weights: object) -> None:
+    torch.save({"state_dict": weights}, directory.checkpoints / "best.ckpt")
+
+
+class Allocation:
+    """A pickle that makes a bytearray; torch takes that for data."""
+
+    def __init__(self, n_byte: int) -> None:
+        self.n_byte = n_byte
+
+    def __reduce__(self) -> tuple:
+        return bytearray, (self.n_byte,)
+
+
+def allocate(directory: RunDirectory, n_byte: int) -> None:
+    put(directory, Allocation(n_byte))
+
+
 HALF = Fraction(1, 2)  # an object that a checkpoint of plain weights cannot hold
 OTHER = Characters().train(["abcdefghijklmnopqrstuvwxyz"])
 SWAPPED = Characters().train(["HELLO WORLD"])
@@ -189,6 +215,17 @@ BREAKS: dict[str, tuple[Callable[[RunDirectory], object], str]] = {
     ),
     "a setting that is not there": (lambda run: edit(run, lambda it: it.update(label_smooth=1)), "label_smooth"),
     "a class that is not there": (lambda run: edit(run, lambda it: it["backbone"].update(class_path=f"{HERE}.Gone")), "Gone"),
+    "a width that the checkpoint cannot have": (lambda run: widen(run, 20_000), "a model of more than"),
+    "a width that no memory has": (lambda run: widen(run, 10**9), "does not fit .*best.ckpt"),
+    "a width that is no number of torch": (lambda run: widen(run, 10**30), "does not fit"),
+    "numbers for weights": (lambda run: put(run, {"a": 1.0}), "'a' of its state_dict is a float, not a tensor"),
+    "a list for weights": (lambda run: put(run, [torch.zeros(2)]), "its state_dict is a list"),
+    "names that are none": (lambda run: put(run, {1: torch.zeros(2)}), "1 of its state_dict is a Tensor"),
+    "weights that are views of one number": (
+        lambda run: put(run, {"embedding.weight": torch.zeros(1).expand(10**9, 10**6)}),
+        "does not fit config.yaml",
+    ),
+    "a pickle that asks for a terabyte": (lambda run: allocate(run, 1 << 40), "is not a checkpoint"),
     "a config that is no YAML": (lambda run: run.config.write_text("model: ["), "is not YAML"),
     "a config without a model": (lambda run: run.config.write_text("trainer: {}"), "names no model"),
 }
@@ -202,3 +239,64 @@ def test_what_does_not_fit_is_said_in_one_line(trained: tuple[RunDirectory, Tiny
         load_run(trained[0].path, trust=True)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["state_dict", "tokenizer_digest"])
+def test_notes_of_a_safetensors_file_replace_no_weights(trained: tuple[RunDirectory, TinyTask], name: str) -> None:
+    directory, task = trained
+    path = directory.checkpoints / "best.safetensors"
+    save_file(task.state_dict(), path, {name: "x"})
+    if name == "state_dict":
+        assert same(load_run(path, trust=True), task)
+    else:
+        with pytest.raises(ValueError, match=r"not trained with this tokenizer\.json"):
+            load_run(path, trust=True)
+
+
+def lying(shape: list[int], end: int) -> bytes:
+    header = json.dumps({"a": {"dtype": "F32", "shape": shape, "data_offsets": [0, end]}}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(8)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [lying([10**12], 4 * 10**12), lying([10**12], 8), lying([2**62, 2**62], 8), lying([-1], 8), struct.pack("<Q", 2**62), b""],
+)
+def test_a_safetensors_file_that_lies_is_refused(trained: tuple[RunDirectory, TinyTask], content: bytes) -> None:
+    path = trained[0].checkpoints / "best.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is not a checkpoint of plain weights"):
+        load_run(path, trust=True)
+
+
+class Server(SimpleNamespace):
+    """An MLflow server with one run, in an experiment of that name."""
+
+    def client(self) -> "Server":
+        return self
+
+    def ask(self, question: Callable[[], object]) -> object:
+        return question()
+
+    def get_experiment(self, _: str) -> SimpleNamespace:
+        return SimpleNamespace(name=self.name)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "..", ".", "", r"..\outside", "a/../../../outside", "tiny"])
+def test_an_experiment_of_any_name_is_fetched_into_the_folder_of_runs(name: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow takes any text for the name of an experiment."""
+    info = SimpleNamespace(run_id="0123456789", experiment_id="1")
+    run = SimpleNamespace(info=info, data=SimpleNamespace(tags={"lslm.directory": f"/nowhere/{name}"}))
+    monkeypatch.setattr("lslm_lightning.runs.finding.Store", lambda: Server(name=name))
+    monkeypatch.setattr("lslm_lightning.runs.finding.search", lambda client, prefix: [run])
+    monkeypatch.setattr("lslm_lightning.runs.finding.fetch", lambda client, run, path: path.mkdir(parents=True))
+    found = find_run("0123456789").path
+    assert found.resolve().parent.parent == Path("runs").resolve()
+    assert name != "tiny" or found.parent.name == "tiny"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "1", "[" * 100_000])
+def test_a_damaged_record_of_mlflow_is_named(trained: tuple[RunDirectory, TinyTask], content: str) -> None:
+    (trained[0].path / "mlflow.json").write_text(content)
+    with pytest.raises(ValueError, match=r"mlflow\.json is (damaged|no JSON object)"):
+        _ = trained[0].run_id

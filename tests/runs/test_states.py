@@ -2,12 +2,15 @@
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.metadata import Metadata
 
+from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import in_words, only_data, read_parts
 
 
@@ -64,3 +67,55 @@ def test_a_part_that_was_cut_off_is_an_error_like_others(folder: Path) -> None:
     part.write_bytes(part.read_bytes()[:10])
     with pytest.raises(OSError, match=str(folder)):
         read_parts(folder, ["state_dict"])
+
+
+def index_of(folder: Path) -> Metadata:
+    return dcp.FileSystemReader(folder).read_metadata()
+
+
+def put_index(folder: Path, metadata: Metadata) -> None:
+    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+
+
+@pytest.mark.parametrize("size", [(1 << 40,), (1 << 20, 1 << 20), (-1, -6)])
+def test_an_index_of_tensors_that_the_folder_cannot_have(folder: Path, size: tuple[int, ...]) -> None:
+    metadata = index_of(folder)
+    metadata.state_dict_metadata["state_dict.a.weight"].size = torch.Size(size)
+    for part in folder.glob("*.distcp"):
+        os.truncate(part, 40)
+    put_index(folder, metadata)
+    with pytest.raises(ValueError, match="its index says"):
+        read_parts(folder, ["state_dict"])
+
+
+@pytest.mark.parametrize("name", ["../other.distcp", "/dev/zero", r"..\other.distcp"])
+def test_an_index_that_names_files_elsewhere(folder: Path, name: str) -> None:
+    metadata = index_of(folder)
+    for stored in metadata.storage_data.values():
+        stored.relative_path = name
+    put_index(folder, metadata)
+    with pytest.raises(ValueError, match="which is not in it"):
+        read_parts(folder, ["state_dict"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "no JSON object"),
+        ("[" * 100_000, "was not finished"),
+        ('{"../x": 1}', "is not in it"),
+        ('{"/etc/passwd": 1}', "is not in it"),
+    ],
+)
+def test_checksums_that_are_none(folder: Path, content: str, words: str) -> None:
+    (folder / "checksums.json").write_text(content)
+    assert words in damage(folder)
+
+
+def test_a_checkpoint_whose_parts_are_compressed_is_damaged(tmp_path: Path) -> None:
+    """Torch stores them as they are; zeros that are packed would be unpacked without end."""
+    with zipfile.ZipFile(tmp_path / "a.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(100_000))
+    assert "compressed" in damage(tmp_path / "a.ckpt")
+    torch.save({"a": torch.zeros(100)}, tmp_path / "a.ckpt")
+    assert damage(tmp_path / "a.ckpt") is None
