@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -53,9 +54,11 @@ def _remembered(files: Iterable[Path], what: str, compute: Callable[[], str]) ->
     versions = [[str(file.resolve()), *((s := file.stat()).st_size, s.st_mtime_ns)] for file in files if file.is_file()]
     note = cache_directory() / "checksums" / hashlib.sha256(json.dumps([versions, what]).encode()).hexdigest()
     try:
-        return note.read_text()
-    except OSError:
-        found = compute()
+        if re.fullmatch("[0-9a-f]{40,64}", kept := note.read_text("ascii")):
+            return kept
+    except (OSError, ValueError):  # none, or no text
+        pass
+    found = compute()
     with suppress(OSError):  # a read-only cache only costs time
         note.parent.mkdir(parents=True, exist_ok=True)
         draft = note.with_name(f"{note.name}.{os.getpid()}")

@@ -176,8 +176,11 @@ def _cached_csv(name: str, configuration: str | None) -> "dict[str, Dataset]":
     owner, _, own = name.rpartition("/")
     folder = Path(config.HF_DATASETS_CACHE).expanduser() / f"{owner}___{camelcase_to_snakecase(own)}"
     for file in sorted(folder.glob("*-*/*/*/dataset_info.json"), key=os.path.getmtime, reverse=True):
-        about = json.loads(file.read_text("utf-8"))
-        columns = about.get("features") or {"": {}}
+        try:
+            about = json.loads(file.read_text("utf-8"))
+            columns = about.get("features") or {"": {}}
+        except (OSError, ValueError, AttributeError, RecursionError):  # half-written, or another's
+            continue
         are_texts = all(kind.get("dtype") == "string" for kind in columns.values())
         if about.get("builder_name") == "csv" and about.get("config_name") == (configuration or "default") and are_texts:
             parts = {split: [f"*-{split}.arrow", f"*-{split}-?????-of-?????.arrow"] for split in about["splits"]}

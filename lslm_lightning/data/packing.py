@@ -12,16 +12,17 @@ import numpy as np
 from lslm_lightning.text.tokenizer import Tokenizer
 
 CHUNK = 1024
+ID = np.dtype(np.int32)  # of one id in a file
 CHUNK_IDS = 2**22  # of a row that may be larger than memory, looked at together
 
 
 def pack(texts: Iterable[str], tokenizer: Tokenizer, path: Path) -> np.ndarray:
     """Ids of all texts, `</s>` after each and once before the first: (n_token,) int32, memory-mapped from `path`.
 
-    A file that is already there is used as it is, so `path` must name the texts and the tokenizer (see `packed_name`). It is written under
-    a temporary name and renamed: a killed process leaves nothing half-written under the final name.
+    A file that is already there is used as it is, unless it was cut off, so `path` must name the texts and the tokenizer (see
+    `packed_name`). It is written under a temporary name and renamed: a killed process leaves nothing half-written under the final name.
     """
-    if not path.exists():
+    if not is_whole(path, tokenizer.eos_id):
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         try:
@@ -35,6 +36,15 @@ def pack(texts: Iterable[str], tokenizer: Tokenizer, path: Path) -> np.ndarray:
         finally:
             part.unlink(missing_ok=True)
     return np.memmap(path, dtype=np.int32, mode="r")
+
+
+def is_whole(path: Path, eos_id: int) -> bool:
+    """Whether a file of ids is there, of whole numbers, with `</s>` at both ends."""
+    size = path.stat().st_size if path.is_file() else 0
+    if size < ID.itemsize or size % ID.itemsize:
+        return False
+    ids = np.memmap(path, dtype=ID, mode="r")
+    return int(ids[0]) == int(ids[-1]) == eos_id
 
 
 def packed_name(corpus_digest: str, tokenizer_digest: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
-from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, dtype_of
+from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, dtype_of, is_shard
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.data.workers import shared_out
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -91,13 +91,18 @@ def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list
     for line in journal.read_text("utf-8").splitlines(keepends=True):
         if not line.endswith("\n"):
             break  # cut off
-        rows.append(json.loads(line))
-    if not rows or rows[0] != identity:
-        other = ", ".join(name for name in identity if not rows or rows[0].get(name) != identity[name])
+        try:
+            rows.append(json.loads(line))
+        except (ValueError, RecursionError):
+            break  # damaged: what follows is made again
+    if not rows or not isinstance(rows[0], dict):
+        raise ValueError(f"{journal} is damaged: its first line says nothing; delete the folder, or give another")
+    if rows[0] != identity:
+        other = ", ".join(name for name in identity if rows[0].get(name) != identity[name])
         raise ValueError(f"{folder} was begun with another {other}: give that one again, or another folder")
     done = []
     for shard in rows[1:]:
-        file = folder / shard["file"]
+        file = folder / shard["file"] if is_shard(shard) else folder
         if not file.is_file() or zlib.crc32(file.read_bytes()) != shard["crc32"]:
             break  # all from here on is made again
         done.append(shard)

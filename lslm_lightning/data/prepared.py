@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from lslm_lightning.safety.paths import is_inside
+
+DTYPES = ("uint16", "int32")
 INDEX, TOKENIZER, JOURNAL = "prepared.json", "tokenizer.json", "shards.jsonl"
 
 
@@ -37,6 +40,28 @@ class ShardedIds:
         return found
 
 
+def problem_of(index: Any) -> str:
+    """What is wrong with an index; empty of a whole one."""
+    if not isinstance(index, dict):
+        return "it is no JSON object"
+    if index.get("dtype") not in DTYPES or type(index.get("eos_id")) is not int:
+        return "its dtype or eos_id is none"
+    if not isinstance(index.get("shards"), list):
+        return "it has no list of shards"
+    for shard in index["shards"]:
+        if not is_shard(shard):
+            return f"a shard is {shard!r}"
+    return ""
+
+
+def is_shard(about: Any) -> bool:
+    """Whether this describes a file in the folder, as the index and the journal do."""
+    if not isinstance(about, dict) or not isinstance(about.get("file"), str):
+        return False
+    numbers = [about.get(name) for name in ("n_document", "n_byte", "n_token", "crc32")]
+    return is_inside(about["file"]) and all(type(n) is int and n >= 0 for n in numbers)
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What the index says, and the ids."""
@@ -57,8 +82,10 @@ class Prepared:
         except FileNotFoundError:
             state = "is not finished; give the same command again" if (path / JOURNAL).exists() else "was not made by `lslm data prepare`"
             raise ValueError(f"data.prepared={folder} {state}: it has no {INDEX}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path / INDEX} is damaged ({error}); make the folder again") from None
+        if problem := problem_of(index):
+            raise ValueError(f"{path / INDEX} is damaged ({problem}); make the folder again")
         size = np.dtype(index["dtype"]).itemsize
         for shard in index["shards"]:
             file = path / shard["file"]

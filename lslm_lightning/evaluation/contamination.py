@@ -73,9 +73,12 @@ def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) ->
     path = Path(cache) / f"{hashlib.sha256(f'{key} {N} {VERSION}'.encode()).hexdigest()[:32]}.npz"
     try:
         with np.load(path) as found:
-            return Known(found["grams"], found["wholes"])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # none, or a damaged one
-        known = learn(texts)
+            known = Known(found["grams"], found["wholes"])
+        if all(part.dtype == np.uint64 and part.ndim == 1 for part in (known.grams, known.wholes)):
+            return known
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, AttributeError, TypeError, BadZipFile):
+        pass  # none, or a damaged one
+    known = learn(texts)
     draft = path.with_suffix(f".{secrets.token_hex(4)}.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

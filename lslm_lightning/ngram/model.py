@@ -100,5 +100,5 @@ class NgramModel:
             facts = json.loads((folder / "ngram.json").read_text())
             read = [[np.load(folder / f"{n}.{name}.npy", mmap_mode="r") for name in Table._fields] for n in range(1, facts["order"] + 1)]
             return cls([Table(*parts) for parts in read], facts["vocab_size"], facts["bos"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RecursionError) as error:
             raise ValueError(f"{folder} holds no n-gram model: {error}") from None

@@ -35,16 +35,31 @@ def chosen_once(
     path = cache / f"{digest_of(documents, references, language, k)}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
-            draft = path.with_suffix(f".{os.getpid()}.part")
-            try:
-                with draft.open("w", encoding="utf-8") as file:
-                    for places in chosen(documents, references, language, k, n_worker):
-                        file.write(f"{json.dumps(places)}\n")
-                draft.replace(path)
-            finally:
-                draft.unlink(missing_ok=True)
+        if (kept := read_chosen(path, documents)) is not None:
+            return kept
+        draft = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                for places in chosen(documents, references, language, k, n_worker):
+                    file.write(f"{json.dumps(places)}\n")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def read_chosen(path: Path, documents: Sequence[Sequence[str]]) -> list[list[int]] | None:
+    """Read the sentences that were chosen of each document; None where the file is missing or damaged."""
+    try:
+        found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError, RecursionError):
+        return None
+    if len(found) != len(documents) or not all(isinstance(places, list) for places in found):
+        return None
+    for places, sentences in zip(found, documents, strict=True):
+        if not all(type(place) is int and 0 <= place < len(sentences) for place in places):
+            return None
+    return found
 
 
 def digest_of(documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int) -> str:

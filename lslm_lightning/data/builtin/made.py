@@ -31,13 +31,24 @@ def made_once(name: str, depends_on: Any, make: Callable[[], Splits]) -> Splits:
     except OSError:
         return make()
     try:
-        if path.is_file():
-            return json.loads(path.read_text("utf-8"))
+        with suppress(OSError, ValueError, RecursionError):  # none, or a damaged one
+            if are_splits(kept := json.loads(path.read_text("utf-8"))):
+                return kept
         splits = make()
         _keep(path, json.dumps(splits, ensure_ascii=False))
         return splits
     finally:
         lock.release()
+
+
+def are_splits(value: Any) -> bool:
+    """Whether it maps names to lists of rows."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(rows, list) for rows in value.values())
+        and all(isinstance(row, dict) for rows in value.values() for row in rows)
+    )
 
 
 def _keep(path: Path, text: str) -> None:
