@@ -104,7 +104,7 @@ class Entry:
         patterns = self.splits[split].files
         patterns = [patterns] if isinstance(patterns, str) else patterns
         if any("{language}" in pattern for pattern in patterns):
-            return [{language: pattern.format(language=language) for language in self.languages} for pattern in patterns]
+            return [{language: pattern.replace("{language}", language) for language in self.languages} for pattern in patterns]
         if len(patterns) != len(self.languages):
             raise ValueError(
                 f"corpus {self.name}: splits.{split}.files={list(patterns)} must be one file for each of"
@@ -122,7 +122,7 @@ class Entry:
             if "*" in pattern:
                 names += fnmatch.filter(self.files, pattern)
             elif "{language}" in pattern:
-                names += [pattern.format(language=language) for language in self.languages]
+                names += [pattern.replace("{language}", language) for language in self.languages]
             else:
                 names.append(pattern)
         return names

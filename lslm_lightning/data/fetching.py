@@ -12,6 +12,7 @@ from lslm_lightning.data.archives import files_in, read_members
 from lslm_lightning.data.catalogue import DataFile, Entry
 from lslm_lightning.data.checksums import checksum, remembered_checksum, root_of
 from lslm_lightning.data.locations import cache_directory, corpus_path, find_file
+from lslm_lightning.safety.paths import is_inside
 
 TIMEOUT_SECONDS = 20
 log = logging.getLogger(__name__)
@@ -97,7 +98,10 @@ def _unpacked(archive: Path, pattern: str) -> Path:
     """A folder beside an archive with those of its members that match."""
     root, beside = root_of(pattern), archive.with_name("unpacked")
     for name, data in read_members(archive, pattern):
-        path = beside / name[name.index(root) :]  # has no .. in it, and begins with what the catalogue says
+        own = name[name.index(root) :]
+        if not is_inside(own):  # of a pattern with .. in it
+            raise ValueError(f"{archive.name}: its member {name!r} would leave its folder; correct `members`")
+        path = beside / own
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return beside / root

@@ -108,9 +108,8 @@ def _parsed(name: str, path: Path) -> File:
 
 def part_of(file: File) -> tuple[str]:
     """Name of the files of one part, with {language} for the language."""
-    escaped = file.name.replace("{", "{{").replace("}", "}}")
-    packed = escaped[len(bare_name(escaped)) :]
-    bare = bare_name(escaped)
+    bare = bare_name(file.name)
+    packed = file.name[len(bare) :]
     text = bare[-4:] if bare.lower().endswith(f".{file.language.lower()}.txt") else ""
     return (f"{bare[: len(bare) - len(text) - len(file.language)]}{{language}}{text}{packed}",)
 

@@ -143,3 +143,98 @@ def test_one_agreeing_checksum_is_enough(describe, put, alone: Path) -> None:
     blob = checksum(alone / "data/pets/train.en", "git-blob")
     describe(files={"train.en": {"sha256": "0" * 64, "git-blob": blob}, "train.de": SUMS["train.de"]})
     assert len(open_corpus("pets").rows("train")) == 3
+
+
+ELSEWHERE = ("../..", "/tmp/x", "a/../../..", r"..\..", "C:/x", "")
+
+
+@pytest.mark.parametrize("subfolder", ELSEWHERE[:-1])
+def test_a_subfolder_stays_in_the_folders_of_corpora(subfolder: str, put, describe, home: str, alone: Path) -> None:
+    put(PAIRS, "home")
+    put(PAIRS, ".")
+    put(PAIRS, "cache")
+    describe(files=SUMS, url=home, subfolder=subfolder)
+    with pytest.raises(ValueError, match=r"must be a path inside the folder of corpora.* `folder` in configs/corpora\.yaml"):
+        open_corpus("pets").rows("train")
+
+
+@pytest.mark.parametrize("name", [f"{folder}/x.jsonl" for folder in ELSEWHERE])
+@pytest.mark.parametrize("in_the_way", [False, True])
+def test_a_file_of_the_catalogue_stays_there_too(name: str, in_the_way: bool, put, describe, home: str, alone: Path) -> None:
+    put({"x.jsonl": '{"text": "a"}\n'}, "home" if not in_the_way else "cache")
+    keys = {"task": "language_modeling", "languages": ["en"], "format": "jsonl", "splits": {"train": name}}
+    describe(**keys, files={name: {"url": f"{home}x.jsonl"}})
+    before = {path for path in alone.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="must be a path inside the folder of corpora"):
+        open_corpus("pets").rows("train")
+    assert {path for path in alone.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ELSEWHERE[:-1])
+def test_the_name_of_a_corpus_stays_there_too(name: str, alone: Path) -> None:
+    (alone / "configs").mkdir()
+    entry = "{task: language_modeling, languages: [en], format: text, splits: {train: train.txt}}"
+    (alone / "configs/corpora.yaml").write_text(f"'{name}': {entry}")
+    with pytest.raises(ValueError, match="must be a path inside the folder of corpora"):
+        open_corpus(name).rows("train")
+
+
+@pytest.mark.parametrize("language", ["../../../x", "/x", "{language.__class__}", "{0}"])
+def test_a_language_is_no_way_out(language: str, put, describe, alone: Path) -> None:
+    put({"x": "a\n"}, ".")
+    describe(languages=["en", language], splits={"train": "{language}"})
+    with pytest.raises((ValueError, FileNotFoundError), match=r"inside the folder of corpora|is not here"):
+        open_corpus("pets").rows("train")
+
+
+def test_braces_in_names_of_files_mean_nothing(put, describe, alone: Path) -> None:
+    pattern = "{0}{x.__class__}.{language:>9999999999}.{language}"
+    put({pattern.replace("{language}", code): text for code, text in (("en", "a\n"), ("de", "b\n"))}, "data/pets")
+    describe(splits={"train": pattern})
+    assert [row["de"] for row in open_corpus("pets").rows("train")] == ["b"]
+
+
+@pytest.mark.parametrize("name", ["../../secret.wav", "/secret.wav"])
+def test_a_row_of_a_catalogued_corpus_names_no_file_elsewhere(name: str, put, describe, alone: Path) -> None:
+    put({"train.csv": f"audio,text\n{name},a\n"}, "data/pets")
+    put({"secret.wav": "x"}, ".")
+    keys = {"task": "speech_recognition", "languages": ["en"], "format": "csv", "fields": ["audio", "text"]}
+    describe(**keys, splits={"train": "train.csv"})
+    corpus = open_corpus("pets")
+    with pytest.raises(ValueError, match="must be a path inside the folder of corpora"):
+        corpus.read(corpus.rows("train")[0]["audio"])
+
+
+def test_an_entry_with_a_folder_of_its_own_may_lie_anywhere(put, describe, alone: Path) -> None:
+    put(PAIRS, "elsewhere")
+    describe(folder=str(alone / "mine"), splits={"train": "../elsewhere/train.{language}"})
+    (alone / "mine").mkdir()
+    assert len(open_corpus("pets").rows("train")) == 3
+
+
+@pytest.mark.parametrize("name", ["x/rec/../../../../cache/owned.wav", "rec/../../owned.wav", "/rec/owned.wav", r"rec/a\..\..\owned.wav"])
+def test_an_archive_is_unpacked_inside_its_folder(name: str, put, describe, home: str, alone: Path) -> None:
+    """The root is cut off the name of a member: what stood before it may have balanced what follows."""
+    (alone / "home").mkdir(exist_ok=True)
+    make_tar(alone / "home/a.tar.gz", {"x/rec/good.wav": b"1", name: b"2"})
+    keys = {"task": "speech_recognition", "languages": ["en"], "format": "spoken_digits", "fields": ["audio", "text"]}
+    describe(**keys, files={"rec/": {"url": f"{home}a.tar.gz"}}, splits={"train": {"files": "rec/", "members": "*"}})
+    with pytest.raises(ValueError, match="would leave its folder"):
+        open_corpus("pets").rows("train")
+    assert not list(alone.rglob("owned.wav"))
+    assert not list((alone / "cache").rglob("good.wav"))
+
+
+def test_a_pattern_of_members_is_no_way_out(put, describe, home: str, alone: Path) -> None:
+    (alone / "home").mkdir(exist_ok=True)
+    make_tar(alone / "home/a.tar.gz", {"a../owned.wav": b"1"})
+    keys = {"task": "speech_recognition", "languages": ["en"], "format": "spoken_digits", "fields": ["audio", "text"]}
+    files = {"rec/": {"url": f"{home}a.tar.gz", "members *../*": "0" * 64}}
+    describe(**keys, files=files, splits={"train": {"files": "rec/", "members": "*"}})
+    with pytest.raises(ValueError, match="nothing was kept"):
+        open_corpus("pets").rows("train")
+    right = sha256(f"{sha256(b'1')}  ../owned.wav\n")
+    describe(**keys, files=files | {"rec/": {**files["rec/"], "members *../*": right}}, splits={"train": "rec/"})
+    with pytest.raises(ValueError, match="would leave its folder"):
+        open_corpus("pets").rows("train")
+    assert not list(alone.rglob("owned.wav"))
