@@ -6,13 +6,13 @@ neither the offsets nor the indices of a file that it maps.
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
+from lslm_lightning.data.thrift import Compact
 from lslm_lightning.safety.limits import max_in_memory, max_unpacked, too_large
 
 if TYPE_CHECKING:
     import pyarrow
-    from pyarrow.parquet import FileMetaData
 
 BATCH = 1000  # rows that are held at once
 BATCH_BYTES = 64 << 20  # and their bytes, but for a single row
@@ -168,44 +168,52 @@ def _as_bytes(array: "pyarrow.Array") -> "pyarrow.Array":
 
 # Parquet
 
+N_ROW, ROW_GROUPS = 3, 4  # fields of FileMetaData
+COLUMNS = 1  # of RowGroup
+META_DATA = 3  # of ColumnChunk
+UNCOMPRESSED, DATA_PAGE, DICTIONARY = 6, 9, 11  # of ColumnMetaData
+PAGE_TYPE, PAGE_BYTES = 1, 2  # of PageHeader
 
-def rows_at_once(metadata: "FileMetaData", file: BinaryIO, budget: Budget) -> int:
+
+def rows_at_once(file: Any, budget: Budget) -> int:
     """Return how many rows of a Parquet file may be decoded together, by the largest dictionaries of its columns.
 
     Raises:
-        ValueError: its pages unpack to too much.
+        ValueError: its pages unpack to too much, or it is no such file.
     """
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    chunks = [[group.column(i) for i in range(group.num_columns)] for group in groups]
-    budget.check(sum(chunk.total_uncompressed_size for group in chunks for chunk in group))
-    budget.check(ROW_BYTES * metadata.num_rows)
-    largest = max((sum(_dictionary_bytes(chunk, file) for chunk in own) for own in chunks), default=0)
+    try:
+        footer = read_footer(file, budget.n_byte)
+        groups = [[chunk[META_DATA] for chunk in group[COLUMNS]] for group in footer[ROW_GROUPS]]
+        n_byte = sum(chunk[UNCOMPRESSED] for group in groups for chunk in group)
+        largest = max((sum(_dictionary_bytes(chunk, file) for chunk in group) for group in groups), default=0)
+        n_row = footer[N_ROW]
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{budget.name}: not a readable Parquet file (its footer: {reason})") from None
+    budget.check(n_byte)
+    budget.check(ROW_BYTES * n_row)
     return max(1, min(BATCH, BATCH_BYTES // max(1, largest)))
 
 
-def _dictionary_bytes(chunk: Any, file: BinaryIO) -> int:
-    """Bytes of a column's dictionary, by the header of its page (Thrift's compact protocol); 0 where it has none."""
-    start = chunk.data_page_offset
-    if chunk.has_dictionary_page and chunk.dictionary_page_offset:
-        start = min(start, chunk.dictionary_page_offset)
-    file.seek(start)
-    numbers = _varints(file.read(32))
-    kind, size = next(numbers, 0), next(numbers, 0)
-    return size if kind == DICTIONARY_PAGE else 0
+def read_footer(file: Any, n_byte: int) -> dict[int, Any]:
+    """What a Parquet file says of itself, by the numbers of the fields."""
+    file.seek(max(0, n_byte - 8))
+    length = int.from_bytes(file.read(8)[:4], "little")
+    file.seek(max(0, n_byte - 8 - length))
+    return dict(Compact(file.read(length)).fields())
 
 
-def _varints(head: bytes) -> Iterator[int]:
-    """Integers of the first fields of a structure, each after the byte that names it."""
-    at = 0
-    while at < len(head) and head[at] == 0x15:  # the next field, an i32
-        value = shift = 0
-        for byte in head[at + 1 :]:
-            value |= (byte & 0x7F) << shift
-            shift, at = shift + 7, at + 1
-            if byte < 0x80:
-                break
-        yield value >> 1 ^ -(value & 1)
-        at += 1
+def _dictionary_bytes(chunk: dict[int, int], file: Any) -> int:
+    """Bytes of a column's dictionary, by the header of its first page; 0 where it has none."""
+    start = min(chunk[DATA_PAGE], chunk.get(DICTIONARY) or chunk[DATA_PAGE])
+    file.seek(max(0, start))
+    kind = None
+    for number, value in Compact(file.read(32)).fields():
+        if number == PAGE_TYPE:
+            kind = value
+        elif number == PAGE_BYTES:
+            return value if kind == DICTIONARY_PAGE else 0
+    return 0
 
 
 # Arrow

@@ -172,7 +172,7 @@ def read_parquet(name: str, source: Source, header: bool, column: str | None = N
         names = file.schema_arrow.names
         _distinct(f"{name}: the schema", names)
         check_types(name, file.schema_arrow)
-        n_row = rows_at_once(file.metadata, found, budget)
+        n_row = rows_at_once(found, budget)
         for batch in file.iter_batches(n_row, columns=[column] if column in names else None):
             yield from bounded_slices(batch, budget)
 
