@@ -116,7 +116,7 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
     if rate < LOWEST_RATE_HZ:
         rule = f"below {LOWEST_RATE_HZ}: its header is wrong"
         raise ValueError(f"{name} has {rate} samples a second, {rule}")
-    if rate > HIGHEST_RATE_HZ or down > LARGEST_FACTOR:
+    if max(rate, sample_rate_hz) > HIGHEST_RATE_HZ or max(up, down) > LARGEST_FACTOR:
         rule = f"which cannot be brought to {sample_rate_hz}: its header is wrong, or convert it first"
         raise ValueError(f"{name} has {rate} samples a second, {rule}")
     samples = channels.mean(1)

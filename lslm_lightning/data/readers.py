@@ -340,7 +340,8 @@ def _filled(name: str, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, 
 
 def _csv_rows(name: str, source: Source) -> Iterator[tuple[int, list[str]]]:
     """Number of the last line and values of each row that is not blank."""
-    csv.field_size_limit(sys.maxsize)  # of this process; its default, 131,072 characters, is less than a long document has
+    limit = sys.maxsize if isinstance(source, bytes) else max_line()
+    csv.field_size_limit(limit)  # of this process; its default, 131,072 characters, is less than a long document has
     table, begins, filled = csv.reader(_csv_lines(name, source), strict=True), 1, False
     try:
         for row in table:

@@ -122,7 +122,7 @@ def _parse(content: bytes, path: str | os.PathLike[str]) -> list[Prediction]:
             continue
         try:
             prediction = _prediction(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
             if number == len(lines):  # no line end: the writer was stopped here
                 _warn_torn(path)
                 continue

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
+from lslm_lightning.safety.paths import is_inside
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -109,8 +111,11 @@ class Store:
         """A client and the id of the task's experiment, created when new; safe when several processes start at once.
 
         Raises:
-            TrackingError: within seconds, where MLflow's own retries last minutes.
+            TrackingError: within seconds, where MLflow's own retries last minutes; a name that would lead
+                out of the folder of artifacts.
         """
+        if self.artifacts and not is_inside(task):
+            raise TrackingError(f"the experiment {task!r} must be a name inside {self.artifacts}, without a first / or ..; rename it")
         client = self.client()
         return client, self.ask(lambda: self._experiment(client, task))
 

@@ -111,6 +111,12 @@ def test_rates_that_recorders_have_are_read(rate):
     assert len(read_audio(wav(rate), "a.wav", RATE).samples) == expected
 
 
+@pytest.mark.parametrize("rate", [768_001, 10**9, 10**12])
+def test_a_rate_to_which_nothing_can_be_brought(rate):
+    with pytest.raises(ValueError, match=rf"cannot be brought to {rate}"):
+        read_audio(wav(), "a.wav", rate)
+
+
 @pytest.mark.parametrize("n_channel", [0, 1025, 65535])
 def test_a_number_of_channels_that_is_none(n_channel):
     with pytest.raises(ValueError, match=r"^a\.wav cannot be read as audio"):

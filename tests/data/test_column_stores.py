@@ -129,6 +129,14 @@ def test_damaged_column_stores_are_refused_in_one_line(form: str, seed: int) -> 
     assert all(message.startswith("f: ") and "\n" not in message for message in messages)
 
 
+def test_a_quote_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "max_line", lambda: 1000)
+    rows = b'text\n"' + b"a\n" * 5000
+    with pytest.raises(ValueError, match=r"^f: line 2: not CSV \(field larger than field limit \(1000\)"):
+        list(READERS["csv"]("f", io.BytesIO(rows), True))
+    assert len(next(iter(READERS["csv"]("f", rows + b'"', True)))["text"]) == 10_000
+
+
 def test_a_line_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("readers", "strict_json"):
         monkeypatch.setattr(f"lslm_lightning.data.{module}.CHUNK", 100, raising=False)

@@ -134,3 +134,11 @@ def test_processes_that_start_together_share_one_new_store(project: Path) -> Non
     experiments, runs = zip(*(answer.split() for answer, _ in answers))
     assert len(set(experiments)) == 1
     assert len(set(runs)) == 2
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "a/../../x", "..", r"..\x"])
+def test_an_experiment_of_that_name_makes_no_folder_elsewhere(name: str, tmp_path: Path) -> None:
+    """Where mlflow.json of a run says it, `lslm sync` would make it."""
+    with pytest.raises(TrackingError, match="must be a name inside"):
+        Store(f"sqlite:///{tmp_path}/a/b/mlflow.db").open_experiment(name)
+    assert not list(tmp_path.iterdir())
