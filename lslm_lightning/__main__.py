@@ -8,6 +8,8 @@ from importlib import import_module
 
 import lslm_lightning
 from lslm_lightning import __version__
+from lslm_lightning.safety.arguments import given_arguments
+from lslm_lightning.safety.terminal import guarded_output
 
 COMMANDS = {
     "run": ("train", "fit, test the best checkpoint, report: one command, one MLflow run"),
@@ -49,9 +51,10 @@ def usage() -> str:
     return USAGE.format(commands=rows, version=__version__)
 
 
+@guarded_output()
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = given_arguments(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if argv else 2

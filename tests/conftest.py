@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from mlflow import MlflowClient
 
+from lslm_lightning.safety.redaction import KNOWN
 from tests.mlflow_server import mlflow_server
 from tests.provider import KEY, Provider
 
@@ -17,6 +18,13 @@ settings.load_profile("whatever the load")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
+
+
+@pytest.fixture(autouse=True)
+def own_records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of this user for the tests alone; no secret of one test is hidden in another."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+    KNOWN.forget()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lslm_lightning.commands.outcome import FAILED, WorkError, one_line
@@ -20,7 +19,8 @@ from lslm_lightning.commands.records import timing, training_flops
 from lslm_lightning.contracts import CannotError, Example, Generator, Mode, OutputsError, Prediction, Scorer
 from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
 from lslm_lightning.evaluation.results import Entry
-from lslm_lightning.systems.secrets import redacted
+from lslm_lightning.safety.redaction import redacted, redacted_settings
+from lslm_lightning.safety.terminal import console, progress
 
 POLL_SECONDS, LOCK_SECONDS = 1.0, 3.0  # shares of a process that was killed end within the latter
 LOCK = ".lock"
@@ -176,7 +176,7 @@ class Answers:
         """Write what is on record, whole or not at all."""
         path = self.record_path(name)
         draft = path.with_name(f"{path.name}.draft")
-        draft.write_text(json.dumps(record, ensure_ascii=False) + "\n", "utf-8")
+        draft.write_text(json.dumps(redacted_settings(record), ensure_ascii=False) + "\n", "utf-8")
         draft.replace(path)
 
     def files(self, name: str) -> list[Path]:
@@ -255,7 +255,7 @@ def fingerprint(system: Any) -> str | None:
 def progress_bars() -> Progress:
     """A bar a system, on standard error."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    return progress(*columns, output=console(stderr=True))
 
 
 def threads(n: int) -> dict[str, str]:

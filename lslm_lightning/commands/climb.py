@@ -22,6 +22,8 @@ from lslm_lightning.runs import RunDirectory, reserve
 from lslm_lightning.runs.directory import locked
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.trust import resolve
+from lslm_lightning.safety.arguments import hide_arguments
+from lslm_lightning.safety.user_files import write_settings
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking import Tracker
 
@@ -86,7 +88,7 @@ class Climb:
         """Words of `lslm run`, after files are written that they name."""
         words = []
         for path, settings in ((folder / "base.yaml", self.ladder.base), (folder / f"{rung.name}.yaml", rung.settings)):
-            path.write_text(dump_yaml(dict(settings)), "utf-8")
+            write_settings(path, dump_yaml(dict(settings)))
             words += ["--config", str(path)] if settings else []
         return [*words, *rung.words, *self.words]
 
@@ -129,7 +131,8 @@ class Climb:
             print(f"lslm: {name}: {error}", file=sys.stderr, flush=True)
             return False
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
-        status = run_to_its_end([sys.executable, "-m", "lslm_lightning", *words], environment)
+        seen, hidden = hide_arguments(words)
+        status = run_to_its_end([sys.executable, "-m", "lslm_lightning", *seen], environment | hidden)
         return status == 0 and self.finished(rung) is not None
 
     def job_name(self, rung: Rung) -> str:
@@ -204,7 +207,7 @@ class Climb:
         data = next((own["data"] for own in configs if own["data"]["class_path"] == shared), configs[0]["data"])  # some read it otherwise
         config = {"task": configs[0]["model"]["class_path"], "data": data, "systems": self.systems()}
         path = folder / "evaluation.yaml"
-        path.write_text(dump_yaml(json.loads(json.dumps(config))), "utf-8")
+        write_settings(path, dump_yaml(json.loads(json.dumps(config))))
         examination = Examination(read(str(path), []), folder)
         examination.tell()
         with examination.answers.alone():

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+from lslm_lightning.safety.display import safe_text
+from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
     from lslm_lightning.reports.blocks import Table
@@ -63,19 +65,19 @@ def main(argv: list[str]) -> int:
             print(chosen, flush=True)
         runs = [str(choices[run].path) if run in choices else run for run in own.runs]
         words = {run: str(chosen) for run, chosen in choices.items()}
-        shown, report, task, findings = side_by_side(runs, own.metric, own.trust, own.n_resample, shlex.join(["lslm", *argv]), words)
+        shown, report, task, findings = side_by_side(
+            runs, own.metric, own.trust, own.n_resample, shlex.join(redacted_arguments(["lslm", *argv])), words
+        )
         names = "-".join(Path(run).name[:24] for run in runs[:3])
         folder = Path(own.output or f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
         table = shown
         page = write_report(report, folder / "report")
-    from rich.console import Console
-
     from lslm_lightning.commands.tables import show_findings, terminal_table
-    from lslm_lightning.reports.escaping import visible
+    from lslm_lightning.safety.terminal import console
 
-    Console().print(terminal_table(shown))
+    console().print(terminal_table(shown))
     if own.runs and report.lead:
-        print(visible(report.lead))
+        print(report.lead)
     if own.runs:
         show_findings(findings)
     if own.csv:
@@ -104,6 +106,10 @@ def write_csv(table: "Table", path: Path) -> None:
 
 
 def harmless(text: str) -> str:
-    """With an apostrophe before what a spreadsheet would compute, after white space and in full width too. OWASP, CSV Injection."""
+    """The safe text, with an apostrophe before what a spreadsheet would compute (OWASP, CSV Injection).
+
+    It may come after white space, and in full width.
+    """
+    text = safe_text(text)
     begins = text.lstrip().startswith(tuple("=+-@＝＋－＠"))
     return f"'{text}" if begins or text.startswith(("\t", "\r", "\n")) else text

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lslm_lightning.commands import prepare
 from lslm_lightning.commands.arguments import Parser
@@ -27,6 +27,7 @@ from lslm_lightning.data.fetching import local_file, n_byte, verified_file, veri
 from lslm_lightning.data.locations import cache_directory, data_directories
 from lslm_lightning.data.rows import Row, references_of
 from lslm_lightning.evaluation.alignment import describe_pairs
+from lslm_lightning.safety.terminal import console as plain_console
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_yaml
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> int:
     )
     prepare.add_arguments(commands.add_parser("prepare", help="texts of any size to token ids, on all cores", allow_abbrev=False))
     arguments = parser.parse_args(argv[1:])
-    console = Console(highlight=False)
+    console = plain_console()
     if arguments.command == "prepare":
         return prepare.prepare_texts(console, arguments)
     if arguments.command == "list":
@@ -82,11 +83,11 @@ def list_corpora(console: Console) -> int:
     table.columns[1].max_width, table.columns[3].min_width, table.columns[4].min_width = 9, 14, 10
     for task in dict.fromkeys(corpus.task for corpus in corpora):
         table.add_section()
-        table.add_row(f"[bold]{task.replace('_', ' ')}[/bold]")
+        table.add_row(Text(task.replace("_", " "), "bold"))
         for corpus in (corpus for corpus in corpora if corpus.task == task):
             rows = "\n".join(f"{split} {corpus.sizes[split]:,}" if split in corpus.sizes else split for split in corpus.splits)
             where = _where(catalogue[corpus.name]) if corpus.name in catalogue else "built in"
-            table.add_row(corpus.name, " ".join(corpus.languages), rows, escape(corpus.licence), escape(where))
+            table.add_row(corpus.name, " ".join(corpus.languages), rows, corpus.licence, where)
     console.print(table)
     console.print(f"docstrings has documents for language modeling too. Your own corpora go into {USERS}.", soft_wrap=True)
     for folder in data_directories():
@@ -120,11 +121,11 @@ def fetch_files(console: Console, name: str) -> int:
     if name not in catalogue:
         raise ValueError(f"corpus {name!r} is not in corpora.yaml, so its files are not known; known are {', '.join(catalogue)}")
     entry = catalogue[name]
-    console.print(f"{name}, licence: {entry.licence}", soft_wrap=True, markup=False)
+    console.print(f"{name}, licence: {entry.licence}", soft_wrap=True)
     for file in entry.data_files:
         here = local_file(entry, file)
         path = verified_file(entry, file)
-        console.print(f"{file.name}: {'was here' if here else 'fetched'}, {_verdict(file)}, {path}", soft_wrap=True, markup=False)
+        console.print(f"{file.name}: {'was here' if here else 'fetched'}, {_verdict(file)}, {path}", soft_wrap=True)
     return 0
 
 
@@ -164,9 +165,9 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
         console.print(table)
     for label, text in (("licence", corpus.licence), ("source", corpus.citation), ("home", corpus.home), ("note", corpus.note)):
         if text:
-            console.print(f"{label}: {text}", soft_wrap=True, markup=False)
+            console.print(f"{label}: {text}", soft_wrap=True)
     for remark in remarks:
-        console.print(remark, style="yellow", soft_wrap=True, markup=False)
+        console.print(remark, style="yellow", soft_wrap=True)
     if not problems and (config := config_of(corpus, columns)):
         console.print("\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:", soft_wrap=True)
         print(config, end="")
@@ -200,7 +201,7 @@ def _show_unknown(console: Console, name: str, columns: Mapping[str, Any]) -> No
     if records:
         console.print(columns_table(records, columns))
     for words, config in configs.items():
-        console.print(f"\nperhaps {words}:", soft_wrap=True, markup=False)
+        console.print(f"\nperhaps {words}:", soft_wrap=True)
         print(config, end="")
 
 
@@ -230,7 +231,7 @@ def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:
             verdict = "differs"
             differing.append(file.name)
             problems.append(str(error))
-        table.add_row(file.name, f"{n_byte(path):,}", verdict, escape(str(path.parent)))
+        table.add_row(file.name, f"{n_byte(path):,}", verdict, str(path.parent))
     console.print(table)
     if missing:
         problems.append(f"corpus {entry.name}, not here: {', '.join(missing)}; lslm data fetch {entry.name} gets what is missing")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
     from lslm_lightning.contracts import Generator, Metric, Scorer
@@ -199,4 +200,4 @@ def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv:
         if own.devices > 1:
             words = [word for word in argv if word != "--fresh"]
             examination.answers.share_out([sys.executable, "-m", "lslm_lightning", *words], own.devices)
-        examination.conclude(shlex.join(["lslm", *argv]), began)
+        examination.conclude(shlex.join(redacted_arguments(["lslm", *argv])), began)

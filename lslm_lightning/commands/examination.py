@@ -1,13 +1,11 @@
 """One evaluation, from the questions to the report: its folder, its scores, its MLflow runs."""
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.text import Text
 
 from lslm_lightning.commands.answers import Answers
@@ -24,7 +22,8 @@ from lslm_lightning.reports.numerals import number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs.directory import check_name
-from lslm_lightning.systems.secrets import redacted
+from lslm_lightning.safety.redaction import redacted, redacted_settings
+from lslm_lightning.safety.terminal import console
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking import Tracker
 
@@ -136,7 +135,7 @@ class Examination:
                 runs.setdefault(directory.path.resolve(), trained(directory, name))
         sections += training_sections(list(runs.values()), self.headline)
         specs = {name: spec | found_settings(results, name) for name, spec in evaluation.specs.items()}
-        systems = {name: redacted(dump_yaml(spec)) for name, spec in specs.items()}
+        systems = {name: dump_yaml(redacted_settings(spec)) for name, spec in specs.items()}
         repeat = [to_repeat(redacted(command), facts, systems, versions())]
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
         return evaluation_report(self.folder.name, evaluation.task_name, results, self.examples, self.metrics, repeat, sections, date)
@@ -171,7 +170,7 @@ class Examination:
             values |= {f"cost/{key}": float(value) for key, value in entry.facts.items() if isinstance(value, int | float)}
             child.log_metrics({key: value for key, value in values.items() if not math.isnan(value)}, 0)
             spec = self.evaluation.specs[name] | found_settings(results, name)
-            child.log_hyperparams({"system": json.loads(redacted(json.dumps(spec)))})
+            child.log_hyperparams({"system": spec})
             if found:
                 child.set_tags({"scores": described(found.scores)})
             if entry.reason:
@@ -183,20 +182,20 @@ class Examination:
 
     def show(self, results: Results) -> None:
         """The ladder in the terminal; names and outputs are text, never markup."""
-        console = Console()
+        output = console()
         names = [metric.name for metric in self.metrics]
-        console.print(terminal_table(score_table(results, names).table()))
+        output.print(terminal_table(score_table(results, names).table()))
         for name, entry in results.entries.items():
             if entry.reason:
-                console.print(Text(f"{name}: {entry.reason}", "yellow"))
+                output.print(Text(f"{name}: {entry.reason}", "yellow"))
         for words in results.refusals:
-            console.print(Text(words, "yellow"))
+            output.print(Text(words, "yellow"))
         if assumed := self.evaluation.data.assumed_language:
-            console.print(Text(assumed), soft_wrap=True)
+            output.print(Text(assumed), soft_wrap=True)
         for pair in results.pairs:
             if pair.metric == results.headline:
                 words = f"{pair.first} − {pair.second}: {pair.difference:+.2f} ({pair.low:.2f} to {pair.high:.2f}), p = {pair.p:.3g}"
-                console.print(Text(words, "bold" if pair.p < 0.05 else "dim"))
+                output.print(Text(words, "bold" if pair.p < 0.05 else "dim"))
         show_findings(results.findings)
 
 

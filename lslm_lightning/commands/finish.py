@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -28,6 +27,7 @@ from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.runs.loading import build, load_weights, read_config
+from lslm_lightning.safety.terminal import console
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.progress import Reporter
@@ -105,11 +105,11 @@ def show(name: str, scores: list[Score], beside: dict[str, Scores], data: Mappin
         metric = f"{each.metric} {'↑' if each.higher_is_better else '↓'} {each.unit}".strip()
         own = Text(number(each.value), "bold")
         table.add_row(Text(metric), own, *(Text(cell) for cell in ([*bounds] if has_interval else []) + others))
-    console = Console()
-    console.print(table)
+    output = console()
+    output.print(table)
     for each in scores:
-        console.print(Text(f"{each.metric}: {each.signature}, {each.n_example:,} examples", "dim"), soft_wrap=True)
-    console.print(Text(digest_line(data), "dim"), soft_wrap=True)
+        output.print(Text(f"{each.metric}: {each.signature}, {each.n_example:,} examples", "dim"), soft_wrap=True)
+    output.print(Text(digest_line(data), "dim"), soft_wrap=True)
 
 
 def digest_line(data: Mapping[str, str]) -> str:

@@ -56,13 +56,15 @@ def main(argv: list[str]) -> int:
 def show(own: argparse.Namespace, plan: Any, found: "list[Estimate]") -> None:
     """The model in two lines, then a table."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    from lslm_lightning.safety.terminal import console
+
+    output = console()
     usual = plan.footprint(usual=True)
     *blocks, rest = usual.parameters
-    console.print(
+    output.print(
         f"{usual.n_parameter:,} parameters: {len(blocks)} blocks with {sum(blocks):,} together, and {rest:,}\n"
         f"{usual.n_token:,} tokens in a micro-batch, {plan.accumulate} of these in a step on each device;"
         f" {usual.flops / usual.n_token / 1e9:,.3g} GFLOP a token, forward and backward; {plan.precision}",
@@ -78,10 +80,10 @@ def show(own: argparse.Namespace, plan: Any, found: "list[Estimate]") -> None:
     for (device, _), rows in groupby(found, lambda row: (row.device, row.n_device > 1)):
         rows = list(rows)
         table.add_section()
-        table.add_row(f"[bold]{rows[0].n_device} x {device.name}[/bold]")
+        table.add_row(Text(f"{rows[0].n_device} x {device.name}", "bold"))
         for row in rows:
             table.add_row(*cells(row, n_token, own.price))
-    console.print(table)
+    output.print(table)
 
 
 def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterator[str]:

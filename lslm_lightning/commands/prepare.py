@@ -51,14 +51,14 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     stream = Stream(own.source, own.column, own.split)
     if not stream.files:
         import_without_torch()
-    console.print(f"{own.source}: {stream.n_shard} files or parts", markup=False, soft_wrap=True)
+    console.print(f"{own.source}: {stream.n_shard} files or parts", soft_wrap=True)
     if (own.output / JOURNAL).exists() and own.tokenizer is None:
         tokenizer = Tokenizer.load(own.output / TOKENIZER)
-        console.print(f"going on with the tokenizer in {own.output}: {tokenizer.vocab_size:,} entries", markup=False, soft_wrap=True)
+        console.print(f"going on with the tokenizer in {own.output}: {tokenizer.vocab_size:,} entries", soft_wrap=True)
     elif own.tokenizer is not None:
         tokenizer = Existing(own.tokenizer).train()
     else:
-        console.print(f"training a tokenizer of {own.vocab_size:,} entries on the first {own.tokenizer_texts:,} texts", markup=False)
+        console.print(f"training a tokenizer of {own.vocab_size:,} entries on the first {own.tokenizer_texts:,} texts")
         tokenizer = BytePair(own.vocab_size).train(stream.head(own.tokenizer_texts))
     total = sum(size for _, size in stream.files)
     said, latest = 0.0, None
@@ -70,7 +70,7 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
             said = time.monotonic()
             of = f" of about {total / 1e6:,.0f}" if total and not is_packed(stream.files[0][0]) else ""
             words = f"{progress.n_byte / 1e6:,.0f}{of} MB  {progress.n_token:,} tokens  {progress.megabytes_per_second:.1f} MB/s"
-            console.print(words, markup=False, end="\r" if console.is_terminal else "\n", soft_wrap=True)
+            console.print(words, end="\r" if console.is_terminal else "\n", soft_wrap=True)
 
     prepared = prepare(stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell)
     n_token, n_document = (sum(shard[name] for shard in prepared.index["shards"]) for name in ("n_token", "n_document"))

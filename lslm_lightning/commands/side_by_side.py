@@ -28,7 +28,8 @@ from lslm_lightning.runs import RunDirectory, find_run
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.trust import check_trust, only_trusted, resolve
-from lslm_lightning.systems.secrets import redacted
+from lslm_lightning.safety.redaction import redacted, redacted_settings
+from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.training.data import TaskData
 
 
@@ -148,7 +149,7 @@ def compared(
     facts |= {f"Run of {pattern}": words for pattern, words in (choices or {}).items()}
     facts |= {f"Test set of {name}": each.note for name, each in tested.items() if each.note}
     facts |= {f"{run.name} began": began(run.directory) for run in runs}
-    configs = {run.name: redacted(run.directory.config.read_text("utf-8")) for run in runs}
+    configs = {run.name: config_of(run) for run in runs}
     sections.append(to_repeat(redacted(command), facts, configs, versions()))
     groups = list(dict.fromkeys(run.group for run in runs))
     title = " against ".join(groups) if len(groups) < 3 else f"{groups[0]} and {len(groups) - 1} others"
@@ -159,6 +160,13 @@ def compared(
         kicker,
         findings,
     )
+
+
+def config_of(run: Finished) -> str:
+    """Return the config.yaml of a run without secrets, its first line, the command, included."""
+    comment = run.directory.config.read_text("utf-8").partition("\n")[0]
+    shown = dump_yaml(redacted_settings(run.config))
+    return f"{redacted(comment)}\n{shown}" if comment.startswith("#") else shown
 
 
 def same_set(runs: Sequence[Finished], tested: Mapping[str, FoundSet]) -> tuple[list[Finished], dict[str, str]]:

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, dtype_of, is_shard
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.data.workers import shared_out
+from lslm_lightning.safety.redaction import redacted
 from lslm_lightning.text.tokenizer import Tokenizer
 
 CHUNK = 256  # documents that are encoded at once
@@ -71,7 +72,12 @@ def prepare(
                 tell(Progress(*totals, n_byte - before, time.monotonic() - began))
         if not done:
             raise ValueError(f"{stream.path} has no text")
-        index = identity | {"path": stream.path, "eos_id": tokenizer.eos_id, "dtype": str(dtype_of(tokenizer.vocab_size)), "shards": done}
+        index = identity | {
+            "path": redacted(str(stream.path)),
+            "eos_id": tokenizer.eos_id,
+            "dtype": str(dtype_of(tokenizer.vocab_size)),
+            "shards": done,
+        }
         draft = folder / f".{INDEX}.part"
         draft.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", "utf-8")
         draft.replace(folder / INDEX)

@@ -17,6 +17,7 @@ from lslm_lightning.evaluation.comparison import Pair, compare_systems, differin
 from lslm_lightning.evaluation.doctor import Finding, beam_below_greedy, cut_sources, examine, in_systems_order, left_out
 from lslm_lightning.evaluation.scoring import Scores, score, signed
 from lslm_lightning.metrics.significance import N_RESAMPLE
+from lslm_lightning.safety.redaction import redacted_settings
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def write_results(path: str | os.PathLike[str], results: Results, data: Mapping[
     }
     path = Path(path)
     draft = path.with_name(path.name + ".partial")
-    draft.write_text(json.dumps(plain(record), ensure_ascii=False, indent=1, allow_nan=False) + "\n", "utf-8")
+    draft.write_text(json.dumps(redacted_settings(plain(record)), ensure_ascii=False, indent=1, allow_nan=False) + "\n", "utf-8")
     os.replace(draft, path)
 
 

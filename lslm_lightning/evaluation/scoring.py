@@ -12,6 +12,7 @@ import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.metrics.significance import SEED, bootstrap_totals, interval
+from lslm_lightning.safety.redaction import redacted_settings
 
 N_RESAMPLE = 1000
 
@@ -99,7 +100,7 @@ def write_scores(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    record = {"data": dict(data), "scores": records, "findings": list(map(dict, findings))}
+    record = {"data": redacted_settings(dict(data)), "scores": records, "findings": redacted_settings(list(map(dict, findings)))}
     partial.write_text(json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
 

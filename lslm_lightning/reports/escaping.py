@@ -1,21 +1,10 @@
-"""Untrusted text made harmless: what cannot be seen is made visible, and what a format would obey is escaped."""
+"""What a format would obey, escaped: Markdown and HTML that show just the text."""
 
 import html
 import re
 
-_CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"]  # ESC starts an ANSI sequence
-_BIDI = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # embeddings, overrides and isolates: they reorder what is read
-_VISIBLE = {code: f"[U+{code:04X}]" for code in (*_CONTROLS, *_BIDI)} | dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)  # surrogates
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
 _LINE_START = re.compile(r"^(\s*)(?:([#+\-=:])|(\d+)(?=[.)](?:\s|$)))", re.MULTILINE)  # headings, lists, rules
-
-
-def visible(text: str) -> str:
-    """The text with control characters and bidirectional controls as their code point, such as [U+001B] for ESC.
-
-    Line feeds and tabs stay; CR LF becomes LF. Joiners and direction marks stay too: scripts need them, and the page isolates each text.
-    """
-    return text.replace("\r\n", "\n").translate(_VISIBLE)
 
 
 def markdown(text: str) -> str:

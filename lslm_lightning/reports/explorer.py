@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from lslm_lightning.reports.escaping import visible
 from lslm_lightning.reports.samples import Sample, Samples
+from lslm_lightning.safety.display import safe_values
 
 _IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
@@ -49,10 +49,10 @@ class Explorer:
         systems = self.systems
         rows = [
             {
-                "id": visible(sample.id),
-                "source": visible(sample.source),
-                "references": [visible(text) for text in sample.references],
-                "outputs": [None if (text := sample.outputs.get(name)) is None else visible(text) for name in systems],
+                "id": sample.id,
+                "source": sample.source,
+                "references": list(sample.references),
+                "outputs": [sample.outputs.get(name) for name in systems],
                 "scores": [rounded(sample.scores.get(name)) for name in systems],
                 "language": sample.language,
                 "sourceLanguage": sample.source_language,
@@ -60,7 +60,7 @@ class Explorer:
             for sample in self.samples
         ]
         about: Mapping[str, object] = {
-            "systems": [visible(name) for name in systems],
+            "systems": systems,
             "metric": self.metric,
             "higherIsBetter": self.higher_is_better,
             "sourceName": self.source_name,
@@ -68,7 +68,7 @@ class Explorer:
             "total": len(self.samples) if self.n_example is None else self.n_example,
             "examples": rows,
         }
-        return Markup(json.dumps(about, ensure_ascii=False, allow_nan=False).translate(_IN_SCRIPT))
+        return Markup(json.dumps(safe_values(about), ensure_ascii=False, allow_nan=False).translate(_IN_SCRIPT))
 
 
 def rounded(score: float | None) -> float | None:

@@ -1,8 +1,8 @@
 """A report as one self-contained HTML page and as Markdown.
 
-The page opens from disk, asks no network, runs no script but the project's own where outputs can be searched, and carries a policy that
-forbids all else. Every value that a template prints is first made visible (`escaping.visible`) and then escaped for its format, whatever
-the template's author remembered.
+The page opens from disk, asks no network, runs no script but the project's own where outputs can be
+searched, and carries a policy that forbids all else. Every value that a template prints is first made
+safe to show (`display.safe_text`) and then escaped for its format, whatever the template's author did.
 """
 
 import base64
@@ -24,6 +24,7 @@ from lslm_lightning.reports.explorer import Explorer
 from lslm_lightning.reports.numerals import number
 from lslm_lightning.reports.recordings import Sound
 from lslm_lightning.reports.samples import Samples
+from lslm_lightning.safety.display import safe_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 5_000_000
@@ -89,7 +90,7 @@ def limited(block, n_sample: int):
 def _plain(value: object, places: int | None = None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return number(value, places) if value is None or isinstance(value, Real) else escaping.visible(str(value))
+    return number(value, places) if value is None or isinstance(value, Real) else safe_text(value)
 
 
 def _shown(to_format: Callable[[str], str], value: object) -> object:
@@ -117,9 +118,9 @@ def _environment(kind: str) -> Environment:
         "kind": lambda block: type(block).__name__.lower(),
         "at": _decimal,
         "plain": _plain,
-        "breakable": lambda text: escape(escaping.visible(text)).replace("|", Markup("|<wbr>")),
-        "code_span": lambda text: Markup(escaping.code_span(escaping.visible(text))),
+        "breakable": lambda text: escape(safe_text(text)).replace("|", Markup("|<wbr>")),
+        "code_span": lambda text: Markup(escaping.code_span(safe_text(text))),
         "in_cell": lambda markup: Markup(escaping.in_cell(markup)),
-        "code_block": lambda text: Markup(escaping.code_block(escaping.visible(text))),
+        "code_block": lambda text: Markup(escaping.code_block(safe_text(text))),
     }
     return environment

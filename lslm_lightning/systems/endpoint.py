@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
 from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.safety.redaction import learn_address, learn_secret, learn_settings, redacted, redacted_settings
+from lslm_lightning.safety.user_files import write_private
 from lslm_lightning.systems.echo import BoundaryError, EchoError, score_passage
 from lslm_lightning.systems.ledger import Ledger, Prices
 from lslm_lightning.systems.refusals import Refusals, named_parameter
@@ -29,7 +30,6 @@ from lslm_lightning.systems.replies import (
     read_reply,
     read_usage,
 )
-from lslm_lightning.systems.secrets import redacted
 from lslm_lightning.text.reasoning import has_reasoning, strip_reasoning
 
 if TYPE_CHECKING:
@@ -126,6 +126,9 @@ class Endpoint:
         self.refusals = Refusals(FREE)
         self.scoring_refusals = Refusals((), positive=("max_tokens", "logprobs"))
         self.name = model
+        learn_secret(os.environ.get(key_variable))
+        learn_address(self.base_url)
+        learn_settings(self.extra)
 
     @cached_property
     def client(self) -> "OpenAI":
@@ -237,7 +240,7 @@ class Endpoint:
         asked = {name: value for name in names if (value := getattr(self, name)) not in (None, {})}
         replaced = self.refusals.replaced | self.scoring_refusals.replaced
         found = {"asked_with": asked, "replaced": replaced, "left_out": self.refusals.left_out}
-        found = json.loads(redacted(json.dumps(found, ensure_ascii=False, default=str)))
+        found = redacted_settings(json.loads(json.dumps(found, ensure_ascii=False, default=str)))
         if self.most_output and "max_tokens" not in found["left_out"]:
             found["limit"] = f"{self.limit_name}={self.most_output}"
         found = {name: value for name, value in found.items() if value}
@@ -382,8 +385,5 @@ def read_kept(path: Path) -> dict[str, Any] | None:
 
 
 def keep(path: Path, reply: dict[str, Any]) -> None:
-    """Write a reply, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{secrets.token_hex(4)}")
-    draft.write_text(json.dumps(reply, ensure_ascii=False), "utf-8", "backslashreplace")
-    draft.replace(path)
+    """Write a reply, whole or not at all, for its owner alone."""
+    write_private(path, json.dumps(reply, ensure_ascii=False), "backslashreplace")

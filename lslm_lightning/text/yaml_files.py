@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from lslm_lightning.safety.redaction import learn_settings
+
 # Values of these keys are texts, in mappings and lists too, whatever the types of a class say
 TEXTS = {"corpus", "language", "languages", "source_language", "target_language", "columns"}
 DATE, FLOAT, BOOL, INT = (f"tag:yaml.org,2002:{name}" for name in ("timestamp", "float", "bool", "int"))
@@ -231,9 +233,11 @@ def parse_yaml(text: str, loader: type = ConfigLoader) -> Any:
         yaml.YAMLError: it is not YAML, or has a scalar that its own tag does not allow.
     """
     try:
-        return yaml.load(text, Loader=loader)
+        found = yaml.load(text, Loader=loader)
     except (ValueError, TypeError, OverflowError) as error:  # of PyYAML's constructors
         raise yaml.YAMLError(f"a value cannot be read ({error})") from None
+    learn_settings(found)  # so that no output shows the secrets of a configuration
+    return found
 
 
 def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Any:

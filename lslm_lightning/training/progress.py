@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from lslm_lightning.safety.terminal import console, progress
 from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
 
@@ -26,7 +26,7 @@ class Reporter(Callback):
     """
 
     def __init__(self, shown: bool = True) -> None:
-        self._console = Console(stderr=True)
+        self._console = console(stderr=True)
         self._bar: Progress | None = None
         self._enabled = shown
         self._started = self._said = time.monotonic()
@@ -72,7 +72,7 @@ class Reporter(Callback):
         self._resumed = False
         if trainer.is_global_zero and self._enabled and self._console.is_terminal:
             columns = (TextColumn("{task.completed}/{task.total} steps"), BarColumn(None), TextColumn("{task.description}"))
-            self._bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console, refresh_per_second=2)
+            self._bar = progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), output=self._console)
             self._bar.start()
             self._bar.add_task("", total=task.n_step, completed=trainer.global_step)
 

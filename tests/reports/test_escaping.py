@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from lslm_lightning.reports.escaping import code_block, code_span, in_cell, markdown, visible
+from lslm_lightning.reports.escaping import code_block, code_span, in_cell, markdown
+from lslm_lightning.safety.visible_text import visible
 
 SPECIAL = st.text(alphabet="ab1 \n\t`*_#|<>&[]()!~$\\-+=:.{}\"'中", max_size=30)
 PARSER = MarkdownIt("commonmark").enable("table")

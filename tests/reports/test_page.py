@@ -31,8 +31,8 @@ from lslm_lightning.reports import (
     render_markdown,
     write_report,
 )
-from lslm_lightning.reports.escaping import visible
 from lslm_lightning.reports.page import MAX_BYTES, TEMPLATES
+from lslm_lightning.safety.visible_text import visible
 
 HOSTILE = [
     "<script>alert(1)</script>",

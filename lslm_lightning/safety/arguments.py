@@ -1,0 +1,28 @@
+"""Words of a command line: their secrets learned, and kept out of what other users see of a process."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+
+from lslm_lightning.safety.redaction import learn_arguments, redacted_arguments
+
+VARIABLE = "LSLM_ARGUMENTS"  # words for a process that we start; `ps` shows the others to all users
+
+
+def given_arguments(argv: Sequence[str]) -> list[str]:
+    """Return the words of this process, those that came by its environment too."""
+    words = [*argv, *json.loads(os.environ.get(VARIABLE, "[]"))]
+    learn_arguments(words)
+    return words
+
+
+def hide_arguments(words: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
+    """Return the words that may be seen, and variables that bring the others to a `lslm` process.
+
+    Only words of the form `--name=value` are moved.
+    """
+    shown = redacted_arguments(words)
+    secret = [word for word, other in zip(words, shown, strict=True) if word != other]
+    hidden = [word for word in secret if word.startswith("--") and "=" in word]
+    seen = [word for word in words if word not in hidden]
+    return seen, {VARIABLE: json.dumps(hidden)} if hidden else {}

@@ -1,0 +1,415 @@
+"""Secrets in use, and texts and settings without them.
+
+A secret is known by its value, wherever that stands (the value of an environment variable or of a
+setting whose name says so, the password of an address), and by its place: behind such a name, in an
+address, behind `Bearer`. A value that is too short or too common to be told from other text is
+hidden in its place only, so that a password `a` does not blank every `a`.
+"""
+
+import base64
+import html
+import json
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+from urllib.parse import quote, quote_plus, unquote
+
+MASK = "***"
+LONG = 12  # characters of a value that is replaced inside of words too
+LONGEST = 20_000  # characters of a value in its place
+SHORTEST = 4  # characters of a value that is replaced outside of its place
+
+
+def _set_of(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# Last words of names whose values are secret
+CERTAIN = _set_of(
+    "password passwords passwd passphrase passcode secret secrets credential credentials apikey"
+    " apikeys accesskey secretkey privatekey bearer authorization cookie"
+)
+POSSIBLE = _set_of("token key auth pass pat sas sig signature")  # by their value too
+KEYS = _set_of(  # words before `key`
+    "api access secret private account subscription encryption signing master service client ssh"
+    " auth storage shared openai anthropic azure aws google mistral hf license"
+)
+TOKENS = _set_of(  # words before `token` that make it a credential
+    "access auth api bearer refresh session security secret hf huggingface hub csrf oauth jwt"
+    " github gitlab slack wandb mlflow tracking sas deploy bot login user personal service"
+)
+TEXT_TOKENS = _set_of(  # words before `token` that make it a piece of text
+    "pad eos bos unk mask cls sep special max min n num new prefix suffix start end stop image"
+    " audio language lang blank first last next decoder encoder begin extra additional source"
+    " target word input output per total space separator unknown"
+)
+REFERRING = _set_of(  # last words of names of where a secret is, or of what is not secret of it
+    "variable env file path dir directory folder name names url uri id ids size type ttl sock"
+    " command length limit count scope region timeout class column prefix expiry askpass"
+)
+
+PLAIN = frozenset({"", "none", "null", "true", "false", "yes", "no", "on", "off", "~", MASK})
+
+NAME = re.compile(  # of name=value, name: value, "name": "value", --name value
+    r"(?:(?P<option>(?<![\w-])--)|(?<![\w$.-]))(?P<name>[A-Za-z_][\w.-]*+)"
+    r"(?P<mark>\\?[\"']?\s?(?:=|:(?!//))\s*|(?<=\w)\s+)"
+)
+VALUE = re.compile(
+    r"""\\"(?:[^"\\]|\\(?!"))*\\"|"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'"""
+    r"""|(?:(?:Bearer|Basic|Token)\s+)?[^\s"'&]+"""
+)
+QUERY = re.compile(
+    r"(?i)(?:[?&;]|&amp;)(?P<name>[\w.-]{0,99}(?:key|token|secret|password|signature|sig|credential|auth))"
+    r"=(?P<value>[^&\s'\"<>]+)"
+)
+YAML_LINE = re.compile(r"(?m)^[ \t]*(?:- +)*[\"']?(?P<name>[\w.-]+)[\"']?[ \t]*:[ \t]+(?P<value>\S.*)$")
+ADDRESS = re.compile(r"://(?P<rest>(?:(?!://)[^\s'\"<>])*)")
+NO_PORT = re.compile(r"[^/?#@]*:(?!\d+(?:[/?#]|$))")
+HEADER = re.compile(
+    r"\b(?:[Bb]earer\s+(?P<bearer>(?=\S{0,200}\d|\S{20})[\w+/.~=-]{8,})"
+    r"|[Bb]asic\s+(?P<basic>(?=\S{0,200}[A-Z])(?=\S{0,200}\d)[A-Za-z0-9+/]{10,}={0,2}(?!\S)))"
+)
+SHAPES = re.compile(  # as providers make them
+    r"(?<![A-Za-z0-9])(?P<value>sk-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|A(?:KIA|SIA)[A-Z0-9]{16}"
+    r"|AIza[\w-]{35}|eyJ[\w-]{10,4000}\.eyJ[\w-]{10,4000}\.[\w-]+)"
+)
+
+
+class Hidden(NamedTuple):
+    """A secret of a text and where it stands."""
+
+    start: int
+    end: int
+    value: str
+
+
+class Known:
+    """Values of secrets in use; they stay known when a variable is unset."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+        self._seen: set[tuple[str, str]] = set()  # environment variables
+        self._pattern: re.Pattern | None = None
+        self._lock = threading.Lock()
+
+    def add(self, values: Iterable[str]) -> None:
+        """Take values for secrets, except those that cannot be told from other text."""
+        new = {value for value in values if is_distinct(value)} - self._values
+        if new:
+            with self._lock:
+                self._values |= new
+                self._pattern = None
+
+    def forget(self) -> None:
+        """Forget all, for tests."""
+        self.__init__()
+
+    def pattern(self) -> re.Pattern | None:
+        """Return what finds all of them, in all ways of writing; None where there are none."""
+        self._read_environment()
+        with self._lock:
+            if self._pattern is None and self._values:
+                forms = {form for value in self._values for form in spellings(value)}
+                ordered = sorted(forms, key=len, reverse=True)
+                self._pattern = re.compile("|".join(map(bounded, ordered)))
+            return self._pattern
+
+    def _read_environment(self) -> None:
+        new = set(os.environ.items()) - self._seen
+        if not new:
+            return
+        self._seen |= new
+        for name, value in new:
+            if names_secret_variable(name) and not os.path.exists(value):
+                self.add([value])
+            elif "://" in value:
+                self.add(parts_of_addresses(value))
+        user, password = map(os.environ.get, ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"))
+        if user and password:
+            self.add([basic(f"{user}:{password}")])
+
+
+KNOWN = Known()
+
+
+def redacted(text: str) -> str:
+    """Return `text` without secrets: those known by their value, and those that stand in their place."""
+    text = without_known(text)
+    return _replaced(text, _in_place(text))
+
+
+def without_known(text: str) -> str:
+    """Return `text` without the values of secrets in use and passwords of addresses; for texts that are data."""
+    if pattern := KNOWN.pattern():
+        text = pattern.sub(MASK, text)
+    return _replaced(text, _users(text)) if "://" in text else text
+
+
+def redacted_settings(value: Any, name: str = "") -> Any:
+    """Return settings (mappings, lists, texts) without secrets; what holds none is the same, of the same type."""
+    if isinstance(value, Mapping):
+        inherits = _is_certain(name) and "class_path" not in value
+        return {key: redacted_settings(inner, name if inherits else str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted_settings(inner, name) for inner in value]
+    if isinstance(value, str):
+        return MASK if is_secret(name, value) else redacted(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return MASK if is_number and _last_word(name) in CERTAIN else value
+
+
+def redacted_arguments(words: Sequence[str]) -> list[str]:
+    """Return words of a command line without secrets."""
+    shown = [redacted(word) for word in words]
+    for i, start, name in _options(words):
+        if is_secret(name, words[i][start:]):
+            shown[i] = words[i][:start] + MASK
+    return shown
+
+
+def learn_settings(value: Any, name: str = "") -> None:
+    """Take the secrets of settings for known values."""
+    if isinstance(value, Mapping):
+        inherits = _is_certain(name) and "class_path" not in value
+        for key, inner in value.items():
+            learn_settings(inner, name if inherits else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            learn_settings(inner, name)
+    elif isinstance(value, str) and is_secret(name, value):
+        learn_secret(value)
+    elif isinstance(value, str):
+        learn_text(value)
+
+
+def learn_arguments(words: Sequence[str]) -> None:
+    """Take the secrets of a command line for known values."""
+    for word in words:
+        learn_text(word)
+    given = [(name, words[i][start:]) for i, start, name in _options(words)]
+    KNOWN.add(value for name, value in given if is_secret(name, value))
+
+
+def learn_text(text: str) -> None:
+    """Take the secrets that stand in their place in a text for known values."""
+    if "://" in text:
+        KNOWN.add(parts_of_addresses(text))
+    KNOWN.add(_unquoted(hidden.value) for hidden in _in_place(text))
+
+
+def learn_secret(value: str | None) -> None:
+    """Take a value for a secret in use."""
+    KNOWN.add([value] if value else [])
+
+
+def is_secret(name: str, value: str, in_text: bool = False) -> bool:
+    """Return whether the setting of this name is a secret, and no token of a text.
+
+    Args:
+        in_text: name and value stand in prose, where "token: expected" tells no secret.
+    """
+    bare = _unquoted(value).strip()
+    if bare.lower() in PLAIN or re.fullmatch(r"\$\{?\w+\}?|<.*>|\[.*\]", bare):  # $KEY, <pad>, [CLS]
+        return False
+    words = _words_of(name)
+    if _is_certain(name) or (words == ["token"] and not in_text):
+        return True
+    if words == ["token"]:
+        return _has_shape(bare, 6)
+    before = words[-2] if len(words) > 1 else ""
+    is_text = before in TEXT_TOKENS or before == "public"
+    return bool(words) and words[-1] in POSSIBLE and not is_text and _has_shape(bare, 12)
+
+
+def names_secret_variable(name: str) -> bool:
+    """Return whether an environment variable of this name holds a secret."""
+    words = _words_of(name)
+    if not words or words[-1] in REFERRING - {"id"} or name in ("PWD", "OLDPWD"):
+        return False
+    if words[-1] == "id":
+        return words[-3:-1] == ["access", "key"]
+    if any(before in TEXT_TOKENS and word == "token" for before, word in pairwise(words)):
+        return False
+    marks = {"key", "token", "pat", "pwd", "pass", "auth"} | CERTAIN
+    return bool(marks & set(words)) or words[-1].endswith(("password", "passwd", "apikey", "secret"))
+
+
+def is_distinct(value: str) -> bool:
+    """Return whether a value can be told from other text, so that it is hidden wherever it stands."""
+    if len(value) < SHORTEST or value.lower() in PLAIN or set(value) <= {"*"}:
+        return False
+    if re.fullmatch(r"[-+]?[\d.,]*(?:[eE][-+]?\d+)?", value):  # a number
+        return len(value) >= LONG
+    kinds = [r"[a-z]", r"[A-Z]", r"\d", r"[^A-Za-z\d\s]"]
+    return len(value) >= 8 or sum(bool(re.search(kind, value)) for kind in kinds) > 1
+
+
+def spellings(value: str) -> set[str]:
+    """Return the ways in which a value is written: in addresses, JSON, Python, HTML and headers."""
+    encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
+    encoded |= {re.sub(r"%..", lambda match: match[0].lower(), form) for form in encoded}
+    in_code = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    in_code |= {repr(value)[1:-1], html.escape(value), str(html.escape(value, quote=False))}
+    in_code |= {html.escape(value).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")}
+    in_code |= {value.replace("'", "'\"'\"'"), value.replace("'", "''")}
+    found = {value, unquote(value), *encoded, *in_code}
+    if len(value) >= LONG:
+        found |= {basic(value), basic(value).rstrip("=")}
+    return {form for form in found if is_distinct(form)}
+
+
+def bounded(form: str) -> str:
+    """Return a pattern for a value: a short one, or one of letters alone, must be no part of a word."""
+    pattern = re.escape(form)
+    if len(form) >= LONG and not form.isalpha():
+        return pattern
+    return rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
+
+
+def parts_of_addresses(text: str) -> Iterator[str]:
+    """Yield user names with passwords, and passwords, of the addresses in a text."""
+    for hidden in _users(text):
+        _, mark, password = hidden.value.partition(":")
+        yield password if mark else hidden.value
+        if mark:
+            yield hidden.value
+            yield basic(unquote(hidden.value))
+
+
+def learn_address(address: str) -> None:
+    """Take the password of an address for a known value, also where it lacks `http://`."""
+    learn_text(address if "://" in address else f"x://{address}")
+
+
+def basic(text: str) -> str:
+    """Return a text in base64, as a header of basic authorization has it."""
+    return base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
+
+
+def _in_place(text: str) -> list[Hidden]:
+    """Secrets that stand where secrets stand, in order, without overlap."""
+    found = [*_matches(SHAPES, text), *_matches(HEADER, text)]
+    if "://" in text:
+        found += _users(text)
+    if "=" in text:
+        found += _matches(QUERY, text)
+    if "\n" in text:
+        found += [h for h, name in _named(YAML_LINE, text) if _is_certain(name) and is_secret(name, h.value)]
+    position = 0
+    while match := NAME.search(text, position):
+        name, position = match["name"], match.end()
+        is_given = match["mark"].strip() or match["option"]
+        if not is_given:
+            position = match.end("name")
+        elif _is_certain(name) or _last_word(name) in POSSIBLE:
+            most = LONGEST if _is_certain(name) else 1000
+            value = VALUE.match(text, position, position + most)
+            if value and is_secret(name, value[0], in_text=not match["option"]):
+                found.append(_inside(value))
+                position = value.end()
+    return found
+
+
+def _inside(match: re.Match) -> Hidden:
+    """Where a value stands, without its quotation marks or the brackets and commas behind it."""
+    value, start = match[0], match.start()
+    inner = _unquoted(value)
+    if inner == value:
+        inner = value.rstrip(",;)}]") or value
+    start += value.index(inner) if inner else 0
+    return Hidden(start, start + len(inner), inner)
+
+
+def _matches(pattern: re.Pattern, text: str) -> list[Hidden]:
+    found = pattern.finditer(text)
+    groups = [(m, m.lastgroup) for m in found]
+    return [Hidden(m.start(group), m.end(group), m[group]) for m, group in groups if m[group]]
+
+
+def _users(text: str) -> list[Hidden]:
+    """User names and passwords of addresses; a slash is part of them where no port and path are meant."""
+    found = []
+    for match in ADDRESS.finditer(text):
+        rest = match["rest"]
+        end = rest.rfind("@")
+        if end >= 0 and not NO_PORT.match(rest[:end]):
+            end = re.split("[/?#]", rest, maxsplit=1)[0].rfind("@")
+        if end > 0:
+            found.append(Hidden(match.start("rest"), match.start("rest") + end, rest[:end]))
+    return found
+
+
+def _named(pattern: re.Pattern, text: str) -> Iterator[tuple[Hidden, str]]:
+    for match in pattern.finditer(text):
+        yield Hidden(match.start("value"), match.end("value"), match["value"]), match["name"]
+
+
+def _replaced(text: str, found: Iterable[Hidden]) -> str:
+    """The text with a mask for each place; of those that overlap, for all that they cover."""
+    pieces, end = [], 0
+    for hidden in sorted(found):
+        if hidden.start >= end:
+            pieces += [text[end : hidden.start], MASK]
+        end = max(end, hidden.end)
+    return "".join([*pieces, text[end:]])
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Where the value of each option stands: index of the word, character in it, name of the option."""
+    for i, word in enumerate(words):
+        if not word.startswith("--"):
+            continue
+        name, mark, _ = word.partition("=")
+        if mark:
+            yield i, len(name) + 1, name.lstrip("-")
+        elif i + 1 < len(words) and not words[i + 1].startswith("--"):
+            yield i + 1, 0, word.lstrip("-")
+
+
+@cache
+def _words_of(name: str) -> list[str]:
+    """Words of the last part of a dotted name, in lower case, without numbers at its end."""
+    last = re.sub(r"[_-]?\d+$", "", name.rpartition(".")[2])
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last)
+    return [word for word in re.split(r"[^A-Za-z0-9]+", apart.lower()) if word]
+
+
+def _last_word(name: str) -> str:
+    words = _words_of(name)
+    return words[-1] if words else ""
+
+
+@cache
+def _is_certain(name: str) -> bool:
+    words = _words_of(name)
+    if not words:
+        return False
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if last in ("key", "keys"):
+        return before in KEYS
+    if last in ("token", "tokens"):
+        return before in TOKENS
+    if last == "id":
+        return words[-3:-1] == ["access", "key"]
+    if last == "pwd":
+        return bool(before)
+    return last in CERTAIN or last.endswith(("password", "passwd", "apikey"))
+
+
+def _has_shape(value: str, shortest: int) -> bool:
+    """Whether a value is as random as a secret: letters and digits, no path, no sentence."""
+    if len(value) < shortest or not re.fullmatch(r"[\w+/.~=:%-]+", value):
+        return False
+    return bool(re.search(r"\d", value) and re.search(r"[A-Za-z]", value)) and not os.path.exists(value)
+
+
+def _unquoted(value: str) -> str:
+    for mark in ('\\"', '"', "'"):
+        if len(value) >= 2 * len(mark) and value.startswith(mark) and value.endswith(mark):
+            return value[len(mark) : -len(mark)]
+    return value

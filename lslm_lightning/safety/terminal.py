@@ -1,0 +1,103 @@
+"""What is printed: text made visible and without secrets, whoever prints it.
+
+`guarded_output` stands between all code of a command and the terminal; `console` draws tables.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from lslm_lightning.safety.display import safe_text
+from lslm_lightning.safety.redaction import redacted, without_known
+from lslm_lightning.safety.visible_text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
+
+DRAWING = ("rich.", "tqdm.")  # modules that move the cursor and choose colours
+
+
+class GuardedStream:
+    """A text stream that makes visible what is written to it, and leaves secrets out.
+
+    Libraries that draw progress bars may send control sequences; no other code may.
+
+    Args:
+        stream: where it goes.
+        is_data: it may be what a model wrote: secrets are hidden by their value alone.
+    """
+
+    def __init__(self, stream: TextIO, is_data: bool) -> None:
+        self._stream = stream
+        self._hide = without_known if is_data else redacted
+
+    def write(self, text: str) -> int:
+        """Write the text, and return the number of characters that were given."""
+        writer = sys._getframe(1).f_globals.get("__name__") or ""
+        shown = self._hide(text)
+        self._stream.write(shown if writer.startswith(DRAWING) else visible(shown))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def guarded_output() -> Iterator[None]:
+    """Guard standard output and standard error inside."""
+    os.environ.setdefault("PYTHON_COLORS", "0")  # control sequences of tracebacks would be shown
+    before = sys.stdout, sys.stderr
+    if not isinstance(sys.stdout, GuardedStream):
+        sys.stdout = GuardedStream(sys.stdout, is_data=True)
+    if not isinstance(sys.stderr, GuardedStream):
+        sys.stderr = GuardedStream(sys.stderr, is_data=False)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def console(stderr: bool = False) -> "Console":
+    """Return rich's console for tables, where every text is text: no markup, no emoji codes, no control sequences."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+    from rich.text import Text
+
+    class PlainConsole(Console):
+        def render_str(self, text: str, **settings: Any) -> Text:
+            return super().render_str(safe_text(text), **settings)
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            if isinstance(renderable, Text):
+                shown = safe_text(renderable.plain)
+                if shown != renderable.plain:
+                    same = {"justify": renderable.justify, "overflow": renderable.overflow}
+                    same |= {"end": renderable.end, "no_wrap": renderable.no_wrap}
+                    renderable = Text(shown, renderable.style, **same)
+            return super().render(renderable, options)
+
+    return PlainConsole(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def progress(*columns: "ProgressColumn", output: "Console") -> "Progress":
+    """Return rich's progress bars; what others print meanwhile stands above them, made visible."""
+    from rich.progress import Progress
+
+    class GuardedProgress(Progress):
+        def start(self) -> None:
+            before = sys.stdout, sys.stderr
+            super().start()
+            if sys.stdout is not before[0]:  # rich's, which would obey colours
+                sys.stdout = GuardedStream(sys.stdout, is_data=True)
+            if sys.stderr is not before[1]:
+                sys.stderr = GuardedStream(sys.stderr, is_data=False)
+
+    return GuardedProgress(*columns, console=output, refresh_per_second=2)

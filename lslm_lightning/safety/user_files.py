@@ -1,0 +1,40 @@
+"""Files of this user that are no part of a run, and files that nobody else may read."""
+
+import os
+import secrets
+from pathlib import Path
+
+from lslm_lightning.safety.redaction import redacted
+
+
+def state_directory() -> Path:
+    """Folder of records of this user: `lslm-lightning` in `$XDG_STATE_HOME` or `~/.local/state`."""
+    chosen = os.environ.get("XDG_STATE_HOME", "")
+    state = Path(chosen) if os.path.isabs(chosen) else Path("~/.local/state").expanduser()
+    return state / "lslm-lightning"
+
+
+def write_private(path: Path, text: str, errors: str = "strict") -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    _write(path, text, 0o600, errors)
+
+
+def write_settings(path: Path, text: str) -> None:
+    """Write settings that another process of ours will read: for the owner alone where they hold a secret.
+
+    All others may read what the user's umask lets them read.
+    """
+    _write(path, text, 0o666 if redacted(text) == text else 0o600, "strict")
+
+
+def _write(path: Path, text: str, mode: int, errors: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(number, "w", encoding="utf-8", errors=errors, newline="\n") as file:
+            file.write(text)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
