@@ -71,9 +71,10 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
         )
         tracker.start()
         try:
-            config = read_config(directory.config)
-            config.pop("config", None)
-            tracker.log_hyperparams(config)
+            if not directory.config.is_symlink():
+                config = read_config(directory.config)
+                config.pop("config", None)
+                tracker.log_hyperparams(config)
             tracker.set_tags(noted.get("tags", {}))
             for each in noted.get("datasets", []):
                 tracker.log_dataset(*each)

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.lost import end_lost_runs
+from lslm_lightning.tracking.store import CREDENTIALS
 
 SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -49,7 +50,8 @@ def serve(store: Store, host: str, port: int) -> NoReturn:
     """Run MLflow's server on the store and print its address when it answers."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     command += ["--artifacts-destination", str(store.artifacts), "--uvicorn-opts", "--log-level warning"]
-    environment = {**os.environ, **SILENCE, "MLFLOW_BACKEND_STORE_URI": store.uri}  # not as an argument: it may hold a password
+    inherited = {name: value for name, value in os.environ.items() if name not in CREDENTIALS}  # of no use to a server here
+    environment = {**inherited, **SILENCE, "MLFLOW_BACKEND_STORE_URI": store.uri}  # not as an argument: it may hold a password
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryFile("w+") as output:
         server = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)

@@ -3,8 +3,8 @@
 import glob
 import json
 import re
+import secrets
 import shutil
-import tempfile
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -92,6 +92,7 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
     if here.config.is_file() and here.run_id == run.info.run_id:
         return here
     experiment = store.ask(lambda: client.get_experiment(run.info.experiment_id)).name
+    store.check_artifacts(run.info.artifact_uri)
     folder = root.absolute() / as_name(experiment)  # a name of MLflow may be any text, ../../x too
     copy = RunDirectory(folder / f"{as_name(here.path.name or 'run')}-{run.info.run_id[:8]}")
     if not copy.path.exists():
@@ -108,7 +109,8 @@ def search(client: "MlflowClient", prefix: str) -> "list[Run]":
 def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
     """Download a run's artifacts; `path` appears when all are there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".fetch-", dir=path.parent))
+    draft = path.with_name(f".fetch-{secrets.token_hex(4)}")
+    draft.mkdir()  # as the user's umask says, which mkdtemp does not ask
     try:
         client.download_artifacts(run.info.run_id, "", str(draft))
         if not (draft / "config.yaml").is_file():

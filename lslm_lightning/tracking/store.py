@@ -10,7 +10,9 @@ from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote
+
+from lslm_lightning.safety import named_servers
+from lslm_lightning.safety.redaction import learn_address, redacted
 
 from lslm_lightning.safety.paths import is_inside
 
@@ -29,7 +31,7 @@ SILENCE = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # what it prints may hold a password
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-SECRET_SETTINGS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
 class TrackingError(OSError):
@@ -50,6 +52,8 @@ class Store:
         if self.uri.startswith("sqlite:///") and ":memory:" not in self.uri:
             self.file = Path(self.uri.removeprefix("sqlite:///")).absolute()
             self.uri = f"sqlite:///{self.file}"
+        else:
+            learn_address(self.uri)
 
     def __str__(self) -> str:
         return self.uri if self.file else re.sub(r"//.*@", "//***@", re.sub(r"\?.*", "?***", self.uri))
@@ -66,15 +70,20 @@ class Store:
         return (self.file.parent if self.file else Path.cwd()) / "mlartifacts"
 
     def redact(self, text: str) -> str:
-        """`text` without what is secret in the address and in MLflow's password settings."""
-        inside = "" if self.file else self.uri.partition("//")[2].rpartition("@")[0]  # user:password, or a token
-        password = inside.partition(":")[2] or inside
-        secrets = [inside, password, unquote(password), *(os.environ.get(name, "") for name in SECRET_SETTINGS)]
-        text = text.replace(self.uri, str(self))
-        for secret in secrets:
-            if secret:
-                text = text.replace(secret, "***")
-        return re.sub(r"//[^/\s]*@", "//***@", text)
+        """`text` without secrets, that of the address included."""
+        return redacted(text.replace(self.uri, str(self)))
+
+    def check_artifacts(self, address: str) -> None:
+        """Refuse a database that keeps the files of runs on a web server: credentials would go there.
+
+        Raises:
+            TrackingError: it does, and the user has not named that server.
+        """
+        if self.file and (home := re.match(r"(?i)(?:https?|mlflow-artifacts)://[^/?#]*", address)) and not named_servers.is_known(home[0]):
+            raise TrackingError(
+                f"{self.file} keeps the files of its runs at {self.redact(home[0])}, which you have not named:"
+                f" set MLFLOW_TRACKING_URI to the server, or unset it in another folder for a database of your own"
+            )
 
     def explain(self, error: BaseException) -> str:
         """The reason in one line of at most 300 characters, safe to show; that of the network or the file where it began there."""
@@ -161,8 +170,10 @@ class Store:
 def recorded_store(noted: Mapping[str, Any]) -> str | None:
     """The address at which a run began, as its mlflow.json has it; None where the environment names one, or that one is no more.
 
+    A run may come from a stranger: what it names is used where it is a file here, or a server that this user has named before.
+
     Raises:
-        ValueError: it holds a password, which was not noted.
+        ValueError: it holds a password, which was not noted; or this user has never named it.
     """
     recorded = noted.get("store", "")
     if os.environ.get("MLFLOW_TRACKING_URI") or not recorded:
@@ -170,6 +181,11 @@ def recorded_store(noted: Mapping[str, Any]) -> str | None:
     if "***" in recorded:
         raise ValueError(f"the run is in MLflow at {recorded}: set MLFLOW_TRACKING_URI, for its password was not noted")
     file = Store(recorded).file
+    if file is None and not named_servers.is_known(recorded):
+        raise ValueError(
+            f"the run names MLflow at {redacted(recorded)}, which you have not used on this machine; to send the run and your"
+            f" credentials there, set MLFLOW_TRACKING_URI={redacted(recorded)}"
+        )
     return None if file and not file.exists() else recorded
 
 

@@ -14,6 +14,8 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lslm_lightning.safety import named_servers
+from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.tracking.curves import Curves, Point
 from lslm_lightning.tracking.environment import environment, git_state
 from lslm_lightning.tracking.lost import end_lost_runs, process_tags
@@ -21,12 +23,13 @@ from lslm_lightning.tracking.names import flatten, mlflow_name, short
 from lslm_lightning.tracking.outbox import BATCH, Outbox
 from lslm_lightning.tracking.store import Store, TrackingError
 from lslm_lightning.tracking.system import SystemMetrics
-from lslm_lightning.tracking.uploads import missing_files, upload
+from lslm_lightning.tracking.uploads import FOLDERS, KEPT, links_of, missing_files, upload
 
 log = logging.getLogger(__name__)
 
 RUN_ID = "LSLM_RUN_ID"  # environment variable: the run of the process that started this one
 STOP_SECONDS = 20.0  # for what is on its way when someone has asked the run to stop
+WRITTEN = ("metrics.jsonl", "mlflow.json", ".mlflow.json.part", "environment.txt", "metrics.json", "metrics.json.partial")
 LONGEST_TAG, LONGEST_DIGEST = 8000, 36  # characters; what MLflow takes
 
 
@@ -69,6 +72,7 @@ class Tracker(Logger):
         self._parameters: set[str] = set()
         self._tables: list[dict[str, str]] = []
         self._noted: dict[str, Any] = {}  # what mlflow.json has
+        self._links: set[Path] = set()  # symbolic links that were left out
         self._sent: dict[str, int] = {}  # checksums of the files that MLflow has, by their names there
         self.git: dict[str, str] = {}  # when the run began
         self.problems: list[str] = []
@@ -94,6 +98,7 @@ class Tracker(Logger):
         """
         if rank_zero_only.rank > 0:
             return
+        self._check_links()
         try:
             self._curves = Curves(self.directory / "metrics.jsonl")
             if self._again:
@@ -106,6 +111,9 @@ class Tracker(Logger):
         self.git = git_state()
         self._client, experiment_id = self.store.open_experiment(self.task)
         run = self.store.ask(partial(self._reopen, self._given_run_id) if self._given_run_id else partial(self._create, experiment_id))
+        self.store.check_artifacts(run.info.artifact_uri)
+        if not self.store.file and os.environ.get("MLFLOW_TRACKING_URI"):
+            named_servers.remember(self.store.uri)
         self._run_id = os.environ[RUN_ID] = run.info.run_id
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the outbox tries again, and can be asked to stop
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
@@ -126,6 +134,16 @@ class Tracker(Logger):
         if self._system_metrics:
             self._monitor = SystemMetrics(self.log_metrics, began=run.info.start_time / 1000)
 
+    def _check_links(self) -> None:
+        """Refuse a run directory in which a file that is written to is a link to a file elsewhere.
+
+        Raises:
+            TrackingError: it is one.
+        """
+        for name in WRITTEN:
+            if (path := self.directory / name).is_symlink():
+                raise TrackingError(f"{path} is a symbolic link, and the run would write to what it points to: remove it")
+
     def _create(self, experiment_id: str) -> Any:
         tags = {"mlflow.source.name": "lslm", **self._process_tags(), **self._tags}
         if self._parent_run_id:
@@ -137,7 +155,7 @@ class Tracker(Logger):
         path = self.directory / "mlflow.json"
         self._noted |= facts
         draft = path.with_name(f".{path.name}.part")
-        draft.write_text(json.dumps(self._noted) + "\n")
+        draft.write_text(json.dumps(redacted_settings(self._noted)) + "\n")
         draft.replace(path)
 
     def _remember(self, facts: Mapping[str, object]) -> None:
@@ -184,9 +202,22 @@ class Tracker(Logger):
 
     def missing_files(self) -> list[str]:
         """Of the files that the run is to have in MLflow, those that are not there, or not as they are now."""
+        here = self.directory.absolute()
+        self._tell_links([link for name in (*KEPT, *FOLDERS) for link in links_of(here / name, here)])
         return missing_files(self._client, self._run_id, self.directory, self._sent)
 
+    def _tell_links(self, links: Sequence[Path]) -> None:
+        """Say once of each symbolic link that it is left out."""
+        if new := [link for link in links if link not in self._links]:
+            self._links |= set(new)
+            words = "symbolic links are not followed, and are left out of MLflow: %s"
+            log.warning(words, ", ".join(map(str, new)))
+
     def _upload(self, path: Path, folder: str) -> None:
+        path, here = path.absolute(), self.directory.absolute()
+        self._tell_links(links := links_of(path, here if path.is_relative_to(here) else path.parent))
+        if any(link == path or link in path.parents for link in links):
+            return
         self._sent |= upload(self._client, self._run_id, path, folder)
 
     def _process_tags(self) -> dict[str, str]:
@@ -198,7 +229,8 @@ class Tracker(Logger):
         }
 
     def _clean_tags(self, tags: Mapping[str, object]) -> dict[str, str]:
-        return {mlflow_name(name): self.store.redact(str(value))[:LONGEST_TAG] for name, value in tags.items()}
+        shown = redacted_settings(tags)
+        return {mlflow_name(name): self.store.redact(str(value))[:LONGEST_TAG] for name, value in shown.items()}
 
     @property
     def client(self) -> Any:
@@ -238,6 +270,7 @@ class Tracker(Logger):
             return
         from mlflow.entities import Param
 
+        params = redacted_settings(vars(params) if isinstance(params, Namespace) else params)
         flat = {mlflow_name(name): short(self.store.redact(str(value))) for name, value in flatten(params)}
         new = [Param(name, value) for name, value in flat.items() if name not in self._parameters]
         self._parameters.update(flat)
@@ -285,7 +318,7 @@ class Tracker(Logger):
 
     def log_table(self, path: str | Path, limit: int = 1000) -> None:
         """The first rows of a JSONL file (predictions) as a table of MLflow's page; a tag says how many of how many."""
-        if self._outbox is not None:
+        if self._outbox is not None and not links_of(Path(path).absolute(), self.directory.absolute()):
             self._outbox.call(self._send_table, Path(path), limit)
 
     def _send_table(self, path: Path, limit: int) -> None:

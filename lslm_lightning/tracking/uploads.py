@@ -18,7 +18,16 @@ def local_files(directory: Path) -> list[str]:
     found = [name for name in KEPT if (directory / name).is_file()]
     for folder in FOLDERS:
         found += [path.relative_to(directory).as_posix() for path in sorted((directory / folder).rglob("*")) if path.is_file()]
+    found = [name for name in found if not links_of(directory / name, directory)]
     return [name for name in found if not name.rpartition("/")[2].startswith("val-step-")]
+
+
+def links_of(path: Path, root: Path) -> list[Path]:
+    """Symbolic links on the way from the folder `root`, itself excluded, to `path`, and inside of `path`: they may lead anywhere."""
+    folders = [each for each in (path, *path.parents) if each.is_relative_to(root) and each != root]
+    if links := [each for each in reversed(folders) if each.is_symlink()]:
+        return links[:1]
+    return [each for each in sorted(path.rglob("*")) if each.is_symlink()] if path.is_dir() else []
 
 
 def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dict[str, int]:
@@ -50,17 +59,25 @@ def checksum(path: Path) -> int:
 
 
 def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict[str, int]:
-    """Send a file, or a folder with all in it, into `folder` of a run's artifacts, until all of it is there; checksums, by name there.
+    """Send a file, or a folder with all in it but symbolic links, into `folder` of a run's artifacts, until all of it is there.
+
+    Returns:
+        Checksums, by name there.
 
     Raises:
         RuntimeError: the store takes it and has not all of it afterwards, at `N_TRY` tries.
     """
     target = f"{folder}/{path.name}".removeprefix("/")
     for _ in range(N_TRY):
-        inside = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else []
+        links = links_of(path, path)
+        inside = [p for p in path.rglob("*") if p.is_file() and not p.is_symlink()] if path.is_dir() else []
         files = {f"{target}/{p.relative_to(path).as_posix()}": p for p in inside} if path.is_dir() else {target: path}
         before, sums = {name: file.stat().st_size for name, file in files.items()}, {name: checksum(file) for name, file in files.items()}
-        if path.is_dir():
+        if links:
+            for name, file in files.items():
+                client.log_artifact(run_id, file, name.rpartition("/")[0])
+            there = sizes(client, run_id, target)
+        elif path.is_dir():
             client.log_artifacts(run_id, path, target)
             there = sizes(client, run_id, target)
         else:
