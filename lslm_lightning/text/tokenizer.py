@@ -6,7 +6,7 @@ Ids are plain: no `<s>` or `</s>` is ever added, and text that spells a special 
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -117,14 +117,13 @@ class Tokenizer:
         """Write `tokenizer.json`, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with open(descriptor, "w", encoding="utf-8") as file:
+            with draft.open("x", encoding="utf-8") as file:  # readable by whom the user's umask lets read
                 file.write(self._json)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            draft.replace(path)
         except BaseException:
-            os.unlink(temporary)
+            draft.unlink(missing_ok=True)
             raise
 
     @classmethod
