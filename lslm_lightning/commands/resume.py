@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE
+from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
     from lslm_lightning.runs import RunDirectory
@@ -71,7 +72,10 @@ def main(argv: list[str]) -> int:
         os.environ[STATE] = str(state or "")
     state = os.environ[STATE]
     if changes := [word for word in words if word.startswith("--") and not word.startswith(HARMLESS)]:
-        print(f"points that were logged already stay as they are, also where {' '.join(changes)} would make them others", flush=True)
+        print(
+            f"points that were logged already stay as they are, also where {' '.join(redacted_arguments(changes))} would make them others",
+            flush=True,
+        )
     from lslm_lightning.commands.train import main as train
 
     try:

@@ -24,6 +24,7 @@ from lightning.pytorch.loggers import Logger
 from lslm_lightning.commands.allowance import TRUST, allowance
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
+from lslm_lightning.commands.hidden_settings import with_secrets
 from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.preflight import (
@@ -64,6 +65,7 @@ from lslm_lightning.runs.directory import as_name, locked
 from lslm_lightning.runs.loading import load_weights, read_config
 from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
+from lslm_lightning.safety.redaction import redacted_arguments
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.text.yaml_files import dump_yaml, parse_yaml
 from lslm_lightning.tracking import Store, Tracker
@@ -284,10 +286,10 @@ class Command(LightningCLI):
     def write_config(self, n_step: int | None = None, settled: bool = True) -> None:
         """config.yaml, in the run directory and in MLflow; the steps of a budget are a parameter there once they are settled."""
         if self.resumed:
-            header = self.directory.config.read_text("utf-8").partition("\n")[0] + "\n"
+            comment = self.directory.config.read_text("utf-8").partition("\n")[0].removeprefix("#").strip()
         else:
-            header = f"# lslm {shlex.join(sys.argv[1:])}".replace("\n", " ") + "\n"
-        self.directory.save_config(header + self.config_text(n_step))
+            comment = f"lslm {shlex.join(redacted_arguments(sys.argv[1:]))}"
+        self.directory.save_settings(comment, self.config_text(n_step, as_mapping=True))
         remember_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)
         if n_step is not None and settled:
@@ -374,6 +376,7 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
     follow_parent()
     try:
         check_files(argv)
+        argv = with_secrets(argv)
     except ValueError as error:
         print(f"lslm: {error}", file=sys.stderr)
         return 2

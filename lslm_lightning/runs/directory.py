@@ -4,11 +4,18 @@ import json
 import re
 import secrets
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from lslm_lightning.runs.hidden_settings import hidden_values
+from lslm_lightning.safety.redaction import redacted, redacted_settings
+from lslm_lightning.safety.user_files import write_private
+from lslm_lightning.safety.visible_text import one_visible_line
+from lslm_lightning.text.yaml_files import dump_yaml
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,20 @@ class RunDirectory:
             f"{self.checkpoints} has neither best.ckpt nor last.ckpt: it is no training run (the parent of seeds, a test), "
             "or it stopped before its first checkpoint; name a run that was trained"
         )
+
+    @property
+    def secrets(self) -> Path:
+        """What config.yaml hides: settings by their dotted names, for the owner alone. It is never uploaded."""
+        return self.path / "secrets.json"
+
+    def save_settings(self, comment: str, config: Mapping[str, Any]) -> None:
+        """Write config.yaml without secrets, after a comment of one line, and what it hides to `secrets`."""
+        shown = redacted_settings(config)
+        if hidden := hidden_values(config, shown):
+            write_private(self.secrets, json.dumps(hidden, ensure_ascii=False) + "\n")
+        else:
+            self.secrets.unlink(missing_ok=True)
+        self.save_config(f"# {one_visible_line(redacted(comment))}\n{dump_yaml(shown)}")
 
     def save_config(self, text: str) -> None:
         """Write config.yaml; a reader never sees half of it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.finding import find_run
+from lslm_lightning.runs.hidden_settings import reveal
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.parameters import bounded_parameters
 from lslm_lightning.runs.states import META, read_state
@@ -68,6 +69,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ValueError: it is not one.
     """
     config = read_yaml(path, loader=ParserLoader)  # as the parser reads what it builds
+    reveal(config, RunDirectory(path.parent).secrets)
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
         raise ValueError(f"{path} names no model: it must have a `model` with a `class_path`")

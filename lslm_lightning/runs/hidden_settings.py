@@ -1,0 +1,80 @@
+"""Settings that a run's config.yaml hides, and their values in the run's secrets.json.
+
+A value is taken only for a setting that config.yaml hides, and only where it would be hidden in just
+that way: secrets.json can change no other setting.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lslm_lightning.safety.redaction import MASK, learn_settings, redacted_settings
+
+MARKS = (f"//{MASK}@", f"={MASK}")  # of texts of which a part is hidden
+
+
+def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
+    """Return the values that `shown`, the same settings without secrets, lacks, by their dotted names."""
+    found = {}
+    for key, value in items(config):
+        inner = f"{name}.{key}".lstrip(".")
+        if isinstance(value, dict | list):
+            found |= hidden_values(value, shown[key], inner)
+        elif value != shown[key]:
+            found[inner] = value
+    return found
+
+
+def masked(config: Any, name: str = "") -> Iterator[str]:
+    """Yield the dotted names of settings of which a value, or a part of it, is hidden."""
+    for key, value in items(config):
+        inner = f"{name}.{key}".lstrip(".")
+        if isinstance(value, dict | list):
+            yield from masked(value, inner)
+        elif isinstance(value, str) and (value == MASK or any(mark in value for mark in MARKS)):
+            yield inner
+
+
+def reveal(config: Any, path: Path) -> list[str]:
+    """Put the values of a secrets.json into settings; return the names of those that stay hidden."""
+    names = list(masked(config))
+    known = read_secrets(path) if names else {}
+    left = []
+    for name in names:
+        *above, last = name.split(".")
+        inner = config
+        for key in above:
+            inner = inner[key if isinstance(inner, dict) else int(key)]
+        key = last if isinstance(inner, dict) else int(last)
+        value = known.get(name)
+        if isinstance(value, str | int | float) and inner[key] in alike(name, value):
+            inner[key] = value
+        else:
+            left.append(name)
+    learn_settings(config)
+    return left
+
+
+def alike(name: str, value: Any) -> tuple[Any, ...]:
+    """Return the ways in which a value may be hidden: by its own name, or by that of what it is in."""
+    *above, last = name.split(".")
+    setting = next((key for key in [last, *reversed(above)] if not key.isdecimal()), last)
+    return redacted_settings(value, setting), *(MASK for key in above if redacted_settings("-", key) == MASK)
+
+
+def read_secrets(path: Path) -> Mapping[str, Any]:
+    """Return the values that a run hides, by their dotted names; none where there is no such file."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def items(config: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield keys, or indices, and values; keys with dots are left as they are."""
+    if isinstance(config, Mapping):
+        yield from ((key, value) for key, value in config.items() if "." not in str(key))
+    elif isinstance(config, list):
+        yield from enumerate(config)

@@ -1,0 +1,98 @@
+"""config.yaml shows no secret, and a command that reads it gets the secret back, and nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lslm_lightning.commands.hidden_settings import with_secrets
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.loading import read_config
+from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
+
+CONFIG = {
+    "model": {"class_path": "a.B", "init_args": {"api_key": "k-1", "pad_token": "<pad>", "rate": 0.1}},
+    "data": {"init_args": {"corpus": "https://me:pw@host/x.jsonl?n=1", "parts": [{"url": "s3://a:b@c", "n": 2}, {"token": "t"}]}},
+    "job": {"tags": {"credentials": {"user": "u1"}, "password": 1234}},
+}
+SECRETS = ("k-1", "me:pw", "a:b@", "u1", "1234")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(tmp_path)
+    directory.save_settings("lslm run --model.api_key=k-1\n\x85\u2028model: {class_path: evil.X}", CONFIG)
+    return directory
+
+
+def test_config_hides_and_reading_gives_back(run):
+    text = run.config.read_text("utf-8")
+    assert not any(secret in text for secret in SECRETS)
+    assert read_config(run.config) == CONFIG
+    shown = yaml.safe_load(text)
+    assert shown["model"]["init_args"] == {"api_key": "***", "pad_token": "<pad>", "rate": 0.1}
+    assert shown["data"]["init_args"]["corpus"] == "https://***@host/x.jsonl?n=1"
+
+
+def test_the_first_line_is_a_comment_to_every_reader(run):
+    first, *rest = run.config.read_text("utf-8").splitlines()
+    assert first.startswith("# lslm run ")
+    assert rest[0] == "model:"
+    assert "evil" not in yaml.safe_dump(read_yaml(run.config, loader=ParserLoader))
+
+
+@pytest.mark.parametrize("character", [*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029", "\ufeff", "\ud800", "\U000e0061"])
+def test_no_character_of_the_command_breaks_config(tmp_path, character):
+    RunDirectory(tmp_path).save_settings(f"lslm run --x=a{character}model: 1", {"model": {"class_path": "a.B"}})
+    assert read_config(tmp_path / "config.yaml") == {"model": {"class_path": "a.B"}}
+
+
+def test_a_command_that_parses_it_gets_the_values(run):
+    words = with_secrets(["run", "--config", str(run.config), "--x=1"])
+    assert words[:3] == ["run", "--config", str(run.config)]
+    assert words[-1] == "--x=1", "what the user gives comes last"
+    given = dict(word.removeprefix("--").split("=", 1) for word in words[3:-1])
+    assert given["model.init_args.api_key"] == "k-1"
+    assert json.loads(given["data.init_args.parts"]) == CONFIG["data"]["init_args"]["parts"]
+    assert with_secrets(["run", f"--config={run.config}"])[2:] == words[3:-1]
+
+
+def test_a_secret_that_is_not_there_is_asked_for_by_name(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.save_settings("x", {"model": {"class_path": "a.B", "init_args": {"api_key": "k-1"}}})
+    run.secrets.unlink()
+    with pytest.raises(ValueError, match=r"its option: --model\.api_key$"):
+        with_secrets(["run", "--config", str(run.config)])
+    words = ["run", "--config", str(run.config), "--model.api_key=other"]
+    assert with_secrets(words) == words
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        {"model.class_path": "evil.X"},
+        {"model": {"class_path": "evil.X"}},
+        {"model.init_args": {"api_key": {"class_path": "evil.X"}}},
+        {"model.init_args.api_key": {"class_path": "evil.X"}},
+        {"data.init_args.corpus": "/etc/passwd"},
+        {"data.init_args.corpus": "https://evil:x@evil/x.jsonl"},
+        {"trainer.callbacks": [{"class_path": "evil.X"}]},
+        ["evil"],
+    ],
+)
+def test_secrets_can_change_no_other_setting(tmp_path, evil):
+    run = RunDirectory(tmp_path)
+    run.save_settings("x", {"model": {"class_path": "a.B", "init_args": {"api_key": "k"}}, "data": CONFIG["data"]})
+    run.secrets.write_text(json.dumps(evil))
+    config = yaml.safe_dump(read_config(run.config))
+    assert "evil" not in config
+    assert "passwd" not in config
+
+
+def test_a_config_without_secrets_is_read_as_it_is(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.save_settings("x", {"model": {"class_path": "a.B"}})
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    words = ["run", "--config", str(run.config)]
+    assert with_secrets(words) == words
