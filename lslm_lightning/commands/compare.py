@@ -110,6 +110,5 @@ def harmless(text: str) -> str:
 
     It may come after white space, and in full width.
     """
-    text = safe_text(text)
     begins = text.lstrip().startswith(tuple("=+-@＝＋－＠"))
-    return f"'{text}" if begins or text.startswith(("\t", "\r", "\n")) else text
+    return f"'{safe_text(text)}" if begins or text.startswith(("\t", "\r", "\n")) else safe_text(text)

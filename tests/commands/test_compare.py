@@ -186,12 +186,13 @@ def test_a_run_that_was_not_tested(lslm, translation, two_runs):
 def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
     from lslm_lightning.commands.compare import write_csv
     from lslm_lightning.reports.blocks import Table
+    from lslm_lightning.safety.visible_text import visible
 
     evil = ["=1+1", "@x", "-minus", " \t=1+1", "\n=1+1", "\r=1+1", "＝1+1", "　＋1", "－1", "＠x", "\tx"]
     write_csv(Table(["=name", "value"], [[text, -1.5] for text in evil] + [["plain", None]]), tmp_path / "a.csv")
     with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows == [["'=name", "value"], *([f"'{text}", "-1.5"] for text in evil), ["plain", ""]]
+    assert rows == [["'=name", "value"], *([f"'{visible(text)}", "-1.5"] for text in evil), ["plain", ""]]
 
 
 def test_a_run_whose_answers_are_not_whole_is_named_and_the_others_are_compared(lslm, two_runs):
