@@ -7,6 +7,7 @@ from typing import Any
 
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.hidden_settings import masked, reveal
+from lslm_lightning.safety.redaction import MASK
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
 
 
@@ -37,9 +38,9 @@ def hidden_words(path: Path, argv: Sequence[str]) -> list[str]:
     words, lacking = {}, []
     for name in names:
         setting, value = up_to_list(config, name)
-        if name not in left:
+        if name not in left and not (isinstance(value, str) and MASK in value):
             words[setting] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        elif without_init_args(setting) not in given:
+        elif name in left and without_init_args(setting) not in given:
             lacking.append(f"--{without_init_args(setting)}")
     if lacking:
         options = ", ".join(dict.fromkeys(lacking))

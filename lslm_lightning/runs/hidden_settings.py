@@ -21,23 +21,23 @@ def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
         inner = f"{name}.{key}".lstrip(".")
         if isinstance(value, dict | list):
             found |= hidden_values(value, shown[key], inner)
-        elif value != shown[key]:
+        elif value != shown[key] or (isinstance(value, str) and MASK in value):  # asterisks of the user's own
             found[inner] = value
     return found
 
 
 def masked(config: Any, name: str = "") -> Iterator[str]:
-    """Yield the dotted names of settings of which a value, or a part of it, is hidden."""
+    """Yield the dotted names of settings of which a value, or a part of it, may be hidden."""
     for key, value in items(config):
         inner = f"{name}.{key}".lstrip(".")
         if isinstance(value, dict | list):
             yield from masked(value, inner)
-        elif isinstance(value, str) and (value == MASK or any(mark in value for mark in MARKS)):
+        elif isinstance(value, str) and MASK in value:
             yield inner
 
 
 def reveal(config: Any, path: Path) -> list[str]:
-    """Put the values of a secrets.json into settings; return the names of those that stay hidden."""
+    """Put the values of a secrets.json into settings; return the names of those that are still hidden."""
     names = list(masked(config))
     known = read_secrets(path) if names else {}
     left = []
@@ -50,7 +50,7 @@ def reveal(config: Any, path: Path) -> list[str]:
         value = known.get(name)
         if isinstance(value, str | int | float) and inner[key] in alike(name, value):
             inner[key] = value
-        else:
+        elif inner[key] == MASK or any(mark in inner[key] for mark in MARKS):
             left.append(name)
     learn_settings(config)
     return left

@@ -11,7 +11,11 @@ VARIABLE = "LSLM_ARGUMENTS"  # words for a process that we start; `ps` shows the
 
 def given_arguments(argv: Sequence[str]) -> list[str]:
     """Return the words of this process, those that came by its environment too."""
-    words = [*argv, *json.loads(os.environ.get(VARIABLE, "[]"))]
+    try:
+        hidden = [str(word) for word in json.loads(os.environ.get(VARIABLE, "[]"))]
+    except (ValueError, TypeError):  # not as `hide_arguments` writes it
+        hidden = []
+    words = [*argv, *hidden]
     learn_arguments(words)
     return words
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 DRAWING = ("rich.", "tqdm.")  # modules that move the cursor and choose colours
+PARSERS = ("jsonargparse.", "argparse")  # modules that print settings
 
 
 class GuardedStream:
@@ -37,7 +38,7 @@ class GuardedStream:
     def write(self, text: str) -> int:
         """Write the text, and return the number of characters that were given."""
         writer = sys._getframe(1).f_globals.get("__name__") or ""
-        shown = self._hide(text)
+        shown = redacted(text) if writer.startswith(PARSERS) else self._hide(text)
         self._stream.write(shown if writer.startswith(DRAWING) else visible(shown))
         return len(text)
 

@@ -96,3 +96,26 @@ def test_a_config_without_secrets_is_read_as_it_is(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
     words = ["run", "--config", str(run.config)]
     assert with_secrets(words) == words
+
+
+def test_a_password_that_is_a_common_word_breaks_no_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "translation")
+    config = {
+        "model": {
+            "class_path": "tasks.translation.task.TranslationTask",
+            "init_args": {"mark": "***", "n": ["a***b"], "x": "of translation"},
+        }
+    }
+    run = RunDirectory(tmp_path)
+    run.save_settings("x", config)
+    assert "of translation" not in run.config.read_text()
+    assert "class_path: tasks.translation.task.TranslationTask" in run.config.read_text()
+    assert read_config(run.config) == config
+    assert "--model.init_args.x=of translation" in with_secrets(["run", "--config", str(run.config)])
+
+
+def test_asterisks_of_the_user_are_no_secret(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.save_config("model: {class_path: a.B, init_args: {mark: a***b}}\n")
+    words = ["run", "--config", str(run.config)]
+    assert with_secrets(words) == words

@@ -2,9 +2,11 @@
 
 import io
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 from rich.progress import TextColumn
@@ -142,3 +144,24 @@ def test_a_catalogue_of_a_stranger(capfd, project, monkeypatch):
     assert "\x1b" not in printed.out + printed.err
     if status == 0:
         assert "[red]free[/red] :x: [U+001B][31m" in printed.out
+
+
+def test_no_other_code_makes_a_console_or_writes_beside_the_guard():
+    """Every table and bar comes from `safety.terminal`, and nothing is written to a file descriptor."""
+    root = Path(__file__).parents[2]
+    files = [*(root / "lslm_lightning").rglob("*.py"), *(root / "tasks").rglob("*.py")]
+    forbidden = re.compile(
+        r"\bConsole\(|\brich\.print\b|rich\.markup|(?<!\w)sys\.__std|std(out|err)\.buffer|os\.write\([12],|mkstemp|mkdtemp\("
+    )
+    lines = [(path.relative_to(root), line) for path in files for line in path.read_text("utf-8").splitlines()]
+    found = [f"{path}: {line.strip()}" for path, line in lines if forbidden.search(line)]
+    assert [each for each in found if not each.startswith("lslm_lightning/safety/terminal.py")] == []
+
+
+def test_the_whole_configuration_is_printed_without_secrets():
+    source = "print_config = lambda text: __import__('sys').stdout.write(text)"
+    module = {"__name__": "jsonargparse._actions"}
+    exec(source, module)
+    with guarded() as terminal:
+        module["print_config"]("a:\n  api_key: abc\n  pad_token: <pad>\n")
+    assert terminal.getvalue() == "a:\n  api_key: ***\n  pad_token: <pad>\n"
