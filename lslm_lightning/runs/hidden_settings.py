@@ -1,15 +1,16 @@
 """Settings that a run's config.yaml hides, and their values in the run's secrets.json.
 
-A value is taken only for a setting that config.yaml hides, and only where it would be hidden in just
-that way: secrets.json can change no other setting.
+A value is taken only for a setting that config.yaml hides, and only where it has what config.yaml
+shows of it: secrets.json can change no other setting, and names no class.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lslm_lightning.safety.redaction import MASK, learn_settings, redacted_settings
+from lslm_lightning.safety.redaction import MASK, learn_settings
 
 MARKS = (f"//{MASK}@", f"={MASK}")  # of texts of which a part is hidden
 
@@ -48,7 +49,7 @@ def reveal(config: Any, path: Path) -> list[str]:
             inner = inner[key if isinstance(inner, dict) else int(key)]
         key = last if isinstance(inner, dict) else int(last)
         value = known.get(name)
-        if isinstance(value, str | int | float) and inner[key] in alike(name, value):
+        if key != "class_path" and fits(value, inner[key]):
             inner[key] = value
         elif inner[key] == MASK or any(mark in inner[key] for mark in MARKS):
             left.append(name)
@@ -56,11 +57,11 @@ def reveal(config: Any, path: Path) -> list[str]:
     return left
 
 
-def alike(name: str, value: Any) -> tuple[Any, ...]:
-    """Return the ways in which a value may be hidden: by its own name, or by that of what it is in."""
-    *above, last = name.split(".")
-    setting = next((key for key in [last, *reversed(above)] if not key.isdecimal()), last)
-    return redacted_settings(value, setting), *(MASK for key in above if redacted_settings("-", key) == MASK)
+def fits(value: Any, shown: str) -> bool:
+    """Whether a value is what is left of `shown` where its masks are filled in."""
+    if isinstance(value, str):
+        return re.fullmatch(".+".join(map(re.escape, shown.split(MASK))), value, re.DOTALL) is not None
+    return isinstance(value, int | float) and shown == MASK
 
 
 def read_secrets(path: Path) -> Mapping[str, Any]:

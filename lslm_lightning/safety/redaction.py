@@ -59,7 +59,7 @@ NAME = re.compile(  # of name=value, name: value, "name": "value", --name value
     r"(?P<mark>\\?[\"']?\s?(?:=|:(?!//))\s*|(?<=\w)\s+)"
 )
 VALUE = re.compile(
-    r"""\\"(?:[^"\\]|\\(?!"))*\\"|"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'"""
+    r"""\\"(?:[^"\\]|\\(?!"))*\\"|[bru]{0,2}(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*')"""
     r"""|(?:(?:Bearer|Basic|Token)\s+)?[^\s"'&]+"""
 )
 QUERY = re.compile(
@@ -76,6 +76,7 @@ HEADER = re.compile(
 SHAPES = re.compile(  # as providers make them
     r"(?<![A-Za-z0-9])(?P<value>sk-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
     r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|A(?:KIA|SIA)[A-Z0-9]{16}"
+    r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]{1,20000}-----END"
     r"|AIza[\w-]{35}|eyJ[\w-]{10,4000}\.eyJ[\w-]{10,4000}\.[\w-]+)"
 )
 
@@ -156,6 +157,8 @@ def redacted_settings(value: Any, name: str = "") -> Any:
         inherits = _is_certain(name) and "class_path" not in value
         return {key: redacted_settings(inner, name if inherits else str(key)) for key, inner in value.items()}
     if isinstance(value, list | tuple):
+        if len(value) == 2 and isinstance(value[0], str) and _is_certain(value[0]):  # a header
+            return [value[0], redacted_settings(value[1], value[0])]
         return [redacted_settings(inner, name) for inner in value]
     if isinstance(value, str):
         if name == "class_path":  # public, and needed to read the rest
@@ -215,14 +218,15 @@ def is_secret(name: str, value: str, in_text: bool = False) -> bool:
     Args:
         in_text: name and value stand in prose, where "token: expected" tells no secret.
     """
-    bare = _unquoted(value).strip()
-    if bare.lower() in PLAIN or re.fullmatch(r"\$\{?\w+\}?|<.*>|\[.*\]", bare):  # $KEY, <pad>, [CLS]
+    bare, words = _unquoted(value).strip(), _words_of(name)
+    if bare.lower() in PLAIN or re.fullmatch(r"\$\{?[A-Z_][A-Z0-9_]*\}?", bare):  # $KEY
         return False
-    words = _words_of(name)
+    if _last_word(name) in ("token", "tokens") and re.fullmatch(r"<.*>|\[.*\]", bare):  # <pad>, [CLS]
+        return False
     if _is_certain(name) or (words == ["token"] and not in_text):
         return True
     if words == ["token"]:
-        return _has_shape(bare, 6)
+        return _has_shape(bare, 6) or (bare != value.strip() and not re.search(r"\s", bare))
     before = words[-2] if len(words) > 1 else ""
     is_text = before in TEXT_TOKENS or before == "public"
     return bool(words) and words[-1] in POSSIBLE and not is_text and _has_shape(bare, 12)
@@ -411,6 +415,8 @@ def _has_shape(value: str, shortest: int) -> bool:
 
 
 def _unquoted(value: str) -> str:
+    if (inner := re.fullmatch(r"[bru]{1,2}((['\"]).*\2)", value, re.DOTALL)) is not None:
+        value = inner[1]
     for mark in ('\\"', '"', "'"):
         if len(value) >= 2 * len(mark) and value.startswith(mark) and value.endswith(mark):
             return value[len(mark) : -len(mark)]

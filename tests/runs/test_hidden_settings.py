@@ -9,11 +9,17 @@ import yaml
 from lslm_lightning.commands.hidden_settings import with_secrets
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
+from lslm_lightning.safety.redaction import KNOWN
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
 
 CONFIG = {
     "model": {"class_path": "a.B", "init_args": {"api_key": "k-1", "pad_token": "<pad>", "rate": 0.1}},
-    "data": {"init_args": {"corpus": "https://me:pw@host/x.jsonl?n=1", "parts": [{"url": "s3://a:b@c", "n": 2}, {"token": "t"}]}},
+    "data": {
+        "init_args": {
+            "corpus": "https://me:pw@host/x.jsonl?n=1",
+            "parts": [{"url": "s3://a:b@c", "n": 2}, {"token": "t"}, ["Authorization", "Bearer q"]],
+        }
+    },
     "job": {"tags": {"credentials": {"user": "u1"}, "password": 1234}},
 }
 SECRETS = ("k-1", "me:pw", "a:b@", "u1", "1234")
@@ -66,6 +72,16 @@ def test_a_secret_that_is_not_there_is_asked_for_by_name(tmp_path):
         with_secrets(["run", "--config", str(run.config)])
     words = ["run", "--config", str(run.config), "--model.api_key=other"]
     assert with_secrets(words) == words
+
+
+def test_a_secret_of_the_environment_comes_back_without_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf-in-use-1")
+    config = {"model": {"class_path": "a.B", "init_args": {"x": "by hf-in-use-1!"}}}
+    RunDirectory(tmp_path).save_settings("x", config)
+    monkeypatch.delenv("HF_TOKEN")
+    KNOWN.forget()
+    assert "by ***!" in (tmp_path / "config.yaml").read_text()
+    assert read_config(tmp_path / "config.yaml") == config
 
 
 @pytest.mark.parametrize(

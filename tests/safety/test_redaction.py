@@ -59,6 +59,10 @@ TEXT_SETTINGS = [
         ("--data.password hunter2 --x.api_key=ab,cd) z", "--data.password *** --x.api_key=***) z"),
         ("a:\n  password: my pass word\n  b: 1\n", "a:\n  password: ***\n  b: 1\n"),
         ("the key sk-proj-abcdefghijklmnop1 is wrong", "the key *** is wrong"),
+        ("Namespace(api_key=b'a b', token='xyz')", "Namespace(api_key=b'***', token='***')"),
+        ('{"token":"abc","text":"token"}', '{"token":"***","text":"token"}'),
+        ("--password=$ecret --secret=[a,b]", "--password=*** --secret=***]"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIEv\n-----END RSA PRIVATE KEY-----", "*** RSA PRIVATE KEY-----"),
         ("got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln_x", "got ***"),
     ],
 )
@@ -150,6 +154,7 @@ def test_settings_that_are_no_secrets(name, value):
 def test_settings_keep_their_types_and_numbers():
     settings = {"a": 1, "b": 0.1 + 0.2, "c": None, "d": [True, {"token": {"class_path": "a.B"}}], "seed": 12345678}
     assert redacted_settings(settings) == settings
+    assert redacted_settings({"headers": [["Authorization", "q"], ["X", "y"]]}) == {"headers": [["Authorization", MASK], ["X", "y"]]}
     assert redacted_settings({"password": 1234, "credentials": {"user": "u", "x": "v"}}) == {
         "password": MASK,
         "credentials": {"user": MASK, "x": MASK},
