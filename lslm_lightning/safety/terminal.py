@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 DRAWING = ("rich.", "tqdm.")  # modules that move the cursor and choose colours
+DRAWN = re.compile(r"(\x1b\[[?\d;]*[A-KSTfhlmu]|\r)")  # cursor, erasing, colours: neither titles nor queries
 PARSERS = ("jsonargparse.", "argparse")  # modules that print settings
 
 
@@ -39,7 +41,8 @@ class GuardedStream:
         """Write the text, and return the number of characters that were given."""
         writer = sys._getframe(1).f_globals.get("__name__") or ""
         shown = redacted(text) if writer.startswith(PARSERS) else self._hide(text)
-        self._stream.write(shown if writer.startswith(DRAWING) else visible(shown))
+        parts = DRAWN.split(shown) if writer.startswith(DRAWING) else [shown]
+        self._stream.write("".join(part if i % 2 else visible(part) for i, part in enumerate(parts)))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
