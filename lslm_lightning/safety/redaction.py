@@ -178,18 +178,20 @@ def redacted_arguments(words: Sequence[str]) -> list[str]:
 
 
 def learn_settings(value: Any, name: str = "") -> None:
-    """Take the secrets of settings for known values."""
-    if isinstance(value, Mapping):
-        inherits = _is_certain(name) and "class_path" not in value
-        for key, inner in value.items():
-            learn_settings(inner, name if inherits else str(key))
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            learn_settings(inner, name)
-    elif isinstance(value, str) and is_secret(name, value):
-        learn_secret(value)
-    elif isinstance(value, str):
-        learn_text(value)
+    """Take the secrets of settings for known values. What stands in many places (YAML's aliases) is read once."""
+    waiting, seen = [(name, value)], set()
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, str):
+            if is_secret(name, value):
+                learn_secret(value)
+            else:
+                learn_text(value)
+        elif isinstance(value, Mapping | list | tuple) and (id(value), name) not in seen:
+            seen.add((id(value), name))
+            inherits = not isinstance(value, Mapping) or (_is_certain(name) and "class_path" not in value)
+            pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+            waiting += [(name if inherits else str(key), inner) for key, inner in pairs]
 
 
 def learn_arguments(words: Sequence[str]) -> None:

@@ -187,3 +187,14 @@ def test_no_text_takes_long(part):
     began = time.process_time()
     redacted(part * 30_000)
     assert time.process_time() - began < 20, "it grows with the square of the length"
+
+
+def test_aliases_that_multiply_are_learned_once():
+    bomb = ["a-secret-like-text"]
+    for _ in range(60):
+        bomb = [bomb] * 10
+    deep = {}
+    for _ in range(5000):
+        deep = {"inner": deep}
+    learn_settings({"bomb": bomb, "deep": deep, "api_key": "the-real-one"})
+    assert without_known("the-real-one") == MASK
