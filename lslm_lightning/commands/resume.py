@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
     train_words = [command, "--config", str(directory.config), *words]
     train_words += [TRUST] if own.trust else []
     allowance(train_words, directory)  # refused before anything of the run is touched
-    if store := recorded_store(directory.beginning):
+    if store := recorded_store(directory.beginning, directory.path):
         os.environ.setdefault("MLFLOW_TRACKING_URI", store)
     if STATE not in os.environ:  # otherwise this is one of several processes
         state = None if own.no_checkpoint else last_whole_state(directory)

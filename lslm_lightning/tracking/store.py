@@ -7,20 +7,22 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
 
 from lslm_lightning.safety import named_servers
-from lslm_lightning.safety.redaction import learn_address, redacted
-
 from lslm_lightning.safety.paths import is_inside
+from lslm_lightning.safety.redaction import learn_address, redacted
+from lslm_lightning.tracking import database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 T = TypeVar("T")
 
+SQLITE = re.compile(r"sqlite(\+pysqlite)?:///(?!:memory:)(?P<path>.+?)(\?(?P<options>\w+=[^/?]*))?")
 ANSWER_SECONDS = 5.0
 KINDS = "http://host:5000 for a server, sqlite:///mlflow.db for a file; unset MLFLOW_TRACKING_URI for the file of this folder"
 KIND_OF_PAGES = {"mlflow.experimentKind": "custom_model_development"}  # charts of training, not of chats
@@ -43,20 +45,27 @@ class Store:
 
     Args:
         uri: default: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the working directory, artifacts in `mlartifacts/` beside it. Passwords
-            inside are used but never shown.
+            inside are used but never shown. What follows `sqlite:///` is a path, with options for SQLite after a last `?`.
     """
 
     def __init__(self, uri: str | None = None) -> None:
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
         self.file: Path | None = None
-        if self.uri.startswith("sqlite:///") and ":memory:" not in self.uri:
-            self.file = Path(self.uri.removeprefix("sqlite:///")).absolute()
-            self.uri = f"sqlite:///{self.file}"
+        if found := SQLITE.fullmatch(self.uri):
+            self.file = path_in(found["path"].removeprefix("file:"))
+            options = [each for each in (found["options"] or "").split("&") if each != "uri=true"]
+            self.uri = database.uri_of(self.file, "&".join(options))
         else:
             learn_address(self.uri)
 
     def __str__(self) -> str:
-        return self.uri if self.file else re.sub(r"//.*@", "//***@", re.sub(r"\?.*", "?***", self.uri))
+        return f"sqlite:///{self.file}" if self.file else re.sub(r"//.*@", "//***@", re.sub(r"\?.*", "?***", self.uri))
+
+    def is_same(self, other: "Store") -> bool:
+        """Return whether both addresses lead to one store, as far as they say."""
+        if self.file and other.file:
+            return self.file.resolve() == other.file.resolve()
+        return str(self) == str(other)
 
     @property
     def is_server(self) -> bool:
@@ -67,7 +76,7 @@ class Store:
         """The folder of artifacts; None where a server keeps them."""
         if self.is_server:
             return None
-        return (self.file.parent if self.file else Path.cwd()) / "mlartifacts"
+        return (self.file.parent if self.file else Path.cwd()) / database.ARTIFACTS
 
     def redact(self, text: str) -> str:
         """`text` without secrets, that of the address included."""
@@ -110,11 +119,24 @@ class Store:
         """
         for name, value in SILENCE.items():
             os.environ.setdefault(name, value)
-        from mlflow import MlflowClient
+        import mlflow  # noqa: F401 - it sets the levels of its loggers when it is imported
 
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # its errors are raised too, and told by us
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        return self.ask(lambda: MlflowClient(self.uri))
+        return self.ask(self._open)
+
+    def _open(self) -> "MlflowClient":
+        from mlflow import MlflowClient
+
+        if self.uri.startswith("sqlite:") and not self.file:
+            raise TrackingError(
+                f"MLFLOW_TRACKING_URI={self.uri} is in memory, and gone with this command: name a file, as in sqlite:///mlflow.db"
+            )
+        if self.file and self.artifacts:
+            database.prepare(self.file)
+            database.check_address(self.uri)
+            database.repoint(self.file, self.artifacts)
+        return MlflowClient(self.uri)
 
     def open_experiment(self, task: str) -> tuple["MlflowClient", str]:
         """A client and the id of the task's experiment, created when new; safe when several processes start at once.
@@ -136,13 +158,18 @@ class Store:
         """
         try:
             if self.file:
-                with alone(self.file):
+                with database.exclusive(self.file):
                     return question()
             with impatient():
                 return within(ANSWER_SECONDS, question)
         except TrackingError:
             raise
+        except database.DatabaseError as error:
+            raise TrackingError(str(error)) from None
         except Exception as error:
+            broken = next((each for each in causes(error) if database.is_broken(each)), None)
+            if self.file and broken:
+                raise TrackingError(database.damage(self.file, str(broken))) from None
             raise TrackingError(f"cannot use MLflow at {self}: {self.explain(error)} (addresses: {KINDS})") from None
 
     def _experiment(self, client: "MlflowClient", task: str) -> str:
@@ -152,7 +179,7 @@ class Store:
         if found is None:
             if self.artifacts:
                 self.artifacts.mkdir(parents=True, exist_ok=True)
-            location = str(self.artifacts / task) if self.artifacts else None
+            location = database.location_of(self.artifacts / task) if self.artifacts else None
             try:
                 return client.create_experiment(task, artifact_location=location, tags=KIND_OF_PAGES)
             except MlflowException as error:
@@ -167,10 +194,23 @@ class Store:
         return found.experiment_id
 
 
-def recorded_store(noted: Mapping[str, Any]) -> str | None:
+def path_in(text: str) -> Path:
+    """Return the file that an address `sqlite:///...` names.
+
+    Where `%20` and the like stand in it, a folder that is called so comes before one whose name they
+    quote; a server's or another program's address quotes, ours do not.
+    """
+    literal, quoted = Path(text).absolute(), Path(unquote(text)).absolute()
+    is_quoted = not literal.parent.exists() and quoted.parent.exists()
+    is_quoted = is_quoted or (not literal.exists() and quoted.exists())
+    return quoted if is_quoted else literal
+
+
+def recorded_store(noted: Mapping[str, Any], directory: Path) -> str | None:
     """The address at which a run began, as its mlflow.json has it; None where the environment names one, or that one is no more.
 
     A run may come from a stranger: what it names is used where it is a file here, or a server that this user has named before.
+    Of a project that was moved or copied as a whole, it is the store that lies to the run's `directory` as that one did.
 
     Raises:
         ValueError: it holds a password, which was not noted; or this user has never named it.
@@ -186,25 +226,29 @@ def recorded_store(noted: Mapping[str, Any]) -> str | None:
             f"the run names MLflow at {redacted(recorded)}, which you have not used on this machine; to send the run and your"
             f" credentials there, set MLFLOW_TRACKING_URI={redacted(recorded)}"
         )
-    return None if file and not file.exists() else recorded
+    if file is None:
+        return recorded
+    file = store_beside(file, noted, directory.absolute())
+    return f"sqlite:///{file}" if file.exists() else None
+
+
+def store_beside(file: Path, noted: Mapping[str, Any], directory: Path) -> Path:
+    """Return the store of the project in which a run is now, `file` where that one does not know the run."""
+    usual = file.parent / Path(*directory.parts[-3:])  # runs/<task>/<name>; older records do not say
+    before = Path(noted.get("directory", usual))
+    if before == directory or not before.is_relative_to(file.parent):
+        return file
+    depth = len(before.relative_to(file.parent).parts)
+    if depth > len(directory.parents):
+        return file
+    moved = directory.parents[depth - 1] / file.name
+    return moved if moved.exists() and database.has_run(moved, noted.get("run_id", "")) else file
 
 
 def causes(error: BaseException) -> list[BaseException]:
     """The error, the one that led to it, and so on."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return [error, *(causes(before) if before else [])]
-
-
-@contextmanager
-def alone(file: Path) -> Iterator[None]:
-    """One process at a time: it may create tables and experiments in the SQLite `file`. A file that cannot be used fails here, at once."""
-    from filelock import FileLock
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock", timeout=120):
-        with closing(sqlite3.connect(file, timeout=ANSWER_SECONDS)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-        yield
 
 
 @contextmanager
