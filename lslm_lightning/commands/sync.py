@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
@@ -34,9 +36,7 @@ def main(argv: list[str]) -> int:
     for reference in own.runs:
         try:
             directory = find_run(reference)
-            n_point, files = sync(directory)
-            words = f"{n_point:,} points, {len(files)} files were missing{''.join(f'  {name}' for name in files)}"
-            print(f"{directory.path}: {words}", flush=True)
+            print(f"{directory.path}: {sync(directory)}", flush=True)
         except (ValueError, OSError, RuntimeError) as error:  # the others are brought all the same
             failed += 1
             print(f"lslm: {reference}: {error}", file=sys.stderr, flush=True)
@@ -45,12 +45,26 @@ def main(argv: list[str]) -> int:
     return FAILED if failed else DONE
 
 
-def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
-    """The number of points, and the files, that MLflow lacked and has now.
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What MLflow lacked of a run, and has now; names, but of points, which are many."""
+
+    n_point: int
+    files: list[str]
+    parameters: list[str]
+    tags: list[str]
+
+    def __str__(self) -> str:
+        counts = f"{self.n_point:,} points, {len(self.files)} files, {len(self.parameters)} parameters, {len(self.tags)} tags"
+        return f"{counts} were missing{''.join(f'  {name}' for name in self.files)}"
+
+
+def sync(directory: "RunDirectory") -> Brought:
+    """Send what MLflow lacks of a run, and look whether it has it then.
 
     Raises:
         ValueError: the run is in training; it has no MLflow run.
-        TrackingError: MLflow does not answer, or has not taken all.
+        TrackingError: MLflow does not answer, or has not taken all; the run was deleted there.
     """
     from lslm_lightning.runs.directory import locked
     from lslm_lightning.runs.loading import read_config
@@ -60,22 +74,23 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
     noted = directory.beginning
     if "run_id" not in noted:
         raise ValueError(f"{directory.path} has no mlflow.json: it was never told to MLflow")
-    lock, store = locked(directory), recorded_store(noted)
+    lock, store = locked(directory), recorded_store(noted, directory.path)
     try:
         task = noted.get("experiment") or directory.path.parent.name
+        tags = noted.get("tags", {})
         tracker = Tracker(
-            *(task, directory.path.name, directory.path, store, noted.get("tags")),
+            *(task, directory.path.name, directory.path, store, tags),
             system_metrics=False,
             run_id=noted["run_id"],
             again=False,
         )
         tracker.start()
         try:
-            if not directory.config.is_symlink():
-                config = read_config(directory.config)
-                config.pop("config", None)
-                tracker.log_hyperparams(config)
-            tracker.set_tags(noted.get("tags", {}))
+            config = {} if directory.config.is_symlink() else read_config(directory.config)
+            config.pop("config", None)
+            parameters, missing_tags = tracker.missing_records(config, tags)
+            tracker.log_hyperparams(config)
+            tracker.set_tags(tags)
             for each in noted.get("datasets", []):
                 tracker.log_dataset(*each)
             for path in sorted(directory.predictions.glob("*.jsonl")):
@@ -86,7 +101,9 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
                 tracker.log_artifact(directory.path / name)
             if not tracker.flush():
                 raise TrackingError(f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}")
-            if left := tracker.missing_files():
+            left = [*tracker.missing_files(), *chain(*tracker.missing_records(config, tags))]
+            left += dict.fromkeys(point.name for point in tracker.missing_points())
+            if left:
                 raise TrackingError(f"MLflow at {tracker.store} has not taken {', '.join(left)}; {'; '.join(tracker.problems)}")
         finally:
             curves, status = directory.curves, noted.get("ending") or noted.get("status", "RUNNING")
@@ -94,4 +111,4 @@ def sync(directory: "RunDirectory") -> tuple[int, list[str]]:
             tracker.end("KILLED" if status == "RUNNING" else status, ended)  # nobody is at work here, whatever was noted last
     finally:
         lock.release()
-    return tracker.n_missing, files
+    return Brought(tracker.n_missing, files, parameters, missing_tags)

@@ -1,24 +1,61 @@
-"""What MLflow takes as names and values of parameters."""
+"""What MLflow takes as names and values of parameters, tags and metrics."""
 
 import hashlib
 import posixpath
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-LONGEST_PARAMETER = 6000  # characters
+LONGEST_NAME, LONGEST_PARAMETER = 250, 6000  # characters
+N_DIGIT = 12  # of a hash that tells apart what would get one name
 
 
 def mlflow_name(name: str) -> str:
-    """The name that MLflow takes: other characters than letters, digits and `_-. :/` become `_`, and it is no path to elsewhere."""
+    """The name that MLflow takes: other characters than letters, digits and `_-. :/` become `_`, and it is no path to elsewhere.
+
+    The end of one that is too long is replaced by a hash.
+    """
     clean = re.sub(r"[^/\w.\- :]", "_", name)
-    return posixpath.normpath(clean).lstrip("./") or "_"
+    clean = posixpath.normpath(clean).lstrip("./") or "_"
+    return clean if len(clean) <= LONGEST_NAME else with_hash(clean[: LONGEST_NAME - N_DIGIT - 1], name)
+
+
+def with_hash(beginning: str, name: str) -> str:
+    """Return a name that begins so, ends with a hash of `name`, and is no longer than MLflow takes."""
+    digits = hash_of(name)[:N_DIGIT]
+    return f"{beginning[: LONGEST_NAME - N_DIGIT - 1].rstrip('/.')}_{digits}"
+
+
+def mlflow_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a name that MLflow takes for each of different names, each another one."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in sorted(names, key=lambda each: (mlflow_name(each) != each, each)):
+        clean = mlflow_name(name)
+        found[name] = with_hash(clean, name) if clean in taken else clean
+        taken.add(found[name])
+    return found
+
+
+def clean_text(value: object) -> str:
+    """Return a value as text that every store takes: halves of surrogate pairs and NUL are replaced."""
+    return str(value).encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def short(value: str) -> str:
     """The value, or its hash where MLflow would cut it; the whole value is in config.yaml."""
-    return value if len(value) <= LONGEST_PARAMETER else f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+    return value if len(value) <= LONGEST_PARAMETER else hashed(value)
+
+
+def hashed(value: str) -> str:
+    """Return what stands for a value that is too long."""
+    return f"sha256:{hash_of(value)}"
+
+
+def hash_of(text: str) -> str:
+    """Return the SHA-256 of a text in hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

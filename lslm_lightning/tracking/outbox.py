@@ -5,11 +5,42 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from lslm_lightning.tracking.curves import Point
 
+T = TypeVar("T")
+
 BATCH = 1000  # MLflow takes no more points in one request
 N_TRY = 3
+
+
+def send_in_parts(
+    send: Callable[[Sequence[T]], object],
+    items: Sequence[T],
+    is_passing: Callable[[Exception], bool],
+) -> None:
+    """Send items; where the store refuses them together, so that what it refuses takes nothing else with it.
+
+    Raises:
+        Exception: the store is away, or, after all else was sent, what it said of what it refused.
+    """
+    parts, refusal, n_refused = [items], None, 0
+    while parts:
+        part = parts.pop()
+        try:
+            send(part)
+            n_refused = 0
+        except Exception as error:
+            if is_passing(error):
+                raise
+            refusal, n_refused = error, n_refused + 1
+            if n_refused > len(items).bit_length() + 1:  # it refuses the run, not an item
+                break
+            if len(part) > 1:
+                parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+    if refusal is not None:
+        raise refusal
 
 
 class Outbox:

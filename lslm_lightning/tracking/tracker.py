@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from lslm_lightning.safety import named_servers
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.tracking.curves import Curves, Point
+from lslm_lightning.tracking.database import record_of
 from lslm_lightning.tracking.environment import environment, git_state
 from lslm_lightning.tracking.lost import end_lost_runs, process_tags
-from lslm_lightning.tracking.names import flatten, mlflow_name, short
-from lslm_lightning.tracking.outbox import BATCH, Outbox
+from lslm_lightning.tracking.names import clean_text, flatten, hashed, mlflow_name, mlflow_names, short
+from lslm_lightning.tracking.outbox import BATCH, Outbox, send_in_parts
 from lslm_lightning.tracking.store import Store, TrackingError
 from lslm_lightning.tracking.system import SystemMetrics
 from lslm_lightning.tracking.uploads import FOLDERS, KEPT, links_of, missing_files, upload
@@ -31,6 +33,7 @@ RUN_ID = "LSLM_RUN_ID"  # environment variable: the run of the process that star
 STOP_SECONDS = 20.0  # for what is on its way when someone has asked the run to stop
 WRITTEN = ("metrics.jsonl", "mlflow.json", ".mlflow.json.part", "environment.txt", "metrics.json", "metrics.json.partial")
 LONGEST_TAG, LONGEST_DIGEST = 8000, 36  # characters; what MLflow takes
+MOST_PARAMETERS = 100  # in one request; what MLflow takes
 
 
 class Tracker(Logger):
@@ -44,7 +47,8 @@ class Tracker(Logger):
         tracking_uri: see `Store`.
         tags: added to git state, machine and process.
         parent_run_id: the MLflow run that this one is a part of (seeds, evaluated systems).
-        run_id: go on with this run, in the directory in which it began; where MLflow does not know it, a new one takes its place.
+        run_id: go on with this run, in the directory in which it began; where MLflow does not know it, or the directory is a copy of
+            the one that the run is known by, a new one takes its place.
         again: whether the run is at work again, in this process.
     """
 
@@ -94,7 +98,7 @@ class Tracker(Logger):
         """Create the run, or go on with it.
 
         Raises:
-            TrackingError: within seconds, when the store or the run directory cannot be used.
+            TrackingError: within seconds, when the store or the run directory cannot be used, or the run was deleted in MLflow.
         """
         if rank_zero_only.rank > 0:
             return
@@ -119,11 +123,11 @@ class Tracker(Logger):
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
         self._outbox = Outbox(self._send, self.store.is_passing, self._tell, self.store.explain)
         if self._curves.earlier:
-            self._outbox.call(self._send_missing, self._curves.earlier)
+            self._outbox.call(self._send_missing)
         if self._given_run_id and self._again:
             self._outbox.call(self._upload_missing)
         self._note(
-            {"run_id": self._run_id, "experiment": self.task, "store": str(self.store)}
+            {"run_id": self._run_id, "experiment": self.task, "store": str(self.store), "directory": str(self.directory.absolute())}
             | ({} if self._given_run_id else {"began": round(time.time()), **self.git})
             | ({"status": "RUNNING", "ending": None} if self._again else {})
             | {"tags": {**self._noted.get("tags", {}), **self._clean_tags(self._tags)}}
@@ -173,26 +177,54 @@ class Tracker(Logger):
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            log.warning("MLflow at %s does not know run %s: a new one takes its place", self.store, run_id)
-            return self._create(self._client.get_experiment_by_name(self.task).experiment_id)
+            return self._replace(run_id, f"MLflow at {self.store} does not know run {run_id}")
+        if run.info.lifecycle_stage != "active":
+            raise TrackingError(
+                f"run {run_id} of {self.directory} was deleted in MLflow at {self.store}; bring it back with "
+                f"`MLFLOW_TRACKING_URI={shlex.quote(str(self.store))} mlflow runs restore --run-id {run_id}`, and repeat the command"
+            )
+        here, known = str(self.directory.absolute()), run.data.tags.get("lslm.directory", "")
+        if known != here and self._is_original(Path(known), run_id):
+            return self._replace(run_id, f"{self.directory} is a copy of {known}, whose run {run_id} stays as it is")
         self._parameters = set(run.data.params)
         if self._again:
             self._client.update_run(run_id, status="RUNNING")
             for name, value in self._clean_tags(self._process_tags()).items():
                 self._client.set_tag(run_id, name, value)
+        elif known != here:
+            self._client.set_tag(run_id, "lslm.directory", here[:LONGEST_TAG])
         return run
 
-    def _send_missing(self, points: Sequence[Point]) -> None:
+    def _replace(self, run_id: str, reason: str) -> Any:
+        """Make a new run in place of `run_id`."""
+        log.warning("%s: a new one takes its place here", reason)
+        self._sent = {}
+        return self._create(self._client.get_experiment_by_name(self.task).experiment_id)
+
+    def _is_original(self, directory: Path, run_id: str) -> bool:
+        """Whether another directory than this one is that of the run, in this store."""
+        noted = record_of(directory)
+        if noted.get("run_id") != run_id or not Store(noted.get("store", "none")).is_same(self.store):
+            return False
+        return not directory.samefile(self.directory)
+
+    def _send_missing(self) -> None:
         """Of what was logged before the run stopped, the part that did not reach MLflow; each point with the time that it had."""
+        missing = self.missing_points()
+        self.n_missing = len(missing)
+        for i in range(0, len(missing), BATCH):
+            self._send(missing[i : i + BATCH])
+
+    def missing_points(self) -> list[Point]:
+        """Of what was logged before the run stopped, the points that are not in MLflow."""
         names: dict[str, list[Point]] = {}
-        for point in points:
-            names.setdefault(point.name, []).append(point)
+        for point in self._curves.earlier:
+            names.setdefault(mlflow_name(point.name), []).append(point)
+        missing: list[Point] = []
         for name, own in names.items():
-            there = {(m.step, m.timestamp) for m in self._client.get_metric_history(self._run_id, mlflow_name(name))}
-            missing = [point for point in own if (point.step, point.time_ms) not in there]
-            self.n_missing += len(missing)
-            for i in range(0, len(missing), BATCH):
-                self._send(missing[i : i + BATCH])
+            there = {(m.step, m.timestamp) for m in self._client.get_metric_history(self._run_id, name)}
+            missing += [point for point in own if (point.step, point.time_ms) not in there]
+        return missing
 
     def _upload_missing(self) -> None:
         """Of the files that the run had written before it stopped, those that did not reach MLflow; the best state comes at the end."""
@@ -230,7 +262,8 @@ class Tracker(Logger):
 
     def _clean_tags(self, tags: Mapping[str, object]) -> dict[str, str]:
         shown = redacted_settings(tags)
-        return {mlflow_name(name): self.store.redact(str(value))[:LONGEST_TAG] for name, value in shown.items()}
+        names = mlflow_names(shown)
+        return {names[name]: self.store.redact(clean_text(value))[:LONGEST_TAG] for name, value in shown.items()}
 
     @property
     def client(self) -> Any:
@@ -262,7 +295,7 @@ class Tracker(Logger):
         from mlflow.entities import Metric
 
         metrics = [Metric(mlflow_name(point.name), point.value, point.time_ms, point.step) for point in points]
-        self._client.log_batch(self._run_id, metrics)
+        send_in_parts(lambda part: self._client.log_batch(self._run_id, part), metrics, self.store.is_passing)
 
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """A nested configuration as flat parameters `model.init_args.d_model`. The first value of a name stays, as MLflow wants it."""
@@ -270,12 +303,38 @@ class Tracker(Logger):
             return
         from mlflow.entities import Param
 
-        params = redacted_settings(vars(params) if isinstance(params, Namespace) else params)
-        flat = {mlflow_name(name): short(self.store.redact(str(value))) for name, value in flatten(params)}
+        flat = self.parameters_of(params)
         new = [Param(name, value) for name, value in flat.items() if name not in self._parameters]
         self._parameters.update(flat)
-        for i in range(0, len(new), 100):  # MLflow takes no more in one request
-            self._outbox.call(self._client.log_batch, self._run_id, params=new[i : i + 100])
+        for i in range(0, len(new), MOST_PARAMETERS):
+            self._outbox.call(self._send_parameters, new[i : i + MOST_PARAMETERS])
+
+    def parameters_of(self, params: Mapping[str, Any] | Namespace) -> dict[str, str]:
+        """Names and values of a nested configuration as MLflow has them."""
+        flat = dict(flatten(redacted_settings(vars(params) if isinstance(params, Namespace) else params)))
+        names = mlflow_names(flat)
+        return {names[name]: short(self.store.redact(clean_text(value))) for name, value in flat.items()}
+
+    def _send_parameters(self, parameters: Sequence[Any]) -> None:
+        """Send parameters; in place of one that the server finds too long, as older ones do, the hash of its value."""
+        from mlflow.entities import Param
+
+        def send(part: Sequence[Any]) -> None:
+            try:
+                self._client.log_batch(self._run_id, params=part)
+            except Exception as error:
+                [*others, last] = part
+                if others or len(last.value) <= len(hashed(last.value)) or self.store.is_passing(error):
+                    raise
+                self._client.log_batch(self._run_id, params=[Param(last.key, hashed(last.value))])
+
+        send_in_parts(send, parameters, self.store.is_passing)
+
+    def missing_records(self, params: Mapping[str, Any], tags: Mapping[str, object]) -> tuple[list[str], list[str]]:
+        """The names of the parameters, and of the tags, that MLflow has not, or not with these values."""
+        data = self._client.get_run(self._run_id).data
+        parameters = [name for name in self.parameters_of(params) if name not in data.params]
+        return parameters, [name for name, value in self._clean_tags(tags).items() if data.tags.get(name) != value]
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         if self._outbox is not None:
