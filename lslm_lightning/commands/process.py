@@ -5,10 +5,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+import psutil
+
+STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # the last two are not on Windows
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once by either
 
 PARENT = "LSLM_PARENT"  # tells a command which process waits for it
 
@@ -19,11 +23,36 @@ def follow_parent() -> None:
         return
 
     def look() -> None:
-        while os.getppid() == int(parent):
+        while os.getppid() == int(parent) and (has_groups() or psutil.pid_exists(int(parent))):
             time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=look, daemon=True).start()
+
+
+def has_groups() -> bool:
+    """Return whether this system has process groups, and signals for them: all but Windows."""
+    return hasattr(os, "killpg")
+
+
+def signal_group(process: subprocess.Popen, signum: int) -> None:
+    """Send a signal to the group of a process; where there are no groups, end it and its children."""
+    if has_groups():
+        os.killpg(process.pid, signum)
+        return
+    with suppress(psutil.Error):
+        parent = psutil.Process(process.pid)
+        for each in (*parent.children(recursive=True), parent):
+            with suppress(psutil.Error):
+                each.terminate()
+
+
+def signal_child(child: subprocess.Popen, signum: int) -> None:
+    """Pass a signal on. A Windows console tells a Ctrl-C to the child as well, and knows no others."""
+    if has_groups():
+        child.send_signal(signum)
+    elif signum != signal.SIGINT:
+        child.terminate()
 
 
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
@@ -38,7 +67,7 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
 
     def pass_on(*_: object) -> None:
         while child and waiting:
-            child.send_signal(waiting.pop(0))
+            signal_child(child, waiting.pop(0))
 
     def stop(signum: int, frame: FrameType | None) -> None:
         received.append(signum)
@@ -52,9 +81,12 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
 
     def tell_group(signum: int) -> None:
         if child and child.poll() is None:
-            os.killpg(child.pid, signum)
+            signal_group(child, signum)
 
-    handlers = dict.fromkeys(STOPPING, stop) | {signal.SIGTSTP: pause}
+    numbers = [getattr(signal, name) for name in STOPPING if hasattr(signal, name)]
+    handlers: dict[int, Callable] = dict.fromkeys(numbers, stop)
+    if hasattr(signal, "SIGTSTP"):
+        handlers[signal.SIGTSTP] = pause
     before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
         if before[number] not in (signal.SIG_IGN, None):  # of nohup, say

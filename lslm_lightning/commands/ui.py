@@ -11,6 +11,7 @@ from typing import NoReturn
 from urllib.request import urlopen
 
 from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.process import KILL, signal_group
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.lost import end_lost_runs
 from lslm_lightning.tracking.store import CREDENTIALS
@@ -82,8 +83,8 @@ def wait_until_up(address: str, server: subprocess.Popen) -> None:
 def stop(server: subprocess.Popen) -> None:
     """End the server and the processes it started."""
     if server.poll() is None:
-        os.killpg(server.pid, signal.SIGTERM)
+        signal_group(server, signal.SIGTERM)
         try:
             server.wait(10)
         except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
+            signal_group(server, KILL)

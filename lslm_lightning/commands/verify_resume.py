@@ -3,7 +3,6 @@
 import argparse
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from typing import Any
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS, WorkError
+from lslm_lightning.commands.process import KILL, signal_group
 
 DESCRIPTION = """Train a few steps straight, and the same steps with kills (SIGKILL) between; the weights must be the same to the last bit.
 
@@ -153,7 +153,7 @@ class Trial:
 def stop(process: subprocess.Popen) -> None:
     """Kill a process and those that it has started."""
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+        signal_group(process, KILL)
     process.wait()
 
 

@@ -65,7 +65,10 @@ def remove(path: Path) -> None:
 
 def synchronize(path: Path) -> None:
     """What is written of a file, or which names a folder has, is on the disk when this returns."""
-    number = os.open(path, os.O_RDONLY)
+    is_windows = not hasattr(os, "O_DIRECTORY")
+    if is_windows and path.is_dir():  # which it cannot open
+        return
+    number = os.open(path, os.O_RDWR if is_windows else os.O_RDONLY)
     try:
         os.fsync(number)
     finally:

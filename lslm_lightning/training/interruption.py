@@ -1,10 +1,12 @@
 """Ctrl-C, SIGTERM and a closed terminal during training: finish the batch, save, stop."""
 
+import _thread
 import os
 import signal
 import stat
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -37,13 +39,17 @@ def stopping_signals() -> list[signal.Signals]:
 
     SIGHUP, of a closed terminal, is none of them where it is ignored, as under nohup.
     """
-    asked = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
-    return asked if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [*asked, signal.SIGHUP]
+    asked = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGUSR1"):  # Windows has neither
+        asked.append(signal.SIGUSR1)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        asked.append(signal.SIGHUP)
+    return asked
 
 
 def _leave_lost_terminal(signum: int) -> None:
     """After SIGHUP, what is still printed to a terminal that is gone goes nowhere, instead of raising an error."""
-    for stream in (1, 2) if signum == signal.SIGHUP else ():
+    for stream in (1, 2) if signum == getattr(signal, "SIGHUP", None) else ():
         if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
@@ -104,6 +110,49 @@ def arriving(tensor: Tensor) -> tuple[Tensor, torch.cuda.Event]:
     return copy, event
 
 
+class Deadline:
+    """Call a signal handler in the main thread when a time is over.
+
+    Where there is no SIGALRM, on Windows, a thread makes it SIGINT, whose handler asks `take`.
+    """
+
+    def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
+        self._handler = handler
+        self._timer: threading.Timer | None = None
+        self._is_over = False
+
+    def install(self) -> dict[int, Any]:
+        """Set the handler; return those that were there before."""
+        if not hasattr(signal, "SIGALRM"):
+            return {}
+        return {signal.SIGALRM: signal.signal(signal.SIGALRM, self._handler)}
+
+    def start(self, seconds: float) -> None:
+        """Let the time run from now on."""
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            return
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Forget the time."""
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        elif self._timer is not None:
+            self._timer.cancel()
+
+    def take(self) -> bool:
+        """Return whether a SIGINT says that the time is over; asked again, it is a user's."""
+        is_over, self._is_over = self._is_over, False
+        return is_over
+
+    def _end(self) -> None:
+        self._is_over = True
+        _thread.interrupt_main(signal.SIGINT)
+
+
 class Interruption(Callback):
     """Within `fit`, `stopping_signals` only set a flag; where a resumed run can go on exactly, the ranks agree, save `last.ckpt` and stop.
 
@@ -117,13 +166,17 @@ class Interruption(Callback):
         self.received = 0
         self._agreement = Agreement()
         self._before: dict[int, Any] = {}
+        self._deadline = Deadline(self._give_up)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         _leave_lost_terminal(signum)
+        if self._deadline.take():
+            self._give_up(signum, frame)
+            return
         if self.received:
             raise Interrupted(signum)
         self.received = signum
-        signal.setitimer(signal.ITIMER_REAL, STOP_SECONDS)
+        self._deadline.start(STOP_SECONDS)
         words = f"{signal.Signals(signum).name}: saving and stopping after this step, within {STOP_SECONDS:g} seconds (again: at once)"
         print(words, file=sys.stderr, flush=True)
 
@@ -135,7 +188,7 @@ class Interruption(Callback):
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._before = {number: signal.signal(number, self._note) for number in stopping_signals()}
-        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._give_up)
+        self._before |= self._deadline.install()
 
     def on_train_batch_start(self, trainer: Trainer, task: Task, *args: Any) -> None:
         if trainer.global_step and trainer.global_step == self.checkpoints.validated_step:  # and so just saved
@@ -168,7 +221,7 @@ class Interruption(Callback):
         self._restore()
 
     def _restore(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._deadline.stop()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
