@@ -217,7 +217,8 @@ def make_tables(file: Path) -> None:
     engine = create_sqlalchemy_engine(uri_of(file))
     event.listen(engine, "connect", do_not_synchronize)
     try:
-        _initialize_tables(engine)
+        with warnings.catch_warnings(action="ignore"):  # of the migrations, to their authors
+            _initialize_tables(engine)
     except DBAPIError as error:
         raise error.orig if isinstance(error.orig, sqlite3.Error) else error from None
     finally:
@@ -329,8 +330,9 @@ def remove_database(file: Path) -> None:
 def copy_owner(file: Path, draft: Path) -> None:
     """Give the draft the mode of the file and, where this process may, its owner."""
     shutil.copymode(file, draft)
-    with suppress(OSError, AttributeError):  # Windows has no owners of this kind
-        os.chown(draft, file.stat().st_uid, file.stat().st_gid)
+    if hasattr(os, "chown"):
+        with suppress(OSError):
+            os.chown(draft, file.stat().st_uid, file.stat().st_gid)
 
 
 def release(file: Path) -> None:
@@ -378,7 +380,7 @@ def repoint_run(
     name: str,
 ) -> None:
     """Point one run of the experiment `name` at its artifacts and its directory in `project`."""
-    before = folder and other_project(folder.parents[1], name, project)
+    before = folder and other_project(folder.parent.parent, name, project)
     if not folder or not before:
         return
     moved = project / folder.relative_to(before)

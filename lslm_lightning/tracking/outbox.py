@@ -20,12 +20,14 @@ def send_in_parts(
     items: Sequence[T],
     is_passing: Callable[[Exception], bool],
 ) -> None:
-    """Send items; where the store refuses them together, so that what it refuses takes nothing else with it.
+    """Send items; halves of them where the store refuses all, so that a bad one costs no other.
 
     Raises:
-        Exception: the store is away, or, after all else was sent, what it said of what it refused.
+        Exception: the store is away, or, after all else was sent, its refusal of an item.
     """
-    parts, refusal, n_refused = [items], None, 0
+    parts = [items]
+    refusal: Exception | None = None
+    n_refused = 0  # since something was sent
     while parts:
         part = parts.pop()
         try:
@@ -34,11 +36,13 @@ def send_in_parts(
         except Exception as error:
             if is_passing(error):
                 raise
-            refusal, n_refused = error, n_refused + 1
-            if n_refused > len(items).bit_length() + 1:  # it refuses the run, not an item
-                break
+            n_refused += 1
+            if n_refused > 2 * len(items).bit_length() + 4:  # it refuses the run, not an item
+                raise
             if len(part) > 1:
                 parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+            else:
+                refusal = error
     if refusal is not None:
         raise refusal
 

@@ -275,7 +275,7 @@ class Tracker(Logger):
         if self._outbox is None:
             return
         time_ms, step = round(time.time() * 1000), step or 0
-        points = [Point(name, float(value), step, time_ms) for name, value in metrics.items()]
+        points = [Point(clean_text(name), float(value), step, time_ms) for name, value in metrics.items()]
         try:
             points = self._curves.append(points)
         except OSError as error:
