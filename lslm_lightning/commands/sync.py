@@ -17,7 +17,9 @@ DESCRIPTION = """Bring to MLflow what a run has on disk and MLflow has not: afte
   lslm sync runs/translation/multi30k-1a2b3c4d
   MLFLOW_TRACKING_URI=http://elsewhere:5000 lslm sync runs/*/*
 
-Points of metrics keep their times, so that none is there twice. Where MLflow does not know the run, a new one takes its place."""
+Parameters, tags and data sets are brought too; points of metrics keep their times, so that none is
+there twice. Where MLflow does not know the run, or the folder is a copy of another run's, a new run
+takes its place; a run that was deleted in MLflow is to be restored first."""
 
 
 def arguments() -> Parser:

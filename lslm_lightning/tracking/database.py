@@ -387,6 +387,7 @@ def repoint_run(
     if moved.exists() or not folder.exists():
         query = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
         store.execute(query, (location_of(moved), run_id))
+        forget_location(run_id)
     query = "SELECT value FROM tags WHERE run_uuid = ? AND key = 'lslm.directory'"
     for (value,) in store.execute(query, (run_id,)).fetchall():
         if Path(value).is_relative_to(before):
@@ -394,6 +395,12 @@ def repoint_run(
             if record_of(directory).get("run_id") == run_id:
                 query = "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = 'lslm.directory'"
                 store.execute(query, (str(directory), run_id))
+
+
+def forget_location(run_id: str) -> None:
+    """Let MLflow ask anew where the artifacts of a run go, which it keeps for each process."""
+    if module := sys.modules.get("mlflow.tracking._tracking_service.utils"):
+        getattr(module, "_artifact_repos_cache", {}).pop(run_id, None)
 
 
 def other_project(folder: Path | None, name: str, project: Path) -> Path | None:

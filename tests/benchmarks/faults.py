@@ -17,10 +17,12 @@ from tests.benchmarks.job import HOME
 from tests.commands.alike import config_of, delivered, only, same_run
 from tests.forked import Forked, Origin, of_torchrun
 from tests.mlflow_server import free_port, mlflow_server
+from tests.tracking.older import make_older_store
 from tests.wire import Wire
 
 KINDS = ("pairs", "windows", "stream")
 N_MOMENT, AWAY_SECONDS = 20, 60.0
+N_STORE, STORE_SECONDS = 30, 2.0
 
 
 class Field:
@@ -159,6 +161,54 @@ def uploads(done: Mapping[str, Figures], smoke: bool) -> Figures:
         return tally(N_MOMENT if not smoke else 1, lambda i: trial(here, 1, i, moments, straight, *words, store=store))
 
 
+def stores(done: Mapping[str, Figures], smoke: bool) -> Figures:
+    """Kills while a command makes the store, or brings that of an older MLflow up to date."""
+    number = N_STORE if not smoke else 2
+    found: dict[str, int] = {}
+    unusable = []
+    with field() as here:
+        config = config_of("windows", here.tiny)
+        older = make_older_store(here.folder / "older.db", 20)
+        for i in range(number):
+            folder = here.folder / f"store-{i}"
+            folder.mkdir()
+            if i % 3 == 2:
+                shutil.copy(older, folder / "mlflow.db")
+            was = kill_maker(here, folder, random.Random(f"store{i}").uniform(0.0, STORE_SECONDS))
+            reason = unusable_by(here, folder, config)
+            found[was] = found.get(was, 0) + 1
+            unusable += [f"{i}: {reason}"] if reason else []
+            print(f"    {i + 1} of {number}: killed {was}{f'; {reason}' if reason else ', usable'}", flush=True)
+    return {"stores": number, "usable": number - len(unusable), "unusable": unusable, **found}
+
+
+def kill_maker(here: Field, folder: Path, seconds: float) -> str:
+    """Kill a command so long after it has begun with the store of a folder; in words, when that was."""
+    words = ["compare", "--experiment", "none"]
+    process = here.origin.fork(words, here.environment, folder)
+    while not (folder / "mlflow.db.lock").exists() and process.poll() is None:
+        time.sleep(0.001)
+    time.sleep(seconds)
+    if process.poll() is not None:
+        return "after its end"
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    return "in the draft" if (folder / ".mlflow.db.draft").exists() else "beside the draft"
+
+
+def unusable_by(here: Field, folder: Path, config: Path) -> str:
+    """The first command that cannot use the store of a folder, with what it says; "" for none."""
+    table = ["compare", "--experiment", "language_modeling"]
+    run = ["run", "--config", str(config), "--job.name=after", "--trainer.max_steps=2"]
+    for words, status, said in ((table, 1, "has no experiment"), (run, 0, ""), (["sync"], 0, "0 points"), (table, 0, "after-")):
+        runs = [str(path) for path in folder.glob("runs/*/*")] if words == ["sync"] else []
+        process = here.origin.fork([*words, *runs], here.environment, folder)
+        output, _ = process.communicate(timeout=300)
+        if process.returncode != status or said not in output:
+            return f"lslm {words[0]}: {output[-500:]}"
+    return ""
+
+
 def server_away(done: Mapping[str, Figures], smoke: bool) -> Figures:
     """A server is killed in the middle of a training and comes back later; then the run is told to stop."""
     seconds, port = 3.0 if smoke else AWAY_SECONDS, free_port()
@@ -191,6 +241,9 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
     for name, found in figures.items():
         if "moments" in found:
             rows.append(Check(f"{name}: of {found['moments']} killed, alike in the end", found["alike"], ">=", found["moments"]))
+        if "stores" in found:
+            of = f"{name}: of {found['stores']} whose maker was killed, usable"
+            rows.append(Check(of, found["usable"], ">=", found["stores"]))
     if away := figures.get("server away"):
         rows.append(Check("seconds that the server was away", away["seconds_away"]))
         rows.append(Check("steps meanwhile", away["steps_meanwhile"], ">", 0))
@@ -200,8 +253,8 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 
 PARTS = {f"{kind}, {n} process{'es' * (n > 1)}": kills(kind, n) for kind in KINDS for n in (1, 2)}
 BENCHMARK = Benchmark(
-    "runs killed at 20 random moments each, and an MLflow server that is away for a minute",
-    40,
-    {**PARTS, "uploads": uploads, "server away": server_away},
+    "runs and makers of stores killed at random moments, and an MLflow server that is away for a minute",
+    45,
+    {"stores": stores, **PARTS, "uploads": uploads, "server away": server_away},
     checks,
 )

@@ -315,12 +315,17 @@ def test_sync_brings_what_mlflow_lacks_and_nothing_twice(lslm, stopped, project)
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     with sqlite3.connect(project / "mlflow.db") as store:
         lost = store.execute("DELETE FROM metrics WHERE run_uuid = ? AND step > 20", (run_id,)).rowcount
+        some = "DELETE FROM params WHERE run_uuid = ? AND key LIKE 'trainer.%'"
+        n_parameter = store.execute(some, (run_id,)).rowcount
+        store.execute("DELETE FROM tags WHERE run_uuid = ? AND key IN ('task', 'seed')", (run_id,))
     artifacts = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
     if artifacts.is_relative_to(project):
         (artifacts / "metrics.json").unlink()
     outcome = lslm("sync", straight)
     assert outcome.status == 0, outcome.err
     assert f"{lost:,} points" in outcome.out
+    assert n_parameter > 10
+    assert f"{n_parameter} parameters, 2 tags were missing" in outcome.out
     everything = [tuple(json.loads(line).values()) for line in (straight / "metrics.jsonl").read_text().splitlines()]
 
     def same(client, run_id):
@@ -330,7 +335,11 @@ def test_sync_brings_what_mlflow_lacks_and_nothing_twice(lslm, stopped, project)
         assert client.get_run(run_id).info.status == "FINISHED"
 
     same(client, run_id)
-    assert "0 points, 0 files" in lslm("sync", straight).out
+    assert "0 points, 0 files, 0 parameters, 0 tags were missing" in lslm("sync", straight).out
+    client.delete_run(run_id)
+    refused(lslm("sync", straight), 1, "was deleted in MLflow", f"mlflow runs restore --run-id {run_id}")
+    refused(lslm("resume", straight, "--trainer.max_steps=99"), 1, "was deleted in MLflow", "restore --run-id")
+    client.restore_run(run_id)
     other = project / "other"
     other.mkdir()
     with pytest.MonkeyPatch.context() as patch:
@@ -343,6 +352,23 @@ def test_sync_brings_what_mlflow_lacks_and_nothing_twice(lslm, stopped, project)
     same(client, new)
     assert client.get_run(new).data.params["trainer.max_steps"] == str(STEPS)
     assert {a.path for a in client.list_artifacts(new, "checkpoints")} == {"checkpoints/best.ckpt"}
+
+
+def test_a_copied_project_goes_on_in_its_own_store(lslm, stopped, project, monkeypatch):
+    """And not in that of the original, which its records name."""
+    _, run = stopped
+    copy = project.with_name(f"{project.name} copy%20")
+    shutil.copytree(project, copy)
+    run_id, before = json.loads((run / "mlflow.json").read_text())["run_id"], (project / "mlflow.db").read_bytes()
+    artifacts = {path for path in project.rglob("*") if "mlartifacts" in path.parts}
+    monkeypatch.chdir(copy)
+    outcome = lslm("resume", run)
+    assert outcome.status == 0, outcome.err
+    assert (project / "mlflow.db").read_bytes() == before
+    assert {path for path in project.rglob("*") if "mlartifacts" in path.parts} == artifacts
+    here = copy / "mlartifacts" / "translation" / run_id / "artifacts"
+    assert (here / "checkpoints" / "best.ckpt").read_bytes() == (only(run.name) / "checkpoints/best.ckpt").read_bytes()
+    assert f"{only(run.name)}: 0 points, 0 files" in lslm("sync", only(run.name)).out
 
 
 class Wobble(Callback):

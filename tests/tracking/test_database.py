@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from mlflow.tracking._tracking_service import utils
-from sqlalchemy import event
 
 from lslm_lightning.tracking import Store, TrackingError, database
 from lslm_lightning.tracking.store import recorded_store
+from tests.tracking.older import make_older_store
 
 FORKS = """
 import os, signal, sys
@@ -51,20 +50,7 @@ def killed_at(*moments: tuple[Path, int]) -> None:
 @pytest.fixture(scope="module")
 def older_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of an MLflow some releases ago, with one run."""
-    from alembic import command
-    from alembic.script import ScriptDirectory
-    from mlflow.store.db import utils as tables
-
-    file = tmp_path_factory.mktemp("older") / "mlflow.db"
-    config = tables._get_alembic_config(f"sqlite:///{file}")
-    revisions = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
-    engine = tables.create_sqlalchemy_engine(f"sqlite:///{file}")
-    event.listen(engine, "connect", database.do_not_synchronize)
-    tables.InitialBase.metadata.create_all(engine)
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revisions[5])
-    engine.dispose()
+    file = make_older_store(tmp_path_factory.mktemp("older") / "mlflow.db", 5)
     execute(
         file,
         "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (7, 'toy', 'active')",
@@ -275,7 +261,6 @@ def before(tmp_path: Path, new_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def opened(folder: Path) -> tuple[object, str, str]:
     """A client, the id of the run that a project has, and the folder where a new run's artifacts go."""
-    utils._artifact_repos_cache.clear()  # as in a new process
     client, experiment = Store(f"sqlite:///{folder}/mlflow.db").open_experiment("toy")
     [run] = client.search_runs([experiment])
     new = client.create_run(experiment)
