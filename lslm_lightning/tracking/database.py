@@ -372,19 +372,36 @@ def repoint(file: Path, artifacts: Path) -> None:
                 repoint_run(store, project, run_id, path_of(uri or ""), name)
 
 
+def adopt_run(file: Path, artifacts: Path, run_id: str) -> None:
+    """Let the artifacts of a run that goes on here go to the folder beside the file.
+
+    What it lacks there is sent anew. The caller has `exclusive` access.
+    """
+    query = "SELECT artifact_uri, experiments.name FROM runs JOIN experiments USING (experiment_id)"
+    with connect(file) as store, store:
+        rows = store.execute(f"{query} WHERE run_uuid = ?", (run_id,)).fetchall()
+        for uri, name in rows:
+            repoint_run(store, artifacts.parent, run_id, path_of(uri or ""), name, is_here=True)
+
+
 def repoint_run(
     store: sqlite3.Connection,
     project: Path,
     run_id: str,
     folder: Path | None,
     name: str,
+    is_here: bool = False,
 ) -> None:
-    """Point one run of the experiment `name` at its artifacts and its directory in `project`."""
+    """Point one run of the experiment `name` at its artifacts and its directory in `project`.
+
+    Args:
+        is_here: point it at artifacts in `project` even where they are only in the other one.
+    """
     before = folder and other_project(folder.parent.parent, name, project)
     if not folder or not before:
         return
     moved = project / folder.relative_to(before)
-    if moved.exists() or not folder.exists():
+    if is_here or moved.exists() or not folder.exists():
         query = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
         store.execute(query, (location_of(moved), run_id))
         forget_location(run_id)

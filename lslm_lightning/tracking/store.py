@@ -150,6 +150,11 @@ class Store:
         client = self.client()
         return client, self.ask(lambda: self._experiment(client, task))
 
+    def adopt_run(self, run_id: str) -> None:
+        """See that the artifacts of a run that goes on go to where those of this store are."""
+        if self.file and self.artifacts:
+            database.adopt_run(self.file, self.artifacts, run_id)
+
     def ask(self, question: Callable[[], T]) -> T:
         """The answer of MLflow, asked once.
 

@@ -187,6 +187,7 @@ class Tracker(Logger):
         if known != here and self._is_original(Path(known), run_id):
             return self._replace(run_id, f"{self.directory} is a copy of {known}, whose run {run_id} stays as it is")
         self._parameters = set(run.data.params)
+        self.store.adopt_run(run_id)
         if self._again:
             self._client.update_run(run_id, status="RUNNING")
             for name, value in self._clean_tags(self._process_tags()).items():

@@ -297,6 +297,10 @@ def test_runs_stay_where_their_artifacts_are(before: Path) -> None:
     client, run, new = opened(after)
     assert Path(client.download_artifacts(run, "note.txt")).read_text() == "first"
     assert Path(new).is_relative_to(after)
+    database.adopt_run(after / "mlflow.db", after / "mlartifacts", run)
+    client.log_text(run, "second", "second.txt")
+    assert (after / "mlartifacts/toy" / run / "artifacts/second.txt").exists()
+    shutil.rmtree(after / "mlartifacts")
     (before / "mlartifacts").rename(after / "mlartifacts")
     client, run, _ = opened(after)
     assert Path(client.download_artifacts(run, "note.txt")).read_text() == "first"
