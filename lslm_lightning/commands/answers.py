@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lslm_lightning.commands.outcome import FAILED, WorkError, one_line
+from lslm_lightning.commands.outcome import FAILED, WorkError, is_stop, one_line
 from lslm_lightning.commands.records import timing, training_flops
-from lslm_lightning.contracts import CannotError, Example, Generator, Mode, OutputsError, Prediction, Scorer
+from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
 from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
 from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.safety.redaction import redacted, redacted_settings
@@ -24,7 +25,8 @@ from lslm_lightning.safety.terminal import console, progress
 
 POLL_SECONDS, LOCK_SECONDS = 1.0, 3.0  # shares of a process that was killed end within the latter
 LOCK = ".lock"
-FAILURES = (ValueError, RuntimeError, OSError)  # of one system, which leaves the others their scores
+LONGEST_REASON = 500  # characters of an error's text in tables and reports
+FORESEEN = (ValueError, RuntimeError, OSError)  # errors whose text explains them without the line of code
 
 
 class Answers:
@@ -48,7 +50,8 @@ class Answers:
     ) -> None:
         self.systems, self.keys, self.examples, self.mode = systems, keys, examples, mode
         self.folder, self.prompts, self.fresh = folder, prompts, fresh
-        self.unready: dict[str, OutputsError] = {}
+        self.broken: dict[str, str] = {}  # reasons why systems cannot be asked, from before `prepare`
+        self.unready: dict[str, str] = {}  # these, and those that `prepare` found
         folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -93,8 +96,8 @@ class Answers:
                     ask(system, self.mode, self.examples, share, share=(index, n), known=self.path(name))
                 except CannotError:
                     continue
-                except FAILURES as error:
-                    print(f"{name}: {redacted(one_line(error))}", file=sys.stderr, flush=True)
+                except BaseException as error:
+                    print(f"{name}: {failure(error)}", file=sys.stderr, flush=True)
 
     def share_out(self, command: Sequence[str], n: int) -> None:
         """Start a process a share, wait for all, and join what they wrote. Endpoints are left to this process: one budget, one ledger.
@@ -121,7 +124,10 @@ class Answers:
                 process.wait()
                 process.stdin.close()
             for name in self.systems.keys() - self.unready.keys():
-                absorb(self.path(name))
+                try:
+                    absorb(self.path(name))
+                except ValueError as error:  # a damaged share, which is left as it is
+                    self.broken[name] = failure(error)
         if failed := [i for i, process in enumerate(running) if process.returncode]:
             raise WorkError(f"shares {failed} of {n} failed; the same command goes on with what is not answered")
 
@@ -130,21 +136,25 @@ class Answers:
     def prepare(self) -> None:
         """Before any long work: shares are taken in, answers of weights that have changed are set aside, systems are looked for.
 
-        A system whose answers are in a file that is broken is told at once and keeps its error for `entry`; the others are scored.
+        A system that cannot be asked is told at once and keeps its reason for `entry`; the others are scored.
 
         Raises:
-            OutputsError: there is no other system.
+            WorkError: no system can be asked.
         """
-        self.unready.clear()
+        self.unready = dict(self.broken)
         for name, system in self.systems.items():
+            if name in self.unready:
+                continue
             try:
                 self.prepare_system(name, system)
-            except OutputsError as error:
-                self.unready[name] = error
+            except BaseException as error:
+                self.unready[name] = failure(error)
+                if len(self.systems) == 1 and isinstance(error, Exception):
+                    raise
         if self.unready and len(self.unready) == len(self.systems):
-            raise next(iter(self.unready.values()))
-        for name, error in self.unready.items():
-            print(f"{name} is left out: {redacted(one_line(error))}", file=sys.stderr, flush=True)
+            raise WorkError("; ".join(f"{name}: {reason}" for name, reason in self.unready.items()))
+        for name, reason in self.unready.items():
+            print(f"{name} is left out: {reason}", file=sys.stderr, flush=True)
 
     def prepare_system(self, name: str, system: Generator | Scorer) -> None:
         """Get the answers of one system that are on disk into order, and look for it where some are lacking."""
@@ -168,9 +178,10 @@ class Answers:
     def record(self, name: str) -> dict[str, Any]:
         """What was noted of a system: its fingerprint before it was asked, the rest when it had answered all."""
         try:
-            return json.loads(self.record_path(name).read_text("utf-8"))
+            found = json.loads(self.record_path(name).read_text("utf-8"))
         except (OSError, ValueError):  # none, or torn by a kill
             return {}
+        return found if isinstance(found, dict) else {}
 
     def note(self, name: str, record: dict[str, Any]) -> None:
         """Write what is on record, whole or not at all."""
@@ -193,7 +204,7 @@ class Answers:
 
     def entry(self, name: str, system: Generator | Scorer, progress: Progress) -> Entry:
         if name in self.unready:
-            return Entry(name, reason=redacted(one_line(self.unready[name])), failed=True)
+            return Entry(name, reason=self.unready[name], failed=True)
         line = progress.add_task(name, total=len(self.examples))
 
         def show(done: int, total: int) -> None:
@@ -202,18 +213,31 @@ class Answers:
         try:
             predictions = ask(system, self.mode, self.examples, self.path(name), show)
             written = self.continued(name, system)
+            progress.update(line, completed=len(predictions))
+            noted = self.described(name, system, predictions)
         except CannotError as error:
             progress.update(line, visible=False)
-            return Entry(name, reason=redacted(str(error)))
-        except FAILURES as error:
-            return Entry(name, reason=redacted(one_line(error)), failed=True)
-        progress.update(line, completed=len(predictions))
-        noted = self.record(name)
-        if "facts" not in noted:
-            signature = getattr(system, "signature", lambda mode: "")(self.mode)
-            noted |= {"signature": signature, "facts": facts(system, predictions) | self.unread(system)}
-            self.note(name, noted)
+            return Entry(name, reason=failure(error))
+        except BaseException as error:
+            return Entry(name, reason=failure(error), failed=True)
         return Entry(name, predictions, written, signature=noted["signature"], facts=noted["facts"])
+
+    def described(self, name: str, system: Generator | Scorer, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """Return the record of a system with its signature and its facts, which are asked for once.
+
+        Facts that cannot be told take no score away: the report lacks them, and the next evaluation asks again.
+        """
+        noted = self.record(name)
+        if isinstance(noted.get("facts"), dict) and isinstance(noted.get("signature"), str):
+            return noted
+        noted |= {"signature": getattr(system, "signature", lambda mode: "")(self.mode), "facts": {}}
+        try:
+            noted["facts"] = json.loads(json.dumps(facts(system, predictions) | self.unread(system)))
+        except BaseException as error:
+            print(f"{name}: no facts for the report: {failure(error)}", file=sys.stderr, flush=True)
+        else:
+            self.note(name, noted)
+        return noted
 
     def unread(self, system: Generator | Scorer) -> dict[str, str]:
         """How many sources a system that writes answers did not read to their end, in words; nothing where it read all."""
@@ -227,6 +251,25 @@ class Answers:
         if not self.prompts or not isinstance(system, Generator):
             return []
         return ask(system, "generate", self.prompts, self.continuations(name))
+
+
+def failure(error: BaseException) -> str:
+    """Return what is told of an error that a system raised, whatever its type: one line, with no secrets, of bounded length.
+
+    Where the text of such an error means little without it, the line of code that raised it is named.
+
+    Raises:
+        BaseException: the error itself, where it asks this process to stop.
+    """
+    if is_stop(error):
+        raise error
+    reason = redacted(one_line(error))
+    if len(reason) > LONGEST_REASON:
+        reason = f"{reason[:LONGEST_REASON]}..."
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, FORESEEN) or not frames:
+        return reason
+    return f"{reason} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
 def facts(system: Any, predictions: Sequence[Prediction]) -> dict[str, Any]:

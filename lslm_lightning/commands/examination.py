@@ -1,6 +1,7 @@
 """One evaluation, from the questions to the report: its folder, its scores, its MLflow runs."""
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from lslm_lightning.commands.answers import Answers
+from lslm_lightning.commands.answers import Answers, failure
 from lslm_lightning.commands.outcome import WorkError, true_ending
 from lslm_lightning.commands.records import seen_in_training, trained, versions
 from lslm_lightning.commands.suitability import check_purposes
@@ -50,14 +51,17 @@ class Examination:
         for name in evaluation.systems:
             check_name(name, "system")
         self.mismatches = check_purposes(evaluation.systems, evaluation.task_name, data)
-        for system in evaluation.systems.values():
-            if tune := getattr(system, "tune", None):
-                tune(lambda: data.examples("val"))
         self.metrics: Sequence[Metric] = evaluation.metrics or evaluation.task.metrics(self.examples[0].language)
         names = [metric.name for metric in self.metrics]
         self.headline = evaluation.task.headline if evaluation.task.headline in names else names[0]
         prompts = data.prompts(evaluation.split)
         self.answers = Answers(evaluation.systems, evaluation.keys, self.examples, data.mode, folder / "predictions", prompts, fresh)
+        for name, system in evaluation.systems.items():
+            try:
+                if tune := getattr(system, "tune", None):
+                    tune(lambda: data.examples("val"))
+            except BaseException as error:
+                self.answers.broken[name] = failure(error)
 
     def tell(self) -> None:
         """Print which runs patterns stand for, and what systems were trained for where that is something else."""
@@ -70,7 +74,7 @@ class Examination:
         for name, system in self.evaluation.systems.items():
             try:
                 chosen = getattr(system, "chosen_runs", list)()
-            except ValueError:  # nothing matches: said when the system is asked
+            except Exception:  # nothing matches, say: told when the system is asked
                 continue
             if chosen:
                 found[name] = f"system {name}: " + "; ".join(map(str, chosen))
@@ -131,8 +135,11 @@ class Examination:
         sections: list[Section] = evaluation.task.sections_of(data, evaluation.split, outputs)
         runs = {}  # one of several systems stands for a run that they share
         for name, system in evaluation.systems.items():
-            if directory := getattr(system, "directory", None):
-                runs.setdefault(directory.path.resolve(), trained(directory, name))
+            try:
+                if not results.entries[name].reason and (directory := getattr(system, "directory", None)):
+                    runs.setdefault(directory.path.resolve(), trained(directory, name))
+            except BaseException as error:
+                print(f"{name}: no training curves for the report: {failure(error)}", file=sys.stderr, flush=True)
         sections += training_sections(list(runs.values()), self.headline)
         specs = {name: spec | found_settings(results, name) for name, spec in evaluation.specs.items()}
         systems = {name: dump_yaml(redacted_settings(spec)) for name, spec in specs.items()}

@@ -35,15 +35,29 @@ def true_ending(tracker: "Tracker") -> Iterator[None]:
         tracker.end(status)
 
 
+def is_stop(error: BaseException) -> bool:
+    """Whether someone asked this process to stop, by Ctrl-C or a signal."""
+    return isinstance(error, KeyboardInterrupt) or hasattr(error, "signum")
+
+
 def one_line(error: BaseException) -> str:
     """What happened, without line breaks; the kind of error only where its words do not explain themselves."""
-    words = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
+    kind = type(error).__name__
+    try:
+        if isinstance(error, OSError) and error.strerror and error.filename:
+            return _plain(f"{error.filename}: {error.strerror}")
+        words = _plain(str(error))
+    except Exception:  # an error of somebody else's, whose own text is broken
+        return kind
     ours = type(error).__module__.partition(".")[0] == "lslm_lightning"
     if words and (ours or isinstance(error, ValueError | OSError | ArithmeticError)):
         return words
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+    return f"{kind}: {words}" if words else kind
+
+
+def _plain(text: str) -> str:
+    """`text` in one line; half surrogate pairs, as of file names that are not UTF-8, are spelled out."""
+    return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 
 def outcome(work: Callable[[], int], debug: bool = False) -> int:

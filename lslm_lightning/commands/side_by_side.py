@@ -135,6 +135,8 @@ def compared(
         texts, found = seen_in_training(asked.data, asked.examples)
         entries = [entry(run, answered[run.name]) for run in together if run.name in answered]
         results = conclude(asked.examples, entries, metrics, headline, texts, found, n_resample)
+        if failed := next((each for each in results.entries.values() if each.failed), None):
+            raise ValueError(f"{failed.name}: {failed.reason}")
         ranked = [run for run in runs if run.name in answered]
         sections = [ladder(results, metrics), not_comparable([run for run in runs if run.name in apart], apart)]
         sections += [seeds(ranked, results, metrics, n_resample), doubts(results), choice(results, metrics)]

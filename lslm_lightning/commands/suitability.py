@@ -69,7 +69,7 @@ def trained_for(system: Any) -> list[Purpose]:
     """What a system was trained for; empty of one that knows no such thing, or whose run is no longer here."""
     try:
         return getattr(system, "purposes", list)()
-    except ValueError:  # a pattern that nothing matches: said when the system is asked
+    except Exception:  # a pattern that nothing matches, say: told when the system is asked
         return []
 
 

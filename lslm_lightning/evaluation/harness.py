@@ -28,6 +28,7 @@ def ask(
 
     Raises:
         CannotError: the system cannot do what the exam wants.
+        ValueError: it answers what it was not asked, or ends before it has answered all.
     """
     side = getattr(system, mode, None)
     if side is None:
@@ -46,6 +47,11 @@ def ask(
                 raise ValueError(f"{system.name} answered {prediction.id!r}, which it was not asked")
             file.write(prediction)
             progress(len(file.done), len(examples))
+        lacking = [e.id for e in examples if e.id not in file.done]
+        if lacking and share[1] == 1:
+            n_done = len(examples) - len(lacking)
+            words = f"answered {n_done:,} of {len(examples):,} examples and ended; {lacking[0]!r}"
+            raise ValueError(f"{system.name} {words} is one that lacks its answer")
         return [file.done[e.id] for e in examples if e.id in file.done]
 
 

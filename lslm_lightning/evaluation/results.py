@@ -83,10 +83,11 @@ def conclude(
     """
     scores: dict[str, Scores | None] = {}
     outdated: dict[tuple[str, str], str] = {}
-    for entry in entries:
+    scorable = {entry.name: _scored(entry, examples, metrics, n_resample) for entry in entries}
+    entries = [entry for entry, _ in scorable.values()]
+    for entry, found in scorable.values():
         scores[entry.name] = None
-        if not entry.reason:
-            found = signed(score(examples, entry.predictions, metrics, n_resample), metrics, entry.signature)
+        if found is not None:
             for now in found.scores:
                 if parts := differing_parts(entry.recorded.get(now.metric, now), now):
                     outdated[entry.name, now.metric] = f"in its record and now {'; '.join(parts)}: lslm test scores it anew"
@@ -119,6 +120,23 @@ def conclude(
     buckets = standard_buckets(examples, leading, rows, known) if written and rows else []
     findings = in_systems_order(findings, (entry.name for entry in entries))
     return Results(headline, {e.name: e for e in entries}, scores, pairs, refusals, findings, buckets, contaminated, clean)
+
+
+def _scored(
+    entry: Entry,
+    examples: Sequence[Example],
+    metrics: Sequence[Metric],
+    n_resample: int,
+) -> tuple[Entry, Scores | None]:
+    """Score one system's answers; those that a metric breaks down on are the failure of this system alone."""
+    if entry.reason:
+        return entry, None
+    try:
+        found = signed(score(examples, entry.predictions, metrics, n_resample), metrics, entry.signature)
+    except Exception as error:
+        reason = f"its answers cannot be scored: {type(error).__name__}: {error}"
+        return replace(entry, reason=" ".join(reason.split())[:500], failed=True), None
+    return entry, found
 
 
 def write_results(path: str | os.PathLike[str], results: Results, data: Mapping[str, str]) -> None:

@@ -79,15 +79,20 @@ def test_where_none_is_ready_nothing_is_reported(name, answers):
         answers(name).prepare()
 
 
-def test_a_wrong_setting_is_refused_before_any_work(answers, tmp_path):
+def test_a_system_that_is_not_there_is_told_before_any_work(answers, tmp_path, capsys):
+    """Alone it is refused; among others it takes nothing from them."""
     found = answers("good", "fine")
     (tmp_path / "fine.jsonl").unlink()
-    with pytest.raises(FileNotFoundError, match="there is no such file"):
-        found.prepare()
-    found = Answers(found.systems | {"run": Checkpoint("nowhere")}, found.keys | {"run": "run"}, EXAMPLES, "generate", tmp_path / "other")
-    (tmp_path / "fine.jsonl").write_text(GOOD)
+    systems = found.systems | {"run": Checkpoint("nowhere")}
+    found = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path / "other")
+    found.prepare()
+    told = capsys.readouterr().err
+    assert "fine.jsonl: there is no such file" in told
+    assert "run is left out: there is no run 'nowhere'" in told
+    assert [entry.name for entry in found.entries() if not entry.reason] == ["good"]
+    alone = Answers({"run": Checkpoint("nowhere")}, {"run": "run"}, EXAMPLES, "generate", tmp_path / "alone")
     with pytest.raises(ValueError, match="there is no run 'nowhere'"):
-        found.prepare()
+        alone.prepare()
 
 
 class ShortSighted:
