@@ -3,13 +3,15 @@
 import hashlib
 import json
 import logging
+import math
 import os
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +23,7 @@ from lslm_lightning.systems.echo import BoundaryError, EchoError, score_passage
 from lslm_lightning.systems.ledger import Ledger, Prices
 from lslm_lightning.systems.refusals import Refusals, named_parameter
 from lslm_lightning.systems.replies import (
+    MOST_TOKENS,
     Problem,
     ProblemError,
     check_characters,
@@ -33,19 +36,42 @@ from lslm_lightning.systems.replies import (
 from lslm_lightning.text.reasoning import has_reasoning, strip_reasoning
 
 if TYPE_CHECKING:
-    from openai import OpenAI
+    from lslm_lightning.systems.deadline import DeadlineClient
 
 logger = logging.getLogger(__name__)
 BROKEN_REPLIES = 5  # of one question, before it is given up
+LONGEST_PAUSE = 8.0  # seconds before a request is sent again, where the server names none
+MOST_CONCURRENT, MOST_RETRIES, MOST_SECONDS, MOST_WRITTEN = 1000, 100, 86_400, 10**7  # of settings
+# Errors of the HTTP library, whatever its version, of a request that did not reach the server
+UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "InvalidURL", "LocalProtocolError")
 OVERHEAD = 64  # tokens that a chat adds to a question at most
 CONTEXTS = ("\n", " ", ".")  # what a text is scored after where nothing is before it; a later one where a token holds both
 MOST_CONTEXTS = 8  # tried for one passage
+KEPT = {  # what a cached reply may have, and of which types
+    "text": str,
+    "n_input": int,
+    "n_output": int,
+    "seconds": (int, float),
+    "finish": (str, type(None)),
+    "reasoning": bool,
+    "tokens": list,
+    "offsets": list,
+    "logprobs": list,
+}
 FREE = ("max_tokens", "temperature", "seed", "stop")  # what a server may refuse to take
 OWN = (*FREE, "model", "messages", "prompt", "echo", "n", "best_of", "stream")  # not to be set by `extra`
 
 
 class EndpointError(RuntimeError):
     """The endpoint did not answer a question. One line, without the key."""
+
+
+class NoReplyError(RuntimeError):
+    """A request was not answered; `was_sent` says whether the server may have worked on it, and bill it."""
+
+    def __init__(self, message: str, was_sent: bool) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
 
 
 class RefusedError(EndpointError):
@@ -77,7 +103,7 @@ class Endpoint:
         stop: texts that end a completion.
         concurrency: requests under way at a time.
         max_retries: of one request.
-        timeout_seconds: of one request.
+        timeout_seconds: from the beginning of one request to the last byte of its reply.
         prices: of tokens; without them money is not counted.
         budget: the most that this exam may cost, in the currency of `prices`.
         extra: what this provider takes besides, sent as it is: {reasoning_effort: low}, {top_k: 1}, {max_completion_tokens: 2000}, which is
@@ -106,8 +132,13 @@ class Endpoint:
         extra: dict[str, Any] | None = None,
         strip_reasoning: bool = False,
     ) -> None:
-        if concurrency < 1 or (max_tokens is not None and max_tokens < 1):
-            raise ValueError(f"concurrency={concurrency} and max_tokens={max_tokens} must be at least 1")
+        check_range("concurrency", concurrency, 1, MOST_CONCURRENT)
+        check_range("max_retries", max_retries, 0, MOST_RETRIES)
+        check_range("timeout_seconds", timeout_seconds, 0.001, MOST_SECONDS)
+        if max_tokens is not None:
+            check_range("max_tokens", max_tokens, 1, MOST_WRITTEN)
+        if temperature is not None:
+            check_range("temperature", temperature, 0, 100)
         if taken := [name for name in extra or {} if name in OWN]:
             settings = [name for name in taken if name in FREE]
             way_out = f"; give {' and '.join(settings)} as settings of their own" if settings else "; leave them out"
@@ -126,20 +157,19 @@ class Endpoint:
         self.refusals = Refusals(FREE)
         self.scoring_refusals = Refusals((), positive=("max_tokens", "logprobs"))
         self.name = model
+        self._is_told = False  # that the cache takes nothing
         learn_secret(os.environ.get(key_variable))
         learn_address(self.base_url)
         learn_settings(self.extra)
 
     @cached_property
-    def client(self) -> "OpenAI":
-        from openai import DefaultHttpxClient, OpenAI
+    def client(self) -> "DeadlineClient":
+        from lslm_lightning.systems.deadline import DeadlineClient
 
         key = os.environ.get(self.key_variable)
         if not key:
             raise EndpointError(redacted(f"{self.key_variable} is not set: it must hold the key for {self.base_url}"))
-        client = DefaultHttpxClient(event_hooks={"response": [forbid_vain_retries]})
-        settings = {"max_retries": self.max_retries, "timeout": self.timeout_seconds, "http_client": client}
-        return OpenAI(api_key=key, base_url=self.base_url, **settings)
+        return DeadlineClient(key, self.base_url, self.timeout_seconds)
 
     def ready(self, examples: Sequence[Example]) -> None:
         """Raises EndpointError where there is no key."""
@@ -244,7 +274,8 @@ class Endpoint:
         if self.most_output and "max_tokens" not in found["left_out"]:
             found["limit"] = f"{self.limit_name}={self.most_output}"
         found = {name: value for name, value in found.items() if value}
-        return {"tokens_read": ledger.n_input, "tokens_written": ledger.n_output, "requests": ledger.n_request, **money, **found}
+        lost = {"requests_lost": ledger.n_lost} if ledger.n_lost else {}
+        return {"tokens_read": ledger.n_input, "tokens_written": ledger.n_output, "requests": ledger.n_request, **lost, **money, **found}
 
     # Requests
 
@@ -289,9 +320,9 @@ class Endpoint:
             except ProblemError as error:
                 self._learn(refusals, error.problem, sent)
                 continue
-            keep(self._cached(sent), reply)
+            self._keep(self._cached(sent), reply)
             if sent != payload and not (path := self._cached(payload)).exists():
-                keep(path, {"refused": [list(problem) for problem in refusals.problems]})
+                self._keep(path, {"refused": [list(problem) for problem in refusals.problems]})
             return reply
 
     def _learn(self, refusals: Refusals, problem: Problem, sent: Mapping[str, Any]) -> None:
@@ -316,12 +347,20 @@ class Endpoint:
     def _sent(self, name: str, payload: dict[str, Any], most_input: int, most_output: int) -> dict[str, Any]:
         """Send a request until it is answered.
 
+        A reply that is late, cut or no reply may be on the provider's bill all the same: it is
+        entered as the most that it may cost.
+
         Raises:
             ProblemError: the server says what is wrong.
             EndpointError: it gives no reply that can be read.
         """
-        for attempt in range(BROKEN_REPLIES):
-            reserved, used = self.ledger.reserve(most_input, most_output), (0, 0)
+        n_broken = 0
+        for attempt in count():
+            reserved = self.ledger.reserve(most_input, most_output)
+            used: tuple[int, int] = (0, 0)
+            content: Any = ""
+            pause: float | None = None
+            is_lost = False
             try:
                 began = time.perf_counter()
                 content = self._send(payload)
@@ -329,36 +368,62 @@ class Endpoint:
                     body = read_body(content)
                     used = read_usage(body, most_input, most_output or len(json.dumps(body)))
                     reply = read_reply(body)
-            except ProblemError as error:
-                if not error.problem.is_passing or attempt + 1 == BROKEN_REPLIES or self.max_retries <= attempt:
-                    raise
-            except ValueError as error:
-                reason = error
-            else:
                 return reply | {"n_input": used[0], "n_output": used[1], "seconds": time.perf_counter() - began}
+            except ProblemError as error:
+                is_lost = error.problem.is_late
+                if not error.problem.is_passing or attempt >= self.max_retries or not error.may_pass:
+                    raise
+                pause = error.pause
+            except NoReplyError as error:
+                is_lost = error.was_sent
+                if attempt >= self.max_retries:
+                    words = f"{self.base_url}: no reply to {name!r} in {attempt + 1} requests: {error}"
+                    raise EndpointError(redacted(words)[:300]) from None
+            except (ValueError, RecursionError) as error:
+                is_lost, n_broken = True, n_broken + 1
+                if n_broken == BROKEN_REPLIES:
+                    words = f"{self.base_url} answered {name!r} {BROKEN_REPLIES} times with what is no reply: {error}"
+                    raise EndpointError(redacted(words)) from None
             finally:
-                self.ledger.enter(reserved, *used)
-            time.sleep(0.5 * 2**attempt)
-        raise EndpointError(redacted(f"{self.base_url} answered {name!r} {BROKEN_REPLIES} times with what is no reply: {reason}"))
+                if is_lost and used == (0, 0):
+                    used = most_input, most_output or len(str(content))
+                self.ledger.enter(reserved, *used, lost=is_lost)
+            if pause is None:
+                pause = min(0.5 * 2**attempt, LONGEST_PAUSE) * random.uniform(0.75, 1.0)
+            time.sleep(pause)
+        raise AssertionError("unreachable")
 
     def _send(self, payload: dict[str, Any]) -> Any:
-        """What came back: of JSON the object, else the text.
+        """Send a request once and return what came back: of JSON the object, else the text.
 
         Raises:
-            ProblemError: the server does not take the request.
-            EndpointError: it fails for another reason, after `max_retries` where these may help.
+            ProblemError: the server says what is wrong.
+            NoReplyError: the server says nothing, or not all in time.
         """
         import openai
 
         try:
-            return self.client.post("/chat/completions" if self.kind == "chat" else "/completions", body=payload, cast_to=object)
+            return self.client.post("/chat/completions" if self.kind == "chat" else "/completions", payload)
         except openai.APIStatusError as error:
-            problem = ProblemError(read_problem(redacted(error.response.text), error.status_code))
-            if error.status_code in (400, 422) or problem.problem.is_filtered:
-                raise problem from None
-            raise EndpointError(redacted(f"{self.base_url}: {problem}")[:300]) from None
+            problem = read_problem(redacted(error.response.text), error.status_code)
+            raise ProblemError(problem, error.response.headers) from None
+        except (TimeoutError, openai.APITimeoutError) as error:
+            was_sent = type(error.__cause__).__name__ not in UNSENT
+            words = "nothing whole came" if was_sent else "no connection"
+            raise NoReplyError(f"{words} in timeout_seconds={self.timeout_seconds:g}", was_sent) from None
         except openai.OpenAIError as error:
-            raise EndpointError(redacted(f"{self.base_url}: {' '.join(str(error).split())}")[:300]) from None
+            words = " ".join(f"{error} {error.__cause__ or ''}".split())
+            raise NoReplyError(words, type(error.__cause__).__name__ not in UNSENT) from None
+
+    def _keep(self, path: Path, reply: dict[str, Any]) -> None:
+        """Keep a reply where that is possible; it was paid for and is an answer all the same."""
+        try:
+            keep(path, reply)
+        except OSError as error:
+            if not self._is_told:
+                words = "replies cannot be cached in %s (%s): asking again will cost again"
+                logger.warning(words, path.parents[1], error.strerror)
+            self._is_told = True
 
     def _cached(self, payload: Mapping[str, Any]) -> Path:
         asked = json.dumps([self.base_url, self.kind, payload], sort_keys=True, ensure_ascii=False)
@@ -366,22 +431,55 @@ class Endpoint:
         return cache_directory() / "answers" / name[:2] / f"{name[2:]}.json"
 
 
-def forbid_vain_retries(response: Any) -> None:
-    """Tell the client not to send again what failed for want of money, by the header that servers can set themselves."""
-    if response.status_code == 429:
-        response.read()
-        if read_problem(response.text, 429).is_out_of_money:
-            response.headers["x-should-retry"] = "false"
+def check_range(name: str, value: float, least: float, most: float) -> None:
+    """Refuse a setting outside of its range; nan is in none.
+
+    Raises:
+        ValueError: it names the setting and the range.
+    """
+    if not least <= value <= most:
+        raise ValueError(f"{name}={value} must be from {least:,} to {most:,}")
 
 
 def read_kept(path: Path) -> dict[str, Any] | None:
-    """Return what is kept at `path`; None where there is nothing, or what would not be kept today."""
+    """Return what is kept at `path`; None where there is nothing, and where it is damaged, which is told."""
     try:
         kept = json.loads(path.read_text("utf-8"))
-        check_characters(kept.get("text", ""))
-    except (FileNotFoundError, ValueError):
+        check_kept(kept)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        logger.warning("cached reply %s is damaged (%s): its question is asked again", path, reason)
         return None
     return kept
+
+
+def check_kept(kept: Any) -> None:
+    """Refuse what is neither a reply nor a record of what a server refuses, as `keep` writes them.
+
+    Raises:
+        ValueError: what is wrong.
+    """
+    if not isinstance(kept, dict):
+        raise ValueError(f"a {type(kept).__name__} and no object")
+    if "refused" in kept:
+        with known_shapes():
+            for message, parameter, code, status in kept["refused"]:
+                if not (isinstance(message + code, str) and isinstance(parameter, str | None) and isinstance(status, int)):
+                    raise ValueError("a refusal of an unknown shape")
+        return
+    for name, kinds in KEPT.items():
+        if name not in kept and name in ("text", "n_input", "n_output", "seconds"):
+            raise ValueError(f"it has no {name}")
+        if name in kept and (not isinstance(kept[name], kinds) or (kinds is not bool and isinstance(kept[name], bool))):
+            raise ValueError(f"{name} is {json.dumps(kept[name])[:40]}")
+    for name in ("n_input", "n_output"):
+        if not 0 <= kept[name] <= MOST_TOKENS:
+            raise ValueError(f"{name} is {str(kept[name])[:40]}")
+    if not 0 <= kept["seconds"] < math.inf:
+        raise ValueError(f"seconds is {kept['seconds']}")
+    check_characters(kept["text"])
 
 
 def keep(path: Path, reply: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What an endpoint costs, and a budget that is never passed."""
 
+import math
 from dataclasses import dataclass
 from threading import Condition
 
@@ -16,8 +17,22 @@ class Prices:
     output_per_million: float
     currency: str = "USD"
 
+    def __post_init__(self) -> None:
+        for name in ("input_per_million", "output_per_million"):
+            check_money(f"prices.{name}", getattr(self, name))
+
     def of(self, n_input: int, n_output: int) -> float:
         return (n_input * self.input_per_million + n_output * self.output_per_million) / 1e6
+
+
+def check_money(name: str, value: float) -> None:
+    """Refuse an amount of money with which no sum makes sense.
+
+    Raises:
+        ValueError: it is negative, infinite or nan.
+    """
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name}={value} must be a number of at least 0")
 
 
 class Ledger:
@@ -32,8 +47,10 @@ class Ledger:
             raise ValueError(
                 f"budget={budget} needs prices: input_per_million and output_per_million, as the provider's price list has them"
             )
+        if budget is not None:
+            check_money("budget", budget)
         self.prices, self.budget = prices, budget
-        self.n_input = self.n_output = self.n_request = self.n_cached = 0
+        self.n_input = self.n_output = self.n_request = self.n_cached = self.n_lost = 0
         self.spent = self.reserved = 0.0
         self._changed = Condition()
 
@@ -53,11 +70,16 @@ class Ledger:
             self.reserved += price
         return price
 
-    def enter(self, reserved: float, n_input: int, n_output: int, cached: bool = False) -> None:
-        """The true number of tokens, in place of what was reserved; answers from the cache count as what they once cost."""
+    def enter(self, reserved: float, n_input: int, n_output: int, cached: bool = False, lost: bool = False) -> None:
+        """The true number of tokens, in place of what was reserved; answers from the cache count as what they once cost.
+
+        Args:
+            lost: of a request that may have been paid for and gave no answer.
+        """
         with self._changed:
             self.reserved = max(0.0, self.reserved - reserved)
             self.n_input, self.n_output = self.n_input + n_input, self.n_output + n_output
             self.n_request, self.n_cached = self.n_request + (not cached), self.n_cached + cached
+            self.n_lost += lost
             self.spent += self.prices.of(n_input, n_output) if self.prices else 0.0
             self._changed.notify_all()

@@ -2,8 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lslm_lightning.systems.echo import read_echo
@@ -22,11 +25,14 @@ _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking") 
 # In codes and messages of filters: of OpenAI, Azure, OpenRouter, Alibaba, DeepSeek
 FILTERED = ("content_filter", "content_policy", "responsibleaipolicyviolation", "invalid_prompt", "flagged_input", "data_inspection_failed")
 FILTERED += ("content exists risk",)
+LONGEST_PAUSE = 60.0  # seconds that a server may ask for
+MOST_TOKENS = 2**40  # that a count may say; more is no count
+LATE = (504, 524)  # HTTP statuses of a proxy that did not wait for the model, which may work on
 PASSING = (408, 409, 425, 429)  # HTTP statuses that may be others the next time, as 500 and above
 
 
 _LINE_END = re.compile(r"\r\n|\n|\r")  # of server-sent events; no other character ends a line
-WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError)  # of reading JSON that is built otherwise than expected
+WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, RecursionError)  # of reading JSON that is built otherwise than expected
 
 
 @contextmanager
@@ -52,6 +58,11 @@ class Problem(NamedTuple):
         return (self.status in PASSING or self.status >= 500) and not self.is_out_of_money
 
     @property
+    def is_late(self) -> bool:
+        """Whether the model may have worked on a request, and be paid for it, though no answer came."""
+        return self.status in LATE
+
+    @property
     def is_out_of_money(self) -> bool:
         """Whether a quota or the money is used up."""
         return bool(re.search(r"insufficient_(?:quota|balance|funds|credit)|billing|credit", self.code))
@@ -63,11 +74,33 @@ class Problem(NamedTuple):
 
 
 class ProblemError(RuntimeError):
-    """A server says what is wrong in place of an answer."""
+    """A server says what is wrong in place of an answer.
 
-    def __init__(self, problem: Problem) -> None:
+    Attributes:
+        pause: seconds after which it wants to be asked again; None where it says nothing sensible.
+        may_pass: False where it says that asking again is vain.
+    """
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(f"Error code: {problem.status} - {problem.message}")
         self.problem = problem
+        self.pause = read_pause(headers)
+        self.may_pass = headers.get("x-should-retry") != "false"
+
+
+def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
+    """Return the seconds in a `retry-after-ms` or a `retry-after`, which may be a date, where they are sensible."""
+    milliseconds, given = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
+    readings = (
+        lambda: float(milliseconds) / 1000,
+        lambda: float(given),
+        lambda: parsedate_to_datetime(given).timestamp() - now(),
+    )
+    for reading in readings:
+        with suppress(ValueError, OverflowError):
+            if 0 < (seconds := reading()) <= LONGEST_PAUSE:
+                return seconds
+    return None
 
 
 def read_problem(content: Any, status: int) -> Problem:
@@ -205,7 +238,7 @@ def read_usage(body: Mapping[str, Any], most_input: int, most_output: int) -> tu
     """Tokens read and written as the server counts them; the most there can be where it does not."""
     usage = body.get("usage")
     counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(usage, Mapping) else [None]
-    if not all(isinstance(n, int) and n >= 0 for n in counts):
+    if not all(type(n) is int and 0 <= n <= MOST_TOKENS for n in counts):
         return most_input, most_output
     return counts[0], counts[1]
 

@@ -2,7 +2,12 @@
 
 import json
 import math
+import select
+import socket
+import threading
 import time
+from contextlib import suppress
+from itertools import chain, count, repeat
 
 import pytest
 
@@ -12,6 +17,7 @@ from lslm_lightning.evaluation.doctor import examine
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.endpoint import Endpoint, EndpointError
 from lslm_lightning.systems.ledger import BudgetError, Prices
+from lslm_lightning.systems.replies import Problem, ProblemError, read_pause
 from tests.provider import KEY, Raw
 
 EXAMPLES = [Example(str(i), f"source {i}", ("reference",), question=f"问题 {i}") for i in range(6)]
@@ -19,7 +25,7 @@ ANSWERS = {e.id: f"{e.question}!" for e in EXAMPLES}
 
 
 def endpoint(provider, **settings):
-    return Endpoint("tiny", base_url=provider.url, timeout_seconds=1.0, **({"max_retries": 3} | settings))
+    return Endpoint("tiny", base_url=provider.url, **({"max_retries": 3, "timeout_seconds": 1.0} | settings))
 
 
 def answers(system, examples=EXAMPLES):
@@ -365,7 +371,18 @@ def test_null_leaves_a_parameter_out(provider):
         ({"extra": {"stream": True}}, "extra must not have stream"),
         ({"extra": {"n": 4, "model": "other"}}, "extra must not have n and model"),
         ({"max_tokens": None, "budget": 1.0, "prices": Prices(1, 1)}, "budget=1 needs max_tokens"),
-        ({"max_tokens": 0}, "must be at least 1"),
+        ({"max_tokens": 0}, "max_tokens=0 must be from 1 to"),
+        ({"max_tokens": 10**12}, "max_tokens=1000000000000 must be from 1 to"),
+        ({"concurrency": 0}, "concurrency=0 must be from 1 to"),
+        ({"concurrency": 10**9}, "concurrency=1000000000 must be from 1 to 1,000"),
+        ({"max_retries": -1}, "max_retries=-1 must be from 0"),
+        ({"max_retries": 10**9}, "max_retries=1000000000 must be from 0"),
+        ({"timeout_seconds": 0.0}, "timeout_seconds=0.0 must be from"),
+        ({"timeout_seconds": math.nan}, "timeout_seconds=nan must be from"),
+        ({"timeout_seconds": math.inf}, "timeout_seconds=inf must be from"),
+        ({"temperature": math.nan}, "temperature=nan must be from"),
+        ({"budget": math.nan, "prices": Prices(1, 1)}, "budget=nan must be a number of at least 0"),
+        ({"budget": -1.0, "prices": Prices(1, 1)}, "budget=-1.0 must be a number of at least 0"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(provider, settings, words):
@@ -382,10 +399,162 @@ def test_a_budget_is_not_left_without_its_limit(provider):
     assert answers(endpoint(provider, prices=Prices(1, 1))) == ANSWERS
 
 
-@pytest.mark.parametrize("kept", ['{"text": "half \\ud83d", "n_input": 1, "n_output": 1}', '{"text": "a\\u0000b"}', '{"text": "cu'])
-def test_a_reply_in_the_cache_that_is_no_text_is_asked_for_again(provider, kept):
-    """As earlier versions kept it."""
-    before = answers(endpoint(provider))
-    for path in (cache_directory() / "answers").glob("*/*.json"):
-        path.write_text(kept, "utf-8")
-    assert answers(endpoint(provider)) == before
+REPLY = {"text": "红", "n_input": 1, "n_output": 1, "seconds": 0.5, "finish": "stop", "reasoning": False}
+DAMAGED = [
+    '{"text": "half \\ud83d", "n_input": 1, "n_output": 1, "seconds": 1}',
+    '{"text": "a\\u0000b", "n_input": 1, "n_output": 1, "seconds": 1}',
+    '{"text": "cu',
+    "",
+    "\0" * 64,
+    "null",
+    "[]",
+    '"text"',
+    "{}",
+    "[" * 100_000,
+    b"\xff\xfe{}",
+    *(json.dumps({name: value for name, value in REPLY.items() if name != left_out}) for left_out in list(REPLY)[:4]),
+    *(json.dumps(REPLY | {name: None}) for name in ("text", "n_input", "n_output", "seconds", "reasoning")),
+    json.dumps(REPLY | {"text": 5}),
+    json.dumps(REPLY | {"n_input": -1}),
+    json.dumps(REPLY | {"n_output": 10**400}),
+    json.dumps(REPLY | {"n_output": True}),
+    json.dumps(REPLY | {"seconds": math.nan}),
+    json.dumps(REPLY | {"logprobs": "none"}),
+    '{"refused": [1]}',
+    '{"refused": null}',
+    '{"refused": [["message", 3, "code", 400]]}',
+]
+
+
+@pytest.mark.parametrize("kept", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_reply_in_the_cache_is_passed_over_and_named(provider, kept, caplog):
+    before = answers(endpoint(provider), EXAMPLES[:2])
+    paths = list((cache_directory() / "answers").glob("*/*.json"))
+    for path in paths:
+        path.write_bytes(kept if isinstance(kept, bytes) else kept.encode())
+    assert answers(endpoint(provider), EXAMPLES[:2]) == before
+    assert len(provider.requests) == 4
+    told = [r.message for r in caplog.records]
+    assert [len([words for words in told if f"cached reply {path} is damaged" in words]) for path in paths] == [1, 1]
+    assert answers(endpoint(provider), EXAMPLES[:2]) == before
+    assert len(provider.requests) == 4, "mended"
+
+
+def test_a_cache_that_takes_nothing_takes_no_answer_away(provider, caplog):
+    (cache_directory() / "answers").parent.mkdir(parents=True)
+    (cache_directory() / "answers").write_text("a file where a folder should be")
+    assert answers(endpoint(provider)) == ANSWERS
+    assert len([r for r in caplog.records if "replies cannot be cached in" in r.message]) == 1
+
+
+# Late, cut and broken replies
+
+
+def drip(connection, pieces):
+    """Send pieces until the client hangs up."""
+    with suppress(OSError):
+        for piece in pieces:
+            connection.sendall(piece)
+            if select.select([connection], [], [], 0.02)[0] and not connection.recv(65536):
+                return
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+DRIPS = {
+    "nothing": lambda: repeat(b""),
+    "status": lambda: chain([b"HTTP/1.1 200 "], repeat(b"O")),
+    "headers": lambda: chain([HEAD], (f"X-{i}: 1\r\n".encode() for i in count())),
+    "interim": lambda: repeat(b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "body": lambda: chain([HEAD, b"Content-Length: 1000000\r\n\r\n{"], repeat(b" ")),
+    "chunks": lambda: chain([HEAD, b"Transfer-Encoding: chunked\r\n\r\n"], repeat(b"8\r\n: PING\r\n\r\n")),
+    "no length": lambda: chain([HEAD, b"Connection: close\r\n\r\n{"], repeat(b"\n")),
+    "stream": lambda: chain([b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"], repeat(b": PING\n\n")),
+    "error": lambda: chain([b"HTTP/1.1 503 Busy\r\nContent-Length: 1000000\r\n\r\n{"], repeat(b" ")),
+}
+
+
+@pytest.fixture
+def dripping():
+    """Serve what `drip` sends on every connection; returns the address."""
+    opened = []
+
+    def serve(pieces):
+        listener = socket.create_server(("127.0.0.1", 0))
+        opened.append(listener)
+
+        def accept():
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    opened.append(connection)
+                    threading.Thread(target=drip, args=(connection, pieces()), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+    yield serve
+    for each in opened:
+        each.close()
+
+
+@pytest.mark.parametrize("kind", DRIPS)
+def test_a_server_that_sends_a_byte_now_and_then_is_late(kind, dripping, provider):
+    """Without end: the test would not end either."""
+    system = Endpoint("m", base_url=dripping(DRIPS[kind]), timeout_seconds=1.0, max_retries=0, max_tokens=7, prices=Prices(1e6, 1e6))
+    with pytest.raises(EndpointError, match=r"no reply to '0' in 1 requests: nothing whole came in timeout_seconds=1"):
+        list(system.generate(EXAMPLES[:1]))
+    facts = system.facts()
+    assert (facts["requests"], facts["requests_lost"], facts["tokens_written"]) == (1, 1, 7)
+    assert facts["money"] > len(EXAMPLES[0].question.encode()) + 7 - 1
+
+
+@pytest.mark.parametrize(("fault", "n_lost"), [("slow", 2), ("cut", 2), ("broken", 2), (504, 2), (503, 0), (429, 0)])
+def test_what_may_be_on_the_bill_is_entered(provider, fault, n_lost):
+    """With 1 a token: a lost reply as the most that it may cost."""
+    provider.faults = [fault, fault]
+    system = endpoint(provider, concurrency=1, prices=Prices(1e6, 1e6), max_tokens=20)
+    list(system.generate(EXAMPLES[:1]))
+    question = len(EXAMPLES[0].question.encode())
+    answered, most = 2 * question + 1, question + 64 + 20
+    assert system.ledger.spent == answered + n_lost * most
+    assert (system.ledger.n_request, system.ledger.n_lost) == (3, n_lost)
+
+
+@pytest.mark.parametrize("fault", ["slow", "cut", "broken"])
+def test_no_budget_is_passed_by_replies_that_are_lost(provider, fault):
+    provider.faults = [fault] * 100
+    system = endpoint(provider, prices=Prices(1e6, 1e6), budget=250, max_tokens=20, max_retries=50)
+    with pytest.raises(BudgetError, match="budget=250"):
+        list(system.generate(EXAMPLES[:1]))
+    assert len(provider.requests) <= 2
+    assert system.ledger.spent <= 250
+
+
+def test_a_server_that_is_not_there_costs_nothing(provider):
+    provider.close()
+    system = endpoint(provider, prices=Prices(1, 1), max_retries=1)
+    with pytest.raises(EndpointError, match=r"no reply to '0' in 2 requests: Connection error"):
+        list(system.generate(EXAMPLES[:1]))
+    assert system.ledger.spent == system.ledger.n_lost == 0
+
+
+def test_a_count_beyond_all_measure_is_no_count(provider):
+    content = provider.content
+    provider.content = lambda path, body: content(path, body) | {"usage": {"prompt_tokens": 10**400, "completion_tokens": 1}}
+    system = endpoint(provider, max_tokens=7, prices=Prices(1, 1))
+    list(system.generate(EXAMPLES[:1]))
+    assert system.ledger.n_output == 7
+
+
+def test_a_server_says_when_to_ask_again_and_that_it_is_vain():
+    now = lambda: 1_000_000.0  # noqa: E731 (Mon, 12 Jan 1970 13:46:40 GMT)
+    for headers, pause in (
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
+        ({"retry-after": "Mon, 12 Jan 1970 13:46:52 GMT"}, 12.0),
+        *(({"retry-after": given}, None) for given in ("0", "-3", "nan", "inf", "1e9", "soon", "")),
+        ({}, None),
+    ):
+        assert read_pause(headers, now) == pause, headers
+    assert not ProblemError(Problem("busy"), {"x-should-retry": "false"}).may_pass
+    assert ProblemError(Problem("busy")).may_pass

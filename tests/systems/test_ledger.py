@@ -1,5 +1,6 @@
 """A budget is never passed, whatever is under way."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -46,3 +47,14 @@ def test_threads_wait_for_each_other_rather_than_pass_it():
 def test_a_budget_without_prices_is_refused():
     with pytest.raises(ValueError, match="prices"):
         Ledger(None, 1.0)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, -1e-300, math.nan, math.inf, -math.inf])
+def test_prices_and_budgets_with_which_no_sum_makes_sense_are_refused(wrong):
+    with pytest.raises(ValueError, match=f"prices.input_per_million={wrong} must be a number of at least 0"):
+        Prices(wrong, 1.0)
+    with pytest.raises(ValueError, match=f"prices.output_per_million={wrong} must be"):
+        Prices(1.0, wrong)
+    with pytest.raises(ValueError, match=f"budget={wrong} must be"):
+        Ledger(PRICES, wrong)
+    assert Ledger(Prices(0.0, 0.0), 0.0).reserve(1, 1) == 0, "free is a price"
