@@ -68,7 +68,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lslm: {argv[0]!r} is no command; {f'did you mean {near[0]!r}? ' if near else ''}lslm --help lists them", file=sys.stderr)
         return 2
     from lslm_lightning.commands.outcome import outcome
+    from lslm_lightning.commands.output import protect_output
 
+    protect_output(argv[0])
     debug = "--debug" in argv
     words = [word for word in argv if word != "--debug"]
     with children_without_working_directory():

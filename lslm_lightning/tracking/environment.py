@@ -34,7 +34,8 @@ def without_filters() -> list[str]:
 def git(*arguments: str) -> str | None:
     """What git says, None when it fails, is missing or takes over ten seconds."""
     try:
-        answer = subprocess.run(["git", *QUIET, *arguments], capture_output=True, text=True, timeout=10)
+        command = ["git", *QUIET, *arguments]
+        answer = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None

@@ -1,0 +1,66 @@
+"""Standard output and standard error that end no work.
+
+A terminal in Latin-1 cannot show "↓", the reader of a pipe goes away (`lslm run ... | head -1`), the disk under a log is full, a
+terminal is closed: none of it is a reason to lose hours of training.
+"""
+
+import io
+import os
+import select
+import sys
+from typing import TextIO
+
+STREAMED = ("generate",)  # commands whose output is all they make: without a reader they end
+
+
+def protect_output(command: str) -> None:
+    """Let nothing that is printed from now on raise an error, but for the output of a command in `STREAMED`.
+
+    What an encoding lacks is spelled out as `\\u2193`. Streams that somebody has put in the place of Python's own, as notebooks and
+    test runners do, are left alone.
+    """
+    open_closed_streams()
+    if sys.stdout is sys.__stdout__:
+        if command in STREAMED:
+            sys.stdout.reconfigure(errors="backslashreplace")
+        else:
+            sys.stdout = lasting(sys.stdout)
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = lasting(sys.stderr)
+
+
+def open_closed_streams() -> None:
+    """Open what the process was started without (`>&-`): the next file that is opened would take its place, and be printed into."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8", errors="backslashreplace"))
+
+
+class LastingFile(io.FileIO):
+    """A file whose writes never fail: what cannot be written is dropped."""
+
+    def write(self, data: bytes) -> int:
+        """Number of bytes that were written or dropped."""
+        try:
+            while (n_written := super().write(data)) is None:  # a pipe that is full and does not block
+                select.select([], [self], [])
+        except OSError:
+            return memoryview(data).nbytes
+        return n_written
+
+
+def lasting(stream: TextIO) -> TextIO:
+    """Return a stream to the same file, whose writes never fail."""
+    if os.name == "nt":  # where a console is no file
+        stream.reconfigure(errors="backslashreplace")
+        return stream
+    stream.flush()
+    buffer = io.BufferedWriter(LastingFile(stream.fileno(), "wb", closefd=False))
+    buffering = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+    return io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", newline="\n", **buffering)
