@@ -69,12 +69,20 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     from lslm_lightning.commands.outcome import outcome
     from lslm_lightning.commands.output import protect_output
+    from lslm_lightning.commands.pipes import copy_pipes
 
     protect_output(argv[0])
     debug = "--debug" in argv
-    words = [word for word in argv if word != "--debug"]
+    given = [word for word in argv if word != "--debug"]
+
+    def work() -> int:
+        words = copy_pipes(given)
+        if words != given and sys.argv[1:] == argv:  # from which other processes of this command are started
+            sys.argv[1:] = words
+        return import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words)
+
     with children_without_working_directory():
-        return outcome(lambda: import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words), debug)
+        return outcome(work, debug)
 
 
 @contextmanager

@@ -1,0 +1,62 @@
+"""Configs that come through a pipe, `--config /dev/stdin` or `--config <(sed ... FILE)`: they can be read once, by this process alone."""
+
+import atexit
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+OPTIONS = ("--config", "-c", "--trainer", "--model", "--data", "--job")  # that take a file of YAML
+OF_THIS_PROCESS = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
+MOST_BYTES = 10_000_000
+
+
+def copy_pipes(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments, where each config that is a pipe is a file with what came through it.
+
+    The config is read several times, by processes that are started too, whose standard input is another.
+
+    Raises:
+        ValueError: what comes is not a config's size.
+    """
+    found = list(arguments)
+    for i, word in enumerate(found):
+        option, mark, value = word.partition("=")
+        if option not in OPTIONS:
+            continue
+        if not mark and i + 1 < len(found):
+            found[i + 1] = copied(option, found[i + 1])
+        elif mark:
+            found[i] = f"{option}={copied(option, value)}"
+    return found
+
+
+def copied(option: str, value: str) -> str:
+    """Return the path of a copy, where `value` names a pipe; else the value as it is. `-` is standard input."""
+    path = "/dev/stdin" if value == "-" and option in ("--config", "-c") else value
+    if not is_pipe(path):
+        return value
+    with open(path, "rb") as pipe:
+        content = pipe.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{option} {value}: more than {MOST_BYTES:,} bytes came, which is no config")
+    folder = Path(tempfile.mkdtemp(prefix="lslm-config-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    stem = Path(path).stem
+    copy = folder / f"{'config' if stem.isdigit() else stem}.yaml"  # a run is called by its config
+    copy.write_bytes(content)
+    return str(copy)
+
+
+def is_pipe(path: str) -> bool:
+    """Whether a path can be read but once, or by this process alone."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    if path == os.devnull:
+        return False
+    return bool(OF_THIS_PROCESS.fullmatch(path)) or stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
