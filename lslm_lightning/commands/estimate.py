@@ -13,6 +13,7 @@ from torch import Tensor
 from lslm_lightning.commands.allowance import TRUST, allowance
 from lslm_lightning.commands.config_errors import check_files
 from lslm_lightning.commands.devices import Device
+from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.train import SETTINGS, Command, quiet
 from lslm_lightning.data.batching import limited
 from lslm_lightning.runs.trust import is_restricted
@@ -31,9 +32,10 @@ class Blueprint(Command):
     vocab_size: int | None = None
 
     def before_instantiate_classes(self) -> None:
-        """Nothing is to be refused for this machine's sake."""
+        """Refuse numbers that no setting can mean, and nothing for this machine's sake."""
         if is_restricted():
             self._check_trust()
+        check_magnitudes(self.config[self.subcommand])
 
     def after_instantiate_classes(self) -> None:
         """There is no run."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.magnitudes import N_PROCESS
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
 from lslm_lightning.safety.redaction import redacted_arguments
 
@@ -91,6 +92,7 @@ def read(config: str, words: list[str]) -> Evaluation:
     from jsonargparse.typing import PositiveInt
 
     from lslm_lightning.commands.config_errors import check_files
+    from lslm_lightning.commands.magnitudes import check_magnitudes
     from lslm_lightning.commands.train import Parser as ConfigParser
     from lslm_lightning.contracts import Generator, Metric, Scorer
     from lslm_lightning.metrics.significance import N_RESAMPLE
@@ -116,6 +118,7 @@ def read(config: str, words: list[str]) -> Evaluation:
         found = parser.parse_args([f"--config={config}", *words])
     except (ImportError, AttributeError) as error:  # of `task`, where the parser lets them through
         parser.error(str(error))
+    check_magnitudes(found)
     described = parse_yaml(parser.dump(found, skip_none=False, format="yaml"))
     built = instantiated(parser, found)
     exam = [described["data"], found.split, found.n_shot, built.data.prompt_version, built.data.corpus.digest(found.split)]
@@ -168,8 +171,8 @@ def digest_of(settings: Any) -> str:
 def main(argv: list[str]) -> int:
     """Ask, score, report."""
     own, words = arguments().parse_known_args(argv[1:])
-    if own.devices < 1:
-        print(f"lslm: --devices {own.devices} must be at least 1", file=sys.stderr)
+    if not 1 <= own.devices <= N_PROCESS:
+        print(f"lslm: --devices {own.devices} must be at least 1 and at most {N_PROCESS:,}", file=sys.stderr)
         return WRONG_ARGUMENTS
     if not Path(own.config).is_file():
         print(f"lslm: there is no file {own.config}", file=sys.stderr)

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
 
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ def main(argv: list[str]) -> int:
         return refuse("nothing to read; give TEXT, or - and type lines (Ctrl-D ends)")
     if arguments.batch_size < 1:
         return refuse(f"--batch-size {arguments.batch_size} must be at least 1")
+    try:
+        check_magnitudes(vars(arguments))
+    except ValueError as error:
+        return refuse(f"--{error}".replace("_", "-"))
     import torch
 
     from lslm_lightning.commands.named_run import named_run

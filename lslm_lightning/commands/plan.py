@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.commands.arguments import Parser
+from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.outcome import DONE
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def main(argv: list[str]) -> int:
     for name in ("devices", "nodes", "tokens", "price", "vocab_size"):
         if (value := getattr(own, name)) is not None and value <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={value} must be more than 0")
+    check_magnitudes({"--tokens": own.tokens, "--price": own.price, "--vocab_size": own.vocab_size})
     from lslm_lightning.commands.devices import device_named
     from lslm_lightning.commands.estimate import estimates, planned
 

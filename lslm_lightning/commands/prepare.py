@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lslm_lightning.commands.magnitudes import check_magnitudes
+
 DESCRIPTION = """Turn texts of any size into token ids, on all cores and in bounded memory, for training that maps them into memory.
 
   lslm data prepare "texts/*.jsonl.gz" --output prepared/texts
@@ -39,6 +41,7 @@ def add_arguments(it: argparse.ArgumentParser) -> None:
 
 def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     """Tokenizer first, then the ids, with a line of progress now and then."""
+    check_magnitudes({name: getattr(own, name) for name in ("workers", "vocab_size", "tokenizer_texts", "shard_mb")})
     for name in ("workers", "tokenizer_texts", "shard_mb"):
         if getattr(own, name) <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={getattr(own, name)} must be more than 0")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from lslm_lightning.commands.config_errors import yaml_of
 from lslm_lightning.commands.evaluate import digest_of
 from lslm_lightning.commands.evaluation_sets import data_of
+from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.text.yaml_files import ConfigLoader, parse_yaml
@@ -107,7 +108,9 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
     except SystemExit as ending:
         if ending.code:
             raise ValueError(err.getvalue().strip().removeprefix("lslm: ")) from None
-    return parse_yaml(out.getvalue())
+    found = parse_yaml(out.getvalue())
+    check_magnitudes(found)
+    return found
 
 
 class DataDigests(NamedTuple):

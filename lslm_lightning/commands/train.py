@@ -26,6 +26,7 @@ from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.hidden_settings import with_secrets
 from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
+from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.preflight import (
     TRAINING,
@@ -149,6 +150,7 @@ class Command(LightningCLI):
         self.began = time.time()
         if is_restricted():
             self._check_trust()
+        check_magnitudes(self.config[self.subcommand])
         trainer = self._get(self.config, "trainer")
         task = resolve(self._get(self.config, "model").class_path)
         if task.one_pass:

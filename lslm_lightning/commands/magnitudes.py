@@ -1,0 +1,70 @@
+"""Numbers that no setting can mean, refused by name before they fill a memory, a disk or a process table."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+N_PROCESS = max(64, 4 * (os.cpu_count() or 1))  # more processes than that only wait for each other
+COPIES, SIZE, LENGTH, WORK = 10_000, 1_000_000, 10_000_000, 100_000_000
+LARGEST = {  # by the last part of a setting's name, of this project's and of a stranger's classes alike
+    **dict.fromkeys(("devices", "num_workers", "workers"), N_PROCESS),
+    **dict.fromkeys(("num_nodes", "nodes"), 100_000),
+    **dict.fromkeys(("keep_last", "keep_best", "average", "seeds", "kills"), COPIES),
+    **dict.fromkeys(("n_lane", "beam_size", "n_beam", "n_alternative", "n_shot", "order"), COPIES),
+    **dict.fromkeys(("n_head", "n_kv_head", "n_encoder_layer", "n_decoder_layer"), COPIES),
+    **dict.fromkeys(("d_model", "d_k", "d_v", "accumulate_grad_batches", "n_resample", "concurrency"), SIZE),
+    **dict.fromkeys(("vocab_size", "d_feedforward", "context", "stride", "n_character"), LENGTH),
+    **dict.fromkeys(("max_length", "min_length", "max_new_tokens", "max_positions"), LENGTH),
+    **dict.fromkeys(("max_source_length", "max_target_length", "max_question_length", "max_answer_length"), LENGTH),
+    **dict.fromkeys(("max_tokens", "exam_tokens", "batch_size", "eval_batch_tokens", "max_frames", "buffer"), WORK),
+}
+WIDEST = 2**63  # of a number that libraries hold in 64 bits
+
+
+def check_magnitudes(settings: Any) -> None:
+    """Refuse numbers beyond all measure, and nan, wherever they stand in a configuration.
+
+    Raises:
+        ValueError: it names the setting, the number and the largest that is taken.
+    """
+    for name, value in numbers(settings):
+        most = LARGEST.get(setting_of(name))
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError(f"{name}=nan is no number; give one, or leave it out")
+        if most is not None and value > most:
+            raise ValueError(f"{name}={shortened(value)} must be at most {most:,}")
+        if isinstance(value, int) and abs(value) >= WIDEST:
+            raise ValueError(f"{name}={shortened(value)} must be less than {WIDEST:,}")
+
+
+def numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int | float]]:
+    """Yield every number in mappings and lists with its dotted name, without `init_args`.
+
+    Digits in a text are a number where `LARGEST` knows the setting: `devices: "4"`.
+    """
+    if isinstance(settings, bool) or settings is None:
+        return
+    if isinstance(settings, int | float):
+        yield name, settings
+    elif isinstance(settings, str):
+        if setting_of(name) in LARGEST and settings.isdecimal() and len(settings) < 4000:
+            yield name, int(settings)
+    elif isinstance(settings, list | tuple):
+        for i, inner in enumerate(settings):
+            yield from numbers(inner, f"{name}.{i}")
+    elif isinstance(settings, Mapping) or hasattr(settings, "as_dict"):  # a Namespace of jsonargparse
+        for key, inner in (settings if isinstance(settings, Mapping) else vars(settings)).items():
+            yield from numbers(inner, name if key == "init_args" else f"{name}.{key}".lstrip("."))
+
+
+def setting_of(name: str) -> str:
+    """The last part of a dotted name that is no place in a list."""
+    return next((part for part in reversed(name.split(".")) if not part.isdecimal()), name)
+
+
+def shortened(value: int | float) -> str:
+    """A number in a few characters."""
+    if isinstance(value, float) or abs(value) < 10**24:
+        return str(value)
+    return f"{'-' if value < 0 else ''}10^{int(math.log10(abs(value)))}"
