@@ -78,6 +78,12 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None, one_
     name = strategy_name(trainer)
     if name.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
         raise ValueError(f"trainer.strategy={name} starts processes that cannot share a run directory: set trainer.strategy=ddp")
+    method = (getattr(trainer.strategy, "init_args", None) or {}).get("start_method")
+    if method not in (None, "popen"):
+        raise ValueError(
+            f"trainer.strategy.init_args.start_method={method} starts processes that cannot share a run directory:"
+            " leave it out, which starts each by the command line"
+        )
     if any(name.startswith(other) for other in ("fsdp_", "deepspeed", "FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")):
         raise ValueError(f"trainer.strategy={name}: models are sharded by --config configs/trainer/fsdp.yaml (with FSDP2), or fsdp_tp.yaml")
     if job.minutes and is_sharded(trainer) and command in TRAINING and trainer.max_steps < 1:
@@ -125,13 +131,17 @@ def check_devices(trainer: Any) -> str:
         ValueError: with what this machine has.
     """
     chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes", "precision")}
+    if isinstance(trainer.strategy, str) and not is_sharded(trainer):
+        chosen["strategy"] = trainer.strategy
     try:
         tried = Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
         return tried.strategy.root_device.type
-    except (MisconfigurationException, ValueError) as error:
-        given = ", ".join(f"trainer.{name}={value}" for name, value in chosen.items())
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
+        usual = {"num_nodes": 1}
+        given = [f"trainer.{n}={value}" for n, value in chosen.items() if value not in (None, "auto", usual.get(n))]
         there = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
-        raise ValueError(f"{given}: {error} This machine has {there} and {os.cpu_count()} CPU cores") from None
+        reason = f"{' '.join(str(error).split()).rstrip('.')}."
+        raise ValueError(f"{', '.join(given)}: {reason} This machine has {there} and {os.cpu_count()} CPU cores") from None
 
 
 def check_goes_on(state: Path, data: TaskData, task: Task, trainer: Any) -> None:

@@ -15,7 +15,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lslm_lightning.commands.job import TRAINER_DEFAULTS, JobTrainer
+from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
+from lslm_lightning.commands.preflight import check_job
 from lslm_lightning.commands.trainer_settings import check_trainer, plain_settings
 from lslm_lightning.data.batching import BatchStream, limited
 from tests.commands.conftest import refused
@@ -83,6 +84,11 @@ REFUSALS = [
     ({"max_steps": 0}, "trainer.max_steps=0"),
     ({"max_epochs": 0}, "trainer.max_epochs=0"),
     ({"max_steps": -7}, "max_steps"),
+    ({"check_val_every_n_epoch": 0}, "trainer.check_val_every_n_epoch=0"),
+    ({"check_val_every_n_epoch": -1}, "trainer.check_val_every_n_epoch=-1"),
+    ({"num_sanity_val_steps": -2}, "trainer.num_sanity_val_steps=-2"),
+    ({"max_time": "00:00:00:00"}, "trainer.max_time=00:00:00:00 leaves no time"),
+    ({"max_time": {"minutes": 0}}, "leaves no time"),
     ({"min_steps": 10, "max_steps": 6}, "trainer.min_steps=10 is more than trainer.max_steps=6"),
     ({"min_epochs": 3, "max_epochs": 2}, "trainer.min_epochs=3"),
     ({"max_time": "an hour"}, "an hour"),
@@ -139,6 +145,49 @@ def test_what_works_is_let_pass(given, defaults):
     trainer.update(Namespace(given))
     check_trainer("run", trainer, is_training=True)
     assert plain_settings(trainer)["overfit_batches"] == 0, "the data repeat their batches themselves"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        *(
+            ({"strategy": f"ddp_{start}"}, f"trainer.strategy=ddp_{start} .* set trainer.strategy=ddp$")
+            for start in ("spawn", "fork", "notebook")
+        ),
+        ({"strategy": "ddp_fork_find_unused_parameters_false"}, "trainer.strategy=ddp_fork_find_unused_parameters_false"),
+        *(
+            ({"strategy": Namespace(class_path="DDPStrategy", init_args=Namespace(start_method=method))}, f"start_method={method}")
+            for method in ("spawn", "fork", "forkserver")
+        ),
+        ({"strategy": "dp"}, "trainer.accelerator=cpu, .*trainer.strategy=dp: .*invalid strategy"),
+        ({"strategy": "xla"}, "trainer.strategy=xla: .*torch_xla"),
+        ({"strategy": "single_xla"}, "trainer.strategy=single_xla: "),
+        (
+            {"strategy": "lightning.pytorch.strategies.DDPStrategy"},
+            "trainer.strategy=lightning.pytorch.strategies.DDPStrategy: .*invalid strategy",
+        ),
+        ({"devices": -1}, "trainer.devices=-1.*int > 0"),
+        ({"devices": "two"}, "trainer.devices=two.*int > 0"),
+        ({"devices": 0}, "trainer.devices=0"),
+        ({"accelerator": "tpu"}, "trainer.accelerator=tpu: .*torch_xla"),
+        ({"accelerator": "npu"}, "trainer.accelerator=npu: .*invalid accelerator"),
+        ({"precision": "transformer-engine"}, "trainer.precision=transformer-engine: .*transformer_engine"),
+    ],
+)
+def test_devices_and_ways_to_use_them_are_refused_by_the_name_that_was_given(given, words, defaults):
+    trainer = defaults.clone()
+    trainer.update(Namespace({"accelerator": "cpu", "max_steps": 4} | given))
+    with pytest.raises(ValueError, match=words) as told:
+        check_job("run", Job(), trainer, None)
+    assert "\n" not in str(told.value)
+    assert "=auto" not in str(told.value), "which nobody gave"
+
+
+@pytest.mark.parametrize("strategy", ["auto", "ddp", "ddp_find_unused_parameters_true", "single_device", "fsdp"])
+def test_ways_to_use_devices_that_work_are_let_pass(strategy, defaults):
+    trainer = defaults.clone()
+    trainer.update(Namespace({"accelerator": "cpu", "devices": 1, "max_steps": 4, "strategy": strategy}))
+    assert check_job("run", Job(), trainer, None) == "cpu"
 
 
 def test_the_fewest_steps_ask_for_no_whole_epoch_besides(defaults):
