@@ -55,7 +55,7 @@ def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
         elif option.startswith("--") and value.endswith(SUFFIXES) and Path(value).is_file():
             yaml_of(Path(value))
             files.append(Path(value))
-        elif option.startswith("--") and value.startswith(("{", "[")):
+        elif option.startswith("--") and value.lstrip().startswith(("{", "[")):
             _check_inline(option, value)
     FILES.set(tuple(files))
 

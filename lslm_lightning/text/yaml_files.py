@@ -92,10 +92,16 @@ class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             if not key.style and not isinstance(value, str) and str(value) != key.value:
                 key.tag, value = "tag:yaml.org,2002:str", key.value
                 self.constructed_objects.pop(key, None)
-            if value in lines:
-                words = f"the key {value!r} stands twice, in line {lines[value]} and here; keep one"
+            if str(value) in lines:  # 1 and "1" are one setting
+                words = f"the key {value!r} stands twice, in line {lines[str(value)]} and here; keep one"
                 raise MeaningError(words, key.start_mark)
-            lines[value] = key.start_mark.line + 1
+            lines[str(value)] = key.start_mark.line + 1
+        for key, _ in node.value:
+            path = key.value if isinstance(key, yaml.ScalarNode) and isinstance(key.value, str) else ""
+            if "." in path and (other := key_of(node, path, but=key)) is not None:
+                line = other.start_mark.line + 1
+                words = f"the setting {path!r} stands twice, in line {line} and here; keep one"
+                raise MeaningError(words, key.start_mark)
 
     def check_text(self, node: yaml.Node, or_index: bool = False) -> None:
         """Refuse a plain scalar that is no text, or else an index of a column."""
@@ -153,6 +159,18 @@ class Dumper(yaml.SafeDumper):
 Dumper.add_representer(str, Dumper.represent_text)
 
 Dumper.add_implicit_resolver(FLOAT, EXPONENTS, list("-+0123456789."))
+
+
+def key_of(node: yaml.Node, path: str, but: yaml.Node | None = None) -> yaml.Node | None:
+    """Return the key, other than `but`, that sets a dotted path in a mapping or in one inside it."""
+    for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key is but or not isinstance(key, yaml.ScalarNode):
+            continue
+        if key.value == path:
+            return key
+        if path.startswith(f"{key.value}.") and (found := key_of(inner, path[len(key.value) + 1 :])):
+            return found
+    return None
 
 
 def as_yaml(value: Any) -> str:

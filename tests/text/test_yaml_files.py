@@ -32,11 +32,36 @@ LOADERS = (ConfigLoader, ParserLoader, CatalogueLoader)
         ("a: 1\n'a': 2", 2, "a"),
         ("x: &x {a: 1}\ny:\n  <<: *x\n  b: 1\n  b: 2", 5, "b"),
         ("ключ: 1\nключ: 2", 2, "ключ"),
+        ("t: {1: a,\n '1': b}", 2, "1"),
+        ("t:\n  ? x\n  : 1\n  x: 2", 4, "x"),
     ],
 )
 def test_a_key_that_stands_twice_is_refused(loader, text, line, key):
     with pytest.raises(MeaningError, match=f"^line {line}: the key '{key}' stands twice"):
         parse_yaml(text, loader)
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize(
+    ("text", "line", "setting"),
+    [
+        ("t: {x: a}\nt.x: b", 2, "t.x"),
+        ("t.x: a\nt:\n  x: b", 1, "t.x"),
+        ("m:\n  n: {o: {p: a}}\n  n.o.p: b", 3, "n.o.p"),
+        ("m:\n  n.o: {p: a}\n  n.o.p: b", 3, "n.o.p"),
+        ("m.n: {o.p: a}\nm.n.o: {q: b}\nm.n.o.p: c", 3, "m.n.o.p"),
+        ("- {a.b: {c: x}, a: {b: {d: y}}}", 1, "a.b"),
+    ],
+)
+def test_a_setting_that_stands_twice_in_two_spellings_is_refused(loader, text, line, setting):
+    with pytest.raises(MeaningError, match=f"^line {line}: the setting '{setting}' stands twice"):
+        parse_yaml(text, loader)
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("text", ["t: {x: a}\nt.y: b", "a.b: {x: a}\na.c: b", "a: {b: {x: y}}\na.b.c: z", "t.x: a\nt: b", "a.: b\n.a: c"])
+def test_keys_with_dots_that_are_several_settings_are_read(loader, text):
+    assert parse_yaml(text, loader) == yaml.safe_load(text)
 
 
 MERGED = "base: &base {x: 1, y: 2}\nover: {<<: *base, x: 3}\nunder: {x: 4, <<: *base}\nagain: *base"
