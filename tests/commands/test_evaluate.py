@@ -289,13 +289,6 @@ def test_shares_end_with_the_process_that_started_them(start, exam, project):
         (lambda c: c["systems"].update(bad={"class_path": f"{BASELINES}.FirstSentences", "init_args": {"kk": 1}}), 2, ["kk"]),
         (lambda c: c["systems"].update(bad={"class_path": "collections.Counter"}), 2, ["collections.Counter"]),
         (lambda c: c["systems"].update({"a b": {"class_path": f"{BASELINES}.CopySource"}}), 1, ["'a b'"]),
-        (
-            lambda c: c["systems"].update(
-                bad={"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": "nowhere"}}
-            ),
-            1,
-            ["nowhere"],
-        ),
         (lambda c: c.update(split="trial"), 1, ["trial"]),
         (lambda c: c.update(n_shot=1000), 1, ["n_shot=1000"]),
         (lambda c: c.update(task="tasks.translation.task.Nothing"), 2, ["Nothing"]),

@@ -259,6 +259,8 @@ def test_a_whole_evaluation(lslm, project, pairs):
         "n_resample": 10,
         "systems": {stage: {"class_path": "one_of_five.Stranger", "init_args": {"stage": stage}} for stage in stages},
     }
+    nowhere = {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": "nowhere"}}
+    config["systems"]["nowhere"] = nowhere
     (project / "exam.yaml").write_text(yaml.safe_dump(config))
     outcome = lslm("evaluate", "--config", project / "exam.yaml")
     assert outcome.status == 1, outcome.err
@@ -270,7 +272,8 @@ def test_a_whole_evaluation(lslm, project, pairs):
     assert found["tune"]["reason"] == "KeyError: 'tuned' (one_of_five.py, line 17)"
     assert found["half"]["reason"] == "Panic: half way (one_of_five.py, line 22)"
     assert "directory: no training curves for the report: LookupError: no directory" in outcome.err
-    assert "2 of 5 systems failed" in " ".join(outcome.err.split())
+    assert "nowhere is left out: there is no run 'nowhere'" in outcome.err.splitlines()[1], "before any work"
+    assert "3 of 6 systems failed" in " ".join(outcome.err.split())
 
 
 @pytest.mark.parametrize("error", [KeyError("key"), Mute(), PanicException("lost"), SystemExit(2)])
