@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> int:
         words = copy_pipes(given)
-        if words != given and sys.argv[1:] == argv:  # from which other processes of this command are started
+        if words != given and sys.argv[1:] == argv:  # with which other processes are started
             sys.argv[1:] = words
         return import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words)
 

@@ -26,7 +26,7 @@ from lslm_lightning.safety.terminal import console, progress
 POLL_SECONDS, LOCK_SECONDS = 1.0, 3.0  # shares of a process that was killed end within the latter
 LOCK = ".lock"
 LONGEST_REASON = 500  # characters of an error's text in tables and reports
-FORESEEN = (ValueError, RuntimeError, OSError)  # errors whose text explains them without the line of code
+FORESEEN = (ValueError, RuntimeError, OSError)  # errors that explain themselves
 
 
 class Answers:
@@ -50,7 +50,7 @@ class Answers:
     ) -> None:
         self.systems, self.keys, self.examples, self.mode = systems, keys, examples, mode
         self.folder, self.prompts, self.fresh = folder, prompts, fresh
-        self.broken: dict[str, str] = {}  # reasons why systems cannot be asked, from before `prepare`
+        self.broken: dict[str, str] = {}  # why systems cannot be asked, known before `prepare`
         self.unready: dict[str, str] = {}  # these, and those that `prepare` found
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -136,7 +136,8 @@ class Answers:
     def prepare(self) -> None:
         """Before any long work: shares are taken in, answers of weights that have changed are set aside, systems are looked for.
 
-        A system that cannot be asked is told at once and keeps its reason for `entry`; the others are scored.
+        A system that cannot be asked is told at once and keeps its reason for `entry`; the others
+        are scored.
 
         Raises:
             WorkError: no system can be asked.
@@ -222,17 +223,25 @@ class Answers:
             return Entry(name, reason=failure(error), failed=True)
         return Entry(name, predictions, written, signature=noted["signature"], facts=noted["facts"])
 
-    def described(self, name: str, system: Generator | Scorer, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    def described(
+        self,
+        name: str,
+        system: Generator | Scorer,
+        predictions: Sequence[Prediction],
+    ) -> dict[str, Any]:
         """Return the record of a system with its signature and its facts, which are asked for once.
 
-        Facts that cannot be told take no score away: the report lacks them, and the next evaluation asks again.
+        Facts that cannot be told take no score away: the report lacks them, and the next
+        evaluation asks again.
         """
         noted = self.record(name)
         if isinstance(noted.get("facts"), dict) and isinstance(noted.get("signature"), str):
             return noted
-        noted |= {"signature": getattr(system, "signature", lambda mode: "")(self.mode), "facts": {}}
+        signature = getattr(system, "signature", lambda mode: "")(self.mode)
+        noted |= {"signature": signature, "facts": {}}
         try:
-            noted["facts"] = json.loads(json.dumps(facts(system, predictions) | self.unread(system)))
+            found = facts(system, predictions) | self.unread(system)
+            noted["facts"] = json.loads(json.dumps(found))
         except BaseException as error:
             print(f"{name}: no facts for the report: {failure(error)}", file=sys.stderr, flush=True)
         else:
@@ -254,9 +263,9 @@ class Answers:
 
 
 def failure(error: BaseException) -> str:
-    """Return what is told of an error that a system raised, whatever its type: one line, with no secrets, of bounded length.
+    """Return what is told of an error that a system raised: one line of bounded length, no secrets.
 
-    Where the text of such an error means little without it, the line of code that raised it is named.
+    Where the text of an error means little without it, the line of code that raised it is named.
 
     Raises:
         BaseException: the error itself, where it asks this process to stop.

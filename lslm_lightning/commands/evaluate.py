@@ -172,7 +172,8 @@ def main(argv: list[str]) -> int:
     """Ask, score, report."""
     own, words = arguments().parse_known_args(argv[1:])
     if not 1 <= own.devices <= N_PROCESS:
-        print(f"lslm: --devices {own.devices} must be at least 1 and at most {N_PROCESS:,}", file=sys.stderr)
+        words = f"--devices {own.devices} must be at least 1 and at most {N_PROCESS:,}"
+        print(f"lslm: {words}", file=sys.stderr)
         return WRONG_ARGUMENTS
     if not Path(own.config).is_file():
         print(f"lslm: there is no file {own.config}", file=sys.stderr)

@@ -136,10 +136,12 @@ class Examination:
         runs = {}  # one of several systems stands for a run that they share
         for name, system in evaluation.systems.items():
             try:
-                if not results.entries[name].reason and (directory := getattr(system, "directory", None)):
+                has_answered = not results.entries[name].reason
+                if has_answered and (directory := getattr(system, "directory", None)):
                     runs.setdefault(directory.path.resolve(), trained(directory, name))
             except BaseException as error:
-                print(f"{name}: no training curves for the report: {failure(error)}", file=sys.stderr, flush=True)
+                words = f"{name}: no training curves for the report: {failure(error)}"
+                print(words, file=sys.stderr, flush=True)
         sections += training_sections(list(runs.values()), self.headline)
         specs = {name: spec | found_settings(results, name) for name, spec in evaluation.specs.items()}
         systems = {name: dump_yaml(redacted_settings(spec)) for name, spec in specs.items()}

@@ -1,4 +1,4 @@
-"""Numbers that no setting can mean, refused by name before they fill a memory, a disk or a process table."""
+"""Numbers that no setting can mean, refused by name before they fill a memory or a disk."""
 
 import math
 import os
@@ -7,17 +7,20 @@ from typing import Any
 
 N_PROCESS = max(64, 4 * (os.cpu_count() or 1))  # more processes than that only wait for each other
 COPIES, SIZE, LENGTH, WORK = 10_000, 1_000_000, 10_000_000, 100_000_000
-LARGEST = {  # by the last part of a setting's name, of this project's and of a stranger's classes alike
+LARGEST = {  # by the last part of a setting's name, also of classes of others
     **dict.fromkeys(("devices", "num_workers", "workers"), N_PROCESS),
     **dict.fromkeys(("num_nodes", "nodes"), 100_000),
     **dict.fromkeys(("keep_last", "keep_best", "average", "seeds", "kills"), COPIES),
     **dict.fromkeys(("n_lane", "beam_size", "n_beam", "n_alternative", "n_shot", "order"), COPIES),
     **dict.fromkeys(("n_head", "n_kv_head", "n_encoder_layer", "n_decoder_layer"), COPIES),
-    **dict.fromkeys(("d_model", "d_k", "d_v", "accumulate_grad_batches", "n_resample", "concurrency"), SIZE),
+    **dict.fromkeys(("d_model", "d_k", "d_v"), SIZE),
+    **dict.fromkeys(("accumulate_grad_batches", "n_resample", "concurrency"), SIZE),
     **dict.fromkeys(("vocab_size", "d_feedforward", "context", "stride", "n_character"), LENGTH),
     **dict.fromkeys(("max_length", "min_length", "max_new_tokens", "max_positions"), LENGTH),
-    **dict.fromkeys(("max_source_length", "max_target_length", "max_question_length", "max_answer_length"), LENGTH),
-    **dict.fromkeys(("max_tokens", "exam_tokens", "batch_size", "eval_batch_tokens", "max_frames", "buffer"), WORK),
+    **dict.fromkeys(("max_source_length", "max_target_length"), LENGTH),
+    **dict.fromkeys(("max_question_length", "max_answer_length"), LENGTH),
+    **dict.fromkeys(("max_tokens", "exam_tokens", "eval_batch_tokens"), WORK),
+    **dict.fromkeys(("batch_size", "max_frames", "buffer"), WORK),
 }
 WIDEST = 2**63  # of a number that libraries hold in 64 bits
 
@@ -53,8 +56,9 @@ def numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int | float]]:
     elif isinstance(settings, list | tuple):
         for i, inner in enumerate(settings):
             yield from numbers(inner, f"{name}.{i}")
-    elif isinstance(settings, Mapping) or hasattr(settings, "as_dict"):  # a Namespace of jsonargparse
-        for key, inner in (settings if isinstance(settings, Mapping) else vars(settings)).items():
+    elif isinstance(settings, Mapping) or hasattr(settings, "as_dict"):  # jsonargparse.Namespace
+        inside = settings if isinstance(settings, Mapping) else vars(settings)
+        for key, inner in inside.items():
             yield from numbers(inner, name if key == "init_args" else f"{name}.{key}".lstrip("."))
 
 

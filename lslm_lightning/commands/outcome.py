@@ -56,7 +56,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _plain(text: str) -> str:
-    """`text` in one line; half surrogate pairs, as of file names that are not UTF-8, are spelled out."""
+    """`text` in one line; half surrogate pairs, as of file names in Latin-1, are spelled out."""
     return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,7 +1,7 @@
 """Standard output and standard error that end no work.
 
-A terminal in Latin-1 cannot show "↓", the reader of a pipe goes away (`lslm run ... | head -1`), the disk under a log is full, a
-terminal is closed: none of it is a reason to lose hours of training.
+A terminal in Latin-1 cannot show "↓", the reader of a pipe goes away (`lslm run ... | head -1`),
+the disk under a log is full, a terminal is closed: none of it is a reason to lose a training.
 """
 
 import io
@@ -14,10 +14,10 @@ STREAMED = ("generate",)  # commands whose output is all they make: without a re
 
 
 def protect_output(command: str) -> None:
-    """Let nothing that is printed from now on raise an error, but for the output of a command in `STREAMED`.
+    """Let nothing that is printed from now on raise an error, unless the command is in `STREAMED`.
 
-    What an encoding lacks is spelled out as `\\u2193`. Streams that somebody has put in the place of Python's own, as notebooks and
-    test runners do, are left alone.
+    What an encoding lacks is spelled out as `\\u2193`. Streams that somebody has put in the place
+    of Python's own, as notebooks and test runners do, are left alone.
     """
     open_closed_streams()
     if sys.stdout is sys.__stdout__:
@@ -30,7 +30,10 @@ def protect_output(command: str) -> None:
 
 
 def open_closed_streams() -> None:
-    """Open what the process was started without (`>&-`): the next file that is opened would take its place, and be printed into."""
+    """Open the standard streams that the process was started without (`>&-`).
+
+    The next file that is opened would take their place, and be printed into.
+    """
     for number in range(3):
         try:
             os.fstat(number)
@@ -48,7 +51,7 @@ class LastingFile(io.FileIO):
     def write(self, data: bytes) -> int:
         """Number of bytes that were written or dropped."""
         try:
-            while (n_written := super().write(data)) is None:  # a pipe that is full and does not block
+            while (n_written := super().write(data)) is None:  # full, and does not block
                 select.select([], [self], [])
         except OSError:
             return memoryview(data).nbytes

@@ -1,4 +1,7 @@
-"""Configs that come through a pipe, `--config /dev/stdin` or `--config <(sed ... FILE)`: they can be read once, by this process alone."""
+"""Configs that come through a pipe: `--config /dev/stdin`, `--config <(sed ... FILE)`.
+
+They can be read once, by this process alone.
+"""
 
 import atexit
 import os
@@ -17,7 +20,7 @@ MOST_BYTES = 10_000_000
 def copy_pipes(arguments: Sequence[str]) -> list[str]:
     """Return the arguments, where each config that is a pipe is a file with what came through it.
 
-    The config is read several times, by processes that are started too, whose standard input is another.
+    A config is read several times, also by processes that are started with another standard input.
 
     Raises:
         ValueError: what comes is not a config's size.
@@ -35,14 +38,14 @@ def copy_pipes(arguments: Sequence[str]) -> list[str]:
 
 
 def copied(option: str, value: str) -> str:
-    """Return the path of a copy, where `value` names a pipe; else the value as it is. `-` is standard input."""
+    """Return the path of a copy where `value` names a pipe, or is `-`; else the value as it is."""
     path = "/dev/stdin" if value == "-" and option in ("--config", "-c") else value
     if not is_pipe(path):
         return value
     with open(path, "rb") as pipe:
         content = pipe.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise ValueError(f"{option} {value}: more than {MOST_BYTES:,} bytes came, which is no config")
+        raise ValueError(f"{option} {value}: more than {MOST_BYTES:,} bytes came: no config")
     folder = Path(tempfile.mkdtemp(prefix="lslm-config-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     stem = Path(path).stem

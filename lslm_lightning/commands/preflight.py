@@ -81,8 +81,8 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None, one_
     method = (getattr(trainer.strategy, "init_args", None) or {}).get("start_method")
     if method not in (None, "popen"):
         raise ValueError(
-            f"trainer.strategy.init_args.start_method={method} starts processes that cannot share a run directory:"
-            " leave it out, which starts each by the command line"
+            f"trainer.strategy.init_args.start_method={method} starts processes that cannot share a"
+            " run directory: leave it out, which starts each by the command line"
         )
     if any(name.startswith(other) for other in ("fsdp_", "deepspeed", "FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")):
         raise ValueError(f"trainer.strategy={name}: models are sharded by --config configs/trainer/fsdp.yaml (with FSDP2), or fsdp_tp.yaml")
@@ -138,10 +138,12 @@ def check_devices(trainer: Any) -> str:
         return tried.strategy.root_device.type
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         usual = {"num_nodes": 1}
-        given = [f"trainer.{n}={value}" for n, value in chosen.items() if value not in (None, "auto", usual.get(n))]
+        named = [n for n, value in chosen.items() if value not in (None, "auto", usual.get(n))]
+        given = ", ".join(f"trainer.{n}={chosen[n]}" for n in named)
         there = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
         reason = f"{' '.join(str(error).split()).rstrip('.')}."
-        raise ValueError(f"{', '.join(given)}: {reason} This machine has {there} and {os.cpu_count()} CPU cores") from None
+        machine = f"This machine has {there} and {os.cpu_count()} CPU cores"
+        raise ValueError(f"{given}: {reason} {machine}") from None
 
 
 def check_goes_on(state: Path, data: TaskData, task: Task, trainer: Any) -> None:

@@ -41,7 +41,8 @@ def add_arguments(it: argparse.ArgumentParser) -> None:
 
 def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     """Tokenizer first, then the ids, with a line of progress now and then."""
-    check_magnitudes({name: getattr(own, name) for name in ("workers", "vocab_size", "tokenizer_texts", "shard_mb")})
+    numbers = ("workers", "vocab_size", "tokenizer_texts", "shard_mb")
+    check_magnitudes({name: getattr(own, name) for name in numbers})
     for name in ("workers", "tokenizer_texts", "shard_mb"):
         if getattr(own, name) <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={getattr(own, name)} must be more than 0")

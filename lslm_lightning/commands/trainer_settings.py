@@ -60,8 +60,16 @@ RULES = (
     Rule("model_registry", lambda value: value is not None, "checkpoints are kept in the run directory and in MLflow; leave it out"),
     Rule("accumulate_grad_batches", lambda value: value < 1, "must be at least 1 batch"),
     Rule("val_check_interval", lambda value: value == 0, "must be more than 0; trainer.limit_val_batches=0 turns validation off"),
-    Rule("check_val_every_n_epoch", lambda value: value is not None and value < 1, "must be at least 1 epoch, or null"),
-    Rule("num_sanity_val_steps", lambda value: value is not None and value < -1, "must be at least 0, or -1 for all batches"),
+    Rule(
+        "check_val_every_n_epoch",
+        lambda value: value is not None and value < 1,
+        "must be at least 1 epoch, or null",
+    ),
+    Rule(
+        "num_sanity_val_steps",
+        lambda value: value is not None and value < -1,
+        "must be at least 0, or -1 for all batches",
+    ),
     Rule("gradient_clip_val", lambda value: value is not None and not value >= 0, "must be at least 0, which clips nothing"),
     Rule("profiler", lambda value: isinstance(value, str) and value not in PROFILERS, "is none of simple, advanced and pytorch"),
     Rule("log_every_n_steps", lambda value: value is not None and value < 0, "must be at least 0, which logs no training curve"),
@@ -103,7 +111,8 @@ def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool 
     tried = check_construction(plain_settings(trainer))
     for timer in (callback for callback in tried.callbacks if isinstance(callback, Timer)):
         if timer.time_remaining() <= 0:
-            raise ValueError(f"trainer.max_time={trainer.max_time} leaves no time to train; set a longer one, or leave it out")
+            words = "leaves no time to train; set a longer one, or leave it out"
+            raise ValueError(f"trainer.max_time={trainer.max_time} {words}")
 
 
 def _check_length(trainer: Any) -> None:

@@ -128,11 +128,12 @@ def _scored(
     metrics: Sequence[Metric],
     n_resample: int,
 ) -> tuple[Entry, Scores | None]:
-    """Score one system's answers; those that a metric breaks down on are the failure of this system alone."""
+    """Score one system's answers; where a metric breaks down on them, this system alone fails."""
     if entry.reason:
         return entry, None
     try:
-        found = signed(score(examples, entry.predictions, metrics, n_resample), metrics, entry.signature)
+        found = score(examples, entry.predictions, metrics, n_resample)
+        found = signed(found, metrics, entry.signature)
     except Exception as error:
         reason = f"its answers cannot be scored: {type(error).__name__}: {error}"
         return replace(entry, reason=" ".join(reason.split())[:500], failed=True), None

@@ -13,8 +13,9 @@ CONNECTING = 0.9  # share of the time in which the server must have been reached
 class DeadlineClient:
     """Sends each request once, and waits for its whole reply no longer than `seconds`.
 
-    A timeout of the HTTP library is one between two pieces of a reply: a server that sends a byte a second is never late to it.
-    Requests run in an event loop of their own, where any of them can be cancelled; `post` may be called from many threads.
+    A timeout of the HTTP library is one between two pieces of a reply: a server that sends a byte
+    a second is never late to it. Requests run in an event loop of their own, where any of them can
+    be cancelled; `post` may be called from many threads.
 
     Args:
         seconds: from the look-up of the server's name to the last byte of the reply.

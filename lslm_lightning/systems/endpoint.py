@@ -43,7 +43,8 @@ BROKEN_REPLIES = 5  # of one question, before it is given up
 LONGEST_PAUSE = 8.0  # seconds before a request is sent again, where the server names none
 MOST_CONCURRENT, MOST_RETRIES, MOST_SECONDS, MOST_WRITTEN = 1000, 100, 86_400, 10**7  # of settings
 # Errors of the HTTP library, whatever its version, of a request that did not reach the server
-UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol", "InvalidURL", "LocalProtocolError")
+UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
+UNSENT += ("UnsupportedProtocol", "InvalidURL", "LocalProtocolError")
 OVERHEAD = 64  # tokens that a chat adds to a question at most
 CONTEXTS = ("\n", " ", ".")  # what a text is scored after where nothing is before it; a later one where a token holds both
 MOST_CONTEXTS = 8  # tried for one passage
@@ -67,7 +68,11 @@ class EndpointError(RuntimeError):
 
 
 class NoReplyError(RuntimeError):
-    """A request was not answered; `was_sent` says whether the server may have worked on it, and bill it."""
+    """A request was not answered.
+
+    Attributes:
+        was_sent: whether the server may have worked on it, and bill it.
+    """
 
     def __init__(self, message: str, was_sent: bool) -> None:
         super().__init__(message)
@@ -275,7 +280,8 @@ class Endpoint:
             found["limit"] = f"{self.limit_name}={self.most_output}"
         found = {name: value for name, value in found.items() if value}
         lost = {"requests_lost": ledger.n_lost} if ledger.n_lost else {}
-        return {"tokens_read": ledger.n_input, "tokens_written": ledger.n_output, "requests": ledger.n_request, **lost, **money, **found}
+        counts = {"tokens_read": ledger.n_input, "tokens_written": ledger.n_output}
+        return {**counts, "requests": ledger.n_request, **lost, **money, **found}
 
     # Requests
 
@@ -368,22 +374,23 @@ class Endpoint:
                     body = read_body(content)
                     used = read_usage(body, most_input, most_output or len(json.dumps(body)))
                     reply = read_reply(body)
-                return reply | {"n_input": used[0], "n_output": used[1], "seconds": time.perf_counter() - began}
+                seconds = time.perf_counter() - began
+                return reply | {"n_input": used[0], "n_output": used[1], "seconds": seconds}
             except ProblemError as error:
                 is_lost = error.problem.is_late
-                if not error.problem.is_passing or attempt >= self.max_retries or not error.may_pass:
+                if not (error.problem.is_passing and error.may_pass) or attempt >= self.max_retries:
                     raise
                 pause = error.pause
             except NoReplyError as error:
                 is_lost = error.was_sent
                 if attempt >= self.max_retries:
-                    words = f"{self.base_url}: no reply to {name!r} in {attempt + 1} requests: {error}"
-                    raise EndpointError(redacted(words)[:300]) from None
+                    words = f"no reply to {name!r} in {attempt + 1} requests: {error}"
+                    raise EndpointError(redacted(f"{self.base_url}: {words}")[:300]) from None
             except (ValueError, RecursionError) as error:
                 is_lost, n_broken = True, n_broken + 1
                 if n_broken == BROKEN_REPLIES:
-                    words = f"{self.base_url} answered {name!r} {BROKEN_REPLIES} times with what is no reply: {error}"
-                    raise EndpointError(redacted(words)) from None
+                    words = f"answered {name!r} {n_broken} times with what is no reply: {error}"
+                    raise EndpointError(redacted(f"{self.base_url} {words}")) from None
             finally:
                 if is_lost and used == (0, 0):
                     used = most_input, most_output or len(str(content))
@@ -403,14 +410,16 @@ class Endpoint:
         import openai
 
         try:
-            return self.client.post("/chat/completions" if self.kind == "chat" else "/completions", payload)
+            path = "/chat/completions" if self.kind == "chat" else "/completions"
+            return self.client.post(path, payload)
         except openai.APIStatusError as error:
             problem = read_problem(redacted(error.response.text), error.status_code)
             raise ProblemError(problem, error.response.headers) from None
         except (TimeoutError, openai.APITimeoutError) as error:
             was_sent = type(error.__cause__).__name__ not in UNSENT
             words = "nothing whole came" if was_sent else "no connection"
-            raise NoReplyError(f"{words} in timeout_seconds={self.timeout_seconds:g}", was_sent) from None
+            words += f" in timeout_seconds={self.timeout_seconds:g}"
+            raise NoReplyError(words, was_sent) from None
         except openai.OpenAIError as error:
             words = " ".join(f"{error} {error.__cause__ or ''}".split())
             raise NoReplyError(words, type(error.__cause__).__name__ not in UNSENT) from None
@@ -442,7 +451,7 @@ def check_range(name: str, value: float, least: float, most: float) -> None:
 
 
 def read_kept(path: Path) -> dict[str, Any] | None:
-    """Return what is kept at `path`; None where there is nothing, and where it is damaged, which is told."""
+    """Return what is kept at `path`; None where there is nothing, or where it is damaged: told."""
     try:
         kept = json.loads(path.read_text("utf-8"))
         check_kept(kept)
@@ -466,13 +475,17 @@ def check_kept(kept: Any) -> None:
     if "refused" in kept:
         with known_shapes():
             for message, parameter, code, status in kept["refused"]:
-                if not (isinstance(message + code, str) and isinstance(parameter, str | None) and isinstance(status, int)):
+                known = isinstance(parameter, str | None) and isinstance(status, int)
+                if not known or not isinstance(message + code, str):
                     raise ValueError("a refusal of an unknown shape")
         return
     for name, kinds in KEPT.items():
         if name not in kept and name in ("text", "n_input", "n_output", "seconds"):
             raise ValueError(f"it has no {name}")
-        if name in kept and (not isinstance(kept[name], kinds) or (kinds is not bool and isinstance(kept[name], bool))):
+        if name not in kept:
+            continue
+        is_wrong = isinstance(kept[name], bool) != (kinds is bool)
+        if is_wrong or not isinstance(kept[name], kinds):
             raise ValueError(f"{name} is {json.dumps(kept[name])[:40]}")
     for name in ("n_input", "n_output"):
         if not 0 <= kept[name] <= MOST_TOKENS:

@@ -70,8 +70,17 @@ class Ledger:
             self.reserved += price
         return price
 
-    def enter(self, reserved: float, n_input: int, n_output: int, cached: bool = False, lost: bool = False) -> None:
-        """The true number of tokens, in place of what was reserved; answers from the cache count as what they once cost.
+    def enter(
+        self,
+        reserved: float,
+        n_input: int,
+        n_output: int,
+        cached: bool = False,
+        lost: bool = False,
+    ) -> None:
+        """Enter the true number of tokens in place of what was reserved.
+
+        Answers from the cache count as what they once cost.
 
         Args:
             lost: of a request that may have been paid for and gave no answer.

@@ -32,7 +32,8 @@ PASSING = (408, 409, 425, 429)  # HTTP statuses that may be others the next time
 
 
 _LINE_END = re.compile(r"\r\n|\n|\r")  # of server-sent events; no other character ends a line
-WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, RecursionError)  # of reading JSON that is built otherwise than expected
+# Errors of reading JSON that is built otherwise than expected
+WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, RecursionError)
 
 
 @contextmanager
@@ -59,7 +60,7 @@ class Problem(NamedTuple):
 
     @property
     def is_late(self) -> bool:
-        """Whether the model may have worked on a request, and be paid for it, though no answer came."""
+        """Whether the model may have worked on a request, and be paid, though no answer came."""
         return self.status in LATE
 
     @property
@@ -89,7 +90,10 @@ class ProblemError(RuntimeError):
 
 
 def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds in a `retry-after-ms` or a `retry-after`, which may be a date, where they are sensible."""
+    """Return the seconds in a `retry-after-ms` or a `retry-after`, which may be a date.
+
+    None where they are not sensible.
+    """
     milliseconds, given = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
     readings = (
         lambda: float(milliseconds) / 1000,

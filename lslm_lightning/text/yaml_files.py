@@ -93,11 +93,12 @@ class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
                 key.tag, value = "tag:yaml.org,2002:str", key.value
                 self.constructed_objects.pop(key, None)
             if str(value) in lines:  # 1 and "1" are one setting
-                words = f"the key {value!r} stands twice, in line {lines[str(value)]} and here; keep one"
+                line = lines[str(value)]
+                words = f"the key {value!r} stands twice, in line {line} and here; keep one"
                 raise MeaningError(words, key.start_mark)
             lines[str(value)] = key.start_mark.line + 1
         for key, _ in node.value:
-            path = key.value if isinstance(key, yaml.ScalarNode) and isinstance(key.value, str) else ""
+            path = key.value if isinstance(key, yaml.ScalarNode) else ""
             if "." in path and (other := key_of(node, path, but=key)) is not None:
                 line = other.start_mark.line + 1
                 words = f"the setting {path!r} stands twice, in line {line} and here; keep one"
@@ -162,13 +163,14 @@ Dumper.add_implicit_resolver(FLOAT, EXPONENTS, list("-+0123456789."))
 
 
 def key_of(node: yaml.Node, path: str, but: yaml.Node | None = None) -> yaml.Node | None:
-    """Return the key, other than `but`, that sets a dotted path in a mapping or in one inside it."""
+    """Return the key, other than `but`, that sets a dotted path in a mapping or inside it."""
     for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
         if key is but or not isinstance(key, yaml.ScalarNode):
             continue
         if key.value == path:
             return key
-        if path.startswith(f"{key.value}.") and (found := key_of(inner, path[len(key.value) + 1 :])):
+        rest = path.removeprefix(f"{key.value}.")
+        if rest != path and (found := key_of(inner, rest)):
             return found
     return None
 

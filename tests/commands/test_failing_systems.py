@@ -259,7 +259,10 @@ def test_a_whole_evaluation(lslm, project, pairs):
         "n_resample": 10,
         "systems": {stage: {"class_path": "one_of_five.Stranger", "init_args": {"stage": stage}} for stage in stages},
     }
-    nowhere = {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": "nowhere"}}
+    nowhere = {
+        "class_path": "lslm_lightning.systems.checkpoint.Checkpoint",
+        "init_args": {"run": "nowhere"},
+    }
     config["systems"]["nowhere"] = nowhere
     (project / "exam.yaml").write_text(yaml.safe_dump(config))
     outcome = lslm("evaluate", "--config", project / "exam.yaml")

@@ -18,20 +18,35 @@ ROOT = Path(__file__).parents[2]
     [
         ({"job": {"keep_last": 10**9}}, "job.keep_last=1000000000 must be at most 10,000"),
         ({"job": {"seeds": 10**9}}, "job.seeds=1000000000"),
-        ({"data": {"init_args": {"tokenizer": {"init_args": {"vocab_size": 10**14}}}}}, "data.tokenizer.vocab_size=100000000000000"),
+        (
+            {"data": {"init_args": {"tokenizer": {"init_args": {"vocab_size": 10**14}}}}},
+            "data.tokenizer.vocab_size=100000000000000",
+        ),
         ({"trainer": {"devices": 10**6}}, "trainer.devices=1000000 must be at most"),
         ({"trainer": {"devices": "1000000"}}, "trainer.devices=1000000"),
-        ({"trainer": {"max_steps": 2**63}}, "trainer.max_steps=9223372036854775808 must be less than"),
+        (
+            {"trainer": {"max_steps": 2**63}},
+            "trainer.max_steps=9223372036854775808 must be less than",
+        ),
         ({"trainer": {"max_epochs": 10**400}}, r"trainer.max_epochs=10\^400 must be less than"),
         ({"trainer": {"limit_val_batches": -(10**30)}}, r"trainer.limit_val_batches=-10\^30"),
         ({"data": {"num_workers": 10**6}}, "data.num_workers=1000000"),
         ({"data": {"max_tokens": 10**12}}, "data.max_tokens=1000000000000"),
-        ({"model": {"search": {"init_args": {"beam_size": 10**9}}}}, "model.search.beam_size=1000000000"),
+        (
+            {"model": {"search": {"init_args": {"beam_size": 10**9}}}},
+            "model.search.beam_size=1000000000",
+        ),
         ({"model": {"max_length": 10**9}}, "model.max_length=1000000000"),
         ({"model": {"backbone": {"d_model": 10**9}}}, "model.backbone.d_model=1000000000"),
-        ({"model": {"optimizer": {"init_args": {"betas": [0.9, math.nan]}}}}, "model.optimizer.betas.1=nan is no number"),
+        (
+            {"model": {"optimizer": {"init_args": {"betas": [0.9, math.nan]}}}},
+            "model.optimizer.betas.1=nan is no number",
+        ),
         ({"job": {"minutes": math.nan}}, "job.minutes=nan is no number"),
-        ({"systems": {"mine": {"init_args": {"n_shot": 1, "rate": 10**20}}}}, "systems.mine.rate=100000000000000000000"),
+        (
+            {"systems": {"mine": {"init_args": {"n_shot": 1, "rate": 10**20}}}},
+            "systems.mine.rate=100000000000000000000",
+        ),
     ],
 )
 def test_what_no_setting_can_mean_is_refused_by_its_name(settings, words):
@@ -50,8 +65,18 @@ def test_the_largest_is_taken_and_one_more_is_not(name):
 
 def test_good_numbers_pass():
     good = {
-        "trainer": {"devices": [0, 1], "max_steps": -1, "max_epochs": 10**9, "limit_val_batches": 10**9, "max_time": "00:12:00:00"},
-        "model": {"optimizer": {"lr": 1e-3, "foreach": True}, "threshold": math.inf, "vocab_size": 256_000},
+        "trainer": {
+            "devices": [0, 1],
+            "max_steps": -1,
+            "max_epochs": 10**9,
+            "limit_val_batches": 10**9,
+            "max_time": "00:12:00:00",
+        },
+        "model": {
+            "optimizer": {"lr": 1e-3, "foreach": True},
+            "threshold": math.inf,
+            "vocab_size": 256_000,
+        },
         "data": {"context": 1_000_000, "columns": ["0", "1"], "corpus": "12345678901234567890123"},
         "job": {"tags": {"ticket": "99999999999999999999999999"}, "name": "2" * 40},
     }
@@ -63,11 +88,24 @@ def test_good_numbers_pass():
 def test_commands_refuse_them_before_there_is_anything(lslm, translation, project):
     for words, told in (
         (["--job.keep_last=1000000000"], "job.keep_last=1000000000 must be at most 10,000"),
-        (["--data.tokenizer=lslm_lightning.text.recipes.BytePair", "--data.tokenizer.vocab_size=100000000000000"], "vocab_size=1000000"),
-        (["--trainer.devices=1000000", "--trainer.strategy=ddp"], "trainer.devices=1000000 must be at most"),
+        (
+            [
+                "--data.tokenizer=lslm_lightning.text.recipes.BytePair",
+                "--data.tokenizer.vocab_size=100000000000000",
+            ],
+            "vocab_size=1000000",
+        ),
+        (
+            ["--trainer.devices=1000000", "--trainer.strategy=ddp"],
+            "trainer.devices=1000000 must be at most",
+        ),
     ):
         refused(lslm("run", "--config", translation, *words), 1, told)
-    refused(lslm("evaluate", "--config", translation, "--devices", 10**6), 2, "--devices 1000000 must be at least 1 and at most")
+    refused(
+        lslm("evaluate", "--config", translation, "--devices", 10**6),
+        2,
+        "--devices 1000000 must be at least 1 and at most",
+    )
     outcome = lslm("generate", "nowhere", "text", "--beam-size", 10**9)
     assert outcome.err == "lslm generate: --beam-size=1000000000 must be at most 10,000\n"
     assert not Path("runs").exists()

@@ -87,12 +87,25 @@ def test_what_an_encoding_lacks_is_spelled_out(environment, work, tmp_path):
 
 @pytest.mark.parametrize(
     "shell",
-    ["| head -1", "2>&1 | head -1", "2>&1 >&2 | head -c 1", "> /dev/full", "> /dev/full 2>&1", ">&-", ">&- 2>&-", "<&- >&- 2>&-"],
+    [
+        "| head -1",
+        "2>&1 | head -1",
+        "2>&1 >&2 | head -c 1",
+        "> /dev/full",
+        "> /dev/full 2>&1",
+        ">&-",
+        ">&- 2>&-",
+        "<&- >&- 2>&-",
+    ],
 )
 def test_output_that_goes_nowhere_stops_no_work(shell, work, tmp_path):
     if "/dev/full" in shell and not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
-    process = work(shell=f"{shell}; exit ${{PIPESTATUS[0]}}", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = work(
+        shell=f"{shell}; exit ${{PIPESTATUS[0]}}",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     assert came_to_its_end(process, tmp_path), shell
 
 
@@ -130,7 +143,12 @@ def test_a_pipe_that_is_full_and_does_not_block_is_waited_for(work, tmp_path):
 
 
 def test_a_command_that_makes_nothing_but_output_ends_with_its_reader(work, tmp_path):
-    process = work("generate", shell="| head -1; exit ${PIPESTATUS[0]}", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = work(
+        "generate",
+        shell="| head -1; exit ${PIPESTATUS[0]}",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert b"Traceback" not in err

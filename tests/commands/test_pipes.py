@@ -78,7 +78,13 @@ def test_standard_input(redirection, name, tmp_path):
     code = "import sys; from lslm_lightning.commands.pipes import copy_pipes; print(open(copy_pipes(sys.argv[1:])[1]).read())"
     shell = f'cat config.yaml | "$@" --config {name}' if "|" in redirection else f'"$@" --config {name} < config.yaml'
     command = ["bash", "-c", shell, "bash", sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.getcwd()}, capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.strip() == CONFIG.strip(), done.stderr
 
 
