@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lslm_lightning.systems.deadline import DeadlineClient
 
 logger = logging.getLogger(__name__)
+LOSSES = ".lost"  # suffix of files beside cached replies
 BROKEN_REPLIES = 5  # of one question, before it is given up
 LONGEST_PAUSE = 8.0  # seconds before a request is sent again, where the server names none
 MOST_CONCURRENT, MOST_RETRIES, MOST_SECONDS, MOST_WRITTEN = 1000, 100, 86_400, 10**7  # of settings
@@ -163,6 +164,7 @@ class Endpoint:
         self.scoring_refusals = Refusals((), positive=("max_tokens", "logprobs"))
         self.name = model
         self._is_told = False  # that the cache takes nothing
+        self._entered: set[Path] = set()  # whose losses of earlier attempts are in the ledger
         learn_secret(os.environ.get(key_variable))
         learn_address(self.base_url)
         learn_settings(self.extra)
@@ -313,6 +315,7 @@ class Endpoint:
         """
         while True:
             sent = refusals.apply(payload)
+            self._enter_losses(self._cached(sent))
             if (kept := read_kept(self._cached(sent))) is not None and "refused" not in kept:
                 self.ledger.enter(0.0, kept["n_input"], kept["n_output"], cached=True)
                 return kept
@@ -394,7 +397,9 @@ class Endpoint:
             finally:
                 if is_lost and used == (0, 0):
                     used = most_input, most_output or len(str(content))
-                self.ledger.enter(reserved, *used, lost=is_lost)
+                self.ledger.enter(reserved, *used, n_lost=int(is_lost))
+                if is_lost:
+                    self._keep_loss(self._cached(payload), used)
             if pause is None:
                 pause = min(0.5 * 2**attempt, LONGEST_PAUSE) * random.uniform(0.75, 1.0)
             time.sleep(pause)
@@ -424,7 +429,21 @@ class Endpoint:
             words = " ".join(f"{error} {error.__cause__ or ''}".split())
             raise NoReplyError(words, type(error.__cause__).__name__ not in UNSENT) from None
 
-    def _keep(self, path: Path, reply: dict[str, Any]) -> None:
+    def _enter_losses(self, path: Path) -> None:
+        """Enter what earlier attempts paid for without an answer, once: a budget is of the exam."""
+        if path not in self._entered:
+            self._entered.add(path)
+            n_lost, n_input, n_output = read_losses(path)
+            if n_lost:
+                self.ledger.enter(0.0, n_input, n_output, cached=True, n_lost=n_lost)
+
+    def _keep_loss(self, path: Path, used: tuple[int, int]) -> None:
+        """Keep, beside where the reply will be, what was paid for without one."""
+        n_lost, n_input, n_output = read_losses(path)
+        found = [n_lost + 1, n_input + used[0], n_output + used[1]]
+        self._keep(path.with_suffix(LOSSES), found)
+
+    def _keep(self, path: Path, reply: Any) -> None:
         """Keep a reply where that is possible; it was paid for and is an answer all the same."""
         try:
             keep(path, reply)
@@ -495,6 +514,18 @@ def check_kept(kept: Any) -> None:
     check_characters(kept["text"])
 
 
-def keep(path: Path, reply: dict[str, Any]) -> None:
+def read_losses(path: Path) -> list[int]:
+    """Return the requests, the tokens read and those written that gave no reply to keep at `path`."""
+    try:
+        found = json.loads(path.with_suffix(LOSSES).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return [0, 0, 0]
+    counts = isinstance(found, list) and len(found) == 3
+    if not counts or not all(type(n) is int and 0 <= n <= MOST_TOKENS for n in found):
+        return [0, 0, 0]
+    return found
+
+
+def keep(path: Path, reply: Any) -> None:
     """Write a reply, whole or not at all, for its owner alone."""
     write_private(path, json.dumps(reply, ensure_ascii=False), "backslashreplace")

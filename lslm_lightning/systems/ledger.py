@@ -76,19 +76,19 @@ class Ledger:
         n_input: int,
         n_output: int,
         cached: bool = False,
-        lost: bool = False,
+        n_lost: int = 0,
     ) -> None:
         """Enter the true number of tokens in place of what was reserved.
 
         Answers from the cache count as what they once cost.
 
         Args:
-            lost: of a request that may have been paid for and gave no answer.
+            n_lost: requests among these that may have been paid for and gave no answer.
         """
         with self._changed:
             self.reserved = max(0.0, self.reserved - reserved)
             self.n_input, self.n_output = self.n_input + n_input, self.n_output + n_output
             self.n_request, self.n_cached = self.n_request + (not cached), self.n_cached + cached
-            self.n_lost += lost
+            self.n_lost += n_lost
             self.spent += self.prices.of(n_input, n_output) if self.prices else 0.0
             self._changed.notify_all()

@@ -530,6 +530,26 @@ def test_no_budget_is_passed_by_replies_that_are_lost(provider, fault):
     assert system.ledger.spent <= 250
 
 
+def test_what_was_lost_counts_in_the_next_attempt_too(provider):
+    provider.faults = ["broken", "broken"]
+    settings = {"prices": Prices(1e6, 1e6), "max_tokens": 20, "concurrency": 1}
+    first = endpoint(provider, **settings)
+    list(first.generate(EXAMPLES[:1]))
+    second = endpoint(provider, **settings)
+    list(second.generate(EXAMPLES[:1]))
+    assert second.ledger.spent == first.ledger.spent
+    assert second.ledger.n_lost == first.ledger.n_lost == 2
+    with pytest.raises(BudgetError):
+        list(endpoint(provider, budget=first.ledger.spent + 1, **settings).generate(EXAMPLES[:2]))
+    assert len(provider.requests) == 3
+    for damage in ("", "[1]", "[1, -1, 2]", "null", "[true, 1, 1]", "[" * 100_000):
+        for path in (cache_directory() / "answers").glob("*/*.lost"):
+            path.write_text(damage)
+        third = endpoint(provider, **settings)
+        list(third.generate(EXAMPLES[:1]))
+        assert third.ledger.n_lost == 0
+
+
 def test_a_server_that_is_not_there_costs_nothing(provider):
     provider.close()
     system = endpoint(provider, prices=Prices(1, 1), max_retries=1)
