@@ -46,7 +46,8 @@ text and language, and it is told.
 
 Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted goes on where it stopped when the same
 command is given again, and what is answered is never asked again, also when systems are added: --fresh asks anew. A system that fails
-(a server that is down, a budget that is spent) leaves the others their scores and their report; the exit status is then 1."""
+(a server that is down, a budget that is spent, any error of its own) leaves the others their scores and their report; the exit
+status is then 1."""
 
 
 def arguments() -> Parser:

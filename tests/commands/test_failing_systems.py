@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -288,3 +289,29 @@ def test_a_process_that_shares_an_exam_answers_by_its_other_systems(error, tmp_p
     assert len((tmp_path / "two.0-of-1.jsonl").read_text().splitlines()) == len(EXAMPLES)
     assert f"one: {type(error).__name__}" in capsys.readouterr().err
     assert [entry.name for entry in answers.entries() if entry.failed] == ["one"], "asked once more, by this process"
+
+
+def test_what_a_process_did_not_answer_that_ended_early_is_asked_here(
+    tmp_path,
+    monkeypatch,
+    capsys,
+):
+    monkeypatch.setattr("lslm_lightning.commands.answers.POLL_SECONDS", 0.01)
+    systems = {"one": System("one"), "two": System("two")}
+    answers = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
+    answers.share_out([sys.executable, "-c", "import os; os._exit(3)"], 2)
+    assert "shares [0, 1] of 2 ended early" in capsys.readouterr().err
+    assert all(len(entry.predictions) == len(EXAMPLES) for entry in answers.entries())
+
+
+def test_a_damaged_share_is_left_as_it_is_and_its_system_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("lslm_lightning.commands.answers.POLL_SECONDS", 0.01)
+    systems = {"one": System("one"), "two": System("two")}
+    answers = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
+    code = f"open({str(tmp_path / 'one.0-of-1.jsonl')!r}, 'w').write('[1]\\n')"
+    answers.share_out([sys.executable, "-c", code], 1)
+    answers.prepare()
+    entries = {entry.name: entry for entry in answers.entries()}
+    assert "one.0-of-1.jsonl, line 1" in entries["one"].reason
+    assert not entries["two"].reason
+    assert (tmp_path / "one.0-of-1.jsonl").read_text() == "[1]\n"
