@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lslm_lightning.commands.magnitudes import check_magnitudes
+from lslm_lightning.training.cores import available_cores
 
 DESCRIPTION = """Turn texts of any size into token ids, on all cores and in bounded memory, for training that maps them into memory.
 
@@ -33,7 +34,7 @@ def add_arguments(it: argparse.ArgumentParser) -> None:
     which.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json; by default one is trained on the first texts")
     which.add_argument("--vocab-size", type=int, default=32_000, help="of the tokenizer that is trained (default: 32000)")
     it.add_argument("--tokenizer-texts", type=int, default=100_000, metavar="N", help="texts it is trained on (default: the first 100000)")
-    it.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one a core, %(default)s)")
+    it.add_argument("--workers", type=int, default=available_cores(), metavar="N", help="processes (default: one a core, %(default)s)")
     it.add_argument(
         "--shard-mb", type=float, default=32.0, metavar="MB", help="text in one file of ids, and in each worker's memory (default: 32)"
     )

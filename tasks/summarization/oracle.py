@@ -12,6 +12,7 @@ from filelock import FileLock
 from lslm_lightning.data.workers import shared_out
 from lslm_lightning.metrics.extraction import best_sentences
 from lslm_lightning.metrics.rouge import Rouge
+from lslm_lightning.training.cores import available_cores
 
 VERSION = 1  # of how sentences are chosen; a cache holds those of one
 CHUNK = 500  # documents that are done at once
@@ -75,7 +76,7 @@ def chosen(
 ) -> Iterator[list[int]]:
     """`best_sentences` of every document, in order, with a line of progress now and then."""
     n = len(documents)
-    n_worker = n_worker or (1 if n < FEW else os.cpu_count() or 1)
+    n_worker = n_worker or (1 if n < FEW else available_cores())
     parts = ((documents[i : i + CHUNK], references[i : i + CHUNK], language, k) for i in range(0, n, CHUNK))
     said, n_done = time.monotonic(), 0
     for found in shared_out(best_of_each, parts, n_worker) if n_worker > 1 else (best_of_each(*part) for part in parts):
