@@ -26,6 +26,7 @@ from lslm_lightning.safety.arguments import hide_arguments
 from lslm_lightning.safety.user_files import write_settings
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
 
 
 class Climb:
@@ -131,9 +132,22 @@ class Climb:
             print(f"lslm: {name}: {error}", file=sys.stderr, flush=True)
             return False
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
+        if decided := self.decided_precision():
+            environment[DECIDED] = decided
         seen, hidden = hide_arguments(words)
         status = run_to_its_end([sys.executable, "-m", "lslm_lightning", *seen], environment | hidden)
         return status == 0 and self.finished(rung) is not None
+
+    def decided_precision(self) -> str | None:
+        """Return the precision that `auto` came to in the first network of the ladder that was begun: all train in it."""
+        for name, rung in self.ladder.runs.items():
+            config = self.configs[name]
+            if config["trainer"]["precision"] != AUTO or resolve(config["model"]["class_path"]).one_pass:
+                continue
+            for run in self.directories(rung):
+                if (kept := read_config(RunDirectory(run).config)["trainer"]["precision"]) in (SINGLE, HALF):
+                    return kept
+        return None
 
     def job_name(self, rung: Rung) -> str:
         """Of its run, whose directory begins with it; another where anything of the rung, of what all share, or of the data is another."""

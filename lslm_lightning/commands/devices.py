@@ -68,15 +68,14 @@ def measured_cpu(seconds: float = 0.3) -> Device:
     """What the processors of this machine reach together: a product of matrices, and a sum of two long rows."""
     import psutil
 
-    from lslm_lightning.training.precision import has_bfloat16
+    from lslm_lightning.training.cores import limit_threads
 
+    limit_threads()
     a, b = torch.randn(2048, 512), torch.randn(512, 2048)
     x, y, z = (torch.ones(2**21) for _ in range(3))
+    ha, hb = a.bfloat16(), b.bfloat16()
     product = 2 * 2048 * 512 * 2048 / best_time(lambda: a @ b, seconds)
-    half = product
-    if has_bfloat16("cpu"):
-        ha, hb = a.bfloat16(), b.bfloat16()
-        half = 2 * 2048 * 512 * 2048 / best_time(lambda: ha @ hb, seconds)
+    half = 2 * 2048 * 512 * 2048 / best_time(lambda: ha @ hb, seconds)
     moved = 3 * 4 * len(x) / best_time(lambda: torch.add(x, y, out=z), seconds)
     memory = psutil.virtual_memory().total / 1e9
     return Device("this machine", memory, (product / 1e12, half / 1e12), moved / 1e9, moved / 2e9, 1.0, (0.9, 0.9), 5.0, is_cpu=True)

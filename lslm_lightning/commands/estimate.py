@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.footprint import Footprint, Work, footprint
+from lslm_lightning.training.precision import AUTO, StepTimes
 from lslm_lightning.training.task import Task
 
 SINGLE, HALF = 4, 2  # bytes
@@ -70,6 +71,13 @@ class Plan:
     precision: str
     n_batch: int | None
     found: dict[tuple[bool, int, bool], Footprint] = field(default_factory=dict)
+
+    def decided_for(self, device: Device) -> "Plan":
+        """Return the plan with the precision that `auto` comes to on a device, by the rates of its products."""
+        if self.precision != AUTO:
+            return self
+        single, half = device.teraflops
+        return replace(self, precision=StepTimes(1 / single, 1 / half).faster, found={})
 
     @property
     def n_token(self) -> int | None:
@@ -155,6 +163,7 @@ def on_meta(batch: Any) -> Any:
 
 def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]:
     """One device alone, then all of them by each strategy that shares out evenly; the cores of a CPU count as one device."""
+    plan = plan.decided_for(device)
     found = [replicated(plan, device, 1, 1)]
     if n * n_node > 1 and not device.is_cpu:
         found += [replicated(plan, device, n, n_node), sharded(plan, device, n, n_node, 1)]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
+from lightning.fabric.connector import _PRECISION_INPUT
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from lslm_lightning.training.checkpoints import Checkpoints
@@ -82,6 +83,8 @@ class Job:
 class JobTrainer(Trainer):
     """Lightning's Trainer with `run`, and with settings that a parser reads as int before it tries float.
 
+    A `precision` of "auto" is for the parser alone: the command decides it before it builds a Trainer.
+
     `typing` caches `Optional[Union[float, int]]` and `Optional[Union[int, float]]` as one type, in the
     order that was made first. With Lightning's annotations the order depends on what was imported
     before, and a limit of 2 batches may become 2.0.
@@ -97,6 +100,7 @@ class JobTrainer(Trainer):
         overfit_batches: int | float = 0.0,
         val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
         gradient_clip_val: int | float | None = None,
+        precision: _PRECISION_INPUT | Literal["auto"] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -108,6 +112,7 @@ class JobTrainer(Trainer):
             overfit_batches=overfit_batches,
             val_check_interval=val_check_interval,
             gradient_clip_val=gradient_clip_val,
+            precision=precision,
             **kwargs,
         )
 

@@ -3,14 +3,15 @@
 import argparse
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.outcome import DONE
 
 if TYPE_CHECKING:
-    from lslm_lightning.commands.estimate import Estimate
+    from lslm_lightning.commands.devices import Device
+    from lslm_lightning.commands.estimate import Estimate, Plan
 
 DESCRIPTION = """Parameters, memory a device, floating-point operations, tokens a second, time and cost of a config, without training it.
 
@@ -51,11 +52,11 @@ def main(argv: list[str]) -> int:
     plan = planned([word for file in own.config for word in ("--config", file)] + words, own.vocab_size)
     if plan.task.backbone is None:
         raise ValueError(f"{type(plan.task).__name__} counts and trains no network: there is nothing to plan, lslm run does it in seconds")
-    show(own, plan, [found for device in devices for found in estimates(plan, device, own.devices, own.nodes)])
+    show(own, plan, devices, [found for device in devices for found in estimates(plan, device, own.devices, own.nodes)])
     return DONE
 
 
-def show(own: argparse.Namespace, plan: Any, found: "list[Estimate]") -> None:
+def show(own: argparse.Namespace, plan: "Plan", devices: "list[Device]", found: "list[Estimate]") -> None:
     """The model in two lines, then a table."""
     from rich import box
     from rich.table import Table
@@ -69,7 +70,7 @@ def show(own: argparse.Namespace, plan: Any, found: "list[Estimate]") -> None:
     output.print(
         f"{usual.n_parameter:,} parameters: {len(blocks)} blocks with {sum(blocks):,} together, and {rest:,}\n"
         f"{usual.n_token:,} tokens in a micro-batch, {plan.accumulate} of these in a step on each device;"
-        f" {usual.flops / usual.n_token / 1e9:,.3g} GFLOP a token, forward and backward; {plan.precision}",
+        f" {usual.flops / usual.n_token / 1e9:,.3g} GFLOP a token, forward and backward; {precisions(plan, devices)}",
         soft_wrap=True,
     )
     n_token = own.tokens or plan.n_token
@@ -86,6 +87,14 @@ def show(own: argparse.Namespace, plan: Any, found: "list[Estimate]") -> None:
         for row in rows:
             table.add_row(*cells(row, n_token, own.price))
     output.print(table)
+
+
+def precisions(plan: "Plan", devices: "list[Device]") -> str:
+    """Return what the plan computes in: one precision, or that of each device where `auto` decides."""
+    decided = {device.name: plan.decided_for(device).precision for device in devices}
+    if len(set(decided.values())) == 1:
+        return next(iter(decided.values()))
+    return ", ".join(f"{precision} on {name}" for name, precision in decided.items())
 
 
 def cells(row: "Estimate", n_token: float | None, price: float | None) -> Iterator[str]:

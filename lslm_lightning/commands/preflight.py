@@ -1,6 +1,5 @@
 """What is refused before a job begins."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +10,17 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 from lslm_lightning.commands.job import Job
-from lslm_lightning.commands.processes import check_meeting
+from lslm_lightning.commands.processes import check_agreement, check_meeting
 from lslm_lightning.commands.trainer_settings import check_trainer, translated
 from lslm_lightning.evaluation.alignment import describe_pairs
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import META
+from lslm_lightning.training.cores import available_cores
 from lslm_lightning.training.data import TaskData, say
 from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
 from lslm_lightning.training.pair_data import PairData
+from lslm_lightning.training.precision import AUTO, HALF, SINGLE
 from lslm_lightning.training.task import Task, refuse_changes
 
 TRAINING = ("run", "fit")
@@ -91,6 +92,10 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None, one_
     if str(trainer.precision).startswith("16"):
         raise ValueError(f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed")
     check_meeting(trainer.num_nodes)
+    if trainer.precision == AUTO:
+        if is_sharded(trainer):
+            raise ValueError(f"trainer.precision={AUTO} cannot be measured on a model in parts: set {HALF} or {SINGLE}")
+        check_agreement(trainer.num_nodes)
     type_of_device = check_devices(trainer)
     n_share(trainer)
     return type_of_device
@@ -133,6 +138,8 @@ def check_devices(trainer: Any) -> str:
     chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes", "precision")}
     if isinstance(trainer.strategy, str) and not is_sharded(trainer):
         chosen["strategy"] = trainer.strategy
+    if trainer["precision"] == AUTO:  # is decided on the device
+        del chosen["precision"]
     try:
         tried = Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
         return tried.strategy.root_device.type
@@ -142,7 +149,7 @@ def check_devices(trainer: Any) -> str:
         given = ", ".join(f"trainer.{n}={chosen[n]}" for n in named)
         there = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
         reason = f"{' '.join(str(error).split()).rstrip('.')}."
-        machine = f"This machine has {there} and {os.cpu_count()} CPU cores"
+        machine = f"This machine has {there} and {available_cores()} CPU cores"
         raise ValueError(f"{given}: {reason} {machine}") from None
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasti
 from lightning.pytorch.strategies.launchers import subprocess_script
 
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
 
 DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
 LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")  # what Lightning tells the processes that it starts
@@ -65,6 +66,40 @@ def check_meeting(n_node: int) -> None:
             f"{world} processes were started, which need one run directory: set {DIRECTORY}=runs/<task>/<name> for all of them"
             " (as configs/trainer/slurm.sbatch does), use torchrun, or start one process, which starts the others by trainer.devices"
         )
+
+
+def check_agreement(n_node: int) -> None:
+    """Refuse to measure for several processes that this one does not start and that share no store.
+
+    Raises:
+        ValueError: with what lets them.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if SLURMEnvironment.detect():
+        world = max(world, int(os.environ["SLURM_NTASKS"]))
+    if max(world, n_node) > 1 and DECIDED not in os.environ and not TorchElasticEnvironment.detect():
+        raise ValueError(
+            f"trainer.precision={AUTO} is measured by one process, and these were started apart, which may measure otherwise: set"
+            f" trainer.precision to {HALF} or {SINGLE} (lslm fit on one device says which is faster), or use torchrun"
+        )
+
+
+def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
+    """Return what the first process decides, to it and to all that it starts or that torchrun has started beside it.
+
+    Raises:
+        ValueError: the environment names another precision.
+    """
+    if DECIDED not in os.environ and TorchElasticEnvironment.detect():
+        store = _store(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
+        if rank == 0:
+            store.set("precision", decide())
+        os.environ[DECIDED] = store.get("precision").decode()
+    if DECIDED not in os.environ:
+        os.environ[DECIDED] = decide()
+    if (decided := os.environ[DECIDED]) not in (SINGLE, HALF):
+        raise ValueError(f"{DECIDED}={decided} must be {SINGLE} or {HALF}; leave it out, and it is measured")
+    return decided
 
 
 def met_before() -> RunDirectory | None:

@@ -35,6 +35,7 @@ from lslm_lightning.commands.preflight import (
     check_job_goes_on,
     check_one_process,
     check_optimizer,
+    is_sharded,
     n_share,
     read_splits,
     same_validation,
@@ -44,6 +45,7 @@ from lslm_lightning.commands.processes import (
     DIRECTORY,
     LAUNCHED,
     Watch,
+    agree_on_precision,
     connect_again,
     is_loss,
     meet,
@@ -73,11 +75,12 @@ from lslm_lightning.tracking import Store, Tracker
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.checks import check_distinguishes
-from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.cores import THREADS, limit_threads
+from lslm_lightning.training.data import TaskData, say
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interrupted, Interruption, stop_at_once, stopping_signals
 from lslm_lightning.training.optimizer_settings import ChangedSettings
-from lslm_lightning.training.precision import usable_precision
+from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE, StepTimes, may_be_slow, measure_steps
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import FirstStep, Provenance
 from lslm_lightning.training.sharding import ShardedStrategy, WholeStates
@@ -103,6 +106,7 @@ class Command(LightningCLI):
     resumed: RunDirectory | None = None  # that of the run that goes on
     lock: FileLock | None = None
     began = 0.0
+    device_type = "cpu"
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -164,7 +168,9 @@ class Command(LightningCLI):
             check_job_goes_on(self.job, read_config(self.resumed.config).get("job") or {}, trainer.max_steps)
         device_type = check_job(self.subcommand, self.job, trainer, self._get(self.config, "ckpt_path"), task.one_pass)
         connect_again(device_type)
-        self._choose_precision(trainer, device_type)
+        if device_type == "cpu" and (words := limit_threads(n_share(trainer) // trainer.num_nodes)):
+            say(words)
+        self.device_type = device_type
         self._take_tokenizer()
         if (rank_zero_only.rank or 0) == 0:
             if not self.resumed:  # whose directory is there, and whose job.root may be another's
@@ -180,12 +186,39 @@ class Command(LightningCLI):
         for name in ("model", "data", "trainer"):
             check_trust(self._get(self.config, name))
 
-    def _choose_precision(self, trainer: Any, device_type: str) -> None:
-        """What this machine can compute in; config.yaml keeps it."""
-        usable = usable_precision(trainer["precision"], device_type)
-        if usable != trainer["precision"] and not (rank_zero_only.rank or 0):
-            print(f"{device_type} has no bfloat16 in hardware: trainer.precision={usable} in place of {trainer['precision']}", flush=True)
-        trainer["precision"] = usable
+    def _decided_precision(self, given: Any, state: str | None) -> Any:
+        """Return `trainer.precision` for this machine, which config.yaml keeps.
+
+        Where `auto` is given, it is that of the run that trained `state`, or the faster one for this model. Of any other nothing
+        changes; where bfloat16 is slower, one line says so.
+        """
+        if given == AUTO:
+            if self.model.backbone is None:
+                return SINGLE
+            return precision_of(state) or agree_on_precision(rank_zero_only.rank or 0, self._faster_precision)
+        begins = self.subcommand in TRAINING and not (state or self.resumed or is_sharded(self._get(self.config, "trainer")))
+        is_doubtful = given in (HALF, "bf16") and self.model.backbone is not None and may_be_slow(self.device_type)
+        if is_doubtful and begins and not (rank_zero_only.rank or 0) and DECIDED not in os.environ:
+            times = self._step_times()
+            if times and times.half > times.single:
+                say(
+                    f"precision: {HALF}, as trainer.precision says; it is slower here ({times.describe(HALF)}), and"
+                    f" trainer.precision={AUTO} would take the faster"
+                )
+            os.environ[DECIDED] = HALF  # so that the processes that this one starts do not measure again
+        return given
+
+    def _step_times(self) -> StepTimes | None:
+        return measure_steps(self.model, self.datamodule.sizes().usual, torch.device(self.device_type))
+
+    def _faster_precision(self) -> str:
+        """Measure, and say what came out."""
+        times = self._step_times()
+        if times is None:
+            say(f"precision: {SINGLE} (bfloat16 is not supported on {self.device_type})")
+            return SINGLE
+        say(f"precision: {times.faster} ({times.describe(times.faster)})")
+        return times.faster
 
     def _take_tokenizer(self) -> None:
         """A checkpoint of a run brings that run's tokenizer."""
@@ -224,7 +257,9 @@ class Command(LightningCLI):
             check_distinguishes(self.model, self.datamodule)
         if is_training and state:
             check_goes_on(Path(state), self.datamodule, self.model, settings)
-        config = translated({**self._get(self.config_init, "trainer"), **kwargs})
+        settings["precision"] = self._decided_precision(settings["precision"], state)
+        own = {"precision": settings["precision"]}
+        config = translated({**self._get(self.config_init, "trainer"), **own, **kwargs})
         given = listed(config["callbacks"])
         check_construction(plain_settings(settings), given)
         check_monitors(given, self.model, self.datamodule)
@@ -335,6 +370,15 @@ SETTINGS = {  # of LightningCLI
 }
 
 
+def precision_of(state: str | None) -> str | None:
+    """Return the `trainer.precision` of the run that a checkpoint belongs to; None where it says none, or none was decided."""
+    config = Path(state).absolute().parent.parent / "config.yaml" if state else None
+    if config is None or not config.is_file():
+        return None
+    kept = (read_config(config).get("trainer") or {}).get("precision")
+    return None if kept == AUTO else kept
+
+
 def without_enums(settings: Any) -> Any:
     """The same settings with words for members of enumerations, which some of Lightning's defaults are and no YAML can hold."""
     if isinstance(settings, Namespace):
@@ -387,7 +431,7 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
 
         return resume(["resume", str(restarted.path), TRUST])  # this very command began it
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
-    given = {name: os.environ.get(name) for name in (DIRECTORY, *LAUNCHED)}
+    given = {name: os.environ.get(name) for name in (DIRECTORY, DECIDED, THREADS, *LAUNCHED)}
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]
     status, command = "FAILED", Command.__new__(Command)
     command.resumed = resumed

@@ -57,7 +57,8 @@ def main(argv: list[str]) -> int:
         trial = Trial(Path(folder), own.seed)
         print(f"{own.steps} steps straight", flush=True)
         trial.train(["fit", *words, "--job.name=straight"])
-        n_middle = trial.kill_and_resume(["fit", *words, "--job.name=killed"], own.kills)
+        same = f"--trainer.precision={trial.precision('straight') or 'null'}"  # measured once, where it is `auto`
+        n_middle = trial.kill_and_resume(["fit", *words, same, "--job.name=killed"], own.kills)
         different = differences(trial.state("straight"), trial.state("killed"))
     if different:
         raise WorkError(f"the killed run ended differently: {different}")
@@ -144,6 +145,12 @@ class Trial:
     def saved(self) -> int:
         """When a run has last saved a state; 0 for never."""
         return max((path.stat().st_mtime_ns for path in (self.folder / "runs").glob("*/*/checkpoints/last.ckpt")), default=0)
+
+    def precision(self, name: str) -> str | int | None:
+        """Return the `trainer.precision` that a run was trained in."""
+        from lslm_lightning.runs.loading import read_config
+
+        return read_config(self.state(name).parent.parent / "config.yaml")["trainer"].get("precision")
 
     def state(self, name: str) -> Path:
         [path] = (self.folder / "runs").glob(f"*/{name}-*/checkpoints/last.ckpt")

@@ -1,6 +1,7 @@
 """Batches of a token budget, for whatever reads texts that are kept as rows of ids."""
 
 from abc import abstractmethod
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,8 +36,13 @@ class BudgetData(TaskData):
     def encoded(self, split: str) -> Rows:
         """What of a split can be trained on; what is left out or cut is counted in `counts`."""
 
+    @cached_property
+    def training_rows(self) -> Rows:
+        """The training split, encoded once."""
+        return self.encoded("train")
+
     def sizes(self) -> Sizes:
-        rows = self.encoded("train")
+        rows = self.training_rows
         plan = self.plan(rows)
         batches = sorted(plan(0), key=lambda batch: len(batch) * plan.lengths[batch].max(0).sum())
         return Sizes(rows[batches[len(batches) // 2]], rows[batches[-1]], plan.__len__)
@@ -46,7 +52,7 @@ class BudgetData(TaskData):
         return TokenBudget(rows.lengths, self.max_tokens, self.seed)
 
     def train_dataloader(self) -> DataLoader:
-        rows = self.encoded("train")
+        rows = self.training_rows
         plan = self.plan(rows)
         self.counts["train_padding_share"] = plan.padding_share()
         self.train_stream = self.stream(plan)

@@ -1,38 +1,115 @@
-"""Which precision a machine can train in, and how autocast treats the weights."""
+"""Which precision a model trains fastest in on this machine, and how autocast treats the weights."""
 
-import os
+import copy
+import math
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-N = 256  # rows of the matrices that are multiplied to find out
-SOFTWARE = 6.0  # times slower than float32; with AVX2 alone bfloat16 was measured to be 90 times slower
-FOUND = "LSLM_CPU_BFLOAT16"  # 1 or 0, for child processes
+AUTO, SINGLE, HALF = "auto", "32-true", "bf16-mixed"
+DECIDED = "LSLM_PRECISION"  # the decision for `auto`, for the processes that a training starts
+WORTHWHILE = 0.9  # largest share of float32's time at which bfloat16 is worth its coarser numbers
+N_ROUND, SECONDS = 7, 2.0  # timed steps of each kind, at most, and when to stop before
+HOPELESS, LONG = 10.0, 1.0  # times slower, and seconds, at which a first step says enough
 
 
-def usable_precision(precision: str | int | None, device_type: str) -> str | int | None:
-    """The `trainer.precision` to use: float32 in place of bfloat16 autocast where the hardware has no bfloat16, else what was asked for.
+@dataclass(frozen=True)
+class StepTimes:
+    """Seconds of one training step (forward and backward) in float32 and under bfloat16 autocast."""
 
-    A configuration describes an experiment, and machines differ: processors with AVX2 alone multiply bfloat16 in software.
+    single: float
+    half: float
+
+    @property
+    def faster(self) -> str:
+        """The `trainer.precision` to train in."""
+        return HALF if self.half <= WORTHWHILE * self.single else SINGLE
+
+    def describe(self, precision: str) -> str:
+        """Return both figures, beginning with that of `precision`."""
+        single, half = f"{1000 * self.single:.3g} ms", f"{1000 * self.half:.3g} ms"
+        if precision == SINGLE:
+            return f"a step takes {single}, {half} in bfloat16"
+        return f"a step takes {half}, {single} in float32"
+
+
+def step_times(step: Callable[[bool], None], clock: Callable[[], float] = time.perf_counter) -> StepTimes:
+    """Time both kinds of step in turn, so that other work on the machine slows both; the shortest of each counts.
+
+    Args:
+        step: does one training step, under bfloat16 autocast where it is given True.
     """
-    if precision in ("bf16-mixed", "bf16") and not has_bfloat16(device_type):
-        return "32-true"
-    return precision
+    best, began = {False: math.inf, True: math.inf}, clock()
+    for number in range(1 + N_ROUND):
+        taken = {}
+        for half in best:
+            since = clock()
+            step(half)
+            taken[half] = clock() - since
+        if number == 0 and taken[True] > max(LONG, HOPELESS * taken[False]):
+            return StepTimes(taken[False], taken[True])
+        if number:  # the first of each kind compiles kernels
+            best = {half: min(best[half], taken[half]) for half in best}
+            if clock() - began > SECONDS:
+                break
+    return StepTimes(best[False], best[True])
 
 
-@cache
-def has_bfloat16(device_type: str) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; a CPU is asked by doing it (about 0.1 s).
+def trial_step(task: Any, batch: Any, device: torch.device) -> Callable[[bool], None]:
+    """Return a training step for `step_times`, on a copy of the task.
 
-    The processes that this one starts take over what it found: ranks and seeds compute alike.
+    Args:
+        batch: a batch of the usual size; ids on the meta device are made up.
     """
+    probe: nn.Module = copy.deepcopy(task).to(device).train()
+    n_id = task.tokenizer.vocab_size
+    batch = type(batch)(*(on_device(v, device, n_id) if isinstance(v, Tensor) else v for v in batch))
+
+    def step(half: bool) -> None:
+        # Lightning's autocast keeps no cast weights either.
+        with torch.autocast(device.type, torch.bfloat16, enabled=half, cache_enabled=False):
+            loss = probe.loss(batch, probe.label_smoothing)
+        loss.backward()
+        probe.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return step
+
+
+def on_device(tensor: Tensor, device: torch.device, n_id: int) -> Tensor:
+    """Move a tensor of a batch, with ids below `n_id` where it has shape alone."""
+    if tensor.is_meta:
+        tensor = torch.arange(tensor.numel(), dtype=tensor.dtype).remainder(n_id).view(tensor.shape)
+    return tensor.to(device)
+
+
+def may_be_slow(device_type: str) -> bool:
+    """Whether a device may be slower in bfloat16: a CPU, and a GPU that has no such instructions."""
     if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device_type == "cpu" and FOUND not in os.environ:
-        os.environ[FOUND] = str(int(_seconds(torch.bfloat16) < SOFTWARE * _seconds(torch.float32)))
-    return device_type != "cpu" or os.environ[FOUND] == "1"
+        return not torch.cuda.is_bf16_supported(including_emulation=False)
+    return device_type == "cpu"
+
+
+def measure_steps(
+    task: Any,
+    batch: Any,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> StepTimes | None:
+    """Time a step of this task in both precisions; its weights and the random state stay as they are.
+
+    None of a device that trains in float32 alone.
+    """
+    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_bf16_supported()):
+        return None
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        return step_times(trial_step(task, batch, device), clock)
 
 
 def weights_cast_once(device_type: str) -> AbstractContextManager:
@@ -40,20 +117,3 @@ def weights_cast_once(device_type: str) -> AbstractContextManager:
     if not torch.is_autocast_enabled(device_type):
         return nullcontext()
     return torch.autocast(device_type, torch.get_autocast_dtype(device_type), cache_enabled=True)
-
-
-def _seconds(dtype: torch.dtype) -> float:
-    """The shortest processor time of a product of two matrices (N, N) on one thread: what else runs here must not decide it."""
-    x = torch.ones(N, N, dtype=dtype)
-    n_thread = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        x @ x
-        times = []
-        for _ in range(5):
-            began = time.thread_time()
-            x @ x
-            times.append(time.thread_time() - began)
-        return min(times)
-    finally:
-        torch.set_num_threads(n_thread)

@@ -31,6 +31,7 @@ class Alternation(Callback):
         self._since = 0.0
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        self.loop.precision = str(trainer.precision)
         self.loop.start(task.tokenizer)
         self._since = now()
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.decoding import Beam
-from lslm_lightning.training.precision import has_bfloat16
-from tests.benchmarks.loop import mixed_precision
+from tests.benchmarks.loop import has_fast_bfloat16, mixed_precision
 from tests.copying import END, PAD, START, learn_to_copy, marian, sentences
 from tests.models.convert import marian_from_transformers
 
@@ -50,7 +49,7 @@ def their_search(hf_model: torch.nn.Module) -> Callable[[Tensor], list[list[int]
 def main(n_step: int = 300, n_round: int = 5) -> dict[str, float]:
     """Sentences per second of both, their ratio, and the share of sentences (0 to 1) on which they agree."""
     hf_model = marian(n_layer=3, n_head=4, vocab_size=6000, d_model=256, encoder_ffn_dim=512, decoder_ffn_dim=512, init_std=0.05)
-    learn_to_copy(hf_model, n_step, N_WORD, MEAN_LENGTH, batch_size=16, bf16=has_bfloat16("cpu"))
+    learn_to_copy(hf_model, n_step, N_WORD, MEAN_LENGTH, batch_size=16, bf16=has_fast_bfloat16())
     source = sentences(N_SENTENCE, MEAN_LENGTH, N_WORD, torch.Generator().manual_seed(1))
     source = source[(source != PAD).sum(1).argsort()]
     batches = [batch[:, : int((batch != PAD).sum(1).max())] for batch in source.split(BATCH_SIZE)]
@@ -67,7 +66,7 @@ def main(n_step: int = 300, n_round: int = 5) -> dict[str, float]:
     agree = sum(a == b for a, b in zip(*found.values(), strict=True)) / N_SENTENCE
     length = sum(map(len, found["ours"])) / N_SENTENCE
     result = {**speed, "ratio": speed["ours"] / speed["transformers"], "agree": agree}
-    precision = "bfloat16" if has_bfloat16("cpu") else "float32"
+    precision = "bfloat16" if has_fast_bfloat16() else "float32"
     print(f"{N_SENTENCE} sentences, {length:.1f} tokens written on average, {torch.get_num_threads()} threads, beam {N_BEAM}, {precision}")
     print(*(f"{name:>12}: {value:.3g}" for name, value in result.items()), sep="\n")
     return result

@@ -39,7 +39,7 @@ class LstmLoop(Loop):
 
     def step(self, batch: WindowBatch) -> None:
         before = tuple(part.detach() for part in self.state) if batch.follows else None
-        with mixed_precision():
+        with mixed_precision(self.precision):
             logits, self.state = self.model(batch.ids[:, :-1], before)
             loss = F.cross_entropy(logits.flatten(0, 1), batch.ids[:, 1:].flatten())
         self.optimizer.zero_grad(set_to_none=True)

@@ -59,7 +59,7 @@ class MarianLoop(Loop):
         rate = PEAK * min(1.0, (self.n_step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with mixed_precision():
+        with mixed_precision(self.precision):
             logits = self.model(
                 input_ids=batch.source,
                 attention_mask=(~batch.source_pad).long(),

@@ -54,7 +54,7 @@ def present_circumstances() -> dict[str, Any]:
     """When, which code, which machine, and how busy it is before anything starts (processes that run or wait, mean of a minute)."""
     import torch
 
-    from lslm_lightning.training.precision import has_bfloat16
+    from tests.benchmarks.loop import has_fast_bfloat16
 
     git = git_state()
     return {
@@ -63,7 +63,7 @@ def present_circumstances() -> dict[str, Any]:
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_model(),
         "threads": torch.get_num_threads(),
-        "bfloat16": has_bfloat16("cuda" if torch.cuda.is_available() else "cpu"),
+        "bfloat16": has_fast_bfloat16(),
         "load": round(os.getloadavg()[0], 2),
     }
 

@@ -1,6 +1,7 @@
 """Whole jobs: from a config to a tracked, tested, reported run."""
 
 import json
+import os
 import re
 import shutil
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,7 @@ from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.directory import RunDirectory
+from lslm_lightning.training.precision import StepTimes
 
 
 def mlflow_client() -> MlflowClient:
@@ -206,10 +208,33 @@ def test_a_run_is_called_by_its_config_whatever_that_is_called(lslm, translation
     assert re.fullmatch(r"mine_1_-\w+", only_run().name)
 
 
-@pytest.mark.parametrize(("there", "used"), [(True, "bf16-mixed"), (False, "32-true")])
-def test_without_bfloat16_a_run_says_and_records_what_it_uses(lslm, translation, only_run, monkeypatch, there, used):
-    monkeypatch.setattr("lslm_lightning.training.precision.has_bfloat16", lambda device_type: there)
-    outcome = lslm("fit", "--config", translation, "--trainer.precision", "bf16-mixed", "--trainer.max_steps", "1")
+@pytest.mark.parametrize(
+    ("given", "half", "used", "line"),
+    [
+        ("auto", 0.5, "bf16-mixed", "precision: bf16-mixed (a step takes 50 ms, 100 ms in float32)"),
+        ("auto", 4.8, "32-true", "precision: 32-true (a step takes 100 ms, 480 ms in bfloat16)"),
+        ("bf16-mixed", 4.8, "bf16-mixed", "it is slower here (a step takes 480 ms, 100 ms in float32)"),
+        ("bf16-mixed", 0.5, "bf16-mixed", None),
+        ("32-true", 0.5, "32-true", None),
+    ],
+)
+def test_the_precision_is_told_and_kept(lslm, translation, only_run, monkeypatch, given, half, used, line):
+    measured = []
+
+    def measure(task, batch, device):
+        measured.append(len(batch.source))
+        return StepTimes(0.1, 0.1 * half)
+
+    monkeypatch.setattr("lslm_lightning.commands.train.measure_steps", measure)
+    outcome = lslm("fit", "--config", translation, "--trainer.precision", given, "--trainer.max_steps", "1")
     assert outcome.status == 0, outcome.err
-    assert ("trainer.precision=32-true in place of bf16-mixed" in outcome.out) == (not there)
+    assert ("precision: " in outcome.out) == (line is not None)
+    assert outcome.out.count(line or "") >= 1
     assert yaml.safe_load((only_run() / "config.yaml").read_text("utf-8"))["trainer"]["precision"] == used
+    assert len(measured) == (given != "32-true")
+    assert "LSLM_PRECISION" not in os.environ, "the next run in this process measures its own model"
+    if given == "auto":
+        monkeypatch.setattr("lslm_lightning.commands.train.measure_steps", lambda *_: pytest.fail("measured again"))
+        outcome = lslm("resume", only_run(), "--trainer.max_steps", "2", "--trainer.precision", "auto")
+        assert outcome.status == 0, outcome.err
+        assert yaml.safe_load((only_run() / "config.yaml").read_text("utf-8"))["trainer"]["precision"] == used

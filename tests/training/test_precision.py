@@ -1,49 +1,119 @@
-"""A configuration that asks for bfloat16 trains on machines without it too."""
+"""Which precision is chosen, by times that a clock of the test gives."""
 
-from pathlib import Path
+import copy
+import math
 
 import pytest
 import torch
 
-from lslm_lightning.training import precision
-from lslm_lightning.training.precision import has_bfloat16, usable_precision
+from lslm_lightning.models.transformer import Transformer
+from lslm_lightning.text.recipes import Bytes
+from lslm_lightning.training.batches import PairBatch, WindowBatch
+from lslm_lightning.training.precision import HALF, SINGLE, StepTimes, measure_steps, step_times
+from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
+from tasks.language_modeling.task import LanguageModelingTask
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_only_bfloat16_autocast_is_replaced_and_only_where_it_must(monkeypatch, there):
-    monkeypatch.setattr(precision, "has_bfloat16", lambda device_type: there)
-    assert usable_precision("bf16-mixed", "cpu") == ("bf16-mixed" if there else "32-true")
-    for other in (None, 32, "32-true", "64-true", "bf16-true"):
-        assert usable_precision(other, "cpu") == other
+class Machine:
+    """A clock that goes on by what each kind of step takes, in seconds, and notes the steps.
+
+    Args:
+        first: seconds that the first step of each kind takes besides, to compile kernels.
+    """
+
+    def __init__(self, single: float, half: float, first: float = 0.0) -> None:
+        self.seconds, self.first, self.now, self.steps = {False: single, True: half}, first, 0.0, []
+
+    def clock(self) -> float:
+        return self.now
+
+    def step(self, half: bool) -> None:
+        self.now += self.seconds[half] + (0.0 if half in self.steps else self.first)
+        self.steps.append(half)
+
+    @property
+    def times(self) -> StepTimes:
+        return step_times(self.step, self.clock)
 
 
-@pytest.fixture
-def anew(monkeypatch):
-    """Nothing was found out yet, and what is found is forgotten."""
-    monkeypatch.setenv(precision.FOUND, "")  # so that it is known what to restore: not there
-    monkeypatch.delenv(precision.FOUND)
-    has_bfloat16.cache_clear()
-    yield
-    has_bfloat16.cache_clear()
+@pytest.mark.parametrize("single", [0.002, 0.08, 3.0])
+@pytest.mark.parametrize(
+    ("share", "chosen"),
+    [(0.5, HALF), (0.89, HALF), (0.91, SINGLE), (0.95, SINGLE), (1.05, SINGLE), (5.9, SINGLE), (90, SINGLE)],
+)
+def test_bfloat16_is_chosen_where_a_step_takes_at_most_nine_tenths(single, share, chosen):
+    machine = Machine(single, share * single, first=2 * single)
+    assert machine.times.faster == chosen
 
 
-@pytest.mark.parametrize("seconds", [1.0, 100.0])
-def test_child_processes_take_over_what_was_found(monkeypatch, anew, seconds):
-    monkeypatch.setattr(precision, "_seconds", lambda dtype: seconds if dtype == torch.bfloat16 else 1.0)
-    found = has_bfloat16("cpu")
-    assert found == (seconds < precision.SOFTWARE)
-    has_bfloat16.cache_clear()
-    monkeypatch.setattr(precision, "_seconds", lambda dtype: pytest.fail("measured again"))
-    assert has_bfloat16("cpu") == found
+def test_kernels_that_are_compiled_first_decide_nothing():
+    machine = Machine(0.01, 0.005, first=0.5)
+    assert machine.times.faster == HALF
 
 
-def test_the_answer_is_that_of_the_kernel(anew):
-    """Where the flags of the processor leave no doubt."""
-    cpu = Path("/proc/cpuinfo")
-    flags = set(cpu.read_text().split()) if cpu.exists() else set()
-    if flags & {"amx_bf16", "avx512_bf16"}:
-        assert has_bfloat16("cpu")
-    elif "avx2" in flags and "avx512f" not in flags and "avx_ne_convert" not in flags:
-        assert not has_bfloat16("cpu")
-    else:
-        pytest.skip("the flags of this processor do not say")
+def test_other_work_that_slows_some_steps_decides_nothing():
+    machine = Machine(0.08, 0.04)
+    busy = iter([0.0, 0.0, 0.05, 0.09, 0.0, 0.09, 0.03, 0.0, *[0.1] * 20])
+
+    def step(half):
+        machine.step(half)
+        machine.now += next(busy)
+
+    assert step_times(step, machine.clock).faster == HALF
+
+
+def test_measuring_is_short_also_where_bfloat16_is_ninety_times_slower():
+    machine = Machine(0.08, 7.2)
+    assert machine.times.faster == SINGLE
+    assert len(machine.steps) == 2, "a first step that takes so long is not repeated"
+    assert Machine(0.001, 0.0005).times.faster == HALF
+    slow = Machine(2.0, 1.0)
+    assert slow.times.faster == HALF
+    assert slow.now == 6.0, "one step to warm up and one to time, of each kind"
+
+
+@pytest.mark.parametrize(
+    ("times", "line"),
+    [
+        (StepTimes(0.078, 0.041), "a step takes 41 ms, 78 ms in float32"),
+        (StepTimes(0.078, 0.37), "a step takes 78 ms, 370 ms in bfloat16"),
+    ],
+)
+def test_both_figures_are_told(times, line):
+    assert times.describe(times.faster) == line
+
+
+def tasks():
+    """A task of each kind of batch, one of whose ids come as shape alone."""
+    tokenizer = Bytes().train()
+    ids = torch.randint(5, 200, (2, 7))
+    pad = torch.zeros(2, 7, dtype=torch.bool)
+    yield SequenceToSequenceTaskOfTest(Transformer(16, 2, 1, 1), tokenizer), PairBatch(ids, pad, ids, 12, 14)
+    windows = WindowBatch(torch.zeros(2, 9, dtype=torch.int64, device="meta"), 16)
+    yield LanguageModelingTask(Transformer(16, 2, 0, 1, dropout=0.5), tokenizer, context=8), windows
+
+
+class SequenceToSequenceTaskOfTest(SequenceToSequenceTask):
+    """A task that is never scored."""
+
+    @classmethod
+    def metrics(cls, language):
+        return []
+
+
+@pytest.mark.parametrize(("task", "batch"), tasks(), ids=["pairs", "windows"])
+def test_measuring_changes_nothing_of_a_run(task, batch):
+    task.eval()
+    before, state = copy.deepcopy(task.state_dict()), torch.get_rng_state()
+    times = measure_steps(task, batch, torch.device("cpu"))
+    assert 0 < times.single < math.inf
+    assert 0 < times.half < math.inf
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not task.training
+    assert all(parameter.grad is None for parameter in task.parameters())
+    for name, weight in task.state_dict().items():
+        assert torch.equal(weight, before[name])
+
+
+def test_a_device_without_autocast_is_not_measured():
+    assert measure_steps(None, None, torch.device("meta")) is None
