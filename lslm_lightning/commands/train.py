@@ -274,7 +274,7 @@ class Command(LightningCLI):
         has_bar = any(isinstance(callback, ProgressBar) for callback in given)
         reporter = Reporter(config["enable_progress_bar"] is not False and not has_bar)
         records = [FirstStep(self.record)] if self.resumed else []
-        callbacks = [Provenance(self.tracker), Exam(self.directory, self.tracker), *budgets, reporter]
+        callbacks = [Provenance(self.tracker), Exam(self.directory, self.tracker, reporter.answering), *budgets, reporter]
         callbacks += [checkpoints, Interruption(checkpoints)]  # they save, and so come after what has sums to be saved
         config["logger"] = [self.tracker, *(logger for logger in listed(config["logger"]) if isinstance(logger, Logger))]
         config["callbacks"] = [ChangedSettings(), *records, *given, *callbacks]

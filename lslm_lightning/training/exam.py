@@ -1,6 +1,7 @@
 """Answers to exams: a subset in validation, the whole split in test and predict. Predictions are written, then one function scores them."""
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,16 @@ class Exam(Callback):
     Args:
         directory: of the run; predictions/*.jsonl, samples/*.txt and metrics.json are written there.
         tracker: gets the samples too.
+        progress: yields the batches of a validation's answers, and tells how far it has come.
     """
 
-    def __init__(self, directory: RunDirectory, tracker: Tracker) -> None:
-        self.directory, self.tracker = directory, tracker
+    def __init__(
+        self,
+        directory: RunDirectory,
+        tracker: Tracker,
+        progress: Callable[[Trainer, Sequence[Any]], Iterable[Any]] = lambda _, batches: batches,
+    ) -> None:
+        self.directory, self.tracker, self.progress = directory, tracker, progress
         self.result: Scores | None = None
         self.data: dict[str, str] = {}  # what metrics.json says of the data of the last test
         self.findings: list[Finding] = []  # of the sanity checks on the answers of the last test
@@ -54,7 +61,7 @@ class Exam(Callback):
             return
         batches = trainer.datamodule.exam_batches(exam, *data_share(trainer))
         with trainer.precision_plugin.val_step_context():
-            predictions = gathered(list(task.answers(batches)))
+            predictions = gathered(list(task.answers(self.progress(trainer, batches))))
         if task.is_choosing:
             predictions = task.tuned(exam, predictions)
         result = score(exam, predictions, task.metrics(exam[0].language), n_resample=0)

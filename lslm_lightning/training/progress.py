@@ -1,7 +1,8 @@
 """What a person sees while a run trains, and the training curve: loss, learning rate, tokens per second, time left."""
 
 import time
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -13,6 +14,44 @@ from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
 
 LINE_EVERY_SECONDS = 15.0
+T = TypeVar("T")
+
+
+class TimeLeft:
+    """Tells now and then how much of some batches is answered, and about how long the others take.
+
+    The first line comes when the first batch is done after `every` seconds; short work is done without a word.
+
+    Args:
+        what: is answered: "test".
+        every: seconds from one line to the next.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        every: float = LINE_EVERY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.what, self.total, self.every, self.clock = what, total, every, clock
+        self._began = self._said = clock()
+
+    def line(self, done: int) -> str:
+        """Return what to print when `done` batches are done; "" where the last line is not old enough."""
+        now = self.clock()
+        if now - self._said < self.every or done >= self.total:
+            return ""
+        self._said = now
+        left = (now - self._began) / done * (self.total - done)
+        return f"{self.what} batch {done}/{self.total}, about {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in whole seconds, minutes or hours: "40 s", "2 min", "3.1 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Reporter(Callback):
@@ -148,9 +187,16 @@ class Reporter(Callback):
         return " · ".join(parts)
 
     def on_validation_start(self, trainer: Trainer, task: Task) -> None:
+        self._left = TimeLeft("validation loss,", sum(map(int, trainer.num_val_batches)))
         if trainer.state.fn == "fit" and (tokens := self._sums()[2]):
             self.train_seconds += time.monotonic() - self._since
             self.n_token += tokens
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if not trainer.sanity_checking:
+            self._tell_left(trainer, self._left, batch_idx + 1)
 
     def on_validation_end(self, trainer: Trainer, task: Task) -> None:
         self._reset()
@@ -171,13 +217,34 @@ class Reporter(Callback):
             self._bar.stop()
             self._bar = None
 
-    # Exams
+    # Answers
+
+    def on_test_start(self, trainer: Trainer, task: Task) -> None:
+        self._left = TimeLeft("test", int(trainer.num_test_batches[0]))
+
+    def on_predict_start(self, trainer: Trainer, task: Task) -> None:
+        self._left = TimeLeft("predict", int(trainer.num_predict_batches[0]))
 
     def on_test_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        if trainer.is_global_zero and self._enabled and time.monotonic() - self._said > LINE_EVERY_SECONDS:
-            self._said = time.monotonic()
-            total = trainer.num_test_batches[dataloader_idx]
-            print(f"answered {batch_idx + 1} of {total} batches", flush=True)
+        self._tell_left(trainer, self._left, batch_idx + 1)
+
+    on_predict_batch_end = on_test_batch_end
+
+    def answering(self, trainer: Trainer, batches: Sequence[T]) -> Iterator[T]:
+        """Yield the batches that a validation answers, and tell how many are left."""
+        left = TimeLeft("validation", len(batches))
+        for done, batch in enumerate(batches):
+            if done:
+                self._tell_left(trainer, left, done)
+            yield batch
+
+    def _tell_left(self, trainer: Trainer, left: TimeLeft, done: int) -> None:
+        if not (trainer.is_global_zero and self._enabled and (line := left.line(done))):
+            return
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], description=line)
+        else:
+            print(line, flush=True)
 
 
 def learning_rate(trainer: Trainer) -> float | None:

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -384,7 +384,7 @@ class Task(LightningModule, ABC):
     predict_step = test_step
 
     @torch.no_grad()
-    def answers(self, batches: Sequence[Sequence[Example]]) -> Iterator[Prediction]:
+    def answers(self, batches: Iterable[Sequence[Example]]) -> Iterator[Prediction]:
         """Predictions batch by batch, in evaluation mode."""
         training = self.training
         self.eval()

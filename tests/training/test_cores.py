@@ -69,7 +69,14 @@ def test_limits_of_control_groups_count(machine, files, n):
 
 @pytest.mark.parametrize(
     ("given", "there", "n_process", "used", "told"),
-    [(None, 2, 1, 2, True), (None, 2, 2, 1, True), (None, 1, 4, 1, True), (None, 4, 1, 4, False), (None, 4, 2, 2, False), ("3", 2, 1, 4, False)],
+    [
+        (None, 2, 1, 2, True),
+        (None, 2, 2, 1, True),
+        (None, 1, 4, 1, True),
+        (None, 4, 1, 4, False),
+        (None, 4, 2, 2, False),
+        ("3", 2, 1, 4, False),
+    ],
 )
 def test_threads_are_no_more_than_cores_unless_the_user_says_so(monkeypatch, given, there, n_process, used, told):
     n_thread = [4]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lslm_lightning.training.progress import Reporter
+from lslm_lightning.training.progress import Reporter, TimeLeft
 
 
 @pytest.mark.parametrize("world", [1, 2])
@@ -26,6 +26,7 @@ def test_tokens_of_all_ranks_are_counted(world):
         optimizers=[torch.optim.SGD([torch.zeros(1)], 0.1)],
         loggers=[SimpleNamespace(log_metrics=lambda metrics, step: logged.append(metrics))],
         state=SimpleNamespace(fn="fit"),
+        num_val_batches=[1],
     )
     task = SimpleNamespace(check_finite=lambda nats, since: None)
     reporter = Reporter(shown=False)
@@ -39,3 +40,56 @@ def test_tokens_of_all_ranks_are_counted(world):
     reporter.on_train_batch_end(trainer, task, outputs, batch, 1)
     reporter.on_validation_start(trainer, task)
     assert reporter.n_token == 84 * world
+
+
+class Clock:
+    """Shows what it is set to."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "line"),
+    [
+        (1, 55, 3.0, ""),
+        (1, 55, 20.0, "test batch 1/55, about 18 min left"),
+        (50, 55, 100.0, "test batch 50/55, about 10 s left"),
+        (10, 1000, 3600.0, "test batch 10/1000, about 99.0 h left"),
+        (55, 55, 100.0, ""),
+    ],
+)
+def test_the_time_left_is_that_of_the_batches_before(done, total, seconds, line):
+    clock = Clock()
+    left = TimeLeft("test", total, clock=clock)
+    clock.seconds = seconds
+    assert left.line(done) == line
+    assert left.line(done) == "", "the next line comes later"
+
+
+def test_validations_and_tests_say_how_long_they_take(monkeypatch, capsys):
+    clock = Clock()
+    monkeypatch.setattr("lslm_lightning.training.progress.time.monotonic", clock)
+    monkeypatch.setattr(TimeLeft.__init__, "__defaults__", (15.0, clock))
+    trainer = SimpleNamespace(is_global_zero=True, num_test_batches=[4], num_predict_batches=[4], num_val_batches=[4])
+    trainer.state, trainer.sanity_checking = SimpleNamespace(fn="validate"), False
+    reporter, told = Reporter(), []
+
+    def take(what, step, n=4):
+        for i in range(n):
+            clock.seconds += 20
+            step(i)
+        told.append((what, capsys.readouterr().out.splitlines()))
+
+    for what in ("test", "predict", "validation"):
+        getattr(reporter, f"on_{what}_start")(trainer, None)
+        end = getattr(reporter, f"on_{what}_batch_end")
+        take(what, lambda i, end=end: end(trainer, None, None, None, i))
+    batches = reporter.answering(trainer, "abcd")
+    assert next(batches) == "a"
+    take("answers", lambda i: next(batches), 3)
+    assert [what for what, _ in told] == ["test", "predict", "validation", "answers"]
+    for _, lines in told:
+        assert [line.partition(" batch ")[2] for line in lines] == [f"{i}/4, about {20 * (4 - i)} s left" for i in (1, 2, 3)]
