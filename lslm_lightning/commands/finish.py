@@ -1,6 +1,7 @@
 """The end of a job: scores on the screen, everything in MLflow, the report on disk."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -75,6 +76,8 @@ def finish(command: "Command", subcommand: str) -> None:
             command.model.to(command.trainer.strategy.root_device)  # Lightning has moved it to the CPU
         command.model.eval()  # and back into training mode
         beside = baseline_scores(command.model, command.datamodule)
+        if words := unbeaten(command.model.headline, exam.result, beside):
+            print(f"! {words}", flush=True)
         show(directory.path.name, exam.scores, beside, exam.data)
         show_findings(exam.findings)
         tracker.log_artifact(directory.metrics)
@@ -91,6 +94,29 @@ def baseline_scores(task: Task, data: TaskData, n_resample: int = N_RESAMPLE) ->
         answers = system.generate(examples) if isinstance(system, Generator) else system.log_prob(examples)
         found[system.name] = score(examples, list(answers), task.metrics(examples[0].language), n_resample)
     return found
+
+
+def unbeaten(metric: str, result: Scores, beside: Mapping[str, Scores]) -> str:
+    """Return which baselines a run does not beat, in a sentence; "" where it beats all of them.
+
+    Args:
+        metric: the one that is compared. A run that does not have it beats none; a baseline that does not have it is beaten.
+    """
+    if not beside:
+        return ""
+    own = result[metric]
+
+    def is_beaten(other: Score) -> bool:
+        if math.isnan(own.value) or math.isnan(other.value):
+            return math.isnan(other.value)
+        return own.value != other.value and (own.value > other.value) == own.higher_is_better
+
+    better = {name: scores[metric] for name, scores in beside.items() if not is_beaten(scores[metric])}
+    if not better:
+        return ""
+    which = "a baseline" if len(better) == 1 else f"{len(better)} baselines"
+    values = ", ".join(f"{name} has {number(score.value)}" for name, score in better.items())
+    return f"This run does not beat {which}: {metric} is {number(own.value)}, {values}."
 
 
 def show(name: str, scores: list[Score], beside: dict[str, Scores], data: Mapping[str, str]) -> None:
@@ -139,7 +165,8 @@ def report(command: "Command", result: Scores, beside: dict[str, Scores], findin
     by_name = {metric.name: metric for metric in task.metrics(examples[0].language)}
     sections = [checks_section(findings)]
     sections += [against_baselines(by_name[task.headline], result, beside)] if beside else []
-    return run_report(facts(command), scores, curves, lengths, samples, [*sections, *task.sections(data, predictions)])
+    sections += task.sections(data, predictions)
+    return run_report(facts(command), scores, curves, lengths, samples, sections, unbeaten(task.headline, result, beside))
 
 
 def against_baselines(metric: Metric, result: Scores, beside: dict[str, Scores]) -> blocks.Section:

@@ -56,6 +56,7 @@ def run_report(
     lengths: Section | None = None,
     samples: Samples | None = None,
     sections: Sequence[Section] = (),
+    warning: str = "",
 ) -> Report:
     """A run's report: scores, what was run, learning curves, lengths, samples, then the task's own sections.
 
@@ -63,6 +64,7 @@ def run_report(
         scores: the first system is the run itself, whose first score leads the page; others (baselines) stand beside it.
         rows: all that was logged, in any order; see `learning_curves`.
         lengths: from `length_section`.
+        warning: a sentence that the page opens with.
     """
     curves = learning_curves(rows)
     parts = [
@@ -74,7 +76,8 @@ def run_report(
         *sections,
     ]
     kicker = facts.task.replace("_", " ").capitalize()
-    return Report(facts.name, [part for part in parts if part], _lead(facts, scores), kicker, facts.started)
+    lead = f"{warning} {_lead(facts, scores)}".strip()
+    return Report(facts.name, [part for part in parts if part], lead, kicker, facts.started)
 
 
 def _lead(facts: RunFacts, scores: ScoreTable) -> str:
