@@ -246,6 +246,10 @@ class Command(LightningCLI):
         settings, state = self._get(self.config, "trainer"), self._get(self.config, "ckpt_path")
         is_training = self.subcommand in TRAINING
         self.model.lend(self.datamodule)
+        if is_training:
+            self.model.settle(self.datamodule)
+        else:
+            self.model.settle_as((config_of(state).get("model") or {}).get("init_args") or {})
         self.model.check(self.datamodule)
         if self.subcommand in SCORING and state:
             check_checkpoint(state, self.task_name, self.datamodule)
@@ -286,10 +290,8 @@ class Command(LightningCLI):
 
     def _validates_as(self, state: str | None) -> bool:
         """Whether the run of a checkpoint, by its config.yaml, validated as this one does."""
-        config = Path(state).absolute().parent.parent / "config.yaml" if state else None
-        if config is None or not config.is_file():
-            return False
-        return same_validation(read_config(config), self.config_text(as_mapping=True))
+        before = config_of(state)
+        return bool(before) and same_validation(before, self.config_text(as_mapping=True))
 
     def after_instantiate_classes(self) -> None:
         if rank_zero_only.rank == 0:
@@ -315,6 +317,8 @@ class Command(LightningCLI):
         config["job"] |= {"name": self.name, "parent": None}
         if settled := getattr(self.model.backbone, "settled", None):
             config["model"]["init_args"]["backbone"]["init_args"] |= settled
+        if self.model.settled:
+            config["model"]["init_args"] |= self.model.settled
         if n_step is not None:
             config["trainer"]["max_steps"] = n_step
             config["job"] |= {"minutes": None, "tags": {**config["job"]["tags"], "budget_minutes": f"{self.job.minutes:g}"}}
@@ -370,12 +374,15 @@ SETTINGS = {  # of LightningCLI
 }
 
 
+def config_of(state: str | None) -> dict[str, Any]:
+    """Return the config.yaml of the run that a checkpoint belongs to; nothing where there is none."""
+    config = Path(state).absolute().parent.parent / "config.yaml" if state else None
+    return read_config(config) if config is not None and config.is_file() else {}
+
+
 def precision_of(state: str | None) -> str | None:
     """Return the `trainer.precision` of the run that a checkpoint belongs to; None where it says none, or none was decided."""
-    config = Path(state).absolute().parent.parent / "config.yaml" if state else None
-    if config is None or not config.is_file():
-        return None
-    kept = (read_config(config).get("trainer") or {}).get("precision")
+    kept = (config_of(state).get("trainer") or {}).get("precision")
     return None if kept == AUTO else kept
 
 

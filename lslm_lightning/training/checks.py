@@ -13,8 +13,17 @@ def check_kind(task: Any, data: Any, kind: type) -> None:
         )
 
 
-def check_lengths(min_length: int, max_length: int) -> None:
+LONGEST = 256  # tokens of an answer, where neither the user nor the training split says less
+
+
+def longest_answer(longest_target: int, min_length: int = 0) -> int:
+    """Return the most tokens that an answer may have, by the longest training target: half as many more, and no more than `LONGEST`."""
+    return max(1, min_length, min(LONGEST, longest_target + -(-longest_target // 2)))
+
+
+def check_lengths(min_length: int, max_length: int | None) -> None:
     """Refuse answers that cannot be."""
+    max_length = LONGEST if max_length is None else max_length
     if max_length < 1:
         raise ValueError(f"max_length={max_length} must be at least 1 token")
     if not 0 <= min_length <= max_length:

@@ -14,7 +14,7 @@ from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import Head, Source, TiedProjection
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
-from lslm_lightning.training.checks import check_kind, check_lengths
+from lslm_lightning.training.checks import LONGEST, check_kind, check_lengths, longest_answer
 from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.task import Task
 
@@ -26,7 +26,7 @@ class SequenceToSequenceTask(Task):
         head: from decoder outputs to words; called with (vocab_size, d_model).
         search: how answers are found in a test, and by default everywhere.
         validation_search: a cheaper search for the exam within validation.
-        max_length: no answer is longer than this many tokens.
+        max_length: no answer is longer than this many tokens; None for half as many more than the longest training target has.
         min_length: no answer ends before so many.
         max_source_length: tokens of a source the model reads, the rest is cut; none for all of it.
         scale_embedding: multiply token vectors by sqrt(d_model): a word then weighs as much as what the layers add to it.
@@ -39,7 +39,7 @@ class SequenceToSequenceTask(Task):
         head: Callable[[int, int], Head] = TiedProjection,
         search: Search = Beam(beam_size=5),  # noqa: B008 (frozen)
         validation_search: Search = Greedy(),  # noqa: B008 (frozen)
-        max_length: int = 256,
+        max_length: int | None = None,
         min_length: int = 0,
         max_source_length: int | None = None,
         scale_embedding: bool = True,
@@ -53,8 +53,14 @@ class SequenceToSequenceTask(Task):
             )
         self.search, self.validation_search = search, validation_search
         check_lengths(min_length, max_length)
-        self.max_length, self.min_length, self.max_source_length = max_length, min_length, max_source_length
+        self.max_length = LONGEST if max_length is None else max_length
+        self.has_open_length, self.min_length, self.max_source_length = max_length is None, min_length, max_source_length
         self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
+
+    def settle(self, data: PairData) -> None:
+        if self.has_open_length and isinstance(data, PairData):
+            longest = int(data.training_rows.target.lengths.max(initial=0)) - 1  # less <s>
+            self.settle_as({"max_length": longest_answer(longest, self.min_length)})
 
     def check(self, data: PairData) -> None:
         check_kind(self, data, PairData)

@@ -70,6 +70,8 @@ class Task(LightningModule, ABC):
     search: AnySearch | None = None  # how answers are written, token by token; None of a task that writes none
     searches: tuple[type, ...] = (Search,)  # the kinds that it may be of, the preferred one first
     fusion: Fusion | None = None  # a language model that the search asks
+    has_open_length = False  # whether the training split is to decide `max_length`
+    settled: Mapping[str, Any] = {}  # what it has decided, for config.yaml
 
     def __init__(
         self,
@@ -168,6 +170,15 @@ class Task(LightningModule, ABC):
 
     def lend(self, data: Any) -> None:
         """Give the data module what it cannot know without the model, before it makes batches: how long a source is to it, say."""
+
+    def settle(self, data: Any) -> None:
+        """Decide before a training what only its data can tell."""
+
+    def settle_as(self, settings: Mapping[str, Any]) -> None:
+        """Take what was left open from `settings` of a model whose training has decided it."""
+        if self.has_open_length and settings.get("max_length"):
+            self.max_length = settings["max_length"]
+            self.settled = {"max_length": self.max_length}
 
     def check(self, data: Any) -> None:
         """Refuse, before any long work, data that do not fit this task.

@@ -136,6 +136,7 @@ class SpeechData(BudgetData):
         """
         if (front_end, n_vector) != (self.front_end, self.n_vector):
             self.front_end, self.n_vector, self._encoded, self._featured = front_end, n_vector, {}, {}
+            vars(self).pop("training_rows", None)
 
     @cached_property
     def language(self) -> str:

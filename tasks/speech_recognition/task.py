@@ -25,7 +25,7 @@ from lslm_lightning.models.subsampling import FrameReduction, Subsampling
 from lslm_lightning.systems.baselines import most_frequent
 from lslm_lightning.text.languages import writes_spaces
 from lslm_lightning.text.tokenizer import Tokenizer
-from lslm_lightning.training.checks import check_kind, check_lengths
+from lslm_lightning.training.checks import LONGEST, check_kind, check_lengths, longest_answer
 from lslm_lightning.training.task import Task
 from tasks.speech_recognition.data import MEDIUM, SpeechBatch, SpeechData, Utterance, stacked
 
@@ -60,7 +60,7 @@ class SpeechRecognitionTask(Task):
         search: how transcripts are found in a test, and by default everywhere: `CtcGreedy` or `CtcPrefixBeam` by CTC, `Greedy` or `Beam`
             by the decoder, `JointBeam` by both, or by the decoder and a language model.
         validation_search: a cheaper search for the exam within validation.
-        max_length: the decoder writes at most so many tokens.
+        max_length: the decoder writes at most so many tokens; None for half as many more than the longest training transcript has.
         min_length: and at least so many.
     """
 
@@ -80,7 +80,7 @@ class SpeechRecognitionTask(Task):
         head: Callable[[int, int], Head] = TiedProjection,
         search: AnySearch = CtcGreedy(),  # noqa: B008 (frozen)
         validation_search: AnySearch | None = None,
-        max_length: int = 256,
+        max_length: int | None = None,
         min_length: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -101,7 +101,8 @@ class SpeechRecognitionTask(Task):
             )
         check_lengths(min_length, max_length)
         self.front_end, self.tempo, self.ctc_weight = front_end, tempo, ctc_weight
-        self.max_length, self.min_length = max_length, min_length
+        self.max_length = LONGEST if max_length is None else max_length
+        self.has_open_length, self.min_length = max_length is None and ctc_weight < 1, min_length
         self.subsampling, self.augment = subsampling(front_end.n_feature, backbone.d_model), augment()
         self.ctc = nn.Linear(backbone.d_model, tokenizer.vocab_size + 1) if ctc_weight else None
         self.embedding, self.head = None, None
@@ -133,6 +134,11 @@ class SpeechRecognitionTask(Task):
     def lend(self, data: SpeechData) -> None:
         if isinstance(data, SpeechData):
             data.borrow(self.front_end, self.subsampling.out_length if self.ctc_weight else None)
+
+    def settle(self, data: SpeechData) -> None:
+        if self.has_open_length and isinstance(data, SpeechData):
+            longest = int(data.training_rows.target.lengths.max(initial=0)) - 1  # less <s>
+            self.settle_as({"max_length": longest_answer(longest, self.min_length)})
 
     def check(self, data: SpeechData) -> None:
         check_kind(self, data, SpeechData)

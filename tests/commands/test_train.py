@@ -238,3 +238,24 @@ def test_the_precision_is_told_and_kept(lslm, translation, only_run, monkeypatch
         outcome = lslm("resume", only_run(), "--trainer.max_steps", "2", "--trainer.precision", "auto")
         assert outcome.status == 0, outcome.err
         assert yaml.safe_load((only_run() / "config.yaml").read_text("utf-8"))["trainer"]["precision"] == used
+
+
+def test_an_open_max_length_is_bounded_by_the_training_targets(lslm, translation, pairs, only_run):
+    """What an untrained model writes without end is short, in its test and wherever its run is used."""
+    config = yaml.safe_load(translation.read_text("utf-8"))
+    del config["model"]["init_args"]["max_length"]
+    translation.write_text(yaml.safe_dump(config))
+    outcome = lslm("run", "--config", translation, "--trainer.max_steps", "1", "--trainer.limit_val_batches", "0")
+    assert outcome.status == 0, outcome.err
+    run = RunDirectory(only_run())
+    longest = 1 + max(len(line) for line in (pairs / "train.zh").read_text("utf-8").splitlines())  # with </s>
+    limit = -(-longest * 3 // 2)
+    assert yaml.safe_load(run.config.read_text("utf-8"))["model"]["init_args"]["max_length"] == limit < 256
+    assert max(p.n_token for p in read_predictions(run.predictions / "test.jsonl")) <= limit
+    assert load_run(run.path).task.max_length == limit
+    (pairs / "train.zh").rename(pairs / "gone")  # a test needs no training split
+    outcome = lslm("test", "--config", translation, "--ckpt_path", run.checkpoints / "last.ckpt", "--job.name", "again")
+    (pairs / "gone").rename(pairs / "train.zh")
+    assert outcome.status == 0, outcome.err
+    [again] = Path("runs/translation").glob("again-*/config.yaml")
+    assert yaml.safe_load(again.read_text("utf-8"))["model"]["init_args"]["max_length"] == limit
