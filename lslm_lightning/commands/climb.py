@@ -145,7 +145,7 @@ class Climb:
             if config["trainer"]["precision"] != AUTO or resolve(config["model"]["class_path"]).one_pass:
                 continue
             for run in self.directories(rung):
-                if (kept := read_config(RunDirectory(run).config)["trainer"]["precision"]) in (SINGLE, HALF):
+                if (kept := read_config(RunDirectory(run).config)["trainer"].get("precision")) in (SINGLE, HALF):
                     return kept
         return None
 
