@@ -32,14 +32,23 @@ class StepTimes:
 
     def describe(self, precision: str) -> str:
         """Return both figures, beginning with that of `precision`."""
-        single, half = f"{1000 * self.single:.3g} ms", f"{1000 * self.half:.3g} ms"
+        single, half = shown(self.single), shown(self.half)
+        if math.isinf(self.half):
+            return f"a step takes {single}, and none can be done in bfloat16"
         if precision == SINGLE:
             return f"a step takes {single}, {half} in bfloat16"
         return f"a step takes {half}, {single} in float32"
 
 
+def shown(seconds: float) -> str:
+    """Return a time in milliseconds, or from a second on in seconds: "41 ms", "7.5 s"."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
 def step_times(step: Callable[[bool], None], clock: Callable[[], float] = time.perf_counter) -> StepTimes:
     """Time both kinds of step in turn, so that other work on the machine slows both; the shortest of each counts.
+
+    Where a library has no kernel for a step in bfloat16, its time is infinite.
 
     Args:
         step: does one training step, under bfloat16 autocast where it is given True.
@@ -49,7 +58,12 @@ def step_times(step: Callable[[bool], None], clock: Callable[[], float] = time.p
         taken = {}
         for half in best:
             since = clock()
-            step(half)
+            try:
+                step(half)
+            except RuntimeError:
+                if not half:
+                    raise
+                return StepTimes(min(best[False], taken[False]), math.inf)
             taken[half] = clock() - since
         if number == 0 and taken[True] > max(LONG, HOPELESS * taken[False]):
             return StepTimes(taken[False], taken[True])

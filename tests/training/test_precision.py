@@ -72,11 +72,29 @@ def test_measuring_is_short_also_where_bfloat16_is_ninety_times_slower():
     assert slow.now == 6.0, "one step to warm up and one to time, of each kind"
 
 
+@pytest.mark.parametrize("n_done", [0, 3])
+def test_a_step_that_cannot_be_done_in_bfloat16_is_no_error(n_done):
+    """oneDNN has no such LSTM, say; what fails in float32 too is an error of the model."""
+    machine = Machine(0.08, 0.04)
+
+    def step(half):
+        if half and machine.steps.count(True) == n_done:
+            raise RuntimeError("could not create a primitive descriptor")
+        machine.step(half)
+
+    assert step_times(step, machine.clock) == StepTimes(pytest.approx(0.08), math.inf)
+    assert step_times(step, machine.clock).faster == SINGLE
+    with pytest.raises(RuntimeError, match="of the model"):
+        step_times(lambda half: (_ for _ in ()).throw(RuntimeError("of the model")))
+
+
 @pytest.mark.parametrize(
     ("times", "line"),
     [
         (StepTimes(0.078, 0.041), "a step takes 41 ms, 78 ms in float32"),
         (StepTimes(0.078, 0.37), "a step takes 78 ms, 370 ms in bfloat16"),
+        (StepTimes(0.9, 7.53), "a step takes 900 ms, 7.53 s in bfloat16"),
+        (StepTimes(0.078, math.inf), "a step takes 78 ms, and none can be done in bfloat16"),
     ],
 )
 def test_both_figures_are_told(times, line):
