@@ -75,16 +75,17 @@ def step_times(step: Callable[[bool], None], clock: Callable[[], float] = time.p
 
 
 def trial_step(task: Any, batch: Any, device: torch.device) -> Callable[[bool], None]:
-    """Return a training step for `step_times`, on a copy of the task.
+    """Return a training step for `step_times`, on copies of the task: what one carries from batch to batch is of its precision.
 
     Args:
         batch: a batch of the usual size; ids on the meta device are made up.
     """
-    probe: nn.Module = copy.deepcopy(task).to(device).train()
+    probes: dict[bool, nn.Module] = {half: copy.deepcopy(task).to(device).train() for half in (False, True)}
     n_id = task.tokenizer.vocab_size
     batch = type(batch)(*(on_device(v, device, n_id) if isinstance(v, Tensor) else v for v in batch))
 
     def step(half: bool) -> None:
+        probe = probes[half]
         # Lightning's autocast keeps no cast weights either.
         with torch.autocast(device.type, torch.bfloat16, enabled=half, cache_enabled=False):
             loss = probe.loss(batch, probe.label_smoothing)

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from lslm_lightning.models.recurrent import LSTM
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.training.batches import PairBatch, WindowBatch
@@ -109,6 +110,8 @@ def tasks():
     yield SequenceToSequenceTaskOfTest(Transformer(16, 2, 1, 1), tokenizer), PairBatch(ids, pad, ids, 12, 14)
     windows = WindowBatch(torch.zeros(2, 9, dtype=torch.int64, device="meta"), 16)
     yield LanguageModelingTask(Transformer(16, 2, 0, 1, dropout=0.5), tokenizer, context=8), windows
+    carried = windows._replace(follows=True)
+    yield LanguageModelingTask(LSTM(n_encoder_layer=0, n_decoder_layer=1, d_model=16), tokenizer, context=8), carried
 
 
 class SequenceToSequenceTaskOfTest(SequenceToSequenceTask):
@@ -119,7 +122,7 @@ class SequenceToSequenceTaskOfTest(SequenceToSequenceTask):
         return []
 
 
-@pytest.mark.parametrize(("task", "batch"), tasks(), ids=["pairs", "windows"])
+@pytest.mark.parametrize(("task", "batch"), tasks(), ids=["pairs", "windows", "carried"])
 def test_measuring_changes_nothing_of_a_run(task, batch):
     task.eval()
     before, state = copy.deepcopy(task.state_dict()), torch.get_rng_state()
