@@ -247,9 +247,9 @@ class Command(LightningCLI):
         is_training = self.subcommand in TRAINING
         self.model.lend(self.datamodule)
         if is_training:
-            self.model.settle(self.datamodule)
+            self.model.bound_answers(self.datamodule)
         else:
-            self.model.settle_as((config_of(state).get("model") or {}).get("init_args") or {})
+            self.model.bound_answers_as((config_of(state).get("model") or {}).get("init_args") or {})
         self.model.check(self.datamodule)
         if self.subcommand in SCORING and state:
             check_checkpoint(state, self.task_name, self.datamodule)
@@ -317,8 +317,8 @@ class Command(LightningCLI):
         config["job"] |= {"name": self.name, "parent": None}
         if settled := getattr(self.model.backbone, "settled", None):
             config["model"]["init_args"]["backbone"]["init_args"] |= settled
-        if self.model.settled:
-            config["model"]["init_args"] |= self.model.settled
+        if self.model.bounded:
+            config["model"]["init_args"] |= self.model.bounded
         if n_step is not None:
             config["trainer"]["max_steps"] = n_step
             config["job"] |= {"minutes": None, "tags": {**config["job"]["tags"], "budget_minutes": f"{self.job.minutes:g}"}}

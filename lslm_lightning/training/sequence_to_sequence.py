@@ -57,10 +57,10 @@ class SequenceToSequenceTask(Task):
         self.has_open_length, self.min_length, self.max_source_length = max_length is None, min_length, max_source_length
         self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
 
-    def settle(self, data: PairData) -> None:
+    def bound_answers(self, data: PairData) -> None:
         if self.has_open_length and isinstance(data, PairData):
             longest = int(data.training_rows.target.lengths.max(initial=0)) - 1  # less <s>
-            self.settle_as({"max_length": longest_answer(longest, self.min_length)})
+            self.bound_answers_as({"max_length": longest_answer(longest, self.min_length)})
 
     def check(self, data: PairData) -> None:
         check_kind(self, data, PairData)

@@ -71,7 +71,7 @@ class Task(LightningModule, ABC):
     searches: tuple[type, ...] = (Search,)  # the kinds that it may be of, the preferred one first
     fusion: Fusion | None = None  # a language model that the search asks
     has_open_length = False  # whether the training split is to decide `max_length`
-    settled: Mapping[str, Any] = {}  # what it has decided, for config.yaml
+    bounded: Mapping[str, Any] = {}  # what it has decided, for config.yaml
 
     def __init__(
         self,
@@ -171,14 +171,14 @@ class Task(LightningModule, ABC):
     def lend(self, data: Any) -> None:
         """Give the data module what it cannot know without the model, before it makes batches: how long a source is to it, say."""
 
-    def settle(self, data: Any) -> None:
-        """Decide before a training what only its data can tell."""
+    def bound_answers(self, data: Any) -> None:
+        """Decide `max_length` before a training, where it was left open, by the training targets."""
 
-    def settle_as(self, settings: Mapping[str, Any]) -> None:
-        """Take what was left open from `settings` of a model whose training has decided it."""
+    def bound_answers_as(self, settings: Mapping[str, Any]) -> None:
+        """Take `max_length`, where it was left open, from the settings of a model that was trained."""
         if self.has_open_length and settings.get("max_length"):
             self.max_length = settings["max_length"]
-            self.settled = {"max_length": self.max_length}
+            self.bounded = {"max_length": self.max_length}
 
     def check(self, data: Any) -> None:
         """Refuse, before any long work, data that do not fit this task.

@@ -135,10 +135,10 @@ class SpeechRecognitionTask(Task):
         if isinstance(data, SpeechData):
             data.borrow(self.front_end, self.subsampling.out_length if self.ctc_weight else None)
 
-    def settle(self, data: SpeechData) -> None:
+    def bound_answers(self, data: SpeechData) -> None:
         if self.has_open_length and isinstance(data, SpeechData):
             longest = int(data.training_rows.target.lengths.max(initial=0)) - 1  # less <s>
-            self.settle_as({"max_length": longest_answer(longest, self.min_length)})
+            self.bound_answers_as({"max_length": longest_answer(longest, self.min_length)})
 
     def check(self, data: SpeechData) -> None:
         check_kind(self, data, SpeechData)
