@@ -11,10 +11,12 @@ from mlflow import MlflowClient
 
 from lslm_lightning.safety.redaction import KNOWN
 from tests.mlflow_server import mlflow_server
+from tests.patience import make_interruptible
 from tests.provider import KEY, Provider
 
-settings.register_profile("whatever the load", deadline=None)
+settings.register_profile("whatever the load", deadline=None, derandomize=True)
 settings.load_profile("whatever the load")
+make_interruptible()
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]

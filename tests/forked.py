@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO
 
+from tests.patience import PATIENCE
+
 MODULE = "lslm_lightning"
 PRELOADED = (
     *(f"lslm_lightning.commands.{name}" for name in ("train", "resume", "evaluate", "examination", "side_by_side")),
@@ -102,7 +104,7 @@ class Origin:
 
     def close(self) -> None:
         self._ours.close()
-        self._process.wait(60)
+        self._process.wait(PATIENCE)
 
 
 def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """A real MLflow server."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -10,10 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+from tests.patience import PATIENCE
+
+EPHEMERAL = range(32768, 65536)  # given to any connection of any process, at any moment
+
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """Return a port that nobody listens on and that no connection gets by chance before it is used."""
+    chance = random.SystemRandom()  # tests seed the other one, and workers would choose alike
+    while True:
+        port = chance.randrange(20_000, EPHEMERAL.start)
+        try:
+            with socket.create_server(("127.0.0.1", port), reuse_port=False):
+                return port
+        except OSError:
+            continue
 
 
 @contextmanager
@@ -26,10 +38,10 @@ def mlflow_server(folder: Path, port: int | None = None) -> Iterator[str]:
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder, start_new_session=True)
     try:
-        for _ in range(600):
+        while True:
             assert process.poll() is None, (folder / "log").read_text()
             try:
-                urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                urlopen(f"http://127.0.0.1:{port}/health", timeout=PATIENCE).close()
                 break
             except OSError:
                 time.sleep(0.2)

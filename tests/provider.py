@@ -1,11 +1,14 @@
 """A real HTTP server that speaks OpenAI's protocol, well or badly, as a test wants it."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+from tests.patience import PATIENCE
 
 KEY = "sk-secret-of-the-test"
 
@@ -21,7 +24,8 @@ class Raw(NamedTuple):
 class Provider:
     """Answers "<question>!" with true token counts, unless the next of `faults` says otherwise.
 
-    A fault is an HTTP status, "slow" (longer than a client waits), "broken" (no JSON), "empty" (no choices) or "cut" (the line goes dead).
+    A fault is an HTTP status, "slow" (answers when the client has given up), "broken" (no JSON), "empty" (no choices)
+    or "cut" (the line goes dead).
     """
 
     def __init__(self) -> None:
@@ -58,7 +62,8 @@ class Provider:
                     self.connection.close()
                     return
                 if fault == "slow":
-                    time.sleep(2)
+                    self.connection.settimeout(PATIENCE)
+                    self.connection.recv(1, socket.MSG_PEEK)  # returns when the client hangs up
                 content = provider.content(self.path, body)
                 status, kind = 200, "application/json"
                 if isinstance(content, Raw):

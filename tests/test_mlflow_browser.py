@@ -13,6 +13,7 @@ import pytest
 from lslm_lightning.tracking import Tracker
 from tests.conftest import CHROMIUM
 from tests.mlflow_server import free_port
+from tests.patience import PATIENCE
 
 QUIET = ("gpu", "background-networking", "component-update", "sync")
 OPTIONS = ["--headless=new", "--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in QUIET)]
@@ -49,7 +50,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs/{tracker.version}"
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def seen(address: str, folder: Path, wanted: str) -> str:
@@ -57,7 +58,7 @@ def seen(address: str, folder: Path, wanted: str) -> str:
     for attempt in range(1, 4):
         profile = f"--user-data-dir={folder / str(attempt)}"
         command = [CHROMIUM, *OPTIONS, profile, f"--virtual-time-budget={attempt * 15_000}", "--dump-dom", address]
-        page = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+        page = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stdout
         if wanted in page:
             break
     return page

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -34,7 +36,7 @@ def test_from_the_first_cell_to_the_last(project, pairs, empty_store, monkeypatc
     texts = []
     for path in NOTEBOOKS:
         notebook = nbformat.read(path, as_version=4)
-        client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(project / "notebooks")}})
+        client = nbclient.NotebookClient(notebook, timeout=round(PATIENCE), resources={"metadata": {"path": str(project / "notebooks")}})
         client.execute()
         texts.append(nbformat.writes(notebook))
     assert "signature" in texts[0]

@@ -16,6 +16,7 @@ from torch.distributed import TCPStore
 
 from lslm_lightning.__main__ import main
 from tests.forked import MODULE, Forked, Origin, of_torchrun
+from tests.patience import PATIENCE
 
 Start = Callable[..., subprocess.Popen | Forked]
 
@@ -40,11 +41,12 @@ def refused(outcome: Outcome, status: int, *words: str) -> None:
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen | Forked) -> None:
     """Return when it holds; the process must not end before."""
-    end = time.monotonic() + 120
-    while not condition():
+    for _ in range(round(PATIENCE / 0.05)):
+        if condition():
+            return
         assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(0.05)
+    pytest.fail("waited in vain")
 
 
 @pytest.fixture

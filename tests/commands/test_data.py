@@ -4,7 +4,6 @@ import gzip
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -194,13 +193,12 @@ import sys
 from lslm_lightning.__main__ import main
 main(["data", *{words}])
 heavy = {{"torch", "lightning", "mlflow", "datasets", "pyarrow", "transformers", "babel", "requests"}} & set(sys.modules)
-sys.exit(f"imported {{heavy}}" if heavy else 0)
+n_module = len(sys.modules)
+sys.exit(f"imported {{heavy}}" if heavy else f"imported {{n_module}} modules" if n_module > 1000 else 0)
 """
     root = str(Path(__file__).parents[2])
-    began = time.process_time() + os.times().children_user
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert os.times().children_user + time.process_time() - began < 2
 
 
 PASTED = {

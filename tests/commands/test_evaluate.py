@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ from mlflow import MlflowClient
 
 from lslm_lightning.evaluation.predictions import read_predictions
 from tests.commands.conftest import refused, wait_until
+from tests.patience import PATIENCE
 from tests.provider import KEY, Raw
 
 BASELINES = "lslm_lightning.systems.baselines"
@@ -162,19 +164,21 @@ def test_what_was_answered_before_a_kill_is_never_asked_again(start, lslm, exam,
     """
     endpoint = {"model": "m", "base_url": provider.url, "concurrency": 1}
     config = exam(hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint})
-    for number, n_more in ((signal.SIGKILL, 3), (signal.SIGINT, 3)):
-        provider.pause, before = 0.4, len(provider.requests)
+    for number in (signal.SIGKILL, signal.SIGINT):
+        before, permits = len(provider.requests), threading.Semaphore(2)  # so many are answered, the next is under way
+        provider.answer = lambda question: (permits.acquire(timeout=PATIENCE), f"{question}!")[1]  # noqa: B023
         process = start("-m", "lslm_lightning", "evaluate", "--config", config, OPENAI_API_KEY=KEY)
-        wait_until(lambda: len(provider.requests) >= before + n_more, process)  # noqa: B023
+        wait_until(lambda: len(provider.requests) == before + 3, process)  # noqa: B023
         if number == signal.SIGINT:
             monkeypatch.setattr("lslm_lightning.commands.answers.LOCK_SECONDS", 0.1)
             refused(lslm("evaluate", "--config", config), 1, "another process evaluates in")
         process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+        permits.release()
+        output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == (130 if number == signal.SIGINT else -number), output
-    provider.pause = 0.0
+    provider.answer = lambda question: f"{question}!"
     process = start("-m", "lslm_lightning", "evaluate", "--config", config, OPENAI_API_KEY=KEY)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     questions = [body["messages"][-1]["content"] for body in provider.requests]
     assert len(set(questions)) == 10
@@ -197,7 +201,7 @@ def test_processes_and_batches_change_no_digit(start, lslm, exam, translation, p
     endpoint = {"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": {"model": "m", "base_url": provider.url}}
     config = exam(one=ours[1], many=ours[64], hosted=endpoint)
     process = start("-m", "lslm_lightning", "evaluate", "--config", config, "--devices", 2, OPENAI_API_KEY=KEY)
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert len(provider.requests) == 10
     shared = systems()
@@ -273,11 +277,11 @@ def test_shares_end_with_the_process_that_started_them(start, exam, project):
     shares = psutil.Process(process.pid).children()
     assert len(shares) == 2
     process.kill()
-    _, alive = psutil.wait_procs(shares, timeout=20)
+    _, alive = psutil.wait_procs(shares, timeout=PATIENCE)
     assert not alive
     (project / "slow.py").write_text(SLOW.format(seconds=0))
     process = start("-m", "lslm_lightning", "evaluate", "--config", project / "exam.yaml")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     [path] = (folder() / "predictions").glob("slow-*.jsonl*")
     assert len(path.read_text("utf-8").splitlines()) == 10

@@ -17,6 +17,7 @@ from lslm_lightning.commands.generate import chosen_search, lines, parser
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.training.task import Task
+from tests.patience import PATIENCE
 
 
 def chosen(own: Search, *arguments: str) -> Search:
@@ -196,7 +197,7 @@ def test_a_folder_called_tasks_of_a_run_from_elsewhere_is_never_imported(project
     (project / "config.yaml").write_text("model: {class_path: tasks.translation.task.TranslationTask, init_args: {}}\n")
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     command = [Path(sys.executable).with_name("lslm"), "generate", ".", "text"]
-    outcome = subprocess.run(command, cwd=project, env=kept, capture_output=True, text=True, timeout=120, check=False)
+    outcome = subprocess.run(command, cwd=project, env=kept, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert outcome.returncode == 1
     assert outcome.stderr.startswith("lslm: ")
     assert "taken over" not in outcome.stdout + outcome.stderr

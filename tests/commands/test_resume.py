@@ -25,6 +25,7 @@ from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.names import mlflow_name
 from tests.commands.alike import STEPS, config_of, only, points, same_run
 from tests.commands.conftest import refused, wait_until
+from tests.patience import PATIENCE
 
 TWO = ("--trainer.devices", 2, "--trainer.strategy", "ddp")
 
@@ -65,7 +66,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, 
         return [start("-m", "lslm_lightning", *words)] if n == 1 else together(*words)
 
     for process in begin("run", "--config", path, "--job.name=straight"):
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
     straight = only("straight-*")
     words = ["run", "--config", path, "--job.name=killed", "--trainer.callbacks+=tests.commands.test_resume.KillAt"]
@@ -75,12 +76,12 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, 
         Path("kill").write_text(json.dumps({"moment": moment, "step": step, "rank": rank, "delay": 0.005 * chance.random()}))
         processes = begin(*words)
         for process in processes:
-            process.communicate(timeout=120)  # the other one notices
+            process.communicate(timeout=PATIENCE)  # the other one notices
         assert processes[rank].returncode == -signal.SIGKILL, (moment, step)
         words = ["resume", only("killed-*")]
     said = ""
     for process in begin(*words):
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
         said += output
     assert "goes on with" in said
@@ -277,7 +278,7 @@ def test_another_number_of_processes_is_said_and_every_batch_comes_once(together
     straight, run = stopped
     said = ""
     for process in together("resume", run, *TWO, "--trainer.accumulate_grad_batches", 1):
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
         said += output
     assert "saved by 1 processes, goes on with 2 x 1 micro-batches a step, 1 x 2 before" in said
@@ -303,7 +304,7 @@ def test_a_run_whose_process_is_gone_is_marked_by_the_next_command(start, lslm, 
     assert lslm("run", "--config", config("pairs"), "--job.name=next", "--trainer.max_steps=2").status == 0
     assert client.get_run(run_id).info.status == "RUNNING", "it does run"
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert lslm("compare", "--experiment", "translation").status == 0
     assert client.get_run(run_id).info.status == "KILLED"
 
@@ -488,7 +489,7 @@ def test_rows_in_order_have_their_processes_and_two_train_what_one_does(together
     path = config("rows")
     words = ("fit", "--config", path, "--trainer.max_steps=20", "--model.backbone.dropout=0")
     for process in together(*words, "--job.name=two"):
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
     assert lslm(*words, "--job.name=one", "--data.batch_size=6").status == 0
     one, two = (torch.load(only(f"{name}-*") / "checkpoints/last.ckpt", weights_only=True) for name in ("one", "two"))

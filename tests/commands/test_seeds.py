@@ -20,11 +20,12 @@ from lslm_lightning.evaluation.scoring import write_scores
 from lslm_lightning.runs import RunDirectory
 from tests.commands.conftest import refused, wait_until
 from tests.commands.test_train import runs
+from tests.patience import PATIENCE
 
 
 def test_seeds_are_children_of_one_parent(translation, start):
     process = start("-m", "lslm_lightning", "run", "--config", translation, "--seeds", 2, "--trainer.max_steps", 2)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     found = runs()
     [parent] = [r for r in found if "mlflow.parentRunId" not in r.data.tags]
@@ -43,7 +44,7 @@ def test_a_stopped_parent_lets_its_child_save_and_tells_the_truth_of_both(transl
     process = start("-m", "lslm_lightning", "run", "--config", translation, "--seeds", 3, *endless)
     wait_until(lambda: bool(list(Path("runs").glob("*/*-seed-0-*/checkpoints/last.ckpt"))), process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, output
     assert [r.info.status for r in runs()] == ["KILLED", "KILLED"], "the parent, its first child, and no second child"
     assert "Traceback" not in output
@@ -80,7 +81,7 @@ def test_a_signal_to_the_whole_group_reaches_the_child_once(environment, project
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
     assert process.stdout.readline() == "ready\n"
     os.killpg(process.pid, number)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert output == f"got {int(number)}\n"
     assert process.returncode == -number, errors
 
@@ -100,7 +101,7 @@ def test_a_child_stops_when_its_parent_was_killed(environment):
 
 def test_what_a_child_ends_with_is_told(environment):
     done = subprocess.run(
-        [sys.executable, "-c", PARENT, "raise SystemExit(7)"], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PARENT, "raise SystemExit(7)"], env=environment, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.stdout == "ended 7\n"
 
@@ -123,7 +124,7 @@ def test_the_demo_stops_with_its_child(translation, environment):
     while "ready\n" not in said:
         said.append(process.stdout.readline())
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGTERM, rest
     assert f"got {int(signal.SIGTERM)}\n" in rest
     assert "ready" not in rest

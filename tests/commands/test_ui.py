@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -17,6 +16,7 @@ from lslm_lightning.commands.ui import main
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.lost import process_tags
 from tests.mlflow_server import free_port
+from tests.patience import PATIENCE
 
 COMMAND = [sys.executable, "-m", "lslm_lightning", "ui"]
 
@@ -37,7 +37,7 @@ def test_it_says_its_address_serves_and_ends_with_ctrl_c(project: Path, empty_st
         assert answer["run"]["info"]["status"] == "KILLED"
         assert client.get_run(there).info.status == "RUNNING"
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(PATIENCE) == 130
     finally:
         process.kill()
     with pytest.raises(OSError, match="refused"):
@@ -70,7 +70,7 @@ def test_a_port_in_use_is_refused_with_another(project: Path) -> None:
 
 def test_a_store_that_mlflow_cannot_read_ends_it_with_the_reason(project: Path) -> None:
     Path("mlflow.db").write_text("I am no database. " * 1000)
-    process = subprocess.run([*COMMAND, "--port", str(free_port())], capture_output=True, text=True, timeout=120)
+    process = subprocess.run([*COMMAND, "--port", str(free_port())], capture_output=True, text=True, timeout=PATIENCE)
     assert process.returncode == 1
     assert "not a database" in process.stderr
     assert process.stderr.count("\n") == 1
@@ -85,7 +85,5 @@ status = main(["ui", *{words}])
 assert not {{"torch", "lightning", "mlflow"}} & sys.modules.keys()
 sys.exit(status)
 """
-    began = time.perf_counter()
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
     assert process.returncode == status, process.stderr
-    assert time.perf_counter() - began < 5

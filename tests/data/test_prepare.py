@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import Bytes, Characters
 from lslm_lightning.text.tokenizer import Tokenizer
 from tasks.language_modeling.data import LanguageModelingData
+from tests.patience import PATIENCE
 
 TEXTS = [f"text {i} 第{i}篇 " + "x" * (i % 13) for i in range(200)]
 SHARD_BYTES = 600
@@ -122,15 +124,13 @@ def test_a_killed_preparation_goes_on_and_leaves_no_process(texts, tmp_path):
     for number, n_shard in ((signal.SIGKILL, 3), (signal.SIGINT, 20)):
         process = subprocess.Popen([sys.executable, *words, str(killed)], env=environment, stderr=subprocess.PIPE, text=True)
         kept = wait_for(killed, n_shard, process)
-        workers = children(process.pid)
+        workers = psutil.Process(process.pid).children()
         process.send_signal(number)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == (-number if number == signal.SIGKILL else 130), said
         assert "Traceback" not in said
-        end = time.monotonic() + 10
-        while any(Path(f"/proc/{worker}").exists() for worker in workers):
-            assert time.monotonic() < end, "a worker outlives its parent"
-            time.sleep(0.05)
+        _, alive = psutil.wait_procs(workers, PATIENCE)
+        assert not alive, "a worker outlives its parent"
     assert main([*words[2:], str(killed)]) == 0
     assert all((killed / name).stat().st_mtime_ns == at for name, at in kept.items()), "what was done is not done again"
     straight = tmp_path / "straight"
@@ -146,10 +146,6 @@ def wait_for(folder: Path, n_shard: int, process: subprocess.Popen) -> dict[str,
         time.sleep(0.02)
     names = [json.loads(line)["file"] for line in (folder / JOURNAL).read_text().splitlines()[1:n_shard]]
     return {name: (folder / name).stat().st_mtime_ns for name in names}
-
-
-def children(pid: int) -> list[int]:
-    return [int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()]
 
 
 @pytest.mark.parametrize(

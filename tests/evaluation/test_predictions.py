@@ -2,7 +2,6 @@ import json
 import multiprocessing
 import os
 import signal
-import time
 
 import pytest
 from hypothesis import given
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from lslm_lightning.contracts import Alternative, Prediction, Token
 from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions, write_predictions
+from tests.patience import PATIENCE
 
 PREDICTIONS = [
     Prediction("1", output="plain"),
@@ -69,24 +69,31 @@ def test_an_interrupted_file_is_continued(tmp_path):
     assert len(read_predictions(path)) == len(PREDICTIONS), "an id that is there is not written again"
 
 
-def _write_until_killed(path):
+N_WRITTEN = 100
+
+
+def _write_until_killed(path, told):
     with PredictionFile(path) as file:
-        for i in range(100_000):
+        for i in range(1_000_000):
             file.write(Prediction(str(i), output="x" * 200))
+            if i == N_WRITTEN:
+                told.set()
 
 
 def test_a_kill_loses_nothing_that_was_written(tmp_path, caplog):
     path = tmp_path / "p.jsonl"
-    process = multiprocessing.get_context("spawn").Process(target=_write_until_killed, args=(path,))
+    context = multiprocessing.get_context("spawn")
+    told = context.Event()
+    process = context.Process(target=_write_until_killed, args=(path, told))
     process.start()
     partial = tmp_path / "p.jsonl.partial"
-    while not partial.exists() or partial.stat().st_size < 20_000:
-        time.sleep(0.005)
+    assert told.wait(PATIENCE)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     written = partial.read_bytes()
     partial.write_bytes(written[: written.rfind(b"\n") - 50])  # the last line torn, as a full disk would
     n_whole = written.count(b"\n") - 1
+    assert n_whole >= N_WRITTEN
     with PredictionFile(path) as file:
         assert list(file.done) == [str(i) for i in range(n_whole)]
         file.write(Prediction("last", output="y"))

@@ -10,12 +10,12 @@ import subprocess
 import pytest
 
 from tests.conftest import CHROMIUM
+from tests.patience import PATIENCE
 
 OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync "
     "--remote-debugging-pipe"
 )
-SILENCE_SECONDS = 60
 KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}  # code, text
 
 
@@ -44,10 +44,10 @@ class Browser:
 
     def _message(self):
         while b"\0" not in self.buffer:
-            ready, _, _ = select.select([self.answer], [], [], SILENCE_SECONDS)
+            ready, _, _ = select.select([self.answer], [], [], PATIENCE)
             part = os.read(self.answer, 1 << 20) if ready else b""
             if not part:
-                raise RuntimeError("chromium " + ("closed its pipe" if ready else f"was silent for {SILENCE_SECONDS} s"))
+                raise RuntimeError("chromium " + ("closed its pipe" if ready else f"was silent for {PATIENCE:g} s"))
             self.buffer += part
         message, self.buffer = self.buffer.split(b"\0", 1)
         message = json.loads(message)
@@ -96,11 +96,9 @@ class Browser:
         return base64.b64decode(self.call("Page.printToPDF", printBackground=False)["data"])
 
     def close(self):
-        os.close(self.command)  # which ends it
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        os.close(self.command)
+        self.process.kill()
+        self.process.wait()
         os.close(self.answer)
 
 

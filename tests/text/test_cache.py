@@ -1,6 +1,7 @@
 """Processes train a tokenizer once, and the cache knows what it was trained on."""
 
 import multiprocessing
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from lslm_lightning.text.cache import train_once
 from lslm_lightning.text.recipes import Characters, Recipe, Words
 from lslm_lightning.text.tokenizer import Tokenizer
+from tests.patience import PATIENCE
 
 CORPUS = ["the cat sat on the mat\n", "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。"] * 10
 
@@ -22,7 +24,7 @@ class Counted(Recipe):
     def train(self, texts):
         with open(self.log, "a") as file:
             file.write("trained\n")
-        __import__("time").sleep(0.3)  # so that the others arrive meanwhile
+        time.sleep(0.3)  # so that the others arrive meanwhile
         return Characters().train(texts)
 
 
@@ -37,7 +39,7 @@ def test_processes_that_start_together_train_once(tmp_path):
     processes = [context.Process(target=_train_in_process, args=(log, tmp_path, barrier, digests)) for _ in range(4)]
     for process in processes:
         process.start()
-    found = {digests.get(timeout=60) for _ in processes}
+    found = {digests.get(timeout=PATIENCE) for _ in processes}
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * 4

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 import requests
 
 from lslm_lightning.tracking import Store, TrackingError
+from tests.patience import at_most
 
 
 @pytest.fixture
@@ -35,10 +35,8 @@ def stranger() -> Iterator[int]:
 
 def refusal(uri: str) -> str:
     """The error for an address, which must come in seconds and fit in a line."""
-    began = time.monotonic()
-    with pytest.raises(TrackingError) as caught:
+    with at_most(8), pytest.raises(TrackingError) as caught:
         Store(uri).open_experiment("toy")
-    assert time.monotonic() - began < 8
     assert caught.value.__cause__ is None
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
@@ -46,9 +44,10 @@ def refusal(uri: str) -> str:
 
 
 def test_nobody_listens(project: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    text = refusal(f"http://me:top-secret@127.0.0.1:{port}")
+    with socket.socket() as deaf:  # has a port and does not listen
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        text = refusal(f"http://me:top-secret@127.0.0.1:{port}")
     assert "refused" in text
     assert "top-secret" not in text
     assert f"***@127.0.0.1:{port}" in text

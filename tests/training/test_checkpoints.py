@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -101,16 +102,28 @@ def test_a_save_that_fails_leaves_the_old_state(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+class Clock(Callback):
+    """A clock for `Budget` on which each batch of training takes as long as `seconds` says of its step, and nothing else takes time."""
+
+    def __init__(self, monkeypatch, seconds):
+        self.now, self.seconds = 0.0, seconds
+        monkeypatch.setattr("lslm_lightning.training.budget.time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def on_train_batch_start(self, trainer, task, *args):
+        self.now += self.seconds(trainer.global_step)
+
+
 @pytest.mark.parametrize("schedule", [Cosine(0), Cosine(60), Linear(60), Trapezoid(60), Constant(), InverseSquareRoot(60)], ids=repr)
 def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data, monkeypatch, schedule):
     """The steps of a run with a budget equal those of a run that was given the same number, however wrong the first measure was."""
-    seconds = 0.02 if schedule == Cosine(0) else 0.0005  # the first cannot be shortened once it has begun
+    seconds = 0.02 if schedule == Cosine(0) else 0.001  # the first cannot be shortened once it has begun
     monkeypatch.setattr(Budget, "_measure_step", lambda self, trainer, task: seconds)
     steps, ends = [], []
     for limits in ({"max_steps": -1, "max_epochs": -1}, {}):
         data = translation_data()
         task = translation_task(data, schedule=schedule)
-        budgets = [] if ends else [Budget(0.02, lambda *told: steps.append(told))]
+        budget = Budget(0.02, lambda *told: steps.append(told))
+        budgets = [] if ends else [Clock(monkeypatch, lambda step: 0.01), budget]
         limits = limits or {"max_steps": steps[-1][0]}
         trainer = fit(task, data, budgets, **limits, limit_val_batches=1.0, val_check_interval=100)
         assert trainer.global_step == steps[-1][0] > 1
@@ -126,19 +139,20 @@ def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data, monkeypat
 @pytest.mark.parametrize(("schedule", "slows_at"), [(Cosine(60), 50), (Trapezoid(60), 50), (Trapezoid(60), 140)], ids=repr)
 def test_a_machine_that_becomes_slower_leaves_the_steps_so_far_as_they_were(translation_data, monkeypatch, schedule, slows_at):
     """With a clock of its own: steps take 10 ms, and 40 from one step on; what was trained belongs to the number that is settled."""
-    now, steps = [0.0], []
+    steps: list[tuple[int, bool]] = []
+    rates: list[tuple[int, float]] = []
 
-    class Clock(Callback):
+    class Rates(Callback):
         def on_train_batch_start(self, trainer, task, *args):
-            now[0] += 0.01 if trainer.global_step < slows_at else 0.04
             rates.append((trainer.global_step, schedule(trainer.global_step, task.n_step)))
 
-    rates: list[tuple[int, float]] = []
     monkeypatch.setattr(Budget, "_measure_step", lambda self, trainer, task: 0.01)
-    monkeypatch.setattr("lslm_lightning.training.budget.time.monotonic", lambda: now[0])
+    clock = Clock(monkeypatch, lambda step: 0.01 if step < slows_at else 0.04)
     data = translation_data()
     budget = Budget(0.05, lambda *told: steps.append(told))
-    trainer = fit(translation_task(data, schedule=schedule), data, [Clock(), budget], max_steps=-1, max_epochs=-1, val_check_interval=100)
+    trainer = fit(
+        translation_task(data, schedule=schedule), data, [clock, Rates(), budget], max_steps=-1, max_epochs=-1, val_check_interval=100
+    )
     n_step = steps[-1][0]
     assert steps[-1][1]
     assert trainer.global_step == n_step
@@ -147,11 +161,13 @@ def test_a_machine_that_becomes_slower_leaves_the_steps_so_far_as_they_were(tran
 
 
 @pytest.mark.parametrize("settings", [{"accumulate_grad_batches": 3}, {"val_check_interval": 20}])
-def test_a_budget_with_windows_and_with_early_validations(translation_data, settings):
+def test_a_budget_with_windows_and_with_early_validations(translation_data, monkeypatch, settings):
     steps = []
+    clock = Clock(monkeypatch, lambda step: 0.01)
+    monkeypatch.setattr(Budget, "_measure_step", lambda self, trainer, task: 0.01 * trainer.accumulate_grad_batches)
     data = translation_data()
     settings = {"max_steps": -1, "max_epochs": -1, "limit_val_batches": 1.0, "val_check_interval": 90} | settings
-    trainer = fit(translation_task(data), data, [Budget(0.02, lambda *told: steps.append(told))], **settings)
+    trainer = fit(translation_task(data), data, [clock, Budget(0.02, lambda *told: steps.append(told))], **settings)
     assert trainer.global_step == steps[-1][0] > 1
     assert steps[-1][1]
 
