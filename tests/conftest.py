@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from mlflow import MlflowClient
 
@@ -84,10 +85,20 @@ def write_pairs(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def empty_store(shared: Path) -> Path:
     """An SQLite file with MLflow's tables and no runs; MLflow takes seconds to make one."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
+    path = shared / "empty-store/mlflow.db"
+    with FileLock(shared / "empty-store.lock"):
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
 
 

@@ -4,12 +4,15 @@ Each is a process of its own, with its own environment, working directory, outpu
 lightning and mlflow are imported are spent once instead of every time.
 """
 
+import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,13 +20,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO
 
-from tests.patience import PATIENCE
+from filelock import FileLock
 
 MODULE = "lslm_lightning"
+LEASE = bytes(8)  # in place of the length of an order: who sends it uses the origin until the connection ends
 PRELOADED = (
     *(f"lslm_lightning.commands.{name}" for name in ("train", "resume", "evaluate", "examination", "side_by_side")),
     *(f"tasks.{task}.{part}" for task in ("translation", "language_modeling", "summarization") for part in ("task", "data", "report")),
     *("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.client", "mlflow.store.artifact.local_artifact_repo"),
+    *("mlflow.system_metrics.system_metrics_monitor", "alembic.command", "sqlalchemy.dialects.sqlite", "babel.dates", "babel.numbers"),
 )
 
 
@@ -83,28 +88,57 @@ class Forked:
 
 
 class Origin:
-    """The process that has imported all and forks. One for all tests of a worker."""
+    """The process that has imported all and forks. One for all workers of a session; it ends when the last of them leaves it.
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._ours, theirs = socket.socketpair()
-        command = [sys.executable, "-c", "import sys; from tests.forked import serve; serve(int(sys.argv[1]))", str(theirs.fileno())]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=dict(environment), cwd=Path(__file__).parents[1])
-        theirs.close()
+    Args:
+        folder: that all workers share.
+    """
 
-    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> Forked:
-        """A new process of `python -m lslm_lightning ARGUMENTS`."""
-        read, write = os.pipe()
-        connection, theirs = socket.socketpair()
-        order = json.dumps({"arguments": list(arguments), "environment": dict(environment), "directory": str(directory)}).encode()
-        socket.send_fds(self._ours, [len(order).to_bytes(8, "big")], [write, theirs.fileno()])
-        self._ours.sendall(order)
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        self._address = str(folder / "origin")
+        with FileLock(folder / "origin.lock"):
+            try:
+                self._lease = self._connect()
+            except OSError:
+                self._start(environment)
+                self._lease = self._connect()
+        self._lease.sendall(LEASE)
+
+    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path, terminal: int | None = None) -> Forked:
+        """Fork a process of `python -m lslm_lightning ARGUMENTS`.
+
+        Args:
+            terminal: its controlling terminal, for all it reads and writes; default: it writes into a pipe.
+        """
+        read, write = os.pipe() if terminal is None else (os.open(os.devnull, os.O_RDONLY), terminal)
+        order = {"arguments": list(arguments), "environment": dict(environment), "directory": str(directory)}
+        text = json.dumps(order | {"terminal": terminal is not None}).encode()
+        connection = self._connect()
+        socket.send_fds(connection, [len(text).to_bytes(8, "big")], [write])
+        connection.sendall(text)
         os.close(write)
-        theirs.close()
         return Forked(connection, int(connection.recv(64)), os.fdopen(read, "r", encoding="utf-8", errors="replace"))
 
     def close(self) -> None:
-        self._ours.close()
-        self._process.wait(PATIENCE)
+        self._lease.close()
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(self._address)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def _start(self, environment: Mapping[str, str]) -> None:
+        Path(self._address).unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self._address)
+            listener.listen(64)
+            number = listener.fileno()
+            command = [sys.executable, "-c", f"from tests.forked import serve; serve({number})"]
+            subprocess.Popen(command, pass_fds=[number], env=dict(environment), cwd=Path(__file__).parents[1])
 
 
 def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
@@ -128,13 +162,13 @@ def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
 
 
 def serve(number: int) -> None:
-    """In the origin: import, then fork as often as asked, and tell how each ended."""
+    """Import, then fork as often as asked at the listening socket `number`, and tell how each process ended."""
     for name in PRELOADED:
         import_module(name)
 
-    orders = socket.socket(fileno=number)
+    listener = socket.socket(fileno=number)
     running: dict[int, socket.socket] = {}
-    orders.settimeout(0.02)
+    leases: set[socket.socket] = set()
     while True:
         for pid in list(running):
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -142,22 +176,28 @@ def serve(number: int) -> None:
                 with suppress(OSError):
                     running[pid].sendall(str(os.waitstatus_to_exitcode(status)).encode())
                 running.pop(pid).close()
-        try:
-            head, descriptors, *_ = socket.recv_fds(orders, 8, 2)
-        except TimeoutError:
+        ready, _, _ = select.select([listener, *leases], [], [], 0.02 if running else None)
+        for lease in leases & set(ready):  # has nothing more to say: it is given back
+            leases.remove(lease)
+            lease.close()
+            if not leases:
+                os._exit(0)
+        if listener not in ready:
             continue
-        if not head:
-            os._exit(0)
-        orders.settimeout(None)
-        order = json.loads(orders.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
-        orders.settimeout(0.02)
-        output, connection = descriptors[0], socket.socket(fileno=descriptors[1])
+        connection, _ = listener.accept()
+        head, descriptors, *_ = socket.recv_fds(connection, len(LEASE), 1)
+        if head == LEASE:
+            leases.add(connection)
+            continue
+        order = json.loads(connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
+        [output] = descriptors
         if pid := os.fork():
             os.close(output)
             connection.sendall(str(pid).encode())
             running[pid] = connection
         else:
-            orders.close()
+            for inherited in (listener, connection, *leases, *running.values()):
+                inherited.close()
             become(order, output)
 
 
@@ -165,9 +205,15 @@ def become(order: Mapping[str, object], output: int) -> None:
     """In the forked process: be `python -m lslm_lightning`."""
     import runpy
 
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    given = os.open(os.devnull, os.O_RDONLY)
+    if order["terminal"]:
+        os.setsid()
+        fcntl.ioctl(output, termios.TIOCSCTTY, 0)
+        given = output
+    os.dup2(given, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    os.close(output)
     os.environ.clear()
     os.environ.update(order["environment"])
     os.chdir(order["directory"])

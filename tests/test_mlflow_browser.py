@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +14,7 @@ from lslm_lightning.tracking import Tracker
 from tests.conftest import CHROMIUM
 from tests.mlflow_server import free_port
 from tests.patience import PATIENCE
-
-QUIET = ("gpu", "background-networking", "component-update", "sync")
-OPTIONS = ["--headless=new", "--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in QUIET)]
+from tests.reports.conftest import Browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 
@@ -53,26 +51,37 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.wait(PATIENCE)
 
 
-def seen(address: str, folder: Path, wanted: str) -> str:
-    """The page as the browser has drawn it, given more time when `wanted` is not there yet."""
-    for attempt in range(1, 4):
-        profile = f"--user-data-dir={folder / str(attempt)}"
-        command = [CHROMIUM, *OPTIONS, profile, f"--virtual-time-budget={attempt * 15_000}", "--dump-dom", address]
-        page = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stdout
-        if wanted in page:
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    browser = Browser(tmp_path_factory.mktemp("chromium"))
+    try:
+        browser.connect()
+        yield browser
+    finally:
+        browser.close()
+
+
+def seen(browser: Browser, address: str, *wanted: str) -> str:
+    """Return the page as it is drawn, as soon as it has all the texts that are `wanted`; their absence is the reader's to find."""
+    browser.open("about:blank")  # addresses that differ behind # are one page, which would not be loaded anew
+    browser.open(address)
+    for _ in range(round(PATIENCE / 0.2)):
+        page = browser.evaluate("document.documentElement.outerHTML") or ""
+        if all(text in page for text in wanted):
             break
+        time.sleep(0.2)
     return page
 
 
-def test_a_run_shows_its_metrics_parameters_data_and_status(pages: str, tmp_path: Path) -> None:
-    page = seen(pages, tmp_path, "val/bleu")
-    for text in ("a-run-to-look-at", "train/loss", "val/bleu", "39", "model.d_model", "256", "multi30k", "Finished"):
-        assert text in page, text
+def test_a_run_shows_its_metrics_parameters_data_and_status(pages: str, browser: Browser) -> None:
+    texts = ("a-run-to-look-at", "train/loss", "val/bleu", "39", "model.d_model", "256", "multi30k", "Finished")
+    page = seen(browser, pages, *texts)
+    assert [text for text in texts if text not in page] == []
 
 
-def test_a_run_shows_its_artifacts_and_predictions_as_a_table(pages: str, tmp_path: Path) -> None:
-    page = seen(f"{pages}/artifacts/tables/test.json", tmp_path, "第2句")
-    for text in ("config.yaml", "environment.txt", "View as table", "第0句", "第2句"):
-        assert text in page, text
+def test_a_run_shows_its_artifacts_and_predictions_as_a_table(pages: str, browser: Browser) -> None:
+    texts = ("config.yaml", "environment.txt", "View as table", "第0句", "第2句")
+    page = seen(browser, f"{pages}/artifacts/tables/test.json", *texts)
+    assert [text for text in texts if text not in page] == []
     assert "&lt;script&gt;document.title" in page
     assert "<title>broken" not in page

@@ -1,25 +1,26 @@
 """Real processes and how they end: signals, a server, two processes."""
 
-import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import termios
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from lslm_lightning import __version__
 from tests.commands.conftest import Start, wait_until
-from tests.forked import MODULE, Forked
+from tests.forked import MODULE, Forked, Origin
 from tests.patience import PATIENCE
 
 
@@ -71,26 +72,18 @@ def test_a_stopped_run_says_so_and_keeps_its_last_state(start_run, number, statu
     assert not list(last.parent.glob(".*.part")) or number == signal.SIGKILL
 
 
-def test_a_run_whose_terminal_is_closed_saves_and_says_so(environment, translation, project):
+def test_a_run_whose_terminal_is_closed_saves_and_says_so(origin, environment, translation, project, empty_store):
     """What it prints from then on, its progress bar too, finds no terminal."""
+    shutil.copy(empty_store, project)
     master, slave = os.openpty()
     os.set_blocking(master, False)
-
-    def at_the_terminal() -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-        for stream in range(3):
-            os.dup2(slave, stream)
 
     def has_saved() -> bool:
         with suppress(BlockingIOError):
             os.read(master, 65536)
         return bool(list(Path("runs").glob("*/*/checkpoints/last.ckpt")))
 
-    command = [sys.executable, "-m", "lslm_lightning", "run", "--config", str(translation), *ENDLESS]
-    own = {"start_new_session": True, "pass_fds": [slave], "preexec_fn": at_the_terminal}
-    process = subprocess.Popen(command, env=environment, cwd=project, **own)
-    os.close(slave)
+    process = origin.fork(["run", "--config", str(translation), *ENDLESS], environment, project, terminal=slave)
     wait_until(has_saved, process)
     os.close(master)
     assert process.wait(PATIENCE) == 129
@@ -200,3 +193,15 @@ def test_help_answers_at_once_and_loads_nothing_heavy(environment):
         heavy, n_module = json.loads(done.stdout.splitlines()[-1])
         assert heavy == [], done
         assert n_module < 1000, f"lslm {' '.join(words)} imports {n_module} modules"
+
+
+def test_workers_of_the_suite_share_one_origin(origin, shared, environment, project):
+    before = len(psutil.Process().children())
+    other = Origin(environment, shared)
+    assert len(psutil.Process().children()) == before
+    for one in (other, origin):
+        process = one.fork(["--version"], environment, project)
+        output, _ = process.communicate(timeout=PATIENCE)
+        assert output == f"{__version__}\n", "also after another worker has ended"
+        assert process.returncode == 0
+        other.close()

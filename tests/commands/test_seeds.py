@@ -59,7 +59,7 @@ got = []
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: got.append(number))
 print("ready", flush=True)
-end = time.monotonic() + 60
+end = time.monotonic() + 600
 while not got and time.monotonic() < end:
     time.sleep(0.01)
 time.sleep(0.5)

@@ -5,21 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.tracking import Store
-
-
-@pytest.fixture(scope="session")
-def new_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite store with tables and nothing in them; they take seconds to make."""
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    Store(f"sqlite:///{file}").client()
-    return file
-
 
 @pytest.fixture
-def store(project: Path, new_store: Path) -> Path:
+def store(project: Path, empty_store: Path) -> Path:
     """The project's own store, as yet empty."""
-    return Path(shutil.copy(new_store, project))
+    return Path(shutil.copy(empty_store, project))
 
 
 @pytest.fixture(params=["sqlite", "server"])
