@@ -14,8 +14,9 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import IO
@@ -141,6 +142,13 @@ class Origin:
             subprocess.Popen(command, pass_fds=[number], env=dict(environment), cwd=Path(__file__).parents[1])
 
 
+def draw_less(assign: Callable[[object, str, object], None]) -> None:
+    """Let intervals and paired tests of whole commands draw 100 times, not 10,000: tests/metrics has how good they are."""
+    finish, significance = map(import_module, ("lslm_lightning.commands.finish", "lslm_lightning.metrics.significance"))
+    assign(finish, "paired_randomization", partial(significance.paired_randomization, n_trial=100))
+    assign(significance, "N_RESAMPLE", 100)  # which `lslm evaluate` asks for when it is called
+
+
 def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
     """Variables of the environment that torchrun would give to each of `n` processes.
 
@@ -165,6 +173,7 @@ def serve(number: int) -> None:
     """Import, then fork as often as asked at the listening socket `number`, and tell how each process ended."""
     for name in PRELOADED:
         import_module(name)
+    draw_less(setattr)
 
     listener = socket.socket(fileno=number)
     running: dict[int, socket.socket] = {}

@@ -15,7 +15,7 @@ import yaml
 from torch.distributed import TCPStore
 
 from lslm_lightning.__main__ import main
-from tests.forked import MODULE, Forked, Origin, of_torchrun
+from tests.forked import MODULE, Forked, Origin, draw_less, of_torchrun
 from tests.patience import PATIENCE
 
 Start = Callable[..., subprocess.Popen | Forked]
@@ -54,6 +54,7 @@ def lslm(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, capf
     """Run `lslm ARGUMENTS` in an empty working directory with a cache of its own."""
     monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
     shutil.copy(empty_store, project)
+    draw_less(monkeypatch.setattr)
 
     def run(*arguments: object) -> Outcome:
         for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
