@@ -8,6 +8,7 @@ from importlib import import_module
 
 import lslm_lightning
 from lslm_lightning import __version__
+from lslm_lightning.commands.output import protect_output
 from lslm_lightning.safety.arguments import given_arguments
 from lslm_lightning.safety.terminal import guarded_output
 
@@ -51,10 +52,16 @@ def usage() -> str:
     return USAGE.format(commands=rows, version=__version__)
 
 
-@guarded_output()
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     argv = given_arguments(sys.argv[1:] if argv is None else argv)
+    protect_output(argv[0] if argv else "")
+    with guarded_output():  # around streams that end no work
+        return run(argv)
+
+
+def run(argv: list[str]) -> int:
+    """Run the command that the arguments name and return its exit status."""
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if argv else 2
@@ -68,10 +75,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lslm: {argv[0]!r} is no command; {f'did you mean {near[0]!r}? ' if near else ''}lslm --help lists them", file=sys.stderr)
         return 2
     from lslm_lightning.commands.outcome import outcome
-    from lslm_lightning.commands.output import protect_output
     from lslm_lightning.commands.pipes import copy_pipes
 
-    protect_output(argv[0])
     debug = "--debug" in argv
     given = [word for word in argv if word != "--debug"]
 

@@ -15,6 +15,7 @@ from lslm_lightning.commands.ui import stop
 from lslm_lightning.runs.states import synchronize
 from lslm_lightning.tracking import database
 from lslm_lightning.training.interruption import Deadline, Interrupted, stoppable, stopping_signals
+from tests.patience import PATIENCE
 
 HOME = Path(__file__).parents[1]
 MODULES = {"fcntl", "termios", "tty", "pty", "resource", "pwd", "grp", "syslog", "posix", "readline"}
@@ -121,5 +122,5 @@ def test_commands_end_as_their_children_do() -> None:
     commands.signal_child(server, signal.SIGINT)
     assert server.poll() is None, "the console tells it"
     stop(server)
-    assert server.wait(30) != 0
+    assert server.wait(PATIENCE) != 0
     server.stdout.close()

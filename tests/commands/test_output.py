@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from tests.patience import PATIENCE
+
 # A stand-in for a command: it prints as they do, works on, and says by a file that it came to its end
 WORK = """
 import logging, os, pathlib, sys, warnings
@@ -54,7 +56,7 @@ def work(tmp_path):
 
 
 def came_to_its_end(process, tmp_path):
-    process.communicate(timeout=120)
+    process.communicate(timeout=PATIENCE)
     return process.returncode == 0 and (tmp_path / "done").exists()
 
 
@@ -73,7 +75,7 @@ def came_to_its_end(process, tmp_path):
 )
 def test_what_an_encoding_lacks_is_spelled_out(environment, work, tmp_path):
     process = work(environment=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     encoding = environment.get("PYTHONIOENCODING", "utf-8").partition(":")[0]
     text = out.decode(encoding)
@@ -149,7 +151,7 @@ def test_a_command_that_makes_nothing_but_output_ends_with_its_reader(work, tmp_
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert b"Traceback" not in err
     assert not (tmp_path / "done").exists()
