@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lslm_lightning.runs.own_code import packages_in
 from lslm_lightning.runs.trust import HOMES
+from lslm_lightning.safety.user_files import state_directory
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
 
 OFFERED = {*(home.partition(".")[0] for home in HOMES), "lightning", "torchmetrics"}
@@ -42,10 +43,8 @@ def is_own_run(config: Path) -> bool:
 
 
 def records() -> Path:
-    """Folder of records: `lslm-lightning/runs` in `$XDG_STATE_HOME` or `~/.local/state`."""
-    chosen = os.environ.get("XDG_STATE_HOME", "")
-    state = Path(chosen) if os.path.isabs(chosen) else Path("~/.local/state").expanduser()
-    return state / "lslm-lightning/runs"
+    """Folder of records."""
+    return state_directory() / "runs"
 
 
 def fingerprint(config: Path) -> str:
