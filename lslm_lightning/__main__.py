@@ -8,9 +8,6 @@ from importlib import import_module
 
 import lslm_lightning
 from lslm_lightning import __version__
-from lslm_lightning.commands.output import protect_output
-from lslm_lightning.safety.arguments import given_arguments
-from lslm_lightning.safety.terminal import guarded_output
 
 COMMANDS = {
     "run": ("train", "fit, test the best checkpoint, report: one command, one MLflow run"),
@@ -54,6 +51,11 @@ def usage() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    # Imported here: before `leave_working_directory` a file json.py of that directory would be.
+    from lslm_lightning.commands.output import protect_output
+    from lslm_lightning.safety.arguments import given_arguments
+    from lslm_lightning.safety.terminal import guarded_output
+
     argv = given_arguments(sys.argv[1:] if argv is None else argv)
     protect_output(argv[0] if argv else "")
     with guarded_output():  # around streams that end no work

@@ -85,10 +85,18 @@ def outcome(work: Callable[[], int], debug: bool = False) -> int:
         return 128 + error.signum
 
 
+class StandardError(logging.Handler):
+    """Writes to what standard error is at the time: several commands may run in one process."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 def _show_log() -> None:
     """What our own code tells while it works, as plain lines on standard error."""
     log = logging.getLogger("lslm_lightning")
     if not log.handlers:
-        log.addHandler(logging.StreamHandler())
+        log.addHandler(StandardError())
         log.setLevel(logging.INFO)
         log.propagate = False

@@ -149,9 +149,11 @@ def test_an_unknown_rung_is_refused(lslm, rungs):
 def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, translation, project):
     """Each with its own tokenizer, in one exam."""
     configs = {name: yaml.safe_load(make(kind, translation).read_text()) for name, make in (("ours", config_of), ("tuned", write))}
-    quick = {"trainer.max_steps": 4, "trainer.val_check_interval": 4, "job.average": 1}
+    for config in configs.values():
+        config["trainer"] |= {"max_steps": 4, "val_check_interval": 4}
+        config["job"] = config.get("job", {}) | {"average": 1}
     path = project / "beside.yaml"
-    path.write_text(yaml.safe_dump({"rungs": {name: config | quick for name, config in configs.items()}}, sort_keys=False))
+    path.write_text(yaml.safe_dump({"rungs": configs}, sort_keys=False))
     outcome = lslm("ladder", "--config", path)
     assert outcome.status == 0, outcome.err
     [folder] = [found.parent for found in Path("runs").glob("*/beside-*/evaluation.yaml")]

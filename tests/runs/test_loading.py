@@ -281,11 +281,14 @@ class Server(SimpleNamespace):
     def get_experiment(self, _: str) -> SimpleNamespace:
         return SimpleNamespace(name=self.name)
 
+    def check_artifacts(self, address: str) -> None:
+        assert address == "mlflow-artifacts:/1"
+
 
 @pytest.mark.parametrize("name", ["../../outside", "/outside", "..", ".", "", r"..\outside", "a/../../../outside", "tiny"])
 def test_an_experiment_of_any_name_is_fetched_into_the_folder_of_runs(name: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow takes any text for the name of an experiment."""
-    info = SimpleNamespace(run_id="0123456789", experiment_id="1")
+    info = SimpleNamespace(run_id="0123456789", experiment_id="1", artifact_uri="mlflow-artifacts:/1")
     run = SimpleNamespace(info=info, data=SimpleNamespace(tags={"lslm.directory": f"/nowhere/{name}"}))
     monkeypatch.setattr("lslm_lightning.runs.finding.Store", lambda: Server(name=name))
     monkeypatch.setattr("lslm_lightning.runs.finding.search", lambda client, prefix: [run])

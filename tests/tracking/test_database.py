@@ -84,7 +84,7 @@ def usable(file: Path) -> list[str]:
 # Interruptions
 
 
-def test_a_store_whose_maker_is_killed_is_whole_or_not_there(project: Path, new_store: Path, older_store: Path) -> None:
+def test_a_store_whose_maker_is_killed_is_whole_or_not_there(project: Path, empty_store: Path, older_store: Path) -> None:
     """And one whose migration is, as it was."""
     made, migrated = [project / name for name in ("1", "150")], [project / name for name in ("3", "12", "25")]
     for folder in made + migrated:
@@ -99,11 +99,11 @@ def test_a_store_whose_maker_is_killed_is_whole_or_not_there(project: Path, new_
     assert usable(made[1] / "mlflow.db") == ["Default", "new"]
     assert usable(migrated[1] / "mlflow.db") == ["Default", "new", "toy"]
     assert not (made[1] / ".mlflow.db.draft").exists()
-    assert database.schema_of(made[1] / "mlflow.db") == database.schema_of(new_store)
+    assert database.schema_of(made[1] / "mlflow.db") == database.schema_of(empty_store)
 
 
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("disk is full"), KeyboardInterrupt()])
-def test_what_ends_the_making_leaves_nothing(project: Path, new_store: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+def test_what_ends_the_making_leaves_nothing(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def make(file: Path) -> None:
         execute(file, "CREATE TABLE experiments (name TEXT)")
         raise error
@@ -113,16 +113,16 @@ def test_what_ends_the_making_leaves_nothing(project: Path, new_store: Path, mon
         with pytest.raises(TrackingError if isinstance(error, Exception) else KeyboardInterrupt):
             Store().client()
     assert [path.name for path in project.iterdir()] == ["mlflow.db.lock"]
-    monkeypatch.setattr(database, "make_tables", lambda file: shutil.copy(new_store, file))
+    monkeypatch.setattr(database, "make_tables", lambda file: shutil.copy(empty_store, file))
     assert usable(project / "mlflow.db") == ["Default", "new"]
 
 
 def test_a_journal_of_a_store_that_was_removed_is_not_taken_for_the_new_one(
-    project: Path, new_store: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for kind in ("journal", "wal"):
         (project / f"mlflow.db-{kind}").write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7" + bytes(600))
-    monkeypatch.setattr(database, "make_tables", lambda file: shutil.copy(new_store, file))
+    monkeypatch.setattr(database, "make_tables", lambda file: shutil.copy(empty_store, file))
     assert usable(project / "mlflow.db") == ["Default", "new"]
 
 
@@ -159,17 +159,17 @@ def test_tables_of_another_program_stay(project: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("kind", ["half made", "cut off", "no database", "newer"])
 def test_a_store_that_cannot_be_used_is_left_as_it_is(
-    project: Path, older_store: Path, new_store: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    project: Path, older_store: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     file = project / "mlflow.db"
     if kind == "half made":
         half_made(older_store, project)
     elif kind == "cut off":
-        file.write_bytes(new_store.read_bytes()[: new_store.stat().st_size // 2])
+        file.write_bytes(empty_store.read_bytes()[: empty_store.stat().st_size // 2])
     elif kind == "no database":
         file.write_text("I am no database, and long enough to be sure of it. " * 100)
     else:
-        shutil.copy(new_store, file)
+        shutil.copy(empty_store, file)
         execute(file, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
     before = file.read_bytes()
     for _ in range(2):
@@ -185,7 +185,7 @@ def test_a_store_that_cannot_be_used_is_left_as_it_is(
     assert f"`{aside}`" in str(caught.value)
     assert kind != "half made" or "holds 1 runs" in str(caught.value)
     subprocess.run(aside.split(), check=True)
-    monkeypatch.setattr(database, "make_tables", lambda file: shutil.copy(new_store, file))
+    monkeypatch.setattr(database, "make_tables", lambda file: shutil.copy(empty_store, file))
     assert usable(file) == ["Default", "new"]
 
 
@@ -195,10 +195,10 @@ NAMES = ["x%20y", "per%", "what?", "q?a=b", "a#b", "sp ace 中文", "[x];{y}", "
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_path_is_taken_as_it_is(project: Path, new_store: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_any_path_is_taken_as_it_is(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     folder = project / name
     folder.mkdir()
-    monkeypatch.setattr(database, "make_tables", lambda file: shutil.copy(new_store, file))
+    monkeypatch.setattr(database, "make_tables", lambda file: shutil.copy(empty_store, file))
     monkeypatch.chdir(folder)
     (folder / "file").write_text("text")
     store = Store()
@@ -224,10 +224,10 @@ def test_any_path_is_taken_as_it_is(project: Path, new_store: Path, monkeypatch:
         ("sqlite:///sp%20ace/mlflow.db", "sp ace/mlflow.db"),
     ],
 )
-def test_options_and_quotes_are_no_part_of_the_name(project: Path, new_store: Path, address: str, file: str) -> None:
+def test_options_and_quotes_are_no_part_of_the_name(project: Path, empty_store: Path, address: str, file: str) -> None:
     (project / "sp ace").mkdir()
     (project / file).parent.mkdir(exist_ok=True)
-    shutil.copy(new_store, project / file)
+    shutil.copy(empty_store, project / file)
     store = Store(address)
     store.open_experiment("toy")
     assert store.file == project / file
@@ -245,12 +245,12 @@ def test_what_cannot_be_meant_is_refused(store: Path, address: str) -> None:
 
 
 @pytest.fixture
-def before(tmp_path: Path, new_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def before(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one run that has an artifact."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / "before"
     (folder / "runs/toy/a-1").mkdir(parents=True)
-    shutil.copy(new_store, folder)
+    shutil.copy(empty_store, folder)
     client, experiment = Store(f"sqlite:///{folder}/mlflow.db").open_experiment("toy")
     run = client.create_run(experiment, tags={"lslm.directory": f"{folder}/runs/toy/a-1"}).info.run_id
     client.log_text(run, "first", "note.txt")
