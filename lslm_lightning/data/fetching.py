@@ -75,11 +75,11 @@ def fetch(entry: Entry, file: DataFile) -> Path:
         FileNotFoundError: no public home is known, or it cannot be reached.
         ValueError: what came has another checksum.
     """
-    path = corpus_path(cache_directory() / "data", entry.place, file.name)
     if file.url is None:
         raise FileNotFoundError(_missing(entry, file, "no public home is known"))
     if entry.folder is not None:
         raise FileNotFoundError(_missing(entry, file, "nothing is fetched into a folder of your own"))
+    path = corpus_path(cache_directory() / "data", entry.place, file.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():

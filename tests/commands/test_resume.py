@@ -22,6 +22,7 @@ from lslm_lightning.commands.verify_resume import Trial, differences
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking.database import repoint
 from lslm_lightning.tracking.names import mlflow_name
 from tests.commands.alike import STEPS, config_of, only, points, same_run
 from tests.commands.conftest import refused, wait_until
@@ -135,6 +136,9 @@ def stopped(lslm, config, project, kept):
                 file.write_text(file.read_text("utf-8").replace(whole.read_text(), str(project)))
         for config in (project / "runs").glob("*/*/config.yaml"):
             remember_run(config)  # which was started here, as far as the test is concerned
+        repoint(project / "mlflow.db", project / "mlartifacts")  # and so was its store
+        with sqlite3.connect(project / "mlflow.db") as store:
+            store.execute("UPDATE tags SET value = replace(value, ?, ?)", (whole.read_text(), str(project)))
     return only("straight-*"), only("stopped-*")
 
 
