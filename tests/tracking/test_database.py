@@ -103,7 +103,9 @@ def test_a_store_whose_maker_is_killed_is_whole_or_not_there(project: Path, empt
 
 
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("disk is full"), KeyboardInterrupt()])
-def test_what_ends_the_making_leaves_nothing(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+def test_what_ends_the_making_leaves_nothing(
+    project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
     def make(file: Path) -> None:
         execute(file, "CREATE TABLE experiments (name TEXT)")
         raise error
