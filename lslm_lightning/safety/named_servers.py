@@ -27,8 +27,12 @@ def remember(address: str) -> None:
 
 
 def is_known(address: str) -> bool:
-    """Return whether the user has named this server before."""
-    return plain(address) in read()
+    """Return whether the user has named this server before.
+
+    An address in which something would be hidden is none: what is left of it may be that of another
+    server, as of `http://other:/x@named`.
+    """
+    return address == redacted(address) and plain(address) in read()
 
 
 def read() -> list[str]:

@@ -18,8 +18,6 @@ from lslm_lightning.tracking import Store, Tracker, TrackingError
 from lslm_lightning.tracking.store import recorded_store
 from lslm_lightning.tracking.uploads import links_of, local_files
 
-RUN = Path("runs/toy/first-1a2b")
-
 
 @pytest.fixture
 def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[Any]]]:
@@ -63,28 +61,31 @@ def test_sync_sends_nothing_to_a_server_that_a_run_names(project, run_directory,
 )
 def test_a_store_that_was_never_named_is_not_used(project, address):
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
-        recorded_store({"store": address}, RUN)
+        recorded_store({"store": address}, Path())
 
 
 def test_a_server_that_was_named_once_is_used_again(project, monkeypatch):
     named_servers.remember("https://me:my-pass-word@host:5000/mlflow/")
     named_servers.remember("http://other")
-    assert recorded_store({"store": "http://other/"}, RUN) == "http://other/"
+    assert recorded_store({"store": "http://other/"}, Path()) == "http://other/"
     with pytest.raises(ValueError, match="password was not noted"):
-        recorded_store({"store": "https://***@host:5000/mlflow"}, RUN)
+        recorded_store({"store": "https://***@host:5000/mlflow"}, Path())
     record = state_directory() / "tracking-servers"
     assert "my-pass-word" not in record.read_text()
     assert record.stat().st_mode & 0o077 == 0
+    for alike in ("https://evil:/x@host:5000/mlflow", "https://evil\\@host:5000/mlflow", "https://you:x@host:5000/mlflow"):
+        with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
+            recorded_store({"store": alike}, Path())
     for alike in ("http://other.evil", "http://other@evil", "http://othe", "http://other:1", "https://other"):
         with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
-            recorded_store({"store": alike}, RUN)
+            recorded_store({"store": alike}, Path())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mine")
-    assert recorded_store({"store": "http://evil"}, RUN) is None, "the user's own counts"
+    assert recorded_store({"store": "http://evil"}, Path()) is None, "the user's own counts"
 
 
 def test_a_run_on_a_server_makes_it_known(server, project, run_directory, monkeypatch):
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
-        recorded_store({"store": f"{server}/"}, RUN)
+        recorded_store({"store": f"{server}/"}, run_directory)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     tracker = Tracker("toy", "first", run_directory, system_metrics=False)
     tracker.start()
