@@ -404,7 +404,7 @@ class Checkpoints(Checkpoint):
         self.n_alike = state.get("n_alike")
         self.best_step, self.validated_step = state.get("best_step", 0), state.get("validated_step", 0)
         self.saved_step = state.get("saved_step", 0)
-        self._scores = {self.directory / name: score for name, score in state.get("numbered", {}).items()}
+        self._scores = {self.directory / Path(name).name: score for name, score in state.get("numbered", {}).items()}
 
 
 def outcome_of(folder: Path) -> dict[str, Any]:

@@ -202,3 +202,12 @@ def test_a_last_state_that_is_better_is_not_forgotten_for_the_mean(text_data, tm
     assert torch.load(checkpoints.best, weights_only=True)["global_step"] == 5
     [values] = trainer.validate(task, datamodule=data, ckpt_path=str(checkpoints.best), verbose=False, weights_only=True)
     assert values["val/loss"] == pytest.approx(checkpoints.best_score)
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere/step-00000002.ckpt", "{}/elsewhere/step-00000002.ckpt"])
+def test_a_state_names_no_file_elsewhere(tmp_path, name):
+    own = Checkpoints(tmp_path / "run/checkpoints", average=2)
+    state = own.state_dict() | {"numbered": {name.format(tmp_path): 0.5}}
+    own.load_state_dict(state)
+    assert own.state_dict()["numbered"] == {"step-00000002.ckpt": 0.5}
+    assert [path.parent for path in own._scores] == [own.directory]
