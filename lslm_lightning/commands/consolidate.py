@@ -36,7 +36,9 @@ def main(argv: list[str]) -> int:
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.runs import find_run
+    from lslm_lightning.runs.directory import refuse_links
     from lslm_lightning.runs.integrity import damage
+    from lslm_lightning.runs.own_runs import is_own_run
     from lslm_lightning.runs.states import NGRAM
     from lslm_lightning.text.tokenizer import Tokenizer
 
@@ -49,6 +51,8 @@ def main(argv: list[str]) -> int:
     output = own.output or state.with_suffix(suffix)
     if output.suffix != suffix:
         raise ValueError(f"--output={output} must end in {suffix}, by which other commands know it")
+    if own.output is None and not is_own_run(directory.config):
+        refuse_links(directory, "--output FILE")
     if words := damage(state):
         raise ValueError(f"{state} is damaged: {words}")
     if tables is not None:

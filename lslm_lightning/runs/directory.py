@@ -1,6 +1,7 @@
 """The directory that holds a run: all that is needed to use its model, and to see what it did."""
 
 import json
+import os
 import re
 import secrets
 import tempfile
@@ -153,6 +154,24 @@ def locked(directory: RunDirectory) -> FileLock:
     except Timeout:
         raise ValueError(f"{directory.path} is in training by another process: wait for its end, or stop it first") from None
     return lock
+
+
+def refuse_links(directory: RunDirectory, way_out: str) -> None:
+    """Refuse a run directory with symbolic links that lead out of it: what is written would go there.
+
+    Args:
+        way_out: what the user may add to the command.
+
+    Raises:
+        ValueError: naming the first link.
+    """
+    root = os.path.realpath(directory.path)
+    for folder, names, files in os.walk(root):
+        for path in (os.path.join(folder, name) for name in (*names, *files)):
+            target = os.path.realpath(path)
+            if os.path.islink(path) and os.path.commonpath([root, target]) != root:
+                words = f"{path} is a link to {target}, and the run would write there"
+                raise ValueError(f"{words}: remove it, or add {way_out} if you know the run")
 
 
 def check_name(name: str, setting: str = "name") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lslm_lightning.runs import RunDirectory, new_run
-from lslm_lightning.runs.directory import as_name
+from lslm_lightning.runs.directory import as_name, refuse_links
 
 
 def test_runs_made_at_once_never_share_a_directory(project: Path) -> None:
@@ -64,3 +64,19 @@ def test_the_best_checkpoint_goes_before_the_last(project: Path) -> None:
 
 def test_a_run_without_mlflow_has_no_id(project: Path) -> None:
     assert RunDirectory(project).run_id is None
+
+
+@pytest.mark.parametrize("name", ["report", "report/index.html", "checkpoints/settled", "checkpoints/.best.part", "x/y/z"])
+@pytest.mark.parametrize("target", ["elsewhere", "missing", "one-2"])
+def test_links_that_lead_out_are_refused(project: Path, name: str, target: str) -> None:
+    for folder in ("elsewhere", "one-2", "one/x"):
+        (project / folder).mkdir(parents=True)
+    run = RunDirectory(project / "one")
+    (run.path / "here").symlink_to("x")
+    (run.path / "round").symlink_to("round")
+    refuse_links(run, "--trust")
+    link = run.path / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(project / target)
+    with pytest.raises(ValueError, match=rf"{name} is a link to .*/{target}, .* or add --trust"):
+        refuse_links(run, "--trust")
