@@ -5,8 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
+from lslm_lightning.commands.arguments import spelled_out
 from lslm_lightning.commands.config_errors import yaml_of
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.directory import refuse_links
 from lslm_lightning.runs.own_code import add_working_directory, paths_in
 from lslm_lightning.runs.own_runs import is_own_run
 from lslm_lightning.runs.trust import check_trust, only_trusted
@@ -18,7 +20,7 @@ BLOCKS = ("model", "data", "trainer")  # of a config, what has classes
 def allowance(words: Sequence[str], resumed: RunDirectory | None = None) -> AbstractContextManager[None]:
     """Return the context in which a command may parse and build what its words and files name.
 
-    A config that lies in a run directory is a run's. One that this user started on this machine may
+    A config that lies in a run directory is a run's, also by the name of a link to it. One that this user started on this machine may
     name any class, and so may words and files of the user's own beside that of another's run.
 
     Args:
@@ -26,15 +28,17 @@ def allowance(words: Sequence[str], resumed: RunDirectory | None = None) -> Abst
         resumed: the run that goes on.
 
     Raises:
-        ValueError: a run names a class that is not trusted.
+        ValueError: a run names a class that is not trusted; one that goes on has links to elsewhere.
     """
     if TRUST in words:
         return nullcontext()
-    parts = [part for word in words for part in (word.split("=", 1) if word[:1] == "-" else [word])]
-    files = [Path(file) for option, file in pairwise(parts) if option in ("--config", "-c")]
+    parts = [part for word in spelled_out(words) for part in (word.split("=", 1) if word[:1] == "-" else [word])]
+    files = [Path(file) for option, file in pairwise(parts) if option == "--config"]
     strange = [file for file in files if is_of_run(file, resumed) and not is_own_run(file)]
     if not strange:
         return nullcontext()
+    if resumed is not None and resumed.config in strange:
+        refuse_links(resumed, TRUST)
     with only_trusted(training=True):
         for file in strange:
             config = yaml_of(file)
@@ -49,6 +53,11 @@ def is_of_run(config: Path, resumed: RunDirectory | None) -> bool:
     """Return whether a config is that of a run, by what lies beside it."""
     if resumed is not None and config == resumed.config:
         return True
-    directory = RunDirectory(config.absolute().parent)
+    return config.is_file() and any(map(has_run_beside, {config.absolute(), config.resolve()}))
+
+
+def has_run_beside(config: Path) -> bool:
+    """Return whether a file has the name and the place of the config of a run."""
+    directory = RunDirectory(config.parent)
     beside = (directory.checkpoints, directory.tokenizer, directory.metrics, directory.path / "mlflow.json")
-    return config.is_file() and config.name == directory.config.name and any(path.exists() for path in beside)
+    return config.name == directory.config.name and any(path.exists() for path in beside)

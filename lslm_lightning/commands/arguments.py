@@ -3,10 +3,25 @@
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+
+
+def spelled_out(words: Sequence[str]) -> list[str]:
+    """Return words of a command with `--config` for `-c`, also where that has its value in the same word."""
+    short = re.compile("-c(?!-)=?", re.DOTALL)
+    found = []
+    for word in words:
+        if word == "-c":
+            found.append("--config")
+        elif begin := short.match(word):
+            found.append(f"--config={word[begin.end() :]}")
+        else:
+            found.append(word)
+    return found
 
 
 class Parser(argparse.ArgumentParser):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from lslm_lightning.commands.arguments import spelled_out
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.parser import ArgumentParser
 from lslm_lightning.runs.trust import ADVICE, DENIED, is_restricted, resolve
@@ -44,12 +45,12 @@ def check_files(argv: Sequence[str], known: Sequence[str] = TOP) -> None:
         ValueError: a file is missing, no UTF-8, no YAML, or has a key at its top that means
             nothing; or some YAML has a key twice, or something else where text is meant.
     """
-    split = (word.split("=", 1) if word.startswith("-") else [word] for word in argv)
+    split = (word.split("=", 1) if word.startswith("-") else [word] for word in spelled_out(argv))
     words = [part for parts in split for part in parts]
     add_working_directory(words)
     files: list[Path] = []
     for option, value in pairwise(words):
-        if option in ("--config", "-c"):
+        if option == "--config":
             _check_file(Path(value), known)
             files.append(Path(value))
         elif option.startswith("--") and value.endswith(SUFFIXES) and Path(value).is_file():

@@ -13,6 +13,7 @@ from torch import Tensor
 from lslm_lightning.commands.allowance import TRUST, allowance
 from lslm_lightning.commands.config_errors import check_files
 from lslm_lightning.commands.devices import Device
+from lslm_lightning.commands.hidden_settings import check_secrets
 from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.train import SETTINGS, Command, quiet
 from lslm_lightning.data.batching import limited
@@ -144,6 +145,7 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
     with allowance(words), torch.device("meta"):
         words = [word for word in words if word != TRUST]
         check_files(words)
+        check_secrets(words)
         blueprint.__init__(Task, TaskData, args=["fit", *words], **SETTINGS)
     blueprint.model.lend(blueprint.datamodule)
     task, trainer, sizes = blueprint.model, blueprint.config["fit"]["trainer"], blueprint.datamodule.sizes()

@@ -1,62 +1,56 @@
-"""Secrets of a run's config.yaml, given back to a command that parses it."""
+"""Secrets of a run's config.yaml, given back to the parser that reads it."""
 
-import json
 from collections.abc import Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
+from lslm_lightning.commands.arguments import spelled_out
 from lslm_lightning.runs.directory import RunDirectory
-from lslm_lightning.runs.hidden_settings import masked, reveal
+from lslm_lightning.runs.hidden_settings import Keys, reveal
 from lslm_lightning.safety.redaction import MASK
-from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
+from lslm_lightning.text.yaml_files import ParserLoader, dump_yaml, parse_yaml, read_yaml
 
 
-def with_secrets(argv: Sequence[str]) -> list[str]:
-    """Return the words of a command, after each config.yaml of a run those that set what it hides.
-
-    They are for the parser of this process. A word that the user gave comes later, and counts.
+def check_secrets(argv: Sequence[str]) -> None:
+    """Refuse configs that hide what is known neither from the run's secrets.json nor from the words.
 
     Raises:
-        ValueError: a hidden setting is known neither from the run's secrets.json nor from the words.
+        ValueError: naming the settings.
     """
-    words = []
-    for i, word in enumerate(argv):
-        words.append(word)
-        is_value = i > 0 and argv[i - 1] in ("--config", "-c")
-        if is_value or word.startswith("--config="):
-            path = Path(word.removeprefix("--config="))
-            words += hidden_words(path, argv) if path.name == "config.yaml" else []
-    return words
+    words = spelled_out(argv)
+    names = [word.partition("=")[0].lstrip("-") for word in words if word.startswith("--")]
+    given = set(map(without_init_args, names))
+    for option, word in pairwise(["", *words]):
+        path = Path(word.removeprefix("--config="))
+        if (option != "--config" and not word.startswith("--config=")) or not path.is_file():
+            continue
+        lacking = [without_init_args(".".join(keys)) for keys in unknown_in(read_yaml(path, loader=ParserLoader), path)]
+        if lacking := dict.fromkeys(f"--{name}" for name in lacking if name not in given):
+            options = ", ".join(lacking)
+            raise ValueError(f"{path} hides secrets that are not on this disk; give each by its option: {options}")
 
 
-def hidden_words(path: Path, argv: Sequence[str]) -> list[str]:
-    """Return the words that set what a config.yaml hides."""
-    config = read_yaml(path, loader=ParserLoader)
-    names = list(masked(config))
-    left = reveal(config, RunDirectory(path.parent).secrets)
-    given = {without_init_args(word.partition("=")[0].lstrip("-")) for word in argv if word.startswith("--")}
-    words, lacking = {}, []
-    for name in names:
-        setting, value = up_to_list(config, name)
-        if name not in left and not (isinstance(value, str) and MASK in value):
-            words[setting] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        elif name in left and without_init_args(setting) not in given:
-            lacking.append(f"--{without_init_args(setting)}")
-    if lacking:
-        options = ", ".join(dict.fromkeys(lacking))
-        raise ValueError(f"{path} hides secrets that are not on this disk; give each by its option: {options}")
-    return [f"--{setting}={value}" for setting, value in words.items()]
+def revealed(content: str, path: Path) -> str:
+    """Return the content of a config, that of a run or a copy of one, with what it hides.
+
+    What is not known is left out: the command's words have it.
+    """
+    if MASK not in content:
+        return content
+    config = parse_yaml(content, ParserLoader)
+    for keys in unknown_in(config, path):
+        inner = config
+        for key in keys[:-1]:
+            inner = inner.get(key, {})
+        inner.pop(keys[-1], None)
+    return dump_yaml(config)
 
 
-def up_to_list(config: Any, name: str) -> tuple[str, Any]:
-    """Return the setting that a command line can set, and its value: of what is in a list, the list."""
-    above = []
-    for key in name.split("."):
-        if not isinstance(config, dict):
-            break
-        above.append(key)
-        config = config[key]
-    return ".".join(above), config
+def unknown_in(config: Any, path: Path) -> list[Keys]:
+    """Put in what the secrets.json beside a config has; return what stays hidden, of what is in a list the list."""
+    left = reveal(config, RunDirectory(path.resolve().parent).secrets)
+    return [tuple(takewhile(lambda key: not isinstance(key, int), keys)) for keys in left]
 
 
 def without_init_args(name: str) -> str:

@@ -24,7 +24,7 @@ from lightning.pytorch.loggers import Logger
 from lslm_lightning.commands.allowance import TRUST, allowance
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
-from lslm_lightning.commands.hidden_settings import with_secrets
+from lslm_lightning.commands.hidden_settings import check_secrets, revealed
 from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.outcome import WorkError
@@ -88,7 +88,17 @@ from lslm_lightning.training.task import NotFiniteError, Task
 
 
 class Parser(LightningArgumentParser):
-    """Errors in one line: what is wrong, where, and the nearest right word."""
+    """Errors in one line: what is wrong, where, and the nearest right word.
+
+    No option can be shortened: what looks for `--config` in the words would not find it.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **settings})
+
+    def parse_string(self, content: str, path: Any = "", **settings: Any) -> Namespace:
+        """Parse the content of a file, which jsonargparse has made the working directory's, with what it hides."""
+        return super().parse_string(revealed(content, Path(path)) if path else content, path=path, **settings)
 
     def error(self, message: str, ex: Exception | None = None) -> None:
         if not self.exit_on_error:  # the parser of a nested class: those around it add where it stands
@@ -429,7 +439,7 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
     follow_parent()
     try:
         check_files(argv)
-        argv = with_secrets(argv)
+        check_secrets(argv)
     except ValueError as error:
         print(f"lslm: {error}", file=sys.stderr)
         return 2

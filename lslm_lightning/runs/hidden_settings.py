@@ -5,7 +5,6 @@ shows of it: secrets.json can change no other setting, and names no class.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,9 @@ from typing import Any
 from lslm_lightning.safety.redaction import MASK, learn_settings
 
 MARKS = (f"//{MASK}@", f"={MASK}")  # of texts of which a part is hidden
+
+
+Keys = tuple[Any, ...]  # of a setting, from the top; of a list, indices
 
 
 def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
@@ -27,32 +29,26 @@ def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
     return found
 
 
-def masked(config: Any, name: str = "") -> Iterator[str]:
-    """Yield the dotted names of settings of which a value, or a part of it, may be hidden."""
+def masked(config: Any, above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Yield settings of which a value, or a part of it, may be hidden, and the mapping or list that each is in."""
     for key, value in items(config):
-        inner = f"{name}.{key}".lstrip(".")
         if isinstance(value, dict | list):
-            yield from masked(value, inner)
+            yield from masked(value, (*above, key))
         elif isinstance(value, str) and MASK in value:
-            yield inner
+            yield (*above, key), config
 
 
-def reveal(config: Any, path: Path) -> list[str]:
-    """Put the values of a secrets.json into settings; return the names of those that are still hidden."""
-    names = list(masked(config))
-    known = read_secrets(path) if names else {}
+def reveal(config: Any, path: Path) -> list[Keys]:
+    """Put the values of a secrets.json into settings; return those that are still hidden."""
+    places = list(masked(config))
+    known = read_secrets(path) if places else {}
     left = []
-    for name in names:
-        *above, last = name.split(".")
-        inner = config
-        for key in above:
-            inner = inner[key if isinstance(inner, dict) else int(key)]
-        key = last if isinstance(inner, dict) else int(last)
-        value = known.get(name)
-        if key != "class_path" and fits(value, inner[key]):
-            inner[key] = value
-        elif inner[key] == MASK or any(mark in inner[key] for mark in MARKS):
-            left.append(name)
+    for keys, place in places:
+        key, value = keys[-1], known.get(".".join(map(str, keys)))
+        if key != "class_path" and fits(value, place[key]):
+            place[key] = value
+        elif place[key] == MASK or any(mark in place[key] for mark in MARKS):
+            left.append(keys)
     learn_settings(config)
     return left
 
@@ -60,7 +56,14 @@ def reveal(config: Any, path: Path) -> list[str]:
 def fits(value: Any, shown: str) -> bool:
     """Whether a value is what is left of `shown` where its masks are filled in."""
     if isinstance(value, str):
-        return re.fullmatch(".+".join(map(re.escape, shown.split(MASK))), value, re.DOTALL) is not None
+        first, *pieces, last = shown.split(MASK)
+        end = len(first)
+        for piece in pieces:  # each as early as it can be, at least a character behind the one before
+            found = value.find(piece, end + 1)
+            if found < 0:
+                return False
+            end = found + len(piece)
+        return value.startswith(first) and value.endswith(last) and end < len(value) - len(last)
     return isinstance(value, int | float) and shown == MASK
 
 
@@ -68,14 +71,14 @@ def read_secrets(path: Path) -> Mapping[str, Any]:
     """Return the values that a run hides, by their dotted names; none where there is no such file."""
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def items(config: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield keys, or indices, and values; keys with dots are left as they are."""
+    """Yield keys, or indices, and values."""
     if isinstance(config, Mapping):
-        yield from ((key, value) for key, value in config.items() if "." not in str(key))
+        yield from config.items()
     elif isinstance(config, list):
         yield from enumerate(config)

@@ -109,6 +109,28 @@ def test_a_strangers_run_builds_nothing_that_runs_or_writes(name: str, lslm, str
     assert str(project) not in sys.path
 
 
+def test_an_option_is_found_however_it_is_spelled(lslm, stranger, translation: Path, project: Path) -> None:
+    run = stranger(callback(f"{EVIL}.Evil"))
+    config, link = run / "config.yaml", project / "mine.yaml"
+    link.symlink_to(config)
+    for words in ([f"-c{config}"], [f"-c={config}"], ["--conf", config], [f"--conf={config}"], ["--config", link]):
+        for command in (["fit"], ["plan", f"--config={translation}"]):
+            outcome = lslm(*command, *words)
+            assert outcome.status in (1, 2), outcome
+            assert not HAPPENED, words
+
+
+def test_a_strangers_run_writes_through_no_link(lslm, stranger, project: Path) -> None:
+    run = stranger(lambda config: None)
+    (project / "precious").mkdir()
+    (run / "report").symlink_to(project / "precious")
+    refused(lslm("resume", run, "--no-checkpoint"), 1, "report is a link to", "--trust")
+    assert not list((project / "precious").iterdir())
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints/best.ckpt").write_bytes(b"x")
+    refused(lslm("consolidate", run), 1, "report is a link to", "--output FILE")
+
+
 HARMLESS = {
     "early stopping": callback(f"{CALLBACKS}.EarlyStopping", **MONITOR, patience=3, mode="min"),
     "by the module of its class": callback(f"{CALLBACKS}.early_stopping.EarlyStopping", **MONITOR),

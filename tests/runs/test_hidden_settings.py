@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lslm_lightning.commands.hidden_settings import with_secrets
+from lslm_lightning.commands.hidden_settings import check_secrets, revealed
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.runs.hidden_settings import fits
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.safety.redaction import KNOWN
-from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
+from lslm_lightning.text.yaml_files import ParserLoader, parse_yaml, read_yaml
 
 CONFIG = {
     "model": {"class_path": "a.B", "init_args": {"api_key": "k-1", "pad_token": "<pad>", "rate": 0.1}},
@@ -20,9 +21,14 @@ CONFIG = {
             "parts": [{"url": "s3://a:b@c", "n": 2}, {"token": "t"}, ["Authorization", "Bearer q"]],
         }
     },
-    "job": {"tags": {"credentials": {"user": "u1"}, "password": 1234}},
+    "job": {"tags": {"credentials": {"user": "u1"}, "password": 1234, "my.api_key": "d1"}},
 }
-SECRETS = ("k-1", "me:pw", "a:b@", "u1", "1234")
+SECRETS = ("k-1", "me:pw", "a:b@", "u1", "1234", "d1")
+
+
+def parsed(config: Path) -> object:
+    """What a command's parser is given of a config.yaml."""
+    return parse_yaml(revealed(config.read_text("utf-8"), config), ParserLoader)
 
 
 @pytest.fixture
@@ -55,23 +61,30 @@ def test_no_character_of_the_command_breaks_config(tmp_path, character):
 
 
 def test_a_command_that_parses_it_gets_the_values(run):
-    words = with_secrets(["run", "--config", str(run.config), "--x=1"])
-    assert words[:3] == ["run", "--config", str(run.config)]
-    assert words[-1] == "--x=1", "what the user gives comes last"
-    given = dict(word.removeprefix("--").split("=", 1) for word in words[3:-1])
-    assert given["model.init_args.api_key"] == "k-1"
-    assert json.loads(given["data.init_args.parts"]) == CONFIG["data"]["init_args"]["parts"]
-    assert with_secrets(["run", f"--config={run.config}"])[2:] == words[3:-1]
+    check_secrets(["run", "--config", str(run.config), "--x=1"])
+    assert parsed(run.config) == CONFIG
+
+
+def test_a_link_to_it_has_the_secrets_beside_the_file(run, tmp_path_factory):
+    link = tmp_path_factory.mktemp("other") / "mine.yaml"
+    link.symlink_to(run.config)
+    check_secrets(["run", f"--config={link}"])
+    assert parsed(link) == CONFIG
 
 
 def test_a_secret_that_is_not_there_is_asked_for_by_name(tmp_path):
     run = RunDirectory(tmp_path)
-    run.save_settings("x", {"model": {"class_path": "a.B", "init_args": {"api_key": "k-1"}}})
+    spec = {"class_path": "a.B", "init_args": {"api_key": "k-1", "n": 1, "x": [{"password": 5}]}}
+    run.save_settings("x", {"model": spec})
     run.secrets.unlink()
-    with pytest.raises(ValueError, match=r"its option: --model\.api_key$"):
-        with_secrets(["run", "--config", str(run.config)])
-    words = ["run", "--config", str(run.config), "--model.api_key=other"]
-    assert with_secrets(words) == words
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(run.config.read_text())
+    for config in (run.config, copy):
+        for words in (["--config", str(config)], [f"-c{config}"], [f"--config={config}"]):
+            with pytest.raises(ValueError, match=r"its option: --model\.api_key, --model\.x$"):
+                check_secrets(["run", *words])
+            check_secrets(["run", *words, "--model.api_key=other", "--model.init_args.x", "[]"])
+        assert parsed(config) == {"model": {"class_path": "a.B", "init_args": {"n": 1}}}
 
 
 def test_a_secret_of_the_environment_comes_back_without_it(tmp_path, monkeypatch):
@@ -110,8 +123,7 @@ def test_a_config_without_secrets_is_read_as_it_is(tmp_path):
     run = RunDirectory(tmp_path)
     run.save_settings("x", {"model": {"class_path": "a.B"}})
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
-    words = ["run", "--config", str(run.config)]
-    assert with_secrets(words) == words
+    assert revealed(run.config.read_text(), run.config) == run.config.read_text()
 
 
 def test_a_password_that_is_a_common_word_breaks_no_run(tmp_path, monkeypatch):
@@ -127,11 +139,35 @@ def test_a_password_that_is_a_common_word_breaks_no_run(tmp_path, monkeypatch):
     assert "of translation" not in run.config.read_text()
     assert "class_path: tasks.translation.task.TranslationTask" in run.config.read_text()
     assert read_config(run.config) == config
-    assert "--model.init_args.x=of translation" in with_secrets(["run", "--config", str(run.config)])
+    assert parsed(run.config) == config
 
 
 def test_asterisks_of_the_user_are_no_secret(tmp_path):
     run = RunDirectory(tmp_path)
     run.save_config("model: {class_path: a.B, init_args: {mark: a***b}}\n")
-    words = ["run", "--config", str(run.config)]
-    assert with_secrets(words) == words
+    check_secrets(["run", "--config", str(run.config)])
+    assert parsed(run.config)["model"]["init_args"] == {"mark": "a***b"}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "does"),
+    [
+        ("abc", "***", True),
+        ("", "***", False),
+        ("a\nb", "***", True),
+        ("https://u:p@h/x", "https://***@h/x", True),
+        ("https://@h/x", "https://***@h/x", False),
+        ("aXbYa", "a***b***a", True),
+        ("abba", "a***b***a", False),
+        ("aa", "a***a", False),
+        ("abcb", "a***b", True),
+        ("ab", "******", True),
+        ("a", "******", False),
+        (5, "***", True),
+        (5, "***5", False),
+        (["a"], "***", False),
+        ("a" * 10_000, "a".join(["***"] * 1000) + "b", False),  # which a regular expression tries for ever
+    ],
+)
+def test_a_value_fits_what_is_shown_of_it(value, shown, does):
+    assert fits(value, shown) is does
