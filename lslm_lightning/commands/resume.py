@@ -48,8 +48,7 @@ def main(argv: list[str]) -> int:
     own, words = arguments().parse_known_args(argv[1:])
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.runs import find_run
-    from lslm_lightning.runs.integrity import last_whole_state
-    from lslm_lightning.tracking.store import recorded_store
+    from lslm_lightning.tracking.store import store_of_run
 
     directory = find_run(named_run(own.run))
     command = command_of(directory)
@@ -61,11 +60,21 @@ def main(argv: list[str]) -> int:
     train_words = [command, "--config", str(directory.config), *words]
     train_words += [TRUST] if own.trust else []
     allowance(train_words, directory)  # refused before anything of the run is touched
-    if store := recorded_store(directory.beginning, directory.path):
-        os.environ.setdefault("MLFLOW_TRACKING_URI", store)
+    with store_of_run(directory.beginning, directory.path):
+        return go_on(directory, train_words, words, own.no_checkpoint)
+
+
+def go_on(directory: "RunDirectory", train_words: list[str], words: list[str], anew: bool) -> int:
+    """Train from the last state, or `anew`.
+
+    Args:
+        words: of `train_words` those that the user gave.
+    """
+    from lslm_lightning.runs.integrity import last_whole_state
+
     if STATE not in os.environ:  # otherwise this is one of several processes
-        state = None if own.no_checkpoint else last_whole_state(directory)
-        if own.no_checkpoint:
+        state = None if anew else last_whole_state(directory)
+        if anew:
             set_aside(directory)
         elif state is None and any(directory.checkpoints.glob("*.ckpt")):
             raise ValueError(f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint trains anew from step 0")

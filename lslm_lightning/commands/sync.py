@@ -71,21 +71,22 @@ def sync(directory: "RunDirectory") -> Brought:
     from lslm_lightning.runs.directory import locked
     from lslm_lightning.runs.loading import read_config
     from lslm_lightning.tracking import Tracker, TrackingError
-    from lslm_lightning.tracking.store import recorded_store
+    from lslm_lightning.tracking.store import store_of_run
 
     noted = directory.beginning
     if "run_id" not in noted:
         raise ValueError(f"{directory.path} has no mlflow.json: it was never told to MLflow")
-    lock, store = locked(directory), recorded_store(noted, directory.path)
+    lock = locked(directory)
     try:
         task = noted.get("experiment") or directory.path.parent.name
         tags = noted.get("tags", {})
-        tracker = Tracker(
-            *(task, directory.path.name, directory.path, store, tags),
-            system_metrics=False,
-            run_id=noted["run_id"],
-            again=False,
-        )
+        with store_of_run(noted, directory.path):
+            tracker = Tracker(
+                *(task, directory.path.name, directory.path, None, tags),
+                system_metrics=False,
+                run_id=noted["run_id"],
+                again=False,
+            )
         tracker.start()
         try:
             config = {} if directory.config.is_symlink() else read_config(directory.config)

@@ -33,6 +33,7 @@ SILENCE = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # what it prints may hold a password
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+OF_RUN = "LSLM_STORE"  # environment variable: the store of the run that goes on, for all its processes
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
@@ -44,12 +45,16 @@ class Store:
     """An MLflow tracking store by its address.
 
     Args:
-        uri: default: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the working directory, artifacts in `mlartifacts/` beside it. Passwords
-            inside are used but never shown. What follows `sqlite:///` is a path, with options for SQLite after a last `?`.
+        uri: default: `MLFLOW_TRACKING_URI`, or that of the run that goes on (`store_of_run`), or `mlflow.db` in the working
+            directory, artifacts in `mlartifacts/` beside it. Passwords inside are used but never shown. What follows `sqlite:///`
+            is a path, with options for SQLite after a last `?`.
     """
 
     def __init__(self, uri: str | None = None) -> None:
-        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+        named = uri or os.environ.get("MLFLOW_TRACKING_URI")
+        recorded = None if named else os.environ.get(OF_RUN)
+        self.is_named, self.is_of_run = bool(named), bool(recorded)  # by the user; by a run
+        self.uri = named or recorded or "sqlite:///mlflow.db"
         self.file: Path | None = None
         if found := SQLITE.fullmatch(self.uri):
             self.file = path_in(found["path"].removeprefix("file:"))
@@ -83,15 +88,27 @@ class Store:
         return redacted(text.replace(self.uri, str(self)))
 
     def check_artifacts(self, address: str) -> None:
-        """Refuse a database that keeps the files of runs on a web server: credentials would go there.
+        """Refuse a database that keeps the files of runs elsewhere: files, and perhaps credentials, would go there.
 
         Raises:
-            TrackingError: it does, and the user has not named that server.
+            TrackingError: the place is a web server that the user has not named, or else the user has not
+                named the database, and the place is on another machine or, of a run's, outside of its folder.
         """
-        if self.file and (home := re.match(r"(?i)(?:https?|mlflow-artifacts)://[^/?#]*", address)) and not named_servers.is_known(home[0]):
+        if not self.file:
+            return
+        if home := re.match(r"(?i)(?:https?|mlflow-artifacts)://[^/?#]*", address):
+            if not named_servers.is_known(home[0]):
+                raise TrackingError(
+                    f"{self.file} keeps the files of its runs at {self.redact(home[0])}, which you have not named:"
+                    f" set MLFLOW_TRACKING_URI to the server, or unset it in another folder for a database of your own"
+                )
+            return
+        folder = Path(address) if ":" not in address else database.path_of(address)
+        is_here = folder is not None and folder.resolve().is_relative_to(self.file.parent.resolve())
+        if not self.is_named and (folder is None or (self.is_of_run and not is_here)):
             raise TrackingError(
-                f"{self.file} keeps the files of its runs at {self.redact(home[0])}, which you have not named:"
-                f" set MLFLOW_TRACKING_URI to the server, or unset it in another folder for a database of your own"
+                f"{self.file} keeps the files of its runs at {self.redact(address)}, outside of its folder;"
+                f" if that is right, set MLFLOW_TRACKING_URI={self}"
             )
 
     def explain(self, error: BaseException) -> str:
@@ -235,6 +252,21 @@ def recorded_store(noted: Mapping[str, Any], directory: Path) -> str | None:
         return recorded
     file = store_beside(file, noted, directory.absolute())
     return f"sqlite:///{file}" if file.exists() else None
+
+
+@contextmanager
+def store_of_run(noted: Mapping[str, Any], directory: Path) -> Iterator[None]:
+    """Let the store that a run has recorded be that of `Store()` inside, where the user names none.
+
+    Raises:
+        ValueError: see `recorded_store`.
+    """
+    if store := recorded_store(noted, directory):
+        os.environ[OF_RUN] = store
+    try:
+        yield
+    finally:
+        os.environ.pop(OF_RUN, None)
 
 
 def store_beside(file: Path, noted: Mapping[str, Any], directory: Path) -> Path:

@@ -116,7 +116,7 @@ class Tracker(Logger):
         self._client, experiment_id = self.store.open_experiment(self.task)
         run = self.store.ask(partial(self._reopen, self._given_run_id) if self._given_run_id else partial(self._create, experiment_id))
         self.store.check_artifacts(run.info.artifact_uri)
-        if not self.store.file and os.environ.get("MLFLOW_TRACKING_URI"):
+        if not self.store.file and self.store.is_named:
             named_servers.remember(self.store.uri)
         self._run_id = os.environ[RUN_ID] = run.info.run_id
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the outbox tries again, and can be asked to stop
@@ -188,6 +188,7 @@ class Tracker(Logger):
             return self._replace(run_id, f"{self.directory} is a copy of {known}, whose run {run_id} stays as it is")
         self._parameters = set(run.data.params)
         self.store.adopt_run(run_id)
+        run = self._client.get_run(run_id)  # whose artifacts may be elsewhere now
         if self._again:
             self._client.update_run(run_id, status="RUNNING")
             for name, value in self._clean_tags(self._process_tags()).items():

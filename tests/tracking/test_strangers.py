@@ -15,7 +15,7 @@ from lslm_lightning.runs import RunDirectory
 from lslm_lightning.safety import named_servers
 from lslm_lightning.safety.user_files import state_directory
 from lslm_lightning.tracking import Store, Tracker, TrackingError
-from lslm_lightning.tracking.store import recorded_store
+from lslm_lightning.tracking.store import recorded_store, store_of_run
 from lslm_lightning.tracking.uploads import links_of, local_files
 
 
@@ -100,6 +100,26 @@ def test_a_database_that_keeps_files_on_a_server_gets_none(store, project, run_d
     with pytest.raises(TrackingError, match=f"{address}, which you have not named"):
         Tracker("toy", "first", run_directory, system_metrics=False).start()
     assert seen == []
+
+
+@pytest.mark.parametrize("place", ["s3://evil/x", "ftp://127.0.0.1:1/x", "file://{}/elsewhere", "{}/elsewhere", "{}/a/../elsewhere"])
+def test_a_database_of_a_run_keeps_files_in_its_folder(store, project, run_directory, monkeypatch, place):
+    database = project / "a/mlflow.db"
+    database.parent.mkdir()
+    address = f"sqlite:///{database}"
+    MlflowClient(address).create_experiment("toy", artifact_location=place.format(project))
+    with store_of_run({"store": address}, run_directory):
+        tracker = Tracker("toy", "first", run_directory, system_metrics=False)
+    with pytest.raises(TrackingError, match="outside of its folder; if that is right, set MLFLOW_TRACKING_URI"):
+        tracker.start()
+    assert not (project / "elsewhere").exists()
+    assert not (run_directory / "mlflow.json").exists()
+    if "elsewhere" in place:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        tracker = Tracker("toy", "first", run_directory, system_metrics=False)
+        tracker.start()
+        tracker.end("FINISHED")
+        assert [*(project / "elsewhere").glob("*/artifacts/metrics.jsonl")]
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "mlflow.json", "environment.txt"])
