@@ -98,7 +98,9 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.runs import load_run
     from lslm_lightning.training.language_model import LanguageModel
 
-    task = load_run(named_run(arguments.run), trust=arguments.trust).task
+    run = load_run(named_run(arguments.run), trust=arguments.trust)
+    check_magnitudes(run.config["model"])
+    task = run.task
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     try:
         settle(task, arguments)

@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from lslm_lightning.runs.directory import RunDirectory, earlier
-from lslm_lightning.runs.states import aside, damage_of_folder
+from lslm_lightning.runs.states import aside, damage_of_folder, packing_of
 
 
 def damage(path: Path) -> str | None:
@@ -15,8 +15,8 @@ def damage(path: Path) -> str | None:
         return damage_of_folder(path)
     try:
         with zipfile.ZipFile(path) as file:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in file.infolist()):
-                return "its parts are compressed, as those of no checkpoint are"
+            if words := packing_of(file):
+                return words
             broken = file.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:  # RuntimeError: a password, another method
         if isinstance(error, OSError) and error.errno:

@@ -136,13 +136,15 @@ def check_tensors(weights: Any) -> None:
     Raises:
         ValueError: naming the first other entry.
     """
-    from torch import Tensor
+    from torch import Tensor, strided
 
     if not isinstance(weights, Mapping):
         raise ValueError(f"its state_dict is a {type(weights).__name__}")
     for name, value in weights.items():
         if not isinstance(value, Tensor) or not isinstance(name, str):
             raise ValueError(f"{name!r} of its state_dict is a {type(value).__name__}, not a tensor")
+        if value.layout != strided or value.is_meta or value.is_quantized:
+            raise ValueError(f"{name!r} of its state_dict is no plain tensor: it is sparse, quantized or without numbers")
 
 
 def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import warnings
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,14 +84,33 @@ def read_state(path: Path) -> dict[str, Any]:
 
     Raises:
         Exception: whatever torch says of what is none, or holds more than data.
+        ValueError: it would take more memory than it has bytes.
     """
     import torch
 
     if path.suffix == ".safetensors":
         return read_safetensors(path)
+    with zipfile.ZipFile(path if path.is_file() else path / META) as parts:
+        if words := packing_of(parts):
+            raise ValueError(words)
     if path.is_file():
         return torch.load(path, map_location="cpu", weights_only=True)
     return torch.load(path / META, map_location="cpu", weights_only=True) | read_parts(path, ["state_dict"])
+
+
+def packing_of(parts: zipfile.ZipFile) -> str | None:
+    """Return what lets the parts of a checkpoint, a zip file, take more memory than it has bytes; None where nothing does."""
+    members = parts.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        return "its parts are compressed, as those of no checkpoint are"
+    n_byte = parts.fp.seek(0, os.SEEK_END)
+    stated = sum(member.file_size for member in members)
+    if stated > n_byte:
+        return f"its parts have {stated:,} bytes, and all of it {n_byte:,}"
+    pickles = [parts.read(member) for member in members if member.filename.endswith(".pkl")]
+    if any(b"bytearray\n" in content for content in pickles):  # torch makes one of any size
+        return "it makes a bytearray, which no checkpoint holds"
+    return None
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:

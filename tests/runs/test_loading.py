@@ -220,6 +220,8 @@ BREAKS: dict[str, tuple[Callable[[RunDirectory], object], str]] = {
     "a width that is no number of torch": (lambda run: widen(run, 10**30), "does not fit"),
     "numbers for weights": (lambda run: put(run, {"a": 1.0}), "'a' of its state_dict is a float, not a tensor"),
     "a list for weights": (lambda run: put(run, [torch.zeros(2)]), "its state_dict is a list"),
+    "sparse weights": (lambda run: put(run, {"embedding.weight": torch.eye(6).to_sparse()}), "is no plain tensor"),
+    "weights without numbers": (lambda run: put(run, {"embedding.weight": torch.zeros(6, device="meta")}), "is no plain tensor"),
     "names that are none": (lambda run: put(run, {1: torch.zeros(2)}), "1 of its state_dict is a Tensor"),
     "weights that are views of one number": (
         lambda run: put(run, {"embedding.weight": torch.zeros(1).expand(10**9, 10**6)}),

@@ -1,5 +1,6 @@
 """Folders to which several processes wrote: what is read of them, and what is not."""
 
+import copy
 import os
 import pickle
 import zipfile
@@ -11,7 +12,7 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.metadata import Metadata
 
 from lslm_lightning.runs.integrity import damage
-from lslm_lightning.runs.states import in_words, only_data, read_parts
+from lslm_lightning.runs.states import META, in_words, only_data, read_parts, read_state
 
 
 @pytest.fixture
@@ -119,3 +120,49 @@ def test_a_checkpoint_whose_parts_are_compressed_is_damaged(tmp_path: Path) -> N
     assert "compressed" in damage(tmp_path / "a.ckpt")
     torch.save({"a": torch.zeros(100)}, tmp_path / "a.ckpt")
     assert damage(tmp_path / "a.ckpt") is None
+
+
+class Allocation:
+    """A pickle that makes a bytearray; torch takes that for data."""
+
+    def __reduce__(self) -> tuple:
+        return bytearray, (100_000_000,)
+
+
+def deflate(path: Path) -> None:
+    torch.save({"a": torch.zeros(100_000)}, path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def name_one_part_often(path: Path) -> None:
+    torch.save({"a": torch.zeros(100_000)}, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+        for number in range(100):
+            other = copy.copy(largest)
+            other.filename = f"{largest.filename}{number}"
+            archive.filelist.append(other)
+        archive._didModify = True
+
+
+LARGER = {
+    "compressed": deflate,
+    "its parts have": name_one_part_often,
+    "makes a bytearray": lambda path: torch.save({"state_dict": Allocation()}, path),
+    "zip file": lambda path: torch.save({"state_dict": Allocation()}, path, _use_new_zipfile_serialization=False),
+}
+
+
+@pytest.mark.parametrize("words", LARGER)
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_state_that_takes_more_memory_than_it_has_bytes(tmp_path: Path, words: str, is_folder: bool) -> None:
+    path = tmp_path / "last.ckpt"
+    file = path / META if is_folder else path
+    file.parent.mkdir(exist_ok=True)
+    LARGER[words](file)
+    with pytest.raises((ValueError, zipfile.BadZipFile), match=words):
+        read_state(path)
