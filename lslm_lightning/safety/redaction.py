@@ -195,9 +195,12 @@ def learn_settings(value: Any, name: str = "") -> None:
 
 
 def learn_arguments(words: Sequence[str]) -> None:
-    """Take the secrets of a command line for known values."""
-    for word in words:
-        learn_text(word)
+    """Take the secrets of a command line for known values; of a text to be answered, those of addresses alone."""
+    for before, word in pairwise(["", *words]):
+        if word.startswith("-") or before.startswith("--"):
+            learn_text(word)
+        elif "://" in word:
+            KNOWN.add(parts_of_addresses(word))
     given = [(name, words[i][start:]) for i, start, name in _options(words)]
     KNOWN.add(value for name, value in given if is_secret(name, value))
 

@@ -197,3 +197,8 @@ def test_aliases_that_multiply_are_learned_once():
         deep = {"inner": deep}
     learn_settings({"bomb": bomb, "deep": deep, "api_key": "the-real-one"})
     assert without_known("the-real-one") == MASK
+
+
+def test_a_text_to_be_answered_is_no_setting():
+    learn_arguments(["generate", "RUN", "my password: unicorn-99", "--model.x", "api_key: griffin-88", "http://a:dragon-77@h"])
+    assert without_known("unicorn-99, griffin-88, dragon-77") == "unicorn-99, ***, ***"
