@@ -126,11 +126,16 @@ def command_of(directory: "RunDirectory") -> str:
     """
     from lslm_lightning.runs.loading import read_config
 
+    config = read_config(directory.config)
     with directory.config.open(encoding="utf-8") as file:
-        words = shlex.split(file.readline().removeprefix("#"))
+        line = file.readline()
+    try:
+        words = shlex.split(line.removeprefix("#"))
+    except ValueError as error:
+        raise ValueError(f"{directory.config}, line 1 is no command line ({error}); write `# lslm run` there") from None
     command = words[1] if words[:1] == ["lslm"] and len(words) > 1 else "run"
     if command not in ("run", "fit"):
         raise ValueError(f"{directory.path} is of lslm {command}, which trains nothing: give that command again")
-    if read_config(directory.config).get("job", {}).get("seeds", 1) > 1:
+    if config.get("job", {}).get("seeds", 1) > 1:
         raise ValueError(f"{directory.path} is the parent of seeds: resume its children, {directory.path.name}-seed-*, one by one")
     return command

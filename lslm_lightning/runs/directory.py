@@ -18,6 +18,12 @@ from lslm_lightning.safety.user_files import write_private
 from lslm_lightning.safety.visible_text import one_visible_line
 from lslm_lightning.text.yaml_files import dump_yaml
 
+TEXT = str | None
+NOTED = {  # types of what mlflow.json has
+    **dict.fromkeys(("run_id", "experiment", "store", "directory", "status", "ending"), TEXT),
+    **{"tags": dict, "sent": dict, "datasets": list, "began": int | float},
+}
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -87,6 +93,10 @@ class RunDirectory:
             raise ValueError(f"{record} is damaged ({error}); restore a copy, or delete it to use the run without MLflow") from None
         if not isinstance(found, dict):
             raise ValueError(f"{record} is no JSON object; restore a copy, or delete it to use the run without MLflow")
+        for name, value in found.items():
+            if name in NOTED and not isinstance(value, NOTED[name]):
+                words = f"{name} is {json.dumps(value)[:60]}; restore a copy, or delete it"
+                raise ValueError(f"{record} is damaged: {words} to use the run without MLflow")
         return found
 
     def checkpoint(self) -> Path:

@@ -74,7 +74,22 @@ class Curves:
 
 
 def read_points(path: Path) -> list[Point]:
-    """All whole lines of `metrics.jsonl`; none where there is no such file."""
+    """All whole lines of `metrics.jsonl`; none where there is no such file.
+
+    Raises:
+        ValueError: naming a line that is no point.
+    """
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    rows = [json.loads(line) for line in lines if line.strip()]
-    return [Point(row["name"], float(row["value"]), row["step"], round(row["time"] * 1000)) for row in rows]
+    return [point_of(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+
+
+def point_of(line: bytes, name: str) -> Point:
+    """Return the point of a line; ValueError with the name of the line where it has none."""
+    try:
+        row = json.loads(line)
+        step, value, time_ms = row["step"], float(row["value"]), round(row["time"] * 1000)
+        if isinstance(row["name"], str) and type(step) is int and abs(step) < 2**63 > abs(time_ms):
+            return Point(row["name"], value, step, time_ms)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        pass
+    raise ValueError(f"{name} is damaged: it is no point of a metric; correct it, or delete the line")

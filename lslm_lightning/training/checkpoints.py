@@ -408,9 +408,15 @@ class Checkpoints(Checkpoint):
 
 
 def outcome_of(folder: Path) -> dict[str, Any]:
-    """What was settled about the states in a folder: of which step, the score of the best, and its measure; empty where nothing was."""
-    path = folder / SETTLED
-    return json.loads(path.read_text()) if path.exists() else {}
+    """What was settled about the states in a folder: of which step, the score of the best, and its measure.
+
+    Empty where nothing was, or the file is damaged: it is settled anew then.
+    """
+    try:
+        found = json.loads((folder / SETTLED).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and "best_score" in found else {}
 
 
 def step_name(step: int) -> str:

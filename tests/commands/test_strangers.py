@@ -131,6 +131,13 @@ def test_a_strangers_run_writes_through_no_link(lslm, stranger, project: Path) -
     refused(lslm("consolidate", run), 1, "report is a link to", "--output FILE")
 
 
+@pytest.mark.parametrize(("line", "words"), [(b"# lslm run --x='", "line 1 is no command line"), (b"# \xff", "is not UTF-8")])
+def test_a_first_line_that_cannot_be_read_is_named(lslm, stranger, line: bytes, words: str) -> None:
+    config = stranger(lambda config: None) / "config.yaml"
+    config.write_bytes(line + b"\n" + config.read_bytes())
+    refused(lslm("resume", config.parent), 1, "config.yaml", words)
+
+
 HARMLESS = {
     "early stopping": callback(f"{CALLBACKS}.EarlyStopping", **MONITOR, patience=3, mode="min"),
     "by the module of its class": callback(f"{CALLBACKS}.early_stopping.EarlyStopping", **MONITOR),

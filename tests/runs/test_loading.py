@@ -300,7 +300,10 @@ def test_an_experiment_of_any_name_is_fetched_into_the_folder_of_runs(name: str,
     assert name != "tiny" or found.parent.name == "tiny"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "1", "[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "1", "[" * 100_000, '{"run_id": 5}', '{"store": []}', '{"tags": [1]}', '{"sent": 1}', '{"began": "x"}'],
+)
 def test_a_damaged_record_of_mlflow_is_named(trained: tuple[RunDirectory, TinyTask], content: str) -> None:
     (trained[0].path / "mlflow.json").write_text(content)
     with pytest.raises(ValueError, match=r"mlflow\.json is (damaged|no JSON object)"):

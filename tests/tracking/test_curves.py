@@ -64,3 +64,25 @@ def test_two_threads_write_every_point_once(tmp_path: Path) -> None:
     assert sorted((p.name, p.step) for p in read_points(tmp_path / "metrics.jsonl")) == [
         (m, i) for m in ("loss", "system/cpu") for i in range(n)
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        "1",
+        "\0" * 40,
+        '{"step": 1}',
+        '{"step": 1, "time": 1, "name": 5, "value": 1}',
+        '{"step": 1, "time": 1, "name": "a", "value": "x"}',
+        '{"step": 1e400, "time": 1, "name": "a", "value": 1}',
+        '{"step": 1, "time": 1e300, "name": "a", "value": 1}',
+        "[" * 100_000,
+    ],
+)
+def test_a_line_that_is_no_point_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "time": 1, "name": "a", "value": NaN}\n' + line + "\n")
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is damaged"):
+        Curves(path)

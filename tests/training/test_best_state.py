@@ -211,3 +211,10 @@ def test_a_state_names_no_file_elsewhere(tmp_path, name):
     own.load_state_dict(state)
     assert own.state_dict()["numbered"] == {"step-00000002.ckpt": 0.5}
     assert [path.parent for path in own._scores] == [own.directory]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"step": 4}', "[" * 100_000])
+def test_a_damaged_record_of_what_was_settled_settles_nothing(tmp_path, content):
+    (tmp_path / "settled").write_text(content)
+    assert outcome_of(tmp_path) == {}
+    assert not Checkpoints(tmp_path).is_settled(4)
