@@ -1,5 +1,6 @@
 """Files of a run in MLflow's store: sent, and looked at there."""
 
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ def local_files(directory: Path) -> list[str]:
     for folder in FOLDERS:
         found += [path.relative_to(directory).as_posix() for path in sorted((directory / folder).rglob("*")) if path.is_file()]
     found = [name for name in found if not links_of(directory / name, directory)]
-    return [name for name in found if not name.rpartition("/")[2].startswith("val-step-")]
+    return [name for name in found if not re.match(r"predictions/val[.-]", name)]
 
 
 def links_of(path: Path, root: Path) -> list[Path]:

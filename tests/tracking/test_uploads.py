@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lslm_lightning.tracking.uploads import N_TRY, upload
+from lslm_lightning.tracking.uploads import N_TRY, local_files, upload
 
 
 class Leaky:
@@ -81,3 +81,10 @@ def test_a_file_that_changes_meanwhile_is_left_to_the_next_upload(tmp_path):
     store = Slow(0)
     upload(store, "run", path, "")
     assert store.n == -1
+
+
+def test_answers_of_validations_are_not_to_be_sent(tmp_path):
+    (tmp_path / "predictions").mkdir()
+    for name in ("test", "val", "val-step-000003", "predict", "valid"):
+        (tmp_path / f"predictions/{name}.jsonl").write_text("{}\n")
+    assert local_files(tmp_path) == [f"predictions/{name}.jsonl" for name in ("predict", "test", "valid")]
