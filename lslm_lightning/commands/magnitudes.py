@@ -21,6 +21,7 @@ LARGEST = {  # by the last part of a setting's name, also of classes of others
     **dict.fromkeys(("max_question_length", "max_answer_length"), LENGTH),
     **dict.fromkeys(("max_tokens", "exam_tokens", "eval_batch_tokens"), WORK),
     **dict.fromkeys(("batch_size", "max_frames", "buffer"), WORK),
+    **dict.fromkeys(("minutes", "save_every_minutes"), WORK),
 }
 WIDEST = 2**63  # of a number that libraries hold in 64 bits
 

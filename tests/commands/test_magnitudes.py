@@ -43,6 +43,7 @@ ROOT = Path(__file__).parents[2]
             "model.optimizer.betas.1=nan is no number",
         ),
         ({"job": {"minutes": math.nan}}, "job.minutes=nan is no number"),
+        ({"job": {"minutes": 1e300}}, r"job.minutes=1e\+300 must be at most 100,000,000"),
         (
             {"systems": {"mine": {"init_args": {"n_shot": 1, "rate": 10**20}}}},
             "systems.mine.rate=100000000000000000000",
