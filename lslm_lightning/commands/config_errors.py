@@ -30,6 +30,7 @@ TOP = ("seed_everything", "trainer", "model", "data", "job", "ckpt_path")
 
 
 FILES: ContextVar[tuple[Path, ...]] = ContextVar("FILES", default=())  # of the command that is parsed
+BROKE_DOWN = "Problem with given class_path"  # how jsonargparse begins to tell that a constructor broke down
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -321,7 +322,7 @@ def _names_in(module: str) -> list[str]:
 
 def cause_of(error: ValueError) -> Exception:
     """What a class said when it was built, or a link when it was followed: jsonargparse wraps it in much that it tried."""
-    if str(error).startswith("Call to compute_fn of link") and isinstance(error.__cause__, Exception):
+    words = str(error)
+    if words.startswith("Call to compute_fn of link") and isinstance(error.__cause__, Exception):
         return error.__cause__
-    found = re.search(r"Errors:\s+- (.*?)\s+- Expected a <class 'NoneType'>", str(error), re.DOTALL)
-    return ValueError(found[1]) if found else error
+    return ValueError(_cause(words).reason) if words.startswith("Does not validate") else error

@@ -76,6 +76,7 @@ class Evaluation:
     identity: str  # of the exam: all that decides the questions
     n_resample: int
     keys: Mapping[str, str]  # by system: its name, and a digest of how it is set up
+    broken: Mapping[str, str]  # by system: why it could not be built
 
     @property
     def task_name(self) -> str:
@@ -121,13 +122,50 @@ def read(config: str, words: list[str]) -> Evaluation:
         parser.error(str(error))
     check_magnitudes(found)
     described = parse_yaml(parser.dump(found, skip_none=False, format="yaml"))
+    systems, broken = built_systems(found.pop("systems"))
     built = instantiated(parser, found)
     exam = [described["data"], found.split, found.n_shot, built.data.prompt_version, built.data.corpus.digest(found.split)]
     specs = described["systems"]
     keys = {name: f"{name}-{digest_of(answering(spec))}" for name, spec in specs.items()}
     return Evaluation(
-        built.task, built.data, built.systems, found.split, found.n_shot, built.metrics, specs, digest_of(exam), found.n_resample, keys
+        *(built.task, built.data, systems, found.split, found.n_shot, built.metrics, specs),
+        *(digest_of(exam), found.n_resample, keys, broken),
     )
+
+
+class Unbuilt:
+    """Stands for a system that could not be built: it can nothing."""
+
+
+def built_systems(specs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Build systems, and return with them why some could not be.
+
+    Raises:
+        ValueError: a system refuses its settings, which are to be corrected before any is asked.
+    """
+    from jsonargparse import Namespace
+
+    from lslm_lightning.commands.answers import failure
+    from lslm_lightning.commands.config_errors import BROKE_DOWN
+    from lslm_lightning.commands.train import Parser as ConfigParser
+    from lslm_lightning.contracts import Generator, Scorer
+    from lslm_lightning.runs.trust import resolve
+
+    systems, broken = {}, {}
+    for name, spec in specs.items():
+        named = resolve(spec.class_path)
+        only_scores = hasattr(named, "log_prob") and not hasattr(named, "generate")
+        parser = ConfigParser(prog="lslm evaluate")
+        parser.add_argument("--system", type=Scorer if only_scores else Generator)
+        try:
+            systems[name] = instantiated(parser, Namespace(system=spec)).system
+        except ValueError as error:
+            if not str(error).startswith(BROKE_DOWN):
+                raise
+            systems[name], broken[name] = Unbuilt(), failure(error.__cause__ or error)
+        except BaseException as error:
+            systems[name], broken[name] = Unbuilt(), failure(error)
+    return systems, broken
 
 
 def answering(spec: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -56,6 +56,7 @@ class Examination:
         self.headline = evaluation.task.headline if evaluation.task.headline in names else names[0]
         prompts = data.prompts(evaluation.split)
         self.answers = Answers(evaluation.systems, evaluation.keys, self.examples, data.mode, folder / "predictions", prompts, fresh)
+        self.answers.broken |= evaluation.broken
         for name, system in evaluation.systems.items():
             try:
                 if tune := getattr(system, "tune", None):

@@ -5,13 +5,16 @@ import json
 import math
 import sys
 import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 
 from lslm_lightning.commands.answers import Answers
+from lslm_lightning.commands.evaluate import built_systems, check_systems
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.contracts import CannotError, Example, OutputsError, Prediction
 from lslm_lightning.evaluation.results import conclude
@@ -232,6 +235,8 @@ class Stranger:
 
     def __init__(self, stage: str):
         self.stage = stage
+        if stage == "init":
+            raise KeyError("built")
 
     def tune(self, examples):
         if self.stage == "tune":
@@ -252,7 +257,7 @@ class Stranger:
 
 def test_a_whole_evaluation(lslm, project, pairs):
     (project / "one_of_five.py").write_text(STRANGER)
-    stages = ("none", "tune", "half", "directory", "all")
+    stages = ("none", "init", "tune", "half", "directory", "all")
     data = {"corpus": str(pairs), "source_language": "en", "target_language": "zh"}
     config = {
         "task": "tasks.translation.task.TranslationTask",
@@ -273,11 +278,50 @@ def test_a_whole_evaluation(lslm, project, pairs):
     found = json.loads(path.read_text())["systems"]
     scored = {name for name, entry in found.items() if entry["scores"]}
     assert scored == {"none", "directory", "all"}, outcome.err
-    assert found["tune"]["reason"] == "KeyError: 'tuned' (one_of_five.py, line 17)"
-    assert found["half"]["reason"] == "Panic: half way (one_of_five.py, line 22)"
+    assert found["init"]["reason"] == "KeyError: 'built' (one_of_five.py, line 15)"
+    assert found["tune"]["reason"] == "KeyError: 'tuned' (one_of_five.py, line 19)"
+    assert found["half"]["reason"] == "Panic: half way (one_of_five.py, line 24)"
     assert "directory: no training curves for the report: LookupError: no directory" in outcome.err
-    assert "nowhere is left out: there is no run 'nowhere'" in outcome.err.splitlines()[1], "before any work"
-    assert "3 of 6 systems failed" in " ".join(outcome.err.split())
+    assert "nowhere is left out: there is no run 'nowhere'" in "".join(outcome.err.splitlines()[:3]), "before any work"
+    assert "4 of 7 systems failed" in " ".join(outcome.err.split())
+
+
+class Builder:
+    """A system whose constructor raises an error of `ERRORS`."""
+
+    def __init__(self, number: int):
+        raise ERRORS[number]
+
+    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+        return iter(())
+
+
+@pytest.mark.parametrize("number", range(len(ERRORS)))
+def test_a_system_that_cannot_be_built_is_named_and_one_that_refuses_its_settings_is_refused(number):
+    spec = Namespace(class_path=f"{__name__}.Builder", init_args=Namespace(number=number))
+    error = ERRORS[number]
+    if isinstance(error, ValueError):
+        with pytest.raises(type(error), match=r"wrong|utf-8|line 3"):
+            built_systems({"one": spec})
+    else:
+        systems, broken = built_systems({"one": spec})
+        assert list(systems) == list(broken) == ["one"]
+        assert type(error).__name__ in broken["one"] or any(str(part)[:99] in broken["one"] for part in error.args if part)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"concurrency": -1}, r"concurrency=-1 must be from 1 to 1,000"),
+        ({"budget": 1.0}, r"budget=1.0 needs prices: .* has them"),
+        ({"prices": {"input_per_million": -1.0, "output_per_million": 1.0}}, r"prices.input_per_million=-1.0 must be .* 0"),
+        ({"extra": {"n": 3}}, r"extra must not have n, .* leave them out"),
+    ],
+)
+def test_refused_settings_of_a_system_are_told_in_its_own_words(settings, reason):
+    spec = {"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": {"model": "m", **settings}}
+    with pytest.raises(ValueError, match=rf"\A{reason}\Z"):
+        check_systems({"one": spec})
 
 
 @pytest.mark.parametrize("error", [KeyError("key"), Mute(), PanicException("lost"), SystemExit(2)])
