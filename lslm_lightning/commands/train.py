@@ -59,6 +59,7 @@ from lslm_lightning.commands.trainer_settings import (
     check_batches,
     check_construction,
     check_monitors,
+    check_shares,
     plain_settings,
     profiler_of,
     translated,
@@ -266,9 +267,10 @@ class Command(LightningCLI):
         if is_training:
             self.datamodule.check_length(settings["max_steps"])
             self.datamodule.overfit_batches = settings["overfit_batches"]
-            check_batches(settings, self.datamodule, self.model, n_share(settings))
+            check_batches(settings, self.datamodule, n_share(settings))
             check_optimizer(self.model)
             check_distinguishes(self.model, self.datamodule)
+        check_shares(self.subcommand, settings, self.datamodule, self.model, n_share(settings))
         if is_training and state:
             check_goes_on(Path(state), self.datamodule, self.model, settings)
         settings["precision"] = self._decided_precision(settings["precision"], state)

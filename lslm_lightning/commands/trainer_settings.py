@@ -25,6 +25,8 @@ from lslm_lightning.data.batching import BatchStream, limited
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.training.data import TaskData
 
+SHARED = {"run": ("val", "test"), "fit": ("val",), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+SPLIT_OF = {"val": "validation", "test": "test", "predict": "test"}
 LIMITS = {"run": ("train", "test"), "fit": ("train",), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 MEAN = (
     "keeps a mean of weights that is in no checkpoint here: set job.average to the number of validated states whose weights are to be"
@@ -59,6 +61,11 @@ RULES = (
     Rule("use_distributed_sampler", bool, "the data share themselves out among processes; leave it out"),
     Rule("model_registry", lambda value: value is not None, "checkpoints are kept in the run directory and in MLflow; leave it out"),
     Rule("accumulate_grad_batches", lambda value: value < 1, "must be at least 1 batch"),
+    Rule(
+        "overfit_batches",
+        lambda value: value < 0 or (isinstance(value, float) and value > 1),
+        "must be a whole number of batches, or a share from 0.0 to 1.0",
+    ),
     Rule("val_check_interval", lambda value: value == 0, "must be more than 0; trainer.limit_val_batches=0 turns validation off"),
     Rule(
         "check_val_every_n_epoch",
@@ -108,11 +115,7 @@ def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool 
             for name in ("limit_train_batches", "overfit_batches"):
                 if trainer[name] not in (None, 0, 1.0) or trainer[name] is True:
                     raise ValueError(f"trainer.{name}={trainer[name]}: this model reads all of its texts once; leave it out")
-    tried = check_construction(plain_settings(trainer))
-    for timer in (callback for callback in tried.callbacks if isinstance(callback, Timer)):
-        if timer.time_remaining() <= 0:
-            words = "leaves no time to train; set a longer one, or leave it out"
-            raise ValueError(f"trainer.max_time={trainer.max_time} {words}")
+    check_construction(plain_settings(trainer))
 
 
 def _check_length(trainer: Any) -> None:
@@ -158,14 +161,19 @@ def check_construction(settings: Mapping[str, Any], callbacks: Sequence[Any] = (
     """Build a Trainer that does nothing, to hear what Lightning refuses.
 
     Raises:
-        ValueError: in Lightning's words, which name the settings.
+        ValueError: in Lightning's words, which name the settings; or a timer has no time to train.
     """
     bars = any(isinstance(callback, ProgressBar) for callback in callbacks)
     quiet = {"enable_progress_bar": bars, "enable_checkpointing": True, "default_root_dir": None}
     try:
-        return Trainer(**{**settings, **quiet}, callbacks=list(callbacks))
+        tried = Trainer(**{**settings, **quiet}, callbacks=list(callbacks))
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"trainer: {' '.join(str(error).split())}") from None
+    for timer in (callback for callback in tried.callbacks if isinstance(callback, Timer)):
+        if (left := timer.time_remaining()) is not None and left <= 0:
+            name = "trainer.callbacks: Timer" if timer in callbacks else f"trainer.max_time={settings['max_time']}"
+            raise ValueError(f"{name} leaves no time to train; set a longer one, or leave it out")
+    return tried
 
 
 def translated(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,8 +215,8 @@ def profiler_of(given: Any, directory: Path) -> Any:
     return PROFILERS[given](dirpath=str(directory), filename="profile") if isinstance(given, str) else given
 
 
-def check_batches(trainer: Any, data: TaskData, task: Any, world: int) -> None:
-    """Refuse shares of batches and of epochs that these data do not have.
+def check_batches(trainer: Any, data: TaskData, world: int) -> None:
+    """Refuse shares of training batches and of epochs that these data do not have.
 
     Raises:
         ValueError: it names the setting.
@@ -246,18 +254,28 @@ def check_batches(trainer: Any, data: TaskData, task: Any, world: int) -> None:
                 f"trainer.val_check_interval={every} is more than the {n_batch} batches of an epoch, of which"
                 " trainer.check_val_every_n_epoch counts: lower it, or set trainer.check_val_every_n_epoch=null"
             )
-    limit = overfit or trainer.limit_val_batches
-    if isinstance(limit, float) and 0 < limit < 1 and (n := _n_val_batch(trainer, data, task)) * limit < world:
-        name = "overfit_batches" if overfit else "limit_val_batches"
-        raise ValueError(f"trainer.{name}={limit} of {n} batches of the validation split is none; set 1, or a larger share")
 
 
-def _n_val_batch(trainer: Any, data: TaskData, task: Any) -> int:
-    """Batches of the validation split on one process."""
+def check_shares(command: str, trainer: Any, data: TaskData, task: Any, world: int) -> None:
+    """Refuse shares of the batches of validation, test and prediction that come to none: Lightning would, after the training.
+
+    Raises:
+        ValueError: it names the setting.
+    """
+    overfit = trainer.overfit_batches if command in ("run", "fit") else 0.0
+    for name in SHARED[command]:
+        setting = "overfit_batches" if name == "val" and overfit else f"limit_{name}_batches"
+        share = trainer[setting]
+        if isinstance(share, float) and 0 < share < 1 and (n := _n_batch(trainer, data, task, name)) * share < world:
+            raise ValueError(f"trainer.{setting}={share} of {n} batches of the {SPLIT_OF[name]} split is none; set 1, or a larger share")
+
+
+def _n_batch(trainer: Any, data: TaskData, task: Any, name: str) -> int:
+    """Batches that one process would validate, test or predict."""
     tried = check_construction(plain_settings(trainer))
     tried.strategy.connect(task)
     data.trainer = tried
     try:
-        return len(data.val_dataloader())
+        return len(getattr(data, f"{name}_dataloader")())
     finally:
         data.trainer = None

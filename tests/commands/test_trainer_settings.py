@@ -12,12 +12,13 @@ import torch
 import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.commands.preflight import check_job
-from lslm_lightning.commands.trainer_settings import check_trainer, plain_settings
+from lslm_lightning.commands.trainer_settings import check_construction, check_trainer, plain_settings
 from lslm_lightning.data.batching import BatchStream, limited
 from tests.commands.conftest import refused
 
@@ -73,6 +74,8 @@ REFUSALS = [
     ({"gradient_clip_algorithm": "sum"}, "gradient_clip_algorithm"),
     ({"accumulate_grad_batches": 0}, "trainer.accumulate_grad_batches=0"),
     ({"log_every_n_steps": -1}, "trainer.log_every_n_steps=-1"),
+    ({"overfit_batches": -1}, "trainer.overfit_batches=-1"),
+    ({"overfit_batches": 1.5}, "trainer.overfit_batches=1.5.*share"),
     ({"val_check_interval": 0}, "trainer.val_check_interval=0"),
     ({"val_check_interval": 1.5}, "val_check_interval"),
     ({"limit_train_batches": 0}, "trainer.limit_train_batches=0"),
@@ -258,6 +261,7 @@ def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translati
         (["--trainer.limit_train_batches=0.001"], "trainer.limit_train_batches=0.001 of"),
         (["--trainer.overfit_batches=0.001"], "trainer.overfit_batches=0.001 of"),
         (["--trainer.limit_val_batches=0.001"], "trainer.limit_val_batches=0.001 of"),
+        (["--trainer.limit_test_batches=0.001"], "trainer.limit_test_batches=0.001 of 1 batches of the test split is none"),
         (["--trainer.val_check_interval=999", "--trainer.check_val_every_n_epoch=1"], "trainer.val_check_interval=999 is more than"),
         (["--trainer.limit_train_batches=5", "--trainer.accumulate_grad_batches=2"], "5 batches an epoch, by its limit, are no multiple"),
         (["--trainer.strategy=ddp_spawn"], "trainer.strategy=ddp_spawn"),
@@ -267,8 +271,17 @@ def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translati
     ],
 )
 def test_what_only_the_data_can_tell_is_refused_before_there_is_a_run(words, told, lslm, translation):
-    refused(lslm("fit", "--config", translation, *words), 1, told)
+    refused(lslm("run", "--config", translation, *words), 1, told)
     assert not list(Path("runs").glob("*/*"))
+
+
+def test_a_timer_without_time_is_refused_by_the_name_that_was_given(defaults):
+    settings = plain_settings(defaults)
+    with pytest.raises(ValueError, match=r"trainer.callbacks: Timer leaves no time to train"):
+        check_construction(settings, [Timer(duration="00:00:00:00")])
+    with pytest.raises(ValueError, match=r"trainer.max_time=00:00:00:00 leaves no time to train"):
+        check_construction(settings | {"max_time": "00:00:00:00"})
+    check_construction(settings, [Timer(duration={"hours": 1})])
 
 
 def test_bars_timers_and_profiles_of_lightning_work(lslm, translation, only_run):
