@@ -63,6 +63,9 @@ class TaskData(LightningDataModule, ABC):
         super().__init__()
         if exam_tokens < 1:
             raise ValueError(f"exam_tokens={exam_tokens} must be at least 1; 2048 suits most machines")
+        for name, value in {"seed": seed, "n_validation_example": n_validation_example, "num_workers": num_workers}.items():
+            if value < 0:
+                raise ValueError(f"{name}={value} must be at least 0")
         self.corpus_name, self.recipe, self.columns = corpus, tokenizer, columns
         self.seed, self.exam_tokens, self.num_workers = seed, exam_tokens, num_workers
         self.n_validation_example = n_validation_example

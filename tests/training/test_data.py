@@ -70,3 +70,9 @@ def test_validation_gives_no_bits_per_byte_where_characters_are_unknown(text, te
 def test_own_code_is_that_of_classes_outside_of_the_project(translation_data):
     assert translation_data().own_code() == ""
     assert "upper()" in TaskData.own_code(Backwards.__new__(Backwards))
+
+
+@pytest.mark.parametrize("name", ["seed", "n_validation_example", "num_workers"])
+def test_a_negative_number_is_refused_when_the_data_are_set_up(name, translation_data):
+    with pytest.raises(ValueError, match=f"^{name}=-1 must be at least 0$"):
+        translation_data(**{name: -1})
