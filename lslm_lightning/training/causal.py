@@ -120,6 +120,7 @@ class CausalTask(LanguageModel):
         """
         nats = [np.zeros(len(row) - 1) for row in rows]
         jobs = sorted(((i, *w) for i, row in enumerate(rows) for w in self.windows(row)), key=lambda job: job[1] - job[3])
+        n_id, n_read = sum(end - 1 - start for _, start, _, end in jobs), 0
         for at in range(0, len(jobs), batch_size):
             chunk = jobs[at : at + batch_size]
             ids = padded([rows[i][start:end] for i, start, _, end in chunk], self.tokenizer.pad_id).to(self.device)
@@ -134,6 +135,9 @@ class CausalTask(LanguageModel):
                 logits = single(self.head(y[now][None], self.embedding.weight)[0])  # of those that count, which saves half of them
                 found = F.cross_entropy(logits, ids[:n_row, 1:][:, piece][now], reduction="none")
                 losses[:n_row, piece][now.cpu()] = found.cpu().double()
+                n_read += sum(min(self.context, end - 1 - start - begin) for _, start, _, end in chunk[:n_row])
+                if self.on_scored is not None:
+                    self.on_scored(n_read / n_id)
             for row, (i, start, first, end) in zip(losses.numpy(), chunk, strict=True):
                 nats[i][first - 1 : end - 1] = row[first - 1 - start : end - 1 - start]
         return nats

@@ -37,14 +37,15 @@ class TimeLeft:
         self.what, self.total, self.every, self.clock = what, total, every, clock
         self._began = self._said = clock()
 
-    def line(self, done: int) -> str:
-        """Return what to print when `done` batches are done; "" where the last line is not old enough."""
-        now = self.clock()
-        if now - self._said < self.every or done >= self.total:
+    def line(self, done: int, share: float = 0.0) -> str:
+        """Return what to print when `done` batches are done, and a share of the next one; "" where the last line is not old enough."""
+        now, n_done = self.clock(), done + share
+        if now - self._said < self.every or not 0 < n_done < self.total:
             return ""
         self._said = now
-        left = (now - self._began) / done * (self.total - done)
-        return f"{self.what} batch {done}/{self.total}, about {duration(left)} left"
+        left = (now - self._began) / n_done * (self.total - n_done)
+        batch = f"{done + 1}/{self.total} at {share:.0%}" if share else f"{done}/{self.total}"
+        return f"{self.what} batch {batch}, about {duration(left)} left"
 
 
 def duration(seconds: float) -> str:
@@ -221,11 +222,24 @@ class Reporter(Callback):
 
     def on_test_start(self, trainer: Trainer, task: Task) -> None:
         self._left = TimeLeft("test", int(trainer.num_test_batches[0]))
+        self._listen(trainer, task)
 
     def on_predict_start(self, trainer: Trainer, task: Task) -> None:
         self._left = TimeLeft("predict", int(trainer.num_predict_batches[0]))
+        self._listen(trainer, task)
+
+    def on_test_end(self, trainer: Trainer, task: Task) -> None:
+        task.on_scored = None
+
+    on_predict_end = on_test_end
+
+    def _listen(self, trainer: Trainer, task: Task) -> None:
+        """Let the task tell how far it is in a batch, which may be one long text."""
+        self._n_tested = 0
+        task.on_scored = lambda share: self._tell_left(trainer, self._left, self._n_tested, share)
 
     def on_test_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._n_tested = batch_idx + 1
         self._tell_left(trainer, self._left, batch_idx + 1)
 
     on_predict_batch_end = on_test_batch_end
@@ -238,8 +252,8 @@ class Reporter(Callback):
                 self._tell_left(trainer, left, done)
             yield batch
 
-    def _tell_left(self, trainer: Trainer, left: TimeLeft, done: int) -> None:
-        if not (trainer.is_global_zero and self._enabled and (line := left.line(done))):
+    def _tell_left(self, trainer: Trainer, left: TimeLeft, done: int, share: float = 0.0) -> None:
+        if not (trainer.is_global_zero and self._enabled and (line := left.line(done, share))):
             return
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], description=line)

@@ -72,6 +72,7 @@ class Task(LightningModule, ABC):
     fusion: Fusion | None = None  # a language model that the search asks
     has_open_length = False  # whether the training split is to decide `max_length`
     bounded: Mapping[str, Any] = {}  # what it has decided, for config.yaml
+    on_scored: Callable[[float], None] | None = None  # is told the share of a batch of long texts that is scored
 
     def __init__(
         self,

@@ -124,12 +124,16 @@ def test_a_text_read_in_pieces_is_one_long_pass(kind, text_data):
     task = recurrent_task(text_data(), kind).double().eval()
     texts = ["red green blue " * 9, "cat", "", "two dogs? " * 5, "one " * 40]
     rows = [[task.tokenizer.eos_id, *task.tokenizer.encode(text), task.tokenizer.eos_id] for text in texts]
+    shares = []
+    task.on_scored = shares.append
     for row, nats in zip(rows, task.token_nats(rows, batch_size=3), strict=True):
         logits = task.logits(torch.tensor([row[:-1]]))[0]
         expected = -logits.log_softmax(-1)[torch.arange(len(row) - 1), row[1:]]
         np.testing.assert_allclose(nats, expected.detach(), rtol=0, atol=1e-12)
         assert task.contexts(row).tolist() == list(range(1, len(row)))
     assert "context" not in task.signature_of_answers("log_prob"), "how far it reads is its own affair"
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
 
 
 def test_a_stride_asks_for_windows(text_data):

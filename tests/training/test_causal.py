@@ -31,7 +31,11 @@ def test_every_token_counts_once_from_at_least_context_minus_stride_others(strid
     assert [t for _, first, end in windows for t in range(first, end)] == list(range(1, len(ids)))
     assert all(end - 1 - start <= task.context for start, _, end in windows)
     assert all(first - start > min(first - 1, task.context - stride) for start, first, _ in windows)
+    shares = []
+    task.on_scored = shares.append
     [nats] = task.token_nats([ids])
+    assert shares == sorted(set(shares))
+    assert shares[-1] == 1.0
     expected = [direct_nats(task, ids, t, start) for start, first, end in windows for t in range(first, end)]
     np.testing.assert_allclose(nats, expected, rtol=0, atol=1e-5)
 

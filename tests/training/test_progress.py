@@ -59,14 +59,18 @@ class Clock:
         (50, 55, 100.0, "test batch 50/55, about 10 s left"),
         (10, 1000, 3600.0, "test batch 10/1000, about 99.0 h left"),
         (55, 55, 100.0, ""),
+        (0.25, 1, 20.0, "test batch 1/1 at 25%, about 60 s left"),
+        (3.5, 4, 70.0, "test batch 4/4 at 50%, about 10 s left"),
+        (0, 4, 70.0, ""),
+        (1.0, 1, 100.0, ""),
     ],
 )
 def test_the_time_left_is_that_of_the_batches_before(done, total, seconds, line):
     clock = Clock()
     left = TimeLeft("test", total, clock=clock)
     clock.seconds = seconds
-    assert left.line(done) == line
-    assert left.line(done) == "", "the next line comes later"
+    assert left.line(int(done), done % 1) == line
+    assert left.line(int(done), done % 1) == "", "the next line comes later"
 
 
 def test_validations_and_tests_say_how_long_they_take(monkeypatch, capsys):
@@ -75,7 +79,7 @@ def test_validations_and_tests_say_how_long_they_take(monkeypatch, capsys):
     monkeypatch.setattr(TimeLeft.__init__, "__defaults__", (15.0, clock))
     trainer = SimpleNamespace(is_global_zero=True, num_test_batches=[4], num_predict_batches=[4], num_val_batches=[4])
     trainer.state, trainer.sanity_checking = SimpleNamespace(fn="validate"), False
-    reporter, told = Reporter(), []
+    reporter, told, task = Reporter(), [], SimpleNamespace()
 
     def take(what, step, n=4):
         for i in range(n):
@@ -84,12 +88,30 @@ def test_validations_and_tests_say_how_long_they_take(monkeypatch, capsys):
         told.append((what, capsys.readouterr().out.splitlines()))
 
     for what in ("test", "predict", "validation"):
-        getattr(reporter, f"on_{what}_start")(trainer, None)
+        getattr(reporter, f"on_{what}_start")(trainer, task)
         end = getattr(reporter, f"on_{what}_batch_end")
-        take(what, lambda i, end=end: end(trainer, None, None, None, i))
+        take(what, lambda i, end=end: end(trainer, task, None, None, i))
     batches = reporter.answering(trainer, "abcd")
     assert next(batches) == "a"
     take("answers", lambda i: next(batches), 3)
     assert [what for what, _ in told] == ["test", "predict", "validation", "answers"]
     for _, lines in told:
         assert [line.partition(" batch ")[2] for line in lines] == [f"{i}/4, about {20 * (4 - i)} s left" for i in (1, 2, 3)]
+
+
+def test_a_test_of_one_long_text_tells_how_long_it_takes(monkeypatch, capsys):
+    clock = Clock()
+    monkeypatch.setattr(TimeLeft.__init__, "__defaults__", (15.0, clock))
+    trainer = SimpleNamespace(is_global_zero=True, num_test_batches=[1], num_predict_batches=[1])
+    reporter, task = Reporter(), SimpleNamespace()
+    for what in ("test", "predict"):
+        getattr(reporter, f"on_{what}_start")(trainer, task)
+        for share in (0.0, 0.25, 0.5, 1.0):
+            task.on_scored(share)
+            clock.seconds += 20
+        getattr(reporter, f"on_{what}_end")(trainer, task)
+        assert task.on_scored is None
+        assert capsys.readouterr().out.splitlines() == [
+            f"{what} batch 1/1 at 25%, about 60 s left",
+            f"{what} batch 1/1 at 50%, about 40 s left",
+        ]
