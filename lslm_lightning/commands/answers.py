@@ -22,6 +22,7 @@ from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
 from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.terminal import console, progress
+from lslm_lightning.training.cores import THREADS, available_cores
 
 POLL_SECONDS, LOCK_SECONDS = 1.0, 3.0  # shares of a process that was killed end within the latter
 LOCK = ".lock"
@@ -312,10 +313,10 @@ def progress_bars() -> Progress:
 
 
 def threads(n: int) -> dict[str, str]:
-    """The cores of this machine, shared by `n` processes: more threads than cores wait for each other."""
+    """The cores that this process may use, shared by `n` processes: more threads than cores wait for each other."""
     import torch
 
-    return {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // n))}
+    return {THREADS: str(max(1, min(torch.get_num_threads(), available_cores()) // n))}
 
 
 def gpus() -> list[str]:

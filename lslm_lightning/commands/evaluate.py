@@ -231,6 +231,7 @@ def main(argv: list[str]) -> int:
 def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv: list[str]) -> None:
     """The whole evaluation, or a share of its answers."""
     from lslm_lightning.commands.examination import Examination
+    from lslm_lightning.training.cores import limit_threads
 
     began = time.time()
     examination = Examination(evaluation, folder, own.fresh)
@@ -243,4 +244,6 @@ def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv:
         if own.devices > 1:
             words = [word for word in argv if word != "--fresh"]
             examination.answers.share_out([sys.executable, "-m", "lslm_lightning", *words], own.devices)
+        elif told := limit_threads():
+            print(told, file=sys.stderr, flush=True)
         examination.conclude(shlex.join(redacted_arguments(["lslm", *argv])), began)

@@ -96,8 +96,11 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.decoding import Beam
     from lslm_lightning.runs import load_run
+    from lslm_lightning.training.cores import limit_threads
     from lslm_lightning.training.language_model import LanguageModel
 
+    if words := limit_threads():
+        print(words, file=sys.stderr, flush=True)
     run = load_run(named_run(arguments.run), trust=arguments.trust)
     check_magnitudes(run.config["model"])
     task = run.task

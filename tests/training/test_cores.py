@@ -1,11 +1,15 @@
 """How many cores a process may use, by files that a kernel would show."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from lslm_lightning.commands import evaluate, generate
+from lslm_lightning.commands.answers import threads
 from lslm_lightning.training import cores
 from lslm_lightning.training.cores import available_cores, limit_threads
 
@@ -87,3 +91,25 @@ def test_threads_are_no_more_than_cores_unless_the_user_says_so(monkeypatch, giv
     assert bool(limit_threads(n_process)) == told
     assert n_thread[-1] == used
     assert os.environ[cores.THREADS] == (given or ("" if used == 4 else str(used))), "processes that this one starts do alike"
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_processes_that_share_an_evaluation_share_the_cores(monkeypatch, n):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    monkeypatch.setattr("lslm_lightning.commands.answers.available_cores", lambda: 4)
+    assert threads(n) == {cores.THREADS: str(4 // n)}
+
+
+def test_commands_that_answer_limit_their_threads_too(monkeypatch, capsys):
+    monkeypatch.setattr(cores, "limit_threads", lambda: "threads: 2 in place of 64")
+    with pytest.raises(ValueError, match="there is no run 'nowhere'"):
+        generate.main(["generate", "nowhere", "a text"])
+    assert capsys.readouterr().err == "threads: 2 in place of 64\n"
+    examination = SimpleNamespace(
+        tell=lambda: None,
+        answers=SimpleNamespace(alone=nullcontext),
+        conclude=lambda command, began: None,
+    )
+    monkeypatch.setattr("lslm_lightning.commands.examination.Examination", lambda *_: examination)
+    evaluate.examine(None, Path(), SimpleNamespace(fresh=False, share=None, devices=1), ["evaluate"])
+    assert capsys.readouterr().err == "threads: 2 in place of 64\n"
