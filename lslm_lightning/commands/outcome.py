@@ -45,7 +45,8 @@ def one_line(error: BaseException) -> str:
     kind = type(error).__name__
     try:
         if isinstance(error, OSError) and error.strerror and error.filename:
-            return _plain(f"{error.filename}: {error.strerror}")
+            names = [error.filename, error.filename2]  # of a copy, which names the full disk last
+            return _plain(f"{' to '.join(str(name) for name in names if name)}: {error.strerror}")
         words = _plain(str(error))
     except Exception:  # an error of somebody else's, whose own text is broken
         return kind

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from lslm_lightning.commands.outcome import one_line
 from tests.patience import PATIENCE
 
 # A stand-in for a command: it prints as they do, works on, and says by a file that it came to its end
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from lslm_lightning.commands.outcome import outcome
+from lslm_lightning.commands.outcome import one_line
 from lslm_lightning.commands.output import protect_output
 
 def work():
@@ -164,3 +166,15 @@ def test_streams_of_others_are_left_alone(capsys):
     before = sys.stdout, sys.stderr
     protect_output("run")
     assert (sys.stdout, sys.stderr) == before
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (("/tmp/draft", None, "runs/last.ckpt"), "/tmp/draft to runs/last.ckpt: disk full"),
+        (("runs/last.ckpt",), "runs/last.ckpt: disk full"),
+        ((), "[Errno 28] disk full"),
+    ],
+)
+def test_an_error_of_a_file_names_it_and_where_it_was_to_go(names, line):
+    assert one_line(OSError(28, "disk full", *names)) == line
