@@ -200,12 +200,14 @@ class Command(LightningCLI):
     def _decided_precision(self, given: Any, state: str | None) -> Any:
         """Return `trainer.precision` for this machine, which config.yaml keeps.
 
-        Where `auto` is given, it is that of the run that trained `state`, or the faster one for this model. Of any other nothing
-        changes; where bfloat16 is slower, one line says so.
+        Where `auto` is given, it is that of the run that trained `state`, or the faster one for a model that is to be trained. Of any
+        other nothing changes; where bfloat16 is slower, one line says so.
         """
         if given == AUTO:
             if self.model.backbone is None:
                 return SINGLE
+            if self.subcommand not in TRAINING:  # there may be no training split to measure a step with
+                return precision_of(state) or SINGLE
             return precision_of(state) or agree_on_precision(rank_zero_only.rank or 0, self._faster_precision)
         begins = self.subcommand in TRAINING and not (state or self.resumed or is_sharded(self._get(self.config, "trainer")))
         is_doubtful = given in (HALF, "bf16") and self.model.backbone is not None and may_be_slow(self.device_type)

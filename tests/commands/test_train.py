@@ -6,11 +6,13 @@ import re
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from mlflow import MlflowClient
 
+from lslm_lightning.commands.train import Command
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.runs import load_run
@@ -238,6 +240,17 @@ def test_the_precision_is_told_and_kept(lslm, translation, only_run, monkeypatch
         outcome = lslm("resume", only_run(), "--trainer.max_steps", "2", "--trainer.precision", "auto")
         assert outcome.status == 0, outcome.err
         assert yaml.safe_load((only_run() / "config.yaml").read_text("utf-8"))["trainer"]["precision"] == used
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+@pytest.mark.parametrize("kept", ["bf16-mixed", "auto", None])
+def test_only_a_training_measures_its_precision(command, kept, tmp_path):
+    """There may be no training split to measure with."""
+    if kept:
+        (tmp_path / "config.yaml").write_text(f"model: {{class_path: a.B}}\ntrainer: {{precision: {kept}}}\n")
+    job = SimpleNamespace(model=SimpleNamespace(backbone="any"), subcommand=command, _faster_precision=lambda: pytest.fail("measured"))
+    decided = Command._decided_precision(job, "auto", str(tmp_path / "checkpoints/best.ckpt"))
+    assert decided == ("bf16-mixed" if kept == "bf16-mixed" else "32-true")
 
 
 def test_an_open_max_length_is_bounded_by_the_training_targets(lslm, translation, pairs, only_run):
