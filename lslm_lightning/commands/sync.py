@@ -4,6 +4,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
@@ -19,7 +20,8 @@ DESCRIPTION = """Bring to MLflow what a run has on disk and MLflow has not: afte
 
 Parameters, tags and data sets are brought too; points of metrics keep their times, so that none is
 there twice. Where MLflow does not know the run, or the folder is a copy of another run's, a new run
-takes its place; a run that was deleted in MLflow is to be restored first."""
+takes its place; a run that was deleted in MLflow is to be restored first. Folders of lslm evaluate and
+lslm ladder are left out: the same command stores those again."""
 
 
 def arguments() -> Parser:
@@ -36,6 +38,9 @@ def main(argv: list[str]) -> int:
 
     failed = 0
     for reference in own.runs:
+        if is_comparison(Path(reference)):
+            print(f"{reference}: left out, for the same lslm evaluate or lslm ladder stores it again", flush=True)
+            continue
         try:
             directory = find_run(reference)
             print(f"{directory.path}: {sync(directory)}", flush=True)
@@ -45,6 +50,11 @@ def main(argv: list[str]) -> int:
     if failed and len(own.runs) > 1:
         print(f"lslm: {failed} of {len(own.runs)} runs were not brought", file=sys.stderr)
     return FAILED if failed else DONE
+
+
+def is_comparison(folder: Path) -> bool:
+    """Return whether a folder is of `lslm evaluate` or `lslm ladder`, whose MLflow run has no one configuration."""
+    return (folder / "mlflow.json").is_file() and (folder / "report").is_dir() and not (folder / "config.yaml").exists()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from lslm_lightning.commands.sync import main
 from lslm_lightning.tracking import Tracker, TrackingError
 from lslm_lightning.tracking.names import LONGEST_NAME, mlflow_name, mlflow_names
 from lslm_lightning.tracking.outbox import send_in_parts
@@ -218,3 +219,19 @@ def test_what_is_missing_is_known_by_name(old: Run, run_directory: Path) -> None
     assert tracker.flush()
     assert tracker.missing_records({"lr": 0.1, "new": {"k" * 300: 1}}, {"seed": "7", "other": 1}) == ([], [])
     ended(tracker)
+
+
+def test_folders_of_evaluations_are_left_out_of_a_sync_of_all(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, files in {"ladder": ["mlflow.json", "report/index.html"], "run": ["config.yaml", "mlflow.json", "report/index.html"]}.items():
+        for file in files:
+            (project / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (project / name / file).write_text("{}")
+    monkeypatch.setattr("lslm_lightning.commands.sync.sync", lambda directory: "brought")
+    assert main(["sync", "ladder", "run"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told == ["ladder: left out, for the same lslm evaluate or lslm ladder stores it again", "run: brought"]
+    assert main(["sync", "nowhere", "run"]) == 1
