@@ -73,6 +73,7 @@ def consolidate(state: Path, output: Path) -> tuple[int, int]:
     from safetensors.torch import save_file
 
     from lslm_lightning.runs.states import put, read_state, synchronize
+    from lslm_lightning.safety.user_files import permit_as_usual
 
     saved = read_state(state)
     weights = {name: weight.contiguous() for name, weight in saved["state_dict"].items()}
@@ -80,6 +81,7 @@ def consolidate(state: Path, output: Path) -> tuple[int, int]:
     draft = output.with_name(f".{output.name}.part")
     try:
         save_file(weights, draft, noted)
+        permit_as_usual(draft)
         synchronize(draft)
         put(draft, output)
     finally:

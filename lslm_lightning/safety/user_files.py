@@ -1,7 +1,8 @@
-"""Files of this user that are no part of a run, and files that nobody else may read."""
+"""Files of this user that are no part of a run, and who may read which files."""
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from lslm_lightning.safety.redaction import redacted
@@ -25,6 +26,19 @@ def write_settings(path: Path, text: str) -> None:
     All others may read what the user's umask lets them read.
     """
     _write(path, text, 0o666 if redacted(text) == text else 0o600, "strict")
+
+
+def permit_as_usual(path: Path) -> None:
+    """Give a file the permissions that any new file has by the user's umask.
+
+    Libraries that write under a temporary name first leave it to the owner alone.
+    """
+    usual = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    usual.touch(exist_ok=False)
+    try:
+        path.chmod(stat.S_IMODE(usual.stat().st_mode))
+    finally:
+        usual.unlink()
 
 
 def _write(path: Path, text: str, mode: int, errors: str) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
+from lslm_lightning.safety.user_files import permit_as_usual
+
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0  # to wait for another process that writes
@@ -168,6 +170,7 @@ def prepare(file: Path) -> None:
         else:
             check_writable(draft)
             make_tables(draft)
+            permit_as_usual(draft)  # SQLite lets nobody else write
             for beside in companions(file):  # SQLite would take them for those of the new file
                 beside.unlink(missing_ok=True)
             replace(draft, file)

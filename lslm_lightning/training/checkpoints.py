@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 from lslm_lightning.runs.directory import earlier
 from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import META, checksum, link, put, read_state, remove, synchronize, write_checksums
+from lslm_lightning.safety.user_files import permit_as_usual
 from lslm_lightning.training.sharding import local
 from lslm_lightning.training.task import NotFiniteError, Task
 
@@ -43,6 +44,8 @@ def save_atomically(trainer: Trainer, path: Path, n_kept: int = 1) -> None:
         if trainer.is_global_zero:
             if part.is_dir():
                 write_checksums(part, sums)
+            else:
+                permit_as_usual(part)
             synchronize(part)
             for i in range(n_kept - 1, 0, -1):
                 if (before := path if i == 1 else earlier(path, i - 1)).exists():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lslm_lightning.runs import RunDirectory, new_run
-from lslm_lightning.safety.user_files import write_private, write_settings
+from lslm_lightning.safety.user_files import permit_as_usual, write_private, write_settings
 from lslm_lightning.systems.endpoint import keep
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
@@ -46,6 +46,14 @@ def test_settings_are_private_where_they_hold_a_secret(tmp_path, umask):
     write_settings(tmp_path / "closed.yaml", "api_key: abc\n")
     assert mode(tmp_path / "open.yaml") == 0o666 & ~umask
     assert mode(tmp_path / "closed.yaml") == 0o600
+
+
+def test_a_file_that_a_library_has_closed_to_others(tmp_path, umask):
+    path = tmp_path / "x.ckpt"
+    path.touch(mode=0o600)
+    permit_as_usual(path)
+    assert mode(path) == 0o666 & ~umask
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_run_follows_the_umask_and_its_secrets_do_not(project, umask):

@@ -102,6 +102,16 @@ def test_a_store_whose_maker_is_killed_is_whole_or_not_there(project: Path, empt
     assert database.schema_of(made[1] / "mlflow.db") == database.schema_of(empty_store)
 
 
+def test_a_store_follows_the_umask(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "make_tables", lambda file: file.write_bytes(empty_store.read_bytes()) and file.chmod(0o644))
+    before = os.umask(0o002)
+    try:
+        database.prepare(project / "mlflow.db")
+    finally:
+        os.umask(before)
+    assert (project / "mlflow.db").stat().st_mode & 0o777 == 0o664
+
+
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("disk is full"), KeyboardInterrupt()])
 def test_what_ends_the_making_leaves_nothing(
     project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException

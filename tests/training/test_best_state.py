@@ -1,5 +1,7 @@
 """The best state of a run is the best by the validation that the run has now, whatever another one said."""
 
+import os
+
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -218,3 +220,13 @@ def test_a_damaged_record_of_what_was_settled_settles_nothing(tmp_path, content)
     (tmp_path / "settled").write_text(content)
     assert outcome_of(tmp_path) == {}
     assert not Checkpoints(tmp_path).is_settled(4)
+
+
+def test_states_follow_the_umask(text_data, tmp_path):
+    before = os.umask(0o002)
+    try:
+        task, data = language(text_data)()
+        fit(task, data, [Checkpoints(tmp_path)], max_steps=1)
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("*.ckpt")} == {"last.ckpt": 0o664, "best.ckpt": 0o664}
