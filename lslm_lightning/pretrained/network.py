@@ -138,7 +138,7 @@ class Pretrained(Backbone):
             found, told = self._without_parts(partial(kind.from_pretrained, self.path, config=self.model.config, **options))
         except SafetensorError as error:
             raise ValueError(f"{self.path}: its weights are damaged or incomplete ({reason(self.path, error)}); fetch them again") from None
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise ValueError(f"{self.path} has no weights that can be used: {reason(self.path, error)}") from None
         if wrong := sorted(told["mismatched_keys"]):
             name, there, here = wrong[0]
