@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 OPTIONS = ("--config", "-c", "--trainer", "--model", "--data", "--job")  # that take a file of YAML
+CORPUS = "--data.corpus"  # is no YAML
+PARTS = ("--trainer.", "--model.", "--data.")  # beginnings of options that may take one, as in --model.backbone <(...)
 OF_THIS_PROCESS = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 MOST_BYTES = 10_000_000
 
@@ -28,12 +30,14 @@ def copy_pipes(arguments: Sequence[str]) -> list[str]:
     found = list(arguments)
     for i, word in enumerate(found):
         option, mark, value = word.partition("=")
-        if option not in OPTIONS:
+        given = value if mark else next(iter(found[i + 1 : i + 2]), "")
+        is_part = option.startswith(PARTS) and option != CORPUS and OF_THIS_PROCESS.fullmatch(given)
+        if option not in OPTIONS and not is_part:
             continue
         if not mark and i + 1 < len(found):
-            found[i + 1] = copied(option, found[i + 1])
+            found[i + 1] = copied(option, given)
         elif mark:
-            found[i] = f"{option}={copied(option, value)}"
+            found[i] = f"{option}={copied(option, given)}"
     return found
 
 

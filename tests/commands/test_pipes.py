@@ -45,6 +45,12 @@ def test_what_comes_through_a_pipe_can_be_read_again(form, fifo, descriptor):
             threading.Thread(target=lambda: fifo.write_text(CONFIG), daemon=True).start()
 
 
+@pytest.mark.parametrize("form", ["--model.backbone {}", "--data.tokenizer={}", "--trainer.callbacks {}"])
+def test_a_part_that_comes_through_a_pipe_can_be_read_by_other_processes(form, descriptor):
+    *_, last = copy_pipes(["run", *form.format(descriptor).split()])
+    assert Path(last.rpartition("=")[2]).read_text() == CONFIG
+
+
 def test_other_arguments_stay_as_they_are(tmp_path, descriptor):
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG)
