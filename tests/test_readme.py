@@ -1,6 +1,7 @@
 """Both READMEs say what is so: commands parse, paths and links lead somewhere, classes exist, and the two agree."""
 
 import re
+import sys
 import shlex
 from argparse import ArgumentParser
 from importlib import import_module
@@ -71,6 +72,7 @@ def test_training_lines_parse(words: list[str], tmp_path: Path, monkeypatch: pyt
 
     (tmp_path / "my_parts.py").write_text(next(block for block in blocks("README.md", "python") if "(Metric)" in block), "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_parts", raising=False)  # of another test
     config = config_of(words, tmp_path)
     words = [config if word == words[words.index("--config") + 1] else word for word in words if word != "--print_config"]
     with pytest.raises(SystemExit) as ending:
