@@ -1,8 +1,8 @@
 """Both READMEs say what is so: commands parse, paths and links lead somewhere, classes exist, and the two agree."""
 
 import re
-import sys
 import shlex
+import sys
 from argparse import ArgumentParser
 from importlib import import_module
 from pathlib import Path
