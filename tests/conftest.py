@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.provider import KEY, Provider
 settings.register_profile("whatever the load", deadline=None, derandomize=True)
 settings.load_profile("whatever the load")
 make_interruptible()
+sys.path.append(str(Path(__file__).parents[1]))  # workers know it as "", which is another folder after a test's chdir
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
