@@ -284,7 +284,7 @@ def test_another_number_of_processes_is_said_and_every_batch_comes_once(together
     """Two processes with one micro-batch each a step instead of one with two: the same steps but for rounding."""
     straight, run = stopped
     said = ""
-    for process in together("resume", run, *TWO, "--trainer.accumulate_grad_batches", 1):
+    for process in together("resume", run, "--trust", *TWO, "--trainer.accumulate_grad_batches", 1):
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
         said += output
