@@ -36,7 +36,7 @@ class Field:
         self.tiny = write_translation(folder / "tiny.yaml", write_pairs(folder / "pairs"))
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LSLM_R", "PL_GLOBAL", "MLFLOW_TRACKING"))}
         self.environment = {**inherited, "LSLM_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
-        self.origin = Origin(self.environment)
+        self.origin = Origin(self.environment, folder)
 
     def start(self, n: int, *words: object, **variables: str) -> list[Forked]:
         """`lslm WORDS` on `n` processes."""
