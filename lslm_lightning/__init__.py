@@ -1,6 +1,11 @@
 """Language models, their tasks and their evaluation on PyTorch Lightning: one YAML file, one run, one score to trust."""
 
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lslm_lightning.evaluation.texts import score_texts as score
+    from lslm_lightning.runs.loading import load_run
 
 # oneDNN compiles a kernel for every shape it meets and keeps 1024 of them. Batches of a token budget have thousands of shapes: compiling
 # them again and again took an eighth to a fifth of a training step in bf16 on a CPU; keeping them takes 0.3 GB.
@@ -13,3 +18,18 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "load_run", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: `import lslm_lightning` alone loads nothing large."""
+    if name == "score":
+        from lslm_lightning.evaluation.texts import score_texts
+
+        return score_texts
+    if name == "load_run":
+        from lslm_lightning.runs.loading import load_run
+
+        return load_run
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}: it offers {', '.join(__all__)}")

@@ -30,7 +30,7 @@ LAYERS: dict[str, set[str]] = {
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},
     "commands": EVERYTHING,
     "__main__": EVERYTHING,
-    "__init__": {"runs"},
+    "__init__": {"runs", "evaluation"},
 }
 TORCH_ONLY = {"lightning", "mlflow", "transformers", "datasets", "tokenizers"}
 FILES = sorted([*(ROOT / "lslm_lightning").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])

@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.metrics.significance import SEED, bootstrap_totals, interval
 from lslm_lightning.safety.redaction import redacted_settings
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 N_RESAMPLE = 1000
 
@@ -29,7 +33,26 @@ class Scores:
     rows: dict[str, np.ndarray]
 
     def __getitem__(self, metric: str) -> Score:
-        return {score.metric: score for score in self.scores}[metric]
+        by_name = {score.metric: score for score in self.scores}
+        if metric not in by_name:
+            raise KeyError(f"{metric!r} is none of the metrics that were scored: {', '.join(by_name)}")
+        return by_name[metric]
+
+    def table(self) -> "DataFrame":
+        """Return a row for each metric: value, bounds of the 95 % interval, unit, examples, signature."""
+        from pandas import DataFrame
+
+        columns = ["value", "low", "high", "unit", "n_example", "signature"]
+        rows = [[getattr(score, column) for column in columns] for score in self.scores]
+        return DataFrame(rows, [score.metric for score in self.scores], columns)
+
+    def __str__(self) -> str:
+        """Return a line for each metric: value, interval, signature."""
+        lines = []
+        for score in self.scores:
+            bounds = "" if score.low is None else f" [{score.low:.2f}, {score.high:.2f}]"
+            lines.append(f"{score.metric}: {score.value:.2f}{bounds} {score.unit} ({score.signature})")
+        return "\n".join(lines).replace("  ", " ")
 
 
 def score(

@@ -1,0 +1,64 @@
+"""Scores of plain texts against references, in one call from Python."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+from lslm_lightning.contracts import Example, Metric, Prediction
+from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
+from lslm_lightning.metrics.names import metric_named
+from lslm_lightning.text.identification import tell_language
+
+
+def score_texts(
+    outputs: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    metrics: str | Metric | Sequence[str | Metric],
+    language: str | None = None,
+    n_resample: int = N_RESAMPLE,
+) -> Scores:
+    """Return the scores of outputs against references, line by line, as `lslm evaluate` computes them.
+
+    What the sanity checks find (outputs one line off, empty ones, a metric that cannot tell these texts
+    apart) is given as warnings.
+
+    Args:
+        outputs: one text for each example.
+        references: one text, or several, for each example.
+        metrics: names ("bleu", "chrf", "chrf++", "ter", "rouge1", "rouge2", "rougeL", "rougeLsum", "wer",
+            "cer", "f1", "exact_match") or metrics themselves, one or several.
+        language: of the references, as a code of BCP 47 ("en", "zh", "th"); it decides how words are
+            counted. Default: told from the references; the signature of each score shows the rules.
+        n_resample: bootstrap samples for the 95 % intervals; 0 leaves them out.
+
+    Raises:
+        ValueError: the numbers of outputs and references differ, something is no text, or a metric is
+            not known.
+    """
+    answers = _texts("outputs", outputs)
+    if isinstance(references, str) or not isinstance(references, Iterable):
+        raise ValueError(f"references must be a list with one text (or several) for each output, but is {references!r}")
+    wanted = [_texts(f"references[{i}]", [each] if isinstance(each, str) else each) for i, each in enumerate(references)]
+    if len(answers) != len(wanted):
+        raise ValueError(f"{len(answers)} outputs and {len(wanted)} references: give one reference (or list) for each output")
+    if language is None:
+        language = tell_language([text for each in wanted for text in each]).code
+    named = [metrics] if isinstance(metrics, str | Metric) else metrics
+    chosen = [metric_named(each, language) if isinstance(each, str) else each for each in named]
+    examples = [Example(str(i), "", tuple(each), language=language) for i, each in enumerate(wanted, 1)]
+    predictions = [Prediction(str(i), text) for i, text in enumerate(answers, 1)]
+    found = score(examples, predictions, chosen, n_resample)
+    for finding in examine(examples, {"outputs": predictions}, chosen):
+        warnings.warn(f"{finding.where}: {finding.words}", stacklevel=2)
+    return found
+
+
+def _texts(name: str, values: Sequence[str]) -> list[str]:
+    """Return the values, all of which must be texts."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"{name} must be a list of texts, but is {values!r}")
+    values = list(values)
+    for i, value in enumerate(values):
+        if not isinstance(value, str):
+            raise ValueError(f"{name}[{i}] must be a text, but is {value!r}")
+    return values
