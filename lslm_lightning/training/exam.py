@@ -3,20 +3,28 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.distributed
 from lightning.pytorch import Callback, Trainer
 
-from lslm_lightning.contracts import Prediction, Score
+from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.doctor import Finding, cut_sources, examine
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
 from lslm_lightning.evaluation.scoring import Scores, described, score, signed, write_scores
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.sharding import data_share, splits_layers
 from lslm_lightning.training.task import Task
+
+
+class Tested(NamedTuple):
+    """What a test answered, and by what it was scored."""
+
+    examples: Sequence[Example]
+    predictions: list[Prediction]
+    metrics: Sequence[Metric]
 
 
 def gathered(predictions: list[Prediction]) -> list[Prediction]:
@@ -28,8 +36,97 @@ def gathered(predictions: list[Prediction]) -> list[Prediction]:
     return list({p.id: p for share in shares for p in share}.values())
 
 
-class Exam(Callback):
-    """Lets the task answer, writes what it said, and scores what is written.
+class Evaluation(Callback):
+    """Scores decoded answers: of some examples in each validation, of all in a test; logs `val/bleu`, `test/bleu`...
+
+    A task brings one by itself where the Trainer has none, so that `callback_metrics` and what
+    `Trainer.test` returns hold the scores with any Trainer, logger and callbacks.
+
+    Args:
+        progress: yields the batches of a validation's answers, and tells how far it has come.
+    """
+
+    def __init__(
+        self,
+        progress: Callable[[Trainer, Sequence[Any]], Iterable[Any]] = lambda _, batches: batches,
+    ) -> None:
+        self.progress = progress
+        self.result: Scores | None = None
+        self.limited = False  # whether the last test was cut short by a setting of the Trainer
+        self._answers: list[Prediction] = []
+
+    def begin_validation(self, trainer: Trainer, task: Task) -> None:
+        """Do what belongs before the answers of a validation."""
+
+    def keep(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> list[Prediction]:
+        """Keep what was answered in "val", "test" or "predict"; return what is to be scored."""
+        return predictions
+
+    def end_test(self, trainer: Trainer, task: Task, tested: Tested) -> None:
+        """Do what belongs after the scores of a test."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, task: Task) -> None:
+        if trainer.sanity_checking or not isinstance(trainer.datamodule, TaskData):
+            return
+        exam = trainer.datamodule.validation_exam()
+        task.add_up()  # weights that are not finite are refused before anything is decoded with them
+        self.begin_validation(trainer, task)
+        if not exam:
+            return
+        batches = trainer.datamodule.exam_batches(exam, *data_share(trainer))
+        with trainer.precision_plugin.val_step_context():
+            predictions = gathered(list(task.answers(self.progress(trainer, batches))))
+        if task.is_choosing:
+            predictions = task.tuned(exam, predictions)
+        result = score(exam, predictions, task.metrics(exam[0].language), n_resample=0)
+        for each in result.scores:
+            if not math.isnan(each.value):
+                task.log(f"val/{each.metric}", each.value)
+        name = f"val-step-{trainer.global_step:06d}" if trainer.state.fn == "fit" else "val"
+        self.keep(trainer, name, predictions)
+
+    def on_test_epoch_start(self, trainer: Trainer, task: Task) -> None:
+        self._answers = []
+
+    on_predict_epoch_start = on_test_epoch_start
+
+    def on_test_batch_end(self, trainer: Trainer, task: Task, outputs: list[Prediction], *args: Any) -> None:
+        self._answers += outputs
+
+    on_predict_batch_end = on_test_batch_end
+
+    def on_test_epoch_end(self, trainer: Trainer, task: Task) -> None:
+        if not isinstance(trainer.datamodule, TaskData):
+            return
+        exam = trainer.datamodule.examples("test")
+        predictions = self.keep(trainer, "test", gathered(self._answers))
+        limit = trainer.limit_test_batches
+        if trainer.fast_dev_run or isinstance(limit, int) or limit < 1.0:
+            answered = {p.id for p in predictions}
+            self.limited = len(answered) < len(exam)
+            if self.limited:
+                told = f"limited: {len(answered)} of {len(exam)} examples were answered; only they are scored, there is no report"
+                print(told, flush=True)
+            exam = [example for example in exam if example.id in answered]
+        metrics = task.metrics(exam[0].language)
+        result = score(exam, predictions, metrics) if trainer.is_global_zero else score(exam, predictions, metrics, n_resample=0)
+        self.result = signed(result, metrics, task.signature_of_answers(trainer.datamodule.mode))
+        for each in self.result.scores:
+            if not math.isnan(each.value):
+                task.log(f"test/{each.metric}", each.value)
+        self.end_test(trainer, task, Tested(exam, predictions, metrics))
+
+    def on_predict_epoch_end(self, trainer: Trainer, task: Task) -> None:
+        self.keep(trainer, "predict", gathered(self._answers))
+
+    @property
+    def scores(self) -> list[Score]:
+        """Return those of the last test."""
+        return [] if self.result is None else self.result.scores
+
+
+class Exam(Evaluation):
+    """The evaluation of a run: predictions, samples, scores and findings are written into its directory.
 
     Args:
         directory: of the run; predictions/*.jsonl, samples/*.txt and metrics.json are written there.
@@ -43,82 +140,41 @@ class Exam(Callback):
         tracker: Tracker,
         progress: Callable[[Trainer, Sequence[Any]], Iterable[Any]] = lambda _, batches: batches,
     ) -> None:
-        self.directory, self.tracker, self.progress = directory, tracker, progress
-        self.result: Scores | None = None
+        super().__init__(progress)
+        self.directory, self.tracker = directory, tracker
         self.data: dict[str, str] = {}  # what metrics.json says of the data of the last test
         self.findings: list[Finding] = []  # of the sanity checks on the answers of the last test
-        self.limited = False  # whether the last test was cut short by a setting of the Trainer
-        self._answers: list[Prediction] = []
 
-    def on_validation_epoch_end(self, trainer: Trainer, task: Task) -> None:
-        exam = trainer.datamodule.validation_exam()
-        if trainer.sanity_checking:
-            return
-        task.add_up()  # weights that are not finite are refused before anything is decoded with them
+    def begin_validation(self, trainer: Trainer, task: Task) -> None:
         if trainer.state.fn == "fit" and (trainer.is_global_zero or splits_layers(trainer)):
             self._write_samples(trainer, task)
-        if not exam:
-            return
-        batches = trainer.datamodule.exam_batches(exam, *data_share(trainer))
-        with trainer.precision_plugin.val_step_context():
-            predictions = gathered(list(task.answers(self.progress(trainer, batches))))
-        if task.is_choosing:
-            predictions = task.tuned(exam, predictions)
-        result = score(exam, predictions, task.metrics(exam[0].language), n_resample=0)
-        for each in result.scores:
-            if not math.isnan(each.value):
-                task.log(f"val/{each.metric}", each.value)
-        name = f"val-step-{trainer.global_step:06d}" if trainer.state.fn == "fit" else "val"
-        self._write(trainer, name, predictions)
 
-    def on_test_epoch_start(self, trainer: Trainer, task: Task) -> None:
-        self._answers = []
+    def keep(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> list[Prediction]:
+        """Write `predictions/NAME.jsonl`; what a test scores is what was written."""
+        if not trainer.is_global_zero:
+            return predictions
+        path = self.directory.predictions / f"{name}.jsonl"
+        write_predictions(path, predictions)
+        return read_predictions(path) if name == "test" else predictions
 
-    on_predict_epoch_start = on_test_epoch_start
-
-    def on_test_batch_end(self, trainer: Trainer, task: Task, outputs: list[Prediction], *args: Any) -> None:
-        self._answers += outputs
-
-    on_predict_batch_end = on_test_batch_end
-
-    def on_test_epoch_end(self, trainer: Trainer, task: Task) -> None:
-        predictions = gathered(self._answers)
-        exam = trainer.datamodule.examples("test")
-        if trainer.is_global_zero:
-            predictions = read_predictions(self._write(trainer, "test", predictions))
-        limit = trainer.limit_test_batches
-        if trainer.fast_dev_run or isinstance(limit, int) or limit < 1.0:
-            answered = {p.id for p in predictions}
-            self.limited = len(answered) < len(exam)
-            if self.limited:
-                print(
-                    f"limited: {len(answered)} of {len(exam)} examples were answered; only they are scored, there is no report", flush=True
-                )
-            exam = [example for example in exam if example.id in answered]
-        metrics = task.metrics(exam[0].language)
-        result = score(exam, predictions, metrics) if trainer.is_global_zero else score(exam, predictions, metrics, n_resample=0)
-        self.result = signed(result, metrics, task.signature_of_answers(trainer.datamodule.mode))
-        for each in self.result.scores:
-            if not math.isnan(each.value):
-                task.log(f"test/{each.metric}", each.value)
+    def end_test(self, trainer: Trainer, task: Task, tested: Tested) -> None:
+        exam, predictions, metrics = tested
         n_cut, words = task.cut_sources(exam)
         if words:
             task.log("test/cut_sources", float(n_cut))
-        if trainer.is_global_zero:
-            name = self.directory.path.name
-            cut = cut_sources(name, f"{n_cut:,} of {len(exam):,} {words}" if n_cut else "")
-            self.findings = examine(exam, {name: predictions}, metrics, {name: task.answer_limit}) + ([cut] if cut else [])
-            data, corpus = trainer.datamodule, trainer.datamodule.corpus
-            self.data = data.recorded("test", exam)
-            own = {"system": "this run"}  # so that equal runs have equal records
-            findings = [asdict(finding) | (own if finding.system == name else {}) for finding in self.findings]
-            write_scores(self.directory.metrics, self.result.scores, self.data, findings)
-            tags = {"corpus.test_digest": self.data["digest"], "corpus.test_languages": self.data["languages"]}
-            self.tracker.set_tags(tags | {"scores": described(self.result.scores)})
-            self.tracker.log_dataset(data.dataset_name, self.data["digest"], "test", corpus.home or corpus.name)
-
-    def on_predict_epoch_end(self, trainer: Trainer, task: Task) -> None:
-        self._write(trainer, "predict", gathered(self._answers))
+        if not trainer.is_global_zero:
+            return
+        name = self.directory.path.name
+        cut = cut_sources(name, f"{n_cut:,} of {len(exam):,} {words}" if n_cut else "")
+        self.findings = examine(exam, {name: predictions}, metrics, {name: task.answer_limit}) + ([cut] if cut else [])
+        data, corpus = trainer.datamodule, trainer.datamodule.corpus
+        self.data = data.recorded("test", exam)
+        own = {"system": "this run"}  # so that equal runs have equal records
+        findings = [asdict(finding) | (own if finding.system == name else {}) for finding in self.findings]
+        write_scores(self.directory.metrics, self.scores, self.data, findings)
+        tags = {"corpus.test_digest": self.data["digest"], "corpus.test_languages": self.data["languages"]}
+        self.tracker.set_tags(tags | {"scores": described(self.scores)})
+        self.tracker.log_dataset(data.dataset_name, self.data["digest"], "test", corpus.home or corpus.name)
 
     def _write_samples(self, trainer: Trainer, task: Task) -> None:
         with trainer.precision_plugin.val_step_context():
@@ -128,14 +184,3 @@ class Exam(Callback):
             path.parent.mkdir(exist_ok=True)
             path.write_text("\n\n".join(samples) + "\n", "utf-8")
             self.tracker.log_artifact(path)
-
-    def _write(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> Path:
-        path = self.directory.predictions / f"{name}.jsonl"
-        if trainer.is_global_zero:
-            write_predictions(path, predictions)
-        return path
-
-    @property
-    def scores(self) -> list[Score]:
-        """Of the last test."""
-        return [] if self.result is None else self.result.scores

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
@@ -378,6 +378,13 @@ class Task(LightningModule, ABC):
         return {"val/loss": nats / max(1, n_token)}
 
     # Exams
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Return, as Lightning's hook, what scores decoded answers, where the Trainer has nothing that does."""
+        from lslm_lightning.training.exam import Evaluation  # it knows tasks
+
+        has_one = any(isinstance(callback, Evaluation) for callback in self.trainer.callbacks)
+        return [] if has_one else [Evaluation()]
 
     def on_test_epoch_start(self) -> None:
         gather(self)

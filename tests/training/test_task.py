@@ -2,12 +2,14 @@ import copy
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger
 from torch.nn import functional as F
 
 from lslm_lightning.optim import Constant
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.exam import Exam
+from lslm_lightning.training.exam import Evaluation, Exam
 from lslm_lightning.training.task import micro_batch_seed
 from tests.training.conftest import fit, language_task, translation_task
 
@@ -162,3 +164,21 @@ def test_a_language_model_with_an_encoder_is_refused(text_data):
 
     with pytest.raises(ValueError, match="n_encoder_layer=1 must be 0"):
         LanguageModelingTask(Transformer(16, 2, 1, 1), text_data().tokenizer)
+
+
+@pytest.mark.parametrize("kind", ["translation", "text"])
+def test_any_trainer_of_lightning_gives_the_scores(kind, translation_data, text_data, tmp_path):
+    data = translation_data() if kind == "translation" else text_data()
+    task = translation_task(data) if kind == "translation" else language_task(data)
+    trainer = Trainer(accelerator="cpu", max_epochs=1, limit_train_batches=2, default_root_dir=tmp_path, logger=CSVLogger(tmp_path))
+    trainer.fit(task, datamodule=data)
+    names = {m.name for m in task.metrics("en")}
+    validated = {f"val/{name}" for name in names} | {"val/loss"}
+    if kind == "translation":
+        assert validated <= trainer.callback_metrics.keys()
+    assert "val/loss" in trainer.callback_metrics
+    [tested] = trainer.test(task, datamodule=data, verbose=False)
+    assert {f"test/{name}" for name in names} <= tested.keys()
+    evaluation = next(c for c in trainer.callbacks if isinstance(c, Evaluation))
+    assert tested[f"test/{task.headline}"] == pytest.approx(evaluation.result[task.headline].value, rel=1e-6)
+    assert sum(isinstance(c, Evaluation) for c in trainer.callbacks) == 1
