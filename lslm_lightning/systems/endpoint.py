@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
@@ -163,6 +164,7 @@ class Endpoint:
         self.refusals = Refusals(FREE)
         self.scoring_refusals = Refusals((), positive=("max_tokens", "logprobs"))
         self.name = model
+        self._lock = Lock()  # of what follows, and of losses on disk: requests run on several threads
         self._is_told = False  # that the cache takes nothing
         self._entered: set[Path] = set()  # whose losses of earlier attempts are in the ledger
         learn_secret(os.environ.get(key_variable))
@@ -431,27 +433,42 @@ class Endpoint:
 
     def _enter_losses(self, path: Path) -> None:
         """Enter what earlier attempts paid for without an answer, once: a budget is of the exam."""
-        if path not in self._entered:
+        with self._lock:
+            is_first = path not in self._entered
             self._entered.add(path)
-            n_lost, n_input, n_output = read_losses(path)
-            if n_lost:
-                self.ledger.enter(0.0, n_input, n_output, cached=True, n_lost=n_lost)
+            n_lost, n_input, n_output = read_losses(path) if is_first else (0, 0, 0)
+        if n_lost:
+            self.ledger.enter(0.0, n_input, n_output, cached=True, n_lost=n_lost)
 
     def _keep_loss(self, path: Path, used: tuple[int, int]) -> None:
         """Keep, beside where the reply will be, what was paid for without one."""
-        n_lost, n_input, n_output = read_losses(path)
-        found = [n_lost + 1, n_input + used[0], n_output + used[1]]
-        self._keep(path.with_suffix(LOSSES), found)
+        with self._lock:
+            n_lost, n_input, n_output = read_losses(path)
+            found = [n_lost + 1, n_input + used[0], n_output + used[1]]
+            reason = self._kept(path.with_suffix(LOSSES), found)
+        self._tell(path, reason)
 
     def _keep(self, path: Path, reply: Any) -> None:
         """Keep a reply where that is possible; it was paid for and is an answer all the same."""
+        self._tell(path, self._kept(path, reply))
+
+    def _kept(self, path: Path, reply: Any) -> str:
+        """Write a reply into the cache; return why that is not possible, "" where it is."""
         try:
             keep(path, reply)
         except OSError as error:
-            if not self._is_told:
-                words = "replies cannot be cached in %s (%s): asking again will cost again"
-                logger.warning(words, path.parents[1], error.strerror)
-            self._is_told = True
+            return error.strerror or str(error)
+        return ""
+
+    def _tell(self, path: Path, reason: str) -> None:
+        """Warn, once, that replies cannot be kept."""
+        if not reason:
+            return
+        with self._lock:
+            is_first, self._is_told = not self._is_told, True
+        if is_first:
+            words = "replies cannot be cached in %s (%s): asking again will cost again"
+            logger.warning(words, path.parents[1], reason)
 
     def _cached(self, payload: Mapping[str, Any]) -> Path:
         asked = json.dumps([self.base_url, self.kind, payload], sort_keys=True, ensure_ascii=False)

@@ -1,10 +1,12 @@
 """A hosted model: every fault of its server, its cache, its bill, and its key."""
 
+import errno
 import json
 import math
 import select
 import socket
 import threading
+import time
 from contextlib import suppress
 from itertools import chain, count, repeat
 
@@ -451,6 +453,19 @@ def test_a_cache_that_takes_nothing_takes_no_answer_away(provider, caplog):
     (cache_directory() / "answers").parent.mkdir(parents=True)
     (cache_directory() / "answers").write_text("a file where a folder should be")
     assert answers(endpoint(provider)) == ANSWERS
+    assert len([r for r in caplog.records if "replies cannot be cached in" in r.message]) == 1
+
+
+def test_threads_that_fail_at_once_tell_it_once(provider, caplog, monkeypatch):
+    together = threading.Barrier(len(EXAMPLES), timeout=PATIENCE)
+
+    def fail(path, reply):
+        together.wait()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lslm_lightning.systems.endpoint.keep", fail)
+    monkeypatch.setattr("logging.Logger.isEnabledFor", lambda *_: time.sleep(0.05) or True)  # a slow warning: all come before it ends
+    assert answers(endpoint(provider, concurrency=len(EXAMPLES))) == ANSWERS
     assert len([r for r in caplog.records if "replies cannot be cached in" in r.message]) == 1
 
 
