@@ -27,6 +27,7 @@ from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.hidden_settings import check_secrets, revealed
 from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.commands.magnitudes import check_magnitudes
+from lslm_lightning.commands.monitors import check_monitors
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.preflight import (
     TRAINING,
@@ -58,7 +59,6 @@ from lslm_lightning.commands.suitability import check_checkpoint
 from lslm_lightning.commands.trainer_settings import (
     check_batches,
     check_construction,
-    check_monitors,
     check_shares,
     plain_settings,
     profiler_of,
@@ -280,7 +280,8 @@ class Command(LightningCLI):
         config = translated({**self._get(self.config_init, "trainer"), **own, **kwargs})
         given = listed(config["callbacks"])
         check_construction(plain_settings(settings), given)
-        check_monitors(given, self.model, self.datamodule)
+        if is_training:
+            check_monitors(given, self.model, self.datamodule, config)
         self.config_text()  # what cannot be written down is refused before there is a run
         if config["strategy"] == "fsdp":
             config["strategy"] = ShardedStrategy()

@@ -193,20 +193,6 @@ def translated(settings: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def check_monitors(callbacks: Sequence[Any], task: Any, data: TaskData) -> None:
-    """Refuse the usual slip `val_loss` for `val/loss` in what a callback monitors.
-
-    Raises:
-        ValueError: with the name that is meant.
-    """
-    exam = data.validation_exam() if any(getattr(callback, "monitor", None) for callback in callbacks) else []
-    known = {"val/loss", task.monitor, *(f"val/{metric.name}" for metric in (task.metrics(exam[0].language) if exam else []))}
-    for callback in callbacks:
-        monitor = getattr(callback, "monitor", None) or ""
-        if monitor not in known and (meant := monitor.replace("_", "/", 1)) in known:
-            raise ValueError(f"trainer.callbacks: {type(callback).__name__} monitors {monitor}, which is called {meant} here")
-
-
 PROFILERS: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 

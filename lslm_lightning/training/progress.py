@@ -14,6 +14,7 @@ from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
 
 LINE_EVERY_SECONDS = 15.0
+CURVE = ("train/loss", "train/learning_rate", "train/tokens_per_second")  # that callbacks can monitor
 T = TypeVar("T")
 
 
@@ -148,6 +149,8 @@ class Reporter(Callback):
         self._tokens += batch.n_token + batch.n_source_token
         accumulating = trainer.fit_loop._should_accumulate()
         if accumulating or not trainer.log_every_n_steps or trainer.global_step % trainer.log_every_n_steps:
+            if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:  # an end of an epoch may look at it
+                self._publish(trainer, *self._sums())
             return
         self._log(trainer, task)
         self._show(trainer, task)
@@ -159,13 +162,28 @@ class Reporter(Callback):
         seconds = max(1e-9, time.monotonic() - self._since)
         self.train_seconds += seconds
         self.n_token += tokens
-        self.latest["train/tokens_per_second"] = tokens / seconds
-        if (rate := learning_rate(trainer)) is not None:
-            self.latest |= {"train/loss": nats / max(1, target_tokens), "train/learning_rate": rate}
+        self.latest |= self._publish(trainer, loss, target_tokens, tokens, seconds)
         for logger in trainer.loggers:
             logger.log_metrics({**self.latest, "train/tokens": self.n_token}, step=trainer.global_step)
         self._last_step = trainer.global_step
         self._reset()
+
+    def _publish(
+        self,
+        trainer: Trainer,
+        loss: float,
+        target_tokens: int,
+        tokens: int,
+        seconds: float | None = None,
+    ) -> dict[str, float]:
+        """Let callbacks see the means since the last point of the curve, and return them."""
+        seconds = max(1e-9, time.monotonic() - self._since) if seconds is None else seconds
+        values = {"train/tokens_per_second": tokens / seconds}
+        if (rate := learning_rate(trainer)) is not None:
+            nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
+            values |= {"train/loss": nats / max(1, target_tokens), "train/learning_rate": rate}
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+        return values
 
     def _show(self, trainer: Trainer, task: Task) -> None:
         if not (trainer.is_global_zero and self._enabled):
@@ -189,9 +207,10 @@ class Reporter(Callback):
 
     def on_validation_start(self, trainer: Trainer, task: Task) -> None:
         self._left = TimeLeft("validation loss,", sum(map(int, trainer.num_val_batches)))
-        if trainer.state.fn == "fit" and (tokens := self._sums()[2]):
+        if trainer.state.fn == "fit" and (sums := self._sums())[2]:
+            self._publish(trainer, *sums)
             self.train_seconds += time.monotonic() - self._since
-            self.n_token += tokens
+            self.n_token += sums[2]
 
     def on_validation_batch_end(
         self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -377,6 +377,12 @@ class Task(LightningModule, ABC):
         """What is logged of a validation's total nats; the loss is in nats per token."""
         return {"val/loss": nats / max(1, n_token)}
 
+    def validation_metrics(self, data: Any) -> list[str]:
+        """Names of all that a validation on these data logs; a metric that is not defined is not."""
+        exam = data.validation_exam()
+        answered = self.metrics(exam[0].language) if exam else []
+        return ["val/loss", *(f"val/{metric.name}" for metric in answered)]
+
     # Exams
 
     def configure_callbacks(self) -> list[Callback]:

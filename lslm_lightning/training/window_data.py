@@ -143,6 +143,14 @@ class WindowData(TaskData):
         self.counts[f"{split}_tokens"] = len(ids) - 1
         return kind(ids, self.context, self.tokenizer.pad_id)
 
+    def n_unknown(self, split: str) -> int:
+        """Count the unknown tokens of the split, once; the number is kept in `counts` too."""
+        name, unknown = f"{split}_unknown_tokens", self.tokenizer.unk_id
+        if name not in self.counts:
+            ids = self.packed(split).ids
+            self.counts[name] = 0 if unknown is None else int((ids == unknown).sum())
+        return int(self.counts[name])
+
     def n_byte(self, split: str) -> int:
         """UTF-8 bytes of the split's texts."""
         if split not in self._n_byte:
@@ -213,7 +221,7 @@ class WindowData(TaskData):
     def val_dataloader(self) -> DataLoader:
         one_pass = self.trainer.lightning_module.one_pass
         text = self.packed("val", WholeTexts if one_pass else TextInOrder if self.contiguous else PackedText)
-        self.counts["val_unknown_tokens"] = 0 if self.tokenizer.unk_id is None else int((text.ids == self.tokenizer.unk_id).sum())
+        self.n_unknown("val")
         if one_pass:
             return self.loader(text, self.share_of(Pieces(text.ids, self.tokenizer.eos_id, PIECE)(0)))
         if self.contiguous:

@@ -23,9 +23,18 @@ class LanguageModeling(Task):
     def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
         values = super().validation_values(nats, n_token) | {"val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))}
         data = self.trainer.datamodule
-        if self.tokenizer.lossless or (self.tokenizer.kind == "characters" and not data.counts["val_unknown_tokens"]):
+        if self._spells_bytes(data):
             values["val/bits_per_byte"] = nats / math.log(2) / (data.n_byte("val") * n_token / data.counts["val_tokens"])
         return values
+
+    def validation_metrics(self, data: Any) -> list[str]:
+        of_bytes = ["val/bits_per_byte"] if self._spells_bytes(data) else []
+        return list(dict.fromkeys([*super().validation_metrics(data), "val/perplexity", *of_bytes]))
+
+    def _spells_bytes(self, data: Any) -> bool:
+        """Whether the tokens of the validation split say all of its bytes."""
+        is_lossless, is_characters = self.tokenizer.lossless, self.tokenizer.kind == "characters"
+        return is_lossless or (is_characters and not data.n_unknown("val"))
 
     def baselines(self, data: Any) -> list[Any]:
         return [Xz()]

@@ -22,7 +22,11 @@ def test_tokens_of_all_ranks_are_counted(world):
         accumulate_grad_batches=1,
         log_every_n_steps=1,
         is_global_zero=False,
-        fit_loop=SimpleNamespace(_should_accumulate=lambda: False),
+        fit_loop=SimpleNamespace(
+            _should_accumulate=lambda: False,
+            epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(is_last_batch=False)),
+        ),
+        callback_metrics={},
         optimizers=[torch.optim.SGD([torch.zeros(1)], 0.1)],
         loggers=[SimpleNamespace(log_metrics=lambda metrics, step: logged.append(metrics))],
         state=SimpleNamespace(fn="fit"),
