@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import (
@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
     Timer,
     WeightAveraging,
 )
+from lightning.pytorch.plugins import LayerSync, Precision
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from lslm_lightning.data.batching import BatchStream, limited
@@ -98,11 +99,12 @@ def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool 
                 raise ValueError(f"trainer.callbacks: {kind.__name__} {why}")
         if issubclass(kind, ProgressBar) and trainer.enable_progress_bar is False:
             raise ValueError(f"trainer.enable_progress_bar=False and {kind.__name__} among trainer.callbacks: leave one out")
-    for kind in classes_of(trainer.plugins):
-        if issubclass(kind, CheckpointIO):
+        if issubclass(kind, Timer) and trainer.max_time is not None:
             raise ValueError(
-                f"trainer.plugins: {kind.__name__} writes checkpoints another way than a run, which must read them: leave it out"
+                f"trainer.max_time={trainer.max_time} and {kind.__name__} among trainer.callbacks both"
+                " limit the time, and only the callback would count: leave one out"
             )
+    check_plugins(trainer)
     for name in LIMITS[command]:
         if trainer[f"limit_{name}_batches"] == 0:
             doing = {"train": "train on", "val": "validate on", "test": "test", "predict": "predict"}[name]
@@ -116,6 +118,33 @@ def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool 
                 if trainer[name] not in (None, 0, 1.0) or trainer[name] is True:
                     raise ValueError(f"trainer.{name}={trainer[name]}: this model reads all of its texts once; leave it out")
     check_construction(plain_settings(trainer))
+
+
+def check_plugins(trainer: Any) -> None:
+    """Refuse plugins that a run has no use for, and those that decide what something else decides.
+
+    Raises:
+        ValueError: it names both settings and a way out.
+    """
+    kinds = classes_of(trainer.plugins)
+    for role in (Precision, ClusterEnvironment, LayerSync):
+        found = [kind.__name__ for kind in kinds if issubclass(kind, role)]
+        if len(found) > 1:
+            raise ValueError(f"trainer.plugins: {' and '.join(found)} do the same: leave all but one out")
+        if found and role is Precision and trainer.precision is not None:
+            raise ValueError(
+                f"trainer.precision={trainer.precision} and {found[0]} among trainer.plugins both choose"
+                " the precision: leave the plugin out, or set trainer.precision=null"
+            )
+    for kind in kinds:
+        if issubclass(kind, CheckpointIO):
+            raise ValueError(
+                f"trainer.plugins: {kind.__name__} writes checkpoints another way than a run, which must read them: leave it out"
+            )
+        if not issubclass(kind, Precision | ClusterEnvironment | LayerSync | str | None):
+            raise ValueError(
+                f"trainer.plugins: {kind.__name__} is no plugin of a Trainer; leave it out, or name a class of lightning.pytorch.plugins"
+            )
 
 
 def _check_length(trainer: Any) -> None:

@@ -61,6 +61,10 @@ def callback(name):
     return [Namespace(class_path=f"{CALLBACKS}.{name}", init_args=Namespace())]
 
 
+def plugins(*names):
+    return [Namespace(class_path=f"lightning.pytorch.plugins.{name}") for name in names]
+
+
 REFUSALS = [
     ({"barebones": True}, "trainer.barebones=True"),
     ({"enable_checkpointing": False}, "trainer.enable_checkpointing=False"),
@@ -108,6 +112,12 @@ REFUSALS = [
     ({"callbacks": callback("BackboneFinetuning")}, "BackboneFinetuning"),
     ({"callbacks": callback("OnExceptionCheckpoint")}, "OnExceptionCheckpoint"),
     ({"plugins": [Namespace(class_path="lightning.pytorch.plugins.io.AsyncCheckpointIO")]}, "AsyncCheckpointIO"),
+    ({"max_time": "00:00:01:00", "callbacks": callback("Timer")}, "trainer.max_time=00:00:01:00 and Timer among trainer.callbacks"),
+    ({"precision": "auto", "plugins": plugins("MixedPrecision")}, "precision=auto and MixedPrecision.*set trainer.precision=null"),
+    ({"precision": "bf16-mixed", "plugins": plugins("HalfPrecision")}, "precision=bf16-mixed and HalfPrecision among trainer.plugins"),
+    ({"plugins": plugins("MixedPrecision", "DoublePrecision")}, "MixedPrecision and DoublePrecision do the same"),
+    ({"plugins": plugins(*2 * ["environments.SLURMEnvironment"])}, "SLURMEnvironment and SLURMEnvironment do the same"),
+    ({"plugins": [Namespace(class_path=f"{CALLBACKS}.Timer")]}, "trainer.plugins: Timer is no plugin of a Trainer"),
 ]
 
 
@@ -141,6 +151,8 @@ def test_what_a_run_has_no_use_for_is_refused_by_its_name(given, words, defaults
         {"gradient_clip_algorithm": "value"},
         {"max_steps": 5, "max_epochs": 2, "min_steps": 5},
         {"max_time": "00:00:01:00"},
+        {"callbacks": callback("Timer")},
+        {"plugins": plugins("MixedPrecision", "environments.SLURMEnvironment", "TorchSyncBatchNorm")},
     ],
 )
 def test_what_works_is_let_pass(given, defaults):
