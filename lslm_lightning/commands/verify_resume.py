@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,26 @@ DESCRIPTION = """Train a few steps straight, and the same steps with kills (SIGK
   lslm verify-resume --config configs/translation/multi30k_en_de_cpu.yaml
   lslm verify-resume --config mine.yaml --steps 50 --kills 5 --trainer.devices 2 --trainer.strategy ddp
 
-Any key of the config can be set here. All of it happens in a folder of its own, which is removed; your runs and MLflow are left alone."""
+Any key of the config can be set here, but for those that this command decides: how long to train (--steps), where, and what is saved.
+All of it happens in a folder of its own, which is removed; your runs and MLflow are left alone."""
+
+STEPS = "--steps says how long each training is: leave it out"
+TRIAL = "each training is kept in a folder of its own, which is removed: leave it out"
+STATES = "this command decides when states are saved: leave it out"
+DECIDED = {  # settings of a training that this command decides
+    "trainer.max_steps": STEPS,
+    "trainer.max_epochs": STEPS,
+    "trainer.max_time": STEPS,
+    "trainer.fast_dev_run": STEPS,
+    "job.minutes": STEPS,
+    "job.seeds": "one training is compared with its own repeat: leave it out",
+    "seeds": "one training is compared with its own repeat: leave it out",
+    "job.root": TRIAL,
+    "job.name": TRIAL,
+    "job.parent": TRIAL,
+    "job.save_every_steps": STATES,
+    "ckpt_path": "each training begins anew: leave it out",
+}
 
 
 def arguments() -> Parser:
@@ -44,10 +63,17 @@ def main(argv: list[str]) -> int:
         if not Path(file).is_file():
             print(f"lslm: there is no file {file}", file=sys.stderr)
             return WRONG_ARGUMENTS
+    for name, value in given_settings(words):
+        if why := DECIDED.get(name):
+            steps = f" with --steps {own.steps}" if why == STEPS else ""
+            print(f"lslm: --{name}={value}{steps}: {why}", file=sys.stderr)
+            return WRONG_ARGUMENTS
     with tempfile.TemporaryDirectory(prefix="lslm-verify-") as folder:
         every = max(1, own.steps // (2 * own.kills + 1))
         limits = [
             f"--trainer.max_steps={own.steps}",
+            "--trainer.max_epochs=-1",
+            "--trainer.max_time=null",
             "--job.minutes=null",
             "--job.seeds=1",
             f"--trainer.val_check_interval={own.steps // 2 * accumulated(own.config, words)}",
@@ -66,6 +92,30 @@ def main(argv: list[str]) -> int:
         raise WorkError("every kill came when training was at its end already, which proves nothing: set --steps higher")
     print(f"after {own.kills} kills the weights, the optimizer and the schedule are the same to the last bit")
     return DONE
+
+
+def given_settings(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield each setting of a command line with its value, also those inside `--trainer {...}` or `--job FILE`."""
+    import yaml
+
+    from lslm_lightning.text.yaml_files import parse_yaml, read_yaml
+
+    for i, word in enumerate(words):
+        if not word.startswith("--"):
+            continue
+        option, mark, value = word.partition("=")
+        if not mark:
+            value = next(iter(words[i + 1 : i + 2]), "")
+        name = option.removeprefix("--").removesuffix("+")
+        yield name, value
+        if name not in ("trainer", "job"):
+            continue
+        try:
+            inside = read_yaml(Path(value)) if Path(value).is_file() else parse_yaml(value)
+        except (OSError, ValueError, yaml.YAMLError):  # told by the training
+            continue
+        if isinstance(inside, dict):
+            yield from ((f"{name}.{key}", inner) for key, inner in inside.items())
 
 
 def accumulated(configs: Sequence[str], words: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from filelock import FileLock
 from lightning.pytorch import Callback
 from mlflow import MlflowClient
 
-from lslm_lightning.commands.verify_resume import Trial, differences
+from lslm_lightning.commands.verify_resume import DECIDED, Trial, differences, given_settings
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.tracking import Tracker
@@ -407,6 +407,35 @@ def test_verify_resume_tells_runs_that_resume_exactly_from_others(exact, lslm, c
 )
 def test_what_cannot_be_verified(words, status, said, lslm):
     refused(lslm("verify-resume", *words), status, said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--trainer.max_steps", "3"], "--trainer.max_steps=3 with --steps 20: --steps says how long"),
+        (["--steps=7", "--trainer.max_steps=3"], "--trainer.max_steps=3 with --steps 7"),
+        (["--trainer", "{max_steps: 3}"], "--trainer.max_steps=3 with --steps 20"),
+        (["--trainer=trainer.yaml"], "--trainer.max_epochs=1 with --steps 20"),
+        (["--trainer.max_time=00:00:01:00"], "--trainer.max_time=00:00:01:00"),
+        (["--trainer.fast_dev_run=true"], "--trainer.fast_dev_run=true"),
+        (["--job.minutes=1"], "--job.minutes=1 with --steps 20"),
+        (["--job", "{seeds: 2}"], "--job.seeds=2: one training"),
+        (["--seeds", "2"], "--seeds=2: one training"),
+        (["--job.root", "mine"], "--job.root=mine: each training is kept in a folder of its own"),
+        (["--job.name=mine"], "--job.name=mine"),
+        (["--job.save_every_steps=9"], "--job.save_every_steps=9: this command decides"),
+        (["--ckpt_path=last.ckpt"], "--ckpt_path=last.ckpt: each training begins anew"),
+    ],
+)
+def test_what_this_command_decides_is_refused_by_both_names(words, said, lslm, project):
+    Path("trainer.yaml").write_text("max_epochs: 1\n")
+    Path("any.yaml").write_text("{}\n")
+    refused(lslm("verify-resume", "--config", "any.yaml", *words), 2, said)
+
+
+def test_settings_of_a_command_line_are_told_from_their_values():
+    words = ["--trainer.devices", "2", "--trainer.callbacks+=Timer", "--model.optimizer.lr=1e-3", "--trainer", "{", "--data", "--max_steps"]
+    assert not {name for name, _ in given_settings(words)} & {*DECIDED}
 
 
 def test_states_differ_where_anything_does(stopped):
