@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.magnitudes import N_PROCESS
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+from lslm_lightning.commands.pipes import command_to_repeat
 from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
@@ -246,4 +247,4 @@ def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv:
             examination.answers.share_out([sys.executable, "-m", "lslm_lightning", *words], own.devices)
         elif told := limit_threads():
             print(told, file=sys.stderr, flush=True)
-        examination.conclude(shlex.join(redacted_arguments(["lslm", *argv])), began)
+        examination.conclude(shlex.join(redacted_arguments(["lslm", *command_to_repeat(argv)])), began)

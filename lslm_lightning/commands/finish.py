@@ -12,6 +12,7 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
+from lslm_lightning.commands.pipes import command_to_repeat
 from lslm_lightning.commands.records import versions
 from lslm_lightning.commands.tables import show_findings
 from lslm_lightning.contracts import Generator, Metric, Score
@@ -203,5 +204,6 @@ def facts(command: "Command") -> RunFacts:
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(command.began)),
         seconds=time.time() - command.began,
         tokens_per_second=reporter.tokens_per_second,
-        more={"Arguments": " ".join(sys.argv[1:])} | ({"Language": assumed} if (assumed := data.assumed_language) else {}),
+        more={"Arguments": " ".join(command_to_repeat(sys.argv[1:], directory.config))}
+        | ({"Language": assumed} if (assumed := data.assumed_language) else {}),
     )

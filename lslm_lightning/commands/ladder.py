@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS
+from lslm_lightning.commands.pipes import command_to_repeat
 from lslm_lightning.safety.redaction import redacted_arguments
 
 DESCRIPTION = """Train models that are to be compared, one after the other, and report them together: scores with intervals, paired tests,
@@ -58,5 +59,5 @@ def main(argv: list[str]) -> int:
         print(f"lslm: {error}", file=sys.stderr)
         return WRONG_ARGUMENTS
     with stoppable():
-        climb.conclude(only, shlex.join(redacted_arguments(["lslm", *argv])))
+        climb.conclude(only, shlex.join(redacted_arguments(["lslm", *command_to_repeat(argv)])))
     return DONE

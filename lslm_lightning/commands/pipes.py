@@ -17,6 +17,7 @@ CORPUS = "--data.corpus"  # is no YAML
 PARTS = ("--trainer.", "--model.", "--data.")  # beginnings of options that may take one, as in --model.backbone <(...)
 OF_THIS_PROCESS = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 MOST_BYTES = 10_000_000
+FOLDER = "lslm-config-"  # how folders of copies are called
 
 
 def copy_pipes(arguments: Sequence[str]) -> list[str]:
@@ -41,6 +42,30 @@ def copy_pipes(arguments: Sequence[str]) -> list[str]:
     return found
 
 
+def command_to_repeat(arguments: Sequence[str], config: Path | None = None) -> list[str]:
+    """Return arguments that can be given again when the copies are gone.
+
+    Args:
+        config: has every setting of the command, and stands for all of them where one was piped;
+            without it the piped config is to come through standard input.
+    """
+    if not any(is_copy(word) for word in arguments):
+        return list(arguments)
+    if config is not None:
+        return [*arguments[:1], "--config", str(config)]
+    found = []
+    for word in arguments:
+        option, mark, _ = word.rpartition("=")
+        found.append(f"{option}{mark}-" if is_copy(word) else word)
+    return found
+
+
+def is_copy(word: str) -> bool:
+    """Whether an argument is the path of a copy, or an option with one: `--config=PATH`."""
+    folder = Path(word.rpartition("=")[2]).parent.name
+    return bool(re.fullmatch(rf"{FOLDER}[a-z0-9_]{{8}}", folder))  # as `mkdtemp` calls it
+
+
 def copied(option: str, value: str) -> str:
     """Return the path of a copy where `value` names a pipe, or is `-`; else the value as it is."""
     path = "/dev/stdin" if value == "-" and option in ("--config", "-c") else value
@@ -50,7 +75,7 @@ def copied(option: str, value: str) -> str:
         content = pipe.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"{option} {value}: more than {MOST_BYTES:,} bytes came: no config")
-    folder = Path(tempfile.mkdtemp(prefix="lslm-config-"))
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     stem = Path(path).stem
     copy = folder / f"{'config' if stem.isdigit() else stem}.yaml"  # a run is called by its config

@@ -29,6 +29,7 @@ from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrai
 from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.monitors import check_monitors
 from lslm_lightning.commands.outcome import WorkError
+from lslm_lightning.commands.pipes import command_to_repeat
 from lslm_lightning.commands.preflight import (
     TRAINING,
     check_goes_on,
@@ -344,7 +345,8 @@ class Command(LightningCLI):
         if self.resumed:
             comment = self.directory.config.read_text("utf-8").partition("\n")[0].removeprefix("#").strip()
         else:
-            comment = f"lslm {shlex.join(redacted_arguments(sys.argv[1:]))}"
+            words = command_to_repeat(sys.argv[1:], self.directory.config)
+            comment = f"lslm {shlex.join(redacted_arguments(words))}"
         self.directory.save_settings(comment, self.config_text(n_step, as_mapping=True))
         remember_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)

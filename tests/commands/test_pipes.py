@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.commands.pipes import copy_pipes
+from lslm_lightning.commands.pipes import command_to_repeat, copy_pipes
 
 CONFIG = "trainer: {max_steps: 3}\n"
 
@@ -103,3 +103,17 @@ def test_processes_that_are_started_read_the_copy(lslm, translation, project, on
     assert outcome.status == 0, outcome.err
     assert only_run().name.startswith("piped-")
     assert Path(sys.argv[3]).read_text() == translation.read_text()
+    assert (only_run() / "config.yaml").read_text().partition("\n")[0] == f"# lslm fit --config {only_run()}/config.yaml"
+
+
+@pytest.mark.parametrize("form", ["--config {}", "--config={}", "-c {}", "--trainer {}", "--model.backbone={}"])
+def test_a_command_to_repeat_names_no_copy(form, descriptor):
+    words = ["run", "--config", "base.yaml", *form.format(descriptor).split(), "--trainer.callbacks+=EarlyStopping"]
+    copies = copy_pipes(words)
+    assert command_to_repeat(copies, Path("runs/a/b/config.yaml")) == ["run", "--config", "runs/a/b/config.yaml"]
+    assert command_to_repeat(copies) == [word.replace(descriptor, "-") for word in words]
+
+
+def test_a_command_without_pipes_is_repeated_as_it_was():
+    words = ["run", "--config", "lslm-config-mine/a.yaml", "--trainer.max_steps=3"]
+    assert command_to_repeat(words, Path("runs/a/b/config.yaml")) == words
