@@ -14,10 +14,10 @@ from lslm_lightning.commands.allowance import TRUST, allowance
 from lslm_lightning.commands.config_errors import check_files
 from lslm_lightning.commands.devices import Device
 from lslm_lightning.commands.hidden_settings import check_secrets
-from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.train import SETTINGS, Command, quiet
 from lslm_lightning.data.batching import limited
 from lslm_lightning.runs.trust import is_restricted
+from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.data import TaskData

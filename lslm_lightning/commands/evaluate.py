@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.magnitudes import N_PROCESS
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
 from lslm_lightning.commands.pipes import command_to_repeat
+from lslm_lightning.safety.magnitudes import N_PROCESS
 from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
@@ -95,10 +95,10 @@ def read(config: str, words: list[str]) -> Evaluation:
     from jsonargparse.typing import PositiveInt
 
     from lslm_lightning.commands.config_errors import check_files
-    from lslm_lightning.commands.magnitudes import check_magnitudes
     from lslm_lightning.commands.train import Parser as ConfigParser
     from lslm_lightning.contracts import Generator, Metric, Scorer
     from lslm_lightning.metrics.significance import N_RESAMPLE
+    from lslm_lightning.safety.magnitudes import check_magnitudes
     from lslm_lightning.text.yaml_files import parse_yaml
     from lslm_lightning.training.data import TaskData
     from lslm_lightning.training.task import Task

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
     from lslm_lightning.decoding import AnySearch, Fusion
@@ -102,7 +102,6 @@ def main(argv: list[str]) -> int:
     if words := limit_threads():
         print(words, file=sys.stderr, flush=True)
     run = load_run(named_run(arguments.run), trust=arguments.trust)
-    check_magnitudes(run.config["model"])
     task = run.task
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     try:

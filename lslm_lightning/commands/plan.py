@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.outcome import DONE
+from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
     from lslm_lightning.commands.devices import Device

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lslm_lightning.commands.magnitudes import check_magnitudes
+from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.training.cores import available_cores
 
 DESCRIPTION = """Turn texts of any size into token ids, on all cores and in bounded memory, for training that maps them into memory.

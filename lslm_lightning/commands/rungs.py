@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from lslm_lightning.commands.config_errors import yaml_of
 from lslm_lightning.commands.evaluate import digest_of
 from lslm_lightning.commands.evaluation_sets import data_of
-from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet
 from lslm_lightning.runs.directory import check_name
+from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.text.yaml_files import ConfigLoader, parse_yaml
 
 KEYS = ("base", "rungs", "parameters")

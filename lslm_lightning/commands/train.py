@@ -26,7 +26,6 @@ from lslm_lightning.commands.config_errors import cause_of, check_files, explain
 from lslm_lightning.commands.finish import finish
 from lslm_lightning.commands.hidden_settings import check_secrets, revealed
 from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
-from lslm_lightning.commands.magnitudes import check_magnitudes
 from lslm_lightning.commands.monitors import check_monitors
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.pipes import command_to_repeat
@@ -67,9 +66,10 @@ from lslm_lightning.commands.trainer_settings import (
 )
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.directory import as_name, locked
-from lslm_lightning.runs.loading import load_weights, read_config
+from lslm_lightning.runs.loading import config_to_build, load_weights, read_config
 from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
+from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.safety.redaction import redacted_arguments
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.text.yaml_files import dump_yaml, parse_yaml
@@ -394,7 +394,7 @@ SETTINGS = {  # of LightningCLI
 def config_of(state: str | None) -> dict[str, Any]:
     """Return the config.yaml of the run that a checkpoint belongs to; nothing where there is none."""
     config = Path(state).absolute().parent.parent / "config.yaml" if state else None
-    return read_config(config) if config is not None and config.is_file() else {}
+    return config_to_build(config) if config is not None and config.is_file() else {}
 
 
 def precision_of(state: str | None) -> str | None:

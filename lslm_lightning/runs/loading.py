@@ -13,6 +13,7 @@ from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.parameters import bounded_parameters
 from lslm_lightning.runs.states import META, read_state
 from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, refuse_denied, resolve
+from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
     """
     reference = Path(reference).expanduser()
     directory = find_run(reference)
-    config = read_config(directory.config)
+    config = config_to_build(directory.config)
     if trust:
         add_working_directory(config["model"])
     else:
@@ -73,6 +74,20 @@ def read_config(path: Path) -> dict[str, Any]:
     model = config.get("model") if isinstance(config, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
         raise ValueError(f"{path} names no model: it must have a `model` with a `class_path`")
+    return config
+
+
+def config_to_build(path: Path) -> dict[str, Any]:
+    """The configuration of a run whose model is to be used.
+
+    Raises:
+        ValueError: it is none, or the model or its search has a number that no setting can mean.
+    """
+    config = read_config(path)
+    try:
+        check_magnitudes({"model": config["model"]})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return config
 
 

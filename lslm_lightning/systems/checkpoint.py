@@ -9,7 +9,7 @@ from typing import Any
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
 from lslm_lightning.decoding import AnySearch
 from lslm_lightning.runs import Chosen, RunDirectory, choose_run, find_run, load_run
-from lslm_lightning.runs.loading import Run
+from lslm_lightning.runs.loading import Run, config_to_build
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
 from lslm_lightning.systems.purpose import Purpose, purpose_of_run
@@ -69,8 +69,8 @@ class Checkpoint:
         return [purpose_of_run(self.run)]
 
     def ready(self, examples: Sequence[Example]) -> None:
-        """Raises ValueError where there is no such run."""
-        find_run(self.run)
+        """Raises ValueError where there is no such run, or its model has a number that no setting can mean."""
+        config_to_build(find_run(self.run).config)
         if self.fusion is not None:
             self.fusion.ready(self.run)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from lslm_lightning.decoding import Fusion
 from lslm_lightning.decoding.fusion import check_fusion
 from lslm_lightning.runs import Chosen, choose_run, find_run, load_run
-from lslm_lightning.runs.loading import Run
+from lslm_lightning.runs.loading import Run, config_to_build
 from lslm_lightning.systems.weights import fingerprint_of
 from lslm_lightning.text.tokenizer import Tokenizer
 
@@ -37,7 +37,10 @@ class ShallowFusion:
         return self.given if self.chosen is None else str(self.chosen.path)
 
     def ready(self, asking: str) -> None:
-        """Raises ValueError where there is no such run, or where its tokenizer is not that of the run `asking`."""
+        """Raises ValueError where there is no such run, where its model has a number that no setting can mean, or where its tokenizer is
+        not that of the run `asking`.
+        """
+        config_to_build(find_run(self.run).config)
         own, others = (hashlib.sha256(find_run(run).tokenizer.read_bytes()).hexdigest() for run in (self.run, asking))
         if own != others:
             raise self._stranger(Path(asking).name)

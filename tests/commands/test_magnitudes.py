@@ -7,7 +7,11 @@ import pytest
 import yaml
 from jsonargparse import Namespace
 
-from lslm_lightning.commands.magnitudes import LARGEST, check_magnitudes
+from lslm_lightning.commands.train import config_of
+from lslm_lightning.runs import load_run
+from lslm_lightning.safety.magnitudes import LARGEST, check_magnitudes
+from lslm_lightning.systems.checkpoint import Checkpoint
+from lslm_lightning.systems.fusion import ShallowFusion
 from tests.commands.conftest import refused
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +88,60 @@ def test_good_numbers_pass():
     check_magnitudes(good)
     for path in sorted((ROOT / "configs").rglob("*.yaml")):
         check_magnitudes(yaml.safe_load(path.read_text("utf-8")))
+
+
+@pytest.fixture
+def absurd_run(tmp_path):
+    """Write a run directory whose model has this setting, and return it."""
+
+    def make(settings):
+        folder = tmp_path / "runs" / "translation" / "absurd"
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "checkpoints" / "best.ckpt").write_bytes(b"none")
+        (folder / "tokenizer.json").write_text("{}")
+        model = {"class_path": "tasks.translation.task.TranslationTask", "init_args": settings}
+        (folder / "config.yaml").write_text(yaml.safe_dump({"model": model}))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (
+            {"search": {"class_path": "lslm_lightning.decoding.Beam", "init_args": {"beam_size": 10**9}}},
+            "model.search.beam_size=1000000000",
+        ),
+        ({"search": {"init_args": {"no_repeat_ngram": 10**12}}}, "model.search.no_repeat_ngram=1000000000000"),
+        ({"validation_search": {"init_args": {"top_k": 10**18}}}, "model.validation_search.top_k=1000000000000000000"),
+        ({"max_length": 10**12}, "model.max_length=1000000000000"),
+        ({"min_length": 10**9}, "model.min_length=1000000000"),
+        ({"backbone": {"init_args": {"d_inner": 10**9}}}, "model.backbone.d_inner=1000000000"),
+    ],
+)
+def test_a_run_with_them_is_refused_by_all_who_would_use_its_model(settings, name, absurd_run):
+    run = absurd_run(settings)
+    told = rf"config.yaml: {name} must be at most"
+    users = [
+        lambda: load_run(run),
+        lambda: load_run(run / "checkpoints" / "best.ckpt", trust=True),
+        lambda: Checkpoint(str(run)).ready([]),
+        lambda: ShallowFusion(str(run)).ready(str(run)),
+        lambda: config_of(str(run / "checkpoints" / "best.ckpt")),
+    ]
+    for use in users:
+        with pytest.raises(ValueError, match=told):
+            use()
+
+
+def test_a_run_of_a_larger_machine_can_be_used(absurd_run):
+    run = absurd_run({"max_length": 128})
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config |= {"trainer": {"devices": 100_000}, "data": {"init_args": {"num_workers": 100_000}}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    Checkpoint(str(run)).ready([])
+    assert config_of(str(run / "checkpoints" / "best.ckpt")) == config
 
 
 def test_commands_refuse_them_before_there_is_anything(lslm, translation, project):
