@@ -90,15 +90,25 @@ class Answers:
     def answer_share(self, index: int, n: int) -> None:
         """Answer every n-th text of what is still open, into files of this share; what fails is left to the process that started it."""
         leave_with_parent()
+        for name in self.sharing():
+            share = self.folder / f"{self.keys[name]}.{index}-of-{n}.jsonl"
+            try:
+                ask(self.systems[name], self.mode, self.examples, share, share=(index, n), known=self.path(name))
+            except CannotError:
+                continue
+            except BaseException as error:
+                print(f"{name}: {failure(error)}", file=sys.stderr, flush=True)
+
+    def sharing(self) -> list[str]:
+        """Names of the systems that several processes ask; one that cannot tell is broken."""
+        found = []
         for name, system in self.systems.items():
-            if getattr(system, "shared", True):
-                share = self.folder / f"{self.keys[name]}.{index}-of-{n}.jsonl"
-                try:
-                    ask(system, self.mode, self.examples, share, share=(index, n), known=self.path(name))
-                except CannotError:
-                    continue
-                except BaseException as error:
-                    print(f"{name}: {failure(error)}", file=sys.stderr, flush=True)
+            try:
+                if getattr(system, "shared", True):
+                    found.append(name)
+            except BaseException as error:
+                self.broken[name] = failure(error)
+        return found
 
     def share_out(self, command: Sequence[str], n: int) -> None:
         """Start a process a share, wait for all, and join what they wrote.
@@ -106,13 +116,13 @@ class Answers:
         Endpoints are left to this process (one budget, one ledger), and so is what a process has
         not answered that ended early.
         """
+        names = self.sharing()
         self.prepare()
         running, devices = [], gpus()
         for index in range(n):
             environment = threads(n) | dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {})
             running.append(subprocess.Popen([*command, f"--share={index}/{n}"], env=environment, stdin=subprocess.PIPE))
         try:
-            names = [name for name, system in self.systems.items() if getattr(system, "shared", True)]
             with progress_bars() as progress:
                 line = progress.add_task(f"{n} processes", total=len(names) * len(self.examples))
                 while any(process.poll() is None for process in running):

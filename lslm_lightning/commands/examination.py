@@ -12,7 +12,7 @@ from rich.text import Text
 from lslm_lightning.commands.answers import Answers, failure
 from lslm_lightning.commands.outcome import WorkError, true_ending
 from lslm_lightning.commands.records import seen_in_training, trained, versions
-from lslm_lightning.commands.suitability import check_purposes
+from lslm_lightning.commands.suitability import MismatchError, check_purposes
 from lslm_lightning.commands.tables import show_findings, terminal_table
 from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.evaluation.results import Results, conclude, write_results
@@ -50,13 +50,21 @@ class Examination:
             raise ValueError(f"corpus {data.corpus_name} has nothing in its split {evaluation.split}")
         for name in evaluation.systems:
             check_name(name, "system")
-        self.mismatches = check_purposes(evaluation.systems, evaluation.task_name, data)
+        self.mismatches: dict[str, str] = {}
+        broken = dict(evaluation.broken)
+        for name, system in evaluation.systems.items():
+            try:
+                self.mismatches |= check_purposes({name: system}, evaluation.task_name, data)
+            except MismatchError:
+                raise
+            except BaseException as error:
+                broken[name] = failure(error)
         self.metrics: Sequence[Metric] = evaluation.metrics or evaluation.task.metrics(self.examples[0].language)
         names = [metric.name for metric in self.metrics]
         self.headline = evaluation.task.headline if evaluation.task.headline in names else names[0]
         prompts = data.prompts(evaluation.split)
         self.answers = Answers(evaluation.systems, evaluation.keys, self.examples, data.mode, folder / "predictions", prompts, fresh)
-        self.answers.broken |= evaluation.broken
+        self.answers.broken |= broken
         for name, system in evaluation.systems.items():
             try:
                 if tune := getattr(system, "tune", None):
@@ -75,7 +83,8 @@ class Examination:
         for name, system in self.evaluation.systems.items():
             try:
                 chosen = getattr(system, "chosen_runs", list)()
-            except Exception:  # nothing matches, say: told when the system is asked
+            except BaseException as error:  # nothing matches, say: told when the system is asked
+                failure(error)
                 continue
             if chosen:
                 found[name] = f"system {name}: " + "; ".join(map(str, chosen))

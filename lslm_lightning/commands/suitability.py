@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 LANGUAGE_MODELING = "language_modeling"  # the task whose models are made for no language and no question alone
 
 
+class MismatchError(ValueError):
+    """A system was trained for something else than it is asked."""
+
+
 def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> dict[str, str]:
     """Refuse systems that were trained for another task or for other languages than the evaluation set has.
 
@@ -26,7 +30,7 @@ def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> d
         What is to be told, in words, by system.
 
     Raises:
-        ValueError: a system does not fit.
+        MismatchError: a system does not fit.
     """
     asked, told = Purpose(task, data.stated_languages), {}
     for name, system in systems.items():
@@ -39,7 +43,7 @@ def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> d
             if not is_language_model and not getattr(system, "allow_mismatch", False):
                 which = "".join(f" ({chosen})" for chosen in getattr(system, "chosen_runs", list)())
                 verb = "differs" if differing == ["task"] else "differ"
-                raise ValueError(
+                raise MismatchError(
                     f"system {name}{which}: {words}: {' and '.join(differing)} {verb}; name another run, or set"
                     f" systems.{name}.init_args.allow_mismatch to true to score it all the same"
                 )

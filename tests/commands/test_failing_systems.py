@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,12 +16,14 @@ from jsonargparse import Namespace
 
 from lslm_lightning.commands.answers import Answers
 from lslm_lightning.commands.evaluate import built_systems, check_systems
+from lslm_lightning.commands.examination import Examination
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.contracts import CannotError, Example, OutputsError, Prediction
 from lslm_lightning.evaluation.results import conclude
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.ledger import BudgetError
+from lslm_lightning.systems.purpose import Purpose
 from lslm_lightning.training.interruption import Interrupted
 
 EXAMPLES = [Example(str(i), f"source {i}", (f"reference {i}",)) for i in range(3)]
@@ -322,6 +325,47 @@ def test_refused_settings_of_a_system_are_told_in_its_own_words(settings, reason
     spec = {"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": {"model": "m", **settings}}
     with pytest.raises(ValueError, match=rf"\A{reason}\Z"):
         check_systems({"one": spec})
+
+
+ABILITIES = ("shared", "purposes", "allow_mismatch", "chosen_runs", "whole_exam", "reads", "directory", "cut_sources")
+
+
+class Undecided(System):
+    """Raises when it is asked what it can."""
+
+    def __getattribute__(self, name):
+        if name in ABILITIES and name == object.__getattribute__(self, "stage"):
+            raise object.__getattribute__(self, "error")
+        if name == "purposes" and object.__getattribute__(self, "stage") in ("allow_mismatch", "chosen_runs"):
+            return lambda: [Purpose("summarization")]
+        return object.__getattribute__(self, name)
+
+
+@pytest.mark.parametrize("ability", ABILITIES)
+@pytest.mark.parametrize("error", [RuntimeError("undecided"), PanicException("lost"), SystemExit(2)])
+def test_a_system_that_cannot_say_what_it_can_takes_no_others(ability, error, tmp_path, monkeypatch):
+    """As `lslm evaluate --devices 2` does it, in this process and in those that share the work."""
+    monkeypatch.setattr("lslm_lightning.commands.answers.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("lslm_lightning.commands.answers.leave_with_parent", lambda: None)
+    systems = {"one": System("one"), "two": Undecided("two", ability, error), "three": System("three")}
+    data = SimpleNamespace(
+        exam=lambda split, n_shot: EXAMPLES,
+        prompts=lambda split: [],
+        stated_languages=("en", "de"),
+        corpus_name="corpus",
+        mode="generate",
+    )
+    task = SimpleNamespace(metrics=lambda language: [Bleu(language)], headline="bleu")
+    evaluation = SimpleNamespace(systems=systems, keys={name: name for name in systems}, data=data, task=task, broken={})
+    evaluation.task_name, evaluation.split, evaluation.n_shot, evaluation.metrics = "translation", "test", 0, None
+    examination = Examination(evaluation, tmp_path)
+    examination.tell()
+    examination.answers.share_out([sys.executable, "-c", ""], 2)
+    examination.answers.answer_share(0, 1)
+    examination.answers.prepare()
+    entries = {entry.name: entry for entry in examination.answers.entries()}
+    assert [len(entries[name].predictions) for name in ("one", "three")] == [len(EXAMPLES)] * 2
+    assert not any(entries[name].failed for name in ("one", "three"))
 
 
 @pytest.mark.parametrize("error", [KeyError("key"), Mute(), PanicException("lost"), SystemExit(2)])
