@@ -10,14 +10,14 @@ import lslm_lightning
 from lslm_lightning import __version__
 
 COMMANDS = {
-    "run": ("train", "fit, test the best checkpoint, report: one command, one MLflow run"),
-    "fit": ("train", "train; keep the last and the best checkpoint"),
+    "run": ("training", "fit, test the best checkpoint, report: one command, one MLflow run"),
+    "fit": ("training", "train; keep the last and the best checkpoint"),
     "resume": ("resume", "go on where a run stopped: same directory, same MLflow run, same steps"),
     "plan": ("plan", "memory, speed, time and cost of a config, on paper, by device and strategy"),
     "verify-resume": ("verify_resume", "prove that a config, killed and resumed, trains the same weights"),
-    "validate": ("train", "loss and scores on the validation split"),
-    "test": ("train", "answer the test split and score what was written"),
-    "predict": ("train", "answer the test split without scoring"),
+    "validate": ("training", "loss and scores on the validation split"),
+    "test": ("training", "answer the test split and score what was written"),
+    "predict": ("training", "answer the test split without scoring"),
     "generate": ("generate", "use a trained model: continue, translate, summarize, answer, transcribe"),
     "evaluate": ("evaluate", "any number of systems through one exam: scores, paired tests, one report"),
     "ladder": ("ladder", "train models that are to be compared, and put all of them on one page"),
@@ -28,6 +28,8 @@ COMMANDS = {
     "ui": ("ui", "MLflow's web pages on this project's runs"),
     "demo": ("demo", "three tasks on built-in corpora, no download, minutes on a laptop"),
 }
+
+CONFIGURED = ("run", "fit", "validate", "test", "predict", "resume", "plan", "verify-resume", "evaluate", "ladder")
 
 USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)
 
@@ -64,6 +66,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(argv: list[str]) -> int:
     """Run the command that the arguments name and return its exit status."""
+    if argv[:1] == ["help"] and argv[1:2] and argv[1] in COMMANDS:
+        argv = [argv[1], "--help", *argv[2:]]
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if argv else 2
@@ -83,6 +87,9 @@ def run(argv: list[str]) -> int:
     given = [word for word in argv if word != "--debug"]
 
     def work() -> int:
+        if given[0] in CONFIGURED and (words := help_on_class(given)):
+            print(words)
+            return 0
         words = copy_pipes(given)
         if words != given and sys.argv[1:] == argv:  # with which other processes are started
             sys.argv[1:] = words
@@ -90,6 +97,16 @@ def run(argv: list[str]) -> int:
 
     with children_without_working_directory():
         return outcome(work, debug)
+
+
+def help_on_class(argv: list[str]) -> str:
+    """Return the help of `lslm COMMAND --help CLASS`; "" where something else is wanted."""
+    if not any(word.startswith(("-h", "--help")) for word in argv):
+        return ""
+    from lslm_lightning.commands.settings_help import ALL, class_help, topic_of
+
+    topic = topic_of(argv)
+    return class_help(topic) if topic not in (None, "", ALL) else ""
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from lslm_lightning.commands.arguments import spelled_out
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.parser import ArgumentParser
 from lslm_lightning.runs.trust import ADVICE, DENIED, is_restricted, resolve
+from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.text.yaml_files import (
     MeaningError,
     ParserLoader,
@@ -83,8 +84,8 @@ def yaml_of(path: Path, loader: type = ParserLoader) -> Any:
     try:
         content = read_yaml(path, f"config {path}", loader)
     except FileNotFoundError:
-        near = get_close_matches(str(path), [str(p) for p in Path("configs").glob("*/*.yaml")], 1)
-        raise ValueError(f"config {path} does not exist{f'; did you mean {near[0]}?' if near else ''}") from None
+        hint = did_you_mean(path, Path("configs").glob("*/*.yaml"))
+        raise ValueError(f"config {path} does not exist{hint}") from None
     except OSError as error:
         raise ValueError(f"config {path} cannot be read: {error.strerror}") from None
     add_working_directory(content)
@@ -170,11 +171,22 @@ def _unknown(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
     if "nrecognized" in cause.reason and not found[1].startswith("-"):
         return f"{name!r} belongs to no option; options begin with --"
     known = _names_of(cause.classes[-1]) if cause.classes else sorted(set(_names(parser)))
+    return unknown_name(cause.key, name, known, cause.classes[-1] if cause.classes else "")
+
+
+def unknown_name(place: str, name: str, known: Sequence[str], path: str = "") -> str:
+    """Return what is said of a setting that does not exist.
+
+    Args:
+        place: the setting whose class should have it; "" for the top of a config.
+        known: settings that exist there.
+        path: import path of the class, to be named where no name is near.
+    """
     near = _nearest_key(name, known)
-    place = f"{cause.key}." if cause.key else ""
-    if near or not cause.classes:
-        return f"{place}{name} is not known{f'; did you mean {place}{near}?' if near else ''}"
-    return f"{place}{name} is not known: {cause.classes[-1]} takes {', '.join(known) or 'nothing'}"
+    begin = f"{place}." if place else ""
+    if near or not path:
+        return f"{begin}{name} is not known{f'; did you mean {begin}{near}?' if near else ''}"
+    return f"{begin}{name} is not known: {path} takes {', '.join(known) or 'nothing'}"
 
 
 def _denied(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
@@ -191,12 +203,23 @@ def _no_such_name(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
     """An import path that leads nowhere: `module 'a.b' has no attribute 'C'` or `No module named 'a.b'`."""
     path = cause.value if re.fullmatch(IMPORT_PATH, cause.value) or not cause.classes else cause.classes[-1]
     module, _, name = (f"{found[1]}.{found[2]}" if found.re.groups == 2 else found[1]).rpartition(".")
-    place = f"{cause.key}: " if cause.key else ""
     if f"{module}.{name}".strip(".") not in path:
-        return f"{place}{path} cannot be imported: {cause.reason}"
-    near = get_close_matches(name, _names_in(module), 1, 0.7)
+        return f"{f'{cause.key}: ' if cause.key else ''}{path} cannot be imported: {cause.reason}"
+    return no_such_name(cause.key, path, module, name, _names_in(module))
+
+
+def no_such_name(place: str, path: str, module: str, name: str, known: Sequence[str]) -> str:
+    """Return what is said of an import path that leads nowhere.
+
+    Args:
+        place: the setting that has it.
+        module, name: where the path ends, and the part that is not there.
+        known: names in `module`.
+    """
+    near = get_close_matches(name, known, 1, 0.7)
     where = f"{module} has no {name}" if module else f"there is no module {name}"
-    return f"{place}{path} cannot be imported: {where}{f'; did you mean {module}.{near[0]}?'.replace(' .', ' ') if near else ''}"
+    hint = f"; did you mean {module}.{near[0]}?".replace(" .", " ") if near else ""
+    return f"{f'{place}: ' if place else ''}{path} cannot be imported: {where}{hint}"
 
 
 def _wrong_kind(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
@@ -241,6 +264,13 @@ def _unquoted(key: str) -> str:
 
 
 IMPORT_PATH = r"[^\W\d]\w*(\.[^\W\d]\w*)+"
+
+
+def is_import_path(value: str) -> bool:
+    """Return whether a value of a setting names a class, and no file of the working directory."""
+    return re.fullmatch(IMPORT_PATH, value) is not None and not Path(value).exists()
+
+
 FRAME = (
     r"^(Expected a path but|Subtypes: |Errors:$|Given value|Does not validate|Subclass types expect|a class path \(str\)|a dict with)"
     r"|Parser key \"[\w.]+\".*:$|^Problem with given class_path .*:$"

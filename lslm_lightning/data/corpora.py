@@ -8,6 +8,7 @@ from typing import Any
 from lslm_lightning.data import builtin, entries, hub, local
 from lslm_lightning.data.catalogue import Entry, read_catalogue
 from lslm_lightning.data.corpus import Corpus
+from lslm_lightning.safety.paths import nearest_path
 
 HUB_COLUMNS = "columns: {text: ...}, {document: ..., summary: ...} or {en: ..., zh: ...}"
 
@@ -30,13 +31,33 @@ def open_corpus(name: str, columns: Mapping[str, Any] | None = None, languages: 
         return entries.open_entry(entry, columns, languages)
     if name in builtin.CORPORA:
         return builtin.CORPORA[name](columns)
+    check_corpus_name(name, columns)
+    return hub.open_hub(name, columns, fields, languages)
+
+
+def check_corpus_name(name: str, columns: Mapping[str, Any]) -> None:
+    """Refuse the name of a corpus that is nowhere; ids of the Hugging Face hub are not looked up.
+
+    Raises:
+        ValueError: with the nearest name that exists.
+    """
+    if name in builtin.CORPORA or Path(name).expanduser().exists():
+        return
+    catalogue = read_catalogue()
+    if name in catalogue:
+        return
+    near = nearest_path(Path(name).expanduser())
     if hub.is_hub_id(name):
-        if not columns and (near := near_path(Path(name))):
-            raise ValueError(f"corpus {name!r} is no path here{near}; if it is an id of the Hugging Face hub, say so with {HUB_COLUMNS}")
-        return hub.open_hub(name, columns, fields, languages)
-    known = sorted([*read_catalogue(), *builtin.CORPORA])
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        if not columns and near is not None:
+            question = f" (did you mean {str(near)!r}?)"
+            raise ValueError(
+                f"corpus {name!r} is no path here{question}; if it is an id of the Hugging Face hub, say so with {HUB_COLUMNS}"
+            )
+        return
+    known = sorted([*catalogue, *builtin.CORPORA])
+    named = difflib.get_close_matches(name, known, 1)
+    meant = [repr(each) for each in (named[:1] or ([str(near)] if near is not None else []))]
+    hint = f"did you mean {meant[0]}?" if meant else f"known are {', '.join(known)}"
     raise ValueError(f"corpus {name!r} is neither in corpora.yaml nor built in nor a path nor a hub id (owner/name); {hint}")
 
 
@@ -51,10 +72,3 @@ def find_entry(name: str, columns: Mapping[str, Any], languages: Sequence[str] =
         return catalogue[name]
     path = Path(name).expanduser()
     return local.describe(path, columns, fields, languages) if name not in builtin.CORPORA and path.exists() else None
-
-
-def near_path(path: Path) -> str:
-    """A path beside it with nearly that name, as a question; "" if there is none."""
-    names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, 1)
-    return f" (did you mean {str(path.with_name(near[0]))!r}?)" if near else ""

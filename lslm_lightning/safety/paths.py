@@ -1,6 +1,9 @@
-"""Names that come from elsewhere, and where they lead as paths."""
+"""Paths that come from elsewhere: where they lead, and which one was meant."""
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
 
 
 def is_inside(name: str) -> bool:
@@ -8,3 +11,37 @@ def is_inside(name: str) -> bool:
     parts = re.split(r"[/\\]", name)
     is_absolute = not parts[0] or re.match("[A-Za-z]:", name) is not None
     return not is_absolute and ".." not in parts and "\0" not in name
+
+
+def nearest_path(path: str | Path, others: Iterable[Path] = ()) -> Path | None:
+    """Return the existing path that is most like one that does not exist; None where none is like it.
+
+    Each part that does not exist is compared with what its folder holds.
+
+    Args:
+        others: paths anywhere that may be meant too, by their names or as a whole.
+    """
+    path = Path(path)
+    found = Path(path.anchor) if path.is_absolute() else Path()
+    for part in path.parts[bool(path.anchor) :]:
+        try:
+            if not (found / part).exists():
+                names = [other.name for other in found.iterdir()]
+                [part] = get_close_matches(part, names, 1, 0.7)
+        except (OSError, ValueError):  # no folder, or nothing in it has such a name
+            break
+        found = found / part
+    else:
+        return found
+    known = list(others)
+    by_name = {other.name: other for other in known}
+    if near := get_close_matches(path.name, by_name, 1, 0.8):
+        return by_name[near[0]]
+    near = get_close_matches(str(path), [str(other) for other in known], 1)
+    return Path(near[0]) if near else None
+
+
+def did_you_mean(path: str | Path, others: Iterable[Path] = ()) -> str:
+    """Return a question that names the nearest path, to be put behind a message; "" where there is none."""
+    near = nearest_path(path, others)
+    return "" if near is None else f"; did you mean {near}?"

@@ -1,0 +1,224 @@
+"""What the arguments of a command set: names and paths that do not exist are told before torch is imported."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from lslm_lightning.commands.arguments import spelled_out
+from lslm_lightning.commands.config_errors import (
+    SUFFIXES,
+    TOP,
+    check_files,
+    is_import_path,
+    no_such_name,
+    unknown_name,
+    yaml_of,
+)
+from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+from lslm_lightning.commands.signatures import first_missing, settings_of
+from lslm_lightning.data.corpora import check_corpus_name
+from lslm_lightning.safety.paths import did_you_mean
+from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
+
+FIXED = {  # blocks of a config whose class is always the same
+    "trainer": "lslm_lightning.commands.job.JobTrainer",
+    "job": "lslm_lightning.commands.job.Job",
+}
+OPTIONS = ("config", "print_config", "print_shtab", "help", "seeds", "trust", "debug")
+OURS = (
+    "lslm_lightning.",
+    "tasks.",
+)  # packages whose modules define all their names in their source
+TOKENIZER_FILE = "lslm_lightning.text.recipes.Existing"
+
+
+class Given:
+    """Settings of config files and options in the order in which the parser reads them.
+
+    Args:
+        words: arguments of the command. known: keys at the top of a config.
+
+    Raises:
+        ValueError: a setting or a class does not exist; the message has the nearest one that does.
+    """
+
+    def __init__(self, words: Sequence[str], known: Sequence[str] = TOP) -> None:
+        self.known = known
+        self.classes = dict(FIXED)  # of each setting that is a class, its import path
+        self.values: dict[str, Any] = {}
+        for name, value in options_of(words):
+            if name == "config":
+                self.take("", yaml_of(Path(value)), f"config {value}: ")
+            elif not name.endswith("help"):
+                self.take_option(name, value)
+
+    def take_option(self, option: str, value: str | None) -> None:
+        """Check an option's name, part by part, and take its value."""
+        parts = [part for part in option.removesuffix("+").split(".") if part != "init_args"]
+        if "dict_kwargs" in parts:
+            return
+        names = [name for name in parts if name != "class_path"]
+        self.check_name("", ".".join(names), "", OPTIONS)
+        for i, name in enumerate(names[1:], 1):
+            self.check_name(".".join(names[:i]), name, "")
+        if value is None:
+            return
+        if Path(value).suffix in SUFFIXES and Path(value).is_file():
+            content = yaml_of(Path(value))
+        else:
+            content = parsed(value)
+        self.take(".".join(names), content, "")
+
+    def take(self, place: str, value: Any, where: str) -> None:
+        """Take the value of a setting, and check the names and classes in it.
+
+        Args:
+            where: begins the messages.
+        """
+        self.values[place] = value
+        if isinstance(value, Mapping):
+            self.take_mapping(place, value, where)
+        elif isinstance(value, list):
+            for inner in value:
+                self.take(place, inner, where)
+        elif (
+            isinstance(value, str)
+            and is_import_path(value)
+            and place.rpartition(".")[2] not in TEXTS
+        ):
+            self.take_class(place, value, where)
+        elif place not in FIXED:
+            self.classes.pop(place, None)  # a short name, or null: what it takes is not known here
+
+    def take_mapping(self, place: str, value: Mapping[str, Any], where: str) -> None:
+        if isinstance(value.get("class_path"), str):
+            self.take(place, value["class_path"], where)
+        elif place in ("", *FIXED):
+            self.take_names(place, value, where)
+        if isinstance(value.get("init_args"), Mapping):
+            self.take_names(place, value["init_args"], where)
+        elif not place or "class_path" in value:
+            return
+        elif place not in self.classes:  # `systems`, say, which are classes by name
+            for name, inner in value.items():
+                if isinstance(inner, Mapping) and "class_path" in inner:
+                    self.take(f"{place}.{name}", inner, where)
+
+    def take_names(self, place: str, value: Mapping[str, Any], where: str) -> None:
+        for name, inner in value.items():
+            path = [
+                part
+                for part in str(name).removesuffix("+").split(".")
+                if part not in ("init_args", "class_path")
+            ]
+            if "dict_kwargs" in path:
+                continue
+            for i, part in enumerate(path):
+                self.check_name(".".join(filter(None, [place, *path[:i]])), part, where)
+            self.take(".".join(filter(None, [place, *path])), inner, where)
+
+    def take_class(self, place: str, path: str, where: str) -> None:
+        """Note the class of a setting. Those of this project must exist; others may be made as they like."""
+        self.classes[place] = path
+        if (
+            path.startswith(OURS)
+            and not place.startswith("job.")
+            and (missing := first_missing(path))
+        ):
+            raise ValueError(f"{where}{no_such_name(place, path, *missing)}")
+
+    def check_name(self, place: str, name: str, where: str, also: Sequence[str] = ()) -> None:
+        """Refuse a setting that the class of a place does not have.
+
+        Args:
+            also: names at the top that no config has.
+        """
+        if not place:
+            known: Sequence[str] | None = [*self.known, *also]
+            path = ""
+        else:
+            path = self.classes.get(place, "")
+            settings = settings_of(path) if path else None
+            known = None if settings is None else [setting.name for setting in settings]
+        if known is not None and (name if place else name.partition(".")[0]) not in known:
+            shown = "" if place in FIXED else path
+            raise ValueError(f"{where}{unknown_name(place, name, known, shown)}")
+
+    def check_paths(self) -> None:
+        """Refuse paths of files and corpora that do not exist.
+
+        Raises:
+            ValueError: the corpus is neither here nor known.
+            FileNotFoundError: there is no such file.
+        """
+        self.check_checkpoint()
+        recipe, path = (self.values.get(f"data.tokenizer{name}") for name in ("", ".path"))
+        kind = self.classes.get("data.tokenizer")
+        if (
+            recipe is not None
+            and kind == TOKENIZER_FILE
+            and isinstance(path, str)
+            and not Path(path).exists()
+        ):
+            raise FileNotFoundError(
+                f"data.tokenizer.path={path} does not exist{did_you_mean(path)}"
+            )
+        corpus = self.values.get("data.corpus")
+        if isinstance(corpus, str) and self.classes.get("data", "").startswith(OURS):
+            check_corpus_name(corpus, self.values.get("data.columns") or {})
+
+    def check_checkpoint(self) -> None:
+        path = self.values.get("ckpt_path")
+        if isinstance(path, str) and not Path(path).exists():
+            others = Path("runs").glob("*/*/checkpoints/*.ckpt")
+            near = (
+                did_you_mean(path, others) or "; checkpoints lie in runs/<task>/<run>/checkpoints"
+            )
+            raise FileNotFoundError(f"ckpt_path={path} does not exist{near}")
+
+
+def check_given(words: Sequence[str], known: Sequence[str] = TOP) -> Given:
+    """Return what the arguments of a command set, where all its names, classes and files exist.
+
+    Raises:
+        SystemExit: with status 2, after one line, where one does not.
+    """
+    try:
+        check_files(words, known)
+        return Given(words, known)
+    except ValueError as error:
+        refuse(str(error))
+
+
+def refuse(message: str) -> NoReturn:
+    """End the command for its wrong arguments."""
+    print(f"lslm: {message}", file=sys.stderr)
+    raise SystemExit(WRONG_ARGUMENTS)
+
+
+def options_of(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield each option with its value; None where it has none."""
+    words = spelled_out(words)
+    for i, word in enumerate(words):
+        if not word.startswith("--") or word == "--":
+            continue
+        name, mark, value = word.removeprefix("--").partition("=")
+        if mark:
+            yield name, value
+        elif i + 1 < len(words) and not words[i + 1].startswith("--"):
+            yield name, words[i + 1]
+        elif name != "config":  # which the parser tells to lack its file
+            yield name, None
+
+
+def parsed(value: str) -> Any:
+    """Return what a value of the command line says; itself where it is no collection."""
+    if not value.lstrip().startswith(("{", "[")):
+        return value
+    try:
+        return parse_yaml(value, ParserLoader)
+    except (yaml.YAMLError, ValueError):  # the parser says what it should have been
+        return value

@@ -1,0 +1,341 @@
+"""Help on settings that needs no import of torch: of the training commands in one screen, and of one class."""
+
+import re
+import textwrap
+from collections.abc import Collection
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+import lslm_lightning
+from lslm_lightning.commands.given_settings import FIXED, refuse
+from lslm_lightning.commands.signatures import (
+    Setting,
+    constant,
+    definition_of,
+    mapping_of,
+    settings_of,
+    shown,
+    summary_of,
+)
+from lslm_lightning.runs.own_code import add_working_directory
+
+WIDTH, NAME, DEFAULT = 80, 25, 10  # of a line, and of the first two columns
+PACKAGES = (
+    "torch.optim",
+    "torch.nn",
+    "lightning.pytorch.callbacks",
+)  # whose classes are found by name
+ALL = "all"
+
+
+class Section(NamedTuple):
+    """Settings of one class that a help shows; `rows` has a few words on each.
+
+    The defaults are read from the source of the class.
+    """
+
+    title: str
+    path: str
+    rows: dict[str, str]
+
+
+RUN = Section(
+    "The run, --job.NAME",
+    FIXED["job"],
+    {
+        "name": "of the run; else that of its config file",
+        "root": "folder of all runs: ROOT/<task>/<name>-<id>",
+        "minutes": "train this long, instead of max_steps",
+        "average": "average the weights of so many states",
+        "average_of": "the last validated states, or the best",
+        "keep_last": "keep so many of the last states",
+        "keep_best": "keep so many of the best states",
+        "save_every_steps": "save the state after so many steps",
+        "save_every_minutes": "save the state after so many minutes",
+        "seeds": "train so many seeds; also --seeds N",
+        "tags": "more tags for MLflow, as in '{group: a}'",
+    },
+)
+DEVICES = {
+    "accelerator": "cpu, gpu or auto",
+    "devices": "number of processes, one for each GPU",
+    "strategy": "ddp, or see configs/trainer/",
+    "precision": "32-true, bf16-mixed, auto (the faster one)",
+}
+TRAINER = Section(
+    "Training, --trainer.NAME",
+    FIXED["trainer"],
+    {
+        "max_steps": "optimizer steps; -1 for no limit",
+        "max_epochs": "epochs; -1 for no limit",
+        "val_check_interval": "validate after so many batches",
+        "accumulate_grad_batches": "batches of one optimizer step",
+        "gradient_clip_val": "largest norm of the gradient",
+        **DEVICES,
+    },
+)
+TESTING = Section(
+    "Evaluation, --trainer.NAME",
+    FIXED["trainer"],
+    {
+        **DEVICES,
+        "limit_val_batches": "only so many batches",
+        "limit_test_batches": "only so many batches",
+        "limit_predict_batches": "only so many batches",
+    },
+)
+MODEL = Section(
+    "Model, --model.NAME, of every task",
+    "lslm_lightning.training.task.Task",
+    {
+        "label_smoothing": "probability spread over the vocabulary",
+        "schedule": "of the learning rate, by step",
+        "optimizer": "--model.optimizer.lr changes its rate",
+    },
+)
+NETWORK = Section(
+    "Network, --model.backbone.NAME, of the Transformer",
+    "lslm_lightning.models.transformer.Transformer",
+    dict.fromkeys(("d_model", "n_head", "n_encoder_layer", "n_decoder_layer", "dropout"), ""),
+)
+DATA = Section(
+    "Data, --data.NAME, of most tasks",
+    "lslm_lightning.training.pair_data.PairData",
+    {
+        "corpus": "of `lslm data list`, a path, or a hub id",
+        "tokenizer": "made from the training split",
+        "max_tokens": "of a batch, padding included",
+        "n_validation_example": "that are answered in a validation",
+    },
+)
+TEST_DATA = DATA._replace(
+    rows={"corpus": DATA.rows["corpus"], "exam_tokens": "of a batch, padding included"}
+)
+LIMITS = {
+    "validate": "limit_val_batches",
+    "test": "limit_test_batches",
+    "predict": "limit_predict_batches",
+}
+OPTIONS = {
+    "-c, --config FILE": "YAML; several are merged, the last counts",
+    "--ckpt_path FILE": "",
+    "--seed_everything N": "",
+    "--print_config": "show all settings and stop; =comments explains them",
+    "--trust": "let the config.yaml of another's run name any class",
+}
+MORE = {
+    "--help CLASS": "settings of a class: --help Transformer",
+    "--help all": "every setting of a run, in brief",
+    "--trainer.help": "those of Lightning's Trainer, explained",
+    "--model.help CLASS": "those of a task; so too --data.help",
+}
+EXAMPLES = {
+    "run": (
+        "lslm run --config configs/language_modeling/docstrings_demo.yaml",
+        "lslm run --config mine.yaml --trainer.max_steps 500 --model.optimizer.lr 1e-3",
+        "lslm run --config mine.yaml --model.backbone.d_model 128 --job.name narrow",
+        "lslm run --config mine.yaml --config configs/trainer/ddp.yaml --seeds 3",
+    ),
+    "fit": (
+        "lslm fit --config configs/translation/cldr_demo.yaml --job.minutes 1",
+        "lslm fit --config mine.yaml --ckpt_path RUN/checkpoints/last.ckpt",
+    ),
+    **{
+        name: (
+            f"lslm {name} --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt",
+            f"lslm {name} --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt \\\n    --data.corpus multi30k",
+        )
+        for name in ("validate", "test", "predict")
+    },
+}
+SUMMARIES = {
+    "run": "Train, answer the test split with the best checkpoint, score and report.",
+    "fit": "Train, and keep the last and the best checkpoint.",
+    "validate": "Loss and scores of a checkpoint on the validation split.",
+    "test": "Answer the test split with a checkpoint, score the answers and report.",
+    "predict": "Answer the test split with a checkpoint, without scores.",
+}
+CHECKPOINTS = dict.fromkeys(("run", "fit"), "go on from this checkpoint") | dict.fromkeys(
+    ("validate", "test", "predict"), "the checkpoint (required)"
+)
+
+
+def help_of(command: str) -> str:
+    """Return the help of `lslm run`, `fit`, `validate`, `test` or `predict`."""
+    is_training = command in ("run", "fit")
+    seed = shown(
+        mapping_of(constant("lslm_lightning.commands.train", "SETTINGS"))["seed_everything_default"]
+    )
+    options = OPTIONS | {
+        "--ckpt_path FILE": CHECKPOINTS[command],
+        "--seed_everything N": f"of weights, dropout and sampling (default {seed})",
+    }
+    given = "" if is_training else " --ckpt_path FILE"
+    lines = [
+        f"usage: lslm {command} --config FILE{given} [--NAME VALUE ...]",
+        "",
+        SUMMARIES[command],
+        "",
+    ]
+    lines += [f"  {example}" for example in EXAMPLES[command]]
+    lines += ["", *(row(name, text, 22) for name, text in options.items())]
+    if is_training:
+        without = () if command == "run" else ("seeds",)
+        sections = [less(RUN, without), TRAINER, MODEL, NETWORK, DATA]
+    else:
+        others = RUN.rows.keys() - {"name", "root", "tags"}
+        limits = set(LIMITS.values()) - {LIMITS[command]}
+        sections = [less(RUN, others), less(TESTING, limits), TEST_DATA]
+    for section in sections:
+        lines += ["", *lines_of(section)]
+    lines += ["", "Any setting of a config can be given so, its init_args left out."]
+    lines += [row(f"lslm {command} {words}", text, 32) for words, text in MORE.items()]
+    return "\n".join(lines)
+
+
+def less(section: Section, names: Collection[str]) -> Section:
+    """Return a section without some of its rows."""
+    return section._replace(
+        rows={name: text for name, text in section.rows.items() if name not in names}
+    )
+
+
+def lines_of(section: Section) -> list[str]:
+    """Return the lines of a section, with defaults from the source."""
+    settings = {setting.name: setting for setting in settings_of(section.path) or ()}
+    if section.path == FIXED["trainer"]:
+        ours = mapping_of(constant("lslm_lightning.commands.job", "TRAINER_DEFAULTS"))
+        settings |= {
+            name: settings[name]._replace(default=default) for name, default in ours.items()
+        }
+    if not any(section.rows.values()):
+        words = ", ".join(f"{name} {settings[name].shown_default}" for name in section.rows)
+        return [
+            section.title,
+            *textwrap.wrap(words, WIDTH, initial_indent="  ", subsequent_indent="  "),
+        ]
+    return [
+        section.title,
+        *(in_columns(settings[name], text) for name, text in section.rows.items()),
+    ]
+
+
+def in_columns(setting: Setting, meaning: str) -> str:
+    """Return name, default and meaning of a setting in three columns."""
+    default = default_of(setting)
+    if len(default) < DEFAULT:
+        return f"  {setting.name:<{NAME}}{default:<{DEFAULT}}{meaning}"
+    return f"  {setting.name:<{NAME}}{meaning}:\n{' ' * (NAME + 2)}{default}"
+
+
+def default_of(setting: Setting) -> str:
+    return "required" if setting.default is None else setting.shown_default
+
+
+def described(setting: Setting) -> str:
+    """Return type, meaning and default of a setting in one sentence."""
+    meaning = setting.meaning.partition(" .. ")[0].replace("``", "").rstrip(".")
+    sentence = ". ".join(filter(None, [setting.type, meaning]))
+    default = default_of(setting)
+    return f"{sentence} ({'required' if default == 'required' else f'default {default}'})"
+
+
+def row(name: str, text: str, width: int) -> str:
+    """Return a name and its meaning in two columns."""
+    begin = f"  {name:<{width}}"
+    wrapped = textwrap.wrap(text, max(30, WIDTH - len(begin)), break_on_hyphens=False) or [""]
+    return f"\n{' ' * (width + 2)}".join([f"{begin}{wrapped[0]}", *wrapped[1:]]).rstrip()
+
+
+def topic_of(words: list[str]) -> str | None:
+    """Return what help is wanted of: "" of the command; None where none is wanted."""
+    for i, word in enumerate(words):
+        if word in ("-h", "--help"):
+            following = words[i + 1] if i + 1 < len(words) else ""
+            return "" if following.startswith("-") else following
+        if word.startswith("--help="):
+            return word.removeprefix("--help=")
+    return None
+
+
+def class_help(name: str) -> str:
+    """Return the settings of a class, given its import path or its name.
+
+    Raises:
+        SystemExit: with status 2, after one line, where there is no such class.
+    """
+    path = path_of(name)
+    settings = settings_of(path)
+    if settings is None:
+        return imported_help(path)
+    definition = definition_of(path)
+    own = [
+        each for each in settings if each.name != "params" or not path.startswith("torch.optim.")
+    ]
+    lines = [path, *textwrap.wrap(summary_of(definition), WIDTH), ""]
+    width = min(30, max((len(setting.name) + 2 for setting in own), default=0))
+    lines += [row(setting.name, described(setting), width) for setting in own] or [
+        "  It has no settings."
+    ]
+    lines += [
+        "",
+        "In a config it stands as class_path, with init_args; in the shell after its key:",
+    ]
+    example = next((f" --KEY.{each.name} VALUE" for each in own), "")
+    return "\n".join([*lines, f"  --KEY {path}{example}"])
+
+
+def path_of(name: str) -> str:
+    """Return the import path of a class that is given by its path or its name."""
+    if "." in name:
+        add_working_directory(name)
+        if definition_of(name) is not None:
+            return name
+    known = known_classes()
+    last = name.rpartition(".")[2]
+    found = known.get(name, [])
+    if not found and "." not in name:
+        found = [f"{package}.{name}" for package in PACKAGES if definition_of(f"{package}.{name}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        refuse(f"--help {name}: there are {', '.join(found)}; give one of these")
+    if "." in name and not name.startswith(("lslm_lightning.", "tasks.")):
+        return name  # importing it will tell
+    near = [path for each in get_close_matches(last, known, 2) for path in known[each]]
+    hint = (
+        f"; did you mean {' or '.join(near)}?"
+        if near
+        else "; give its import path, package.module.Class"
+    )
+    refuse(f"--help {name}: there is no such class{hint}")
+
+
+def known_classes() -> dict[str, list[str]]:
+    """Return the import paths of this project's public classes by their names."""
+    home = Path(lslm_lightning.__file__).parents[1]
+    found: dict[str, list[str]] = {}
+    for package in ("lslm_lightning", "tasks"):
+        for file in sorted((home / package).rglob("*.py")):
+            module = ".".join(file.relative_to(home).with_suffix("").parts).removesuffix(
+                ".__init__"
+            )
+            for name in re.findall(r"^class ([A-Z]\w*)", file.read_text("utf-8"), re.MULTILINE):
+                found.setdefault(name, []).append(f"{module}.{name}")
+    return found
+
+
+def imported_help(path: str) -> str:
+    """Return the settings of a class whose source does not tell them, as jsonargparse finds them."""
+    from lslm_lightning.runs.parser import ArgumentParser
+    from lslm_lightning.runs.trust import resolve
+
+    try:
+        found = resolve(path)
+    except ValueError as error:
+        refuse(str(error))
+    parser = ArgumentParser(prog=path, usage=path)
+    add = parser.add_class_arguments if isinstance(found, type) else parser.add_function_arguments
+    add(found, fail_untyped=False)
+    return parser.format_help().rstrip()

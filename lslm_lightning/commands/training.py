@@ -1,0 +1,39 @@
+"""`lslm run | fit | validate | test | predict`: help, and what can be refused before torch is imported; then the job."""
+
+from lslm_lightning.commands.outcome import DONE
+
+
+def main(argv: list[str]) -> int:
+    """Tell what help is wanted, or look for misspelt names and paths, and do the job."""
+    from lslm_lightning.commands.settings_help import ALL, help_of, topic_of
+
+    topic = topic_of(argv)
+    if topic == "":
+        print(help_of(argv[0]))
+        return DONE
+    if topic == ALL:
+        argv = [argv[0], "--help"]
+    else:
+        check(argv)
+    from lslm_lightning.commands.train import main as train
+
+    return train(argv)
+
+
+def check(argv: list[str]) -> None:
+    """Refuse settings, classes, files and corpora that do not exist.
+
+    Raises:
+        SystemExit: with status 2, after one line, for wrong arguments.
+        ValueError, FileNotFoundError: a corpus or a file does not exist.
+    """
+    from lslm_lightning.commands.allowance import allowance
+    from lslm_lightning.commands.given_settings import check_given
+
+    with allowance(argv):
+        given = check_given(argv)
+        if not any(
+            word.startswith("--print_config") or word.partition("=")[0].endswith(".help")
+            for word in argv
+        ):
+            given.check_paths()
