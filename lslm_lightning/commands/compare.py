@@ -56,11 +56,16 @@ def main(argv: list[str]) -> int:
         table = leaderboard(own.experiment, own.metric)
         shown = brief(table)
     else:
-        from lslm_lightning.commands.side_by_side import side_by_side
-        from lslm_lightning.reports.page import write_report
         from lslm_lightning.runs import choose_run
+        from lslm_lightning.runs.finding import check_run
 
         choices = {run: chosen for run in own.runs if (chosen := choose_run(run, is_tested=True))}
+        for run in own.runs:
+            if run not in choices:
+                check_run(run)
+        from lslm_lightning.commands.side_by_side import side_by_side
+        from lslm_lightning.reports.page import write_report
+
         for chosen in choices.values():
             print(chosen, flush=True)
         runs = [str(choices[run].path) if run in choices else run for run in own.runs]

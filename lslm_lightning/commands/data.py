@@ -2,7 +2,7 @@
 
 import os
 import sys
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -32,15 +32,38 @@ from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_yaml
 
+DESCRIPTION = """Corpora: which there are, where they were found, whether they are intact.
+
+  lslm data list
+  lslm data fetch chinese-poetry-ci
+  lslm data check data/mine
+  lslm data prepare "texts/*.jsonl.gz" --output prepared/texts"""
+ABOUT = {  # of each command, what it does and examples
+    "list": (
+        "all corpora: languages, rows, licence, where they were found",
+        "  lslm data list",
+    ),
+    "fetch": (
+        "get the files that are missing from their public home, and verify all",
+        "  lslm data fetch chinese-poetry-ci",
+    ),
+    "check": (
+        "verify the files; show columns, first rows, lengths of each split, and a config",
+        "  lslm data check multi30k\n"
+        "  lslm data check data/mine.csv --columns '{document: article, summary: highlights}'",
+    ),
+}
+
 
 def main(argv: list[str]) -> int:
     """Lists, fetches or checks; 0 if all is well, 1 if `check` found a fault."""
-    parser = Parser("lslm data", description="Corpora: which there are, where they were found, whether they are intact.")
+    parser = Parser("lslm data", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="list | fetch NAME | check NAME | prepare SOURCE")
-    commands.add_parser("list", help="all corpora: languages, rows, licence, where they were found")
-    fetch = commands.add_parser("fetch", help="get the files that are missing from their public home, and verify all")
-    fetch.add_argument("name", help="a corpus that `lslm data list` shows")
-    check = commands.add_parser("check", help="verify the files; show columns, first rows, lengths of each split, and a config")
+    for name, (words, examples) in ABOUT.items():
+        it = commands.add_parser(name, help=words, description=f"{words}\n\n{examples}", formatter_class=RawDescriptionHelpFormatter)
+        if name == "fetch":
+            it.add_argument("name", help="a corpus that `lslm data list` shows")
+    check = commands.choices["check"]
     check.add_argument("name", help="a corpus that `lslm data list` shows, a path or a hub id")
     check.add_argument(
         "--columns", type=columns_given, default={}, metavar="MAPPING", help="fields and their columns, as in '{en: english, de: german}'"

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
@@ -15,10 +16,15 @@ CONFIGS = (
     "configs/summarization/docstrings_demo.yaml",
 )
 
+DESCRIPTION = """Train, test and report three tasks on corpora that need no download, in 8 minutes.
+
+  lslm demo
+  lslm demo --root /tmp/demo"""
+
 
 def main(argv: list[str]) -> int:
     """Three runs, one after the other, each as `lslm run` would do it; where their reports are."""
-    parser = Parser("lslm demo", description="Train, test and report three tasks on corpora that need no download.")
+    parser = Parser("lslm demo", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--root", default="runs", help="folder of the runs (default: runs)")
     arguments = parser.parse_args(argv[1:])
     home = Path(__file__).parents[2]

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from lslm_lightning.contracts import Generator, Metric, Scorer
     from lslm_lightning.training.data import TaskData
 
+KEYS = ("task", "data", "systems", "split", "n_shot", "n_resample", "metrics")  # of a config
 DESCRIPTION = """Let any number of systems answer one exam; score, compare and report what they wrote.
+
+  lslm evaluate --config configs/evaluate/translation_demo.yaml
+  lslm evaluate --config mine.yaml --split val --devices 2
 
 The config says:
   task      class of the task, for its metrics: tasks.translation.task.TranslationTask
@@ -57,7 +61,8 @@ def arguments() -> Parser:
     it.add_argument("--config", required=True, metavar="FILE", help="YAML")
     it.add_argument("--name", help="of the evaluation (default: that of FILE)")
     it.add_argument("--root", default="runs", help="folder of all runs (default runs)")
-    it.add_argument("--devices", type=int, default=1, metavar="N", help="processes that share the exam, a GPU each where there are GPUs")
+    shared = "processes that share the exam, a GPU each where there are GPUs (default 1)"
+    it.add_argument("--devices", type=int, default=1, metavar="N", help=shared)
     it.add_argument("--fresh", action="store_true", help="ask every system anew; earlier answers are kept beside")
     it.add_argument("--share", help=argparse.SUPPRESS)  # I/N: of a process that --devices started
     return it
@@ -215,9 +220,9 @@ def main(argv: list[str]) -> int:
         words = f"--devices {own.devices} must be at least 1 and at most {N_PROCESS:,}"
         print(f"lslm: {words}", file=sys.stderr)
         return WRONG_ARGUMENTS
-    if not Path(own.config).is_file():
-        print(f"lslm: there is no file {own.config}", file=sys.stderr)
-        return WRONG_ARGUMENTS
+    from lslm_lightning.commands.given_settings import check_given
+
+    check_given(["--config", own.config, *words], KEYS).check_paths()
     from lslm_lightning.runs.directory import as_name, check_name
     from lslm_lightning.training.interruption import stoppable
 

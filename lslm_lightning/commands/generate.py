@@ -20,6 +20,10 @@ FUSION = ("fusion", "fusion_weight", "length_bonus")
 
 DESCRIPTION = """Use a trained model: continue, translate, summarize or answer TEXT; of a task that reads files, TEXT names one.
 
+  lslm generate runs/translation/cldr_demo-1a2b3c4d "Monday, 3 May"
+  lslm generate "runs/language_modeling/*" "def forward(" --max-length 40      the newest run
+  lslm generate RUN --search sampling --top-p 0.9 --seed 1 < prompts.txt > continued.txt
+
 With `-`, or with text piped in, each line of standard input is one text and gives one line of output."""
 
 
@@ -91,9 +95,15 @@ def main(argv: list[str]) -> int:
         check_magnitudes(vars(arguments))
     except ValueError as error:
         return refuse(f"--{error}".replace("_", "-"))
+    from lslm_lightning.commands.named_run import named_run
+    from lslm_lightning.runs.finding import check_run
+
+    reference = named_run(arguments.run)
+    check_run(reference)
+    if arguments.fusion is not None and "*" not in arguments.fusion:
+        check_run(arguments.fusion)
     import torch
 
-    from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.decoding import Beam
     from lslm_lightning.runs import load_run
     from lslm_lightning.training.cores import limit_threads
@@ -101,7 +111,7 @@ def main(argv: list[str]) -> int:
 
     if words := limit_threads():
         print(words, file=sys.stderr, flush=True)
-    run = load_run(named_run(arguments.run), trust=arguments.trust)
+    run = load_run(reference, trust=arguments.trust)
     task = run.task
     device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
     try:

@@ -39,16 +39,20 @@ class Given:
     """Settings of config files and options in the order in which the parser reads them.
 
     Args:
-        words: arguments of the command. known: keys at the top of a config.
-
-    Raises:
-        ValueError: a setting or a class does not exist; the message has the nearest one that does.
+        known: keys at the top of a config.
     """
 
-    def __init__(self, words: Sequence[str], known: Sequence[str] = TOP) -> None:
+    def __init__(self, known: Sequence[str] = TOP) -> None:
         self.known = known
         self.classes = dict(FIXED)  # of each setting that is a class, its import path
         self.values: dict[str, Any] = {}
+
+    def take_words(self, words: Sequence[str]) -> None:
+        """Take the config files and options of a command.
+
+        Raises:
+            ValueError: a setting or a class does not exist; with the nearest one that does.
+        """
         for name, value in options_of(words):
             if name == "config":
                 self.take("", yaml_of(Path(value)), f"config {value}: ")
@@ -77,6 +81,9 @@ class Given:
 
         Args:
             where: begins the messages.
+
+        Raises:
+            ValueError: a setting or a class does not exist; with the nearest one that does.
         """
         self.values[place] = value
         if isinstance(value, Mapping):
@@ -188,7 +195,9 @@ def check_given(words: Sequence[str], known: Sequence[str] = TOP) -> Given:
     """
     try:
         check_files(words, known)
-        return Given(words, known)
+        given = Given(known)
+        given.take_words(words)
+        return given
     except ValueError as error:
         refuse(str(error))
 

@@ -39,9 +39,35 @@ def arguments() -> Parser:
     return it
 
 
+def check_config(config: str, words: list[str]) -> None:
+    """Refuse settings, classes and corpora that do not exist, before anything is trained.
+
+    Raises:
+        SystemExit: with status 2, after one line, where one does not.
+    """
+    from lslm_lightning.commands.config_errors import yaml_of
+    from lslm_lightning.commands.given_settings import Given, refuse
+    from lslm_lightning.text.yaml_files import ConfigLoader
+
+    try:
+        content = yaml_of(Path(config), ConfigLoader)
+        content = content if isinstance(content, dict) else {}
+        variants = content.get("rungs") if isinstance(content.get("rungs"), dict) else {}
+        for name, settings in {"": None, **variants}.items():
+            given = Given()
+            for each, where in ((content.get("base"), "base"), (settings, f"the rung {name}")):
+                if isinstance(each, dict) and "class_path" not in each:
+                    given.take("", each, f"{config}: {where}: ")
+            given.take_words(words)
+            given.check_paths()
+    except ValueError as error:
+        refuse(str(error))
+
+
 def main(argv: list[str]) -> int:
     """Train what is missing, then examine all."""
     own, words = arguments().parse_known_args(argv[1:])
+    check_config(own.config, words)
     from lslm_lightning.commands.climb import Climb
     from lslm_lightning.commands.rungs import read_ladder
     from lslm_lightning.runs.directory import as_name, check_name

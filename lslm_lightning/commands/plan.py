@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE
+from lslm_lightning.commands.training import check_training
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ def main(argv: list[str]) -> int:
         if (value := getattr(own, name)) is not None and value <= 0:
             raise ValueError(f"--{name.replace('_', '-')}={value} must be more than 0")
     check_magnitudes({"--tokens": own.tokens, "--price": own.price, "--vocab_size": own.vocab_size})
+    given = [word for file in own.config for word in ("--config", file)] + words
+    check_training(["fit", *given], with_corpus=own.vocab_size is None)
     from lslm_lightning.commands.devices import device_named
     from lslm_lightning.commands.estimate import estimates, planned
 
     devices = [device_named(name) for name in own.device.split(",")]
-    plan = planned([word for file in own.config for word in ("--config", file)] + words, own.vocab_size)
+    plan = planned(given, own.vocab_size)
     if plan.task.backbone is None:
         raise ValueError(f"{type(plan.task).__name__} counts and trains no network: there is nothing to plan, lslm run does it in seconds")
     show(own, plan, devices, [found for device in devices for found in estimates(plan, device, own.devices, own.nodes)])

@@ -56,10 +56,12 @@ def main(argv: list[str]) -> int:
         print(f"{directory.path} is finished; a larger --trainer.max_steps trains on")
         return DONE
     from lslm_lightning.commands.allowance import TRUST, allowance
+    from lslm_lightning.commands.given_settings import check_given
 
     train_words = [command, "--config", str(directory.config), *words]
     train_words += [TRUST] if own.trust else []
-    allowance(train_words, directory)  # refused before anything of the run is touched
+    with allowance(train_words, directory):  # refused before anything of the run is touched
+        check_given([word for word in train_words if word != TRUST])
     with store_of_run(directory.beginning, directory.path):
         return go_on(directory, train_words, words, own.no_checkpoint)
 

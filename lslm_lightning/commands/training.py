@@ -14,14 +14,17 @@ def main(argv: list[str]) -> int:
     if topic == ALL:
         argv = [argv[0], "--help"]
     else:
-        check(argv)
+        check_training(argv)
     from lslm_lightning.commands.train import main as train
 
     return train(argv)
 
 
-def check(argv: list[str]) -> None:
+def check_training(argv: list[str], with_corpus: bool = True) -> None:
     """Refuse settings, classes, files and corpora that do not exist.
+
+    Args:
+        with_corpus: look for the corpus, and files that the run begins with, too.
 
     Raises:
         SystemExit: with status 2, after one line, for wrong arguments.
@@ -32,8 +35,11 @@ def check(argv: list[str]) -> None:
 
     with allowance(argv):
         given = check_given(argv)
-        if not any(
-            word.startswith("--print_config") or word.partition("=")[0].endswith(".help")
-            for word in argv
-        ):
+        shows = any(word.startswith("--print_config") or is_help(word) for word in argv)
+        if with_corpus and not shows:
             given.check_paths()
+
+
+def is_help(word: str) -> bool:
+    """Return whether an option only shows settings, as `--trainer.help` does."""
+    return word.startswith("--") and word.partition("=")[0].endswith(".help")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import RawDescriptionHelpFormatter
 from typing import NoReturn
 from urllib.request import urlopen
 
@@ -16,14 +17,19 @@ from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.lost import end_lost_runs
 from lslm_lightning.tracking.store import CREDENTIALS
 
+DESCRIPTION = """Open MLflow's web pages on the runs of this folder, or of MLFLOW_TRACKING_URI. Ctrl-C ends it.
+
+  lslm ui
+  lslm ui --port 5001"""
 SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def main(argv: list[str]) -> int:
     """Serve until interrupted. Where runs are stored on a server, only say its address."""
-    parser = Parser(prog="lslm ui", description="Open MLflow's web pages on the runs of this folder, or of MLFLOW_TRACKING_URI.")
-    parser.add_argument("--port", type=int, default=5000)
-    parser.add_argument("--host", default="127.0.0.1", help="who may come in: 127.0.0.1 is only you; whoever comes in may delete runs")
+    parser = Parser(prog="lslm ui", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=5000, metavar="N", help="of the pages (default 5000)")
+    host = "who may come in: 127.0.0.1 (default) is only you; whoever comes in may delete runs"
+    parser.add_argument("--host", default="127.0.0.1", help=host)
     options = parser.parse_args(argv[1:])
     store = Store()
     if store.is_server:

@@ -15,6 +15,7 @@ from typing import Any
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS, WorkError
 from lslm_lightning.commands.process import KILL, signal_group
+from lslm_lightning.commands.training import check_training
 
 DESCRIPTION = """Train a few steps straight, and the same steps with kills (SIGKILL) between; the weights must be the same to the last bit.
 
@@ -59,10 +60,7 @@ def main(argv: list[str]) -> int:
     if own.steps < 2 or own.kills < 1:
         print(f"lslm: --steps {own.steps} must be at least 2 and --kills {own.kills} at least 1", file=sys.stderr)
         return WRONG_ARGUMENTS
-    for file in own.config:
-        if not Path(file).is_file():
-            print(f"lslm: there is no file {file}", file=sys.stderr)
-            return WRONG_ARGUMENTS
+    check_training(["fit", *(word for file in own.config for word in ("--config", file)), *words])
     for name, value in given_settings(words):
         if why := DECIDED.get(name):
             steps = f" with --steps {own.steps}" if why == STEPS else ""

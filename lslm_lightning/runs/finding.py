@@ -6,17 +6,30 @@ import re
 import secrets
 import shutil
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.runs.directory import RunDirectory, as_name
 from lslm_lightning.runs.states import META
+from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.tracking import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+
+RUN_ID = re.compile("[0-9a-f]{4,32}")  # of MLflow, or its beginning
+
+
+def check_run(reference: str) -> None:
+    """Refuse a run that is not here; ids of MLflow are not looked up.
+
+    Raises:
+        ValueError: no directory or file has this name; with the nearest one that does.
+    """
+    if not RUN_ID.fullmatch(reference):
+        find_run(reference)
 
 
 def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
@@ -37,11 +50,9 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
             if (folder / "config.yaml").is_file():
                 return RunDirectory(folder)
         raise ValueError(f"{path} is not a run directory: it has no config.yaml")
-    if re.fullmatch(r"[0-9a-f]{4,32}", str(reference)):
+    if RUN_ID.fullmatch(str(reference)):
         return find_in_mlflow(str(reference), Path(root))
-    known = [str(folder) for folder in Path(root).glob("*/*")]
-    nearest = get_close_matches(str(reference), known, n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    hint = did_you_mean(path, (file.parent for file in Path(root).glob("*/*/config.yaml")))
     raise ValueError(f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or an MLflow run id{hint}")
 
 

@@ -11,6 +11,7 @@ from lslm_lightning.data.file_names import FORMATS
 from lslm_lightning.data.readers import numbered_lines
 from lslm_lightning.data.strict_json import parse
 from lslm_lightning.data.values import Number, as_text
+from lslm_lightning.safety.paths import did_you_mean
 
 
 class Outputs:
@@ -31,7 +32,7 @@ class Outputs:
     def ready(self, examples: Sequence[Example]) -> None:
         """Raises FileNotFoundError where there is no such file, OutputsError where it does not answer these examples."""
         if not self.path.is_file():
-            raise FileNotFoundError(f"outputs {self.path}: there is no such file")
+            raise FileNotFoundError(f"outputs {self.path}: there is no such file{did_you_mean(self.path)}")
         for _ in self.generate(examples):
             pass
 
