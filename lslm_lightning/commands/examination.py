@@ -3,13 +3,14 @@
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from lslm_lightning.commands.answers import Answers, failure
+from lslm_lightning.commands.finish import command_line, run_links
 from lslm_lightning.commands.outcome import WorkError, true_ending
 from lslm_lightning.commands.records import seen_in_training, trained, versions
 from lslm_lightning.commands.suitability import MismatchError, check_purposes
@@ -18,8 +19,9 @@ from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.evaluation.results import Results, conclude, write_results
 from lslm_lightning.evaluation.scoring import described
 from lslm_lightning.reports.blocks import Report, Section
+from lslm_lightning.reports.description import bounds, describe
 from lslm_lightning.reports.evaluation import evaluation_report, score_table, to_repeat
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs.directory import check_name
@@ -27,6 +29,7 @@ from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.terminal import console
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.tracking.parameters import short_class, short_parameters
 
 if TYPE_CHECKING:
     from lslm_lightning.commands.evaluate import Evaluation
@@ -169,6 +172,7 @@ class Examination:
             "corpus": evaluation.data.corpus.name,
             f"corpus.{split}_digest": found.digest,
             f"corpus.{split}_languages": found.languages,
+            "languages": found.languages,
             "n_shot": str(evaluation.n_shot),
             **({"prompt": evaluation.data.prompt_version} if evaluation.data.prompt_version else {}),
         }
@@ -178,6 +182,8 @@ class Examination:
         for path in (self.folder / "metrics.json", self.folder / "report"):
             tracker.log_artifact(path)
         tracker.log_hyperparams({"split": self.evaluation.split, "n_shot": self.evaluation.n_shot})
+        tracker.set_description(self.description(tracker, results, results.entries))
+        headline = f"{self.evaluation.split}/{results.headline}"
         for name, entry in results.entries.items():
             folder = self.folder / "systems" / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -186,18 +192,38 @@ class Examination:
             child.start()
             found = results.scores[name]
             values = {f"{self.evaluation.split}/{s.metric}": s.value for s in found.scores} if found else {}
-            values |= {f"cost/{key}": float(value) for key, value in entry.facts.items() if isinstance(value, int | float)}
             child.log_metrics({key: value for key, value in values.items() if not math.isnan(value)}, 0)
-            spec = self.evaluation.specs[name] | found_settings(results, name)
-            child.log_hyperparams({"system": spec})
+            config = {"system": self.evaluation.specs[name] | found_settings(results, name)}
+            child.log_hyperparams(short_parameters(config, config) | constants(entry.facts))
+            child.set_tags({"headline": headline, "model": short_class(config["system"].get("class_path", name))})
+            child.set_description(self.description(tracker, results, [name]))
             if found:
                 child.set_tags({"scores": described(found.scores)})
+                if interval := bounds(found[results.headline]):
+                    child.set_tags({"interval": interval})
             if entry.reason:
                 child.set_tags({"reason": entry.reason})
             elif (path := self.answers.path(name)).exists():
                 child.log_table(path)
                 child.log_artifact(path, "predictions")
             child.end("FAILED" if entry.reason else "FINISHED")
+
+    def description(self, tracker: Tracker, results: Results, names: Iterable[str]) -> str:
+        """Return what MLflow's page says of the evaluation, or of some of its systems.
+
+        Args:
+            tracker: that of the evaluation, which has the report.
+        """
+        found = self.evaluation.data.evaluation_set(self.evaluation.split)
+        scored = {name: scores.scores for name in names if (scores := results.scores[name])}
+        about = f"{self.evaluation.data.corpus.name}, {found.languages}, {counted(len(self.examples), 'example')}"
+        reasons = {name: results.entries[name].reason for name in names if results.entries[name].reason}
+        return describe(
+            scored,
+            facts={f"Scored on the {self.evaluation.split} split of": about, **reasons},
+            command=command_line(),
+            links=run_links(tracker, {"report": "report/index.html"}),
+        )
 
     def show(self, results: Results) -> None:
         """The ladder in the terminal; names and outputs are text, never markup."""
@@ -216,6 +242,15 @@ class Examination:
                 words = f"{pair.first} − {pair.second}: {pair.difference:+.2f} ({pair.low:.2f} to {pair.high:.2f}), p = {pair.p:.3g}"
                 output.print(Text(words, "bold" if pair.p < 0.05 else "dim"))
         show_findings(results.findings)
+
+
+def constants(facts: Mapping[str, Any]) -> dict[str, float]:
+    """Return the size of a system and its costs, as parameters: they have no course over steps."""
+    numbers = {name: value for name, value in facts.items() if isinstance(value, int | float)}
+    return {
+        name if name == "n_parameter" else f"cost.{name}": float(f"{value:.6g}") if isinstance(value, float) else value
+        for name, value in numbers.items()
+    }
 
 
 def found_settings(results: Results, name: str) -> dict[str, Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,13 +24,17 @@ from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.metrics.significance import paired_randomization
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report
+from lslm_lightning.reports.description import bounds, describe
+from lslm_lightning.reports.escaping import markdown
 from lslm_lightning.reports.evaluation import checks_section
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.runs.loading import build, load_weights, read_config
+from lslm_lightning.safety.redaction import redacted_arguments
 from lslm_lightning.safety.terminal import console
+from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.progress import Reporter
@@ -81,10 +86,41 @@ def finish(command: "Command", subcommand: str) -> None:
             print(f"! {words}", flush=True)
         show(directory.path.name, exam.scores, beside, exam.data)
         show_findings(exam.findings)
+        tell_mlflow(command, exam, beside)
         tracker.log_artifact(directory.metrics)
         write_report(report(command, exam.result, beside, exam.findings), directory.report)
         tracker.log_artifact(directory.report)
         print(f"report {directory.report / 'index.html'}")
+
+
+def tell_mlflow(command: "Command", exam: Exam, beside: Mapping[str, Scores]) -> None:
+    """Describe a tested run on its page in MLflow, and tag it with the interval of its main score."""
+    task, tracker = command.model, command.tracker
+    if interval := bounds(exam.result[task.headline]):
+        tracker.set_tags({"interval": interval})
+    scores = {"this run": exam.scores} | {name: found.scores for name, found in beside.items()}
+    text = describe(
+        scores,
+        markdown(unbeaten(task.headline, exam.result, beside)),
+        {
+            "Model": f"{task.model_name}, {task.n_parameter:,} parameters" if task.n_parameter else task.model_name,
+            "Test": f"{digest_line(exam.data)}, {counted(len(exam.result.ids), 'example')}",
+            "Sanity checks": ", ".join(dict.fromkeys(finding.check for finding in exam.findings)),
+        },
+        command_line(),
+        run_links(tracker, {"report": "report/index.html", "config.yaml": "config.yaml"}),
+    )
+    tracker.set_description(text)
+
+
+def command_line() -> str:
+    """Return the command that runs, without secrets."""
+    return f"lslm {shlex.join(redacted_arguments(sys.argv[1:]))}"
+
+
+def run_links(tracker: Tracker, files: Mapping[str, str]) -> dict[str, str]:
+    """Return addresses of artifacts in MLflow's pages, and the run directory."""
+    return {name: f"{tracker.page}/artifacts/{file}" for name, file in files.items()} | {"folder": str(tracker.directory)}
 
 
 def baseline_scores(task: Task, data: TaskData, n_resample: int = N_RESAMPLE) -> dict[str, Scores]:

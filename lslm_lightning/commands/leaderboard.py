@@ -1,9 +1,10 @@
 """All finished runs of an MLflow experiment in one table."""
 
+import inspect
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import ascii_uppercase
@@ -16,10 +17,10 @@ from lslm_lightning.reports.blocks import Cell, Code, Heading, Table
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Store
 from lslm_lightning.tracking.lost import end_lost_runs
+from lslm_lightning.tracking.views import NO_SCORES
 from lslm_lightning.training.data import TaskData
 
 PAGE = 1000  # runs asked for at a time
-NO_SCORES = ("_deviation", "/cut_sources")  # metrics of tests that say something of scores
 
 
 def leaderboard(experiment: str, metric: str | None = None) -> Table:
@@ -143,7 +144,7 @@ def exam_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
     corpus, languages = tags.get("corpus", "unknown corpus"), tags.get(f"corpus.{split}_languages", "")
     scored = on_record(run, name)
     signature = comparable_signature(scored.get("signature", ""))
-    limited = () if split == "test" else (params.get("data.init_args.n_validation_example", ""),)
+    limited = () if split == "test" else (n_validation_example(params),)
     digest = tags.get(f"corpus.{split}_digest") or digest_of_input(run, split)
     if digest and version_of(digest) > 1:
         return Group((digest, *limited), signature, shown(digest), f"{corpus} {languages}".strip())
@@ -156,6 +157,12 @@ def exam_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
         return Group(key, signature, shown(digest), f"{corpus} {'-'.join(stated)}".strip(), "of files")
     own = tags.get("mlflow.parentRunId", run.info.run_id)  # those of one evaluation answered one set
     return Group((own,), signature, shown(digest) if digest else "", corpus, "its languages are not known")
+
+
+def n_validation_example(params: Mapping[str, str]) -> str:
+    """Return how many examples a run answers in validation; runs of earlier releases have all settings, others what is no default."""
+    default = str(inspect.signature(TaskData).parameters["n_validation_example"].default)
+    return params.get("n_validation_example") or params.get("data.init_args.n_validation_example") or default
 
 
 def decides(parameter: str) -> bool:

@@ -5,11 +5,16 @@ import math
 import os
 import statistics
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from lslm_lightning.commands.finish import digest_line
+from lslm_lightning.commands.finish import command_line, digest_line, run_links
 from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.commands.process import run_to_its_end
+from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import described, read_scores
+from lslm_lightning.reports.description import describe
+from lslm_lightning.reports.numerals import number
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.tracking import Tracker
@@ -54,7 +59,19 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
         print(digest_line(data))
         tags = {"corpus": data["corpus"], "corpus.test_digest": data["digest"], "seeds": len(scores)}
         tags |= {"corpus.test_languages": data["languages"]} if "languages" in data else {}
-        tracker.set_tags(tags | {"scores": described(read_scores(next(iter(children.values())).metrics))})
+        child = next(iter(children.values()))
+        first_scores = read_scores(child.metrics)
+        tracker.set_tags(tags | {"scores": described(first_scores)} | shared_tags(child, summary))
+        if size := child.beginning.get("parameters", {}).get("n_parameter"):
+            tracker.log_hyperparams({"n_parameter": size})
+        tracker.set_description(
+            describe(
+                seed_scores(summary, first_scores),
+                facts={"Test": digest_line(data)},
+                command=command_line(),
+                links=run_links(tracker, {"config.yaml": "config.yaml"}),
+            )
+        )
     tracker.log_artifact(parent.metrics)
     for seed, child in children.items():
         print(f"seed {seed} is {child.path}", flush=True)
@@ -76,6 +93,27 @@ def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:
         deviation = statistics.stdev(values.values()) if len(values) > 1 else None
         summary[name] = {"mean": statistics.fmean(values.values()), "deviation": deviation, "values": values}
     return summary
+
+
+def shared_tags(child: RunDirectory, summary: Mapping[str, dict]) -> dict[str, str]:
+    """Return what the runs have in common, and the deviation over the seeds of the metric that they are compared by."""
+    noted = child.beginning.get("tags", {})
+    tags = {name: noted[name] for name in ("model", "languages", "headline") if name in noted}
+    deviation = summary.get(tags.get("headline", "").rpartition("/")[2], {}).get("deviation")
+    return tags | ({} if deviation is None else {"interval": f"± {number(deviation)} over seeds"})
+
+
+def seed_scores(summary: Mapping[str, dict], scores: Sequence[Score]) -> dict[str, list[Score]]:
+    """Return means, deviations and the scores of each seed, as columns of a table."""
+    known = [replace(score, low=None, high=None) for score in scores if score.metric in summary]
+    found = {
+        "mean": [replace(score, value=summary[score.metric]["mean"]) for score in known],
+        "deviation": [replace(s, value=d) for s in known if (d := summary[s.metric]["deviation"]) is not None],
+    }
+    for seed in dict.fromkeys(seed for row in summary.values() for seed in row["values"]):
+        values = {name: row["values"][seed] for name, row in summary.items() if seed in row["values"]}
+        found[f"seed {seed}"] = [replace(score, value=values[score.metric]) for score in known if score.metric in values]
+    return found
 
 
 def show(summary: dict[str, dict], n: int, tracker: Tracker) -> None:

@@ -281,7 +281,10 @@ def recorded_cuts(run: Finished) -> dict[str, str]:
 
 
 def n_parameter(directory: RunDirectory) -> int | None:
-    """As the run noted it when training began; None where it did not."""
+    """Return the number that a run noted when its training began; None where it did not."""
+    if noted := directory.beginning.get("parameters", {}).get("n_parameter"):
+        return int(noted)
+    # a run of an earlier release
     lines = directory.curves.read_text("utf-8").splitlines() if directory.curves.exists() else []
     found = [json.loads(line)["value"] for line in lines if '"model/parameters"' in line and line.endswith("}")]
     return int(found[0]) if found else None

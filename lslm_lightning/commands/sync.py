@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE, FAILED
@@ -79,7 +79,6 @@ def sync(directory: "RunDirectory") -> Brought:
         TrackingError: MLflow does not answer, or has not taken all; the run was deleted there.
     """
     from lslm_lightning.runs.directory import locked
-    from lslm_lightning.runs.loading import read_config
     from lslm_lightning.tracking import Tracker, TrackingError
     from lslm_lightning.tracking.store import store_of_run
 
@@ -99,11 +98,11 @@ def sync(directory: "RunDirectory") -> Brought:
             )
         tracker.start()
         try:
-            config = {} if directory.config.is_symlink() else read_config(directory.config)
-            config.pop("config", None)
+            config = noted.get("parameters") or whole_config(directory)
             parameters, missing_tags = tracker.missing_records(config, tags)
             tracker.log_hyperparams(config)
             tracker.set_tags(tags)
+            tracker.restore_description()
             for each in noted.get("datasets", []):
                 tracker.log_dataset(*each)
             for path in sorted(directory.predictions.glob("*.jsonl")):
@@ -125,3 +124,12 @@ def sync(directory: "RunDirectory") -> Brought:
     finally:
         lock.release()
     return Brought(tracker.n_missing, files, parameters, missing_tags)
+
+
+def whole_config(directory: "RunDirectory") -> dict[str, Any]:
+    """Return all settings of a run: the parameters that runs of earlier releases have in MLflow."""
+    from lslm_lightning.runs.loading import read_config
+
+    config = {} if directory.config.is_symlink() else read_config(directory.config)
+    config.pop("config", None)
+    return config

@@ -23,7 +23,7 @@ from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.commands.allowance import TRUST, allowance
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
-from lslm_lightning.commands.finish import finish
+from lslm_lightning.commands.finish import command_line, finish, run_links
 from lslm_lightning.commands.hidden_settings import check_secrets, revealed
 from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.commands.monitors import check_monitors
@@ -64,6 +64,7 @@ from lslm_lightning.commands.trainer_settings import (
     profiler_of,
     translated,
 )
+from lslm_lightning.reports.description import describe
 from lslm_lightning.runs import RunDirectory, new_run, reserve
 from lslm_lightning.runs.directory import as_name, locked
 from lslm_lightning.runs.loading import config_to_build, load_weights, read_config
@@ -74,6 +75,7 @@ from lslm_lightning.safety.redaction import redacted_arguments
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.text.yaml_files import dump_yaml, parse_yaml
 from lslm_lightning.tracking import Store, Tracker
+from lslm_lightning.tracking.parameters import short_parameters
 from lslm_lightning.training.budget import Budget
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.checks import check_distinguishes
@@ -87,6 +89,8 @@ from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import FirstStep, Provenance
 from lslm_lightning.training.sharding import ShardedStrategy, WholeStates
 from lslm_lightning.training.task import NotFiniteError, Task
+
+log = logging.getLogger(__name__)
 
 
 class Parser(LightningArgumentParser):
@@ -322,7 +326,32 @@ class Command(LightningCLI):
         self.write_config()
         self.datamodule.tokenizer.save(self.directory.tokenizer)
         self.tracker.log_artifact(self.directory.tokenizer)
-        self.tracker.log_hyperparams(self.config_text(as_mapping=True))
+        self.tracker.log_hyperparams(self.parameters())
+        if not self.resumed:
+            links = run_links(self.tracker, {"config.yaml": "config.yaml"})
+            self.tracker.set_description(describe({}, "Not tested yet.", command=command_line(), links=links))
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings that differ from their defaults, under short names."""
+        config = self.config_text(as_mapping=True)
+        settings = without_enums(self.config[self.subcommand])
+        try:
+            dumped = self._parser(self.subcommand).dump(
+                settings,
+                skip_none=False,
+                skip_default=True,
+                skip_link_targets=True,
+                format="yaml",
+            )
+            changed = parse_yaml(dumped)
+        except Exception:  # a class whose defaults cannot be told: then all settings are shown
+            log.debug("the defaults are not known", exc_info=True)
+            changed = config
+        changed.pop("config", None)
+        if self.model.bounded:
+            model = changed.setdefault("model", {})
+            model["init_args"] = {**(model.get("init_args") or {}), **self.model.bounded}
+        return short_parameters(config, changed)
 
     def config_text(self, n_step: int | None = None, as_mapping: bool = False) -> Any:
         """The whole configuration, as YAML or as a mapping; with a budget in minutes replaced by its number of steps."""
@@ -351,7 +380,7 @@ class Command(LightningCLI):
         remember_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)
         if n_step is not None and settled:
-            self.tracker.log_hyperparams({"trainer": {"max_steps_of_budget": n_step}})
+            self.tracker.log_hyperparams({"max_steps_of_budget": n_step})
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         own = {"predict": {"return_predictions": False}, "test": {"verbose": False}, "validate": {"verbose": False}}  # the Exam has them

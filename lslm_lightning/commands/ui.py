@@ -7,19 +7,30 @@ import subprocess
 import sys
 import tempfile
 import time
+import webbrowser
 from argparse import RawDescriptionHelpFormatter
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 from urllib.request import urlopen
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.process import KILL, signal_group
-from lslm_lightning.tracking import Store
+from lslm_lightning.tracking import Store, TrackingError
 from lslm_lightning.tracking.lost import end_lost_runs
 from lslm_lightning.tracking.store import CREDENTIALS
+from lslm_lightning.tracking.views import TAG, link, publish
 
-DESCRIPTION = """Open MLflow's web pages on the runs of this folder, or of MLFLOW_TRACKING_URI. Ctrl-C ends it.
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DESCRIPTION = """Serve MLflow's web pages on the runs of this folder, or of MLFLOW_TRACKING_URI, and print links to
+views that compare them: a table with scores, intervals and the settings that differ, and charts.
+Ctrl-C ends it.
 
   lslm ui
+  lslm ui --open
   lslm ui --port 5001"""
 SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -30,10 +41,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--port", type=int, default=5000, metavar="N", help="of the pages (default 5000)")
     host = "who may come in: 127.0.0.1 (default) is only you; whoever comes in may delete runs"
     parser.add_argument("--host", default="127.0.0.1", help=host)
+    parser.add_argument("--open", action="store_true", help="open the first link in your web browser too")
     options = parser.parse_args(argv[1:])
     store = Store()
     if store.is_server:
-        print(f"The runs are on a server that has its own pages: {store}")
+        print(f"The runs are on a server that has its own pages: {store}", flush=True)
+        if store.uri.startswith("http"):
+            with suppress(TrackingError):  # the address is all that can be told then
+                show_links(str(store).replace("***@", "").rstrip("/"), published(store, store.client()), options.open)
         return 0
     if store.file and not store.file.exists():
         raise ValueError(f"there are no runs here: {store.file} does not exist; run this in the folder where you trained")
@@ -41,7 +56,37 @@ def main(argv: list[str]) -> int:
     client = store.client()
     everywhere = [experiment.experiment_id for experiment in store.ask(client.search_experiments)]  # one line, where it is no store
     store.ask(lambda: end_lost_runs(client, everywhere))
-    return serve(store, options.host, options.port)
+    links = published(store, client)
+    return serve(store, options.host, options.port, lambda address: show_links(address, links, options.open))
+
+
+def published(store: Store, client: "MlflowClient") -> dict[str, str]:
+    """Write the view of each experiment that has runs of this project; return the experiments' ids by name.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    found = {}
+    for experiment in store.ask(client.search_experiments):
+        number = experiment.experiment_id
+        if experiment.tags.get(TAG) or store.ask(partial(has_runs, client, number)):
+            with suppress(TrackingError):  # a store in which this user may only read
+                store.ask(partial(publish, client, number))
+            found[experiment.name] = number
+    return found
+
+
+def has_runs(client: "MlflowClient", experiment_id: str) -> bool:
+    """Return whether an experiment holds a run of this project."""
+    return bool(client.search_runs([experiment_id], "tags.`lslm.directory` != ''", max_results=1))
+
+
+def show_links(address: str, experiments: Mapping[str, str], is_opened: bool = False) -> None:
+    """Print the links to the views of experiments, at the address of a server."""
+    for name, number in experiments.items():
+        print(f"{name}\n  table   {address}/{link(number)}\n  charts  {address}/{link(number, charts=True)}", flush=True)
+    if is_opened:
+        webbrowser.open(f"{address}/{link(next(iter(experiments.values())))}" if experiments else address)
 
 
 def check_port(host: str, port: int) -> None:
@@ -53,8 +98,12 @@ def check_port(host: str, port: int) -> None:
         raise ValueError(f"cannot listen on {host}, port {port}: {error}; try --port {port + 1 if port < 65535 else 5000}") from None
 
 
-def serve(store: Store, host: str, port: int) -> NoReturn:
-    """Run MLflow's server on the store and print its address when it answers."""
+def serve(store: Store, host: str, port: int, announce: Callable[[str], object]) -> NoReturn:
+    """Run MLflow's server on the store and print its address when it answers.
+
+    Args:
+        announce: takes the address then.
+    """
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
     command += ["--artifacts-destination", str(store.artifacts), "--uvicorn-opts", "--log-level warning"]
     inherited = {name: value for name, value in os.environ.items() if name not in CREDENTIALS}  # of no use to a server here
@@ -67,6 +116,7 @@ def serve(store: Store, host: str, port: int) -> NoReturn:
             wait_until_up(f"http://{host}:{port}", server)
             if server.poll() is None:
                 print(f"MLflow is at http://{host}:{port}   (Ctrl-C ends it)", flush=True)
+                announce(f"http://{host}:{port}")
             server.wait()
         finally:
             stop(server)

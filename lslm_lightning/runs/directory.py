@@ -20,8 +20,8 @@ from lslm_lightning.text.yaml_files import dump_yaml
 
 TEXT = str | None
 NOTED = {  # types of what mlflow.json has
-    **dict.fromkeys(("run_id", "experiment", "store", "directory", "status", "ending"), TEXT),
-    **{"tags": dict, "sent": dict, "datasets": list, "began": int | float},
+    **dict.fromkeys(("run_id", "experiment", "store", "directory", "status", "ending", "description"), TEXT),
+    **{"tags": dict, "parameters": dict, "sent": dict, "datasets": list, "began": int | float},
 }
 
 

@@ -16,6 +16,7 @@ from lslm_lightning.safety import named_servers
 from lslm_lightning.safety.paths import is_inside
 from lslm_lightning.safety.redaction import learn_address, redacted
 from lslm_lightning.tracking import database
+from lslm_lightning.tracking.views import KIND
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +26,6 @@ T = TypeVar("T")
 SQLITE = re.compile(r"sqlite(\+pysqlite)?:///(?!:memory:)(?P<path>.+?)(\?(?P<options>\w+=[^/?]*))?")
 ANSWER_SECONDS = 5.0
 KINDS = "http://host:5000 for a server, sqlite:///mlflow.db for a file; unset MLFLOW_TRACKING_URI for the file of this folder"
-KIND_OF_PAGES = {"mlflow.experimentKind": "custom_model_development"}  # charts of training, not of chats
 PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # MLflow's words
 REFUSALS = set(range(400, 500)) - {408, 429}  # HTTP: it will not change its mind
 SILENCE = {
@@ -203,7 +203,7 @@ class Store:
                 self.artifacts.mkdir(parents=True, exist_ok=True)
             location = database.location_of(self.artifacts / task) if self.artifacts else None
             try:
-                return client.create_experiment(task, artifact_location=location, tags=KIND_OF_PAGES)
+                return client.create_experiment(task, artifact_location=location, tags=KIND)
             except MlflowException as error:
                 found = client.get_experiment_by_name(task)  # another process was faster
                 if found is None:

@@ -19,6 +19,7 @@ from lslm_lightning.safety import named_servers
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.tracking.curves import Curves, Point
 from lslm_lightning.tracking.database import record_of
+from lslm_lightning.tracking.descriptions import DESCRIPTION, is_own, sign
 from lslm_lightning.tracking.environment import environment, git_state
 from lslm_lightning.tracking.lost import end_lost_runs, process_tags
 from lslm_lightning.tracking.names import clean_text, flatten, hashed, mlflow_name, mlflow_names, short
@@ -26,6 +27,7 @@ from lslm_lightning.tracking.outbox import BATCH, Outbox, send_in_parts
 from lslm_lightning.tracking.store import Store, TrackingError
 from lslm_lightning.tracking.system import SystemMetrics
 from lslm_lightning.tracking.uploads import FOLDERS, KEPT, links_of, missing_files, upload
+from lslm_lightning.tracking.views import publish
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Tracker(Logger):
         self.task, self.directory, self.store = task, Path(directory), Store(tracking_uri)
         self._name, self._tags, self._parent_run_id = name, dict(tags or {}), parent_run_id
         self._run_id: str | None = None
+        self._experiment_id = ""
         self._given_run_id, self._again = run_id, again
         self.n_missing = 0  # points that MLflow lacked when the run went on
         self._system_metrics = system_metrics
@@ -119,6 +122,7 @@ class Tracker(Logger):
         if not self.store.file and self.store.is_named:
             named_servers.remember(self.store.uri)
         self._run_id = os.environ[RUN_ID] = run.info.run_id
+        self._experiment_id = run.info.experiment_id
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the outbox tries again, and can be asked to stop
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
         self._outbox = Outbox(self._send, self.store.is_passing, self._tell, self.store.explain)
@@ -300,12 +304,16 @@ class Tracker(Logger):
         send_in_parts(lambda part: self._client.log_batch(self._run_id, part), metrics, self.store.is_passing)
 
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """A nested configuration as flat parameters `model.init_args.d_model`. The first value of a name stays, as MLflow wants it."""
+        """A nested configuration as flat parameters `model.init_args.d_model`. The first value of a name stays, as MLflow wants it.
+
+        They are noted in mlflow.json too, where `lslm sync` finds them.
+        """
         if self._outbox is None:
             return
         from mlflow.entities import Param
 
         flat = self.parameters_of(params)
+        self._remember({"parameters": {**flat, **self._noted.get("parameters", {})}})
         new = [Param(name, value) for name, value in flat.items() if name not in self._parameters]
         self._parameters.update(flat)
         for i in range(0, len(new), MOST_PARAMETERS):
@@ -344,6 +352,28 @@ class Tracker(Logger):
             self._remember({"tags": {**self._noted.get("tags", {}), **clean}})
             for name, value in clean.items():
                 self._outbox.call(self._client.set_tag, self._run_id, name, value)
+
+    @property
+    def page(self) -> str:
+        """The address of the run's page in MLflow's web UI, from its `#` on; empty before `start`."""
+        return f"#/experiments/{self._experiment_id}/runs/{self._run_id}" if self._run_id else ""
+
+    def set_description(self, text: str) -> None:
+        """Set the Markdown text that MLflow shows on the run's page, unless somebody has edited it there or set the tag."""
+        if self._outbox is not None and DESCRIPTION not in self._tags:
+            signed = sign(self.store.redact(clean_text(text)), LONGEST_TAG)
+            self._remember({"description": signed})
+            self._outbox.call(self._send_description, signed)
+
+    def restore_description(self) -> None:
+        """Set the description that was last set, as `mlflow.json` has it, in a store that lacks it."""
+        if self._outbox is not None and (noted := self._noted.get("description")):
+            self._outbox.call(self._send_description, noted)
+
+    def _send_description(self, signed: str) -> None:
+        there = self._client.get_run(self._run_id).data.tags.get(DESCRIPTION, "")
+        if is_own(there):
+            self._client.set_tag(self._run_id, DESCRIPTION, signed)
 
     def log_dataset(self, name: str, digest: str, split: str, source: str) -> None:
         """A data set as an input of the run, from a public address or a path. A digest too long for MLflow is whole in the input's tag.
@@ -416,6 +446,7 @@ class Tracker(Logger):
         if self._monitor is not None:
             self._monitor.close()
         self.log_artifact(self.directory / "metrics.jsonl")
+        self._outbox.call(publish, self._client, self._experiment_id)
         self._remember({"ending": status})  # which becomes its status when MLflow has it, or does not answer
         outbox, self._outbox = self._outbox, None
         last = partial(self._client.set_terminated, self._run_id, status, round((ended or time.time()) * 1000))

@@ -160,8 +160,6 @@ class Exam(Evaluation):
     def end_test(self, trainer: Trainer, task: Task, tested: Tested) -> None:
         exam, predictions, metrics = tested
         n_cut, words = task.cut_sources(exam)
-        if words:
-            task.log("test/cut_sources", float(n_cut))
         if not trainer.is_global_zero:
             return
         name = self.directory.path.name
@@ -173,6 +171,7 @@ class Exam(Evaluation):
         findings = [asdict(finding) | (own if finding.system == name else {}) for finding in self.findings]
         write_scores(self.directory.metrics, self.scores, self.data, findings)
         tags = {"corpus.test_digest": self.data["digest"], "corpus.test_languages": self.data["languages"]}
+        tags |= {"cut_sources": f"{n_cut:,} of {len(exam):,}"} if words and n_cut else {}
         self.tracker.set_tags(tags | {"scores": described(self.scores)})
         self.tracker.log_dataset(data.dataset_name, self.data["digest"], "test", corpus.home or corpus.name)
 

@@ -24,8 +24,8 @@ class Provenance(Callback):
         self._log(trainer, task, "train", "val")
         data, backbone = trainer.datamodule, task.model_name
         if not task.one_pass:
-            self.tracker.log_metrics({"model/parameters": task.n_parameter}, step=0)
-        self.tracker.log_metrics({f"data/{name}": value for name, value in data.counts.items()}, step=0)
+            self.tracker.log_hyperparams({"n_parameter": task.n_parameter})
+        self.tracker.log_hyperparams({f"data.{name}": f"{value:.6g}" for name, value in data.counts.items() if value})
         if trainer.is_global_zero:
             counted = {name: value for name, value in data.counts.items() if value and name.startswith("train_")}
             words = (f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}" for name, value in counted.items())
@@ -34,7 +34,7 @@ class Provenance(Callback):
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         if task.one_pass:  # before, nobody knew
-            self.tracker.log_metrics({"model/parameters": task.n_parameter}, step=0)
+            self.tracker.log_hyperparams({"n_parameter": task.n_parameter})
 
     def on_save_checkpoint(self, trainer: Trainer, task: Task, checkpoint: dict[str, Any]) -> None:
         self.tracker.write_down()
@@ -53,7 +53,8 @@ class Provenance(Callback):
         data = trainer.datamodule
         corpus, languages = data.corpus, data.stated_languages
         if not self._tagged:
-            tags = {"corpus": corpus.name, "backbone": task.model_name, "tokenizer": repr(task.tokenizer)}
+            tags = {"corpus": corpus.name, "model": task.model_name, "tokenizer": repr(task.tokenizer)}
+            tags |= {"headline": f"test/{task.headline}"} if task.headline else {}
             stated = {} if languages is None else {"languages": " ".join(dict.fromkeys(languages))}
             self.tracker.set_tags(tags | stated)
             self._tagged = True

@@ -122,7 +122,7 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     assert children.keys() == {"copy", "uniform", "ours", "theirs", "hosted"}
     assert children["theirs"].data.metrics["test/bleu"] == pytest.approx(100)
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"report", "metrics.json"}
-    assert children["hosted"].data.params["system.found.left_out.temperature"] == "0.0"
+    assert children["hosted"].data.params["found.left_out.temperature"] == "0.0"
 
 
 def test_a_repeated_evaluation_asks_nobody_and_gives_the_same(lslm, exam, project, pairs, provider):

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from transformers import GPT2Config, GPT2LMHeadModel, MarianConfig, MarianMTModel
 
 from lslm_lightning.runs import load_run
+from lslm_lightning.runs.loading import read_config
 from lslm_lightning.systems.hugging_face import HuggingFace
 from tests import conftest
 from tests.commands.alike import config_of, points, same_run
@@ -59,9 +60,13 @@ def test_a_run_needs_its_folder_no_more(kind, lslm, translation, project, monkey
     same_run(only("straight-*"), stopped)
     used = lslm("generate", stopped, "red green")
     assert used.status == 0, used.err
-    run_id = load_run(stopped).directory.run_id
+    directory = load_run(stopped).directory
+    run_id = directory.run_id
+    settled = read_config(directory.config)["model"]["init_args"]["backbone"]["init_args"]["config"]
+    assert settled["vocab_size"] == len(WORDS)
     params = MlflowClient(f"sqlite:///{project}/mlflow.db").get_run(run_id).data.params
-    assert params["model.init_args.backbone.init_args.config.vocab_size"] == str(len(WORDS))
+    assert params["backbone.path"].endswith("pretrained")
+    assert len(params) < 40, "what the folder says of the network stays in config.yaml"
     shutil.rmtree(stopped)
     again = load_run(run_id)  # from MLflow
     assert again.task.backbone.has_weights

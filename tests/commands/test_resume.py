@@ -358,7 +358,7 @@ def test_sync_brings_what_mlflow_lacks_and_nothing_twice(lslm, stopped, project)
     assert new != run_id
     client = MlflowClient(f"sqlite:///{other}/mlflow.db")
     same(client, new)
-    assert client.get_run(new).data.params["trainer.max_steps"] == str(STEPS)
+    assert client.get_run(new).data.params["max_steps"] == str(STEPS)
     assert {a.path for a in client.list_artifacts(new, "checkpoints")} == {"checkpoints/best.ckpt"}
 
 

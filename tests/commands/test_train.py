@@ -15,8 +15,10 @@ from mlflow import MlflowClient
 from lslm_lightning.commands.train import Command
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import score
+from lslm_lightning.reports.numerals import number
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.directory import RunDirectory
+from lslm_lightning.tracking.views import TAG, state_of
 from lslm_lightning.training.precision import StepTimes
 
 
@@ -52,8 +54,21 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
     [run] = runs()
     assert run.info.status == "FINISHED"
     assert run.data.tags["task"] == "translation"
-    assert run.data.tags["backbone"] == "Transformer"
-    assert run.data.params["model.init_args.backbone.init_args.d_model"] == "16"
+    assert run.data.tags["model"] == "Transformer"
+    assert run.data.params["backbone.d_model"] == "16"
+    assert len(run.data.params) < 40, "only what differs from the defaults"
+    assert int(run.data.params["n_parameter"]) == load_run(directory.path).task.n_parameter
+    assert {name.partition("/")[0] for name in run.data.metrics} <= {"train", "val", "test", "system", "epoch"}
+    note = run.data.tags["mlflow.note.content"]
+    assert f"lslm run --config {translation}" in note
+    assert f"(#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/report/index.html)" in note
+    low, high = next((s["low"], s["high"]) for s in json.loads(directory.metrics.read_text())["scores"] if s["metric"] == "bleu")
+    assert run.data.tags["interval"] == f"{number(low)} to {number(high)}"
+    assert run.data.tags["interval"] in note
+    assert run.data.tags["headline"] == "test/bleu"
+    experiment = mlflow_client().get_experiment(run.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert state_of(experiment.tags[TAG])["orderByKey"] == "metrics.`test/bleu`"
     scores = {s["metric"]: s["value"] for s in json.loads(directory.metrics.read_text())["scores"]}
     assert run.data.metrics["test/bleu"] == pytest.approx(scores["bleu"], abs=1e-4)
     assert {"train/loss", "val/loss", "val/bleu", "train/tokens_per_second"} <= run.data.metrics.keys()

@@ -1,0 +1,30 @@
+"""Markdown texts that MLflow shows of runs and experiments, and how those of this project are known from those of people."""
+
+import re
+
+from lslm_lightning.tracking.names import hash_of
+
+DESCRIPTION = "mlflow.note.content"  # the tag
+SIGNATURE = re.compile(r"\n\n<!-- lslm ([0-9a-f]{12}) -->\s*\Z")  # which no page shows
+CUT = "\n\n..."
+
+
+def sign(text: str, longest: int) -> str:
+    """Return the text, cut to what MLflow takes, with the signature that `is_own` looks for."""
+    room = longest - len(signature("")) - len(CUT)
+    text = text.strip()
+    text = text if len(text) <= room else text[:room].rpartition("\n")[0].rstrip() + CUT
+    return text + signature(text)
+
+
+def is_own(text: str) -> bool:
+    """Return whether a description may be replaced: there is none, or `sign` wrote it and nobody has edited it since."""
+    if not text.strip():
+        return True
+    found = SIGNATURE.search(text)
+    return bool(found) and signature(text[: found.start()]).strip() == found[0].strip()
+
+
+def signature(text: str) -> str:
+    """Return the comment that ends a text of this project."""
+    return f"\n\n<!-- lslm {hash_of(text)[:12]} -->"

@@ -1,0 +1,256 @@
+"""The saved view of an experiment in MLflow's web UI: columns, order and charts that compare runs.
+
+The UI keeps a view as a tag of the experiment (`useSharedExperimentViewState` and `savedViewEnvelope`
+in its source): a link that names it opens it, and its menu "Views" lists it.
+"""
+
+import base64
+import json
+import time
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from lslm_lightning.tracking.descriptions import DESCRIPTION, is_own, sign
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # model training, not chats and judges
+KEY = "lslm"
+TAG = f"mlflow.sharedViewState.{KEY}"
+NAME = "Scores and settings (lslm)"
+LONGEST_TAG = 20_000  # of an experiment
+N_RUN = 200  # the newest, of which the view is made
+MOST_COLUMNS = 12  # of settings in which runs differ
+WIDTHS = {"interval": 150, "languages": 110, "corpus": 110, "model": 130, "n_parameter": 120, "command": 90}  # pixels
+NO_SCORES = ("_deviation", "/cut_sources")  # metrics of tests that are about scores
+MEASURED = ("n_parameter", "data.", "cost.")  # parameters that nobody set
+
+
+def publish(client: "MlflowClient", experiment_id: str) -> None:
+    """Write the view, the kind of pages and a description with links into an experiment.
+
+    What somebody has changed in the UI stays as it is.
+    """
+    tags = client.get_experiment(experiment_id).tags
+    for name, value in KIND.items():
+        if name not in tags:
+            client.set_experiment_tag(experiment_id, name, value)
+    runs = list(client.search_runs([experiment_id], max_results=N_RUN))
+    if not any(run.data.metrics for run in runs):
+        return
+    state = view_state(runs)
+    if is_ours(before := tags.get(TAG, "")) and state_of(before) != state:
+        client.set_experiment_tag(experiment_id, TAG, envelope(state))
+    text = sign(introduction(experiment_id), LONGEST_TAG)
+    if is_own(known := tags.get(DESCRIPTION, "")) and known != text:
+        client.set_experiment_tag(experiment_id, DESCRIPTION, text)
+
+
+def link(experiment_id: str, charts: bool = False) -> str:
+    """Return the address of the runs of an experiment in this view, from its `#` on: a table, or charts."""
+    mode = "CHART" if charts else "TABLE"
+    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode={mode}&viewStateShareKey={KEY}"
+
+
+def compare_link(experiment_id: str, run_ids: Sequence[str]) -> str:
+    """Return the address of the page that compares runs, from its `#` on."""
+    runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in ([*run_ids], [experiment_id]))
+    return f"#/compare-runs?runs={runs}&experiments={experiments}&workflowType=machine_learning"
+
+
+def introduction(experiment_id: str) -> str:
+    """Return the description of an experiment, in Markdown."""
+    table, charts = link(experiment_id), link(experiment_id, charts=True)
+    return f"All runs, the best first: [scores and settings]({table}) · [charts]({charts})"
+
+
+# The state
+
+
+def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
+    """Return what the UI keeps of a view: search, columns, charts and their sections.
+
+    Args:
+        runs: the newest first.
+    """
+    headline = headline_of(runs)
+    metrics = ordered_metrics(runs, headline)
+    settings = [f"params.`{name}`" for name in differing_parameters(runs)]
+    kinds = ["tags.`command`"] if len({run.data.tags.get("command") for run in runs}) > 1 else []
+    others = [name for name in metrics if name.startswith("test/") and name != headline][:3]
+    columns = [
+        *(f"metrics.`{headline}`", "tags.`interval`", "tags.`corpus`", "tags.`languages`"),
+        *("tags.`model`", "params.`n_parameter`", *kinds, *settings),
+        *(f"metrics.`{name}`" for name in others),
+    ]
+    sections, charts = charts_of(metrics)
+    parents = {run.data.tags["mlflow.parentRunId"] for run in runs if "mlflow.parentRunId" in run.data.tags}
+    return {
+        "searchFilter": "",
+        "orderByKey": f"metrics.`{headline}`",
+        "orderByAsc": is_lower_better(headline, runs),
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": {name: WIDTHS[key] for name in columns if (key := name.split("`")[1]) in WIDTHS},
+        "runsExpanded": dict.fromkeys(sorted(parents), True),
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsVisibilityMap": {},
+        "runsHiddenMode": "FIRST_10_RUNS",
+        "compareRunCharts": charts,
+        "compareRunSections": sections,
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "autoRefreshEnabled": True,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+    }
+
+
+def headline_of(runs: Sequence["Run"]) -> str:
+    """Return the metric that runs are compared by: what most of them say, or else a score of a test, or the loss."""
+    said = Counter(run.data.tags["headline"] for run in runs if run.data.tags.get("headline") in run.data.metrics)
+    if said:
+        return said.most_common(1)[0][0]
+    names = Counter(name for run in runs for name in sorted(run.data.metrics))
+    scores = [name for name, _ in names.most_common() if name.startswith("test/") and not name.endswith(NO_SCORES)]
+    return scores[0] if scores else "val/loss"
+
+
+def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
+    """Return the metrics that get a chart: of tests, of validations, of training; the headline and the loss lead each."""
+    name = headline.rpartition("/")[2]
+    ranks = {"test": 0, "val": 1, "train": 2}
+
+    def rank(metric: str) -> tuple[int, int, str]:
+        split, _, own = metric.partition("/")
+        return ranks[split], [name, "loss"].index(own) if own in (name, "loss") else 2, own
+
+    known = {metric for run in runs for metric in run.data.metrics if metric.partition("/")[0] in ranks}
+    return sorted((metric for metric in known if "/" in metric and not metric.endswith(NO_SCORES)), key=rank)
+
+
+def differing_parameters(runs: Sequence["Run"]) -> list[str]:
+    """Return the settings in which runs differ, those that most runs have first; what is measured is none."""
+    having = Counter(name for run in runs for name in run.data.params if not name.startswith(MEASURED))
+    differing = [name for name in having if len({run.data.params.get(name) for run in runs if run.data.params}) > 1]
+    return sorted(differing, key=lambda name: (-having[name], name))[:MOST_COLUMNS]
+
+
+def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return sections and charts: bars of test scores, curves, and a table of the settings that differ."""
+    names = [*dict.fromkeys(metric.partition("/")[0] for metric in metrics)]
+    names.insert(min(len(names), 2), "settings that differ")
+    names += ["Model metrics", "System metrics"]
+    sections = [
+        {
+            "uuid": f"{KEY}-{name}",
+            "name": name,
+            "display": name != "System metrics",
+            "isReordered": True,
+            "deleted": False,
+            "isGenerated": False,
+        }
+        for name in names
+    ]
+    charts = [chart(metric) for metric in metrics]
+    charts.append(
+        {
+            "type": "DIFFERENCE",
+            "uuid": f"{KEY}-difference",
+            "metricSectionId": f"{KEY}-settings that differ",
+            "chartName": "Settings that differ",
+            "compareGroups": ["Parameters", "Model metrics"],
+            "showChangeFromBaseline": False,
+            "showDifferencesOnly": True,
+            "baselineColumnUuid": "",
+            "runsCountToCompare": 10,
+            "deleted": False,
+            "isGenerated": False,
+        }
+    )
+    return sections, charts
+
+
+def chart(metric: str) -> dict[str, Any]:
+    """Return a chart of one metric."""
+    split = metric.partition("/")[0]
+    found: dict[str, Any] = {
+        "type": "BAR" if split == "test" else "LINE",
+        "uuid": f"{KEY}-{metric}",
+        "metricSectionId": f"{KEY}-{split}",
+        "metricKey": metric,
+        "runsCountToCompare": 10,
+        "deleted": False,
+        "isGenerated": False,
+    }
+    if split != "test":
+        found |= {
+            "selectedMetricKeys": [metric],
+            "lineSmoothness": 0,
+            "scaleType": "linear",
+            "xAxisScaleType": "linear",
+            "xAxisKey": "step",
+            "selectedXAxisMetricKey": "",
+            "yAxisKey": "metric",
+            "yAxisExpressions": [],
+            "ignoreOutliers": False,
+            "range": {},
+            "useGlobalXaxisKey": True,
+            "useGlobalLineSmoothing": True,
+        }
+    return found
+
+
+def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
+    """Return which way the metric goes, as a run has it on record."""
+    name = metric.rpartition("/")[2]
+    for run in runs:
+        try:
+            return not json.loads(run.data.tags.get("scores", "{}"))[name]["higher_is_better"]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return name == "loss"
+
+
+# The tag
+
+
+def envelope(state: dict[str, Any]) -> str:
+    """Return a view as the UI saves it: its name in the open, its state compressed."""
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    now = round(time.time() * 1000)
+    return json.dumps({"name": NAME, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"})
+
+
+def state_of(tag: str) -> dict[str, Any] | None:
+    """Return the state of a view that `envelope` made; None of anything else."""
+    try:
+        packed = json.loads(tag)["state"].removeprefix("deflate;")
+        return json.loads(zlib.decompress(base64.b64decode(packed)))
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
+        return None
+
+
+def is_ours(tag: str) -> bool:
+    """Return whether a view may be replaced: there is none, or nobody has saved it anew in the UI."""
+    if not tag:
+        return True
+    try:
+        found = json.loads(tag)
+        return found["createdAt"] == found.get("updatedAt", found["createdAt"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
