@@ -20,7 +20,7 @@ LAYERS: dict[str, set[str]] = {
     "data": {"contracts", "text", "audio", "safety"},
     "evaluation": {"metrics", "contracts", "text", "safety"},
     "tracking": {"contracts", "safety"},
-    "pretrained": {"models", "text"},
+    "pretrained": {"models", "text", "safety"},
     "runs": {"tracking", "text", "safety"},
     "training": {
         *("models", "ngram", "text", "data", "metrics", "decoding", "optim", "evaluation", "contracts"),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.heads import Head, Source, TiedProjection
+from lslm_lightning.safety.parameters import Bounds, bounded_parameters
 from lslm_lightning.text.hugging_face import (
     NO_CODE,
     HuggingFace,
@@ -21,6 +22,7 @@ from lslm_lightning.text.hugging_face import (
     model_config,
     reason,
 )
+from lslm_lightning.text.model_sizes import bounds_of, check_sizes
 
 OF_THE_PLACE = ("_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version")  # says nothing of the network
 REMOTE = ("auto_map", "custom_pipelines", "custom_generate")  # name Python files of a repository
@@ -62,16 +64,18 @@ class Pretrained(Backbone):
     def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
         super().__init__()
         self.path = path
+        bounds = Bounds()  # of a run's own config, whose checkpoint bounds it
         if config is not None:
             check_described(config, path)
         else:
-            config = without_place(model_config(path))
+            config, bounds = without_place(model_config(path)), bounds_of(path)
             check_weights(Path(path))
         if tokenizer_digest is None:
             tokenizer_digest = HuggingFace(path).train().digest
         self.settled = {"config": config, "tokenizer_digest": tokenizer_digest}
         self.tokenizer_digest = tokenizer_digest
-        self.model = self._build(config)
+        with bounded_parameters(bounds, f"{path}: its config.json does not fit its weights"):
+            self.model = self._build(config)
         of_text = self.model.config.get_text_config()
         self.d_model, self.vocab_size = of_text.hidden_size, self.model.get_input_embeddings().num_embeddings
         self.max_length = getattr(of_text, "max_position_embeddings", None)
@@ -178,6 +182,7 @@ def check_described(config: Mapping[str, Any], path: str) -> None:
     """
     try:
         check_runs_no_code(config)
+        check_sizes(config, Bounds())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if named := next((name for name in REMOTE if name in names_in(config)), None):

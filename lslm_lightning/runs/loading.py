@@ -10,10 +10,10 @@ from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.finding import find_run
 from lslm_lightning.runs.hidden_settings import reveal
 from lslm_lightning.runs.own_code import add_working_directory
-from lslm_lightning.runs.parameters import bounded_parameters
 from lslm_lightning.runs.states import META, read_state
 from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, refuse_denied, resolve
 from lslm_lightning.safety.magnitudes import check_magnitudes
+from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from torch import Size
 
     from lslm_lightning.text.tokenizer import Tokenizer
+
+
+SMALLEST_TENSOR = 64  # bytes that a tensor takes in a checkpoint, at least
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,12 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
     from lslm_lightning.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(directory.tokenizer)
-    with nullcontext() if trust else only_trusted(), bounded_parameters(checkpoint):
+    n_byte = size_of(checkpoint)
+    bounded = bounded_parameters(
+        bounds_for(n_byte, n_byte // SMALLEST_TENSOR),
+        f"config.yaml does not fit {checkpoint}, which has {n_byte:,} bytes",
+    )
+    with nullcontext() if trust else only_trusted(), bounded:
         task = build(config["model"], tokenizer)
     load_weights(task, checkpoint, tokenizer)
     return Run(directory, config, tokenizer, task.eval(), checkpoint)
@@ -75,6 +83,12 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
         raise ValueError(f"{path} names no model: it must have a `model` with a `class_path`")
     return config
+
+
+def size_of(checkpoint: Path) -> int:
+    """Bytes of a checkpoint, which is a file or a folder."""
+    files = checkpoint.rglob("*") if checkpoint.is_dir() else [checkpoint]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def config_to_build(path: Path) -> dict[str, Any]:

@@ -9,6 +9,11 @@ IN_MEMORY = 4 << 30  # bytes of one file that is held as a whole
 LINE = 1 << 30  # bytes of one line of a file that is read bit by bit
 
 
+def is_chosen() -> bool:
+    """Whether the user says how many bytes a file may unpack to."""
+    return bool(os.environ.get(SETTING))
+
+
 def max_unpacked(n_byte: int) -> int:
     """Return how many bytes a file of `n_byte` may unpack to: `$LSLM_MAX_UNPACKED_BYTES`, or 200 times as many.
 
@@ -25,7 +30,7 @@ def max_unpacked(n_byte: int) -> int:
 def max_in_memory(n_byte: int) -> int:
     """Return how many bytes a file of `n_byte` may unpack to where they are held at once."""
     limit = max_unpacked(n_byte)
-    return limit if os.environ.get(SETTING) else min(limit, IN_MEMORY)
+    return limit if is_chosen() else min(limit, IN_MEMORY)
 
 
 def max_line() -> int:

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction, passages_of
+from lslm_lightning.safety.parameters import bounded_parameters
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.purpose import Purpose
 from lslm_lightning.text.hugging_face import NO_CODE, file_of, is_local, model_config, reason
 from lslm_lightning.text.languages import base_language, name_of_language
+from lslm_lightning.text.model_sizes import bounds_of
 
 logger = logging.getLogger(__name__)
 HOUSEKEEPING = (  # of a generation config: they change no answer
@@ -90,7 +92,8 @@ class HuggingFace:
         try:
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             tokenizer = AutoTokenizer.from_pretrained(self.path, **options)
-            model = kind.from_pretrained(self.path, use_safetensors=True, dtype=dtype, use_kernels=False, **options)
+            with bounded_parameters(bounds_of(self.path), "its config.json does not fit its weights", counts_meta=True):
+                model = kind.from_pretrained(self.path, use_safetensors=True, dtype=dtype, use_kernels=False, **options)
         except (OSError, ValueError, ImportError) as error:
             raise ValueError(f"{self.path} is no model that can be used: {reason(self.path, error)}") from None
         if tokenizer.pad_token_id is None:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from lslm_lightning.text.model_sizes import bounds_of, check_sizes
 from lslm_lightning.text.pretrained import PretrainedTokenizer, Roles
 from lslm_lightning.text.recipes import Existing
 from lslm_lightning.text.sentencepiece import read_pieces
@@ -128,7 +129,9 @@ def model_config(path: str) -> Any:
     if Path(path).is_dir() and not Path(path, "config.json").is_file():
         raise ValueError(f"{path} is no model that can be used: it has no config.json; save the model there with save_pretrained")
     try:
-        check_runs_no_code(PretrainedConfig.get_config_dict(path, local_files_only=is_local(path))[0])
+        described = PretrainedConfig.get_config_dict(path, local_files_only=is_local(path))[0]
+        check_runs_no_code(described)
+        check_sizes(described, bounds_of(path))
         return AutoConfig.from_pretrained(path, local_files_only=is_local(path), **NO_CODE)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no model that can be used: {reason(path, error)}") from None

@@ -1,0 +1,97 @@
+"""Parameters of a model that is built for given weights: no more of them than the weights can have."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from lslm_lightning.safety.limits import SETTING, is_chosen, max_unpacked
+
+if TYPE_CHECKING:
+    from torch.nn import Module, Parameter
+
+SLACK, SLACK_TENSORS = 10_000_000, 1_000  # parameters, and tensors of them, that any model may have
+PER_BYTE = 4  # parameters a byte of the weights: 16 times what float32 needs
+PER_TENSOR = 8  # tensors a tensor of the weights, which may hold several of the model's
+FLOAT32, SMALLEST_LAYER = 4, 1_024  # bytes
+ADVICE = f"if you trust it, set {SETTING} to a number of bytes that is enough"
+
+
+class Bounds(NamedTuple):
+    """Most parameters of a model, most tensors that they are in, and most layers; None for no bound."""
+
+    n_parameter: int | None = None
+    n_tensor: int | None = None
+    n_layer: int | None = None
+
+
+def bounds_for(n_byte: int, n_tensor: int) -> Bounds:
+    """Return the bounds of a model whose weights have so many bytes and tensors, or those of `$LSLM_MAX_UNPACKED_BYTES`."""
+    if is_chosen():
+        n_byte = max_unpacked(0)
+        return Bounds(n_byte // FLOAT32, n_byte // SMALLEST_LAYER, n_byte // SMALLEST_LAYER)
+    return Bounds(SLACK + PER_BYTE * n_byte, SLACK_TENSORS + PER_TENSOR * n_tensor, SLACK_TENSORS + n_tensor)
+
+
+def bounds_of_folder(folder: Path) -> Bounds:
+    """Return the bounds of a model by the headers of the safetensors files of a folder; those of damaged files count as nothing."""
+    n_byte = n_tensor = 0
+    for path in folder.glob("*.safetensors"):
+        if path.is_file():
+            n_byte += path.stat().st_size
+            n_tensor += tensors_in(path)
+    return bounds_for(n_byte, n_tensor)
+
+
+def tensors_in(path: Path) -> int:
+    """Return how many tensors a safetensors file has, by its header; 0 of one that is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            return len(file.keys())
+    except (SafetensorError, OSError):
+        return 0
+
+
+@contextmanager
+def bounded_parameters(bounds: Bounds, name: str, counts_meta: bool = False) -> Iterator[None]:
+    """Refuse modules that are built inside with more parameters than the bounds allow.
+
+    They are counted as they are registered, before memory is written to.
+
+    Args:
+        name: begins errors: what does not fit what.
+        counts_meta: count parameters without memory, which get it later.
+
+    Raises:
+        ValueError: there are too many, or no memory for a tensor, or torch cannot make it.
+    """
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    sizes: dict[tuple[int, str], int] = {}  # by module and name: one that replaces another counts once
+    total = 0
+
+    def count(module: "Module", name: str, parameter: "Parameter | None") -> None:
+        nonlocal total
+        if parameter is None or (parameter.device.type == "meta" and not counts_meta):
+            return
+        total += parameter.numel() - sizes.get((id(module), name), 0)
+        sizes[id(module), name] = parameter.numel()
+        if bounds.n_parameter is not None and total > bounds.n_parameter:
+            raise TooManyError(f"a model of more than {bounds.n_parameter:,} parameters; {ADVICE}")
+        if bounds.n_tensor is not None and len(sizes) > bounds.n_tensor:
+            raise TooManyError(f"a model of more than {bounds.n_tensor:,} weights and biases; {ADVICE}")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    except (RuntimeError, MemoryError, OverflowError, TypeError) as error:  # TypeError: 10**30
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{name}: {reason}") from None
+    finally:
+        handle.remove()
+
+
+class TooManyError(RuntimeError):
+    """A model has more parameters than its weights can have."""

@@ -1,0 +1,49 @@
+"""Sizes that a config.json of `transformers` claims, beside the weights that it comes with."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lslm_lightning.safety.parameters import ADVICE, Bounds, bounds_of_folder
+
+LAYERS = re.compile(r"(^|_)(layers?|blocks?|depths?|types)$")  # at the end of a name: modules one after the other
+LABELS = re.compile(r"(^|_)(labels|classes)$")
+FREE = re.compile(r"theta|base|freq|timescale|seed|window|len|scale|_ids?$")  # may be large, and no module has that size
+MOST_LAYERS, MOST_LABELS = 10_000, 1_000_000
+MOST = 1 << 27  # of any other size
+
+
+def bounds_of(path: str) -> Bounds:
+    """Return the bounds of a model by its folder; those of a hub id are not known before it is fetched."""
+    folder = Path(path)
+    return bounds_of_folder(folder) if folder.is_dir() else Bounds()
+
+
+def check_sizes(config: Mapping[str, Any], bounds: Bounds) -> None:
+    """Refuse numbers of layers, labels and units that the weights cannot have, before anything is made of that size.
+
+    Raises:
+        ValueError: with the setting and the largest that is taken.
+    """
+    n_layer = MOST_LAYERS if bounds.n_layer is None else bounds.n_layer
+    n_unit = MOST if bounds.n_parameter is None else max(MOST, bounds.n_parameter)
+    for name, value in whole_numbers(config):
+        if FREE.search(name):
+            continue
+        n_most = n_layer if LAYERS.search(name) else MOST_LABELS if LABELS.search(name) else n_unit
+        if value > n_most:
+            shown = f"{value:,}" if value < 10**20 else f"10^{len(str(value)) - 1}"
+            raise ValueError(f"its config.json has {name}={shown}, more than the {n_most:,} that its weights allow; {ADVICE}")
+
+
+def whole_numbers(config: Any, name: str = "") -> Iterator[tuple[str, int]]:
+    """Yield every whole number of a configuration with the name of its setting, also those in lists and in parts."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            yield from whole_numbers(value, str(key))
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from whole_numbers(value, name)
+    elif isinstance(config, int) and not isinstance(config, bool):
+        yield name, config
