@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from lslm_lightning.safety.limits import max_in_memory, max_unpacked, too_large
-from lslm_lightning.safety.paths import is_inside
+from lslm_lightning.safety.paths import check_is_file, is_inside
 
 PACKED = ("gz", "zst", "xz", "bz2")
 """Endings of the names of packed files."""
@@ -130,9 +130,10 @@ def read_file(path: Path, max_bytes: int | None = None) -> bytes:
     """A file's bytes, unpacked when its name ends in `.gz`, `.bz2`, `.xz` or `.zst`.
 
     Raises:
-        ValueError: what is packed is corrupt or truncated, or unpacks to more than `max_bytes`; by default to more than its size lets
-            expect.
+        ValueError: it is a pipe or a device, or what is packed is corrupt or truncated, or unpacks to more than `max_bytes`; by default
+            to more than its size lets expect.
     """
+    check_is_file(path)
     if bare_name(path.name) == path.name:
         return path.read_bytes()
     limit = max_in_memory(path.stat().st_size) if max_bytes is None else max_bytes
@@ -150,6 +151,7 @@ def read_members(path: Path, pattern: str, max_bytes: int | None = None) -> list
         ValueError: not an archive, truncated, unsafe, without a matching member, or larger than `max_bytes`; by default than what its
             size lets expect.
     """
+    check_is_file(path, takes_folders=True)
     read = _folder_members if path.is_dir() else _zip_members if path.suffix == ".zip" else _tar_members
     try:
         members = sorted(read(path, pattern, max_bytes))

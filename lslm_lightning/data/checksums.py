@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lslm_lightning.data.archives import files_in, read_members
 from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.safety.paths import check_is_file
 
 MEMBERS = "members "
 
@@ -21,7 +22,11 @@ def checksum(path: Path, algorithm: str) -> str:
     `algorithm` is "sha256"; "git-blob", the id `git hash-object` gives; or "members PATTERN": the SHA-256 of what `sha256sum` would print
     for the archive's matching members in order of name, the same however and below whatever folder they were packed, or not packed at all.
     The SHA-256 of a folder is that of all files in it, as members.
+
+    Raises:
+        ValueError: it is a pipe or a device, or an archive that cannot be read.
     """
+    check_is_file(path, takes_folders=True)
     if path.is_dir():
         pattern = algorithm.removeprefix(MEMBERS) if algorithm.startswith(MEMBERS) else f"{path.name}/*"
         return listing({name: file for name, file in files_in(path).items() if fnmatch.fnmatchcase(name, pattern)})

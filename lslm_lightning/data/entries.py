@@ -132,8 +132,8 @@ def _records(entry: Entry, name: str) -> Iterator[Record]:
         yield from read_sphinx({path.name: b"" if path.is_dir() else read_file(path) for path in paths})
     else:
         read = READERS[entry.format]
-        for own, path in zip(names.values(), paths, strict=True):
-            if not split.members and not path.is_file():
+        for (file, own), path in zip(names.items(), paths, strict=True):
+            if not split.members and file.endswith("/"):
                 continue  # a folder holds what rows name
             members = read_members(path, split.members) if split.members else [(own, read_file(path))]
             for member, data in members:

@@ -12,7 +12,7 @@ from lslm_lightning.data.archives import files_in, read_members
 from lslm_lightning.data.catalogue import DataFile, Entry
 from lslm_lightning.data.checksums import checksum, remembered_checksum, root_of
 from lslm_lightning.data.locations import cache_directory, corpus_path, find_file
-from lslm_lightning.safety.paths import is_inside
+from lslm_lightning.safety.paths import check_is_file, is_inside
 
 TIMEOUT_SECONDS = 20
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ def verified_file(entry: Entry, file: DataFile) -> Path:
     if path is None:
         path = fetch(entry, file)
     else:
+        check_is_file(path, takes_folders=True)
         verify(path, file)
     return path
 

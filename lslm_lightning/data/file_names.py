@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lslm_lightning.data.archives import bare_name, refused_where_damaged, unpacked
 from lslm_lightning.data.rows import SPLIT_NAMES
+from lslm_lightning.safety.paths import check_is_file
 from lslm_lightning.text.language_names import LANGUAGE, is_language
 
 FORMATS = {
@@ -61,9 +62,19 @@ class File:
 
 
 def files_of(path: Path) -> list[File]:
-    """Files of a folder: those in it where their names say splits, else those of its folders too; hidden ones are not seen."""
-    names = sorted((file.name for file in path.iterdir() if file.is_file() and not file.name.startswith(".")), key=natural)
-    top = [_parsed(name, path) for name in names]
+    """Files of a folder: those in it where their names say splits, else those of its folders too; hidden ones are not seen.
+
+    Raises:
+        ValueError: a name of a split's file is that of a pipe, a device or a folder; or a name has *.
+    """
+    seen = sorted((file for file in path.iterdir() if not file.name.startswith(".")), key=lambda file: natural(file.name))
+    for other in (file for file in seen if not file.is_file()):
+        claimed = _parsed(other.name, path)
+        if claimed.split and claimed.form and other.is_dir():
+            raise ValueError(f"{other} is a folder: call it {claimed.split}, if its files are that split, or put a file in its place")
+        if claimed.split and (claimed.form or is_language(claimed.language)) and not other.is_dir():
+            check_is_file(other)
+    top = [_parsed(file.name, path) for file in seen if file.is_file()]
     if any(file.split and (file.form or file.language) for file in top):
         return top
     found = []
@@ -194,6 +205,8 @@ def format_of(path: Path) -> str | None:
 
 
 def _has_an_object_a_line(path: Path) -> bool:
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file, refused_where_damaged(path.name), unpacked(path.name, file) as stream:
             first = stream.readline(LONGEST_OBJECT)

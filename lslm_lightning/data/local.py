@@ -25,6 +25,7 @@ from lslm_lightning.data.file_names import (
 )
 from lslm_lightning.data.readers import READERS, Record
 from lslm_lightning.data.rows import named_fields, required_fields
+from lslm_lightning.safety.paths import check_is_file
 from lslm_lightning.text.language_names import is_language
 
 TOGETHER = ("context", "audio")
@@ -53,6 +54,7 @@ def describe(path: Path, columns: Mapping[str, Any], fields: Sequence[str] = (),
     Raises:
         ValueError: there is nothing of the kind, files do not belong together, or the columns do not say which task it is.
     """
+    check_is_file(path, takes_folders=True)
     return (_folder if path.is_dir() else _file)(path, columns, fields, languages)
 
 

@@ -3,11 +3,12 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.data.archives import BUFFER, bare_name, refused_where_damaged, unpacked
@@ -16,6 +17,7 @@ from lslm_lightning.data.hub import as_written, is_hub_id
 from lslm_lightning.data.readers import READERS, EmptyFileError, read_arrow, read_parquet
 from lslm_lightning.data.rows import to_row
 from lslm_lightning.data.values import Record, place_of
+from lslm_lightning.safety.paths import check_is_file
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -49,17 +51,22 @@ class Stream:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: they are of several formats, or of one that is not read.
+            ValueError: they are of several formats, or of one that is not read; or one is a pipe or a device.
         """
         if is_hub_id(self.path) and not self._is_here():
             return []
         import fsspec
+        from fsspec.implementations.local import LocalFileSystem
 
         system, path = fsspec.core.url_to_fs(self.path, **self.storage_options)
         if system.isdir(path):
             path = path.rstrip("/") + "/**"
         found = system.glob(path, detail=True) if any(mark in path for mark in "*?[") else {path: system.info(path)}
-        files = {name: about["size"] for name, about in found.items() if about["type"] == "file" and format_of(name)}
+        readable = {name: about for name, about in found.items() if format_of(name)}
+        if isinstance(system, LocalFileSystem):
+            files = local_sizes(map(Path, readable))
+        else:
+            files = {name: about["size"] for name, about in readable.items() if about["type"] == "file"}
         if not files:
             raise FileNotFoundError(f"{self.path} has no files that end in {', '.join('.' + name for name in FORMATS)}, packed or not")
         if len(kinds := {format_of(name).removesuffix("l") for name in files}) > 1:
@@ -69,8 +76,6 @@ class Stream:
         return sorted((system.unstrip_protocol(name), size) for name, size in files.items())
 
     def _is_here(self) -> bool:
-        from pathlib import Path
-
         return Path(self.path).exists()
 
     @cached_property
@@ -163,6 +168,20 @@ class Stream:
     def head(self, n: int) -> list[str]:
         """The first texts, at most n."""
         return list(islice((text for shard in range(self.n_shard) for text in self.documents(shard)), n))
+
+
+def local_sizes(paths: Iterable[Path]) -> dict[str, int]:
+    """Bytes of each of these that is a file, or a link to one; folders are passed over.
+
+    Raises:
+        ValueError: one is a pipe, a device, or a link that leads nowhere.
+    """
+    found = {}
+    for path in paths:
+        check_is_file(path, takes_folders=True)
+        if path.is_file():
+            found[str(path)] = path.stat().st_size
+    return found
 
 
 def format_of(name: str) -> str | None:

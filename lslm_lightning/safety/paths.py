@@ -1,9 +1,18 @@
-"""Paths that come from elsewhere: where they lead, and which one was meant."""
+"""Paths that come from elsewhere: where they lead, what is found there, and which one was meant."""
 
 import re
+import stat
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+
+KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+}
 
 
 def is_inside(name: str) -> bool:
@@ -45,3 +54,22 @@ def did_you_mean(path: str | Path, others: Iterable[Path] = ()) -> str:
     """Return a question that names the nearest path, to be put behind a message; "" where there is none."""
     near = nearest_path(path, others)
     return "" if near is None else f"; did you mean {near}?"
+
+
+def other_kind(path: Path) -> str:
+    """Return what a path is that is no file, in words: "a named pipe"; "" of a file, and of what is not there."""
+    try:
+        return KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
+    except (OSError, ValueError):
+        return "a link that leads nowhere" if path.is_symlink() else ""
+
+
+def check_is_file(path: Path, takes_folders: bool = False) -> None:
+    """Refuse pipes, devices, sockets and folders: reading them may wait or go on for ever.
+
+    Raises:
+        ValueError: it names the path, what it is, and a way out.
+    """
+    kind = other_kind(path)
+    if kind and not (takes_folders and kind == KINDS[stat.S_IFDIR]):
+        raise ValueError(f"{path} is {kind}, and a file is wanted: name a file, or put one in its place")
