@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -127,7 +127,7 @@ OPTIONS = {
 MORE = {
     "--help CLASS": "settings of a class: --help Transformer",
     "--help all": "every setting of a run, in brief",
-    "--trainer.help": "those of Lightning's Trainer, explained",
+    "--trainer.help": "those of the Trainer; also --job.help",
     "--model.help CLASS": "those of a task; so too --data.help",
 }
 EXAMPLES = {
@@ -201,14 +201,28 @@ def less(section: Section, names: Collection[str]) -> Section:
     )
 
 
+def block_help(block: str) -> str:
+    """Return all settings of the Trainer or of a job, explained."""
+    settings = block_settings(block)
+    title = f"--{block}.NAME, or NAME under {block} in a config"
+    return "\n".join([title, "", *explained(settings)])
+
+
+def block_settings(block: str) -> list[Setting]:
+    """Return the settings of the Trainer or of a job, with the defaults of the commands."""
+    settings = {setting.name: setting for setting in settings_of(FIXED[block]) or ()}
+    if block == "trainer":
+        ours = mapping_of(constant("lslm_lightning.commands.job", "TRAINER_DEFAULTS"))
+        for name, default in ours.items():
+            settings[name] = settings[name]._replace(default=default)
+    return list(settings.values())
+
+
 def lines_of(section: Section) -> list[str]:
     """Return the lines of a section, with defaults from the source."""
-    settings = {setting.name: setting for setting in settings_of(section.path) or ()}
-    if section.path == FIXED["trainer"]:
-        ours = mapping_of(constant("lslm_lightning.commands.job", "TRAINER_DEFAULTS"))
-        settings |= {
-            name: settings[name]._replace(default=default) for name, default in ours.items()
-        }
+    block = next((name for name, path in FIXED.items() if path == section.path), "")
+    known = block_settings(block) if block else settings_of(section.path) or ()
+    settings = {setting.name: setting for setting in known}
     if not any(section.rows.values()):
         words = ", ".join(f"{name} {settings[name].shown_default}" for name in section.rows)
         return [
@@ -235,7 +249,8 @@ def default_of(setting: Setting) -> str:
 
 def described(setting: Setting) -> str:
     """Return type, meaning and default of a setting in one sentence."""
-    meaning = setting.meaning.partition(" .. ")[0].replace("``", "").rstrip(".")
+    meaning = setting.meaning.partition(" .. ")[0].replace("``", "")
+    meaning = re.sub(r"\s*Default: \S+$", "", meaning).rstrip(".")  # which is not always ours
     sentence = ". ".join(filter(None, [setting.type, meaning]))
     default = default_of(setting)
     return f"{sentence} ({'required' if default == 'required' else f'default {default}'})"
@@ -274,16 +289,19 @@ def class_help(name: str) -> str:
         each for each in settings if each.name != "params" or not path.startswith("torch.optim.")
     ]
     lines = [path, *textwrap.wrap(summary_of(definition), WIDTH), ""]
-    width = min(30, max((len(setting.name) + 2 for setting in own), default=0))
-    lines += [row(setting.name, described(setting), width) for setting in own] or [
-        "  It has no settings."
-    ]
+    lines += explained(own) or ["  It has no settings."]
     lines += [
         "",
         "In a config it stands as class_path, with init_args; in the shell after its key:",
     ]
     example = next((f" --KEY.{each.name} VALUE" for each in own), "")
     return "\n".join([*lines, f"  --KEY {path}{example}"])
+
+
+def explained(settings: Sequence[Setting]) -> list[str]:
+    """Return the lines that explain settings, in two columns."""
+    width = max((len(setting.name) + 2 for setting in settings), default=0)
+    return [row(setting.name, described(setting), width) for setting in settings]
 
 
 def path_of(name: str) -> str:

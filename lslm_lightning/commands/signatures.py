@@ -73,7 +73,7 @@ def settings_from(order: tuple[Definition | None, ...]) -> tuple[Setting, ...] |
         constructor = method_of(definition.node, "__init__")
         if constructor is not None:
             return arguments_of(definition, constructor, order[i + 1 :])
-    return None
+    return ()
 
 
 def arguments_of(
@@ -102,8 +102,8 @@ def arguments_of(
     n_positional = sum(not isinstance(argument, ast.Starred) for argument in call.args)
     taken |= {setting.name for setting in own} | {each.name for each in inherited[:n_positional]}
     passed = tuple(setting for setting in inherited if setting.name not in taken)
-    described = tuple(s._replace(meaning=meanings.get(s.name, s.meaning)) for s in passed)
-    return own + described
+    meanings = {setting.name: setting.meaning for setting in inherited} | meanings
+    return tuple(s._replace(meaning=meanings.get(s.name, "")) for s in (*own, *passed))
 
 
 def passing_on(constructor: ast.FunctionDef, name: str) -> ast.Call | None:

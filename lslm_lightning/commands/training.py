@@ -5,12 +5,22 @@ from lslm_lightning.commands.outcome import DONE
 
 def main(argv: list[str]) -> int:
     """Tell what help is wanted, or look for misspelt names and paths, and do the job."""
-    from lslm_lightning.commands.settings_help import ALL, help_of, topic_of
+    from lslm_lightning.commands.settings_help import (
+        ALL,
+        FIXED,
+        block_help,
+        help_of,
+        topic_of,
+    )
 
     topic = topic_of(argv)
     if topic == "":
         print(help_of(argv[0]))
         return DONE
+    for block in FIXED:
+        if any(word.partition("=")[0] == f"--{block}.help" for word in argv):
+            print(block_help(block))
+            return DONE
     if topic == ALL:
         argv = [argv[0], "--help"]
     else:
