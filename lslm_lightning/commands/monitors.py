@@ -6,6 +6,8 @@ from typing import Any
 
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 
+from lslm_lightning.commands.trainer_settings import n_train_batch
+from lslm_lightning.data.batching import limited
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.progress import CURVE
 from lslm_lightning.training.task import Task
@@ -19,14 +21,16 @@ def check_monitors(
     task: Task,
     data: TaskData,
     trainer: Mapping[str, Any],
+    world: int = 1,
 ) -> None:
-    """Refuse callbacks that monitor a metric which nothing in a training logs.
+    """Refuse callbacks that monitor a metric which nothing in a training logs, or which comes after they look.
 
     Classes of the user's may log metrics of their own. Where there are any, only the usual slip
     `val_loss` for `val/loss` is refused.
 
     Args:
-        trainer: settings of the Trainer.
+        trainer: settings of the Trainer, as `translated` gives them to Lightning.
+        world: processes that share the data.
 
     Raises:
         ValueError: it names the setting and the metrics that exist.
@@ -40,9 +44,11 @@ def check_monitors(
     for callback, monitor in monitors.items():
         own = ("epoch", "step") if isinstance(callback, ModelCheckpoint) else ()
         is_known = monitor in (*known, *own) or not isinstance(monitor, str)
+        setting = f"trainer.callbacks: {type(callback).__name__} monitors {monitor}"
+        if looks_at_epochs(callback) and monitor in known and monitor not in CURVE:
+            check_comes_in_time(setting, data, trainer, world)
         if is_known or (has_rates and monitor.startswith(RATE_PREFIX)):
             continue
-        setting = f"trainer.callbacks: {type(callback).__name__} monitors {monitor}"
         if (meant := monitor.replace("_", "/", 1)) in known:
             raise ValueError(f"{setting}, which is called {meant} here")
         is_optional = isinstance(callback, EarlyStopping) and not callback.strict
@@ -58,6 +64,35 @@ def metrics_of_training(task: Task, data: TaskData, trainer: Mapping[str, Any]) 
     """Return the names of metrics that callbacks can monitor in a training."""
     of_validation = task.validation_metrics(data) if trainer["limit_val_batches"] != 0 else []
     return [*of_validation, *([] if task.one_pass else CURVE)]
+
+
+def looks_at_epochs(callback: Any) -> bool:
+    """Whether a callback of Lightning was told to look at the end of each epoch, whenever validations are."""
+    names = ("_check_on_train_epoch_end", "_save_on_train_epoch_end")  # of EarlyStopping and ModelCheckpoint
+    return any(getattr(callback, name, None) is True for name in names)
+
+
+def check_comes_in_time(setting: str, data: TaskData, trainer: Mapping[str, Any], world: int) -> None:
+    """Refuse to look at a metric of validation at the end of an epoch before which nothing was validated.
+
+    Args:
+        setting: begins the error.
+
+    Raises:
+        ValueError: with what to change.
+    """
+    every, per_epoch = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
+    n_batch = n_train_batch(data, world, trainer["accumulate_grad_batches"])
+    if n_batch is None:  # there is no end of an epoch
+        return
+    n_batch = limited(n_batch, trainer["limit_train_batches"])
+    is_late = isinstance(every, int) and every > n_batch
+    if is_late or (per_epoch or 1) > 1:
+        first = f"trainer.val_check_interval={every}" if is_late else f"trainer.check_val_every_n_epoch={per_epoch}"
+        raise ValueError(
+            f"{setting} at the end of each epoch, which has {n_batch} batches, and {first} validates later than the"
+            " first: leave check_on_train_epoch_end and save_on_train_epoch_end out"
+        )
 
 
 def is_user_class(kind: type) -> bool:

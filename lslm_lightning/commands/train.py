@@ -286,7 +286,7 @@ class Command(LightningCLI):
         given = listed(config["callbacks"])
         check_construction(plain_settings(settings), given)
         if is_training:
-            check_monitors(given, self.model, self.datamodule, config)
+            check_monitors(given, self.model, self.datamodule, config, n_share(settings))
         self.config_text()  # what cannot be written down is refused before there is a run
         if config["strategy"] == "fsdp":
             config["strategy"] = ShardedStrategy()

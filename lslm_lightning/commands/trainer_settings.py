@@ -249,12 +249,11 @@ def check_batches(trainer: Any, data: TaskData, world: int) -> None:
     is_cut = trainer.limit_train_batches is not None and accumulate > 1
     counts_on = is_cut and per_epoch is None and is_validated and isinstance(every, int)
     if shares or counts or counts_on:
-        n_batch = data.sizes().n_batch()
+        n_batch = n_train_batch(data, world, accumulate)
         if n_batch is None:
             for name, value in shares.items():
                 raise ValueError(f"trainer.{name}={value} is a share, and nobody knows how long an epoch of a stream is: give a number")
             return
-        n_batch = len(BatchStream(lambda _: (), n_batch, lambda: 0, 0, world, accumulate))
         for name, value in shares.items():
             if name != "val_check_interval" and int(n_batch * value) < 1:
                 raise ValueError(f"trainer.{name}={value} of {n_batch} batches is none; try {1 / n_batch:.2g} or 1 batch")
@@ -269,6 +268,12 @@ def check_batches(trainer: Any, data: TaskData, world: int) -> None:
                 f"trainer.val_check_interval={every} is more than the {n_batch} batches of an epoch, of which"
                 " trainer.check_val_every_n_epoch counts: lower it, or set trainer.check_val_every_n_epoch=null"
             )
+
+
+def n_train_batch(data: TaskData, world: int, accumulate: int) -> int | None:
+    """Return how many batches of an epoch each process has; None where nobody knows how long an epoch is."""
+    n_batch = data.sizes().n_batch()
+    return None if n_batch is None else len(BatchStream(lambda _: (), n_batch, lambda: 0, 0, world, accumulate))
 
 
 def check_shares(command: str, trainer: Any, data: TaskData, task: Any, world: int) -> None:

@@ -77,6 +77,30 @@ def test_metrics_that_exist_or_may_exist_are_let_pass(callbacks, translation_dat
     check_monitors(callbacks, translation_task(data), data, VALIDATED)
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"val_check_interval": 500}, "trainer.val_check_interval=500 validates later"),
+        ({"val_check_interval": 2, "limit_train_batches": 1}, "which has 1 batches, and trainer.val_check_interval=2"),
+        ({"val_check_interval": 1.0, "check_val_every_n_epoch": 2}, "trainer.check_val_every_n_epoch=2 validates later"),
+        ({"val_check_interval": 2}, ""),
+        ({"val_check_interval": 0.5, "check_val_every_n_epoch": 1}, ""),
+    ],
+)
+@pytest.mark.parametrize("kind", [EarlyStopping, ModelCheckpoint])
+def test_what_is_looked_at_before_the_first_validation_is_refused(kind, settings, told, translation_data):
+    data = translation_data()
+    name = "check_on_train_epoch_end" if kind is EarlyStopping else "save_on_train_epoch_end"
+    usual = {"accumulate_grad_batches": 1, "limit_train_batches": None, "check_val_every_n_epoch": None}
+    given = [[kind(monitor="val/loss", **{name: True})], translation_task(data), data, {**VALIDATED, **usual, **settings}]
+    if not told:
+        check_monitors(*given)
+        return
+    with pytest.raises(ValueError, match=told) as refused:
+        check_monitors(*given)
+    assert f"{kind.__name__} monitors val/loss at the end of each epoch" in str(refused.value)
+
+
 def test_the_setting_that_leaves_a_metric_out_is_named(translation_data):
     data = translation_data()
     with pytest.raises(ValueError, match=r"trainer.limit_val_batches=0 turns validation off; there are train/loss"):
