@@ -123,14 +123,18 @@ class Command(LightningCLI):
     lock: FileLock | None = None
     began = 0.0
     device_type = "cpu"
+    dumped: tuple[Namespace, str] | None = None  # settings, and what they are as YAML
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        inherited, ours = (
-            LightningCLI.subcommands(),
-            {"verbose", "return_predictions", "weights_only"},
-        )  # so that all know the same settings
-        return {name: skip | ours for name, skip in inherited.items()} | {"run": {"model", "datamodule"}}
+    def __init__(self, *arguments: Any, args: list[str], **settings: Any) -> None:
+        self.chosen = args[0]
+        super().__init__(*arguments, args=args, **settings)
+
+    def subcommands(self) -> dict[str, set[str]]:
+        """Return the one that is asked for: its parser takes a while to make, and five take five times as long."""
+        ours = {"verbose", "return_predictions", "weights_only"}  # left out, so that all know the same settings
+        inherited = {name: skip | ours for name, skip in LightningCLI.subcommands().items()}
+        known = inherited | {"run": {"model", "datamodule"}}
+        return {self.chosen: known[self.chosen]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(Job, "job")
@@ -356,8 +360,10 @@ class Command(LightningCLI):
     def config_text(self, n_step: int | None = None, as_mapping: bool = False) -> Any:
         """The whole configuration, as YAML or as a mapping; with a budget in minutes replaced by its number of steps."""
         settings = without_enums(self.config[self.subcommand])
-        dumped = self._parser(self.subcommand).dump(settings, skip_none=False, skip_link_targets=True, format="yaml")
-        config = parse_yaml(dumped)
+        if self.dumped is None or self.dumped[0] != settings:
+            text = self._parser(self.subcommand).dump(settings, skip_none=False, skip_link_targets=True, format="yaml")
+            self.dumped = settings, text
+        config = parse_yaml(self.dumped[1])
         config.pop("config", None)
         config["job"] |= {"name": self.name, "parent": None}
         if settled := getattr(self.model.backbone, "settled", None):

@@ -95,6 +95,7 @@ class Known:
     def __init__(self) -> None:
         self._values: set[str] = set()
         self._seen: set[tuple[str, str]] = set()  # environment variables
+        self._environment: dict = {}  # as it was read last
         self._pattern: re.Pattern | None = None
         self._lock = threading.Lock()
 
@@ -121,6 +122,10 @@ class Known:
             return self._pattern
 
     def _read_environment(self) -> None:
+        environment = dict(getattr(os.environ, "_data", os.environ))  # nothing is decoded
+        if environment == self._environment:
+            return
+        self._environment = environment
         new = set(os.environ.items()) - self._seen
         if not new:
             return
