@@ -49,8 +49,7 @@ ABOUT = {  # of each command, what it does and examples
     ),
     "check": (
         "verify the files; show columns, first rows, lengths of each split, and a config",
-        "  lslm data check multi30k\n"
-        "  lslm data check data/mine.csv --columns '{document: article, summary: highlights}'",
+        "  lslm data check multi30k\n  lslm data check data/mine.csv --columns '{document: article, summary: highlights}'",
     ),
 }
 

@@ -91,11 +91,7 @@ class Given:
         elif isinstance(value, list):
             for inner in value:
                 self.take(place, inner, where)
-        elif (
-            isinstance(value, str)
-            and is_import_path(value)
-            and place.rpartition(".")[2] not in TEXTS
-        ):
+        elif isinstance(value, str) and is_import_path(value) and place.rpartition(".")[2] not in TEXTS:
             self.take_class(place, value, where)
         elif place not in FIXED:
             self.classes.pop(place, None)  # a short name, or null: what it takes is not known here
@@ -116,11 +112,7 @@ class Given:
 
     def take_names(self, place: str, value: Mapping[str, Any], where: str) -> None:
         for name, inner in value.items():
-            path = [
-                part
-                for part in str(name).removesuffix("+").split(".")
-                if part not in ("init_args", "class_path")
-            ]
+            path = [part for part in str(name).removesuffix("+").split(".") if part not in ("init_args", "class_path")]
             if "dict_kwargs" in path:
                 continue
             for i, part in enumerate(path):
@@ -130,11 +122,7 @@ class Given:
     def take_class(self, place: str, path: str, where: str) -> None:
         """Note the class of a setting. Those of this project must exist; others may be made as they like."""
         self.classes[place] = path
-        if (
-            path.startswith(OURS)
-            and not place.startswith("job.")
-            and (missing := first_missing(path))
-        ):
+        if path.startswith(OURS) and not place.startswith("job.") and (missing := first_missing(path)):
             raise ValueError(f"{where}{no_such_name(place, path, *missing)}")
 
     def check_name(self, place: str, name: str, where: str, also: Sequence[str] = ()) -> None:
@@ -164,15 +152,8 @@ class Given:
         self.check_checkpoint()
         recipe, path = (self.values.get(f"data.tokenizer{name}") for name in ("", ".path"))
         kind = self.classes.get("data.tokenizer")
-        if (
-            recipe is not None
-            and kind == TOKENIZER_FILE
-            and isinstance(path, str)
-            and not Path(path).exists()
-        ):
-            raise FileNotFoundError(
-                f"data.tokenizer.path={path} does not exist{did_you_mean(path)}"
-            )
+        if recipe is not None and kind == TOKENIZER_FILE and isinstance(path, str) and not Path(path).exists():
+            raise FileNotFoundError(f"data.tokenizer.path={path} does not exist{did_you_mean(path)}")
         corpus = self.values.get("data.corpus")
         if isinstance(corpus, str) and self.classes.get("data", "").startswith(OURS):
             check_corpus_name(corpus, self.values.get("data.columns") or {})
@@ -181,9 +162,7 @@ class Given:
         path = self.values.get("ckpt_path")
         if isinstance(path, str) and not Path(path).exists():
             others = Path("runs").glob("*/*/checkpoints/*.ckpt")
-            near = (
-                did_you_mean(path, others) or "; checkpoints lie in runs/<task>/<run>/checkpoints"
-            )
+            near = did_you_mean(path, others) or "; checkpoints lie in runs/<task>/<run>/checkpoints"
             raise FileNotFoundError(f"ckpt_path={path} does not exist{near}")
 
 

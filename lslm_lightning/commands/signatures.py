@@ -76,22 +76,15 @@ def settings_from(order: tuple[Definition | None, ...]) -> tuple[Setting, ...] |
     return ()
 
 
-def arguments_of(
-    definition: Definition, constructor: ast.FunctionDef, rest: tuple[Definition | None, ...]
-) -> tuple[Setting, ...] | None:
+def arguments_of(definition: Definition, constructor: ast.FunctionDef, rest: tuple[Definition | None, ...]) -> tuple[Setting, ...] | None:
     """Return the arguments of a constructor, those that it passes on to the next one among them."""
     given = constructor.args
     names = [*given.posonlyargs, *given.args]
-    defaults: list[ast.expr | None] = [None] * (len(names) - len(given.defaults)) + list(
-        given.defaults
-    )
+    defaults: list[ast.expr | None] = [None] * (len(names) - len(given.defaults)) + list(given.defaults)
     pairs = [*zip(names, defaults, strict=True)][1:]
     pairs += zip(given.kwonlyargs, given.kw_defaults, strict=True)
     meanings = meanings_of(definition.node) | meanings_of(constructor)
-    own = tuple(
-        Setting(name.arg, type_of(name.annotation), default, meanings.get(name.arg, ""))
-        for name, default in pairs
-    )
+    own = tuple(Setting(name.arg, type_of(name.annotation), default, meanings.get(name.arg, "")) for name, default in pairs)
     if given.kwarg is None:
         return own
     call = passing_on(constructor, given.kwarg.arg)
@@ -108,9 +101,7 @@ def arguments_of(
 
 def passing_on(constructor: ast.FunctionDef, name: str) -> ast.Call | None:
     """Return `super().__init__(..., **name)`; None where the keywords are used in another way."""
-    uses = [
-        node for node in ast.walk(constructor) if isinstance(node, ast.Name) and node.id == name
-    ]
+    uses = [node for node in ast.walk(constructor) if isinstance(node, ast.Name) and node.id == name]
     for node in ast.walk(constructor):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "super().__init__":
             passed = [keyword for keyword in node.keywords if keyword.arg is None]
@@ -304,9 +295,7 @@ def constant(module: str, name: str) -> ast.expr:
     """
     tree = tree_of(module)
     for node in tree.body if tree is not None else ():
-        if isinstance(node, ast.Assign) and any(
-            ast.unparse(target) == name for target in node.targets
-        ):
+        if isinstance(node, ast.Assign) and any(ast.unparse(target) == name for target in node.targets):
             return node.value
     raise LookupError(f"{module} assigns nothing to {name}")
 
@@ -315,11 +304,7 @@ def mapping_of(node: ast.expr) -> dict[str, ast.expr]:
     """Return the items of a dictionary that is written out."""
     if not isinstance(node, ast.Dict):
         raise LookupError(f"{ast.unparse(node)} is no dictionary")
-    return {
-        key.value: value
-        for key, value in zip(node.keys, node.values)
-        if isinstance(key, ast.Constant)
-    }
+    return {key.value: value for key, value in zip(node.keys, node.values) if isinstance(key, ast.Constant)}
 
 
 def summary_of(definition: Definition) -> str:
@@ -342,11 +327,7 @@ def type_of(annotation: ast.expr | None) -> str:
     """Return an annotation as it is written."""
     if annotation is None:
         return ""
-    return (
-        annotation.value
-        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str)
-        else ast.unparse(annotation)
-    )
+    return annotation.value if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str) else ast.unparse(annotation)
 
 
 def shown(default: ast.expr) -> str:
@@ -359,26 +340,12 @@ def shown(default: ast.expr) -> str:
             return shown(ast.Call(call.func, kept, call.keywords))
     if isinstance(default, ast.Constant):
         value = default.value
-        return (
-            "null"
-            if value is None
-            else str(value).lower()
-            if isinstance(value, bool)
-            else str(value)
-        )
+        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if isinstance(default, ast.Call):
         name = ast.unparse(default.func).rpartition(".")[2]
         if name == "field":
-            made = next(
-                (k.value for k in default.keywords if k.arg in ("default", "default_factory")), None
-            )
-            return (
-                ""
-                if made is None
-                else {"dict": "{}", "list": "[]"}.get(ast.unparse(made)) or shown(made)
-            )
-        given = [ast.unparse(a) for a in default.args] + [
-            f"{k.arg}={shown(k.value)}" for k in default.keywords
-        ]
+            made = next((k.value for k in default.keywords if k.arg in ("default", "default_factory")), None)
+            return "" if made is None else {"dict": "{}", "list": "[]"}.get(ast.unparse(made)) or shown(made)
+        given = [ast.unparse(a) for a in default.args] + [f"{k.arg}={shown(k.value)}" for k in default.keywords]
         return f"{name}({', '.join(given)})" if given else name
     return ast.unparse(default)

@@ -195,10 +195,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Outcome
         check=True,
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    return {
-        json.dumps(words): (Outcome(*each[:3]), each[3])
-        for words, each in zip(commands, found, strict=True)
-    }
+    return {json.dumps(words): (Outcome(*each[:3]), each[3]) for words, each in zip(commands, found, strict=True)}
 
 
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)
@@ -260,16 +257,9 @@ def class_paths() -> set[str]:
     """Return every class that the configs of the project name, and some of torch and Lightning."""
     texts = [path.read_text("utf-8") for path in ROOT.glob("configs/*/*.yaml")]
     named = {path for text in texts for path in re.findall(r"class_path: ([\w.]+)", text)}
-    sections = {
-        section.path for section in vars(settings_help).values() if isinstance(section, Section)
-    }
-    callbacks = {
-        f"lightning.pytorch.callbacks.{name}"
-        for name in ("EarlyStopping", "Timer", "LearningRateMonitor")
-    }
-    return (
-        named | sections | callbacks | {"torch.optim.SGD", "torch.nn.RMSNorm", "torch.nn.LayerNorm"}
-    )
+    sections = {section.path for section in vars(settings_help).values() if isinstance(section, Section)}
+    callbacks = {f"lightning.pytorch.callbacks.{name}" for name in ("EarlyStopping", "Timer", "LearningRateMonitor")}
+    return named | sections | callbacks | {"torch.optim.SGD", "torch.nn.RMSNorm", "torch.nn.LayerNorm"}
 
 
 @pytest.mark.parametrize("path", sorted(class_paths()))
@@ -277,9 +267,7 @@ def test_the_source_tells_the_settings_that_the_parser_finds(path):
     settings = settings_of(path)
     parser = ArgumentParser()
     parser.add_class_arguments(import_named(path), fail_untyped=False)
-    actions = {
-        action.dest: action for action in parser._actions if not action.dest.endswith("help")
-    }
+    actions = {action.dest: action for action in parser._actions if not action.dest.endswith("help")}
     assert settings is not None
     assert {setting.name for setting in settings} == {name.partition(".")[0] for name in actions}
     for setting in settings:
