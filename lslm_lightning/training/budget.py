@@ -58,6 +58,8 @@ class Budget(Callback):
         if trainer.global_step:  # a resumed run has its number of steps
             return
         self._began = time.monotonic()
+        if trainer.is_global_zero:
+            print(f"measuring steps and a validation, to plan {self.minutes:g} minutes of training", flush=True)
         step_seconds = self._measure_step(trainer, task)
         self._validation_seconds = self._measure_validation(trainer, task)
         n_step = self._n_step(trainer, step_seconds)

@@ -1,82 +1,54 @@
 """What a person sees while a run trains, and the training curve: loss, learning rate, tokens per second, time left."""
 
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from lslm_lightning.safety.terminal import console, progress
+from lslm_lightning.training.display import Display
+from lslm_lightning.training.interruption import arriving, is_behind
 from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
+from lslm_lightning.training.work import TrainingWork, Work
 
-LINE_EVERY_SECONDS = 15.0
 CURVE = ("train/loss", "train/learning_rate", "train/tokens_per_second")  # that callbacks can monitor
+LOOK_EVERY_SECONDS = 1.0  # how often the loss between two points of the curve is looked at, to be shown
+FEW_STEPS = 10  # the loss of fewer says little: the last point of the curve is shown instead
+N_POINT = 10  # points of the curve of a run that is shorter than `trainer.log_every_n_steps`
 T = TypeVar("T")
 
 
-class TimeLeft:
-    """Tells now and then how much of some batches is answered, and about how long the others take.
-
-    The first line comes when the first batch is done after `every` seconds; short work is done without a word.
-
-    Args:
-        what: is answered: "test".
-        every: seconds from one line to the next.
-    """
-
-    def __init__(
-        self,
-        what: str,
-        total: int,
-        every: float = LINE_EVERY_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.what, self.total, self.every, self.clock = what, total, every, clock
-        self._began = self._said = clock()
-
-    def line(self, done: int, share: float = 0.0) -> str:
-        """Return what to print when `done` batches are done, and a share of the next one; "" where the last line is not old enough."""
-        now, n_done = self.clock(), done + share
-        if now - self._said < self.every or not 0 < n_done < self.total:
-            return ""
-        self._said = now
-        left = (now - self._began) / n_done * (self.total - n_done)
-        batch = f"{done + 1}/{self.total} at {share:.0%}" if share else f"{done}/{self.total}"
-        return f"{self.what} batch {batch}, about {duration(left)} left"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in whole seconds, minutes or hours: "40 s", "2 min", "3.1 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 class Reporter(Callback):
-    """A progress bar on a terminal, a line now and then elsewhere; every `trainer.log_every_n_steps` steps a point of the training curve.
+    """Shows progress, and logs the training curve: a point every `trainer.log_every_n_steps` steps.
 
-    `train/loss` is the mean over the interval in nats per target token (smoothed, where labels are), `train/tokens_per_second` counts real
-    source and target tokens in the time spent training: validation is not in it. Both are of all ranks.
+    Steps that no such point holds have one of their own: before each validation, at the end of training, and about `N_POINT` times in a
+    run of fewer steps than `trainer.log_every_n_steps`. Each point is about the steps since the one before.
+
+    `train/loss` is the mean over these steps in nats per target token (smoothed, where labels are), `train/tokens_per_second` counts real
+    source and target tokens in the time spent training: validation is not in it. Both are of all ranks; what is shown between two points
+    is of this rank alone, and no step waits for a GPU to know it.
 
     Args:
         shown: False for the curve alone.
     """
 
     def __init__(self, shown: bool = True) -> None:
-        self._console = console(stderr=True)
-        self._bar: Progress | None = None
-        self._enabled = shown
-        self._started = self._said = time.monotonic()
+        self.display = Display(shown)
+        self._work: TrainingWork | None = None  # of the training under way, if it is shown
+        self._part: Work | None = None  # of the validation or test under way, if it is shown
         self.n_token = 0  # of all ranks, since training started
         self.train_seconds = 0.0
         self.latest: dict[str, float] = {}
         self._last_step = 0  # of the last point of the curve
         self._resumed, self._spent = False, 0.0  # seconds since the last point of the curve, in the process before
         self._trainer: Trainer | None = None  # from the start of training on
+        self._n_micro = 0  # micro-batches of the step under way
+        self._looked = 0.0
+        self._awaited: tuple[Any, int] | None = None  # a loss that is on its way from a GPU, and its target tokens
         self._reset()
 
     @property
@@ -99,10 +71,12 @@ class Reporter(Callback):
         loss, *tokens = (own + torch.tensor(self._carried, dtype=torch.float64)).tolist()
         return loss, *map(round, tokens)
 
+    def _shows(self, trainer: Trainer) -> bool:
+        return bool(trainer.is_global_zero and self.display.shown)
+
     # Training
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
-        self._started = self._said = time.monotonic()
         self._trainer = trainer
         if self._resumed:
             self._since = time.monotonic() - self._spent
@@ -110,12 +84,15 @@ class Reporter(Callback):
         else:
             self.n_token, self.train_seconds, self._last_step = 0, 0.0, trainer.global_step
             self._reset()
-        self._resumed = False
-        if trainer.is_global_zero and self._enabled and self._console.is_terminal:
-            columns = (TextColumn("{task.completed}/{task.total} steps"), BarColumn(None), TextColumn("{task.description}"))
-            self._bar = progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), output=self._console)
-            self._bar.start()
-            self._bar.add_task("", total=task.n_step, completed=trainer.global_step)
+        self._resumed, self._n_micro, self._awaited = False, 0, None
+        if self._shows(trainer):
+            if task.one_pass:
+                self._work = TrainingWork(0, finite(trainer.num_training_batches), what="batch")
+            else:
+                self._work = TrainingWork(trainer.global_step, task.n_step, steps_per_validation(trainer))
+            self._work.loss = self.latest.get("train/loss")
+            self._looked = -math.inf
+            self.display.begin(self._work, lasting=True)
 
     def _tell(self, trainer: Trainer, task: Task) -> None:
         """Where a resumed run stands."""
@@ -147,16 +124,28 @@ class Reporter(Callback):
             self._loss = self._loss + precise(outputs["loss"].detach())
         self._target_tokens += batch.n_token
         self._tokens += batch.n_token + batch.n_source_token
-        accumulating = trainer.fit_loop._should_accumulate()
-        if accumulating or not trainer.log_every_n_steps or trainer.global_step % trainer.log_every_n_steps:
-            if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:  # an end of an epoch may look at it
-                self._publish(trainer, *self._sums())
-            return
-        self._log(trainer, task)
-        self._show(trainer, task)
+        is_step = not trainer.fit_loop._should_accumulate()
+        self._n_micro = 0 if is_step else self._n_micro + 1
+        if is_step and self._is_point(trainer, task):
+            self._log(trainer, task, self._sums())
+        elif trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:  # callbacks may look at the end of an epoch
+            self._publish(trainer, *self._sums())
+        if self._work is not None:
+            self._show_step(trainer, task, batch_idx)
 
-    def _log(self, trainer: Trainer, task: Task) -> None:
-        loss, target_tokens, tokens = self._sums()  # waits for a GPU, so it stands before the clock
+    @staticmethod
+    def _is_point(trainer: Trainer, task: Task) -> bool:
+        """Whether the curve has a point at this step, whatever comes after it."""
+        every, step = trainer.log_every_n_steps, trainer.global_step
+        if not every:
+            return False
+        if step < every and (n_step := task.n_step) < every:
+            return step % max(1, n_step // N_POINT) == 0
+        return step % every == 0
+
+    def _log(self, trainer: Trainer, task: Task, sums: tuple[float, int, int]) -> None:
+        """Log a point of the curve, given `_sums`, which waits for a GPU and so stands before the clock."""
+        loss, target_tokens, tokens = sums
         nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
         task.check_finite(nats, self._last_step)  # on a GPU nobody looked before
         seconds = max(1e-9, time.monotonic() - self._since)
@@ -185,99 +174,172 @@ class Reporter(Callback):
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
         return values
 
-    def _show(self, trainer: Trainer, task: Task) -> None:
-        if not (trainer.is_global_zero and self._enabled):
+    def _close(self, trainer: Trainer, task: Task) -> None:
+        """Let steps that no point of the curve holds have one; collective."""
+        sums = self._sums()
+        if not sums[2]:
             return
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, total=task.n_step, description=self._words(trainer))
-        elif time.monotonic() - self._said > LINE_EVERY_SECONDS:
-            self._line(trainer, task)
-
-    def _line(self, trainer: Trainer, task: Task) -> None:
-        self._said = time.monotonic()
-        minutes = (self._said - self._started) / 60
-        print(f"step {trainer.global_step}/{task.n_step}  {self._words(trainer)}  {minutes:.1f} min", flush=True)
-
-    def _words(self, trainer: Trainer) -> str:
-        parts = [f"loss {self.latest['train/loss']:.3f}"] if "train/loss" in self.latest else []
-        parts += [f"{name} {float(v):.3f}" for name, v in trainer.callback_metrics.items() if name.startswith("val/")]
-        if "train/tokens_per_second" in self.latest:
-            parts.append(f"{self.latest['train/tokens_per_second']:,.0f} tokens/s")
-        return " · ".join(parts)
-
-    def on_validation_start(self, trainer: Trainer, task: Task) -> None:
-        self._left = TimeLeft("validation loss,", sum(map(int, trainer.num_val_batches)))
-        if trainer.state.fn == "fit" and (sums := self._sums())[2]:
+        if trainer.log_every_n_steps:
+            self._log(trainer, task, sums)
+        else:
             self._publish(trainer, *sums)
             self.train_seconds += time.monotonic() - self._since
             self.n_token += sums[2]
+            self._reset()
+
+    def _show_step(self, trainer: Trainer, task: Task, batch_idx: int) -> None:
+        work, now = self._work, time.monotonic()
+        is_first = work.done < 1 + work.start <= trainer.global_step
+        if task.one_pass:
+            work.update(batch_idx + 1)
+        else:
+            work.total = task.n_step  # a budget in minutes may change it
+            work.update(trainer.global_step + self._n_micro / trainer.accumulate_grad_batches)
+        if is_first or now - self._looked >= LOOK_EVERY_SECONDS:
+            self._looked = now
+            self._look(trainer)
+        if is_first:
+            self.display.print(work)
+        else:
+            self.display.tell(work)
+
+    def _look(self, trainer: Trainer) -> None:
+        """Show the loss and the speed since the last point of the curve, without waiting for a GPU."""
+        work, is_new = self._work, "train/loss" not in self.latest
+        if self._tokens and (is_new or trainer.global_step - self._last_step >= FEW_STEPS):
+            n_share = data_share(trainer)[1] if trainer.world_size > 1 else 1
+            work.tokens_per_second = n_share * self._tokens / max(1e-9, time.monotonic() - self._since)
+            if (found := self._own_loss()) is not None:
+                nats, target_tokens = found
+                work.loss = nats * LOSS_DIVISOR * trainer.accumulate_grad_batches / max(1, target_tokens)
+        else:
+            work.loss = self.latest.get("train/loss", work.loss)
+            work.tokens_per_second = self.latest.get("train/tokens_per_second", work.tokens_per_second)
+
+    def _own_loss(self) -> tuple[float, int] | None:
+        """Return the sum of the losses of this rank since the last point of the curve, and its target tokens; None while it is not here."""
+        if not isinstance(self._loss, Tensor):
+            return None
+        if self._loss.device.type == "cpu":
+            return float(self._loss), self._target_tokens
+        if not is_behind(self._loss.device):  # nothing tells whether reading would wait
+            return None
+        found = None
+        if self._awaited is not None and self._awaited[0][1].query():
+            found = float(self._awaited[0][0]), self._awaited[1]
+        if self._awaited is None or found is not None:
+            self._awaited = arriving(self._loss), self._target_tokens
+        return found
+
+    def on_validation_start(self, trainer: Trainer, task: Task) -> None:
+        if trainer.state.fn == "fit":
+            self._close(trainer, task)
+        if not self._shows(trainer) or trainer.sanity_checking:
+            return
+        if self._work is not None:
+            self._look(trainer)
+            self._work.begin_validation()
+        self._begin(Work("validation loss batch", sum(map(int, trainer.num_val_batches))))
 
     def on_validation_batch_end(
         self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if not trainer.sanity_checking:
-            self._tell_left(trainer, self._left, batch_idx + 1)
+        self._update(batch_idx + 1)
 
     def on_validation_end(self, trainer: Trainer, task: Task) -> None:
+        self._end()
         self._reset()
-        if trainer.state.fn == "fit" and trainer.is_global_zero and self._enabled and not trainer.sanity_checking:
-            if self._bar is not None:
-                self._bar.update(self._bar.task_ids[0], description=self._words(trainer))
-            else:
-                self._line(trainer, task)
+        if self._work is not None and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            found = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")}
+            first = {name: found[name] for name in (task.monitor, "val/loss") if name in found}
+            self._work.scores = first | found
+            self._work.end_validation()
+            self.display.print(self._work)
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
+        self._close(trainer, task)
+        if self._work is not None:
+            self._look(trainer)
+            self.display.print(self._work)
         self._stop()
+
+    def on_fit_end(self, trainer: Trainer, task: Task) -> None:
+        """A training that was stopped after its last step has no step left, but perhaps a point of its curve."""
+        if self._resumed:
+            self._resumed, self._trainer = False, trainer
+            self._since = time.monotonic() - self._spent
+            self._close(trainer, task)
 
     def on_exception(self, trainer: Trainer, task: Task, exception: BaseException) -> None:
         self._stop()
 
     def _stop(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        self.display.close()
+        self._work = self._part = None
 
-    # Answers
+    # Validations and tests
+
+    def _begin(self, work: Work) -> None:
+        """Show a validation or a test in place of the one before."""
+        self._end()
+        self._part = work
+        self.display.begin(work)
+
+    def _update(self, done: float) -> None:
+        if self._part is not None:
+            self._part.update(done)
+            self.display.tell(self._part)
+
+    def _end(self) -> None:
+        self.display.end(self._part)
+        self._part = None
 
     def on_test_start(self, trainer: Trainer, task: Task) -> None:
-        self._left = TimeLeft("test", int(trainer.num_test_batches[0]))
-        self._listen(trainer, task)
+        self._listen(trainer, task, "test batch", int(trainer.num_test_batches[0]))
 
     def on_predict_start(self, trainer: Trainer, task: Task) -> None:
-        self._left = TimeLeft("predict", int(trainer.num_predict_batches[0]))
-        self._listen(trainer, task)
+        self._listen(trainer, task, "predict batch", int(trainer.num_predict_batches[0]))
 
     def on_test_end(self, trainer: Trainer, task: Task) -> None:
         task.on_scored = None
+        self._end()
 
     on_predict_end = on_test_end
 
-    def _listen(self, trainer: Trainer, task: Task) -> None:
-        """Let the task tell how far it is in a batch, which may be one long text."""
-        self._n_tested = 0
-        task.on_scored = lambda share: self._tell_left(trainer, self._left, self._n_tested, share)
+    def _listen(self, trainer: Trainer, task: Task, what: str, total: int) -> None:
+        """Show a test, and let the task tell how far it is in a batch, which may be one long text."""
+        if self._shows(trainer):
+            self._begin(Work(what, total))
+            self._n_tested = 0
+            task.on_scored = lambda share: self._update(self._n_tested + min(share, 1.0))
 
     def on_test_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._n_tested = batch_idx + 1
-        self._tell_left(trainer, self._left, batch_idx + 1)
+        self._update(batch_idx + 1)
 
     on_predict_batch_end = on_test_batch_end
 
     def answering(self, trainer: Trainer, batches: Sequence[T]) -> Iterator[T]:
-        """Yield the batches that a validation answers, and tell how many are left."""
-        left = TimeLeft("validation", len(batches))
-        for done, batch in enumerate(batches):
-            if done:
-                self._tell_left(trainer, left, done)
+        """Yield the batches that a validation answers, and show how many are left."""
+        if self._shows(trainer):
+            self._begin(Work("validation answers batch", len(batches)))
+        for done, batch in enumerate(batches, 1):
             yield batch
+            self._update(done)
 
-    def _tell_left(self, trainer: Trainer, left: TimeLeft, done: int, share: float = 0.0) -> None:
-        if not (trainer.is_global_zero and self._enabled and (line := left.line(done, share))):
-            return
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], description=line)
-        else:
-            print(line, flush=True)
+
+def finite(number: float) -> int | None:
+    """Return a number of batches; None where there is no end to them."""
+    return int(number) if math.isfinite(number) else None
+
+
+def steps_per_validation(trainer: Trainer) -> float | None:
+    """Return the optimizer steps from one validation to the next; None where nothing is validated."""
+    if not trainer.enable_validation:
+        return None
+    n_epoch = trainer.check_val_every_n_epoch or 1
+    n_batch = trainer.val_check_batch if n_epoch == 1 else n_epoch * trainer.num_training_batches
+    return n_batch / trainer.accumulate_grad_batches
 
 
 def learning_rate(trainer: Trainer) -> float | None:

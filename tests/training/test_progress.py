@@ -5,7 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lslm_lightning.training.progress import Reporter, TimeLeft
+from lslm_lightning.training.display import Display, line_interval
+from lslm_lightning.training.progress import Reporter
+from lslm_lightning.training.work import Work
+from tests.training.test_status_line import Clock
 
 
 @pytest.mark.parametrize("world", [1, 2])
@@ -32,7 +35,7 @@ def test_tokens_of_all_ranks_are_counted(world):
         state=SimpleNamespace(fn="fit"),
         num_val_batches=[1],
     )
-    task = SimpleNamespace(check_finite=lambda nats, since: None)
+    task = SimpleNamespace(check_finite=lambda nats, since: None, n_step=1000)
     reporter = Reporter(shown=False)
     assert reporter.tokens_per_second is None
     batch, outputs = SimpleNamespace(n_token=30, n_source_token=12), {"loss": torch.tensor(1.0)}
@@ -46,41 +49,46 @@ def test_tokens_of_all_ranks_are_counted(world):
     assert reporter.n_token == 84 * world
 
 
-class Clock:
-    """Shows what it is set to."""
+LINES = [
+    (0, 4, 16.0, "test batch 0/4  0:16 elapsed"),
+    (1, 55, 3.0, ""),
+    (1, 55, 20.0, "test batch 1/55  0:20 elapsed  18:00 left"),
+    (50, 55, 100.0, "test batch 50/55  1:40 elapsed  0:10 left"),
+    (10, 1000, 3600.0, "test batch 10/1,000  1:00:00 elapsed  99:00:00 left"),
+    (55, 55, 100.0, ""),
+    (0.25, 1, 20.0, "test batch 1/1 at 25%  0:20 elapsed  1:00 left"),
+    (3.5, 4, 70.0, "test batch 4/4 at 50%  1:10 elapsed  0:10 left"),
+]
 
-    seconds = 0.0
 
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.mark.parametrize(
-    ("done", "total", "seconds", "line"),
-    [
-        (1, 55, 3.0, ""),
-        (1, 55, 20.0, "test batch 1/55, about 18 min left"),
-        (50, 55, 100.0, "test batch 50/55, about 10 s left"),
-        (10, 1000, 3600.0, "test batch 10/1000, about 99.0 h left"),
-        (55, 55, 100.0, ""),
-        (0.25, 1, 20.0, "test batch 1/1 at 25%, about 60 s left"),
-        (3.5, 4, 70.0, "test batch 4/4 at 50%, about 10 s left"),
-        (0, 4, 70.0, ""),
-        (1.0, 1, 100.0, ""),
-    ],
-)
-def test_the_time_left_is_that_of_the_batches_before(done, total, seconds, line):
+@pytest.mark.parametrize(("done", "total", "seconds", "line"), LINES)
+def test_a_log_says_now_and_then_how_long_the_rest_takes(done, total, seconds, line, capsys):
     clock = Clock()
-    left = TimeLeft("test", total, clock=clock)
+    display, work = Display(clock=clock), Work("test batch", total, clock=clock)
+    display.begin(work)
     clock.seconds = seconds
-    assert left.line(int(done), done % 1) == line
-    assert left.line(int(done), done % 1) == "", "the next line comes later"
+    work.update(done)
+    display.tell(work)
+    assert capsys.readouterr().out.strip() == line
+    display.tell(work)
+    assert not capsys.readouterr().out, "the next line comes later"
 
 
-def test_validations_and_tests_say_how_long_they_take(monkeypatch, capsys):
+def test_long_work_prints_fewer_lines():
+    assert [line_interval(seconds) for seconds in (0, 600, 3600, 36_000)] == [15, 15, 72, 300]
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """The clock of all progress."""
     clock = Clock()
     monkeypatch.setattr("lslm_lightning.training.progress.time.monotonic", clock)
-    monkeypatch.setattr(TimeLeft.__init__, "__defaults__", (15.0, clock))
+    for shown in (Work, Display):
+        monkeypatch.setattr(shown.__init__, "__defaults__", (*shown.__init__.__defaults__[:-1], clock))
+    return clock
+
+
+def test_validations_and_tests_say_how_long_they_take(clock, capsys):
     trainer = SimpleNamespace(is_global_zero=True, num_test_batches=[4], num_predict_batches=[4], num_val_batches=[4])
     trainer.state, trainer.sanity_checking = SimpleNamespace(fn="validate"), False
     reporter, told, task = Reporter(), [], SimpleNamespace()
@@ -99,13 +107,12 @@ def test_validations_and_tests_say_how_long_they_take(monkeypatch, capsys):
     assert next(batches) == "a"
     take("answers", lambda i: next(batches), 3)
     assert [what for what, _ in told] == ["test", "predict", "validation", "answers"]
+    expected = ["1/4  0:20 elapsed  1:00 left", "2/4  0:40 elapsed  0:40 left", "3/4  1:00 elapsed  0:20 left"]
     for _, lines in told:
-        assert [line.partition(" batch ")[2] for line in lines] == [f"{i}/4, about {20 * (4 - i)} s left" for i in (1, 2, 3)]
+        assert [line.partition(" batch ")[2] for line in lines] == expected
 
 
-def test_a_test_of_one_long_text_tells_how_long_it_takes(monkeypatch, capsys):
-    clock = Clock()
-    monkeypatch.setattr(TimeLeft.__init__, "__defaults__", (15.0, clock))
+def test_a_test_of_one_long_text_tells_how_long_it_takes(clock, capsys):
     trainer = SimpleNamespace(is_global_zero=True, num_test_batches=[1], num_predict_batches=[1])
     reporter, task = Reporter(), SimpleNamespace()
     for what in ("test", "predict"):
@@ -116,6 +123,6 @@ def test_a_test_of_one_long_text_tells_how_long_it_takes(monkeypatch, capsys):
         getattr(reporter, f"on_{what}_end")(trainer, task)
         assert task.on_scored is None
         assert capsys.readouterr().out.splitlines() == [
-            f"{what} batch 1/1 at 25%, about 60 s left",
-            f"{what} batch 1/1 at 50%, about 40 s left",
+            f"{what} batch 1/1 at 25%  0:20 elapsed  1:00 left",
+            f"{what} batch 1/1 at 50%  0:40 elapsed  0:40 left",
         ]

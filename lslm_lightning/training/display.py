@@ -1,0 +1,148 @@
+"""Progress of work: lines that are redrawn in place on a terminal, and printed now and then elsewhere."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from lslm_lightning.safety.terminal import console, progress
+from lslm_lightning.training.status_line import ASCII_BAR, UNICODE_BAR
+from lslm_lightning.training.work import Clock, Work
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+    from rich.progress import Task as Row
+
+FIRST_SECONDS, LINE_EVERY_SECONDS, LINE_EVERY_AT_MOST = 5.0, 15.0, 300.0
+LINE_EVERY_SHARE = 0.02  # of the time that has passed: long work prints fewer lines
+T = TypeVar("T")
+
+
+def line_interval(elapsed: float) -> float:
+    """Return the seconds from one printed line to the next, after so many seconds of work."""
+    return min(LINE_EVERY_AT_MOST, max(LINE_EVERY_SECONDS, LINE_EVERY_SHARE * elapsed))
+
+
+class Display:
+    """Shows how far some works are.
+
+    On a terminal each has a line that is redrawn twice a second. In a log file, a pipe or a notebook
+    each prints a line now and then, the first after `FIRST_SECONDS`, and short work prints none.
+
+    Args:
+        shown: False to show nothing.
+        output: where lines are printed. With "stdout", lines are redrawn only if standard output and
+            standard error both are a terminal, so that a log file has them all.
+    """
+
+    def __init__(
+        self,
+        shown: bool = True,
+        output: Literal["stdout", "stderr"] = "stdout",
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.shown, self.output, self.clock = shown, output, clock
+        self.is_live = shown and can_redraw(output)
+        self._progress: Progress | None = None
+        self._rows: dict[Work, int] = {}  # lines on the terminal
+        self._due: dict[Work, float] = {}  # when to print the next line
+
+    def begin(self, work: Work, lasting: bool = False) -> None:
+        """Show a work from now on.
+
+        Args:
+            lasting: print its first line at once; on a terminal, its last line stays.
+        """
+        if not self.shown:
+            return
+        if self.is_live:
+            if self._progress is None:
+                self._progress = new_progress()
+                self._progress.start()
+            if lasting:
+                self._progress.live.transient = False
+            self._rows[work] = self._progress.add_task("", total=None, work=work)
+            return
+        self._due[work] = self.clock() + FIRST_SECONDS
+        if lasting:
+            self.print(work)
+
+    def tell(self, work: Work) -> None:
+        """Print the line of a work under way if it is time to; a terminal is redrawn without being asked."""
+        if work in self._due and work.done != work.total and self.clock() >= self._due[work]:
+            self.print(work)
+
+    def print(self, work: Work) -> None:
+        """Print the line of a work now, unless this is a terminal."""
+        if self.shown and not self.is_live:
+            now = self.clock()
+            self._due[work] = now + line_interval(work.elapsed)
+            print(work.line(), file=getattr(sys, self.output), flush=True)
+
+    def end(self, work: Work | None) -> None:
+        """Show a work no more."""
+        self._due.pop(work, None)
+        row = self._rows.pop(work, None)
+        if row is None or self._progress is None:
+            return
+        if self._rows:
+            self._progress.remove_task(row)
+            return
+        self._progress.stop()
+        self._progress = None
+
+    def close(self) -> None:
+        """Show no work any more."""
+        for work in list(reversed({**self._rows, **self._due})):
+            self.end(work)
+
+    @contextmanager
+    def showing(self, work: Work) -> Iterator[Work]:
+        """Show a work inside."""
+        self.begin(work)
+        try:
+            yield work
+        finally:
+            self.end(work)
+
+    def each(self, what: str, items: Sequence[T]) -> Iterator[T]:
+        """Yield the items, and show how many are done."""
+        with self.showing(Work(what, len(items), clock=self.clock)) as work:
+            for done, item in enumerate(items, 1):
+                yield item
+                work.update(done)
+                self.tell(work)
+
+
+def can_redraw(output: Literal["stdout", "stderr"]) -> bool:
+    """Whether a line can be redrawn in place: on a terminal, and not in a notebook's cell (`!lslm ...`), which only looks like one."""
+    streams = (sys.stdout, sys.stderr) if output == "stdout" else (sys.stderr,)
+    if "JPY_PARENT_PID" in os.environ or not all(stream.isatty() for stream in streams):
+        return False
+    drawn = console(stderr=True)
+    return drawn.is_terminal and not drawn.is_dumb_terminal
+
+
+def new_progress() -> "Progress":
+    """Build the lines of works, on standard error."""
+    shown = progress(line_column(), output=console(stderr=True))
+    shown.live.transient = True
+    return shown
+
+
+def line_column() -> "ProgressColumn":
+    """Build the only column: a work's line, as wide as the terminal is now."""
+    from rich.progress import ProgressColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    output = console(stderr=True)
+
+    class LineColumn(ProgressColumn):
+        def render(self, task: "Row") -> Text:
+            style = ASCII_BAR if output.options.ascii_only else UNICODE_BAR
+            return Text(task.fields["work"].line(output.width - 1, style), no_wrap=True, overflow="crop")
+
+    return LineColumn(Column(no_wrap=True, overflow="crop"))

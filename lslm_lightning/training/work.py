@@ -1,0 +1,189 @@
+"""Pieces of work whose progress is shown: how much is done, for how long, and how long it takes yet."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+
+from lslm_lightning.training.status_line import ASCII_BAR, BarStyle, Part, clock_time, fit_line, short_count
+
+Clock = Callable[[], float]
+WINDOW_SECONDS = 300.0  # the time left goes by the speed of so long
+
+
+class Work:
+    """Some units of work, one after the other.
+
+    Args:
+        what: stands before the numbers: "test batch" makes "test batch 3/9".
+        total: units in all; None where nobody knows.
+        unit: stands after the numbers: "MB" makes "3/9 MB".
+        start: units that were done before, which say nothing of the speed.
+        clock: seconds since any moment.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: float | None,
+        unit: str = "",
+        start: float = 0,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.what, self.total, self.unit, self.clock = what, total, unit, clock
+        self.done = self.start = start
+        self.began = self._updated = clock()
+
+    def update(self, done: float) -> None:
+        """Note how many units are done by now; a fraction counts."""
+        self.done, self._updated = done, self.clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return self.clock() - self.began
+
+    def left(self) -> float | None:
+        """Return about how many seconds the rest takes; None where that is not known."""
+        new = self.done - self.start
+        if self.total is None or new <= 0 or self.done > self.total:
+            return None
+        rest = (self._updated - self.began) / new * (self.total - self.done)
+        return max(0.0, rest - (self.clock() - self._updated))
+
+    def head(self) -> Part:
+        """Number of units: "test batch 3/9", with the share of one that is under way."""
+        number, share = int(self.done), self.done % 1
+        unit = f" {self.unit}" if self.unit else ""
+        if self.total is None:
+            counted = f"{number:,}{unit}" if number else ""
+        elif share:
+            counted = f"{number + 1:,}/{round(self.total):,} at {share:.0%}"
+        else:
+            counted = f"{number:,}/{round(self.total):,}{unit}"
+        return Part((f"{self.what} {counted}".strip(), counted or self.what), (4,))
+
+    def times(self) -> list[Part]:
+        """Time that has passed, and the time left where it is known."""
+        spent = clock_time(self.elapsed)
+        found = [Part((f"{spent} elapsed", spent, ""), (6, 2))]
+        if (left := self.left()) is not None:
+            found.append(Part((f"{clock_time(left)} left",)))
+        return found
+
+    def parts(self) -> list[Part]:
+        """Return what the line says, in order."""
+        return [self.head(), *self.times()]
+
+    @property
+    def share(self) -> float | None:
+        """Share of the units that is done; None where the total is not known."""
+        return self.done / self.total if self.total else None
+
+    def line(self, width: int | None = None, style: BarStyle = ASCII_BAR) -> str:
+        """Return the line that says how far the work is; without a width all of it, and no bar."""
+        return fit_line(self.parts(), width, self.share, style)
+
+
+class TrainingWork(Work):
+    """Optimizer steps, and the validations between them.
+
+    The time left goes by the steps of the last minutes, without the first one, which warms up, and
+    by the validations so far.
+
+    Args:
+        start: the step that training begins at.
+        steps_per_validation: None where there are none.
+    """
+
+    def __init__(
+        self,
+        start: int,
+        total: int | None,
+        steps_per_validation: float | None = None,
+        clock: Clock = time.monotonic,
+        what: str = "step",
+    ) -> None:
+        super().__init__(what, total, start=start, clock=clock)
+        self.steps_per_validation = steps_per_validation
+        self.loss: float | None = None
+        self.tokens_per_second: float | None = None
+        self.scores: dict[str, float] = {}  # of the last validation, the most important first
+        self._samples = deque([(0.0, float(start))])  # seconds of training, and steps done by then
+        self._first_step_seconds: float | None = None
+        self._validation_began: float | None = None
+        self._validation_seconds, self._n_validation = 0.0, 0
+
+    @property
+    def _train_seconds(self) -> float:
+        """Seconds of training until the last update: no validation."""
+        return self._updated - self.began - self._validation_seconds
+
+    def update(self, done: float) -> None:
+        """Note how many steps are done; a micro-batch is a fraction of one."""
+        super().update(done)
+        seconds, samples = self._train_seconds, self._samples
+        if self._first_step_seconds is None:
+            if done >= self.start + 1:
+                self._first_step_seconds = seconds / (done - self.start)
+                samples[0] = (seconds, done)
+        elif seconds - samples[-1][0] >= 1.0:
+            samples.append((seconds, done))
+            while len(samples) > 2 and samples[1][0] < seconds - WINDOW_SECONDS:
+                samples.popleft()
+
+    def begin_validation(self) -> None:
+        """Stop the clock of the steps."""
+        self._validation_began = self.clock()
+
+    def end_validation(self) -> None:
+        """Let the clock of the steps go on."""
+        if self._validation_began is not None:
+            self._updated = self.clock()
+            self._validation_seconds += self._updated - self._validation_began
+            self._n_validation += 1
+            self._validation_began = None
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Mean seconds of a step in the last minutes; None before there was any."""
+        seconds, done = self._samples[0]
+        if self.done > done:
+            return (self._train_seconds - seconds) / (self.done - done)
+        return self._first_step_seconds
+
+    def left(self) -> float | None:
+        """Return about how many seconds the other steps and validations take; None where that is not known."""
+        if self.total is None or self.step_seconds is None or self.done > self.total:
+            return None
+        steps = self.step_seconds * (self.total - self.done)
+        each = self._validation_seconds / self._n_validation if self._n_validation else 0.0
+        validations = each * self._validations_left()
+        if self._validation_began is not None:
+            current = self.clock() - self._validation_began
+            return steps + validations + max(0.0, each - current)
+        return max(0.0, steps + validations - (self.clock() - self._updated))
+
+    def _validations_left(self) -> int:
+        every = self.steps_per_validation
+        if not every or not math.isfinite(every) or self.total is None:
+            return 0
+        return max(0, int(self.total / every + 1e-9) - int(self.done / every + 1e-9))
+
+    def head(self) -> Part:
+        """Number of steps."""
+        of = "" if self.total is None else f"/{round(self.total):,}"
+        counted = f"{int(self.done):,}{of}"
+        return Part((f"{self.what} {counted}", counted), (4,))
+
+    def parts(self) -> list[Part]:
+        """Return steps, times, loss, speed and the scores of the last validation."""
+        found = [self.head(), *self.times()]
+        if self.loss is not None:
+            found.append(Part((f"loss {self.loss:.3f}", ""), (1,)))
+        if (speed := self.tokens_per_second) is not None:
+            short = f"{short_count(speed)} tok/s"
+            found.append(Part((f"{speed:,.0f} tokens/s", short, ""), (5, 3)))
+        for i, (name, value) in enumerate(self.scores.items()):
+            found.append(Part((f"{name} {value:.3f}", ""), (10 + i,)))
+        return found
