@@ -42,6 +42,7 @@ USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)
 Exit status: 0 done, 1 the work failed (the reason in one line; --debug shows where), 2 wrong arguments, 130 interrupted.
 Version {version}."""
 
+ENDLESS = ("generate", "ui")  # commands that end by Ctrl-C as they should
 SAFE_PATH = "PYTHONSAFEPATH"  # tells Python not to put the working directory first in sys.path
 
 
@@ -80,7 +81,7 @@ def run(argv: list[str]) -> int:
         near = get_close_matches(argv[0], COMMANDS, 1)
         print(f"lslm: {argv[0]!r} is no command; {f'did you mean {near[0]!r}? ' if near else ''}lslm --help lists them", file=sys.stderr)
         return 2
-    from lslm_lightning.commands.outcome import outcome
+    from lslm_lightning.commands.outcome import PARENT, command_line, outcome
     from lslm_lightning.commands.pipes import copy_pipes
 
     debug = "--debug" in argv
@@ -95,8 +96,10 @@ def run(argv: list[str]) -> int:
             sys.argv[1:] = words
         return import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words)
 
+    is_child = bool(os.environ.get(PARENT))  # the process that waits for this one tells how to go on
+    again = "" if given[0] in ENDLESS or is_child else f"to start again: {command_line(given)}"
     with children_without_working_directory():
-        return outcome(work, debug)
+        return outcome(work, debug, again)
 
 
 def help_on_class(argv: list[str]) -> str:

@@ -14,7 +14,8 @@ from lslm_lightning.commands import process as commands
 from lslm_lightning.commands.ui import stop
 from lslm_lightning.runs.states import synchronize
 from lslm_lightning.tracking import database
-from lslm_lightning.training.interruption import Deadline, Interrupted, stoppable, stopping_signals
+from lslm_lightning.training.interruption import Deadline
+from lslm_lightning.training.signals import Interrupted, stoppable, stopping_signals
 from tests.patience import PATIENCE
 
 HOME = Path(__file__).parents[1]

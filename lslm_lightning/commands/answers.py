@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lslm_lightning.commands.outcome import FAILED, WorkError, is_stop, one_line
 from lslm_lightning.commands.records import timing, training_flops
@@ -21,8 +20,9 @@ from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Pred
 from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
 from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.safety.redaction import redacted, redacted_settings
-from lslm_lightning.safety.terminal import console, progress
 from lslm_lightning.training.cores import THREADS, available_cores
+from lslm_lightning.training.display import Display
+from lslm_lightning.training.work import Work
 
 POLL_SECONDS, LOCK_SECONDS = 1.0, 3.0  # shares of a process that was killed end within the latter
 LOCK = ".lock"
@@ -53,6 +53,7 @@ class Answers:
         self.folder, self.prompts, self.fresh = folder, prompts, fresh
         self.broken: dict[str, str] = {}  # why systems cannot be asked, known before `prepare`
         self.unready: dict[str, str] = {}  # these, and those that `prepare` found
+        self.display = Display(output="stderr")
         folder.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
@@ -123,10 +124,12 @@ class Answers:
             environment = threads(n) | dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {})
             running.append(subprocess.Popen([*command, f"--share={index}/{n}"], env=environment, stdin=subprocess.PIPE))
         try:
-            with progress_bars() as progress:
-                line = progress.add_task(f"{n} processes", total=len(names) * len(self.examples))
+            before = sum(n_answer(self.path(name)) for name in names)
+            work = Work(f"{n} processes", len(names) * len(self.examples), "answers", start=before)
+            with self.display.showing(work):
                 while any(process.poll() is None for process in running):
-                    progress.update(line, completed=sum(n_answer(self.path(name)) for name in names))
+                    work.update(sum(n_answer(self.path(name)) for name in names))
+                    self.display.tell(work)
                     time.sleep(POLL_SECONDS)
         finally:
             for process in running:
@@ -212,28 +215,45 @@ class Answers:
 
     def entries(self) -> list[Entry]:
         """What every system answered; systems are asked for what is missing, and no model is loaded where nothing is."""
-        with progress_bars() as progress:
-            return [self.entry(name, system, progress) for name, system in self.systems.items()]
+        return [self.entry(name, system) for name, system in self.systems.items()]
 
-    def entry(self, name: str, system: Generator | Scorer, progress: Progress) -> Entry:
+    def entry(self, name: str, system: Generator | Scorer) -> Entry:
         if name in self.unready:
             return Entry(name, reason=self.unready[name], failed=True)
-        line = progress.add_task(name, total=len(self.examples))
-
-        def show(done: int, total: int) -> None:
-            progress.update(line, completed=done, total=total)
-
         try:
-            predictions = ask(system, self.mode, self.examples, self.path(name), show)
+            predictions = self.asked(name, system, "", self.examples, self.path(name))
             written = self.continued(name, system)
-            progress.update(line, completed=len(predictions))
             noted = self.described(name, system, predictions)
         except CannotError as error:
-            progress.update(line, visible=False)
             return Entry(name, reason=failure(error))
         except BaseException as error:
             return Entry(name, reason=failure(error), failed=True)
         return Entry(name, predictions, written, signature=noted["signature"], facts=noted["facts"])
+
+    def asked(
+        self,
+        name: str,
+        system: Generator | Scorer,
+        what: str,
+        examples: Sequence[Example],
+        path: Path,
+    ) -> list[Prediction]:
+        """Let a system answer what it has not answered yet, and show how far it is."""
+        work: Work | None = None
+
+        def show(done: int, total: int) -> None:
+            nonlocal work
+            if work is None:  # nothing is shown of a system that has answered all
+                number = f"{list(self.systems).index(name) + 1} of {len(self.systems)}"
+                work = Work(f"system {number}, {name}:{what}", total, "answers", start=done)
+                self.display.begin(work)
+            work.update(done)
+            self.display.tell(work)
+
+        try:
+            return ask(system, "generate" if what else self.mode, examples, path, show)
+        finally:
+            self.display.end(work)
 
     def described(
         self,
@@ -271,7 +291,7 @@ class Answers:
         """How the system continues the prompts; nothing of one that writes no text."""
         if not self.prompts or not isinstance(system, Generator):
             return []
-        return ask(system, "generate", self.prompts, self.continuations(name))
+        return self.asked(name, system, " continuations", self.prompts, self.continuations(name))
 
 
 def failure(error: BaseException) -> str:
@@ -314,12 +334,6 @@ def leave_with_parent() -> None:
 def fingerprint(system: Any) -> str | None:
     """What tells weights, or a file of outputs, from others; None of systems that have no such thing."""
     return getattr(system, "fingerprint", lambda: None)()
-
-
-def progress_bars() -> Progress:
-    """A bar a system, on standard error."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return progress(*columns, output=console(stderr=True))
 
 
 def threads(n: int) -> dict[str, str]:

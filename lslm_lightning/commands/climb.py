@@ -27,6 +27,8 @@ from lslm_lightning.safety.user_files import write_settings
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
+from lslm_lightning.training.status_line import clock_time
+from lslm_lightning.training.work import Work
 
 
 class Climb:
@@ -107,7 +109,7 @@ class Climb:
             tracker.start()
             with true_ending(tracker):
                 print(f"ladder {folder}", flush=True)
-                failed = [name for number, name in enumerate(only, 1) if not self.train(name, f"{number} of {len(only)}", tracker.version)]
+                failed = self.train_all(only, tracker.version)
                 self.report(tracker, command, began)
                 if failed:
                     raise WorkError(f"{len(failed)} of {len(only)} runs failed: {', '.join(failed)}; the same command tries them again")
@@ -116,13 +118,27 @@ class Climb:
 
     # Training
 
-    def train(self, name: str, place: str, parent: str | None) -> bool:
+    def train_all(self, only: Sequence[str], parent: str | None) -> list[str]:
+        """Train these rungs one after the other; return the names of those that failed."""
+        failed = []
+        missing = [name for name in only if not self.finished(self.ladder.runs[name])]
+        work = Work("rung", len(missing))
+        for number, name in enumerate(only, 1):
+            left = work.left()
+            time_left = "" if left is None or name not in missing else f" (all: about {clock_time(left)} left)"
+            if not self.train(name, f"{number} of {len(only)}", parent, time_left):
+                failed.append(name)
+            if name in missing:
+                work.update(work.done + 1)
+        return failed
+
+    def train(self, name: str, place: str, parent: str | None, time_left: str = "") -> bool:
         """Whether there is a finished run of the rung, after training what of it was missing."""
         rung = self.ladder.runs[name]
         if run := self.finished(rung):
             print(f"rung {place}, {name}: {run} is finished", flush=True)
             return True
-        print(f"rung {place}, {name}", flush=True)
+        print(f"rung {place}, {name}{time_left}", flush=True)
         for path in sorted(self.runs.glob(f"{self.job_name(rung)}-{'[0-9a-f]' * 8}/config.yaml")):
             if changed := self.changes(rung, path.parent):
                 print(f"{path.parent} went on with other settings ({changed}) and is not this rung's", flush=True)

@@ -17,6 +17,7 @@ from rich.text import Text
 from lslm_lightning.commands import prepare
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.corpus_view import N_RECORD, columns_table, config_of, proposals, rows_table
+from lslm_lightning.commands.outcome import command_line, way_on
 from lslm_lightning.data import builtin, local
 from lslm_lightning.data.catalogue import USERS, DataFile, Entry, read_catalogue
 from lslm_lightning.data.columns import columns_words
@@ -71,7 +72,8 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv[1:])
     console = plain_console()
     if arguments.command == "prepare":
-        return prepare.prepare_texts(console, arguments)
+        with way_on(f"to go on: {command_line(argv)}"):
+            return prepare.prepare_texts(console, arguments)
     if arguments.command == "list":
         return list_corpora(console)
     if arguments.command == "fetch":

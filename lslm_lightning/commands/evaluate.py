@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import json
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,10 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
-from lslm_lightning.commands.pipes import command_to_repeat
+from lslm_lightning.commands.outcome import WRONG_ARGUMENTS, command_line, way_on
 from lslm_lightning.safety.magnitudes import N_PROCESS
-from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
     from lslm_lightning.contracts import Generator, Metric, Scorer
@@ -224,12 +221,13 @@ def main(argv: list[str]) -> int:
 
     check_given(["--config", own.config, *words], KEYS).check_paths()
     from lslm_lightning.runs.directory import as_name, check_name
-    from lslm_lightning.training.interruption import stoppable
+    from lslm_lightning.training.signals import stoppable
 
     name = own.name or as_name(Path(own.config).stem)
     check_name(name, "--name")
     evaluation = read(own.config, words)
-    with stoppable():
+    again = "" if own.share else f"to go on: {command_line([word for word in argv if word != '--fresh'])}"
+    with way_on(again), stoppable():
         examine(evaluation, Path(own.root) / evaluation.task_name / f"{name}-{evaluation.identity}", own, argv)
     return 0
 
@@ -252,4 +250,4 @@ def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv:
             examination.answers.share_out([sys.executable, "-m", "lslm_lightning", *words], own.devices)
         elif told := limit_threads():
             print(told, file=sys.stderr, flush=True)
-        examination.conclude(shlex.join(redacted_arguments(["lslm", *command_to_repeat(argv)])), began)
+        examination.conclude(command_line(argv), began)

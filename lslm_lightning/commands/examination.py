@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from lslm_lightning.commands.answers import Answers, failure
-from lslm_lightning.commands.finish import command_line, run_links
-from lslm_lightning.commands.outcome import WorkError, true_ending
+from lslm_lightning.commands.finish import run_links
+from lslm_lightning.commands.outcome import WorkError, command_line, true_ending
 from lslm_lightning.commands.records import seen_in_training, trained, versions
 from lslm_lightning.commands.suitability import MismatchError, check_purposes
 from lslm_lightning.commands.tables import show_findings, terminal_table

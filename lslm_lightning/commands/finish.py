@@ -2,7 +2,6 @@
 
 import json
 import math
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
+from lslm_lightning.commands.outcome import command_line
 from lslm_lightning.commands.pipes import command_to_repeat
 from lslm_lightning.commands.records import versions
 from lslm_lightning.commands.tables import show_findings
@@ -32,10 +32,10 @@ from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.runs.loading import build, load_weights, read_config
-from lslm_lightning.safety.redaction import redacted_arguments
 from lslm_lightning.safety.terminal import console
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.data import TaskData
+from lslm_lightning.training.display import Display
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.sharding import ShardedStrategy
@@ -81,7 +81,7 @@ def finish(command: "Command", subcommand: str) -> None:
         else:
             command.model.to(command.trainer.strategy.root_device)  # Lightning has moved it to the CPU
         command.model.eval()  # and back into training mode
-        beside = baseline_scores(command.model, command.datamodule)
+        beside = baseline_scores(command.model, command.datamodule, display=reporter_of(command).display)
         if words := unbeaten(command.model.headline, exam.result, beside):
             print(f"! {words}", flush=True)
         show(directory.path.name, exam.scores, beside, exam.data)
@@ -107,15 +107,10 @@ def tell_mlflow(command: "Command", exam: Exam, beside: Mapping[str, Scores]) ->
             "Test": f"{digest_line(exam.data)}, {counted(len(exam.result.ids), 'example')}",
             "Sanity checks": ", ".join(dict.fromkeys(finding.check for finding in exam.findings)),
         },
-        command_line(),
+        command_line(config=command.directory.config),
         run_links(tracker, {"report": "report/index.html", "config.yaml": "config.yaml"}),
     )
     tracker.set_description(text)
-
-
-def command_line() -> str:
-    """Return the command that runs, without secrets."""
-    return f"lslm {shlex.join(redacted_arguments(sys.argv[1:]))}"
 
 
 def run_links(tracker: Tracker, files: Mapping[str, str]) -> dict[str, str]:
@@ -123,14 +118,26 @@ def run_links(tracker: Tracker, files: Mapping[str, str]) -> dict[str, str]:
     return {name: f"{tracker.page}/artifacts/{file}" for name, file in files.items()} | {"folder": str(tracker.directory)}
 
 
-def baseline_scores(task: Task, data: TaskData, n_resample: int = N_RESAMPLE) -> dict[str, Scores]:
-    """What the task's baselines reach in the test."""
+def baseline_scores(
+    task: Task,
+    data: TaskData,
+    n_resample: int = N_RESAMPLE,
+    display: Display | None = None,
+) -> dict[str, Scores]:
+    """Return the scores of the task's baselines in the test, by name, and show how far they are."""
+    display = display or Display(shown=False)
     examples = data.examples("test")
     found = {}
     for system in task.baselines(data):
-        answers = system.generate(examples) if isinstance(system, Generator) else system.log_prob(examples)
-        found[system.name] = score(examples, list(answers), task.metrics(examples[0].language), n_resample)
+        answering = system.generate(examples) if isinstance(system, Generator) else system.log_prob(examples)
+        answers = list(display.each(f"baseline {system.name}:", answering, len(examples), "answers"))
+        found[system.name] = score(examples, answers, task.metrics(examples[0].language), n_resample)
     return found
+
+
+def reporter_of(command: "Command") -> Reporter:
+    """Return the callback that shows the progress of a job."""
+    return next(callback for callback in command.trainer.callbacks if isinstance(callback, Reporter))
 
 
 def unbeaten(metric: str, result: Scores, beside: Mapping[str, Scores]) -> str:
@@ -220,7 +227,6 @@ def against_baselines(metric: Metric, result: Scores, beside: dict[str, Scores])
 def facts(command: "Command") -> RunFacts:
     """What was run, for the report."""
     task, data, directory = command.model, command.datamodule, command.directory
-    reporter = next(c for c in command.trainer.callbacks if isinstance(c, Reporter))
     corpus, git = data.corpus, command.tracker.git
     return RunFacts(
         task=command.task_name,
@@ -239,7 +245,7 @@ def facts(command: "Command") -> RunFacts:
         device=torch.cuda.get_device_name() if task.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(command.began)),
         seconds=time.time() - command.began,
-        tokens_per_second=reporter.tokens_per_second,
+        tokens_per_second=reporter_of(command).tokens_per_second,
         more={"Arguments": " ".join(command_to_repeat(sys.argv[1:], directory.config))}
         | ({"Language": assumed} if (assumed := data.assumed_language) else {}),
     )

@@ -1,14 +1,11 @@
 """`lslm ladder --config FILE`: train every rung on one corpus, and put all of them on one page."""
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS
-from lslm_lightning.commands.pipes import command_to_repeat
-from lslm_lightning.safety.redaction import redacted_arguments
+from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS, command_line, way_on
 
 DESCRIPTION = """Train models that are to be compared, one after the other, and report them together: scores with intervals, paired tests,
 learning curves, costs.
@@ -71,7 +68,7 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.commands.climb import Climb
     from lslm_lightning.commands.rungs import read_ladder
     from lslm_lightning.runs.directory import as_name, check_name
-    from lslm_lightning.training.interruption import stoppable
+    from lslm_lightning.training.signals import stoppable
 
     try:
         ladder = read_ladder(Path(own.config))
@@ -84,6 +81,7 @@ def main(argv: list[str]) -> int:
     except ValueError as error:
         print(f"lslm: {error}", file=sys.stderr)
         return WRONG_ARGUMENTS
-    with stoppable():
-        climb.conclude(only, shlex.join(redacted_arguments(["lslm", *command_to_repeat(argv)])))
+    command = command_line(argv)
+    with way_on(f"to go on: {command}"), stoppable():
+        climb.conclude(only, command)
     return DONE

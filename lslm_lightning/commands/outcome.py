@@ -2,17 +2,25 @@
 
 import logging
 import os
+import shlex
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lslm_lightning.commands.pipes import command_to_repeat
+from lslm_lightning.safety.redaction import redacted_arguments
+from lslm_lightning.training.signals import stop_at_once
 
 if TYPE_CHECKING:
     from lslm_lightning.tracking import Tracker
 
 DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
+PARENT = "LSLM_PARENT"  # tells a command which process waits for it
 
 
 class WorkError(RuntimeError):
@@ -40,6 +48,45 @@ def is_stop(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or hasattr(error, "signum")
 
 
+def command_line(words: Sequence[str] | None = None, config: Path | None = None) -> str:
+    """Return `lslm WORDS` as it is typed in a shell, without secrets and temporary files.
+
+    Args:
+        words: default: those that this process was started with.
+        config: has every setting of the command, and stands for a config that came through a pipe.
+    """
+    given = sys.argv[1:] if words is None else words
+    return shlex.join(["lslm", *redacted_arguments(command_to_repeat(given, config))])
+
+
+@contextmanager
+def way_on(line: str) -> Iterator[None]:
+    """Tell how to go on to whoever stops what is inside; a part of it that was stopped may know better.
+
+    Args:
+        line: "to go on: COMMAND"; "" where another process tells it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if is_stop(error) and getattr(error, "way_on", None) is None:
+            error.way_on = line
+        raise
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Inside, SIGTERM raises `Interrupted` where nobody else handles it: the work cleans up and says how to go on."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop_at_once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def one_line(error: BaseException) -> str:
     """What happened, without line breaks; the kind of error only where its words do not explain themselves."""
     kind = type(error).__name__
@@ -61,15 +108,20 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 
-def outcome(work: Callable[[], int], debug: bool = False) -> int:
-    """The exit status of `work`; its errors become one line on standard error, with the traceback when asked."""
+def outcome(work: Callable[[], int], debug: bool = False, again: str = "") -> int:
+    """Return the exit status of `work`; its errors become one line on standard error, with the traceback when asked.
+
+    Args:
+        again: printed where the work is interrupted and does not say itself how to go on.
+    """
     _show_log()
     try:
-        return work() or DONE
+        with terminable(), way_on(again):
+            return work() or DONE
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else DONE if error.code is None else FAILED
-    except KeyboardInterrupt:
-        print("lslm: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        _say_stopped("interrupted", error)
         return 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,8 +134,14 @@ def outcome(work: Callable[[], int], debug: bool = False) -> int:
     except BaseException as error:
         if not hasattr(error, "signum"):
             raise
-        print(f"lslm: {one_line(error).removeprefix('Interrupted: ')}", file=sys.stderr)
+        _say_stopped(one_line(error).removeprefix("Interrupted: "), error)
         return 128 + error.signum
+
+
+def _say_stopped(words: str, error: BaseException) -> None:
+    print(f"lslm: {words}", file=sys.stderr)
+    if line := getattr(error, "way_on", None):
+        print(line, file=sys.stderr, flush=True)
 
 
 class StandardError(logging.Handler):

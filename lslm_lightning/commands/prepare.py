@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -10,6 +9,9 @@ from rich.console import Console
 
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.training.cores import available_cores
+from lslm_lightning.training.display import Display
+from lslm_lightning.training.status_line import Part
+from lslm_lightning.training.work import Work
 
 DESCRIPTION = """Turn texts of any size into token ids, on all cores and in bounded memory, for training that maps them into memory.
 
@@ -20,7 +22,6 @@ DESCRIPTION = """Turn texts of any size into token ids, on all cores and in boun
 Files are .jsonl, .json, .parquet, .csv, .tsv, .arrow or .txt (a text a line), packed (.gz, .zst, .xz, .bz2) or not, and are read as a
 corpus is. A call that was stopped goes on where it was.
 Then: lslm run --config ... --data.prepared prepared/texts (the corpus of the config gives what to validate and test on)."""
-LINE_EVERY_SECONDS = 15.0
 
 
 def add_arguments(it: argparse.ArgumentParser) -> None:
@@ -65,25 +66,39 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     else:
         console.print(f"training a tokenizer of {own.vocab_size:,} entries on the first {own.tokenizer_texts:,} texts")
         tokenizer = BytePair(own.vocab_size).train(stream.head(own.tokenizer_texts))
-    total = sum(size for _, size in stream.files)
-    said, latest = 0.0, None
+    is_known = stream.files and not any(is_packed(path) for path, _ in stream.files)
+    total = sum(size for _, size in stream.files) / 1e6 if is_known else None
+    display, latest = Display(), None
+    work = PreparationWork("prepared", total, "MB")
 
     def tell(progress: Progress) -> None:
-        nonlocal said, latest
+        nonlocal latest
+        if latest is None:  # what was there before says nothing of the speed
+            work.start = (progress.n_byte - progress.n_byte_new) / 1e6
         latest = progress
-        if time.monotonic() - said > (1.0 if console.is_terminal else LINE_EVERY_SECONDS):
-            said = time.monotonic()
-            of = f" of about {total / 1e6:,.0f}" if total and not is_packed(stream.files[0][0]) else ""
-            words = f"{progress.n_byte / 1e6:,.0f}{of} MB  {progress.n_token:,} tokens  {progress.megabytes_per_second:.1f} MB/s"
-            console.print(words, end="\r" if console.is_terminal else "\n", soft_wrap=True)
+        work.n_token, work.speed = progress.n_token, progress.megabytes_per_second
+        work.update(progress.n_byte / 1e6)
+        display.tell(work)
 
-    prepared = prepare(stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell)
+    with display.showing(work):
+        prepared = prepare(stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell)
     n_token, n_document = (sum(shard[name] for shard in prepared.index["shards"]) for name in ("n_token", "n_document"))
     speed = f", {latest.megabytes_per_second:.1f} MB/s" if latest else ""
     console.print(
         f"{own.output}: {n_token:,} tokens of {n_document:,} texts in {len(prepared.index['shards'])} files{speed}", soft_wrap=True
     )
     return 0
+
+
+class PreparationWork(Work):
+    """Megabytes of text that are turned into ids."""
+
+    n_token, speed = 0, 0.0  # tokens so far, and megabytes per second
+
+    def parts(self) -> list[Part]:
+        """Return megabytes, times, tokens and speed."""
+        more = [Part((f"{self.n_token:,} tokens", ""), (8,)), Part((f"{self.speed:.1f} MB/s", ""), (7,))]
+        return [self.head(), *self.times(), *(more if self.n_token else [])]
 
 
 def import_without_torch() -> None:

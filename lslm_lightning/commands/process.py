@@ -11,16 +11,20 @@ from types import FrameType
 
 import psutil
 
+from lslm_lightning.commands.outcome import PARENT
+
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # the last two are not on Windows
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once by either
 
-PARENT = "LSLM_PARENT"  # tells a command which process waits for it
 
+def follow_parent() -> bool:
+    """Stop as after SIGTERM when the process that waits for this command is gone, killed the hard way: nobody would know of its end.
 
-def follow_parent() -> None:
-    """Stop as after SIGTERM when the process that waits for this command is gone, killed the hard way: nobody would know of its end."""
+    Returns:
+        Whether there is such a process.
+    """
     if not (parent := os.environ.pop(PARENT, None)):
-        return
+        return False
 
     def look() -> None:
         while os.getppid() == int(parent) and (has_groups() or psutil.pid_exists(int(parent))):
@@ -28,6 +32,7 @@ def follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=look, daemon=True).start()
+    return True
 
 
 def has_groups() -> bool:

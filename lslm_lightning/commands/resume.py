@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import DONE
+from lslm_lightning.commands.outcome import DONE, command_line, way_on
 from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def main(argv: list[str]) -> int:
     train_words += [TRUST] if own.trust else []
     with allowance(train_words, directory):  # refused before anything of the run is touched
         check_given([word for word in train_words if word != TRUST])
-    with store_of_run(directory.beginning, directory.path):
+    again = [word for word in argv if word != "--no-checkpoint"]  # what there is by then is to be kept
+    with store_of_run(directory.beginning, directory.path), way_on(f"to go on: {command_line(again)}"):
         return go_on(directory, train_words, words, own.no_checkpoint)
 
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lslm_lightning.commands.finish import command_line, digest_line, run_links
-from lslm_lightning.commands.outcome import WorkError
+from lslm_lightning.commands.finish import digest_line, run_links
+from lslm_lightning.commands.outcome import WorkError, command_line, is_stop
 from lslm_lightning.commands.process import run_to_its_end
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import described, read_scores
@@ -38,7 +38,12 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
         command += [f"--job.parent={tracker.version}", f"--job.name={name}"]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
         print(f"seed {seed}", flush=True)
-        status = run_to_its_end(command, environment)
+        try:
+            status = run_to_its_end(command, environment)
+        except BaseException as error:
+            if is_stop(error):
+                error.way_on = way_on_with(newest(parent, name), seed + 1, first + n)
+            raise
         written = sorted(parent.path.parent.glob(f"{name}-*/metrics.json"), key=os.path.getmtime)
         if status or not written:
             failed.append(seed)
@@ -83,6 +88,26 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
         )
     if words:
         raise WorkError("; ".join(words))
+
+
+def newest(parent: RunDirectory, name: str) -> RunDirectory | None:
+    """Return the newest run of this name beside the parent; None where there is none that can be resumed."""
+    found = sorted(parent.path.parent.glob(f"{name}-*/config.yaml"), key=os.path.getmtime)
+    return RunDirectory(found[-1].parent) if found else None
+
+
+def way_on_with(child: RunDirectory | None, seed: int, end: int) -> str:
+    """Return the line that says how to go on with seeds that were stopped.
+
+    Args:
+        child: the run that was under way; None where it had not begun.
+        seed: the first one after it, and `end` that after the last.
+    """
+    steps = [] if child is None else [command_line(["resume", str(child.path)])]
+    seed = seed if child else seed - 1
+    if seed < end:
+        steps.append(command_line([*sys.argv[1:], f"--job.seeds={end - seed}", f"--seed_everything={seed}"]))
+    return f"to go on: {' && '.join(steps)}"
 
 
 def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import shlex
 import signal
 import sys
 import time
@@ -23,12 +22,11 @@ from lightning.pytorch.loggers import Logger
 
 from lslm_lightning.commands.allowance import TRUST, allowance
 from lslm_lightning.commands.config_errors import cause_of, check_files, explain
-from lslm_lightning.commands.finish import command_line, finish, run_links
+from lslm_lightning.commands.finish import finish, run_links
 from lslm_lightning.commands.hidden_settings import check_secrets, revealed
 from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
 from lslm_lightning.commands.monitors import check_monitors
-from lslm_lightning.commands.outcome import WorkError
-from lslm_lightning.commands.pipes import command_to_repeat
+from lslm_lightning.commands.outcome import WorkError, command_line
 from lslm_lightning.commands.preflight import (
     TRAINING,
     check_goes_on,
@@ -71,7 +69,6 @@ from lslm_lightning.runs.loading import config_to_build, load_weights, read_conf
 from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
 from lslm_lightning.safety.magnitudes import check_magnitudes
-from lslm_lightning.safety.redaction import redacted_arguments
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.text.yaml_files import dump_yaml, parse_yaml
 from lslm_lightning.tracking import Store, Tracker
@@ -82,12 +79,13 @@ from lslm_lightning.training.checks import check_distinguishes
 from lslm_lightning.training.cores import THREADS, limit_threads
 from lslm_lightning.training.data import TaskData, say
 from lslm_lightning.training.exam import Exam
-from lslm_lightning.training.interruption import Interrupted, Interruption, stop_at_once, stopping_signals
+from lslm_lightning.training.interruption import Interruption
 from lslm_lightning.training.optimizer_settings import ChangedSettings
 from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE, StepTimes, may_be_slow, measure_steps
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import FirstStep, Provenance
 from lslm_lightning.training.sharding import ShardedStrategy, WholeStates
+from lslm_lightning.training.signals import Interrupted, stop_at_once, stopping_signals
 from lslm_lightning.training.task import NotFiniteError, Task
 
 log = logging.getLogger(__name__)
@@ -333,7 +331,7 @@ class Command(LightningCLI):
         self.tracker.log_hyperparams(self.parameters())
         if not self.resumed:
             links = run_links(self.tracker, {"config.yaml": "config.yaml"})
-            self.tracker.set_description(describe({}, "Not tested yet.", command=command_line(), links=links))
+            self.tracker.set_description(describe({}, "Not tested yet.", command=command_line(config=self.directory.config), links=links))
 
     def parameters(self) -> dict[str, Any]:
         """Return the settings that differ from their defaults, under short names."""
@@ -380,8 +378,7 @@ class Command(LightningCLI):
         if self.resumed:
             comment = self.directory.config.read_text("utf-8").partition("\n")[0].removeprefix("#").strip()
         else:
-            words = command_to_repeat(sys.argv[1:], self.directory.config)
-            comment = f"lslm {shlex.join(redacted_arguments(words))}"
+            comment = command_line(config=self.directory.config)
         self.directory.save_settings(comment, self.config_text(n_step, as_mapping=True))
         remember_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)
@@ -478,7 +475,7 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
 def do(argv: list[str], resumed: RunDirectory | None) -> int:
     """Do the work of `main`, where what configs may name is settled."""
     quiet()
-    follow_parent()
+    is_child = follow_parent()
     try:
         check_files(argv)
         check_secrets(argv)
@@ -503,6 +500,7 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
         status = "FINISHED"
     except (Interrupted, KeyboardInterrupt) as error:
         status = "KILLED"
+        error.way_on = "" if is_child or rank_zero_only.rank else way_on_of(command)
         if not (rank_zero_only.rank or 0) or not getattr(error, "together", False):
             raise
     except NotFiniteError:
@@ -530,6 +528,13 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0
+
+
+def way_on_of(command: Command) -> str | None:
+    """Return the line that says how to go on with a training that was stopped; None where the same command is to be given again."""
+    if command.resumed or command.directory is None or command.subcommand not in TRAINING or not command.directory.config.exists():
+        return None
+    return f"to go on: {command_line(['resume', str(command.directory.path)])}"
 
 
 def loss_of(command: Command) -> str:

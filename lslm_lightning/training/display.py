@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -107,9 +107,9 @@ class Display:
         finally:
             self.end(work)
 
-    def each(self, what: str, items: Sequence[T]) -> Iterator[T]:
-        """Yield the items, and show how many are done."""
-        with self.showing(Work(what, len(items), clock=self.clock)) as work:
+    def each(self, what: str, items: Iterable[T], total: int, unit: str = "") -> Iterator[T]:
+        """Yield the items, and show how many of `total` are done."""
+        with self.showing(Work(what, total, unit, clock=self.clock)) as work:
             for done, item in enumerate(items, 1):
                 yield item
                 work.update(done)

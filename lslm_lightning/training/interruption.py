@@ -1,13 +1,10 @@
 """Ctrl-C, SIGTERM and a closed terminal during training: finish the batch, save, stop."""
 
 import _thread
-import os
 import signal
-import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -16,59 +13,10 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.signals import Interrupted, leave_lost_terminal, stopping_signals
 from lslm_lightning.training.task import Task
 
 STOP_SECONDS = 60.0  # SLURM is told to give two minutes
-
-
-class Interrupted(BaseException):
-    """Someone asked the process to stop. Not an `Exception`, and not a `KeyboardInterrupt`, which Lightning turns into exit status 1.
-
-    Attributes:
-        signum: the signal, SIGINT for Ctrl-C.
-        together: whether all ranks stop at this step.
-    """
-
-    def __init__(self, signum: int, message: str = "", together: bool = False) -> None:
-        super().__init__(message or f"interrupted by {signal.Signals(signum).name}")
-        self.signum, self.together = signum, together
-
-
-def stopping_signals() -> list[signal.Signals]:
-    """Those that ask a process to stop, SIGUSR1 before SLURM takes the machine away.
-
-    SIGHUP, of a closed terminal, is none of them where it is ignored, as under nohup.
-    """
-    asked = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGUSR1"):  # Windows has neither
-        asked.append(signal.SIGUSR1)
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        asked.append(signal.SIGHUP)
-    return asked
-
-
-def _leave_lost_terminal(signum: int) -> None:
-    """After SIGHUP, what is still printed to a terminal that is gone goes nowhere, instead of raising an error."""
-    for stream in (1, 2) if signum == getattr(signal, "SIGHUP", None) else ():
-        if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-
-
-def stop_at_once(signum: int, frame: FrameType | None) -> None:
-    """Signal handler outside of training: nothing to save."""
-    _leave_lost_terminal(signum)
-    raise Interrupted(signum)
-
-
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Inside, what asks the process to stop raises `Interrupted`; outside, signals are handled as before."""
-    before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Agreement:
@@ -169,7 +117,7 @@ class Interruption(Callback):
         self._deadline = Deadline(self._give_up)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        _leave_lost_terminal(signum)
+        leave_lost_terminal(signum)
         if self._deadline.take():
             self._give_up(signum, frame)
             return
@@ -183,8 +131,10 @@ class Interruption(Callback):
     def _give_up(self, signum: int, frame: FrameType | None) -> None:
         if self.checkpoints.is_saving:  # which is what there was to wait for
             return
+        last = self.checkpoints.last
+        kept = f"kept {last}" if last.exists() else "nothing was saved yet"
         name = signal.Signals(self.received).name
-        raise Interrupted(self.received, f"interrupted by {name}; no step ended in {STOP_SECONDS:g} seconds; kept {self.checkpoints.last}")
+        raise Interrupted(self.received, f"interrupted by {name}; no step ended in {STOP_SECONDS:g} seconds; {kept}")
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._before = {number: signal.signal(number, self._note) for number in stopping_signals()}

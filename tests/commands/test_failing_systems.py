@@ -24,7 +24,7 @@ from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.ledger import BudgetError
 from lslm_lightning.systems.purpose import Purpose
-from lslm_lightning.training.interruption import Interrupted
+from lslm_lightning.training.signals import Interrupted
 
 EXAMPLES = [Example(str(i), f"source {i}", (f"reference {i}",)) for i in range(3)]
 NAMES = ("one", "two", "three", "four", "five")

@@ -13,7 +13,8 @@ from lightning.pytorch import Callback
 from lslm_lightning.training import checkpoints as checkpoints_module
 from lslm_lightning.training import interruption
 from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.interruption import Agreement, Interrupted, Interruption, stopping_signals
+from lslm_lightning.training.interruption import Agreement, Interruption
+from lslm_lightning.training.signals import Interrupted, stopping_signals
 from tests.patience import PATIENCE
 from tests.training.conftest import fit, translation_task
 from tests.training.test_task import weights
