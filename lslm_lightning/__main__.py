@@ -97,7 +97,7 @@ def run(argv: list[str]) -> int:
         return import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words)
 
     is_child = bool(os.environ.get(PARENT))  # the process that waits for this one tells how to go on
-    again = "" if given[0] in ENDLESS or is_child else f"to start again: {command_line(given)}"
+    again = "" if given[0] in ENDLESS or is_child else f"To start again: {command_line(given)}"
     with children_without_working_directory():
         return outcome(work, debug, again)
 

@@ -72,7 +72,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv[1:])
     console = plain_console()
     if arguments.command == "prepare":
-        with way_on(f"to go on: {command_line(argv)}"):
+        with way_on(f"To go on: {command_line(argv)}"):
             return prepare.prepare_texts(console, arguments)
     if arguments.command == "list":
         return list_corpora(console)

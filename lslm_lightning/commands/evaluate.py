@@ -226,7 +226,7 @@ def main(argv: list[str]) -> int:
     name = own.name or as_name(Path(own.config).stem)
     check_name(name, "--name")
     evaluation = read(own.config, words)
-    again = "" if own.share else f"to go on: {command_line([word for word in argv if word != '--fresh'])}"
+    again = "" if own.share else f"To go on: {command_line([word for word in argv if word != '--fresh'])}"
     with way_on(again), stoppable():
         examine(evaluation, Path(own.root) / evaluation.task_name / f"{name}-{evaluation.identity}", own, argv)
     return 0

@@ -82,6 +82,6 @@ def main(argv: list[str]) -> int:
         print(f"lslm: {error}", file=sys.stderr)
         return WRONG_ARGUMENTS
     command = command_line(argv)
-    with way_on(f"to go on: {command}"), stoppable():
+    with way_on(f"To go on: {command}"), stoppable():
         climb.conclude(only, command)
     return DONE

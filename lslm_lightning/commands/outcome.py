@@ -64,7 +64,7 @@ def way_on(line: str) -> Iterator[None]:
     """Tell how to go on to whoever stops what is inside; a part of it that was stopped may know better.
 
     Args:
-        line: "to go on: COMMAND"; "" where another process tells it.
+        line: "To go on: COMMAND"; "" where another process tells it.
     """
     try:
         yield

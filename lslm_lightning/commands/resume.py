@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     with allowance(train_words, directory):  # refused before anything of the run is touched
         check_given([word for word in train_words if word != TRUST])
     again = [word for word in argv if word != "--no-checkpoint"]  # what there is by then is to be kept
-    with store_of_run(directory.beginning, directory.path), way_on(f"to go on: {command_line(again)}"):
+    with store_of_run(directory.beginning, directory.path), way_on(f"To go on: {command_line(again)}"):
         return go_on(directory, train_words, words, own.no_checkpoint)
 
 

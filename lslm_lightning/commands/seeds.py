@@ -42,7 +42,7 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
             status = run_to_its_end(command, environment)
         except BaseException as error:
             if is_stop(error):
-                error.way_on = way_on_with(newest(parent, name), seed + 1, first + n)
+                error.way_on = way_on_with(newest(parent, name), seed, first + n, shuffles)
             raise
         written = sorted(parent.path.parent.glob(f"{name}-*/metrics.json"), key=os.path.getmtime)
         if status or not written:
@@ -96,18 +96,20 @@ def newest(parent: RunDirectory, name: str) -> RunDirectory | None:
     return RunDirectory(found[-1].parent) if found else None
 
 
-def way_on_with(child: RunDirectory | None, seed: int, end: int) -> str:
+def way_on_with(child: RunDirectory | None, seed: int, end: int, shuffles: bool) -> str:
     """Return the line that says how to go on with seeds that were stopped.
 
     Args:
-        child: the run that was under way; None where it had not begun.
-        seed: the first one after it, and `end` that after the last.
+        child: the run of `seed`, which was under way; None where it had not begun.
+        end: one more than the last seed.
+        shuffles: whether each seed has a batch order of its own, which a single run is not given by itself.
     """
     steps = [] if child is None else [command_line(["resume", str(child.path)])]
-    seed = seed if child else seed - 1
+    seed = seed if child is None else seed + 1
     if seed < end:
-        steps.append(command_line([*sys.argv[1:], f"--job.seeds={end - seed}", f"--seed_everything={seed}"]))
-    return f"to go on: {' && '.join(steps)}"
+        single = [f"--data.seed={seed}"] if shuffles and seed + 1 == end else []
+        steps.append(command_line([*sys.argv[1:], f"--job.seeds={end - seed}", f"--seed_everything={seed}", *single]))
+    return f"To go on: {' && '.join(steps)}"
 
 
 def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:

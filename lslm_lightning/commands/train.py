@@ -534,7 +534,7 @@ def way_on_of(command: Command) -> str | None:
     """Return the line that says how to go on with a training that was stopped; None where the same command is to be given again."""
     if command.resumed or command.directory is None or command.subcommand not in TRAINING or not command.directory.config.exists():
         return None
-    return f"to go on: {command_line(['resume', str(command.directory.path)])}"
+    return f"To go on: {command_line(['resume', str(command.directory.path)])}"
 
 
 def loss_of(command: Command) -> str:

@@ -143,6 +143,7 @@ def line_column() -> "ProgressColumn":
     class LineColumn(ProgressColumn):
         def render(self, task: "Row") -> Text:
             style = ASCII_BAR if output.options.ascii_only else UNICODE_BAR
-            return Text(task.fields["work"].line(output.width - 1, style), no_wrap=True, overflow="crop")
+            width = output.width - len("^C") - 1  # which the terminal prints behind it
+            return Text(task.fields["work"].line(width, style), no_wrap=True, overflow="crop")
 
     return LineColumn(Column(no_wrap=True, overflow="crop"))

@@ -57,7 +57,7 @@ class Work:
         unit = f" {self.unit}" if self.unit else ""
         if self.total is None:
             counted = f"{number:,}{unit}" if number else ""
-        elif share:
+        elif share and not unit:
             counted = f"{number + 1:,}/{round(self.total):,} at {share:.0%}"
         else:
             counted = f"{number:,}/{round(self.total):,}{unit}"

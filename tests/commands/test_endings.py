@@ -67,7 +67,9 @@ def test_a_stopped_run_says_so_and_keeps_its_last_state(start_run, number, statu
     step = torch.load(last, weights_only=True)["global_step"]
     assert step > 0
     if number != signal.SIGKILL:
-        assert f"interrupted by {number.name} at step {step}" in output.splitlines()[-1]
+        said, way_on = output.splitlines()[-2:]
+        assert f"interrupted by {number.name} at step {step}" in said
+        assert way_on == f"To go on: lslm resume {last.parents[1]}"
         assert "Traceback" not in output
     assert not list(last.parent.glob(".*.part")) or number == signal.SIGKILL
 

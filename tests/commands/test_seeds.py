@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 import signal
 import statistics
 import subprocess
@@ -51,6 +52,11 @@ def test_a_stopped_parent_lets_its_child_save_and_tells_the_truth_of_both(transl
     [last] = Path("runs").glob("*/*-seed-0-*/checkpoints/last.ckpt")
     step = torch.load(last, weights_only=True)["global_step"]
     assert f"interrupted by SIGINT at step {step}" in output, "one signal saves, a second one would stop at once"
+    [way_on] = [line for line in output.splitlines() if line.startswith("To ")]
+    resume, others = way_on.removeprefix("To go on: ").split(" && ")
+    assert shlex.split(resume) == ["lslm", "resume", str(last.parents[1])]
+    given = ["run", "--config", translation, "--seeds", 3, *endless, "--job.seeds=2", "--seed_everything=1"]
+    assert shlex.split(others) == ["lslm", *map(str, given)]
 
 
 COUNT = """

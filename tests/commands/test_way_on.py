@@ -1,0 +1,162 @@
+"""Whoever stops a command is told how to go on."""
+
+import shlex
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lslm_lightning import __main__ as program
+from lslm_lightning.commands import data, evaluate, ladder, resume, train
+from lslm_lightning.commands.outcome import PARENT, command_line, outcome, way_on
+from lslm_lightning.commands.process import follow_parent
+from lslm_lightning.commands.seeds import way_on_with
+from lslm_lightning.runs import RunDirectory
+from lslm_lightning.training.signals import Interrupted
+
+
+def stop(number=signal.SIGTERM):
+    """A stand-in for work that is interrupted."""
+
+    def work(*arguments, **settings):
+        raise KeyboardInterrupt if number == signal.SIGINT else Interrupted(number)
+
+    return work
+
+
+@pytest.fixture
+def said(capsys):
+    """The last line of standard error after a command is interrupted."""
+
+    def run(*words: str) -> str:
+        status = program.run(list(words))
+        _, err = capsys.readouterr()
+        assert status in (130, 143), err
+        assert err.splitlines()[0].startswith("lslm: interrupted")
+        assert "Traceback" not in err
+        return err.splitlines()[-1]
+
+    return run
+
+
+WORDS = ("--config", "my file.yaml", "--api_key=Zq7pwx99secret", "it's")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", program.COMMANDS)
+def test_every_command_that_is_interrupted_early_says_how_to_begin_again(command, number, said, monkeypatch):
+    monkeypatch.setattr(program, "import_module", lambda name: SimpleNamespace(main=stop(number)))
+    line = said(command, *WORDS)
+    if command in program.ENDLESS:
+        assert line.startswith("lslm: interrupted")
+    else:
+        again = line.removeprefix("To start again: ")
+        assert shlex.split(again) == ["lslm", command, "--config", "my file.yaml", "--api_key=***", "it's"]
+
+
+def test_a_command_that_another_one_waits_for_leaves_it_to_that_one(said, monkeypatch):
+    monkeypatch.setattr(program, "import_module", lambda name: SimpleNamespace(main=stop()))
+    monkeypatch.setenv(PARENT, "1")
+    assert said("run").startswith("lslm: interrupted")
+
+
+def test_without_a_parent_none_is_followed(monkeypatch):
+    monkeypatch.delenv(PARENT, raising=False)
+    assert not follow_parent()
+
+
+@pytest.mark.parametrize("inner", ["To go on: lslm resume a", ""])
+def test_the_innermost_part_knows_best(inner, capsys):
+    def work():
+        with way_on("To go on: outer"), way_on(inner):
+            raise Interrupted(signal.SIGINT)
+
+    assert outcome(work, again="To start again: all") == 130
+    assert capsys.readouterr().err.splitlines()[1:] == ([inner] if inner else [])
+
+
+def test_an_error_is_no_interruption(capsys):
+    def work():
+        with way_on("To go on: no"):
+            raise ValueError("wrong")
+
+    assert outcome(work, again="To start again: no") == 1
+    assert capsys.readouterr().err == "lslm: wrong\n"
+
+
+def test_sigterm_is_told_and_then_left_to_whoever_had_it(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert outcome(lambda: signal.raise_signal(signal.SIGTERM), again="To start again: x") == 143
+    assert capsys.readouterr().err == "lslm: interrupted by SIGTERM\nTo start again: x\n"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_preparation_goes_on(said, monkeypatch):
+    monkeypatch.setattr(data.prepare, "prepare_texts", stop())
+    words = ("data", "prepare", "texts/*.jsonl", "--output", "a b")
+    assert shlex.split(said(*words).removeprefix("To go on: ")) == ["lslm", *words]
+
+
+@pytest.mark.usefixtures("project")
+def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch):
+    Path("e.yaml").touch()
+    found = SimpleNamespace(task_name="translation", identity="1")
+    monkeypatch.setattr(evaluate, "read", lambda config, words: found)
+    monkeypatch.setattr(evaluate, "examine", stop())
+    assert said("evaluate", "--config", "e.yaml", "--fresh", "--split=val") == "To go on: lslm evaluate --config e.yaml --split=val"
+    assert said("evaluate", "--config", "e.yaml", "--share=0/2").startswith("lslm: interrupted")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_ladder_goes_on(said, monkeypatch):
+    monkeypatch.setattr("lslm_lightning.commands.rungs.read_ladder", lambda path: SimpleNamespace(runs={"a": None}))
+    monkeypatch.setattr("lslm_lightning.commands.climb.Climb", lambda *arguments: SimpleNamespace(conclude=stop()))
+    assert ladder.DESCRIPTION
+    assert said("ladder", "--config", "l.yaml", "--only", "a") == "To go on: lslm ladder --config l.yaml --only a"
+
+
+@pytest.fixture
+def run(project) -> RunDirectory:
+    """A run directory with a config."""
+    found = RunDirectory(project / "runs/translation/my run-1a2b3c4d")
+    found.path.mkdir(parents=True)
+    found.config.write_text("# lslm run --config x.yaml\nmodel: {class_path: tasks.translation.task.TranslationTask}\n")
+    return found
+
+
+def test_a_resumed_run_goes_on_and_keeps_what_there_is_by_then(said, run, monkeypatch):
+    monkeypatch.setattr(resume, "go_on", stop())
+    monkeypatch.setattr("lslm_lightning.commands.allowance.allowance", lambda words, directory: nullcontext())
+    line = said("resume", str(run.path), "--no-checkpoint", "--trainer.max_steps", "9")
+    assert shlex.split(line) == ["To", "go", "on:", "lslm", "resume", str(run.path), "--trainer.max_steps", "9"]
+
+
+@pytest.mark.parametrize("command", ["run", "fit", "validate", "test", "predict"])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_training_that_has_begun_is_resumed(command, begun, run):
+    if not begun:
+        run.config.unlink()
+    found = train.way_on_of(SimpleNamespace(resumed=None, directory=run, subcommand=command))
+    expected = f"To go on: {command_line(['resume', str(run.path)])}"
+    assert found == (expected if begun and command in ("run", "fit") else None)
+    assert train.way_on_of(SimpleNamespace(resumed=None, directory=None)) is None
+    assert train.way_on_of(SimpleNamespace(resumed=run, directory=run)) is None, "lslm resume tells it"
+
+
+@pytest.mark.parametrize(
+    ("begun", "seed", "steps"),
+    [
+        (True, 4, ["resume CHILD", "run a --seeds 3 --job.seeds=2 --seed_everything=5"]),
+        (True, 5, ["resume CHILD", "run a --seeds 3 --job.seeds=1 --seed_everything=6 --data.seed=6"]),
+        (True, 6, ["resume CHILD"]),
+        (False, 4, ["run a --seeds 3 --job.seeds=3 --seed_everything=4"]),
+        (False, 6, ["run a --seeds 3 --job.seeds=1 --seed_everything=6 --data.seed=6"]),
+    ],
+)
+def test_seeds_go_on_with_the_one_under_way_and_then_the_others(begun, seed, steps, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lslm", "run", "a", "--seeds", "3"])
+    line = way_on_with(RunDirectory(Path("CHILD")) if begun else None, seed, 7, shuffles=True)
+    assert line == "To go on: " + " && ".join(f"lslm {step}" for step in steps)
