@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lslm_lightning.commands.outcome import FAILED, WorkError, is_stop, one_line
+from lslm_lightning.commands.outcome import FAILED, PARENT, WorkError, is_stop, one_line
 from lslm_lightning.commands.records import timing, training_flops
 from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
 from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
@@ -122,7 +122,9 @@ class Answers:
         running, devices = [], gpus()
         for index in range(n):
             environment = threads(n) | dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {})
-            running.append(subprocess.Popen([*command, f"--share={index}/{n}"], env=environment, stdin=subprocess.PIPE))
+            environment[PARENT] = str(os.getpid())
+            words = [*command, f"--share={index}/{n}"]  # in a group of its own: of a Ctrl-C this process tells it
+            running.append(subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, process_group=0))
         try:
             before = sum(n_answer(self.path(name)) for name in names)
             work = Work(f"{n} processes", len(names) * len(self.examples), "answers", start=before)

@@ -221,14 +221,20 @@ def main(argv: list[str]) -> int:
 
     check_given(["--config", own.config, *words], KEYS).check_paths()
     from lslm_lightning.runs.directory import as_name, check_name
-    from lslm_lightning.training.signals import stoppable
+    from lslm_lightning.training.signals import Interrupted, stoppable
 
     name = own.name or as_name(Path(own.config).stem)
     check_name(name, "--name")
     evaluation = read(own.config, words)
-    again = "" if own.share else f"To go on: {command_line([word for word in argv if word != '--fresh'])}"
-    with way_on(again), stoppable():
-        examine(evaluation, Path(own.root) / evaluation.task_name / f"{name}-{evaluation.identity}", own, argv)
+    again = command_line([word for word in argv if word != "--fresh"])
+    folder = Path(own.root) / evaluation.task_name / f"{name}-{evaluation.identity}"
+    try:
+        with way_on(f"To go on: {again}"), stoppable():
+            examine(evaluation, folder, own, argv)
+    except Interrupted as error:
+        if own.share:  # the process that started this one tells it
+            return 128 + error.signum
+        raise
     return 0
 
 

@@ -500,7 +500,10 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
         status = "FINISHED"
     except (Interrupted, KeyboardInterrupt) as error:
         status = "KILLED"
-        error.way_on = "" if is_child or rank_zero_only.rank else way_on_of(command)
+        if is_child or rank_zero_only.rank:
+            error.way_on = ""
+        elif getattr(error, "way_on", None) is None:
+            error.way_on = way_on_of(command)
         if not (rank_zero_only.rank or 0) or not getattr(error, "together", False):
             raise
     except NotFiniteError:
@@ -532,7 +535,9 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
 
 def way_on_of(command: Command) -> str | None:
     """Return the line that says how to go on with a training that was stopped; None where the same command is to be given again."""
-    if command.resumed or command.directory is None or command.subcommand not in TRAINING or not command.directory.config.exists():
+    if command.resumed or command.directory is None or not command.directory.config.exists():
+        return None
+    if command.subcommand not in TRAINING or command.job.seeds > 1:  # no run of these is resumed
         return None
     return f"To go on: {command_line(['resume', str(command.directory.path)])}"
 

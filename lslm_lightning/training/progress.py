@@ -48,6 +48,7 @@ class Reporter(Callback):
         self._trainer: Trainer | None = None  # from the start of training on
         self._n_micro = 0  # micro-batches of the step under way
         self._looked = 0.0
+        self._validated_step: int | None = None
         self._awaited: tuple[Any, int] | None = None  # a loss that is on its way from a GPU, and its target tokens
         self._reset()
 
@@ -255,12 +256,14 @@ class Reporter(Callback):
             self._work.scores = first | found
             self._work.end_validation()
             self.display.print(self._work)
+            self._validated_step = trainer.global_step
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         self._close(trainer, task)
         if self._work is not None:
             self._look(trainer)
-            self.display.print(self._work)
+            if self._validated_step != trainer.global_step:  # whose line is there
+                self.display.print(self._work)
         self._stop()
 
     def on_fit_end(self, trainer: Trainer, task: Task) -> None:
