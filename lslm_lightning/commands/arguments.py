@@ -30,6 +30,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"unrecognized arguments: (--[^ =]+)", message)
         near = get_close_matches(unknown[1], self._option_string_actions, 1) if unknown else []
+        if wrong := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            near = get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), 1)
         hint = f"did you mean {near[0]}?" if near else f"{self.prog} --help"
         print(f"lslm: {' '.join(message.split())}; {hint}", file=sys.stderr)
         raise SystemExit(WRONG_ARGUMENTS)

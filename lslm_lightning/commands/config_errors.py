@@ -196,7 +196,12 @@ def _denied(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
 def _missing(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
     place = f"{cause.key}." if cause.key else ""
     names = [re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")]
-    return f"{', '.join(place + name for name in names)} must be given, in a config (--config FILE) or on the command line"
+    return missing_settings([f"{place}{name}" for name in names])
+
+
+def missing_settings(names: Sequence[str]) -> str:
+    """Return what is said of settings that are not given."""
+    return f"{', '.join(names)} must be given, in a config (--config FILE) or on the command line"
 
 
 def _no_such_name(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:

@@ -4,6 +4,7 @@ import os
 import sys
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -143,7 +144,9 @@ def fetch_files(console: Console, name: str) -> int:
         return 0
     catalogue = read_catalogue()
     if name not in catalogue:
-        raise ValueError(f"corpus {name!r} is not in corpora.yaml, so its files are not known; known are {', '.join(catalogue)}")
+        near = get_close_matches(name, catalogue, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(catalogue)}"
+        raise ValueError(f"corpus {name!r} is not in corpora.yaml, so its files are not known; {hint}")
     entry = catalogue[name]
     console.print(f"{name}, licence: {entry.licence}", soft_wrap=True)
     for file in entry.data_files:

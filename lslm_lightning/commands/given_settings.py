@@ -13,12 +13,13 @@ from lslm_lightning.commands.config_errors import (
     TOP,
     check_files,
     is_import_path,
+    missing_settings,
     no_such_name,
     unknown_name,
     yaml_of,
 )
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
-from lslm_lightning.commands.signatures import first_missing, settings_of
+from lslm_lightning.commands.signatures import LASTING, first_missing, settings_of
 from lslm_lightning.data.corpora import check_corpus_name
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
@@ -54,6 +55,8 @@ class Given:
             ValueError: a setting or a class does not exist; with the nearest one that does.
         """
         for name, value in options_of(words):
+            if name == "config" and value is None:
+                raise ValueError("--config needs the name of a file: --config FILE")
             if name == "config":
                 self.take("", yaml_of(Path(value)), f"config {value}: ")
             elif not name.endswith("help"):
@@ -94,7 +97,7 @@ class Given:
         elif isinstance(value, str) and is_import_path(value) and place.rpartition(".")[2] not in TEXTS:
             self.take_class(place, value, where)
         elif place not in FIXED:
-            self.classes.pop(place, None)  # a short name, or null: what it takes is not known here
+            self.classes[place] = ""  # a short name, or null: what it takes is not known here
 
     def take_mapping(self, place: str, value: Mapping[str, Any], where: str) -> None:
         if isinstance(value.get("class_path"), str):
@@ -120,9 +123,9 @@ class Given:
             self.take(".".join(filter(None, [place, *path])), inner, where)
 
     def take_class(self, place: str, path: str, where: str) -> None:
-        """Note the class of a setting. Those of this project must exist; others may be made as they like."""
+        """Note the class of a setting, which must exist where its package does not change."""
         self.classes[place] = path
-        if path.startswith(OURS) and not place.startswith("job.") and (missing := first_missing(path)):
+        if path.startswith(LASTING) and not place.startswith("job.") and (missing := first_missing(path)):
             raise ValueError(f"{where}{no_such_name(place, path, *missing)}")
 
     def check_name(self, place: str, name: str, where: str, also: Sequence[str] = ()) -> None:
@@ -135,12 +138,21 @@ class Given:
             known: Sequence[str] | None = [*self.known, *also]
             path = ""
         else:
-            path = self.classes.get(place, "")
+            path = self.class_at(place)
             settings = settings_of(path) if path else None
             known = None if settings is None else [setting.name for setting in settings]
         if known is not None and (name if place else name.partition(".")[0]) not in known:
             shown = "" if place in FIXED else path
             raise ValueError(f"{where}{unknown_name(place, name, known, shown)}")
+
+    def class_at(self, place: str) -> str:
+        """Return the import path of the class of a setting, given or by default; "" if unknown."""
+        if place in self.classes or "." not in place:
+            return self.classes.get(place, "")
+        outer, _, name = place.rpartition(".")
+        path = self.class_at(outer)
+        settings = (settings_of(path) if path else None) or ()
+        return next((each.default_class for each in settings if each.name == name), "")
 
     def check_paths(self) -> None:
         """Refuse paths of files and corpora that do not exist.
@@ -164,6 +176,26 @@ class Given:
             others = Path("runs").glob("*/*/checkpoints/*.ckpt")
             near = did_you_mean(path, others) or "; checkpoints lie in runs/<task>/<run>/checkpoints"
             raise FileNotFoundError(f"ckpt_path={path} does not exist{near}")
+
+    def check_complete(self, command: str) -> None:
+        """Refuse a command without model or data, and a test without weights.
+
+        Raises:
+            SystemExit: with status 2, after one line, without model or data.
+            ValueError: there are no weights.
+        """
+        begun = {place.partition(".")[0] for place in self.values}
+        if missing := [name for name in ("data", "model") if name not in begun]:
+            refuse(missing_settings(missing))
+        is_untrained = self.values.get("ckpt_path") in (None, "null")
+        if command in ("validate", "test", "predict") and is_untrained:
+            raise ValueError(no_checkpoint(command))
+
+
+def no_checkpoint(command: str) -> str:
+    """Return what is said where a command that trains nothing is given no weights."""
+    way = "--ckpt_path runs/<task>/<run>/checkpoints/best.ckpt"
+    return f"lslm {command} needs {way}; without it the weights are random"
 
 
 def check_given(words: Sequence[str], known: Sequence[str] = TOP) -> Given:
@@ -198,7 +230,7 @@ def options_of(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
             yield name, value
         elif i + 1 < len(words) and not words[i + 1].startswith("--"):
             yield name, words[i + 1]
-        elif name != "config":  # which the parser tells to lack its file
+        else:
             yield name, None
 
 

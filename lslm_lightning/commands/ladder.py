@@ -53,7 +53,8 @@ def check_config(config: str, words: list[str]) -> None:
         for name, settings in {"": None, **variants}.items():
             given = Given()
             for each, where in ((content.get("base"), "base"), (settings, f"the rung {name}")):
-                if isinstance(each, dict) and "class_path" not in each:
+                is_settings = isinstance(each, dict) and all(isinstance(key, str) for key in each)
+                if is_settings and "class_path" not in each:
                     given.take("", each, f"{config}: {where}: ")
             given.take_words(words)
             given.check_paths()

@@ -9,6 +9,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
+from lslm_lightning.commands.given_settings import no_checkpoint
 from lslm_lightning.commands.job import Job
 from lslm_lightning.commands.processes import check_agreement, check_meeting
 from lslm_lightning.commands.trainer_settings import check_trainer, translated
@@ -60,7 +61,7 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None, one_
             f"job.seeds={job.seeds} with ckpt_path: a checkpoint is of one seed, and no other can go on with its batches; leave one out"
         )
     if command not in TRAINING and not checkpoint:
-        raise ValueError(f"lslm {command} needs --ckpt_path runs/<task>/<run>/checkpoints/best.ckpt; without it the weights are random")
+        raise ValueError(no_checkpoint(command))
     if checkpoint and not Path(checkpoint).exists():
         raise FileNotFoundError(f"ckpt_path={checkpoint} does not exist; checkpoints lie in runs/<task>/<run>/checkpoints")
     every, accumulated = trainer.val_check_interval, trainer.accumulate_grad_batches

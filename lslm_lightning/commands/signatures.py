@@ -18,6 +18,7 @@ LASTING = (
     "torch.",
     "lightning.",
 )  # do not change while a process runs
+DYNAMIC = ("__getattr__", "globals", "setattr", "vars")  # of modules that may have other names too
 MOST_STEPS = 20  # that a name is followed through `from module import name`
 
 
@@ -28,6 +29,20 @@ class Setting(NamedTuple):
     type: str  # as the source has it, "" where it has none
     default: ast.expr | None  # None where it must be given
     meaning: str  # from the docstring
+    module: str = ""  # that the default is written in
+
+    @property
+    def default_class(self) -> str:
+        """Return the import path of the class that the default is or builds; "" of any other."""
+        node = self.default
+        node = node.body if isinstance(node, ast.Lambda) else node
+        node = node.func if isinstance(node, ast.Call) else node
+        if not isinstance(node, ast.Name | ast.Attribute):
+            return ""
+        first, _, rest = ast.unparse(node).partition(".")
+        path = imported(self.module, first) or f"{self.module}.{first}"
+        definition = definition_of(f"{path}.{rest}".rstrip("."))
+        return "" if definition is None else definition.path
 
     @property
     def shown_default(self) -> str:
@@ -84,9 +99,9 @@ def arguments_of(definition: Definition, constructor: ast.FunctionDef, rest: tup
     pairs = [*zip(names, defaults, strict=True)][1:]
     pairs += zip(given.kwonlyargs, given.kw_defaults, strict=True)
     meanings = meanings_of(definition.node) | meanings_of(constructor)
-    own = tuple(Setting(name.arg, type_of(name.annotation), default, meanings.get(name.arg, "")) for name, default in pairs)
+    own = tuple(Setting(name.arg, type_of(name.annotation), default, "", definition.module) for name, default in pairs)
     if given.kwarg is None:
-        return own
+        return tuple(each._replace(meaning=meanings.get(each.name, "")) for each in own)
     call = passing_on(constructor, given.kwarg.arg)
     inherited = settings_from(rest) if call is not None else None
     if inherited is None:
@@ -123,13 +138,15 @@ def fields_of(order: Sequence[Definition | None]) -> tuple[Setting, ...] | None:
             name, kind = node.target.id, type_of(node.annotation)
             if kind.startswith(("ClassVar", "InitVar")):
                 continue
-            found[name] = Setting(name, kind, node.value, meanings.get(name, ""))
+            meaning = meanings.get(name, "")
+            found[name] = Setting(name, kind, node.value, meaning, definition.module)
     return tuple(found.values())
 
 
 def method_of(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
-    """Return the method of that name that a class defines itself."""
-    return next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == name), None)
+    """Return the method of that name that a class defines itself: the last, after its overloads."""
+    found = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == name]
+    return found[-1] if found else None
 
 
 def is_dataclass(node: ast.ClassDef) -> bool:
@@ -249,7 +266,8 @@ def file_of(module: str) -> Path | None:
     return Path(spec.origin) if is_source else None
 
 
-def names_in(module: str) -> set[str] | None:
+@cache
+def names_in(module: str) -> frozenset[str] | None:
     """Return the names that a module defines or imports; None where its source does not tell all."""
     tree = tree_of(module)
     if tree is None:
@@ -259,13 +277,13 @@ def names_in(module: str) -> set[str] | None:
         if isinstance(node, ast.ImportFrom | ast.Import):
             for alias in node.names:
                 if alias.name == "*":
-                    return None
+                    found |= names_in(absolute(module, node)) or {DYNAMIC[0]}
                 found.add(alias.asname or alias.name.partition(".")[0])
         elif isinstance(node, ast.ClassDef | ast.FunctionDef):
             found.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-    return None if "__getattr__" in found else found
+        elif isinstance(node, ast.Name):
+            found |= {node.id} if isinstance(node.ctx, ast.Store) or node.id in DYNAMIC else set()
+    return None if found.intersection(DYNAMIC) else frozenset(found)
 
 
 def first_missing(path: str) -> tuple[str, str, list[str]] | None:

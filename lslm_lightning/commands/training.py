@@ -47,6 +47,7 @@ def check_training(argv: list[str], with_corpus: bool = True) -> None:
         given = check_given(argv)
         shows = any(word.startswith("--print_config") or is_help(word) for word in argv)
         if with_corpus and not shows:
+            given.check_complete(argv[0])
             given.check_paths()
 
 

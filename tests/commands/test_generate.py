@@ -95,6 +95,7 @@ class Echo:
 @pytest.fixture
 def answers(lslm, monkeypatch):
     """Lines of output to text that is piped in."""
+    monkeypatch.setattr("lslm_lightning.runs.finding.check_run", lambda reference: None)
     monkeypatch.setattr(runs, "load_run", lambda reference, trust: SimpleNamespace(task=Echo(), config={"model": {}}))
 
     def ask(text: str, *arguments: object) -> list[str]:

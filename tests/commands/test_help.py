@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,32 @@ from jsonargparse import ArgumentParser
 
 from lslm_lightning.__main__ import COMMANDS
 from lslm_lightning.commands import settings_help
-from lslm_lightning.commands.config_errors import TOP
+from lslm_lightning.commands.config_errors import TOP, _names_of
 from lslm_lightning.commands.evaluate import KEYS
 from lslm_lightning.commands.given_settings import FIXED, check_given
 from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.commands.ladder import check_config
 from lslm_lightning.commands.settings_help import Section, help_of
-from lslm_lightning.commands.signatures import settings_of
+from lslm_lightning.commands.signatures import first_missing, settings_of
 from lslm_lightning.commands.train import SETTINGS, Parser
 from lslm_lightning.runs.trust import import_named
 from lslm_lightning.text.yaml_files import parse_yaml, read_yaml
 from tests.commands.conftest import Outcome, write_translation
 
 ROOT = Path(__file__).parents[2]
+MODULES = (
+    "lightning.pytorch.callbacks",
+    "lightning.pytorch.loggers",
+    "lightning.pytorch.profilers",
+    "lightning.pytorch.strategies",
+    "lslm_lightning.decoding",
+    "lslm_lightning.models.positions",
+    "lslm_lightning.optim",
+    "lslm_lightning.text.recipes",
+    "torch.nn",
+    "torch.optim",
+    "torch.optim.lr_scheduler",
+)
 SLOW = ("torch", "lightning", "mlflow", "transformers", "scipy")
 SCRIPT = """
 import contextlib, io, json, sys
@@ -96,6 +110,15 @@ MISSPELT = [  # words, exit status, what the one line has
         ["TranslationTask?"],
     ),
     ([*RUN, "--config", "parts/wrong.yaml"], 2, ["parts/wrong.yaml: ", "model.label_smoothing?"]),
+    ([*RUN, "--model.search.beam_sise=3"], 2, ["mean model.search.beam_size?"]),  # of the default
+    ([*RUN, "--model.optimizer.lrr=3"], 2, ["mean model.optimizer.lr?"]),
+    ([*RUN, "--model.optimizer", "torch.optim.AdmaW"], 2, ["mean torch.optim.AdamW?"]),
+    ([*RUN, "--model.backbone.norm=torch.nn.LayrNorm"], 2, ["mean torch.nn.LayerNorm?"]),
+    (["run"], 2, ["data, model must be given"]),
+    (["run", "--config"], 2, ["--config needs the name of a file"]),
+    (["test", "--config", "tiny.yaml"], 1, ["lslm test needs --ckpt_path"]),
+    (["data", "chek", "cldr"], 2, ["did you mean check?"]),
+    (["data", "fetch", "multi30"], 1, ["did you mean 'multi30k'?"]),
     ([*RUN, "--data.corpus", "pairz"], 1, ["corpus 'pairz'", "mean 'pairs'?"]),
     ([*RUN, "--data.corpus", "cdlr"], 1, ["corpus 'cdlr'", "did you mean 'cldr'?"]),
     ([*RUN, "--data.corpus", "./pairs/trian.en"], 1, ["mean 'pairs/train.en'?"]),
@@ -260,6 +283,34 @@ def class_paths() -> set[str]:
     sections = {section.path for section in vars(settings_help).values() if isinstance(section, Section)}
     callbacks = {f"lightning.pytorch.callbacks.{name}" for name in ("EarlyStopping", "Timer", "LearningRateMonitor")}
     return named | sections | callbacks | {"torch.optim.SGD", "torch.nn.RMSNorm", "torch.nn.LayerNorm"}
+
+
+def classes_of(module: str) -> list[str]:
+    """Return the import paths of the public classes of a module, without those that Lightning buried."""
+    found = vars(import_module(module)).items()
+    kinds = {name: value for name, value in found if isinstance(value, type) and name[0] != "_"}
+    return [f"{module}.{name}" for name, kind in kinds.items() if "_graveyard" not in kind.__module__]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_class_that_exists_is_called_missing(module):
+    for path in classes_of(module):
+        assert first_missing(path) is None, path
+        assert first_missing(f"{path}Of") is None or path.startswith(f"{first_missing(f'{path}Of')[0]}.")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_setting_that_the_parser_knows_is_called_unknown(module):
+    n_told = 0
+    for path in classes_of(module):
+        try:
+            names = {name.partition(".")[0] for name in _names_of(path)}
+        except Exception:  # of a class that no config can name
+            continue
+        settings = settings_of(path)
+        assert settings is None or names <= {setting.name for setting in settings}, path
+        n_told += settings is not None
+    assert n_told >= 3
 
 
 @pytest.mark.parametrize("path", sorted(class_paths()))

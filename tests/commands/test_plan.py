@@ -96,7 +96,7 @@ def test_what_cannot_be_planned_is_one_line(words, status, said, lslm, translati
 
 
 def test_a_config_that_is_not_there(lslm):
-    refused(lslm("plan", "--config", "nowhere.yaml"), 1, "config nowhere.yaml does not exist")
+    refused(lslm("plan", "--config", "nowhere.yaml"), 2, "config nowhere.yaml does not exist")
 
 
 @pytest.mark.parametrize(("limit", "n_batch"), [("limit_train_batches=2", 6), ("overfit_batches=1", 3)])
