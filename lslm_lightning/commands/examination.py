@@ -19,7 +19,7 @@ from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.evaluation.results import Results, conclude, write_results
 from lslm_lightning.evaluation.scoring import described
 from lslm_lightning.reports.blocks import Report, Section
-from lslm_lightning.reports.description import bounds, describe
+from lslm_lightning.reports.description import bounds, describe, ranking_table
 from lslm_lightning.reports.evaluation import evaluation_report, score_table, to_repeat
 from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
@@ -182,13 +182,15 @@ class Examination:
         for path in (self.folder / "metrics.json", self.folder / "report"):
             tracker.log_artifact(path)
         tracker.log_hyperparams({"split": self.evaluation.split, "n_shot": self.evaluation.n_shot})
+        tracker.set_tags({name: self.tags()[name] for name in ("corpus", "languages")})
         tracker.set_description(self.description(tracker, results, results.entries))
         headline = f"{self.evaluation.split}/{results.headline}"
         for name, entry in results.entries.items():
             folder = self.folder / "systems" / name
             folder.mkdir(parents=True, exist_ok=True)
             tags = self.tags() | {"system": name}
-            child = Tracker(self.evaluation.task_name, name, folder, tags=tags, parent_run_id=tracker.version, system_metrics=False)
+            shown = f"{name} ({self.folder.name})"
+            child = Tracker(self.evaluation.task_name, shown, folder, tags=tags, parent_run_id=tracker.version, system_metrics=False)
             child.start()
             found = results.scores[name]
             values = {f"{self.evaluation.split}/{s.metric}": s.value for s in found.scores} if found else {}
@@ -219,7 +221,7 @@ class Examination:
         about = f"{self.evaluation.data.corpus.name}, {found.languages}, {counted(len(self.examples), 'example')}"
         reasons = {name: results.entries[name].reason for name in names if results.entries[name].reason}
         return describe(
-            scored,
+            ranking_table(scored, results.headline),
             facts={f"Scored on the {self.evaluation.split} split of": about, **reasons},
             command=command_line(),
             links=run_links(tracker, {"report": "report/index.html"}),

@@ -24,7 +24,7 @@ from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.metrics.significance import paired_randomization
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report
-from lslm_lightning.reports.description import bounds, describe
+from lslm_lightning.reports.description import bounds, describe, score_table
 from lslm_lightning.reports.escaping import markdown
 from lslm_lightning.reports.evaluation import checks_section
 from lslm_lightning.reports.numerals import counted, number
@@ -100,7 +100,7 @@ def tell_mlflow(command: "Command", exam: Exam, beside: Mapping[str, Scores]) ->
         tracker.set_tags({"interval": interval})
     scores = {"this run": exam.scores} | {name: found.scores for name, found in beside.items()}
     text = describe(
-        scores,
+        score_table(scores),
         markdown(unbeaten(task.headline, exam.result, beside)),
         {
             "Model": f"{task.model_name}, {task.n_parameter:,} parameters" if task.n_parameter else task.model_name,
@@ -115,7 +115,7 @@ def tell_mlflow(command: "Command", exam: Exam, beside: Mapping[str, Scores]) ->
 
 def run_links(tracker: Tracker, files: Mapping[str, str]) -> dict[str, str]:
     """Return addresses of artifacts in MLflow's pages, and the run directory."""
-    return {name: f"{tracker.page}/artifacts/{file}" for name, file in files.items()} | {"folder": str(tracker.directory)}
+    return {name: f"{tracker.page}/artifacts/{file}" for name, file in files.items()} | {"folder": str(tracker.directory.absolute())}
 
 
 def baseline_scores(

@@ -13,7 +13,7 @@ from lslm_lightning.commands.outcome import WorkError, command_line, is_stop
 from lslm_lightning.commands.process import run_to_its_end
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import described, read_scores
-from lslm_lightning.reports.description import describe
+from lslm_lightning.reports.description import describe, score_table
 from lslm_lightning.reports.numerals import number
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
@@ -71,7 +71,7 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
             tracker.log_hyperparams({"n_parameter": size})
         tracker.set_description(
             describe(
-                seed_scores(summary, first_scores),
+                score_table(seed_scores(summary, first_scores)),
                 facts={"Test": digest_line(data)},
                 command=command_line(),
                 links=run_links(tracker, {"config.yaml": "config.yaml"}),

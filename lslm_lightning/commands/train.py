@@ -331,7 +331,8 @@ class Command(LightningCLI):
         self.tracker.log_hyperparams(self.parameters())
         if not self.resumed:
             links = run_links(self.tracker, {"config.yaml": "config.yaml"})
-            self.tracker.set_description(describe({}, "Not tested yet.", command=command_line(config=self.directory.config), links=links))
+            command = command_line(config=self.directory.config)
+            self.tracker.set_description(describe(lead="Not tested yet.", command=command, links=links))
 
     def parameters(self) -> dict[str, Any]:
         """Return the settings that differ from their defaults, under short names."""

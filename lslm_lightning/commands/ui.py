@@ -20,7 +20,7 @@ from lslm_lightning.commands.process import KILL, signal_group
 from lslm_lightning.tracking import Store, TrackingError
 from lslm_lightning.tracking.lost import end_lost_runs
 from lslm_lightning.tracking.store import CREDENTIALS
-from lslm_lightning.tracking.views import TAG, link, publish
+from lslm_lightning.tracking.views import TAG, links, publish
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,8 +56,8 @@ def main(argv: list[str]) -> int:
     client = store.client()
     everywhere = [experiment.experiment_id for experiment in store.ask(client.search_experiments)]  # one line, where it is no store
     store.ask(lambda: end_lost_runs(client, everywhere))
-    links = published(store, client)
-    return serve(store, options.host, options.port, lambda address: show_links(address, links, options.open))
+    experiments = published(store, client)
+    return serve(store, options.host, options.port, lambda address: show_links(address, experiments, options.open))
 
 
 def published(store: Store, client: "MlflowClient") -> dict[str, str]:
@@ -83,10 +83,14 @@ def has_runs(client: "MlflowClient", experiment_id: str) -> bool:
 
 def show_links(address: str, experiments: Mapping[str, str], is_opened: bool = False) -> None:
     """Print the links to the views of experiments, at the address of a server."""
+    addresses = [address]
     for name, number in experiments.items():
-        print(f"{name}\n  table   {address}/{link(number)}\n  charts  {address}/{link(number, charts=True)}", flush=True)
+        print(f"{name}:", flush=True)
+        for what, page in links(number).items():
+            addresses.append(f"{address}/{page}")
+            print(f"  {what:<12}  {addresses[-1]}", flush=True)
     if is_opened:
-        webbrowser.open(f"{address}/{link(next(iter(experiments.values())))}" if experiments else address)
+        webbrowser.open(addresses[:2][-1])
 
 
 def check_port(host: str, port: int) -> None:

@@ -1,5 +1,6 @@
 """The Markdown text with which MLflow shows a run: what came out, how to repeat it, and where the report is."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from lslm_lightning.contracts import Score
@@ -12,7 +13,7 @@ MOST_ROWS = 20
 
 
 def describe(
-    scores: Mapping[str, Sequence[Score]],
+    table: str = "",
     lead: str = "",
     facts: Mapping[str, str] | None = None,
     command: str = "",
@@ -21,13 +22,13 @@ def describe(
     """Return a description of a run.
 
     Args:
-        scores: by system, that of the run first; a table is made of them.
+        table: of scores; see `score_table` and `ranking_table`.
         lead: sentences in Markdown that come first.
         facts: one line each: what was trained, on what it was tested.
         command: that starts the run again.
         links: addresses by what they lead to; one that begins with `#` is a page of MLflow.
     """
-    parts = [lead.strip(), score_table(scores)]
+    parts = [lead.strip(), table]
     named = [f"- {markdown(name)}: {markdown(safe_text(text))}" for name, text in (facts or {}).items() if text]
     parts.append("\n".join(named))
     parts.append(code_block(safe_text(command)) if command else "")
@@ -51,6 +52,27 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> str:
         rows.append([f"{metric} {arrow} {score.unit}".strip(), f"**{number(score.value)}**", *interval, *beside])
     lines = [[markdown(safe_text(heading)) for heading in headings], ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def ranking_table(scores: Mapping[str, Sequence[Score]], headline: str) -> str:
+    """Return a table with a row for each system, the best by the metric `headline` first, with its interval."""
+    found = {name: {score.metric: score for score in own} for name, own in scores.items()}
+    found = {name: own for name, own in found.items() if headline in own}
+    if not found:
+        return ""
+
+    def rank(name: str) -> float:
+        score = found[name][headline]
+        return math.inf if math.isnan(score.value) else score.value * (-1 if score.higher_is_better else 1)
+
+    first = next(iter(found.values()))
+    metrics = [headline, *(metric for metric in first if metric != headline)]
+    shown = [f"{metric} {'↑' if first[metric].higher_is_better else '↓'} {first[metric].unit}".strip() for metric in metrics]
+    rows = [["system", shown[0], "95 % interval", *shown[1:]], ["---"] * (len(metrics) + 2)]
+    for name in sorted(found, key=rank)[:MOST_ROWS]:
+        values = [number(found[name][metric].value if metric in found[name] else None) for metric in metrics]
+        rows.append([markdown(safe_text(name)), f"**{values[0]}**", bounds(found[name][headline]), *values[1:]])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def bounds(score: Score) -> str:

@@ -6,12 +6,12 @@ in its source): a link that names it opens it, and its menu "Views" lists it.
 
 import base64
 import json
+import re
 import time
 import zlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from lslm_lightning.tracking.descriptions import DESCRIPTION, is_own, sign
 
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
 
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # model training, not chats and judges
 KEY = "lslm"
-TAG = f"mlflow.sharedViewState.{KEY}"
-NAME = "Scores and settings (lslm)"
+NESTED = f"{KEY}-parts"
+PREFIX = "mlflow.sharedViewState."
+TAG = f"{PREFIX}{KEY}"
+SETTINGS = "settings that differ"  # a section of charts
+NAMES = {KEY: "Best first (lslm)", NESTED: "Newest first, with their parts (lslm)"}
 LONGEST_TAG = 20_000  # of an experiment
 N_RUN = 200  # the newest, of which the view is made
 MOST_COLUMNS = 12  # of settings in which runs differ
 WIDTHS = {"interval": 150, "languages": 110, "corpus": 110, "model": 130, "n_parameter": 120, "command": 90}  # pixels
 NO_SCORES = ("_deviation", "/cut_sources")  # metrics of tests that are about scores
-MEASURED = ("n_parameter", "data.", "cost.")  # parameters that nobody set
+MEASURED = ("n_parameter", "data.train_", "data.val_", "cost.")  # parameters that nobody set
+SHOWN = ("backbone", "corpus", "source_language", "target_language")  # which tags say too
+EARLIER = re.compile(r"\.(class_path|init_args\.)|^(trainer|job)\.")  # names that earlier releases gave to all settings
 
 
 def publish(client: "MlflowClient", experiment_id: str) -> None:
@@ -44,29 +49,29 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
     if not any(run.data.metrics for run in runs):
         return
     state = view_state(runs)
-    if is_ours(before := tags.get(TAG, "")) and state_of(before) != state:
-        client.set_experiment_tag(experiment_id, TAG, envelope(state))
+    for key, name in NAMES.items():
+        # the UI shows children below their parents in this order alone
+        view = state if key == KEY else state | {"orderByKey": "attributes.start_time", "orderByAsc": False}
+        if is_ours(before := tags.get(f"{PREFIX}{key}", "")) and state_of(before) != view:
+            client.set_experiment_tag(experiment_id, f"{PREFIX}{key}", envelope(name, view))
     text = sign(introduction(experiment_id), LONGEST_TAG)
     if is_own(known := tags.get(DESCRIPTION, "")) and known != text:
         client.set_experiment_tag(experiment_id, DESCRIPTION, text)
 
 
-def link(experiment_id: str, charts: bool = False) -> str:
-    """Return the address of the runs of an experiment in this view, from its `#` on: a table, or charts."""
-    mode = "CHART" if charts else "TABLE"
-    return f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode={mode}&viewStateShareKey={KEY}"
-
-
-def compare_link(experiment_id: str, run_ids: Sequence[str]) -> str:
-    """Return the address of the page that compares runs, from its `#` on."""
-    runs, experiments = (quote(json.dumps(ids, separators=(",", ":"))) for ids in ([*run_ids], [experiment_id]))
-    return f"#/compare-runs?runs={runs}&experiments={experiments}&workflowType=machine_learning"
+def links(experiment_id: str) -> dict[str, str]:
+    """Return addresses of the runs of an experiment in its views, from their `#` on, by what they show."""
+    page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode="
+    return {
+        "best first": f"{page}TABLE&viewStateShareKey={KEY}",
+        "charts": f"{page}CHART&viewStateShareKey={KEY}",
+        "newest first": f"{page}TABLE&viewStateShareKey={NESTED}",
+    }
 
 
 def introduction(experiment_id: str) -> str:
     """Return the description of an experiment, in Markdown."""
-    table, charts = link(experiment_id), link(experiment_id, charts=True)
-    return f"All runs, the best first: [scores and settings]({table}) · [charts]({charts})"
+    return "Compare runs: " + " · ".join(f"[{name}]({address})" for name, address in links(experiment_id).items())
 
 
 # The state
@@ -100,7 +105,7 @@ def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
         "columnOrder": columns,
-        "columnWidths": {name: WIDTHS[key] for name in columns if (key := name.split("`")[1]) in WIDTHS},
+        "columnWidths": {name: width(name.split("`")[1]) for name in columns},
         "runsExpanded": dict.fromkeys(sorted(parents), True),
         "runsPinned": [],
         "runsHidden": [],
@@ -118,6 +123,11 @@ def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
         "hideEmptyCharts": True,
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
+
+
+def width(name: str) -> int:
+    """Return the width of a column in pixels, wide enough for its heading."""
+    return WIDTHS.get(name) or max(100, 8 * len(name) + 40)
 
 
 def headline_of(runs: Sequence["Run"]) -> str:
@@ -144,8 +154,15 @@ def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
 
 
 def differing_parameters(runs: Sequence["Run"]) -> list[str]:
-    """Return the settings in which runs differ, those that most runs have first; what is measured is none."""
-    having = Counter(name for run in runs for name in run.data.params if not name.startswith(MEASURED))
+    """Return the settings in which runs differ, those that most runs have first; what is measured is none.
+
+    Where there are runs of this release, the settings of those of earlier ones, which have all of them, are left out.
+    """
+    recent = [run for run in runs if "n_parameter" in run.data.params]
+    if recent:
+        runs = recent
+    known = [name for run in runs for name in run.data.params if not name.startswith(MEASURED) and name not in SHOWN]
+    having = Counter(name for name in known if not (recent and EARLIER.search(name)))
     differing = [name for name in having if len({run.data.params.get(name) for run in runs if run.data.params}) > 1]
     return sorted(differing, key=lambda name: (-having[name], name))[:MOST_COLUMNS]
 
@@ -153,7 +170,7 @@ def differing_parameters(runs: Sequence["Run"]) -> list[str]:
 def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return sections and charts: bars of test scores, curves, and a table of the settings that differ."""
     names = [*dict.fromkeys(metric.partition("/")[0] for metric in metrics)]
-    names.insert(min(len(names), 2), "settings that differ")
+    names.insert(min(len(names), 2), SETTINGS)
     names += ["Model metrics", "System metrics"]
     sections = [
         {
@@ -163,6 +180,7 @@ def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[s
             "isReordered": True,
             "deleted": False,
             "isGenerated": False,
+            **({"columns": 1, "cardHeight": 420} if name == SETTINGS else {}),
         }
         for name in names
     ]
@@ -171,9 +189,9 @@ def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[s
         {
             "type": "DIFFERENCE",
             "uuid": f"{KEY}-difference",
-            "metricSectionId": f"{KEY}-settings that differ",
+            "metricSectionId": f"{KEY}-{SETTINGS}",
             "chartName": "Settings that differ",
-            "compareGroups": ["Parameters", "Model metrics"],
+            "compareGroups": ["Parameters"],
             "showChangeFromBaseline": False,
             "showDifferencesOnly": True,
             "baselineColumnUuid": "",
@@ -229,11 +247,11 @@ def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
 # The tag
 
 
-def envelope(state: dict[str, Any]) -> str:
+def envelope(name: str, state: dict[str, Any]) -> str:
     """Return a view as the UI saves it: its name in the open, its state compressed."""
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = round(time.time() * 1000)
-    return json.dumps({"name": NAME, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"})
+    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"})
 
 
 def state_of(tag: str) -> dict[str, Any] | None:

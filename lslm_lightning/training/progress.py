@@ -168,10 +168,11 @@ class Reporter(Callback):
     ) -> dict[str, float]:
         """Let callbacks see the means since the last point of the curve, and return them."""
         seconds = max(1e-9, time.monotonic() - self._since) if seconds is None else seconds
-        values = {"train/tokens_per_second": tokens / seconds}
-        if (rate := learning_rate(trainer)) is not None:
+        values = {}
+        if (rate := learning_rate(trainer)) is not None:  # the loss leads: MLflow's page of two runs begins with what was logged first
             nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
-            values |= {"train/loss": nats / max(1, target_tokens), "train/learning_rate": rate}
+            values = {"train/loss": nats / max(1, target_tokens), "train/learning_rate": rate}
+        values["train/tokens_per_second"] = tokens / seconds
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
         return values
 

@@ -55,7 +55,7 @@ class Provenance(Callback):
         if not self._tagged:
             tags = {"corpus": corpus.name, "model": task.model_name, "tokenizer": repr(task.tokenizer)}
             tags |= {"headline": f"test/{task.headline}"} if task.headline else {}
-            stated = {} if languages is None else {"languages": " ".join(dict.fromkeys(languages))}
+            stated = {} if languages is None else {"languages": "-".join(dict.fromkeys(languages))}
             self.tracker.set_tags(tags | stated)
             self._tagged = True
         for split in splits if trainer.is_global_zero else ():

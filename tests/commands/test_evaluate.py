@@ -118,10 +118,17 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
     runs = client.search_runs([client.get_experiment_by_name("translation").experiment_id])
     [parent] = [r for r in runs if r.data.tags.get("command") == "evaluate" and "mlflow.parentRunId" not in r.data.tags]
-    children = {r.info.run_name: r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    names = {r.info.run_name for r in runs}
+    assert f"copy ({folder().name})" in names, "it is told from that of another evaluation"
+    children = {r.info.run_name.partition(" ")[0]: r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
     assert children.keys() == {"copy", "uniform", "ours", "theirs", "hosted"}
     assert children["theirs"].data.metrics["test/bleu"] == pytest.approx(100)
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"report", "metrics.json"}
+    assert int(children["ours"].data.params["n_parameter"]) == found["ours"]["facts"]["n_parameter"]
+    assert not [name for each in children.values() for name in each.data.metrics if not name.startswith("test/")]
+    note = parent.data.tags["mlflow.note.content"]
+    assert [line.split(" | ")[0] for line in note.splitlines() if line.startswith("| ")][2] == "| theirs"
+    assert "probabilities" in note, "and why a system has no score"
     assert children["hosted"].data.params["found.left_out.temperature"] == "0.0"
 
 

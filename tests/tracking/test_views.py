@@ -17,7 +17,7 @@ from lslm_lightning.tracking.views import (
     headline_of,
     is_lower_better,
     is_ours,
-    link,
+    links,
     ordered_metrics,
     publish,
     state_of,
@@ -70,7 +70,17 @@ def test_charts_begin_with_scores_of_tests_and_validations() -> None:
 
 def test_a_setting_that_one_run_has_and_another_has_not_differs() -> None:
     runs = [run(params={"a": "1", "same": "1"}), run(params={"same": "1", "b": "2"}), run()]
+    assert "test/bleu" in view_state([run({"test/bleu": 1})])["selectedColumns"][0]
     assert differing_parameters(runs) == ["a", "b"]
+
+
+def test_runs_of_an_earlier_release_do_not_fill_the_columns() -> None:
+    """They have every setting, under its whole name."""
+    whole = {"model.init_args.backbone.init_args.d_model": "64", "trainer.max_steps": "9", "seed_everything": "0"}
+    old, new = run(params=whole), run(params={"n_parameter": "1", "backbone.d_model": "64"})
+    resumed = run(params=whole | {"n_parameter": "2", "backbone.d_model": "32"})
+    assert differing_parameters([old, new, resumed]) == ["backbone.d_model", "seed_everything"]
+    assert differing_parameters([old, run(params=whole | {"trainer.max_steps": "8"})]) == ["trainer.max_steps"]
 
 
 def test_the_best_comes_first_whichever_way_the_metric_goes() -> None:
@@ -88,7 +98,7 @@ def test_parents_open_with_their_children() -> None:
 
 
 def test_a_view_that_somebody_saved_anew_is_left_alone() -> None:
-    own = envelope({"searchFilter": ""})
+    own = envelope("a", {"searchFilter": ""})
     assert is_ours("")
     assert is_ours(own)
     changed = json.loads(own)
@@ -115,7 +125,8 @@ def test_an_experiment_gets_its_view_kind_and_links(store: object) -> None:
     assert tags["mlflow.experimentKind"] == "custom_model_development"
     assert state_of(tags[TAG])["orderByKey"] == "metrics.`test/bleu`"
     assert len(tags[TAG]) < 20_000
-    assert link(experiment) in tags[DESCRIPTION]
+    assert state_of(tags[f"{TAG}-parts"])["orderByKey"] == "attributes.start_time"
+    assert all(address in tags[DESCRIPTION] for address in links(experiment).values())
     before = dict(tags)
     publish(client, experiment)
     assert client.get_experiment(experiment).tags == before, "nothing new, nothing written"
@@ -132,11 +143,12 @@ def test_what_people_changed_in_an_experiment_stays(store: object) -> None:
     before = client.get_experiment(experiment).tags
     client.log_metric(client.search_runs([experiment])[0].info.run_id, "test/chrf", 1.0)
     publish(client, experiment)
-    assert client.get_experiment(experiment).tags == before
+    tags = client.get_experiment(experiment).tags
+    assert {name: tags[name] for name in before if tags[name] != before[name]}.keys() == {f"{TAG}-parts"}
 
 
 def test_many_runs_with_many_settings_fit() -> None:
     """MLflow takes 20,000 characters."""
     names = [f"{split}/metric_{i}" for split in ("test", "val", "train") for i in range(30)]
     runs = [run(dict.fromkeys(names, 1.0), {f"setting_{j}": str(i * j) for j in range(100)}) for i in range(200)]
-    assert len(envelope(view_state(runs))) < 20_000
+    assert len(envelope("a", view_state(runs))) < 20_000
