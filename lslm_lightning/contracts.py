@@ -5,8 +5,9 @@ their sum into a number; a *score* is that number with all that is needed to bel
 """
 
 import math
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -165,6 +166,43 @@ class Scorer(Protocol):
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """One prediction with `nats` of the first reference for each example, in any order."""
         ...
+
+
+LABELS = {  # of the metrics whose names papers write otherwise
+    "bits_per_byte": "bits per byte",
+    "bleu": "BLEU",
+    "cer": "CER",
+    "chrf": "chrF",
+    "exact_match": "exact match",
+    "f1": "F1",
+    "nats_per_token": "nats per token",
+    "ter": "TER",
+    "wer": "WER",
+    "word_perplexity": "word perplexity",
+}
+
+
+def metric_label(name: str) -> str:
+    """Return a metric's name as papers write it: "BLEU" of "bleu", "test/ROUGE-L" of "test/rougeL".
+
+    `Metric.name` is the key by which files, options and MLflow know a metric; this is what people
+    read. A metric of a user's own keeps its name.
+    """
+    split, slash, key = name.rpartition("/")
+    if found := re.fullmatch(r"rouge(\d|L|Lsum)(?:-(\w+))?", key):
+        label = f"ROUGE-{found[1]}" + (f" ({found[2]})" if found[2] else "")
+    else:
+        stem = key.rstrip("+")  # of chrF++
+        label = LABELS.get(stem.lower(), stem) + key[len(stem) :]
+    return split + slash + label
+
+
+def metric_key(name: str, known: Iterable[str]) -> str:
+    """Return the key among `known` that `name` stands for: itself, or what people read for it.
+
+    "BLEU" and "test/BLEU" stand for "bleu" and "test/bleu"; a name that stands for none is returned.
+    """
+    return next((key for key in known if name in (key, metric_label(key))), name)
 
 
 class Metric(ABC):

@@ -77,12 +77,12 @@ def main(argv: list[str]) -> int:
         folder = Path(own.output or f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
         table = shown
         page = write_report(report, folder / "report")
-    from lslm_lightning.commands.tables import show_findings, terminal_table
+    from lslm_lightning.commands.tables import show_conclusion, show_findings, terminal_table
     from lslm_lightning.safety.terminal import console
 
+    if own.runs:
+        show_conclusion([report.lead, *report.details])
     console().print(terminal_table(shown))
-    if own.runs and report.lead:
-        print(report.lead)
     if own.runs:
         show_findings(findings)
     if own.csv:
@@ -106,7 +106,7 @@ def write_csv(table: "Table", path: Path) -> None:
 
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([harmless(f"{heading.name} {heading.shown_unit}".strip()) for heading in table.headings()])
+        writer.writerow([harmless(heading.column) for heading in table.headings()])
         writer.writerows([plain(cell) for cell in row] for row in table.rows)
 
 

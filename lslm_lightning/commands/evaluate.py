@@ -223,11 +223,14 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.runs.directory import as_name, check_name
     from lslm_lightning.training.signals import Interrupted, stoppable
 
-    name = own.name or as_name(Path(own.config).stem)
-    check_name(name, "--name")
+    stem = as_name(Path(own.config).stem)
+    check_name(own.name or stem, "--name")
     evaluation = read(own.config, words)
     again = command_line([word for word in argv if word != "--fresh"])
-    folder = Path(own.root) / evaluation.task_name / f"{name}-{evaluation.identity}"
+    root = Path(own.root) / evaluation.task_name
+    folder = root / f"{own.name or stem}-{evaluation.identity}"
+    if not own.name and not folder.exists():  # which one of an earlier release may have begun
+        folder = root / f"{name_of(own.config, words)}-{evaluation.identity}"
     try:
         with way_on(f"To go on: {again}"), stoppable():
             examine(evaluation, folder, own, argv)
@@ -236,6 +239,15 @@ def main(argv: list[str]) -> int:
             return 128 + error.signum
         raise
     return 0
+
+
+def name_of(config: str, words: Sequence[str]) -> str:
+    """Return a name of the config's and of what the command line asks otherwise."""
+    from lslm_lightning.runs.names import run_name, stem_of, typed_settings
+
+    asked = ("data.", "split", "n_shot")
+    settings = {key: text for key, text in typed_settings(words).items() if key.startswith(asked)}
+    return run_name(stem_of(config), settings, {}, {})
 
 
 def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv: list[str]) -> None:

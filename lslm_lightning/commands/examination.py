@@ -14,19 +14,21 @@ from lslm_lightning.commands.finish import run_links
 from lslm_lightning.commands.outcome import WorkError, command_line, true_ending
 from lslm_lightning.commands.records import seen_in_training, trained, versions
 from lslm_lightning.commands.suitability import MismatchError, check_purposes
-from lslm_lightning.commands.tables import show_findings, terminal_table
+from lslm_lightning.commands.tables import show_conclusion, show_findings, terminal_table
 from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.evaluation.results import Results, conclude, write_results
 from lslm_lightning.evaluation.scoring import described
 from lslm_lightning.reports.blocks import Report, Section
+from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.description import bounds, describe, ranking_table
-from lslm_lightning.reports.evaluation import evaluation_report, score_table, to_repeat
+from lslm_lightning.reports.evaluation import conclusion_on, evaluation_report, lead, score_table, to_repeat
 from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.terminal import console
+from lslm_lightning.systems.baselines import ExtractiveOracle
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.parameters import short_class, short_parameters
@@ -160,7 +162,22 @@ class Examination:
         systems = {name: dump_yaml(redacted_settings(spec)) for name, spec in specs.items()}
         repeat = [to_repeat(redacted(command), facts, systems, versions())]
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
-        return evaluation_report(self.folder.name, evaluation.task_name, results, self.examples, self.metrics, repeat, sections, date)
+        return evaluation_report(
+            self.folder.name,
+            evaluation.task_name,
+            results,
+            self.examples,
+            self.metrics,
+            repeat,
+            sections,
+            date,
+            self.baselines(),
+        )
+
+    def baselines(self) -> list[str]:
+        """Names of the systems that need no model, and that every other one has to beat."""
+        systems = self.evaluation.systems.items()
+        return [name for name, system in systems if is_baseline(system)]
 
     def tags(self) -> dict[str, str]:
         """Tags of the evaluation's MLflow run and of its children; the words of questions are the systems' own affair."""
@@ -183,7 +200,9 @@ class Examination:
             tracker.log_artifact(path)
         tracker.log_hyperparams({"split": self.evaluation.split, "n_shot": self.evaluation.n_shot})
         tracker.set_tags({name: self.tags()[name] for name in ("corpus", "languages")})
-        tracker.set_description(self.description(tracker, results, results.entries))
+        baselines = self.baselines()
+        conclusion = lead(results, self.metrics, baselines)
+        tracker.set_description(self.description(tracker, results, results.entries, conclusion))
         headline = f"{self.evaluation.split}/{results.headline}"
         for name, entry in results.entries.items():
             folder = self.folder / "systems" / name
@@ -198,7 +217,8 @@ class Examination:
             config = {"system": self.evaluation.specs[name] | found_settings(results, name)}
             child.log_hyperparams(short_parameters(config, config) | constants(entry.facts))
             child.set_tags({"headline": headline, "model": short_class(config["system"].get("class_path", name))})
-            child.set_description(self.description(tracker, results, [name]))
+            conclusion = NOTHING if name in baselines else conclusion_on(name, results, baselines)
+            child.set_description(self.description(tracker, results, [name], conclusion))
             if found:
                 child.set_tags({"scores": described(found.scores)})
                 if interval := bounds(found[results.headline]):
@@ -210,7 +230,13 @@ class Examination:
                 child.log_artifact(path, "predictions")
             child.end("FAILED" if entry.reason else "FINISHED")
 
-    def description(self, tracker: Tracker, results: Results, names: Iterable[str]) -> str:
+    def description(
+        self,
+        tracker: Tracker,
+        results: Results,
+        names: Iterable[str],
+        conclusion: Conclusion,
+    ) -> str:
         """Return what MLflow's page says of the evaluation, or of some of its systems.
 
         Args:
@@ -222,7 +248,8 @@ class Examination:
         reasons = {name: results.entries[name].reason for name in names if results.entries[name].reason}
         return describe(
             ranking_table(scored, results.headline),
-            facts={f"Scored on the {self.evaluation.split} split of": about, **reasons},
+            conclusion.markdown(),
+            {f"Scored on the {self.evaluation.split} split of": about, **reasons},
             command=command_line(),
             links=run_links(tracker, {"report": "report/index.html"}),
         )
@@ -231,6 +258,7 @@ class Examination:
         """The ladder in the terminal; names and outputs are text, never markup."""
         output = console()
         names = [metric.name for metric in self.metrics]
+        show_conclusion(lead(results, self.metrics, self.baselines()).sentences)
         output.print(terminal_table(score_table(results, names).table()))
         for name, entry in results.entries.items():
             if entry.reason:
@@ -253,6 +281,12 @@ def constants(facts: Mapping[str, Any]) -> dict[str, float]:
         name if name == "n_parameter" else f"cost.{name}": float(f"{value:.6g}") if isinstance(value, float) else value
         for name, value in numbers.items()
     }
+
+
+def is_baseline(system: object) -> bool:
+    """Whether a system is there to be beaten; one that sees the references is not."""
+    in_baselines = type(system).__module__.rpartition(".")[2] == "baselines"
+    return in_baselines and not isinstance(system, ExtractiveOracle)
 
 
 def found_settings(results: Results, name: str) -> dict[str, Mapping[str, Any]]:

@@ -1,7 +1,6 @@
 """The end of a job: scores on the screen, everything in MLflow, the report on disk."""
 
 import json
-import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,23 +14,25 @@ from rich.text import Text
 from lslm_lightning.commands.outcome import command_line
 from lslm_lightning.commands.pipes import command_to_repeat
 from lslm_lightning.commands.records import versions
-from lslm_lightning.commands.tables import show_findings
-from lslm_lightning.contracts import Generator, Metric, Score
+from lslm_lightning.commands.tables import show_conclusion, show_findings
+from lslm_lightning.contracts import Generator, Metric, Score, metric_label
+from lslm_lightning.evaluation.comparison import Pair, compare_with_others
 from lslm_lightning.evaluation.doctor import Finding
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
-from lslm_lightning.metrics.significance import paired_randomization
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report
+from lslm_lightning.reports.conclusion import Conclusion, conclude
 from lslm_lightning.reports.description import bounds, describe, score_table
-from lslm_lightning.reports.escaping import markdown
 from lslm_lightning.reports.evaluation import checks_section
+from lslm_lightning.reports.hyperparameters import hyperparameters
 from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.samples import Sample, Samples
-from lslm_lightning.reports.scores import ScoreTable
+from lslm_lightning.reports.scores import ScoreTable, heading_of
 from lslm_lightning.runs.loading import build, load_weights, read_config
+from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.safety.terminal import console
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.data import TaskData
@@ -51,7 +52,7 @@ def finish(command: "Command", subcommand: str) -> None:
     if subcommand == "validate":
         for name, value in command.trainer.callback_metrics.items():
             if name.startswith("val/"):
-                print(f"{name} {number(float(value))}")
+                print(f"{metric_label(name)} {number(float(value))}")
         data = command.datamodule
         print(digest_line(data.recorded("val")))
         answered, n_example = data.validation_exam(), len(data.examples("val"))
@@ -82,18 +83,27 @@ def finish(command: "Command", subcommand: str) -> None:
             command.model.to(command.trainer.strategy.root_device)  # Lightning has moved it to the CPU
         command.model.eval()  # and back into training mode
         beside = baseline_scores(command.model, command.datamodule, display=reporter_of(command).display)
-        if words := unbeaten(command.model.headline, exam.result, beside):
-            print(f"! {words}", flush=True)
+        metrics = command.model.metrics(command.datamodule.examples("test")[0].language)
+        headline = {metric.name: metric for metric in metrics}[command.model.headline]
+        pairs = compared_with(headline, exam.result, beside)
+        conclusion = conclusion_on(headline.name, exam.result, beside, pairs)
+        show_conclusion(conclusion.sentences)
         show(directory.path.name, exam.scores, beside, exam.data)
         show_findings(exam.findings)
-        tell_mlflow(command, exam, beside)
+        tell_mlflow(command, exam, beside, conclusion)
         tracker.log_artifact(directory.metrics)
-        write_report(report(command, exam.result, beside, exam.findings), directory.report)
+        page = report(command, exam.result, beside, exam.findings, pairs, conclusion)
+        write_report(page, directory.report)
         tracker.log_artifact(directory.report)
         print(f"report {directory.report / 'index.html'}")
 
 
-def tell_mlflow(command: "Command", exam: Exam, beside: Mapping[str, Scores]) -> None:
+def tell_mlflow(
+    command: "Command",
+    exam: Exam,
+    beside: Mapping[str, Scores],
+    conclusion: Conclusion,
+) -> None:
     """Describe a tested run on its page in MLflow, and tag it with the interval of its main score."""
     task, tracker = command.model, command.tracker
     if interval := bounds(exam.result[task.headline]):
@@ -101,7 +111,7 @@ def tell_mlflow(command: "Command", exam: Exam, beside: Mapping[str, Scores]) ->
     scores = {"this run": exam.scores} | {name: found.scores for name, found in beside.items()}
     text = describe(
         score_table(scores),
-        markdown(unbeaten(task.headline, exam.result, beside)),
+        conclusion.markdown(),
         {
             "Model": f"{task.model_name}, {task.n_parameter:,} parameters" if task.n_parameter else task.model_name,
             "Test": f"{digest_line(exam.data)}, {counted(len(exam.result.ids), 'example')}",
@@ -140,27 +150,15 @@ def reporter_of(command: "Command") -> Reporter:
     return next(callback for callback in command.trainer.callbacks if isinstance(callback, Reporter))
 
 
-def unbeaten(metric: str, result: Scores, beside: Mapping[str, Scores]) -> str:
-    """Return which baselines a run does not beat, in a sentence; "" where it beats all of them.
+def compared_with(metric: Metric, result: Scores, beside: Mapping[str, Scores]) -> list[Pair]:
+    """Test a run against each of its baselines in one metric, paired over the examples."""
+    others = {name: scores.rows[metric.name] for name, scores in beside.items()}
+    return compare_with_others(metric, result.rows[metric.name], others)
 
-    Args:
-        metric: the one that is compared. A run that does not have it beats none; a baseline that does not have it is beaten.
-    """
-    if not beside:
-        return ""
-    own = result[metric]
 
-    def is_beaten(other: Score) -> bool:
-        if math.isnan(own.value) or math.isnan(other.value):
-            return math.isnan(other.value)
-        return own.value != other.value and (own.value > other.value) == own.higher_is_better
-
-    better = {name: scores[metric] for name, scores in beside.items() if not is_beaten(scores[metric])}
-    if not better:
-        return ""
-    which = "a baseline" if len(better) == 1 else f"{len(better)} baselines"
-    values = ", ".join(f"{name} has {number(score.value)}" for name, score in better.items())
-    return f"This run does not beat {which}: {metric} is {number(own.value)}, {values}."
+def conclusion_on(metric: str, result: Scores, beside: Mapping[str, Scores], pairs: Sequence[Pair]) -> Conclusion:
+    """Say whether a run is better or worse than its baselines in the metric of this name."""
+    return conclude(result[metric], {name: own[metric] for name, own in beside.items()}, pairs)
 
 
 def show(name: str, scores: list[Score], beside: dict[str, Scores], data: Mapping[str, str]) -> None:
@@ -168,17 +166,17 @@ def show(name: str, scores: list[Score], beside: dict[str, Scores], data: Mappin
     has_interval = any(each.low is not None for each in scores)
     table = Table(title=Text(name), title_justify="left")
     for heading in ("metric", "this run", *(["95 % interval"] if has_interval else []), *beside):
-        table.add_column(Text(heading), justify="left" if heading == "metric" else "right")
+        table.add_column(Text(heading), overflow="fold", justify="left" if heading == "metric" else "right")
     for each in scores:
         bounds = [""] if each.low is None else [f"{number(each.low)} to {number(each.high)}"]
         others = [number(result[each.metric].value) for result in beside.values()]
-        metric = f"{each.metric} {'↑' if each.higher_is_better else '↓'} {each.unit}".strip()
+        metric = f"{metric_label(each.metric)} {'↑' if each.higher_is_better else '↓'} {heading_of(each).shown_unit}".strip()
         own = Text(number(each.value), "bold")
         table.add_row(Text(metric), own, *(Text(cell) for cell in ([*bounds] if has_interval else []) + others))
     output = console()
     output.print(table)
     for each in scores:
-        output.print(Text(f"{each.metric}: {each.signature}, {each.n_example:,} examples", "dim"), soft_wrap=True)
+        output.print(Text(f"{metric_label(each.metric)}: {each.signature}, {each.n_example:,} examples", "dim"), soft_wrap=True)
     output.print(Text(digest_line(data), "dim"), soft_wrap=True)
 
 
@@ -188,7 +186,14 @@ def digest_line(data: Mapping[str, str]) -> str:
     return f"{data['split']} split of {data['corpus']}{languages}: digest {shown(data['digest'])}"
 
 
-def report(command: "Command", result: Scores, beside: dict[str, Scores], findings: Sequence[Finding]) -> Any:
+def report(
+    command: "Command",
+    result: Scores,
+    beside: dict[str, Scores],
+    findings: Sequence[Finding],
+    pairs: Sequence[Pair],
+    conclusion: Conclusion,
+) -> Any:
     """The run's report; the task adds its own sections."""
     task, data, directory = command.model, command.datamodule, command.directory
     examples, predictions = data.examples("test"), read_predictions(directory.predictions / "test.jsonl")
@@ -206,22 +211,36 @@ def report(command: "Command", result: Scores, beside: dict[str, Scores], findin
         )
     scores = ScoreTable({directory.path.name: result.scores} | {name: other.scores for name, other in beside.items()})
     curves = [json.loads(line) for line in directory.curves.read_text("utf-8").splitlines()]
-    by_name = {metric.name: metric for metric in task.metrics(examples[0].language)}
     sections = [checks_section(findings)]
-    sections += [against_baselines(by_name[task.headline], result, beside)] if beside else []
+    sections += [against_baselines(task.headline, pairs)] if pairs else []
     sections += task.sections(data, predictions)
-    return run_report(facts(command), scores, curves, lengths, samples, sections, unbeaten(task.headline, result, beside))
+    return run_report(facts(command), scores, curves, lengths, samples, sections, conclusion, task.headline)
 
 
-def against_baselines(metric: Metric, result: Scores, beside: dict[str, Scores]) -> blocks.Section:
-    """Is this run really better than each baseline? One metric, paired over the examples."""
-    rows = []
-    for name, other in beside.items():
-        test = paired_randomization(metric, result.rows[metric.name], other.rows[metric.name])
-        rows.append([name, blocks.Measure(test.difference, blocks.Interval(test.low, test.high)), test.p])
-    columns = ["baseline", f"difference in {metric.name}", "p"]
-    note = "Paired approximate randomization over the examples of the test; small figures bound the 95 % interval."
-    return blocks.Section("Against the baselines", [blocks.Table(columns, rows, notes=[note])])
+def against_baselines(metric: str, pairs: Sequence[Pair]) -> blocks.Section:
+    """Return the tests of a run against its baselines as a table."""
+    rows = [
+        [
+            pair.second,
+            blocks.Measure(pair.difference, blocks.Interval(pair.low, pair.high)),
+            100 * pair.better,
+            pair.p,
+            pair.p_randomization,
+        ]
+        for pair in pairs
+    ]
+    columns = [
+        "baseline",
+        f"difference in {metric_label(metric)}",
+        blocks.Heading("better on", "% of examples"),
+        blocks.Heading("p", "corrected"),
+        blocks.Heading("p", "randomization"),
+    ]
+    note = (
+        "Paired approximate randomization over the test examples; small figures: 95 % interval of"
+        " the difference. Corrected: by Holm's method for all baselines. Ties count half."
+    )
+    return blocks.Section("Comparison with baselines", [blocks.Table(columns, rows, notes=[note])])
 
 
 def facts(command: "Command") -> RunFacts:
@@ -246,6 +265,7 @@ def facts(command: "Command") -> RunFacts:
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(command.began)),
         seconds=time.time() - command.began,
         tokens_per_second=reporter_of(command).tokens_per_second,
+        hyperparameters=hyperparameters(redacted_settings(command.config_text(as_mapping=True))),
         more={"Arguments": " ".join(command_to_repeat(sys.argv[1:], directory.config))}
         | ({"Language": assumed} if (assumed := data.assumed_language) else {}),
     )

@@ -11,6 +11,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from lslm_lightning.commands.evaluation_sets import find_set
+from lslm_lightning.contracts import metric_key, metric_label
 from lslm_lightning.evaluation.comparison import comparable_signature
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet, shown, version_of
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Table
@@ -36,8 +37,10 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
     """
     finished, n_other = runs_of(experiment)
     tested = {name for run in finished for name in run.data.metrics if name.startswith("test/") and not name.endswith(NO_SCORES)}
-    if metric and f"test/{metric}" in tested:
-        metric = f"test/{metric}"
+    if metric:
+        logged = sorted({name for run in finished for name in run.data.metrics})
+        metric = metric_key(f"test/{metric}", tested)
+        metric = metric if metric in tested else metric_key(metric.removeprefix("test/"), logged)
     names = [metric] if metric else sorted(tested)
     rows = [run for run in finished if any(name in run.data.metrics for name in names)]
     if not rows:
@@ -63,7 +66,7 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
         corpus, seed = run.data.tags.get("corpus", ""), run.data.tags.get("seed")
         cells = [run.info.run_name, exams[exam], *values, kind_of(run), corpus, exam.shown, seed, run.info.run_id[:8]]
         table.append(cells)
-    headings = [Heading(name, "", not lower_is_better(name, rows)) for name in names]
+    headings = [Heading(metric_label(name), "", not lower_is_better(name, rows), name) for name in names]
     notes: list[Cell] = [Code(exam.words, f"exam {letter}") for exam, letter in exams.items()]
     if any(exam.why for exam in exams):
         notes.append(
@@ -73,7 +76,7 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
     if n_other:
         notes.append(f"Runs that are not finished and are not shown: {n_other:,}.")
     columns = ["run", "exam", *headings, "kind", "corpus", "data", "seed", "MLflow id"]
-    return Table(columns, table, f"{experiment}, by {names[0]}", notes)
+    return Table(columns, table, f"{experiment}, by {metric_label(names[0])}", notes)
 
 
 def brief(table: Table) -> Table:

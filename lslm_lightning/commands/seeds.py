@@ -11,7 +11,7 @@ from dataclasses import replace
 from lslm_lightning.commands.finish import digest_line, run_links
 from lslm_lightning.commands.outcome import WorkError, command_line, is_stop
 from lslm_lightning.commands.process import run_to_its_end
-from lslm_lightning.contracts import Score
+from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.scoring import described, read_scores
 from lslm_lightning.reports.description import describe, score_table
 from lslm_lightning.reports.numerals import number
@@ -150,4 +150,4 @@ def show(summary: dict[str, dict], n: int, tracker: Tracker) -> None:
         logged = {f"test/{name}": mean} | ({} if deviation is None else {f"test/{name}_deviation": deviation})
         tracker.log_metrics(logged, step=0)
         spread = "" if deviation is None else f" ± {deviation:.2g}"
-        print(f"{name}: {mean:.4g}{spread} over {n_value if n_value == n else f'{n_value} of {n}'} seeds")
+        print(f"{metric_label(name)}: {mean:.4g}{spread} over {n_value if n_value == n else f'{n_value} of {n}'} seeds")

@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 from lslm_lightning.commands.evaluation_sets import FoundSet, data_of, examples_of, find_set, opened, paired
 from lslm_lightning.commands.leaderboard import letters
 from lslm_lightning.commands.records import seen_in_training, timing, trained, training_flops, versions
-from lslm_lightning.contracts import Example, Prediction, Score
-from lslm_lightning.evaluation.comparison import ANSWERING
+from lslm_lightning.contracts import Example, Prediction, Score, metric_key, metric_label
+from lslm_lightning.evaluation.comparison import ANSWERING, SIGNIFICANT
 from lslm_lightning.evaluation.doctor import Finding
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet, difference, evaluation_set, shown
 from lslm_lightning.evaluation.results import Entry, Results, conclude
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.evaluation.seeds import compare_seeds
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Interval, Measure, Report, Section, Table, Text
-from lslm_lightning.reports.evaluation import SIGNIFICANT, choice, doubts, ladder, lead, outputs, parts_of_the_exam, to_repeat
+from lslm_lightning.reports.conclusion import NOTHING
+from lslm_lightning.reports.evaluation import choice, doubts, ladder, lead, outputs, parts_of_the_exam, to_repeat
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs import RunDirectory, find_run
@@ -110,7 +111,7 @@ def compared(
             check_trust(run.config["model"])
             check_trust(run.config["data"])
     task = resolve(runs[0].config["model"]["class_path"])
-    headline = (metric or task.headline).rpartition("/")[2]
+    headline = metric_key((metric or task.headline).rpartition("/")[2], runs[0].headline_scores)
     if not all(headline in run.headline_scores for run in runs):
         known = ", ".join(runs[0].headline_scores)
         raise ValueError(f"--metric {metric or headline}: not every run was scored by it; there are {known}")
@@ -125,7 +126,7 @@ def compared(
     scores = ScoreTable({run.name: run.scores for run in runs}, apart=others)
     histories = [trained(run.directory, run.name) for run in runs]
     sections: list[Section | None]
-    words, findings = "", []
+    conclusion, findings = NOTHING, []
     if asked is None or len(answered) < 2:
         why = [f"{name}: {reason}" for name, reason in apart.items()] or ["the corpus is not on this disk"]
         sections = [Section("Scores", [scores, *(Text(f"No paired tests: {reason}.") for reason in why)])]
@@ -144,7 +145,7 @@ def compared(
         if len(asked.examples) == len(asked.data.examples("test")):  # of a part of the split these know nothing
             sections += task.sections_of(asked.data, "test", answered)
         sections.append(outputs(results, asked.examples, metrics))
-        words, findings = lead(results, metrics), results.findings
+        conclusion, findings = lead(results, metrics), results.findings
     first = tested[together[0].name].found
     facts: dict[str, Cell] = {"Runs": len(runs), "Corpus": together[0].data.get("corpus")}
     facts |= {"Languages": first.languages, "Digest of the data": first.digest} if first else {}
@@ -158,7 +159,14 @@ def compared(
     kicker, date = tasks.pop(), time.strftime("%Y-%m-%d %H:%M")
     return (
         with_sets(scores.table(), runs, tested),
-        Report(title, [s for s in sections if s], words, kicker.replace("_", " ").capitalize(), date),
+        Report(
+            title,
+            [s for s in sections if s],
+            conclusion.summary,
+            kicker.replace("_", " ").capitalize(),
+            date,
+            conclusion.details,
+        ),
         kicker,
         findings,
     )
@@ -310,7 +318,7 @@ def seeds(runs: Sequence[Finished], results: Results, metrics: Sequence[Any], n_
     metric = {m.name: m for m in metrics}[results.headline]
     values = {group: [results.scores[name][metric.name].value for name in names] for group, names in several.items()}
     rows: list[list[Cell]] = [[group, len(v), fmean(v), stdev(v)] for group, v in values.items()]
-    blocks: list[object] = [Table(["recipe", "seeds", Heading(f"mean {metric.name}"), "deviation"], rows)]
+    blocks: list[object] = [Table(["recipe", "seeds", Heading(f"mean {metric_label(metric.name)}"), "deviation"], rows)]
     pairs: list[list[Cell]] = []
     for first, second in combinations(several, 2):
         sides = [[results.scores[name].rows[metric.name] for name in several[group]] for group in (first, second)]
@@ -318,7 +326,7 @@ def seeds(runs: Sequence[Finished], results: Results, metrics: Sequence[Any], n_
         difference = Measure(found.difference, Interval(found.low, found.high), best=found.p < SIGNIFICANT)
         pairs.append([f"{first} − {second}", difference, found.p, found.test_deviation, found.training_deviation])
     if pairs:
-        columns = ["recipes", f"difference in {metric.name}", "p", "deviation from test examples", "deviation from seeds"]
+        columns = ["recipes", f"difference in {metric_label(metric.name)}", "p", "deviation from test examples", "deviation from seeds"]
         note = "Welch's t test on the sum of both variances: whether the recipes differ, not only these runs."
         blocks.append(Table(columns, pairs, "Recipes, over seeds", [note]))
     return Section("Over seeds", blocks)

@@ -27,6 +27,14 @@ def terminal_table(table: Table) -> RichTable:
     return drawn
 
 
+def show_conclusion(sentences: Sequence[str]) -> None:
+    """Print how a system compares with others, a sentence a line, the first one in bold."""
+    output = console()
+    for i, sentence in enumerate(filter(None, sentences)):
+        text = Text(safe_text(sentence), "" if i else "bold")
+        output.print(text, soft_wrap=not output.is_terminal)  # a line of a log stays one line
+
+
 def show_findings(findings: Sequence[Finding]) -> None:
     """Print what sanity checks found, a line each; outputs in it are text, never markup."""
     output = console()

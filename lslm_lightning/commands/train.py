@@ -7,7 +7,10 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stderr
 from enum import Enum
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +67,9 @@ from lslm_lightning.commands.trainer_settings import (
 )
 from lslm_lightning.reports.description import describe
 from lslm_lightning.runs import RunDirectory, new_run, reserve
-from lslm_lightning.runs.directory import as_name, locked
+from lslm_lightning.runs.directory import locked
 from lslm_lightning.runs.loading import config_to_build, load_weights, read_config
+from lslm_lightning.runs.names import run_name, stem_of, typed_settings
 from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
 from lslm_lightning.safety.magnitudes import check_magnitudes
@@ -120,6 +124,8 @@ class Command(LightningCLI):
     resumed: RunDirectory | None = None  # that of the run that goes on
     lock: FileLock | None = None
     began = 0.0
+    arguments: Sequence[str] = ()  # the command line, from the subcommand on
+    name = ""  # of the run, without its id
     device_type = "cpu"
     dumped: tuple[Namespace, str] | None = None  # settings, and what they are as YAML
 
@@ -152,11 +158,25 @@ class Command(LightningCLI):
         """The folder of its runs, and the experiment in MLflow."""
         return task_name(resolve(self._get(self.config, "model").class_path))
 
-    @property
-    def name(self) -> str:
-        """Given, or made from that of the first config file: those after it change it."""
-        configs = self._get(self.config, "config") or []
-        return self.job.name or (as_name(Path(str(configs[0].relative)).stem) if configs else self.subcommand)
+    def _chosen_name(self) -> str:
+        """Return the run's name as it was given, or made of the config's and what was set otherwise."""
+        given, configs = self.job.name, self._get(self.config, "config") or []
+        if self.resumed or (given and any(word.startswith("--job.name") for word in self.arguments)):
+            return given or self.subcommand
+        first, *others = [str(config.relative) for config in configs] or [""]
+        stem = given or (stem_of(first) if first else self.subcommand)
+        settings, config = typed_settings(self.arguments[1:]), self.config[self.subcommand].as_dict()
+        base = self._parsed_alone(first) if first and settings else {}
+        return run_name(stem, settings, config, base, [stem_of(path) for path in others])
+
+    def _parsed_alone(self, config: str) -> dict[str, Any]:
+        """Return what a config file comes to without other settings; nothing where that is not whole."""
+        try:
+            with redirect_stderr(StringIO()):
+                found = self.parser.parse_args([self.subcommand, f"--config={config}"])
+        except (SystemExit, Exception):
+            return {}
+        return found[self.subcommand].as_dict()
 
     def _parse_ckpt_path(self) -> None:
         """Our checkpoints hold no hyperparameters: LightningCLI need not read them, nor stumble over a broken one."""
@@ -170,6 +190,7 @@ class Command(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
         self.began = time.time()
+        self.name = self._chosen_name()
         if is_restricted():
             self._check_trust()
         check_magnitudes(self.config[self.subcommand])
@@ -492,6 +513,7 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]
     status, command = "FAILED", Command.__new__(Command)
     command.resumed = resumed
+    command.arguments = arguments
     command.watch = Watch(lambda: lose(command))
     command.watch.start()
     try:

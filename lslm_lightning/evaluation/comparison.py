@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-from lslm_lightning.contracts import Metric, Score
+from lslm_lightning.contracts import Metric, Score, metric_label
 from lslm_lightning.metrics.significance import N_RESAMPLE, SEED, bootstrap_pairs, holm, randomization_pairs
 
 ANSWERING = ("context", "stride", "source", "tokens", "spelling")  # parts of a signature that say how a system made its answers
+
+THIS = "this run"  # stands for the one system that is compared with others
+SIGNIFICANT = 0.05  # a smaller p is taken for a difference
 
 WINDOWS = ("context", "stride")  # two that differ make scores differ; a system without one, a compressor, compares with all
 # How far a system reads, how it spells unknown words, what it strips of its answers, is its own affair, and a reason to be better
@@ -51,9 +55,11 @@ def compare_systems(
     defined = {name: found for name, found in rows.items() if np.isfinite(found).all() and np.isfinite(metric.score(found.sum(0)))}
     if len(defined) < 2:
         return []
-    bootstrap = bootstrap_pairs(metric, defined, n_resample, seed)
-    found = randomization_pairs(metric, defined, n_resample, seed)
-    randomization = {pair: p for pair, p in found.items() if comparable(*pair)}
+    pairs = [pair for pair in combinations(defined, 2) if comparable(*pair)]
+    if not pairs:
+        return []
+    bootstrap = bootstrap_pairs(metric, defined, n_resample, seed, pairs)
+    randomization = randomization_pairs(metric, defined, n_resample, seed, pairs)
     corrected = dict(zip(randomization, holm(list(randomization.values())), strict=True))
     alone = {name: np.array([metric.score_alone(row) for row in found]) for name, found in defined.items()}
     return [
@@ -69,8 +75,23 @@ def compare_systems(
             share_better(alone[pair[0]], alone[pair[1]], metric.higher_is_better),
         )
         for pair, found in bootstrap.items()
-        if pair in randomization
     ]
+
+
+def compare_with_others(
+    metric: Metric,
+    rows: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    n_resample: int = N_RESAMPLE,
+    seed: int = SEED,
+) -> list[Pair]:
+    """Compare one system, `THIS`, with each of the others by the rows (N, D) of the same examples.
+
+    p is corrected for the number of these pairs alone. Others without this score are left out, and
+    all are where the system itself has none.
+    """
+    named = {THIS: rows, **others}
+    return compare_systems(metric, named, n_resample, seed, lambda first, _: first == THIS)
 
 
 def share_better(first: np.ndarray, second: np.ndarray, higher_is_better: bool) -> float:
@@ -118,7 +139,7 @@ def refused(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
     for (metric, reason, seconds), names in firsts.items():
         metrics.setdefault((reason, tuple(names), seconds), []).append(metric)
     return [
-        f"{listed(names)} of {listed(ones)} beside {listed(others)} is not ranked: {reason}"
+        f"{listed([*map(metric_label, names)])} of {listed(ones)} beside {listed(others)} is not ranked: {reason}"
         for (reason, ones, others), names in metrics.items()
     ]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import regex
 
-from lslm_lightning.contracts import Example, Metric, Prediction, Score
+from lslm_lightning.contracts import Example, Metric, Prediction, Score, metric_label
 from lslm_lightning.evaluation.alignment import find_disorder, find_shift
 from lslm_lightning.evaluation.unicode_forms import describe_forms, in_order
 from lslm_lightning.text.chinese import segment
@@ -141,11 +141,12 @@ def miscounted(system: str, texts: Sequence[str], metrics: Sequence[Metric]) -> 
         lost, n_short = 1 - sum(kept) / total, sum(own < all_ for own, all_ in zip(kept, letters))
         if lost > 0.2 or (lost > 0.01 and n_short >= max(2, 0.1 * len(texts))):
             share = f"{100 * lost:.0f} % of the letters and digits of {whose}"
-            words = f"{metric.name} drops {share} ({dropped_letters(texts, counted)}): it cannot tell them apart; does its language fit?"
+            dropped = f"{metric_label(metric.name)} drops {share} ({dropped_letters(texts, counted)})"
+            words = f"{dropped}: it cannot tell them apart; does its language fit?"
             return Finding("dropped characters", system, words)
         pieces = [piece for own in counted for piece in own if any(map(str.isalnum, piece))]
         if (size := mean_size(texts, pieces)) is not None:
-            words = f"{metric.name} takes {size:.0f} characters of {whose} for one word; does its language fit?"
+            words = f"{metric_label(metric.name)} takes {size:.0f} characters of {whose} for one word; does its language fit?"
             return Finding("unsegmented text", system, words)
     return None
 
@@ -200,7 +201,7 @@ def cannot_tell_apart(blind: Sequence[Metric]) -> Finding | None:
     """Metrics that give wrong answers the score of right ones."""
     if not blind:
         return None
-    names = ", ".join(metric.name for metric in blind)
+    names = ", ".join(metric_label(metric.name) for metric in blind)
     words = f"{names} cannot tell the references apart: another answer has the score of the right one; does the language fit?"
     return Finding("constant metric", "", words)
 
@@ -217,7 +218,8 @@ def out_of_reach(metric: Metric, references: Sequence[str]) -> Finding | None:
     if not np.any(total):
         return None
     words = (
-        f"{metric.name} is 0 for the references themselves: they are too short for it, or its language does not fit; read another metric"
+        f"{metric_label(metric.name)} is 0 for the references themselves: they are too short for it,"
+        " or its language does not fit; read another metric"
     )
     return Finding("constant metric", "", words)
 
@@ -234,7 +236,7 @@ def constant(system: str, texts: Sequence[str], examples: Sequence[Example], met
         if all(score == first for score in scores):
             halves = {alone(metric, e.references[0][: len(e.references[0]) // 2], *e.references) for e in examples}
             if halves - {first}:
-                found.append(f"{metric.name} is {first:.2f}")
+                found.append(f"{metric_label(metric.name)} is {first:.2f}")
     if not found:
         return None
     words = f"{', '.join(found)} for every one of {len(texts):,} outputs, of which {len(different):,} differ; read some of them"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lslm_lightning.contracts import Example, Metric, Prediction, Score
+from lslm_lightning.contracts import Example, Metric, Prediction, Score, metric_label
 from lslm_lightning.evaluation.buckets import Buckets, standard_buckets
 from lslm_lightning.evaluation.comparison import Pair, compare_systems, differing_parts, refused
 from lslm_lightning.evaluation.doctor import Finding, beam_below_greedy, cut_sources, examine, in_systems_order, left_out
@@ -101,7 +101,7 @@ def conclude(
         rows = {name: answered[name].rows[metric.name] for name in own if (name, metric.name) not in outdated}
         pairs += compare_systems(metric, rows, n_resample, comparable=lambda *pair: not differences[pair])  # noqa: B023
         apart |= {(metric.name, *pair): "; ".join(parts) for pair, parts in differences.items() if parts}
-    refusals = refused(apart) + [f"{metric} of {name} is not ranked: {why}" for (name, metric), why in outdated.items()]
+    refusals = refused(apart) + [f"{metric_label(metric)} of {name} is not ranked: {why}" for (name, metric), why in outdated.items()]
     leading = next(metric for metric in metrics if metric.name == headline)
     rows = {name: found.rows[headline] for name, found in answered.items() if np.isfinite(found.rows[headline]).all()}
     limits = {entry.name: entry.facts["limit"] for entry in entries if "limit" in entry.facts}

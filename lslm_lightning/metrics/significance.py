@@ -58,15 +58,23 @@ def paired_randomization(metric: Metric, first: np.ndarray, second: np.ndarray, 
 
 
 def bootstrap_pairs(
-    metric: Metric, systems: Mapping[str, np.ndarray], n_resample: int = N_RESAMPLE, seed: int = SEED
+    metric: Metric,
+    systems: Mapping[str, np.ndarray],
+    n_resample: int = N_RESAMPLE,
+    seed: int = SEED,
+    pairs: Sequence[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], Comparison]:
-    """`paired_bootstrap` of every pair of systems, (N, D) each: the examples are drawn once for all."""
+    """`paired_bootstrap` of every pair of systems, (N, D) each: the examples are drawn once for all.
+
+    Args:
+        pairs: those to be compared, in place of every pair.
+    """
     _check_rows(systems)
     totals = bootstrap_totals(np.hstack(list(systems.values())), n_resample, seed)
     drawn = dict(zip(systems, (_scores(metric, part) for part in np.split(totals, len(systems), axis=1)), strict=True))
     value = {name: metric.score(rows.sum(0)) for name, rows in systems.items()}
     found = {}
-    for first, second in combinations(systems, 2):
+    for first, second in combinations(systems, 2) if pairs is None else pairs:
         differences, observed = drawn[first] - drawn[second], value[first] - value[second]
         p = _p_value(differences - differences.mean(), observed)
         found[first, second] = Comparison(observed, *_percentiles(differences, 0.95), p)
@@ -74,12 +82,20 @@ def bootstrap_pairs(
 
 
 def randomization_pairs(
-    metric: Metric, systems: Mapping[str, np.ndarray], n_trial: int = N_RESAMPLE, seed: int = SEED
+    metric: Metric,
+    systems: Mapping[str, np.ndarray],
+    n_trial: int = N_RESAMPLE,
+    seed: int = SEED,
+    pairs: Sequence[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], float]:
-    """p of `paired_randomization` for every pair of systems, (N, D) each: the coins are thrown once for all."""
+    """p of `paired_randomization` for every pair of systems, (N, D) each: the coins are thrown once for all.
+
+    Args:
+        pairs: those to be compared, in place of every pair.
+    """
     _check_rows(systems)
     rng = np.random.default_rng(seed)
-    pairs = list(combinations(systems, 2))
+    pairs = list(combinations(systems, 2)) if pairs is None else pairs
     base = [systems[first].sum(0) + systems[second].sum(0) for first, second in pairs]
     change = np.hstack([systems[first] - systems[second] for first, second in pairs])  # (N, pairs * D)
     n_example, step = len(change), max(1, _CELLS // len(change))

@@ -55,16 +55,26 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What a column or row holds: its unit ("%", "seconds"), and an arrow up or down where one direction is better."""
+    """What a column or row holds: its unit ("%", "seconds"), and an arrow up or down where one direction is better.
+
+    `key` is what files for other programs call a column, where that is not its name.
+    """
 
     name: str
     unit: str = ""
     higher_is_better: bool | None = None
+    key: str = ""
 
     @property
     def shown_unit(self) -> str:
         """The unit, unless the name says it."""
-        return "" if self.unit == self.name else self.unit
+        return "" if self.unit in (self.name, self.name.replace(" per ", "/")) else self.unit
+
+    @property
+    def column(self) -> str:
+        """The heading of the column in a file for other programs."""
+        unit = "" if self.unit == self.key else self.unit
+        return f"{self.key} {unit}".strip() if self.key else f"{self.name} {self.shown_unit}".strip()
 
 
 Cell = str | Real | None | Code | Missing | Interval | Measure | Heading
@@ -81,6 +91,13 @@ class Text:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Names and values, as a list to look things up in. None and nan are a dash."""
+
+    facts: Mapping[str, Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Names and lines of text, one below the other."""
 
     facts: Mapping[str, Cell]
 
@@ -138,10 +155,14 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A page: a title, the result in one sentence, and sections. `kicker` is the small line above the title, `date` the one below."""
+    """A page: a title, the result in one sentence, and sections. `kicker` is the small line above the title, `date` the one below.
+
+    `details` are sentences that stand as a list below the result.
+    """
 
     title: str
     sections: Sequence[Section]
     lead: str = ""
     kicker: str = ""
     date: str = ""
+    details: Sequence[str] = ()

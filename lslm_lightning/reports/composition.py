@@ -7,11 +7,16 @@ from typing import TypedDict
 
 import numpy as np
 
-from lslm_lightning.reports.blocks import Cell, Code, Columns, Facts, Folded, Interval, Missing, Report, Section
+from lslm_lightning.contracts import Score, metric_label
+from lslm_lightning.reports.blocks import Cell, Code, Columns, Facts, Folded, Interval, Missing, Report, Section, Settings
+from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.figures import Curves, Histogram, Series
+from lslm_lightning.reports.intervals import Intervals
 from lslm_lightning.reports.numerals import counted, decimals, duration, number
 from lslm_lightning.reports.samples import Samples
-from lslm_lightning.reports.scores import ScoreTable
+from lslm_lightning.reports.scores import ScoreTable, heading_of
+
+VALIDATION = ("val", "validation")
 
 
 class Logged(TypedDict):
@@ -26,7 +31,8 @@ class Logged(TypedDict):
 class RunFacts:
     """What was run, with all that is needed to run it again; None is "not recorded".
 
-    `corpus_digest` and `git_commit` are shown as they come; `versions` by package; `more` holds further facts under their own names.
+    `corpus_digest` and `git_commit` are shown as they come; `versions` by package; `more` holds further facts under their own names,
+    `hyperparameters` lines of what the model is and how it was trained.
     """
 
     task: str
@@ -47,6 +53,7 @@ class RunFacts:
     seconds: float | None = None
     tokens_per_second: float | None = None
     more: Mapping[str, Cell] = field(default_factory=dict)
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_report(
@@ -56,19 +63,22 @@ def run_report(
     lengths: Section | None = None,
     samples: Samples | None = None,
     sections: Sequence[Section] = (),
-    warning: str = "",
+    conclusion: Conclusion = NOTHING,
+    headline: str = "",
 ) -> Report:
     """A run's report: scores, what was run, learning curves, lengths, samples, then the task's own sections.
 
     Args:
-        scores: the first system is the run itself, whose first score leads the page; others (baselines) stand beside it.
+        scores: the first system is the run itself; others (baselines) stand beside it.
         rows: all that was logged, in any order; see `learning_curves`.
         lengths: from `length_section`.
-        warning: a sentence that the page opens with.
+        conclusion: how the run compares with its baselines, which the page opens with.
+        headline: the metric that leads the page; by default the first.
     """
     curves = learning_curves(rows)
     parts = [
-        Section("Scores", [scores]) if scores.systems else None,
+        Section("Scores", [*interval_figures(scores, headline), scores]) if scores.systems else None,
+        model_section(facts),
         what_was_run(facts),
         Section("Learning curves", curves) if curves else None,
         lengths,
@@ -76,19 +86,44 @@ def run_report(
         *sections,
     ]
     kicker = facts.task.replace("_", " ").capitalize()
-    lead = f"{warning} {_lead(facts, scores)}".strip()
-    return Report(facts.name, [part for part in parts if part], lead, kicker, facts.started)
+    score, shown = _lead(facts, scores, headline), [part for part in parts if part]
+    if not conclusion.summary:
+        return Report(facts.name, shown, score, kicker, facts.started)
+    details = [each for each in (score, *conclusion.details) if each]
+    return Report(facts.name, shown, conclusion.summary, kicker, facts.started, details)
 
 
-def _lead(facts: RunFacts, scores: ScoreTable) -> str:
-    first = next((score for system in scores.systems.values() for score in system), None)
+def interval_figures(scores: ScoreTable, headline: str) -> list[Intervals]:
+    """Return the figure of scores in the headline metric, where there are two systems to compare."""
+    found = {name: score for name, own in scores.systems.items() if (score := headline_score(own, headline)) and math.isfinite(score.value)}
+    run = next(iter(scores.systems), "")
+    return [Intervals(found, run)] if len(found) > 1 else []
+
+
+def headline_score(scores: Sequence[Score], headline: str) -> Score | None:
+    """Return the score in the headline metric, or the first where there is none of this name."""
+    return next((score for score in scores if score.metric == headline), next(iter(scores), None))
+
+
+def _lead(facts: RunFacts, scores: ScoreTable, headline: str) -> str:
+    own = next((system for system in scores.systems.values() if system), ())
+    first = headline_score(own, headline)
     if first is None or math.isnan(first.value):
         return ""
     places = decimals([first.value])
-    interval = "" if first.low is None else f" ({Interval(first.low, first.high, places)})"
-    unit = f" {first.unit}" if first.unit not in ("", first.metric) else ""
+    interval = "" if first.low is None else f" (95 % interval {Interval(first.low, first.high, places)})"
+    heading = heading_of(first)
+    unit = f" {heading.shown_unit}" if heading.shown_unit else ""
     where = f" on {facts.corpus}" if facts.corpus else ""
-    return f"{first.metric} {number(first.value, places)}{unit}{interval}{where}, {counted(first.n_example, 'example')}."
+    return f"{heading.name} {number(first.value, places)}{unit}{interval}{where}, {counted(first.n_example, 'example')}."
+
+
+def model_section(facts: RunFacts) -> Section | None:
+    """Return architecture and hyperparameters; None where they are not known."""
+    if not facts.hyperparameters:
+        return None
+    size = {} if facts.n_parameter is None else {"Parameters": facts.n_parameter}
+    return Section("Model and training", [Settings({**facts.hyperparameters, **size})])
 
 
 def what_was_run(facts: RunFacts) -> Section:
@@ -97,12 +132,12 @@ def what_was_run(facts: RunFacts) -> Section:
     def known(value: Cell) -> Cell:
         return Missing("not recorded") if value is None else value
 
+    model = {"Model": known(facts.model), "Parameters": known(facts.n_parameter)}
     shown = {
         "Corpus": known(facts.corpus),
         "Licence": known(facts.licence),
         "Digest of the data": known(facts.corpus_digest and Code(facts.corpus_digest)),
-        "Model": known(facts.model),
-        "Parameters": known(facts.n_parameter),
+        **({} if facts.hyperparameters else model),  # which its own section has
         "Tokenizer": known(facts.tokenizer),
         "Seed": known(None if facts.seed is None else str(facts.seed)),
         "Git commit": known(facts.git_commit and Code(facts.git_commit)),
@@ -123,7 +158,8 @@ def what_was_run(facts: RunFacts) -> Section:
 def learning_curves(rows: Iterable[Logged]) -> list[object]:
     """One figure a quantity over steps, "val/loss" and "train/loss" together: what was measured on validation first, the rest folded.
 
-    A name is split at its last "/". Of equal names and steps the last value counts, as after resuming; what was logged once is left out.
+    A name is split at its last "/". Of equal names and steps the last value counts, as after resuming; what was logged once is left
+    out, unless it is the validation of a quantity that has a curve in training.
     """
     logged: dict[str, dict[str, dict[int, float]]] = {}
     for row in rows:
@@ -131,10 +167,12 @@ def learning_curves(rows: Iterable[Logged]) -> list[object]:
         logged.setdefault(quantity, {}).setdefault(split, {})[row["step"]] = math.nan if row["value"] is None else row["value"]
     shown, rest = [], []
     for quantity, splits in logged.items():
-        order = sorted(splits, key=lambda split: (split not in ("val", "validation"), split != "train", split))
-        series = [Series(split or quantity, list(splits[split]), list(splits[split].values())) for split in order if len(splits[split]) > 1]
-        if series:
-            curves = Curves(series, caption=quantity.replace("_", " "))
+        order = sorted(splits, key=lambda split: (split not in VALIDATION, split != "train", split))
+        is_curve = any(len(values) > 1 for values in splits.values())
+        kept = [split for split in order if len(splits[split]) > 1 or split in VALIDATION]
+        if is_curve and kept:
+            series = [Series(split or quantity, list(splits[split]), list(splits[split].values())) for split in kept]
+            curves = Curves(series, caption=metric_label(quantity).replace("_", " "))
             (shown if "val" in splits or quantity == "loss" else rest).append(curves)
     shown.sort(key=lambda curves: curves.caption != "loss")
     blocks: list[object] = [Columns(shown)] if shown else []

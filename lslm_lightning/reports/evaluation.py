@@ -1,11 +1,12 @@
 """The report of an evaluation: which system is better, how sure that is, what it costs, and where it fails."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from lslm_lightning.contracts import Example, Metric
+from lslm_lightning.contracts import Example, Metric, metric_label
+from lslm_lightning.evaluation.comparison import SIGNIFICANT
 from lslm_lightning.evaluation.doctor import Finding
 from lslm_lightning.evaluation.results import Results
 from lslm_lightning.reports.blocks import (
@@ -23,13 +24,14 @@ from lslm_lightning.reports.blocks import (
     Table,
     Text,
 )
+from lslm_lightning.reports.conclusion import NOTHING, Conclusion, conclude, quoted, shown
 from lslm_lightning.reports.explorer import Explorer
-from lslm_lightning.reports.numerals import counted, decimals, number
+from lslm_lightning.reports.intervals import Intervals
+from lslm_lightning.reports.numerals import counted, decimals
 from lslm_lightning.reports.samples import Sample
 from lslm_lightning.reports.scatter import Scatter
 from lslm_lightning.reports.scores import ScoreTable
 
-SIGNIFICANT = 0.05
 COSTS = (  # of an entry's facts: name, heading, unit, size of the unit
     ("seconds_per_example", "time", "ms an example", 1e-3),
     ("n_parameter", "parameters", "millions", 1e6),
@@ -48,10 +50,12 @@ def evaluation_report(
     repeat: Sequence[Section],
     sections: Sequence[Section] = (),
     date: str = "",
+    baselines: Collection[str] = (),
 ) -> Report:
     """The whole page.
 
     Args:
+        baselines: systems that every other one has to beat.
         repeat: what was run, at the end of the page.
         sections: the task's own.
     """
@@ -64,36 +68,83 @@ def evaluation_report(
         outputs(results, examples, metrics),
         *repeat,
     ]
-    return Report(title, [part for part in parts if part], lead(results, metrics), task.replace("_", " ").capitalize(), date)
+    words = lead(results, metrics, baselines)
+    kicker = task.replace("_", " ").capitalize()
+    return Report(title, [part for part in parts if part], words.summary, kicker, date, words.details)
 
 
-def lead(results: Results, metrics: Sequence[Metric]) -> str:
-    """Who is best, and whether that is more than chance."""
-    sign = 1 if {m.name: m for m in metrics}[results.headline].higher_is_better else -1
-    values = {name: found[results.headline].value for name, found in results.scores.items() if found}
-    order = sorted((name for name, value in values.items() if math.isfinite(value)), key=lambda name: -sign * values[name])
+def lead(results: Results, metrics: Sequence[Metric], baselines: Collection[str] = ()) -> Conclusion:
+    """Say which systems lose to a baseline, and then which system leads and how sure that is."""
+    told = {
+        name: found
+        for name in results.scores
+        if name not in baselines and (found := conclusion_on(name, results, baselines)).outcome in ("worse", "unsure")
+    }
+    order = sorted(told, key=lambda name: told[name].outcome == "unsure")
+    leader = leading(results, metrics, [(name, other) for name in told for other in baselines])
+    summary = " ".join([*(told[name].summary for name in order), leader.summary])
+    details = [line for name in order for line in details_of(name, told[name])]
+    worst = told[order[0]].outcome if order else leader.outcome
+    return Conclusion(worst, summary, (*details, *leader.details))
+
+
+def conclusion_on(name: str, results: Results, others: Collection[str]) -> Conclusion:
+    """Say how a system compares with these others in the headline metric; nothing without scores."""
+    if not (found := results.scores.get(name)):
+        return NOTHING
+    scores = {
+        other: there[results.headline] for other in results.scores if other in others and other != name and (there := results.scores[other])
+    }
+    pairs = [pair for pair in results.pairs if name in (pair.first, pair.second)]
+    return conclude(found[results.headline], scores, pairs, quoted(name))
+
+
+def leading(results: Results, metrics: Sequence[Metric], told: Collection[tuple[str, str]] = ()) -> Conclusion:
+    """Say which system is best, and whether that is more than chance.
+
+    Args:
+        told: pairs of which another sentence says how they compare.
+    """
+    headline = {m.name: m for m in metrics}[results.headline]
+    sign = 1 if headline.higher_is_better else -1
+    label = metric_label(headline.name)
+    scores = {name: found[headline.name] for name, found in results.scores.items() if found}
+    order = sorted(
+        (name for name, score in scores.items() if math.isfinite(score.value)),
+        key=lambda name: -sign * scores[name].value,
+    )
     if not order:
-        return "No system could answer this exam."
-    places = decimals([values[order[0]]])
-    words = f"{order[0]} leads with {results.headline} {number(values[order[0]], places)}"
-    if len(order) == 1:
-        return f"{words}."
-    pair = next((p for p in results.pairs if p.metric == results.headline and {p.first, p.second} == set(order[:2])), None)
-    if pair is None:
-        return f"{order[0]} has {results.headline} {number(values[order[0]], places)}; its score and that of {order[1]} do not compare."
-    if not pair.difference:
-        return f"{order[0]} and {order[1]} lead with the same {results.headline}, {number(values[order[0]], places)}."
-    sure = f"p = {number(pair.p)}" + ("" if pair.p < SIGNIFICANT else ", which chance could explain")
-    return f"{words}, {number(abs(pair.difference))} ahead of {order[1]} ({sure})."
+        return Conclusion(None, "No system could answer this evaluation set.")
+    best = scores[order[0]]
+    words = f"{quoted(order[0])} leads with {label} {shown(best)}"
+    if len(order) == 1 or any(set(pair) == set(order[:2]) for pair in told):
+        return Conclusion(None, f"{words}.")
+    second = order[1]
+    pairs = [pair for pair in results.pairs if {pair.first, pair.second} == set(order[:2])]
+    found = conclude(best, {second: scores[second]}, pairs, "it", "system")
+    if not found.summary:
+        score = f"{quoted(order[0])} has {label} {shown(best)}"
+        return Conclusion(None, f"{score}; its score and that of {quoted(second)} do not compare.")
+    if best.value == scores[second].value:
+        words = f"{quoted(order[0])} and {quoted(second)} lead with the same {label}, {shown(best)}"
+        return Conclusion(found.outcome, f"{words}.")
+    return Conclusion(found.outcome, f"{words}. {found.summary}", details_of(order[0], found))
+
+
+def details_of(name: str, conclusion: Conclusion) -> tuple[str, ...]:
+    """Return the details of a conclusion with the name of the system that they are about."""
+    lines = conclusion.details
+    return tuple(f"{quoted(name)}: {line[:1].lower()}{line[1:]}" for line in lines)
 
 
 def ladder(results: Results, metrics: Sequence[Metric]) -> Section:
     """Scores of all systems, and every pair of them."""
     names = [metric.name for metric in metrics]
-    blocks: list[object] = [score_table(results, names)]
+    table = score_table(results, names)
+    blocks: list[object] = [*interval_figures(results, table), table]
     if clean := results.clean:
         n = int(np.count_nonzero(~results.contaminated)) if results.contaminated is not None else 0
-        columns: list[Heading | str] = ["system", Heading(f"{results.headline} on the {counted(n, 'clean example')}")]
+        columns: list[Heading | str] = ["system", Heading(f"{metric_label(results.headline)} on the {counted(n, 'clean example')}")]
         blocks.append(Table(columns, [[name, value] for name, value in clean.items()], "Without what stands in the training text"))
     blocks += [Text(f"{words}.") for words in results.refusals]
     of_headline = [pair for pair in results.pairs if pair.metric == results.headline]
@@ -103,6 +154,17 @@ def ladder(results: Results, metrics: Sequence[Metric]) -> Section:
         if others:
             blocks.append(Folded("Pairs by the other metrics", [pair_table(results, name) for name in others]))
     return Section("Scores", blocks)
+
+
+def interval_figures(results: Results, table: ScoreTable) -> list[Intervals]:
+    """Return the figure of scores in the headline metric, where two systems have one."""
+    found = {
+        name: score
+        for name, own in table.systems.items()
+        for score in own
+        if score.metric == results.headline and math.isfinite(score.value)
+    }
+    return [Intervals(found, next(iter(found)))] if len(found) > 1 else []
 
 
 def score_table(results: Results, metrics: Sequence[str]) -> ScoreTable:
@@ -130,7 +192,7 @@ def pair_table(results: Results, metric: str) -> Table:
         rows.append([f"{pair.first} − {pair.second}", difference, 100 * pair.better, *chances])
     columns = [
         "pair",
-        f"difference in {metric}",
+        f"difference in {metric_label(metric)}",
         Heading("first is better on", "% of examples"),
         Heading("p", "corrected"),
         Heading("p", "randomization"),
@@ -140,7 +202,7 @@ def pair_table(results: Results, metric: str) -> Table:
         "Small figures: 95 % interval of the difference. Bold: corrected p below 0.05. Corrected: the randomization test's, by Holm's"
         " method for all pairs of this table. Ties count half in the share of examples."
     ]
-    return Table(columns, rows, f"Pairs by {metric}", notes)
+    return Table(columns, rows, f"Pairs by {metric_label(metric)}", notes)
 
 
 def doubts(results: Results) -> Section:
@@ -160,7 +222,8 @@ def checks_section(findings: Sequence[Finding], notes: Sequence[Text] = ()) -> S
 def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:
     """Quality against each cost that two systems or more know."""
     metric = {m.name: m for m in metrics}[results.headline]
-    quality = Heading(metric.name, metric.unit, metric.higher_is_better)
+    label = metric_label(metric.name)
+    quality = Heading(label, metric.unit, metric.higher_is_better)
     pictures = []
     units = {key: (unit, size) for key, _, unit, size in COSTS}
     currencies = {str(e.facts["currency"]) for e in results.entries.values() if "currency" in e.facts}
@@ -170,7 +233,7 @@ def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:
         known = {s: e.facts[key] for s, e in results.entries.items() if results.scores[s] and e.facts.get(key) is not None}
         if len(known) > 1 and any(known.values()) and (key != "money" or len(currencies) == 1):
             points = {s: (float(cost) / size, results.scores[s][results.headline].value) for s, cost in known.items()}
-            picture = Scatter(points, Heading(name, unit), quality, f"{metric.name} against {name}")
+            picture = Scatter(points, Heading(name, unit), quality, f"{label} against {name}")
             pictures += [picture] if len(picture.finite()) > 1 else []
     shown = [(key, name, *units[key]) for key, name, *_ in COSTS if any(e.facts.get(key) is not None for e in results.entries.values())]
     rows = [
@@ -200,7 +263,7 @@ def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | 
         systems = list(cut.buckets[0].scores)
         rows = [[bucket.name, len(bucket.places), *(bucket.scores[s] for s in systems)] for bucket in cut.buckets]
         tables.append(Table([cut.title.lower(), "examples", *systems], rows, cut.title, [cut.note]))
-    return Section(f"Parts of the exam, by {results.headline}", tables)
+    return Section(f"Parts of the exam, by {metric_label(results.headline)}", tables)
 
 
 def outputs(results: Results, examples: Sequence[Example], metrics: Sequence[Metric]) -> Section | None:
@@ -225,7 +288,7 @@ def outputs(results: Results, examples: Sequence[Example], metrics: Sequence[Met
         )
         for i, e in enumerate(examples)
     ]
-    return Section("Outputs side by side", [Explorer(samples, metric.name, metric.higher_is_better)])
+    return Section("Outputs side by side", [Explorer(samples, metric_label(metric.name), metric.higher_is_better)])
 
 
 def to_repeat(command: str, facts: Mapping[str, Cell], systems: Mapping[str, str], versions: Mapping[str, str]) -> Section:

@@ -16,18 +16,23 @@ import numpy as np
 
 from lslm_lightning.reports.axes import Frame, Place, around, axes, extent, powers, step_of, text_width, within
 from lslm_lightning.reports.blocks import Cell, Heading, Table
-from lslm_lightning.reports.numerals import number
+from lslm_lightning.reports.numerals import counted, number
 
 MAX_POINTS = 300
+MAX_MARKED = 20  # points of a curve that are marked one by one
 
 
 class Line(NamedTuple):
-    """A drawn series: an SVG path with a gap at every point that is not finite, and the points, as (x, y)."""
+    """A drawn series: an SVG path with a gap at every point that is not finite, and the points, as (x, y).
+
+    `marks` are the points that are marked: all of them where there are few.
+    """
 
     name: str
     path: str
     points: list[Place]
     last: float
+    marks: Sequence[Place] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,8 @@ def _line(series: Series, place: Callable[[float, float], Place]) -> Line:
             part = [place(*pair) for pair in run]
             path += "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in part) + ("h0" if len(part) == 1 else "")  # h0: a dot
             points += part
-    return Line(series.name, path, points, float(series.y[-1]) if pairs else math.nan)
+    marks = points if len(points) <= MAX_MARKED else ()
+    return Line(series.name, path, points, float(series.y[-1]) if pairs else math.nan, marks)
 
 
 def _summary(series: Series) -> list[Cell]:
@@ -153,7 +159,9 @@ class Histogram:
         edges, shares = self.edges, self.shares()
         names = [_bin_name(float(low), float(high)) for low, high in pairwise(edges)]
         rows = [[name, *(float(share[i]) for share in shares.values())] for i, name in enumerate(names)]
-        return Table([self.x_label, *(Heading(name, "% of texts") for name in shares)], rows, self.caption, places=1)
+        counts = {name: len(_finite(values)) for name, values in self.values.items()}
+        headings = [Heading(name, f"% of {counted(n, 'text')}") for name, n in counts.items()]
+        return Table([self.x_label, *headings], rows, self.caption, places=1)
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
-from lslm_lightning.contracts import Score
+from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.comparison import differing_parts
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Interval, Measure, Missing, Table
 from lslm_lightning.reports.numerals import counted, decimals
@@ -35,13 +35,13 @@ class ScoreTable:
 
     def _one(self) -> Table:
         [(system, scores)] = self.systems.items()
-        columns = {"metric": [Heading(score.metric, score.unit, score.higher_is_better) for score in scores]}
+        columns = {"metric": [heading_of(score) for score in scores]}
         cells = [self._cell(system, score.metric, score, decimals([score.value])) for score in scores]
         columns["score"] = [replace(cell, interval=None) if isinstance(cell, Measure) else cell for cell in cells]
         if any(score.low is not None for score in scores):
             columns["95 % interval"] = [getattr(cell, "interval", None) for cell in cells]
         columns["examples"] = [score.n_example for score in scores]
-        notes = [Code(score.signature, score.metric) for score in scores if score.signature]
+        notes = [Code(score.signature, metric_label(score.metric)) for score in scores if score.signature]
         return Table(list(columns), list(zip(*columns.values(), strict=True)), self.caption, notes)
 
     def _several(self) -> Table:
@@ -53,7 +53,7 @@ class ScoreTable:
             given = {system: score for system, score in found.items() if not math.isnan(score.value)}
             first, best = next(iter(found.values())), best_value([score for system, score in given.items() if system not in self.apart])
             places = decimals([score.value for score in given.values()])
-            columns.append(Heading(metric, first.unit, first.higher_is_better))
+            columns.append(heading_of(first))
             for system, row in rows.items():
                 ranked = best is not None and system in given and system not in self.apart
                 is_best = ranked and given[system].value == best
@@ -66,6 +66,12 @@ class ScoreTable:
         return Table(columns, list(rows.values()), self.caption, notes)
 
 
+def heading_of(score: Score) -> Heading:
+    """Return the heading of a column of scores in this metric."""
+    label, key = metric_label(score.metric), score.metric
+    return Heading(label, score.unit, score.higher_is_better, "" if label == key else key)
+
+
 def best_value(scores: Sequence[Score]) -> float | None:
     """The best value among scores of one metric; None where they do not compare: fewer than two, or see `differing_parts`."""
     if len(scores) < 2 or any(differing_parts(*pair) for pair in combinations(scores, 2)):
@@ -75,10 +81,11 @@ def best_value(scores: Sequence[Score]) -> float | None:
 
 def _readings(metric: str, scores: Mapping[str, Score]) -> list[tuple[tuple[str, str], str]]:
     """((signature, number of examples), metric); where these differ, for whom, and that the scores are not ranked."""
+    label = metric_label(metric)
     kinds: dict[tuple[str, str], list[str]] = {}
     for system, score in scores.items():
         kinds.setdefault((score.signature or "no signature", counted(score.n_example, "example")), []).append(system)
     if len(kinds) == 1:
-        return [(key, metric) for key in kinds]
+        return [(key, label) for key in kinds]
     ranked = "" if best_value(list(scores.values())) is not None else " (not ranked)"
-    return [(key, f"{metric} of {', '.join(systems)}{ranked}") for key, systems in kinds.items()]
+    return [(key, f"{label} of {', '.join(systems)}{ranked}") for key, systems in kinds.items()]

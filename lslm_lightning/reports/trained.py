@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lslm_lightning.contracts import metric_label
 from lslm_lightning.reports.blocks import Cell, Columns, Section, Table, Text
 from lslm_lightning.reports.composition import Logged
 from lslm_lightning.reports.figures import Curves, Series
@@ -41,7 +42,7 @@ def curves(runs: Sequence[Trained], headline: str) -> Section | None:
                 steps = sorted(points)
                 series.append(Series(run.name, steps, [math.nan if points[s] is None else points[s] for s in steps]))
         if series:
-            pictures.append(Curves(series, caption=name))
+            pictures.append(Curves(series, caption=metric_label(name)))
     return Section("Learning curves", [Columns(pictures)]) if pictures else None
 
 

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
+from lslm_lightning.contracts import metric_label
 from lslm_lightning.runs.directory import earlier
 from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import META, checksum, link, put, read_state, remove, synchronize, write_checksums
@@ -330,7 +331,7 @@ class Checkpoints(Checkpoint):
             self._compete(trainer, task, average, f"the mean of {len(states)} checkpoints")
         trainer.loggers = loggers
         if trainer.is_global_zero and task.monitor != "val/loss" and (self.n_alike or 0) > 1:
-            words = f"{task.monitor} was {self.best_score:.4g} at each of {self.n_alike} validations"
+            words = f"{metric_label(task.monitor)} was {self.best_score:.4g} at each of {self.n_alike} validations"
             print(f"{words} and tells no state from another: best.ckpt is chosen by val/loss", flush=True)
         if trainer.is_global_zero:
             if not self.best.exists():
@@ -365,7 +366,7 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             beside = f", of the best one {best:.4g}" if best is not None else ""
             tie = " (equal: the lower val/loss wins)" if score == best and task.monitor != "val/loss" else ""
-            print(f"{task.monitor} of {words} {score:.4g}{beside}{tie}", flush=True)
+            print(f"{metric_label(task.monitor)} of {words} {score:.4g}{beside}{tie}", flush=True)
         loss = values.get("val/loss", math.nan)
         if self._is_best(score, loss, task.higher_is_better):
             self.best_score, self.best_loss = score, loss

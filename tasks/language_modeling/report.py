@@ -64,6 +64,7 @@ def is_priced(answer: Prediction) -> bool:
 def by_position(examples: Sequence[Example], answers: Mapping[str, Sequence[Prediction]]) -> Table | None:
     """Bits per byte of tokens by how many they were predicted from, in groups that double; of systems that tell their tokens apart."""
     totals: dict[str, dict[int, np.ndarray]] = {}
+    counts: dict[str, dict[int, int]] = {}
     for name, predictions in answers.items():
         if not all(p.tokens for p in predictions):
             continue
@@ -75,16 +76,29 @@ def by_position(examples: Sequence[Example], answers: Mapping[str, Sequence[Pred
             for g in np.unique(group):
                 inside = group == g
                 sums.setdefault(g, np.zeros(2))[:] += nats[inside].sum() / math.log(2), sizes[inside].sum()
+                own = counts.setdefault(name, {})
+                own[g] = own.get(g, 0) + int(inside.sum())
     if not totals:
         return None
     rows = [
         [
             f"{2**g:,} to {2 ** (g + 1) - 1:,}" if g else "1",
-            *(own[g][0] / own[g][1] if g in own and own[g][1] else None for own in totals.values()),
+            *(
+                cell
+                for name, own in totals.items()
+                for cell in (
+                    counts[name].get(g, 0),
+                    own[g][0] / own[g][1] if g in own and own[g][1] else None,
+                )
+            ),
         ]
         for g in sorted({g for own in totals.values() for g in own})
     ]
-    columns = ["tokens before", *(Heading(name, "" if name == "bits per byte" else "bits/byte", False) for name in totals)]
+    columns = ["tokens before"]
+    for name in totals:
+        is_alone = name == "bits per byte"
+        columns.append("tokens" if is_alone else f"tokens of {name}")
+        columns.append(Heading(name, "" if is_alone else "bits/byte", False))
     note = "How many tokens of the window, or of the whole text, a token was predicted from; windows overlap by what the stride leaves."
     return Table(columns, rows, notes=[note])
 

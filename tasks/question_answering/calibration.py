@@ -12,11 +12,14 @@ N_BIN = 10
 
 
 class Calibration(NamedTuple):
-    """By bins of confidence that are not empty: mean confidence and share of right answers, (n,) each in percent, and answers in each."""
+    """Bins of confidence that are not empty, (n,) each: mean confidence and share of right answers
+    in percent, the answers in each, and its number, from 0.
+    """
 
     confidence: np.ndarray
     right: np.ndarray
     n: np.ndarray
+    bins: np.ndarray
 
     @property
     def error(self) -> float:
@@ -35,7 +38,7 @@ def calibrate(confidence: np.ndarray, right: np.ndarray) -> Calibration:
     n = np.bincount(places, minlength=N_BIN)
     sums = [np.bincount(places, weights=values, minlength=N_BIN) for values in (confidence, right)]
     there = n > 0
-    return Calibration(*(100 * total[there] / n[there] for total in sums), n[there])
+    return Calibration(*(100 * total[there] / n[there] for total in sums), n[there], np.flatnonzero(there))
 
 
 def section(found: Mapping[str, Calibration]) -> Section:
@@ -46,4 +49,22 @@ def section(found: Mapping[str, Calibration]) -> Section:
     columns = ["system", Heading("expected calibration error", "%", False), Heading("mean confidence", "%")]
     note = "Confidence: the probability of the answer among all that were weighed. Ten bins of equal width; right: exact match."
     picture = Curves(lines, "confidence, %", "exact match, %", "Right answers by confidence")
-    return Section("Calibration", [Columns([picture]), Table(columns, rows, notes=[note])])
+    return Section("Calibration", [Columns([picture]), Table(columns, rows, notes=[note]), bins(found)])
+
+
+def bins(found: Mapping[str, Calibration]) -> Table:
+    """Return the share of right answers in each bin of confidence, with the number of answers."""
+    width = 100 / N_BIN
+    rows = []
+    for place in range(N_BIN):
+        cells: list[float | int | None] = []
+        for each in found.values():
+            here = each.bins == place
+            n = int(each.n[here].sum())
+            cells += [n, float(each.right[here][0]) if n else None]
+        if any(cells[::2]):
+            rows.append([f"{place * width:.0f} to {(place + 1) * width:.0f} %", *cells])
+    columns: list[Heading | str] = ["confidence"]
+    for name in found:
+        columns += [Heading(name, "answers"), Heading(name, "% right")]
+    return Table(columns, rows, "Right answers by bin")

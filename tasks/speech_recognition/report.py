@@ -9,7 +9,7 @@ import torch
 
 from lslm_lightning.audio.encoding import encoded, encodings
 from lslm_lightning.audio.front_end import FrontEnd
-from lslm_lightning.contracts import Prediction
+from lslm_lightning.contracts import Prediction, metric_label
 from lslm_lightning.decoding.alignment import forced_alignment
 from lslm_lightning.evaluation.buckets import quartiles
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate, confusions
@@ -47,7 +47,7 @@ def kinds(examples: Sequence[Utterance], texts: Outputs, *metrics: WordErrorRate
         for metric in metrics:
             total = sum(metric.statistics(Prediction(e.id, text), e.references) for e, text in zip(examples, own, strict=True))
             *edits, length = metric.edits(total)
-            rows.append([name, metric.name, metric.score(total), *(100 * n / max(1, length) for n in edits), length])
+            rows.append([name, metric_label(metric.name), metric.score(total), *(100 * n / max(1, length) for n in edits), length])
     columns = ["system", "metric", Heading("errors", "%", False), *(Heading(kind, "%") for kind in ("substituted", "left out", "added"))]
     notes = ["In percent of the words, or characters, of the references."]
     return Section("Errors", [Table([*columns, "in the references"], rows, notes=notes, places=2)])

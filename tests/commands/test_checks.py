@@ -75,8 +75,8 @@ def test_random_weights_are_not_scored(lslm, translation, command):
 def test_the_last_steps_compete_for_the_best(lslm, translation, only_run):
     outcome = lslm("fit", "--config", translation, "--trainer.max_steps", "5", "--model.optimizer.lr", "0.01")
     assert outcome.status == 0, outcome.err
-    assert "val/bleu of the last state" in outcome.out
-    last, best = map(float, re.search(r"val/bleu of the last state (\S+), of the best one (\S+)", outcome.out).groups())
+    assert "val/BLEU of the last state" in outcome.out
+    last, best = map(float, re.search(r"val/BLEU of the last state (\S+), of the best one (\S+)", outcome.out).groups())
     states = {name: torch.load(only_run() / "checkpoints" / f"{name}.ckpt", weights_only=True)["global_step"] for name in ("best", "last")}
     assert states["last"] == 5
     if last != best:

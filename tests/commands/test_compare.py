@@ -61,7 +61,7 @@ def test_two_runs_on_one_page(lslm, two_runs, project):
     outcome = lslm("compare", *two_runs, *QUICK, "--csv", project / "scores.csv")
     assert outcome.status == 0, outcome.err
     found = page()
-    for words in ("Pairs by bleu", "d_model", "Learning curves", "Outputs side by side", *(run.name for run in two_runs)):
+    for words in ("Pairs by BLEU", "d_model", "Learning curves", "Outputs side by side", *(run.name for run in two_runs)):
         assert words in found, words
     assert "Config differences" in found
     assert "vocab_size" not in found.partition("Config differences")[2].partition("</section>")[0], "what is equal is no difference"
@@ -252,6 +252,9 @@ def test_only_runs_of_one_test_set_and_signature_are_ranked_together(logged, mon
     logged("another file", {"bleu": 39.0}, corpus="news")
     logged("still running", {"bleu": 100.0}, status="RUNNING")
     table = leaderboard.leaderboard("translation", "bleu")
+    for name in ("BLEU", "test/BLEU", "test/bleu"):
+        assert leaderboard.leaderboard("translation", name) == table, "as people read it"
+    assert [(h.name, h.column) for h in table.headings()][2] == ("test/BLEU", "test/bleu")
     assert [row[0] for row in table.rows][:4] == ["high", "another file", "middle", "low"]
     assert [row[1] for row in table.rows] == ["A", "A", "A", "A", "B", "C"]
     assert {row[0] for row in table.rows[4:]} == {"other words", "other data"}

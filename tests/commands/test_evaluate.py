@@ -100,7 +100,7 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     assert chosen in (folder() / "report/report.md").read_text().replace("\\", "")
     data, tested = (json.loads((path / "metrics.json").read_text())["data"] for path in (folder(), run))
     assert data == tested, "lslm test and lslm evaluate record one test set"
-    for words in ("theirs leads with bleu 100", "gives probabilities but writes no text", "Outputs side by side", "Pairs by bleu"):
+    for words in ("leads with BLEU 100", "gives probabilities but writes no text", "Outputs side by side", "Pairs by BLEU"):
         assert words in page, words
     told = {(f["system"], f["check"]): f["words"] for f in json.loads((folder() / "metrics.json").read_text())["findings"]}
     assert told["hosted", "cut answers"] == "10 of 10 answers were cut at max_tokens=256; raise it"

@@ -88,7 +88,7 @@ def test_directions_of_one_corpus_do_not_compare(corpus, releases, source, targe
 @pytest.mark.parametrize("releases", [(NEW, NEW), (OLD, NEW), (NEW, OLD), (OLD, OLD)])
 def test_runs_of_two_releases_compare(corpus, releases):
     rows, words = compared(made("first", releases[0], corpus), made("second", releases[1], corpus, worse=2))
-    assert "Pairs by bleu" in words
+    assert "Pairs by BLEU" in words
     assert len(rows[0]) == len(TranslationTask.metrics("zh")) + 1, "one test set is no column"
     assert words.count("computed from its config and its corpus, whose files are as they were") == releases.count(OLD)
 
@@ -100,7 +100,7 @@ def test_a_part_of_the_test_set_is_another(corpus, release):
     assert sets(rows) == ["A", "B"]
     assert "2 and 4 examples" in words
     rows, words = compared(part, again)
-    assert "Pairs by bleu" in words
+    assert "Pairs by BLEU" in words
 
 
 def test_the_same_rows_from_another_format_compare_with_other_ids(corpus, project):
@@ -112,7 +112,7 @@ def test_the_same_rows_from_another_format_compare_with_other_ids(corpus, projec
     (lines / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     first, second = made("first", NEW, corpus, worse=1), made("second", NEW, lines, worse=1)
     _, words = compared(first, second)
-    assert "Pairs by bleu" in words
+    assert "Pairs by BLEU" in words
     assert "first − second | 0" in words.replace("**", ""), "both are wrong on the first row alone"
     shutil.rmtree(lines)
     _, words = compared(first, second)
@@ -139,7 +139,7 @@ def test_an_old_run_whose_references_have_changed_stands_apart(corpus):
     third = made("third", NEW, corpus)
     rows, words = compared(old, new, third)
     assert "Not comparable" in words
-    assert "Pairs by bleu" in words
+    assert "Pairs by BLEU" in words
     assert not any(row[0] == "old" and "**" in "".join(row) for row in rows)
 
 
@@ -149,7 +149,7 @@ def test_an_old_run_whose_files_are_written_otherwise_is_known_by_its_outputs(co
     for path in corpus.glob("test.*"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     _, words = compared(old, made("new", NEW, corpus, worse=2))
-    assert "Pairs by bleu" in words
+    assert "Pairs by BLEU" in words
     assert "its outputs have the recorded scores there; sources were not checked" in words
 
 

@@ -1,55 +1,89 @@
-"""The end of a job: a run that does not beat a baseline says so before any table."""
+"""The end of a job: a run that loses to a baseline says so first, and so do the two other outcomes."""
 
 import math
 
+import numpy as np
 import pytest
 
-from lslm_lightning.commands.finish import unbeaten
-from lslm_lightning.contracts import Score
-from lslm_lightning.evaluation.scoring import Scores
+from lslm_lightning.commands.finish import against_baselines, compared_with, conclusion_on
+from lslm_lightning.commands.tables import show_conclusion
+from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.evaluation.scoring import score
+from lslm_lightning.metrics.error_rate import WordErrorRate
+from lslm_lightning.metrics.likelihood import BitsPerByte
+from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.reports import RunFacts, ScoreTable, render_html, render_markdown, run_report
 
+EXAMPLES = [Example(f"e{i}", "source", (f"a dog of {i} years runs home",)) for i in range(40)]
+RIGHT = [e.references[0] for e in EXAMPLES]
+HALF = [text.replace("dog", "cat") if i % 2 else text for i, text in enumerate(RIGHT)]
+OTHER_HALF = [text if i % 2 else text.replace("dog", "cat") for i, text in enumerate(RIGHT)]
+WRONG = [text.replace("dog", "cat").replace("runs", "sleeps") for text in RIGHT]
+OUTCOMES = {
+    "worse": (WRONG, 'This run is worse than the baseline "copy" in {}.'),
+    "unsure": (
+        OTHER_HALF[:3] + HALF[3:],
+        'There is no sure difference between this run and the baseline "copy" in {}: chance could explain it.',
+    ),
+    "better": (RIGHT, 'This run is better than the baseline "copy" in {}.'),
+}
 
-def scored(value: float, higher_is_better: bool = True) -> Scores:
-    return Scores([Score("other", 1.0, "", True, "", 9), Score("m", value, "", higher_is_better, "", 9)], [], {})
+
+def scored(texts, metric):
+    return score(EXAMPLES, [Prediction(e.id, text) for e, text in zip(EXAMPLES, texts, strict=True)], [metric], 50)
 
 
-def beside(higher_is_better: bool = True, **values: float) -> dict[str, Scores]:
-    return {name: scored(value, higher_is_better) for name, value in values.items()}
+def concluded(texts, metric, **baselines):
+    result, beside = scored(texts, metric), {name: scored(own, metric) for name, own in baselines.items()}
+    pairs = compared_with(metric, result, beside)
+    return result, beside, pairs, conclusion_on(metric.name, result, beside, pairs)
 
 
-@pytest.mark.parametrize(
-    ("own", "higher_is_better", "values", "named"),
-    [
-        (20.8, True, {"name": 21.97, "first": 17.4}, ["name"]),
-        (27.0, True, {"name": 21.97, "first": 17.4}, []),
-        (2.154, False, {"xz": 2.033}, ["xz"]),
-        (1.739, False, {"xz": 2.033}, []),
-        (5.0, True, {"equal": 5.0}, ["equal"]),
-        (5.0, False, {"equal": 5.0}, ["equal"]),
-        (math.nan, True, {"name": 1.0}, ["name"]),
-        (1.0, True, {"name": math.nan}, []),
-        (math.nan, True, {"name": math.nan}, []),
-        (1.0, True, {"a": 2.0, "b": 3.0, "c": 0.5}, ["a", "b"]),
-        (1.0, True, {}, []),
-    ],
-)
-def test_baselines_that_are_not_beaten_are_named(own, higher_is_better, values, named):
-    words = unbeaten("m", scored(own, higher_is_better), beside(higher_is_better, **values))
-    assert bool(words) == bool(named)
-    assert [name for name in values if f"{name} has " in words] == named
-    if len(named) > 1:
-        assert f"does not beat {len(named)} baselines" in words
+@pytest.mark.parametrize(("metric", "label"), [(Rouge("L"), "ROUGE-L"), (WordErrorRate("en"), "WER")], ids=["ROUGE-L", "WER"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_terminal_page_and_description_open_with_the_outcome(outcome, metric, label, capsys):
+    texts, words = OUTCOMES[outcome]
+    first = words.format(label)
+    result, beside, pairs, conclusion = concluded(texts, metric, copy=HALF)
+    assert (conclusion.outcome, conclusion.summary) == (outcome, first)
+
+    show_conclusion(conclusion.sentences)
+    assert capsys.readouterr().out.startswith(f"{first}\n")
+
+    table = ScoreTable({"run": result.scores, "copy": beside["copy"].scores})
+    sections = [against_baselines(metric.name, pairs)]
+    report = run_report(RunFacts("summarization", "run"), table, [], sections=sections, conclusion=conclusion)
+    for page in (render_html(report), render_markdown(report)):
+        page = page.replace("&#34;", '"')
+        assert first in page
+        assert page.index(first) < page.index(f"{label} ") < page.index("95 % interval") < page.index("Scores")
+
+    assert conclusion.markdown().startswith(f"**{first}**\n\n- ")
+
+
+def test_a_run_without_the_metric_loses_and_needs_no_test():
+    metric = BitsPerByte()
+    own = [Prediction(e.id, nats=9.0, n_token=5, unknown=1) for e in EXAMPLES]
+    other = [Prediction(e.id, nats=8.0, n_token=5) for e in EXAMPLES]
+    result, beside = (score(EXAMPLES, given, [metric], 0) for given in (own, other))
+    assert math.isnan(result["bits_per_byte"].value)
+    pairs = compared_with(metric, result, {"xz -9": beside})
+    conclusion = conclusion_on(metric.name, result, {"xz -9": beside}, pairs)
+    assert pairs == []
+    assert conclusion.outcome == "worse"
+    assert conclusion.summary.startswith('This run has no bits per byte, and "xz -9" has ')
+    assert conclusion_on(metric.name, beside, {"none": result}, []).outcome is None
 
 
 def test_a_run_without_baselines_is_compared_with_none():
-    assert unbeaten("no such metric", scored(1.0), {}) == ""
+    _, beside, pairs, conclusion = concluded(RIGHT, Rouge("L"))
+    assert (beside, pairs, conclusion.sentences) == ({}, [], [])
 
 
-def test_the_page_opens_with_it():
-    words = unbeaten("m", scored(20.8), beside(name=21.97))
-    table = ScoreTable({"run": scored(20.8).scores, "name": scored(21.97).scores})
-    report = run_report(RunFacts("summarization", "run"), table, [], warning=words)
-    for page in (render_html(report), render_markdown(report)):
-        assert words in page
-        assert page.index(words) < page.index("other 1.0") < page.index("Scores"), "before the score that leads the page"
+def test_the_table_of_tests_has_the_numbers_of_the_sentences():
+    metric = Rouge("L")
+    _, _, pairs, _ = concluded(HALF, metric, a=WRONG, b=RIGHT)
+    table = against_baselines(metric.name, pairs).blocks[0]
+    assert [row[0] for row in table.rows] == ["a", "b"]
+    assert np.array([row[1].value for row in table.rows]) == pytest.approx([p.difference for p in pairs])
+    assert all(row[3] >= row[4] for row in table.rows), "corrected p is not smaller"

@@ -52,7 +52,7 @@ def test_a_run_says_which_language_it_takes_and_does_the_checks_of_evaluate(lslm
     assert outcome.status == 0, outcome.err
     [line] = [line for line in outcome.out.splitlines() if line.startswith("language:")]
     assert line.startswith("language: ru, told from ")
-    assert "val/rougeL was 0 at each of 2 validations" in outcome.out
+    assert "val/ROUGE-L was 0 at each of 2 validations" in outcome.out
     assert "! empty outputs" in outcome.out or "! repeated outputs" in outcome.out
     page = (only_run() / "report/index.html").read_text("utf-8")
     assert line in page

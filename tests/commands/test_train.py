@@ -48,7 +48,7 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
         directory.report / "report.md",
     ):
         assert path.stat().st_size > 0
-    assert "bleu" in outcome.out
+    assert "BLEU" in outcome.out
     assert str(directory.report / "index.html") in outcome.out
 
     [run] = runs()
@@ -173,7 +173,7 @@ def test_shell_overrides_and_print_config(lslm, translation, only_run):
 def test_the_mean_of_the_last_weights_competes_and_leaves_no_files(lslm, translation, only_run):
     outcome = lslm("run", "--config", translation, "--job.average", "2")
     assert outcome.status == 0, outcome.err
-    assert re.search(r"val/bleu of the mean of 2 checkpoints \S+, of the best one \S+", outcome.out)
+    assert re.search(r"val/BLEU of the mean of 2 checkpoints \S+, of the best one \S+", outcome.out)
     assert {p.name for p in (only_run() / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "last-1.ckpt", "settled"}
     curve = [json.loads(line) for line in (only_run() / "metrics.jsonl").read_text().splitlines()]
     assert sum("val/bleu" in str(point) for point in curve) == 2, "the two validations; the mean is no point of the curve"

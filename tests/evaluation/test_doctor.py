@@ -281,4 +281,4 @@ def test_bleu_of_texts_without_four_words_is_told(text, told):
     answers = {"it": [Prediction(e.id, e.references[0]) for e in examples]}
     found = [each.words for each in examine(examples, answers, metrics) if each.check == "constant metric"]
     assert bool(found) == told
-    assert all(words.startswith("bleu is 0 for the references themselves") for words in found)
+    assert all(words.startswith("BLEU is 0 for the references themselves") for words in found)

@@ -38,7 +38,7 @@ def test_every_pair_once_for_each_metric_that_both_have():
 def test_scores_of_other_signatures_are_not_ranked_and_the_part_is_named():
     found = results(writer("a", 0, "|context:256"), writer("b", 3, "|context:256"), writer("c", 1, "|context:512"), writer("d", 5))
     assert {(p.first, p.second) for p in found.pairs} == {("a", "b"), ("a", "d"), ("b", "d"), ("c", "d")}, "one without a window"
-    assert found.refusals == ["bleu and chrf of a and b beside c is not ranked: context is 256 and 512"]
+    assert found.refusals == ["BLEU and chrF of a and b beside c is not ranked: context is 256 and 512"]
 
 
 def test_a_system_that_cannot_is_a_reason_and_no_zero():
@@ -69,9 +69,9 @@ def test_what_is_written_is_json_without_nan(tmp_path):
 def test_of_two_equal_systems_none_leads():
     metrics = [Bleu()]
     found = conclude(EXAMPLES, [writer("a", 3), writer("b", 3), writer("c", 9)], metrics, "bleu", n_resample=50)
-    assert lead(found, metrics).startswith("a and b lead with the same bleu, ")
+    assert lead(found, metrics).summary.startswith('"a" and "b" lead with the same BLEU, ')
     found = conclude(EXAMPLES, [writer("a", 3), writer("c", 9)], metrics, "bleu", n_resample=50)
-    assert lead(found, metrics).startswith("a leads with bleu ")
+    assert lead(found, metrics).summary.startswith('"a" leads with BLEU ')
 
 
 def scorer(name, tokenizer):
@@ -83,7 +83,7 @@ def test_only_systems_with_one_tokenizer_compare_by_token():
     found = conclude(EXAMPLES, [scorer("a", "1"), scorer("bb", "1"), scorer("c", "2")], metrics, "bits_per_byte", n_resample=50)
     pairs = {metric: {(p.first, p.second) for p in found.pairs if p.metric == metric} for metric in ("bits_per_byte", "nats_per_token")}
     assert pairs == {"bits_per_byte": {("a", "bb"), ("a", "c"), ("bb", "c")}, "nats_per_token": {("a", "bb")}}
-    assert found.refusals == ["nats_per_token of a and bb beside c is not ranked: tokens is 1 and 2"]
+    assert found.refusals == ["nats per token of a and bb beside c is not ranked: tokens is 1 and 2"]
     assert "tokens" not in found.scores["a"]["bits_per_byte"].signature
     assert found.scores["a"]["nats_per_token"].signature.endswith("|context:64|tokens:1")
 
@@ -99,5 +99,5 @@ def test_a_score_on_record_stands_and_is_ranked_only_where_it_would_be_the_same_
     assert found.scores["a"]["bleu"].value == 12.5
     assert {p.metric for p in found.pairs} == {"chrf"}
     assert found.refusals == [
-        f"bleu of {n} is not ranked: in its record and now tok is char and 13a: lslm test scores it anew" for n in "ab"
+        f"BLEU of {n} is not ranked: in its record and now tok is char and 13a: lslm test scores it anew" for n in "ab"
     ]

@@ -32,7 +32,7 @@ def test_splits_of_a_quantity_share_a_figure_and_validation_leads():
     shown, folded = learning_curves([*rows, row(2, "test/bleu", 3.0)])
     assert [(figure.caption, [series.name for series in figure.series]) for figure in shown.blocks] == [
         ("loss", ["val", "train"]),
-        ("bleu", ["val"]),
+        ("BLEU", ["val"]),
     ]
     assert isinstance(folded, Folded)
     assert [figure.caption for figure in folded.blocks[0].blocks] == ["lr"]
@@ -44,6 +44,13 @@ def test_of_a_step_logged_twice_the_last_value_counts_and_null_is_nan():
     assert series.x == [1, 2]
     assert series.y[0] == 5.0
     assert math.isnan(series.y[1])
+
+
+def test_the_only_validation_stands_beside_the_curve_of_training():
+    rows = [row(1, "train/loss", 3.0), row(2, "train/loss", 2.0), row(2, "val/loss", 2.5), row(2, "test/loss", 2.4)]
+    [columns] = learning_curves(rows)
+    assert [series.name for series in columns.blocks[0].series] == ["val", "train"]
+    assert learning_curves([row(1, "model/parameters", 9.0), row(1, "val/loss", 1.0)]) == []
 
 
 def test_nothing_logged_is_no_curve():
@@ -89,7 +96,7 @@ def test_a_run_report_has_its_sections_in_order_and_leads_with_the_first_score()
         "Hard passages",
     ]
     assert made.kicker == "Language modeling"
-    assert made.lead == "bits/byte 2.083 (2.050 to 2.110) on tinyshakespeare, test, 1 example."
+    assert made.lead == "bits/byte 2.083 (95 % interval 2.050 to 2.110) on tinyshakespeare, test, 1 example."
 
 
 def test_what_was_not_recorded_says_so():

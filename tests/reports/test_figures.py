@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lslm_lightning.reports import Curves, Heatmap, Histogram, Report, Section, Series, render_html
-from lslm_lightning.reports.figures import MAX_POINTS
+from lslm_lightning.reports.figures import MAX_MARKED, MAX_POINTS
 
 NAN = math.nan
 
@@ -42,6 +42,21 @@ def test_points_that_are_not_finite_are_gaps(y, n_run):
     assert "nan" not in drawn(figure)
     n_gap = len(y) - len(line.points)
     assert figure.note == (f"Values that are not finite leave gaps: {n_gap}." if n_gap else "")
+
+
+@pytest.mark.parametrize("n", [1, 3, MAX_MARKED, MAX_MARKED + 1, 500])
+def test_points_are_marked_where_there_are_few(n):
+    figure = Curves([Series("a", range(n), range(n)), Series("b", range(2), range(2))])
+    _, [line, two] = figure.drawing()
+    assert list(line.marks) == (line.points if n <= MAX_MARKED else [])
+    assert list(two.marks) == two.points
+    assert drawn(figure).count("<circle") == len(line.marks) + 2
+
+
+def test_a_histogram_has_points_nowhere_and_says_of_how_many_texts_it_is():
+    figure = Histogram({"a": [1, 2, 3], "reference": [1]}, "tokens")
+    assert "<circle" not in drawn(figure)
+    assert [heading.unit for heading in figure.table().columns[1:]] == ["% of 3 texts", "% of 1 text"]
 
 
 def test_a_point_between_gaps_is_a_dot():

@@ -63,7 +63,8 @@ def scorer(examples, n_context):
 def test_bits_by_position_in_the_window_add_up():
     examples = [Example(f"a#{i}", "", ("红" * 24,), "zh") for i in range(3)]
     table = by_position(examples, {"model": list(scorer(examples, 8))})
-    rows = {row[0]: row[1] for row in table.rows}
+    rows = {row[0]: row[2] for row in table.rows}
+    assert {row[0]: row[1] for row in table.rows} == {"1": 9, "2 to 3": 18, "4 to 7": 36, "8 to 15": 9}
     assert rows == pytest.approx({"1": 1 / 3, "2 to 3": 2.5 / 3, "4 to 7": 5.5 / 3, "8 to 15": 8 / 3})
 
 

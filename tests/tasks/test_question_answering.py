@@ -14,7 +14,7 @@ from lslm_lightning.reports.blocks import Report
 from lslm_lightning.reports.page import render_html, render_markdown
 from lslm_lightning.text.recipes import Characters, Words
 from tasks.question_answering.baselines import FrequentSpan, NoAnswer, WordOverlap
-from tasks.question_answering.calibration import calibrate
+from tasks.question_answering.calibration import bins, calibrate
 from tasks.question_answering.data import GenerativeData, Question, as_question
 from tasks.question_answering.report import compared, question_word, sections
 from tasks.question_answering.span_data import SpanData
@@ -260,6 +260,15 @@ def test_calibration_by_hand():
     found = calibrate(np.array([0.05, 0.95, 0.95, 1.0]), np.array([0, 1, 0, 1]))
     assert found.n.tolist() == [1, 3]
     assert found.error == pytest.approx((1 * 5 + 3 * abs(100 * 2.9 / 3 - 200 / 3)) / 4)
+
+
+def test_each_bin_of_confidence_has_its_number_of_answers():
+    sure = np.array([0.05, 0.3, 0.7, 0.7, 0.7, 0.95, 1.0])
+    rows = bins({"a": calibrate(sure, np.ones(7)), "b": calibrate(sure[:1], np.zeros(1))}).rows
+    assert [row[:2] for row in rows] == [["0 to 10 %", 1], ["30 to 40 %", 1], ["70 to 80 %", 3], ["90 to 100 %", 2]]
+    assert sum(row[1] for row in rows) == 7
+    assert rows[0][2:] == [pytest.approx(100), 1, pytest.approx(0)]
+    assert rows[1][3:] == [0, None]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -1,0 +1,177 @@
+"""What a test says in words: better, worse, or no sure difference.
+
+These sentences open the terminal's output, the page and MLflow's description of a run.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lslm_lightning.contracts import Score, metric_label
+from lslm_lightning.evaluation.comparison import SIGNIFICANT, Pair, listed
+from lslm_lightning.reports.escaping import markdown
+from lslm_lightning.reports.numerals import counted, decimals, number
+from lslm_lightning.safety.display import safe_text
+
+Outcome = Literal["worse", "unsure", "better"]
+OUTCOMES: tuple[Outcome, ...] = ("worse", "unsure", "better")  # in the order in which they are told
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How one system compares with others on a test set.
+
+    `outcome` is the worst of them, None where nothing was compared. `summary` names the others by
+    outcome, the worst first; `details` has a sentence with scores, interval and p for each.
+    """
+
+    outcome: Outcome | None
+    summary: str
+    details: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> list[str]:
+        """All of it, the summary first; empty where nothing was compared."""
+        return [sentence for sentence in (self.summary, *self.details) if sentence]
+
+    def markdown(self) -> str:
+        """Return the summary in bold and the details as a list; empty where nothing was compared."""
+        if not self.summary:
+            return ""
+        summary, *details = (markdown(safe_text(sentence)) for sentence in self.sentences)
+        return "\n".join([f"**{summary}**", "", *(f"- {detail}" for detail in details)]).strip()
+
+
+NOTHING = Conclusion(None, "")
+
+
+def conclude(
+    own: Score,
+    others: Mapping[str, Score],
+    pairs: Sequence[Pair],
+    subject: str = "this run",
+    noun: str = "baseline",
+) -> Conclusion:
+    """Say how a system compares with each of the others in one metric.
+
+    Args:
+        own: the system's score. Where that is no number, it is worse than those that have one.
+        others: scores in the same metric; those that have none (nan) are left out.
+        pairs: tests of the system against the others, either of them first.
+        subject: what sentences call the system.
+        noun: what they call one of the others.
+    """
+    known = {name: score for name, score in others.items() if not math.isnan(score.value)}
+    if not known:
+        return NOTHING
+    label = metric_label(own.metric)
+    if not math.isfinite(own.value):
+        has = listed([f"{quoted(name)} has {shown(score)}" for name, score in known.items()])
+        return Conclusion("worse", f"{capital(subject)} has no {label}, and {has}.")
+    tests = {}
+    for pair in pairs:
+        if pair.metric == own.metric:
+            tests |= {pair.first: flipped(pair), pair.second: pair}
+    tests = {name: tests[name] for name in known if name in tests}
+    if not tests:
+        return NOTHING
+    groups: dict[Outcome, list[str]] = {outcome: [] for outcome in OUTCOMES}
+    for name, pair in tests.items():
+        groups[outcome_of(pair, own.higher_is_better)].append(name)
+    parts = []
+    for outcome, names in groups.items():
+        if names:
+            whom = together(names, len(tests), noun, "any" if outcome == "unsure" else "all")
+            equal = all(tests[name].difference == 0 for name in names)
+            parts.append(sentence_of(outcome, whom, label, "" if parts else subject, equal))
+    details = [describe_pair(pair, known[name], name) for name, pair in tests.items()]
+    worst = next(outcome for outcome in OUTCOMES if groups[outcome])
+    return Conclusion(worst, " ".join(parts), tuple(map(capital, details)))
+
+
+def outcome_of(pair: Pair, higher_is_better: bool) -> Outcome:
+    """Whether the first of a pair is better or worse, or chance could explain the difference."""
+    if math.isnan(pair.p) or pair.p >= SIGNIFICANT or not pair.difference:
+        return "unsure"
+    return "better" if (pair.difference > 0) == higher_is_better else "worse"
+
+
+def describe_pair(pair: Pair, other: Score, name: str) -> str:
+    """Return "better than X (BLEU 21.3): difference ..., 95 % interval ..., p = ...".
+
+    Args:
+        pair: the system that is spoken of, and then the other.
+        other: score of the other, which is called `name`.
+    """
+    outcome = outcome_of(pair, other.higher_is_better)
+    words = {"worse": "worse than", "unsure": "no sure difference from", "better": "better than"}
+    against = f"{words[outcome]} {quoted(name)} ({metric_label(other.metric)} {shown(other)})"
+    if not pair.difference:
+        return f"{against}: the scores are equal."
+    if math.isnan(pair.p):
+        return f"{against}: no test is possible, because resampled scores are not defined."
+    places = max(0, 2 - math.floor(math.log10(abs(pair.difference)))) if math.isfinite(pair.difference) else None
+    difference, low, high = (number(value, places) for value in (pair.difference, pair.low, pair.high))
+    sign = "+" if pair.difference > 0 else ""
+    return f"{against}: difference {sign}{difference}, 95 % interval {low} to {high}, {chance(pair.p)}."
+
+
+def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, equal: bool) -> str:
+    """Return one sentence of a summary; the first one names the subject and the metric.
+
+    Args:
+        subject: empty in the sentences that follow.
+    """
+    metric = f" in {label}" if subject else ""
+    if outcome == "unsure":
+        why = "the scores are equal" if equal else "chance could explain it"
+        what = f"between {subject} and {whom}" if subject and not whom.startswith("any") else f"from {whom}"
+        return f"There is no sure difference {what}{metric}: {why}."
+    return f"{capital(subject) or 'It'} is {outcome} than {whom}{metric}."
+
+
+def together(names: Sequence[str], n_all: int, noun: str, every: str) -> str:
+    """Return what stands for these of all others: "the baseline X", "all 3 baselines"."""
+    if len(names) == n_all > 2:
+        return f"{every} of the {counted(n_all, noun)}" if every == "any" else f"all {counted(n_all, noun)}"
+    return f"the {noun}{'' if len(names) == 1 else 's'} {listed([*map(quoted, names)])}"
+
+
+def flipped(pair: Pair) -> Pair:
+    """The same test, seen from the second of the pair."""
+    return Pair(
+        pair.second,
+        pair.first,
+        pair.metric,
+        -pair.difference,
+        -pair.high,
+        -pair.low,
+        pair.p_bootstrap,
+        pair.p_randomization,
+        pair.p,
+        1 - pair.better,
+    )
+
+
+def chance(p: float) -> str:
+    """Return a p-value in words: "p = 0.0312", "p < 0.001"."""
+    if p < 0.001:
+        return "p < 0.001"
+    text = number(round(p, 4))
+    return f"p < {SIGNIFICANT}" if p < SIGNIFICANT and text == number(SIGNIFICANT) else f"p = {text}"
+
+
+def shown(score: Score) -> str:
+    """Return the value of a score with four digits."""
+    return number(score.value, decimals([score.value]))
+
+
+def quoted(name: str) -> str:
+    """Return a system's name in quotation marks, which tell it from the words around it."""
+    return f'"{name}"'
+
+
+def capital(text: str) -> str:
+    """Return the text with a capital as its first letter."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,92 @@
+"""Architecture and hyperparameters of a run in a few lines, from its configuration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lslm_lightning.reports.numerals import number
+
+TRAINING = {  # setting of the trainer: what it is called; one that has this value is left out
+    "max_steps": ("steps", -1),
+    "max_epochs": ("epochs", -1),
+    "accumulate_grad_batches": ("gradient accumulation", 1),
+    "gradient_clip_val": ("gradient clipping", None),
+    "precision": ("precision", None),
+    "strategy": ("strategy", "auto"),
+    "num_nodes": ("nodes", 1),
+}
+BATCHES = ("batch_size", "max_tokens", "max_frames", "context", "max_source_length", "max_target_length")
+UNUSED = ("bias", "eps", "fused", "foreach", "capturable", "differentiable", "maximize", "device", "dtype")
+PARTS = {"backbone": "Architecture", "optimizer": "Optimizer", "schedule": "Learning rate schedule", "search": "Search"}
+LONGEST = 12  # settings of one object that are shown
+
+
+def hyperparameters(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return what matters of a configuration as lines under their names.
+
+    Settings that are off (null, false, 0, or the value that means none) are left out, and so are
+    those of objects inside of objects.
+
+    Args:
+        config: as config.yaml has it.
+    """
+    model = (config.get("model") or {}).get("init_args") or {}
+    data = (config.get("data") or {}).get("init_args") or {}
+    trainer = config.get("trainer") or {}
+    found = {title: described(model.get(name)) for name, title in PARTS.items()}
+    others = {name: value for name, value in model.items() if name not in PARTS and name != "validation_search" and is_on(value)}
+    objects = {name: value for name, value in others.items() if is_object(value)}
+    numbers = {name: value for name, value in others.items() if is_scalar(value)}
+    found["Other parts"] = ", ".join(f"{name} {described(v)}" for name, v in objects.items())
+    found["Task settings"] = listed_settings(numbers)
+    training = {label: trainer[name] for name, (label, none) in TRAINING.items() if is_on(trainer.get(name)) and trainer[name] != none}
+    batches = {name: data[name] for name in BATCHES if is_on(data.get(name))}
+    found["Training"] = listed_settings(training | batches)
+    return {title: line for title, line in found.items() if line}
+
+
+def described(value: Any) -> str:
+    """Return an object of a configuration as "Transformer: d_model 128, norm LayerNorm, ..."."""
+    if not is_object(value):
+        return last_name(value) if isinstance(value, str) else ""
+    settings = value.get("init_args") or {}
+    shown = {name: inner for name, inner in settings.items() if name not in UNUSED and is_on(inner)}
+    words = listed_settings(shown)
+    return f"{last_name(value['class_path'])}{': ' if words else ''}{words}"
+
+
+def listed_settings(settings: Mapping[str, Any]) -> str:
+    """Return settings as "d_model 128, dropout 0.1", at most `LONGEST` of them."""
+    words = [f"{name} {text}" for name, value in settings.items() if (text := shown(value))]
+    more = len(words) - LONGEST
+    return ", ".join(words[:LONGEST]) + (f", and {more} more" if more > 0 else "")
+
+
+def shown(value: Any) -> str:
+    """Return the value of a setting; of an object its class."""
+    if is_object(value):
+        return last_name(value["class_path"])
+    if isinstance(value, bool):
+        return "yes"
+    if isinstance(value, int | float):
+        return f"{value:,}" if isinstance(value, int) else number(value)
+    if isinstance(value, list):
+        return "(" + ", ".join(map(shown, value)) + ")" if all(map(is_scalar, value)) else ""
+    return last_name(str(value)) if is_scalar(value) else ""
+
+
+def is_object(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("class_path"), str)
+
+
+def is_scalar(value: Any) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def is_on(value: Any) -> bool:
+    """Whether a setting is set to something."""
+    return value not in (None, False, 0, "", [], {})
+
+
+def last_name(path: str) -> str:
+    """Return a class without the modules that it is in; other text as it is."""
+    return path.rpartition(".")[2] if path.replace(".", "").replace("_", "").isalnum() and "." in path else path

@@ -1,0 +1,108 @@
+"""Scores of several systems with their confidence intervals, as a figure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lslm_lightning.contracts import Score
+from lslm_lightning.reports.axes import WIDTH, Tick, around, extent, text_width
+from lslm_lightning.reports.blocks import Cell, Interval, Measure, Table
+from lslm_lightning.reports.numerals import decimals, number
+from lslm_lightning.reports.scores import heading_of
+
+SIDE, ROW, BOTTOM = 14.0, 34.0, 22.0  # room beside the axis, for a system, and for labels below
+
+
+class Bar(NamedTuple):
+    """A drawn score: its name and value, the height of its mark, and x of the mark and its bounds."""
+
+    name: str
+    value: str
+    y: float
+    x: float
+    low: float
+    high: float
+    is_own: bool
+
+
+class IntervalDrawing(NamedTuple):
+    """Bars, the best first, and the axis below them."""
+
+    width: float
+    height: float
+    ticks: list[Tick]
+    bars: list[Bar]
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Systems by their score in one metric, the best first, each with its 95 % interval.
+
+    `own` is the system that has the accent colour. Scores that are not finite are left out.
+    """
+
+    scores: Mapping[str, Score]
+    own: str = ""
+
+    @property
+    def caption(self) -> str:
+        """Name of the metric, and which way is up."""
+        heading = heading_of(next(iter(self.scores.values())))
+        unit = f", {heading.shown_unit}" if heading.shown_unit else ""
+        has_bounds = any(bounds(score) for score in self.scores.values())
+        intervals = ", with 95 % intervals" if has_bounds else ""
+        direction = "higher" if heading.higher_is_better else "lower"
+        return f"{heading.name}{unit}{intervals} ({direction} is better)"
+
+    def ordered(self) -> dict[str, Score]:
+        """Finite scores, the best first."""
+        finite = {n: score for n, score in self.scores.items() if math.isfinite(score.value)}
+        sign = -1 if next(iter(self.scores.values())).higher_is_better else 1
+        return dict(sorted(finite.items(), key=lambda item: sign * item[1].value))
+
+    def drawing(self) -> IntervalDrawing:
+        ordered = self.ordered()
+        ends = [x for score in ordered.values() for x in (score.value, *bounds(score))]
+        ticks = around(*extent(ends), 5)
+        first, last = ticks[0], ticks[-1]
+        places = decimals([score.value for score in ordered.values()])
+
+        def at(value: float) -> float:
+            return SIDE + (value - first) / (last - first) * (WIDTH - 2 * SIDE)
+
+        bars = []
+        for i, (name, score) in enumerate(ordered.items()):
+            low, high = map(at, bounds(score) or (score.value, score.value))
+            value = number(score.value, places)
+            fitting = shortened(name, WIDTH - text_width(value, 12) - 12)
+            y = i * ROW + 24
+            bars.append(Bar(fitting, value, y, at(score.value), low, high, name == self.own))
+        step = ticks[1] - ticks[0]
+        digits = max(0, -math.floor(math.log10(step) + 1e-9))
+        marks = [Tick(at(tick), number(tick, digits if digits < 5 else None)) for tick in ticks]
+        return IntervalDrawing(WIDTH, len(bars) * ROW + BOTTOM, marks, bars)
+
+    def table(self) -> Table:
+        places = decimals([score.value for score in self.ordered().values()])
+        rows: list[list[Cell]] = []
+        for name, score in self.ordered().items():
+            interval = Interval(*bounds(score), places) if bounds(score) else None
+            rows.append([name, Measure(score.value, None, places), interval])
+        heading = heading_of(next(iter(self.scores.values())))
+        return Table(["system", heading, "95 % interval"], rows, self.caption)
+
+
+def bounds(score: Score) -> tuple[float, ...]:
+    """Lower and upper bound of a score's interval; nothing where it has none."""
+    found = () if score.low is None or score.high is None else (score.low, score.high)
+    return found if all(map(math.isfinite, found)) else ()
+
+
+def shortened(name: str, width: float) -> str:
+    """Return the name with as many characters as fit into `width`."""
+    if text_width(name) <= width:
+        return name
+    while name and text_width(name + "…") > width:
+        name = name[:-1]
+    return name + "…"

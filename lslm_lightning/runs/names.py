@@ -1,0 +1,137 @@
+"""Names of runs: the config's name, and what was set otherwise on the command line."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lslm_lightning.runs.directory import as_name
+from lslm_lightning.safety.redaction import redacted_arguments, redacted_settings
+
+MOST, LONGEST_PART = 4, 24  # settings in a name, and characters of each
+LONGEST_CHANGES = 40  # characters of all that stands behind the stem
+LONGEST_STEM = 100  # bytes of the stem of a config
+LONGEST_BYTES = 160  # of the whole name, so that a folder's 255 have room for ids and seeds
+INCIDENTAL = re.compile(  # settings that say how to run an experiment, not which one
+    r"config|print_config|ckpt_path|trust"
+    r"|job\.(name|root|parent|tags|seeds|keep_\w+|save_every_\w+)(\..*)?"
+    r"|trainer\.(enable_\w+|logger|profiler|log_every_n_steps|num_sanity_val_steps"
+    r"|default_root_dir|detect_anomaly|barebones|model_registry|val_check_interval"
+    r"|check_val_every_n_epoch|limit_val_batches)(\..*)?"
+    r"|data\.(init_args\.)?(num_workers|exam_tokens)"
+)
+ORDER = ("data", "model")  # whose settings come first, before those of training
+SHORT = {"max_steps": "steps", "max_epochs": "epochs", "seed_everything": "seed"}
+TELLING = ("language", "corpus", "precision", "strategy", "prepared")  # of these the value says it all
+NOTHING = object()  # stands for a setting that a configuration has not
+
+
+def run_name(
+    stem: str,
+    settings: Mapping[str, str],
+    config: Mapping[str, Any],
+    base: Mapping[str, Any],
+    more: Sequence[str] = (),
+) -> str:
+    """Return a name for a run that says what makes it different, as "cldr_demo-de-d_model_64".
+
+    The name can be that of a folder on any system, and of the most different settings has a few;
+    "+2" at its end stands for two more.
+
+    Args:
+        stem: name of the config, which is not changed.
+        settings: of the command line, from `typed_settings`.
+        config: the configuration that came of all.
+        base: what the config alone comes to. Settings that are equal there are no difference.
+        more: stems of further configs, which change the first.
+    """
+    parts = [part for each in more if (part := as_part(each))]
+    for key in sorted(settings, key=lambda key: (*ORDER, key.partition(".")[0]).index(key.partition(".")[0])):
+        text = settings[key]
+        value, before = found_in(config, key), found_in(base, key)
+        if value is not NOTHING and comparable(value) == comparable(before):
+            continue
+        if key != "job.minutes" or value is not None:  # null only gives way to steps
+            parts.append(part_of(key, text if value is NOTHING else value))
+    parts = list(dict.fromkeys(parts))
+    shown, n_more = parts[:MOST], len(parts) - MOST
+    while shown and (len("-".join([stem, *shown]).encode()) > LONGEST_BYTES or len("-".join(shown)) > LONGEST_CHANGES):
+        shown.pop()
+        n_more = len(parts) - len(shown)
+    return "-".join([stem, *shown]) + (f"+{n_more}" if n_more > 0 else "")
+
+
+def stem_of(path: str | Path) -> str:
+    """Return the name of a config file as the beginning of a run's name."""
+    stem = as_name(unicodedata.normalize("NFC", Path(path).stem))
+    while len(stem.encode()) > LONGEST_STEM:
+        stem = stem[:-1]
+    return stem
+
+
+def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
+    """Return what a command line says of the experiment, as text by dotted names."""
+    found: dict[str, str] = {}
+    for i, word in enumerate(arguments):
+        if not re.match(r"--\w", word):
+            continue
+        name, equals, value = word[2:].partition("=")
+        if not equals and i + 1 < len(arguments):
+            following = arguments[i + 1]
+            value = "" if re.match(r"--\w", following) else following
+        found[name.removesuffix("+").removesuffix(".class_path")] = value
+    return {name: value for name, value in found.items() if not INCIDENTAL.fullmatch(name)}
+
+
+def found_in(config: Any, key: str) -> Any:
+    """Return the setting of this dotted name, in which `init_args` may be left out, or `NOTHING`."""
+    for name in key.split("."):
+        if isinstance(config, Mapping) and name not in config and "init_args" in config:
+            config = config["init_args"]
+        if not isinstance(config, Mapping) or name not in config:
+            return NOTHING
+        config = config[name]
+    return config
+
+
+def comparable(value: Any) -> Any:
+    """Return what of a setting is compared: of an object its class, since its settings stand alone."""
+    return value["class_path"] if isinstance(value, Mapping) and "class_path" in value else value
+
+
+def part_of(key: str, value: Any) -> str:
+    """Return a setting as a part of a name: "de", "d_model_64", "LSTM", "no_fused"."""
+    name, value = key.rpartition(".")[2], comparable(value)
+    name = SHORT.get(name, name)
+    shown = [f"--{key}", str(value)]
+    if redacted_arguments(shown) != shown or redacted_settings({name: shown[1]}) != {name: shown[1]}:
+        return as_part(name)
+    if value is None or value is False:
+        return as_part(f"no_{name}")
+    if value is True or isinstance(value, Mapping):
+        return as_part(name)
+    if isinstance(value, list | tuple):
+        items = [comparable(each) for each in value]
+        simple = all(isinstance(each, str | int | float) for each in items)
+        texts = [plain(each).rpartition(".")[2] if isinstance(each, str) else plain(each) for each in items]
+        return as_part("_".join([name, *texts]) if simple else name)
+    text = plain(value)
+    if isinstance(value, str):
+        if re.fullmatch(r"\w+(\.\w+)+", text) and not re.search(r"\.\d", text):
+            return as_part(text.rpartition(".")[2]) or as_part(name)  # a class
+        text = Path(text).name if "/" in text else text
+        if name.endswith(TELLING):
+            return as_part(text) or as_part(name)
+    return as_part(f"{name}_{text}")
+
+
+def plain(value: Any) -> str:
+    """Return a value as text; a number without digits that say nothing."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def as_part(text: str) -> str:
+    """Return text with what a folder's name may have, and not too long; maybe nothing."""
+    clean = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", text))
+    return re.sub(r"_{2,}", "_", clean).strip("_.-")[:LONGEST_PART].rstrip("_.-")
