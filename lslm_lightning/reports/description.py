@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from lslm_lightning.contracts import Score
+from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.reports.escaping import code_block, code_span, markdown
 from lslm_lightning.reports.numerals import number
 from lslm_lightning.safety.display import safe_text
@@ -49,7 +49,7 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> str:
         arrow = "↑" if score.higher_is_better else "↓"
         beside = [number(other[metric].value if metric in other else None) for other in others]
         interval = [bounds(score)] if has_interval else []
-        rows.append([f"{metric} {arrow} {score.unit}".strip(), f"**{number(score.value)}**", *interval, *beside])
+        rows.append([f"{metric_label(metric)} {arrow} {score.unit}".strip(), f"**{number(score.value)}**", *interval, *beside])
     lines = [[markdown(safe_text(heading)) for heading in headings], ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -67,7 +67,7 @@ def ranking_table(scores: Mapping[str, Sequence[Score]], headline: str) -> str:
 
     first = next(iter(found.values()))
     metrics = [headline, *(metric for metric in first if metric != headline)]
-    shown = [f"{metric} {'↑' if first[metric].higher_is_better else '↓'} {first[metric].unit}".strip() for metric in metrics]
+    shown = [f"{metric_label(metric)} {'↑' if first[metric].higher_is_better else '↓'} {first[metric].unit}".strip() for metric in metrics]
     rows = [["system", shown[0], "95 % interval", *shown[1:]], ["---"] * (len(metrics) + 2)]
     for name in sorted(found, key=rank)[:MOST_ROWS]:
         values = [number(found[name][metric].value if metric in found[name] else None) for metric in metrics]

@@ -31,7 +31,7 @@ def test_parts_come_in_order_and_only_those_that_are_there() -> None:
 def test_a_row_for_each_metric_with_the_interval_of_the_run_and_the_baselines() -> None:
     lines = score_table({"this run": [BLEU, TER], "copy": [other(4.5)]}).splitlines()
     assert lines[0] == "| metric | this run | 95 % interval | copy |"
-    assert lines[2:] == ["| bleu ↑ | **43.21** | 41.8 to 44.6 | 4.5 |", "| ter ↓ % | **50** | 48 to 52 | – |"]
+    assert lines[2:] == ["| BLEU ↑ | **43.21** | 41.8 to 44.6 | 4.5 |", "| TER ↓ % | **50** | 48 to 52 | – |"]
 
 
 def test_a_table_without_intervals_has_no_column_for_them() -> None:
