@@ -140,14 +140,6 @@ def test_batches_draw_different_numbers_and_the_seed_repeats_them(answers):
     assert answers("a\n" * 4, "--batch-size", 2, "--seed", 8) != found
 
 
-def test_a_run_that_asks_for_all_memory_is_refused(answers, lslm, monkeypatch):
-    config = {"model": {"init_args": {"search": {"class_path": "x.Beam", "init_args": {"beam_size": 10**7}}}}}
-    monkeypatch.setattr(runs, "load_run", lambda reference, trust: SimpleNamespace(task=Echo(), config=config))
-    outcome = lslm("generate", "RUN", "text")
-    assert outcome.status == 1
-    assert outcome.err == "lslm: search.beam_size=10000000 must be at most 10,000\n"
-
-
 def test_answers_that_were_cut_are_counted(answers, lslm):
     assert len(answers("one\nlong\ntwo\nlong\n", "--batch-size", 3, "--max-length", 7)) == 4
     outcome = lslm("generate", "RUN", "long", "--max-length", 7)
