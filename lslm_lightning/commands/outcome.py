@@ -1,5 +1,6 @@
 """How a command ends: its exit status, and one line when it failed."""
 
+import _thread
 import logging
 import os
 import shlex
@@ -10,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.commands.pipes import command_to_repeat
 from lslm_lightning.safety.redaction import redacted_arguments
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lslm_lightning.tracking import Tracker
 
 DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
+AGAIN_SECONDS = 0.05  # from a stop that was dropped to the next try
 PARENT = "LSLM_PARENT"  # tells a command which process waits for it
 
 
@@ -76,15 +78,41 @@ def way_on(line: str) -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM raises `Interrupted` where nobody else handles it: the work cleans up and says how to go on."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    """Inside, SIGTERM raises `Interrupted` where nobody else handles it: the work cleans up and says how to go on.
+
+    Where Python drops an `Interrupted`, as it does with errors in a destructor, the signal comes again.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, stop_at_once)
+    hook, handler = sys.unraisablehook, signal.getsignal(signal.SIGTERM)
+
+    def come_again(dropped: Any) -> None:
+        if not is_stop(dropped.exc_value):
+            hook(dropped)
+            return
+        number = getattr(dropped.exc_value, "signum", signal.SIGINT)
+        again = threading.Timer(AGAIN_SECONDS, signal_main_thread, (number,))
+        again.daemon = True
+        again.start()  # at once, it would be dropped within this very hook
+
+    sys.unraisablehook = come_again
+    if handler == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, stop_at_once)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        sys.unraisablehook = hook
+        if handler == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def signal_main_thread(number: int) -> None:
+    """Send a signal to the main thread, which is woken if it waits; Windows cannot wake it."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident, number)
+    else:
+        _thread.interrupt_main(number)
 
 
 def one_line(error: BaseException) -> str:

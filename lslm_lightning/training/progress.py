@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
 from lslm_lightning.training.display import Display
@@ -92,6 +93,9 @@ class Reporter(Callback):
             else:
                 self._work = TrainingWork(trainer.global_step, task.n_step, steps_per_validation(trainer))
             self._work.loss = self.latest.get("train/loss")
+            timers = [callback.time_remaining() for callback in trainer.callbacks if isinstance(callback, Timer)]
+            if ends := [seconds for seconds in timers if seconds is not None]:
+                self._work.deadline = time.monotonic() + min(ends)
             self._looked = -math.inf
             self.display.begin(self._work, lasting=True)
 

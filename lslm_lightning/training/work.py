@@ -109,6 +109,7 @@ class TrainingWork(Work):
         self.loss: float | None = None
         self.tokens_per_second: float | None = None
         self.scores: dict[str, float] = {}  # of the last validation, the most important first
+        self.deadline: float | None = None  # by the clock, when training ends at the latest
         self._samples = deque([(0.0, float(start))])  # seconds of training, and steps done by then
         self._first_step_seconds: float | None = None
         self._validation_began: float | None = None
@@ -153,6 +154,14 @@ class TrainingWork(Work):
         return self._first_step_seconds
 
     def left(self) -> float | None:
+        """Return about how many seconds training goes on; None where that is not known."""
+        seconds = self._work_left()
+        if self.deadline is None:
+            return seconds
+        until = max(0.0, self.deadline - self.clock())
+        return until if seconds is None else min(seconds, until)
+
+    def _work_left(self) -> float | None:
         """Return about how many seconds the other steps and validations take; None where that is not known."""
         if self.total is None or self.step_seconds is None or self.done > self.total:
             return None

@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+import threading
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,6 +93,27 @@ def test_sigterm_is_told_and_then_left_to_whoever_had_it(capsys):
     assert outcome(lambda: signal.raise_signal(signal.SIGTERM), again="To start again: x") == 143
     assert capsys.readouterr().err == "lslm: interrupted by SIGTERM\nTo start again: x\n"
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+class SignalInDestructor:
+    """Is stopped where Python drops errors."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_that_python_drops_comes_again(number, status, capsys):
+    def work():
+        SignalInDestructor(number)
+        threading.Event().wait(5)
+        return 0
+
+    assert outcome(work) == status
+    assert capsys.readouterr().err.startswith("lslm: interrupted")
 
 
 def test_a_preparation_goes_on(said, monkeypatch):

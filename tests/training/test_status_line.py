@@ -114,6 +114,19 @@ def test_the_time_left_follows_a_machine_that_becomes_slower():
     assert work.step_seconds == pytest.approx(4)
 
 
+def test_a_training_ends_by_its_deadline():
+    clock = Clock()
+    work = TrainingWork(0, 1000, clock=clock)
+    work.deadline = 60.0
+    assert work.left() == 60
+    for step in range(1, 11):
+        clock.seconds += 1
+        work.update(step)
+    assert work.left() == 50
+    work.deadline = 1e6
+    assert work.left() == 990
+
+
 def test_steps_that_were_done_before_say_nothing_of_the_speed():
     clock = Clock()
     work = TrainingWork(900, 1000, clock=clock)
