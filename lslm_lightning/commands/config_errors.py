@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -273,7 +274,7 @@ IMPORT_PATH = r"[^\W\d]\w*(\.[^\W\d]\w*)+"
 
 def is_import_path(value: str) -> bool:
     """Return whether a value of a setting names a class, and no file of the working directory."""
-    return re.fullmatch(IMPORT_PATH, value) is not None and not Path(value).exists()
+    return re.fullmatch(IMPORT_PATH, value) is not None and not os.path.exists(value)
 
 
 FRAME = (

@@ -1,5 +1,6 @@
 """What the arguments of a command set: names and paths that do not exist are told before torch is imported."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -73,7 +74,7 @@ class Given:
             self.check_name(".".join(names[:i]), name, "")
         if value is None:
             return
-        if Path(value).suffix in SUFFIXES and Path(value).is_file():
+        if value.endswith(SUFFIXES) and os.path.isfile(value):
             content = yaml_of(Path(value))
         else:
             content = parsed(value)

@@ -4,8 +4,10 @@ import re
 import stat
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
+MOST_NAMES = 5_000  # that are compared with one that does not exist
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -35,14 +37,14 @@ def nearest_path(path: str | Path, others: Iterable[Path] = ()) -> Path | None:
     for part in path.parts[bool(path.anchor) :]:
         try:
             if not (found / part).exists():
-                names = [other.name for other in found.iterdir()]
-                [part] = get_close_matches(part, names, 1, 0.7)
+                names = [other.name for other in islice(found.iterdir(), MOST_NAMES)]
+                [part] = get_close_matches(part, names, 1)
         except (OSError, ValueError):  # no folder, or nothing in it has such a name
             break
         found = found / part
     else:
         return found
-    known = list(others)
+    known = list(islice(others, MOST_NAMES))
     by_name = {other.name: other for other in known}
     if near := get_close_matches(path.name, by_name, 1, 0.8):
         return by_name[near[0]]
