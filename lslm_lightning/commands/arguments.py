@@ -3,11 +3,14 @@
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+
+WIDEST = 100  # lines of a description
 
 
 def spelled_out(words: Sequence[str]) -> list[str]:
@@ -24,8 +27,52 @@ def spelled_out(words: Sequence[str]) -> list[str]:
     return found
 
 
+class Layout(argparse.HelpFormatter):
+    """Descriptions as wide as the terminal: prose is filled, and lines that are indented stay lines.
+
+    Of an indented line in two columns the second one is filled, with the lines that go on with it.
+    """
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks: list[str] = []
+        for line in text.splitlines():
+            before = blocks[-1] if blocks else ""
+            is_more_prose = is_prose(line) and is_prose(before)
+            column = second_column(before)
+            n_space = len(line) - len(line.lstrip())
+            is_more = column is not None and n_space >= column and second_column(line) is None
+            if is_more_prose or is_more:
+                blocks[-1] += f" {line.strip()}"
+            else:
+                blocks.append(line)
+        return "\n".join(filled(block, min(width, WIDEST)) for block in blocks)
+
+
+def is_prose(line: str) -> bool:
+    return line[:1].strip() != ""
+
+
+def second_column(line: str) -> int | None:
+    """Return where the second column of an indented line begins; None of others, and of examples."""
+    found = re.match(r" +(?!lslm )\S.*? {2,}", line)
+    return None if found is None else found.end()
+
+
+def filled(block: str, width: int) -> str:
+    """Return a block in lines of at most a width; an example stays one line."""
+    is_example = not is_prose(block) and re.search(r"\blslm ", block) is not None
+    if is_example or len(block) <= width:
+        return block
+    column = second_column(block) or len(block) - len(block.lstrip())
+    rest = textwrap.wrap(block[column:], width - column, break_on_hyphens=False)
+    return block[:column] + f"\n{' ' * column}".join(rest)
+
+
 class Parser(argparse.ArgumentParser):
     """Errors in one line, with the nearest option for one that is not known."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{"formatter_class": Layout, **settings})
 
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"unrecognized arguments: (--[^ =]+)", message)

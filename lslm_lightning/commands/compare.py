@@ -1,6 +1,5 @@
 """`lslm compare RUN RUN ...`: finished runs on one page. `lslm compare --experiment TASK`: all runs of MLflow in a table."""
 
-import argparse
 import csv
 import shlex
 import sys
@@ -30,7 +29,7 @@ stand together, the best first."""
 
 def arguments() -> Parser:
     """What the command knows."""
-    it = Parser("lslm compare", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    it = Parser("lslm compare", description=DESCRIPTION)
     it.add_argument("runs", nargs="*", metavar="RUN", help="two or more")
     it.add_argument("--experiment", help="in place of runs: all of an MLflow experiment, which is named after the task")
     it.add_argument("--metric", help="sort by it (with --experiment), or lead with it: test/bleu")

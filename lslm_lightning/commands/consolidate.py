@@ -1,6 +1,5 @@
 """`lslm consolidate RUN`: the parts that several processes wrote as one file of weights; n-gram tables as a file that others read."""
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ It needs memory for the weights once, and no GPU. What it read stays."""
 
 def arguments() -> Parser:
     """What the command knows."""
-    it = Parser("lslm consolidate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it = Parser("lslm consolidate", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
     it.add_argument("--state", choices=("best", "last"), default="best", help="which weights (default: best)")
     it.add_argument("--output", type=Path, metavar="FILE", help="where to (default: beside the state)")

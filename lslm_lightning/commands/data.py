@@ -2,7 +2,7 @@
 
 import os
 import sys
-from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -58,10 +58,10 @@ ABOUT = {  # of each command, what it does and examples
 
 def main(argv: list[str]) -> int:
     """Lists, fetches or checks; 0 if all is well, 1 if `check` found a fault."""
-    parser = Parser("lslm data", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
+    parser = Parser("lslm data", description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="list | fetch NAME | check NAME | prepare SOURCE")
     for name, (words, examples) in ABOUT.items():
-        it = commands.add_parser(name, help=words, description=f"{words}\n\n{examples}", formatter_class=RawDescriptionHelpFormatter)
+        it = commands.add_parser(name, help=words, description=f"{words}\n\n{examples}")
         if name == "fetch":
             it.add_argument("name", help="a corpus that `lslm data list` shows")
     check = commands.choices["check"]

@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
@@ -24,7 +23,7 @@ DESCRIPTION = """Train, test and report three tasks on corpora that need no down
 
 def main(argv: list[str]) -> int:
     """Three runs, one after the other, each as `lslm run` would do it; where their reports are."""
-    parser = Parser("lslm demo", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
+    parser = Parser("lslm demo", description=DESCRIPTION)
     parser.add_argument("--root", default="runs", help="folder of the runs (default: runs)")
     arguments = parser.parse_args(argv[1:])
     home = Path(__file__).parents[2]

@@ -38,7 +38,7 @@ The config says:
               hugging_face.HuggingFace    path: a folder or a hub id
               endpoint.Endpoint           model, base_url, prices, budget: a hosted model
               outputs.Outputs             path: what another tool wrote
-              interpolation.Interpolation runs: language models with one tokenizer, mixed; weights by EM on the validation split
+              interpolation.Interpolation  runs: language models with one tokenizer, mixed; weights by EM on the validation split
               arpa.Arpa                   path: an n-gram model of KenLM or SRILM
               baselines.CopySource, FirstSentences, LongestSentence, ExtractiveOracle, UniformBytes, Xz
 
@@ -54,7 +54,7 @@ status is then 1."""
 
 def arguments() -> Parser:
     """What argparse knows; the rest are keys of the config."""
-    it = Parser("lslm evaluate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it = Parser("lslm evaluate", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("--config", required=True, metavar="FILE", help="YAML")
     it.add_argument("--name", help="of the evaluation (default: that of FILE)")
     it.add_argument("--root", default="runs", help="folder of all runs (default runs)")

@@ -29,7 +29,7 @@ With `-`, or with text piped in, each line of standard input is one text and giv
 
 def parser() -> Parser:
     """The command's arguments."""
-    it = Parser("lslm generate", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    it = Parser("lslm generate", description=DESCRIPTION)
     it.add_argument(
         "run",
         metavar="RUN",

@@ -1,6 +1,5 @@
 """`lslm ladder --config FILE`: train every rung on one corpus, and put all of them on one page."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -28,7 +27,7 @@ exit status is then 1."""
 
 def arguments() -> Parser:
     """What argparse knows; the rest are keys of all runs."""
-    it = Parser("lslm ladder", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it = Parser("lslm ladder", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("--config", required=True, metavar="FILE", help="YAML")
     it.add_argument("--name", help="of the ladder (default: that of FILE)")
     it.add_argument("--root", default="runs", help="folder of all runs (default runs)")

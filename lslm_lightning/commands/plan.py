@@ -28,7 +28,7 @@ that is usual: take them for the order of magnitude. The CPU of this machine is 
 
 def arguments() -> Parser:
     """What argparse knows; the rest are keys of the config."""
-    it = Parser("lslm plan", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it = Parser("lslm plan", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("--config", action="append", required=True, metavar="FILE", help="YAML of a training; several are merged")
     it.add_argument("--device", default="cpu,h100", metavar="NAME[,NAME]", help="cpu (this machine), a100, h100, ... (default: cpu,h100)")
     it.add_argument("--devices", type=int, default=8, metavar="N", help="in each machine (default 8; a cpu counts as one)")

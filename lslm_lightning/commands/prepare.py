@@ -26,7 +26,7 @@ Then: lslm run --config ... --data.prepared prepared/texts (the corpus of the co
 
 def add_arguments(it: argparse.ArgumentParser) -> None:
     """What the command knows."""
-    it.description, it.formatter_class = DESCRIPTION, argparse.RawDescriptionHelpFormatter
+    it.description = DESCRIPTION
     it.add_argument("source", help='a file, a folder, a pattern in quotes, an address (s3://, gs://, https://) or a hub id "owner/name"')
     it.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the ids go")
     it.add_argument("--column", default="text", help="which holds the text (default: text)")

@@ -1,6 +1,5 @@
 """`lslm resume RUN`: go on where a run stopped, as if it had not."""
 
-import argparse
 import os
 import shlex
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ run no code and write nothing elsewhere are built; --trust lets it name others."
 
 def arguments() -> Parser:
     """What argparse knows; the rest are keys of the config."""
-    it = Parser("lslm resume", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it = Parser("lslm resume", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
     it.add_argument("--no-checkpoint", action="store_true", help="train anew from step 0; what there was goes to before-1/")
     it.add_argument(

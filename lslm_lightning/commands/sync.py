@@ -1,6 +1,5 @@
 """`lslm sync RUN`: bring to MLflow what did not reach it."""
 
-import argparse
 import sys
 from dataclasses import dataclass
 from itertools import chain
@@ -26,7 +25,7 @@ lslm ladder are left out: the same command stores those again."""
 
 def arguments() -> Parser:
     """What the command knows."""
-    it = Parser("lslm sync", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it = Parser("lslm sync", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("runs", nargs="+", metavar="RUN", help="run directories")
     return it
 

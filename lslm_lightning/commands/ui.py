@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 import webbrowser
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -37,7 +36,7 @@ SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTI
 
 def main(argv: list[str]) -> int:
     """Serve until interrupted. Where runs are stored on a server, only say its address."""
-    parser = Parser(prog="lslm ui", description=DESCRIPTION, formatter_class=RawDescriptionHelpFormatter)
+    parser = Parser(prog="lslm ui", description=DESCRIPTION)
     parser.add_argument("--port", type=int, default=5000, metavar="N", help="of the pages (default 5000)")
     host = "who may come in: 127.0.0.1 (default) is only you; whoever comes in may delete runs"
     parser.add_argument("--host", default="127.0.0.1", help=host)

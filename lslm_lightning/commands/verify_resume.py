@@ -1,6 +1,5 @@
 """`lslm verify-resume --config FILE`: prove that a run of this config, killed and resumed, ends as if nothing had happened."""
 
-import argparse
 import os
 import random
 import subprocess
@@ -46,7 +45,7 @@ DECIDED = {  # settings of a training that this command decides
 
 def arguments() -> Parser:
     """What argparse knows; the rest are keys of the config."""
-    it = Parser("lslm verify-resume", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    it = Parser("lslm verify-resume", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("--config", action="append", required=True, metavar="FILE", help="YAML of a training; several are merged")
     it.add_argument("--steps", type=int, default=20, metavar="N", help="optimizer steps (default 20)")
     it.add_argument("--kills", type=int, default=2, metavar="N", help="how often it is killed (default 2)")

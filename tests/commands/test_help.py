@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 
 from lslm_lightning.__main__ import COMMANDS
 from lslm_lightning.commands import settings_help
+from lslm_lightning.commands.arguments import Parser as ArgumentsParser
 from lslm_lightning.commands.config_errors import TOP, _names_of
 from lslm_lightning.commands.evaluate import KEYS
 from lslm_lightning.commands.given_settings import FIXED, check_given
@@ -384,3 +385,22 @@ def test_a_configuration_is_printed_with_what_its_settings_mean(lslm, translatio
     place = next(i for i, line in enumerate(lines) if line.strip().startswith("label_smoothing:"))
     assert "share of probability spread over the vocabulary" in lines[place - 1]
     assert parse_yaml(outcome.out)["model"]["init_args"]["max_length"] == 20
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_descriptions_are_as_wide_as_the_terminal(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    prose = "All of this is prose, and it goes on. " * 4
+    row = f"  {'name':<12}{'what it means, at length. ' * 6}"
+    example = f"  lslm run --config {'long/' * 40}mine.yaml"
+    parser = ArgumentsParser(
+        "lslm x", description=f"{prose}\n\n{example}\n\nAbout:\n{row}\n{' ' * 16}and more\n"
+    )
+    lines = parser.format_help().splitlines()
+    assert example in lines
+    assert max(len(line) for line in lines if line != example) <= min(width, 100)
+    assert "".join(prose.split()) in "".join("".join(lines).split())
+    beside = lines[lines.index("About:") + 1 :]
+    assert beside[0].startswith("  name        what")
+    assert beside[1].startswith(f"{' ' * 14}")
+    assert beside[1][14] != " "
