@@ -88,6 +88,16 @@ class JobTrainer(Trainer):
     `typing` caches `Optional[Union[float, int]]` and `Optional[Union[int, float]]` as one type, in the
     order that was made first. With Lightning's annotations the order depends on what was imported
     before, and a limit of 2 batches may become 2.0.
+
+    Args:
+        limit_train_batches: train on so many batches of an epoch, or on a share of them.
+        limit_val_batches: validate on so many batches, or on a share of them.
+        limit_test_batches: test on so many batches, or on a share of them.
+        limit_predict_batches: predict so many batches, or a share of them.
+        overfit_batches: train and validate on the same few batches, or share of them.
+        val_check_interval: validate after so many batches, or after a share of an epoch.
+        gradient_clip_val: scale gradients down to this norm; null for as they are.
+        precision: 32-true, bf16-mixed, bf16-true, or auto for the faster of the first two.
     """
 
     def __init__(

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lslm_lightning
-from lslm_lightning.commands.given_settings import FIXED, refuse
+from lslm_lightning.commands.config_errors import is_import_path, no_such_name
+from lslm_lightning.commands.given_settings import FIXED, OURS, refuse
 from lslm_lightning.commands.signatures import (
     Setting,
     constant,
     definition_of,
+    first_missing,
     mapping_of,
     settings_of,
     shown,
@@ -302,6 +304,8 @@ def path_of(name: str) -> str:
         add_working_directory(name)
         if definition_of(name) is not None:
             return name
+        if missing := first_missing(name):
+            refuse(no_such_name("--help", name, *missing))
     known = known_classes()
     last = name.rpartition(".")[2]
     found = known.get(name, [])
@@ -311,7 +315,7 @@ def path_of(name: str) -> str:
         return found[0]
     if found:
         refuse(f"--help {name}: there are {', '.join(found)}; give one of these")
-    if "." in name and not name.startswith(("lslm_lightning.", "tasks.")):
+    if is_import_path(name) and not name.startswith(OURS):
         return name  # importing it will tell
     near = [path for each in get_close_matches(last, known, 2) for path in known[each]]
     hint = f"; did you mean {' or '.join(near)}?" if near else "; give its import path, package.module.Class"

@@ -143,6 +143,9 @@ MISSPELT = [  # words, exit status, what the one line has
         2,
         ["the rung wide: ", "model.backbone.d_model?"],
     ),
+    (["run", "--help", "own_parts.Smal"], 2, ["own_parts has no Smal", "own_parts.Small?"]),
+    (["run", "--help", "torch.optim.AdmaW"], 2, ["did you mean torch.optim.AdamW?"]),
+    (["run", "--help", "../own_parts.py"], 2, ["no such class", "package.module.Class"]),
     (
         ["run", "--help", "Transfomer"],
         2,
