@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from lslm_lightning.commands import seeds
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import write_scores
 from lslm_lightning.runs import RunDirectory
+from lslm_lightning.tracking import Tracker
 from tests.commands.conftest import refused, wait_until
 from tests.commands.test_train import runs
 from tests.patience import PATIENCE
@@ -161,7 +163,7 @@ def children(project, monkeypatch):
 
         monkeypatch.setattr(seeds, "run_to_its_end", train)
         monkeypatch.setattr(sys, "argv", ["lslm", *words.split()])
-        tracker = SimpleNamespace(version="abc", log_metrics=lambda *_, **__: None, log_artifact=lambda _: None, set_tags=lambda _: None)
+        tracker = Mock(Tracker, version="abc", page="#/runs/abc", directory=parent.path)
         try:
             seeds.run_seeds(len(values), 0, parent, tracker)
         finally:
