@@ -23,7 +23,7 @@ from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report
-from lslm_lightning.reports.conclusion import Conclusion, conclude
+from lslm_lightning.reports.conclusion import NOTHING, Conclusion, conclude
 from lslm_lightning.reports.description import bounds, describe, score_table
 from lslm_lightning.reports.evaluation import checks_section
 from lslm_lightning.reports.hyperparameters import hyperparameters
@@ -84,13 +84,13 @@ def finish(command: "Command", subcommand: str) -> None:
         command.model.eval()  # and back into training mode
         beside = baseline_scores(command.model, command.datamodule, display=reporter_of(command).display)
         metrics = command.model.metrics(command.datamodule.examples("test")[0].language)
-        headline = {metric.name: metric for metric in metrics}[command.model.headline]
-        pairs = compared_with(headline, exam.result, beside)
-        conclusion = conclusion_on(headline.name, exam.result, beside, pairs)
+        headline = headline_of(metrics, command.model.headline)
+        pairs = compared_with(headline, exam.result, beside) if headline else []
+        conclusion = conclusion_on(headline.name, exam.result, beside, pairs) if headline else NOTHING
         show_conclusion(conclusion.sentences)
         show(directory.path.name, exam.scores, beside, exam.data)
         show_findings(exam.findings)
-        tell_mlflow(command, exam, beside, conclusion)
+        tell_mlflow(command, exam, beside, headline, conclusion)
         tracker.log_artifact(directory.metrics)
         page = report(command, exam.result, beside, exam.findings, pairs, conclusion)
         write_report(page, directory.report)
@@ -102,11 +102,12 @@ def tell_mlflow(
     command: "Command",
     exam: Exam,
     beside: Mapping[str, Scores],
+    headline: Metric | None,
     conclusion: Conclusion,
 ) -> None:
     """Describe a tested run on its page in MLflow, and tag it with the interval of its main score."""
     task, tracker = command.model, command.tracker
-    if interval := bounds(exam.result[task.headline]):
+    if headline and (interval := bounds(exam.result[headline.name])):
         tracker.set_tags({"interval": interval})
     scores = {"this run": exam.scores} | {name: found.scores for name, found in beside.items()}
     text = describe(
@@ -148,6 +149,11 @@ def baseline_scores(
 def reporter_of(command: "Command") -> Reporter:
     """Return the callback that shows the progress of a job."""
     return next(callback for callback in command.trainer.callbacks if isinstance(callback, Reporter))
+
+
+def headline_of(metrics: Sequence[Metric], name: str) -> Metric | None:
+    """Return the metric of this name, or the first where a task names none of those it has."""
+    return next((metric for metric in metrics if metric.name == name), next(iter(metrics), None))
 
 
 def compared_with(metric: Metric, result: Scores, beside: Mapping[str, Scores]) -> list[Pair]:
@@ -212,7 +218,7 @@ def report(
     scores = ScoreTable({directory.path.name: result.scores} | {name: other.scores for name, other in beside.items()})
     curves = [json.loads(line) for line in directory.curves.read_text("utf-8").splitlines()]
     sections = [checks_section(findings)]
-    sections += [against_baselines(task.headline, pairs)] if pairs else []
+    sections += [against_baselines(pairs[0].metric, pairs)] if pairs else []
     sections += task.sections(data, predictions)
     return run_report(facts(command), scores, curves, lengths, samples, sections, conclusion, task.headline)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lslm_lightning.commands.finish import against_baselines, compared_with, conclusion_on
+from lslm_lightning.commands.finish import against_baselines, compared_with, conclusion_on, headline_of
 from lslm_lightning.commands.tables import show_conclusion
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.scoring import score
@@ -87,3 +87,11 @@ def test_the_table_of_tests_has_the_numbers_of_the_sentences():
     assert [row[0] for row in table.rows] == ["a", "b"]
     assert np.array([row[1].value for row in table.rows]) == pytest.approx([p.difference for p in pairs])
     assert all(row[3] >= row[4] for row in table.rows), "corrected p is not smaller"
+
+
+def test_a_task_that_names_no_metric_of_its_own_is_compared_by_the_first():
+    metrics = [Rouge("1"), Rouge("L")]
+    assert headline_of(metrics, "rougeL") is metrics[1]
+    for name in ("", "bleu"):
+        assert headline_of(metrics, name) is metrics[0]
+    assert headline_of([], "bleu") is None

@@ -396,9 +396,7 @@ def test_descriptions_are_as_wide_as_the_terminal(monkeypatch, width):
     prose = "All of this is prose, and it goes on. " * 4
     row = f"  {'name':<12}{'what it means, at length. ' * 6}"
     example = f"  lslm run --config {'long/' * 40}mine.yaml"
-    parser = ArgumentsParser(
-        "lslm x", description=f"{prose}\n\n{example}\n\nAbout:\n{row}\n{' ' * 16}and more\n"
-    )
+    parser = ArgumentsParser("lslm x", description=f"{prose}\n\n{example}\n\nAbout:\n{row}\n{' ' * 16}and more\n")
     lines = parser.format_help().splitlines()
     assert example in lines
     assert max(len(line) for line in lines if line != example) <= min(width, 100)

@@ -142,8 +142,8 @@ def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation,
     assert validated.status == 0, validated.err
     assert "val/loss is of all 12 examples, scores of answers of 4 among them: digest 2:" in validated.out
     trained = [json.loads(line) for line in directory.curves.read_text().splitlines()]
-    for name in ("val/loss", "val/bleu"):
-        [shown] = re.findall(rf"^{name} (\S+)$", validated.out, re.MULTILINE)
+    for label, name in (("val/loss", "val/loss"), ("val/BLEU", "val/bleu")):
+        [shown] = re.findall(rf"^{label} (\S+)$", validated.out, re.MULTILINE)
         assert float(shown) in [pytest.approx(row["value"], abs=0.01) for row in trained if row["name"] == name]
     answered = lslm("predict", "--config", config, "--ckpt_path", best)
     assert answered.status == 0, answered.err
@@ -220,9 +220,10 @@ def test_a_report_names_the_commit_that_was_there_when_the_run_began(lslm, trans
 
 def test_a_run_is_called_by_its_config_whatever_that_is_called(lslm, translation, project, only_run):
     translation.rename(project / "mine (1).yaml")
-    outcome = lslm("fit", "--config", "mine (1).yaml", "--trainer.max_steps", "1")
+    words = ("--trainer.max_steps", "1", "--data.target_language=zh")
+    outcome = lslm("fit", "--config", "mine (1).yaml", *words)
     assert outcome.status == 0, outcome.err
-    assert re.fullmatch(r"mine_1_-\w+", only_run().name)
+    assert re.fullmatch(r"mine_1_-steps_1-\w{8}", only_run().name), "what is as in the config is not told"
 
 
 @pytest.mark.parametrize(
