@@ -107,6 +107,8 @@ def tell_mlflow(
 ) -> None:
     """Describe a tested run on its page in MLflow, and tag it with the interval of its main score."""
     task, tracker = command.model, command.tracker
+    if task.n_parameter:
+        tracker.log_hyperparams({"n_parameter": task.n_parameter})
     if headline and (interval := bounds(exam.result[headline.name])):
         tracker.set_tags({"interval": interval})
     scores = {"this run": exam.scores} | {name: found.scores for name, found in beside.items()}

@@ -290,7 +290,8 @@ def recorded_cuts(run: Finished) -> dict[str, str]:
 
 def n_parameter(directory: RunDirectory) -> int | None:
     """Return the number that a run noted when its training began; None where it did not."""
-    if noted := directory.beginning.get("parameters", {}).get("n_parameter"):
+    noted = str(directory.beginning.get("parameters", {}).get("n_parameter", ""))
+    if noted.isdecimal():
         return int(noted)
     # a run of an earlier release
     lines = directory.curves.read_text("utf-8").splitlines() if directory.curves.exists() else []

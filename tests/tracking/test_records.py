@@ -221,6 +221,19 @@ def test_what_is_missing_is_known_by_name(old: Run, run_directory: Path) -> None
     ended(tracker)
 
 
+@pytest.mark.parametrize("is_earlier", [False, True])
+def test_sync_brings_the_settings_that_the_release_of_a_run_stored(old: Run, run_directory: Path, is_earlier: bool) -> None:
+    """Those of an earlier one are in its config.yaml alone."""
+    noted = json.loads((run_directory / "mlflow.json").read_text())
+    assert noted["parameters"] == {"lr": "0.1"}
+    if is_earlier:
+        del noted["parameters"]
+        (run_directory / "mlflow.json").write_text(json.dumps(noted))
+    assert main(["sync", str(run_directory)]) == 0
+    params = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}").get_run(old.info.run_id).data.params
+    assert params == {"lr": "0.1"} | ({"model.class_path": "a.B"} if is_earlier else {})
+
+
 def test_folders_of_evaluations_are_left_out_of_a_sync_of_all(
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
