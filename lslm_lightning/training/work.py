@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from lslm_lightning.contracts import metric_label
 from lslm_lightning.training.status_line import ASCII_BAR, BarStyle, Part, clock_time, fit_line, short_count
 
 Clock = Callable[[], float]
@@ -194,5 +195,5 @@ class TrainingWork(Work):
             short = f"{short_count(speed)} tok/s"
             found.append(Part((f"{speed:,.0f} tokens/s", short, ""), (5, 3)))
         for i, (name, value) in enumerate(self.scores.items()):
-            found.append(Part((f"{name} {value:.3f}", ""), (10 + i,)))
+            found.append(Part((f"{metric_label(name)} {value:.3f}", ""), (10 + i,)))
         return found

@@ -45,13 +45,13 @@ def test_at_80_and_120_columns_all_that_matters_is_there(width, step, total):
     assert f"{clock_time(work.left())} left" in line
     assert "loss 12.346" in line
     assert "tok" in line
-    assert width < 117 or "val/bleu 38.123" in line
+    assert width < 117 or "val/BLEU 38.123" in line
 
 
 def test_what_matters_least_goes_first():
     work = training(Clock())
     lines = [work.line(width) for width in range(200, 20, -1)]
-    order = ("val/chrf", "val/loss", "val/bleu", "elapsed", "tokens/s", "step", "tok", "2:00:00", "loss", "left")
+    order = ("val/chrF", "val/loss", "val/BLEU", "elapsed", "tokens/s", "step", "tok", "2:00:00", "loss", "left")
     gone = [next((i for i, line in enumerate(lines) if name not in line), len(lines)) for name in order]
     assert gone == sorted(gone)
 
