@@ -104,4 +104,5 @@ def progress(*columns: "ProgressColumn", output: "Console") -> "Progress":
             if sys.stderr is not before[1]:
                 sys.stderr = GuardedStream(sys.stderr, is_data=False)
 
-    return GuardedProgress(*columns, console=output, refresh_per_second=2)
+    to_terminal = sys.stdout.isatty()  # a file or a pipe gets what is meant for it
+    return GuardedProgress(*columns, console=output, refresh_per_second=2, redirect_stdout=to_terminal)

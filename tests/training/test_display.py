@@ -127,6 +127,10 @@ def test_progress_of_an_evaluation_goes_to_standard_error(terminal, monkeypatch,
     no_terminal(monkeypatch, tmp_path)
     assert can_redraw("stderr")
     assert not can_redraw("stdout")
+    with Display(output="stderr").showing(Work("system 1 of 2, copy:", 9)):
+        print("a line of the result", flush=True)
+    assert (tmp_path / "log").read_text() == "a line of the result\n"
+    assert "a line" not in terminal.read()
 
 
 def test_nothing_is_shown_where_nothing_is_wanted(capsys):
