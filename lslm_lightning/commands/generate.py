@@ -101,7 +101,10 @@ def main(argv: list[str]) -> int:
     reference = named_run(arguments.run)
     check_run(reference)
     if arguments.fusion is not None and "*" not in arguments.fusion:
-        check_run(arguments.fusion)
+        try:
+            check_run(arguments.fusion)
+        except ValueError as error:
+            return refuse(str(error))
     import torch
 
     from lslm_lightning.decoding import Beam
