@@ -60,6 +60,8 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
     assert int(run.data.params["n_parameter"]) == load_run(directory.path).task.n_parameter
     assert {name.partition("/")[0] for name in run.data.metrics} <= {"train", "val", "test", "system", "epoch"}
     note = run.data.tags["mlflow.note.content"]
+    conclusion = next(line for line in outcome.out.splitlines() if "the baseline" in line)
+    assert note.startswith(f"**{conclusion}**\n"), "what the terminal says first"
     assert f"lslm run --config {translation}" in note
     assert f"(#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/report/index.html)" in note
     low, high = next((s["low"], s["high"]) for s in json.loads(directory.metrics.read_text())["scores"] if s["metric"] == "bleu")
