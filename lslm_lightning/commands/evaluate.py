@@ -218,8 +218,11 @@ def main(argv: list[str]) -> int:
         print(f"lslm: {words}", file=sys.stderr)
         return WRONG_ARGUMENTS
     from lslm_lightning.commands.given_settings import check_given
+    from lslm_lightning.commands.training import tell_loading
 
     check_given(["--config", own.config, *words], KEYS).check_paths()
+    if not own.share:
+        tell_loading()
     from lslm_lightning.runs.directory import as_name, check_name
     from lslm_lightning.training.signals import Interrupted, stoppable
 

@@ -1,6 +1,9 @@
 """`lslm run | fit | validate | test | predict`: help, and what can be refused before torch is imported; then the job."""
 
-from lslm_lightning.commands.outcome import DONE
+import os
+import sys
+
+from lslm_lightning.commands.outcome import DONE, PARENT
 
 
 def main(argv: list[str]) -> int:
@@ -23,15 +26,22 @@ def main(argv: list[str]) -> int:
             return DONE
     if topic == ALL:
         argv = [argv[0], "--help"]
-    else:
-        check_training(argv)
+    elif not check_training(argv):
+        tell_loading()
     from lslm_lightning.commands.train import main as train
 
     return train(argv)
 
 
-def check_training(argv: list[str], with_corpus: bool = True) -> None:
-    """Refuse settings, classes, files and corpora that do not exist.
+def tell_loading() -> None:
+    """Say that libraries are loaded, which takes seconds: by one of several processes, where somebody waits for it."""
+    rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0")
+    if "torch" not in sys.modules and rank == "0" and not os.environ.get(PARENT):
+        print("loading PyTorch and Lightning", flush=True)
+
+
+def check_training(argv: list[str], with_corpus: bool = True) -> bool:
+    """Refuse settings, classes, files and corpora that do not exist; return whether settings are only shown.
 
     Args:
         with_corpus: look for the corpus, and files that the run begins with, too.
@@ -49,6 +59,7 @@ def check_training(argv: list[str], with_corpus: bool = True) -> None:
         if with_corpus and not shows:
             given.check_complete(argv[0])
             given.check_paths()
+    return shows
 
 
 def is_help(word: str) -> bool:

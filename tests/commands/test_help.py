@@ -20,9 +20,11 @@ from lslm_lightning.commands.evaluate import KEYS
 from lslm_lightning.commands.given_settings import FIXED, check_given
 from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.commands.ladder import check_config
+from lslm_lightning.commands.outcome import PARENT
 from lslm_lightning.commands.settings_help import Section, help_of
 from lslm_lightning.commands.signatures import first_missing, settings_of
 from lslm_lightning.commands.train import SETTINGS, Parser
+from lslm_lightning.commands.training import tell_loading
 from lslm_lightning.runs.trust import import_named
 from lslm_lightning.text.yaml_files import parse_yaml, read_yaml
 from tests.commands.conftest import Outcome, write_translation
@@ -405,3 +407,19 @@ def test_descriptions_are_as_wide_as_the_terminal(monkeypatch, width):
     assert beside[0].startswith("  name        what")
     assert beside[1].startswith(f"{' ' * 14}")
     assert beside[1][14] != " "
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [({}, True), ({"RANK": "0"}, True), ({"LOCAL_RANK": "1"}, False), ({"RANK": "3", "LOCAL_RANK": "0"}, False), ({PARENT: "7"}, False)],
+)
+def test_one_process_says_that_libraries_are_loaded(environment, said, monkeypatch, capsys):
+    for name in ("RANK", "LOCAL_RANK", PARENT):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    tell_loading()
+    assert not capsys.readouterr().out, "torch is here already"
+    monkeypatch.delitem(sys.modules, "torch")
+    tell_loading()
+    assert bool(capsys.readouterr().out) == said
