@@ -81,7 +81,7 @@ def run(argv: list[str]) -> int:
         near = get_close_matches(argv[0], COMMANDS, 1)
         print(f"lslm: {argv[0]!r} is no command; {f'did you mean {near[0]!r}? ' if near else ''}lslm --help lists them", file=sys.stderr)
         return 2
-    from lslm_lightning.commands.outcome import PARENT, command_line, outcome
+    from lslm_lightning.commands.outcome import PARENT, command_line, outcome, way_on
     from lslm_lightning.commands.pipes import copy_pipes
 
     debug = "--debug" in argv
@@ -94,12 +94,13 @@ def run(argv: list[str]) -> int:
         words = copy_pipes(given)
         if words != given and sys.argv[1:] == argv:  # with which other processes are started
             sys.argv[1:] = words
-        return import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words)
+        with way_on("" if is_silent else f"To start again: {command_line(words)}"):
+            return import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words)
 
-    is_child = bool(os.environ.get(PARENT))  # the process that waits for this one tells how to go on
-    again = "" if given[0] in ENDLESS or is_child else f"To start again: {command_line(given)}"
+    # of a process that another one waits for, that one tells how to go on
+    is_silent = given[0] in ENDLESS or bool(os.environ.get(PARENT))
     with children_without_working_directory():
-        return outcome(work, debug, again)
+        return outcome(work, debug)
 
 
 def help_on_class(argv: list[str]) -> str:

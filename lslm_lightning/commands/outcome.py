@@ -136,15 +136,11 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
 
 
-def outcome(work: Callable[[], int], debug: bool = False, again: str = "") -> int:
-    """Return the exit status of `work`; its errors become one line on standard error, with the traceback when asked.
-
-    Args:
-        again: printed where the work is interrupted and does not say itself how to go on.
-    """
+def outcome(work: Callable[[], int], debug: bool = False) -> int:
+    """Return the exit status of `work`; its errors become one line on standard error, with the traceback when asked."""
     _show_log()
     try:
-        with terminable(), way_on(again):
+        with terminable():
             return work() or DONE
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else DONE if error.code is None else FAILED

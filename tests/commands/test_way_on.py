@@ -1,5 +1,6 @@
 """Whoever stops a command is told how to go on."""
 
+import os
 import shlex
 import signal
 import sys
@@ -58,6 +59,19 @@ def test_every_command_that_is_interrupted_early_says_how_to_begin_again(command
         assert shlex.split(again) == ["lslm", command, "--config", "my file.yaml", "--api_key=***", "it's"]
 
 
+@pytest.mark.parametrize("form", ["--config PIPE", "--config=PIPE"])
+def test_a_config_through_a_pipe_is_to_come_through_standard_input_again(form, said, monkeypatch):
+    monkeypatch.setattr(program, "import_module", lambda name: SimpleNamespace(main=stop()))
+    reading, writing = os.pipe()
+    os.write(writing, b"model: null")
+    os.close(writing)
+    words = form.replace("PIPE", f"/dev/fd/{reading}").split()
+    try:
+        assert said("run", *words) == f"To start again: lslm run {form.replace('PIPE', '-')}"
+    finally:
+        os.close(reading)
+
+
 def test_a_command_that_another_one_waits_for_leaves_it_to_that_one(said, monkeypatch):
     monkeypatch.setattr(program, "import_module", lambda name: SimpleNamespace(main=stop()))
     monkeypatch.setenv(PARENT, "1")
@@ -72,10 +86,10 @@ def test_without_a_parent_none_is_followed(monkeypatch):
 @pytest.mark.parametrize("inner", ["To go on: lslm resume a", ""])
 def test_the_innermost_part_knows_best(inner, capsys):
     def work():
-        with way_on("To go on: outer"), way_on(inner):
+        with way_on("To start again: all"), way_on("To go on: outer"), way_on(inner):
             raise Interrupted(signal.SIGINT)
 
-    assert outcome(work, again="To start again: all") == 130
+    assert outcome(work) == 130
     assert capsys.readouterr().err.splitlines()[1:] == ([inner] if inner else [])
 
 
@@ -84,13 +98,18 @@ def test_an_error_is_no_interruption(capsys):
         with way_on("To go on: no"):
             raise ValueError("wrong")
 
-    assert outcome(work, again="To start again: no") == 1
+    assert outcome(work) == 1
     assert capsys.readouterr().err == "lslm: wrong\n"
 
 
 def test_sigterm_is_told_and_then_left_to_whoever_had_it(capsys):
     before = signal.getsignal(signal.SIGTERM)
-    assert outcome(lambda: signal.raise_signal(signal.SIGTERM), again="To start again: x") == 143
+
+    def work():
+        with way_on("To start again: x"):
+            signal.raise_signal(signal.SIGTERM)
+
+    assert outcome(work) == 143
     assert capsys.readouterr().err == "lslm: interrupted by SIGTERM\nTo start again: x\n"
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -124,7 +143,7 @@ def test_a_preparation_goes_on(said, monkeypatch):
 
 @pytest.mark.usefixtures("project")
 def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch, capsys):
-    Path("e.yaml").touch()
+    Path("e.yaml").write_text("split: test\n")
     found = SimpleNamespace(task_name="translation", identity="1")
     monkeypatch.setattr(evaluate, "read", lambda config, words: found)
     monkeypatch.setattr(evaluate, "examine", stop())
@@ -135,6 +154,7 @@ def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch, capsys):
 
 @pytest.mark.usefixtures("project")
 def test_a_ladder_goes_on(said, monkeypatch):
+    Path("l.yaml").write_text("base: {}\n")
     monkeypatch.setattr("lslm_lightning.commands.rungs.read_ladder", lambda path: SimpleNamespace(runs={"a": None}))
     monkeypatch.setattr("lslm_lightning.commands.climb.Climb", lambda *arguments: SimpleNamespace(conclude=stop()))
     assert ladder.DESCRIPTION
