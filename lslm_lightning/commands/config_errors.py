@@ -99,13 +99,13 @@ def _check_file(path: Path, known: Sequence[str]) -> None:
         if value.endswith(SUFFIXES) and (inner := Path(value)).is_file():
             yaml_of(inner)
     if not isinstance(config, dict):
-        raise ValueError(f"config {path} must hold keys such as model, data and trainer, but is {type(config).__name__}")
+        keys = f"keys such as {', '.join(known)}" if known else "keys"
+        raise ValueError(f"config {path} must hold {keys}, but is {'empty' if config is None else type(config).__name__}")
     for key in config:
         if known and key not in known:
             near = get_close_matches(str(key), known, 1)
-            raise ValueError(
-                f"config {path}: {key!r} is not known at the top{f'; did you mean {near[0]!r}?' if near else f'; known are {known}'}"
-            )
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise ValueError(f"config {path}: {key!r} is not known at the top; {hint}")
 
 
 def nested_texts(value: Any) -> Iterator[str]:

@@ -423,3 +423,15 @@ def test_one_process_says_that_libraries_are_loaded(environment, said, monkeypat
     monkeypatch.delitem(sys.modules, "torch")
     tell_loading()
     assert bool(capsys.readouterr().out) == said
+
+
+@pytest.mark.parametrize("known", [TOP, KEYS])
+@pytest.mark.parametrize("content", ["", "a text", "[1, 2]", "zzzz: 1"])
+def test_a_config_that_is_none_is_told_what_this_command_reads(known, content, tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    path.write_text(content)
+    with pytest.raises(SystemExit):
+        check_given(["--config", str(path)], known)
+    message = capsys.readouterr().err
+    assert ", ".join(known) in message
+    assert "NoneType" not in message
