@@ -82,7 +82,7 @@ def lead(results: Results, metrics: Sequence[Metric], baselines: Collection[str]
     }
     order = sorted(told, key=lambda name: told[name].outcome == "unsure")
     leader = leading(results, metrics, [(name, other) for name in told for other in baselines])
-    summary = " ".join([*(told[name].summary for name in order), leader.summary])
+    summary = " ".join(filter(None, [*(told[name].summary for name in order), leader.summary]))
     details = [line for name in order for line in details_of(name, told[name])]
     worst = told[order[0]].outcome if order else leader.outcome
     return Conclusion(worst, summary, (*details, *leader.details))
@@ -117,7 +117,10 @@ def leading(results: Results, metrics: Sequence[Metric], told: Collection[tuple[
         return Conclusion(None, "No system could answer this evaluation set.")
     best = scores[order[0]]
     words = f"{quoted(order[0])} leads with {label} {shown(best)}"
-    if len(order) == 1 or any(set(pair) == set(order[:2]) for pair in told):
+    is_told = any(set(pair) == set(order[:2]) for pair in told)
+    if is_told and best.value == scores[order[1]].value:  # which was said, and nothing leads
+        return NOTHING
+    if len(order) == 1 or is_told:
         return Conclusion(None, f"{words}.")
     second = order[1]
     pairs = [pair for pair in results.pairs if {pair.first, pair.second} == set(order[:2])]

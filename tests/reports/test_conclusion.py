@@ -198,3 +198,15 @@ def test_an_evaluation_says_first_which_system_loses_to_a_baseline(metric):
     found = lead(results_of(asked, entries, [metric], metric.name, n_resample=300), [metric], ["copy"])
     assert found.outcome == "better"
     assert found.summary.startswith(f'"mine" leads with {label} ')
+
+
+@pytest.mark.parametrize("metric", [Bleu(), Rouge("L"), WordErrorRate("en")], ids=["BLEU", "ROUGE-L", "WER"])
+@pytest.mark.parametrize("names", [("copy", "mine"), ("mine", "copy")])
+def test_a_system_that_equals_its_baseline_does_not_lead(metric, names):
+    asked = [Example(f"e{i}", "source", (text,)) for i, text in enumerate(TEXTS)]
+    entries = [Entry(name, [Prediction(e.id, text) for e, text in zip(asked, WRONG, strict=True)]) for name in names]
+    found = lead(results_of(asked, entries, [metric], metric.name, n_resample=300), [metric], ["copy"])
+    label = metric_label(metric.name)
+    words = f'There is no sure difference between "mine" and the baseline "copy" in {label}: the scores are equal.'
+    assert found.summary == words
+    assert found.outcome == "unsure"
