@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.tracking.descriptions import DESCRIPTION, is_own, sign
+from lslm_lightning.tracking.names import mlflow_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -132,7 +133,8 @@ def width(name: str) -> int:
 
 def headline_of(runs: Sequence["Run"]) -> str:
     """Return the metric that runs are compared by: what most of them say, or else a score of a test, or the loss."""
-    said = Counter(run.data.tags["headline"] for run in runs if run.data.tags.get("headline") in run.data.metrics)
+    named = [(mlflow_name(run.data.tags["headline"]), run) for run in runs if run.data.tags.get("headline")]
+    said = Counter(name for name, run in named if name in run.data.metrics)
     if said:
         return said.most_common(1)[0][0]
     names = Counter(name for run in runs for name in sorted(run.data.metrics))
@@ -238,8 +240,9 @@ def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
     name = metric.rpartition("/")[2]
     for run in runs:
         try:
-            return not json.loads(run.data.tags.get("scores", "{}"))[name]["higher_is_better"]
-        except (ValueError, KeyError, TypeError):
+            scores = {mlflow_name(key): value for key, value in json.loads(run.data.tags.get("scores", "{}")).items()}
+            return not scores[name]["higher_is_better"]
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return name == "loss"
 

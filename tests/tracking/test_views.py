@@ -47,6 +47,9 @@ def test_columns_lead_with_the_score_and_end_with_settings_in_which_runs_differ(
         ([run({"test/rouge1": 1}, headline="test/rouge1"), run({"test/bleu": 1})], "test/rouge1"),
         ([run({"test/bleu": 1, "test/bleu_deviation": 1, "test/cut_sources": 0})], "test/bleu"),
         ([run({"val/loss": 1}, headline="test/bleu")], "val/loss"),
+        ([run({"test/bleu": 1, "test/chrf__": 1}, headline="test/chrf++")], "test/chrf__"),
+        ([run({"test/bleu": 1, "test/错误率": 1}, headline="test/错误率")], "test/错误率"),
+        ([run({"test/bleu": 1, "test/a_b": 1}, headline="test/a@b")], "test/a_b"),
         ([run({"train/loss": 1})], "val/loss"),
     ],
 )
@@ -89,6 +92,8 @@ def test_the_best_comes_first_whichever_way_the_metric_goes() -> None:
     assert is_lower_better("test/wer", runs)
     assert not is_lower_better("test/bleu", runs)
     assert is_lower_better("val/loss", [])
+    renamed = run(scores=json.dumps({"error@5": {"higher_is_better": False}}))
+    assert is_lower_better("test/error_5", [run(scores="[]"), renamed])
 
 
 def test_parents_open_with_their_children() -> None:
