@@ -446,7 +446,7 @@ class Tracker(Logger):
         if self._monitor is not None:
             self._monitor.close()
         self.log_artifact(self.directory / "metrics.jsonl")
-        self._outbox.call(publish, self._client, self._experiment_id)
+        self._outbox.call(self._publish_view)
         self._remember({"ending": status})  # which becomes its status when MLflow has it, or does not answer
         outbox, self._outbox = self._outbox, None
         last = partial(self._client.set_terminated, self._run_id, status, round((ended or time.time()) * 1000))
@@ -454,6 +454,15 @@ class Tracker(Logger):
         self._curves.close()
         self._remember({"status": status, "sent": self._sent})
         os.environ.pop(RUN_ID, None)
+
+    def _publish_view(self) -> None:
+        """Write the view of the experiment; where it is refused, as to users who may only add runs, no run lacks anything."""
+        try:
+            publish(self._client, self._experiment_id)
+        except Exception as error:
+            if self.store.is_passing(error):
+                raise
+            log.debug("the view of experiment %s is not written", self.task, exc_info=True)
 
     def _tell(self, problem: str) -> None:
         if problem not in self.problems:

@@ -138,6 +138,25 @@ def test_one_point_takes_no_other_with_it(store: Path, run_directory: Path, monk
     assert {point.step for point in found} == set(range(100)) - {7}
 
 
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [("set_experiment_tag", "PERMISSION_DENIED"), ("set_experiment_tag", "INVALID_PARAMETER_VALUE"), ("search_runs", "PERMISSION_DENIED")],
+)
+def test_a_view_that_is_refused_costs_a_run_nothing(
+    store: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch, method: str, code: str
+) -> None:
+    tracker = begun(run_directory)
+
+    def refuse(*arguments: object, **settings: object) -> None:
+        raise MlflowException("no", error_code=code)
+
+    tracker.log_metrics({"test/bleu": 1.0}, 0)
+    tracker.flush()
+    monkeypatch.setattr(tracker.client, method, refuse)
+    assert ended(tracker).info.status == "FINISHED"
+    assert not tracker.problems
+
+
 # Copies, moves, deletions
 
 
