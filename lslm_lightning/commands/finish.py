@@ -1,7 +1,6 @@
 """The end of a job: scores on the screen, everything in MLflow, the report on disk."""
 
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lslm_lightning.commands.outcome import command_line
-from lslm_lightning.commands.pipes import command_to_repeat
 from lslm_lightning.commands.records import versions
 from lslm_lightning.commands.tables import show_conclusion, show_findings
 from lslm_lightning.contracts import Generator, Metric, Score, metric_label
@@ -120,7 +118,7 @@ def tell_mlflow(
             "Test": f"{digest_line(exam.data)}, {counted(len(exam.result.ids), 'example')}",
             "Sanity checks": ", ".join(dict.fromkeys(finding.check for finding in exam.findings)),
         },
-        command_line(config=command.directory.config),
+        command.beginning,
         run_links(tracker, {"report": "report/index.html", "config.yaml": "config.yaml"}),
     )
     tracker.set_description(text)
@@ -267,13 +265,12 @@ def facts(command: "Command") -> RunFacts:
         seed=command.config[command.subcommand]["seed_everything"],
         git_commit=git.get("git.commit"),
         git_dirty={"true": True, "false": False}.get(git.get("git.dirty")),
-        command=f"lslm {command.subcommand} --config {directory.config}",
+        command=command_line([command.subcommand, "--config", str(directory.config)]),
         versions=versions(),
         device=torch.cuda.get_device_name() if task.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(command.began)),
         seconds=time.time() - command.began,
         tokens_per_second=reporter_of(command).tokens_per_second,
         hyperparameters=hyperparameters(redacted_settings(command.config_text(as_mapping=True))),
-        more={"Arguments": " ".join(command_to_repeat(sys.argv[1:], directory.config))}
-        | ({"Language": assumed} if (assumed := data.assumed_language) else {}),
+        more={"Arguments": command.beginning.removeprefix("lslm ")} | ({"Language": assumed} if (assumed := data.assumed_language) else {}),
     )

@@ -352,8 +352,14 @@ class Command(LightningCLI):
         self.tracker.log_hyperparams(self.parameters())
         if not self.resumed:
             links = run_links(self.tracker, {"config.yaml": "config.yaml"})
-            command = command_line(config=self.directory.config)
-            self.tracker.set_description(describe(lead="Not tested yet.", command=command, links=links))
+            self.tracker.set_description(describe(lead="Not tested yet.", command=self.beginning, links=links))
+
+    @property
+    def beginning(self) -> str:
+        """The command line that began the run, which another one may have resumed."""
+        if self.resumed:
+            return self.directory.config.read_text("utf-8").partition("\n")[0].removeprefix("#").strip()
+        return command_line(config=self.directory.config)
 
     def parameters(self) -> dict[str, Any]:
         """Return the settings that differ from their defaults, under short names."""
@@ -397,11 +403,7 @@ class Command(LightningCLI):
 
     def write_config(self, n_step: int | None = None, settled: bool = True) -> None:
         """config.yaml, in the run directory and in MLflow; the steps of a budget are a parameter there once they are settled."""
-        if self.resumed:
-            comment = self.directory.config.read_text("utf-8").partition("\n")[0].removeprefix("#").strip()
-        else:
-            comment = command_line(config=self.directory.config)
-        self.directory.save_settings(comment, self.config_text(n_step, as_mapping=True))
+        self.directory.save_settings(self.beginning, self.config_text(n_step, as_mapping=True))
         remember_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)
         if n_step is not None and settled:

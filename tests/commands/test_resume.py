@@ -278,6 +278,9 @@ def test_a_finished_run_trains_on_where_it_is_asked_to(lslm, stopped):
     assert lslm("resume", straight, "--trainer.max_steps", STEPS + 10).status == 0
     assert torch.load(straight / "checkpoints/last.ckpt", weights_only=True)["global_step"] == STEPS + 10
     assert max(step for step, _ in points(straight)["train/loss"]) == STEPS + 10
+    note = MlflowClient().get_run(json.loads((straight / "mlflow.json").read_text())["run_id"]).data.tags["mlflow.note.content"]
+    assert "lslm run --config" in note, "which began it"
+    assert "lslm resume" not in note
 
 
 def test_another_number_of_processes_is_said_and_every_batch_comes_once(together, stopped):

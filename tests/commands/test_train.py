@@ -202,7 +202,7 @@ def test_a_model_is_tested_where_there_is_no_training_split(lslm, translation, o
     assert {score["n_example"] for score in json.loads((tested / "metrics.json").read_text())["scores"]} == {10}
 
 
-def test_a_report_names_the_commit_that_was_there_when_the_run_began(lslm, translation, only_run, monkeypatch):
+def test_a_report_names_the_commit_that_was_there_when_the_run_began(lslm, translation, monkeypatch):
     """Also in a clone that was never installed."""
     states = iter([{"git.commit": "12" * 20, "git.dirty": "false"}])
     monkeypatch.setattr("lslm_lightning.tracking.tracker.git_state", lambda: next(states))
@@ -214,9 +214,12 @@ def test_a_report_names_the_commit_that_was_there_when_the_run_began(lslm, trans
 
     monkeypatch.setattr("importlib.metadata.version", uninstalled)
     monkeypatch.setattr("lslm_lightning.commands.records.version", uninstalled)
-    outcome = lslm("run", "--config", translation)
+    outcome = lslm("run", "--config", translation, "--job.root=my runs", "--job.tags={api_key: Zq7pwx99secret}")
     assert outcome.status == 0, outcome.err
-    assert "12" * 6 in (only_run() / "report/report.md").read_text()
+    [page] = Path("my runs").glob("*/*/report/report.md")
+    assert "12" * 6 in page.read_text()
+    assert f"lslm run --config '{page.parents[1]}/config.yaml'" in page.read_text(), "as it is typed in a shell"
+    assert "secret" not in page.read_text()
     assert [run.data.tags["git.commit"] for run in runs()] == ["12" * 20]
 
 
