@@ -51,7 +51,7 @@ def described(value: Any) -> str:
     settings = value.get("init_args") or {}
     shown = {name: inner for name, inner in settings.items() if name not in UNUSED and is_on(inner)}
     words = listed_settings(shown)
-    return f"{last_name(value['class_path'])}{': ' if words else ''}{words}"
+    return f"{class_of(value)}{': ' if words else ''}{words}"
 
 
 def listed_settings(settings: Mapping[str, Any]) -> str:
@@ -64,7 +64,7 @@ def listed_settings(settings: Mapping[str, Any]) -> str:
 def shown(value: Any) -> str:
     """Return the value of a setting; of an object its class."""
     if is_object(value):
-        return last_name(value["class_path"])
+        return class_of(value)
     if isinstance(value, bool):
         return "yes"
     if isinstance(value, int | float):
@@ -78,6 +78,11 @@ def is_object(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("class_path"), str)
 
 
+def class_of(value: Mapping[str, Any]) -> str:
+    """Return the class of an object without the modules that it is in."""
+    return value["class_path"].rpartition(".")[2]
+
+
 def is_scalar(value: Any) -> bool:
     return isinstance(value, str | int | float)
 
@@ -88,5 +93,7 @@ def is_on(value: Any) -> bool:
 
 
 def last_name(path: str) -> str:
-    """Return a class without the modules that it is in; other text as it is."""
-    return path.rpartition(".")[2] if path.replace(".", "").replace("_", "").isalnum() and "." in path else path
+    """Return a class without the modules that it is in; other text, as a version or a file name, as it is."""
+    parts = path.split(".")
+    is_class = all(map(str.isidentifier, parts)) and parts[-1][0].isupper()
+    return parts[-1] if is_class else path

@@ -56,6 +56,22 @@ def test_every_config_has_few_and_short_lines(path):
         assert lines["Architecture"]
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("torch.nn.GELU", "GELU"),
+        ("v1.2", "v1.2"),
+        ("2.10", "2.10"),
+        ("corpus.txt", "corpus.txt"),
+        ("数据.v2.txt", "数据.v2.txt"),
+        ("org/model-1.5b", "org/model-1.5b"),
+    ],
+)
+def test_only_classes_are_shortened(value, shown):
+    backbone = {"class_path": "mine.net", "init_args": {"x": value}}
+    assert hyperparameters({"model": {"init_args": {"backbone": backbone}}})["Architecture"] == f"net: x {shown}"
+
+
 def test_of_many_settings_some_are_counted():
     backbone = {"class_path": "a.Net", "init_args": {f"x{i}": i + 1 for i in range(LONGEST + 3)}}
     line = hyperparameters({"model": {"init_args": {"backbone": backbone}}})["Architecture"]
