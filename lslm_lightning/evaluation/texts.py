@@ -32,8 +32,8 @@ def score_texts(
         n_resample: bootstrap samples for the 95 % intervals; 0 leaves them out.
 
     Raises:
-        ValueError: the numbers of outputs and references differ, something is no text, or a metric is
-            not known.
+        ValueError: the numbers of outputs and references differ, something is no text, there is no
+            metric, or one is not known.
     """
     answers = _texts("outputs", outputs)
     if isinstance(references, str) or not isinstance(references, Iterable):
@@ -41,10 +41,11 @@ def score_texts(
     wanted = [_texts(f"references[{i}]", [each] if isinstance(each, str) else each) for i, each in enumerate(references)]
     if len(answers) != len(wanted):
         raise ValueError(f"{len(answers)} outputs and {len(wanted)} references: give one reference (or list) for each output")
+    if n_resample < 0:
+        raise ValueError(f"n_resample={n_resample} must be a number of bootstrap samples, or 0 for no intervals")
     if language is None:
         language = tell_language([text for each in wanted for text in each]).code
-    named = [metrics] if isinstance(metrics, str | Metric) else metrics
-    chosen = [metric_named(each, language) if isinstance(each, str) else each for each in named]
+    chosen = _metrics(metrics, language)
     examples = [Example(str(i), "", tuple(each), language=language) for i, each in enumerate(wanted, 1)]
     predictions = [Prediction(str(i), text) for i, text in enumerate(answers, 1)]
     found = score(examples, predictions, chosen, n_resample)
@@ -62,3 +63,12 @@ def _texts(name: str, values: Sequence[str]) -> list[str]:
         if not isinstance(value, str):
             raise ValueError(f"{name}[{i}] must be a text, but is {value!r}")
     return values
+
+
+def _metrics(given: str | Metric | Sequence[str | Metric], language: str) -> list[Metric]:
+    """Return the metrics, at least one, that are given as themselves or by their names."""
+    single = isinstance(given, str | Metric)
+    named = [given] if single else list(given) if isinstance(given, Iterable) else []
+    if not named or not all(isinstance(each, str | Metric) for each in named):
+        raise ValueError(f'metrics must be a name ("bleu"), a Metric or a list of these, but is {given!r}')
+    return [metric_named(each, language) if isinstance(each, str) else each for each in named]

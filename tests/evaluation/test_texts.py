@@ -64,11 +64,19 @@ def test_the_table_and_the_text_show_every_metric() -> None:
         (["a"], ["a"], "bleuu", "did you mean 'bleu'"),
         (["a"], [[]], "bleu", "no reference"),
         ([], [], "bleu", "no examples"),
+        (["a"], ["a"], [], "metrics must be a name"),
+        (["a"], ["a"], None, "metrics must be a name"),
+        (["a"], ["a"], ["bleu", 3], "metrics must be a name"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(outputs, references, metrics, said) -> None:
     with pytest.raises(ValueError, match=said):
         score(outputs, references, metrics)
+
+
+def test_a_number_of_samples_below_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="n_resample=-1 must be"):
+        score(OUTPUTS, REFERENCES, "bleu", n_resample=-1)
 
 
 def test_sanity_checks_are_warnings() -> None:
