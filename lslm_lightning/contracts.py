@@ -92,6 +92,10 @@ class Prediction:
     alternatives: tuple[Alternative, ...] = ()
     finish_reason: str | None = None
 
+    def to(self, *arguments: object, **settings: object) -> "Prediction":
+        """Return this: Lightning moves what `Trainer.predict` returns to the CPU, and would refuse what it cannot."""
+        return self
+
 
 def passages_of(
     text: Sequence[Example],

@@ -182,3 +182,5 @@ def test_any_trainer_of_lightning_gives_the_scores(kind, translation_data, text_
     evaluation = next(c for c in trainer.callbacks if isinstance(c, Evaluation))
     assert tested[f"test/{task.headline}"] == pytest.approx(evaluation.result[task.headline].value, rel=1e-6)
     assert sum(isinstance(c, Evaluation) for c in trainer.callbacks) == 1
+    answered = [prediction.id for batch in trainer.predict(task, datamodule=data) for prediction in batch]
+    assert sorted(answered) == sorted(example.id for example in data.examples("test"))
