@@ -64,11 +64,8 @@ def check_config(config: str, words: list[str]) -> None:
 def main(argv: list[str]) -> int:
     """Train what is missing, then examine all."""
     own, words = arguments().parse_known_args(argv[1:])
-    check_config(own.config, words)
-    from lslm_lightning.commands.climb import Climb
     from lslm_lightning.commands.rungs import read_ladder
     from lslm_lightning.runs.directory import as_name, check_name
-    from lslm_lightning.training.signals import stoppable
 
     try:
         ladder = read_ladder(Path(own.config))
@@ -77,6 +74,10 @@ def main(argv: list[str]) -> int:
         only = own.only.split(",") if own.only else list(ladder.runs)
         if unknown := [rung for rung in only if rung not in ladder.runs]:
             raise ValueError(f"--only {unknown[0]}: the runs of this ladder are {', '.join(ladder.runs)}")
+        check_config(own.config, words)
+        from lslm_lightning.commands.climb import Climb
+        from lslm_lightning.training.signals import stoppable
+
         climb = Climb(ladder, name, Path(own.root), words)
     except ValueError as error:
         print(f"lslm: {error}", file=sys.stderr)

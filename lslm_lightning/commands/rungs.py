@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from lslm_lightning.commands.config_errors import yaml_of
 from lslm_lightning.commands.evaluate import digest_of
-from lslm_lightning.commands.evaluation_sets import data_of
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.safety.magnitudes import check_magnitudes
@@ -126,6 +125,8 @@ def data_digests(spec: Mapping[str, Any]) -> DataDigests:
     Raises:
         ValueError, OSError: it cannot be read.
     """
+    from lslm_lightning.commands.evaluation_sets import data_of  # it imports torch, and a ladder is read before
+
     data = data_of(spec)
     splits = [data.digest(split) for split in ("train", "val", "test") if split == "train" or split in data.corpus.splits]
     return DataDigests(splits, data.evaluation_set("test") if "test" in data.corpus.splits else None)
