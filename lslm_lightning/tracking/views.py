@@ -156,7 +156,7 @@ def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
 
 
 def differing_parameters(runs: Sequence["Run"]) -> list[str]:
-    """Return the settings in which runs differ, those that most runs have first; what is measured is none.
+    """Return the settings in which runs of one kind differ, those that most runs have first; what is measured is none.
 
     Where there are runs of this release, the settings of those of earlier ones, which have all of them, are left out.
     """
@@ -165,8 +165,17 @@ def differing_parameters(runs: Sequence["Run"]) -> list[str]:
         runs = recent
     known = [name for run in runs for name in run.data.params if not name.startswith(MEASURED) and name not in SHOWN]
     having = Counter(name for name in known if not (recent and EARLIER.search(name)))
-    differing = [name for name in having if len({run.data.params.get(name) for run in runs if run.data.params}) > 1]
+    groups: dict[str, list[dict[str, str]]] = {}
+    for run in runs:
+        if run.data.params:
+            groups.setdefault(kind_of(run), []).append(run.data.params)
+    differing = [name for name in having if any(len({params.get(name) for params in group}) > 1 for group in groups.values())]
     return sorted(differing, key=lambda name: (-having[name], name))[:MOST_COLUMNS]
+
+
+def kind_of(run: "Run") -> str:
+    """Return what a run is, by its parameters: each kind has settings that no other has."""
+    return next((name for name in ("system", "n_shot") if name in run.data.params), "training")
 
 
 def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -77,6 +77,20 @@ def test_a_setting_that_one_run_has_and_another_has_not_differs() -> None:
     assert differing_parameters(runs) == ["a", "b"]
 
 
+def test_trainings_do_not_differ_from_evaluations_by_their_settings() -> None:
+    trained = {"n_parameter": "9", "task_class": "T", "max_steps": "5", "accelerator": "cpu"}
+    runs = [
+        run(params={"system": "Checkpoint", "run": "a", "n_parameter": "9", "batch_size": "32"}),
+        run(params={"system": "Checkpoint", "run": "b", "n_parameter": "9", "batch_size": "32"}),
+        run(params={"split": "test", "n_shot": "0"}),  # of the evaluation itself
+        run(params=trained | {"backbone.d_model": "8"}),
+        run(params=trained | {"backbone.d_model": "16"}),
+    ]
+    assert differing_parameters(runs[:3]) == ["run"]
+    assert differing_parameters(runs[2:]) == ["backbone.d_model"]
+    assert differing_parameters(runs) == ["backbone.d_model", "run"]
+
+
 def test_runs_of_an_earlier_release_do_not_fill_the_columns() -> None:
     """They have every setting, under its whole name."""
     whole = {"model.init_args.backbone.init_args.d_model": "64", "trainer.max_steps": "9", "seed_everything": "0"}
