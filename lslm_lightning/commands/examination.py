@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,7 +216,8 @@ class Examination:
             values = {f"{self.evaluation.split}/{s.metric}": s.value for s in found.scores} if found else {}
             child.log_metrics({key: value for key, value in values.items() if not math.isnan(value)}, 0)
             config = {"system": self.evaluation.specs[name] | found_settings(results, name)}
-            child.log_hyperparams(short_parameters(config, config) | constants(entry.facts))
+            changed = {"system": set_otherwise(self.evaluation.systems[name], config["system"])}
+            child.log_hyperparams(short_parameters(config, changed) | constants(entry.facts))
             child.set_tags({"headline": headline, "model": short_class(config["system"].get("class_path", name))})
             conclusion = NOTHING if name in baselines else conclusion_on(name, results, baselines)
             child.set_description(self.description(tracker, results, [name], conclusion))
@@ -281,6 +283,14 @@ def constants(facts: Mapping[str, Any]) -> dict[str, float]:
         name if name == "n_parameter" else f"cost.{name}": float(f"{value:.6g}") if isinstance(value, float) else value
         for name, value in numbers.items()
     }
+
+
+def set_otherwise(system: object, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a system's spec with the settings alone that differ from the defaults of its class."""
+    defaults = {name: each.default for name, each in signature(type(system)).parameters.items()}
+    given = (spec.get("init_args") or {}).items()
+    changed = {name: value for name, value in given if name not in defaults or value != defaults[name]}
+    return {name: value for name, value in spec.items() if name != "init_args"} | ({"init_args": changed} if changed else {})
 
 
 def is_baseline(system: object) -> bool:

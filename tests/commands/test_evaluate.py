@@ -11,7 +11,11 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from lslm_lightning.commands.evaluate import Unbuilt
+from lslm_lightning.commands.examination import set_otherwise
 from lslm_lightning.evaluation.predictions import read_predictions
+from lslm_lightning.systems.baselines import FirstSentences
+from lslm_lightning.systems.checkpoint import Checkpoint
 from tests.commands.conftest import refused, wait_until
 from tests.patience import PATIENCE
 from tests.provider import KEY, Raw
@@ -125,6 +129,7 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     assert children["theirs"].data.metrics["test/bleu"] == pytest.approx(100)
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"report", "metrics.json"}
     assert int(children["ours"].data.params["n_parameter"]) == found["ours"]["facts"]["n_parameter"]
+    assert "batch_size" not in children["ours"].data.params, "only what differs from the defaults"
     assert not [name for each in children.values() for name in each.data.metrics if not name.startswith("test/")]
     note = parent.data.tags["mlflow.note.content"]
     assert [line.split(" | ")[0] for line in note.splitlines() if line.startswith("| ")][2] == "| theirs"
@@ -323,3 +328,17 @@ def test_hostile_outputs_reach_terminal_and_page_as_text(lslm, exam, project):
     page = (folder() / "report/index.html").read_text()
     assert "<script>alert(1)" not in page
     assert "\x1b" not in page
+
+
+@pytest.mark.parametrize(
+    ("system", "given", "changed"),
+    [
+        (Checkpoint("runs/a"), {"run": "runs/a", "search": None, "batch_size": 32, "device": "auto"}, {"run": "runs/a"}),
+        (Checkpoint("runs/a", batch_size=8), {"run": "runs/a", "batch_size": 8}, {"run": "runs/a", "batch_size": 8}),
+        (FirstSentences(), {"k": 3}, {}),
+        (Unbuilt(), {"run": "runs/a", "batch_size": 32}, {"run": "runs/a", "batch_size": 32}),
+    ],
+)
+def test_settings_of_a_system_that_are_defaults_are_no_parameters(system, given, changed):
+    found = set_otherwise(system, {"class_path": "a.B", "init_args": given, "found": {"x": 1}})
+    assert found == {"class_path": "a.B", "found": {"x": 1}} | ({"init_args": changed} if changed else {})
