@@ -378,6 +378,10 @@ class Command(LightningCLI):
             log.debug("the defaults are not known", exc_info=True)
             changed = config
         changed.pop("config", None)
+        backbone = (changed.get("model", {}).get("init_args") or {}).get("backbone")
+        for name in getattr(self.model.backbone, "settled", None) or {}:  # which a resumed run's config.yaml has
+            if isinstance(backbone, dict):
+                (backbone.get("init_args") or {}).pop(name, None)
         if self.model.bounded:
             model = changed.setdefault("model", {})
             model["init_args"] = {**(model.get("init_args") or {}), **self.model.bounded}

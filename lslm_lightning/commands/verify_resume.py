@@ -59,12 +59,12 @@ def main(argv: list[str]) -> int:
     if own.steps < 2 or own.kills < 1:
         print(f"lslm: --steps {own.steps} must be at least 2 and --kills {own.kills} at least 1", file=sys.stderr)
         return WRONG_ARGUMENTS
-    check_training(["fit", *(word for file in own.config for word in ("--config", file)), *words])
     for name, value in given_settings(words):
         if why := DECIDED.get(name):
             steps = f" with --steps {own.steps}" if why == STEPS else ""
             print(f"lslm: --{name}={value}{steps}: {why}", file=sys.stderr)
             return WRONG_ARGUMENTS
+    check_training(["fit", *(word for file in own.config for word in ("--config", file)), *words])
     with tempfile.TemporaryDirectory(prefix="lslm-verify-") as folder:
         every = max(1, own.steps // (2 * own.kills + 1))
         limits = [

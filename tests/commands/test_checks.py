@@ -59,7 +59,9 @@ def test_minutes_and_a_checkpoint_do_not_go_together(lslm, translation, only_run
 
 @pytest.mark.parametrize("command", ["fit", "test"])
 def test_only_a_run_has_seeds(lslm, translation, command):
-    refused_before_training(lslm(command, "--config", translation, "--seeds", "2"), "job.seeds=2", f"lslm {command}", "lslm run")
+    Path("some.ckpt").touch()
+    outcome = lslm(command, "--config", translation, "--seeds", "2", "--ckpt_path", "some.ckpt")
+    refused_before_training(outcome, "job.seeds=2", f"lslm {command}", "lslm run")
 
 
 def test_a_name_that_is_none_is_refused_before_anything_is_read(lslm, translation, project):

@@ -218,4 +218,5 @@ def test_a_seed_that_was_tested_on_other_data_is_no_part_of_the_mean(children):
     ],
 )
 def test_seeds_that_cannot_be_are_refused_by_name(given, words, lslm, translation):
+    Path("last.ckpt").touch()
     refused(lslm("run", "--config", translation, *given), 1, words)

@@ -18,6 +18,7 @@ from lslm_lightning.commands.process import follow_parent
 from lslm_lightning.commands.seeds import way_on_with
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.signals import Interrupted
+from tests.patience import PATIENCE
 
 
 def stop(number=signal.SIGTERM):
@@ -128,7 +129,7 @@ class SignalInDestructor:
 def test_a_stop_that_python_drops_comes_again(number, status, capsys):
     def work():
         SignalInDestructor(number)
-        threading.Event().wait(5)
+        threading.Event().wait(PATIENCE)
         return 0
 
     assert outcome(work) == status

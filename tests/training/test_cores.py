@@ -102,6 +102,7 @@ def test_processes_that_share_an_evaluation_share_the_cores(monkeypatch, n):
 
 def test_commands_that_answer_limit_their_threads_too(monkeypatch, capsys):
     monkeypatch.setattr(cores, "limit_threads", lambda: "threads: 2 in place of 64")
+    monkeypatch.setattr("lslm_lightning.runs.finding.check_run", lambda run: None)
     with pytest.raises(ValueError, match="there is no run 'nowhere'"):
         generate.main(["generate", "nowhere", "a text"])
     assert capsys.readouterr().err == "threads: 2 in place of 64\n"

@@ -84,11 +84,12 @@ class SignalInValidation(Callback):
         pytest.fail("the validation was not left")
 
 
-def test_a_long_validation_is_left_in_time(translation_data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("settings", "told"), [({}, "nothing was saved yet"), ({"every_steps": 1}, "kept .*last.ckpt")])
+def test_a_long_validation_is_left_in_time(settings, told, translation_data, tmp_path, monkeypatch):
     monkeypatch.setattr(interruption, "STOP_SECONDS", 0.5)
-    data, checkpoints = translation_data(), Checkpoints(tmp_path)
+    data, checkpoints = translation_data(), Checkpoints(tmp_path, **settings)
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGALRM)}
-    with pytest.raises(Interrupted, match=r"SIGUSR1; no step ended in 0.5 seconds; kept .*last.ckpt") as stopped:
+    with pytest.raises(Interrupted, match=f"SIGUSR1; no step ended in 0.5 seconds; {told}") as stopped:
         fit(translation_task(data), data, [checkpoints, Interruption(checkpoints), SignalInValidation()], max_steps=7, **COMMON)
     assert stopped.value.signum == signal.SIGUSR1
     assert before == {number: signal.getsignal(number) for number in before}
