@@ -49,6 +49,7 @@ class Layout(argparse.HelpFormatter):
 
 
 def is_prose(line: str) -> bool:
+    """Return whether a line of a description begins at the margin; examples and lists are indented."""
     return line[:1].strip() != ""
 
 

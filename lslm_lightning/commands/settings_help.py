@@ -240,6 +240,7 @@ def in_columns(setting: Setting, meaning: str) -> str:
 
 
 def default_of(setting: Setting) -> str:
+    """Return the default as the help shows it; "required" where there is none."""
     return "required" if setting.default is None else setting.shown_default
 
 

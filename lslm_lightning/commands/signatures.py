@@ -150,6 +150,7 @@ def method_of(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
 
 
 def is_dataclass(node: ast.ClassDef) -> bool:
+    """Return whether a decorator makes the class a dataclass."""
     return any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 

@@ -75,6 +75,7 @@ def shown(value: Any) -> str:
 
 
 def is_object(value: Any) -> bool:
+    """Return whether a setting names a class, with `class_path`."""
     return isinstance(value, Mapping) and isinstance(value.get("class_path"), str)
 
 
@@ -84,6 +85,7 @@ def class_of(value: Mapping[str, Any]) -> str:
 
 
 def is_scalar(value: Any) -> bool:
+    """Return whether a setting is one text or number."""
     return isinstance(value, str | int | float)
 
 
