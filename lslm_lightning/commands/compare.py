@@ -76,12 +76,11 @@ def main(argv: list[str]) -> int:
         folder = Path(own.output or f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
         table = shown
         page = write_report(report, folder / "report")
-    from lslm_lightning.commands.tables import show_conclusion, show_findings, terminal_table
-    from lslm_lightning.safety.terminal import console
+    from lslm_lightning.commands.tables import show_conclusion, show_findings, show_table
 
     if own.runs:
         show_conclusion([report.lead, *report.details])
-    console().print(terminal_table(shown))
+    show_table(shown)
     if own.runs:
         show_findings(findings)
     if own.csv:

@@ -15,7 +15,7 @@ from lslm_lightning.commands.finish import run_links
 from lslm_lightning.commands.outcome import WorkError, command_line, true_ending
 from lslm_lightning.commands.records import seen_in_training, trained, versions
 from lslm_lightning.commands.suitability import MismatchError, check_purposes
-from lslm_lightning.commands.tables import show_conclusion, show_findings, terminal_table
+from lslm_lightning.commands.tables import show_conclusion, show_findings, show_table
 from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.evaluation.results import Results, conclude, write_results
 from lslm_lightning.evaluation.scoring import described
@@ -261,7 +261,7 @@ class Examination:
         output = console()
         names = [metric.name for metric in self.metrics]
         show_conclusion(lead(results, self.metrics, self.baselines()).sentences)
-        output.print(terminal_table(score_table(results, names).table()))
+        show_table(score_table(results, names).table())
         for name, entry in results.entries.items():
             if entry.reason:
                 output.print(Text(f"{name}: {entry.reason}", "yellow"))

@@ -12,19 +12,22 @@ from lslm_lightning.safety.display import safe_text
 from lslm_lightning.safety.terminal import console
 
 
-def terminal_table(table: Table) -> RichTable:
-    """For rich's console; why values are missing and its notes stand below."""
+def show_table(table: Table) -> None:
+    """Print a table, and below it why values are missing and its notes, a line each."""
+    output = console()
     reasons = table.reasons()
-    lines = [f"{DASH} ({number}) {safe_text(reason)}" for number, reason in enumerate(reasons, 1)]
-    notes = "\n".join([*lines, *map(note, table.notes)])
-    drawn = RichTable(title=Text(safe_text(table.caption)) if table.caption else None, title_justify="left")
-    drawn.caption, drawn.caption_justify = Text(notes) if notes else None, "left"
+    title = Text(safe_text(table.caption)) if table.caption else None
+    drawn = RichTable(title=title, title_justify="left")
     for heading, numeric in zip(table.headings(), table.numeric(), strict=True):
-        drawn.add_column(Text(words_of(heading)), justify="right" if numeric else "left", overflow="fold")
+        justify = "right" if numeric else "left"
+        drawn.add_column(Text(words_of(heading)), justify=justify, overflow="fold")
     places = table.column_places()
     for row in table.rows:
         drawn.add_row(*(cell(value, places[i], reasons) for i, value in enumerate(row)))
-    return drawn
+    output.print(drawn)
+    lines = [f"{DASH} ({number}) {safe_text(reason)}" for number, reason in enumerate(reasons, 1)]
+    for line in [*lines, *map(note, table.notes)]:
+        output.print(Text(line, "dim"), soft_wrap=not output.is_terminal)
 
 
 def show_conclusion(sentences: Sequence[str]) -> None:
