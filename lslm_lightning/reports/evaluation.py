@@ -116,7 +116,8 @@ def leading(results: Results, metrics: Sequence[Metric], told: Collection[tuple[
     if not order:
         return Conclusion(None, "No system could answer this evaluation set.")
     best = scores[order[0]]
-    words = f"{quoted(order[0])} leads with {label} {shown(best)}"
+    verb = "has" if len(results.scores) == 1 else "leads with"
+    words = f"{quoted(order[0])} {verb} {label} {shown(best)}"
     is_told = any(set(pair) == set(order[:2]) for pair in told)
     if is_told and best.value == scores[order[1]].value:  # which was said, and nothing leads
         return NOTHING

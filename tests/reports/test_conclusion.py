@@ -198,6 +198,8 @@ def test_an_evaluation_says_first_which_system_loses_to_a_baseline(metric):
     found = lead(results_of(asked, entries, [metric], metric.name, n_resample=300), [metric], ["copy"])
     assert found.outcome == "better"
     assert found.summary.startswith(f'"mine" leads with {label} ')
+    found = lead(results_of(asked, [entry("mine", TEXTS)], [metric], metric.name, n_resample=300), [metric])
+    assert found.summary.startswith(f'"mine" has {label} '), "nothing leads that is alone"
 
 
 @pytest.mark.parametrize("metric", [Bleu(), Rouge("L"), WordErrorRate("en")], ids=["BLEU", "ROUGE-L", "WER"])
