@@ -8,6 +8,7 @@ from lslm_lightning.evaluation.doctor import examine
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.metrics.names import metric_named
 from lslm_lightning.text.identification import tell_language
+from lslm_lightning.text.languages import canonical
 
 
 def score_texts(
@@ -33,7 +34,7 @@ def score_texts(
 
     Raises:
         ValueError: the numbers of outputs and references differ, something is no text, there is no
-            metric, or one is not known.
+            metric, or one is not known; `language` is no code of a language.
     """
     answers = _texts("outputs", outputs)
     if isinstance(references, str) or not isinstance(references, Iterable):
@@ -45,6 +46,8 @@ def score_texts(
         raise ValueError(f"n_resample={n_resample} must be a number of bootstrap samples, or 0 for no intervals")
     if language is None:
         language = tell_language([text for each in wanted for text in each]).code
+    else:
+        language = canonical(language)
     chosen = _metrics(metrics, language)
     examples = [Example(str(i), "", tuple(each), language=language) for i, each in enumerate(wanted, 1)]
     predictions = [Prediction(str(i), text) for i, text in enumerate(answers, 1)]

@@ -79,6 +79,19 @@ def test_a_number_of_samples_below_none_is_refused() -> None:
         score(OUTPUTS, REFERENCES, "bleu", n_resample=-1)
 
 
+@pytest.mark.parametrize(("given", "meant"), [("cmn", "zh"), ("ZH_hans", "zh-Hans"), ("deu", "de")])
+def test_a_language_has_one_meaning_however_it_is_spelled(given: str, meant: str) -> None:
+    texts = (["今天下雨。"], ["今天下雨了。"]) if meant.startswith("zh") else (["Es regnet"], ["Es regnete"])
+    ours, same = (score(*texts, "bleu", language=code, n_resample=0)["bleu"] for code in (given, meant))
+    assert (ours.value, ours.signature) == (same.value, same.signature)
+
+
+@pytest.mark.parametrize("language", ["klingon!!", "", "englisch", "e"])
+def test_what_is_no_language_is_refused(language: str) -> None:
+    with pytest.raises(ValueError, match=f"language={language!r} must be a code"):
+        score(["a"], ["a"], "chrf", language=language)
+
+
 def test_sanity_checks_are_warnings() -> None:
     with pytest.warns(UserWarning, match="empty"):
         score(["", *OUTPUTS[1:]], REFERENCES, "chrf", language="en", n_resample=0)
