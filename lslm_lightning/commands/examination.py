@@ -260,7 +260,8 @@ class Examination:
         """The ladder in the terminal; names and outputs are text, never markup."""
         output = console()
         names = [metric.name for metric in self.metrics]
-        show_conclusion(lead(results, self.metrics, self.baselines()).sentences)
+        conclusion = lead(results, self.metrics, self.baselines())
+        show_conclusion(conclusion.sentences)
         show_table(score_table(results, names).table())
         for name, entry in results.entries.items():
             if entry.reason:
@@ -270,7 +271,8 @@ class Examination:
         if assumed := self.evaluation.data.assumed_language:
             output.print(Text(assumed), soft_wrap=True)
         for pair in results.pairs:
-            if pair.metric == results.headline:
+            is_told = frozenset((pair.first, pair.second)) in conclusion.pairs
+            if pair.metric == results.headline and not is_told:
                 words = f"{pair.first} − {pair.second}: {pair.difference:+.2f} ({pair.low:.2f} to {pair.high:.2f}), p = {pair.p:.3g}"
                 output.print(Text(words, "bold" if pair.p < 0.05 else "dim"))
         show_findings(results.findings)

@@ -23,12 +23,14 @@ class Conclusion:
     """How one system compares with others on a test set.
 
     `outcome` is the worst of them, None where nothing was compared. `summary` names the others by
-    outcome, the worst first; `details` has a sentence with scores, interval and p for each.
+    outcome, the worst first; `details` has a sentence with scores, interval and p for each, and
+    `pairs` the names of both.
     """
 
     outcome: Outcome | None
     summary: str
     details: tuple[str, ...] = ()
+    pairs: frozenset[frozenset[str]] = frozenset()
 
     @property
     def sentences(self) -> list[str]:
@@ -87,7 +89,8 @@ def conclude(
             parts.append(sentence_of(outcome, whom, label, "" if parts else subject, equal))
     details = [describe_pair(pair, known[name], name) for name, pair in tests.items()]
     worst = next(outcome for outcome in OUTCOMES if groups[outcome])
-    return Conclusion(worst, " ".join(parts), tuple(map(capital, details)))
+    compared = frozenset(frozenset((pair.first, pair.second)) for pair in tests.values())
+    return Conclusion(worst, " ".join(parts), tuple(map(capital, details)), compared)
 
 
 def outcome_of(pair: Pair, higher_is_better: bool) -> Outcome:

@@ -85,7 +85,8 @@ def lead(results: Results, metrics: Sequence[Metric], baselines: Collection[str]
     summary = " ".join(filter(None, [*(told[name].summary for name in order), leader.summary]))
     details = [line for name in order for line in details_of(name, told[name])]
     worst = told[order[0]].outcome if order else leader.outcome
-    return Conclusion(worst, summary, (*details, *leader.details))
+    pairs = leader.pairs.union(*(found.pairs for found in told.values()))
+    return Conclusion(worst, summary, (*details, *leader.details), pairs)
 
 
 def conclusion_on(name: str, results: Results, others: Collection[str]) -> Conclusion:
@@ -132,7 +133,8 @@ def leading(results: Results, metrics: Sequence[Metric], told: Collection[tuple[
     if best.value == scores[second].value:
         words = f"{quoted(order[0])} and {quoted(second)} lead with the same {label}, {shown(best)}"
         return Conclusion(found.outcome, f"{words}.")
-    return Conclusion(found.outcome, f"{words}. {found.summary}", details_of(order[0], found))
+    details = details_of(order[0], found)
+    return Conclusion(found.outcome, f"{words}. {found.summary}", details, found.pairs)
 
 
 def details_of(name: str, conclusion: Conclusion) -> tuple[str, ...]:

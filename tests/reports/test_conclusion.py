@@ -194,6 +194,7 @@ def test_an_evaluation_says_first_which_system_loses_to_a_baseline(metric):
         '"mine": worse than "copy"',
         '"good": better than "copy"',
     ]
+    assert found.pairs == {frozenset(("mine", "copy")), frozenset(("good", "copy"))}
     entries = [entry("copy", WRONG), entry("mine", TEXTS)]
     found = lead(results_of(asked, entries, [metric], metric.name, n_resample=300), [metric], ["copy"])
     assert found.outcome == "better"
