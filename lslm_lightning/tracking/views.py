@@ -30,7 +30,8 @@ NAMES = {KEY: "Best first (lslm)", NESTED: "Newest first, with their parts (lslm
 LONGEST_TAG = 20_000  # of an experiment
 N_RUN = 200  # the newest, of which the view is made
 MOST_COLUMNS = 12  # of settings in which runs differ
-WIDTHS = {"interval": 150, "languages": 110, "corpus": 110, "model": 130, "n_parameter": 120, "command": 90}  # pixels
+TAGS = ("corpus", "languages", "model", "command")  # that have a column; the last where it differs
+WIDTHS = {"interval": 210, "languages": 110, "corpus": 110, "model": 130, "n_parameter": 120, "command": 90}  # pixels
 NO_SCORES = ("_deviation", "/cut_sources")  # metrics of tests that are about scores
 MEASURED = ("n_parameter", "data.train_", "data.val_", "cost.")  # parameters that nobody set
 SHOWN = ("backbone", "corpus", "source_language", "target_language")  # which tags say too
@@ -86,14 +87,7 @@ def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
     """
     headline = headline_of(runs)
     metrics = ordered_metrics(runs, headline)
-    settings = [f"params.`{name}`" for name in differing_parameters(runs)]
-    kinds = ["tags.`command`"] if len({run.data.tags.get("command") for run in runs}) > 1 else []
-    others = [name for name in metrics if name.startswith("test/") and name != headline][:3]
-    columns = [
-        *(f"metrics.`{headline}`", "tags.`interval`", "tags.`corpus`", "tags.`languages`"),
-        *("tags.`model`", "params.`n_parameter`", *kinds, *settings),
-        *(f"metrics.`{name}`" for name in others),
-    ]
+    columns = columns_of(runs, headline, metrics)
     sections, charts = charts_of(metrics)
     parents = {run.data.tags["mlflow.parentRunId"] for run in runs if "mlflow.parentRunId" in run.data.tags}
     return {
@@ -124,6 +118,27 @@ def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
         "hideEmptyCharts": True,
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
+
+
+def columns_of(runs: Sequence["Run"], headline: str, metrics: Sequence[str]) -> list[str]:
+    """Return the columns of the table: the score, in what runs differ, other scores, and last what all
+    of them share.
+    """
+    known = {name: {run.data.tags.get(name) for run in runs} - {None} for name in TAGS}
+    differs = {name: len(found) > 1 for name, found in known.items()}
+    sizes = {run.data.params.get("n_parameter") for run in runs} - {None}
+    size = "params.`n_parameter`"
+    others = [name for name in metrics if name.startswith("test/") and name != headline][:3]
+    return [
+        f"metrics.`{headline}`",
+        "tags.`interval`",
+        *(f"tags.`{name}`" for name in TAGS if differs[name]),
+        *(f"params.`{name}`" for name in differing_parameters(runs)),
+        *([size] if len(sizes) > 1 else []),
+        *(f"metrics.`{name}`" for name in others),
+        *(f"tags.`{name}`" for name in TAGS if not differs[name] and name != "command"),
+        *([] if len(sizes) > 1 else [size]),
+    ]
 
 
 def width(name: str) -> int:
@@ -179,9 +194,9 @@ def kind_of(run: "Run") -> str:
 
 
 def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return sections and charts: bars of test scores, curves, and a table of the settings that differ."""
+    """Return sections and charts: bars of test scores, a table of the settings that differ, and curves."""
     names = [*dict.fromkeys(metric.partition("/")[0] for metric in metrics)]
-    names.insert(min(len(names), 2), SETTINGS)
+    names.insert(1 if names[:1] == ["test"] else 0, SETTINGS)
     names += ["Model metrics", "System metrics"]
     sections = [
         {

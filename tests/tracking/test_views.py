@@ -29,15 +29,21 @@ def run(metrics: Mapping[str, float] | None = None, params: Mapping[str, str] | 
     return SimpleNamespace(data=SimpleNamespace(metrics=dict(metrics or {}), params=dict(params or {}), tags=tags))
 
 
-def test_columns_lead_with_the_score_and_end_with_settings_in_which_runs_differ() -> None:
+def test_columns_lead_with_the_score_and_with_what_differs_and_end_with_what_all_share() -> None:
     shared = {"n_parameter": "1", "data.train_pairs": "9", "optimizer.lr": "0.1"}
     runs = [
         run({"test/bleu": 1, "test/ter": 2}, shared | {"backbone.d_model": "64"}, headline="test/bleu"),
         run({"test/bleu": 2, "test/ter": 1}, shared | {"data.train_pairs": "8"}, headline="test/bleu"),
     ]
     names = [name.split("`")[1] for name in view_state(runs)["selectedColumns"]]
-    wanted = ["test/bleu", "interval", "corpus", "languages", "model", "n_parameter", "backbone.d_model", "test/ter"]
+    wanted = ["test/bleu", "interval", "backbone.d_model", "test/ter", "corpus", "languages", "model", "n_parameter"]
     assert names == wanted
+    runs[0].data.tags |= {"corpus": "one", "command": "run", "model": "LSTM"}
+    runs[1].data.tags |= {"corpus": "other", "command": "evaluate"}
+    runs[1].data.params["n_parameter"] = "2"
+    names = [name.split("`")[1] for name in view_state(runs)["selectedColumns"]]
+    differing = ["corpus", "command", "backbone.d_model", "n_parameter"]
+    assert names == ["test/bleu", "interval", *differing, "test/ter", "languages", "model"]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +71,9 @@ def test_charts_begin_with_scores_of_tests_and_validations() -> None:
     charted = [chart["metricKey"] for chart in state["compareRunCharts"] if "metricKey" in chart]
     assert charted == wanted
     sections = [section["name"] for section in state["compareRunSections"]]
-    assert sections[:2] == ["test", "val"]
+    assert sections[:3] == ["test", "settings that differ", "val"]
+    untested = view_state([run({"train/loss": 1.0})])["compareRunSections"]
+    assert [section["name"] for section in untested][:2] == ["settings that differ", "train"]
     ids = {section["uuid"] for section in state["compareRunSections"]}
     assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} <= ids
 
