@@ -21,7 +21,7 @@ from lslm_lightning.evaluation.results import Results, conclude, write_results
 from lslm_lightning.evaluation.scoring import described
 from lslm_lightning.reports.blocks import Report, Section
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
-from lslm_lightning.reports.description import bounds, describe, ranking_table
+from lslm_lightning.reports.description import describe, interval_in_words, ranking_table
 from lslm_lightning.reports.evaluation import conclusion_on, evaluation_report, lead, score_table, to_repeat
 from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
@@ -223,7 +223,7 @@ class Examination:
             child.set_description(self.description(tracker, results, [name], conclusion))
             if found:
                 child.set_tags({"scores": described(found.scores)})
-                if interval := bounds(found[results.headline]):
+                if interval := interval_in_words(found[results.headline]):
                     child.set_tags({"interval": interval})
             if entry.reason:
                 child.set_tags({"reason": entry.reason})

@@ -21,8 +21,9 @@ from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report
-from lslm_lightning.reports.conclusion import NOTHING, Conclusion, conclude
-from lslm_lightning.reports.description import bounds, describe, score_table
+from lslm_lightning.reports.conclusion import NOTHING, Conclusion, conclude, qualified
+from lslm_lightning.reports.description import describe, interval_in_words, score_table
+from lslm_lightning.reports.escaping import markdown
 from lslm_lightning.reports.evaluation import checks_section
 from lslm_lightning.reports.hyperparameters import hyperparameters
 from lslm_lightning.reports.numerals import counted, number
@@ -85,6 +86,8 @@ def finish(command: "Command", subcommand: str) -> None:
         headline = headline_of(metrics, command.model.headline)
         pairs = compared_with(headline, exam.result, beside) if headline else []
         conclusion = conclusion_on(headline.name, exam.result, beside, pairs) if headline else NOTHING
+        others = [metric for metric in metrics if metric is not headline]
+        conclusion = qualified_by(others, conclusion, exam.result, beside)
         show_conclusion(conclusion.sentences)
         show(directory.path.name, exam.scores, beside, exam.data)
         show_findings(exam.findings)
@@ -107,16 +110,17 @@ def tell_mlflow(
     task, tracker = command.model, command.tracker
     if task.n_parameter:
         tracker.log_hyperparams({"n_parameter": task.n_parameter})
-    if headline and (interval := bounds(exam.result[headline.name])):
+    if headline and (interval := interval_in_words(exam.result[headline.name])):
         tracker.set_tags({"interval": interval})
     scores = {"this run": exam.scores} | {name: found.scores for name, found in beside.items()}
+    checks = ", ".join(dict.fromkeys(finding.check for finding in exam.findings))
+    lead = [conclusion.markdown(), f"Sanity checks found: **{markdown(checks)}**" if checks else ""]
     text = describe(
         score_table(scores),
-        conclusion.markdown(),
+        "\n\n".join(filter(None, lead)),
         {
             "Model": f"{task.model_name}, {task.n_parameter:,} parameters" if task.n_parameter else task.model_name,
             "Test": f"{digest_line(exam.data)}, {counted(len(exam.result.ids), 'example')}",
-            "Sanity checks": ", ".join(dict.fromkeys(finding.check for finding in exam.findings)),
         },
         command.beginning,
         run_links(tracker, {"report": "report/index.html", "config.yaml": "config.yaml"}),
@@ -165,6 +169,20 @@ def compared_with(metric: Metric, result: Scores, beside: Mapping[str, Scores]) 
 def conclusion_on(metric: str, result: Scores, beside: Mapping[str, Scores], pairs: Sequence[Pair]) -> Conclusion:
     """Say whether a run is better or worse than its baselines in the metric of this name."""
     return conclude(result[metric], {name: own[metric] for name, own in beside.items()}, pairs)
+
+
+def qualified_by(
+    metrics: Sequence[Metric],
+    conclusion: Conclusion,
+    result: Scores,
+    beside: Mapping[str, Scores],
+) -> Conclusion:
+    """Add to a conclusion that a run is better in which of these metrics it is worse."""
+    if conclusion.outcome != "better":
+        return conclusion
+    pairs = [pair for metric in metrics for pair in compared_with(metric, result, beside)]
+    scores = {name: own.scores for name, own in beside.items()}
+    return qualified(conclusion, result.scores, scores, pairs)
 
 
 def show(name: str, scores: list[Score], beside: dict[str, Scores], data: Mapping[str, str]) -> None:

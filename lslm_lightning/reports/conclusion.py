@@ -5,7 +5,7 @@ These sentences open the terminal's output, the page and MLflow's description of
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lslm_lightning.contracts import Score, metric_label
@@ -91,6 +91,44 @@ def conclude(
     worst = next(outcome for outcome in OUTCOMES if groups[outcome])
     compared = frozenset(frozenset((pair.first, pair.second)) for pair in tests.values())
     return Conclusion(worst, " ".join(parts), tuple(map(capital, details)), compared)
+
+
+def qualified(
+    found: Conclusion,
+    own: Sequence[Score],
+    others: Mapping[str, Sequence[Score]],
+    pairs: Sequence[Pair],
+) -> Conclusion:
+    """Add to a conclusion that says "better" in which other metrics the system is worse.
+
+    Args:
+        own: all scores of the system.
+        others: all scores of those it was compared with.
+        pairs: tests of the system against the others, in all metrics; either of them first.
+    """
+    if found.outcome != "better":
+        return found
+    sentences = []
+    for name, scores in others.items():
+        theirs = {score.metric: score for score in scores}
+        worse = [
+            f"{metric_label(score.metric)} ({shown(score)} against {shown(theirs[score.metric])})"
+            for score in own
+            if score.metric in theirs and is_worse(score, name, pairs)
+        ]
+        if worse:
+            whom = f" than {quoted(name)}" if len(others) > 1 else ""
+            sentences.append(f"But it is worse{whom} in {listed(worse)}.")
+    return replace(found, summary=" ".join([found.summary, *sentences]))
+
+
+def is_worse(score: Score, other: str, pairs: Sequence[Pair]) -> bool:
+    """Return whether a test says that a score is worse than that of another system."""
+    for pair in pairs:
+        if pair.metric == score.metric and other in (pair.first, pair.second):
+            seen = flipped(pair) if pair.first == other else pair
+            return outcome_of(seen, score.higher_is_better) == "worse"
+    return False
 
 
 def outcome_of(pair: Pair, higher_is_better: bool) -> Outcome:

@@ -80,6 +80,14 @@ def bounds(score: Score) -> str:
     return "" if score.low is None else f"{number(score.low)} to {number(score.high)}"
 
 
+def interval_in_words(score: Score) -> str:
+    """Return the interval of a score with its metric, as "BLEU 41.8 to 44.6 (95 %)"; "" where none
+    was computed.
+    """
+    found = bounds(score)
+    return f"{metric_label(score.metric)} {found} (95 %)" if found else ""
+
+
 def shown_link(name: str, address: str) -> str:
     """Return a link to a page, or the path of a file as text."""
     if address.startswith(("#", "http://", "https://")):

@@ -24,7 +24,7 @@ from lslm_lightning.reports.blocks import (
     Table,
     Text,
 )
-from lslm_lightning.reports.conclusion import NOTHING, Conclusion, conclude, quoted, shown
+from lslm_lightning.reports.conclusion import NOTHING, Conclusion, conclude, qualified, quoted, shown
 from lslm_lightning.reports.explorer import Explorer
 from lslm_lightning.reports.intervals import Intervals
 from lslm_lightning.reports.numerals import counted, decimals
@@ -97,7 +97,9 @@ def conclusion_on(name: str, results: Results, others: Collection[str]) -> Concl
         other: there[results.headline] for other in results.scores if other in others and other != name and (there := results.scores[other])
     }
     pairs = [pair for pair in results.pairs if name in (pair.first, pair.second)]
-    return conclude(found[results.headline], scores, pairs, quoted(name))
+    compared = conclude(found[results.headline], scores, pairs, quoted(name))
+    every = {other: results.scores[other].scores for other in scores}
+    return qualified(compared, found.scores, every, pairs)
 
 
 def leading(results: Results, metrics: Sequence[Metric], told: Collection[tuple[str, str]] = ()) -> Conclusion:

@@ -65,8 +65,8 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
     assert f"lslm run --config {translation}" in note
     assert f"(#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/report/index.html)" in note
     low, high = next((s["low"], s["high"]) for s in json.loads(directory.metrics.read_text())["scores"] if s["metric"] == "bleu")
-    assert run.data.tags["interval"] == f"{number(low)} to {number(high)}"
-    assert run.data.tags["interval"] in note
+    assert run.data.tags["interval"] == f"BLEU {number(low)} to {number(high)} (95 %)"
+    assert f"{number(low)} to {number(high)}" in note
     assert run.data.tags["headline"] == "test/bleu"
     experiment = mlflow_client().get_experiment(run.info.experiment_id)
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"

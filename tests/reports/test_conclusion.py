@@ -13,7 +13,7 @@ from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.error_rate import WordErrorRate
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.metrics.significance import SEED, holm, paired_randomization
-from lslm_lightning.reports.conclusion import NOTHING, chance, conclude
+from lslm_lightning.reports.conclusion import NOTHING, Conclusion, chance, conclude, qualified
 from lslm_lightning.reports.evaluation import lead
 from tests.metrics.test_significance import mean_rows
 
@@ -213,3 +213,37 @@ def test_a_system_that_equals_its_baseline_does_not_lead(metric, names):
     words = f'There is no sure difference between "mine" and the baseline "copy" in {label}: the scores are equal.'
     assert found.summary == words
     assert found.outcome == "unsure"
+
+
+def pair_of(metric, difference, p, first="this run", second="copy"):
+    return Pair(first, second, metric, difference, difference - 1, difference + 1, p, p, p, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (pair_of("chrf", -2.5, 0.001), "in chrF (17.28 against 19.80)"),
+        (pair_of("chrf", 2.5, 0.001, "copy", "this run"), "in chrF (17.28 against 19.80)"),
+        (pair_of("ter", 9.0, 0.01), "in TER (90.00 against 81.00)"),
+        (pair_of("chrf", -2.5, 0.2), ""),
+        (pair_of("chrf", 2.5, 0.001), ""),
+        (pair_of("ter", -9.0, 0.01), ""),
+        (pair_of("chrf", -2.5, math.nan), ""),
+        (pair_of("chrf", -2.5, 0.001, second="another"), ""),
+    ],
+)
+def test_a_better_run_is_told_in_which_metrics_it_is_worse(pair, said):
+    own = [score_of("bleu", 11.5), score_of("chrf", 17.28), score_of("ter", 90.0, False)]
+    others = {"copy": [score_of("chrf", 19.8), score_of("ter", 81.0, False)]}
+    better = Conclusion("better", "This run is better.")
+    told = f" But it is worse {said}." if said else ""
+    assert qualified(better, own, others, [pair]).summary == f"This run is better.{told}"
+    several = others | {"third": [score_of("bleu", 1.0)]}
+    told = f' But it is worse than "copy" {said}.' if said else ""
+    assert qualified(better, own, several, [pair]).summary == f"This run is better.{told}"
+    for other in (Conclusion("worse", "It is worse."), Conclusion("unsure", "?"), NOTHING):
+        assert qualified(other, own, others, [pair]) == other
+
+
+def score_of(metric, value, higher=True):
+    return Score(metric, value, "", higher, "signature", 60)
