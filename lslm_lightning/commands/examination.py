@@ -273,7 +273,9 @@ class Examination:
         for pair in results.pairs:
             is_told = frozenset((pair.first, pair.second)) in conclusion.pairs
             if pair.metric == results.headline and not is_told:
-                words = f"{pair.first} − {pair.second}: {pair.difference:+.2f} ({pair.low:.2f} to {pair.high:.2f}), p = {pair.p:.3g}"
+                bounds = f" ({pair.low:.2f} to {pair.high:.2f}), p = {pair.p:.3g}"
+                tested = ", no test is possible" if math.isnan(pair.p) else bounds
+                words = f"{pair.first} − {pair.second}: {pair.difference:+.2f}{tested}"
                 output.print(Text(words, "bold" if pair.p < 0.05 else "dim"))
         show_findings(results.findings)
 

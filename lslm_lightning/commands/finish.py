@@ -200,7 +200,7 @@ def show(name: str, scores: list[Score], beside: dict[str, Scores], data: Mappin
     output = console()
     output.print(table)
     for each in scores:
-        output.print(Text(f"{metric_label(each.metric)}: {each.signature}, {each.n_example:,} examples", "dim"), soft_wrap=True)
+        output.print(Text(f"{metric_label(each.metric)}: {each.signature}, {counted(each.n_example, 'example')}", "dim"), soft_wrap=True)
     output.print(Text(digest_line(data), "dim"), soft_wrap=True)
 
 
@@ -246,7 +246,7 @@ def against_baselines(metric: str, pairs: Sequence[Pair]) -> blocks.Section:
     rows = [
         [
             pair.second,
-            blocks.Measure(pair.difference, blocks.Interval(pair.low, pair.high)),
+            blocks.Measure(pair.difference, blocks.interval_of(pair.low, pair.high)),
             100 * pair.better,
             pair.p,
             pair.p_randomization,

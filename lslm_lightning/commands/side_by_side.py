@@ -20,7 +20,7 @@ from lslm_lightning.evaluation.evaluation_set import EvaluationSet, difference, 
 from lslm_lightning.evaluation.results import Entry, Results, conclude
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.evaluation.seeds import compare_seeds
-from lslm_lightning.reports.blocks import Cell, Code, Heading, Interval, Measure, Report, Section, Table, Text
+from lslm_lightning.reports.blocks import Cell, Code, Heading, Measure, Report, Section, Table, Text, interval_of
 from lslm_lightning.reports.conclusion import NOTHING
 from lslm_lightning.reports.evaluation import choice, doubts, ladder, lead, outputs, parts_of_the_exam, to_repeat
 from lslm_lightning.reports.scores import ScoreTable
@@ -324,7 +324,7 @@ def seeds(runs: Sequence[Finished], results: Results, metrics: Sequence[Any], n_
     for first, second in combinations(several, 2):
         sides = [[results.scores[name].rows[metric.name] for name in several[group]] for group in (first, second)]
         found = compare_seeds(metric, *sides, n_resample)
-        difference = Measure(found.difference, Interval(found.low, found.high), best=found.p < SIGNIFICANT)
+        difference = Measure(found.difference, interval_of(found.low, found.high), best=found.p < SIGNIFICANT)
         pairs.append([f"{first} − {second}", difference, found.p, found.test_deviation, found.training_deviation])
     if pairs:
         columns = ["recipes", f"difference in {metric_label(metric.name)}", "p", "deviation from test examples", "deviation from seeds"]

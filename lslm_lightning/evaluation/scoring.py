@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
-from lslm_lightning.metrics.significance import SEED, bootstrap_totals, interval
+from lslm_lightning.metrics.significance import ENOUGH, SEED, bootstrap_totals, interval
 from lslm_lightning.safety.redaction import redacted_settings
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def score(
 ) -> Scores:
     """Scores of one system's predictions; their order does not matter.
 
-    A metric that needs what the system cannot give (BLEU of a scorer) is nan. `n_resample=0` leaves the confidence intervals out.
+    A metric that needs what the system cannot give (BLEU of a scorer) is nan. `n_resample=0` leaves the confidence intervals out; one
+    example has none.
 
     Raises:
         ValueError: the ids of examples and predictions differ, or an id occurs twice, or only some answers can be scored.
@@ -77,7 +78,7 @@ def score(
     rows = {metric.name: _rows(metric, examples, answers) for metric in metrics}
     scored = [metric for metric in metrics if np.isfinite(rows[metric.name]).all()]
     totals: dict[str, np.ndarray] = {}
-    if n_resample and scored:
+    if n_resample and scored and len(examples) >= ENOUGH:
         side_by_side = bootstrap_totals(np.hstack([rows[metric.name] for metric in scored]), n_resample, seed)
         edges = np.cumsum([rows[metric.name].shape[1] for metric in scored])
         totals = dict(zip([metric.name for metric in scored], np.split(side_by_side, edges[:-1], axis=1), strict=True))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from lslm_lightning.contracts import Metric
-from lslm_lightning.metrics.significance import N_RESAMPLE, SEED, bootstrap_totals
+from lslm_lightning.metrics.significance import ENOUGH, N_RESAMPLE, SEED, bootstrap_totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class SeedComparison:
     """Mean score of the first recipe minus that of the second, its 95 % interval, and where its uncertainty comes from.
 
     `test_deviation` is the standard deviation of the difference over other test examples, `training_deviation` that over other seeds;
-    their squares add up. p is two-sided.
+    their squares add up. p is two-sided. Of one test example all of these but the last are nan.
     """
 
     difference: float
@@ -53,6 +53,8 @@ def compare_seeds(
     difference = float(values[0].mean() - values[1].mean())
     of_test = float(np.var(drawn[0] - drawn[1], ddof=1))
     of_seeds = [float(np.var(value, ddof=1)) / len(value) for value in values]
+    if len(first[0]) < ENOUGH:  # how much another test example would change is not known
+        return SeedComparison(difference, *4 * [math.nan], math.sqrt(sum(of_seeds)))
     total = of_test + sum(of_seeds)
     if not total > 0:
         return SeedComparison(difference, difference, difference, 0.0 if difference else 1.0, 0.0, 0.0)

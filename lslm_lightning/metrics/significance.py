@@ -4,6 +4,7 @@ Every function takes rows of statistics, one a example, and calls the metric's o
 examples, so that scores of several systems are paired. N examples, D statistics, R resamples.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -14,6 +15,7 @@ from lslm_lightning.contracts import Metric
 
 N_RESAMPLE = 10_000
 SEED = 12345
+ENOUGH = 2  # examples: one alone is drawn every time, and bounds of what never varies would seem sure
 _CELLS = 2_000_000  # weights held at a time: 16 MB
 
 
@@ -66,10 +68,17 @@ def bootstrap_pairs(
 ) -> dict[tuple[str, str], Comparison]:
     """`paired_bootstrap` of every pair of systems, (N, D) each: the examples are drawn once for all.
 
+    Of one example bounds and p are nan: it says nothing about chance.
+
     Args:
         pairs: those to be compared, in place of every pair.
     """
     _check_rows(systems)
+    if len(next(iter(systems.values()))) < ENOUGH:
+        return {
+            (first, second): Comparison(_difference(metric, systems[first], systems[second]), *3 * [math.nan])
+            for first, second in (combinations(systems, 2) if pairs is None else pairs)
+        }
     totals = bootstrap_totals(np.hstack(list(systems.values())), n_resample, seed)
     drawn = dict(zip(systems, (_scores(metric, part) for part in np.split(totals, len(systems), axis=1)), strict=True))
     value = {name: metric.score(rows.sum(0)) for name, rows in systems.items()}
@@ -90,12 +99,16 @@ def randomization_pairs(
 ) -> dict[tuple[str, str], float]:
     """p of `paired_randomization` for every pair of systems, (N, D) each: the coins are thrown once for all.
 
+    Of one example it is nan.
+
     Args:
         pairs: those to be compared, in place of every pair.
     """
     _check_rows(systems)
     rng = np.random.default_rng(seed)
     pairs = list(combinations(systems, 2)) if pairs is None else pairs
+    if len(next(iter(systems.values()))) < ENOUGH:
+        return dict.fromkeys(pairs, math.nan)
     base = [systems[first].sum(0) + systems[second].sum(0) for first, second in pairs]
     change = np.hstack([systems[first] - systems[second] for first, second in pairs])  # (N, pairs * D)
     n_example, step = len(change), max(1, _CELLS // len(change))
@@ -104,8 +117,12 @@ def randomization_pairs(
         signs = 1.0 - 2.0 * rng.integers(0, 2, (min(step, n_trial - start), n_example), dtype=np.int8)
         for found, both, half in zip(differences, base, np.split(signs @ change, len(pairs), axis=1), strict=True):
             found.append(_scores(metric, (both + half) / 2) - _scores(metric, (both - half) / 2))
-    observed = [metric.score(systems[first].sum(0)) - metric.score(systems[second].sum(0)) for first, second in pairs]
+    observed = [_difference(metric, systems[first], systems[second]) for first, second in pairs]
     return {pair: _p_value(np.concatenate(found), value) for pair, found, value in zip(pairs, differences, observed, strict=True)}
+
+
+def _difference(metric: Metric, first: np.ndarray, second: np.ndarray) -> float:
+    return metric.score(first.sum(0)) - metric.score(second.sum(0))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

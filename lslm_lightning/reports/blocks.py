@@ -5,6 +5,7 @@ Markdown, where all text is escaped. A new kind of block is a dataclass, and a m
 and in `templates/blocks.md`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -38,6 +39,13 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{number(self.low, self.places)} to {number(self.high, self.places)}"
+
+
+def interval_of(low: float | None, high: float | None, places: int | None = None) -> Interval | None:
+    """Return an interval; None where a bound is missing or no number."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return None
+    return Interval(low, high, places)
 
 
 @dataclass(frozen=True, slots=True)

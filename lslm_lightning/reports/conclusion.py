@@ -10,6 +10,7 @@ from typing import Literal
 
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.comparison import SIGNIFICANT, Pair, listed
+from lslm_lightning.metrics.significance import ENOUGH
 from lslm_lightning.reports.escaping import markdown
 from lslm_lightning.reports.numerals import counted, decimals, number
 from lslm_lightning.safety.display import safe_text
@@ -85,8 +86,8 @@ def conclude(
     for outcome, names in groups.items():
         if names:
             whom = together(names, len(tests), noun, "any" if outcome == "unsure" else "all")
-            equal = all(tests[name].difference == 0 for name in names)
-            parts.append(sentence_of(outcome, whom, label, "" if parts else subject, equal))
+            why = reason([tests[name] for name in names])
+            parts.append(sentence_of(outcome, whom, label, "" if parts else subject, why))
     details = [describe_pair(pair, known[name], name) for name, pair in tests.items()]
     worst = next(outcome for outcome in OUTCOMES if groups[outcome])
     compared = frozenset(frozenset((pair.first, pair.second)) for pair in tests.values())
@@ -151,22 +152,30 @@ def describe_pair(pair: Pair, other: Score, name: str) -> str:
     if not pair.difference:
         return f"{against}: the scores are equal."
     if math.isnan(pair.p):
-        return f"{against}: no test is possible, because resampled scores are not defined."
+        why = "one example says nothing about chance" if other.n_example < ENOUGH else "resampled scores are not defined"
+        return f"{against}: no test is possible, because {why}."
     places = max(0, 2 - math.floor(math.log10(abs(pair.difference)))) if math.isfinite(pair.difference) else None
     difference, low, high = (number(value, places) for value in (pair.difference, pair.low, pair.high))
     sign = "+" if pair.difference > 0 else ""
     return f"{against}: difference {sign}{difference}, 95 % interval {low} to {high}, {chance(pair.p)}."
 
 
-def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, equal: bool) -> str:
+def reason(pairs: Sequence[Pair]) -> str:
+    """Return why there is no sure difference in any of these."""
+    if all(pair.difference == 0 for pair in pairs):
+        return "the scores are equal"
+    return "no test is possible" if all(math.isnan(pair.p) for pair in pairs) else "chance could explain it"
+
+
+def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str) -> str:
     """Return one sentence of a summary; the first one names the subject and the metric.
 
     Args:
         subject: empty in the sentences that follow.
+        why: of no sure difference.
     """
     metric = f" in {label}" if subject else ""
     if outcome == "unsure":
-        why = "the scores are equal" if equal else "chance could explain it"
         what = f"between {subject} and {whom}" if subject and not whom.startswith("any") else f"from {whom}"
         return f"There is no sure difference {what}{metric}: {why}."
     return f"{capital(subject) or 'It'} is {outcome} than {whom}{metric}."

@@ -16,13 +16,13 @@ from lslm_lightning.reports.blocks import (
     Facts,
     Folded,
     Heading,
-    Interval,
     Measure,
     Missing,
     Report,
     Section,
     Table,
     Text,
+    interval_of,
 )
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion, conclude, qualified, quoted, shown
 from lslm_lightning.reports.explorer import Explorer
@@ -195,7 +195,7 @@ def pair_table(results: Results, metric: str) -> Table:
     pairs = [pair for pair in results.pairs if pair.metric == metric]
     places = decimals([pair.difference for pair in pairs])
     for pair in pairs:
-        difference = Measure(pair.difference, Interval(pair.low, pair.high, places), places, best=pair.p < SIGNIFICANT)
+        difference = Measure(pair.difference, interval_of(pair.low, pair.high, places), places, best=pair.p < SIGNIFICANT)
         chances = (round(p, 4) for p in (pair.p, pair.p_randomization, pair.p_bootstrap))
         rows.append([f"{pair.first} − {pair.second}", difference, 100 * pair.better, *chances])
     columns = [

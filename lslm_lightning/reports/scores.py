@@ -7,7 +7,7 @@ from itertools import combinations
 
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.comparison import differing_parts
-from lslm_lightning.reports.blocks import Cell, Code, Heading, Interval, Measure, Missing, Table
+from lslm_lightning.reports.blocks import Cell, Code, Heading, Measure, Missing, Table, interval_of
 from lslm_lightning.reports.numerals import counted, decimals
 
 
@@ -31,7 +31,7 @@ class ScoreTable:
     def _cell(self, system: str, metric: str, score: Score | None, places: int | None, best: bool = False) -> Measure | Missing:
         if score is None or math.isnan(score.value):
             return Missing(self.reasons.get((system, metric), "not defined for this system"))
-        return Measure(score.value, None if score.low is None else Interval(score.low, score.high, places), places, best)
+        return Measure(score.value, interval_of(score.low, score.high, places), places, best)
 
     def _one(self) -> Table:
         [(system, scores)] = self.systems.items()

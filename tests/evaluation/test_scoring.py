@@ -46,6 +46,12 @@ def test_intervals_do_not_depend_on_the_other_metrics():
     assert score(EXAMPLES, OUTPUTS, [Bleu()], n_resample=0)["bleu"].low is None
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_one_example_has_no_interval(n):
+    found = score(EXAMPLES[:n], OUTPUTS[:n], METRICS)
+    assert all((s.low is None) == (s.high is None) == (n == 1) for s in found.scores)
+
+
 def test_rows_serve_paired_tests():
     perfect = score(EXAMPLES, [Prediction(e.id, output=e.references[0]) for e in EXAMPLES], [Bleu()])
     cut = score(EXAMPLES, OUTPUTS, [Bleu()])

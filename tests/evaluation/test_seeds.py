@@ -45,3 +45,11 @@ def test_one_run_says_nothing_of_other_seeds():
     rows = mean_rows(np.arange(5.0))
     with pytest.raises(ValueError, match="2 seeds"):
         compare_seeds(Mean(), [rows], [rows, rows])
+
+
+def test_with_one_test_example_only_the_deviation_over_seeds_is_known():
+    one, two = ([np.array([[value, 1.0]]) for value in values] for values in ((3.0, 4.0), (1.0, 1.5)))
+    found = compare_seeds(Mean(), one, two, 20)
+    assert found.difference == pytest.approx(2.25)
+    assert found.training_deviation > 0
+    assert all(np.isnan(value) for value in (found.low, found.high, found.p, found.test_deviation))

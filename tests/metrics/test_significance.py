@@ -1,5 +1,7 @@
 """Intervals and p-values against sacreBLEU's own, against theory, and against chance."""
 
+import math
+
 import numpy as np
 import pytest
 from rouge_score import scoring
@@ -142,6 +144,16 @@ def test_equal_systems_are_called_different_five_times_in_a_hundred(test):
 def test_what_is_not_defined_has_no_p():
     rows = np.full((5, 2), np.nan)
     assert np.isnan(paired_bootstrap(Mean(), rows, rows, 10).p)
+
+
+@pytest.mark.parametrize("test", [paired_bootstrap, paired_randomization])
+def test_one_example_says_nothing_about_chance(test):
+    """Resampled, it never varies: an interval without width and p = 1 would be no measurement."""
+    found = test(Mean(), mean_rows(np.array([3.0])), mean_rows(np.array([1.0])), 50)
+    assert found.difference == 2
+    assert all(math.isnan(value) for value in (found.low, found.high, found.p))
+    found = test(Mean(), mean_rows(np.array([3.0, 4.0])), mean_rows(np.array([1.0, 1.0])), 50)
+    assert not any(math.isnan(value) for value in (found.low, found.high, found.p))
 
 
 def test_rows_must_be_of_the_same_examples():

@@ -128,6 +128,15 @@ def test_p_that_is_not_below_the_level_is_no_sure_difference(p):
     assert found.outcome == "unsure"
 
 
+def test_of_one_example_no_test_is_claimed():
+    own, other = (Score("bits_per_byte", value, "", False, "", 1) for value in (4.2, 5.1))
+    pairs = [Pair("this run", "xz -9", "bits_per_byte", -0.9, math.nan, math.nan, math.nan, math.nan, math.nan, 1.0)]
+    found = conclude(own, {"xz -9": other}, pairs)
+    assert found.outcome == "unsure"
+    assert found.summary.endswith(' "xz -9" in bits per byte: no test is possible.')
+    assert found.details[0].endswith("no test is possible, because one example says nothing about chance.")
+
+
 @pytest.mark.parametrize(
     ("p", "words"),
     [(0.00001, "p < 0.001"), (0.0312, "p = 0.0312"), (0.049996, "p < 0.05"), (0.05, "p = 0.05"), (1.0, "p = 1")],
