@@ -1,4 +1,6 @@
-"""Language models, their tasks and their evaluation on PyTorch Lightning: one YAML file, one run, one score to trust."""
+"""Language models, their tasks and their evaluation on PyTorch Lightning: one YAML file, one run,
+one score to trust.
+"""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -7,13 +9,15 @@ if TYPE_CHECKING:
     from lslm_lightning.evaluation.texts import score_texts as score
     from lslm_lightning.runs.loading import load_run
 
-# oneDNN compiles a kernel for every shape it meets and keeps 1024 of them. Batches of a token budget have thousands of shapes: compiling
-# them again and again took an eighth to a fifth of a training step in bf16 on a CPU; keeping them takes 0.3 GB.
+# oneDNN compiles a kernel for every shape it meets and keeps 1024 of them. Batches of a token
+# budget have thousands of shapes: compiling them again and again took an eighth to a fifth of a
+# training step in bf16 on a CPU; keeping them takes 0.3 GB.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
 
-# Between two operations libgomp's threads spin for about a millisecond. Where other processes want the same cores, each waits for threads
-# that are not running: two threads on two busy cores took ten times as long for a step as with the limit below, which libgomp itself
-# keeps to where it knows of more threads than cores; it knows those of its own process only.
+# Between two operations libgomp's threads spin for about a millisecond. Where other processes want
+# the same cores, each waits for threads that are not running: two threads on two busy cores took
+# ten times as long for a step as with the limit below, which libgomp itself keeps to where it knows
+# of more threads than cores; it knows those of its own process only.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
@@ -23,7 +27,9 @@ __all__ = ["__version__", "load_run", "score"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: `import lslm_lightning` alone loads nothing large."""
+    """Import what is asked for when it is asked for: `import lslm_lightning` alone loads nothing
+    large.
+    """
     if name == "score":
         from lslm_lightning.evaluation.texts import score_texts
 
@@ -32,4 +38,6 @@ def __getattr__(name: str) -> Any:
         from lslm_lightning.runs.loading import load_run
 
         return load_run
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}: it offers {', '.join(__all__)}")
+    raise AttributeError(
+        f"module {__name__!r} has no attribute {name!r}: it offers {', '.join(__all__)}"
+    )

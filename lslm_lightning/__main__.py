@@ -1,4 +1,6 @@
-"""The `lslm` command: looks at the first word, then imports what that command needs and nothing else."""
+"""The `lslm` command: looks at the first word, then imports what that command needs and nothing
+else.
+"""
 
 import os
 import sys
@@ -14,33 +16,60 @@ COMMANDS = {
     "fit": ("training", "train; keep the last and the best checkpoint"),
     "resume": ("resume", "go on where a run stopped: same directory, same MLflow run, same steps"),
     "plan": ("plan", "memory, speed, time and cost of a config, on paper, by device and strategy"),
-    "verify-resume": ("verify_resume", "prove that a config, killed and resumed, trains the same weights"),
+    "verify-resume": (
+        "verify_resume",
+        "prove that a config, killed and resumed, trains the same weights",
+    ),
     "validate": ("training", "loss and scores on the validation split"),
     "test": ("training", "answer the test split and score what was written"),
     "predict": ("training", "answer the test split without scoring"),
-    "generate": ("generate", "use a trained model: continue, translate, summarize, answer, transcribe"),
-    "evaluate": ("evaluate", "any number of systems through one exam: scores, paired tests, one report"),
+    "generate": (
+        "generate",
+        "use a trained model: continue, translate, summarize, answer, transcribe",
+    ),
+    "evaluate": (
+        "evaluate",
+        "any number of systems through one exam: scores, paired tests, one report",
+    ),
     "ladder": ("ladder", "train models that are to be compared, and put all of them on one page"),
     "compare": ("compare", "finished runs on one page: paired tests, config differences, curves"),
-    "consolidate": ("consolidate", "the weights that several processes wrote, in one safetensors file"),
+    "consolidate": (
+        "consolidate",
+        "the weights that several processes wrote, in one safetensors file",
+    ),
     "sync": ("sync", "bring to MLflow what a run has on disk and MLflow has not"),
     "data": ("data", "corpora: list, fetch, check"),
     "ui": ("ui", "MLflow's web pages on this project's runs"),
     "demo": ("demo", "three tasks on built-in corpora, no download, minutes on a laptop"),
 }
 
-CONFIGURED = ("run", "fit", "validate", "test", "predict", "resume", "plan", "verify-resume", "evaluate", "ladder")
+CONFIGURED = (
+    "run",
+    "fit",
+    "validate",
+    "test",
+    "predict",
+    "resume",
+    "plan",
+    "verify-resume",
+    "evaluate",
+    "ladder",
+)
 
 USAGE = """usage: lslm COMMAND [OPTIONS]      (lslm COMMAND --help says more)
 
 {commands}
 
   lslm run --config configs/language_modeling/docstrings_demo.yaml
-  lslm run --config FILE --trainer.max_steps 500 --model.label_smoothing 0.1      every key of a config can be set here
-  lslm run --config FILE --print_config                                           the whole configuration, defaults included
+  lslm run --config FILE --trainer.max_steps 500 --model.label_smoothing 0.1      every key of a
+                                                                                  config can be set
+                                                                                  here
+  lslm run --config FILE --print_config                                           the whole
+                                                                                  configuration,
+                                                                                  defaults included
 
-Exit status: 0 done, 1 the work failed (the reason in one line; --debug shows where), 2 wrong arguments, 130 interrupted.
-Version {version}."""
+Exit status: 0 done, 1 the work failed (the reason in one line; --debug shows where), 2 wrong
+arguments, 130 interrupted. Version {version}."""
 
 ENDLESS = ("generate", "ui")  # commands that end by Ctrl-C as they should
 SAFE_PATH = "PYTHONSAFEPATH"  # tells Python not to put the working directory first in sys.path
@@ -79,7 +108,13 @@ def run(argv: list[str]) -> int:
         from difflib import get_close_matches
 
         near = get_close_matches(argv[0], COMMANDS, 1)
-        print(f"lslm: {argv[0]!r} is no command; {f'did you mean {near[0]!r}? ' if near else ''}lslm --help lists them", file=sys.stderr)
+        print(
+            (
+                f"lslm: {argv[0]!r} is no command; "
+                f"{f'did you mean {near[0]!r}? ' if near else ''}lslm --help lists them"
+            ),
+            file=sys.stderr,
+        )
         return 2
     from lslm_lightning.commands.outcome import PARENT, command_line, outcome, way_on
     from lslm_lightning.commands.pipes import copy_pipes
@@ -115,7 +150,9 @@ def help_on_class(argv: list[str]) -> str:
 
 @contextmanager
 def children_without_working_directory() -> Iterator[None]:
-    """Let Python processes that are started inside import nothing from the working directory by accident."""
+    """Let Python processes that are started inside import nothing from the working directory by
+    accident.
+    """
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     try:

@@ -19,8 +19,11 @@ from tests.provider import KEY, Provider
 settings.register_profile("whatever the load", deadline=None, derandomize=True)
 settings.load_profile("whatever the load")
 make_interruptible()
-sys.path.append(str(Path(__file__).parents[1]))  # workers know it as "", which is another folder after a test's chdir
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# workers know it as "", which is another folder after a test's chdir
+sys.path.append(str(Path(__file__).parents[1]))
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 WORDS = ["red", "green", "blue", "one", "two", "three", "cat", "dog", "bird", "runs", "sleeps"]
 
@@ -33,7 +36,9 @@ def own_records(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """An empty working directory, where runs and MLflow's store go."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
@@ -78,9 +83,14 @@ def write_pairs(folder: Path) -> Path:
     folder.mkdir()
     chinese = dict(zip(WORDS, "红绿蓝一二三猫狗鸟跑睡", strict=True))
     for split, n in (("train", 60), ("val", 12), ("test", 10)):
-        sentences = [[WORDS[(i * 7 + j * 3 + len(split)) % len(WORDS)] for j in range(1 + i % 6)] for i in range(n)]
+        sentences = [
+            [WORDS[(i * 7 + j * 3 + len(split)) % len(WORDS)] for j in range(1 + i % 6)]
+            for i in range(n)
+        ]
         (folder / f"{split}.en").write_text("".join(f"{' '.join(s)}\n" for s in sentences), "utf-8")
-        (folder / f"{split}.zh").write_text("".join(f"{''.join(chinese[w] for w in s)}\n" for s in sentences), "utf-8")
+        (folder / f"{split}.zh").write_text(
+            "".join(f"{''.join(chinese[w] for w in s)}\n" for s in sentences), "utf-8"
+        )
     return folder
 
 
@@ -108,5 +118,7 @@ def text(tmp_path: Path) -> Path:
     folder = tmp_path / "text"
     folder.mkdir()
     for split, n in (("train", 300), ("val", 40), ("test", 40)):
-        (folder / f"{split}.txt").write_text(" ".join(WORDS[(i * i + len(split)) % len(WORDS)] for i in range(n)))
+        (folder / f"{split}.txt").write_text(
+            " ".join(WORDS[(i * i + len(split)) % len(WORDS)] for i in range(n))
+        )
     return folder

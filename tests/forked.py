@@ -1,7 +1,8 @@
 """Processes of `python -m lslm_lightning` that need not import anything: forked from one that has.
 
-Each is a process of its own, with its own environment, working directory, output and signals; only the ten seconds in which torch,
-lightning and mlflow are imported are spent once instead of every time.
+Each is a process of its own, with its own environment, working directory, output and signals; only
+the ten seconds in which torch, lightning and mlflow are imported are spent once instead of every
+time.
 """
 
 import fcntl
@@ -24,12 +25,31 @@ from typing import IO
 from filelock import FileLock
 
 MODULE = "lslm_lightning"
-LEASE = bytes(8)  # in place of the length of an order: who sends it uses the origin until the connection ends
+# in place of the length of an order: who sends it uses the origin until the connection ends
+LEASE = bytes(8)
 PRELOADED = (
-    *(f"lslm_lightning.commands.{name}" for name in ("train", "resume", "evaluate", "examination", "side_by_side")),
-    *(f"tasks.{task}.{part}" for task in ("translation", "language_modeling", "summarization") for part in ("task", "data", "report")),
-    *("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking.client", "mlflow.store.artifact.local_artifact_repo"),
-    *("mlflow.system_metrics.system_metrics_monitor", "alembic.command", "sqlalchemy.dialects.sqlite", "babel.dates", "babel.numbers"),
+    *(
+        f"lslm_lightning.commands.{name}"
+        for name in ("train", "resume", "evaluate", "examination", "side_by_side")
+    ),
+    *(
+        f"tasks.{task}.{part}"
+        for task in ("translation", "language_modeling", "summarization")
+        for part in ("task", "data", "report")
+    ),
+    *(
+        "mlflow",
+        "mlflow.store.tracking.sqlalchemy_store",
+        "mlflow.tracking.client",
+        "mlflow.store.artifact.local_artifact_repo",
+    ),
+    *(
+        "mlflow.system_metrics.system_metrics_monitor",
+        "alembic.command",
+        "sqlalchemy.dialects.sqlite",
+        "babel.dates",
+        "babel.numbers",
+    ),
 )
 
 
@@ -37,8 +57,11 @@ class Forked:
     """Like `subprocess.Popen` with output and errors in one text pipe, as far as tests need it."""
 
     def __init__(self, connection: socket.socket, pid: int, stdout: IO[str]) -> None:
-        self._connection, self.pid, self.stdout = connection, pid, stdout
-        self.args, self.returncode = MODULE, None
+        self._connection = connection
+        self.pid = pid
+        self.stdout = stdout
+        self.args = MODULE
+        self.returncode = None
 
     def poll(self) -> int | None:
         return self._read(0.0)
@@ -89,7 +112,8 @@ class Forked:
 
 
 class Origin:
-    """The process that has imported all and forks. One for all workers of a session; it ends when the last of them leaves it.
+    """The process that has imported all and forks. One for all workers of a session; it ends when
+    the last of them leaves it.
 
     Args:
         folder: that all workers share.
@@ -105,20 +129,37 @@ class Origin:
                 self._lease = self._connect()
         self._lease.sendall(LEASE)
 
-    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path, terminal: int | None = None) -> Forked:
+    def fork(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        terminal: int | None = None,
+    ) -> Forked:
         """Fork a process of `python -m lslm_lightning ARGUMENTS`.
 
         Args:
-            terminal: its controlling terminal, for all it reads and writes; default: it writes into a pipe.
+            terminal: its controlling terminal, for all it reads and writes; default: it writes into
+                a pipe.
         """
-        read, write = os.pipe() if terminal is None else (os.open(os.devnull, os.O_RDONLY), terminal)
-        order = {"arguments": list(arguments), "environment": dict(environment), "directory": str(directory)}
+        read, write = (
+            os.pipe() if terminal is None else (os.open(os.devnull, os.O_RDONLY), terminal)
+        )
+        order = {
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "directory": str(directory),
+        }
         text = json.dumps(order | {"terminal": terminal is not None}).encode()
         connection = self._connect()
         socket.send_fds(connection, [len(text).to_bytes(8, "big")], [write])
         connection.sendall(text)
         os.close(write)
-        return Forked(connection, int(connection.recv(64)), os.fdopen(read, "r", encoding="utf-8", errors="replace"))
+        return Forked(
+            connection,
+            int(connection.recv(64)),
+            os.fdopen(read, "r", encoding="utf-8", errors="replace"),
+        )
 
     def close(self) -> None:
         self._lease.close()
@@ -139,11 +180,15 @@ class Origin:
             listener.listen(64)
             number = listener.fileno()
             command = [sys.executable, "-c", f"from tests.forked import serve; serve({number})"]
-            subprocess.Popen(command, pass_fds=[number], env=dict(environment), cwd=Path(__file__).parents[1])
+            subprocess.Popen(
+                command, pass_fds=[number], env=dict(environment), cwd=Path(__file__).parents[1]
+            )
 
 
 def draw_less(assign: Callable[[object, str, object], None]) -> None:
-    """Let intervals and paired tests of whole commands draw 100 times, not 10,000: tests/metrics has how good they are."""
+    """Let intervals and paired tests of whole commands draw 100 times, not 10,000: tests/metrics
+    has how good they are.
+    """
     names = ("commands.finish", "evaluation.comparison", "metrics.significance")
     finish, comparison, significance = (import_module(f"lslm_lightning.{name}") for name in names)
     assign(finish, "compare_with_others", partial(comparison.compare_with_others, n_resample=100))
@@ -171,7 +216,9 @@ def of_torchrun(n: int, port: int, attempt: int = 0) -> list[dict[str, str]]:
 
 
 def serve(number: int) -> None:
-    """Import, then fork as often as asked at the listening socket `number`, and tell how each process ended."""
+    """Import, then fork as often as asked at the listening socket `number`, and tell how each
+    process ended.
+    """
     for name in PRELOADED:
         import_module(name)
     draw_less(setattr)
@@ -231,7 +278,10 @@ def become(order: Mapping[str, object], output: int) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    rank_zero_only.rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", 0))))  # asked at import
+    # asked at import
+    rank_zero_only.rank = int(
+        os.environ.get("RANK", os.environ.get("LOCAL_RANK", os.environ.get("SLURM_PROCID", 0)))
+    )
     sys.argv = [MODULE, *order["arguments"]]
     sys.path[0] = ""
     status = 0

@@ -1,4 +1,6 @@
-"""Waiting in tests: for events, never for a number of seconds that a busy machine may need more of."""
+"""Waiting in tests: for events, never for a number of seconds that a busy machine may need more
+of.
+"""
 
 import signal
 import time
@@ -10,7 +12,9 @@ PATIENCE = 600.0  # seconds after which something hangs, however slow and busy t
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Fail where the body takes more than ten times the `seconds` that it may on a quiet machine."""
+    """Fail where the body takes more than ten times the `seconds` that it may on a quiet
+    machine.
+    """
     began = time.monotonic()
     yield
     took = time.monotonic() - began
@@ -18,6 +22,8 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def make_interruptible() -> None:
-    """Let Ctrl-C reach this process and its children where a shell started it in the background, with SIGINT ignored."""
+    """Let Ctrl-C reach this process and its children where a shell started it in the background,
+    with SIGINT ignored.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -24,8 +24,8 @@ class Raw(NamedTuple):
 class Provider:
     """Answers "<question>!" with true token counts, unless the next of `faults` says otherwise.
 
-    A fault is an HTTP status, "slow" (answers when the client has given up), "broken" (no JSON), "empty" (no choices)
-    or "cut" (the line goes dead).
+    A fault is an HTTP status, "slow" (answers when the client has given up), "broken" (no JSON),
+    "empty" (no choices) or "cut" (the line goes dead).
     """
 
     def __init__(self) -> None:
@@ -65,11 +65,18 @@ class Provider:
                     self.connection.settimeout(PATIENCE)
                     self.connection.recv(1, socket.MSG_PEEK)  # returns when the client hangs up
                 content = provider.content(self.path, body)
-                status, kind = 200, "application/json"
+                status = 200
+                kind = "application/json"
                 if isinstance(content, Raw):
                     content, status, kind = content
                 if isinstance(fault, int):
-                    status, content = fault, {"error": {"message": f"failed with {self.headers['Authorization']}", "type": "test"}}
+                    status = fault
+                    content = {
+                        "error": {
+                            "message": f"failed with {self.headers['Authorization']}",
+                            "type": "test",
+                        }
+                    }
                 if fault == "empty":
                     content = content | {"choices": []}
                 text = content if isinstance(content, str) else json.dumps(content)
@@ -99,16 +106,31 @@ class Provider:
         elif body.get("echo"):
             usage["completion_tokens"] = 0
             letters = list(question)
-            logprobs = [None, *(-len(letter.encode()) * 5.545177444479562 for letter in letters[1:])]  # 8 bits a byte
+            # 8 bits a byte
+            logprobs = [
+                None,
+                *(-len(letter.encode()) * 5.545177444479562 for letter in letters[1:]),
+            ]
             choice |= {
                 "text": question,
-                "logprobs": {"tokens": letters, "token_logprobs": logprobs, "text_offset": list(range(len(letters)))},
+                "logprobs": {
+                    "tokens": letters,
+                    "token_logprobs": logprobs,
+                    "text_offset": list(range(len(letters))),
+                },
             }
         else:
             choice["text"] = text
         usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
         kind = "chat.completion" if chat else "text_completion"
-        return {"id": "1", "object": kind, "created": 0, "model": body["model"], "choices": [choice], "usage": usage}
+        return {
+            "id": "1",
+            "object": kind,
+            "created": 0,
+            "model": body["model"],
+            "choices": [choice],
+            "usage": usage,
+        }
 
     def close(self) -> None:
         self._server.shutdown()

@@ -4,22 +4,34 @@ import json
 import random
 from pathlib import Path
 
-NAMES = {"en": ["Anna", "Bela", "Carl", "Dora", "Emil", "Fritz"], "zh": ["安娜", "贝拉", "卡尔", "朵拉", "爱弥", "弗里"]}
-PLACES = {"en": ["Rome", "Paris", "Old Town", "Bath", "Lima"], "zh": ["罗马", "巴黎", "旧城", "巴斯", "利马"]}
+NAMES = {
+    "en": ["Anna", "Bela", "Carl", "Dora", "Emil", "Fritz"],
+    "zh": ["安娜", "贝拉", "卡尔", "朵拉", "爱弥", "弗里"],
+}
+PLACES = {
+    "en": ["Rome", "Paris", "Old Town", "Bath", "Lima"],
+    "zh": ["罗马", "巴黎", "旧城", "巴斯", "利马"],
+}
 SENTENCE = {"en": "{name} lives in {place}.", "zh": "{name}住在{place}。"}
 ASKED = {"en": "Where does {name} live?", "zh": "{name}住在哪里？"}
 
 
 def made(n: int, language: str, seed: int, missing: bool = True) -> list[dict]:
-    """Of each passage one question; with `missing` every third one is about somebody of whom the passage does not know."""
-    chance, rows = random.Random(seed), []
+    """Of each passage one question; with `missing` every third one is about somebody of whom the
+    passage does not know.
+    """
+    chance = random.Random(seed)
+    rows = []
     for i in range(n):
         names = chance.sample(NAMES[language], 4)
         known = {name: chance.choice(PLACES[language]) for name in names[: chance.randint(1, 3)]}
-        sentences = [SENTENCE[language].format(name=name, place=place) for name, place in known.items()]
+        sentences = [
+            SENTENCE[language].format(name=name, place=place) for name, place in known.items()
+        ]
         passage = (" " if language == "en" else "").join(sentences)
         who = names[3] if missing and i % 3 == 0 else chance.choice(list(known))
-        asked, places = ASKED[language].format(name=who), [known[who]] if who in known else []
+        asked = ASKED[language].format(name=who)
+        places = [known[who]] if who in known else []
         starts = [passage.index(place, passage.index(who)) for place in places]
         row = {"id": f"{language}-{seed}-{i}", "context": passage, "question": asked}
         rows.append(row | {"answers": places, "starts": starts})
@@ -31,5 +43,7 @@ def write(folder: Path, n: int = 60, language: str = "en", missing: bool = True)
     folder.mkdir(parents=True, exist_ok=True)
     for seed, (split, size) in enumerate((("train", n), ("val", 12), ("test", 12))):
         rows = made(size, language, seed, missing)
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+        (folder / f"{split}.jsonl").write_text(
+            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8"
+        )
     return folder

@@ -1,4 +1,6 @@
-"""The harness of the benchmarks: nothing is measured twice, nothing is lost, and a threshold means what it says."""
+"""The harness of the benchmarks: nothing is measured twice, nothing is lost, and a threshold means
+what it says.
+"""
 
 import json
 import math
@@ -12,7 +14,9 @@ from tests.benchmarks.record import Record
 
 
 class Bench:
-    """A benchmark of two parts that counts its measurements; the second part breaks until it is repaired."""
+    """A benchmark of two parts that counts its measurements; the second part breaks until it is
+    repaired.
+    """
 
     def __init__(self) -> None:
         self.measured: list[str] = []
@@ -72,10 +76,21 @@ def test_a_figure_is_kept_with_its_circumstances(bench: Bench) -> None:
     harness.main(["nanogpt"])
     part = json.loads((harness.RESULTS / "nanogpt.json").read_text())["two"]
     assert part["figures"] == {"score": 4.0}
-    assert part["circumstances"].keys() == {"date", "commit", "torch", "device", "bfloat16", "threads", "load", "seconds"}
+    assert part["circumstances"].keys() == {
+        "date",
+        "commit",
+        "torch",
+        "device",
+        "bfloat16",
+        "threads",
+        "load",
+        "seconds",
+    }
 
 
-def test_a_part_that_fails_leaves_the_others_and_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_a_part_that_fails_leaves_the_others_and_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     def fail(done, smoke):
         raise FileNotFoundError("no such config")
 
@@ -101,7 +116,9 @@ def test_thresholds(value: float, rule: str, threshold: float | None, reached: b
     assert Check("", value, rule, threshold).reached is reached
 
 
-def test_one_figure_below_its_threshold_fails_the_benchmark(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_figure_below_its_threshold_fails_the_benchmark(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.broken = False
     monkeypatch.setitem(bench.benchmark.parts, "two", lambda done, smoke: {"score": 3.9})
     assert harness.main(["nanogpt"]) == harness.FAILED
@@ -119,7 +136,9 @@ def test_outputs_of_a_right_run_that_are_said_to_be_misaligned_fail_the_benchmar
 
 
 def test_table() -> None:
-    lines = table([Check("BLEU", 38.25, ">=", 38.2), Check("p", 0.2, "<", 0.05), Check("tokens/s", 12345.6)]).splitlines()
+    lines = table(
+        [Check("BLEU", 38.25, ">=", 38.2), Check("p", 0.2, "<", 0.05), Check("tokens/s", 12345.6)]
+    ).splitlines()
     assert [line.split() for line in lines] == [
         ["figure", "threshold", "reached"],
         ["BLEU", "38.25", ">=", "38.2", "yes"],
@@ -131,15 +150,26 @@ def test_table() -> None:
 def test_without_data_it_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.delenv("LSLM_DATA", raising=False)
     assert harness.main(["aeslc"]) == harness.UNMET
-    assert capsys.readouterr().err == "aeslc needs real corpora: set LSLM_DATA to the folder that holds them\n"
+    assert (
+        capsys.readouterr().err
+        == "aeslc needs real corpora: set LSLM_DATA to the folder that holds them\n"
+    )
 
 
-def test_a_benchmark_of_files_that_are_not_here_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+def test_a_benchmark_of_files_that_are_not_here_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys
+) -> None:
     monkeypatch.setenv("LSLM_DATA", str(tmp_path))
     assert harness.main(["squad_full"]) == harness.REACHED
-    assert capsys.readouterr().out == "squad_full is passed over: squad-2.0/train-v2.0.json is not in LSLM_DATA\n"
+    assert (
+        capsys.readouterr().out
+        == "squad_full is passed over: squad-2.0/train-v2.0.json is not in LSLM_DATA\n"
+    )
 
 
 def test_every_benchmark_is_listed(capsys) -> None:
     assert harness.main(["--list"]) == harness.REACHED
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*harness.ORDER, *harness.GPU]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        *harness.ORDER,
+        *harness.GPU,
+    ]

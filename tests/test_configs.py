@@ -50,8 +50,12 @@ def test_a_config_parses_and_opens_with_its_command(path, monkeypatch, capsys):
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["class_path"].startswith("tasks.")
     backbone = printed["model"]["init_args"].get("backbone", {"class_path": ""})
-    if backbone["class_path"].startswith("lslm_lightning.pretrained."):  # built from what the hub has
-        assert printed["data"]["init_args"]["tokenizer"]["init_args"]["path"] == backbone["init_args"]["path"]
+    # built from what the hub has
+    if backbone["class_path"].startswith("lslm_lightning.pretrained."):
+        assert (
+            printed["data"]["init_args"]["tokenizer"]["init_args"]["path"]
+            == backbone["init_args"]["path"]
+        )
         return
     task = build(printed["model"], Bytes().train())
     assert task.one_pass or task.backbone.d_model >= 64
@@ -77,7 +81,12 @@ def test_a_ladder_parses_rung_by_rung(path, tmp_path, monkeypatch, capsys):
         files = {tmp_path / "base.yaml": ladder.base, tmp_path / "rung.yaml": rung.settings}
         for file, settings in files.items():
             file.write_text(yaml.safe_dump(dict(settings)), "utf-8")
-        arguments = ["run", *(f"--config={file}" for file, settings in files.items() if settings), *rung.words, "--print_config"]
+        arguments = [
+            "run",
+            *(f"--config={file}" for file, settings in files.items() if settings),
+            *rung.words,
+            "--print_config",
+        ]
         assert main(arguments) == 0, rung.name
         printed = yaml.safe_load(capsys.readouterr().out)
         assert printed["model"]["class_path"].split(".")[1] == path.parent.name
@@ -86,14 +95,18 @@ def test_a_ladder_parses_rung_by_rung(path, tmp_path, monkeypatch, capsys):
 
 
 def test_every_task_has_a_config_of_an_evaluation():
-    tasks = {yaml.safe_load((ROOT / path).read_text("utf-8"))["task"].split(".")[1] for path in EXAMS}
+    tasks = {
+        yaml.safe_load((ROOT / path).read_text("utf-8"))["task"].split(".")[1] for path in EXAMS
+    }
     assert tasks == {path.parent.name for path in CONFIGS}
 
 
 @pytest.mark.parametrize("path", TRAINERS, ids=str)
 def test_a_config_of_the_trainer_goes_with_any_other(path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    command = re.fullmatch(r"# lslm run --config (\S+) --config (\S+)", path.read_text("utf-8").splitlines()[0])
+    command = re.fullmatch(
+        r"# lslm run --config (\S+) --config (\S+)", path.read_text("utf-8").splitlines()[0]
+    )
     assert command, f"{path} must open with a command that uses it"
     assert Path(command[2]) == path
     for other in (command[1], "configs/language_modeling/docstrings_demo.yaml"):

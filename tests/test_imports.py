@@ -23,7 +23,17 @@ LAYERS: dict[str, set[str]] = {
     "pretrained": {"models", "text", "safety"},
     "runs": {"tracking", "text", "safety"},
     "training": {
-        *("models", "ngram", "text", "data", "metrics", "decoding", "optim", "evaluation", "contracts"),
+        *(
+            "models",
+            "ngram",
+            "text",
+            "data",
+            "metrics",
+            "decoding",
+            "optim",
+            "evaluation",
+            "contracts",
+        ),
         *("runs", "tracking", "safety"),
     },
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "data", "ngram", "safety"},
@@ -51,9 +61,15 @@ def imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_point_one_way(path: Path) -> None:
     package, *inside = path.relative_to(ROOT).with_suffix("").parts
-    ours = {tuple(name.split(".")) for name in imports(path) if name.split(".")[0] in ("lslm_lightning", "tasks")}
+    ours = {
+        tuple(name.split("."))
+        for name in imports(path)
+        if name.split(".")[0] in ("lslm_lightning", "tasks")
+    }
     if package == "tasks":
-        others = {name for name in ours if name[0] == "tasks" and len(name) > 1 and name[1] != inside[0]}
+        others = {
+            name for name in ours if name[0] == "tasks" and len(name) > 1 and name[1] != inside[0]
+        }
         assert not others, f"a task never imports another task: {others}"
         return
     assert not any(name[0] == "tasks" for name in ours), "the library never imports a task"
@@ -64,9 +80,15 @@ def test_imports_point_one_way(path: Path) -> None:
         f"{layer} may import {sorted(allowed)}, not {sorted(layers - allowed - {layer})}"
     )
     if layer in ("models", "decoding", "ngram"):
-        assert not {name.split(".")[0] for name in imports(path)} & TORCH_ONLY, f"{layer} knows only torch and numpy"
+        assert not {name.split(".")[0] for name in imports(path)} & TORCH_ONLY, (
+            f"{layer} knows only torch and numpy"
+        )
 
 
 def test_every_layer_of_the_tree_is_in_the_table() -> None:
-    found = {p.stem for p in (ROOT / "lslm_lightning").iterdir() if (p.is_dir() and any(p.glob("*.py"))) or p.suffix == ".py"}
+    found = {
+        p.stem
+        for p in (ROOT / "lslm_lightning").iterdir()
+        if (p.is_dir() and any(p.glob("*.py"))) or p.suffix == ".py"
+    }
     assert found <= LAYERS.keys()

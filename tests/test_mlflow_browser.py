@@ -32,12 +32,26 @@ def track(project: Path, uri: str, name: str, score: float, parameters: dict[str
     """Make a tested run."""
     directory = project / name
     directory.mkdir()
-    tags = {"corpus": "multi30k", "languages": "en-de", "model": "LSTM", "headline": "test/bleu", "interval": f"{score} to 99"}
+    tags = {
+        "corpus": "multi30k",
+        "languages": "en-de",
+        "model": "LSTM",
+        "headline": "test/bleu",
+        "interval": f"{score} to 99",
+    }
     tracker = Tracker("translation", name, directory, uri, tags=tags, system_metrics=False)
     tracker.start()
     tracker.log_hyperparams({"n_parameter": 1234567, "corpus": "multi30k", **parameters})
     for step in range(3):
-        tracker.log_metrics({"train/loss": 5.0 - step, "train/learning_rate": 0.1, "val/loss": 4.0 - step, "val/bleu": score}, step)
+        tracker.log_metrics(
+            {
+                "train/loss": 5.0 - step,
+                "train/learning_rate": 0.1,
+                "val/loss": 4.0 - step,
+                "val/bleu": score,
+            },
+            step,
+        )
     tracker.log_metrics({"test/bleu": score}, 3)
     tracker.end("FINISHED")
     assert tracker.problems == []
@@ -54,12 +68,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     tracker.start()
     tracker.log_hyperparams({"model": {"d_model": 256}})
     tracker.set_description(
-        "**Better than the baseline.**\n\n| metric | this run |\n| --- | --- |\n| bleu | 39 |\n\n[report](#/experiments)"
+        "**Better than the baseline.**\n\n| metric | this run |\n| --- | --- |\n| bleu | 39 "
+        "|\n\n[report](#/experiments)"
     )
     for step in range(20):
         tracker.log_metrics({"train/loss": 5.0 - step / 10, "val/bleu": 20.0 + step}, step)
     tracker.log_dataset("multi30k", "ab" * 32, "train", "https://example.org/multi30k")
-    rows = [{"id": str(i), "output": f"<script>document.title='broken'</script> 第{i}句"} for i in range(3)]
+    rows = [
+        {"id": str(i), "output": f"<script>document.title='broken'</script> 第{i}句"}
+        for i in range(3)
+    ]
     (project / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (project / "config.yaml").write_text("model: {}\n")
     tracker.log_table(project / "test.jsonl")
@@ -75,7 +93,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()
         assert process.stdout.readline() == "translation:\n"
         found = [process.stdout.readline().strip().rpartition("  ") for _ in range(3)]
-        yield Pages(f"http://127.0.0.1:{port}/{tracker.page}", {name.strip(): address for name, _, address in found})
+        yield Pages(
+            f"http://127.0.0.1:{port}/{tracker.page}",
+            {name.strip(): address for name, _, address in found},
+        )
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(PATIENCE)
@@ -92,8 +113,11 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 def seen(browser: Browser, address: str, *wanted: str, width: int = 1280) -> str:
-    """Return the page as it is drawn, as soon as it has all the texts that are `wanted`; their absence is the reader's to find."""
-    browser.open("about:blank")  # addresses that differ behind # are one page, which would not be loaded anew
+    """Return the page as it is drawn, as soon as it has all the texts that are `wanted`; their
+    absence is the reader's to find.
+    """
+    # addresses that differ behind # are one page, which would not be loaded anew
+    browser.open("about:blank")
     browser.open(address, width)
     for _ in range(round(PATIENCE / 0.2)):
         page = browser.evaluate("document.documentElement.outerHTML") or ""
@@ -103,8 +127,19 @@ def seen(browser: Browser, address: str, *wanted: str, width: int = 1280) -> str
     return page
 
 
-def test_a_run_shows_its_description_metrics_parameters_data_and_status(pages: Pages, browser: Browser) -> None:
-    texts = ("a-run-to-look-at", "train/loss", "val/bleu", "39", "model.d_model", "256", "multi30k", "Finished")
+def test_a_run_shows_its_description_metrics_parameters_data_and_status(
+    pages: Pages, browser: Browser
+) -> None:
+    texts = (
+        "a-run-to-look-at",
+        "train/loss",
+        "val/bleu",
+        "39",
+        "model.d_model",
+        "256",
+        "multi30k",
+        "Finished",
+    )
     texts += ("<strong>Better than the baseline.</strong>", "<td>bleu</td>", 'href="#/experiments"')
     page = seen(browser, pages.run, *texts)
     assert [text for text in texts if text not in page] == []
@@ -112,7 +147,9 @@ def test_a_run_shows_its_description_metrics_parameters_data_and_status(pages: P
     assert "<!-- lslm" not in shown, "the signature of a description is for programs"
 
 
-def test_a_run_shows_its_artifacts_and_predictions_as_a_table(pages: Pages, browser: Browser) -> None:
+def test_a_run_shows_its_artifacts_and_predictions_as_a_table(
+    pages: Pages, browser: Browser
+) -> None:
     texts = ("config.yaml", "environment.txt", "View as table", "第0句", "第2句")
     page = seen(browser, f"{pages.run}/artifacts/tables/test.json", *texts)
     assert [text for text in texts if text not in page] == []
@@ -124,28 +161,50 @@ def cells(browser: Browser, column: str) -> list[str]:
     """Return what the table of runs shows in a column, from top to bottom."""
     wanted = json.dumps(f"[role=row]:not(.ag-header-row) [col-id={json.dumps(column)}]")
     rows = browser.evaluate(f"""[...document.querySelectorAll({wanted})]
-        .map(cell => [Number(cell.closest("[row-index]").getAttribute("row-index")), cell.innerText.trim()])""")
+        .map(cell => [
+            Number(cell.closest("[row-index]").getAttribute("row-index")),
+            cell.innerText.trim(),
+        ])""")
     return [text for _, text in sorted(rows)]
 
 
-def test_the_link_to_the_table_shows_scores_with_intervals_and_the_settings_that_differ_best_first(pages: Pages, browser: Browser) -> None:
-    names = ("test/bleu", "interval", "backbone.dropout", "corpus", "languages", "model", "n_parameter")
+def test_the_link_to_the_table_shows_scores_with_intervals_and_the_settings_that_differ_best_first(
+    pages: Pages, browser: Browser
+) -> None:
+    names = (
+        "test/bleu",
+        "interval",
+        "backbone.dropout",
+        "corpus",
+        "languages",
+        "model",
+        "n_parameter",
+    )
     texts = ("better-run", "31.5 to 99", "Model training", "Best first (lslm)", *names)
-    page = seen(browser, pages.links["best first"], *texts, width=2600)  # columns out of sight are not drawn
+    # columns out of sight are not drawn
+    page = seen(browser, pages.links["best first"], *texts, width=2600)
     assert [text for text in texts if text not in page] == []
     assert cells(browser, "metrics.`test/bleu`")[:2] == ["31.5", "21.5"]
     assert cells(browser, "tags.`interval`")[:2] == ["31.5 to 99", "21.5 to 99"]
     assert cells(browser, "params.`backbone.dropout`")[:2] == ["0.75", "-"]
     assert cells(browser, "params.`optimizer.lr`") == [], "this is the same in both"
-    headings = browser.evaluate("""[...document.querySelectorAll("[role=columnheader][col-id*='`']")]
-        .sort((a, b) => a.ariaColIndex - b.ariaColIndex).map(each => each.getAttribute("col-id").split("`")[1])""")
+    headings = browser.evaluate("""
+        [...document.querySelectorAll("[role=columnheader][col-id*='`']")]
+        .sort((a, b) => a.ariaColIndex - b.ariaColIndex)
+        .map(each => each.getAttribute("col-id").split("`")[1])""")
     assert headings[: len(names)] == list(names)
 
 
-def test_the_link_to_the_charts_begins_with_scores_of_tests_and_validations(pages: Pages, browser: Browser) -> None:
+def test_the_link_to_the_charts_begins_with_scores_of_tests_and_validations(
+    pages: Pages, browser: Browser
+) -> None:
     seen(browser, pages.links["charts"], "better-run", "test/bleu", "settings that differ")
-    shown = browser.evaluate("document.body.innerText")  # charts further down are drawn when they come into view
+    # charts further down are drawn when they come into view
+    shown = browser.evaluate("document.body.innerText")
     charts = shown[shown.find("\ntest\n") :]
-    places = [charts.find(text) for text in ("\ntest\n", "test/bleu", "\nsettings that differ\n", "\nval\n", "\ntrain\n")]
+    places = [
+        charts.find(text)
+        for text in ("\ntest\n", "test/bleu", "\nsettings that differ\n", "\nval\n", "\ntrain\n")
+    ]
     assert min(places) > -1, shown
     assert places == sorted(places)

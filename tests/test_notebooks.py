@@ -1,4 +1,6 @@
-"""Both notebooks run from the first cell to the last, one after the other, and are committed without output."""
+"""Both notebooks run from the first cell to the last, one after the other, and are committed
+without output.
+"""
 
 import json
 import shutil
@@ -21,22 +23,33 @@ def test_without_output(path):
 
 
 def test_from_the_first_cell_to_the_last(project, pairs, empty_store, monkeypatch):
-    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
     assert [path.name for path in NOTEBOOKS] == ["01_first_run.ipynb", "02_compare_runs.ipynb"]
     config = yaml.safe_load((ROOT / "configs/translation/cldr_demo.yaml").read_text("utf-8"))
-    config["data"]["init_args"] |= {"corpus": str(pairs), "tokenizer": "Characters"}  # small, or the exams take minutes
+    # small, or the exams take minutes
+    config["data"]["init_args"] |= {"corpus": str(pairs), "tokenizer": "Characters"}
     config["model"]["init_args"]["max_length"] = 20
     (project / "configs/translation").mkdir(parents=True)
     (project / "configs/translation/cldr_demo.yaml").write_text(yaml.safe_dump(config))
     (project / "notebooks").mkdir()
     shutil.copy(empty_store, project)
-    variables = {"LSLM_NOTEBOOK_STEPS": "5", "LSLM_CACHE": str(project / "cache"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    variables = {
+        "LSLM_NOTEBOOK_STEPS": "5",
+        "LSLM_CACHE": str(project / "cache"),
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     texts = []
     for path in NOTEBOOKS:
         notebook = nbformat.read(path, as_version=4)
-        client = nbclient.NotebookClient(notebook, timeout=round(PATIENCE), resources={"metadata": {"path": str(project / "notebooks")}})
+        client = nbclient.NotebookClient(
+            notebook,
+            timeout=round(PATIENCE),
+            resources={"metadata": {"path": str(project / "notebooks")}},
+        )
         client.execute()
         texts.append(nbformat.writes(notebook))
     assert "signature" in texts[0]

@@ -6,9 +6,23 @@ import torch
 from torch import nn
 
 from lslm_lightning.models.embedding import TokenEmbedding
-from lslm_lightning.optim import Constant, Cosine, InverseSquareRoot, Linear, Trapezoid, decay_groups, n_parameter
+from lslm_lightning.optim import (
+    Constant,
+    Cosine,
+    InverseSquareRoot,
+    Linear,
+    Trapezoid,
+    decay_groups,
+    n_parameter,
+)
 
-SCHEDULES = [Constant(10), Linear(10, floor=0.1), Cosine(10, floor=0.1), Trapezoid(10, floor=0.1), InverseSquareRoot(10)]
+SCHEDULES = [
+    Constant(10),
+    Linear(10, floor=0.1),
+    Cosine(10, floor=0.1),
+    Trapezoid(10, floor=0.1),
+    InverseSquareRoot(10),
+]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
@@ -20,7 +34,11 @@ def test_schedules_rise_to_one_and_never_again_above(schedule):
 
 
 def test_schedules_with_an_end_come_to_their_floor_a_step_after_the_last_and_stay_there():
-    for schedule in (Linear(5, floor=0.2), Cosine(5, floor=0.2), Trapezoid(5, decay_share=0.9, floor=0.2)):
+    for schedule in (
+        Linear(5, floor=0.2),
+        Cosine(5, floor=0.2),
+        Trapezoid(5, decay_share=0.9, floor=0.2),
+    ):
         assert 0.2 < schedule(99, 100) < 0.21
         assert schedule(100, 100) == pytest.approx(0.2)
         assert schedule(150, 100) == pytest.approx(0.2)
@@ -30,7 +48,8 @@ def test_a_trapezoid_knows_no_end_until_it_comes_down():
     schedule = Trapezoid(10, decay_share=0.25)
     assert all(schedule(step, 100) == schedule(step, 10_000) for step in range(76))
     assert schedule(76, 100) < 1.0
-    assert Trapezoid(50, decay_share=0.8)(50, 100) == 1.0  # it comes down after the warm-up, not within
+    # it comes down after the warm-up, not within
+    assert Trapezoid(50, decay_share=0.8)(50, 100) == 1.0
     with pytest.raises(ValueError, match="decay_share=0"):
         Trapezoid(decay_share=0)
 
@@ -40,7 +59,9 @@ def test_cosine_equals_torch():
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50, eta_min=0.1)
     for step in range(50):
-        assert Cosine(0, floor=0.1)(step, 50) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        assert Cosine(0, floor=0.1)(step, 50) == pytest.approx(
+            optimizer.param_groups[0]["lr"], abs=1e-12
+        )
         optimizer.step()
         reference.step()
 
@@ -48,7 +69,9 @@ def test_cosine_equals_torch():
 def test_inverse_square_root_is_that_of_the_paper():
     schedule = InverseSquareRoot(400)
     for step in (400, 1000, 5000):
-        assert schedule(step, 0) == pytest.approx(min((step + 1) ** -0.5, (step + 1) * 400**-1.5) / 400**-0.5)
+        assert schedule(step, 0) == pytest.approx(
+            min((step + 1) ** -0.5, (step + 1) * 400**-1.5) / 400**-0.5
+        )
 
 
 def test_negative_warmup_is_refused_by_name():

@@ -21,13 +21,17 @@ SHORTEST = 300.0
 
 
 def offences(source: str, may_read_clocks: bool = False) -> Iterator[tuple[int, str]]:
-    """Yield the line of each clock that is read, and of each wait that is shorter than `SHORTEST`."""
+    """Yield the line of each clock that is read, and of each wait that is shorter than
+    `SHORTEST`.
+    """
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
         module = getattr(node.func.value, "id", "?") if isinstance(node.func, ast.Attribute) else ""
-        reads = (module, name) == ("os", "times") or (module in ("time", "") and name.removesuffix("_ns") in CLOCKS)
+        reads = (module, name) == ("os", "times") or (
+            module in ("time", "") and name.removesuffix("_ns") in CLOCKS
+        )
         if reads and not may_read_clocks:
             yield node.lineno, f"reads a clock: {name}"
         given = [word.value for word in node.keywords if word.arg == "timeout"]
@@ -76,7 +80,9 @@ def test_no_test_trusts_the_clock_on_the_wall() -> None:
 
 
 def test_children_can_be_interrupted_where_the_suite_runs_in_the_background() -> None:
-    """A shell without job control starts background jobs with SIGINT ignored, and children inherit that."""
+    """A shell without job control starts background jobs with SIGINT ignored, and children inherit
+    that.
+    """
     code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
     loads = f"""
 import signal, subprocess, sys
@@ -86,7 +92,9 @@ make_interruptible()
 subprocess.run([sys.executable, "-c", {code!r}], check=True)
 """
     environment = os.environ | {"PYTHONPATH": str(TESTS.parent)}
-    done = subprocess.run([sys.executable, "-c", loads], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", loads], env=environment, capture_output=True, text=True
+    )
     assert done.stdout == "False\n", done.stderr
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 

@@ -1,4 +1,6 @@
-"""Both READMEs say what is so: commands parse, paths and links lead somewhere, classes exist, and the two agree."""
+"""Both READMEs say what is so: commands parse, paths and links lead somewhere, classes exist, and
+the two agree.
+"""
 
 import re
 import shlex
@@ -33,13 +35,18 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 def commands(name: str) -> list[list[str]]:
-    """The words of every `lslm ...` line of the shell blocks; of a pipe the end, without what stands before the command."""
+    """The words of every `lslm ...` line of the shell blocks; of a pipe the end, without what
+    stands before the command.
+    """
     lines = [line for block in blocks(name, "sh") for line in block.splitlines()]
     ends = [re.search(r"(?:^|[|] |=\S+ )(lslm .*)", line) for line in lines]
     return [shlex.split(re.sub(r"\$\([^)]*\)", "RUN", end[1]))[1:] for end in ends if end]
 
 
-LINES = [pytest.param(words, id=" ".join(words)) for words in {tuple(w): w for name in READMES for w in commands(name)}.values()]
+LINES = [
+    pytest.param(words, id=" ".join(words))
+    for words in {tuple(w): w for name in READMES for w in commands(name)}.values()
+]
 
 
 def test_there_are_commands_to_check() -> None:
@@ -67,14 +74,22 @@ def config_of(words: list[str], tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] in TRAINING])
-def test_training_lines_parse(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_training_lines_parse(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     from lslm_lightning.commands.train import main
 
-    (tmp_path / "my_parts.py").write_text(next(block for block in blocks("README.md", "python") if "(Metric)" in block), "utf-8")
+    (tmp_path / "my_parts.py").write_text(
+        next(block for block in blocks("README.md", "python") if "(Metric)" in block), "utf-8"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_parts", raising=False)  # of another test
     config = config_of(words, tmp_path)
-    words = [config if word == words[words.index("--config") + 1] else word for word in words if word != "--print_config"]
+    words = [
+        config if word == words[words.index("--config") + 1] else word
+        for word in words
+        if word != "--print_config"
+    ]
     with pytest.raises(SystemExit) as ending:
         main([*words, "--print_config"])
     printed = capsys.readouterr()
@@ -93,7 +108,10 @@ def test_generate_lines_parse(words: list[str]) -> None:
 def test_evaluate_lines_parse(words: list[str], capsys: pytest.CaptureFixture) -> None:
     from lslm_lightning.commands.evaluate import main
 
-    words = [config_of(words, Path()) if word == words[words.index("--config") + 1] else word for word in words]
+    words = [
+        config_of(words, Path()) if word == words[words.index("--config") + 1] else word
+        for word in words
+    ]
     with pytest.raises(SystemExit) as ending:
         main([*words, "--print_config"])
     assert ending.value.code == 0, capsys.readouterr().err
@@ -107,7 +125,9 @@ def test_compare_lines_parse(words: list[str]) -> None:
     assert found.experiment or len(found.runs) > 1
 
 
-@pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] in ("plan", "consolidate", "ladder")])
+@pytest.mark.parametrize(
+    "words", [p for p in LINES if p.values[0][0] in ("plan", "consolidate", "ladder")]
+)
 def test_other_lines_parse(words: list[str]) -> None:
     module = import_module(f"lslm_lightning.commands.{words[0]}")
     known, settings = module.arguments().parse_known_args(words[1:])
@@ -151,7 +171,9 @@ def test_links_lead_somewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", READMES)
 def test_paths_exist(name: str) -> None:
-    paths = re.findall(r"(?<![\w./])(?:lslm_lightning|tasks|configs|tests)/[\w./<>*-]*", text_of(name))
+    paths = re.findall(
+        r"(?<![\w./])(?:lslm_lightning|tasks|configs|tests)/[\w./<>*-]*", text_of(name)
+    )
     assert len(paths) > 20
     for path in paths:
         if "<" not in path:
@@ -160,7 +182,11 @@ def test_paths_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", READMES)
 def test_parts_exist(name: str) -> None:
-    rows = re.findall(r"^\| `[\w.]+` \| `((?:lslm_lightning|torch)[\w.]*)` \| (.*) \|$", text_of(name), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `[\w.]+` \| `((?:lslm_lightning|torch)[\w.]*)` \| (.*) \|$",
+        text_of(name),
+        re.MULTILINE,
+    )
     assert len(rows) == 9
     for module, classes in rows:
         for part in re.findall(r"`([A-Z]\w+)`", classes):
@@ -173,19 +199,28 @@ def test_corpora_exist(name: str) -> None:
     from lslm_lightning.data.catalogue import PACKAGED
 
     known = {*builtin.CORPORA, *yaml.safe_load(PACKAGED.read_text("utf-8"))}
-    rows = re.findall(r"^\| .*?(?:built in|corpora.yaml`\]|内置).*\| (`.*) \|$", text_of(name), re.MULTILINE)
+    rows = re.findall(
+        r"^\| .*?(?:built in|corpora.yaml`\]|内置).*\| (`.*) \|$", text_of(name), re.MULTILINE
+    )
     named = [corpus for row in rows[:2] for corpus in re.findall(r"`([\w-]+)`", row)]
     assert len(named) > 5
     assert set(named) <= known
 
 
 def measured(name: str) -> list[tuple[str | None, list[str]]]:
-    """The rows of the table of figures: the benchmark (that of the row before, where none is named), and the numbers, without remarks."""
-    rows, benchmark = [], None
-    for command, figures in re.findall(r"^\| (`make [^`]*`)? ?\| .* \| (.*) \|$", text_of(name), re.MULTILINE):
+    """The rows of the table of figures: the benchmark (that of the row before, where none is
+    named), and the numbers, without remarks.
+    """
+    rows = []
+    benchmark = None
+    for command, figures in re.findall(
+        r"^\| (`make [^`]*`)? ?\| .* \| (.*) \|$", text_of(name), re.MULTILINE
+    ):
         if command:
             benchmark = next(iter(re.findall(r"ONLY=(\w+)", command)), None)
-        rows.append((benchmark, re.findall(r"\d[\d,]*(?:\.\d+)?", re.sub(r"[(（].*?[)）]", "", figures))))
+        rows.append(
+            (benchmark, re.findall(r"\d[\d,]*(?:\.\d+)?", re.sub(r"[(（].*?[)）]", "", figures)))
+        )
     return rows
 
 
@@ -202,4 +237,6 @@ def test_figures_are_those_that_were_recorded() -> None:
             values = [check.value for check in load(benchmark).checks(record.figures)]
             for figure in figures:
                 unit = 10.0 ** -len(figure.partition(".")[2])
-                assert any(abs(float(figure.replace(",", "")) - value) <= 0.501 * unit for value in values), (benchmark, figure, values)
+                assert any(
+                    abs(float(figure.replace(",", "")) - value) <= 0.501 * unit for value in values
+                ), (benchmark, figure, values)

@@ -19,26 +19,88 @@ from lslm_lightning.training.signals import Interrupted, stoppable, stopping_sig
 from tests.patience import PATIENCE
 
 HOME = Path(__file__).parents[1]
-MODULES = {"fcntl", "termios", "tty", "pty", "resource", "pwd", "grp", "syslog", "posix", "readline"}
+MODULES = {
+    "fcntl",
+    "termios",
+    "tty",
+    "pty",
+    "resource",
+    "pwd",
+    "grp",
+    "syslog",
+    "posix",
+    "readline",
+}
 OF_WINDOWS = {"SIGINT", "SIGTERM", "SIGABRT", "SIGFPE", "SIGILL", "SIGSEGV", "SIG_IGN", "SIG_DFL"}
 ABSENT = {  # from os on Windows, or also on macOS
-    *("fork", "forkpty", "killpg", "getpgid", "getpgrp", "setsid", "setpgid", "getuid", "geteuid", "getgid", "getgroups"),
-    *("chown", "fchown", "fchmod", "mkfifo", "mknod", "uname", "nice", "statvfs", "getloadavg", "wait", "waitid", "sync"),
-    *("sched_getaffinity", "sched_setaffinity", "posix_fadvise", "sendfile", "openpty", "O_DIRECTORY", "O_NOFOLLOW"),
+    *(
+        "fork",
+        "forkpty",
+        "killpg",
+        "getpgid",
+        "getpgrp",
+        "setsid",
+        "setpgid",
+        "getuid",
+        "geteuid",
+        "getgid",
+        "getgroups",
+    ),
+    *(
+        "chown",
+        "fchown",
+        "fchmod",
+        "mkfifo",
+        "mknod",
+        "uname",
+        "nice",
+        "statvfs",
+        "getloadavg",
+        "wait",
+        "waitid",
+        "sync",
+    ),
+    *(
+        "sched_getaffinity",
+        "sched_setaffinity",
+        "posix_fadvise",
+        "sendfile",
+        "openpty",
+        "O_DIRECTORY",
+        "O_NOFOLLOW",
+    ),
 }
-SIGNALS = {"setitimer", "getitimer", "alarm", "pause", "sigwait", "pthread_kill", "pthread_sigmask", "siginterrupt", "ITIMER_REAL"}
+SIGNALS = {
+    "setitimer",
+    "getitimer",
+    "alarm",
+    "pause",
+    "sigwait",
+    "pthread_kill",
+    "pthread_sigmask",
+    "siginterrupt",
+    "ITIMER_REAL",
+}
 
 
 def taken_for_granted(source: str) -> list[str]:
     """What a module uses that another system lacks, and that it does not ask for by `hasattr`."""
-    tree, found = ast.parse(source), []
+    tree = ast.parse(source)
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names]
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [each.name for each in node.names]
+            )
             found += [name for name in names if name.partition(".")[0] in MODULES]
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            module, name = node.value.id, node.attr
-            is_signal = module == "signal" and (name in SIGNALS or (name.startswith("SIG") and name not in OF_WINDOWS))
+            module = node.value.id
+            name = node.attr
+            is_signal = module == "signal" and (
+                name in SIGNALS or (name.startswith("SIG") and name not in OF_WINDOWS)
+            )
             if is_signal or (module == "os" and name in ABSENT):
                 found.append(f"{module}.{name}")
     asked_as = {"ITIMER_REAL": "setitimer", "SIGSTOP": "SIGTSTP", "SIGCONT": "SIGTSTP"}
@@ -48,7 +110,9 @@ def taken_for_granted(source: str) -> list[str]:
 
 def test_what_other_systems_lack_is_asked_for() -> None:
     files = [*(HOME / "lslm_lightning").rglob("*.py"), *(HOME / "tasks").rglob("*.py")]
-    found = {str(path.relative_to(HOME)): taken_for_granted(path.read_text("utf-8")) for path in files}
+    found = {
+        str(path.relative_to(HOME)): taken_for_granted(path.read_text("utf-8")) for path in files
+    }
     assert {name: what for name, what in found.items() if what} == {}
 
 
@@ -69,7 +133,18 @@ def test_the_check_sees_what_it_is_for(source: str, found: list[str]) -> None:
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """`os` and `signal` without what they lack there."""
-    for name in ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGQUIT", "SIGKILL", "SIGTSTP", "SIGSTOP", "SIGCONT", "SIGALRM", "setitimer"):
+    for name in (
+        "SIGUSR1",
+        "SIGUSR2",
+        "SIGHUP",
+        "SIGQUIT",
+        "SIGKILL",
+        "SIGTSTP",
+        "SIGSTOP",
+        "SIGCONT",
+        "SIGALRM",
+        "setitimer",
+    ):
         monkeypatch.delattr(signal, name)
     for name in ("fork", "killpg", "chown", "O_DIRECTORY"):
         monkeypatch.delattr(os, name)
@@ -118,7 +193,10 @@ def test_a_deadline_calls_its_handler_in_the_main_thread(monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("windows")
 def test_commands_end_as_their_children_do() -> None:
     assert commands.run_to_its_end([sys.executable, "-c", "raise SystemExit(7)"]) == 7
-    server = subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"], stdout=subprocess.PIPE)
+    server = subprocess.Popen(
+        [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"],
+        stdout=subprocess.PIPE,
+    )
     server.stdout.readline()
     commands.signal_child(server, signal.SIGINT)
     assert server.poll() is None, "the console tells it"

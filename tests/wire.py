@@ -16,7 +16,8 @@ class Wire:
     """
 
     def __init__(self, port: int, delay: float = 0.0) -> None:
-        self._target, self._delay = port, delay
+        self._target = port
+        self._delay = delay
         self._ends: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -36,7 +37,8 @@ class Wire:
                 continue
             far = socket.create_connection(("127.0.0.1", self._target))
             for end in (near, far):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a wire does not wait for more
+                # a wire does not wait for more
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._ends += [near, far]
             for source, sink, delay in ((near, far, self._delay), (far, near, 0.0)):
                 under_way: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
@@ -44,7 +46,9 @@ class Wire:
                 threading.Thread(target=give, args=(under_way, source, sink), daemon=True).start()
 
 
-def take(source: socket.socket, under_way: "SimpleQueue[tuple[float, bytes]]", delay: float) -> None:
+def take(
+    source: socket.socket, under_way: "SimpleQueue[tuple[float, bytes]]", delay: float
+) -> None:
     """What comes, and when it is to arrive; at the end nothing, at once."""
     with suppress(OSError):
         while data := source.recv(65536):
@@ -52,7 +56,9 @@ def take(source: socket.socket, under_way: "SimpleQueue[tuple[float, bytes]]", d
     under_way.put((0.0, b""))
 
 
-def give(under_way: "SimpleQueue[tuple[float, bytes]]", source: socket.socket, sink: socket.socket) -> None:
+def give(
+    under_way: "SimpleQueue[tuple[float, bytes]]", source: socket.socket, sink: socket.socket
+) -> None:
     """Everything at its time; after the last, or where nobody takes it, both ends hang up."""
     with suppress(OSError):
         while (due_and_data := under_way.get())[1]:

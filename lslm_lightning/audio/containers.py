@@ -60,7 +60,8 @@ class Chunk(NamedTuple):
 
 def read_chunks(data: bytes, layout: Layout) -> list[Chunk]:
     """Return the chunks up to that of the samples, which is the last, or up to the end."""
-    found, at = [], layout.start
+    found = []
+    at = layout.start
     n_header = layout.n_id + layout.n_size
     while at + n_header <= len(data):
         size = int.from_bytes(data[at + layout.n_id : at + n_header], layout.order)
@@ -115,7 +116,8 @@ def _chunked(data: bytes, layout: Layout) -> bytes:
         size = int.from_bytes(data[4:8], layout.order)
         require(data, 8 + size if layout.n_size == 4 and size < STREAMED else 0)
         return data
-    samples, by_name = chunks[-1], {chunk.name: chunk for chunk in chunks}
+    samples = chunks[-1]
+    by_name = {chunk.name: chunk for chunk in chunks}
     size = samples.size
     if data[:4] == b"RF64" and b"ds64" in by_name and size == 0xFFFFFFFF:
         at = by_name[b"ds64"].start + 8
@@ -152,7 +154,9 @@ def check_pages(data: bytes) -> None:
 
 
 def stated_by_nist(data: bytes) -> int:
-    """Bytes of a NIST SPHERE file by its header; 0 where it does not say, or of compressed samples."""
+    """Bytes of a NIST SPHERE file by its header; 0 where it does not say, or of compressed
+    samples.
+    """
     header = data[:1024].decode("latin-1")
     found = dict(re.findall(r"^(\w+) -\w+ (\S+)", header, re.MULTILINE))
     try:
@@ -191,7 +195,9 @@ def mpeg_frame(header: bytes) -> MpegFrame | None:
     """Parse the four bytes at the start of a frame; None of anything else."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return None
-    version, rate_index, index = header[1] >> 3 & 3, header[2] >> 2 & 3, header[2] >> 4
+    version = header[1] >> 3 & 3
+    rate_index = header[2] >> 2 & 3
+    index = header[2] >> 4
     if version not in RATES_HZ or rate_index == 3 or index in (0, 15):
         return None
     first = version == 3

@@ -16,7 +16,8 @@ class Encoding(NamedTuple):
     subtype: str
 
 
-FLAC = Encoding("audio/flac", "FLAC", "PCM_16")  # 16 bits a sample, without loss from there; about half the bytes of a WAV file
+# 16 bits a sample, without loss from there; about half the bytes of a WAV file
+FLAC = Encoding("audio/flac", "FLAC", "PCM_16")
 MP3 = Encoding("audio/mpeg", "MP3", "MPEG_LAYER_III")  # about 4 kB a second of speech
 
 
@@ -24,7 +25,11 @@ def encodings(rate_hz: int) -> list[Encoding]:
     """Those that this machine can write at a rate, the truest first."""
     import soundfile
 
-    return [FLAC, MP3] if rate_hz in MP3_RATES_HZ and MP3.format in soundfile.available_formats() else [FLAC]
+    return (
+        [FLAC, MP3]
+        if rate_hz in MP3_RATES_HZ and MP3.format in soundfile.available_formats()
+        else [FLAC]
+    )
 
 
 def encoded(waveform: Waveform, encoding: Encoding) -> bytes:
@@ -33,5 +38,7 @@ def encoded(waveform: Waveform, encoding: Encoding) -> bytes:
 
     file = io.BytesIO()
     samples = waveform.samples.clamp(-1, 1).numpy()
-    soundfile.write(file, samples, waveform.sample_rate_hz, format=encoding.format, subtype=encoding.subtype)
+    soundfile.write(
+        file, samples, waveform.sample_rate_hz, format=encoding.format, subtype=encoding.subtype
+    )
     return file.getvalue()

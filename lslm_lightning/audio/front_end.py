@@ -16,14 +16,18 @@ CLIPPED = 1e-3  # share of samples at full scale from which a recording counts a
 
 
 class Reading(NamedTuple):
-    """What a file gives: features (T, F), and what had to be done or is wrong with it, in a word each."""
+    """What a file gives: features (T, F), and what had to be done or is wrong with it, in a word
+    each.
+    """
 
     features: Tensor
     remarks: tuple[str, ...] = ()
 
 
 class FrontEnd(ABC):
-    """What is computed of a sound before any network; its settings are the fields of a dataclass."""
+    """What is computed of a sound before any network; its settings are the fields of a
+    dataclass.
+    """
 
     @property
     @abstractmethod
@@ -36,7 +40,8 @@ class FrontEnd(ABC):
 
     @abstractmethod
     def read(self, data: bytes, name: str) -> Reading:
-        """Features of a file, float32, on the CPU, always the same for the same bytes; at least one frame.
+        """Features of a file, float32, on the CPU, always the same for the same bytes; at least one
+        frame.
 
         Raises:
             ValueError: the file is empty, cut off, or of another kind; in one line with its name.
@@ -57,11 +62,13 @@ class FrontEnd(ABC):
 
 @dataclass(frozen=True)
 class Waveforms(FrontEnd):
-    """Log-mel features of a sound file (WAV, FLAC, ...) of any rate and number of channels; see `LogMel`.
+    """Log-mel features of a sound file (WAV, FLAC, ...) of any rate and number of channels; see
+    `LogMel`.
 
     Args:
         sample_rate_hz: to which all are brought.
-        normalize: each feature of a recording to mean 0 and variance 1, so that loudness and microphone count less.
+        normalize: each feature of a recording to mean 0 and variance 1, so that loudness and
+            microphone count less.
     """
 
     sample_rate_hz: int = 16_000
@@ -101,7 +108,10 @@ class Waveforms(FrontEnd):
             "with channels averaged": waveform.n_channel > 1,
             "clipped": waveform.clipped > CLIPPED,
         }
-        return Reading(normalized(features) if self.normalize else features, tuple(word for word, holds in remarks.items() if holds))
+        return Reading(
+            normalized(features) if self.normalize else features,
+            tuple(word for word, holds in remarks.items() if holds),
+        )
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,8 @@ class Frames(FrontEnd):
 
     Args:
         n_coefficient: numbers a frame in the file.
-        n_delta: how often slopes over time are added: 2 adds those of the coefficients, and those of these.
+        n_delta: how often slopes over time are added: 2 adds those of the coefficients, and those
+            of these.
         normalize: as in `Waveforms`.
     """
 
@@ -122,7 +133,8 @@ class Frames(FrontEnd):
     def __post_init__(self) -> None:
         if self.n_coefficient < 1 or self.n_delta < 0:
             raise ValueError(
-                f"n_coefficient={self.n_coefficient} must be at least 1 and n_delta={self.n_delta} at least 0; 13 and 2 are usual"
+                f"n_coefficient={self.n_coefficient} must be at least 1 and "
+                f"n_delta={self.n_delta} at least 0; 13 and 2 are usual"
             )
 
     @property

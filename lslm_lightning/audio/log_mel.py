@@ -15,10 +15,11 @@ def mel_of(hertz: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LogMel:
-    """Natural logarithms of the power in triangular bands, evenly spaced on the mel scale of HTK, each with a peak of 1.
+    """Natural logarithms of the power in triangular bands, evenly spaced on the mel scale of HTK,
+    each with a peak of 1.
 
-    A frame every `hop_ms`, the first around the first sample, with silence before and after the recording: 1 + n // hop of them. Windows
-    are periodic Hann.
+    A frame every `hop_ms`, the first around the first sample, with silence before and after the
+    recording: 1 + n // hop of them. Windows are periodic Hann.
 
     Args:
         low_hz: where the lowest band begins.
@@ -38,15 +39,22 @@ class LogMel:
         nyquist = self.sample_rate_hz / 2
         if not 0 <= self.low_hz < self.highest_hz <= nyquist:
             raise ValueError(
-                f"low_hz={self.low_hz} and high_hz={self.high_hz} must rise from 0 to at most {nyquist:g}, half the sample rate"
+                f"low_hz={self.low_hz} and high_hz={self.high_hz} must rise from 0 to at most "
+                f"{nyquist:g}, half the sample rate"
             )
         if not 0 < self.hop_ms <= self.window_ms:
-            raise ValueError(f"hop_ms={self.hop_ms} must be above 0 and at most window_ms={self.window_ms}")
+            raise ValueError(
+                f"hop_ms={self.hop_ms} must be above 0 and at most window_ms={self.window_ms}"
+            )
         if not self.hop:
-            raise ValueError(f"hop_ms={self.hop_ms} is less than a sample at sample_rate_hz={self.sample_rate_hz}; 10 is usual")
+            raise ValueError(
+                f"hop_ms={self.hop_ms} is less than a sample at "
+                f"sample_rate_hz={self.sample_rate_hz}; 10 is usual"
+            )
         if empty := int((self.filters.sum(0) == 0).sum()):
             raise ValueError(
-                f"n_mel={self.n_mel} leaves {empty} bands without a frequency at sample_rate_hz={self.sample_rate_hz} and"
+                f"n_mel={self.n_mel} leaves {empty} bands without a frequency at "
+                f"sample_rate_hz={self.sample_rate_hz} and"
                 f" window_ms={self.window_ms}; lower it, or take a longer window"
             )
 
@@ -76,18 +84,33 @@ class LogMel:
     @cached_property
     def filters(self) -> Tensor:
         """(K, F) float64."""
-        frequency = torch.linspace(0, self.sample_rate_hz / 2, self.n_fft // 2 + 1, dtype=torch.double)
-        low, high = mel_of(torch.tensor([self.low_hz, self.highest_hz], dtype=torch.double)).tolist()
-        edges = 700 * (10 ** (torch.linspace(low, high, self.n_mel + 2, dtype=torch.double) / 2595) - 1)  # (F + 2,)
+        frequency = torch.linspace(
+            0, self.sample_rate_hz / 2, self.n_fft // 2 + 1, dtype=torch.double
+        )
+        low, high = mel_of(
+            torch.tensor([self.low_hz, self.highest_hz], dtype=torch.double)
+        ).tolist()
+        # (F + 2,)
+        edges = 700 * (
+            10 ** (torch.linspace(low, high, self.n_mel + 2, dtype=torch.double) / 2595) - 1
+        )
         above = frequency[:, None] - edges  # (K, F + 2)
-        rising, falling = above[:, :-2] / edges.diff()[:-1], -above[:, 2:] / edges.diff()[1:]
+        rising = above[:, :-2] / edges.diff()[:-1]
+        falling = -above[:, 2:] / edges.diff()[1:]
         return torch.minimum(rising, falling).clamp_min(0)
 
     def __call__(self, samples: Tensor) -> Tensor:
         """(n,) -> (T, F), in the precision of the samples."""
         window = torch.hann_window(self.window, dtype=samples.dtype, device=samples.device)
         spectrum = torch.stft(
-            samples, self.n_fft, self.hop, self.window, window, center=True, pad_mode="constant", return_complex=True
+            samples,
+            self.n_fft,
+            self.hop,
+            self.window,
+            window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
         )  # (K, T)
         power = spectrum.abs().square().mT  # (T, K)
         return (power @ self.filters.to(power)).clamp_min(self.floor).log()

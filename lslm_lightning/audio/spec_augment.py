@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 
 class SpecAugment(nn.Module):
-    """Bands of frequency and stretches of time are set to 0 while training: what is left must do. Nothing is warped.
+    """Bands of frequency and stretches of time are set to 0 while training: what is left must do.
+    Nothing is warped.
 
     Chance comes from torch's default generator; no mask goes beyond the end of a recording.
 
@@ -38,8 +39,11 @@ class SpecAugment(nn.Module):
                 raise ValueError(f"{name}={value} must be 0 (none) or above")
         if not 0 <= time_share <= 1:
             raise ValueError(f"time_share={time_share} must be from 0 to 1")
-        self.n_frequency_mask, self.frequency_width = n_frequency_mask, frequency_width
-        self.n_time_mask, self.time_width, self.time_share = n_time_mask, time_width, time_share
+        self.n_frequency_mask = n_frequency_mask
+        self.frequency_width = frequency_width
+        self.n_time_mask = n_time_mask
+        self.time_width = time_width
+        self.time_share = time_share
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, F), lengths (B,) -> (B, T, F)."""
@@ -47,14 +51,20 @@ class SpecAugment(nn.Module):
             return x
         n_feature = torch.full_like(lengths, x.size(2))
         longest = (lengths * self.time_share).long().clamp(max=self.time_width)
-        bands = masks(x.size(2), n_feature, n_feature.clamp(max=self.frequency_width), self.n_frequency_mask)
+        bands = masks(
+            x.size(2), n_feature, n_feature.clamp(max=self.frequency_width), self.n_frequency_mask
+        )
         stretches = masks(x.size(1), lengths, longest, self.n_time_mask)
         return x.masked_fill(bands[:, None, :] | stretches[:, :, None], 0)
 
 
 def masks(size: int, lengths: Tensor, widest: Tensor, n: int) -> Tensor:
-    """(B, size) bool, True in `n` intervals of row b, each of 0 to widest[b] places, which lie anywhere within its first lengths[b]."""
+    """(B, size) bool, True in `n` intervals of row b, each of 0 to widest[b] places, which lie
+    anywhere within its first lengths[b].
+    """
     width = (torch.rand(len(lengths), n, device=lengths.device) * (widest[:, None] + 1)).long()
-    start = (torch.rand(len(lengths), n, device=lengths.device) * (lengths[:, None] - width + 1)).long()
+    start = (
+        torch.rand(len(lengths), n, device=lengths.device) * (lengths[:, None] - width + 1)
+    ).long()
     place = torch.arange(size, device=lengths.device)
     return ((place >= start[..., None]) & (place < (start + width)[..., None])).any(1)

@@ -66,10 +66,15 @@ def decode(data: bytes, name: str, n_byte: int) -> Decoded:
 
     limit = max_unpacked(n_byte)
     with soundfile.SoundFile(Seekable(data)) as file:
-        file.seekable = lambda: False  # GSM is not, nor is FLAC of unknown length: read forward only
-        stated, n_read, blocks = file.frames, 0, [np.empty((0, file.channels))]
+        # GSM is not, nor is FLAC of unknown length: read forward only
+        file.seekable = lambda: False
+        stated = file.frames
+        n_read = 0
+        blocks = [np.empty((0, file.channels))]
         n_at_once = max(1, BLOCK // file.channels)
-        while len(block := file.read(min(n_at_once, stated - n_read), dtype="float64", always_2d=True)):
+        while len(
+            block := file.read(min(n_at_once, stated - n_read), dtype="float64", always_2d=True)
+        ):
             n_read += len(block)
             if n_read * file.channels * SAMPLE_BYTES > limit:
                 raise too_large(name, limit, n_byte)
@@ -101,7 +106,8 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
         reason = error.error_string.removeprefix("Error : ").strip(" .")
         reason = reason or f"libsndfile error {error.code}"
         raise ValueError(f"{name} cannot be read as audio: {reason}") from None
-    channels, rate = decoded.frames[contents.n_added :], decoded.rate_hz
+    channels = decoded.frames[contents.n_added :]
+    rate = decoded.rate_hz
     if contents.is_exact and len(channels) < decoded.stated:
         missing = f"{len(channels):,} of {decoded.stated:,} samples are there"
         raise ValueError(f"{name} is cut off: {missing}")
@@ -112,15 +118,20 @@ def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:
     if np.abs(channels).max() > LARGEST_SAMPLE:
         raise ValueError(f"{name} has samples above {LARGEST_SAMPLE:g}: it is damaged")
     common = gcd(rate, sample_rate_hz)
-    up, down = sample_rate_hz // common, rate // common
+    up = sample_rate_hz // common
+    down = rate // common
     if rate < LOWEST_RATE_HZ:
         rule = f"below {LOWEST_RATE_HZ}: its header is wrong"
         raise ValueError(f"{name} has {rate} samples a second, {rule}")
     if max(rate, sample_rate_hz) > HIGHEST_RATE_HZ or max(up, down) > LARGEST_FACTOR:
-        rule = f"which cannot be brought to {sample_rate_hz}: its header is wrong, or convert it first"
+        rule = (
+            f"which cannot be brought to {sample_rate_hz}: its header is wrong, or convert it first"
+        )
         raise ValueError(f"{name} has {rate} samples a second, {rule}")
     samples = channels.mean(1)
     if rate != sample_rate_hz:
         samples = resample_poly(samples, up, down)
     clipped = float((np.abs(channels) >= FULL_SCALE).mean())
-    return Waveform(torch.from_numpy(samples).float(), sample_rate_hz, rate, channels.shape[1], clipped)
+    return Waveform(
+        torch.from_numpy(samples).float(), sample_rate_hz, rate, channels.shape[1], clipped
+    )

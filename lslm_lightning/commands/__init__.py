@@ -1,1 +1,3 @@
-"""One file a command. Each has `main(argv) -> exit status`, argv beginning with the command's own name."""
+"""One file a command. Each has `main(argv) -> exit status`, argv beginning with the command's own
+name.
+"""

@@ -1,4 +1,6 @@
-"""Which classes the configs of a command may name: any of the user's, few of a run from elsewhere."""
+"""Which classes the configs of a command may name: any of the user's, few of a run from
+elsewhere.
+"""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,22 +19,30 @@ TRUST = "--trust"
 BLOCKS = ("model", "data", "trainer")  # of a config, what has classes
 
 
-def allowance(words: Sequence[str], resumed: RunDirectory | None = None) -> AbstractContextManager[None]:
+def allowance(
+    words: Sequence[str], resumed: RunDirectory | None = None
+) -> AbstractContextManager[None]:
     """Return the context in which a command may parse and build what its words and files name.
 
-    A config that lies in a run directory is a run's, also by the name of a link to it. One that this user started on this machine may
-    name any class, and so may words and files of the user's own beside that of another's run.
+    A config that lies in a run directory is a run's, also by the name of a link to it. One that
+    this user started on this machine may name any class, and so may words and files of the user's
+    own beside that of another's run.
 
     Args:
         words: of the command, `--trust` among them to let every run name any class.
         resumed: the run that goes on.
 
     Raises:
-        ValueError: a run names a class that is not trusted; one that goes on has links to elsewhere.
+        ValueError: a run names a class that is not trusted; one that goes on has links to
+            elsewhere.
     """
     if TRUST in words:
         return nullcontext()
-    parts = [part for word in spelled_out(words) for part in (word.split("=", 1) if word[:1] == "-" else [word])]
+    parts = [
+        part
+        for word in spelled_out(words)
+        for part in (word.split("=", 1) if word[:1] == "-" else [word])
+    ]
     files = [Path(file) for option, file in pairwise(parts) if option == "--config"]
     strange = [file for file in files if is_of_run(file, resumed) and not is_own_run(file)]
     if not strange:
@@ -42,7 +52,9 @@ def allowance(words: Sequence[str], resumed: RunDirectory | None = None) -> Abst
     with only_trusted(training=True):
         for file in strange:
             config = yaml_of(file)
-            check_trust([config.get(name) for name in BLOCKS] if isinstance(config, dict) else config)
+            check_trust(
+                [config.get(name) for name in BLOCKS] if isinstance(config, dict) else config
+            )
     given = [part for part in parts if Path(part) not in strange]
     add_working_directory(given)
     own = [yaml_of(file) for file in files if file not in strange]
@@ -59,5 +71,10 @@ def is_of_run(config: Path, resumed: RunDirectory | None) -> bool:
 def has_run_beside(config: Path) -> bool:
     """Return whether a file has the name and the place of the config of a run."""
     directory = RunDirectory(config.parent)
-    beside = (directory.checkpoints, directory.tokenizer, directory.metrics, directory.path / "mlflow.json")
+    beside = (
+        directory.checkpoints,
+        directory.tokenizer,
+        directory.metrics,
+        directory.path / "mlflow.json",
+    )
     return config.name == directory.config.name and any(path.exists() for path in beside)

@@ -1,4 +1,6 @@
-"""What systems answer in an evaluation: on disk as it comes, shared among processes, asked for once."""
+"""What systems answer in an evaluation: on disk as it comes, shared among processes, asked for
+once.
+"""
 
 import json
 import os
@@ -24,17 +26,21 @@ from lslm_lightning.training.cores import THREADS, available_cores
 from lslm_lightning.training.display import Display
 from lslm_lightning.training.work import Work
 
-POLL_SECONDS, LOCK_SECONDS = 1.0, 3.0  # shares of a process that was killed end within the latter
+# shares of a process that was killed end within the latter
+POLL_SECONDS = 1.0
+LOCK_SECONDS = 3.0
 LOCK = ".lock"
 LONGEST_REASON = 500  # characters of an error's text in tables and reports
 FORESEEN = (ValueError, RuntimeError, OSError)  # errors that explain themselves
 
 
 class Answers:
-    """The answers of all systems to one exam, in `folder`: `<key>.jsonl`, and `<key>.json` with what is on record of it.
+    """The answers of all systems to one exam, in `folder`: `<key>.jsonl`, and `<key>.json` with
+    what is on record of it.
 
     Args:
-        keys: a file name for each system, which tells it from one of the same name that was set up otherwise.
+        keys: a file name for each system, which tells it from one of the same name that was set up
+            otherwise.
         prompts: beginnings that systems continue beside the exam; in `<key>.continuations.jsonl`.
         fresh: set earlier answers aside.
     """
@@ -49,8 +55,13 @@ class Answers:
         prompts: Sequence[Example] = (),
         fresh: bool = False,
     ) -> None:
-        self.systems, self.keys, self.examples, self.mode = systems, keys, examples, mode
-        self.folder, self.prompts, self.fresh = folder, prompts, fresh
+        self.systems = systems
+        self.keys = keys
+        self.examples = examples
+        self.mode = mode
+        self.folder = folder
+        self.prompts = prompts
+        self.fresh = fresh
         self.broken: dict[str, str] = {}  # why systems cannot be asked, known before `prepare`
         self.unready: dict[str, str] = {}  # these, and those that `prepare` found
         self.display = Display(output="stderr")
@@ -71,7 +82,9 @@ class Answers:
             raise WorkError(f"another process evaluates in {self.folder.parent}: {words}") from None
         try:
             if self.fresh:
-                for path in [p for p in self.folder.iterdir() if p.suffix != ".old" and p.name != LOCK]:
+                for path in [
+                    p for p in self.folder.iterdir() if p.suffix != ".old" and p.name != LOCK
+                ]:
                     path.rename(path.with_name(f"{path.name}.{time.time_ns()}.old"))
             yield
         finally:
@@ -89,12 +102,21 @@ class Answers:
     # Shares
 
     def answer_share(self, index: int, n: int) -> None:
-        """Answer every n-th text of what is still open, into files of this share; what fails is left to the process that started it."""
+        """Answer every n-th text of what is still open, into files of this share; what fails is
+        left to the process that started it.
+        """
         leave_with_parent()
         for name in self.sharing():
             share = self.folder / f"{self.keys[name]}.{index}-of-{n}.jsonl"
             try:
-                ask(self.systems[name], self.mode, self.examples, share, share=(index, n), known=self.path(name))
+                ask(
+                    self.systems[name],
+                    self.mode,
+                    self.examples,
+                    share,
+                    share=(index, n),
+                    known=self.path(name),
+                )
             except CannotError:
                 continue
             except BaseException as error:
@@ -119,12 +141,20 @@ class Answers:
         """
         names = self.sharing()
         self.prepare()
-        running, devices = [], gpus()
+        running = []
+        devices = gpus()
         for index in range(n):
-            environment = threads(n) | dict(os.environ) | ({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {})
+            environment = (
+                threads(n)
+                | dict(os.environ)
+                | ({"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {})
+            )
             environment[PARENT] = str(os.getpid())
-            words = [*command, f"--share={index}/{n}"]  # in a group of its own: of a Ctrl-C this process tells it
-            running.append(subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, process_group=0))
+            # in a group of its own: of a Ctrl-C this process tells it
+            words = [*command, f"--share={index}/{n}"]
+            running.append(
+                subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, process_group=0)
+            )
         try:
             before = sum(n_answer(self.path(name)) for name in names)
             work = Work(f"{n} processes", len(names) * len(self.examples), "answers", start=before)
@@ -145,13 +175,16 @@ class Answers:
                 except ValueError as error:  # a damaged share, which is left as it is
                     self.broken[name] = failure(error)
         if failed := [i for i, process in enumerate(running) if process.returncode]:
-            words = f"shares {failed} of {n} ended early; this process asks for what is not answered"
+            words = (
+                f"shares {failed} of {n} ended early; this process asks for what is not answered"
+            )
             print(words, file=sys.stderr, flush=True)
 
     # One process
 
     def prepare(self) -> None:
-        """Before any long work: shares are taken in, answers of weights that have changed are set aside, systems are looked for.
+        """Before any long work: shares are taken in, answers of weights that have changed are set
+        aside, systems are looked for.
 
         A system that cannot be asked is told at once and keeps its reason for `entry`; the others
         are scored.
@@ -175,13 +208,22 @@ class Answers:
             print(f"{name} is left out: {reason}", file=sys.stderr, flush=True)
 
     def prepare_system(self, name: str, system: Generator | Scorer) -> None:
-        """Get the answers of one system that are on disk into order, and look for it where some are lacking."""
+        """Get the answers of one system that are on disk into order, and look for it where some are
+        lacking.
+        """
         absorb(self.path(name))
-        then, now = self.record(name).get("fingerprint"), fingerprint(system)
+        then = self.record(name).get("fingerprint")
+        now = fingerprint(system)
         if then and now and then != now:
             for path in self.files(name):
                 path.rename(path.with_name(f"{path.name}.{time.time_ns()}.old"))
-            print(f"{name} has changed since it was asked: its answers are kept as *.old, and it is asked anew", flush=True)
+            print(
+                (
+                    f"{name} has changed since it was asked: its answers are kept as *.old, and it "
+                    "is asked anew"
+                ),
+                flush=True,
+            )
             then = None
         if now and not then:  # before the first answer, so that no two models answer one exam
             self.note(name, self.record(name) | {"fingerprint": now})
@@ -194,7 +236,9 @@ class Answers:
         return any(e.id not in answered for e in self.examples)
 
     def record(self, name: str) -> dict[str, Any]:
-        """What was noted of a system: its fingerprint before it was asked, the rest when it had answered all."""
+        """What was noted of a system: its fingerprint before it was asked, the rest when it had
+        answered all.
+        """
         try:
             found = json.loads(self.record_path(name).read_text("utf-8"))
         except (OSError, ValueError):  # none, or torn by a kill
@@ -211,12 +255,17 @@ class Answers:
     def files(self, name: str) -> list[Path]:
         """All that is kept of a system's answers."""
         paths = (self.path(name), self.continuations(name))
-        return [p for path in paths for p in (path, path.with_name(f"{path.name}.partial")) if p.exists()] + [
-            p for p in [self.record_path(name)] if p.exists()
-        ]
+        return [
+            p
+            for path in paths
+            for p in (path, path.with_name(f"{path.name}.partial"))
+            if p.exists()
+        ] + [p for p in [self.record_path(name)] if p.exists()]
 
     def entries(self) -> list[Entry]:
-        """What every system answered; systems are asked for what is missing, and no model is loaded where nothing is."""
+        """What every system answered; systems are asked for what is missing, and no model is loaded
+        where nothing is.
+        """
         return [self.entry(name, system) for name, system in self.systems.items()]
 
     def entry(self, name: str, system: Generator | Scorer) -> Entry:
@@ -283,7 +332,9 @@ class Answers:
         return noted
 
     def unread(self, system: Generator | Scorer) -> dict[str, str]:
-        """How many sources a system that writes answers did not read to their end, in words; nothing where it read all."""
+        """How many sources a system that writes answers did not read to their end, in words;
+        nothing where it read all.
+        """
         if self.mode != "generate" or not hasattr(system, "cut_sources"):
             return {}
         n_cut, words = system.cut_sources(self.examples)
@@ -323,7 +374,9 @@ def facts(system: Any, predictions: Sequence[Prediction]) -> dict[str, Any]:
 
 
 def leave_with_parent() -> None:
-    """End this process when the one that started it has gone: standard input is a pipe from there."""
+    """End this process when the one that started it has gone: standard input is a pipe from
+    there.
+    """
 
     def wait() -> None:
         while os.read(0, 1):  # not sys.stdin, whose lock an exit would wait for
@@ -334,12 +387,16 @@ def leave_with_parent() -> None:
 
 
 def fingerprint(system: Any) -> str | None:
-    """What tells weights, or a file of outputs, from others; None of systems that have no such thing."""
+    """What tells weights, or a file of outputs, from others; None of systems that have no such
+    thing.
+    """
     return getattr(system, "fingerprint", lambda: None)()
 
 
 def threads(n: int) -> dict[str, str]:
-    """The cores that this process may use, shared by `n` processes: more threads than cores wait for each other."""
+    """The cores that this process may use, shared by `n` processes: more threads than cores wait
+    for each other.
+    """
     import torch
 
     return {THREADS: str(max(1, min(torch.get_num_threads(), available_cores()) // n))}
@@ -350,4 +407,8 @@ def gpus() -> list[str]:
     import torch
 
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return [g for g in given.split(",") if g] if given else [str(i) for i in range(torch.cuda.device_count())]
+    return (
+        [g for g in given.split(",") if g]
+        if given
+        else [str(i) for i in range(torch.cuda.device_count())]
+    )

@@ -1,4 +1,6 @@
-"""Arguments of the commands that are not LightningCLI's; argparse alone, so that --help answers at once."""
+"""Arguments of the commands that are not LightningCLI's; argparse alone, so that --help answers at
+once.
+"""
 
 import argparse
 import re
@@ -14,7 +16,9 @@ WIDEST = 100  # lines of a description
 
 
 def spelled_out(words: Sequence[str]) -> list[str]:
-    """Return words of a command with `--config` for `-c`, also where that has its value in the same word."""
+    """Return words of a command with `--config` for `-c`, also where that has its value in the same
+    word.
+    """
     short = re.compile("-c(?!-)=?", re.DOTALL)
     found = []
     for word in words:
@@ -28,7 +32,8 @@ def spelled_out(words: Sequence[str]) -> list[str]:
 
 
 class Layout(argparse.HelpFormatter):
-    """Descriptions as wide as the terminal: prose is filled, and lines that are indented stay lines.
+    """Descriptions as wide as the terminal: prose is filled, and lines that are indented stay
+    lines.
 
     Of an indented line in two columns the second one is filled, with the lines that go on with it.
     """
@@ -49,12 +54,16 @@ class Layout(argparse.HelpFormatter):
 
 
 def is_prose(line: str) -> bool:
-    """Return whether a line of a description begins at the margin; examples and lists are indented."""
+    """Return whether a line of a description begins at the margin; examples and lists are
+    indented.
+    """
     return line[:1].strip() != ""
 
 
 def second_column(line: str) -> int | None:
-    """Return where the second column of an indented line begins; None of others, and of examples."""
+    """Return where the second column of an indented line begins; None of others, and of
+    examples.
+    """
     found = re.match(r" +(?!lslm )\S.*? {2,}", line)
     return None if found is None else found.end()
 

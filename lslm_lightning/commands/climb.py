@@ -32,7 +32,8 @@ from lslm_lightning.training.work import Work
 
 
 class Climb:
-    """A ladder's folder, its runs beside it, and its MLflow run. All of it is parsed before anything is trained.
+    """A ladder's folder, its runs beside it, and its MLflow run. All of it is parsed before
+    anything is trained.
 
     Args:
         root: of all runs. words: settings for all runs, as on the command line.
@@ -42,16 +43,30 @@ class Climb:
     """
 
     def __init__(self, ladder: Ladder, name: str, root: Path, words: Sequence[str]) -> None:
-        self.ladder, self.name, self.root, self.words = ladder, name, root, list(words)
+        self.ladder = ladder
+        self.name = name
+        self.root = root
+        self.words = list(words)
         self.configs = self.parsed()
-        tasks = {rung: task_name(resolve(config["model"]["class_path"])) for rung, config in self.configs.items()}
+        tasks = {
+            rung: task_name(resolve(config["model"]["class_path"]))
+            for rung, config in self.configs.items()
+        }
         if len(set(tasks.values())) > 1:
-            raise ValueError(f"the rungs of a ladder are of one task, but here {', '.join(f'{r} is of {t}' for r, t in tasks.items())}")
+            raise ValueError(
+                "the rungs of a ladder are of one task, but here "
+                f"{', '.join(f'{r} is of {t}' for r, t in tasks.items())}"
+            )
         check_systems(ladder.systems)
         self.task_name = next(iter(tasks.values()))
         data = self.data_digests()
-        base = digest_of([ladder.base, ladder.parameters, self.words, next(iter(data.values())).splits])
-        self.digests = {rung.name: digest_of([base, rung.digest, data[rung.name].splits])[:6] for rung in ladder.runs.values()}
+        base = digest_of(
+            [ladder.base, ladder.parameters, self.words, next(iter(data.values())).splits]
+        )
+        self.digests = {
+            rung.name: digest_of([base, rung.digest, data[rung.name].splits])[:6]
+            for rung in ladder.runs.values()
+        }
         self.runs = reserve(self.task_name, root)
         self.directory = RunDirectory(self.runs / f"{name}-{base}")
         (self.directory.path / "rungs").mkdir(parents=True, exist_ok=True)
@@ -66,11 +81,16 @@ class Climb:
                 except ValueError as error:
                     raise ValueError(f"the rung {name}: {error}") from None
                 if (seeds := found[name]["job"]["seeds"]) > 1:
-                    raise ValueError(f"the rung {name}: job.seeds={seeds} must be 1: a rung is one run; lslm run --seeds trains several")
+                    raise ValueError(
+                        f"the rung {name}: job.seeds={seeds} must be 1: a rung is one run; lslm "
+                        "run --seeds trains several"
+                    )
         return found
 
     def data_digests(self) -> dict[str, DataDigests]:
-        """Of each run. What they answer is scored as one exam, so that all must be asked for the same."""
+        """Of each run. What they answer is scored as one exam, so that all must be asked for the
+        same.
+        """
         known: dict[str, DataDigests] = {}  # by their settings, since most runs have the same
         found = {}
         for name, config in self.configs.items():
@@ -78,19 +98,27 @@ class Climb:
             known[settings] = known.get(settings) or data_digests(config["data"])
             found[name] = known[settings]
         first = next(iter(found))
-        other = next((name for name, own in found.items() if own.test_set != found[first].test_set), None)
+        other = next(
+            (name for name, own in found.items() if own.test_set != found[first].test_set), None
+        )
         if other is not None:
-            ours, theirs = found[first].test_set, found[other].test_set
+            ours = found[first].test_set
+            theirs = found[other].test_set
             raise ValueError(
-                f"the rungs {first} and {other} have different test sets ({difference(ours, theirs)}), and one page"
-                " cannot compare their answers: give them the same corpus and languages, or a ladder each"
+                f"the rungs {first} and {other} have different test sets "
+                f"({difference(ours, theirs)}), and one page"
+                " cannot compare their answers: give them the same corpus and languages, or a "
+                "ladder each"
             )
         return found
 
     def settings(self, rung: Rung, folder: Path) -> list[str]:
         """Words of `lslm run`, after files are written that they name."""
         words = []
-        for path, settings in ((folder / "base.yaml", self.ladder.base), (folder / f"{rung.name}.yaml", rung.settings)):
+        for path, settings in (
+            (folder / "base.yaml", self.ladder.base),
+            (folder / f"{rung.name}.yaml", rung.settings),
+        ):
             write_settings(path, dump_yaml(dict(settings)))
             words += ["--config", str(path)] if settings else []
         return [*words, *rung.words, *self.words]
@@ -101,18 +129,29 @@ class Climb:
         Raises:
             WorkError: some failed; the others are reported.
         """
-        began, folder = time.time(), self.directory.path
+        began = time.time()
+        folder = self.directory.path
         tags = {"task": self.task_name, "command": "ladder"}
         lock = locked(self.directory)
         try:
-            tracker = Tracker(self.task_name, folder.name, folder, tags=tags, system_metrics=False, run_id=self.directory.run_id)
+            tracker = Tracker(
+                self.task_name,
+                folder.name,
+                folder,
+                tags=tags,
+                system_metrics=False,
+                run_id=self.directory.run_id,
+            )
             tracker.start()
             with true_ending(tracker):
                 print(f"ladder {folder}", flush=True)
                 failed = self.train_all(only, tracker.version)
                 self.report(tracker, command, began)
                 if failed:
-                    raise WorkError(f"{len(failed)} of {len(only)} runs failed: {', '.join(failed)}; the same command tries them again")
+                    raise WorkError(
+                        f"{len(failed)} of {len(only)} runs failed: {', '.join(failed)}; the "
+                        "same command tries them again"
+                    )
         finally:
             lock.release()
 
@@ -125,7 +164,11 @@ class Climb:
         work = Work("rung", len(missing))
         for number, name in enumerate(only, 1):
             left = work.left()
-            time_left = "" if left is None or name not in missing else f" (all: about {clock_time(left)} left)"
+            time_left = (
+                ""
+                if left is None or name not in missing
+                else f" (all: about {clock_time(left)} left)"
+            )
             if not self.train(name, f"{number} of {len(only)}", parent, time_left):
                 failed.append(name)
             if name in missing:
@@ -141,32 +184,49 @@ class Climb:
         print(f"rung {place}, {name}{time_left}", flush=True)
         for path in sorted(self.runs.glob(f"{self.job_name(rung)}-{'[0-9a-f]' * 8}/config.yaml")):
             if changed := self.changes(rung, path.parent):
-                print(f"{path.parent} went on with other settings ({changed}) and is not this rung's", flush=True)
+                print(
+                    f"{path.parent} went on with other settings ({changed}) and is not this rung's",
+                    flush=True,
+                )
         try:
             words = self.to_resume(rung) or self.to_begin(rung, parent)
         except (ValueError, SystemExit) as error:  # of a network that cannot have the size
             print(f"lslm: {name}: {error}", file=sys.stderr, flush=True)
             return False
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))
+        }
         if decided := self.decided_precision():
             environment[DECIDED] = decided
         seen, hidden = hide_arguments(words)
-        status = run_to_its_end([sys.executable, "-m", "lslm_lightning", *seen], environment | hidden)
+        status = run_to_its_end(
+            [sys.executable, "-m", "lslm_lightning", *seen], environment | hidden
+        )
         return status == 0 and self.finished(rung) is not None
 
     def decided_precision(self) -> str | None:
-        """Return the precision that `auto` came to in the first network of the ladder that was begun: all train in it."""
+        """Return the precision that `auto` came to in the first network of the ladder that was
+        begun: all train in it.
+        """
         for name, rung in self.ladder.runs.items():
             config = self.configs[name]
-            if config["trainer"]["precision"] != AUTO or resolve(config["model"]["class_path"]).one_pass:
+            if (
+                config["trainer"]["precision"] != AUTO
+                or resolve(config["model"]["class_path"]).one_pass
+            ):
                 continue
             for run in self.directories(rung):
-                if (kept := read_config(RunDirectory(run).config)["trainer"].get("precision")) in (SINGLE, HALF):
+                if (kept := read_config(RunDirectory(run).config)["trainer"].get("precision")) in (
+                    SINGLE,
+                    HALF,
+                ):
                     return kept
         return None
 
     def job_name(self, rung: Rung) -> str:
-        """Of its run, whose directory begins with it; another where anything of the rung, of what all share, or of the data is another."""
+        """Of its run, whose directory begins with it; another where anything of the rung, of what
+        all share, or of the data is another.
+        """
         return f"{self.name}-{rung.name}-{self.digests[rung.name]}"
 
     def directories(self, rung: Rung) -> list[Path]:
@@ -176,15 +236,20 @@ class Climb:
         return [run for run in runs if not self.changes(rung, run)]
 
     def changes(self, rung: Rung, run: Path) -> str:
-        """What of its training a run of the rung was set to when it went on, in words; "" where it is the ladder's."""
-        own, wanted = read_config(RunDirectory(run).config), self.configs[rung.name]
+        """What of its training a run of the rung was set to when it went on, in words; "" where it
+        is the ladder's.
+        """
+        own = read_config(RunDirectory(run).config)
+        wanted = self.configs[rung.name]
         changed = []
         for name in ("max_steps", "max_epochs"):
             before, now = (config["trainer"].get(name) or -1 for config in (wanted, own))
             if now > before > 0:
                 changed.append(f"trainer.{name} from {before} to {now}")
         for name in ("optimizer", "schedule", "label_smoothing"):
-            before, now = (config["model"].get("init_args", {}).get(name) for config in (wanted, own))
+            before, now = (
+                config["model"].get("init_args", {}).get(name) for config in (wanted, own)
+            )
             if before is not None and now is not None and differ(before, now):
                 changed.append(f"model.{name}")
         return ", ".join(changed)
@@ -192,21 +257,38 @@ class Climb:
     def finished(self, rung: Rung) -> Path | None:
         """The directory of the run that was trained and tested."""
         found = [RunDirectory(path) for path in self.directories(rung)]
-        return next((d.path for d in reversed(found) if d.beginning.get("status") == "FINISHED" and d.metrics.exists()), None)
+        return next(
+            (
+                d.path
+                for d in reversed(found)
+                if d.beginning.get("status") == "FINISHED" and d.metrics.exists()
+            ),
+            None,
+        )
 
     def to_resume(self, rung: Rung) -> list[str]:
         """The command that goes on with a run that was stopped; empty where none has a state."""
-        paths = [path for path in self.directories(rung) if any((path / "checkpoints").glob("last*.ckpt"))]
+        paths = [
+            path
+            for path in self.directories(rung)
+            if any((path / "checkpoints").glob("last*.ckpt"))
+        ]
         return ["resume", str(paths[-1])] if paths else []
 
     def to_begin(self, rung: Rung, parent: str | None) -> list[str]:
         """The command that trains the rung."""
         words = self.settings(rung, self.directory.path / "rungs")
-        own = [f"--job.name={self.job_name(rung)}", f"--job.root={self.root}", f"--job.parent={parent or 'null'}"]
+        own = [
+            f"--job.name={self.job_name(rung)}",
+            f"--job.root={self.root}",
+            f"--job.parent={parent or 'null'}",
+        ]
         return ["run", *words, *self.width(words), *own]
 
     def width(self, words: Sequence[str]) -> list[str]:
-        """The setting by which the model has as many parameters as the ladder says, where it says so and there is such a setting."""
+        """The setting by which the model has as many parameters as the ladder says, where it says
+        so and there is such a setting.
+        """
         width = None if self.ladder.parameters is None else width_of(words, self.ladder.parameters)
         return [] if width is None else [f"--model.backbone.d_model={width}"]
 
@@ -219,7 +301,10 @@ class Climb:
             if name in self.ladder.systems:
                 found[name] = self.ladder.systems[name]
             elif run := self.finished(self.ladder.runs[name]):
-                found[name] = {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": str(run)}}
+                found[name] = {
+                    "class_path": "lslm_lightning.systems.checkpoint.Checkpoint",
+                    "init_args": {"run": str(run)},
+                }
         return found
 
     def report(self, tracker: Tracker, command: str, began: float) -> None:
@@ -229,22 +314,34 @@ class Climb:
             WorkError: there is none.
         """
         folder = self.directory.path
-        trained = {name: path for name, rung in self.ladder.runs.items() if (path := self.finished(rung))}
+        trained = {
+            name: path for name, rung in self.ladder.runs.items() if (path := self.finished(rung))
+        }
         if not trained:
             raise WorkError("no run was finished, and there is nothing to report")
         shared = (self.ladder.base.get("data") or {}).get("class_path")
         configs = [self.configs[name] for name in trained]
-        data = next((own["data"] for own in configs if own["data"]["class_path"] == shared), configs[0]["data"])  # some read it otherwise
-        config = {"task": configs[0]["model"]["class_path"], "data": data, "systems": self.systems()}
+        # some read it otherwise
+        data = next(
+            (own["data"] for own in configs if own["data"]["class_path"] == shared),
+            configs[0]["data"],
+        )
+        config = {
+            "task": configs[0]["model"]["class_path"],
+            "data": data,
+            "systems": self.systems(),
+        }
         path = folder / "evaluation.yaml"
         write_settings(path, dump_yaml(json.loads(json.dumps(config))))
         examination = Examination(read(str(path), []), folder)
         examination.tell()
         with examination.answers.alone():
-            wanted, known = examination.evaluation.data.evaluation_set("test"), {}
+            wanted = examination.evaluation.data.evaluation_set("test")
+            known = {}
             for name, run in trained.items():
                 own = find_set(RunDirectory(run), known, trust=True).found
-                if own == wanted and not examination.answers.path(name).exists():  # what it answered in its own test
+                # what it answered in its own test
+                if own == wanted and not examination.answers.path(name).exists():
                     shutil.copy(run / "predictions/test.jsonl", examination.answers.path(name))
             examination.answers.prepare()
             examination.examine(tracker, command, began)

@@ -1,4 +1,6 @@
-"""What is wrong with a configuration, in one line: the innermost cause, its place, the nearest right word."""
+"""What is wrong with a configuration, in one line: the innermost cause, its place, the nearest
+right word.
+"""
 
 import importlib
 import inspect
@@ -31,8 +33,10 @@ from lslm_lightning.text.yaml_files import (
 TOP = ("seed_everything", "trainer", "model", "data", "job", "ckpt_path")
 
 
-FILES: ContextVar[tuple[Path, ...]] = ContextVar("FILES", default=())  # of the command that is parsed
-BROKE_DOWN = "Problem with given class_path"  # how jsonargparse begins to tell that a constructor broke down
+# of the command that is parsed
+FILES: ContextVar[tuple[Path, ...]] = ContextVar("FILES", default=())
+# how jsonargparse begins to tell that a constructor broke down
+BROKE_DOWN = "Problem with given class_path"
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -100,7 +104,10 @@ def _check_file(path: Path, known: Sequence[str]) -> None:
             yaml_of(inner)
     if not isinstance(config, dict):
         keys = f"keys such as {', '.join(known)}" if known else "keys"
-        raise ValueError(f"config {path} must hold {keys}, but is {'empty' if config is None else type(config).__name__}")
+        raise ValueError(
+            f"config {path} must hold {keys}, but is "
+            f"{'empty' if config is None else type(config).__name__}"
+        )
     for key in config:
         if known and key not in known:
             near = get_close_matches(str(key), known, 1)
@@ -127,40 +134,70 @@ class Cause(NamedTuple):
 
 
 def explain(message: str, parser: ArgumentParser) -> str:
-    """The one line of a parser's message, whose cause may stand deep inside a list of tried types."""
+    """The one line of a parser's message, whose cause may stand deep inside a list of tried
+    types.
+    """
     cause = _cause(message)
     for pattern, say in SENTENCES.items():
         if found := re.search(pattern, cause.reason):
             return say(cause, found, parser)
-    key, value = cause.key, cause.value
-    if nested := re.match(r"NestedArg\(key='([\w.]+)', val='(.*)'\)", value):  # of the shell; a module that raises is not told where
-        key, value = f"{key}.{nested[1]}", nested[2]
+    key = cause.key
+    value = cause.value
+    # of the shell; a module that raises is not told where
+    if nested := re.match(r"NestedArg\(key='([\w.]+)', val='(.*)'\)", value):
+        key = f"{key}.{nested[1]}"
+        value = nested[2]
     path = f"{value} cannot be imported: " if re.fullmatch(IMPORT_PATH, value) else ""
     return f"{key}: {path}{cause.reason}" if key else cause.reason
 
 
 def _cause(message: str) -> Cause:
-    """Of all types that were tried, the one that got furthest; what is nested in the message is indented."""
-    lines = [(len(line) - len(line.lstrip()), line.strip(" -")) for line in message.splitlines() if line.strip(" -")]
+    """Of all types that were tried, the one that got furthest; what is nested in the message is
+    indented.
+    """
+    lines = [
+        (len(line) - len(line.lstrip()), line.strip(" -"))
+        for line in message.splitlines()
+        if line.strip(" -")
+    ]
     lines = lines or [(0, "the configuration cannot be read")]
     inner = [i for i, (_, line) in enumerate(lines) if not re.search(FRAME, line)] or [0]
-    told = [i for i in inner if not (lines[i][1].startswith("Expected a") or "does not implement protocol" in lines[i][1])] or inner
+    told = [
+        i
+        for i in inner
+        if not (
+            lines[i][1].startswith("Expected a") or "does not implement protocol" in lines[i][1]
+        )
+    ] or inner
     best = max(told, key=lambda i: lines[i][0])
     depth, line = lines[best]
 
-    around, key_at, outside = [], -1, depth
+    around = []
+    key_at = -1
+    outside = depth
     for i in reversed(range(best)):
         if lines[i][0] < outside:
-            outside, around = lines[i][0], [lines[i][1], *around]
+            outside = lines[i][0]
+            around = [lines[i][1], *around]
             key_at = i if key_at < 0 and "Parser key" in lines[i][1] else key_at
-    of_key = list(takewhile(lambda line: key_at < 0 or line[0] > lines[key_at][0], lines[key_at + 1 :]))
+    of_key = list(
+        takewhile(lambda line: key_at < 0 or line[0] > lines[key_at][0], lines[key_at + 1 :])
+    )
 
-    reason, *values = re.sub(r"^Type .* expects a function or a callable class: ", "", line).split(". Got value: ")
+    reason, *values = re.sub(r"^Type .* expects a function or a callable class: ", "", line).split(
+        ". Got value: "
+    )
     values += [
-        line.removeprefix("Given value: ").split(". Got value: ")[0] for _, line in reversed(of_key) if line.startswith("Given value: ")
+        line.removeprefix("Given value: ").split(". Got value: ")[0]
+        for _, line in reversed(of_key)
+        if line.startswith("Given value: ")
     ]
     if reason.startswith("Expected a"):
-        tried = [line.split(". Got value: ")[0] for indent, line in of_key if indent == depth and line.startswith("Expected a")]
+        tried = [
+            line.split(". Got value: ")[0]
+            for indent, line in of_key
+            if indent == depth and line.startswith("Expected a")
+        ]
         reason = "\n".join(line for line in dict.fromkeys(tried) if "Expected a path" not in line)
     keys = [key for line in around for key in re.findall(r'Parser key "([\w.]+)"', line)]
     classes = re.findall(r"class_path[ =]'([\w.]+)'", " ".join([*around, *values[:1]]))
@@ -196,7 +233,9 @@ def _denied(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
 
 def _missing(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
     place = f"{cause.key}." if cause.key else ""
-    names = [re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")]
+    names = [
+        re.sub(r"^(run|fit|validate|test|predict)\.", "", name) for name in found[1].split(", ")
+    ]
     return missing_settings([f"{place}{name}" for name in names])
 
 
@@ -206,9 +245,17 @@ def missing_settings(names: Sequence[str]) -> str:
 
 
 def _no_such_name(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
-    """An import path that leads nowhere: `module 'a.b' has no attribute 'C'` or `No module named 'a.b'`."""
-    path = cause.value if re.fullmatch(IMPORT_PATH, cause.value) or not cause.classes else cause.classes[-1]
-    module, _, name = (f"{found[1]}.{found[2]}" if found.re.groups == 2 else found[1]).rpartition(".")
+    """An import path that leads nowhere: `module 'a.b' has no attribute 'C'` or `No module named
+    'a.b'`.
+    """
+    path = (
+        cause.value
+        if re.fullmatch(IMPORT_PATH, cause.value) or not cause.classes
+        else cause.classes[-1]
+    )
+    module, _, name = (f"{found[1]}.{found[2]}" if found.re.groups == 2 else found[1]).rpartition(
+        "."
+    )
     if f"{module}.{name}".strip(".") not in path:
         return f"{f'{cause.key}: ' if cause.key else ''}{path} cannot be imported: {cause.reason}"
     return no_such_name(cause.key, path, module, name, _names_in(module))
@@ -229,7 +276,10 @@ def no_such_name(place: str, path: str, module: str, name: str, known: Sequence[
 
 
 def _wrong_kind(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
-    return f"{cause.key or 'a value'} must be {SPECIFICATION} of a {found[1]}, but is {_shown(cause.value)}"
+    return (
+        f"{cause.key or 'a value'} must be {SPECIFICATION} of a {found[1]}, but is "
+        f"{_shown(cause.value)}"
+    )
 
 
 def _wrong_class(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
@@ -237,7 +287,9 @@ def _wrong_class(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
 
 
 def _abstract(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
-    return f"{cause.key}: {cause.value or 'the class'} is abstract; name a class that inherits from it"
+    return (
+        f"{cause.key}: {cause.value or 'the class'} is abstract; name a class that inherits from it"
+    )
 
 
 def _no_mapping(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
@@ -248,15 +300,24 @@ def _wrong_type(cause: Cause, found: re.Match, parser: ArgumentParser) -> str:
     """`Expected a KIND`, a line for each kind that was tried."""
     kinds = re.findall(r"^Expected an? (.+)", cause.reason, re.MULTILINE)
     paths = [kind.partition(": ")[2] for kind in kinds if kind.startswith("dot import path")]
-    choices = [kind[len("typing.Literal[") : -1] for kind in kinds if kind.startswith("typing.Literal[")]
+    choices = [
+        kind[len("typing.Literal[") : -1] for kind in kinds if kind.startswith("typing.Literal[")
+    ]
     classes = [name for kind in kinds for name in re.findall("^<class '(.+)'>", kind)]
-    words = [f"one of {', '.join(choices)}"] if choices else [TYPES.get(name, f"a {name}") for name in classes if name != "NoneType"]
+    words = (
+        [f"one of {', '.join(choices)}"]
+        if choices
+        else [TYPES.get(name, f"a {name}") for name in classes if name != "NoneType"]
+    )
     words += [kind for kind in kinds if not re.match("dot import path|typing.Literal|<class", kind)]
     if not words:
         words = [SPECIFICATION]
     elif "NoneType" in classes:
         words.append("null")
-    message = f"{cause.key or 'a value'} must be {' or '.join(words)}, but is {_shown(paths[0] if paths else cause.value)}"
+    message = (
+        f"{cause.key or 'a value'} must be {' or '.join(words)}, but is "
+        f"{_shown(paths[0] if paths else cause.value)}"
+    )
     return message + (_unquoted(cause.key) if "str" in classes else "")
 
 
@@ -278,7 +339,8 @@ def is_import_path(value: str) -> bool:
 
 
 FRAME = (
-    r"^(Expected a path but|Subtypes: |Errors:$|Given value|Does not validate|Subclass types expect|a class path \(str\)|a dict with)"
+    r"^(Expected a path but|Subtypes: |Errors:$|Given value|Does not validate|Subclass types "
+    r"expect|a class path \(str\)|a dict with)"
     r"|Parser key \"[\w.]+\".*:$|^Problem with given class_path .*:$"
 )
 SPECIFICATION = "an import path package.module.Class (or class_path and init_args)"
@@ -318,7 +380,9 @@ def _shown(value: str) -> str:
 
 
 def _nearest_key(key: str, known: Sequence[str]) -> str:
-    """The known key most like `key`: another name in the same place, or else the same name in the most similar place."""
+    """The known key most like `key`: another name in the same place, or else the same name in the
+    most similar place.
+    """
     place, _, name = key.rpartition(".")
     beside = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == place]
     if beside:
@@ -341,7 +405,9 @@ def _names_of(path: str) -> list[str]:
     """The arguments of a class."""
     parser = ArgumentParser(exit_on_error=False)
     found = resolve(path)
-    (parser.add_class_arguments if inspect.isclass(found) else parser.add_function_arguments)(found, fail_untyped=False)
+    (parser.add_class_arguments if inspect.isclass(found) else parser.add_function_arguments)(
+        found, fail_untyped=False
+    )
     return [action.dest for action in parser._actions if not action.dest.endswith("help")]
 
 
@@ -353,11 +419,15 @@ def _names_in(module: str) -> list[str]:
         return []
     found = importlib.import_module(module)
     inner = [each.name for each in pkgutil.iter_modules(getattr(found, "__path__", []))]
-    return [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")] + inner
+    return [
+        name for name, value in vars(found).items() if callable(value) and not name.startswith("_")
+    ] + inner
 
 
 def cause_of(error: ValueError) -> Exception:
-    """What a class said when it was built, or a link when it was followed: jsonargparse wraps it in much that it tried."""
+    """What a class said when it was built, or a link when it was followed: jsonargparse wraps it in
+    much that it tried.
+    """
     words = str(error)
     if words.startswith("Call to compute_fn of link") and isinstance(error.__cause__, Exception):
         return error.__cause__

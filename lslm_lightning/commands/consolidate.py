@@ -1,4 +1,6 @@
-"""`lslm consolidate RUN`: the parts that several processes wrote as one file of weights; n-gram tables as a file that others read."""
+"""`lslm consolidate RUN`: the parts that several processes wrote as one file of weights; n-gram
+tables as a file that others read.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +11,16 @@ from lslm_lightning.commands.outcome import DONE
 if TYPE_CHECKING:
     from lslm_lightning.text.tokenizer import Tokenizer
 
-DESCRIPTION = """Put the weights of a run into one safetensors file, whoever wrote them: one process, or several, each its part.
+DESCRIPTION = """Put the weights of a run into one safetensors file, whoever wrote them: one
+process, or several, each its part.
 
   lslm consolidate runs/translation/multi30k-1a2b3c4d              best.ckpt -> best.safetensors
   lslm consolidate RUN --state last --output weights.safetensors
   lslm generate RUN/checkpoints/best.safetensors "Ein Hund rennt."
 
-An n-gram model becomes an ARPA file, best.arpa, which KenLM and SRILM read: a text is a sentence there, its tokens are the words, and white
-space within them is made visible (a space is ▁, a line end <newline>).
+An n-gram model becomes an ARPA file, best.arpa, which KenLM and SRILM read: a text is a sentence
+there, its tokens are the words, and white space within them is made visible (a space is ▁, a line
+end <newline>).
 
 It needs memory for the weights once, and no GPU. What it read stays."""
 
@@ -25,8 +29,12 @@ def arguments() -> Parser:
     """What the command knows."""
     it = Parser("lslm consolidate", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
-    it.add_argument("--state", choices=("best", "last"), default="best", help="which weights (default: best)")
-    it.add_argument("--output", type=Path, metavar="FILE", help="where to (default: beside the state)")
+    it.add_argument(
+        "--state", choices=("best", "last"), default="best", help="which weights (default: best)"
+    )
+    it.add_argument(
+        "--output", type=Path, metavar="FILE", help="where to (default: beside the state)"
+    )
     return it
 
 
@@ -44,7 +52,9 @@ def main(argv: list[str]) -> int:
     directory = find_run(named_run(own.run))
     state = directory.checkpoints / f"{own.state}.ckpt"
     if not state.exists():
-        raise ValueError(f"{state} does not exist: the run was stopped before it, or trained nothing")
+        raise ValueError(
+            f"{state} does not exist: the run was stopped before it, or trained nothing"
+        )
     tables = state.parent / NGRAM if (state.parent / NGRAM).exists() else None
     suffix = ".safetensors" if tables is None else ".arpa"
     output = own.output or state.with_suffix(suffix)
@@ -59,7 +69,9 @@ def main(argv: list[str]) -> int:
         print(f"{output}: {n_gram:,} n-grams, {output.stat().st_size / 1e6:,.1f} MB")
         return DONE
     n_tensor, n_number = consolidate(state, output)
-    print(f"{output}: {n_tensor} tensors, {n_number:,} numbers, {output.stat().st_size / 1e6:,.1f} MB")
+    print(
+        f"{output}: {n_tensor} tensors, {n_number:,} numbers, {output.stat().st_size / 1e6:,.1f} MB"
+    )
     return DONE
 
 
@@ -76,7 +88,11 @@ def consolidate(state: Path, output: Path) -> tuple[int, int]:
 
     saved = read_state(state)
     weights = {name: weight.contiguous() for name, weight in saved["state_dict"].items()}
-    noted = {"format": "pt", "tokenizer_digest": saved["tokenizer_digest"], "step": str(saved["global_step"])}
+    noted = {
+        "format": "pt",
+        "tokenizer_digest": saved["tokenizer_digest"],
+        "step": str(saved["global_step"]),
+    }
     draft = output.with_name(f".{output.name}.part")
     try:
         save_file(weights, draft, noted)
@@ -98,10 +114,13 @@ def to_arpa(tables: Path, tokenizer: "Tokenizer", output: Path) -> int:
     from lslm_lightning.ngram.model import NgramModel
 
     model = NgramModel.load(tables)
-    words = [f"<{i}>" for i in range(model.vocab_size)]  # numbers that no token has, and those that never occur
+    # numbers that no token has, and those that never occur
+    words = [f"<{i}>" for i in range(model.vocab_size)]
     for i, token in tokenizer.entries().items():
         words[i] = visible(token)
-    special = {tokenizer.eos_id: END, model.bos: BEGIN} | ({} if tokenizer.unk_id is None else {tokenizer.unk_id: UNKNOWN})
+    special = {tokenizer.eos_id: END, model.bos: BEGIN} | (
+        {} if tokenizer.unk_id is None else {tokenizer.unk_id: UNKNOWN}
+    )
     taken = set(special.values())
     for i, word in enumerate(words):
         while i not in special and word in taken:  # " " and "\u2581", say, look alike

@@ -1,4 +1,6 @@
-"""What `lslm data check` shows of a corpus besides its sizes: its columns, its first rows, and a config to paste."""
+"""What `lslm data check` shows of a corpus besides its sizes: its columns, its first rows, and a
+config to paste.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,14 +15,21 @@ from lslm_lightning.data.readers import Record
 from lslm_lightning.data.rows import JOINED, where_of
 from lslm_lightning.text.yaml_files import dump_yaml
 
-N_RECORD, WIDTH = 2, 36
+N_RECORD = 2
+WIDTH = 36
 CLASSES = {
-    "translation": ("tasks.translation.task.TranslationTask", "tasks.translation.data.TranslationData"),
+    "translation": (
+        "tasks.translation.task.TranslationTask",
+        "tasks.translation.data.TranslationData",
+    ),
     "language_modeling": (
         "tasks.language_modeling.task.LanguageModelingTask",
         "tasks.language_modeling.data.LanguageModelingData",
     ),
-    "summarization": ("tasks.summarization.task.SummarizationTask", "tasks.summarization.data.SummarizationData"),
+    "summarization": (
+        "tasks.summarization.task.SummarizationTask",
+        "tasks.summarization.data.SummarizationData",
+    ),
     "question_answering": (
         "tasks.question_answering.task.QuestionAnsweringTask",
         "tasks.question_answering.data.GenerativeData",
@@ -37,13 +46,30 @@ PAIRS = (("document", "summary"), ("context", "question", "answers"), ("audio", 
 
 def columns_table(records: Sequence[Record], columns: Mapping[str, Any]) -> Table:
     """Each column with its type, the field it is read as, and what the first records hold."""
-    table = Table("column", "type", "read as", *("first rows", "")[: len(records)], box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        "column",
+        "type",
+        "read as",
+        *("first rows", "")[: len(records)],
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     fields = fields_by_column(columns)
-    names = dict.fromkeys(name for record in records for name in record if not _is_place(record, name))
+    names = dict.fromkeys(
+        name for record in records for name in record if not _is_place(record, name)
+    )
     for name in names:
         values = [record.get(name) for record in records]
-        used = [field for column, field in fields if column == str(name) or column.startswith(f"{name}.")]
-        cells = [printable(str(name)), type_of(next((value for value in values if value is not None), None)), ", ".join(used)]
+        used = [
+            field
+            for column, field in fields
+            if column == str(name) or column.startswith(f"{name}.")
+        ]
+        cells = [
+            printable(str(name)),
+            type_of(next((value for value in values if value is not None), None)),
+            ", ".join(used),
+        ]
         table.add_row(*map(Text, [*cells, *(shortened(value) for value in values)]))
     return table
 
@@ -58,7 +84,9 @@ def rows_table(corpus: Corpus, split: str) -> Table:
 
 
 def config_of(corpus: Corpus, columns: Mapping[str, Any]) -> str:
-    """Config of `lslm evaluate` for this corpus, but for its systems; its data are those of `lslm run` too. "" of an unknown task."""
+    """Config of `lslm evaluate` for this corpus, but for its systems; its data are those of `lslm
+    run` too. "" of an unknown task.
+    """
     task = _task_of(corpus)
     if task not in CLASSES:
         return ""
@@ -75,9 +103,19 @@ def config_of(corpus: Corpus, columns: Mapping[str, Any]) -> str:
 
 
 def proposals(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Columns that tasks could read, by usual names; any text at least is one for language modeling."""
-    found = [proposed(record, fields, by_order=fields == ("text",)) for record in records[:1] for fields in PAIRS]
-    return [columns for columns, fields in zip(found, PAIRS, strict=False) if set(columns) == set(fields)]
+    """Columns that tasks could read, by usual names; any text at least is one for language
+    modeling.
+    """
+    found = [
+        proposed(record, fields, by_order=fields == ("text",))
+        for record in records[:1]
+        for fields in PAIRS
+    ]
+    return [
+        columns
+        for columns, fields in zip(found, PAIRS, strict=False)
+        if set(columns) == set(fields)
+    ]
 
 
 def fields_by_column(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -107,9 +145,14 @@ def shortened(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """The beginning of a text in which nothing moves the cursor, changes colours or the direction of writing."""
+    """The beginning of a text in which nothing moves the cursor, changes colours or the direction
+    of writing.
+    """
     beginning = " ".join(text[: 4 * WIDTH].split())
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in beginning)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in beginning
+    )
 
 
 def _is_place(record: Record, name: Any) -> bool:
@@ -119,4 +162,10 @@ def _is_place(record: Record, name: Any) -> bool:
 def _task_of(corpus: Corpus) -> str:
     if corpus.task:
         return corpus.task
-    return "speech_recognition" if "audio" in corpus.fields else "question_answering" if "question" in corpus.fields else ""
+    return (
+        "speech_recognition"
+        if "audio" in corpus.fields
+        else "question_answering"
+        if "question" in corpus.fields
+        else ""
+    )

@@ -17,7 +17,13 @@ from rich.text import Text
 
 from lslm_lightning.commands import prepare
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.corpus_view import N_RECORD, columns_table, config_of, proposals, rows_table
+from lslm_lightning.commands.corpus_view import (
+    N_RECORD,
+    columns_table,
+    config_of,
+    proposals,
+    rows_table,
+)
 from lslm_lightning.commands.outcome import command_line, way_on
 from lslm_lightning.data import builtin, local
 from lslm_lightning.data.catalogue import USERS, DataFile, Entry, read_catalogue
@@ -51,7 +57,10 @@ ABOUT = {  # of each command, what it does and examples
     ),
     "check": (
         "verify the files; show columns, first rows, lengths of each split, and a config",
-        "  lslm data check multi30k\n  lslm data check data/mine.csv --columns '{document: article, summary: highlights}'",
+        (
+            "  lslm data check multi30k\n  lslm data check data/mine.csv --columns '{document: "
+            "article, summary: highlights}'"
+        ),
     ),
 }
 
@@ -59,7 +68,9 @@ ABOUT = {  # of each command, what it does and examples
 def main(argv: list[str]) -> int:
     """Lists, fetches or checks; 0 if all is well, 1 if `check` found a fault."""
     parser = Parser("lslm data", description=DESCRIPTION)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="list | fetch NAME | check NAME | prepare SOURCE")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="list | fetch NAME | check NAME | prepare SOURCE"
+    )
     for name, (words, examples) in ABOUT.items():
         it = commands.add_parser(name, help=words, description=f"{words}\n\n{examples}")
         if name == "fetch":
@@ -67,9 +78,17 @@ def main(argv: list[str]) -> int:
     check = commands.choices["check"]
     check.add_argument("name", help="a corpus that `lslm data list` shows, a path or a hub id")
     check.add_argument(
-        "--columns", type=columns_given, default={}, metavar="MAPPING", help="fields and their columns, as in '{en: english, de: german}'"
+        "--columns",
+        type=columns_given,
+        default={},
+        metavar="MAPPING",
+        help="fields and their columns, as in '{en: english, de: german}'",
     )
-    prepare.add_arguments(commands.add_parser("prepare", help="texts of any size to token ids, on all cores", allow_abbrev=False))
+    prepare.add_arguments(
+        commands.add_parser(
+            "prepare", help="texts of any size to token ids, on all cores", allow_abbrev=False
+        )
+    )
     arguments = parser.parse_args(argv[1:])
     console = plain_console()
     if arguments.command == "prepare":
@@ -94,8 +113,13 @@ def columns_given(text: str) -> dict[str, Any]:
         raise ArgumentTypeError(f"{text!r}: {error.problem}") from None
     except yaml.YAMLError:
         columns = None
-    if not isinstance(columns, dict) or not all(isinstance(field, str) and not field.isdecimal() for field in columns):
-        raise ArgumentTypeError(f"{text!r} must map fields to columns, as in '{{en: english, de: german}}' (with quotes around the whole)")
+    if not isinstance(columns, dict) or not all(
+        isinstance(field, str) and not field.isdecimal() for field in columns
+    ):
+        raise ArgumentTypeError(
+            f"{text!r} must map fields to columns, as in '{{en: english, de: german}}' (with "
+            "quotes around the whole)"
+        )
     return columns
 
 
@@ -103,18 +127,35 @@ def list_corpora(console: Console) -> int:
     """A table of all corpora, task by task."""
     catalogue = read_catalogue()
     corpora = [open_corpus(name) for name in [*catalogue, *builtin.CORPORA]]
-    table = Table("corpus", "languages", "rows", "licence", "where", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(
+        "corpus",
+        "languages",
+        "rows",
+        "licence",
+        "where",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
     table.columns[0].no_wrap = table.columns[2].no_wrap = True
-    table.columns[1].max_width, table.columns[3].min_width, table.columns[4].min_width = 9, 14, 10
+    table.columns[1].max_width = 9
+    table.columns[3].min_width = 14
+    table.columns[4].min_width = 10
     for task in dict.fromkeys(corpus.task for corpus in corpora):
         table.add_section()
         table.add_row(Text(task.replace("_", " "), "bold"))
         for corpus in (corpus for corpus in corpora if corpus.task == task):
-            rows = "\n".join(f"{split} {corpus.sizes[split]:,}" if split in corpus.sizes else split for split in corpus.splits)
+            rows = "\n".join(
+                f"{split} {corpus.sizes[split]:,}" if split in corpus.sizes else split
+                for split in corpus.splits
+            )
             where = _where(catalogue[corpus.name]) if corpus.name in catalogue else "built in"
             table.add_row(corpus.name, " ".join(corpus.languages), rows, corpus.licence, where)
     console.print(table)
-    console.print(f"docstrings has documents for language modeling too. Your own corpora go into {USERS}.", soft_wrap=True)
+    console.print(
+        f"docstrings has documents for language modeling too. Your own corpora go into {USERS}.",
+        soft_wrap=True,
+    )
     for folder in data_directories():
         console.print(f"{_label(folder):<11}{folder}/<corpus>/", soft_wrap=True)
     return 0
@@ -132,7 +173,11 @@ def _where(entry: Entry) -> str:
     missing = [name for name, path in found.items() if path is None]
     if len(missing) == len(found):
         return "not here"
-    folders = [folder for folder in data_directories() if any(path and path.is_relative_to(folder) for path in found.values())]
+    folders = [
+        folder
+        for folder in data_directories()
+        if any(path and path.is_relative_to(folder) for path in found.values())
+    ]
     where = entry.folder or ", ".join(map(_label, folders))
     return where + (f", but not {', '.join(missing)}" if missing else "")
 
@@ -146,13 +191,18 @@ def fetch_files(console: Console, name: str) -> int:
     if name not in catalogue:
         near = get_close_matches(name, catalogue, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(catalogue)}"
-        raise ValueError(f"corpus {name!r} is not in corpora.yaml, so its files are not known; {hint}")
+        raise ValueError(
+            f"corpus {name!r} is not in corpora.yaml, so its files are not known; {hint}"
+        )
     entry = catalogue[name]
     console.print(f"{name}, licence: {entry.licence}", soft_wrap=True)
     for file in entry.data_files:
         here = local_file(entry, file)
         path = verified_file(entry, file)
-        console.print(f"{file.name}: {'was here' if here else 'fetched'}, {_verdict(file)}, {path}", soft_wrap=True)
+        console.print(
+            f"{file.name}: {'was here' if here else 'fetched'}, {_verdict(file)}, {path}",
+            soft_wrap=True,
+        )
     return 0
 
 
@@ -161,7 +211,9 @@ def _verdict(file: DataFile) -> str:
 
 
 def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None = None) -> int:
-    """Verifies all files and reads all splits, shows what was found, and a config; what is wrong goes to standard error, a line each."""
+    """Verifies all files and reads all splits, shows what was found, and a config; what is wrong
+    goes to standard error, a line each.
+    """
     columns = dict(columns or {})
     try:
         entry = find_entry(name, columns)
@@ -169,10 +221,22 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
     except ValueError:
         _show_unknown(console, name, columns)
         raise
-    problems, faulty = check_files(console, entry) if entry and name in read_catalogue() else ([], set())
+    problems, faulty = (
+        check_files(console, entry) if entry and name in read_catalogue() else ([], set())
+    )
     if not problems:
         _show_columns(console, corpus, entry, columns)
-    table = Table("split", "rows", "field", "mean length", "in words", "longest", "digest of files", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        "split",
+        "rows",
+        "field",
+        "mean length",
+        "in words",
+        "longest",
+        "digest of files",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for column in (1, 3, 4, 5):
         table.columns[column].justify = "right"
     remarks: list[str] = []
@@ -182,7 +246,10 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
         try:
             rows = corpus.rows(split)
             if len(rows) != corpus.sizes.get(split, len(rows)):
-                raise ValueError(f"corpus {name}: {split} has {len(rows)} rows, but {corpus.sizes[split]} are declared")
+                raise ValueError(
+                    f"corpus {name}: {split} has {len(rows)} rows, but {corpus.sizes[split]} are "
+                    "declared"
+                )
             _add_lengths(table, corpus, split, rows)
             if words := misaligned_rows(corpus, rows):
                 remarks.append(f"! {split}: {words}; are both sides in one order?")
@@ -190,20 +257,30 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
             problems.append(str(error))
     if table.rows:
         console.print(table)
-    for label, text in (("licence", corpus.licence), ("source", corpus.citation), ("home", corpus.home), ("note", corpus.note)):
+    for label, text in (
+        ("licence", corpus.licence),
+        ("source", corpus.citation),
+        ("home", corpus.home),
+        ("note", corpus.note),
+    ):
         if text:
             console.print(f"{label}: {text}", soft_wrap=True)
     for remark in remarks:
         console.print(remark, style="yellow", soft_wrap=True)
     if not problems and (config := config_of(corpus, columns)):
-        console.print("\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:", soft_wrap=True)
+        console.print(
+            "\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:",
+            soft_wrap=True,
+        )
         print(config, end="")
     for problem in dict.fromkeys(problems):  # a file that splits share has one fault
         print(problem, file=sys.stderr)
     return 1 if problems else 0
 
 
-def _show_columns(console: Console, corpus: Corpus, entry: Entry | None, columns: Mapping[str, Any]) -> None:
+def _show_columns(
+    console: Console, corpus: Corpus, entry: Entry | None, columns: Mapping[str, Any]
+) -> None:
     """Columns of the files and what they are read as; of what has none, the fields of its rows."""
     try:
         if entry is None or entry.format == "parallel":
@@ -211,7 +288,12 @@ def _show_columns(console: Console, corpus: Corpus, entry: Entry | None, columns
             return
         split = next(iter(entry.splits.values()))
         named = {field: field for field in corpus.fields}
-        console.print(columns_table(first_records(entry, N_RECORD), {**named, **entry.columns, **split.columns, **columns}))
+        console.print(
+            columns_table(
+                first_records(entry, N_RECORD),
+                {**named, **entry.columns, **split.columns, **columns},
+            )
+        )
     except (ValueError, OSError):
         return  # reading the splits tells what is wrong
 
@@ -222,7 +304,10 @@ def _show_unknown(console: Console, name: str, columns: Mapping[str, Any]) -> No
     try:
         records = local.records_of(path, N_RECORD) if path.exists() else []
         found = proposals(records) if not columns else []
-        configs = {columns_words(proposal): config_of(open_corpus(name, proposal), proposal) for proposal in found}
+        configs = {
+            columns_words(proposal): config_of(open_corpus(name, proposal), proposal)
+            for proposal in found
+        }
     except (ValueError, OSError):
         return  # which the caller tells
     if records:
@@ -242,7 +327,9 @@ def misaligned_rows(corpus: Corpus, rows: Sequence[Row]) -> str:
 
 def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:
     """Prints a table of the files; gives what is wrong, and the names of the files that are."""
-    problems, missing, differing = [], [], []
+    problems = []
+    missing = []
+    differing = []
     table = Table("file", "bytes", "checksum", "where", box=box.SIMPLE_HEAD, pad_edge=False)
     table.columns[1].justify = "right"
     for file in entry.data_files:
@@ -261,7 +348,10 @@ def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:
         table.add_row(file.name, f"{n_byte(path):,}", verdict, str(path.parent))
     console.print(table)
     if missing:
-        problems.append(f"corpus {entry.name}, not here: {', '.join(missing)}; lslm data fetch {entry.name} gets what is missing")
+        problems.append(
+            f"corpus {entry.name}, not here: {', '.join(missing)}; lslm data fetch {entry.name} "
+            "gets what is missing"
+        )
     return problems, {*missing, *differing}
 
 
@@ -277,8 +367,17 @@ def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) 
             continue
         language = field if corpus.task == "translation" else next(iter(corpus.languages), "")
         letters = letters_by_script("".join(texts[:100])).most_common(1)
-        units = units_of(language) if language else units_of_script(letters[0][0] if letters else "")
+        units = (
+            units_of(language) if language else units_of_script(letters[0][0] if letters else "")
+        )
         words = f"{fmean(len(text.split()) for text in texts):,.1f}" if units == "words" else ""
         label = field if len(texts) == len(rows) else f"{field} x {len(texts) / len(rows):.3g}"
         first = ("", "", "") if number else (split, f"{len(rows):,}", digest)
-        table.add_row(*first[:2], label, f"{fmean(map(len, texts)):,.1f}", words, f"{max(map(len, texts)):,}", first[2])
+        table.add_row(
+            *first[:2],
+            label,
+            f"{fmean(map(len, texts)):,.1f}",
+            words,
+            f"{max(map(len, texts)):,}",
+            first[2],
+        )

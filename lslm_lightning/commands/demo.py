@@ -27,12 +27,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--root", default="runs", help="folder of the runs (default: runs)")
     arguments = parser.parse_args(argv[1:])
     home = Path(__file__).parents[2]
-    began, failed = time.monotonic(), []
+    began = time.monotonic()
+    failed = []
     before = set(Path(arguments.root).glob("*/*/report/index.html"))
     for config in CONFIGS:
         path = home / config
         if not path.exists():
-            raise FileNotFoundError(f"{path} is not here; lslm demo needs a clone of the repository, with its configs/")
+            raise FileNotFoundError(
+                f"{path} is not here; lslm demo needs a clone of the repository, with its configs/"
+            )
         command = f"lslm run --config {os.path.relpath(path)}"
         print(f"\n=== {command}", flush=True)
         words = ["run", "--config", str(path), "--job.root", arguments.root]

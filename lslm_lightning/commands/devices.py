@@ -1,4 +1,6 @@
-"""What devices can do, for planning. Peak figures are the makers' (data sheets), dense, without sparsity."""
+"""What devices can do, for planning. Peak figures are the makers' (data sheets), dense, without
+sparsity.
+"""
 
 import time
 from collections.abc import Callable
@@ -17,7 +19,8 @@ class Device:
         bandwidth: of its memory, GB/s.
         link: to the others of its machine, GB/s in one direction.
         network: to those of other machines, GB/s in one direction.
-        of_peak: share of peak rates that large products reach, and of bandwidth that simple kernels reach.
+        of_peak: share of peak rates that large products reach, and of bandwidth that simple kernels
+            reach.
         launch: microseconds that a kernel takes at least.
         is_cpu: all cores of a machine, which work on one model.
     """
@@ -33,7 +36,8 @@ class Device:
     is_cpu: bool = False
 
 
-# Sources: NVIDIA's and AMD's data sheets of these products; network: 400 Gbit/s a device, as in the makers' reference machines.
+# Sources: NVIDIA's and AMD's data sheets of these products; network: 400 Gbit/s a device, as in the
+# makers' reference machines.
 DEVICES = {
     "t4": Device("T4", 16, (8.1, 8.1), 320, 16),  # it has no bfloat16
     "l4": Device("L4", 24, (30.3, 121), 300, 32),
@@ -65,25 +69,40 @@ def device_named(name: str) -> Device:
 
 
 def measured_cpu(seconds: float = 0.3) -> Device:
-    """What the processors of this machine reach together: a product of matrices, and a sum of two long rows."""
+    """What the processors of this machine reach together: a product of matrices, and a sum of two
+    long rows.
+    """
     import psutil
 
     from lslm_lightning.training.cores import limit_threads
 
     limit_threads()
-    a, b = torch.randn(2048, 512), torch.randn(512, 2048)
+    a = torch.randn(2048, 512)
+    b = torch.randn(512, 2048)
     x, y, z = (torch.ones(2**21) for _ in range(3))
-    ha, hb = a.bfloat16(), b.bfloat16()
+    ha = a.bfloat16()
+    hb = b.bfloat16()
     product = 2 * 2048 * 512 * 2048 / best_time(lambda: a @ b, seconds)
     half = 2 * 2048 * 512 * 2048 / best_time(lambda: ha @ hb, seconds)
     moved = 3 * 4 * len(x) / best_time(lambda: torch.add(x, y, out=z), seconds)
     memory = psutil.virtual_memory().total / 1e9
-    return Device("this machine", memory, (product / 1e12, half / 1e12), moved / 1e9, moved / 2e9, 1.0, (0.9, 0.9), 5.0, is_cpu=True)
+    return Device(
+        "this machine",
+        memory,
+        (product / 1e12, half / 1e12),
+        moved / 1e9,
+        moved / 2e9,
+        1.0,
+        (0.9, 0.9),
+        5.0,
+        is_cpu=True,
+    )
 
 
 def best_time(work: Callable[[], object], seconds: float) -> float:
     """The shortest time of one call, in seconds, of as many as fit."""
-    best, end = float("inf"), time.perf_counter() + seconds
+    best = float("inf")
+    end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         began = time.perf_counter()
         work()

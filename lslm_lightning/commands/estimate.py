@@ -25,7 +25,9 @@ from lslm_lightning.training.footprint import Footprint, Work, footprint
 from lslm_lightning.training.precision import AUTO, StepTimes
 from lslm_lightning.training.task import Task
 
-SINGLE, HALF = 4, 2  # bytes
+# bytes
+SINGLE = 4
+HALF = 2
 
 
 class Blueprint(Command):
@@ -62,7 +64,8 @@ class Plan:
 
     Args:
         task: on the meta device, as are both batches.
-        n_batch: micro-batches on one device in the whole training; None where the config does not say.
+        n_batch: micro-batches on one device in the whole training; None where the config does not
+            say.
     """
 
     task: Task
@@ -74,7 +77,9 @@ class Plan:
     found: dict[tuple[bool, int, bool], Footprint] = field(default_factory=dict)
 
     def decided_for(self, device: Device) -> "Plan":
-        """Return the plan with the precision that `auto` comes to on a device, by the rates of its products."""
+        """Return the plan with the precision that `auto` comes to on a device, by the rates of its
+        products.
+        """
         if self.precision != AUTO:
             return self
         single, half = device.teraflops
@@ -109,7 +114,9 @@ class Plan:
             if self.n_byte_weight == HALF or (cast and self.n_byte == HALF):
                 task.to(torch.bfloat16)
             batch = self.usual_batch if usual else self.largest_batch
-            self.found[usual, n_part, cast] = footprint(task, batch, self.precision == "bf16-mixed", task.label_smoothing)
+            self.found[usual, n_part, cast] = footprint(
+                task, batch, self.precision == "bf16-mixed", task.label_smoothing
+            )
         return self.found[usual, n_part, cast]
 
 
@@ -119,7 +126,8 @@ class Estimate:
 
     Args:
         strategy: "one device", or the name of a file in configs/trainer.
-        memory: bytes on each device when most are in use: weights, gradients, optimizer, and activations with all that lives for a moment.
+        memory: bytes on each device when most are in use: weights, gradients, optimizer, and
+            activations with all that lives for a moment.
     """
 
     device: Device
@@ -148,35 +156,59 @@ def planned(words: Sequence[str], vocab_size: int | None) -> Plan:
         check_secrets(words)
         blueprint.__init__(Task, TaskData, args=["fit", *words], **SETTINGS)
     blueprint.model.lend(blueprint.datamodule)
-    task, trainer, sizes = blueprint.model, blueprint.config["fit"]["trainer"], blueprint.datamodule.sizes()
-    n_batch = trainer["max_steps"] * trainer["accumulate_grad_batches"] if trainer["max_steps"] > 0 else None
-    if n_batch is None and (trainer["max_epochs"] or -1) > 0 and vocab_size is None:  # else there may be no corpus
-        limit, per_epoch = trainer["overfit_batches"] or trainer["limit_train_batches"], sizes.n_batch()
+    task = blueprint.model
+    trainer = blueprint.config["fit"]["trainer"]
+    sizes = blueprint.datamodule.sizes()
+    n_batch = (
+        trainer["max_steps"] * trainer["accumulate_grad_batches"]
+        if trainer["max_steps"] > 0
+        else None
+    )
+    # else there may be no corpus
+    if n_batch is None and (trainer["max_epochs"] or -1) > 0 and vocab_size is None:
+        limit = trainer["overfit_batches"] or trainer["limit_train_batches"]
+        per_epoch = sizes.n_batch()
         n_batch = per_epoch and trainer["max_epochs"] * limited(per_epoch, limit)
     usual = on_meta(sizes.usual)
     largest = usual if sizes.largest is sizes.usual else on_meta(sizes.largest)
-    return Plan(task, usual, largest, trainer["accumulate_grad_batches"], str(trainer["precision"] or "32-true"), n_batch)
+    return Plan(
+        task,
+        usual,
+        largest,
+        trainer["accumulate_grad_batches"],
+        str(trainer["precision"] or "32-true"),
+        n_batch,
+    )
 
 
 def on_meta(batch: Any) -> Any:
     """A batch without its numbers."""
-    return type(batch)(*(value.to("meta") if isinstance(value, Tensor) else value for value in batch))
+    return type(batch)(
+        *(value.to("meta") if isinstance(value, Tensor) else value for value in batch)
+    )
 
 
 def estimates(plan: Plan, device: Device, n: int, n_node: int) -> list[Estimate]:
-    """One device alone, then all of them by each strategy that shares out evenly; the cores of a CPU count as one device."""
+    """One device alone, then all of them by each strategy that shares out evenly; the cores of a
+    CPU count as one device.
+    """
     plan = plan.decided_for(device)
     found = [replicated(plan, device, 1, 1)]
     if n * n_node > 1 and not device.is_cpu:
         found += [replicated(plan, device, n, n_node), sharded(plan, device, n, n_node, 1)]
-        with suppress(ValueError):  # heads, units or devices that do not share out, or a network without a plan
+        # heads, units or devices that do not share out, or a network without a plan
+        with suppress(ValueError):
             found.append(sharded(plan, device, n, n_node, 2))
     return found
 
 
 def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
-    """Every device has all: one alone, or DDP, which sums gradients in buckets of their own while others are being computed."""
-    world, most, usual = n * n_node, plan.footprint(usual=False), plan.footprint(usual=True)
+    """Every device has all: one alone, or DDP, which sums gradients in buckets of their own while
+    others are being computed.
+    """
+    world = n * n_node
+    most = plan.footprint(usual=False)
+    usual = plan.footprint(usual=True)
     weights = plan.n_byte_weight * most.n_parameter
     other, gradients = most.peak(1.0, plan.accumulate > 1)
     if world > 1:
@@ -184,13 +216,24 @@ def replicated(plan: Plan, device: Device, n: int, n_node: int) -> Estimate:
     forth_and_back = compute_seconds(device, usual.step, plan.n_byte == HALF)
     exchange = 2 * (world - 1) / world * weights / speed_between(device, n_node)
     hidden = forth_and_back * 2 / 3  # of the last backward pass
-    seconds = plan.accumulate * forth_and_back + update_seconds(device, weights, most.state_bytes) + max(0.0, exchange - hidden)
+    seconds = (
+        plan.accumulate * forth_and_back
+        + update_seconds(device, weights, most.state_bytes)
+        + max(0.0, exchange - hidden)
+    )
     memory = (weights, gradients, most.state_bytes, other)
-    return Estimate(device, world, "one device" if world == 1 else "ddp", memory, world * plan.accumulate * usual.n_token / seconds)
+    return Estimate(
+        device,
+        world,
+        "one device" if world == 1 else "ddp",
+        memory,
+        world * plan.accumulate * usual.n_token / seconds,
+    )
 
 
 def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> Estimate:
-    """FSDP2: each device keeps its part, gathers the weights of two blocks at a time, and sums gradients in the weights' own precision.
+    """FSDP2: each device keeps its part, gathers the weights of two blocks at a time, and sums
+    gradients in the weights' own precision.
 
     Args:
         together: devices that compute each layer together (tensor parallelism).
@@ -199,35 +242,67 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
         ValueError: the devices, or the layers, do not share out evenly.
     """
     if n % together:
-        raise ValueError(f"tensor_parallel_size={together} must divide the {n} devices of a machine")
+        raise ValueError(
+            f"tensor_parallel_size={together} must divide the {n} devices of a machine"
+        )
     n_share = n * n_node // together
     most, usual = (plan.footprint(usual, together, cast=True) for usual in (False, True))
-    block, rest = max(most.parameters[:-1], default=0), most.parameters[-1]
-    weights, state_bytes = plan.n_byte_weight * most.n_parameter / n_share, most.state_bytes * plan.n_byte_weight / plan.n_byte / n_share
+    block = max(most.parameters[:-1], default=0)
+    rest = most.parameters[-1]
+    weights = plan.n_byte_weight * most.n_parameter / n_share
+    state_bytes = most.state_bytes * plan.n_byte_weight / plan.n_byte / n_share
     other, gradients = most.peak(plan.n_byte_weight / plan.n_byte / n_share, plan.accumulate > 1)
     gathered = plan.n_byte * (rest + 2 * block)
     summed = plan.n_byte * (rest + block) + plan.n_byte_weight * block
-    exchanged = (n_share - 1) / n_share * most.n_parameter * (2 * plan.n_byte + plan.n_byte_weight)  # gathered twice, and summed
-    n_join = 2 * sum(bool(getattr(module, "rows", ())) for module in plan.task.backbone.modules())  # forward, and backward
-    joined = n_join * 2 * (together - 1) / together * usual.n_position * plan.task.backbone.d_model * plan.n_byte
-    forth_and_back = compute_seconds(device, usual.step, plan.n_byte == HALF) + joined / (1e9 * device.link)
+    # gathered twice, and summed
+    exchanged = (n_share - 1) / n_share * most.n_parameter * (2 * plan.n_byte + plan.n_byte_weight)
+    # forward, and backward
+    n_join = 2 * sum(bool(getattr(module, "rows", ())) for module in plan.task.backbone.modules())
+    joined = (
+        n_join
+        * 2
+        * (together - 1)
+        / together
+        * usual.n_position
+        * plan.task.backbone.d_model
+        * plan.n_byte
+    )
+    forth_and_back = compute_seconds(device, usual.step, plan.n_byte == HALF) + joined / (
+        1e9 * device.link
+    )
     seconds = plan.accumulate * max(forth_and_back, exchanged / speed_between(device, n_node))
     seconds += update_seconds(device, weights, state_bytes)
-    whole = plan.n_byte * most.n_parameter  # in a validation, for which all weights are gathered once
+    # in a validation, for which all weights are gathered once
+    whole = plan.n_byte * most.n_parameter
     memory = (weights, gradients, state_bytes, max(other + gathered + summed, whole))
-    return Estimate(device, n * n_node, "fsdp" if together == 1 else "fsdp_tp", memory, n_share * plan.accumulate * usual.n_token / seconds)
+    return Estimate(
+        device,
+        n * n_node,
+        "fsdp" if together == 1 else "fsdp_tp",
+        memory,
+        n_share * plan.accumulate * usual.n_token / seconds,
+    )
 
 
 def compute_seconds(device: Device, step: Sequence[Work], half: bool) -> float:
-    """Each kernel takes as long as its products or its memory traffic, whichever is longer, and not less than it takes to launch it."""
+    """Each kernel takes as long as its products or its memory traffic, whichever is longer, and not
+    less than it takes to launch it.
+    """
     flops, n_byte = np.array(step).T
-    rate, bandwidth = 1e12 * device.teraflops[half] * device.of_peak[0], 1e9 * device.bandwidth * device.of_peak[1]
-    return float(np.maximum(np.maximum(flops / rate, n_byte / bandwidth), 1e-6 * device.launch).sum())
+    rate = 1e12 * device.teraflops[half] * device.of_peak[0]
+    bandwidth = 1e9 * device.bandwidth * device.of_peak[1]
+    return float(
+        np.maximum(np.maximum(flops / rate, n_byte / bandwidth), 1e-6 * device.launch).sum()
+    )
 
 
 def update_seconds(device: Device, weights: float, state_bytes: float) -> float:
-    """Of an optimizer step: gradients are scaled, their norm found, and clipped, then all is read and weights and states written."""
-    return (2 * weights + 6 * weights + 2 * state_bytes) / (1e9 * device.bandwidth * device.of_peak[1])
+    """Of an optimizer step: gradients are scaled, their norm found, and clipped, then all is read
+    and weights and states written.
+    """
+    return (2 * weights + 6 * weights + 2 * state_bytes) / (
+        1e9 * device.bandwidth * device.of_peak[1]
+    )
 
 
 def speed_between(device: Device, n_node: int) -> float:

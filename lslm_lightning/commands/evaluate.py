@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from lslm_lightning.training.data import TaskData
 
 KEYS = ("task", "data", "systems", "split", "n_shot", "n_resample", "metrics")  # of a config
-DESCRIPTION = """Let any number of systems answer one exam; score, compare and report what they wrote.
+DESCRIPTION = """Let any number of systems answer one exam; score, compare and report what they
+wrote.
 
   lslm evaluate --config configs/evaluate/translation_demo.yaml
   lslm evaluate --config mine.yaml --split val --devices 2
@@ -30,26 +31,32 @@ The config says:
   split     of the corpus (default test)
   n_shot    worked examples in questions that are asked in words (default 0)
   n_resample  of intervals and paired tests (default 10000)
-  metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics; the task's own headline leads
+  metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics;
+            the task's own headline leads
               where it is among them, else the first
   systems   a name for each -> its class_path and init_args, of lslm_lightning.systems:
-              checkpoint.Checkpoint       run: a run directory, a checkpoint in one, an MLflow run id, or a pattern for the newest of
-                                          several; search in place of its own; fusion: a run of a language model that the search asks
+              checkpoint.Checkpoint       run: a run directory, a checkpoint in one, an MLflow run
+                                          id, or a pattern for the newest of several; search in
+                                          place of its own; fusion: a run of a language model that
+                                          the search asks
               hugging_face.HuggingFace    path: a folder or a hub id
               endpoint.Endpoint           model, base_url, prices, budget: a hosted model
               outputs.Outputs             path: what another tool wrote
-              interpolation.Interpolation  runs: language models with one tokenizer, mixed; weights by EM on the validation split
+              interpolation.Interpolation  runs: language models with one tokenizer, mixed; weights
+                                           by EM on the validation split
               arpa.Arpa                   path: an n-gram model of KenLM or SRILM
-              baselines.CopySource, FirstSentences, LongestSentence, ExtractiveOracle, UniformBytes, Xz
+              baselines.CopySource, FirstSentences, LongestSentence, ExtractiveOracle, UniformBytes,
+              Xz
 
-A run, or a model of Hugging Face, that was trained for another task or for other languages than the data have is refused, as
-far as that is stated; allow_mismatch: true among its init_args scores it all the same. A language model may read another
-text and language, and it is told.
+A run, or a model of Hugging Face, that was trained for another task or for other languages than the
+data have is refused, as far as that is stated; allow_mismatch: true among its init_args scores it
+all the same. A language model may read another text and language, and it is told.
 
-Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted goes on where it stopped when the same
-command is given again, and what is answered is never asked again, also when systems are added: --fresh asks anew. A system that fails
-(a server that is down, a budget that is spent, any error of its own) leaves the others their scores and their report; the exit
-status is then 1."""
+Any key can be set here: --split val, --data.target_language de. An evaluation that was interrupted
+goes on where it stopped when the same command is given again, and what is answered is never asked
+again, also when systems are added: --fresh asks anew. A system that fails (a server that is down, a
+budget that is spent, any error of its own) leaves the others their scores and their report; the
+exit status is then 1."""
 
 
 def arguments() -> Parser:
@@ -60,7 +67,11 @@ def arguments() -> Parser:
     it.add_argument("--root", default="runs", help="folder of all runs (default runs)")
     shared = "processes that share the exam, a GPU each where there are GPUs (default 1)"
     it.add_argument("--devices", type=int, default=1, metavar="N", help=shared)
-    it.add_argument("--fresh", action="store_true", help="ask every system anew; earlier answers are kept beside")
+    it.add_argument(
+        "--fresh",
+        action="store_true",
+        help="ask every system anew; earlier answers are kept beside",
+    )
     it.add_argument("--share", help=argparse.SUPPRESS)  # I/N: of a process that --devices started
     return it
 
@@ -127,7 +138,13 @@ def read(config: str, words: list[str]) -> Evaluation:
     described = parse_yaml(parser.dump(found, skip_none=False, format="yaml"))
     systems, broken = built_systems(found.pop("systems"))
     built = instantiated(parser, found)
-    exam = [described["data"], found.split, found.n_shot, built.data.prompt_version, built.data.corpus.digest(found.split)]
+    exam = [
+        described["data"],
+        found.split,
+        found.n_shot,
+        built.data.prompt_version,
+        built.data.corpus.digest(found.split),
+    ]
     specs = described["systems"]
     keys = {name: f"{name}-{digest_of(answering(spec))}" for name, spec in specs.items()}
     return Evaluation(
@@ -154,7 +171,8 @@ def built_systems(specs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
     from lslm_lightning.contracts import Generator, Scorer
     from lslm_lightning.runs.trust import resolve
 
-    systems, broken = {}, {}
+    systems = {}
+    broken = {}
     for name, spec in specs.items():
         named = resolve(spec.class_path)
         only_scores = hasattr(named, "log_prob") and not hasattr(named, "generate")
@@ -165,15 +183,21 @@ def built_systems(specs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
         except ValueError as error:
             if not str(error).startswith(BROKE_DOWN):
                 raise
-            systems[name], broken[name] = Unbuilt(), failure(error.__cause__ or error)
+            systems[name] = Unbuilt()
+            broken[name] = failure(error.__cause__ or error)
         except BaseException as error:
-            systems[name], broken[name] = Unbuilt(), failure(error)
+            systems[name] = Unbuilt()
+            broken[name] = failure(error)
     return systems, broken
 
 
 def answering(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     """The spec of a system without what changes none of its answers."""
-    arguments = {name: value for name, value in (spec.get("init_args") or {}).items() if name != "allow_mismatch"}
+    arguments = {
+        name: value
+        for name, value in (spec.get("init_args") or {}).items()
+        if name != "allow_mismatch"
+    }
     return {**spec, "init_args": arguments} if "init_args" in spec else spec
 
 
@@ -207,7 +231,9 @@ def instantiated(parser: Any, found: Any) -> Any:
 
 def digest_of(settings: Any) -> str:
     """Eight hexadecimal digits."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()[:8]
+    return hashlib.sha256(
+        json.dumps(settings, sort_keys=True, ensure_ascii=False, default=str).encode()
+    ).hexdigest()[:8]
 
 
 def main(argv: list[str]) -> int:
@@ -268,7 +294,9 @@ def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv:
     with examination.answers.alone():
         if own.devices > 1:
             words = [word for word in argv if word != "--fresh"]
-            examination.answers.share_out([sys.executable, "-m", "lslm_lightning", *words], own.devices)
+            examination.answers.share_out(
+                [sys.executable, "-m", "lslm_lightning", *words], own.devices
+            )
         elif told := limit_threads():
             print(told, file=sys.stderr, flush=True)
         examination.conclude(command_line(argv), began)

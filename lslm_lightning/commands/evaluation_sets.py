@@ -8,16 +8,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
-from lslm_lightning.evaluation.evaluation_set import VERSION, EvaluationSet, evaluation_set, shown, version_of
+from lslm_lightning.evaluation.evaluation_set import (
+    VERSION,
+    EvaluationSet,
+    evaluation_set,
+    shown,
+    version_of,
+)
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import read_scores, score
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.own_code import add_working_directory
-from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, refuse_denied, resolve
+from lslm_lightning.runs.trust import (
+    check_trust,
+    is_restricted,
+    only_trusted,
+    refuse_denied,
+    resolve,
+)
 from lslm_lightning.training.data import TaskData
 
-NO_MATTER = ("tokenizer", "seed", "num_workers", "stream", "prepared")  # arguments that change no example of a test
+# arguments that change no example of a test
+NO_MATTER = ("tokenizer", "seed", "num_workers", "stream", "prepared")
 SPLIT = "test"
 
 
@@ -36,9 +49,10 @@ class FoundSet:
 def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = False) -> FoundSet:
     """Find which evaluation set the scores in a run's metrics.json belong to.
 
-    Runs of this release have it on record. An earlier release recorded a digest of files, which knows neither direction
-    nor columns: the set is then computed from the run's config and the corpus on this machine, where the files are as
-    they were, or else where the recorded outputs give the recorded scores on it.
+    Runs of this release have it on record. An earlier release recorded a digest of files, which
+    knows neither direction nor columns: the set is then computed from the run's config and the
+    corpus on this machine, where the files are as they were, or else where the recorded outputs
+    give the recorded scores on it.
 
     Args:
         known: see `opened`.
@@ -48,11 +62,16 @@ def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = 
         ValueError: the run was not tested.
     """
     record = json.loads(directory.metrics.read_text("utf-8"))
-    data, scores = record.get("data", {}), read_scores(directory.metrics)
+    data = record.get("data", {})
+    scores = read_scores(directory.metrics)
     digest = data.get("digest", "")
     if version_of(digest) == VERSION:
         names = ("digest", "members", "ids", "languages")
-        return FoundSet(EvaluationSet(*(data.get(name, "") for name in names), scores[0].n_example if scores else 0))
+        return FoundSet(
+            EvaluationSet(
+                *(data.get(name, "") for name in names), scores[0].n_example if scores else 0
+            )
+        )
     if version_of(digest) > VERSION:
         return FoundSet(None, f"its digest, {shown(digest)}, is of a newer release than this one")
     by_release = "an earlier release recorded its test set without languages"
@@ -68,35 +87,54 @@ def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = 
             task = resolve(config["model"]["class_path"])
         examples = own.examples(SPLIT)
     except (ValueError, OSError, KeyError) as error:
-        return FoundSet(None, f"{by_release}, and the corpus cannot be read here ({' '.join(str(error).split())})")
+        return FoundSet(
+            None,
+            f"{by_release}, and the corpus cannot be read here ({' '.join(str(error).split())})",
+        )
     predictions = outputs_of(directory)
     if predictions:
         answered = {p.id for p in predictions}
         examples = [e for e in examples if e.id in answered]
     n_scored = scores[0].n_example if scores else len(examples)
     if len(examples) != n_scored or (predictions and len(examples) != len(predictions)):
-        return FoundSet(None, f"{by_release}, and the corpus here has other examples than were scored")
+        return FoundSet(
+            None, f"{by_release}, and the corpus here has other examples than were scored"
+        )
     if not examples:
         return FoundSet(None, f"{by_release}, and the corpus here has none of its examples")
     metrics = task.metrics(examples[0].language)
     if digest and own.corpus.digest(SPLIT) == digest:
-        headline = [metric for metric in metrics if metric.name == task.headline]  # where it tells, the others would be slow
+        # where it tells, the others would be slow
+        headline = [metric for metric in metrics if metric.name == task.headline]
         agree = agreement(examples, predictions, headline, scores)
         if (agreement(examples, predictions, metrics, scores) if agree is None else agree) is False:
-            return FoundSet(None, f"{by_release}, and this release reads the files of the corpus otherwise")
-        return FoundSet(evaluation_set(examples), note="computed from its config and its corpus, whose files are as they were")
+            return FoundSet(
+                None, f"{by_release}, and this release reads the files of the corpus otherwise"
+            )
+        return FoundSet(
+            evaluation_set(examples),
+            note="computed from its config and its corpus, whose files are as they were",
+        )
     if agreement(examples, predictions, metrics, scores):
-        note = "computed from its config and its corpus: its outputs have the recorded scores there; sources were not checked"
+        note = (
+            "computed from its config and its corpus: its outputs have the recorded scores "
+            "there; sources were not checked"
+        )
         return FoundSet(evaluation_set(examples), note=note)
     return FoundSet(None, f"{by_release}, and the files of the corpus have changed since")
 
 
 def agreement(
-    examples: Sequence[Example], predictions: Sequence[Prediction], metrics: Sequence[Metric], recorded: Sequence[Score]
+    examples: Sequence[Example],
+    predictions: Sequence[Prediction],
+    metrics: Sequence[Metric],
+    recorded: Sequence[Score],
 ) -> bool | None:
-    """Whether recorded outputs have the recorded scores on these examples, by each metric that scores as it did then.
+    """Whether recorded outputs have the recorded scores on these examples, by each metric that
+    scores as it did then.
 
-    None where nothing can be said: there are no outputs, or metrics have changed. A score of 0 proves nothing.
+    None where nothing can be said: there are no outputs, or metrics have changed. A score of 0
+    proves nothing.
     """
     if not predictions:
         return None
@@ -104,14 +142,17 @@ def agreement(
         now = score(examples, predictions, metrics, n_resample=0)
     except ValueError:
         return False
-    then, proven = {each.metric: each for each in recorded}, None
+    then = {each.metric: each for each in recorded}
+    proven = None
     for found in now.scores:
         if found.metric not in then:
             continue
         before = then[found.metric]
         if before.signature.partition("|")[0] != found.signature.partition("|")[0]:
             return False  # the number of references
-        if not before.signature.startswith(found.signature) or (math.isnan(before.value) and math.isnan(found.value)):
+        if not before.signature.startswith(found.signature) or (
+            math.isnan(before.value) and math.isnan(found.value)
+        ):
             continue
         if not math.isclose(before.value, found.value, rel_tol=1e-6):
             return False
@@ -129,9 +170,14 @@ def opened(spec: Mapping[str, Any], known: dict[str, TaskData]) -> TaskData:
     """Data module of a run's config, to read its examples.
 
     Args:
-        known: those opened before, to which this one is added; runs with the same examples share one.
+        known: those opened before, to which this one is added; runs with the same examples share
+            one.
     """
-    arguments = {name: value for name, value in (spec.get("init_args") or {}).items() if name not in NO_MATTER}
+    arguments = {
+        name: value
+        for name, value in (spec.get("init_args") or {}).items()
+        if name not in NO_MATTER
+    }
     key = json.dumps([spec["class_path"], arguments], sort_keys=True, default=str)
     if key not in known:
         known[key] = data_of({"class_path": spec["class_path"], "init_args": arguments})
@@ -159,8 +205,12 @@ def data_of(spec: Mapping[str, Any]) -> TaskData:
         raise ValueError(" ".join(str(error).split())) from None
 
 
-def examples_of(directory: RunDirectory, data: TaskData, wanted: EvaluationSet) -> list[Example] | None:
-    """Examples that a run was tested on, as its corpus has them here; None where it has them no longer."""
+def examples_of(
+    directory: RunDirectory, data: TaskData, wanted: EvaluationSet
+) -> list[Example] | None:
+    """Examples that a run was tested on, as its corpus has them here; None where it has them no
+    longer.
+    """
     try:
         examples = data.examples(SPLIT)
         if data.evaluation_set(SPLIT).digest == wanted.digest:
@@ -173,11 +223,17 @@ def examples_of(directory: RunDirectory, data: TaskData, wanted: EvaluationSet) 
 
 
 def paired(
-    directory: RunDirectory, own: EvaluationSet, data: TaskData | None, examples: Sequence[Example], ids: str
+    directory: RunDirectory,
+    own: EvaluationSet,
+    data: TaskData | None,
+    examples: Sequence[Example],
+    ids: str,
 ) -> list[Prediction] | None:
-    """Answers of a run to these examples, in their order; None where they are not here, or cut short.
+    """Answers of a run to these examples, in their order; None where they are not here, or cut
+    short.
 
-    Where the run knew the examples by other ids, its own examples, in the same order, say which answer is whose.
+    Where the run knew the examples by other ids, its own examples, in the same order, say which
+    answer is whose.
 
     Args:
         data: of the run; None of one that has no corpus here.

@@ -22,7 +22,13 @@ from lslm_lightning.evaluation.scoring import described
 from lslm_lightning.reports.blocks import Report, Section
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.description import describe, interval_in_words, ranking_table
-from lslm_lightning.reports.evaluation import conclusion_on, evaluation_report, lead, score_table, to_repeat
+from lslm_lightning.reports.evaluation import (
+    conclusion_on,
+    evaluation_report,
+    lead,
+    score_table,
+    to_repeat,
+)
 from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.trained import training_sections
@@ -37,7 +43,8 @@ from lslm_lightning.tracking.parameters import short_class, short_parameters
 if TYPE_CHECKING:
     from lslm_lightning.commands.evaluate import Evaluation
 
-# Facts of what a system found out about its settings: from an endpoint's server, from a Hugging Face folder
+# Facts of what a system found out about its settings: from an endpoint's server, from a Hugging
+# Face folder
 FOUND = ("replaced", "left_out", "generation_config", "generation_config_set_aside")
 
 
@@ -50,10 +57,14 @@ class Examination:
     """
 
     def __init__(self, evaluation: "Evaluation", folder: Path, fresh: bool = False) -> None:
-        self.evaluation, self.folder, data = evaluation, folder, evaluation.data
+        self.evaluation = evaluation
+        self.folder = folder
+        data = evaluation.data
         self.examples: list[Example] = data.exam(evaluation.split, evaluation.n_shot)
         if not self.examples:
-            raise ValueError(f"corpus {data.corpus_name} has nothing in its split {evaluation.split}")
+            raise ValueError(
+                f"corpus {data.corpus_name} has nothing in its split {evaluation.split}"
+            )
         for name in evaluation.systems:
             check_name(name, "system")
         self.mismatches: dict[str, str] = {}
@@ -65,11 +76,21 @@ class Examination:
                 raise
             except BaseException as error:
                 broken[name] = failure(error)
-        self.metrics: Sequence[Metric] = evaluation.metrics or evaluation.task.metrics(self.examples[0].language)
+        self.metrics: Sequence[Metric] = evaluation.metrics or evaluation.task.metrics(
+            self.examples[0].language
+        )
         names = [metric.name for metric in self.metrics]
         self.headline = evaluation.task.headline if evaluation.task.headline in names else names[0]
         prompts = data.prompts(evaluation.split)
-        self.answers = Answers(evaluation.systems, evaluation.keys, self.examples, data.mode, folder / "predictions", prompts, fresh)
+        self.answers = Answers(
+            evaluation.systems,
+            evaluation.keys,
+            self.examples,
+            data.mode,
+            folder / "predictions",
+            prompts,
+            fresh,
+        )
         self.answers.broken |= broken
         for name, system in evaluation.systems.items():
             try:
@@ -79,8 +100,13 @@ class Examination:
                 self.answers.broken[name] = failure(error)
 
     def tell(self) -> None:
-        """Print which runs patterns stand for, and what systems were trained for where that is something else."""
-        for line in [*self.choices().values(), *(f"system {name}: {words}" for name, words in self.mismatches.items())]:
+        """Print which runs patterns stand for, and what systems were trained for where that is
+        something else.
+        """
+        for line in [
+            *self.choices().values(),
+            *(f"system {name}: {words}" for name, words in self.mismatches.items()),
+        ]:
             print(line, flush=True)
 
     def choices(self) -> dict[str, str]:
@@ -97,12 +123,19 @@ class Examination:
         return found
 
     def conclude(self, command: str, began: float) -> None:
-        """Answer what is open, score what is written, report, and store it all in an MLflow run of its own.
+        """Answer what is open, score what is written, report, and store it all in an MLflow run of
+        its own.
 
         Raises:
             WorkError: systems failed; the others are reported.
         """
-        tracker = Tracker(self.evaluation.task_name, self.folder.name, self.folder, tags=self.tags(), system_metrics=False)
+        tracker = Tracker(
+            self.evaluation.task_name,
+            self.folder.name,
+            self.folder,
+            tags=self.tags(),
+            system_metrics=False,
+        )
         self.answers.prepare()
         tracker.start()
         with true_ending(tracker):
@@ -111,15 +144,22 @@ class Examination:
     def examine(self, tracker: Tracker, command: str, began: float) -> None:
         """The same after `answers.prepare`, in the MLflow run of `tracker`."""
         results = self.results()
-        data, corpus = self.evaluation.data, self.evaluation.data.corpus
+        data = self.evaluation.data
+        corpus = self.evaluation.data.corpus
         recorded = data.recorded(self.evaluation.split)
         write_results(self.folder / "metrics.json", results, recorded)
-        tracker.log_dataset(data.dataset_name, recorded["digest"], self.evaluation.split, corpus.home or corpus.name)
-        page = write_report(self.report(results, command, began, tracker.git), self.folder / "report")
+        tracker.log_dataset(
+            data.dataset_name, recorded["digest"], self.evaluation.split, corpus.home or corpus.name
+        )
+        page = write_report(
+            self.report(results, command, began, tracker.git), self.folder / "report"
+        )
         self.show(results)
         self.store(tracker, results)
         print(f"report {page}", flush=True)
-        if failed := [f"{name} ({entry.reason})" for name, entry in results.entries.items() if entry.failed]:
+        if failed := [
+            f"{name} ({entry.reason})" for name, entry in results.entries.items() if entry.failed
+        ]:
             words = f"{len(failed)} of {len(results.entries)} systems failed, {'; '.join(failed)}"
             raise WorkError(f"{words}; the same command asks for what they have not answered")
 
@@ -127,11 +167,23 @@ class Examination:
         """From answers on disk, asked for where they are missing, to scores."""
         entries = self.answers.entries()
         texts, found = seen_in_training(self.evaluation.data, self.examples)
-        return conclude(self.examples, entries, self.metrics, self.headline, texts, found, self.evaluation.n_resample)
+        return conclude(
+            self.examples,
+            entries,
+            self.metrics,
+            self.headline,
+            texts,
+            found,
+            self.evaluation.n_resample,
+        )
 
-    def report(self, results: Results, command: str, began: float, git: Mapping[str, str]) -> Report:
-        evaluation, data = self.evaluation, self.evaluation.data
-        commit, dirty = git.get("git.commit"), git.get("git.dirty") == "true"
+    def report(
+        self, results: Results, command: str, began: float, git: Mapping[str, str]
+    ) -> Report:
+        evaluation = self.evaluation
+        data = self.evaluation.data
+        commit = git.get("git.commit")
+        dirty = git.get("git.dirty") == "true"
         facts = {
             "Corpus": data.corpus.name,
             "Licence": data.corpus.licence,
@@ -145,9 +197,16 @@ class Examination:
             "Git commit": commit and f"{commit}{' and uncommitted changes' if dirty else ''}",
             "Wall time": f"{number(time.time() - began)} s",
         }
-        facts |= {f"Run of {name}": words.removeprefix(f"system {name}: ") for name, words in self.choices().items()}
+        facts |= {
+            f"Run of {name}": words.removeprefix(f"system {name}: ")
+            for name, words in self.choices().items()
+        }
         facts |= {f"Mismatch of {name}": words for name, words in self.mismatches.items()}
-        outputs = {name: [*e.predictions, *e.continuations] for name, e in results.entries.items() if not e.reason}
+        outputs = {
+            name: [*e.predictions, *e.continuations]
+            for name, e in results.entries.items()
+            if not e.reason
+        }
         sections: list[Section] = evaluation.task.sections_of(data, evaluation.split, outputs)
         runs = {}  # one of several systems stands for a run that they share
         for name, system in evaluation.systems.items():
@@ -159,7 +218,9 @@ class Examination:
                 words = f"{name}: no training curves for the report: {failure(error)}"
                 print(words, file=sys.stderr, flush=True)
         sections += training_sections(list(runs.values()), self.headline)
-        specs = {name: spec | found_settings(results, name) for name, spec in evaluation.specs.items()}
+        specs = {
+            name: spec | found_settings(results, name) for name, spec in evaluation.specs.items()
+        }
         systems = {name: dump_yaml(redacted_settings(spec)) for name, spec in specs.items()}
         repeat = [to_repeat(redacted(command), facts, systems, versions())]
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
@@ -181,8 +242,11 @@ class Examination:
         return [name for name, system in systems if is_baseline(system)]
 
     def tags(self) -> dict[str, str]:
-        """Tags of the evaluation's MLflow run and of its children; the words of questions are the systems' own affair."""
-        evaluation, split = self.evaluation, self.evaluation.split
+        """Tags of the evaluation's MLflow run and of its children; the words of questions are the
+        systems' own affair.
+        """
+        evaluation = self.evaluation
+        split = self.evaluation.split
         found = evaluation.data.evaluation_set(split)
         return {
             "task": evaluation.task_name,
@@ -192,11 +256,15 @@ class Examination:
             f"corpus.{split}_languages": found.languages,
             "languages": found.languages,
             "n_shot": str(evaluation.n_shot),
-            **({"prompt": evaluation.data.prompt_version} if evaluation.data.prompt_version else {}),
+            **(
+                {"prompt": evaluation.data.prompt_version} if evaluation.data.prompt_version else {}
+            ),
         }
 
     def store(self, tracker: Tracker, results: Results) -> None:
-        """The evaluation in MLflow: a run, with a child a system, metrics named alike so that MLflow compares them."""
+        """The evaluation in MLflow: a run, with a child a system, metrics named alike so that
+        MLflow compares them.
+        """
         for path in (self.folder / "metrics.json", self.folder / "report"):
             tracker.log_artifact(path)
         tracker.log_hyperparams({"split": self.evaluation.split, "n_shot": self.evaluation.n_shot})
@@ -210,15 +278,33 @@ class Examination:
             folder.mkdir(parents=True, exist_ok=True)
             tags = self.tags() | {"system": name}
             shown = f"{name} ({self.folder.name})"
-            child = Tracker(self.evaluation.task_name, shown, folder, tags=tags, parent_run_id=tracker.version, system_metrics=False)
+            child = Tracker(
+                self.evaluation.task_name,
+                shown,
+                folder,
+                tags=tags,
+                parent_run_id=tracker.version,
+                system_metrics=False,
+            )
             child.start()
             found = results.scores[name]
-            values = {f"{self.evaluation.split}/{s.metric}": s.value for s in found.scores} if found else {}
-            child.log_metrics({key: value for key, value in values.items() if not math.isnan(value)}, 0)
+            values = (
+                {f"{self.evaluation.split}/{s.metric}": s.value for s in found.scores}
+                if found
+                else {}
+            )
+            child.log_metrics(
+                {key: value for key, value in values.items() if not math.isnan(value)}, 0
+            )
             config = {"system": self.evaluation.specs[name] | found_settings(results, name)}
             changed = {"system": set_otherwise(self.evaluation.systems[name], config["system"])}
             child.log_hyperparams(short_parameters(config, changed) | constants(entry.facts))
-            child.set_tags({"headline": headline, "model": short_class(config["system"].get("class_path", name))})
+            child.set_tags(
+                {
+                    "headline": headline,
+                    "model": short_class(config["system"].get("class_path", name)),
+                }
+            )
             conclusion = NOTHING if name in baselines else conclusion_on(name, results, baselines)
             child.set_description(self.description(tracker, results, [name], conclusion))
             if found:
@@ -246,8 +332,13 @@ class Examination:
         """
         found = self.evaluation.data.evaluation_set(self.evaluation.split)
         scored = {name: scores.scores for name in names if (scores := results.scores[name])}
-        about = f"{self.evaluation.data.corpus.name}, {found.languages}, {counted(len(self.examples), 'example')}"
-        reasons = {name: results.entries[name].reason for name in names if results.entries[name].reason}
+        about = (
+            f"{self.evaluation.data.corpus.name}, {found.languages}, "
+            f"{counted(len(self.examples), 'example')}"
+        )
+        reasons = {
+            name: results.entries[name].reason for name in names if results.entries[name].reason
+        }
         return describe(
             ranking_table(scored, results.headline),
             conclusion.markdown(),
@@ -284,7 +375,9 @@ def constants(facts: Mapping[str, Any]) -> dict[str, float]:
     """Return the size of a system and its costs, as parameters: they have no course over steps."""
     numbers = {name: value for name, value in facts.items() if isinstance(value, int | float)}
     return {
-        name if name == "n_parameter" else f"cost.{name}": float(f"{value:.6g}") if isinstance(value, float) else value
+        name if name == "n_parameter" else f"cost.{name}": float(f"{value:.6g}")
+        if isinstance(value, float)
+        else value
         for name, value in numbers.items()
     }
 
@@ -293,8 +386,12 @@ def set_otherwise(system: object, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return a system's spec with the settings alone that differ from the defaults of its class."""
     defaults = {name: each.default for name, each in signature(type(system)).parameters.items()}
     given = (spec.get("init_args") or {}).items()
-    changed = {name: value for name, value in given if name not in defaults or value != defaults[name]}
-    return {name: value for name, value in spec.items() if name != "init_args"} | ({"init_args": changed} if changed else {})
+    changed = {
+        name: value for name, value in given if name not in defaults or value != defaults[name]
+    }
+    return {name: value for name, value in spec.items() if name != "init_args"} | (
+        {"init_args": changed} if changed else {}
+    )
 
 
 def is_baseline(system: object) -> bool:
@@ -304,7 +401,9 @@ def is_baseline(system: object) -> bool:
 
 
 def found_settings(results: Results, name: str) -> dict[str, Mapping[str, Any]]:
-    """Settings of a system that change its answers and do not stand in the config, under `found`; nothing where there are none."""
+    """Settings of a system that change its answers and do not stand in the config, under `found`;
+    nothing where there are none.
+    """
     facts = results.entries[name].facts if name in results.entries else {}
     found = {key: facts[key] for key in FOUND if facts.get(key)}
     return {"found": found} if found else {}

@@ -47,17 +47,23 @@ if TYPE_CHECKING:
 
 def finish(command: "Command", subcommand: str) -> None:
     """Upload what a finished job made and show what came out; after a test, write its report."""
-    directory, tracker, callbacks = command.directory, command.tracker, command.trainer.callbacks
+    directory = command.directory
+    tracker = command.tracker
+    callbacks = command.trainer.callbacks
     if subcommand == "validate":
         for name, value in command.trainer.callback_metrics.items():
             if name.startswith("val/"):
                 print(f"{metric_label(name)} {number(float(value))}")
         data = command.datamodule
         print(digest_line(data.recorded("val")))
-        answered, n_example = data.validation_exam(), len(data.examples("val"))
+        answered = data.validation_exam()
+        n_example = len(data.examples("val"))
         if 0 < len(answered) < n_example:
             part = shown(data.recorded("val", answered)["digest"])
-            print(f"val/loss is of all {n_example:,} examples, scores of answers of {len(answered):,} among them: digest {part}")
+            print(
+                f"val/loss is of all {n_example:,} examples, scores of answers of "
+                f"{len(answered):,} among them: digest {part}"
+            )
     if subcommand == "predict":
         print(f"predictions {directory.predictions / 'predict.jsonl'}")
     if subcommand in ("fit", "run"):
@@ -76,16 +82,25 @@ def finish(command: "Command", subcommand: str) -> None:
             show_findings(exam.findings)
             return
         if isinstance(command.trainer.strategy, ShardedStrategy):  # from here on rank 0 is alone
-            command.model = build(read_config(directory.config)["model"], command.datamodule.tokenizer)
-            load_weights(command.model, Path(command.trainer.ckpt_path), command.datamodule.tokenizer)
+            command.model = build(
+                read_config(directory.config)["model"], command.datamodule.tokenizer
+            )
+            load_weights(
+                command.model, Path(command.trainer.ckpt_path), command.datamodule.tokenizer
+            )
         else:
-            command.model.to(command.trainer.strategy.root_device)  # Lightning has moved it to the CPU
+            # Lightning has moved it to the CPU
+            command.model.to(command.trainer.strategy.root_device)
         command.model.eval()  # and back into training mode
-        beside = baseline_scores(command.model, command.datamodule, display=reporter_of(command).display)
+        beside = baseline_scores(
+            command.model, command.datamodule, display=reporter_of(command).display
+        )
         metrics = command.model.metrics(command.datamodule.examples("test")[0].language)
         headline = headline_of(metrics, command.model.headline)
         pairs = compared_with(headline, exam.result, beside) if headline else []
-        conclusion = conclusion_on(headline.name, exam.result, beside, pairs) if headline else NOTHING
+        conclusion = (
+            conclusion_on(headline.name, exam.result, beside, pairs) if headline else NOTHING
+        )
         others = [metric for metric in metrics if metric is not headline]
         conclusion = qualified_by(others, conclusion, exam.result, beside)
         show_conclusion(conclusion.sentences)
@@ -106,8 +121,11 @@ def tell_mlflow(
     headline: Metric | None,
     conclusion: Conclusion,
 ) -> None:
-    """Describe a tested run on its page in MLflow, and tag it with the interval of its main score."""
-    task, tracker = command.model, command.tracker
+    """Describe a tested run on its page in MLflow, and tag it with the interval of its main
+    score.
+    """
+    task = command.model
+    tracker = command.tracker
     if task.n_parameter:
         tracker.log_hyperparams({"n_parameter": task.n_parameter})
     if headline and (interval := interval_in_words(exam.result[headline.name])):
@@ -119,7 +137,9 @@ def tell_mlflow(
         score_table(scores),
         "\n\n".join(filter(None, lead)),
         {
-            "Model": f"{task.model_name}, {task.n_parameter:,} parameters" if task.n_parameter else task.model_name,
+            "Model": f"{task.model_name}, {task.n_parameter:,} parameters"
+            if task.n_parameter
+            else task.model_name,
             "Test": f"{digest_line(exam.data)}, {counted(len(exam.result.ids), 'example')}",
         },
         command.beginning,
@@ -130,7 +150,9 @@ def tell_mlflow(
 
 def run_links(tracker: Tracker, files: Mapping[str, str]) -> dict[str, str]:
     """Return addresses of artifacts in MLflow's pages, and the run directory."""
-    return {name: f"{tracker.page}/artifacts/{file}" for name, file in files.items()} | {"folder": str(tracker.directory.absolute())}
+    return {name: f"{tracker.page}/artifacts/{file}" for name, file in files.items()} | {
+        "folder": str(tracker.directory.absolute())
+    }
 
 
 def baseline_scores(
@@ -144,15 +166,25 @@ def baseline_scores(
     examples = data.examples("test")
     found = {}
     for system in task.baselines(data):
-        answering = system.generate(examples) if isinstance(system, Generator) else system.log_prob(examples)
-        answers = list(display.each(f"baseline {system.name}:", answering, len(examples), "answers"))
-        found[system.name] = score(examples, answers, task.metrics(examples[0].language), n_resample)
+        answering = (
+            system.generate(examples)
+            if isinstance(system, Generator)
+            else system.log_prob(examples)
+        )
+        answers = list(
+            display.each(f"baseline {system.name}:", answering, len(examples), "answers")
+        )
+        found[system.name] = score(
+            examples, answers, task.metrics(examples[0].language), n_resample
+        )
     return found
 
 
 def reporter_of(command: "Command") -> Reporter:
     """Return the callback that shows the progress of a job."""
-    return next(callback for callback in command.trainer.callbacks if isinstance(callback, Reporter))
+    return next(
+        callback for callback in command.trainer.callbacks if isinstance(callback, Reporter)
+    )
 
 
 def headline_of(metrics: Sequence[Metric], name: str) -> Metric | None:
@@ -166,7 +198,9 @@ def compared_with(metric: Metric, result: Scores, beside: Mapping[str, Scores]) 
     return compare_with_others(metric, result.rows[metric.name], others)
 
 
-def conclusion_on(metric: str, result: Scores, beside: Mapping[str, Scores], pairs: Sequence[Pair]) -> Conclusion:
+def conclusion_on(
+    metric: str, result: Scores, beside: Mapping[str, Scores], pairs: Sequence[Pair]
+) -> Conclusion:
     """Say whether a run is better or worse than its baselines in the metric of this name."""
     return conclude(result[metric], {name: own[metric] for name, own in beside.items()}, pairs)
 
@@ -185,27 +219,51 @@ def qualified_by(
     return qualified(conclusion, result.scores, scores, pairs)
 
 
-def show(name: str, scores: list[Score], beside: dict[str, Scores], data: Mapping[str, str]) -> None:
-    """Print the scores as a table, baselines beside them, signatures and the digest of the test set below."""
+def show(
+    name: str, scores: list[Score], beside: dict[str, Scores], data: Mapping[str, str]
+) -> None:
+    """Print the scores as a table, baselines beside them, signatures and the digest of the test set
+    below.
+    """
     has_interval = any(each.low is not None for each in scores)
     table = Table(title=Text(name), title_justify="left")
     for heading in ("metric", "this run", *(["95 % interval"] if has_interval else []), *beside):
-        table.add_column(Text(heading), overflow="fold", justify="left" if heading == "metric" else "right")
+        table.add_column(
+            Text(heading), overflow="fold", justify="left" if heading == "metric" else "right"
+        )
     for each in scores:
         bounds = [""] if each.low is None else [f"{number(each.low)} to {number(each.high)}"]
         others = [number(result[each.metric].value) for result in beside.values()]
-        metric = f"{metric_label(each.metric)} {'↑' if each.higher_is_better else '↓'} {heading_of(each).shown_unit}".strip()
+        metric = (
+            f"{metric_label(each.metric)} {'↑' if each.higher_is_better else '↓'} "
+            f"{heading_of(each).shown_unit}"
+        ).strip()
         own = Text(number(each.value), "bold")
-        table.add_row(Text(metric), own, *(Text(cell) for cell in ([*bounds] if has_interval else []) + others))
+        table.add_row(
+            Text(metric),
+            own,
+            *(Text(cell) for cell in ([*bounds] if has_interval else []) + others),
+        )
     output = console()
     output.print(table)
     for each in scores:
-        output.print(Text(f"{metric_label(each.metric)}: {each.signature}, {counted(each.n_example, 'example')}", "dim"), soft_wrap=True)
+        output.print(
+            Text(
+                (
+                    f"{metric_label(each.metric)}: {each.signature}, "
+                    f"{counted(each.n_example, 'example')}"
+                ),
+                "dim",
+            ),
+            soft_wrap=True,
+        )
     output.print(Text(digest_line(data), "dim"), soft_wrap=True)
 
 
 def digest_line(data: Mapping[str, str]) -> str:
-    """Return the line that says which data scores are of, from the record of these (`TaskData.recorded`)."""
+    """Return the line that says which data scores are of, from the record of these
+    (`TaskData.recorded`).
+    """
     languages = f", {data['languages']}" if data.get("languages") else ""
     return f"{data['split']} split of {data['corpus']}{languages}: digest {shown(data['digest'])}"
 
@@ -219,26 +277,53 @@ def report(
     conclusion: Conclusion,
 ) -> Any:
     """The run's report; the task adds its own sections."""
-    task, data, directory = command.model, command.datamodule, command.directory
-    examples, predictions = data.examples("test"), read_predictions(directory.predictions / "test.jsonl")
+    task = command.model
+    data = command.datamodule
+    directory = command.directory
+    examples = data.examples("test")
+    predictions = read_predictions(directory.predictions / "test.jsonl")
     by_id = {p.id: p for p in predictions}
     written = [by_id[e.id].output is not None for e in examples]
     samples = lengths = None
     if all(written):
         name = directory.path.name
         lengths = length_section(
-            {name: [len(ids) for ids in task.tokenizer.encode_targets([by_id[e.id].output for e in examples])]},
-            [len(ids) for ids in task.tokenizer.encode_targets([e.references[0] for e in examples])],
+            {
+                name: [
+                    len(ids)
+                    for ids in task.tokenizer.encode_targets([by_id[e.id].output for e in examples])
+                ]
+            },
+            [
+                len(ids)
+                for ids in task.tokenizer.encode_targets([e.references[0] for e in examples])
+            ],
         )
         samples = Samples(
-            [Sample(e.id, {name: by_id[e.id].output}, e.source, e.references, {}, e.language, e.source_language) for e in examples]
+            [
+                Sample(
+                    e.id,
+                    {name: by_id[e.id].output},
+                    e.source,
+                    e.references,
+                    {},
+                    e.language,
+                    e.source_language,
+                )
+                for e in examples
+            ]
         )
-    scores = ScoreTable({directory.path.name: result.scores} | {name: other.scores for name, other in beside.items()})
+    scores = ScoreTable(
+        {directory.path.name: result.scores}
+        | {name: other.scores for name, other in beside.items()}
+    )
     curves = [json.loads(line) for line in directory.curves.read_text("utf-8").splitlines()]
     sections = [checks_section(findings)]
     sections += [against_baselines(pairs[0].metric, pairs)] if pairs else []
     sections += task.sections(data, predictions)
-    return run_report(facts(command), scores, curves, lengths, samples, sections, conclusion, task.headline)
+    return run_report(
+        facts(command), scores, curves, lengths, samples, sections, conclusion, task.headline
+    )
 
 
 def against_baselines(metric: str, pairs: Sequence[Pair]) -> blocks.Section:
@@ -269,8 +354,11 @@ def against_baselines(metric: str, pairs: Sequence[Pair]) -> blocks.Section:
 
 def facts(command: "Command") -> RunFacts:
     """What was run, for the report."""
-    task, data, directory = command.model, command.datamodule, command.directory
-    corpus, git = data.corpus, command.tracker.git
+    task = command.model
+    data = command.datamodule
+    directory = command.directory
+    corpus = data.corpus
+    git = command.tracker.git
     return RunFacts(
         task=command.task_name,
         name=directory.path.name,
@@ -285,10 +373,13 @@ def facts(command: "Command") -> RunFacts:
         git_dirty={"true": True, "false": False}.get(git.get("git.dirty")),
         command=command_line([command.subcommand, "--config", str(directory.config)]),
         versions=versions(),
-        device=torch.cuda.get_device_name() if task.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        device=torch.cuda.get_device_name()
+        if task.device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads",
         started=time.strftime("%Y-%m-%d %H:%M", time.localtime(command.began)),
         seconds=time.time() - command.began,
         tokens_per_second=reporter_of(command).tokens_per_second,
         hyperparameters=hyperparameters(redacted_settings(command.config_text(as_mapping=True))),
-        more={"Arguments": command.beginning.removeprefix("lslm ")} | ({"Language": assumed} if (assumed := data.assumed_language) else {}),
+        more={"Arguments": command.beginning.removeprefix("lslm ")}
+        | ({"Language": assumed} if (assumed := data.assumed_language) else {}),
     )

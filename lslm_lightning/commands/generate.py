@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from lslm_lightning.decoding import AnySearch, Fusion
     from lslm_lightning.training.task import Task
 
-OPTIONS = ("no_repeat_ngram", "beam_size", "length_penalty", "temperature", "top_k", "top_p")  # also the names of a search's settings
+# also the names of a search's settings
+OPTIONS = ("no_repeat_ngram", "beam_size", "length_penalty", "temperature", "top_k", "top_p")
 FUSION = ("fusion", "fusion_weight", "length_bonus")
 
-DESCRIPTION = """Use a trained model: continue, translate, summarize or answer TEXT; of a task that reads files, TEXT names one.
+DESCRIPTION = """Use a trained model: continue, translate, summarize or answer TEXT; of a task that
+reads files, TEXT names one.
 
   lslm generate runs/translation/cldr_demo-1a2b3c4d "Monday, 3 May"
   lslm generate "runs/language_modeling/*" "def forward(" --max-length 40      the newest run
   lslm generate RUN --search sampling --top-p 0.9 --seed 1 < prompts.txt > continued.txt
 
-With `-`, or with text piped in, each line of standard input is one text and gives one line of output."""
+With `-`, or with text piped in, each line of standard input is one text and gives one line of
+output."""
 
 
 def parser() -> Parser:
@@ -33,32 +36,98 @@ def parser() -> Parser:
     it.add_argument(
         "run",
         metavar="RUN",
-        help="a run directory (runs/<task>/<run>), a checkpoint in one, an MLflow run id, or a pattern in quotes for the newest run",
+        help=(
+            "a run directory (runs/<task>/<run>), a checkpoint in one, an MLflow run id, or a "
+            "pattern in quotes for the newest run"
+        ),
     )
     it.add_argument(
         "text",
         metavar="TEXT",
         nargs="?",
-        help="what to continue, translate, summarize or answer, or a file to transcribe; - reads lines from standard input",
+        help=(
+            "what to continue, translate, summarize or answer, or a file to transcribe; - reads "
+            "lines from standard input"
+        ),
     )
     it.add_argument(
-        "--search", choices=("greedy", "beam", "sampling"), help="default: as the run was configured, which sets what follows too"
+        "--search",
+        choices=("greedy", "beam", "sampling"),
+        help="default: as the run was configured, which sets what follows too",
     )
-    it.add_argument("--no-repeat-ngram", type=int, metavar="N", help="never write the same N tokens twice (default 0: allowed)")
-    it.add_argument("--beam-size", type=int, metavar="N", help="beam: hypotheses side by side (default 5)")
-    it.add_argument("--length-penalty", type=float, metavar="X", help="beam: above 1 favours long answers (default 1.0)")
-    it.add_argument("--temperature", type=float, metavar="X", help="sampling: below 1 is more careful (default 1.0)")
-    it.add_argument("--top-k", type=int, metavar="K", help="sampling: only the K most probable tokens (default: all)")
-    it.add_argument("--top-p", type=float, metavar="P", help="sampling: only the most probable tokens that make up P (default: all)")
-    it.add_argument("--fusion", metavar="RUN", help="beam: a language model, a run with the same tokenizer, that is asked too")
-    it.add_argument("--fusion-weight", type=float, metavar="X", help="of its log probabilities (default 0.3)")
-    it.add_argument("--length-bonus", type=float, metavar="X", help="with --fusion: added for each token (default 0)")
-    it.add_argument("--max-length", type=int, metavar="N", help="most new tokens (default: as the run was configured)")
-    it.add_argument("--min-length", type=int, metavar="N", help="fewest new tokens (default: as the run was configured)")
+    it.add_argument(
+        "--no-repeat-ngram",
+        type=int,
+        metavar="N",
+        help="never write the same N tokens twice (default 0: allowed)",
+    )
+    it.add_argument(
+        "--beam-size", type=int, metavar="N", help="beam: hypotheses side by side (default 5)"
+    )
+    it.add_argument(
+        "--length-penalty",
+        type=float,
+        metavar="X",
+        help="beam: above 1 favours long answers (default 1.0)",
+    )
+    it.add_argument(
+        "--temperature",
+        type=float,
+        metavar="X",
+        help="sampling: below 1 is more careful (default 1.0)",
+    )
+    it.add_argument(
+        "--top-k",
+        type=int,
+        metavar="K",
+        help="sampling: only the K most probable tokens (default: all)",
+    )
+    it.add_argument(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="sampling: only the most probable tokens that make up P (default: all)",
+    )
+    it.add_argument(
+        "--fusion",
+        metavar="RUN",
+        help="beam: a language model, a run with the same tokenizer, that is asked too",
+    )
+    it.add_argument(
+        "--fusion-weight", type=float, metavar="X", help="of its log probabilities (default 0.3)"
+    )
+    it.add_argument(
+        "--length-bonus",
+        type=float,
+        metavar="X",
+        help="with --fusion: added for each token (default 0)",
+    )
+    it.add_argument(
+        "--max-length",
+        type=int,
+        metavar="N",
+        help="most new tokens (default: as the run was configured)",
+    )
+    it.add_argument(
+        "--min-length",
+        type=int,
+        metavar="N",
+        help="fewest new tokens (default: as the run was configured)",
+    )
     it.add_argument("--seed", type=int, default=0, help="of sampling (default 0)")
-    it.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts answered together (default 32)")
+    it.add_argument(
+        "--batch-size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="texts answered together (default 32)",
+    )
     it.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
-    it.add_argument("--trust", action="store_true", help="allow the run's config to name classes outside of this project")
+    it.add_argument(
+        "--trust",
+        action="store_true",
+        help="allow the run's config to name classes outside of this project",
+    )
     return it
 
 
@@ -116,7 +185,11 @@ def main(argv: list[str]) -> int:
         print(words, file=sys.stderr, flush=True)
     run = load_run(reference, trust=arguments.trust)
     task = run.task
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if arguments.device == "auto" else arguments.device
+    device = (
+        ("cuda" if torch.cuda.is_available() else "cpu")
+        if arguments.device == "auto"
+        else arguments.device
+    )
     try:
         settle(task, arguments)
         if (fusion := fusion_of(task, arguments, device)) is not None:
@@ -125,17 +198,29 @@ def main(argv: list[str]) -> int:
         return refuse(str(error))
     task.to(device)
     torch.manual_seed(arguments.seed)
-    alone = isinstance(task.search, Beam) and isinstance(task, LanguageModel)  # beams want prompts of one length
+    # beams want prompts of one length
+    alone = isinstance(task.search, Beam) and isinstance(task, LanguageModel)
     n_answer = n_cut = 0
-    for number, chunk in enumerate(chunks(lines(arguments.text), 1 if alone else arguments.batch_size)):
+    for number, chunk in enumerate(
+        chunks(lines(arguments.text), 1 if alone else arguments.batch_size)
+    ):
         examples = [task.example(f"{number}-{i}", text) for i, text in enumerate(chunk)]
         predictions = list(task.generate(examples))
         answers = {p.id: p.output for p in predictions}
         for example in examples:
-            print(one_line(answers[example.id]) if arguments.text in (None, "-") else answers[example.id], flush=True)
-        n_answer, n_cut = n_answer + len(examples), n_cut + sum(p.finish_reason == "length" for p in predictions)
+            print(
+                one_line(answers[example.id])
+                if arguments.text in (None, "-")
+                else answers[example.id],
+                flush=True,
+            )
+        n_answer = n_answer + len(examples)
+        n_cut = n_cut + sum(p.finish_reason == "length" for p in predictions)
     if n_cut and not isinstance(task, LanguageModel):  # a continuation has no end of its own
-        words = f"{n_cut:,} of {n_answer:,} answers were cut at {task.answer_limit} tokens; raise --max-length"
+        words = (
+            f"{n_cut:,} of {n_answer:,} answers were cut at {task.answer_limit} tokens; "
+            "raise --max-length"
+        )
         print(words, file=sys.stderr, flush=True)
     return 0
 
@@ -161,17 +246,27 @@ def settle(task: "Task", arguments: argparse.Namespace) -> None:
     from lslm_lightning.training.checks import check_lengths
 
     if task.search is None:
-        names = [name for name in ("search", "max_length", "min_length", *OPTIONS, *FUSION) if getattr(arguments, name) is not None]
+        names = [
+            name
+            for name in ("search", "max_length", "min_length", *OPTIONS, *FUSION)
+            if getattr(arguments, name) is not None
+        ]
         if names:
             options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
-            raise ValueError(f"{options} does not apply to {type(task).__name__}, which writes nothing token by token; leave it out")
+            raise ValueError(
+                f"{options} does not apply to {type(task).__name__}, which writes nothing token "
+                "by token; leave it out"
+            )
         return
     task.search = chosen_search(task.search, arguments, task.searches)
     for option in ("max_length", "min_length"):
         if (value := getattr(arguments, option)) is not None:
             if isinstance(task.search, CtcSearch):
                 name = f"--{option.replace('_', '-')}"
-                raise ValueError(f"{name} does not apply to {type(task.search).__name__}, which writes what the frames say; leave it out")
+                raise ValueError(
+                    f"{name} does not apply to {type(task.search).__name__}, which writes what "
+                    "the frames say; leave it out"
+                )
             setattr(task, option, value)
     check_lengths(task.min_length, task.max_length)
 
@@ -180,7 +275,8 @@ def fusion_of(task: "Task", arguments: argparse.Namespace, device: str) -> "Fusi
     """The language model that `--fusion` names.
 
     Raises:
-        ValueError: there is no such run, it has another tokenizer, or a setting of it came without it.
+        ValueError: there is no such run, it has another tokenizer, or a setting of it came without
+            it.
     """
     from lslm_lightning.commands.named_run import named_run
     from lslm_lightning.systems.fusion import ShallowFusion
@@ -189,13 +285,21 @@ def fusion_of(task: "Task", arguments: argparse.Namespace, device: str) -> "Fusi
     given = {name: value for name, value in settings.items() if value is not None}
     if arguments.fusion is None:
         if given:
-            raise ValueError("--fusion-weight and --length-bonus are settings of a language model; name its run with --fusion")
+            raise ValueError(
+                "--fusion-weight and --length-bonus are settings of a language model; name its "
+                "run with --fusion"
+            )
         return None
-    return ShallowFusion(named_run(arguments.fusion), **given, trust=arguments.trust).over(task.tokenizer, device)
+    return ShallowFusion(named_run(arguments.fusion), **given, trust=arguments.trust).over(
+        task.tokenizer, device
+    )
 
 
-def chosen_search(own: "AnySearch", arguments: argparse.Namespace, searches: Sequence[type]) -> "AnySearch":
-    """The run's own search with what was given; a `--search` of another kind starts from that kind's defaults.
+def chosen_search(
+    own: "AnySearch", arguments: argparse.Namespace, searches: Sequence[type]
+) -> "AnySearch":
+    """The run's own search with what was given; a `--search` of another kind starts from that
+    kind's defaults.
 
     Chance goes on from batch to batch, whatever the seed of the run's search.
 
@@ -207,15 +311,34 @@ def chosen_search(own: "AnySearch", arguments: argparse.Namespace, searches: Seq
     """
     from lslm_lightning.decoding import Beam, CtcGreedy, CtcPrefixBeam, Greedy, JointBeam, Sampling
 
-    called = {"greedy": (Greedy, CtcGreedy), "beam": (Beam, CtcPrefixBeam, JointBeam), "sampling": (Sampling,)}
-    kinds = [kind for family in searches for kind in called.get(arguments.search, (type(own),)) if issubclass(kind, family)]
+    called = {
+        "greedy": (Greedy, CtcGreedy),
+        "beam": (Beam, CtcPrefixBeam, JointBeam),
+        "sampling": (Sampling,),
+    }
+    kinds = [
+        kind
+        for family in searches
+        for kind in called.get(arguments.search, (type(own),))
+        if issubclass(kind, family)
+    ]
     if not kinds and arguments.search:
-        raise ValueError(f"--search {arguments.search} does not apply to this run, whose search is {type(own).__name__}; leave it out")
+        raise ValueError(
+            f"--search {arguments.search} does not apply to this run, whose search is "
+            f"{type(own).__name__}; leave it out"
+        )
     search = own if not kinds or isinstance(own, tuple(kinds)) else kinds[0]()
     settings = {field.name for field in fields(search)} if is_dataclass(search) else set()
     given = {name: value for name in OPTIONS if (value := getattr(arguments, name)) is not None}
     if wrong := [f"--{name.replace('_', '-')}" for name in given if name not in settings]:
-        whose = f"--search {arguments.search}" if arguments.search else f"this run's search, {type(search).__name__}"
-        raise ValueError(f"{', '.join(wrong)} does not apply to {whose}; leave it out, or choose another --search")
+        whose = (
+            f"--search {arguments.search}"
+            if arguments.search
+            else f"this run's search, {type(search).__name__}"
+        )
+        raise ValueError(
+            f"{', '.join(wrong)} does not apply to {whose}; leave it out, or choose another "
+            "--search"
+        )
     changes = given | ({"seed": None} if "seed" in settings else {})
     return replace(search, **changes) if changes else search

@@ -1,4 +1,6 @@
-"""What the arguments of a command set: names and paths that do not exist are told before torch is imported."""
+"""What the arguments of a command set: names and paths that do not exist are told before torch is
+imported.
+"""
 
 import os
 import sys
@@ -95,7 +97,11 @@ class Given:
         elif isinstance(value, list):
             for inner in value:
                 self.take(place, inner, where)
-        elif isinstance(value, str) and is_import_path(value) and place.rpartition(".")[2] not in TEXTS:
+        elif (
+            isinstance(value, str)
+            and is_import_path(value)
+            and place.rpartition(".")[2] not in TEXTS
+        ):
             self.take_class(place, value, where)
         elif place not in FIXED:
             self.classes[place] = ""  # a short name, or null: what it takes is not known here
@@ -116,7 +122,11 @@ class Given:
 
     def take_names(self, place: str, value: Mapping[str, Any], where: str) -> None:
         for name, inner in value.items():
-            path = [part for part in str(name).removesuffix("+").split(".") if part not in ("init_args", "class_path")]
+            path = [
+                part
+                for part in str(name).removesuffix("+").split(".")
+                if part not in ("init_args", "class_path")
+            ]
             if "dict_kwargs" in path:
                 continue
             for i, part in enumerate(path):
@@ -126,7 +136,11 @@ class Given:
     def take_class(self, place: str, path: str, where: str) -> None:
         """Note the class of a setting, which must exist where its package does not change."""
         self.classes[place] = path
-        if path.startswith(LASTING) and not place.startswith("job.") and (missing := first_missing(path)):
+        if (
+            path.startswith(LASTING)
+            and not place.startswith("job.")
+            and (missing := first_missing(path))
+        ):
             raise ValueError(f"{where}{no_such_name(place, path, *missing)}")
 
     def check_name(self, place: str, name: str, where: str, also: Sequence[str] = ()) -> None:
@@ -165,8 +179,15 @@ class Given:
         self.check_checkpoint()
         recipe, path = (self.values.get(f"data.tokenizer{name}") for name in ("", ".path"))
         kind = self.classes.get("data.tokenizer")
-        if recipe is not None and kind == TOKENIZER_FILE and isinstance(path, str) and not Path(path).exists():
-            raise FileNotFoundError(f"data.tokenizer.path={path} does not exist{did_you_mean(path)}")
+        if (
+            recipe is not None
+            and kind == TOKENIZER_FILE
+            and isinstance(path, str)
+            and not Path(path).exists()
+        ):
+            raise FileNotFoundError(
+                f"data.tokenizer.path={path} does not exist{did_you_mean(path)}"
+            )
         corpus = self.values.get("data.corpus")
         if isinstance(corpus, str) and self.classes.get("data", "").startswith(OURS):
             check_corpus_name(corpus, self.values.get("data.columns") or {})
@@ -175,7 +196,9 @@ class Given:
         path = self.values.get("ckpt_path")
         if isinstance(path, str) and not Path(path).exists():
             others = Path("runs").glob("*/*/checkpoints/*.ckpt")
-            near = did_you_mean(path, others) or "; checkpoints lie in runs/<task>/<run>/checkpoints"
+            near = (
+                did_you_mean(path, others) or "; checkpoints lie in runs/<task>/<run>/checkpoints"
+            )
             raise FileNotFoundError(f"ckpt_path={path} does not exist{near}")
 
     def check_complete(self, command: str) -> None:

@@ -13,7 +13,8 @@ from lslm_lightning.text.yaml_files import ParserLoader, dump_yaml, parse_yaml, 
 
 
 def check_secrets(argv: Sequence[str]) -> None:
-    """Refuse configs that hide what is known neither from the run's secrets.json nor from the words.
+    """Refuse configs that hide what is known neither from the run's secrets.json nor from the
+    words.
 
     Raises:
         ValueError: naming the settings.
@@ -25,10 +26,16 @@ def check_secrets(argv: Sequence[str]) -> None:
         path = Path(word.removeprefix("--config="))
         if (option != "--config" and not word.startswith("--config=")) or not path.is_file():
             continue
-        lacking = [without_init_args(".".join(keys)) for keys in unknown_in(read_yaml(path, loader=ParserLoader), path)]
+        lacking = [
+            without_init_args(".".join(keys))
+            for keys in unknown_in(read_yaml(path, loader=ParserLoader), path)
+        ]
         if lacking := dict.fromkeys(f"--{name}" for name in lacking if name not in given):
             options = ", ".join(lacking)
-            raise ValueError(f"{path} hides secrets that are not on this disk; give each by its option: {options}")
+            raise ValueError(
+                f"{path} hides secrets that are not on this disk; give each by its option: "
+                f"{options}"
+            )
 
 
 def revealed(content: str, path: Path) -> str:
@@ -48,7 +55,9 @@ def revealed(content: str, path: Path) -> str:
 
 
 def unknown_in(config: Any, path: Path) -> list[Keys]:
-    """Put in what the secrets.json beside a config has; return what stays hidden, of what is in a list the list."""
+    """Put in what the secrets.json beside a config has; return what stays hidden, of what is in a
+    list the list.
+    """
     left = reveal(config, RunDirectory(path.resolve().parent).secrets)
     return [tuple(takewhile(lambda key: not isinstance(key, int), keys)) for keys in left]
 

@@ -1,4 +1,6 @@
-"""What a training command is asked for besides model, data and Trainer, and a Trainer that can do it all."""
+"""What a training command is asked for besides model, data and Trainer, and a Trainer that can do
+it all.
+"""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +20,8 @@ TRAINER_DEFAULTS = {
     "check_val_every_n_epoch": None,
     "val_check_interval": 500,
     "gradient_clip_val": 1.0,
-    "inference_mode": False,  # under it autocast would cast every weight anew at every step of a search
+    # under it autocast would cast every weight anew at every step of a search
+    "inference_mode": False,
 }
 ONE_PASS = {  # of a task that is `one_pass`
     "accelerator": "cpu",
@@ -33,7 +36,9 @@ ONE_PASS = {  # of a task that is `one_pass`
 
 
 def task_name(kind: type) -> str:
-    """`translation` for a class of tasks.translation or one that inherits from it, else the first part of its module."""
+    """`translation` for a class of tasks.translation or one that inherits from it, else the first
+    part of its module.
+    """
     for base in kind.__mro__:
         parts = base.__module__.split(".")
         if parts[0] == "tasks" and len(parts) > 1:
@@ -48,15 +53,20 @@ class Job:
     Args:
         name: of the run; by default the name of its config file.
         root: folder of all runs; a run is kept in root/task/name-id.
-        minutes: train this long, validation included; measured before and while training and turned into trainer.max_steps, which
-            config.yaml keeps. A trainer.max_steps that is given counts instead.
-        average: average the weights of this many validated states after training; the mean becomes best.ckpt if it validates better.
+        minutes: train this long, validation included; measured before and while training and turned
+            into trainer.max_steps, which config.yaml keeps. A trainer.max_steps that is given
+            counts instead.
+        average: average the weights of this many validated states after training; the mean becomes
+            best.ckpt if it validates better.
         average_of: the last of these states, or the best.
-        keep_last: keep this many of the last states, so that there is one more where the newest is damaged.
+        keep_last: keep this many of the last states, so that there is one more where the newest is
+            damaged.
         keep_best: keep this many of the best states by the task's metric on the validation split.
         save_every_steps: save the state after so many steps, besides after each validation.
-        save_every_minutes: save the state when so many minutes have gone by since the last time; null for never.
-        seeds: train this many seeds one after the other, as child runs of one parent (lslm run only).
+        save_every_minutes: save the state when so many minutes have gone by since the last time;
+            null for never.
+        seeds: train this many seeds one after the other, as child runs of one parent (lslm run
+            only).
         parent: MLflow run id of the parent.
         tags: more tags for MLflow.
     """
@@ -76,18 +86,29 @@ class Job:
 
     def kept(self) -> dict[str, Any]:
         """What `Checkpoints` is told."""
-        many = {"n_last": self.keep_last, "n_best": self.keep_best, "every_steps": self.save_every_steps}
-        return {"average": self.average, "average_of": self.average_of, "every_minutes": self.save_every_minutes, **many}
+        many = {
+            "n_last": self.keep_last,
+            "n_best": self.keep_best,
+            "every_steps": self.save_every_steps,
+        }
+        return {
+            "average": self.average,
+            "average_of": self.average_of,
+            "every_minutes": self.save_every_minutes,
+            **many,
+        }
 
 
 class JobTrainer(Trainer):
-    """Lightning's Trainer with `run`, and with settings that a parser reads as int before it tries float.
+    """Lightning's Trainer with `run`, and with settings that a parser reads as int before it tries
+    float.
 
-    A `precision` of "auto" is for the parser alone: the command decides it before it builds a Trainer.
+    A `precision` of "auto" is for the parser alone: the command decides it before it builds a
+    Trainer.
 
-    `typing` caches `Optional[Union[float, int]]` and `Optional[Union[int, float]]` as one type, in the
-    order that was made first. With Lightning's annotations the order depends on what was imported
-    before, and a limit of 2 batches may become 2.0.
+    `typing` caches `Optional[Union[float, int]]` and `Optional[Union[int, float]]` as one type, in
+    the order that was made first. With Lightning's annotations the order depends on what was
+    imported before, and a limit of 2 batches may become 2.0.
 
     Args:
         limit_train_batches: train on so many batches of an epoch, or on a share of them.
@@ -126,7 +147,12 @@ class JobTrainer(Trainer):
             **kwargs,
         )
 
-    def run(self, model: LightningModule, datamodule: LightningDataModule | None = None, ckpt_path: str | None = None) -> None:
+    def run(
+        self,
+        model: LightningModule,
+        datamodule: LightningDataModule | None = None,
+        ckpt_path: str | None = None,
+    ) -> None:
         """Fit, test the best checkpoint, report: one command, one MLflow run.
 
         Args:
@@ -135,4 +161,10 @@ class JobTrainer(Trainer):
         self.fit(model, datamodule=datamodule, ckpt_path=ckpt_path)
         checkpoints = next(c for c in self.callbacks if isinstance(c, Checkpoints))
         checkpoints.settle(self, model)
-        self.test(model, datamodule=datamodule, ckpt_path=str(checkpoints.best), verbose=False, weights_only=True)
+        self.test(
+            model,
+            datamodule=datamodule,
+            ckpt_path=str(checkpoints.best),
+            verbose=False,
+            weights_only=True,
+        )

@@ -6,23 +6,27 @@ from pathlib import Path
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS, command_line, way_on
 
-DESCRIPTION = """Train models that are to be compared, one after the other, and report them together: scores with intervals, paired tests,
-learning curves, costs.
+DESCRIPTION = """Train models that are to be compared, one after the other, and report them
+together: scores with intervals, paired tests, learning curves, costs.
 
   lslm ladder --config configs/language_modeling/ladder.yaml
   lslm ladder --config configs/language_modeling/ablation.yaml --trainer.max_steps 200
 
 The config says:
-  base        what the runs share, as in a config of lslm run: data, trainer, job, and perhaps a model
-  rungs       a name for each -> what it has besides: settings as in a config, or by keys as in the shell
+  base        what the runs share, as in a config of lslm run: data, trainer, job, and perhaps a
+              model
+  rungs       a name for each -> what it has besides: settings as in a config, or by keys as in the
+              shell
                 (model.backbone.position: lslm_lightning.models.positions.ALiBi);
               or a system that needs no training: its class_path and init_args, as in lslm evaluate
-  parameters  choose the d_model of each network so that it has about so many (default: as they are written)
+  parameters  choose the d_model of each network so that it has about so many (default: as they are
+              written)
 
-With job.minutes in the base all networks train for the same time. Any key can be set here for all runs. Each rung is a run like those of
-lslm run, and a child of one MLflow run. A ladder that was stopped goes on when the same command is given again: what is finished is not
-trained again, what was under way is resumed, and rungs that are added are trained. A rung that fails leaves the others their page; the
-exit status is then 1."""
+With job.minutes in the base all networks train for the same time. Any key can be set here for all
+runs. Each rung is a run like those of lslm run, and a child of one MLflow run. A ladder that was
+stopped goes on when the same command is given again: what is finished is not trained again, what
+was under way is resumed, and rungs that are added are trained. A rung that fails leaves the others
+their page; the exit status is then 1."""
 
 
 def arguments() -> Parser:
@@ -31,7 +35,11 @@ def arguments() -> Parser:
     it.add_argument("--config", required=True, metavar="FILE", help="YAML")
     it.add_argument("--name", help="of the ladder (default: that of FILE)")
     it.add_argument("--root", default="runs", help="folder of all runs (default runs)")
-    it.add_argument("--only", metavar="NAME[,NAME]", help="train these now; the page has them and what is finished")
+    it.add_argument(
+        "--only",
+        metavar="NAME[,NAME]",
+        help="train these now; the page has them and what is finished",
+    )
     return it
 
 
@@ -73,7 +81,9 @@ def main(argv: list[str]) -> int:
         check_name(name, "--name")
         only = own.only.split(",") if own.only else list(ladder.runs)
         if unknown := [rung for rung in only if rung not in ladder.runs]:
-            raise ValueError(f"--only {unknown[0]}: the runs of this ladder are {', '.join(ladder.runs)}")
+            raise ValueError(
+                f"--only {unknown[0]}: the runs of this ladder are {', '.join(ladder.runs)}"
+            )
         check_config(own.config, words)
         from lslm_lightning.commands.climb import Climb
         from lslm_lightning.training.signals import stoppable

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -25,7 +26,8 @@ PAGE = 1000  # runs asked for at a time
 
 
 def leaderboard(experiment: str, metric: str | None = None) -> Table:
-    """Build a table with a row for each run that has the metric: those that compare stand together, the best first.
+    """Build a table with a row for each run that has the metric: those that compare stand together,
+    the best first.
 
     Runs compare that were scored on one evaluation set, by metrics of one signature; see `Group`.
 
@@ -36,7 +38,12 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
         ValueError: there is no such experiment, or no finished run with such a metric.
     """
     finished, n_other = runs_of(experiment)
-    tested = {name for run in finished for name in run.data.metrics if name.startswith("test/") and not name.endswith(NO_SCORES)}
+    tested = {
+        name
+        for run in finished
+        for name in run.data.metrics
+        if name.startswith("test/") and not name.endswith(NO_SCORES)
+    }
     if metric:
         logged = sorted({name for run in finished for name in run.data.metrics})
         metric = metric_key(f"test/{metric}", tested)
@@ -46,7 +53,8 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
     if not rows:
         known = sorted({name for run in finished for name in run.data.metrics if "/" in name})
         raise ValueError(
-            f"no finished run of {experiment!r} has {metric or 'a metric of a test'}; there are {', '.join(known) or 'no metrics'}"
+            f"no finished run of {experiment!r} has {metric or 'a metric of a test'}; there are "
+            f"{', '.join(known) or 'no metrics'}"
         )
     down = lower_is_better(names[0], rows)
 
@@ -63,14 +71,27 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
     for run in rows:
         exam = found[run.info.run_id]
         values = [run.data.metrics.get(name) for name in names]
-        corpus, seed = run.data.tags.get("corpus", ""), run.data.tags.get("seed")
-        cells = [run.info.run_name, exams[exam], *values, kind_of(run), corpus, exam.shown, seed, run.info.run_id[:8]]
+        corpus = run.data.tags.get("corpus", "")
+        seed = run.data.tags.get("seed")
+        cells = [
+            run.info.run_name,
+            exams[exam],
+            *values,
+            kind_of(run),
+            corpus,
+            exam.shown,
+            seed,
+            run.info.run_id[:8],
+        ]
         table.append(cells)
-    headings = [Heading(metric_label(name), "", not lower_is_better(name, rows), name) for name in names]
+    headings = [
+        Heading(metric_label(name), "", not lower_is_better(name, rows), name) for name in names
+    ]
     notes: list[Cell] = [Code(exam.words, f"exam {letter}") for exam, letter in exams.items()]
     if any(exam.why for exam in exams):
         notes.append(
-            "An earlier release recorded test sets without languages: its runs stand apart where these cannot be found;"
+            "An earlier release recorded test sets without languages: its runs stand apart where "
+            "these cannot be found;"
             " lslm evaluate with the same command records them anew and asks nobody."
         )
     if n_other:
@@ -81,8 +102,14 @@ def leaderboard(experiment: str, metric: str | None = None) -> Table:
 
 def brief(table: Table) -> Table:
     """Without the columns that the notes on exams say too."""
-    kept = [i for i, heading in enumerate(table.headings()) if heading.name not in ("corpus", "data")]
-    return replace(table, columns=[table.columns[i] for i in kept], rows=[[row[i] for i in kept] for row in table.rows])
+    kept = [
+        i for i, heading in enumerate(table.headings()) if heading.name not in ("corpus", "data")
+    ]
+    return replace(
+        table,
+        columns=[table.columns[i] for i in kept],
+        rows=[[row[i] for i in kept] for row in table.rows],
+    )
 
 
 def runs_of(experiment: str) -> tuple[list[Any], int]:
@@ -99,7 +126,13 @@ def runs_of(experiment: str) -> tuple[list[Any], int]:
     def pages() -> Iterator[Any]:
         token: str | None = ""
         while token is not None:
-            page = store.ask(lambda: client.search_runs([found.experiment_id], max_results=PAGE, page_token=token or None))  # noqa: B023
+            search = partial(
+                client.search_runs,
+                [found.experiment_id],
+                max_results=PAGE,
+                page_token=token or None,
+            )
+            page = store.ask(search)
             yield from page
             token = page.token
 
@@ -109,7 +142,9 @@ def runs_of(experiment: str) -> tuple[list[Any], int]:
 
 
 def on_record(run: Any, name: str) -> dict[str, Any]:
-    """What the run's tag says of the score that MLflow knows as `test/<metric>`; nothing of what is no score, or in an older run."""
+    """What the run's tag says of the score that MLflow knows as `test/<metric>`; nothing of what is
+    no score, or in an older run.
+    """
     try:
         return json.loads(run.data.tags.get("scores", "{}")).get(name.rpartition("/")[2], {})
     except ValueError:
@@ -118,7 +153,9 @@ def on_record(run: Any, name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Group:
-    """What makes scores of an experiment compare: equal `key` and `signature`. The rest is for people."""
+    """What makes scores of an experiment compare: equal `key` and `signature`. The rest is for
+    people.
+    """
 
     key: tuple[str, ...]  # of the evaluation set
     signature: str
@@ -136,15 +173,18 @@ class Group:
 def exam_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
     """What the score `name` of a run in MLflow belongs to.
 
-    The digest is that of the run's tag or, of a validation, of its data set. Where an earlier release left one of files,
-    the evaluation set is found by the run's directory, or else told apart by what MLflow knows of the languages.
+    The digest is that of the run's tag or, of a validation, of its data set. Where an earlier
+    release left one of files, the evaluation set is found by the run's directory, or else told
+    apart by what MLflow knows of the languages.
 
     Args:
         known: see `evaluation_sets.opened`.
     """
     split = "val" if name.startswith("val/") else "test"
-    tags, params = run.data.tags, run.data.params
-    corpus, languages = tags.get("corpus", "unknown corpus"), tags.get(f"corpus.{split}_languages", "")
+    tags = run.data.tags
+    params = run.data.params
+    corpus = tags.get("corpus", "unknown corpus")
+    languages = tags.get(f"corpus.{split}_languages", "")
     scored = on_record(run, name)
     signature = comparable_signature(scored.get("signature", ""))
     limited = () if split == "test" else (n_validation_example(params),)
@@ -153,19 +193,34 @@ def exam_of(run: Any, name: str, known: dict[str, TaskData]) -> Group:
         return Group((digest, *limited), signature, shown(digest), f"{corpus} {languages}".strip())
     if split == "test" and (found := set_of_directory(tags.get("lslm.directory", ""), known)):
         return Group((found.digest,), signature, shown(found.digest), f"{corpus} {found.languages}")
-    asked = {key.rpartition(".")[2]: value for key, value in sorted(params.items()) if key.startswith("data.") and decides(key)}
+    asked = {
+        key.rpartition(".")[2]: value
+        for key, value in sorted(params.items())
+        if key.startswith("data.") and decides(key)
+    }
     if digest and any(key.startswith("data.") for key in params):
         key = (corpus, digest, json.dumps(asked), str(scored.get("n_example", "")), *limited)
         stated = [value for name, value in asked.items() if "language" in name and value != "None"]
-        return Group(key, signature, shown(digest), f"{corpus} {'-'.join(stated)}".strip(), "of files")
-    own = tags.get("mlflow.parentRunId", run.info.run_id)  # those of one evaluation answered one set
-    return Group((own,), signature, shown(digest) if digest else "", corpus, "its languages are not known")
+        return Group(
+            key, signature, shown(digest), f"{corpus} {'-'.join(stated)}".strip(), "of files"
+        )
+    # those of one evaluation answered one set
+    own = tags.get("mlflow.parentRunId", run.info.run_id)
+    return Group(
+        (own,), signature, shown(digest) if digest else "", corpus, "its languages are not known"
+    )
 
 
 def n_validation_example(params: Mapping[str, str]) -> str:
-    """Return how many examples a run answers in validation; runs of earlier releases have all settings, others what is no default."""
+    """Return how many examples a run answers in validation; runs of earlier releases have all
+    settings, others what is no default.
+    """
     default = str(inspect.signature(TaskData).parameters["n_validation_example"].default)
-    return params.get("n_validation_example") or params.get("data.init_args.n_validation_example") or default
+    return (
+        params.get("n_validation_example")
+        or params.get("data.init_args.n_validation_example")
+        or default
+    )
 
 
 def decides(parameter: str) -> bool:
@@ -174,7 +229,9 @@ def decides(parameter: str) -> bool:
 
 
 def digest_of_input(run: Any, split: str) -> str:
-    """Whole digest of the data set that MLflow knows as the run's input of this split; "" where there is none."""
+    """Whole digest of the data set that MLflow knows as the run's input of this split; "" where
+    there is none.
+    """
     for each in getattr(getattr(run, "inputs", None), "dataset_inputs", None) or []:
         tags = {tag.key: tag.value for tag in each.tags}
         if tags.get("mlflow.data.context") == split:
@@ -183,7 +240,9 @@ def digest_of_input(run: Any, split: str) -> str:
 
 
 def set_of_directory(path: str, known: dict[str, TaskData]) -> EvaluationSet | None:
-    """Evaluation set of the run in a directory, or of the first child of a parent of seeds; None where it cannot be known."""
+    """Evaluation set of the run in a directory, or of the first child of a parent of seeds; None
+    where it cannot be known.
+    """
     folder = Path(path)
     if not path or not folder.is_dir():
         return None
@@ -212,9 +271,18 @@ def letters(number: int) -> str:
 
 def lower_is_better(name: str, runs: list[Any]) -> bool:
     """As runs have on record, or else by what such metrics are called."""
-    known = [found["higher_is_better"] for run in runs if "higher_is_better" in (found := on_record(run, name))]
+    known = [
+        found["higher_is_better"]
+        for run in runs
+        if "higher_is_better" in (found := on_record(run, name))
+    ]
     if known:
         return not known[0]
     last = name.rpartition("/")[2]
     lower = ("loss", "ter", "wer", "cer", "bits_per_byte", "nats_per_token", "seconds")
-    return last in lower or "perplexity" in last or last.endswith("_deviation") or name.startswith("cost/")
+    return (
+        last in lower
+        or "perplexity" in last
+        or last.endswith("_deviation")
+        or name.startswith("cost/")
+    )

@@ -12,7 +12,15 @@ from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.progress import CURVE
 from lslm_lightning.training.task import Task
 
-OUR_PACKAGES = ("lslm_lightning", "tasks", "lightning", "pytorch_lightning", "torch", "builtins", "abc")
+OUR_PACKAGES = (
+    "lslm_lightning",
+    "tasks",
+    "lightning",
+    "pytorch_lightning",
+    "torch",
+    "builtins",
+    "abc",
+)
 RATE_PREFIX = "lr-"  # how names begin that a LearningRateMonitor makes from the optimizer's
 
 
@@ -23,7 +31,8 @@ def check_monitors(
     trainer: Mapping[str, Any],
     world: int = 1,
 ) -> None:
-    """Refuse callbacks that monitor a metric which nothing in a training logs, or which comes after they look.
+    """Refuse callbacks that monitor a metric which nothing in a training logs, or which comes after
+    they look.
 
     Classes of the user's may log metrics of their own. Where there are any, only the usual slip
     `val_loss` for `val/loss` is refused.
@@ -67,13 +76,19 @@ def metrics_of_training(task: Task, data: TaskData, trainer: Mapping[str, Any]) 
 
 
 def looks_at_epochs(callback: Any) -> bool:
-    """Whether a callback of Lightning was told to look at the end of each epoch, whenever validations are."""
-    names = ("_check_on_train_epoch_end", "_save_on_train_epoch_end")  # of EarlyStopping and ModelCheckpoint
+    """Whether a callback of Lightning was told to look at the end of each epoch, whenever
+    validations are.
+    """
+    # of EarlyStopping and ModelCheckpoint
+    names = ("_check_on_train_epoch_end", "_save_on_train_epoch_end")
     return any(getattr(callback, name, None) is True for name in names)
 
 
-def check_comes_in_time(setting: str, data: TaskData, trainer: Mapping[str, Any], world: int) -> None:
-    """Refuse to look at a metric of validation at the end of an epoch before which nothing was validated.
+def check_comes_in_time(
+    setting: str, data: TaskData, trainer: Mapping[str, Any], world: int
+) -> None:
+    """Refuse to look at a metric of validation at the end of an epoch before which nothing was
+    validated.
 
     Args:
         setting: begins the error.
@@ -81,22 +96,30 @@ def check_comes_in_time(setting: str, data: TaskData, trainer: Mapping[str, Any]
     Raises:
         ValueError: with what to change.
     """
-    every, per_epoch = trainer["val_check_interval"], trainer["check_val_every_n_epoch"]
+    every = trainer["val_check_interval"]
+    per_epoch = trainer["check_val_every_n_epoch"]
     n_batch = n_train_batch(data, world, trainer["accumulate_grad_batches"])
     if n_batch is None:  # there is no end of an epoch
         return
     n_batch = limited(n_batch, trainer["limit_train_batches"])
     is_late = isinstance(every, int) and every > n_batch
     if is_late or (per_epoch or 1) > 1:
-        first = f"trainer.val_check_interval={every}" if is_late else f"trainer.check_val_every_n_epoch={per_epoch}"
+        first = (
+            f"trainer.val_check_interval={every}"
+            if is_late
+            else f"trainer.check_val_every_n_epoch={per_epoch}"
+        )
         raise ValueError(
-            f"{setting} at the end of each epoch, which has {n_batch} batches, and {first} validates later than the"
+            f"{setting} at the end of each epoch, which has {n_batch} batches, and {first} "
+            "validates later than the"
             " first: leave check_on_train_epoch_end and save_on_train_epoch_end out"
         )
 
 
 def is_user_class(kind: type) -> bool:
-    """Whether a class, or one that it inherits from, is neither of this project nor of Lightning."""
+    """Whether a class, or one that it inherits from, is neither of this project nor of
+    Lightning.
+    """
     return any(base.__module__.partition(".")[0] not in OUR_PACKAGES for base in kind.__mro__)
 
 

@@ -6,7 +6,8 @@ from lslm_lightning.runs import choose_run
 
 
 def named_run(reference: str) -> str:
-    """Return the run that a pattern stands for, and say on standard error which that is; what is no pattern as it is.
+    """Return the run that a pattern stands for, and say on standard error which that is; what is no
+    pattern as it is.
 
     Raises:
         ValueError: nothing matches the pattern.

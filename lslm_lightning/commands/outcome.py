@@ -20,7 +20,9 @@ from lslm_lightning.training.signals import stop_at_once
 if TYPE_CHECKING:
     from lslm_lightning.tracking import Tracker
 
-DONE, FAILED, WRONG_ARGUMENTS = 0, 1, 2
+DONE = 0
+FAILED = 1
+WRONG_ARGUMENTS = 2
 AGAIN_SECONDS = 0.05  # from a stop that was dropped to the next try
 PARENT = "LSLM_PARENT"  # tells a command which process waits for it
 
@@ -31,7 +33,9 @@ class WorkError(RuntimeError):
 
 @contextmanager
 def true_ending(tracker: "Tracker") -> Iterator[None]:
-    """MLflow is told how what is inside ended: FINISHED, FAILED, or KILLED by Ctrl-C or a signal."""
+    """MLflow is told how what is inside ended: FINISHED, FAILED, or KILLED by Ctrl-C or a
+    signal.
+    """
     status = "FAILED"
     try:
         yield
@@ -63,7 +67,8 @@ def command_line(words: Sequence[str] | None = None, config: Path | None = None)
 
 @contextmanager
 def way_on(line: str) -> Iterator[None]:
-    """Tell how to go on to whoever stops what is inside; a part of it that was stopped may know better.
+    """Tell how to go on to whoever stops what is inside; a part of it that was stopped may know
+    better.
 
     Args:
         line: "To go on: COMMAND"; "" where another process tells it.
@@ -78,14 +83,17 @@ def way_on(line: str) -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM raises `Interrupted` where nobody else handles it: the work cleans up and says how to go on.
+    """Inside, SIGTERM raises `Interrupted` where nobody else handles it: the work cleans up and
+    says how to go on.
 
-    Where Python drops an `Interrupted`, as it does with errors in a destructor, the signal comes again.
+    Where Python drops an `Interrupted`, as it does with errors in a destructor, the signal comes
+    again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    hook, handler = sys.unraisablehook, signal.getsignal(signal.SIGTERM)
+    hook = sys.unraisablehook
+    handler = signal.getsignal(signal.SIGTERM)
 
     def come_again(dropped: Any) -> None:
         if not is_stop(dropped.exc_value):
@@ -116,7 +124,9 @@ def signal_main_thread(number: int) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What happened, without line breaks; the kind of error only where its words do not explain themselves."""
+    """What happened, without line breaks; the kind of error only where its words do not explain
+    themselves.
+    """
     kind = type(error).__name__
     try:
         if isinstance(error, OSError) and error.strerror and error.filename:
@@ -137,7 +147,9 @@ def _plain(text: str) -> str:
 
 
 def outcome(work: Callable[[], int], debug: bool = False) -> int:
-    """Return the exit status of `work`; its errors become one line on standard error, with the traceback when asked."""
+    """Return the exit status of `work`; its errors become one line on standard error, with the
+    traceback when asked.
+    """
     _show_log()
     try:
         with terminable():

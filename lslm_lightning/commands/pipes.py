@@ -14,7 +14,8 @@ from pathlib import Path
 
 OPTIONS = ("--config", "-c", "--trainer", "--model", "--data", "--job")  # that take a file of YAML
 CORPUS = "--data.corpus"  # is no YAML
-PARTS = ("--trainer.", "--model.", "--data.")  # beginnings of options that may take one, as in --model.backbone <(...)
+# beginnings of options that may take one, as in --model.backbone <(...)
+PARTS = ("--trainer.", "--model.", "--data.")
 OF_THIS_PROCESS = re.compile(r"/dev/(stdin|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 MOST_BYTES = 10_000_000
 FOLDER = "lslm-config-"  # how folders of copies are called

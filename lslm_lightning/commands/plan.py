@@ -14,28 +14,60 @@ if TYPE_CHECKING:
     from lslm_lightning.commands.devices import Device
     from lslm_lightning.commands.estimate import Estimate, Plan
 
-DESCRIPTION = """Parameters, memory a device, floating-point operations, tokens a second, time and cost of a config, without training it.
+DESCRIPTION = """Parameters, memory a device, floating-point operations, tokens a second, time and
+cost of a config, without training it.
 
   lslm plan --config configs/translation/multi30k_en_de_gpu.yaml --device rtx4090
   lslm plan --config mine.yaml --device h100,h20 --devices 8 --nodes 2 --tokens 20e9 --price 2.5
   lslm plan --config mine.yaml --vocab-size 32000 --model.backbone.n_decoder_layer 48
 
-Any key of the config can be set here. One line for each way to use the devices: one of them alone, and the files of configs/trainer. The
-last columns are the time for all tokens, and its cost. Memory is that of tensors, found by going through one step in shapes alone; a GPU
-needs about 1 GB more for itself. Times come from the work of each kernel, the peak rates in the makers' data sheets and the share of them
-that is usual: take them for the order of magnitude. The CPU of this machine is measured."""
+Any key of the config can be set here. One line for each way to use the devices: one of them alone,
+and the files of configs/trainer. The last columns are the time for all tokens, and its cost. Memory
+is that of tensors, found by going through one step in shapes alone; a GPU needs about 1 GB more for
+itself. Times come from the work of each kernel, the peak rates in the makers' data sheets and the
+share of them that is usual: take them for the order of magnitude. The CPU of this machine is
+measured."""
 
 
 def arguments() -> Parser:
     """What argparse knows; the rest are keys of the config."""
     it = Parser("lslm plan", description=DESCRIPTION, allow_abbrev=False)
-    it.add_argument("--config", action="append", required=True, metavar="FILE", help="YAML of a training; several are merged")
-    it.add_argument("--device", default="cpu,h100", metavar="NAME[,NAME]", help="cpu (this machine), a100, h100, ... (default: cpu,h100)")
-    it.add_argument("--devices", type=int, default=8, metavar="N", help="in each machine (default 8; a cpu counts as one)")
+    it.add_argument(
+        "--config",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="YAML of a training; several are merged",
+    )
+    it.add_argument(
+        "--device",
+        default="cpu,h100",
+        metavar="NAME[,NAME]",
+        help="cpu (this machine), a100, h100, ... (default: cpu,h100)",
+    )
+    it.add_argument(
+        "--devices",
+        type=int,
+        default=8,
+        metavar="N",
+        help="in each machine (default 8; a cpu counts as one)",
+    )
     it.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default 1)")
-    it.add_argument("--tokens", type=float, metavar="N", help="to train on, as in 20e9; by default what the config says")
-    it.add_argument("--price", type=float, metavar="P", help="of one device for an hour, in any currency")
-    it.add_argument("--vocab-size", type=int, metavar="N", help="plan without a tokenizer, and a language model without its corpus")
+    it.add_argument(
+        "--tokens",
+        type=float,
+        metavar="N",
+        help="to train on, as in 20e9; by default what the config says",
+    )
+    it.add_argument(
+        "--price", type=float, metavar="P", help="of one device for an hour, in any currency"
+    )
+    it.add_argument(
+        "--vocab-size",
+        type=int,
+        metavar="N",
+        help="plan without a tokenizer, and a language model without its corpus",
+    )
     return it
 
 
@@ -54,12 +86,22 @@ def main(argv: list[str]) -> int:
     devices = [device_named(name) for name in own.device.split(",")]
     plan = planned(given, own.vocab_size)
     if plan.task.backbone is None:
-        raise ValueError(f"{type(plan.task).__name__} counts and trains no network: there is nothing to plan, lslm run does it in seconds")
-    show(own, plan, devices, [found for device in devices for found in estimates(plan, device, own.devices, own.nodes)])
+        raise ValueError(
+            f"{type(plan.task).__name__} counts and trains no network: there is nothing to plan, "
+            "lslm run does it in seconds"
+        )
+    show(
+        own,
+        plan,
+        devices,
+        [found for device in devices for found in estimates(plan, device, own.devices, own.nodes)],
+    )
     return DONE
 
 
-def show(own: argparse.Namespace, plan: "Plan", devices: "list[Device]", found: "list[Estimate]") -> None:
+def show(
+    own: argparse.Namespace, plan: "Plan", devices: "list[Device]", found: "list[Estimate]"
+) -> None:
     """The model in two lines, then a table."""
     from rich import box
     from rich.table import Table
@@ -71,9 +113,12 @@ def show(own: argparse.Namespace, plan: "Plan", devices: "list[Device]", found: 
     usual = plan.footprint(usual=True)
     *blocks, rest = usual.parameters
     output.print(
-        f"{usual.n_parameter:,} parameters: {len(blocks)} blocks with {sum(blocks):,} together, and {rest:,}\n"
-        f"{usual.n_token:,} tokens in a micro-batch, {plan.accumulate} of these in a step on each device;"
-        f" {usual.flops / usual.n_token / 1e9:,.3g} GFLOP a token, forward and backward; {precisions(plan, devices)}",
+        f"{usual.n_parameter:,} parameters: {len(blocks)} blocks with {sum(blocks):,} together, "
+        f"and {rest:,}\n"
+        f"{usual.n_token:,} tokens in a micro-batch, {plan.accumulate} of these in a step on "
+        "each device;"
+        f" {usual.flops / usual.n_token / 1e9:,.3g} GFLOP a token, forward and backward; "
+        f"{precisions(plan, devices)}",
         soft_wrap=True,
     )
     n_token = own.tokens or plan.n_token
@@ -82,7 +127,8 @@ def show(own: argparse.Namespace, plan: "Plan", devices: "list[Device]", found: 
     columns += ["cost"] if n_token and own.price else []
     table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for column in table.columns:
-        column.justify, column.no_wrap = "left" if column is table.columns[0] else "right", True
+        column.justify = "left" if column is table.columns[0] else "right"
+        column.no_wrap = True
     for (device, _), rows in groupby(found, lambda row: (row.device, row.n_device > 1)):
         rows = list(rows)
         table.add_section()
@@ -93,7 +139,9 @@ def show(own: argparse.Namespace, plan: "Plan", devices: "list[Device]", found: 
 
 
 def precisions(plan: "Plan", devices: "list[Device]") -> str:
-    """Return what the plan computes in: one precision, or that of each device where `auto` decides."""
+    """Return what the plan computes in: one precision, or that of each device where `auto`
+    decides.
+    """
     decided = {device.name: plan.decided_for(device).precision for device in devices}
     if len(set(decided.values())) == 1:
         return next(iter(decided.values()))

@@ -31,11 +31,20 @@ BEGUN = {  # settings of a job that its beginning uses
     "parent": "it keeps its MLflow run; leave it out",
     "seeds": "it is of one seed; leave it out, and give lslm run --seeds for several",
 }
-SPLITS = {"fit": ("train", "val"), "run": ("train", "val", "test"), "validate": ("val",), "test": ("test",), "predict": ("test",)}
+SPLITS = {
+    "fit": ("train", "val"),
+    "run": ("train", "val", "test"),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("test",),
+}
 
 
-def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None, one_pass: bool = False) -> str:
-    """Refuse settings of the job and the Trainer that cannot work; the type of the device that they choose.
+def check_job(
+    command: str, job: Job, trainer: Any, checkpoint: str | None, one_pass: bool = False
+) -> str:
+    """Refuse settings of the job and the Trainer that cannot work; the type of the device that they
+    choose.
 
     Raises:
         ValueError: what, and what instead.
@@ -49,53 +58,100 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None, one_
     if job.seeds < 1:
         raise ValueError(f"job.seeds={job.seeds} must be at least 1")
     if job.seeds > 1 and command != "run":
-        raise ValueError(f"job.seeds={job.seeds} is for lslm run alone; leave --seeds out of lslm {command}, or use lslm run")
+        raise ValueError(
+            f"job.seeds={job.seeds} is for lslm run alone; leave --seeds out of lslm {command}, "
+            "or use lslm run"
+        )
     if command in TRAINING and trainer.max_steps < 1 and (trainer.max_epochs or -1) < 0:
         if not job.minutes:
-            clock = "" if trainer.max_time is None else f" (trainer.max_time={trainer.max_time} stops a training, and plans none)"
-            raise ValueError(f"nothing says how long to train: set trainer.max_steps, trainer.max_epochs or job.minutes{clock}")
+            clock = (
+                ""
+                if trainer.max_time is None
+                else f" (trainer.max_time={trainer.max_time} stops a training, and plans none)"
+            )
+            raise ValueError(
+                "nothing says how long to train: set trainer.max_steps, trainer.max_epochs or "
+                f"job.minutes{clock}"
+            )
         if checkpoint:
-            raise ValueError("job.minutes with ckpt_path: the config.yaml of the earlier run says how many steps the minutes were; use it")
+            raise ValueError(
+                "job.minutes with ckpt_path: the config.yaml of the earlier run says how many "
+                "steps the minutes were; use it"
+            )
     if job.seeds > 1 and checkpoint:
         raise ValueError(
-            f"job.seeds={job.seeds} with ckpt_path: a checkpoint is of one seed, and no other can go on with its batches; leave one out"
+            f"job.seeds={job.seeds} with ckpt_path: a checkpoint is of one seed, and no other "
+            "can go on with its batches; leave one out"
         )
     if command not in TRAINING and not checkpoint:
         raise ValueError(no_checkpoint(command))
     if checkpoint and not Path(checkpoint).exists():
-        raise FileNotFoundError(f"ckpt_path={checkpoint} does not exist; checkpoints lie in runs/<task>/<run>/checkpoints")
-    every, accumulated = trainer.val_check_interval, trainer.accumulate_grad_batches
+        raise FileNotFoundError(
+            f"ckpt_path={checkpoint} does not exist; checkpoints lie in "
+            "runs/<task>/<run>/checkpoints"
+        )
+    every = trainer.val_check_interval
+    accumulated = trainer.accumulate_grad_batches
     if command in TRAINING and isinstance(every, int) and every % accumulated:
         raise ValueError(
-            f"trainer.val_check_interval={every} counts batches and must be a multiple of trainer.accumulate_grad_batches={accumulated},"
-            f" so that a validation stands between two steps; set {-(-every // accumulated) * accumulated}"
+            f"trainer.val_check_interval={every} counts batches and must be a multiple of "
+            f"trainer.accumulate_grad_batches={accumulated},"
+            " so that a validation stands between two steps; set "
+            f"{-(-every // accumulated) * accumulated}"
         )
     if command in TRAINING and every is not None and not isinstance(every, int | float):
-        raise ValueError(f"trainer.val_check_interval={every} goes by a clock, which no repeat can follow: give a number of batches")
+        raise ValueError(
+            f"trainer.val_check_interval={every} goes by a clock, which no repeat can follow: "
+            "give a number of batches"
+        )
     if command in TRAINING and isinstance(every, float) and every != 1.0 and accumulated > 1:
         raise ValueError(
-            f"trainer.val_check_interval={every} may stand in the middle of a step of trainer.accumulate_grad_batches={accumulated}"
+            f"trainer.val_check_interval={every} may stand in the middle of a step of "
+            f"trainer.accumulate_grad_batches={accumulated}"
             " batches: give a number of batches that is a multiple of it"
         )
     name = strategy_name(trainer)
     if name.startswith(("ddp_spawn", "ddp_fork", "ddp_notebook")):
-        raise ValueError(f"trainer.strategy={name} starts processes that cannot share a run directory: set trainer.strategy=ddp")
+        raise ValueError(
+            f"trainer.strategy={name} starts processes that cannot share a run directory: set "
+            "trainer.strategy=ddp"
+        )
     method = (getattr(trainer.strategy, "init_args", None) or {}).get("start_method")
     if method not in (None, "popen"):
         raise ValueError(
             f"trainer.strategy.init_args.start_method={method} starts processes that cannot share a"
             " run directory: leave it out, which starts each by the command line"
         )
-    if any(name.startswith(other) for other in ("fsdp_", "deepspeed", "FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")):
-        raise ValueError(f"trainer.strategy={name}: models are sharded by --config configs/trainer/fsdp.yaml (with FSDP2), or fsdp_tp.yaml")
+    if any(
+        name.startswith(other)
+        for other in (
+            "fsdp_",
+            "deepspeed",
+            "FSDPStrategy",
+            "ModelParallelStrategy",
+            "DeepSpeedStrategy",
+        )
+    ):
+        raise ValueError(
+            f"trainer.strategy={name}: models are sharded by --config configs/trainer/fsdp.yaml "
+            "(with FSDP2), or fsdp_tp.yaml"
+        )
     if job.minutes and is_sharded(trainer) and command in TRAINING and trainer.max_steps < 1:
-        raise ValueError("job.minutes cannot be measured on a model in parts: set trainer.max_steps or trainer.max_epochs")
+        raise ValueError(
+            "job.minutes cannot be measured on a model in parts: set trainer.max_steps or "
+            "trainer.max_epochs"
+        )
     if str(trainer.precision).startswith("16"):
-        raise ValueError(f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed")
+        raise ValueError(
+            f"trainer.precision={trainer.precision} cannot hold sums of nats; use bf16-mixed"
+        )
     check_meeting(trainer.num_nodes)
     if trainer.precision == AUTO:
         if is_sharded(trainer):
-            raise ValueError(f"trainer.precision={AUTO} cannot be measured on a model in parts: set {HALF} or {SINGLE}")
+            raise ValueError(
+                f"trainer.precision={AUTO} cannot be measured on a model in parts: set {HALF} or "
+                f"{SINGLE}"
+            )
         check_agreement(trainer.num_nodes)
     type_of_device = check_devices(trainer)
     n_share(trainer)
@@ -103,7 +159,8 @@ def check_job(command: str, job: Job, trainer: Any, checkpoint: str | None, one_
 
 
 def check_job_goes_on(job: Job, begun: Mapping[str, Any], max_steps: int) -> None:
-    """Refuse settings of the job that only the beginning of a run can use, where they are not as they were.
+    """Refuse settings of the job that only the beginning of a run can use, where they are not as
+    they were.
 
     Args:
         begun: settings of the job when the run began, from its config.yaml.
@@ -116,10 +173,13 @@ def check_job_goes_on(job: Job, begun: Mapping[str, Any], max_steps: int) -> Non
         now = getattr(job, name)
         before = begun.get(name, now)
         if now != before:
-            raise ValueError(f"job.{name}={now} changes nothing of a run that was begun with {before}: {why}")
+            raise ValueError(
+                f"job.{name}={now} changes nothing of a run that was begun with {before}: {why}"
+            )
     if job.minutes != begun.get("minutes", job.minutes) and max_steps > 0:
         raise ValueError(
-            f"job.minutes={job.minutes:g} changes nothing: this run trains trainer.max_steps={max_steps} steps,"
+            f"job.minutes={job.minutes:g} changes nothing: this run trains "
+            f"trainer.max_steps={max_steps} steps,"
             " which count; set a larger trainer.max_steps"
         )
 
@@ -127,7 +187,10 @@ def check_job_goes_on(job: Job, begun: Mapping[str, Any], max_steps: int) -> Non
 def check_one_process(task: str, trainer: Any) -> None:
     """Refuse more than one process for a task that reads its texts in order."""
     if (n := n_share(trainer)) > 1:
-        raise ValueError(f"{task} reads its texts in one process, and trainer.devices and trainer.num_nodes make {n}: set both to 1")
+        raise ValueError(
+            f"{task} reads its texts in one process, and trainer.devices and trainer.num_nodes "
+            f"make {n}: set both to 1"
+        )
 
 
 def check_devices(trainer: Any) -> str:
@@ -142,36 +205,63 @@ def check_devices(trainer: Any) -> str:
     if trainer["precision"] == AUTO:  # is decided on the device
         del chosen["precision"]
     try:
-        tried = Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+        tried = Trainer(
+            **chosen,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
         return tried.strategy.root_device.type
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         usual = {"num_nodes": 1}
         named = [n for n, value in chosen.items() if value not in (None, "auto", usual.get(n))]
         given = ", ".join(f"trainer.{n}={chosen[n]}" for n in named)
-        there = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
+        there = (
+            f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no GPU"
+        )
         reason = f"{' '.join(str(error).split()).rstrip('.')}."
         machine = f"This machine has {there} and {available_cores()} CPU cores"
         raise ValueError(f"{given}: {reason} {machine}") from None
 
 
 def check_goes_on(state: Path, data: TaskData, task: Task, trainer: Any) -> None:
-    """Refuse, before a run directory is touched, a state of training that cannot go on with these settings.
+    """Refuse, before a run directory is touched, a state of training that cannot go on with these
+    settings.
 
     Raises:
-        ValueError: it is damaged, or what decides its batches has changed, or its optimizer is another, or it is further than the end.
+        ValueError: it is damaged, or what decides its batches has changed, or its optimizer is
+            another, or it is further than the end.
     """
     if words := damage(state):
         raise ValueError(f"{state} is damaged: {words}; name another state")
-    saved = torch.load(state / META if state.is_dir() else state, map_location="meta", weights_only=True)
-    settings = translated({name: trainer[name] for name in ("val_check_interval", "check_val_every_n_epoch", "overfit_batches")})
+    saved = torch.load(
+        state / META if state.is_dir() else state, map_location="meta", weights_only=True
+    )
+    settings = translated(
+        {
+            name: trainer[name]
+            for name in ("val_check_interval", "check_val_every_n_epoch", "overfit_batches")
+        }
+    )
     limit = settings.get("limit_train_batches", trainer.limit_train_batches)
     refuse_changes(saved, data.identity, n_share(trainer), trainer.accumulate_grad_batches, limit)
     if 0 < trainer.max_steps < saved.get("global_step", 0):
-        raise ValueError(f"trainer.max_steps={trainer.max_steps}, but {state} is of step {saved['global_step']} already: set that or more")
+        raise ValueError(
+            f"trainer.max_steps={trainer.max_steps}, but {state} is of step "
+            f"{saved['global_step']} already: set that or more"
+        )
     if 0 < (trainer.max_epochs or -1) < saved.get("epoch", 0):
-        raise ValueError(f"trainer.max_epochs={trainer.max_epochs}, but {state} is of epoch {saved['epoch']} already: set that or more")
+        raise ValueError(
+            f"trainer.max_epochs={trainer.max_epochs}, but {state} is of epoch {saved['epoch']} "
+            "already: set that or more"
+        )
     if type(task).configure_optimizers is Task.configure_optimizers and "lr_schedulers" in saved:
-        refuse_optimizer(saved, task.optimizer_of, sum(parameter.requires_grad for parameter in task.parameters()))
+        refuse_optimizer(
+            saved,
+            task.optimizer_of,
+            sum(parameter.requires_grad for parameter in task.parameters()),
+        )
 
 
 def check_optimizer(task: Task) -> None:
@@ -189,18 +279,26 @@ def check_optimizer(task: Task) -> None:
 
 
 def same_validation(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether two configurations validate alike: in their data, in the model but for how it is trained, and in the Trainer's limits.
+    """Whether two configurations validate alike: in their data, in the model but for how it is
+    trained, and in the Trainer's limits.
 
     Settings that only one of them knows, as those of another release, are not compared.
     """
-    for name, left_out in (("data", {"tokenizer", "num_workers"}), ("model", {"optimizer", "schedule", "label_smoothing"})):
+    for name, left_out in (
+        ("data", {"tokenizer", "num_workers"}),
+        ("model", {"optimizer", "schedule", "label_smoothing"}),
+    ):
         one, two = (config.get(name) or {} for config in (before, now))
         settings = [config.get("init_args") or {} for config in (one, two)]
         shared = (settings[0].keys() & settings[1].keys()) - left_out
-        if one.get("class_path") != two.get("class_path") or any(settings[0][key] != settings[1][key] for key in shared):
+        if one.get("class_path") != two.get("class_path") or any(
+            settings[0][key] != settings[1][key] for key in shared
+        ):
             return False
     limits = [config.get("trainer") or {} for config in (before, now)]
-    return all(limits[0].get(key) == limits[1].get(key) for key in ("limit_val_batches", "overfit_batches"))
+    return all(
+        limits[0].get(key) == limits[1].get(key) for key in ("limit_val_batches", "overfit_batches")
+    )
 
 
 def n_share(trainer: Any) -> int:
@@ -210,12 +308,19 @@ def n_share(trainer: Any) -> int:
         ValueError: the groups are not of one size.
     """
     chosen = {name: trainer[name] for name in ("accelerator", "devices", "num_nodes")}
-    tried = Trainer(**chosen, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    tried = Trainer(
+        **chosen,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     world = tried.num_devices * tried.num_nodes
     together = (getattr(trainer.strategy, "init_args", None) or {}).get("tensor_parallel_size", 1)
     if together < 1 or world % together:
         raise ValueError(
-            f"trainer.strategy.init_args.tensor_parallel_size={together} must divide the {world} processes of trainer.devices and"
+            f"trainer.strategy.init_args.tensor_parallel_size={together} must divide the {world} "
+            "processes of trainer.devices and"
             " trainer.num_nodes; 1 splits no layer"
         )
     return world // together
@@ -257,4 +362,7 @@ def misaligned_pairs(data: PairData) -> str:
 def check_ids(split: str, ids: Sequence[str]) -> None:
     """Refuse an exam in which answers could not be told apart."""
     if twice := [name for name, n in Counter(ids).items() if n > 1]:
-        raise ValueError(f"{split}: {len(twice)} ids occur twice, {twice[0]!r} is one; a column `id` must be different in every row")
+        raise ValueError(
+            f"{split}: {len(twice)} ids occur twice, {twice[0]!r} is one; a column `id` must be "
+            "different in every row"
+        )

@@ -13,31 +13,64 @@ from lslm_lightning.training.display import Display
 from lslm_lightning.training.status_line import Part
 from lslm_lightning.training.work import Work
 
-DESCRIPTION = """Turn texts of any size into token ids, on all cores and in bounded memory, for training that maps them into memory.
+DESCRIPTION = """Turn texts of any size into token ids, on all cores and in bounded memory, for
+training that maps them into memory.
 
   lslm data prepare "texts/*.jsonl.gz" --output prepared/texts
   lslm data prepare s3://bucket/wiki/ --column content --vocab-size 32000 --output prepared/wiki
   lslm data prepare wikimedia/wikipedia:20231101.zh --tokenizer tokenizer.json --output prepared/zh
 
-Files are .jsonl, .json, .parquet, .csv, .tsv, .arrow or .txt (a text a line), packed (.gz, .zst, .xz, .bz2) or not, and are read as a
-corpus is. A call that was stopped goes on where it was.
-Then: lslm run --config ... --data.prepared prepared/texts (the corpus of the config gives what to validate and test on)."""
+Files are .jsonl, .json, .parquet, .csv, .tsv, .arrow or .txt (a text a line), packed (.gz, .zst,
+.xz, .bz2) or not, and are read as a corpus is. A call that was stopped goes on where it was. Then:
+lslm run --config ... --data.prepared prepared/texts (the corpus of the config gives what to
+validate and test on)."""
 
 
 def add_arguments(it: argparse.ArgumentParser) -> None:
     """What the command knows."""
     it.description = DESCRIPTION
-    it.add_argument("source", help='a file, a folder, a pattern in quotes, an address (s3://, gs://, https://) or a hub id "owner/name"')
+    it.add_argument(
+        "source",
+        help=(
+            "a file, a folder, a pattern in quotes, an address (s3://, gs://, https://) or a "
+            'hub id "owner/name"'
+        ),
+    )
     it.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the ids go")
     it.add_argument("--column", default="text", help="which holds the text (default: text)")
     it.add_argument("--split", default="train", help="of a hub data set (default: train)")
     which = it.add_mutually_exclusive_group()
-    which.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json; by default one is trained on the first texts")
-    which.add_argument("--vocab-size", type=int, default=32_000, help="of the tokenizer that is trained (default: 32000)")
-    it.add_argument("--tokenizer-texts", type=int, default=100_000, metavar="N", help="texts it is trained on (default: the first 100000)")
-    it.add_argument("--workers", type=int, default=available_cores(), metavar="N", help="processes (default: one a core, %(default)s)")
+    which.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="a tokenizer.json; by default one is trained on the first texts",
+    )
+    which.add_argument(
+        "--vocab-size",
+        type=int,
+        default=32_000,
+        help="of the tokenizer that is trained (default: 32000)",
+    )
     it.add_argument(
-        "--shard-mb", type=float, default=32.0, metavar="MB", help="text in one file of ids, and in each worker's memory (default: 32)"
+        "--tokenizer-texts",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="texts it is trained on (default: the first 100000)",
+    )
+    it.add_argument(
+        "--workers",
+        type=int,
+        default=available_cores(),
+        metavar="N",
+        help="processes (default: one a core, %(default)s)",
+    )
+    it.add_argument(
+        "--shard-mb",
+        type=float,
+        default=32.0,
+        metavar="MB",
+        help="text in one file of ids, and in each worker's memory (default: 32)",
     )
 
 
@@ -60,15 +93,22 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     console.print(f"{own.source}: {stream.n_shard} files or parts", soft_wrap=True)
     if (own.output / JOURNAL).exists() and own.tokenizer is None:
         tokenizer = Tokenizer.load(own.output / TOKENIZER)
-        console.print(f"going on with the tokenizer in {own.output}: {tokenizer.vocab_size:,} entries", soft_wrap=True)
+        console.print(
+            f"going on with the tokenizer in {own.output}: {tokenizer.vocab_size:,} entries",
+            soft_wrap=True,
+        )
     elif own.tokenizer is not None:
         tokenizer = Existing(own.tokenizer).train()
     else:
-        console.print(f"training a tokenizer of {own.vocab_size:,} entries on the first {own.tokenizer_texts:,} texts")
+        console.print(
+            f"training a tokenizer of {own.vocab_size:,} entries on the first "
+            f"{own.tokenizer_texts:,} texts"
+        )
         tokenizer = BytePair(own.vocab_size).train(stream.head(own.tokenizer_texts))
     is_known = stream.files and not any(is_packed(path) for path, _ in stream.files)
     total = sum(size for _, size in stream.files) / 1e6 if is_known else None
-    display, latest = Display(), None
+    display = Display()
+    latest = None
     work = PreparationWork("prepared", total, "MB")
 
     def tell(progress: Progress) -> None:
@@ -76,16 +116,25 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
         if latest is None:  # what was there before says nothing of the speed
             work.start = (progress.n_byte - progress.n_byte_new) / 1e6
         latest = progress
-        work.n_token, work.speed = progress.n_token, progress.megabytes_per_second
+        work.n_token = progress.n_token
+        work.speed = progress.megabytes_per_second
         work.update(progress.n_byte / 1e6)
         display.tell(work)
 
     with display.showing(work):
-        prepared = prepare(stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell)
-    n_token, n_document = (sum(shard[name] for shard in prepared.index["shards"]) for name in ("n_token", "n_document"))
+        prepared = prepare(
+            stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell
+        )
+    n_token, n_document = (
+        sum(shard[name] for shard in prepared.index["shards"]) for name in ("n_token", "n_document")
+    )
     speed = f", {latest.megabytes_per_second:.1f} MB/s" if latest else ""
     console.print(
-        f"{own.output}: {n_token:,} tokens of {n_document:,} texts in {len(prepared.index['shards'])} files{speed}", soft_wrap=True
+        (
+            f"{own.output}: {n_token:,} tokens of {n_document:,} texts in "
+            f"{len(prepared.index['shards'])} files{speed}"
+        ),
+        soft_wrap=True,
     )
     return 0
 
@@ -93,16 +142,23 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
 class PreparationWork(Work):
     """Megabytes of text that are turned into ids."""
 
-    n_token, speed = 0, 0.0  # tokens so far, and megabytes per second
+    # tokens so far, and megabytes per second
+    n_token = 0
+    speed = 0.0
 
     def parts(self) -> list[Part]:
         """Return megabytes, times, tokens and speed."""
-        more = [Part((f"{self.n_token:,} tokens", ""), (8,)), Part((f"{self.speed:.1f} MB/s", ""), (7,))]
+        more = [
+            Part((f"{self.n_token:,} tokens", ""), (8,)),
+            Part((f"{self.speed:.1f} MB/s", ""), (7,)),
+        ]
         return [self.head(), *self.times(), *(more if self.n_token else [])]
 
 
 def import_without_torch() -> None:
-    """`datasets` would bring torch where it is installed, which takes 200 MB and seconds and is of no use here."""
+    """`datasets` would bring torch where it is installed, which takes 200 MB and seconds and is of
+    no use here.
+    """
     before = os.environ.get("USE_TORCH")
     os.environ["USE_TORCH"] = "0"
     try:

@@ -18,7 +18,8 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at o
 
 
 def follow_parent() -> bool:
-    """Stop as after SIGTERM when the process that waits for this command is gone, killed the hard way: nobody would know of its end.
+    """Stop as after SIGTERM when the process that waits for this command is gone, killed the hard
+    way: nobody would know of its end.
 
     Returns:
         Whether there is such a process.
@@ -41,7 +42,9 @@ def has_groups() -> bool:
 
 
 def signal_group(process: subprocess.Popen, signum: int) -> None:
-    """Send a signal to the group of a process; where there are no groups, end it and its children."""
+    """Send a signal to the group of a process; where there are no groups, end it and its
+    children.
+    """
     if has_groups():
         os.killpg(process.pid, signum)
         return
@@ -53,7 +56,9 @@ def signal_group(process: subprocess.Popen, signum: int) -> None:
 
 
 def signal_child(child: subprocess.Popen, signum: int) -> None:
-    """Pass a signal on. A Windows console tells a Ctrl-C to the child as well, and knows no others."""
+    """Pass a signal on. A Windows console tells a Ctrl-C to the child as well, and knows no
+    others.
+    """
     if has_groups():
         child.send_signal(signum)
     elif signum != signal.SIGINT:
@@ -63,8 +68,9 @@ def signal_child(child: subprocess.Popen, signum: int) -> None:
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """The exit status of `command`.
 
-    What would stop this process is passed on to the command, and takes effect here once the command has ended in its own way. The command
-    has a process group of its own: of a Ctrl-C the terminal would tell it too, and a second signal means to stop at once.
+    What would stop this process is passed on to the command, and takes effect here once the command
+    has ended in its own way. The command has a process group of its own: of a Ctrl-C the terminal
+    would tell it too, and a second signal means to stop at once.
     """
     child: subprocess.Popen | None = None
     received: list[int] = []
@@ -97,8 +103,13 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
         if before[number] not in (signal.SIG_IGN, None):  # of nohup, say
             signal.signal(number, handler)
     try:
-        environment = {**(os.environ if environment is None else environment), PARENT: str(os.getpid())}
-        child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+        environment = {
+            **(os.environ if environment is None else environment),
+            PARENT: str(os.getpid()),
+        }
+        child = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, process_group=0
+        )
         pass_on()  # what came before there was a child
         status = child.wait()
     finally:

@@ -1,4 +1,6 @@
-"""The processes of one training: who starts them, where they meet, and what happens when one is lost."""
+"""The processes of one training: who starts them, where they meet, and what happens when one is
+lost.
+"""
 
 import os
 import signal
@@ -18,53 +20,87 @@ from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
 
 DIRECTORY = "LSLM_RUN_DIRECTORY"  # tells the processes of one job where its run directory is
-LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")  # what Lightning tells the processes that it starts
+# what Lightning tells the processes that it starts
+LAUNCHED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 GRACE_SECONDS = 15.0  # for the processes that are left to notice by themselves that one is gone
-LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "gloo", "remote process exited", "ProcessGroup")
+LOST = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "NCCL",
+    "gloo",
+    "remote process exited",
+    "ProcessGroup",
+)
 
 
 # Launchers
 
 
 def take_launched(trainer: Any) -> str | None:
-    """Where torchrun or SLURM has started the processes, their number is that of the settings; what was changed, in words."""
+    """Where torchrun or SLURM has started the processes, their number is that of the settings; what
+    was changed, in words.
+    """
     if TorchElasticEnvironment.detect():
-        world, local, name = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"]), "torchrun"
+        world = int(os.environ["WORLD_SIZE"])
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        name = "torchrun"
     elif SLURMEnvironment.detect():
         n_node = int(os.environ.get("SLURM_NNODES", 1))
-        world, name = int(os.environ["SLURM_NTASKS"]), "SLURM"
+        world = int(os.environ["SLURM_NTASKS"])
+        name = "SLURM"
         local = world // n_node
     else:
         return None
     before = (trainer["devices"], trainer["num_nodes"])
-    trainer["devices"], trainer["num_nodes"] = local, world // local
+    trainer["devices"] = local
+    trainer["num_nodes"] = world // local
     changed = before != (trainer["devices"], trainer["num_nodes"])
-    return f"{name} has started {world} processes: trainer.devices={local}, trainer.num_nodes={world // local}" if changed else None
+    return (
+        (
+            f"{name} has started {world} processes: trainer.devices={local}, "
+            f"trainer.num_nodes={world // local}"
+        )
+        if changed
+        else None
+    )
 
 
 def of_launcher() -> list[Any]:
-    """What the Trainer must be told of a launcher: SLURM's requeueing is ours, by SIGUSR1 and `lslm resume`."""
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect() else []
+    """What the Trainer must be told of a launcher: SLURM's requeueing is ours, by SIGUSR1 and `lslm
+    resume`.
+    """
+    return (
+        [SLURMEnvironment(auto_requeue=False)]
+        if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+        else []
+    )
 
 
 def check_meeting(n_node: int) -> None:
-    """Refuse several processes that could not agree on a run directory, and several machines that nobody has told apart.
+    """Refuse several processes that could not agree on a run directory, and several machines that
+    nobody has told apart.
 
     Raises:
         ValueError: with what lets them.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if n_node > 1 and not (TorchElasticEnvironment.detect() or SLURMEnvironment.detect() or "NODE_RANK" in os.environ):
+    if n_node > 1 and not (
+        TorchElasticEnvironment.detect() or SLURMEnvironment.detect() or "NODE_RANK" in os.environ
+    ):
         raise ValueError(
-            f"trainer.num_nodes={n_node}, and nothing says which of the machines this is: start the command with torchrun or SLURM on"
+            f"trainer.num_nodes={n_node}, and nothing says which of the machines this is: start "
+            "the command with torchrun or SLURM on"
             " each, or go on with one, by --trainer.num_nodes=1"
         )
     if SLURMEnvironment.detect():
         world = max(world, int(os.environ["SLURM_NTASKS"]))
     if world > 1 and DIRECTORY not in os.environ and not TorchElasticEnvironment.detect():
         raise ValueError(
-            f"{world} processes were started, which need one run directory: set {DIRECTORY}=runs/<task>/<name> for all of them"
-            " (as configs/trainer/slurm.sbatch does), use torchrun, or start one process, which starts the others by trainer.devices"
+            f"{world} processes were started, which need one run directory: set "
+            f"{DIRECTORY}=runs/<task>/<name> for all of them"
+            " (as configs/trainer/slurm.sbatch does), use torchrun, or start one process, which "
+            "starts the others by trainer.devices"
         )
 
 
@@ -77,15 +113,22 @@ def check_agreement(n_node: int) -> None:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if SLURMEnvironment.detect():
         world = max(world, int(os.environ["SLURM_NTASKS"]))
-    if max(world, n_node) > 1 and DECIDED not in os.environ and not TorchElasticEnvironment.detect():
+    if (
+        max(world, n_node) > 1
+        and DECIDED not in os.environ
+        and not TorchElasticEnvironment.detect()
+    ):
         raise ValueError(
-            f"trainer.precision={AUTO} is measured by one process, and these were started apart, which may measure otherwise: set"
-            f" trainer.precision to {HALF} or {SINGLE} (lslm fit on one device says which is faster), or use torchrun"
+            f"trainer.precision={AUTO} is measured by one process, and these were started apart, "
+            "which may measure otherwise: set"
+            f" trainer.precision to {HALF} or {SINGLE} (lslm fit on one device says which is "
+            "faster), or use torchrun"
         )
 
 
 def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
-    """Return what the first process decides, to it and to all that it starts or that torchrun has started beside it.
+    """Return what the first process decides, to it and to all that it starts or that torchrun has
+    started beside it.
 
     Raises:
         ValueError: the environment names another precision.
@@ -98,7 +141,9 @@ def agree_on_precision(rank: int, decide: Callable[[], str]) -> str:
     if DECIDED not in os.environ:
         os.environ[DECIDED] = decide()
     if (decided := os.environ[DECIDED]) not in (SINGLE, HALF):
-        raise ValueError(f"{DECIDED}={decided} must be {SINGLE} or {HALF}; leave it out, and it is measured")
+        raise ValueError(
+            f"{DECIDED}={decided} must be {SINGLE} or {HALF}; leave it out, and it is measured"
+        )
     return decided
 
 
@@ -114,12 +159,17 @@ def met_before() -> RunDirectory | None:
 
 
 def meet(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
-    """The run directory of all processes: rank 0 makes it, or has it made under the name that was given to all."""
+    """The run directory of all processes: rank 0 makes it, or has it made under the name that was
+    given to all.
+    """
     if DIRECTORY in os.environ:
         directory = RunDirectory(Path(os.environ[DIRECTORY]))
         if rank == 0:
             if directory.config.exists():
-                raise ValueError(f"{DIRECTORY}={directory.path} is a run already: lslm resume {directory.path}, or name another")
+                raise ValueError(
+                    f"{DIRECTORY}={directory.path} is a run already: lslm resume "
+                    f"{directory.path}, or name another"
+                )
             directory.path.mkdir(parents=True, exist_ok=True)
         return directory
     if not TorchElasticEnvironment.detect():
@@ -132,7 +182,8 @@ def meet(rank: int, make: Callable[[], RunDirectory]) -> RunDirectory:
 
 
 def connect_again(device_type: str) -> None:
-    """Connect processes that torchrun has restarted: they have the store of those before, in which the addresses of the dead still are.
+    """Connect processes that torchrun has restarted: they have the store of those before, in which
+    the addresses of the dead still are.
 
     Lightning takes the group of processes that is there.
     """
@@ -141,16 +192,20 @@ def connect_again(device_type: str) -> None:
         return
     if device_type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    rank = int(os.environ["RANK"])
+    world = int(os.environ["WORLD_SIZE"])
     backend = "nccl" if device_type == "cuda" else "gloo"
-    torch.distributed.init_process_group(backend, store=_store(attempt), rank=rank, world_size=world)
+    torch.distributed.init_process_group(
+        backend, store=_store(attempt), rank=rank, world_size=world
+    )
 
 
 def _store(attempt: int) -> Any:
     """What torchrun's processes share from their start on."""
     from torch.distributed import PrefixStore, TCPStore
 
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    address = os.environ["MASTER_ADDR"]
+    port = int(os.environ["MASTER_PORT"])
     shared = TCPStore(address, port, is_master=False, timeout=timedelta(minutes=5))
     return PrefixStore(f"lslm/{os.environ.get('TORCHELASTIC_RUN_ID', '')}/{attempt}", shared)
 
@@ -159,9 +214,11 @@ def _store(attempt: int) -> Any:
 
 
 class Watch:
-    """Looks after the processes that rank 0 has started, in place of Lightning's observer, which kills rank 0 without a word.
+    """Looks after the processes that rank 0 has started, in place of Lightning's observer, which
+    kills rank 0 without a word.
 
-    When one is lost, the others usually notice at their next exchange. Those that hang in it are ended after `GRACE_SECONDS`.
+    When one is lost, the others usually notice at their next exchange. Those that hang in it are
+    ended after `GRACE_SECONDS`.
 
     Args:
         lost: called in a thread of its own, before this process ends, if it hangs.
@@ -175,7 +232,11 @@ class Watch:
     def start(self) -> None:
         """From now on; a process that was started by rank 0 looks after that one."""
         subprocess_script._launch_process_observer = self._watch_children
-        if DIRECTORY in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0 and not TorchElasticEnvironment.detect():
+        if (
+            DIRECTORY in os.environ
+            and int(os.environ.get("LOCAL_RANK", "0")) > 0
+            and not TorchElasticEnvironment.detect()
+        ):
             threading.Thread(target=self._look_at_parent, args=(os.getppid(),), daemon=True).start()
 
     def stop(self) -> None:
@@ -193,7 +254,11 @@ class Watch:
         for rank, child in enumerate(self._children, 1):
             status = child.poll()
             if status:
-                how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+                how = (
+                    f"was killed by {signal.Signals(-status).name}"
+                    if status < 0
+                    else f"ended with exit status {status}"
+                )
                 return f"the process of rank {rank} {how}"
         return ""
 

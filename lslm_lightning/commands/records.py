@@ -55,8 +55,12 @@ def trained(directory: RunDirectory, name: str) -> Trained:
     return Trained(name, config, [json.loads(line) for line in lines if line.endswith("}")])
 
 
-def seen_in_training(data: TaskData, examples: Sequence[Example]) -> tuple[list[str] | None, np.ndarray | None]:
-    """The training texts, and the mask of `evaluation.contamination`; None where the texts are not at hand."""
+def seen_in_training(
+    data: TaskData, examples: Sequence[Example]
+) -> tuple[list[str] | None, np.ndarray | None]:
+    """The training texts, and the mask of `evaluation.contamination`; None where the texts are not
+    at hand.
+    """
     texts = data.texts_at_hand
     if texts is None:
         return None, None
@@ -65,14 +69,21 @@ def seen_in_training(data: TaskData, examples: Sequence[Example]) -> tuple[list[
 
 
 def timing(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Seconds an example and tokens a second, as far as they were measured; names as in `evaluation.results.Entry`."""
-    seconds, n_token = sum(p.seconds for p in predictions), sum(p.n_token for p in predictions)
+    """Seconds an example and tokens a second, as far as they were measured; names as in
+    `evaluation.results.Entry`.
+    """
+    seconds = sum(p.seconds for p in predictions)
+    n_token = sum(p.n_token for p in predictions)
     if not seconds:
         return {}
-    return {"seconds_per_example": seconds / len(predictions)} | ({"tokens_per_second": n_token / seconds} if n_token else {})
+    return {"seconds_per_example": seconds / len(predictions)} | (
+        {"tokens_per_second": n_token / seconds} if n_token else {}
+    )
 
 
 def training_flops(directory: RunDirectory, n_parameter: int | None) -> dict[str, float]:
-    """6 a parameter and token that was read in training, where both are known. Source: Kaplan et al. 2020, section 2.1."""
+    """6 a parameter and token that was read in training, where both are known. Source: Kaplan et
+    al. 2020, section 2.1.
+    """
     n_token = trained(directory, "").n_token
     return {"training_flops": 6.0 * n_parameter * n_token} if n_parameter and n_token else {}

@@ -12,28 +12,36 @@ if TYPE_CHECKING:
     from lslm_lightning.runs import RunDirectory
 
 OTHERWISE = ("max_", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "enable_")
-HARMLESS = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))  # with these changed, the curves go on as they would have
+# with these changed, the curves go on as they would have
+HARMLESS = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))
 STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which state they go on
-DESCRIPTION = """Go on with a run that was stopped: by Ctrl-C, a signal, no memory, a full disk, a machine that is gone.
+DESCRIPTION = """Go on with a run that was stopped: by Ctrl-C, a signal, no memory, a full disk, a
+machine that is gone.
 
-It keeps its directory and its MLflow run; weights, optimizer, schedule, the order of the data and all chance go on exactly, so that
-N steps straight equal k steps, a kill, and N - k steps. A damaged state is passed over for the one before it.
+It keeps its directory and its MLflow run; weights, optimizer, schedule, the order of the data and
+all chance go on exactly, so that N steps straight equal k steps, a kill, and N - k steps. A damaged
+state is passed over for the one before it.
 
   lslm resume runs/translation/multi30k-1a2b3c4d
   lslm resume RUN --trainer.devices 2        another number of processes
   lslm resume RUN --trainer.max_steps 20000  longer than it was to be
   lslm resume RUN --model.optimizer.lr 1e-4  with another learning rate from the next step on
 
-What decides the batches (data, tokenizer, batch size) and the class of the optimizer must be as they were.
-A run is a run directory or an MLflow run id. One that you started on this machine may name any class. Of another's run, only classes that
-run no code and write nothing elsewhere are built; --trust lets it name others."""
+What decides the batches (data, tokenizer, batch size) and the class of the optimizer must be as
+they were. A run is a run directory or an MLflow run id. One that you started on this machine may
+name any class. Of another's run, only classes that run no code and write nothing elsewhere are
+built; --trust lets it name others."""
 
 
 def arguments() -> Parser:
     """What argparse knows; the rest are keys of the config."""
     it = Parser("lslm resume", description=DESCRIPTION, allow_abbrev=False)
     it.add_argument("run", metavar="RUN", help="a run directory or an MLflow run id")
-    it.add_argument("--no-checkpoint", action="store_true", help="train anew from step 0; what there was goes to before-1/")
+    it.add_argument(
+        "--no-checkpoint",
+        action="store_true",
+        help="train anew from step 0; what there was goes to before-1/",
+    )
     it.add_argument(
         "--trust",
         action="store_true",
@@ -61,8 +69,12 @@ def main(argv: list[str]) -> int:
     train_words += [TRUST] if own.trust else []
     with allowance(train_words, directory):  # refused before anything of the run is touched
         check_given([word for word in train_words if word != TRUST])
-    again = [word for word in argv if word != "--no-checkpoint"]  # what there is by then is to be kept
-    with store_of_run(directory.beginning, directory.path), way_on(f"To go on: {command_line(again)}"):
+    # what there is by then is to be kept
+    again = [word for word in argv if word != "--no-checkpoint"]
+    with (
+        store_of_run(directory.beginning, directory.path),
+        way_on(f"To go on: {command_line(again)}"),
+    ):
         return go_on(directory, train_words, words, own.no_checkpoint)
 
 
@@ -79,12 +91,20 @@ def go_on(directory: "RunDirectory", train_words: list[str], words: list[str], a
         if anew:
             set_aside(directory)
         elif state is None and any(directory.checkpoints.glob("*.ckpt")):
-            raise ValueError(f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint trains anew from step 0")
+            raise ValueError(
+                f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint "
+                "trains anew from step 0"
+            )
         os.environ[STATE] = str(state or "")
     state = os.environ[STATE]
-    if changes := [word for word in words if word.startswith("--") and not word.startswith(HARMLESS)]:
+    if changes := [
+        word for word in words if word.startswith("--") and not word.startswith(HARMLESS)
+    ]:
         print(
-            f"points that were logged already stay as they are, also where {' '.join(redacted_arguments(changes))} would make them others",
+            (
+                "points that were logged already stay as they are, also where "
+                f"{' '.join(redacted_arguments(changes))} would make them others"
+            ),
             flush=True,
         )
     from lslm_lightning.commands.train import main as train
@@ -96,7 +116,8 @@ def go_on(directory: "RunDirectory", train_words: list[str], words: list[str], a
 
 
 def set_aside(directory: "RunDirectory") -> None:
-    """What the run has come to goes to a folder of its own, so that nothing of it is taken for what is to come.
+    """What the run has come to goes to a folder of its own, so that nothing of it is taken for what
+    is to come.
 
     Raises:
         ValueError: another process trains in the directory.
@@ -112,7 +133,15 @@ def set_aside(directory: "RunDirectory") -> None:
         number = 1 + len([*directory.path.glob("before-*")])
         before = directory.path / f"before-{number}"
         before.mkdir()
-        for name in ("checkpoints", "metrics.jsonl", "metrics.json", "mlflow.json", "predictions", "report", "samples"):
+        for name in (
+            "checkpoints",
+            "metrics.jsonl",
+            "metrics.json",
+            "mlflow.json",
+            "predictions",
+            "report",
+            "samples",
+        ):
             if (directory.path / name).exists():
                 (directory.path / name).rename(before / name)
     finally:
@@ -134,10 +163,17 @@ def command_of(directory: "RunDirectory") -> str:
     try:
         words = shlex.split(line.removeprefix("#"))
     except ValueError as error:
-        raise ValueError(f"{directory.config}, line 1 is no command line ({error}); write `# lslm run` there") from None
+        raise ValueError(
+            f"{directory.config}, line 1 is no command line ({error}); write `# lslm run` there"
+        ) from None
     command = words[1] if words[:1] == ["lslm"] and len(words) > 1 else "run"
     if command not in ("run", "fit"):
-        raise ValueError(f"{directory.path} is of lslm {command}, which trains nothing: give that command again")
+        raise ValueError(
+            f"{directory.path} is of lslm {command}, which trains nothing: give that command again"
+        )
     if config.get("job", {}).get("seeds", 1) > 1:
-        raise ValueError(f"{directory.path} is the parent of seeds: resume its children, {directory.path.name}-seed-*, one by one")
+        raise ValueError(
+            f"{directory.path} is the parent of seeds: resume its children, "
+            f"{directory.path.name}-seed-*, one by one"
+        )
     return command

@@ -18,12 +18,16 @@ from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.text.yaml_files import ConfigLoader, parse_yaml
 
 KEYS = ("base", "rungs", "parameters")
-WIDTH, WIDEST = 16, 2**16  # models of equal size are sought among widths that are multiples of the first, up to the second
+# models of equal size are sought among widths that are multiples of the first, up to the second
+WIDTH = 16
+WIDEST = 2**16
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A run to be trained: `settings` as of a config file, and `words` of the command line, which change those."""
+    """A run to be trained: `settings` as of a config file, and `words` of the command line, which
+    change those.
+    """
 
     name: str
     settings: Mapping[str, Any]
@@ -37,9 +41,11 @@ class Rung:
 
 @dataclass(frozen=True)
 class Ladder:
-    """From the bottom up. `base` is shared by all runs; `systems` are specs (class_path, init_args) by name; `names` has all, in order.
+    """From the bottom up. `base` is shared by all runs; `systems` are specs (class_path, init_args)
+    by name; `names` has all, in order.
 
-    `parameters` is the size that all networks are to have, by their `d_model`; None for sizes as they are written.
+    `parameters` is the size that all networks are to have, by their `d_model`; None for sizes as
+    they are written.
     """
 
     base: Mapping[str, Any]
@@ -50,46 +56,74 @@ class Ladder:
 
 
 def read_ladder(path: Path) -> Ladder:
-    """From YAML: `base`, a config of `lslm run`, whole or in part; `rungs`, a name each with a system's `class_path` or with what differs.
+    """From YAML: `base`, a config of `lslm run`, whole or in part; `rungs`, a name each with a
+    system's `class_path` or with what differs.
 
-    Of a run that is written as in a config (model: {...}), or by keys with dots, as in the shell (model.backbone.position: ...).
+    Of a run that is written as in a config (model: {...}), or by keys with dots, as in the shell
+    (model.backbone.position: ...).
 
     Raises:
         ValueError: it is no ladder; the message says where.
     """
     content = yaml_of(path, ConfigLoader)
-    if not isinstance(content, dict) or not isinstance(content.get("rungs"), dict) or not content["rungs"]:
-        raise ValueError(f"{path} is no ladder: it must have `rungs`, a name each with what it trains; lslm ladder --help")
+    if (
+        not isinstance(content, dict)
+        or not isinstance(content.get("rungs"), dict)
+        or not content["rungs"]
+    ):
+        raise ValueError(
+            f"{path} is no ladder: it must have `rungs`, a name each with what it trains; lslm "
+            "ladder --help"
+        )
     for key in content:
         if key not in KEYS:
             near = get_close_matches(key, KEYS, 1)
             raise ValueError(
-                f"{path}: {key!r} is not known{f'; did you mean {near[0]!r}?' if near else ''}; a ladder has {', '.join(KEYS)}"
+                f"{path}: {key!r} is not known{f'; did you mean {near[0]!r}?' if near else ''}; "
+                f"a ladder has {', '.join(KEYS)}"
             )
     base = content.get("base") or {}
     if not isinstance(base, dict):
         raise ValueError(f"{path}: base must be settings of lslm run, but is {base!r}")
     size = content.get("parameters")
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int | float) or size <= 0):
-        raise ValueError(f"{path}: parameters={size!r} must be a number above 0, written as in 3000000 or 3.0e+6")
-    runs, systems = {}, {}
+    if size is not None and (
+        isinstance(size, bool) or not isinstance(size, int | float) or size <= 0
+    ):
+        raise ValueError(
+            f"{path}: parameters={size!r} must be a number above 0, written as in 3000000 or 3.0e+6"
+        )
+    runs = {}
+    systems = {}
     for name, given in content["rungs"].items():
         check_name(str(name), "rung")
-        if given is not None and not (isinstance(given, dict) and all(isinstance(key, str) for key in given)):
-            raise ValueError(f"{path}: the rung {name} must be settings, or a system's class_path and init_args, but is {given!r}")
+        if given is not None and not (
+            isinstance(given, dict) and all(isinstance(key, str) for key in given)
+        ):
+            raise ValueError(
+                f"{path}: the rung {name} must be settings, or a system's class_path and "
+                f"init_args, but is {given!r}"
+            )
         given = given or {}
         if "class_path" in given:
             systems[str(name)] = given
         else:
-            runs[str(name)] = Rung(str(name), {k: v for k, v in given.items() if "." not in k}, words_of(given))
+            runs[str(name)] = Rung(
+                str(name), {k: v for k, v in given.items() if "." not in k}, words_of(given)
+            )
     if not runs:
-        raise ValueError(f"{path} has no rung that is trained: lslm evaluate puts systems through an exam")
+        raise ValueError(
+            f"{path} has no rung that is trained: lslm evaluate puts systems through an exam"
+        )
     return Ladder(base, [str(name) for name in content["rungs"]], runs, systems, size)
 
 
 def words_of(given: Mapping[str, Any]) -> list[str]:
     """Keys with dots as words of the command line."""
-    return [f"--{k}={v if isinstance(v, str) else json.dumps(v, default=str)}" for k, v in given.items() if "." in k]
+    return [
+        f"--{k}={v if isinstance(v, str) else json.dumps(v, default=str)}"
+        for k, v in given.items()
+        if "." in k
+    ]
 
 
 def parsed(words: Sequence[str]) -> dict[str, Any]:
@@ -100,7 +134,8 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
     """
     from lslm_lightning.commands.train import main
 
-    out, err = StringIO(), StringIO()
+    out = StringIO()
+    err = StringIO()
     try:
         with redirect_stdout(out), redirect_stderr(err):
             main(["run", *words, "--print_config"])
@@ -125,15 +160,23 @@ def data_digests(spec: Mapping[str, Any]) -> DataDigests:
     Raises:
         ValueError, OSError: it cannot be read.
     """
-    from lslm_lightning.commands.evaluation_sets import data_of  # it imports torch, and a ladder is read before
+    # it imports torch, and a ladder is read before
+    from lslm_lightning.commands.evaluation_sets import data_of
 
     data = data_of(spec)
-    splits = [data.digest(split) for split in ("train", "val", "test") if split == "train" or split in data.corpus.splits]
-    return DataDigests(splits, data.evaluation_set("test") if "test" in data.corpus.splits else None)
+    splits = [
+        data.digest(split)
+        for split in ("train", "val", "test")
+        if split == "train" or split in data.corpus.splits
+    ]
+    return DataDigests(
+        splits, data.evaluation_set("test") if "test" in data.corpus.splits else None
+    )
 
 
 def width_of(words: Sequence[str], n_parameter: float) -> int | None:
-    """The `d_model` by which the model of a config has about so many parameters; None of a model without one.
+    """The `d_model` by which the model of a config has about so many parameters; None of a model
+    without one.
 
     Args:
         words: as of `lslm run`.
@@ -146,16 +189,22 @@ def width_of(words: Sequence[str], n_parameter: float) -> int | None:
     backbone = (parsed(words)["model"]["init_args"].get("backbone") or {}).get("init_args") or {}
     if "d_model" not in backbone:
         return None
-    step = math.lcm(WIDTH, 2 * (backbone.get("n_head") or 1))  # rotary positions want an even width of a head
+    # rotary positions want an even width of a head
+    step = math.lcm(WIDTH, 2 * (backbone.get("n_head") or 1))
 
     def size(n: int) -> int:
         return planned([*words, f"--model.backbone.d_model={n * step}"], None).task.n_parameter
 
-    low, high = 1, 1
+    low = 1
+    high = 1
     while size(high) < n_parameter:
-        low, high = high, 2 * high
+        low = high
+        high = 2 * high
         if high * step > WIDEST:
-            raise ValueError(f"parameters={n_parameter:,.0f} is more than this network has with d_model={low * step}")
+            raise ValueError(
+                f"parameters={n_parameter:,.0f} is more than this network has with "
+                f"d_model={low * step}"
+            )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if size(middle) < n_parameter else (low, middle)

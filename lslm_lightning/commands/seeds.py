@@ -21,22 +21,40 @@ from lslm_lightning.tracking import Tracker
 
 
 def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> None:
-    """Train seeds first, first + 1, ... one after the other; the parent keeps mean and deviation of every score.
+    """Train seeds first, first + 1, ... one after the other; the parent keeps mean and deviation of
+    every score.
 
-    Where the first measures a budget in minutes, the others train as many steps: the deviation is that of seeds alone.
+    Where the first measures a budget in minutes, the others train as many steps: the deviation is
+    that of seeds alone.
 
     Raises:
-        WorkError: a child failed, or was tested on other data; the others were trained all the same.
+        WorkError: a child failed, or was tested on other data; the others were trained all the
+            same.
     """
     shuffles = "seed" in read_config(parent.config)["data"]["init_args"]
-    failed, apart, scores, children, steps = [], [], {}, {}, []
+    failed = []
+    apart = []
+    scores = {}
+    children = {}
+    steps = []
     data: dict[str, str] = {}  # what the first child was tested on
     for seed in range(first, first + n):
         name = f"{parent.path.name}-seed-{seed}"
-        command = [sys.executable, "-m", "lslm_lightning", *sys.argv[1:], *steps, "--job.seeds=1", f"--seed_everything={seed}"]
-        command += [f"--data.seed={seed}"] if shuffles else []  # a batch order of its own, as well as weights and dropout
+        command = [
+            sys.executable,
+            "-m",
+            "lslm_lightning",
+            *sys.argv[1:],
+            *steps,
+            "--job.seeds=1",
+            f"--seed_everything={seed}",
+        ]
+        # a batch order of its own, as well as weights and dropout
+        command += [f"--data.seed={seed}"] if shuffles else []
         command += [f"--job.parent={tracker.version}", f"--job.name={name}"]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))
+        }
         print(f"seed {seed}", flush=True)
         try:
             status = run_to_its_end(command, environment)
@@ -55,14 +73,25 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
         if own["digest"] != data["digest"]:
             apart.append(seed)
             continue
-        scores[seed] = {score.metric: score.value for score in read_scores(child.metrics) if math.isfinite(score.value)}
-        steps = [f"--trainer.max_steps={read_config(child.config)['trainer']['max_steps']}", "--job.minutes=null"]
+        scores[seed] = {
+            score.metric: score.value
+            for score in read_scores(child.metrics)
+            if math.isfinite(score.value)
+        }
+        steps = [
+            f"--trainer.max_steps={read_config(child.config)['trainer']['max_steps']}",
+            "--job.minutes=null",
+        ]
     summary = summarize(scores)
     parent.metrics.write_text(json.dumps({"seeds": n, "summary": summary}, indent=1) + "\n")
     show(summary, n, tracker)
     if data:
         print(digest_line(data))
-        tags = {"corpus": data["corpus"], "corpus.test_digest": data["digest"], "seeds": len(scores)}
+        tags = {
+            "corpus": data["corpus"],
+            "corpus.test_digest": data["digest"],
+            "seeds": len(scores),
+        }
         tags |= {"corpus.test_languages": data["languages"]} if "languages" in data else {}
         child = next(iter(children.values()))
         first_scores = read_scores(child.metrics)
@@ -83,7 +112,8 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
     words = [f"seeds {failed} failed; the others are in {parent.path.parent}"] if failed else []
     if apart:
         words.append(
-            f"seeds {apart} were tested on other data than seed {next(iter(children))} and are no part of the mean: the"
+            f"seeds {apart} were tested on other data than seed {next(iter(children))} and are "
+            "no part of the mean: the"
             " corpus has changed meanwhile; train them again"
         )
     if words:
@@ -91,7 +121,9 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
 
 
 def newest(parent: RunDirectory, name: str) -> RunDirectory | None:
-    """Return the newest run of this name beside the parent; None where there is none that can be resumed."""
+    """Return the newest run of this name beside the parent; None where there is none that can be
+    resumed.
+    """
     found = sorted(parent.path.parent.glob(f"{name}-*/config.yaml"), key=os.path.getmtime)
     return RunDirectory(found[-1].parent) if found else None
 
@@ -102,28 +134,41 @@ def way_on_with(child: RunDirectory | None, seed: int, end: int, shuffles: bool)
     Args:
         child: the run of `seed`, which was under way; None where it had not begun.
         end: one more than the last seed.
-        shuffles: whether each seed has a batch order of its own, which a single run is not given by itself.
+        shuffles: whether each seed has a batch order of its own, which a single run is not given by
+            itself.
     """
     steps = [] if child is None else [command_line(["resume", str(child.path)])]
     seed = seed if child is None else seed + 1
     if seed < end:
         single = [f"--data.seed={seed}"] if shuffles and seed + 1 == end else []
-        steps.append(command_line([*sys.argv[1:], f"--job.seeds={end - seed}", f"--seed_everything={seed}", *single]))
+        steps.append(
+            command_line(
+                [*sys.argv[1:], f"--job.seeds={end - seed}", f"--seed_everything={seed}", *single]
+            )
+        )
     return f"To go on: {' && '.join(steps)}"
 
 
 def summarize(scores: dict[int, dict[str, float]]) -> dict[str, dict]:
-    """By metric: mean, sample deviation (none for a single value), and the value of each seed that has one."""
+    """By metric: mean, sample deviation (none for a single value), and the value of each seed that
+    has one.
+    """
     summary = {}
     for name in dict.fromkeys(name for of_seed in scores.values() for name in of_seed):
         values = {seed: of_seed[name] for seed, of_seed in scores.items() if name in of_seed}
         deviation = statistics.stdev(values.values()) if len(values) > 1 else None
-        summary[name] = {"mean": statistics.fmean(values.values()), "deviation": deviation, "values": values}
+        summary[name] = {
+            "mean": statistics.fmean(values.values()),
+            "deviation": deviation,
+            "values": values,
+        }
     return summary
 
 
 def shared_tags(child: RunDirectory, summary: Mapping[str, dict]) -> dict[str, str]:
-    """Return what the runs have in common, and the deviation over the seeds of the metric that they are compared by."""
+    """Return what the runs have in common, and the deviation over the seeds of the metric that they
+    are compared by.
+    """
     noted = child.beginning.get("tags", {})
     tags = {name: noted[name] for name in ("model", "languages", "headline") if name in noted}
     deviation = summary.get(tags.get("headline", "").rpartition("/")[2], {}).get("deviation")
@@ -135,19 +180,32 @@ def seed_scores(summary: Mapping[str, dict], scores: Sequence[Score]) -> dict[st
     known = [replace(score, low=None, high=None) for score in scores if score.metric in summary]
     found = {
         "mean": [replace(score, value=summary[score.metric]["mean"]) for score in known],
-        "deviation": [replace(s, value=d) for s in known if (d := summary[s.metric]["deviation"]) is not None],
+        "deviation": [
+            replace(s, value=d) for s in known if (d := summary[s.metric]["deviation"]) is not None
+        ],
     }
     for seed in dict.fromkeys(seed for row in summary.values() for seed in row["values"]):
-        values = {name: row["values"][seed] for name, row in summary.items() if seed in row["values"]}
-        found[f"seed {seed}"] = [replace(score, value=values[score.metric]) for score in known if score.metric in values]
+        values = {
+            name: row["values"][seed] for name, row in summary.items() if seed in row["values"]
+        }
+        found[f"seed {seed}"] = [
+            replace(score, value=values[score.metric]) for score in known if score.metric in values
+        ]
     return found
 
 
 def show(summary: dict[str, dict], n: int, tracker: Tracker) -> None:
     """Print and log what `summarize` found in `n` seeds."""
     for name, row in summary.items():
-        mean, deviation, n_value = row["mean"], row["deviation"], len(row["values"])
-        logged = {f"test/{name}": mean} | ({} if deviation is None else {f"test/{name}_deviation": deviation})
+        mean = row["mean"]
+        deviation = row["deviation"]
+        n_value = len(row["values"])
+        logged = {f"test/{name}": mean} | (
+            {} if deviation is None else {f"test/{name}_deviation": deviation}
+        )
         tracker.log_metrics(logged, step=0)
         spread = "" if deviation is None else f" ± {deviation:.2g}"
-        print(f"{metric_label(name)}: {mean:.4g}{spread} over {n_value if n_value == n else f'{n_value} of {n}'} seeds")
+        print(
+            f"{metric_label(name)}: {mean:.4g}{spread} over "
+            f"{n_value if n_value == n else f'{n_value} of {n}'} seeds"
+        )

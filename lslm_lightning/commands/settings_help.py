@@ -1,4 +1,6 @@
-"""Help on settings that needs no import of torch: of the training commands in one screen, and of one class."""
+"""Help on settings that needs no import of torch: of the training commands in one screen, and of
+one class.
+"""
 
 import re
 import textwrap
@@ -22,7 +24,10 @@ from lslm_lightning.commands.signatures import (
 )
 from lslm_lightning.runs.own_code import add_working_directory
 
-WIDTH, NAME, DEFAULT = 80, 25, 10  # of a line, and of the first two columns
+# of a line, and of the first two columns
+WIDTH = 80
+NAME = 25
+DEFAULT = 10
 PACKAGES = (
     "torch.optim",
     "torch.nn",
@@ -111,7 +116,9 @@ DATA = Section(
         "n_validation_example": "that are answered in a validation",
     },
 )
-TEST_DATA = DATA._replace(rows={"corpus": DATA.rows["corpus"], "exam_tokens": "of a batch, padding included"})
+TEST_DATA = DATA._replace(
+    rows={"corpus": DATA.rows["corpus"], "exam_tokens": "of a batch, padding included"}
+)
 LIMITS = {
     "validate": "limit_val_batches",
     "test": "limit_test_batches",
@@ -144,7 +151,10 @@ EXAMPLES = {
     **{
         name: (
             f"lslm {name} --config RUN/config.yaml --ckpt_path RUN/checkpoints/best.ckpt",
-            f"lslm {name} --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt \\\n    --data.corpus multi30k",
+            (
+                f"lslm {name} --config RUN/config.yaml "
+                "--ckpt_path RUN/checkpoints/last.ckpt \\\n    --data.corpus multi30k"
+            ),
         )
         for name in ("validate", "test", "predict")
     },
@@ -164,7 +174,9 @@ CHECKPOINTS = dict.fromkeys(("run", "fit"), "go on from this checkpoint") | dict
 def help_of(command: str) -> str:
     """Return the help of `lslm run`, `fit`, `validate`, `test` or `predict`."""
     is_training = command in ("run", "fit")
-    seed = shown(mapping_of(constant("lslm_lightning.commands.train", "SETTINGS"))["seed_everything_default"])
+    seed = shown(
+        mapping_of(constant("lslm_lightning.commands.train", "SETTINGS"))["seed_everything_default"]
+    )
     options = OPTIONS | {
         "--ckpt_path FILE": CHECKPOINTS[command],
         "--seed_everything N": f"of weights, dropout and sampling (default {seed})",
@@ -194,7 +206,9 @@ def help_of(command: str) -> str:
 
 def less(section: Section, names: Collection[str]) -> Section:
     """Return a section without some of its rows."""
-    return section._replace(rows={name: text for name, text in section.rows.items() if name not in names})
+    return section._replace(
+        rows={name: text for name, text in section.rows.items() if name not in names}
+    )
 
 
 def block_help(block: str) -> str:
@@ -282,7 +296,9 @@ def class_help(name: str) -> str:
     if settings is None:
         return imported_help(path)
     definition = definition_of(path)
-    own = [each for each in settings if each.name != "params" or not path.startswith("torch.optim.")]
+    own = [
+        each for each in settings if each.name != "params" or not path.startswith("torch.optim.")
+    ]
     lines = [path, *textwrap.wrap(summary_of(definition), WIDTH), ""]
     lines += explained(own) or ["  It has no settings."]
     lines += [
@@ -319,7 +335,11 @@ def path_of(name: str) -> str:
     if is_import_path(name) and not name.startswith(OURS):
         return name  # importing it will tell
     near = [path for each in get_close_matches(last, known, 2) for path in known[each]]
-    hint = f"; did you mean {' or '.join(near)}?" if near else "; give its import path, package.module.Class"
+    hint = (
+        f"; did you mean {' or '.join(near)}?"
+        if near
+        else "; give its import path, package.module.Class"
+    )
     refuse(f"--help {name}: there is no such class{hint}")
 
 
@@ -329,14 +349,18 @@ def known_classes() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for package in ("lslm_lightning", "tasks"):
         for file in sorted((home / package).rglob("*.py")):
-            module = ".".join(file.relative_to(home).with_suffix("").parts).removesuffix(".__init__")
+            module = ".".join(file.relative_to(home).with_suffix("").parts).removesuffix(
+                ".__init__"
+            )
             for name in re.findall(r"^class ([A-Z]\w*)", file.read_text("utf-8"), re.MULTILINE):
                 found.setdefault(name, []).append(f"{module}.{name}")
     return found
 
 
 def imported_help(path: str) -> str:
-    """Return the settings of a class whose source does not tell them, as jsonargparse finds them."""
+    """Return the settings of a class whose source does not tell them, as jsonargparse finds
+    them.
+    """
     from lslm_lightning.runs.parser import ArgumentParser
     from lslm_lightning.runs.trust import resolve
 

@@ -10,19 +10,55 @@ from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from lslm_lightning.commands.evaluation_sets import FoundSet, data_of, examples_of, find_set, opened, paired
+from lslm_lightning.commands.evaluation_sets import (
+    FoundSet,
+    data_of,
+    examples_of,
+    find_set,
+    opened,
+    paired,
+)
 from lslm_lightning.commands.leaderboard import letters
-from lslm_lightning.commands.records import seen_in_training, timing, trained, training_flops, versions
+from lslm_lightning.commands.records import (
+    seen_in_training,
+    timing,
+    trained,
+    training_flops,
+    versions,
+)
 from lslm_lightning.contracts import Example, Prediction, Score, metric_key, metric_label
 from lslm_lightning.evaluation.comparison import ANSWERING, SIGNIFICANT
 from lslm_lightning.evaluation.doctor import Finding
-from lslm_lightning.evaluation.evaluation_set import EvaluationSet, difference, evaluation_set, shown
+from lslm_lightning.evaluation.evaluation_set import (
+    EvaluationSet,
+    difference,
+    evaluation_set,
+    shown,
+)
 from lslm_lightning.evaluation.results import Entry, Results, conclude
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.evaluation.seeds import compare_seeds
-from lslm_lightning.reports.blocks import Cell, Code, Heading, Measure, Report, Section, Table, Text, interval_of
+from lslm_lightning.reports.blocks import (
+    Cell,
+    Code,
+    Heading,
+    Measure,
+    Report,
+    Section,
+    Table,
+    Text,
+    interval_of,
+)
 from lslm_lightning.reports.conclusion import NOTHING
-from lslm_lightning.reports.evaluation import choice, doubts, ladder, lead, outputs, parts_of_the_exam, to_repeat
+from lslm_lightning.reports.evaluation import (
+    choice,
+    doubts,
+    ladder,
+    lead,
+    outputs,
+    parts_of_the_exam,
+    to_repeat,
+)
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs import RunDirectory, find_run
@@ -59,23 +95,48 @@ def open_run(reference: str) -> list[Finished]:
     directory = find_run(reference)
     record = json.loads(directory.metrics.read_text("utf-8")) if directory.metrics.exists() else {}
     if "summary" in record:  # of seeds
-        children = sorted(path.parent for path in directory.path.parent.glob(f"{directory.path.name}-seed-*/metrics.json"))
-        return [child for path in children for child in open_one(RunDirectory(path), directory.path.name)]
+        children = sorted(
+            path.parent
+            for path in directory.path.parent.glob(f"{directory.path.name}-seed-*/metrics.json")
+        )
+        return [
+            child
+            for path in children
+            for child in open_one(RunDirectory(path), directory.path.name)
+        ]
     return open_one(directory, directory.path.name)
 
 
 def open_one(directory: RunDirectory, group: str) -> list[Finished]:
     """One run, as a list of one; ValueError where it was not tested."""
     if not directory.metrics.exists():
-        raise ValueError(f"{directory.path} has no metrics.json: it was not tested; lslm test --config {directory.config} --ckpt_path ...")
+        raise ValueError(
+            f"{directory.path} has no metrics.json: it was not tested; lslm test --config "
+            f"{directory.config} --ckpt_path ..."
+        )
     data = json.loads(directory.metrics.read_text("utf-8")).get("data", {})
-    return [Finished(directory.path.name, directory, read_config(directory.config), read_scores(directory.metrics), data, group)]
+    return [
+        Finished(
+            directory.path.name,
+            directory,
+            read_config(directory.config),
+            read_scores(directory.metrics),
+            data,
+            group,
+        )
+    ]
 
 
 def side_by_side(
-    references: Sequence[str], metric: str | None, trust: bool, n_resample: int, command: str, choices: Mapping[str, str] | None = None
+    references: Sequence[str],
+    metric: str | None,
+    trust: bool,
+    n_resample: int,
+    command: str,
+    choices: Mapping[str, str] | None = None,
 ) -> tuple[Table, Report, str, Sequence[Finding]]:
-    """Build the table of scores and the report, and return them with the task and what the sanity checks found.
+    """Build the table of scores and the report, and return them with the task and what the sanity
+    checks found.
 
     Args:
         choices: by pattern, which run it stands for, in words.
@@ -98,12 +159,20 @@ def compared(
     """Do the work of `side_by_side`, where what configs may name is settled."""
     runs = [run for reference in references for run in open_run(reference)]
     if len({run.directory.path.resolve() for run in runs}) < len(runs):
-        raise ValueError("a run is named twice; give each once, and a parent of seeds without its children")
+        raise ValueError(
+            "a run is named twice; give each once, and a parent of seeds without its children"
+        )
     if twice := [name for name, n in Counter(run.name for run in runs).items() if n > 1]:
-        raise ValueError(f"two runs are called {twice[0]}: rename the folder of one, since a table knows them by their names")
+        raise ValueError(
+            f"two runs are called {twice[0]}: rename the folder of one, since a table knows them "
+            "by their names"
+        )
     tasks = {run.directory.path.parent.name for run in runs}
     if len(tasks) > 1:
-        raise ValueError(f"runs are of different tasks, {', '.join(sorted(tasks))}: their scores mean different things")
+        raise ValueError(
+            f"runs are of different tasks, {', '.join(sorted(tasks))}: their scores mean "
+            "different things"
+        )
     for run in runs:
         if trust:
             add_working_directory(run.config)
@@ -114,7 +183,9 @@ def compared(
     headline = metric_key((metric or task.headline).rpartition("/")[2], runs[0].headline_scores)
     if not all(headline in run.headline_scores for run in runs):
         known = ", ".join(runs[0].headline_scores)
-        raise ValueError(f"--metric {metric or headline}: not every run was scored by it; there are {known}")
+        raise ValueError(
+            f"--metric {metric or headline}: not every run was scored by it; there are {known}"
+        )
     known: dict[str, TaskData] = {}
     tested = {run.name: find_set(run.directory, known, trust) for run in runs}
     together, apart = same_set(runs, tested)
@@ -126,10 +197,15 @@ def compared(
     scores = ScoreTable({run.name: run.scores for run in runs}, apart=others)
     histories = [trained(run.directory, run.name) for run in runs]
     sections: list[Section | None]
-    conclusion, findings = NOTHING, []
+    conclusion = NOTHING
+    findings = []
     if asked is None or len(answered) < 2:
-        why = [f"{name}: {reason}" for name, reason in apart.items()] or ["the corpus is not on this disk"]
-        sections = [Section("Scores", [scores, *(Text(f"No paired tests: {reason}.") for reason in why)])]
+        why = [f"{name}: {reason}" for name, reason in apart.items()] or [
+            "the corpus is not on this disk"
+        ]
+        sections = [
+            Section("Scores", [scores, *(Text(f"No paired tests: {reason}.") for reason in why)])
+        ]
         sections += training_sections(histories, headline)
     else:
         metrics = task.metrics(asked.examples[0].language)
@@ -139,13 +215,22 @@ def compared(
         if failed := next((each for each in results.entries.values() if each.failed), None):
             raise ValueError(f"{failed.name}: {failed.reason}")
         ranked = [run for run in runs if run.name in answered]
-        sections = [ladder(results, metrics), not_comparable([run for run in runs if run.name in apart], apart)]
-        sections += [seeds(ranked, results, metrics, n_resample), doubts(results), choice(results, metrics)]
+        sections = [
+            ladder(results, metrics),
+            not_comparable([run for run in runs if run.name in apart], apart),
+        ]
+        sections += [
+            seeds(ranked, results, metrics, n_resample),
+            doubts(results),
+            choice(results, metrics),
+        ]
         sections += [parts_of_the_exam(results, metrics), *training_sections(histories, headline)]
-        if len(asked.examples) == len(asked.data.examples("test")):  # of a part of the split these know nothing
+        # of a part of the split these know nothing
+        if len(asked.examples) == len(asked.data.examples("test")):
             sections += task.sections_of(asked.data, "test", answered)
         sections.append(outputs(results, asked.examples, metrics))
-        conclusion, findings = lead(results, metrics), results.findings
+        conclusion = lead(results, metrics)
+        findings = results.findings
     first = tested[together[0].name].found
     facts: dict[str, Cell] = {"Runs": len(runs), "Corpus": together[0].data.get("corpus")}
     facts |= {"Languages": first.languages, "Digest of the data": first.digest} if first else {}
@@ -155,8 +240,11 @@ def compared(
     configs = {run.name: config_of(run) for run in runs}
     sections.append(to_repeat(redacted(command), facts, configs, versions()))
     groups = list(dict.fromkeys(run.group for run in runs))
-    title = " against ".join(groups) if len(groups) < 3 else f"{groups[0]} and {len(groups) - 1} others"
-    kicker, date = tasks.pop(), time.strftime("%Y-%m-%d %H:%M")
+    title = (
+        " against ".join(groups) if len(groups) < 3 else f"{groups[0]} and {len(groups) - 1} others"
+    )
+    kicker = tasks.pop()
+    date = time.strftime("%Y-%m-%d %H:%M")
     return (
         with_sets(scores.table(), runs, tested),
         Report(
@@ -179,28 +267,36 @@ def config_of(run: Finished) -> str:
     return f"{redacted(comment)}\n{shown}" if comment.startswith("#") else shown
 
 
-def same_set(runs: Sequence[Finished], tested: Mapping[str, FoundSet]) -> tuple[list[Finished], dict[str, str]]:
-    """The runs tested on the set that most were tested on, and why the others stand apart, by name."""
+def same_set(
+    runs: Sequence[Finished], tested: Mapping[str, FoundSet]
+) -> tuple[list[Finished], dict[str, str]]:
+    """The runs tested on the set that most were tested on, and why the others stand apart, by
+    name.
+    """
     digests = [found.digest for run in runs if (found := tested[run.name].found)]
     if not digests:
         return [runs[0]], {run.name: tested[run.name].reason for run in runs[1:]}
     most = max(digests, key=digests.count)  # the first of equals
     together = [run for run in runs if (found := tested[run.name].found) and found.digest == most]
-    usual, apart = tested[together[0].name].found, {}
+    usual = tested[together[0].name].found
+    apart = {}
     for run in runs:
         found = tested[run.name].found
         if found is None:
             apart[run.name] = tested[run.name].reason
         elif found.digest != most:
             own, other = (
-                f"{r.data.get('corpus')} {f.languages} (digest {shown(f.digest)})" for r, f in ((run, found), (together[0], usual))
+                f"{r.data.get('corpus')} {f.languages} (digest {shown(f.digest)})"
+                for r, f in ((run, found), (together[0], usual))
             )
             apart[run.name] = f"tested on {own}, others on {other}: {difference(found, usual)}"
     return together, apart
 
 
 def with_sets(table: Table, runs: Sequence[Finished], tested: Mapping[str, FoundSet]) -> Table:
-    """The table of scores with a column that tells evaluation sets apart, where there are several."""
+    """The table of scores with a column that tells evaluation sets apart, where there are
+    several.
+    """
     sets: dict[str, list[Finished]] = {}
     for run in runs:
         found = tested[run.name].found
@@ -211,12 +307,19 @@ def with_sets(table: Table, runs: Sequence[Finished], tested: Mapping[str, Found
     notes = []
     for members in sets.values():
         first = members[0]
-        found, corpus = tested[first.name].found, first.data.get("corpus") or "unknown corpus"
-        text = f"{corpus} {found.languages}, digest {shown(found.digest)}" if found else f"{corpus}, {tested[first.name].reason}"
+        found = tested[first.name].found
+        corpus = first.data.get("corpus") or "unknown corpus"
+        text = (
+            f"{corpus} {found.languages}, digest {shown(found.digest)}"
+            if found
+            else f"{corpus}, {tested[first.name].reason}"
+        )
         notes.append(Code(text, f"test set {letter[first.name]}"))
     notes.append("Scores on different test sets do not compare.")
     rows = [[*row, letter[str(row[0])]] for row in table.rows]
-    return replace(table, columns=[*table.columns, "test set"], rows=rows, notes=[*table.notes, *notes])
+    return replace(
+        table, columns=[*table.columns, "test set"], rows=rows, notes=[*table.notes, *notes]
+    )
 
 
 def not_comparable(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Section | None:
@@ -224,7 +327,9 @@ def not_comparable(runs: Sequence[Finished], reasons: Mapping[str, str]) -> Sect
     if not runs:
         return None
     scores = ScoreTable({run.name: run.scores for run in runs}, apart=[run.name for run in runs])
-    return Section("Not comparable", [scores, *(Text(f"{run.name}: {reasons[run.name]}.") for run in runs)])
+    return Section(
+        "Not comparable", [scores, *(Text(f"{run.name}: {reasons[run.name]}.") for run in runs)]
+    )
 
 
 class Asked(NamedTuple):
@@ -235,8 +340,12 @@ class Asked(NamedTuple):
     ids: str  # see `EvaluationSet.ids`
 
 
-def open_set(runs: Sequence[Finished], wanted: EvaluationSet, known: dict[str, TaskData]) -> Asked | None:
-    """Evaluation set of these runs, with the tokenizer of the first that has it on this machine; None where none has."""
+def open_set(
+    runs: Sequence[Finished], wanted: EvaluationSet, known: dict[str, TaskData]
+) -> Asked | None:
+    """Evaluation set of these runs, with the tokenizer of the first that has it on this machine;
+    None where none has.
+    """
     from lslm_lightning.text.recipes import Existing
 
     for run in runs:
@@ -258,9 +367,14 @@ def data_here(run: Finished, known: dict[str, TaskData]) -> TaskData | None:
 
 
 def answers(
-    runs: Sequence[Finished], tested: Mapping[str, FoundSet], asked: Asked, known: dict[str, TaskData]
+    runs: Sequence[Finished],
+    tested: Mapping[str, FoundSet],
+    asked: Asked,
+    known: dict[str, TaskData],
 ) -> dict[str, list[Prediction]]:
-    """What each run wrote for these examples, in their order; not of a run whose answers are not here, or were cut short."""
+    """What each run wrote for these examples, in their order; not of a run whose answers are not
+    here, or were cut short.
+    """
     found = {}
     for run in runs:
         own = tested[run.name].found
@@ -272,20 +386,37 @@ def answers(
 
 
 def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
-    """A run as a system of the exam. What its signatures say of its way of answering is as it was."""
+    """A run as a system of the exam. What its signatures say of its way of answering is as it
+    was.
+    """
     size = n_parameter(run.directory)
-    facts = timing(predictions) | ({"n_parameter": size} if size else {}) | training_flops(run.directory, size)
+    facts = (
+        timing(predictions)
+        | ({"n_parameter": size} if size else {})
+        | training_flops(run.directory, size)
+    )
     facts |= recorded_cuts(run)
-    parts = dict.fromkeys(part for score in run.scores for part in score.signature.split("|") if part.split(":")[0] in ANSWERING)
-    return Entry(run.name, predictions, recorded=run.headline_scores, signature="|".join(parts), facts=facts)
+    parts = dict.fromkeys(
+        part
+        for score in run.scores
+        for part in score.signature.split("|")
+        if part.split(":")[0] in ANSWERING
+    )
+    return Entry(
+        run.name, predictions, recorded=run.headline_scores, signature="|".join(parts), facts=facts
+    )
 
 
 def recorded_cuts(run: Finished) -> dict[str, str]:
-    """Facts of an entry that say where answers of a run are cut, and how many of its sources were: from its config and its test."""
+    """Facts of an entry that say where answers of a run are cut, and how many of its sources were:
+    from its config and its test.
+    """
     longest = (run.config["model"].get("init_args") or {}).get("max_length")
     found = json.loads(run.directory.metrics.read_text("utf-8")).get("findings", [])
     cut = [finding["words"] for finding in found if finding["check"] == "cut sources"]
-    return ({"limit": f"max_length={longest}"} if longest else {}) | ({"cut_sources": cut[0]} if cut else {})
+    return ({"limit": f"max_length={longest}"} if longest else {}) | (
+        {"cut_sources": cut[0]} if cut else {}
+    )
 
 
 def n_parameter(directory: RunDirectory) -> int | None:
@@ -295,20 +426,28 @@ def n_parameter(directory: RunDirectory) -> int | None:
         return int(noted)
     # a run of an earlier release
     lines = directory.curves.read_text("utf-8").splitlines() if directory.curves.exists() else []
-    found = [json.loads(line)["value"] for line in lines if '"model/parameters"' in line and line.endswith("}")]
+    found = [
+        json.loads(line)["value"]
+        for line in lines
+        if '"model/parameters"' in line and line.endswith("}")
+    ]
     return int(found[0]) if found else None
 
 
 def began(directory: RunDirectory) -> str | None:
     """When, and from which commit."""
     noted = directory.beginning
-    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(noted["began"])) if "began" in noted else ""
+    date = (
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(noted["began"])) if "began" in noted else ""
+    )
     commit = f"commit {noted['git.commit']}" if noted.get("git.commit") else ""
     changed = "and uncommitted changes" if noted.get("git.dirty") == "true" else ""
     return " ".join(part for part in (date, commit, changed) if part) or None
 
 
-def seeds(runs: Sequence[Finished], results: Results, metrics: Sequence[Any], n_resample: int) -> Section | None:
+def seeds(
+    runs: Sequence[Finished], results: Results, metrics: Sequence[Any], n_resample: int
+) -> Section | None:
     """Two groups of seeds or more, with the noise of training in mind."""
     groups: dict[str, list[str]] = {}
     for run in runs:
@@ -317,17 +456,44 @@ def seeds(runs: Sequence[Finished], results: Results, metrics: Sequence[Any], n_
     if not several:
         return None
     metric = {m.name: m for m in metrics}[results.headline]
-    values = {group: [results.scores[name][metric.name].value for name in names] for group, names in several.items()}
+    values = {
+        group: [results.scores[name][metric.name].value for name in names]
+        for group, names in several.items()
+    }
     rows: list[list[Cell]] = [[group, len(v), fmean(v), stdev(v)] for group, v in values.items()]
-    blocks: list[object] = [Table(["recipe", "seeds", Heading(f"mean {metric_label(metric.name)}"), "deviation"], rows)]
+    blocks: list[object] = [
+        Table(["recipe", "seeds", Heading(f"mean {metric_label(metric.name)}"), "deviation"], rows)
+    ]
     pairs: list[list[Cell]] = []
     for first, second in combinations(several, 2):
-        sides = [[results.scores[name].rows[metric.name] for name in several[group]] for group in (first, second)]
+        sides = [
+            [results.scores[name].rows[metric.name] for name in several[group]]
+            for group in (first, second)
+        ]
         found = compare_seeds(metric, *sides, n_resample)
-        difference = Measure(found.difference, interval_of(found.low, found.high), best=found.p < SIGNIFICANT)
-        pairs.append([f"{first} − {second}", difference, found.p, found.test_deviation, found.training_deviation])
+        difference = Measure(
+            found.difference, interval_of(found.low, found.high), best=found.p < SIGNIFICANT
+        )
+        pairs.append(
+            [
+                f"{first} − {second}",
+                difference,
+                found.p,
+                found.test_deviation,
+                found.training_deviation,
+            ]
+        )
     if pairs:
-        columns = ["recipes", f"difference in {metric_label(metric.name)}", "p", "deviation from test examples", "deviation from seeds"]
-        note = "Welch's t test on the sum of both variances: whether the recipes differ, not only these runs."
+        columns = [
+            "recipes",
+            f"difference in {metric_label(metric.name)}",
+            "p",
+            "deviation from test examples",
+            "deviation from seeds",
+        ]
+        note = (
+            "Welch's t test on the sum of both variances: whether the recipes differ, not "
+            "only these runs."
+        )
         blocks.append(Table(columns, pairs, "Recipes, over seeds", [note]))
     return Section("Over seeds", blocks)

@@ -1,4 +1,5 @@
-"""Settings of classes as their source has them: reading a file takes no time, importing torch seconds.
+"""Settings of classes as their source has them: reading a file takes no time, importing torch
+seconds.
 
 What the source does not tell for certain is None: the parser, which imports, knows it.
 """
@@ -91,15 +92,22 @@ def settings_from(order: tuple[Definition | None, ...]) -> tuple[Setting, ...] |
     return ()
 
 
-def arguments_of(definition: Definition, constructor: ast.FunctionDef, rest: tuple[Definition | None, ...]) -> tuple[Setting, ...] | None:
+def arguments_of(
+    definition: Definition, constructor: ast.FunctionDef, rest: tuple[Definition | None, ...]
+) -> tuple[Setting, ...] | None:
     """Return the arguments of a constructor, those that it passes on to the next one among them."""
     given = constructor.args
     names = [*given.posonlyargs, *given.args]
-    defaults: list[ast.expr | None] = [None] * (len(names) - len(given.defaults)) + list(given.defaults)
+    defaults: list[ast.expr | None] = [None] * (len(names) - len(given.defaults)) + list(
+        given.defaults
+    )
     pairs = [*zip(names, defaults, strict=True)][1:]
     pairs += zip(given.kwonlyargs, given.kw_defaults, strict=True)
     meanings = meanings_of(definition.node) | meanings_of(constructor)
-    own = tuple(Setting(name.arg, type_of(name.annotation), default, "", definition.module) for name, default in pairs)
+    own = tuple(
+        Setting(name.arg, type_of(name.annotation), default, "", definition.module)
+        for name, default in pairs
+    )
     if given.kwarg is None:
         return tuple(each._replace(meaning=meanings.get(each.name, "")) for each in own)
     call = passing_on(constructor, given.kwarg.arg)
@@ -116,7 +124,9 @@ def arguments_of(definition: Definition, constructor: ast.FunctionDef, rest: tup
 
 def passing_on(constructor: ast.FunctionDef, name: str) -> ast.Call | None:
     """Return `super().__init__(..., **name)`; None where the keywords are used in another way."""
-    uses = [node for node in ast.walk(constructor) if isinstance(node, ast.Name) and node.id == name]
+    uses = [
+        node for node in ast.walk(constructor) if isinstance(node, ast.Name) and node.id == name
+    ]
     for node in ast.walk(constructor):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "super().__init__":
             passed = [keyword for keyword in node.keywords if keyword.arg is None]
@@ -135,7 +145,8 @@ def fields_of(order: Sequence[Definition | None]) -> tuple[Setting, ...] | None:
         for node in definition.node.body:
             if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
                 continue
-            name, kind = node.target.id, type_of(node.annotation)
+            name = node.target.id
+            kind = type_of(node.annotation)
             if kind.startswith(("ClassVar", "InitVar")):
                 continue
             meaning = meanings.get(name, "")
@@ -269,7 +280,9 @@ def file_of(module: str) -> Path | None:
 
 @cache
 def names_in(module: str) -> frozenset[str] | None:
-    """Return the names that a module defines or imports; None where its source does not tell all."""
+    """Return the names that a module defines or imports; None where its source does not tell
+    all.
+    """
     tree = tree_of(module)
     if tree is None:
         return None
@@ -288,13 +301,15 @@ def names_in(module: str) -> frozenset[str] | None:
 
 
 def first_missing(path: str) -> tuple[str, str, list[str]] | None:
-    """Return where an import path leads nowhere: a module, the name that it lacks, and those it has.
+    """Return where an import path leads nowhere: a module, the name that it lacks, and those it
+    has.
 
     None where the path leads somewhere, or the source does not tell.
     """
     parts = path.split(".")
     for i in range(1, len(parts)):
-        module, name = ".".join(parts[:i]), parts[i]
+        module = ".".join(parts[:i])
+        name = parts[i]
         if file_of(f"{module}.{name}") is not None:
             continue
         names = names_in(module)
@@ -314,7 +329,9 @@ def constant(module: str, name: str) -> ast.expr:
     """
     tree = tree_of(module)
     for node in tree.body if tree is not None else ():
-        if isinstance(node, ast.Assign) and any(ast.unparse(target) == name for target in node.targets):
+        if isinstance(node, ast.Assign) and any(
+            ast.unparse(target) == name for target in node.targets
+        ):
             return node.value
     raise LookupError(f"{module} assigns nothing to {name}")
 
@@ -323,7 +340,11 @@ def mapping_of(node: ast.expr) -> dict[str, ast.expr]:
     """Return the items of a dictionary that is written out."""
     if not isinstance(node, ast.Dict):
         raise LookupError(f"{ast.unparse(node)} is no dictionary")
-    return {key.value: value for key, value in zip(node.keys, node.values) if isinstance(key, ast.Constant)}
+    return {
+        key.value: value
+        for key, value in zip(node.keys, node.values)
+        if isinstance(key, ast.Constant)
+    }
 
 
 def summary_of(definition: Definition) -> str:
@@ -346,11 +367,17 @@ def type_of(annotation: ast.expr | None) -> str:
     """Return an annotation as it is written."""
     if annotation is None:
         return ""
-    return annotation.value if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str) else ast.unparse(annotation)
+    return (
+        annotation.value
+        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str)
+        else ast.unparse(annotation)
+    )
 
 
 def shown(default: ast.expr) -> str:
-    """Return a default as a user would write it: of a function that builds something, what it builds."""
+    """Return a default as a user would write it: of a function that builds something, what it
+    builds.
+    """
     if isinstance(default, ast.Lambda):
         own = {argument.arg for argument in default.args.args}
         call = default.body
@@ -359,12 +386,26 @@ def shown(default: ast.expr) -> str:
             return shown(ast.Call(call.func, kept, call.keywords))
     if isinstance(default, ast.Constant):
         value = default.value
-        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        return (
+            "null"
+            if value is None
+            else str(value).lower()
+            if isinstance(value, bool)
+            else str(value)
+        )
     if isinstance(default, ast.Call):
         name = ast.unparse(default.func).rpartition(".")[2]
         if name == "field":
-            made = next((k.value for k in default.keywords if k.arg in ("default", "default_factory")), None)
-            return "" if made is None else {"dict": "{}", "list": "[]"}.get(ast.unparse(made)) or shown(made)
-        given = [ast.unparse(a) for a in default.args] + [f"{k.arg}={shown(k.value)}" for k in default.keywords]
+            made = next(
+                (k.value for k in default.keywords if k.arg in ("default", "default_factory")), None
+            )
+            return (
+                ""
+                if made is None
+                else {"dict": "{}", "list": "[]"}.get(ast.unparse(made)) or shown(made)
+            )
+        given = [ast.unparse(a) for a in default.args] + [
+            f"{k.arg}={shown(k.value)}" for k in default.keywords
+        ]
         return f"{name}({', '.join(given)})" if given else name
     return ast.unparse(default)

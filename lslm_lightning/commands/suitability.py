@@ -10,7 +10,8 @@ from lslm_lightning.text.languages import base_language
 if TYPE_CHECKING:
     from lslm_lightning.training.data import TaskData
 
-LANGUAGE_MODELING = "language_modeling"  # the task whose models are made for no language and no question alone
+# the task whose models are made for no language and no question alone
+LANGUAGE_MODELING = "language_modeling"
 
 
 class MismatchError(ValueError):
@@ -18,10 +19,12 @@ class MismatchError(ValueError):
 
 
 def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> dict[str, str]:
-    """Refuse systems that were trained for another task or for other languages than the evaluation set has.
+    """Refuse systems that were trained for another task or for other languages than the evaluation
+    set has.
 
-    What nobody states is no reason to refuse. A language model may continue, or give the probability of, any text in any
-    language: that it was trained for another is told, and so is a mismatch that `allow_mismatch` allows.
+    What nobody states is no reason to refuse. A language model may continue, or give the
+    probability of, any text in any language: that it was trained for another is told, and so is a
+    mismatch that `allow_mismatch` allows.
 
     Args:
         task: name of the evaluation's task: "translation".
@@ -32,19 +35,26 @@ def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> d
     Raises:
         MismatchError: a system does not fit.
     """
-    asked, told = Purpose(task, data.stated_languages), {}
+    asked = Purpose(task, data.stated_languages)
+    told = {}
     for name, system in systems.items():
         for purpose in trained_for(system):
             differing = mismatch(purpose, asked)
             if not differing:
                 continue
-            words = f"it was trained for {purpose}, and the evaluation set is {asked} ({data.corpus_name})"
-            is_language_model = purpose.task == LANGUAGE_MODELING or (differing == ["languages"] and data.mode == "log_prob")
+            words = (
+                f"it was trained for {purpose}, and the evaluation set is {asked} "
+                f"({data.corpus_name})"
+            )
+            is_language_model = purpose.task == LANGUAGE_MODELING or (
+                differing == ["languages"] and data.mode == "log_prob"
+            )
             if not is_language_model and not getattr(system, "allow_mismatch", False):
                 which = "".join(f" ({chosen})" for chosen in getattr(system, "chosen_runs", list)())
                 verb = "differs" if differing == ["task"] else "differ"
                 raise MismatchError(
-                    f"system {name}{which}: {words}: {' and '.join(differing)} {verb}; name another run, or set"
+                    f"system {name}{which}: {words}: {' and '.join(differing)} {verb}; name "
+                    "another run, or set"
                     f" systems.{name}.init_args.allow_mismatch to true to score it all the same"
                 )
             told[name] = words
@@ -52,7 +62,8 @@ def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> d
 
 
 def check_checkpoint(checkpoint: str | Path, task: str, data: "TaskData") -> None:
-    """Refuse to score a run's checkpoint by another task, or on other languages, than it was trained for.
+    """Refuse to score a run's checkpoint by another task, or on other languages, than it was
+    trained for.
 
     Args:
         task: name of the task that this config scores: "translation".
@@ -60,17 +71,22 @@ def check_checkpoint(checkpoint: str | Path, task: str, data: "TaskData") -> Non
     Raises:
         ValueError: they differ.
     """
-    purpose, asked = purpose_of_run(checkpoint), Purpose(task, data.stated_languages)
+    purpose = purpose_of_run(checkpoint)
+    asked = Purpose(task, data.stated_languages)
     differing = mismatch(purpose, asked)
     if "task" in differing or (differing and data.mode != "log_prob"):
         raise ValueError(
-            f"{checkpoint} was trained for {purpose}, and this config scores {asked} ({data.corpus_name}): give"
-            " the config.yaml of its own run, or score it by lslm evaluate with allow_mismatch: true"
+            f"{checkpoint} was trained for {purpose}, and this config scores {asked} "
+            f"({data.corpus_name}): give"
+            " the config.yaml of its own run, or score it by lslm evaluate with allow_mismatch: "
+            "true"
         )
 
 
 def trained_for(system: Any) -> list[Purpose]:
-    """What a system was trained for; empty of one that knows no such thing, or whose run is no longer here."""
+    """What a system was trained for; empty of one that knows no such thing, or whose run is no
+    longer here.
+    """
     try:
         return getattr(system, "purposes", list)()
     except Exception:  # a pattern that nothing matches, say: told when the system is asked
@@ -81,5 +97,7 @@ def mismatch(own: Purpose, asked: Purpose) -> list[str]:
     """Which of task and languages differ, of those that both know."""
     tasks = own.task is not None and asked.task is not None and own.task != asked.task
     known = own.languages is not None and asked.languages is not None
-    languages = known and [*map(base_language, own.languages)] != [*map(base_language, asked.languages)]
+    languages = known and [*map(base_language, own.languages)] != [
+        *map(base_language, asked.languages)
+    ]
     return [name for name, differs in (("task", tasks), ("languages", languages)) if differs]

@@ -12,15 +12,16 @@ from lslm_lightning.commands.outcome import DONE, FAILED
 if TYPE_CHECKING:
     from lslm_lightning.runs import RunDirectory
 
-DESCRIPTION = """Bring to MLflow what a run has on disk and MLflow has not: after a server was away to the end, or to another store.
+DESCRIPTION = """Bring to MLflow what a run has on disk and MLflow has not: after a server was away
+to the end, or to another store.
 
   lslm sync runs/translation/multi30k-1a2b3c4d
   MLFLOW_TRACKING_URI=http://elsewhere:5000 lslm sync runs/*/*
 
 Parameters, tags and data sets are brought too; points of metrics keep their times, so that none is
 there twice. Where MLflow does not know the run, or the folder is a copy of another run's, a new run
-takes its place; a run that was deleted in MLflow is to be restored first. Folders of lslm evaluate and
-lslm ladder are left out: the same command stores those again."""
+takes its place; a run that was deleted in MLflow is to be restored first. Folders of lslm evaluate
+and lslm ladder are left out: the same command stores those again."""
 
 
 def arguments() -> Parser:
@@ -38,7 +39,10 @@ def main(argv: list[str]) -> int:
     failed = 0
     for reference in own.runs:
         if is_comparison(Path(reference)):
-            print(f"{reference}: left out, for the same lslm evaluate or lslm ladder stores it again", flush=True)
+            print(
+                f"{reference}: left out, for the same lslm evaluate or lslm ladder stores it again",
+                flush=True,
+            )
             continue
         try:
             directory = find_run(reference)
@@ -52,8 +56,14 @@ def main(argv: list[str]) -> int:
 
 
 def is_comparison(folder: Path) -> bool:
-    """Return whether a folder is of `lslm evaluate` or `lslm ladder`, whose MLflow run has no one configuration."""
-    return (folder / "mlflow.json").is_file() and (folder / "report").is_dir() and not (folder / "config.yaml").exists()
+    """Return whether a folder is of `lslm evaluate` or `lslm ladder`, whose MLflow run has no one
+    configuration.
+    """
+    return (
+        (folder / "mlflow.json").is_file()
+        and (folder / "report").is_dir()
+        and not (folder / "config.yaml").exists()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,10 @@ class Brought:
     tags: list[str]
 
     def __str__(self) -> str:
-        counts = f"{self.n_point:,} points, {len(self.files)} files, {len(self.parameters)} parameters, {len(self.tags)} tags"
+        counts = (
+            f"{self.n_point:,} points, {len(self.files)} files, {len(self.parameters)} "
+            f"parameters, {len(self.tags)} tags"
+        )
         return f"{counts} were missing{''.join(f'  {name}' for name in self.files)}"
 
 
@@ -111,15 +124,22 @@ def sync(directory: "RunDirectory") -> Brought:
             for name in files:
                 tracker.log_artifact(directory.path / name)
             if not tracker.flush():
-                raise TrackingError(f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}")
+                raise TrackingError(
+                    f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}"
+                )
             left = [*tracker.missing_files(), *chain(*tracker.missing_records(config, tags))]
             left += dict.fromkeys(point.name for point in tracker.missing_points())
             if left:
-                raise TrackingError(f"MLflow at {tracker.store} has not taken {', '.join(left)}; {'; '.join(tracker.problems)}")
+                raise TrackingError(
+                    f"MLflow at {tracker.store} has not taken {', '.join(left)}; "
+                    f"{'; '.join(tracker.problems)}"
+                )
         finally:
-            curves, status = directory.curves, noted.get("ending") or noted.get("status", "RUNNING")
+            curves = directory.curves
+            status = noted.get("ending") or noted.get("status", "RUNNING")
             ended = curves.stat().st_mtime if curves.exists() else None
-            tracker.end("KILLED" if status == "RUNNING" else status, ended)  # nobody is at work here, whatever was noted last
+            # nobody is at work here, whatever was noted last
+            tracker.end("KILLED" if status == "RUNNING" else status, ended)
     finally:
         lock.release()
     return Brought(tracker.n_missing, files, parameters, missing_tags)

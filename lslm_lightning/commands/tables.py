@@ -42,7 +42,10 @@ def show_findings(findings: Sequence[Finding]) -> None:
     """Print what sanity checks found, a line each; outputs in it are text, never markup."""
     output = console()
     for finding in findings:
-        output.print(Text(f"! {finding.check} ({finding.where}): {safe_text(finding.words)}", "yellow"), soft_wrap=True)
+        output.print(
+            Text(f"! {finding.check} ({finding.where}): {safe_text(finding.words)}", "yellow"),
+            soft_wrap=True,
+        )
 
 
 def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) -> Text:
@@ -64,7 +67,11 @@ def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) 
 
 def note(value: object) -> str:
     """What stands below a table."""
-    return f"{safe_text(value.caption)}: {safe_text(value.text)}" if isinstance(value, Code) and value.caption else cell(value).plain
+    return (
+        f"{safe_text(value.caption)}: {safe_text(value.text)}"
+        if isinstance(value, Code) and value.caption
+        else cell(value).plain
+    )
 
 
 def words_of(heading: Heading) -> str:

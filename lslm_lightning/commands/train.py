@@ -1,4 +1,6 @@
-"""`lslm run | fit | validate | test | predict`: LightningCLI with a run directory, an MLflow run and a true ending around it."""
+"""`lslm run | fit | validate | test | predict`: LightningCLI with a run directory, an MLflow run
+and a true ending around it.
+"""
 
 import logging
 import os
@@ -85,7 +87,15 @@ from lslm_lightning.training.data import TaskData, say
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interruption
 from lslm_lightning.training.optimizer_settings import ChangedSettings
-from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE, StepTimes, may_be_slow, measure_steps
+from lslm_lightning.training.precision import (
+    AUTO,
+    DECIDED,
+    HALF,
+    SINGLE,
+    StepTimes,
+    may_be_slow,
+    measure_steps,
+)
 from lslm_lightning.training.progress import Reporter
 from lslm_lightning.training.provenance import FirstStep, Provenance
 from lslm_lightning.training.sharding import ShardedStrategy, WholeStates
@@ -105,11 +115,16 @@ class Parser(LightningArgumentParser):
         super().__init__(*arguments, **{"allow_abbrev": False, **settings})
 
     def parse_string(self, content: str, path: Any = "", **settings: Any) -> Namespace:
-        """Parse the content of a file, which jsonargparse has made the working directory's, with what it hides."""
-        return super().parse_string(revealed(content, Path(path)) if path else content, path=path, **settings)
+        """Parse the content of a file, which jsonargparse has made the working directory's, with
+        what it hides.
+        """
+        return super().parse_string(
+            revealed(content, Path(path)) if path else content, path=path, **settings
+        )
 
     def error(self, message: str, ex: Exception | None = None) -> None:
-        if not self.exit_on_error:  # the parser of a nested class: those around it add where it stands
+        # the parser of a nested class: those around it add where it stands
+        if not self.exit_on_error:
             raise ArgumentError(None, message) from ex
         print(f"lslm: {explain(message, self)}", file=sys.stderr)
         raise SystemExit(2)
@@ -134,15 +149,23 @@ class Command(LightningCLI):
         super().__init__(*arguments, args=args, **settings)
 
     def subcommands(self) -> dict[str, set[str]]:
-        """Return the one that is asked for: its parser takes a while to make, and five take five times as long."""
-        ours = {"verbose", "return_predictions", "weights_only"}  # left out, so that all know the same settings
+        """Return the one that is asked for: its parser takes a while to make, and five take five
+        times as long.
+        """
+        # left out, so that all know the same settings
+        ours = {"verbose", "return_predictions", "weights_only"}
         inherited = {name: skip | ours for name, skip in LightningCLI.subcommands().items()}
         known = inherited | {"run": {"model", "datamodule"}}
         return {self.chosen: known[self.chosen]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(Job, "job")
-        parser.link_arguments("data", "model.init_args.tokenizer", compute_fn=self._tokenizer_of, apply_on="instantiate")
+        parser.link_arguments(
+            "data",
+            "model.init_args.tokenizer",
+            compute_fn=self._tokenizer_of,
+            apply_on="instantiate",
+        )
 
     def _tokenizer_of(self, data: TaskData) -> Tokenizer:
         """Made only when all splits could be read: that of a large corpus takes minutes."""
@@ -159,18 +182,26 @@ class Command(LightningCLI):
         return task_name(resolve(self._get(self.config, "model").class_path))
 
     def _chosen_name(self) -> str:
-        """Return the run's name as it was given, or made of the config's and what was set otherwise."""
-        given, configs = self.job.name, self._get(self.config, "config") or []
-        if self.resumed or (given and any(word.startswith("--job.name") for word in self.arguments)):
+        """Return the run's name as it was given, or made of the config's and what was set
+        otherwise.
+        """
+        given = self.job.name
+        configs = self._get(self.config, "config") or []
+        if self.resumed or (
+            given and any(word.startswith("--job.name") for word in self.arguments)
+        ):
             return given or self.subcommand
         first, *others = [str(config.relative) for config in configs] or [""]
         stem = given or (stem_of(first) if first else self.subcommand)
-        settings, config = typed_settings(self.arguments[1:]), self.config[self.subcommand].as_dict()
+        settings = typed_settings(self.arguments[1:])
+        config = self.config[self.subcommand].as_dict()
         base = self._parsed_alone(first) if first and settings else {}
         return run_name(stem, settings, config, base, [stem_of(path) for path in others])
 
     def _parsed_alone(self, config: str) -> dict[str, Any]:
-        """Return what a config file comes to without other settings; nothing where that is not whole."""
+        """Return what a config file comes to without other settings; nothing where that is not
+        whole.
+        """
         try:
             with redirect_stderr(StringIO()):
                 found = self.parser.parse_args([self.subcommand, f"--config={config}"])
@@ -179,7 +210,9 @@ class Command(LightningCLI):
         return found[self.subcommand].as_dict()
 
     def _parse_ckpt_path(self) -> None:
-        """Our checkpoints hold no hyperparameters: LightningCLI need not read them, nor stumble over a broken one."""
+        """Our checkpoints hold no hyperparameters: LightningCLI need not read them, nor stumble
+        over a broken one.
+        """
 
     def _set_seed(self) -> None:
         seed = self._get(self.config, "seed_everything")
@@ -188,7 +221,9 @@ class Command(LightningCLI):
         super()._set_seed()
 
     def before_instantiate_classes(self) -> None:
-        """All that can fail is tried before any long work: how long to train, the devices, the folder, MLflow."""
+        """All that can fail is tried before any long work: how long to train, the devices, the
+        folder, MLflow.
+        """
         self.began = time.time()
         self.name = self._chosen_name()
         if is_restricted():
@@ -204,8 +239,12 @@ class Command(LightningCLI):
         if (words := take_launched(trainer)) and not (rank_zero_only.rank or 0):
             print(words, flush=True)
         if self.resumed:
-            check_job_goes_on(self.job, read_config(self.resumed.config).get("job") or {}, trainer.max_steps)
-        device_type = check_job(self.subcommand, self.job, trainer, self._get(self.config, "ckpt_path"), task.one_pass)
+            check_job_goes_on(
+                self.job, read_config(self.resumed.config).get("job") or {}, trainer.max_steps
+            )
+        device_type = check_job(
+            self.subcommand, self.job, trainer, self._get(self.config, "ckpt_path"), task.one_pass
+        )
         connect_again(device_type)
         if device_type == "cpu" and (words := limit_threads(n_share(trainer) // trainer.num_nodes)):
             say(words)
@@ -228,29 +267,43 @@ class Command(LightningCLI):
     def _decided_precision(self, given: Any, state: str | None) -> Any:
         """Return `trainer.precision` for this machine, which config.yaml keeps.
 
-        Where `auto` is given, it is that of the run that trained `state`, or the faster one for a model that is to be trained. Of any
-        other nothing changes; where bfloat16 is slower, one line says so.
+        Where `auto` is given, it is that of the run that trained `state`, or the faster one for a
+        model that is to be trained. Of any other nothing changes; where bfloat16 is slower, one
+        line says so.
         """
         if given == AUTO:
             if self.model.backbone is None:
                 return SINGLE
-            if self.subcommand not in TRAINING:  # there may be no training split to measure a step with
+            # there may be no training split to measure a step with
+            if self.subcommand not in TRAINING:
                 return precision_of(state) or SINGLE
-            return precision_of(state) or agree_on_precision(rank_zero_only.rank or 0, self._faster_precision)
-        begins = self.subcommand in TRAINING and not (state or self.resumed or is_sharded(self._get(self.config, "trainer")))
-        is_doubtful = given in (HALF, "bf16") and self.model.backbone is not None and may_be_slow(self.device_type)
+            return precision_of(state) or agree_on_precision(
+                rank_zero_only.rank or 0, self._faster_precision
+            )
+        begins = self.subcommand in TRAINING and not (
+            state or self.resumed or is_sharded(self._get(self.config, "trainer"))
+        )
+        is_doubtful = (
+            given in (HALF, "bf16")
+            and self.model.backbone is not None
+            and may_be_slow(self.device_type)
+        )
         if is_doubtful and begins and not (rank_zero_only.rank or 0) and DECIDED not in os.environ:
             times = self._step_times()
             if times and times.half > times.single:
                 say(
-                    f"precision: {HALF}, as trainer.precision says; it is slower here ({times.describe(HALF)}), and"
+                    f"precision: {HALF}, as trainer.precision says; it is slower here "
+                    f"({times.describe(HALF)}), and"
                     f" trainer.precision={AUTO} would take the faster"
                 )
-            os.environ[DECIDED] = HALF  # so that the processes that this one starts do not measure again
+            # so that the processes that this one starts do not measure again
+            os.environ[DECIDED] = HALF
         return given
 
     def _step_times(self) -> StepTimes | None:
-        return measure_steps(self.model, self.datamodule.sizes().usual, torch.device(self.device_type))
+        return measure_steps(
+            self.model, self.datamodule.sizes().usual, torch.device(self.device_type)
+        )
 
     def _faster_precision(self) -> str:
         """Measure, and say what came out."""
@@ -264,33 +317,55 @@ class Command(LightningCLI):
     def _take_tokenizer(self) -> None:
         """A checkpoint of a run brings that run's tokenizer."""
         checkpoint = self._get(self.config, "ckpt_path")
-        beside = Path(checkpoint).absolute().parent.parent / "tokenizer.json" if checkpoint else None
+        beside = (
+            Path(checkpoint).absolute().parent.parent / "tokenizer.json" if checkpoint else None
+        )
         if beside and beside.exists():
             data = self._get(self.config, "data")
-            data["init_args"]["tokenizer"] = {"class_path": "lslm_lightning.text.recipes.Existing", "init_args": {"path": str(beside)}}
+            data["init_args"]["tokenizer"] = {
+                "class_path": "lslm_lightning.text.recipes.Existing",
+                "init_args": {"path": str(beside)},
+            }
 
     def start_run(self) -> None:
-        """The run directory and the MLflow run; other processes of the same job take the first one's."""
+        """The run directory and the MLflow run; other processes of the same job take the first
+        one's.
+        """
         rank = rank_zero_only.rank or 0
-        self.directory = self.resumed or meet(rank, lambda: new_run(self.task_name, self.name, self.job.root))
+        self.directory = self.resumed or meet(
+            rank, lambda: new_run(self.task_name, self.name, self.job.root)
+        )
         if rank == 0:
             os.environ[DIRECTORY] = str(self.directory.path)  # for those it starts
             self.lock = locked(self.directory)
-        tags = {"task": self.task_name, "command": self.subcommand, "seed": self._get(self.config, "seed_everything"), **self.job.tags}
+        tags = {
+            "task": self.task_name,
+            "command": self.subcommand,
+            "seed": self._get(self.config, "seed_everything"),
+            **self.job.tags,
+        }
         goes_on = self.resumed.run_id if self.resumed else None
         self.tracker = Tracker(
-            self.task_name, self.directory.path.name, self.directory.path, tags=tags, parent_run_id=self.job.parent, run_id=goes_on
+            self.task_name,
+            self.directory.path.name,
+            self.directory.path,
+            tags=tags,
+            parent_run_id=self.job.parent,
+            run_id=goes_on,
         )
         self.tracker.start()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        settings, state = self._get(self.config, "trainer"), self._get(self.config, "ckpt_path")
+        settings = self._get(self.config, "trainer")
+        state = self._get(self.config, "ckpt_path")
         is_training = self.subcommand in TRAINING
         self.model.lend(self.datamodule)
         if is_training:
             self.model.bound_answers(self.datamodule)
         else:
-            self.model.bound_answers_as((config_of(state).get("model") or {}).get("init_args") or {})
+            self.model.bound_answers_as(
+                (config_of(state).get("model") or {}).get("init_args") or {}
+            )
         self.model.check(self.datamodule)
         if self.subcommand in SCORING and state:
             check_checkpoint(state, self.task_name, self.datamodule)
@@ -317,18 +392,33 @@ class Command(LightningCLI):
         budgets = [Budget(self.job.minutes, self.write_config)] if budget else []
         same_validation = is_training and self._validates_as(state)
         self.start_run()
-        checkpoints = Checkpoints(self.directory.checkpoints, **self.job.kept(), same_validation=same_validation)
+        checkpoints = Checkpoints(
+            self.directory.checkpoints, **self.job.kept(), same_validation=same_validation
+        )
         has_bar = any(isinstance(callback, ProgressBar) for callback in given)
         reporter = Reporter(config["enable_progress_bar"] is not False and not has_bar)
         records = [FirstStep(self.record)] if self.resumed else []
-        callbacks = [Provenance(self.tracker), Exam(self.directory, self.tracker, reporter.answering), *budgets, reporter]
-        callbacks += [checkpoints, Interruption(checkpoints)]  # they save, and so come after what has sums to be saved
-        config["logger"] = [self.tracker, *(logger for logger in listed(config["logger"]) if isinstance(logger, Logger))]
+        callbacks = [
+            Provenance(self.tracker),
+            Exam(self.directory, self.tracker, reporter.answering),
+            *budgets,
+            reporter,
+        ]
+        # they save, and so come after what has sums to be saved
+        callbacks += [checkpoints, Interruption(checkpoints)]
+        config["logger"] = [
+            self.tracker,
+            *(logger for logger in listed(config["logger"]) if isinstance(logger, Logger)),
+        ]
         config["callbacks"] = [ChangedSettings(), *records, *given, *callbacks]
         whole = [] if isinstance(config["strategy"], ShardedStrategy) else [WholeStates(self.model)]
         config["plugins"] = [*listed(config["plugins"]), *of_launcher(), *whole]
         config["profiler"] = profiler_of(config["profiler"], self.directory.path)
-        config |= {"enable_progress_bar": has_bar, "enable_checkpointing": True, "default_root_dir": str(self.directory.path)}
+        config |= {
+            "enable_progress_bar": has_bar,
+            "enable_checkpointing": True,
+            "default_root_dir": str(self.directory.path),
+        }
         return JobTrainer(**config)
 
     def _validates_as(self, state: str | None) -> bool:
@@ -352,13 +442,20 @@ class Command(LightningCLI):
         self.tracker.log_hyperparams(self.parameters())
         if not self.resumed:
             links = run_links(self.tracker, {"config.yaml": "config.yaml"})
-            self.tracker.set_description(describe(lead="Not tested yet.", command=self.beginning, links=links))
+            self.tracker.set_description(
+                describe(lead="Not tested yet.", command=self.beginning, links=links)
+            )
 
     @property
     def beginning(self) -> str:
         """The command line that began the run, which another one may have resumed."""
         if self.resumed:
-            return self.directory.config.read_text("utf-8").partition("\n")[0].removeprefix("#").strip()
+            return (
+                self.directory.config.read_text("utf-8")
+                .partition("\n")[0]
+                .removeprefix("#")
+                .strip()
+            )
         return command_line(config=self.directory.config)
 
     def parameters(self) -> dict[str, Any]:
@@ -379,7 +476,8 @@ class Command(LightningCLI):
             changed = config
         changed.pop("config", None)
         backbone = (changed.get("model", {}).get("init_args") or {}).get("backbone")
-        for name in getattr(self.model.backbone, "settled", None) or {}:  # which a resumed run's config.yaml has
+        # which a resumed run's config.yaml has
+        for name in getattr(self.model.backbone, "settled", None) or {}:
             if isinstance(backbone, dict):
                 (backbone.get("init_args") or {}).pop(name, None)
         if self.model.bounded:
@@ -388,10 +486,14 @@ class Command(LightningCLI):
         return short_parameters(config, changed)
 
     def config_text(self, n_step: int | None = None, as_mapping: bool = False) -> Any:
-        """The whole configuration, as YAML or as a mapping; with a budget in minutes replaced by its number of steps."""
+        """The whole configuration, as YAML or as a mapping; with a budget in minutes replaced by
+        its number of steps.
+        """
         settings = without_enums(self.config[self.subcommand])
         if self.dumped is None or self.dumped[0] != settings:
-            text = self._parser(self.subcommand).dump(settings, skip_none=False, skip_link_targets=True, format="yaml")
+            text = self._parser(self.subcommand).dump(
+                settings, skip_none=False, skip_link_targets=True, format="yaml"
+            )
             self.dumped = settings, text
         config = parse_yaml(self.dumped[1])
         config.pop("config", None)
@@ -402,11 +504,16 @@ class Command(LightningCLI):
             config["model"]["init_args"] |= self.model.bounded
         if n_step is not None:
             config["trainer"]["max_steps"] = n_step
-            config["job"] |= {"minutes": None, "tags": {**config["job"]["tags"], "budget_minutes": f"{self.job.minutes:g}"}}
+            config["job"] |= {
+                "minutes": None,
+                "tags": {**config["job"]["tags"], "budget_minutes": f"{self.job.minutes:g}"},
+            }
         return config if as_mapping else dump_yaml(config)
 
     def write_config(self, n_step: int | None = None, settled: bool = True) -> None:
-        """config.yaml, in the run directory and in MLflow; the steps of a budget are a parameter there once they are settled."""
+        """config.yaml, in the run directory and in MLflow; the steps of a budget are a parameter
+        there once they are settled.
+        """
         self.directory.save_settings(self.beginning, self.config_text(n_step, as_mapping=True))
         remember_run(self.directory.config)
         self.tracker.log_artifact(self.directory.config)
@@ -414,22 +521,36 @@ class Command(LightningCLI):
             self.tracker.log_hyperparams({"max_steps_of_budget": n_step})
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        own = {"predict": {"return_predictions": False}, "test": {"verbose": False}, "validate": {"verbose": False}}  # the Exam has them
+        # the Exam has them
+        own = {
+            "predict": {"return_predictions": False},
+            "test": {"verbose": False},
+            "validate": {"verbose": False},
+        }
         return super()._prepare_subcommand_kwargs(subcommand) | own.get(subcommand, {})
 
     def after_fit(self) -> None:
         """LightningCLI's hook."""
-        next(c for c in self.trainer.callbacks if isinstance(c, Checkpoints)).settle(self.trainer, self.model)
+        next(c for c in self.trainer.callbacks if isinstance(c, Checkpoints)).settle(
+            self.trainer, self.model
+        )
 
     def _run_subcommand(self, subcommand: str) -> None:
         if subcommand == "run" and self.job.seeds > 1:
-            run_seeds(self.job.seeds, self.config["run"]["seed_everything"], self.directory, self.tracker)
+            run_seeds(
+                self.job.seeds, self.config["run"]["seed_everything"], self.directory, self.tracker
+            )
             return
         checkpoint = self._get(self.config, "ckpt_path")
         self.model.goes_on = bool(checkpoint)
-        in_parts = checkpoint and Path(checkpoint).is_dir() and isinstance(self.trainer.strategy, ShardedStrategy)
+        in_parts = (
+            checkpoint
+            and Path(checkpoint).is_dir()
+            and isinstance(self.trainer.strategy, ShardedStrategy)
+        )
         if checkpoint and not in_parts:  # of which no process may have room for all
-            load_weights(self.model, Path(checkpoint), self.datamodule.tokenizer)  # says in one line what does not fit
+            # says in one line what does not fit
+            load_weights(self.model, Path(checkpoint), self.datamodule.tokenizer)
         super()._run_subcommand(subcommand)
         if self.trainer.is_global_zero:
             finish(self, subcommand)
@@ -452,19 +573,25 @@ SETTINGS = {  # of LightningCLI
 
 
 def config_of(state: str | None) -> dict[str, Any]:
-    """Return the config.yaml of the run that a checkpoint belongs to; nothing where there is none."""
+    """Return the config.yaml of the run that a checkpoint belongs to; nothing where there is
+    none.
+    """
     config = Path(state).absolute().parent.parent / "config.yaml" if state else None
     return config_to_build(config) if config is not None and config.is_file() else {}
 
 
 def precision_of(state: str | None) -> str | None:
-    """Return the `trainer.precision` of the run that a checkpoint belongs to; None where it says none, or none was decided."""
+    """Return the `trainer.precision` of the run that a checkpoint belongs to; None where it says
+    none, or none was decided.
+    """
     kept = (config_of(state).get("trainer") or {}).get("precision")
     return None if kept == AUTO else kept
 
 
 def without_enums(settings: Any) -> Any:
-    """The same settings with words for members of enumerations, which some of Lightning's defaults are and no YAML can hold."""
+    """The same settings with words for members of enumerations, which some of Lightning's defaults
+    are and no YAML can hold.
+    """
     if isinstance(settings, Namespace):
         return Namespace({name: without_enums(value) for name, value in vars(settings).items()})
     if isinstance(settings, dict):
@@ -481,12 +608,19 @@ def listed(given: Any) -> list[Any]:
 
 def quiet() -> None:
     """Lightning's hints are for those who call it themselves."""
-    logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)  # on how to sum a norm faster
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+    # on how to sum a norm faster
+    logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
+    for name in (
+        "lightning.pytorch",
+        "lightning.fabric",
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.pytorch.accelerators.cuda",
+    ):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", message=".*sync_dist.*")
-    warnings.filterwarnings("ignore", message=".*returned a view tensor.*")  # keys and values, which training does not write into
+    # keys and values, which training does not write into
+    warnings.filterwarnings("ignore", message=".*returned a view tensor.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 
@@ -510,14 +644,20 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
     except ValueError as error:
         print(f"lslm: {error}", file=sys.stderr)
         return 2
-    if resumed is None and argv[0] in TRAINING and (restarted := met_before()) and restarted.config.exists():
+    if (
+        resumed is None
+        and argv[0] in TRAINING
+        and (restarted := met_before())
+        and restarted.config.exists()
+    ):
         from lslm_lightning.commands.resume import main as resume
 
         return resume(["resume", str(restarted.path), TRUST])  # this very command began it
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
     given = {name: os.environ.get(name) for name in (DIRECTORY, DECIDED, THREADS, *LAUNCHED)}
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]
-    status, command = "FAILED", Command.__new__(Command)
+    status = "FAILED"
+    command = Command.__new__(Command)
     command.resumed = resumed
     command.arguments = arguments
     command.watch = Watch(lambda: lose(command))
@@ -536,7 +676,9 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
         if not (rank_zero_only.rank or 0) or not getattr(error, "together", False):
             raise
     except NotFiniteError:
-        if not (rank_zero_only.rank or 0):  # the ranks agreed; a failed child would make Lightning kill rank 0 before it has told MLflow
+        # the ranks agreed; a failed child would make Lightning kill rank 0 before it has told
+        # MLflow
+        if not (rank_zero_only.rank or 0):
             raise
     except RuntimeError as error:
         if not is_loss(error):
@@ -553,7 +695,8 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
         if command.lock is not None:
             command.lock.release()
         if status == "FINISHED" and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # else its port is taken, and the next command in this process would join it
+            # else its port is taken, and the next command in this process would join it
+            torch.distributed.destroy_process_group()
         for name, value in given.items():
             os.environ.pop(name, None)
             os.environ.update({} if value is None else {name: value})
@@ -563,7 +706,9 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
 
 
 def way_on_of(command: Command) -> str | None:
-    """Return the line that says how to go on with a training that was stopped; None where the same command is to be given again."""
+    """Return the line that says how to go on with a training that was stopped; None where the same
+    command is to be given again.
+    """
     if command.resumed or command.directory is None or not command.directory.config.exists():
         return None
     if command.subcommand not in TRAINING or command.job.seeds > 1:  # no run of these is resumed
@@ -573,9 +718,14 @@ def way_on_of(command: Command) -> str | None:
 
 def loss_of(command: Command) -> str:
     """What is said when another process of this training is gone."""
-    kept = f"lslm resume {command.directory.path} goes on from its last state" if command.directory else "nothing was trained yet"
+    kept = (
+        f"lslm resume {command.directory.path} goes on from its last state"
+        if command.directory
+        else "nothing was trained yet"
+    )
     rank = rank_zero_only.rank or 0
-    return f"{command.watch.words() if rank == 0 else f'rank {rank} lost its connection to another process'}; {kept}"
+    lost = f"rank {rank} lost its connection to another process"
+    return f"{lost if rank else command.watch.words()}; {kept}"
 
 
 def lose(command: Command) -> None:

@@ -1,4 +1,6 @@
-"""Settings of Lightning's Trainer that a run has no use for, refused by the name that the user gave, and those that are translated."""
+"""Settings of Lightning's Trainer that a run has no use for, refused by the name that the user
+gave, and those that are translated.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,23 +28,51 @@ from lslm_lightning.data.batching import BatchStream, limited
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.training.data import TaskData
 
-SHARED = {"run": ("val", "test"), "fit": ("val",), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+SHARED = {
+    "run": ("val", "test"),
+    "fit": ("val",),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
 SPLIT_OF = {"val": "validation", "test": "test", "predict": "test"}
-LIMITS = {"run": ("train", "test"), "fit": ("train",), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+LIMITS = {
+    "run": ("train", "test"),
+    "fit": ("train",),
+    "validate": ("val",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
 MEAN = (
-    "keeps a mean of weights that is in no checkpoint here: set job.average to the number of validated states whose weights are to be"
+    "keeps a mean of weights that is in no checkpoint here: set job.average to the number of "
+    "validated states whose weights are to be"
     " averaged after training"
 )
 REFUSED: dict[type, str] = {
     StochasticWeightAveraging: MEAN,
     WeightAveraging: MEAN,
-    GradientAccumulationScheduler: "changes while training how many batches make a step, which the learning-rate schedule and a resumed"
+    GradientAccumulationScheduler: "changes while training how many batches make a step, which "
+    "the learning-rate schedule and a resumed"
     " run count on: set trainer.accumulate_grad_batches",
-    BatchSizeFinder: "trains with another batch size than config.yaml says: find one with lslm plan, and set it in data",
-    LearningRateFinder: "trains with another learning rate than config.yaml says: set model.optimizer.lr",
-    ModelPruning: "changes which weights the model has, so that its checkpoints are of another model: leave it out",
-    BaseFinetuning: "changes while training which parameters the optimizer has, so that no run can be resumed: leave it out",
-    OnExceptionCheckpoint: "is not needed, and its file would be taken for the state to go on from: last.ckpt is kept, lslm resume uses it",
+    BatchSizeFinder: (
+        "trains with another batch size than config.yaml says: find one with lslm "
+        "plan, and set it in data"
+    ),
+    LearningRateFinder: (
+        "trains with another learning rate than config.yaml says: set model.optimizer.lr"
+    ),
+    ModelPruning: (
+        "changes which weights the model has, so that its checkpoints are of another "
+        "model: leave it out"
+    ),
+    BaseFinetuning: (
+        "changes while training which parameters the optimizer has, so that no run "
+        "can be resumed: leave it out"
+    ),
+    OnExceptionCheckpoint: (
+        "is not needed, and its file would be taken for the state to go on "
+        "from: last.ckpt is kept, lslm resume uses it"
+    ),
 }
 
 
@@ -55,19 +85,43 @@ class Rule(NamedTuple):
 
 
 RULES = (
-    Rule("barebones", bool, "turns off checkpoints and logging, which a run is made of; leave it out"),
-    Rule("enable_checkpointing", lambda value: value is False, "a run keeps its checkpoints; leave it out (job.keep_last: 1 keeps fewest)"),
-    Rule("default_root_dir", lambda value: value is not None, "runs are kept in job.root; set that"),
-    Rule("logger", lambda value: value is True, "metrics.jsonl and MLflow have all metrics already; name a logger, or leave it out"),
-    Rule("use_distributed_sampler", bool, "the data share themselves out among processes; leave it out"),
-    Rule("model_registry", lambda value: value is not None, "checkpoints are kept in the run directory and in MLflow; leave it out"),
+    Rule(
+        "barebones", bool, "turns off checkpoints and logging, which a run is made of; leave it out"
+    ),
+    Rule(
+        "enable_checkpointing",
+        lambda value: value is False,
+        "a run keeps its checkpoints; leave it out (job.keep_last: 1 keeps fewest)",
+    ),
+    Rule(
+        "default_root_dir", lambda value: value is not None, "runs are kept in job.root; set that"
+    ),
+    Rule(
+        "logger",
+        lambda value: value is True,
+        "metrics.jsonl and MLflow have all metrics already; name a logger, or leave it out",
+    ),
+    Rule(
+        "use_distributed_sampler",
+        bool,
+        "the data share themselves out among processes; leave it out",
+    ),
+    Rule(
+        "model_registry",
+        lambda value: value is not None,
+        "checkpoints are kept in the run directory and in MLflow; leave it out",
+    ),
     Rule("accumulate_grad_batches", lambda value: value < 1, "must be at least 1 batch"),
     Rule(
         "overfit_batches",
         lambda value: value < 0 or (isinstance(value, float) and value > 1),
         "must be a whole number of batches, or a share from 0.0 to 1.0",
     ),
-    Rule("val_check_interval", lambda value: value == 0, "must be more than 0; trainer.limit_val_batches=0 turns validation off"),
+    Rule(
+        "val_check_interval",
+        lambda value: value == 0,
+        "must be more than 0; trainer.limit_val_batches=0 turns validation off",
+    ),
     Rule(
         "check_val_every_n_epoch",
         lambda value: value is not None and value < 1,
@@ -78,14 +132,27 @@ RULES = (
         lambda value: value is not None and value < -1,
         "must be at least 0, or -1 for all batches",
     ),
-    Rule("gradient_clip_val", lambda value: value is not None and not value >= 0, "must be at least 0, which clips nothing"),
-    Rule("profiler", lambda value: isinstance(value, str) and value not in PROFILERS, "is none of simple, advanced and pytorch"),
-    Rule("log_every_n_steps", lambda value: value is not None and value < 0, "must be at least 0, which logs no training curve"),
+    Rule(
+        "gradient_clip_val",
+        lambda value: value is not None and not value >= 0,
+        "must be at least 0, which clips nothing",
+    ),
+    Rule(
+        "profiler",
+        lambda value: isinstance(value, str) and value not in PROFILERS,
+        "is none of simple, advanced and pytorch",
+    ),
+    Rule(
+        "log_every_n_steps",
+        lambda value: value is not None and value < 0,
+        "must be at least 0, which logs no training curve",
+    ),
 )
 
 
 def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool = False) -> None:
-    """Refuse what a run has no use for, what contradicts itself, and what Lightning would refuse once the run has begun.
+    """Refuse what a run has no use for, what contradicts itself, and what Lightning would refuse
+    once the run has begun.
 
     Raises:
         ValueError: it names the setting, the reason and a way out.
@@ -98,25 +165,40 @@ def check_trainer(command: str, trainer: Any, is_training: bool, one_pass: bool 
             if issubclass(kind, refused):
                 raise ValueError(f"trainer.callbacks: {kind.__name__} {why}")
         if issubclass(kind, ProgressBar) and trainer.enable_progress_bar is False:
-            raise ValueError(f"trainer.enable_progress_bar=False and {kind.__name__} among trainer.callbacks: leave one out")
+            raise ValueError(
+                f"trainer.enable_progress_bar=False and {kind.__name__} among trainer.callbacks: "
+                "leave one out"
+            )
         if issubclass(kind, Timer) and trainer.max_time is not None:
             raise ValueError(
-                f"trainer.max_time={trainer.max_time} and {kind.__name__} among trainer.callbacks both"
+                f"trainer.max_time={trainer.max_time} and {kind.__name__} among "
+                "trainer.callbacks both"
                 " limit the time, and only the callback would count: leave one out"
             )
     check_plugins(trainer)
     for name in LIMITS[command]:
         if trainer[f"limit_{name}_batches"] == 0:
-            doing = {"train": "train on", "val": "validate on", "test": "test", "predict": "predict"}[name]
+            doing = {
+                "train": "train on",
+                "val": "validate on",
+                "test": "test",
+                "predict": "predict",
+            }[name]
             instead = "use lslm fit, or" if (command, name) == ("run", "test") else "set"
-            raise ValueError(f"trainer.limit_{name}_batches=0 leaves lslm {command} nothing to {doing}; {instead} at least 1 batch")
+            raise ValueError(
+                f"trainer.limit_{name}_batches=0 leaves lslm {command} nothing to {doing}; "
+                f"{instead} at least 1 batch"
+            )
     if is_training:
         _check_length(trainer)
         _check_overfit(trainer)
         if one_pass:
             for name in ("limit_train_batches", "overfit_batches"):
                 if trainer[name] not in (None, 0, 1.0) or trainer[name] is True:
-                    raise ValueError(f"trainer.{name}={trainer[name]}: this model reads all of its texts once; leave it out")
+                    raise ValueError(
+                        f"trainer.{name}={trainer[name]}: this model reads all of its texts "
+                        "once; leave it out"
+                    )
     check_construction(plain_settings(trainer))
 
 
@@ -130,20 +212,25 @@ def check_plugins(trainer: Any) -> None:
     for role in (Precision, ClusterEnvironment, LayerSync):
         found = [kind.__name__ for kind in kinds if issubclass(kind, role)]
         if len(found) > 1:
-            raise ValueError(f"trainer.plugins: {' and '.join(found)} do the same: leave all but one out")
+            raise ValueError(
+                f"trainer.plugins: {' and '.join(found)} do the same: leave all but one out"
+            )
         if found and role is Precision and trainer.precision is not None:
             raise ValueError(
-                f"trainer.precision={trainer.precision} and {found[0]} among trainer.plugins both choose"
+                f"trainer.precision={trainer.precision} and {found[0]} among trainer.plugins "
+                "both choose"
                 " the precision: leave the plugin out, or set trainer.precision=null"
             )
     for kind in kinds:
         if issubclass(kind, CheckpointIO):
             raise ValueError(
-                f"trainer.plugins: {kind.__name__} writes checkpoints another way than a run, which must read them: leave it out"
+                f"trainer.plugins: {kind.__name__} writes checkpoints another way than a run, "
+                "which must read them: leave it out"
             )
         if not issubclass(kind, Precision | ClusterEnvironment | LayerSync | str | None):
             raise ValueError(
-                f"trainer.plugins: {kind.__name__} is no plugin of a Trainer; leave it out, or name a class of lightning.pytorch.plugins"
+                f"trainer.plugins: {kind.__name__} is no plugin of a Trainer; leave it out, or "
+                "name a class of lightning.pytorch.plugins"
             )
 
 
@@ -152,9 +239,13 @@ def _check_length(trainer: Any) -> None:
         if trainer[name] == 0:
             raise ValueError(f"trainer.{name}=0 trains nothing; set at least 1, or -1 for no limit")
     for unit in ("steps", "epochs"):
-        least, most = trainer[f"min_{unit}"], trainer[f"max_{unit}"]
+        least = trainer[f"min_{unit}"]
+        most = trainer[f"max_{unit}"]
         if least is not None and most is not None and 0 < most < least:
-            raise ValueError(f"trainer.min_{unit}={least} is more than trainer.max_{unit}={most}, which ends the training: lower it")
+            raise ValueError(
+                f"trainer.min_{unit}={least} is more than trainer.max_{unit}={most}, which ends "
+                "the training: lower it"
+            )
 
 
 def _check_overfit(trainer: Any) -> None:
@@ -162,15 +253,24 @@ def _check_overfit(trainer: Any) -> None:
         for name in ("limit_train_batches", "limit_val_batches"):
             if trainer[name] is not None:
                 raise ValueError(
-                    f"trainer.overfit_batches={trainer.overfit_batches} sets trainer.{name}, which is {trainer[name]}: leave one out"
+                    f"trainer.overfit_batches={trainer.overfit_batches} sets trainer.{name}, "
+                    f"which is {trainer[name]}: leave one out"
                 )
 
 
 def classes_of(given: Any) -> list[type]:
-    """Classes of what a setting of the Trainer lists, before it is built; names that lead nowhere are left to the parser."""
+    """Classes of what a setting of the Trainer lists, before it is built; names that lead nowhere
+    are left to the parser.
+    """
     found = []
     for item in given if isinstance(given, list | tuple) else [given]:
-        path = item.get("class_path") if hasattr(item, "get") else item if isinstance(item, str) else None
+        path = (
+            item.get("class_path")
+            if hasattr(item, "get")
+            else item
+            if isinstance(item, str)
+            else None
+        )
         try:
             kind = resolve(path) if path and "." in path else type(item)
         except ValueError:
@@ -180,10 +280,33 @@ def classes_of(given: Any) -> list[type]:
 
 
 def plain_settings(trainer: Any) -> dict[str, Any]:
-    """Settings of a Trainer that are numbers, words or switches, as `translated` gives them to Lightning, for one CPU."""
-    left_out = ("accelerator", "strategy", "devices", "num_nodes", "logger", "callbacks", "plugins", "profiler", "precision")
-    settings = translated({name: trainer[name] for name in vars(trainer) if name not in left_out and not name.startswith("__")})
-    return settings | {"accelerator": "cpu", "devices": 1, "logger": False, "enable_model_summary": False}
+    """Settings of a Trainer that are numbers, words or switches, as `translated` gives them to
+    Lightning, for one CPU.
+    """
+    left_out = (
+        "accelerator",
+        "strategy",
+        "devices",
+        "num_nodes",
+        "logger",
+        "callbacks",
+        "plugins",
+        "profiler",
+        "precision",
+    )
+    settings = translated(
+        {
+            name: trainer[name]
+            for name in vars(trainer)
+            if name not in left_out and not name.startswith("__")
+        }
+    )
+    return settings | {
+        "accelerator": "cpu",
+        "devices": 1,
+        "logger": False,
+        "enable_model_summary": False,
+    }
 
 
 def check_construction(settings: Mapping[str, Any], callbacks: Sequence[Any] = ()) -> Trainer:
@@ -200,7 +323,11 @@ def check_construction(settings: Mapping[str, Any], callbacks: Sequence[Any] = (
         raise ValueError(f"trainer: {' '.join(str(error).split())}") from None
     for timer in (callback for callback in tried.callbacks if isinstance(callback, Timer)):
         if (left := timer.time_remaining()) is not None and left <= 0:
-            name = "trainer.callbacks: Timer" if timer in callbacks else f"trainer.max_time={settings['max_time']}"
+            name = (
+                "trainer.callbacks: Timer"
+                if timer in callbacks
+                else f"trainer.max_time={settings['max_time']}"
+            )
             raise ValueError(f"{name} leaves no time to train; set a longer one, or leave it out")
     return tried
 
@@ -208,8 +335,9 @@ def check_construction(settings: Mapping[str, Any], callbacks: Sequence[Any] = (
 def translated(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as Lightning must be given them for what the user's say.
 
-    A share as `val_check_interval` is one of an epoch. `overfit_batches` limits both loaders, and the data repeat their first batches:
-    Lightning would take the loaders apart. `min_steps` means no whole epoch besides.
+    A share as `val_check_interval` is one of an epoch. `overfit_batches` limits both loaders, and
+    the data repeat their first batches: Lightning would take the loaders apart. `min_steps` means
+    no whole epoch besides.
     """
     found = dict(settings)
     if found.get("min_steps") is not None and found.get("min_epochs") is None:
@@ -217,17 +345,32 @@ def translated(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found["val_check_interval"], float) and found["check_val_every_n_epoch"] is None:
         found["check_val_every_n_epoch"] = 1
     if overfit := found["overfit_batches"]:
-        number = overfit if isinstance(overfit, int) else 1.0  # of a share, the data are that share already
-        found |= {"overfit_batches": 0.0, "limit_train_batches": number, "limit_val_batches": overfit}
+        # of a share, the data are that share already
+        number = overfit if isinstance(overfit, int) else 1.0
+        found |= {
+            "overfit_batches": 0.0,
+            "limit_train_batches": number,
+            "limit_val_batches": overfit,
+        }
     return found
 
 
-PROFILERS: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+PROFILERS: dict[str, type[Profiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
 
 
 def profiler_of(given: Any, directory: Path) -> Any:
-    """The profiler of a name, which writes into the run directory: Lightning's log, where it would be shown, is silent here."""
-    return PROFILERS[given](dirpath=str(directory), filename="profile") if isinstance(given, str) else given
+    """The profiler of a name, which writes into the run directory: Lightning's log, where it would
+    be shown, is silent here.
+    """
+    return (
+        PROFILERS[given](dirpath=str(directory), filename="profile")
+        if isinstance(given, str)
+        else given
+    )
 
 
 def check_batches(trainer: Any, data: TaskData, world: int) -> None:
@@ -236,48 +379,73 @@ def check_batches(trainer: Any, data: TaskData, world: int) -> None:
     Raises:
         ValueError: it names the setting.
     """
-    every, per_epoch, overfit = trainer.val_check_interval, trainer.check_val_every_n_epoch, trainer.overfit_batches
+    every = trainer.val_check_interval
+    per_epoch = trainer.check_val_every_n_epoch
+    overfit = trainer.overfit_batches
     is_validated = trainer.limit_val_batches != 0
     if overfit and not data.can_overfit:
-        raise ValueError(f"trainer.overfit_batches={overfit}: of a stream, or of rows that are read in order, no batches can be repeated")
+        raise ValueError(
+            f"trainer.overfit_batches={overfit}: of a stream, or of rows that are read in order, "
+            "no batches can be repeated"
+        )
     shares = {"limit_train_batches": trainer.limit_train_batches, "overfit_batches": overfit}
-    shares = {name: value for name, value in shares.items() if isinstance(value, float) and 0 < value < 1}
+    shares = {
+        name: value for name, value in shares.items() if isinstance(value, float) and 0 < value < 1
+    }
     if is_validated and isinstance(every, float) and every < 1:
         shares["val_check_interval"] = every
     counts = per_epoch is not None and is_validated and isinstance(every, int)
-    accumulate, limit = trainer.accumulate_grad_batches, overfit or trainer.limit_train_batches
+    accumulate = trainer.accumulate_grad_batches
+    limit = overfit or trainer.limit_train_batches
     is_cut = trainer.limit_train_batches is not None and accumulate > 1
     counts_on = is_cut and per_epoch is None and is_validated and isinstance(every, int)
     if shares or counts or counts_on:
         n_batch = n_train_batch(data, world, accumulate)
         if n_batch is None:
             for name, value in shares.items():
-                raise ValueError(f"trainer.{name}={value} is a share, and nobody knows how long an epoch of a stream is: give a number")
+                raise ValueError(
+                    f"trainer.{name}={value} is a share, and nobody knows how long an epoch of a "
+                    "stream is: give a number"
+                )
             return
         for name, value in shares.items():
             if name != "val_check_interval" and int(n_batch * value) < 1:
-                raise ValueError(f"trainer.{name}={value} of {n_batch} batches is none; try {1 / n_batch:.2g} or 1 batch")
+                raise ValueError(
+                    f"trainer.{name}={value} of {n_batch} batches is none; try {1 / n_batch:.2g} "
+                    "or 1 batch"
+                )
         n_batch = limited(n_batch, limit)
         if counts_on and n_batch > accumulate and n_batch % accumulate:
             raise ValueError(
-                f"{n_batch} batches an epoch, by its limit, are no multiple of trainer.accumulate_grad_batches={accumulate}, so that"
-                f" trainer.val_check_interval={every} would validate in the middle of a step: change the limit to a multiple"
+                f"{n_batch} batches an epoch, by its limit, are no multiple of "
+                f"trainer.accumulate_grad_batches={accumulate}, so that"
+                f" trainer.val_check_interval={every} would validate in the middle of a step: "
+                "change the limit to a multiple"
             )
         if counts and every > n_batch:
             raise ValueError(
-                f"trainer.val_check_interval={every} is more than the {n_batch} batches of an epoch, of which"
-                " trainer.check_val_every_n_epoch counts: lower it, or set trainer.check_val_every_n_epoch=null"
+                f"trainer.val_check_interval={every} is more than the {n_batch} batches of an "
+                "epoch, of which"
+                " trainer.check_val_every_n_epoch counts: lower it, or set "
+                "trainer.check_val_every_n_epoch=null"
             )
 
 
 def n_train_batch(data: TaskData, world: int, accumulate: int) -> int | None:
-    """Return how many batches of an epoch each process has; None where nobody knows how long an epoch is."""
+    """Return how many batches of an epoch each process has; None where nobody knows how long an
+    epoch is.
+    """
     n_batch = data.sizes().n_batch()
-    return None if n_batch is None else len(BatchStream(lambda _: (), n_batch, lambda: 0, 0, world, accumulate))
+    return (
+        None
+        if n_batch is None
+        else len(BatchStream(lambda _: (), n_batch, lambda: 0, 0, world, accumulate))
+    )
 
 
 def check_shares(command: str, trainer: Any, data: TaskData, task: Any, world: int) -> None:
-    """Refuse shares of the batches of validation, test and prediction that come to none: Lightning would, after the training.
+    """Refuse shares of the batches of validation, test and prediction that come to none: Lightning
+    would, after the training.
 
     Raises:
         ValueError: it names the setting.
@@ -286,8 +454,15 @@ def check_shares(command: str, trainer: Any, data: TaskData, task: Any, world: i
     for name in SHARED[command]:
         setting = "overfit_batches" if name == "val" and overfit else f"limit_{name}_batches"
         share = trainer[setting]
-        if isinstance(share, float) and 0 < share < 1 and (n := _n_batch(trainer, data, task, name)) * share < world:
-            raise ValueError(f"trainer.{setting}={share} of {n} batches of the {SPLIT_OF[name]} split is none; set 1, or a larger share")
+        if (
+            isinstance(share, float)
+            and 0 < share < 1
+            and (n := _n_batch(trainer, data, task, name)) * share < world
+        ):
+            raise ValueError(
+                f"trainer.{setting}={share} of {n} batches of the {SPLIT_OF[name]} split is "
+                "none; set 1, or a larger share"
+            )
 
 
 def _n_batch(trainer: Any, data: TaskData, task: Any, name: str) -> int:

@@ -1,4 +1,6 @@
-"""`lslm run | fit | validate | test | predict`: help, and what can be refused before torch is imported; then the job."""
+"""`lslm run | fit | validate | test | predict`: help, and what can be refused before torch is
+imported; then the job.
+"""
 
 import os
 import sys
@@ -34,14 +36,17 @@ def main(argv: list[str]) -> int:
 
 
 def tell_loading() -> None:
-    """Say that libraries are loaded, which takes seconds: by one of several processes, where somebody waits for it."""
+    """Say that libraries are loaded, which takes seconds: by one of several processes, where
+    somebody waits for it.
+    """
     rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK") if name in os.environ), "0")
     if "torch" not in sys.modules and rank == "0" and not os.environ.get(PARENT):
         print("loading PyTorch and Lightning", flush=True)
 
 
 def check_training(argv: list[str], with_corpus: bool = True) -> bool:
-    """Refuse settings, classes, files and corpora that do not exist; return whether settings are only shown.
+    """Refuse settings, classes, files and corpora that do not exist; return whether settings are
+    only shown.
 
     Args:
         with_corpus: look for the corpus, and files that the run begins with, too.

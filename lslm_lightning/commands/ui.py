@@ -24,9 +24,9 @@ from lslm_lightning.tracking.views import TAG, links, publish
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-DESCRIPTION = """Serve MLflow's web pages on the runs of this folder, or of MLFLOW_TRACKING_URI, and print links to
-views that compare them: a table with scores, intervals and the settings that differ, and charts.
-Ctrl-C ends it.
+DESCRIPTION = """Serve MLflow's web pages on the runs of this folder, or of MLFLOW_TRACKING_URI, and
+print links to views that compare them: a table with scores, intervals and the settings that differ,
+and charts. Ctrl-C ends it.
 
   lslm ui
   lslm ui --open
@@ -37,30 +37,48 @@ SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTI
 def main(argv: list[str]) -> int:
     """Serve until interrupted. Where runs are stored on a server, only say its address."""
     parser = Parser(prog="lslm ui", description=DESCRIPTION)
-    parser.add_argument("--port", type=int, default=5000, metavar="N", help="of the pages (default 5000)")
+    parser.add_argument(
+        "--port", type=int, default=5000, metavar="N", help="of the pages (default 5000)"
+    )
     host = "who may come in: 127.0.0.1 (default) is only you; whoever comes in may delete runs"
     parser.add_argument("--host", default="127.0.0.1", help=host)
-    parser.add_argument("--open", action="store_true", help="open the first link in your web browser too")
+    parser.add_argument(
+        "--open", action="store_true", help="open the first link in your web browser too"
+    )
     options = parser.parse_args(argv[1:])
     store = Store()
     if store.is_server:
         print(f"The runs are on a server that has its own pages: {store}", flush=True)
         if store.uri.startswith("http"):
             with suppress(TrackingError):  # the address is all that can be told then
-                show_links(str(store).replace("***@", "").rstrip("/"), published(store, store.client()), options.open)
+                show_links(
+                    str(store).replace("***@", "").rstrip("/"),
+                    published(store, store.client()),
+                    options.open,
+                )
         return 0
     if store.file and not store.file.exists():
-        raise ValueError(f"there are no runs here: {store.file} does not exist; run this in the folder where you trained")
+        raise ValueError(
+            f"there are no runs here: {store.file} does not exist; run this in the folder where "
+            "you trained"
+        )
     check_port(options.host, options.port)
     client = store.client()
-    everywhere = [experiment.experiment_id for experiment in store.ask(client.search_experiments)]  # one line, where it is no store
+    # one line, where it is no store
+    everywhere = [experiment.experiment_id for experiment in store.ask(client.search_experiments)]
     store.ask(lambda: end_lost_runs(client, everywhere))
     experiments = published(store, client)
-    return serve(store, options.host, options.port, lambda address: show_links(address, experiments, options.open))
+    return serve(
+        store,
+        options.host,
+        options.port,
+        lambda address: show_links(address, experiments, options.open),
+    )
 
 
 def published(store: Store, client: "MlflowClient") -> dict[str, str]:
-    """Write the view of each experiment that has runs of this project; return the experiments' ids by name.
+    """Write the view of each experiment that has runs of this project; return the experiments' ids
+    by name.
 
     Raises:
         TrackingError: the store does not answer.
@@ -98,7 +116,10 @@ def check_port(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             pass
     except (OSError, OverflowError) as error:
-        raise ValueError(f"cannot listen on {host}, port {port}: {error}; try --port {port + 1 if port < 65535 else 5000}") from None
+        raise ValueError(
+            f"cannot listen on {host}, port {port}: {error}; try --port "
+            f"{port + 1 if port < 65535 else 5000}"
+        ) from None
 
 
 def serve(store: Store, host: str, port: int, announce: Callable[[str], object]) -> NoReturn:
@@ -107,13 +128,33 @@ def serve(store: Store, host: str, port: int, announce: Callable[[str], object])
     Args:
         announce: takes the address then.
     """
-    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
-    command += ["--artifacts-destination", str(store.artifacts), "--uvicorn-opts", "--log-level warning"]
-    inherited = {name: value for name, value in os.environ.items() if name not in CREDENTIALS}  # of no use to a server here
-    environment = {**inherited, **SILENCE, "MLFLOW_BACKEND_STORE_URI": store.uri}  # not as an argument: it may hold a password
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    command += [
+        "--artifacts-destination",
+        str(store.artifacts),
+        "--uvicorn-opts",
+        "--log-level warning",
+    ]
+    # of no use to a server here
+    inherited = {name: value for name, value in os.environ.items() if name not in CREDENTIALS}
+    # not as an argument: it may hold a password
+    environment = {**inherited, **SILENCE, "MLFLOW_BACKEND_STORE_URI": store.uri}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryFile("w+") as output:
-        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        server = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
         try:
             print(f"Opening {store} ...", flush=True)
             wait_until_up(f"http://{host}:{port}", server)

@@ -37,11 +37,15 @@ def bare_name(name: str) -> str:
 def refuse_pointer(name: str, head: bytes) -> None:
     """Raise ValueError where a file, which begins so, only says where Git LFS has the real one."""
     if head.startswith(LFS_POINTER):
-        raise ValueError(f"{name}: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder gets that")
+        raise ValueError(
+            f"{name}: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder "
+            "gets that"
+        )
 
 
 def unpacked(name: str, file: io.BufferedReader, max_bytes: int | None = None) -> BinaryIO:
-    """Open what is in a file for reading: unpacked as it is read where its name ends in .gz, .bz2, .xz or .zst, else as it is.
+    """Open what is in a file for reading: unpacked as it is read where its name ends in .gz, .bz2,
+    .xz or .zst, else as it is.
 
     Args:
         max_bytes: to which it may unpack; by default in proportion to its size.
@@ -52,11 +56,16 @@ def unpacked(name: str, file: io.BufferedReader, max_bytes: int | None = None) -
     head = file.peek(len(LFS_POINTER))
     refuse_pointer(name, head)
     if head.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-        raise ValueError(f"{name}: is a web page, not a packed file: what it was fetched from is no direct link; get it again")
+        raise ValueError(
+            f"{name}: is a web page, not a packed file: what it was fetched from is no direct "
+            "link; get it again"
+        )
     return decompressed(name, file, kind, max_bytes)
 
 
-def decompressed(name: str, file: io.BufferedReader, kind: str, max_bytes: int | None = None) -> BinaryIO:
+def decompressed(
+    name: str, file: io.BufferedReader, kind: str, max_bytes: int | None = None
+) -> BinaryIO:
     """Open what is in a packed file of a known kind; see `unpacked`."""
     if kind == "zst":
         import pyarrow  # slow to import
@@ -77,9 +86,15 @@ class Bounded(io.RawIOBase):
         max_bytes: in place of what its size allows.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, packed: BinaryIO, max_bytes: int | None) -> None:
-        self.stream, self.name, self.packed, self.max_bytes = stream, name, packed, max_bytes
-        self.n_read, self.size = 0, _size_of(packed)
+    def __init__(
+        self, stream: BinaryIO, name: str, packed: BinaryIO, max_bytes: int | None
+    ) -> None:
+        self.stream = stream
+        self.name = name
+        self.packed = packed
+        self.max_bytes = max_bytes
+        self.n_read = 0
+        self.size = _size_of(packed)
 
     def readable(self) -> bool:
         return True
@@ -130,29 +145,41 @@ def read_file(path: Path, max_bytes: int | None = None) -> bytes:
     """A file's bytes, unpacked when its name ends in `.gz`, `.bz2`, `.xz` or `.zst`.
 
     Raises:
-        ValueError: it is a pipe or a device, or what is packed is corrupt or truncated, or unpacks to more than `max_bytes`; by default
-            to more than its size lets expect.
+        ValueError: it is a pipe or a device, or what is packed is corrupt or truncated, or unpacks
+            to more than `max_bytes`; by default to more than its size lets expect.
     """
     check_is_file(path)
     if bare_name(path.name) == path.name:
         return path.read_bytes()
     limit = max_in_memory(path.stat().st_size) if max_bytes is None else max_bytes
-    with refused_where_damaged(str(path)), path.open("rb") as file, unpacked(str(path), file, limit) as stream:
+    with (
+        refused_where_damaged(str(path)),
+        path.open("rb") as file,
+        unpacked(str(path), file, limit) as stream,
+    ):
         return stream.read()
 
 
 def read_members(path: Path, pattern: str, max_bytes: int | None = None) -> list[tuple[str, bytes]]:
-    """Name and bytes of the members of a zip or tar whose name matches `pattern` (as in a shell), sorted by name.
+    """Name and bytes of the members of a zip or tar whose name matches `pattern` (as in a shell),
+    sorted by name.
 
     A folder is read as an archive in which it was packed: names begin with its own.
-    Nothing is written to disk. Of members that match, devices, links and names that could lead out of a folder are refused.
+    Nothing is written to disk. Of members that match, devices, links and names that could lead out
+    of a folder are refused.
 
     Raises:
-        ValueError: not an archive, truncated, unsafe, without a matching member, or larger than `max_bytes`; by default than what its
-            size lets expect.
+        ValueError: not an archive, truncated, unsafe, without a matching member, or larger than
+            `max_bytes`; by default than what its size lets expect.
     """
     check_is_file(path, takes_folders=True)
-    read = _folder_members if path.is_dir() else _zip_members if path.suffix == ".zip" else _tar_members
+    read = (
+        _folder_members
+        if path.is_dir()
+        else _zip_members
+        if path.suffix == ".zip"
+        else _tar_members
+    )
     try:
         members = sorted(read(path, pattern, max_bytes))
     except (
@@ -170,7 +197,9 @@ def read_members(path: Path, pattern: str, max_bytes: int | None = None) -> list
             raise
         raise _unreadable(path, error) from None
     if not members:
-        raise ValueError(f"{path}: no member matches {pattern!r}; look at its names and correct `members`")
+        raise ValueError(
+            f"{path}: no member matches {pattern!r}; look at its names and correct `members`"
+        )
     return members
 
 
@@ -180,7 +209,9 @@ def _unreadable(path: Path, error: Exception) -> ValueError:
 
 
 class _Header(tarfile.TarInfo):
-    """A member of a tar file of which no more than `MAX_HEADER` is taken into memory to know its name and size."""
+    """A member of a tar file of which no more than `MAX_HEADER` is taken into memory to know its
+    name and size.
+    """
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.size < 0 or (self.type in HEADERS and self.size > MAX_HEADER):
@@ -228,13 +259,21 @@ def _zip_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tu
 
 
 def files_in(folder: Path) -> dict[str, Path]:
-    """All files in a folder and those in it, in order of their names, which begin with that of the folder."""
-    found = ((f"{folder.name}/{path.relative_to(folder).as_posix()}", path) for path in folder.rglob("*") if path.is_file())
+    """All files in a folder and those in it, in order of their names, which begin with that of the
+    folder.
+    """
+    found = (
+        (f"{folder.name}/{path.relative_to(folder).as_posix()}", path)
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
     return dict(sorted(found))
 
 
 def _folder_members(path: Path, pattern: str, max_bytes: int | None) -> Iterator[tuple[str, bytes]]:
-    chosen = {name: file for name, file in files_in(path).items() if fnmatch.fnmatchcase(name, pattern)}
+    chosen = {
+        name: file for name, file in files_in(path).items() if fnmatch.fnmatchcase(name, pattern)
+    }
     total = sum(file.stat().st_size for file in chosen.values())
     limit = max_in_memory(total) if max_bytes is None else max_bytes
     if total > limit:

@@ -1,4 +1,6 @@
-"""Which examples form which batch: pure functions of (seed, epoch), and a stream of batches that any number of ranks can share."""
+"""Which examples form which batch: pure functions of (seed, epoch), and a stream of batches that
+any number of ranks can share.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,21 +16,26 @@ def _rounded(length: np.ndarray) -> np.ndarray:
 class TokenBudget:
     """Batches of at most `max_tokens` padded positions, made of examples of like length.
 
-    Examples are ordered by their lengths rounded up to an even number, at random within equal ones; the cuts depend on the rounded
-    lengths alone. So every epoch has the same number of batches, no example is left out or taken twice, and an epoch's batches are a
-    pure function of (seed, epoch).
+    Examples are ordered by their lengths rounded up to an even number, at random within equal ones;
+    the cuts depend on the rounded lengths alone. So every epoch has the same number of batches, no
+    example is left out or taken twice, and an epoch's batches are a pure function of (seed, epoch).
 
     Args:
-        lengths: (N, sides) positions of each example on each side (source, target), all of which are padded separately.
-        max_tokens: bound on rows * (sum over sides of the longest example); an example longer than this is a batch of its own.
+        lengths: (N, sides) positions of each example on each side (source, target), all of which
+            are padded separately.
+        max_tokens: bound on rows * (sum over sides of the longest example); an example longer than
+            this is a batch of its own.
     """
 
     def __init__(self, lengths: np.ndarray, max_tokens: int, seed: int = 0) -> None:
         if max_tokens < 1:
-            raise ValueError(f"max_tokens={max_tokens} must be at least 1; 2048 to 8192 suit one device")
+            raise ValueError(
+                f"max_tokens={max_tokens} must be at least 1; 2048 to 8192 suit one device"
+            )
         if len(lengths) == 0:
             raise ValueError("the training split has no examples; check the corpus and max_length")
-        self.lengths, self.seed = np.asarray(lengths).reshape(len(lengths), -1), seed
+        self.lengths = np.asarray(lengths).reshape(len(lengths), -1)
+        self.seed = seed
         rounded = _rounded(self.lengths)
         self._keys = np.ravel_multi_index(rounded.T, rounded.max(0) + 1)
         self._cuts = self._cut(rounded[np.argsort(self._keys, kind="stable")], max_tokens)
@@ -36,12 +43,15 @@ class TokenBudget:
     @staticmethod
     def _cut(ordered: np.ndarray, max_tokens: int) -> np.ndarray:
         """First row of each batch, for lengths in their final order."""
-        cuts, start, longest = [], 0, np.zeros(ordered.shape[1], dtype=np.int64)
+        cuts = []
+        start = 0
+        longest = np.zeros(ordered.shape[1], dtype=np.int64)
         for i, row in enumerate(ordered):
             longest = np.maximum(longest, row)
             if i > start and (i + 1 - start) * longest.sum() > max_tokens:
                 cuts.append(i)
-                start, longest = i, row
+                start = i
+                longest = row
         return np.array(cuts, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -62,12 +72,15 @@ class TokenBudget:
 
 
 class BatchStream:
-    """One rank's share of the endless stream of global micro-batches: rank r of W takes number i * W + r.
+    """One rank's share of the endless stream of global micro-batches: rank r of W takes number i *
+    W + r.
 
-    Where it starts is asked anew at each `iter`: `position()` is the number of micro-batches that all ranks have *trained on*, so a resumed
-    run continues exactly, however far a loader had read ahead. The stream runs through epoch after epoch of `plan`; its length, for a
-    Trainer, is one epoch's share of a rank, rounded down to whole optimizer steps of `accumulate` micro-batches: nothing is dropped, the
-    rest comes with the next share, and 2 ranks take the steps of 1 that accumulates 2.
+    Where it starts is asked anew at each `iter`: `position()` is the number of micro-batches that
+    all ranks have *trained on*, so a resumed run continues exactly, however far a loader had read
+    ahead. The stream runs through epoch after epoch of `plan`; its length, for a Trainer, is one
+    epoch's share of a rank, rounded down to whole optimizer steps of `accumulate` micro-batches:
+    nothing is dropped, the rest comes with the next share, and 2 ranks take the steps of 1 that
+    accumulates 2.
 
     Args:
         limit: batches of a rank in an epoch: a number of them, or a share of the stream's length.
@@ -83,8 +96,13 @@ class BatchStream:
         accumulate: int = 1,
         limit: int | float = 1.0,
     ) -> None:
-        self.plan, self.n_batch, self.position, self.rank, self.world = plan, n_batch, position, rank, world
-        self.accumulate, self.limit = accumulate, limit
+        self.plan = plan
+        self.n_batch = n_batch
+        self.position = position
+        self.rank = rank
+        self.world = world
+        self.accumulate = accumulate
+        self.limit = limit
         self._epoch: tuple[int, Sequence] | None = None
 
     def __len__(self) -> int:
@@ -109,7 +127,9 @@ class BatchStream:
 
 
 def limited(n_batch: int, limit: int | float | None) -> int:
-    """Number of batches that a Trainer's limit leaves of `n_batch`: an int is a number, a float a share."""
+    """Number of batches that a Trainer's limit leaves of `n_batch`: an int is a number, a float a
+    share.
+    """
     if limit is None:
         return n_batch
     return min(n_batch, limit) if isinstance(limit, int) else max(1, int(n_batch * limit))

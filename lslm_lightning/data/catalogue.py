@@ -1,4 +1,6 @@
-"""Corpora described as data: the packaged `corpora.yaml` with the user's `configs/corpora.yaml` merged over it."""
+"""Corpora described as data: the packaged `corpora.yaml` with the user's `configs/corpora.yaml`
+merged over it.
+"""
 
 import difflib
 import fnmatch
@@ -20,8 +22,9 @@ FORMATS = ("parallel", "sphinx", *READERS)
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file or folder (its name ends in "/") of a corpus: checksums by algorithm (any one that agrees is enough, none means unverified)
-    and where it is published."""
+    """One file or folder (its name ends in "/") of a corpus: checksums by algorithm (any one that
+    agrees is enough, none means unverified) and where it is published.
+    """
 
     name: str
     checksums: Mapping[str, str]
@@ -30,15 +33,21 @@ class DataFile:
     @property
     def members(self) -> str:
         """Which members of a published archive make up the folder; "" of a file."""
-        patterns = [algorithm.removeprefix(MEMBERS) for algorithm in self.checksums if algorithm.startswith(MEMBERS)]
+        patterns = [
+            algorithm.removeprefix(MEMBERS)
+            for algorithm in self.checksums
+            if algorithm.startswith(MEMBERS)
+        ]
         return next(iter(patterns), f"*{self.name}*") if self.name.endswith("/") else ""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1), how many rows that gives.
+    """Part of a corpus: its files, the share of them that is meant (from, to; both within 0..1),
+    how many rows that gives.
 
-    `where` chooses rows by the values of their fields: those whose field has one of the values named, for each field.
+    `where` chooses rows by the values of their fields: those whose field has one of the values
+    named, for each field.
     """
 
     files: str | Sequence[str]
@@ -88,7 +97,9 @@ class Entry:
     def data_files(self) -> tuple[DataFile, ...]:
         """Every file of the corpus, those of the splits included."""
         named = dict.fromkeys(name for split in self.splits for name in self.split_files(split))
-        return tuple(self._data_file(name, self.files.get(name)) for name in {**self.files, **named})
+        return tuple(
+            self._data_file(name, self.files.get(name)) for name in {**self.files, **named}
+        )
 
     @property
     def answers(self) -> frozenset[str]:
@@ -104,11 +115,16 @@ class Entry:
         patterns = self.splits[split].files
         patterns = [patterns] if isinstance(patterns, str) else patterns
         if any("{language}" in pattern for pattern in patterns):
-            return [{language: pattern.replace("{language}", language) for language in self.languages} for pattern in patterns]
+            return [
+                {language: pattern.replace("{language}", language) for language in self.languages}
+                for pattern in patterns
+            ]
         if len(patterns) != len(self.languages):
             raise ValueError(
-                f"corpus {self.name}: splits.{split}.files={list(patterns)} must be one file for each of"
-                f" {', '.join(self.languages)}, in this order, or names with {{language}}, one for each part"
+                f"corpus {self.name}: splits.{split}.files={list(patterns)} must be one file for "
+                "each of"
+                f" {', '.join(self.languages)}, in this order, or names with {{language}}, one "
+                "for each part"
             )
         return [dict(zip(self.languages, patterns, strict=True))]
 
@@ -143,7 +159,10 @@ def read_catalogue(users: Path = USERS) -> dict[str, Entry]:
     for path in (PACKAGED, users):
         for name, about in _read_yaml(path).items():
             if not isinstance(about, Mapping):
-                raise ValueError(f"{path}: {name} must be a mapping with task, languages, format and splits, not {about!r}")
+                raise ValueError(
+                    f"{path}: {name} must be a mapping with task, languages, format and splits, "
+                    f"not {about!r}"
+                )
             merged[name] = merged.get(name, {}) | dict(about)
     return {name: _entry(name, about) for name, about in merged.items()}
 
@@ -153,7 +172,10 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
         return {}
     entries = read_yaml(path, loader=CatalogueLoader) or {}
     if not isinstance(entries, Mapping):
-        raise ValueError(f"{path}: must map names of corpora to their descriptions, not be a {type(entries).__name__}")
+        raise ValueError(
+            f"{path}: must map names of corpora to their descriptions, not be a "
+            f"{type(entries).__name__}"
+        )
     return entries
 
 
@@ -171,7 +193,10 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
     if isinstance(about.get("header"), str):  # `no`, as YAML 1.1 has it
         about = {**about, "header": parse_yaml(about["header"])}
     if not about.get("fields") and not required_fields(about["task"], about["languages"]):
-        raise ValueError(f"{where}: task={about['task']!r} needs fields, a list of those that its rows have; it may be misspelt")
+        raise ValueError(
+            f"{where}: task={about['task']!r} needs fields, a list of those that its rows have; "
+            "it may be misspelt"
+        )
     _require_choice(where, "format", about["format"], FORMATS)
     _require_choice(where, "empty", about.get("empty", "refuse"), ("refuse", "keep", "drop"))
     splits = {}
@@ -181,16 +206,27 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
         if "share" in described:
             share = described["share"]
             if not _is_share(share):
-                raise ValueError(f"{where}: splits.{split}.share={share!r} must be [from, to] with 0 <= from < to <= 1")
+                raise ValueError(
+                    f"{where}: splits.{split}.share={share!r} must be [from, to] with 0 <= from "
+                    "< to <= 1"
+                )
             if not about.get("share_of"):
-                raise ValueError(f"{where}: splits.{split}.share needs share_of: characters, or the fields that keep rows together")
+                raise ValueError(
+                    f"{where}: splits.{split}.share needs share_of: characters, or the fields "
+                    "that keep rows together"
+                )
             described = {**described, "share": tuple(share)}
         if not _is_choice(described.get("where", {"": []})):
             raise ValueError(
-                f"{where}: splits.{split}.where={described['where']!r} must map fields to lists of texts, one of which is meant"
+                f"{where}: splits.{split}.where={described['where']!r} must map fields to lists "
+                "of texts, one of which is meant"
             )
         splits[split] = Split(**described)
-    lists = {key: tuple(about[key]) for key in ("languages", "share_of", "fields") if isinstance(about.get(key), list)}
+    lists = {
+        key: tuple(about[key])
+        for key in ("languages", "share_of", "fields")
+        if isinstance(about.get(key), list)
+    }
     return Entry(name=name, **(dict(about) | lists | {"splits": splits}))
 
 
@@ -199,7 +235,10 @@ def _is_choice(value: Any) -> bool:
     return (
         isinstance(value, Mapping)
         and bool(value)
-        and all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in value.values())
+        and all(
+            isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+            for texts in value.values()
+        )
     )
 
 
@@ -218,9 +257,14 @@ def _require_keys(where: str, about: Mapping[str, Any], kind: type) -> None:
     for key in about:
         if key not in known or key == "name":
             near = difflib.get_close_matches(key, known, 1)
-            raise ValueError(f"{where}: unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {sorted(known)}"))
+            raise ValueError(
+                f"{where}: unknown key {key!r}; "
+                + (f"did you mean {near[0]!r}?" if near else f"known are {sorted(known)}")
+            )
     if missing := sorted(needed - set(about)):
-        raise ValueError(f"{where}: {', '.join(missing)} missing; see an entry of the packaged corpora.yaml")
+        raise ValueError(
+            f"{where}: {', '.join(missing)} missing; see an entry of the packaged corpora.yaml"
+        )
 
 
 def _require_choice(where: str, key: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -1,4 +1,6 @@
-"""Conversations as text: a list of turns, each an object with `role` and `content`, or with `from` and `value`."""
+"""Conversations as text: a list of turns, each an object with `role` and `content`, or with `from`
+and `value`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +11,12 @@ KEYS = (("role", "content"), ("from", "value"))
 
 def is_chat(value: Any) -> bool:
     """Whether this is a list of turns."""
-    return isinstance(value, Sequence) and not isinstance(value, str) and bool(value) and all(map(_keys, value))
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and bool(value)
+        and all(map(_keys, value))
+    )
 
 
 def is_content(value: Any) -> bool:
@@ -17,7 +24,12 @@ def is_content(value: Any) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in value)
+        and all(
+            isinstance(part, Mapping)
+            and part.get("type") == "text"
+            and isinstance(part.get("text"), str)
+            for part in value
+        )
     )
 
 
@@ -45,7 +57,9 @@ def render(turns: Sequence[Mapping[str, Any]], where: str) -> str:
 
 
 def _keys(turn: Any) -> tuple[str, str] | None:
-    return next((keys for keys in KEYS if isinstance(turn, Mapping) and set(keys) <= set(turn)), None)
+    return next(
+        (keys for keys in KEYS if isinstance(turn, Mapping) and set(keys) <= set(turn)), None
+    )
 
 
 def _text(content: Any, where: str) -> str:
@@ -54,4 +68,7 @@ def _text(content: Any, where: str) -> str:
     if is_content(content):
         return text_of_parts(content)
     kind = "nothing" if content is None else type(content).__name__
-    raise ValueError(f"{where} has {kind} where its text should be; leave the row out, or make a column of texts and name it in columns")
+    raise ValueError(
+        f"{where} has {kind} where its text should be; leave the row out, or make a column of "
+        "texts and name it in columns"
+    )

@@ -19,32 +19,51 @@ MEMBERS = "members "
 def checksum(path: Path, algorithm: str) -> str:
     """A file's checksum in hex.
 
-    `algorithm` is "sha256"; "git-blob", the id `git hash-object` gives; or "members PATTERN": the SHA-256 of what `sha256sum` would print
-    for the archive's matching members in order of name, the same however and below whatever folder they were packed, or not packed at all.
-    The SHA-256 of a folder is that of all files in it, as members.
+    `algorithm` is "sha256"; "git-blob", the id `git hash-object` gives; or "members PATTERN": the
+    SHA-256 of what `sha256sum` would print for the archive's matching members in order of name, the
+    same however and below whatever folder they were packed, or not packed at all. The SHA-256 of a
+    folder is that of all files in it, as members.
 
     Raises:
         ValueError: it is a pipe or a device, or an archive that cannot be read.
     """
     check_is_file(path, takes_folders=True)
     if path.is_dir():
-        pattern = algorithm.removeprefix(MEMBERS) if algorithm.startswith(MEMBERS) else f"{path.name}/*"
-        return listing({name: file for name, file in files_in(path).items() if fnmatch.fnmatchcase(name, pattern)})
+        pattern = (
+            algorithm.removeprefix(MEMBERS) if algorithm.startswith(MEMBERS) else f"{path.name}/*"
+        )
+        return listing(
+            {
+                name: file
+                for name, file in files_in(path).items()
+                if fnmatch.fnmatchcase(name, pattern)
+            }
+        )
     if algorithm.startswith(MEMBERS):
         return _members_sha256(path, algorithm.removeprefix(MEMBERS))
-    start = {"sha256": hashlib.sha256, "git-blob": lambda: hashlib.sha1(b"blob %d\0" % path.stat().st_size)}[algorithm]
+    start = {
+        "sha256": hashlib.sha256,
+        "git-blob": lambda: hashlib.sha1(b"blob %d\0" % path.stat().st_size),
+    }[algorithm]
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, start).hexdigest()
 
 
 def listing(files: Mapping[str, Path | None]) -> str:
-    """SHA-256, in hex, of what `sha256sum` would print for these files under these names; one that is not there is None."""
-    sums = {name: "missing" if file is None else checksum(file, "sha256") for name, file in files.items()}
+    """SHA-256, in hex, of what `sha256sum` would print for these files under these names; one that
+    is not there is None.
+    """
+    sums = {
+        name: "missing" if file is None else checksum(file, "sha256")
+        for name, file in files.items()
+    }
     return _sha256(f"{found}  {name}\n" for name, found in sums.items())
 
 
 def remembered_checksum(path: Path, algorithm: str = "sha256") -> str:
-    """`checksum(path, algorithm)`, read from the cache while path, size and time of change are those it was computed for."""
+    """`checksum(path, algorithm)`, read from the cache while path, size and time of change are
+    those it was computed for.
+    """
     files = [path] if path.is_file() else files_in(path).values()
     return _remembered([path, *files], algorithm, lambda: checksum(path, algorithm))
 
@@ -56,8 +75,16 @@ def remembered_listing(files: Mapping[str, Path | None]) -> str:
 
 
 def _remembered(files: Iterable[Path], what: str, compute: Callable[[], str]) -> str:
-    versions = [[str(file.resolve()), *((s := file.stat()).st_size, s.st_mtime_ns)] for file in files if file.is_file()]
-    note = cache_directory() / "checksums" / hashlib.sha256(json.dumps([versions, what]).encode()).hexdigest()
+    versions = [
+        [str(file.resolve()), *((s := file.stat()).st_size, s.st_mtime_ns)]
+        for file in files
+        if file.is_file()
+    ]
+    note = (
+        cache_directory()
+        / "checksums"
+        / hashlib.sha256(json.dumps([versions, what]).encode()).hexdigest()
+    )
     try:
         if re.fullmatch("[0-9a-f]{40,64}", kept := note.read_text("ascii")):
             return kept
@@ -74,11 +101,16 @@ def _remembered(files: Iterable[Path], what: str, compute: Callable[[], str]) ->
 
 def _members_sha256(path: Path, pattern: str) -> str:
     root = root_of(pattern)
-    return _sha256(f"{hashlib.sha256(data).hexdigest()}  {name[name.index(root) :]}\n" for name, data in read_members(path, pattern))
+    return _sha256(
+        f"{hashlib.sha256(data).hexdigest()}  {name[name.index(root) :]}\n"
+        for name, data in read_members(path, pattern)
+    )
 
 
 def root_of(pattern: str) -> str:
-    """The folder at which names of members begin that match a pattern, whatever stands before it."""
+    """The folder at which names of members begin that match a pattern, whatever stands before
+    it.
+    """
     return pattern.removeprefix("*").split("/")[0]
 
 

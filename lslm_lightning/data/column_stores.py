@@ -1,4 +1,5 @@
-"""Size and soundness of what Parquet and Arrow files hold, found before it is turned into Python's objects.
+"""Size and soundness of what Parquet and Arrow files hold, found before it is turned into Python's
+objects.
 
 A page, a dictionary or a compressed buffer of a few bytes may stand for gigabytes, and Arrow checks
 neither the offsets nor the indices of a file that it maps.
@@ -29,7 +30,9 @@ class Budget:
     """
 
     def __init__(self, name: str, n_byte: int, is_held: bool) -> None:
-        self.name, self.n_byte, self.n_used = name, n_byte, 0
+        self.name = name
+        self.n_byte = n_byte
+        self.n_used = 0
         self.limit = max_in_memory(n_byte) if is_held else max_unpacked(n_byte)
 
     def check(self, n_unpacked: int) -> None:
@@ -86,7 +89,9 @@ def unpacked_bytes(array: "pyarrow.Array") -> int:
         words = array.dictionary
         if len(words) == 0 or types.is_null(kind.value_type):
             return 0
-        if not (types.is_binary(words.type) or types.is_large_binary(words.type) or _is_text(words.type)):
+        if not (
+            types.is_binary(words.type) or types.is_large_binary(words.type) or _is_text(words.type)
+        ):
             return len(array) * words.nbytes // len(words)
         lengths = compute.binary_length(words).take(array.indices)
         return compute.sum(lengths).as_py() or 0
@@ -127,7 +132,8 @@ def _halved(batch: "pyarrow.RecordBatch", budget: Budget) -> Iterator["pyarrow.R
 
 
 def check_offsets(batch: "pyarrow.RecordBatch") -> None:
-    """Refuse a batch whose offsets or indices lead beyond its buffers, where reading would end the process.
+    """Refuse a batch whose offsets or indices lead beyond its buffers, where reading would end the
+    process.
 
     Text that is not UTF-8 is left to those who read it, who name its row.
 
@@ -168,15 +174,23 @@ def _as_bytes(array: "pyarrow.Array") -> "pyarrow.Array":
 
 # Parquet
 
-N_ROW, ROW_GROUPS = 3, 4  # fields of FileMetaData
+# fields of FileMetaData
+N_ROW = 3
+ROW_GROUPS = 4
 COLUMNS = 1  # of RowGroup
 META_DATA = 3  # of ColumnChunk
-UNCOMPRESSED, DATA_PAGE, DICTIONARY = 6, 9, 11  # of ColumnMetaData
-PAGE_TYPE, PAGE_BYTES = 1, 2  # of PageHeader
+# of ColumnMetaData
+UNCOMPRESSED = 6
+DATA_PAGE = 9
+DICTIONARY = 11
+# of PageHeader
+PAGE_TYPE = 1
+PAGE_BYTES = 2
 
 
 def rows_at_once(file: Any, budget: Budget) -> int:
-    """Return how many rows of a Parquet file may be decoded together, by the largest dictionaries of its columns.
+    """Return how many rows of a Parquet file may be decoded together, by the largest dictionaries
+    of its columns.
 
     Raises:
         ValueError: its pages unpack to too much, or it is no such file.
@@ -185,11 +199,15 @@ def rows_at_once(file: Any, budget: Budget) -> int:
         footer = read_footer(file, budget.n_byte)
         groups = [[chunk[META_DATA] for chunk in group[COLUMNS]] for group in footer[ROW_GROUPS]]
         n_byte = sum(chunk[UNCOMPRESSED] for group in groups for chunk in group)
-        largest = max((sum(_dictionary_bytes(chunk, file) for chunk in group) for group in groups), default=0)
+        largest = max(
+            (sum(_dictionary_bytes(chunk, file) for chunk in group) for group in groups), default=0
+        )
         n_row = footer[N_ROW]
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{budget.name}: not a readable Parquet file (its footer: {reason})") from None
+        raise ValueError(
+            f"{budget.name}: not a readable Parquet file (its footer: {reason})"
+        ) from None
     budget.check(n_byte)
     budget.check(ROW_BYTES * n_row)
     return max(1, min(BATCH, BATCH_BYTES // max(1, largest)))
@@ -242,9 +260,12 @@ def check_messages(file: Any, budget: Budget) -> None:
 
 
 def _stated_bytes(metadata: memoryview, body: memoryview) -> int:
-    """Bytes that the buffers of a message are said to have, by its metadata (a FlatBuffers table)."""
+    """Bytes that the buffers of a message are said to have, by its metadata (a FlatBuffers
+    table).
+    """
     root = _number(metadata, 0, "<I")
-    kind, batch = _field(metadata, root, 1), _table(metadata, root, 2)
+    kind = _field(metadata, root, 1)
+    batch = _table(metadata, root, 2)
     if batch and kind and metadata[kind] == DICTIONARY_BATCH:
         batch = _table(metadata, batch, 1)
     if not batch or not _field(metadata, batch, 3):  # not compressed

@@ -1,4 +1,6 @@
-"""Find which column of a file each field of a row is read from, or propose the words that say so."""
+"""Find which column of a file each field of a row is read from, or propose the words that say
+so.
+"""
 
 import difflib
 import re
@@ -13,22 +15,59 @@ from lslm_lightning.text.language_names import is_language, language_named, matc
 from lslm_lightning.text.yaml_files import dump_yaml
 
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
-    "text": ("content", "body", "sentence", "transcript", "transcription", "document", "article", "story", "prompt"),
-    "document": ("article", "dialogue", "body", "content", "source", "text", "input", "passage", "story", "maintext", "src"),
-    "summary": ("highlights", "headline", "title", "abstract", "target", "output", "subject", "tldr", "description", "tgt"),
+    "text": (
+        "content",
+        "body",
+        "sentence",
+        "transcript",
+        "transcription",
+        "document",
+        "article",
+        "story",
+        "prompt",
+    ),
+    "document": (
+        "article",
+        "dialogue",
+        "body",
+        "content",
+        "source",
+        "text",
+        "input",
+        "passage",
+        "story",
+        "maintext",
+        "src",
+    ),
+    "summary": (
+        "highlights",
+        "headline",
+        "title",
+        "abstract",
+        "target",
+        "output",
+        "subject",
+        "tldr",
+        "description",
+        "tgt",
+    ),
     "context": ("passage", "paragraph", "document", "text", "story", "article"),
     "question": ("query", "prompt", "input"),
     "answers": ("answer", "answers.text", "label", "output", "response", "target"),
     "audio": ("path", "file", "filename", "audio_filepath", "wav", "audio_path", "file_name"),
 }
-"""Columns of well-known corpora that hold what a field is read from; only proposed, never read unasked."""
+"""Columns of well-known corpora that hold what a field is read from; only proposed, never read
+unasked.
+"""
 SOURCE_NAMES = ("source", "src", "input", "source_text")
 TARGET_NAMES = ("target", "tgt", "output", "reference", "ref", "target_text", "translation")
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """Task and languages that a file is for, the column of each field, and what was assumed, in words."""
+    """Task and languages that a file is for, the column of each field, and what was assumed, in
+    words.
+    """
 
     task: str
     languages: tuple[str, ...]
@@ -37,12 +76,17 @@ class Meaning:
 
 
 def find_meaning(
-    name: str, first: Mapping[Any, Any], columns: Mapping[str, Any], fields: Sequence[str] = (), languages: Sequence[str] = ()
+    name: str,
+    first: Mapping[Any, Any],
+    columns: Mapping[str, Any],
+    fields: Sequence[str] = (),
+    languages: Sequence[str] = (),
 ) -> Meaning:
     """What a file holds, by its first record.
 
-    Columns are found that are called as fields, whatever their case, or by code or name of a language; objects of languages
-    (`translation: {en, de}`) and SQuAD's answers are opened, and a list of chat turns becomes `text`.
+    Columns are found that are called as fields, whatever their case, or by code or name of a
+    language; objects of languages (`translation: {en, de}`) and SQuAD's answers are opened, and a
+    list of chat turns becomes `text`.
 
     Args:
         name: the file, for messages.
@@ -67,28 +111,50 @@ def find_meaning(
     except ValueError:
         if not wanted:
             raise ValueError(_unknown_words(name, first)) from None
-        task, own = "", ()  # of a task that is not known here
+        # of a task that is not known here
+        task = ""
+        own = ()
     if languages:
-        found = [field for field in merged if field in languages or (field != "id" and field != ROW_ID and is_language(field))]
-        task, own = "translation", tuple(found)
+        found = [
+            field
+            for field in merged
+            if field in languages or (field != "id" and field != ROW_ID and is_language(field))
+        ]
+        task = "translation"
+        own = tuple(found)
     return Meaning(task, own, merged, tuple(assumed))
 
 
-def proposed(first: Mapping[Any, Any], fields: Sequence[str], by_order: bool = True) -> dict[str, Any]:
-    """A column for as many of these fields as possible, by usual names, then `by_order` of what holds text."""
-    columns, chosen = {}, set()
+def proposed(
+    first: Mapping[Any, Any], fields: Sequence[str], by_order: bool = True
+) -> dict[str, Any]:
+    """A column for as many of these fields as possible, by usual names, then `by_order` of what
+    holds text.
+    """
+    columns = {}
+    chosen = set()
     texts = _text_columns(first)
     chat = _chat_column(first)
     for position, field in enumerate(fields):
         usual = USUAL_NAMES.get(field) or (SOURCE_NAMES, TARGET_NAMES)[min(position, 1)]
         by_name = {_plain(path): path for path in texts}
-        numbered = [path for name, path in by_name.items() if re.fullmatch(rf"{re.escape(_plain(field))}[-_. ]?\d+", name)]
+        numbered = [
+            path
+            for name, path in by_name.items()
+            if re.fullmatch(rf"{re.escape(_plain(field))}[-_. ]?\d+", name)
+        ]
         if len(numbered) > 1 and _plain(field) not in by_name and not chosen.intersection(numbered):
             columns[field] = numbered
             chosen.update(numbered)
             continue
-        names = [by_name[name] for name in (_plain(field), *usual) if name in by_name and by_name[name] not in chosen]
-        near = difflib.get_close_matches(_plain(field), [name for name in by_name if by_name[name] not in chosen], 1, 0.75)
+        names = [
+            by_name[name]
+            for name in (_plain(field), *usual)
+            if name in by_name and by_name[name] not in chosen
+        ]
+        near = difflib.get_close_matches(
+            _plain(field), [name for name in by_name if by_name[name] not in chosen], 1, 0.75
+        )
         found = next(iter([*names, *(by_name[name] for name in near)]), None)
         if found is None and chat is not None:
             found = _turn(first[chat], chat, position, len(fields))
@@ -123,8 +189,12 @@ def _has_own_id(first: Mapping[Any, Any]) -> bool:
     return "id" in first and first["id"] != where_of(first)
 
 
-def _find(first: Mapping[Any, Any], wanted: Sequence[str], languages: Sequence[str], assumed: list[str]) -> dict[str, Any]:
-    """Columns of the fields that can be found; what was not said by the file's own names is added to `assumed`."""
+def _find(
+    first: Mapping[Any, Any], wanted: Sequence[str], languages: Sequence[str], assumed: list[str]
+) -> dict[str, Any]:
+    """Columns of the fields that can be found; what was not said by the file's own names is added
+    to `assumed`.
+    """
     paths = {key: key for key in first if isinstance(key, str) and key != "id"}
     found = {}
     for key in paths:
@@ -140,23 +210,37 @@ def _find(first: Mapping[Any, Any], wanted: Sequence[str], languages: Sequence[s
         found |= _stated_languages(first, names, languages, assumed)
     found |= _languages(names, found, assumed)
     chat = _chat_column(first)
-    if chat is not None and "text" not in found and not (languages or set(wanted) - {"text"}) and not _says_task(found, ""):
+    if (
+        chat is not None
+        and "text" not in found
+        and not (languages or set(wanted) - {"text"})
+        and not _says_task(found, "")
+    ):
         found["text"] = chat
         assumed.append(f"the turns in {chat} are read as text, each as role: content")
     if "question" in found:
-        found |= {field: field for field in sorted(OPTIONAL) if field not in found}  # other records may have those
+        # other records may have those
+        found |= {field: field for field in sorted(OPTIONAL) if field not in found}
     return found
 
 
 def _languages_within(key: str, value: Any) -> dict[str, str]:
     """Codes of languages in an object of nothing else, as in `translation: {en, de}`."""
-    if isinstance(value, Mapping) and len(value) > 1 and all(isinstance(inner, str) and is_language(inner) for inner in value):
+    if (
+        isinstance(value, Mapping)
+        and len(value) > 1
+        and all(isinstance(inner, str) and is_language(inner) for inner in value)
+    ):
         return {inner: f"{key}.{inner}" for inner in value}
     return {}
 
 
-def _stated_languages(first: Mapping[Any, Any], paths: Mapping[str, str], languages: Sequence[str], assumed: list[str]) -> dict[str, Any]:
-    """Columns of the languages that the task reads; `id` is Indonesian where that is asked for and nothing else holds it."""
+def _stated_languages(
+    first: Mapping[Any, Any], paths: Mapping[str, str], languages: Sequence[str], assumed: list[str]
+) -> dict[str, Any]:
+    """Columns of the languages that the task reads; `id` is Indonesian where that is asked for and
+    nothing else holds it.
+    """
     found: dict[str, Any] = {}
     left = list(paths)
     for language in languages:
@@ -175,13 +259,25 @@ def _stated_languages(first: Mapping[Any, Any], paths: Mapping[str, str], langua
     return found
 
 
-def _languages(paths: Mapping[str, str], found: Mapping[str, Any], assumed: list[str]) -> dict[str, Any]:
-    """Columns that are called by the code of a language, or where there are not two of those, by its name."""
+def _languages(
+    paths: Mapping[str, str], found: Mapping[str, Any], assumed: list[str]
+) -> dict[str, Any]:
+    """Columns that are called by the code of a language, or where there are not two of those, by
+    its name.
+    """
     taken = set(found.values())
-    codes = {name: path for name, path in paths.items() if path not in taken and name not in NAMED and _is_short_code(name)}
+    codes = {
+        name: path
+        for name, path in paths.items()
+        if path not in taken and name not in NAMED and _is_short_code(name)
+    }
     if len(codes) + sum(is_language(field) for field in found) >= 2 or found:
         return {name: path for name, path in codes.items() if name not in found}
-    named = {code: path for name, path in paths.items() if path not in taken and (code := language_named(name))}
+    named = {
+        code: path
+        for name, path in paths.items()
+        if path not in taken and (code := language_named(name))
+    }
     if len(named) + len(codes) < 2:
         return codes
     assumed += [f"column {path!r} is read as {code}" for code, path in named.items()]
@@ -189,8 +285,12 @@ def _languages(paths: Mapping[str, str], found: Mapping[str, Any], assumed: list
 
 
 def _is_short_code(name: str) -> bool:
-    """Whether a column is certainly called by a language's code: two letters, or more with script or region."""
-    return is_language(name) and (len(name) == 2 or "-" in name or "_" in name or len(_base(name)) == 2)
+    """Whether a column is certainly called by a language's code: two letters, or more with script
+    or region.
+    """
+    return is_language(name) and (
+        len(name) == 2 or "-" in name or "_" in name or len(_base(name)) == 2
+    )
 
 
 def _base(name: str) -> str:
@@ -205,15 +305,21 @@ def _answers(first: Mapping[Any, Any]) -> dict[str, str]:
     inner = value[0] if isinstance(value, list) and value else value
     if not isinstance(inner, Mapping) or "text" not in inner:
         return {}
-    return {"answers": "answers.text"} | ({"starts": "answers.answer_start"} if "answer_start" in inner else {})
+    return {"answers": "answers.text"} | (
+        {"starts": "answers.answer_start"} if "answer_start" in inner else {}
+    )
 
 
 def _chat_column(first: Mapping[Any, Any]) -> str | None:
-    return next((key for key, value in first.items() if isinstance(key, str) and is_chat(value)), None)
+    return next(
+        (key for key, value in first.items() if isinstance(key, str) and is_chat(value)), None
+    )
 
 
 def _turn(turns: Sequence[Mapping[str, Any]], column: str, position: int, n_field: int) -> str:
-    """Path to the turn that a field is likely to be: the last for the last field, the first after the system's for others."""
+    """Path to the turn that a field is likely to be: the last for the last field, the first after
+    the system's for others.
+    """
     key = content_key(turns)
     if position == n_field - 1 and n_field > 1:
         return f"{column}.-1.{key}"
@@ -230,19 +336,37 @@ def _text_columns(first: Mapping[Any, Any]) -> list[str]:
         if places := _texts_of_languages(key, value):
             found += places
             continue
-        inner = value[0] if isinstance(value, list) and value and isinstance(value[0], Mapping) else value
+        inner = (
+            value[0]
+            if isinstance(value, list) and value and isinstance(value[0], Mapping)
+            else value
+        )
         if isinstance(inner, Mapping):
-            found += [f"{key}.{name}" for name, part in inner.items() if _is_text(part)] if not is_chat(value) else []
+            found += (
+                [f"{key}.{name}" for name, part in inner.items() if _is_text(part)]
+                if not is_chat(value)
+                else []
+            )
         elif _is_text(value) and key != "id":
             found.append(key)
     return found
 
 
 def _texts_of_languages(key: str, value: Any) -> list[str]:
-    """Paths to the texts in a list of objects that each say their language: [{lang: en, text: ...}, {lang: de, text: ...}]."""
-    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(part, Mapping) for part in value):
+    """Paths to the texts in a list of objects that each say their language: [{lang: en, text: ...},
+    {lang: de, text: ...}].
+    """
+    if (
+        not isinstance(value, list)
+        or len(value) < 2
+        or not all(isinstance(part, Mapping) for part in value)
+    ):
         return []
-    codes = [name for name in value[0] if all(isinstance(part.get(name), str) and is_language(part[name]) for part in value)]
+    codes = [
+        name
+        for name in value[0]
+        if all(isinstance(part.get(name), str) and is_language(part[name]) for part in value)
+    ]
     if len(codes) != 1:
         return []
     texts = [name for name, text in value[0].items() if name not in codes and _is_text(text)]
@@ -250,14 +374,21 @@ def _texts_of_languages(key: str, value: Any) -> list[str]:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and bool(value) and all(isinstance(part, str) for part in value))
+    return isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and all(isinstance(part, str) for part in value)
+    )
 
 
-def _lacking_words(name: str, first: Mapping[Any, Any], lacking: Sequence[str], fields: Sequence[str]) -> str:
+def _lacking_words(
+    name: str, first: Mapping[Any, Any], lacking: Sequence[str], fields: Sequence[str]
+) -> str:
     guess = proposed(first, fields)
     lines = f"corpus {name}: no column for {' and '.join(map(repr, lacking))}; {_there(first)}"
     if set(fields) <= set(guess):
-        return f"{lines}; set data.columns, for example {columns_words(guess)}{_positions_words(first, fields)}"
+        return (
+            f"{lines}; set data.columns, for example "
+            f"{columns_words(guess)}{_positions_words(first, fields)}"
+        )
     return f"{lines}; set data.columns to those that hold {' and '.join(fields)}"
 
 
@@ -266,20 +397,30 @@ def _positions_words(first: Mapping[Any, Any], fields: Sequence[str]) -> str:
     file = bare_name(where_of(first).rpartition(":")[0].lower())
     if not file.endswith((".tsv", ".csv")):
         return ""
-    return f", or {columns_words({field: position for position, field in enumerate(fields)})} where the first line is no header"
+    return (
+        f", or {columns_words({field: position for position, field in enumerate(fields)})} "
+        "where the first line is no header"
+    )
 
 
 def _unknown_words(name: str, first: Mapping[Any, Any]) -> str:
     texts = _text_columns(first)
     examples = [columns_words({"text": texts[0]})] if texts else []
-    if _has_own_id(first) and (language := next((key for key in texts if _is_short_code(key)), None)):
+    if _has_own_id(first) and (
+        language := next((key for key in texts if _is_short_code(key)), None)
+    ):
         examples.append(columns_words({language: language, "id": "id"}) + " where id is Indonesian")
     if len(texts) > 1:
         pair = proposed(first, ("document", "summary"))
         examples += [columns_words(pair), columns_words({"en": texts[0], "zh": texts[1]})]
-    way_out = f"say what they are, for example {' or '.join(examples)}" if examples else "no column holds text"
+    way_out = (
+        f"say what they are, for example {' or '.join(examples)}"
+        if examples
+        else "no column holds text"
+    )
     return (
-        f"corpus {name}: no column is called text, document and summary, context and question, audio and text, or as two languages;"
+        f"corpus {name}: no column is called text, document and summary, context and question, "
+        "audio and text, or as two languages;"
         f" {_there(first)}: {way_out}"
     )
 

@@ -13,15 +13,23 @@ from lslm_lightning.safety.paths import nearest_path
 HUB_COLUMNS = "columns: {text: ...}, {document: ..., summary: ...} or {en: ..., zh: ...}"
 
 
-def open_corpus(name: str, columns: Mapping[str, Any] | None = None, languages: Sequence[str] = (), fields: Sequence[str] = ()) -> Corpus:
-    """The corpus of that name; nothing is read or fetched before its rows are asked for, but of the hub all splits.
+def open_corpus(
+    name: str,
+    columns: Mapping[str, Any] | None = None,
+    languages: Sequence[str] = (),
+    fields: Sequence[str] = (),
+) -> Corpus:
+    """The corpus of that name; nothing is read or fetched before its rows are asked for, but of the
+    hub all splits.
 
     Args:
-        name: an entry of corpora.yaml, a built-in ("docstrings", "cldr"), a file or folder of this machine, or a Hugging Face hub id
-            ("owner/name" or "owner/name:configuration").
-        columns: field of a row -> column of the files (see corpora.yaml), laid over those of the entry.
+        name: an entry of corpora.yaml, a built-in ("docstrings", "cldr"), a file or folder of this
+            machine, or a Hugging Face hub id ("owner/name" or "owner/name:configuration").
+        columns: field of a row -> column of the files (see corpora.yaml), laid over those of the
+            entry.
         languages: of a parallel corpus, those that are wanted; files of others need not be there.
-        fields: of a path or hub id, those that the task at hand reads, so that their columns are found.
+        fields: of a path or hub id, those that the task at hand reads, so that their columns are
+            found.
 
     Raises:
         ValueError: there is no such corpus, or its description is wrong.
@@ -51,18 +59,25 @@ def check_corpus_name(name: str, columns: Mapping[str, Any]) -> None:
         if not columns and near is not None:
             question = f" (did you mean {str(near)!r}?)"
             raise ValueError(
-                f"corpus {name!r} is no path here{question}; if it is an id of the Hugging Face hub, say so with {HUB_COLUMNS}"
+                f"corpus {name!r} is no path here{question}; if it is an id of the Hugging Face "
+                f"hub, say so with {HUB_COLUMNS}"
             )
         return
     known = sorted([*catalogue, *builtin.CORPORA])
     named = difflib.get_close_matches(name, known, 1)
     meant = [repr(each) for each in (named[:1] or ([str(near)] if near is not None else []))]
     hint = f"did you mean {meant[0]}?" if meant else f"known are {', '.join(known)}"
-    raise ValueError(f"corpus {name!r} is neither in corpora.yaml nor built in nor a path nor a hub id (owner/name); {hint}")
+    raise ValueError(
+        f"corpus {name!r} is neither in corpora.yaml nor built in nor a path nor a hub id "
+        f"(owner/name); {hint}"
+    )
 
 
-def find_entry(name: str, columns: Mapping[str, Any], languages: Sequence[str] = (), fields: Sequence[str] = ()) -> Entry | None:
-    """Description of an entry of corpora.yaml, or of a file or folder of this machine; None of any other corpus.
+def find_entry(
+    name: str, columns: Mapping[str, Any], languages: Sequence[str] = (), fields: Sequence[str] = ()
+) -> Entry | None:
+    """Description of an entry of corpora.yaml, or of a file or folder of this machine; None of any
+    other corpus.
 
     Raises:
         ValueError: the description is wrong, or a path holds no corpus.
@@ -71,4 +86,8 @@ def find_entry(name: str, columns: Mapping[str, Any], languages: Sequence[str] =
     if name in catalogue:
         return catalogue[name]
     path = Path(name).expanduser()
-    return local.describe(path, columns, fields, languages) if name not in builtin.CORPORA and path.exists() else None
+    return (
+        local.describe(path, columns, fields, languages)
+        if name not in builtin.CORPORA and path.exists()
+        else None
+    )

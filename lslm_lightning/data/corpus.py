@@ -16,12 +16,15 @@ def no_files(name: str) -> bytes:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Rows of text by split. Every row has an `id`, unique and stable; the other fields depend on `task`.
+    """Rows of text by split. Every row has an `id`, unique and stable; the other fields depend on
+    `task`.
 
-    language_modeling: `text`. translation: a sentence for each language code (`ind` for Indonesian), or a list of them, each a translation
-    of the others. summarization: `document` and `summary`, a list of references, the original first. Rows of other tasks have `fields`.
-    A corpus may add fields, such as `name`, `attribution` or `author`. `sizes` holds the numbers of rows that are known without reading.
-    `read` gives the bytes of a file that a row names. `join` stands between several texts of a field that is read.
+    language_modeling: `text`. translation: a sentence for each language code (`ind` for
+    Indonesian), or a list of them, each a translation of the others. summarization: `document` and
+    `summary`, a list of references, the original first. Rows of other tasks have `fields`. A corpus
+    may add fields, such as `name`, `attribution` or `author`. `sizes` holds the numbers of rows
+    that are known without reading. `read` gives the bytes of a file that a row names. `join` stands
+    between several texts of a field that is read.
     """
 
     name: str
@@ -54,9 +57,11 @@ class Corpus:
         return self._rows[split]
 
     def digest(self, split: str) -> str:
-        """SHA-256, in hex, of all that determines the rows: checksums of the files (versions of packages) and how they are read.
+        """SHA-256, in hex, of all that determines the rows: checksums of the files (versions of
+        packages) and how they are read.
 
-        Caches and resumed runs depend on it. Scores compare by `evaluation.evaluation_set`, which knows what is asked.
+        Caches and resumed runs depend on it. Scores compare by `evaluation.evaluation_set`, which
+        knows what is asked.
         """
         self._require(split)
         if split not in self._digests:
@@ -66,4 +71,9 @@ class Corpus:
 
     def _require(self, split: str) -> None:
         if split not in self.splits:
-            raise ValueError(f"corpus {self.name} has no split {split!r}; it has {', '.join(self.splits)}. {self.note}".strip())
+            raise ValueError(
+                (
+                    f"corpus {self.name} has no split {split!r}; it has {', '.join(self.splits)}. "
+                    f"{self.note}"
+                ).strip()
+            )

@@ -18,7 +18,10 @@ MAGIC = {
     b"BZh91AY&SY": "a bzip2 file; let its name end in .bz2, or unpack it",
     b"\xfd7zXZ\0": "an xz file; let its name end in .xz, or unpack it",
     b"\x28\xb5\x2f\xfd": "a Zstandard file; let its name end in .zst, or unpack it",
-    b"PK\x03\x04": "a zip archive, or a spreadsheet or document of an office program; unpack it, or save it as CSV",
+    b"PK\x03\x04": (
+        "a zip archive, or a spreadsheet or document of an office program; unpack it, "
+        "or save it as CSV"
+    ),
     b"\xd0\xcf\x11\xe0": "a spreadsheet or document of an office program; save it as CSV or text",
     b"PAR1": "a Parquet file; let its name end in .parquet",
     b"ARROW1": "an Arrow file; let its name end in .arrow",
@@ -45,7 +48,9 @@ SCRIPTS = {  # ranges of letters by encoding
     "cp1256": "\u0600-\u06ff\u200c-\u200f",
     "cp874": "\u0e01-\u0e3a\u0e40-\u0e4e",
 }
-COMMON = {  # bytes of the commoner characters of encodings with two bytes a character: level 1 of their standards, signs, letters
+# bytes of the commoner characters of encodings with two bytes a character: level 1 of their
+# standards, signs, letters
+COMMON = {
     "gb18030": rb"[\xb0-\xd7\xa1-\xa9][\xa1-\xfe]",
     "big5": rb"[\xa1-\xc5][\x40-\x7e\xa1-\xfe]|\xc6[\x40-\x7e]",
     "cp932": rb"[\x81-\x84\x88-\x97][\x40-\x7e\x80-\xfc]|\x98[\x40-\x72]",
@@ -69,7 +74,9 @@ NAMES = {  # as people and iconv call them
     "cp874": ("Windows-874", "CP874"),
 }
 TYPOGRAPHY = frozenset("“”„‘’‚«»‹›–—…€°§·©®™×•¿¡ºª\u00a0£¥½¼¾²³\u00ad")
-N_LATIN, N_OTHER = 3, 12  # characters outside of ASCII, in Latin script or another, below which nothing is sure
+# characters outside of ASCII, in Latin script or another, below which nothing is sure
+N_LATIN = 3
+N_OTHER = 12
 MARGIN = 0.12
 SAMPLE = 1 << 16
 
@@ -93,7 +100,9 @@ def not_utf8(where: str, data: bytes, at: int, offset: int = 0, known: str = "")
         known: text before it that was UTF-8 and not ASCII.
     """
     byte = f"{where}: byte {offset + at} (0x{data[at]:02x}) is "
-    if kind := next((kind for magic, kind in MAGIC.items() if not offset and data.startswith(magic)), None):
+    if kind := next(
+        (kind for magic, kind in MAGIC.items() if not offset and data.startswith(magic)), None
+    ):
         return f"{byte}no part of a text: the file is {kind}"
     if wide := None if offset else _wide(data):
         return f"{byte}no part of a text in UTF-8: the file is {wide[:6]}; {_convert(wide)}"
@@ -102,36 +111,59 @@ def not_utf8(where: str, data: bytes, at: int, offset: int = 0, known: str = "")
     if data[at] == 0:
         return f"{byte}NUL, which no text has; the file is damaged, or no text file"
     if data[at : at + 2] == b"\x1b$":
-        return f"{byte}an escape sequence: the file is ISO-2022-JP or a like encoding; {_convert('ISO-2022-JP')}"
+        return (
+            f"{byte}an escape sequence: the file is ISO-2022-JP or a like encoding; "
+            f"{_convert('ISO-2022-JP')}"
+        )
     if re.match(rb"\xed[\xa0-\xbf][\x80-\xbf]", data[at : at + 3]):
-        return f"{byte}half of a surrogate pair, which UTF-8 has not (CESU-8, or damaged); write the file anew as UTF-8"
+        return (
+            f"{byte}half of a surrogate pair, which UTF-8 has not (CESU-8, or damaged); write "
+            "the file anew as UTF-8"
+        )
     shown = f"{data[at : at + 8].hex(' ')}"
     if _is_utf8_elsewhere(data, known):
-        return f"{byte}not UTF-8, though the text around it is: bytes {shown} are damaged or of another encoding; correct that line"
+        return (
+            f"{byte}not UTF-8, though the text around it is: bytes {shown} are damaged or of "
+            "another encoding; correct that line"
+        )
     readings, is_sure = detect(data[:SAMPLE])
     if is_sure:
         called, name = _names(readings[0].encoding)
         sample = _around(readings[0].text)
-        return f"{byte}not UTF-8: the file reads as {called}, {sample!r}; if that is right, {_convert(name)}"
-    may = " or ".join(f"{_names(each.encoding)[0]} ({_around(each.text, 12)!r})" for each in readings[:3])
+        return (
+            f"{byte}not UTF-8: the file reads as {called}, {sample!r}; if that is right, "
+            f"{_convert(name)}"
+        )
+    may = " or ".join(
+        f"{_names(each.encoding)[0]} ({_around(each.text, 12)!r})" for each in readings[:3]
+    )
     which = f"; it may be {may}" if may else ""
     return (
-        f"{byte}not UTF-8, and its encoding cannot be told from the bytes {shown}{which}: find out how the file was written,"
+        f"{byte}not UTF-8, and its encoding cannot be told from the bytes {shown}{which}: find "
+        "out how the file was written,"
         f" and convert it to UTF-8"
     )
 
 
 def detect(data: bytes) -> tuple[list[Reading], bool]:
-    """Return what bytes of one encoding may be, the likeliest first, and whether that one is sure."""
+    """Return what bytes of one encoding may be, the likeliest first, and whether that one is
+    sure.
+    """
     from charset_normalizer import from_bytes
 
-    data = data[: max(map(data.rfind, (b"\n", b" ", b'"', b","))) + 1] or data  # these are no part of a character, so that none is cut
+    # these are no part of a character, so that none is cut
+    data = data[: max(map(data.rfind, (b"\n", b" ", b'"', b","))) + 1] or data
     order = [*LATIN, *SCRIPTS, *COMMON]
-    found = {name: match for match in from_bytes(data, cp_isolation=order, threshold=0.3) for name in match.could_be_from_charset}
+    found = {
+        name: match
+        for match in from_bytes(data, cp_isolation=order, threshold=0.3)
+        for name in match.could_be_from_charset
+    }
     latin = next((found[name] for name in LATIN if name in found), None)
     best: dict[str, Reading] = {}
     for encoding in order:
-        match = latin if encoding in LATIN else found.get(encoding)  # of Latin letters, ours are told apart by language
+        # of Latin letters, ours are told apart by language
+        match = latin if encoding in LATIN else found.get(encoding)
         text = _decoded(data, encoding) if match else None
         if text is None:
             continue
@@ -161,28 +193,44 @@ def _is_enough(reading: Reading) -> bool:
 
 
 def _familiarity(encoding: str, text: str) -> float:
-    """Share of the characters outside of ASCII that a text in this encoding is likely to have, where they are likely to stand."""
+    """Share of the characters outside of ASCII that a text in this encoding is likely to have,
+    where they are likely to stand.
+    """
     if encoding in COMMON:
         other = [c.encode(encoding) for c in text if not c.isascii()]
-        share = sum(re.fullmatch(COMMON[encoding], c) is not None for c in other) / max(1, len(other))
+        share = sum(re.fullmatch(COMMON[encoding], c) is not None for c in other) / max(
+            1, len(other)
+        )
         return share + (0.5 if len(other) >= N_OTHER else 0.0)  # seldom by chance
-    n_inner_capital = sum(one.islower() and two.isupper() and not two.isascii() for one, two in pairwise(text))
+    n_inner_capital = sum(
+        one.islower() and two.isupper() and not two.isascii() for one, two in pairwise(text)
+    )
     text = text.lower()
     other = [c for c in text if not c.isascii() and c not in TYPOGRAPHY]
     if encoding in LATIN:
         if len(other) > 2 * len(re.findall(r"[a-z]", text)):
             return 0.0
-        inner = len(re.findall(r"(?<=[^\W\d_])[«»“”„‹›€§©®™…£¥¼½¾](?=[^\W\d_])", text))  # a sign inside a word
+        # a sign inside a word
+        inner = len(re.findall(r"(?<=[^\W\d_])[«»“”„‹›€§©®™…£¥¼½¾](?=[^\W\d_])", text))
         known = max(sum(c in letters for c in other) for letters in LATIN[encoding].split())
         return (known - inner) / len(other) if other else 1.0 - inner
     letters = rf"[{SCRIPTS[encoding]}]"
-    misplaced = len(re.findall(r"(?<![\u0e01-\u0e2e\u0e31-\u0e4e])[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e]", text))  # signs of Thai
-    mixed = misplaced + len(re.findall(rf"(?<=[a-z]){letters}|{letters}(?=[a-z])", text)) + n_inner_capital
+    # signs of Thai
+    misplaced = len(
+        re.findall(r"(?<![\u0e01-\u0e2e\u0e31-\u0e4e])[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e]", text)
+    )
+    mixed = (
+        misplaced
+        + len(re.findall(rf"(?<=[a-z]){letters}|{letters}(?=[a-z])", text))
+        + n_inner_capital
+    )
     return (len(re.findall(letters, text)) - mixed) / len(other) if other else 0.0
 
 
 def _wide(data: bytes) -> str | None:
-    """UTF-16 or UTF-32, for iconv; without a byte order mark only what has NULs and reads as text."""
+    """UTF-16 or UTF-32, for iconv; without a byte order mark only what has NULs and reads as
+    text.
+    """
     if bom := next((name for mark, name in BOMS.items() if data.startswith(mark)), None):
         return bom
     sample = data[: SAMPLE - SAMPLE % 4]
@@ -195,7 +243,10 @@ def _wide(data: bytes) -> str | None:
 def _is_printable(data: bytes) -> bool:
     """Whether bytes are UTF-8 without control characters."""
     try:
-        return all(unicodedata.category(character) != "Cc" or character in "\t\r\n" for character in data.decode())
+        return all(
+            unicodedata.category(character) != "Cc" or character in "\t\r\n"
+            for character in data.decode()
+        )
     except UnicodeDecodeError:
         return False
 
@@ -214,7 +265,8 @@ def _is_text(data: bytes, encoding: str) -> bool:
 
 def _is_utf8_elsewhere(data: bytes, known: str) -> bool:
     """Whether other lines have several characters in UTF-8 that are not ASCII."""
-    n, n_wrong = sum(not character.isascii() for character in known), 0
+    n = sum(not character.isascii() for character in known)
+    n_wrong = 0
     for text in _texts(data):
         n += sum(not character.isascii() for character in text or "")
         n_wrong += text is None
@@ -231,7 +283,14 @@ def _texts(data: bytes) -> Iterator[str | None]:
 
 def _around(text: str, n: int = 30) -> str:
     """Some characters around the first that is not ASCII."""
-    at = next((i for i, character in enumerate(text) if not character.isascii() and character not in TYPOGRAPHY), 0)
+    at = next(
+        (
+            i
+            for i, character in enumerate(text)
+            if not character.isascii() and character not in TYPOGRAPHY
+        ),
+        0,
+    )
     begin = max(0, at - n // 3, text.rfind("\n", 0, at) + 1)
     return text[begin : begin + n].partition("\n")[0].strip("\r")
 

@@ -1,4 +1,6 @@
-"""A corpus described by an entry: find its files, read them, choose columns, take the split's share."""
+"""A corpus described by an entry: find its files, read them, choose columns, take the split's
+share.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,8 +14,20 @@ from lslm_lightning.data.checksums import remembered_checksum, remembered_listin
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import local_file, verified_file
 from lslm_lightning.data.readers import READERS, Record, read_parallel, read_sphinx
-from lslm_lightning.data.rows import FILES, Row, columns_nobody_has, required_fields, to_row, without_empty
-from lslm_lightning.data.shares import characters_share, group_positions, where, without_empty_shares
+from lslm_lightning.data.rows import (
+    FILES,
+    Row,
+    columns_nobody_has,
+    required_fields,
+    to_row,
+    without_empty,
+)
+from lslm_lightning.data.shares import (
+    characters_share,
+    group_positions,
+    where,
+    without_empty_shares,
+)
 from lslm_lightning.data.values import place_of
 from lslm_lightning.text.language_names import match_language
 
@@ -21,16 +35,22 @@ from lslm_lightning.text.language_names import match_language
 def open_entry(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str] = ()) -> Corpus:
     """The corpus of an entry; `columns` are laid over the entry's.
 
-    Of a parallel corpus only the languages that `languages` or, where not all of those are there, `columns` name are read, under the
-    codes by which they are asked for: "zh-CN" reads what the entry calls zh.
+    Of a parallel corpus only the languages that `languages` or, where not all of those are there,
+    `columns` name are read, under the codes by which they are asked for: "zh-CN" reads what the
+    entry calls zh.
     """
     asked = _asked_for(entry, columns, languages)
     if asked:
         renamed = {code: entry.columns.get(own, own) for code, own in asked.items() if code != own}
         entry = _of_languages(entry, [own for own in entry.languages if own in asked.values()])
-        entry = replace(entry, fields=required_fields("translation", tuple(asked)) if renamed else entry.fields)
+        entry = replace(
+            entry, fields=required_fields("translation", tuple(asked)) if renamed else entry.fields
+        )
         columns = {**renamed, **columns}
-    splits = {name: replace(split, columns={**entry.columns, **split.columns, **columns}) for name, split in entry.splits.items()}
+    splits = {
+        name: replace(split, columns={**entry.columns, **split.columns, **columns})
+        for name, split in entry.splits.items()
+    }
     entry = replace(entry, splits=splits)
     return Corpus(
         name=entry.name,
@@ -50,8 +70,12 @@ def open_entry(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str
     )
 
 
-def _asked_for(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str]) -> dict[str, str]:
-    """The entry's own code of each language that is asked for, in the entry's order; {} where that is not all there."""
+def _asked_for(
+    entry: Entry, columns: Mapping[str, Any], languages: Sequence[str]
+) -> dict[str, str]:
+    """The entry's own code of each language that is asked for, in the entry's order; {} where that
+    is not all there.
+    """
     if entry.task != "translation":
         return {}
     found = {language: match_language(language, entry.languages) for language in languages}
@@ -61,34 +85,61 @@ def _asked_for(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str
 
 
 def _of_languages(entry: Entry, languages: Sequence[str]) -> Entry:
-    """The entry with these of its languages alone, and where files are listed one a language, with their files."""
+    """The entry with these of its languages alone, and where files are listed one a language, with
+    their files.
+    """
     splits = dict(entry.splits)
     for name, split in splits.items():
-        is_listed = not isinstance(split.files, str) and not any("{language}" in file for file in split.files)
+        is_listed = not isinstance(split.files, str) and not any(
+            "{language}" in file for file in split.files
+        )
         if entry.format == "parallel" and is_listed and len(split.files) == len(entry.languages):
             files = zip(entry.languages, split.files, strict=True)
-            splits[name] = replace(split, files=[file for language, file in files if language in languages])
+            splits[name] = replace(
+                split, files=[file for language, file in files if language in languages]
+            )
     return replace(entry, languages=tuple(languages), splits=splits)
 
 
 def _load(entry: Entry, name: str) -> list[Row]:
-    split, required = entry.splits[name], entry.required
+    split = entry.splits[name]
+    required = entry.required
     records = list(_records(entry, name))
     if not entry.files and columns_nobody_has(records, split.columns):
-        firsts = [record for other in entry.splits if other != name for record in islice(_records(entry, other), 1)]
+        firsts = [
+            record
+            for other in entry.splits
+            if other != name
+            for record in islice(_records(entry, other), 1)
+        ]
         for column in columns_nobody_has([*records, *firsts], split.columns):
-            raise ValueError(f"corpus {entry.name}: no row has the column {column!r}, which columns names; correct it, or leave it out")
-    rows = [to_row(record, split.columns, required, entry.join, entry.answers) for record in records]
-    rows = without_empty(f"corpus {entry.name}", rows, required, entry.empty, [place_of(record) for record in records])
+            raise ValueError(
+                f"corpus {entry.name}: no row has the column {column!r}, which columns names; "
+                "correct it, or leave it out"
+            )
+    rows = [
+        to_row(record, split.columns, required, entry.join, entry.answers) for record in records
+    ]
+    rows = without_empty(
+        f"corpus {entry.name}",
+        rows,
+        required,
+        entry.empty,
+        [place_of(record) for record in records],
+    )
     if split.where is not None:
         rows = where(rows, split.where, f"corpus {entry.name}: splits.{name}.where")
     if split.share is not None:
         rows = _share(rows, entry, split)
         if not rows or not rows[0][required[0]]:
-            raise ValueError(f"corpus {entry.name}: nothing is left for {name}, share {list(split.share)}; it is too small to be split so")
+            raise ValueError(
+                f"corpus {entry.name}: nothing is left for {name}, share {list(split.share)}; it "
+                "is too small to be split so"
+            )
     if len(distinct := {row["id"] for row in rows}) < len(rows):
         raise ValueError(
-            f"corpus {entry.name}: ids must be unique, but {name} has {len(distinct)} for {len(rows)} rows; choose another column"
+            f"corpus {entry.name}: ids must be unique, but {name} has {len(distinct)} for "
+            f"{len(rows)} rows; choose another column"
             f" for id, or set columns: {{row_id: null}}, which numbers the rows"
         )
     return rows
@@ -98,8 +149,14 @@ def _share(rows: list[Row], entry: Entry, split: Split) -> list[Row]:
     low, high = split.share
     if entry.share_of == "characters":
         return [characters_share(row, low, high) for row in rows]
-    same = [other for other in entry.splits.values() if other.share and _unshared(other) == _unshared(split)]
-    positions = without_empty_shares(group_positions(rows, entry.share_of, entry.seed), [other.share for other in same])
+    same = [
+        other
+        for other in entry.splits.values()
+        if other.share and _unshared(other) == _unshared(split)
+    ]
+    positions = without_empty_shares(
+        group_positions(rows, entry.share_of, entry.seed), [other.share for other in same]
+    )
     return [row for row, position in zip(rows, positions, strict=True) if low <= position < high]
 
 
@@ -124,33 +181,51 @@ def first_records(entry: Entry, n: int) -> list[Record]:
 
 
 def _records(entry: Entry, name: str) -> Iterator[Record]:
-    split, paths = entry.splits[name], split_paths(entry, name)
+    split = entry.splits[name]
+    paths = split_paths(entry, name)
     names = _record_names(entry, name)
     if entry.format == "parallel":
-        yield from _parallel_records(entry.parallel_files(name), dict(zip(names, paths, strict=True)))
+        yield from _parallel_records(
+            entry.parallel_files(name), dict(zip(names, paths, strict=True))
+        )
     elif entry.format == "sphinx":
-        yield from read_sphinx({path.name: b"" if path.is_dir() else read_file(path) for path in paths})
+        yield from read_sphinx(
+            {path.name: b"" if path.is_dir() else read_file(path) for path in paths}
+        )
     else:
         read = READERS[entry.format]
         for (file, own), path in zip(names.items(), paths, strict=True):
             if not split.members and file.endswith("/"):
                 continue  # a folder holds what rows name
-            members = read_members(path, split.members) if split.members else [(own, read_file(path))]
+            members = (
+                read_members(path, split.members) if split.members else [(own, read_file(path))]
+            )
             for member, data in members:
                 yield from read(member, data, entry.header)
 
 
 def _record_names(entry: Entry, name: str) -> dict[str, str]:
-    """What ids call the files of a split: their own names, or from the corpus's folder on where two of its files have one name."""
+    """What ids call the files of a split: their own names, or from the corpus's folder on where two
+    of its files have one name.
+    """
     own = {PurePosixPath(file.name).name for file in entry.data_files}
     are_distinct = len(own) == len(entry.data_files)
-    return {file: PurePosixPath(file).name if are_distinct else file for file in entry.split_files(name)}
+    return {
+        file: PurePosixPath(file).name if are_distinct else file for file in entry.split_files(name)
+    }
 
 
-def _parallel_records(parts: Sequence[Mapping[str, str]], paths: Mapping[str, Path]) -> Iterator[Record]:
+def _parallel_records(
+    parts: Sequence[Mapping[str, str]], paths: Mapping[str, Path]
+) -> Iterator[Record]:
     """Sentences of all parts in order; of several, ids begin with the whole names of the parts."""
     for part in parts:
-        records = read_parallel({language: (paths[file].name, read_file(paths[file])) for language, file in part.items()})
+        records = read_parallel(
+            {
+                language: (paths[file].name, read_file(paths[file]))
+                for language, file in part.items()
+            }
+        )
         if len(parts) == 1:
             yield from records
             continue
@@ -161,25 +236,53 @@ def _parallel_records(parts: Sequence[Mapping[str, str]], paths: Mapping[str, Pa
 
 
 def _fingerprint(entry: Entry, name: str) -> Any:
-    """Declared checksums stand for the contents; files without one are read, and so are those that rows name."""
+    """Declared checksums stand for the contents; files without one are read, and so are those that
+    rows name.
+    """
     files = {file.name: file for file in entry.data_files}
     contents = []
     for file in entry.split_files(name):
-        contents.append(files[file].checksums or {"sha256": remembered_checksum(verified_file(entry, files[file]))})
+        contents.append(
+            files[file].checksums
+            or {"sha256": remembered_checksum(verified_file(entry, files[file]))}
+        )
     split = entry.splits[name]
     contents += _named(entry, name)
-    reading = [entry.format, entry.header, entry.join, entry.share_of, entry.seed, entry.empty, entry.languages]
-    reading += [] if split.where is None else [split.where]  # digests of all others stay as they were
-    return [contents, reading, split.share, split.members, {str(key): value for key, value in split.columns.items()}]
+    reading = [
+        entry.format,
+        entry.header,
+        entry.join,
+        entry.share_of,
+        entry.seed,
+        entry.empty,
+        entry.languages,
+    ]
+    # digests of all others stay as they were
+    reading += [] if split.where is None else [split.where]
+    return [
+        contents,
+        reading,
+        split.share,
+        split.members,
+        {str(key): value for key, value in split.columns.items()},
+    ]
 
 
 def _named(entry: Entry, name: str) -> list[dict[str, str]]:
-    """What stands for the files that rows name, unless they lie in folders which are files of the split."""
+    """What stands for the files that rows name, unless they lie in folders which are files of the
+    split.
+    """
     fields = FILES.intersection(entry.required)
     if not fields or any(file.endswith("/") for file in entry.split_files(name)):
         return []
     names = sorted({str(row[field]) for row in _load(entry, name) for field in fields})
-    return [{"listing": remembered_listing({file: local_file(entry, DataFile(file, {}, None)) for file in names})}]
+    return [
+        {
+            "listing": remembered_listing(
+                {file: local_file(entry, DataFile(file, {}, None)) for file in names}
+            )
+        }
+    ]
 
 
 def _read(entry: Entry, name: str) -> bytes:

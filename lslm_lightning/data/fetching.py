@@ -30,7 +30,8 @@ def verified_file(entry: Entry, file: DataFile) -> Path:
     """The file, fetched if it is not here, once its checksum agrees.
 
     Raises:
-        FileNotFoundError: it is neither here nor to be had; the message says where to put it and under which licence it comes.
+        FileNotFoundError: it is neither here nor to be had; the message says where to put it and
+            under which licence it comes.
         ValueError: a checksum does not agree.
     """
     path = local_file(entry, file)
@@ -42,8 +43,11 @@ def verified_file(entry: Entry, file: DataFile) -> Path:
     return path
 
 
-def verify(path: Path, file: DataFile, remember: bool = True, way_out: str = "delete it and get it again") -> None:
-    """Nothing, if one of the file's checksums agrees or it has none. With `remember`, an unchanged file is not read again.
+def verify(
+    path: Path, file: DataFile, remember: bool = True, way_out: str = "delete it and get it again"
+) -> None:
+    """Nothing, if one of the file's checksums agrees or it has none. With `remember`, an unchanged
+    file is not read again.
 
     Raises:
         ValueError: what was expected and what was found, and the way out.
@@ -59,16 +63,24 @@ def verify(path: Path, file: DataFile, remember: bool = True, way_out: str = "de
     if found:
         algorithm, expected = next(iter(file.checksums.items()))
         size = f"{n_byte(path):,} bytes"
-        raise ValueError(f"{path}: corrupt or truncated ({size}): {algorithm} should be {expected} but is {found[algorithm]}; {way_out}")
+        raise ValueError(
+            f"{path}: corrupt or truncated ({size}): {algorithm} should be {expected} but is "
+            f"{found[algorithm]}; {way_out}"
+        )
 
 
 def n_byte(path: Path) -> int:
     """Of a file, or of all files in a folder."""
-    return sum(file.stat().st_size for file in files_in(path).values()) if path.is_dir() else path.stat().st_size
+    return (
+        sum(file.stat().st_size for file in files_in(path).values())
+        if path.is_dir()
+        else path.stat().st_size
+    )
 
 
 def fetch(entry: Entry, file: DataFile) -> Path:
-    """The file in the user's cache, downloaded from its public home and verified; one process downloads, others wait.
+    """The file in the user's cache, downloaded from its public home and verified; one process
+    downloads, others wait.
 
     A folder comes as an archive, of which the members that its checksum is of are unpacked.
 
@@ -79,7 +91,9 @@ def fetch(entry: Entry, file: DataFile) -> Path:
     if file.url is None:
         raise FileNotFoundError(_missing(entry, file, "no public home is known"))
     if entry.folder is not None:
-        raise FileNotFoundError(_missing(entry, file, "nothing is fetched into a folder of your own"))
+        raise FileNotFoundError(
+            _missing(entry, file, "nothing is fetched into a folder of your own")
+        )
     path = corpus_path(cache_directory() / "data", entry.place, file.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
@@ -89,19 +103,31 @@ def fetch(entry: Entry, file: DataFile) -> Path:
                 try:
                     _download(file.url, draft)
                 except (OSError, ValueError) as error:  # requests' own errors are OSErrors
-                    raise FileNotFoundError(_missing(entry, file, f"fetching failed ({_reason(error)})")) from None
-                verify(draft, file, remember=False, way_out=f"nothing was kept; {file.url} has changed or was cut off: try again later")
+                    raise FileNotFoundError(
+                        _missing(entry, file, f"fetching failed ({_reason(error)})")
+                    ) from None
+                verify(
+                    draft,
+                    file,
+                    remember=False,
+                    way_out=(
+                        f"nothing was kept; {file.url} has changed or was cut off: try again later"
+                    ),
+                )
                 (_unpacked(draft, file.members) if file.members else draft).replace(path)
     return path
 
 
 def _unpacked(archive: Path, pattern: str) -> Path:
     """A folder beside an archive with those of its members that match."""
-    root, beside = root_of(pattern), archive.with_name("unpacked")
+    root = root_of(pattern)
+    beside = archive.with_name("unpacked")
     for name, data in read_members(archive, pattern):
         own = name[name.index(root) :]
         if not is_inside(own):  # of a pattern with .. in it
-            raise ValueError(f"{archive.name}: its member {name!r} would leave its folder; correct `members`")
+            raise ValueError(
+                f"{archive.name}: its member {name!r} would leave its folder; correct `members`"
+            )
         path = beside / own
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -124,4 +150,7 @@ def _reason(error: Exception) -> str:
 def _missing(entry: Entry, file: DataFile, why: str) -> str:
     folder = entry.folder or f"{os.environ.get('LSLM_DATA') or 'data'}/{entry.place}"
     home = f"get it from {file.url or entry.home} and " if file.url or entry.home else ""
-    return f"corpus {entry.name}: {file.name} is not here; {why}: {home}put it into {folder}/ (licence: {entry.licence})"
+    return (
+        f"corpus {entry.name}: {file.name} is not here; {why}: {home}put it into {folder}/ "
+        f"(licence: {entry.licence})"
+    )

@@ -1,4 +1,6 @@
-"""Which split, part and language the names of a folder's files say, and whether they belong together."""
+"""Which split, part and language the names of a folder's files say, and whether they belong
+together.
+"""
 
 import json
 import os
@@ -25,11 +27,16 @@ FORMATS = {
 }
 """Readers by the endings of names."""
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
-SPLIT = re.compile(r"(?i:training|validation|valid|(?:train|val|dev|test)(?:set|test)?)(?![a-z])[\w-]*")
+SPLIT = re.compile(
+    r"(?i:training|validation|valid|(?:train|val|dev|test)(?:set|test)?)(?![a-z])[\w-]*"
+)
 """What the name of a split begins with: test_2016 is one, testimony is none."""
 FOLDERS = frozenset({"train", "val", "test", *SPLIT_NAMES})
 """Folders whose files are of one split."""
-NUMBER = re.compile(r"(?P<word>[-_.]?(?:part|shard|chunk)[-_.]?|[-_.])(?P<number>\d+)(?:[-_.]of[-_.](?P<total>\d+))?$", re.I)
+NUMBER = re.compile(
+    r"(?P<word>[-_.]?(?:part|shard|chunk)[-_.]?|[-_.])(?P<number>\d+)(?:[-_.]of[-_.](?P<total>\d+))?$",
+    re.I,
+)
 """End of the name of one of several files: -00000-of-00002, .part1, -1."""
 NAMES_IN_MESSAGE = 5
 LONGEST_OBJECT = 64 << 20  # bytes of a line that tells JSON Lines from JSON
@@ -37,7 +44,9 @@ LONGEST_OBJECT = 64 << 20  # bytes of a line that tells JSON Lines from JSON
 
 @dataclass(frozen=True)
 class File:
-    """What the name of a file says. `split` is "" where it says none; `number` is that of one of several, of `total`."""
+    """What the name of a file says. `split` is "" where it says none; `number` is that of one of
+    several, of `total`.
+    """
 
     name: str  # from the corpus's folder on
     split: str
@@ -51,27 +60,39 @@ class File:
 
     @property
     def twin(self) -> str:
-        """Equal for files that hold the same, packed or not; of those that make a split, in whatever case they are spelled."""
+        """Equal for files that hold the same, packed or not; of those that make a split, in
+        whatever case they are spelled.
+        """
         return bare_name(self.name).casefold() if self.split else bare_name(self.name)
 
     @property
     def is_whole_split(self) -> bool:
-        """Whether nothing but a split and a number stands in the name before format and language, or it lies in a split's folder."""
+        """Whether nothing but a split and a number stands in the name before format and language,
+        or it lies in a split's folder.
+        """
         *folders, own = self.stem.split("/")
         return bool(SPLIT.fullmatch(own)) or any(folder.lower() in FOLDERS for folder in folders)
 
 
 def files_of(path: Path) -> list[File]:
-    """Files of a folder: those in it where their names say splits, else those of its folders too; hidden ones are not seen.
+    """Files of a folder: those in it where their names say splits, else those of its folders too;
+    hidden ones are not seen.
 
     Raises:
-        ValueError: a name of a split's file is that of a pipe, a device or a folder; or a name has *.
+        ValueError: a name of a split's file is that of a pipe, a device or a folder; or a name has
+            *.
     """
-    seen = sorted((file for file in path.iterdir() if not file.name.startswith(".")), key=lambda file: natural(file.name))
+    seen = sorted(
+        (file for file in path.iterdir() if not file.name.startswith(".")),
+        key=lambda file: natural(file.name),
+    )
     for other in (file for file in seen if not file.is_file()):
         claimed = _parsed(other.name, path)
         if claimed.split and claimed.form and other.is_dir():
-            raise ValueError(f"{other} is a folder: call it {claimed.split}, if its files are that split, or put a file in its place")
+            raise ValueError(
+                f"{other} is a folder: call it {claimed.split}, if its files are that split, or "
+                "put a file in its place"
+            )
         if claimed.split and (claimed.form or is_language(claimed.language)) and not other.is_dir():
             check_is_file(other)
     top = [_parsed(file.name, path) for file in seen if file.is_file()]
@@ -80,7 +101,11 @@ def files_of(path: Path) -> list[File]:
     found = []
     for folder, folders, own in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-        found += [(Path(folder) / name).relative_to(path).as_posix() for name in own if not name.startswith(".")]
+        found += [
+            (Path(folder) / name).relative_to(path).as_posix()
+            for name in own
+            if not name.startswith(".")
+        ]
     if starred := [name for name in found if "*" in name]:
         raise ValueError(f"{path}: {starred[0]} has * in its name; give it another name")
     return [_parsed(name, path) for name in sorted(found, key=natural)]
@@ -89,14 +114,20 @@ def files_of(path: Path) -> list[File]:
 def _parsed(name: str, path: Path) -> File:
     *folders, own = name.split("/")
     stem, _, ending = bare_name(own).rpartition(".")
-    form, language = format_of(path / name) or "", ""
+    form = format_of(path / name) or ""
+    language = ""
     if not form and re.fullmatch(LANGUAGE, ending, re.I) and stem:
         language = ending
     elif form == "text" and is_language(stem.rpartition(".")[2]) and "." in stem:
         stem, _, language = stem.rpartition(".")
-    if language and (pair := re.search(r"\.([a-z]{2,3})-([a-z]{2,3})$", stem, re.I)) and language in pair.groups():
+    if (
+        language
+        and (pair := re.search(r"\.([a-z]{2,3})-([a-z]{2,3})$", stem, re.I))
+        and language in pair.groups()
+    ):
         stem = stem[: pair.start()]  # train.de-en.de
-    label, numbered = stem, NUMBER.search(stem)
+    label = stem
+    numbered = NUMBER.search(stem)
     if numbered:
         stem = stem[: numbered.start()]
     split = next((folder.lower() for folder in folders if folder.lower() in FOLDERS), "")
@@ -127,14 +158,20 @@ def part_of(file: File) -> tuple[str]:
 
 def natural(name: str) -> list[tuple[int, str | int]]:
     """Key that sorts part2 before part10."""
-    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in re.split(r"([0-9]+)", name) if piece]
+    return [
+        (0, int(piece)) if piece.isdigit() else (1, piece)
+        for piece in re.split(r"([0-9]+)", name)
+        if piece
+    ]
 
 
 def by_split(path: Path, files: Sequence[File]) -> dict[str, list[File]]:
-    """Files by split, in order; those of parts that are certainly numbered, or from 0 or 1 on without a gap, are of one.
+    """Files by split, in order; those of parts that are certainly numbered, or from 0 or 1 on
+    without a gap, are of one.
 
     Raises:
-        ValueError: two names of a split are both there, or a part is missing or stands beside the whole.
+        ValueError: two names of a split are both there, or a part is missing or stands beside the
+            whole.
     """
     found: dict[str, list[File]] = {}
     for split, own in _grouped(files).items():
@@ -142,15 +179,22 @@ def by_split(path: Path, files: Sequence[File]) -> dict[str, list[File]]:
     for split, own in found.items():
         names = sorted({file.split for file in own}, key=natural)
         if len(names) > 1:
-            shown = some_of([next(file.name for file in own if file.split == name) for name in names])
-            raise ValueError(f"{path}: {shown} are both the split {split}; keep one of them, or describe them in configs/corpora.yaml")
+            shown = some_of(
+                [next(file.name for file in own if file.split == name) for name in names]
+            )
+            raise ValueError(
+                f"{path}: {shown} are both the split {split}; keep one of them, or describe them "
+                "in configs/corpora.yaml"
+            )
         _refuse_missing(path, split, own)
         own.sort(key=lambda file: natural(file.name))
     return found
 
 
 def _grouped(files: Sequence[File]) -> dict[str, list[File]]:
-    """Files by the split that their names say; one with a number that is not that of a part is a split of its own."""
+    """Files by the split that their names say; one with a number that is not that of a part is a
+    split of its own.
+    """
     groups: dict[str, list[File]] = {}
     for file in sorted(files, key=lambda file: natural(file.name)):
         groups.setdefault(file.split, []).append(file)
@@ -158,7 +202,11 @@ def _grouped(files: Sequence[File]) -> dict[str, list[File]]:
     for split, own in groups.items():
         loose = [file for file in own if file.number is not None and not file.marked]
         numbers = sorted({file.number for file in loose if file.number is not None})
-        are_parts = len(numbers) > 1 and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        are_parts = (
+            len(numbers) > 1
+            and numbers[0] in (0, 1)
+            and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        )
         for file in own:
             name = split if are_parts or file not in loose else file.label
             found.setdefault(name, []).append(file)
@@ -166,23 +214,30 @@ def _grouped(files: Sequence[File]) -> dict[str, list[File]]:
 
 
 def _refuse_missing(path: Path, split: str, files: Sequence[File]) -> None:
-    for stem, group in groupby(sorted(files, key=lambda file: file.stem), key=lambda file: file.stem):
+    for stem, group in groupby(
+        sorted(files, key=lambda file: file.stem), key=lambda file: file.stem
+    ):
         own = list(group)
         whole = [file for file in own if file.number is None]
         parts = [file for file in own if file.number is not None]
         if whole and parts and _stem_has_split(stem):
             raise ValueError(
-                f"{path}: {whole[0].name} and {parts[0].name} are both the split {split}; the one may hold the other: keep one of them"
+                f"{path}: {whole[0].name} and {parts[0].name} are both the split {split}; the "
+                "one may hold the other: keep one of them"
             )
         totals = {file.total for file in parts if file.total is not None}
         if len(totals) > 1:
-            raise ValueError(f"{path}: files of {split} say different numbers of parts: {some_of([file.name for file in parts])}")
+            raise ValueError(
+                f"{path}: files of {split} say different numbers of parts: "
+                f"{some_of([file.name for file in parts])}"
+            )
         for total in totals:
             numbers = {file.number for file in parts}
             first = 0 if 0 in numbers else 1
             if missing := sorted(set(range(first, first + total)) - numbers):
                 raise ValueError(
-                    f"{path}: {split} has no part {missing[0]} of {total} ({len(missing)} are missing); put it beside {parts[0].name}"
+                    f"{path}: {split} has no part {missing[0]} of {total} ({len(missing)} are "
+                    f"missing); put it beside {parts[0].name}"
                 )
 
 
@@ -195,7 +250,9 @@ def refuse_twins(path: Path, files: Sequence[File]) -> None:
     seen: dict[str, File] = {}
     for file in files:
         if (other := seen.setdefault(file.twin, file)) is not file:
-            raise ValueError(f"{path}: {other.name} and {file.name} are the same file twice; keep one of them")
+            raise ValueError(
+                f"{path}: {other.name} and {file.name} are the same file twice; keep one of them"
+            )
 
 
 def format_of(path: Path) -> str | None:
@@ -208,9 +265,15 @@ def _has_an_object_a_line(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        with path.open("rb") as file, refused_where_damaged(path.name), unpacked(path.name, file) as stream:
+        with (
+            path.open("rb") as file,
+            refused_where_damaged(path.name),
+            unpacked(path.name, file) as stream,
+        ):
             first = stream.readline(LONGEST_OBJECT)
-            return isinstance(json.loads(first), dict) and bool(stream.readline(LONGEST_OBJECT).strip())
+            return isinstance(json.loads(first), dict) and bool(
+                stream.readline(LONGEST_OBJECT).strip()
+            )
     except (OSError, EOFError, ValueError, RecursionError):
         return False
 

@@ -1,4 +1,6 @@
-"""Anything on the Hugging Face hub, read by `datasets`, which is imported on first use, since that takes seconds."""
+"""Anything on the Hugging Face hub, read by `datasets`, which is imported on first use, since that
+takes seconds.
+"""
 
 import hashlib
 import json
@@ -34,19 +36,30 @@ log = logging.getLogger(__name__)
 
 
 class DatasetRows(Sequence[Row]):
-    """Rows made one at a time from a memory-mapped dataset; rows with an empty field are kept, and told once.
+    """Rows made one at a time from a memory-mapped dataset; rows with an empty field are kept, and
+    told once.
 
-    Of a column that holds files, a row has their names, "train:17" for that of row 17, and is made without reading them; `read` gives
-    the bytes.
+    Of a column that holds files, a row has their names, "train:17" for that of row 17, and is made
+    without reading them; `read` gives the bytes.
     """
 
     def __init__(
-        self, dataset: "Dataset", name: str, columns: Mapping[str, Any], required: Sequence[str], answers: Collection[str] = frozenset()
+        self,
+        dataset: "Dataset",
+        name: str,
+        columns: Mapping[str, Any],
+        required: Sequence[str],
+        answers: Collection[str] = frozenset(),
     ) -> None:
-        self.dataset, self.name, self.columns, self.required = undecoded(dataset), name, columns, required
+        self.dataset = undecoded(dataset)
+        self.name = name
+        self.columns = columns
+        self.required = required
         self.answers = answers
         self.files = [columns.get(field, field) for field in required if field in FILES]
-        self.texts = self.dataset.remove_columns([name for name in self.files if name in dataset.column_names])
+        self.texts = self.dataset.remove_columns(
+            [name for name in self.files if name in dataset.column_names]
+        )
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -67,14 +80,17 @@ class DatasetRows(Sequence[Row]):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all rows, in hex."""
-        running, n_empty = hashlib.sha256(), 0
+        running = hashlib.sha256()
+        n_empty = 0
         for position, row in enumerate(self):
             running.update(json.dumps(row, sort_keys=True).encode() + b"\n")
             if self.files:
                 running.update(self._digest_of_file(position))
             n_empty += any(is_empty(row[field]) for field in self.required)
         if n_empty:
-            log.warning("%s: %d of %d rows have an empty field and are kept", self.name, n_empty, len(self))
+            log.warning(
+                "%s: %d of %d rows have an empty field and are kept", self.name, n_empty, len(self)
+            )
         return running.hexdigest()
 
     def _row(self, position: int, record: Record) -> Row:
@@ -91,9 +107,13 @@ class DatasetRows(Sequence[Row]):
     def read(self, position: int) -> bytes:
         """The file of a row; FileNotFoundError where it is not here."""
         value = self.dataset[position][self.files[0]]
-        data, path = (value.get("bytes"), value.get("path")) if isinstance(value, Mapping) else (None, value)
+        data, path = (
+            (value.get("bytes"), value.get("path")) if isinstance(value, Mapping) else (None, value)
+        )
         if data is None and path is None:
-            raise FileNotFoundError(f"{self.name}:{position + 1} has nothing in its column {self.files[0]!r}")
+            raise FileNotFoundError(
+                f"{self.name}:{position + 1} has nothing in its column {self.files[0]!r}"
+            )
         return data if data is not None else Path(path).read_bytes()
 
 
@@ -112,10 +132,13 @@ def is_hub_id(name: str) -> bool:
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?", name) is not None
 
 
-def open_hub(name: str, columns: Mapping[str, Any], fields: Sequence[str] = (), languages: Sequence[str] = ()) -> Corpus:
+def open_hub(
+    name: str, columns: Mapping[str, Any], fields: Sequence[str] = (), languages: Sequence[str] = ()
+) -> Corpus:
     """The hub's dataset; its splits validation, valid and dev are called val here.
 
-    Columns are found as in a file of this machine, and those that `columns` names are laid over them; see `columns.find_meaning`.
+    Columns are found as in a file of this machine, and those that `columns` names are laid over
+    them; see `columns.find_meaning`.
 
     Raises:
         ValueError: the columns do not say what the task at hand reads.
@@ -132,10 +155,16 @@ def open_hub(name: str, columns: Mapping[str, Any], fields: Sequence[str] = (), 
     names = {column for each in splits.values() for column in each.column_names}
     for column in columns_nobody_has([dict.fromkeys(names, "")], columns):
         if str(column).partition(".")[0] not in names:
-            raise ValueError(f"corpus {name}: no row has the column {column!r}, which columns names; correct it, or leave it out")
+            raise ValueError(
+                f"corpus {name}: no row has the column {column!r}, which columns names; correct "
+                "it, or leave it out"
+            )
     required = required_fields(meaning.task, meaning.languages) or named_fields(columns)
     answers = answer_fields(meaning.task, required)
-    rows = {split: DatasetRows(dataset, split, columns, required, answers) for split, dataset in splits.items()}
+    rows = {
+        split: DatasetRows(dataset, split, columns, required, answers)
+        for split, dataset in splits.items()
+    }
 
     def read(name: str) -> bytes:
         split, _, number = name.rpartition(":")
@@ -157,35 +186,58 @@ def open_hub(name: str, columns: Mapping[str, Any], fields: Sequence[str] = (), 
 
 
 def as_written(name: str, configuration: str | None) -> dict[str, Any]:
-    """Return settings by which `datasets` leaves the cells of CSV files as they are: it takes null and NA for nothing, and 007 for 7."""
+    """Return settings by which `datasets` leaves the cells of CSV files as they are: it takes null
+    and NA for nothing, and 007 for 7.
+    """
     from datasets import Features, Value, load_dataset_builder
     from datasets.packaged_modules.csv.csv import CsvConfig
 
     builder = load_dataset_builder(name, configuration)
     if not isinstance(builder.config, CsvConfig):
         return {}
-    columns = builder.info.features or next(iter(builder.as_streaming_dataset(next(iter(builder.config.data_files)))), {})
+    columns = builder.info.features or next(
+        iter(builder.as_streaming_dataset(next(iter(builder.config.data_files)))), {}
+    )
     return {"keep_default_na": False, "features": Features(dict.fromkeys(columns, Value("string")))}
 
 
 def _cached_csv(name: str, configuration: str | None) -> "dict[str, Dataset]":
-    """CSV files that were read by such settings before, by split, which `datasets` does not find in its cache; {} where none were."""
+    """CSV files that were read by such settings before, by split, which `datasets` does not find in
+    its cache; {} where none were.
+    """
     from datasets import Dataset, concatenate_datasets, config
     from datasets.naming import camelcase_to_snakecase
 
     owner, _, own = name.rpartition("/")
-    folder = Path(config.HF_DATASETS_CACHE).expanduser() / f"{owner}___{camelcase_to_snakecase(own)}"
-    for file in sorted(folder.glob("*-*/*/*/dataset_info.json"), key=os.path.getmtime, reverse=True):
+    folder = (
+        Path(config.HF_DATASETS_CACHE).expanduser() / f"{owner}___{camelcase_to_snakecase(own)}"
+    )
+    for file in sorted(
+        folder.glob("*-*/*/*/dataset_info.json"), key=os.path.getmtime, reverse=True
+    ):
         try:
             about = json.loads(file.read_text("utf-8"))
             columns = about.get("features") or {"": {}}
         except (OSError, ValueError, AttributeError, RecursionError):  # half-written, or another's
             continue
         are_texts = all(kind.get("dtype") == "string" for kind in columns.values())
-        if about.get("builder_name") == "csv" and about.get("config_name") == (configuration or "default") and are_texts:
-            parts = {split: [f"*-{split}.arrow", f"*-{split}-?????-of-?????.arrow"] for split in about["splits"]}
-            files = {split: [part for name in names for part in sorted(file.parent.glob(name))] for split, names in parts.items()}
-            return {split: concatenate_datasets([Dataset.from_file(str(part)) for part in own]) for split, own in files.items()}
+        if (
+            about.get("builder_name") == "csv"
+            and about.get("config_name") == (configuration or "default")
+            and are_texts
+        ):
+            parts = {
+                split: [f"*-{split}.arrow", f"*-{split}-?????-of-?????.arrow"]
+                for split in about["splits"]
+            }
+            files = {
+                split: [part for name in names for part in sorted(file.parent.glob(name))]
+                for split, names in parts.items()
+            }
+            return {
+                split: concatenate_datasets([Dataset.from_file(str(part)) for part in own])
+                for split, own in files.items()
+            }
     return {}
 
 
@@ -196,17 +248,24 @@ def _load(name: str) -> "Mapping[str, Dataset]":
 
     reachable = _is_reachable(constants.ENDPOINT)
     if not reachable:
-        constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True  # use what is cached, without half a minute of retries
+        # use what is cached, without half a minute of retries
+        constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True
     disable_progress_bar()
     path, _, configuration = name.partition(":")
     try:
         if not reachable and (cached := _cached_csv(path, configuration or None)):
             return cached
         return load_dataset(path, configuration or None, **as_written(path, configuration or None))
-    except Exception as error:  # of a dozen libraries: whatever went wrong, the user needs it in one line
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}" if reachable else "it cannot be reached"
+    except Exception as error:
+        # of a dozen libraries: whatever went wrong, the user needs it in one line
+        reason = (
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            if reachable
+            else "it cannot be reached"
+        )
         raise FileNotFoundError(
-            f"corpus {name!r} is neither in corpora.yaml nor built in nor a path here, and the Hugging Face hub did not give it ({reason})"
+            f"corpus {name!r} is neither in corpora.yaml nor built in nor a path here, and the "
+            f"Hugging Face hub did not give it ({reason})"
         ) from None
 
 

@@ -1,4 +1,6 @@
-"""Training windows from a stream: the same batches in the same order for any number of processes, and a place to go on from for each."""
+"""Training windows from a stream: the same batches in the same order for any number of processes,
+and a place to go on from for each.
+"""
 
 from collections.abc import Iterator, Mapping
 from itertools import count, islice
@@ -22,35 +24,58 @@ START = Place()
 
 
 class Lanes:
-    """`n_lane` endless sequences of batches of windows; global micro-batch number g comes from lane g mod n_lane.
+    """`n_lane` endless sequences of batches of windows; global micro-batch number g comes from lane
+    g mod n_lane.
 
-    Documents are taken in blocks of `buffer` from one shard. Those of a block are shuffled and packed, `</s>` after each and once before
-    the first, into windows that are shuffled too, so that a lane holds one block in memory; shards come in another order in every epoch.
-    The last window of a block is padded: no token is left out, none is seen twice in an epoch. All is pure in (seed, epoch, shard, block),
-    so a `Place` is all that it takes to go on.
+    Documents are taken in blocks of `buffer` from one shard. Those of a block are shuffled and
+    packed, `</s>` after each and once before the first, into windows that are shuffled too, so that
+    a lane holds one block in memory; shards come in another order in every epoch. The last window
+    of a block is padded: no token is left out, none is seen twice in an epoch. All is pure in
+    (seed, epoch, shard, block), so a `Place` is all that it takes to go on.
 
-    Where there are enough shards, the shards of all epochs, one after the other, are dealt out to the lanes in turn; or else every lane
-    reads all, and makes batches of each n_lane-th block, of others in the next epoch. So lanes of which one has more than another see
-    every document equally often in the long run. A process with W others reads only the lanes that are its own if W divides n_lane.
+    Where there are enough shards, the shards of all epochs, one after the other, are dealt out to
+    the lanes in turn; or else every lane reads all, and makes batches of each n_lane-th block, of
+    others in the next epoch. So lanes of which one has more than another see every document equally
+    often in the long run. A process with W others reads only the lanes that are its own if W
+    divides n_lane.
     """
 
     def __init__(
-        self, stream: Stream, tokenizer: Tokenizer, context: int, batch_size: int, seed: int = 0, n_lane: int = 16, buffer: int = 1000
+        self,
+        stream: Stream,
+        tokenizer: Tokenizer,
+        context: int,
+        batch_size: int,
+        seed: int = 0,
+        n_lane: int = 16,
+        buffer: int = 1000,
     ) -> None:
-        for name, value in {"context": context, "batch_size": batch_size, "n_lane": n_lane, "buffer": buffer}.items():
+        for name, value in {
+            "context": context,
+            "batch_size": batch_size,
+            "n_lane": n_lane,
+            "buffer": buffer,
+        }.items():
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
-        self.stream, self.tokenizer, self.context, self.batch_size = stream, tokenizer, context, batch_size
-        self.seed, self.n_lane, self.buffer = seed, n_lane, buffer
+        self.stream = stream
+        self.tokenizer = tokenizer
+        self.context = context
+        self.batch_size = batch_size
+        self.seed = seed
+        self.n_lane = n_lane
+        self.buffer = buffer
 
     def read(self, lane: int, place: Place = START) -> Iterator[tuple[np.ndarray, Place]]:
-        """Batches (B, context + 1) of ids int64, padded behind the end of a row, from `place` on; each with the place after it.
+        """Batches (B, context + 1) of ids int64, padded behind the end of a row, from `place` on;
+        each with the place after it.
 
         Raises:
             ValueError: there is nothing to read.
         """
         first_shard, first_block, first_batch = place
-        n_empty = 0 if place == START else -1  # shards since the last batch; the rest of the first may have none
+        # shards since the last batch; the rest of the first may have none
+        n_empty = 0 if place == START else -1
         for number in count(first_shard):
             epoch, shard = self.shard(lane, number)
             documents = self.stream.documents(shard, first_block * self.buffer)
@@ -60,14 +85,19 @@ class Lanes:
                     break
                 if self.is_shared and (block + shard + epoch) % self.n_lane != lane:
                     continue
-                for batch, ids in islice(enumerate(self.batches(texts, epoch, shard, block)), first_batch, None):
+                for batch, ids in islice(
+                    enumerate(self.batches(texts, epoch, shard, block)), first_batch, None
+                ):
                     n_empty = -1
                     yield ids, Place(number, block, batch + 1)
                 first_batch = 0
             first_block = 0
             n_empty += 1
             if n_empty == self.stream.n_shard * self.n_lane:
-                raise ValueError(f"{self.stream.path} has no text in {self.stream.n_shard} files that has more than white space")
+                raise ValueError(
+                    f"{self.stream.path} has no text in {self.stream.n_shard} files that has "
+                    "more than white space"
+                )
 
     @property
     def is_shared(self) -> bool:
@@ -78,23 +108,42 @@ class Lanes:
         """The epoch and the shard that come to a lane as its `number`-th, from 0 on."""
         n = self.stream.n_shard
         epoch, at = divmod(number if self.is_shared else number * self.n_lane + lane, n)
-        return epoch, int(np.random.default_rng((self.seed, epoch, lane if self.is_shared else self.n_lane)).permutation(n)[at])
+        return epoch, int(
+            np.random.default_rng(
+                (self.seed, epoch, lane if self.is_shared else self.n_lane)
+            ).permutation(n)[at]
+        )
 
     def batches(self, texts: list[str], epoch: int, shard: int, block: int) -> list[np.ndarray]:
         """Those of one block."""
         random = np.random.default_rng((self.seed, epoch, shard, block))
         shuffled = [texts[i] for i in random.permutation(len(texts)) if texts[i].strip()]
-        eos, encoded = self.tokenizer.eos_id, self.tokenizer.encode_batch(shuffled)
-        ids = np.concatenate([[eos], *(part for row in encoded for part in (row, [eos]))]).astype(np.int64)
+        eos = self.tokenizer.eos_id
+        encoded = self.tokenizer.encode_batch(shuffled)
+        ids = np.concatenate([[eos], *(part for row in encoded for part in (row, [eos]))]).astype(
+            np.int64
+        )
         n_window = -(-(len(ids) - 1) // self.context)
-        positions = self.context * random.permutation(n_window)[:, None] + np.arange(self.context + 1)
-        windows = np.where(positions < len(ids), ids[np.minimum(positions, len(ids) - 1)], self.tokenizer.pad_id)
+        positions = self.context * random.permutation(n_window)[:, None] + np.arange(
+            self.context + 1
+        )
+        windows = np.where(
+            positions < len(ids), ids[np.minimum(positions, len(ids) - 1)], self.tokenizer.pad_id
+        )
         return [windows[i : i + self.batch_size] for i in range(0, n_window, self.batch_size)]
 
     def share(
-        self, position: int, places: Mapping[int, Place], rank: int = 0, world: int = 1, part: int = 0, n_part: int = 1
+        self,
+        position: int,
+        places: Mapping[int, Place],
+        rank: int = 0,
+        world: int = 1,
+        part: int = 0,
+        n_part: int = 1,
     ) -> Iterator[tuple[np.ndarray, int, Place]]:
-        """Batches, lanes and places of global micro-batches position + rank + i * world; of these each n_part-th."""
+        """Batches, lanes and places of global micro-batches position + rank + i * world; of these
+        each n_part-th.
+        """
         open_lanes: dict[int, Iterator[tuple[np.ndarray, Place]]] = {}
         for number in count(position + rank + part * world, world * n_part):
             lane = number % self.n_lane

@@ -7,7 +7,9 @@ from lslm_lightning.safety.paths import is_inside
 
 
 def cache_directory() -> Path:
-    """The user's cache: `$LSLM_CACHE`, or `lslm-lightning` in `$XDG_CACHE_HOME` or `~/.cache`. It may not exist yet."""
+    """The user's cache: `$LSLM_CACHE`, or `lslm-lightning` in `$XDG_CACHE_HOME` or `~/.cache`. It
+    may not exist yet.
+    """
     if chosen := os.environ.get("LSLM_CACHE"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lslm-lightning"
@@ -17,12 +19,16 @@ def data_directories() -> list[Path]:
     """Folders that may hold `<corpus>/<file>`, in the order they are searched.
 
     Raises:
-        ValueError: `$LSLM_DATA` is set and is no folder; a misspelt path must not lead to another copy of the data.
+        ValueError: `$LSLM_DATA` is set and is no folder; a misspelt path must not lead to another
+            copy of the data.
     """
     folders = [Path("data"), cache_directory() / "data"]
     if chosen := os.environ.get("LSLM_DATA"):
         if not Path(chosen).expanduser().is_dir():
-            raise ValueError(f"LSLM_DATA={chosen} is not a folder; correct it, or unset it to use ./data and the cache")
+            raise ValueError(
+                f"LSLM_DATA={chosen} is not a folder; correct it, or unset it to use ./data and "
+                "the cache"
+            )
         folders.insert(0, Path(chosen).expanduser())
     return folders
 
@@ -36,7 +42,8 @@ def corpus_path(folder: Path, corpus: str, name: str) -> Path:
     for part in (corpus, name):
         if not is_inside(part):
             raise ValueError(
-                f"corpus {corpus}: {part!r} must be a path inside the folder of corpora, without a drive, a first / or .. in it;"
+                f"corpus {corpus}: {part!r} must be a path inside the folder of corpora, without "
+                "a drive, a first / or .. in it;"
                 f" for files elsewhere name their `folder` in configs/corpora.yaml"
             )
     return folder / corpus / name

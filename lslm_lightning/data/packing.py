@@ -17,10 +17,12 @@ CHUNK_IDS = 2**22  # of a row that may be larger than memory, looked at together
 
 
 def pack(texts: Iterable[str], tokenizer: Tokenizer, path: Path) -> np.ndarray:
-    """Ids of all texts, `</s>` after each and once before the first: (n_token,) int32, memory-mapped from `path`.
+    """Ids of all texts, `</s>` after each and once before the first: (n_token,) int32,
+    memory-mapped from `path`.
 
-    A file that is already there is used as it is, unless it was cut off, so `path` must name the texts and the tokenizer (see
-    `packed_name`). It is written under a temporary name and renamed: a killed process leaves nothing half-written under the final name.
+    A file that is already there is used as it is, unless it was cut off, so `path` must name the
+    texts and the tokenizer (see `packed_name`). It is written under a temporary name and renamed: a
+    killed process leaves nothing half-written under the final name.
     """
     if not is_whole(path, tokenizer.eos_id):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,16 +55,22 @@ def packed_name(corpus_digest: str, tokenizer_digest: str) -> str:
 
 
 class Pieces:
-    """Whole texts of a row of ids in order, in pieces of about `n_token`: (start, end) of each, `</s>` at both ends, shared by neighbours.
+    """Whole texts of a row of ids in order, in pieces of about `n_token`: (start, end) of each,
+    `</s>` at both ends, shared by neighbours.
 
     The same in every epoch. A text is never cut, however long it is.
     """
 
     def __init__(self, ids: np.ndarray, eos_id: int, n_token: int) -> None:
-        chunks = (np.arange(start, min(start + CHUNK_IDS, len(ids))) for start in range(0, len(ids), CHUNK_IDS))
+        chunks = (
+            np.arange(start, min(start + CHUNK_IDS, len(ids)))
+            for start in range(0, len(ids), CHUNK_IDS)
+        )
         ends = np.concatenate([chunk[ids[chunk] == eos_id] for chunk in chunks])
         wanted = np.arange(n_token, len(ids) - 1, n_token)
-        cuts = np.unique(ends[np.searchsorted(ends, wanted)]) if len(wanted) else np.zeros(0, np.int64)
+        cuts = (
+            np.unique(ends[np.searchsorted(ends, wanted)]) if len(wanted) else np.zeros(0, np.int64)
+        )
         self._cuts = np.unique([0, *cuts, len(ids) - 1])
 
     def __len__(self) -> int:
@@ -73,19 +81,28 @@ class Pieces:
 
 
 class Windows:
-    """Batches of start positions of training windows of `context` + 1 ids: inputs and, shifted by one, targets.
+    """Batches of start positions of training windows of `context` + 1 ids: inputs and, shifted by
+    one, targets.
 
-    An epoch tiles the row from a random phase below `context`, so that windows differ from epoch to epoch. No target is seen twice in an
-    epoch; at most `context` - 1 are not seen: those before the phase, or at the end where the row is no whole number of windows. The last
-    window may reach beyond the row. Which windows share a batch is random too. Pure in (seed, epoch).
+    An epoch tiles the row from a random phase below `context`, so that windows differ from epoch to
+    epoch. No target is seen twice in an epoch; at most `context` - 1 are not seen: those before the
+    phase, or at the end where the row is no whole number of windows. The last window may reach
+    beyond the row. Which windows share a batch is random too. Pure in (seed, epoch).
     """
 
     def __init__(self, n_token: int, context: int, batch_size: int, seed: int = 0) -> None:
         if context < 1 or batch_size < 1:
-            raise ValueError(f"context={context} and batch_size={batch_size} must both be at least 1")
+            raise ValueError(
+                f"context={context} and batch_size={batch_size} must both be at least 1"
+            )
         if n_token < context + 1:
-            raise ValueError(f"context={context} needs at least {context + 1} training tokens, but there are {n_token}; make it smaller")
-        self.context, self.batch_size, self.seed = context, batch_size, seed
+            raise ValueError(
+                f"context={context} needs at least {context + 1} training tokens, but there are "
+                f"{n_token}; make it smaller"
+            )
+        self.context = context
+        self.batch_size = batch_size
+        self.seed = seed
         self._n_window = (n_token - 1) // context
 
     def __len__(self) -> int:
@@ -100,11 +117,13 @@ class Windows:
 
 @dataclass(frozen=True)
 class Piece:
-    """The next window of each of some rows of text that are read in order; its length is the number of rows.
+    """The next window of each of some rows of text that are read in order; its length is the number
+    of rows.
 
     Args:
         starts: of the windows.
-        follows: whether each goes on where that of the piece before ended; False where the rows begin.
+        follows: whether each goes on where that of the piece before ended; False where the rows
+            begin.
     """
 
     starts: np.ndarray
@@ -115,43 +134,62 @@ class Piece:
 
 
 class Contiguous:
-    """Batches of windows of rows that are read in order, so that the state of a model can be carried from each batch to the next.
+    """Batches of windows of rows that are read in order, so that the state of a model can be
+    carried from each batch to the next.
 
-    The ids, of which the first is the last (`</s>`), are taken as a ring. An epoch cuts it, from a random place on, into `batch_size` times
-    `world` rows of equal length; each batch has the next `context` tokens of each of `batch_size` rows. Of all ranks' micro-batches rank
-    r takes number i * world + r: these are of the same rows for every i. No target is seen twice in an epoch; fewer than one window a
-    row are not seen, others in each epoch. Pure in (seed, epoch).
+    The ids, of which the first is the last (`</s>`), are taken as a ring. An epoch cuts it, from a
+    random place on, into `batch_size` times `world` rows of equal length; each batch has the next
+    `context` tokens of each of `batch_size` rows. Of all ranks' micro-batches rank r takes number i
+    * world + r: these are of the same rows for every i. No target is seen twice in an epoch; fewer
+    than one window a row are not seen, others in each epoch. Pure in (seed, epoch).
 
-    Source: Zaremba et al. 2014, "Recurrent Neural Network Regularization", section 4.1, where the rows begin at the same places always.
+    Source: Zaremba et al. 2014, "Recurrent Neural Network Regularization", section 4.1, where the
+    rows begin at the same places always.
     """
 
-    def __init__(self, n_token: int, context: int, batch_size: int, seed: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, n_token: int, context: int, batch_size: int, seed: int = 0, world: int = 1
+    ) -> None:
         if context < 1 or batch_size < 1:
-            raise ValueError(f"context={context} and batch_size={batch_size} must both be at least 1")
+            raise ValueError(
+                f"context={context} and batch_size={batch_size} must both be at least 1"
+            )
         self.n_row = batch_size * world
         self._n_piece = (n_token - 1) // (self.n_row * context)
         if not self._n_piece:
             least = self.n_row * context + 1
             raise ValueError(
-                f"data.contiguous=true with {self.n_row} rows and context={context} needs at least {least} training tokens,"
+                f"data.contiguous=true with {self.n_row} rows and context={context} needs at "
+                f"least {least} training tokens,"
                 f" but there are {n_token}; make batch_size or context smaller"
             )
-        self.n_token, self.context, self.batch_size, self.seed, self.world = n_token, context, batch_size, seed, world
+        self.n_token = n_token
+        self.context = context
+        self.batch_size = batch_size
+        self.seed = seed
+        self.world = world
 
     def __len__(self) -> int:
         return self._n_piece * self.world
 
     def __call__(self, epoch: int) -> list[Piece]:
-        """The batches of an epoch; starts are below `n_token` - 1, and windows go on at the ring's begin behind its end."""
+        """The batches of an epoch; starts are below `n_token` - 1, and windows go on at the ring's
+        begin behind its end.
+        """
         phase = np.random.default_rng((self.seed, epoch)).integers(self.n_token - 1)
-        rows = phase + self._n_piece * self.context * np.arange(self.n_row).reshape(self.world, self.batch_size)
+        rows = phase + self._n_piece * self.context * np.arange(self.n_row).reshape(
+            self.world, self.batch_size
+        )
         return [
-            Piece((rows[rank] + i * self.context) % (self.n_token - 1), i > 0) for i in range(self._n_piece) for rank in range(self.world)
+            Piece((rows[rank] + i * self.context) % (self.n_token - 1), i > 0)
+            for i in range(self._n_piece)
+            for rank in range(self.world)
         ]
 
 
 def in_order(n_token: int, context: int, n_row: int, rank: int = 0, world: int = 1) -> list[Piece]:
-    """A text in at most `n_row` rows of equal length, every target once; rank r of `world` reads each world-th row from r on.
+    """A text in at most `n_row` rows of equal length, every target once; rank r of `world` reads
+    each world-th row from r on.
 
     The last row may reach beyond the end of the text.
     """

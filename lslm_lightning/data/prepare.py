@@ -1,4 +1,6 @@
-"""Texts of any size to shards of ids: by several processes, in bounded memory, going on after a kill with what is done."""
+"""Texts of any size to shards of ids: by several processes, in bounded memory, going on after a
+kill with what is done.
+"""
 
 import json
 import os
@@ -39,15 +41,22 @@ class Progress:
 
 
 def prepare(
-    stream: Stream, tokenizer: Tokenizer, folder: Path, n_worker: int, shard_bytes: int, tell: Callable[[Progress], None] = lambda _: None
+    stream: Stream,
+    tokenizer: Tokenizer,
+    folder: Path,
+    n_worker: int,
+    shard_bytes: int,
+    tell: Callable[[Progress], None] = lambda _: None,
 ) -> Prepared:
     """Encode all documents of a stream, in its order, `</s>` after each.
 
-    Shard i holds the documents that follow shard i - 1 until they have `shard_bytes` of text. It is written under a temporary name, synced,
-    renamed and then noted in a journal, so that the same call goes on after those that are there.
+    Shard i holds the documents that follow shard i - 1 until they have `shard_bytes` of text. It is
+    written under a temporary name, synced, renamed and then noted in a journal, so that the same
+    call goes on after those that are there.
 
     Raises:
-        ValueError: the folder is of other texts or another tokenizer, or another process prepares it; the stream is empty.
+        ValueError: the folder is of other texts or another tokenizer, or another process prepares
+            it; the stream is empty.
         OSError: it cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,20 +64,34 @@ def prepare(
     try:
         lock.acquire()
     except Timeout:
-        raise ValueError(f"{folder} is being prepared by another process: wait for its end, or stop it first") from None
+        raise ValueError(
+            f"{folder} is being prepared by another process: wait for its end, or stop it first"
+        ) from None
     try:
-        identity = {"source": stream.digest, "tokenizer": tokenizer.digest, "shard_bytes": shard_bytes}
+        identity = {
+            "source": stream.digest,
+            "tokenizer": tokenizer.digest,
+            "shard_bytes": shard_bytes,
+        }
         done = _begin(folder, identity, tokenizer)
         n_byte = sum(shard["n_byte"] for shard in done)
-        began, before = time.monotonic(), n_byte
+        began = time.monotonic()
+        before = n_byte
         with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
-            for shard in _encoded(stream, folder, len(done), n_worker, shard_bytes, dtype_of(tokenizer.vocab_size)):
+            for shard in _encoded(
+                stream, folder, len(done), n_worker, shard_bytes, dtype_of(tokenizer.vocab_size)
+            ):
                 journal.write(json.dumps(shard) + "\n")
                 journal.flush()
                 os.fsync(journal.fileno())
                 done.append(shard)
                 n_byte += shard["n_byte"]
-                totals = (len(done), sum(s["n_document"] for s in done), n_byte, sum(s["n_token"] for s in done))
+                totals = (
+                    len(done),
+                    sum(s["n_document"] for s in done),
+                    n_byte,
+                    sum(s["n_token"] for s in done),
+                )
                 tell(Progress(*totals, n_byte - before, time.monotonic() - began))
         if not done:
             raise ValueError(f"{stream.path} has no text")
@@ -87,7 +110,9 @@ def prepare(
 
 
 def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list[dict[str, Any]]:
-    """The shards that are there already, of the same texts and tokenizer; the first line of the journal says which these are."""
+    """The shards that are there already, of the same texts and tokenizer; the first line of the
+    journal says which these are.
+    """
     journal = folder / JOURNAL
     if not journal.exists():
         tokenizer.save(folder / TOKENIZER)
@@ -102,10 +127,14 @@ def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list
         except (ValueError, RecursionError):
             break  # damaged: what follows is made again
     if not rows or not isinstance(rows[0], dict):
-        raise ValueError(f"{journal} is damaged: its first line says nothing; delete the folder, or give another")
+        raise ValueError(
+            f"{journal} is damaged: its first line says nothing; delete the folder, or give another"
+        )
     if rows[0] != identity:
         other = ", ".join(name for name in identity if rows[0].get(name) != identity[name])
-        raise ValueError(f"{folder} was begun with another {other}: give that one again, or another folder")
+        raise ValueError(
+            f"{folder} was begun with another {other}: give that one again, or another folder"
+        )
     done = []
     for shard in rows[1:]:
         file = folder / shard["file"] if is_shard(shard) else folder
@@ -124,7 +153,9 @@ def _write(journal: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 class _Texts(NamedTuple):
-    """Documents in UTF-8, one after the other: a block that is copied and freed as a whole, where strings would leave holes in memory."""
+    """Documents in UTF-8, one after the other: a block that is copied and freed as a whole, where
+    strings would leave holes in memory.
+    """
 
     content: bytes
     ends: list[int]  # of each document, in bytes
@@ -138,19 +169,23 @@ class _Texts(NamedTuple):
 
 def _shards(stream: Stream, shard_bytes: int) -> Iterator[_Texts]:
     """Documents that are not empty, in groups of at least so many bytes."""
-    content, ends = bytearray(), []
+    content = bytearray()
+    ends = []
     for part in range(stream.n_shard):
         for text in filter(str.strip, stream.documents(part)):
             content += text.encode()
             ends.append(len(content))
             if len(content) >= shard_bytes:
                 yield _Texts(bytes(content), ends)
-                content, ends = bytearray(), []
+                content = bytearray()
+                ends = []
     if ends:
         yield _Texts(bytes(content), ends)
 
 
-def _encoded(stream: Stream, folder: Path, n_done: int, n_worker: int, shard_bytes: int, dtype: np.dtype) -> Iterator[dict[str, Any]]:
+def _encoded(
+    stream: Stream, folder: Path, n_done: int, n_worker: int, shard_bytes: int, dtype: np.dtype
+) -> Iterator[dict[str, Any]]:
     """What the journal says of each shard from number `n_done` on, in order."""
     shards = islice(enumerate(_shards(stream, shard_bytes)), n_done, None)
     parts = ((texts, folder / f"shard-{number:05d}.ids", dtype) for number, texts in shards)
@@ -167,15 +202,24 @@ def _load(path: str) -> None:
 
 def _encode(texts: _Texts, path: Path, dtype: np.dtype) -> dict[str, Any]:
     """In a worker: write one shard."""
-    n_token, crc, draft = 0, 0, path.with_name(f".{path.name}.part")
+    n_token = 0
+    crc = 0
+    draft = path.with_name(f".{path.name}.part")
     with draft.open("wb") as file:
         for chunk in texts.chunks():
             rows = _tokenizer.encode_batch(chunk)
             ids = np.fromiter((n for row in rows for n in (*row, _tokenizer.eos_id)), dtype)
             content = ids.tobytes()
             file.write(content)
-            crc, n_token = zlib.crc32(content, crc), n_token + len(ids)
+            crc = zlib.crc32(content, crc)
+            n_token = n_token + len(ids)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    return {"file": path.name, "n_document": len(texts.ends), "n_byte": len(texts.content), "n_token": n_token, "crc32": crc}
+    return {
+        "file": path.name,
+        "n_document": len(texts.ends),
+        "n_byte": len(texts.content),
+        "n_token": n_token,
+        "crc32": crc,
+    }

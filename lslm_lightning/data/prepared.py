@@ -1,4 +1,6 @@
-"""A folder of token ids that `lslm data prepare` made: an index, a tokenizer, and shards that are memory-mapped."""
+"""A folder of token ids that `lslm data prepare` made: an index, a tokenizer, and shards that are
+memory-mapped.
+"""
 
 import hashlib
 import json
@@ -12,7 +14,9 @@ import numpy as np
 from lslm_lightning.safety.paths import is_inside
 
 DTYPES = ("uint16", "int32")
-INDEX, TOKENIZER, JOURNAL = "prepared.json", "tokenizer.json", "shards.jsonl"
+INDEX = "prepared.json"
+TOKENIZER = "tokenizer.json"
+JOURNAL = "shards.jsonl"
 
 
 def dtype_of(vocab_size: int) -> np.dtype:
@@ -21,10 +25,13 @@ def dtype_of(vocab_size: int) -> np.dtype:
 
 
 class ShardedIds:
-    """Rows of ids in several files as one long row, `</s>` before the first: `ids[positions]` gathers (any shape) int64."""
+    """Rows of ids in several files as one long row, `</s>` before the first: `ids[positions]`
+    gathers (any shape) int64.
+    """
 
     def __init__(self, shards: list[np.ndarray], eos_id: int) -> None:
-        self.shards, self.eos_id = shards, eos_id
+        self.shards = shards
+        self.eos_id = eos_id
         self._starts = np.cumsum([1, *map(len, shards)])  # where each begins, and the end
 
     def __len__(self) -> int:
@@ -74,23 +81,33 @@ class Prepared:
         """Read the index; the shards are only mapped.
 
         Raises:
-            ValueError: the folder is none, is not finished, or a shard is missing or has another size.
+            ValueError: the folder is none, is not finished, or a shard is missing or has another
+                size.
         """
         path = Path(folder).expanduser()
         try:
             index = json.loads((path / INDEX).read_text("utf-8"))
         except FileNotFoundError:
-            state = "is not finished; give the same command again" if (path / JOURNAL).exists() else "was not made by `lslm data prepare`"
+            state = (
+                "is not finished; give the same command again"
+                if (path / JOURNAL).exists()
+                else "was not made by `lslm data prepare`"
+            )
             raise ValueError(f"data.prepared={folder} {state}: it has no {INDEX}") from None
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path / INDEX} is damaged ({error}); make the folder again") from None
+            raise ValueError(
+                f"{path / INDEX} is damaged ({error}); make the folder again"
+            ) from None
         if problem := problem_of(index):
             raise ValueError(f"{path / INDEX} is damaged ({problem}); make the folder again")
         size = np.dtype(index["dtype"]).itemsize
         for shard in index["shards"]:
             file = path / shard["file"]
             if not file.is_file() or file.stat().st_size != shard["n_token"] * size:
-                raise ValueError(f"{file} is missing or has not the size that {INDEX} says; give `lslm data prepare` again")
+                raise ValueError(
+                    f"{file} is missing or has not the size that {INDEX} says; give `lslm data "
+                    "prepare` again"
+                )
         return cls(path, index)
 
     @property
@@ -100,9 +117,14 @@ class Prepared:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the texts as ids: of the checksums of all shards."""
-        return hashlib.sha256(json.dumps([(s["n_token"], s["crc32"]) for s in self.index["shards"]]).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([(s["n_token"], s["crc32"]) for s in self.index["shards"]]).encode()
+        ).hexdigest()
 
     @cached_property
     def ids(self) -> ShardedIds:
-        shards = [np.memmap(self.folder / shard["file"], np.dtype(self.index["dtype"]), "r") for shard in self.index["shards"]]
+        shards = [
+            np.memmap(self.folder / shard["file"], np.dtype(self.index["dtype"]), "r")
+            for shard in self.index["shards"]
+        ]
         return ShardedIds(shards, self.index["eos_id"])

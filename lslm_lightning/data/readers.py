@@ -1,11 +1,14 @@
-"""Bytes of one file -> records: dictionaries from the file's own columns to values, each with an `id` that names file and line.
+"""Bytes of one file -> records: dictionaries from the file's own columns to values, each with an
+`id` that names file and line.
 
-A reader takes the name to show in ids and errors, the bytes or a file that is open for reading them, and whether the first row holds
-column names. It gives records as it reads, and holds no more of an open file than a record needs; but `text`, `squad`, `tagged` and
-`subject` read a file as a whole.
+A reader takes the name to show in ids and errors, the bytes or a file that is open for reading
+them, and whether the first row holds column names. It gives records as it reads, and holds no more
+of an open file than a record needs; but `text`, `squad`, `tagged` and `subject` read a file as a
+whole.
 
 Raises (all readers):
-    ValueError: naming file and line: not UTF-8, a NUL, not the format, a column twice, or nothing in it (`EmptyFileError`).
+    ValueError: naming file and line: not UTF-8, a NUL, not the format, a column twice, or nothing
+    in it (`EmptyFileError`).
 """
 
 import codecs
@@ -56,12 +59,16 @@ def decode(name: str, source: Source) -> str:
 
 
 def lines_of(name: str, source: Source) -> list[str]:
-    """Return all lines without their line ends; only "\\n" and "\\r\\n" end a line, as `wc -l` counts."""
+    """Return all lines without their line ends; only "\\n" and "\\r\\n" end a line, as `wc -l`
+    counts.
+    """
     return [line for _, line in _filled(name, numbered_lines(name, source))]
 
 
 def numbered_lines(name: str, source: Source) -> Iterator[tuple[int, str]]:
-    """Number, from 1, and text of each line, without its line end, read as they are needed; a file may be empty."""
+    """Number, from 1, and text of each line, without its line end, read as they are needed; a file
+    may be empty.
+    """
     for number, line in enumerate(_text_lines(name, source), 1):
         yield number, line.removesuffix("\n").removesuffix("\r")
 
@@ -79,7 +86,9 @@ def read_lines(name: str, source: Source, header: bool) -> Iterator[Record]:
 
 def read_tsv(name: str, source: Source, header: bool) -> Iterator[Record]:
     """Columns between tabs; quotes mean nothing."""
-    rows = ((number, line.split("\t")) for number, line in _filled(name, numbered_lines(name, source)))
+    rows = (
+        (number, line.split("\t")) for number, line in _filled(name, numbered_lines(name, source))
+    )
     return _table(name, rows, header, "\t")
 
 
@@ -104,26 +113,35 @@ def read_json(name: str, source: Source, header: bool) -> Iterator[Record]:
     if text.skip("["):
         yield from _listed(text)
         return
-    line, first = text.line, text.value()
+    line = text.line
+    first = text.value()
     if text.peek():
         yield from _following(text, line, first)
     elif isinstance(first, dict) and _is_nested(first.get("data")):
         yield from _questions(name, first["data"])
-    elif isinstance(first, dict) and (lists := [key for key, value in first.items() if _is_list_of_objects(value)]):
+    elif isinstance(first, dict) and (
+        lists := [key for key, value in first.items() if _is_list_of_objects(value)]
+    ):
         into = " and so on, in a folder" if len(lists) > 1 else ""
         raise ValueError(
-            f"{name}: is one object with lists of rows under {', '.join(map(repr, lists))}; a file must be such a list itself:"
+            f"{name}: is one object with lists of rows under {', '.join(map(repr, lists))}; a "
+            "file must be such a list itself:"
             f" jq '.[{json.dumps(lists[0], ensure_ascii=False)}]' FILE > {lists[0]}.json{into}"
         )
     else:
-        raise ValueError(f"{name}: must be a list of objects, not one {_kind(first)}; for an object a line use format: jsonl")
+        raise ValueError(
+            f"{name}: must be a list of objects, not one {_kind(first)}; for an object a line "
+            "use format: jsonl"
+        )
 
 
 def read_squad(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """Questions of SQuAD 1.1 and 2.0, and of all that is nested so: articles ("data"), their paragraphs, and the "qas" on each.
+    """Questions of SQuAD 1.1 and 2.0, and of all that is nested so: articles ("data"), their
+    paragraphs, and the "qas" on each.
 
-    A record has title, context, question, answers and starts, the character of the context at which each answer begins. Of a question
-    marked `is_impossible` there are none; its plausible_answers become `plausible` and `plausible_starts`.
+    A record has title, context, question, answers and starts, the character of the context at which
+    each answer begins. Of a question marked `is_impossible` there are none; its plausible_answers
+    become `plausible` and `plausible_starts`.
     """
     text = JsonText(name, iter([decode(name, source)]))
     objects = text.value()
@@ -131,20 +149,27 @@ def read_squad(name: str, source: Source, header: bool) -> Iterator[Record]:
         text.refuse("not JSON (something follows its end)")
     if not isinstance(objects, dict) or not isinstance(objects.get("data"), list):
         raise ValueError(
-            f'{name}: must be an object with a list "data" of articles, as SQuAD has it; for a list of objects use format: json'
+            f'{name}: must be an object with a list "data" of articles, as SQuAD has it; for a '
+            "list of objects use format: json"
         )
     yield from _questions(name, objects["data"])
 
 
 def read_tagged(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """One document of `word/tag` tokens; the word is everything before the last slash. A non-empty line is a sentence."""
+    """One document of `word/tag` tokens; the word is everything before the last slash. A non-empty
+    line is a sentence.
+    """
     sentences = (line.split() for line in lines_of(name, source))
-    text = "\n".join(" ".join(token.rpartition("/")[0] for token in tokens) for tokens in sentences if tokens)
+    text = "\n".join(
+        " ".join(token.rpartition("/")[0] for token in tokens) for tokens in sentences if tokens
+    )
     yield Record(name, {"id": _stem(name), "text": text})
 
 
 def read_subject(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """An email: the body, then lines `@subject`, `@ann0`... each followed by a subject line (the AESLC corpus)."""
+    """An email: the body, then lines `@subject`, `@ann0`... each followed by a subject line (the
+    AESLC corpus).
+    """
     body, *parts = re.split(r"^@(subject|ann\d)\r?\n", decode(name, source), flags=re.MULTILINE)
     if not parts or parts[0] != "subject":
         raise ValueError(f"{name}: has no line @subject after the body")
@@ -153,7 +178,9 @@ def read_subject(name: str, source: Source, header: bool) -> Iterator[Record]:
 
 
 def read_spoken_digits(name: str, source: Source, header: bool) -> Iterator[Record]:
-    """A recording, `DIGIT_SPEAKER_INDEX.wav`, whose text is the digit in English (the Free Spoken Digit Dataset)."""
+    """A recording, `DIGIT_SPEAKER_INDEX.wav`, whose text is the digit in English (the Free Spoken
+    Digit Dataset).
+    """
     match = re.fullmatch(r"(\d)_([^_]+)_(\d+)", _stem(name))
     if not match:
         raise ValueError(f"{name}: the name of a recording must be DIGIT_SPEAKER_INDEX.wav")
@@ -162,7 +189,9 @@ def read_spoken_digits(name: str, source: Source, header: bool) -> Iterator[Reco
     yield Record(name, {"id": _stem(name)} | named)
 
 
-def read_parquet(name: str, source: Source, header: bool, column: str | None = None) -> Iterator[Record]:
+def read_parquet(
+    name: str, source: Source, header: bool, column: str | None = None
+) -> Iterator[Record]:
     """A record for every row, of one column where only that is wanted and there."""
     from pyarrow import parquet  # slow to import
 
@@ -179,8 +208,12 @@ def read_parquet(name: str, source: Source, header: bool, column: str | None = N
     return _rows(name, "Parquet", batches())
 
 
-def read_arrow(name: str, source: Source, header: bool, column: str | None = None) -> Iterator[Record]:
-    """A record for every row of a file or stream in Arrow's IPC format, as `datasets` saves them."""
+def read_arrow(
+    name: str, source: Source, header: bool, column: str | None = None
+) -> Iterator[Record]:
+    """A record for every row of a file or stream in Arrow's IPC format, as `datasets` saves
+    them.
+    """
     import pyarrow
     from pyarrow import ipc
 
@@ -212,8 +245,13 @@ def read_parallel(files: Mapping[str, tuple[str, Source]]) -> Iterator[Record]:
     """
     lines = {language: lines_of(name, source) for language, (name, source) in files.items()}
     if len({len(side) for side in lines.values()}) > 1:
-        counts = ", ".join(f"{name} has {len(lines[language])}" for language, (name, _) in files.items())
-        raise ValueError(f"parallel files must have equal numbers of lines: {counts}; line i of each must be a translation of the others")
+        counts = ", ".join(
+            f"{name} has {len(lines[language])}" for language, (name, _) in files.items()
+        )
+        raise ValueError(
+            f"parallel files must have equal numbers of lines: {counts}; line i of each must be "
+            "a translation of the others"
+        )
     first = next(iter(files.values()))[0]
     for number, sentences in enumerate(zip(*lines.values(), strict=True), 1):
         identity = f"{first.split('.')[0]}:{number}"
@@ -221,25 +259,44 @@ def read_parallel(files: Mapping[str, tuple[str, Source]]) -> Iterator[Record]:
 
 
 def read_sphinx(files: Mapping[str, Source]) -> Iterator[Record]:
-    """Utterances of CMU Sphinx: line i of `*.fileids` says where its cepstra lie, in the folder among `files`, and line i of
-    `*.transcription` its words, then its name in parentheses. The speaker is the folder it lies in.
+    """Utterances of CMU Sphinx: line i of `*.fileids` says where its cepstra lie, in the folder
+    among `files`, and line i of `*.transcription` its words, then its name in parentheses. The
+    speaker is the folder it lies in.
 
     Raises:
         ValueError: a file is lacking, or lines do not belong together.
     """
-    names = [next((name for name in files if PurePosixPath(name).suffix == kind), None) for kind in (".fileids", ".transcription", "")]
+    names = [
+        next((name for name in files if PurePosixPath(name).suffix == kind), None)
+        for kind in (".fileids", ".transcription", "")
+    ]
     if None in names:
-        raise ValueError(f"format sphinx needs a file *.fileids, one *.transcription and a folder of features, not {', '.join(files)}")
+        raise ValueError(
+            "format sphinx needs a file *.fileids, one *.transcription and a folder of "
+            f"features, not {', '.join(files)}"
+        )
     places, words, folder = names
-    of_places, of_words = lines_of(places, files[places]), lines_of(words, files[words])
+    of_places = lines_of(places, files[places])
+    of_words = lines_of(words, files[words])
     if len(of_places) != len(of_words):
-        raise ValueError(f"{places} has {len(of_places)} lines and {words} {len(of_words)}; line i of both must be of one utterance")
+        raise ValueError(
+            f"{places} has {len(of_places)} lines and {words} {len(of_words)}; line i of both "
+            "must be of one utterance"
+        )
     for number, (place, line) in enumerate(zip(of_places, of_words, strict=True), 1):
         path = PurePosixPath(place.strip())
         text, _, name = line.rpartition("(")
         if name.strip() != f"{path.name})":
-            raise ValueError(f"{words}: line {number}: must end in ({path.name}), as line {number} of {places} says, not in {line[-40:]!r}")
-        values = {"id": path.name, "audio": f"{folder}/{path}.mfc", "text": text.strip(), "speaker": path.parent.name}
+            raise ValueError(
+                f"{words}: line {number}: must end in ({path.name}), as line {number} of "
+                f"{places} says, not in {line[-40:]!r}"
+            )
+        values = {
+            "id": path.name,
+            "audio": f"{folder}/{path}.mfc",
+            "text": text.strip(),
+            "speaker": path.parent.name,
+        }
         yield Record(f"{words}:{number}", values)
 
 
@@ -267,7 +324,8 @@ def _text_lines(name: str, source: Source) -> Iterator[str]:
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     limit = len(source) if isinstance(source, bytes) else max_line()
-    offset, known = 0, ""
+    offset = 0
+    known = ""
     for number, raw in enumerate(iter(partial(file.readline, limit + 1), b""), 1):
         if len(raw) > limit:
             raise too_large(f"{name}: line {number}", limit, verb="has")
@@ -278,10 +336,16 @@ def _text_lines(name: str, source: Source) -> Iterator[str]:
         try:
             line = raw.decode()
         except UnicodeDecodeError as error:
-            raise ValueError(not_utf8(f"{name}: line {number}", raw + file.read(CHUNK), error.start, offset, known)) from None
+            raise ValueError(
+                not_utf8(
+                    f"{name}: line {number}", raw + file.read(CHUNK), error.start, offset, known
+                )
+            ) from None
         if "\0" in line or "\x1b$" in line:
             at = raw.find(b"\0") if "\0" in line else raw.find(b"\x1b$")
-            raise ValueError(not_utf8(f"{name}: line {number}", raw + file.read(CHUNK), at, offset, known))
+            raise ValueError(
+                not_utf8(f"{name}: line {number}", raw + file.read(CHUNK), at, offset, known)
+            )
         if not line.isascii():
             known = line
         offset += len(raw)
@@ -289,9 +353,14 @@ def _text_lines(name: str, source: Source) -> Iterator[str]:
 
 
 def _chunks(name: str, source: Source) -> Iterator[str]:
-    """The same text in pieces of about `CHUNK`, for files whose lines may be as long as they are themselves."""
+    """The same text in pieces of about `CHUNK`, for files whose lines may be as long as they are
+    themselves.
+    """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
-    decoder, number, offset, known = codecs.getincrementaldecoder("utf-8")(), 1, 0, ""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    number = 1
+    offset = 0
+    known = ""
     while True:
         raw = file.read(CHUNK)
         if not offset:
@@ -303,13 +372,18 @@ def _chunks(name: str, source: Source) -> Iterator[str]:
             text = decoder.decode(raw, final=not raw)
         except UnicodeDecodeError as error:
             content = waiting + raw
-            at, line = error.start, number + content.count(b"\n", 0, error.start)
-            raise ValueError(not_utf8(f"{name}: line {line}", content, at, offset - len(waiting), known)) from None
+            at = error.start
+            line = number + content.count(b"\n", 0, error.start)
+            raise ValueError(
+                not_utf8(f"{name}: line {line}", content, at, offset - len(waiting), known)
+            ) from None
         if "\0" in text:
             content = waiting + raw
             at = content.find(b"\0")
             line = number + content.count(b"\n", 0, at)
-            raise ValueError(not_utf8(f"{name}: line {line}", content, at, offset - len(waiting), known))
+            raise ValueError(
+                not_utf8(f"{name}: line {line}", content, at, offset - len(waiting), known)
+            )
         known = known if text.isascii() else text
         number += text.count("\n")
         offset += len(raw)
@@ -341,8 +415,11 @@ def _filled(name: str, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, 
 def _csv_rows(name: str, source: Source) -> Iterator[tuple[int, list[str]]]:
     """Number of the last line and values of each row that is not blank."""
     limit = sys.maxsize if isinstance(source, bytes) else max_line()
-    csv.field_size_limit(limit)  # of this process; its default, 131,072 characters, is less than a long document has
-    table, begins, filled = csv.reader(_csv_lines(name, source), strict=True), 1, False
+    # of this process; its default, 131,072 characters, is less than a long document has
+    csv.field_size_limit(limit)
+    table = csv.reader(_csv_lines(name, source), strict=True)
+    begins = 1
+    filled = False
     try:
         for row in table:
             if row:
@@ -351,20 +428,25 @@ def _csv_rows(name: str, source: Source) -> Iterator[tuple[int, list[str]]]:
             begins = table.line_num + 1
     except csv.Error as error:
         raise ValueError(
-            f"{name}: line {begins}: not CSV ({error}, in line {table.line_num}); a quote in a quoted value must be doubled"
+            f"{name}: line {begins}: not CSV ({error}, in line {table.line_num}); a quote in a "
+            "quoted value must be doubled"
         ) from None
     _required(name, "text" if filled else "")
 
 
 def _csv_lines(name: str, source: Source) -> Iterator[str]:
-    """Lines for the parser, which would take a carriage return for the end of a row where it ends no line."""
+    """Lines for the parser, which would take a carriage return for the end of a row where it ends
+    no line.
+    """
     for line in _text_lines(name, source):
         end = "\r\n" if line.endswith("\r\n") else ""
         inner = line.removesuffix(end)
         yield inner.replace("\r", INNER_RETURN) + end if "\r" in inner else line
 
 
-def _table(name: str, rows: Iterable[tuple[int, list[str]]], header: bool, separator: str) -> Iterator[Record]:
+def _table(
+    name: str, rows: Iterable[tuple[int, list[str]]], header: bool, separator: str
+) -> Iterator[Record]:
     names: list[Any] | None = None
     title = ""  # the only column's, while another separator may be meant
     for number, row in rows:
@@ -376,7 +458,10 @@ def _table(name: str, rows: Iterable[tuple[int, list[str]]], header: bool, separ
                 continue
         if len(row) != len(names):
             blank = "is blank; it " if row == [""] else ""
-            raise ValueError(f"{name}: line {number}: {blank}has {len(row)} columns where the first line has {len(names)}")
+            raise ValueError(
+                f"{name}: line {number}: {blank}has {len(row)} columns where the first line has "
+                f"{len(names)}"
+            )
         if title:
             _check_separator(name, title, row[0], separator)
             title = ""
@@ -386,26 +471,44 @@ def _table(name: str, rows: Iterable[tuple[int, list[str]]], header: bool, separ
 def _check_header(where: str, names: Sequence[str]) -> None:
     if any("\r" in name for name in names):
         raise ValueError(
-            f"{where}: the names of columns have a carriage return; only LF and CRLF end a line: where it should, convert the file,"
+            f"{where}: the names of columns have a carriage return; only LF and CRLF end a line: "
+            "where it should, convert the file,"
             f" tr '\\r' '\\n' < FILE > NEW_FILE"
         )
     _distinct(where, names)
 
 
 def _check_separator(name: str, title: str, first: str, separator: str) -> None:
-    """Refuse a table whose only column, in the header and the first row, has the same number of parts by another separator."""
+    """Refuse a table whose only column, in the header and the first row, has the same number of
+    parts by another separator.
+    """
     for other, called in SEPARATORS.items():
-        if other != separator and 0 < title.count(other) == first.count(other) and all(title.split(other)):
+        if (
+            other != separator
+            and 0 < title.count(other) == first.count(other)
+            and all(title.split(other))
+        ):
             raise ValueError(
-                f"{name}: line 1: has one column, {title!r}: columns seem to be separated by {called}, not by {SEPARATORS[separator]}; "
-                + ("name the file .tsv" if other == "\t" else "name the file .csv" if other == "," else "convert it to CSV or TSV")
+                (
+                    f"{name}: line 1: has one column, {title!r}: columns seem to be separated by "
+                    f"{called}, not by {SEPARATORS[separator]}; "
+                )
+                + (
+                    "name the file .tsv"
+                    if other == "\t"
+                    else "name the file .csv"
+                    if other == ","
+                    else "convert it to CSV or TSV"
+                )
             )
 
 
 def _distinct(where: str, names: Sequence[str]) -> None:
     """Refuse a column that stands twice; columns without a name cannot be chosen, and may."""
     if twice := [name for i, name in enumerate(names) if name and name in names[:i]]:
-        raise ValueError(f"{where}: has the column {twice[0]!r} twice; rename or remove one of them")
+        raise ValueError(
+            f"{where}: has the column {twice[0]!r} twice; rename or remove one of them"
+        )
 
 
 def _random_access(name: str, source: Source) -> tuple[Any, Budget]:
@@ -436,7 +539,9 @@ def _rows(name: str, kind: str, batches: Iterator[Any]) -> Iterator[Record]:
                 number += 1
                 yield Record(f"{name}:{number}", values)
     except (pyarrow.ArrowException, OSError, MemoryError, struct.error) as error:
-        raise ValueError(f"{name}: not a readable {kind} file ({' '.join(str(error).split())[:160]})") from None
+        raise ValueError(
+            f"{name}: not a readable {kind} file ({' '.join(str(error).split())[:160]})"
+        ) from None
 
 
 def _values(name: str, n_before: int, batch: Any) -> list[dict[str, Any]]:
@@ -444,8 +549,15 @@ def _values(name: str, n_before: int, batch: Any) -> list[dict[str, Any]]:
         return batch.to_pylist()
     except UnicodeDecodeError as error:
         if len(batch) > 1:
-            return [value for i in range(len(batch)) for value in _values(name, n_before + i, batch.slice(i, 1))]
-        raise ValueError(f"{name}: row {n_before + 1}: a text is not UTF-8 ({error.reason}, {error.object[:20]!r})") from None
+            return [
+                value
+                for i in range(len(batch))
+                for value in _values(name, n_before + i, batch.slice(i, 1))
+            ]
+        raise ValueError(
+            f"{name}: row {n_before + 1}: a text is not UTF-8 ({error.reason}, "
+            f"{error.object[:20]!r})"
+        ) from None
     except ValueError as error:  # two fields of a struct have one name
         raise ValueError(f"{name}: rows from {n_before + 1} on: {error}") from None
 
@@ -459,7 +571,9 @@ def _listed(text: JsonText) -> Iterator[Record]:
         number += 1
         text.peek()
         line = text.line
-        yield _object(f"{text.name}:{number}", text.value(), f"{text.name}: line {line}, object {number}")
+        yield _object(
+            f"{text.name}:{number}", text.value(), f"{text.name}: line {line}, object {number}"
+        )
     if text.peek():
         text.refuse("not JSON (something follows the end of the list)")
 
@@ -472,7 +586,8 @@ def _following(text: JsonText, line: int, value: Any) -> Iterator[Record]:
         if not text.peek():
             return
         number += 1
-        line, value = text.line, text.value()
+        line = text.line
+        value = text.value()
 
 
 def _is_list_of_objects(value: Any) -> bool:
@@ -481,7 +596,9 @@ def _is_list_of_objects(value: Any) -> bool:
 
 def _is_nested(articles: Any) -> bool:
     """Whether this is a list of articles as in SQuAD, and not of rows."""
-    return isinstance(articles, list) and any(isinstance(article, dict) and "paragraphs" in article for article in articles)
+    return isinstance(articles, list) and any(
+        isinstance(article, dict) and "paragraphs" in article for article in articles
+    )
 
 
 def _questions(name: str, articles: Any) -> Iterator[Record]:
@@ -503,15 +620,27 @@ def _questions(name: str, articles: Any) -> Iterator[Record]:
                         "plausible_starts": [int(answer["answer_start"]) for answer in plausible],
                     }
                     values |= {"id": question["id"]} if "id" in question else {}
-                    yield Record(f"{name}:{i}.{j}.{k}", values, f"{name}: article {i}, paragraph {j}, question {k}")
+                    yield Record(
+                        f"{name}:{i}.{j}.{k}",
+                        values,
+                        f"{name}: article {i}, paragraph {j}, question {k}",
+                    )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"{name}: article {i} is not as in SQuAD ({type(error).__name__}: {error})") from None
+            raise ValueError(
+                f"{name}: article {i} is not as in SQuAD ({type(error).__name__}: {error})"
+            ) from None
 
 
 def _object(where: str, value: Any, place: str = "") -> Record:
     if not isinstance(value, dict):
-        way_out = "; call a file that is one list of objects .json" if isinstance(value, list) and not place else ""
-        raise ValueError(f"{place or where}: must be an object with named columns, not {_kind(value)}{way_out}")
+        way_out = (
+            "; call a file that is one list of objects .json"
+            if isinstance(value, list) and not place
+            else ""
+        )
+        raise ValueError(
+            f"{place or where}: must be an object with named columns, not {_kind(value)}{way_out}"
+        )
     return Record(where, value, place)
 
 

@@ -1,4 +1,6 @@
-"""Splitting what has no official split: by characters, by groups of rows that belong together, or by what a field says."""
+"""Splitting what has no official split: by characters, by groups of rows that belong together, or
+by what a field says.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,7 +10,8 @@ from lslm_lightning.data.rows import Row, references_of
 
 def characters_share(row: Row, low: float, high: float) -> Row:
     """The text from share `low` to share `high` of its characters."""
-    start, stop = int(low * len(row["text"])), int(high * len(row["text"]))
+    start = int(low * len(row["text"]))
+    stop = int(high * len(row["text"]))
     return row | {"id": f"{row['id']}:{start}-{stop}", "text": row["text"][start:stop]}
 
 
@@ -20,9 +23,14 @@ def where(rows: Sequence[Row], chosen: Mapping[str, Sequence[str]], setting: str
     """
     for field, values in chosen.items():
         if rows and field not in rows[0]:
-            raise ValueError(f"{setting}: rows have no {field!r}, but {', '.join(rows[0])}; name it under columns")
+            raise ValueError(
+                f"{setting}: rows have no {field!r}, but {', '.join(rows[0])}; name it under "
+                "columns"
+            )
         if lacking := set(values) - {text for row in rows for text in references_of(row[field])}:
-            raise ValueError(f"{setting}.{field}: no row has {sorted(lacking)[0]!r}; it may be misspelt")
+            raise ValueError(
+                f"{setting}.{field}: no row has {sorted(lacking)[0]!r}; it may be misspelt"
+            )
         rows = [row for row in rows if not set(values).isdisjoint(references_of(row[field]))]
     return list(rows)
 
@@ -30,8 +38,9 @@ def where(rows: Sequence[Row], chosen: Mapping[str, Sequence[str]], setting: str
 def group_positions(rows: Sequence[Row], fields: Sequence[str], seed: int) -> list[float]:
     """A number in [0, 1) for every row, the same for all rows of its group.
 
-    A group is a connected component of rows that agree in one of the `fields`. The number is a hash of the seed and the group's first row,
-    so that the split `low <= number < high` depends on nothing but contents and order.
+    A group is a connected component of rows that agree in one of the `fields`. The number is a hash
+    of the seed and the group's first row, so that the split `low <= number < high` depends on
+    nothing but contents and order.
     """
     parent = list(range(len(rows)))
 
@@ -44,19 +53,28 @@ def group_positions(rows: Sequence[Row], fields: Sequence[str], seed: int) -> li
     for field in fields:
         first: dict[str, int] = {}
         for i, row in enumerate(rows):
-            a, b = root(i), root(first.setdefault(str(row[field]), i))
+            a = root(i)
+            b = root(first.setdefault(str(row[field]), i))
             parent[max(a, b)] = min(a, b)
-    return [_uniform(seed, [str(rows[root(i)][field]) for field in fields]) for i in range(len(rows))]
+    return [
+        _uniform(seed, [str(rows[root(i)][field]) for field in fields]) for i in range(len(rows))
+    ]
 
 
-def without_empty_shares(positions: Sequence[float], shares: Sequence[tuple[float, float]]) -> list[float]:
-    """The positions, of which the nearest group is moved into each share that has none, while another has two.
+def without_empty_shares(
+    positions: Sequence[float], shares: Sequence[tuple[float, float]]
+) -> list[float]:
+    """The positions, of which the nearest group is moved into each share that has none, while
+    another has two.
 
     Where every share has a group nothing changes.
     """
     moved = list(positions)
     for low, high in shares:
-        groups = [[p for p in set(moved) if other_low <= p < other_high] for other_low, other_high in shares]
+        groups = [
+            [p for p in set(moved) if other_low <= p < other_high]
+            for other_low, other_high in shares
+        ]
         movable = [p for own in groups if len(own) > 1 for p in own]
         if movable and not any(low <= p < high for p in moved):
             nearest = min(movable, key=lambda p: max(low - p, p - high))

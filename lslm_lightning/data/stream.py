@@ -1,4 +1,6 @@
-"""Texts that are read as they are needed: local files, stores that fsspec knows (s3://, gs://, https://), data sets of the hub."""
+"""Texts that are read as they are needed: local files, stores that fsspec knows (s3://, gs://,
+https://), data sets of the hub.
+"""
 
 import hashlib
 import io
@@ -27,14 +29,17 @@ COLUMN_STORES = (read_parquet, read_arrow)
 
 @dataclass(frozen=True)
 class Stream:
-    """Documents of many files, one after the other and never all at once, by the readers that read a corpus.
+    """Documents of many files, one after the other and never all at once, by the readers that read
+    a corpus.
 
-    Data sets of the hub are read by Hugging Face `datasets`; their values are checked in the same way.
+    Data sets of the hub are read by Hugging Face `datasets`; their values are checked in the same
+    way.
 
     Args:
-        path: a file, a folder or a pattern, here or at a store ("s3://bucket/shards/*.parquet", with the credentials of its library); or a
-            hub id, "owner/name" or "owner/name:configuration". Files are .jsonl, .ndjson, .json, .parquet, .csv, .tsv, .arrow or .txt (a
-            text a line), packed (.gz, .zst, .xz, .bz2) or not.
+        path: a file, a folder or a pattern, here or at a store ("s3://bucket/shards/*.parquet",
+            with the credentials of its library); or a hub id, "owner/name" or
+            "owner/name:configuration". Files are .jsonl, .ndjson, .json, .parquet, .csv, .tsv,
+            .arrow or .txt (a text a line), packed (.gz, .zst, .xz, .bz2) or not.
         column: which holds the text; "a.b" is column b of the objects in column a.
         split: of a hub data set.
         storage_options: for fsspec, such as {"anon": true}.
@@ -51,7 +56,8 @@ class Stream:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: they are of several formats, or of one that is not read; or one is a pipe or a device.
+            ValueError: they are of several formats, or of one that is not read; or one is a pipe or
+                a device.
         """
         if is_hub_id(self.path) and not self._is_here():
             return []
@@ -61,17 +67,27 @@ class Stream:
         system, path = fsspec.core.url_to_fs(self.path, **self.storage_options)
         if system.isdir(path):
             path = path.rstrip("/") + "/**"
-        found = system.glob(path, detail=True) if any(mark in path for mark in "*?[") else {path: system.info(path)}
+        found = (
+            system.glob(path, detail=True)
+            if any(mark in path for mark in "*?[")
+            else {path: system.info(path)}
+        )
         readable = {name: about for name, about in found.items() if format_of(name)}
         if isinstance(system, LocalFileSystem):
             files = local_sizes(map(Path, readable))
         else:
-            files = {name: about["size"] for name, about in readable.items() if about["type"] == "file"}
+            files = {
+                name: about["size"] for name, about in readable.items() if about["type"] == "file"
+            }
         if not files:
-            raise FileNotFoundError(f"{self.path} has no files that end in {', '.join('.' + name for name in FORMATS)}, packed or not")
+            raise FileNotFoundError(
+                f"{self.path} has no files that end in "
+                f"{', '.join('.' + name for name in FORMATS)}, packed or not"
+            )
         if len(kinds := {format_of(name).removesuffix("l") for name in files}) > 1:
             raise ValueError(
-                f"{self.path} has files of several formats, {' and '.join(sorted(kinds))}: name one with a pattern, as in *.jsonl"
+                f"{self.path} has files of several formats, {' and '.join(sorted(kinds))}: name "
+                "one with a pattern, as in *.jsonl"
             )
         return sorted((system.unstrip_protocol(name), size) for name, size in files.items())
 
@@ -80,7 +96,9 @@ class Stream:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, of what tells one state of the files from another: names and sizes; of a hub data set its revision."""
+        """SHA-256, in hex, of what tells one state of the files from another: names and sizes; of a
+        hub data set its revision.
+        """
         if self.files:
             about: Any = [(address.rpartition("/")[2], size) for address, size in self.files]
         else:
@@ -101,10 +119,16 @@ class Stream:
         name, _, configuration = self.path.partition(":")
         with self._in_one_line():
             settings = as_written(name, configuration or None)
-            opened = load_dataset(name, configuration or None, split=self.split, streaming=True, **settings)
+            opened = load_dataset(
+                name, configuration or None, split=self.split, streaming=True, **settings
+            )
             columns = opened.column_names or list(next(iter(opened), {}))
-        if (top := self.column if self.column in columns else self.column.partition(".")[0]) not in columns:
-            raise ValueError(f"{self.path} has no column {self.column!r}; it has {', '.join(columns)}")
+        if (
+            top := self.column if self.column in columns else self.column.partition(".")[0]
+        ) not in columns:
+            raise ValueError(
+                f"{self.path} has no column {self.column!r}; it has {', '.join(columns)}"
+            )
         return opened.select_columns([top])
 
     @cached_property
@@ -120,16 +144,22 @@ class Stream:
         return len(self.files)
 
     def documents(self, shard: int, first: int = 0) -> Iterator[str]:
-        """The texts of one shard, from document `first` on: those that `corpus:` reads from the same files, empty ones too.
+        """The texts of one shard, from document `first` on: those that `corpus:` reads from the
+        same files, empty ones too.
 
         Raises:
             ValueError: a text cannot be read, or is none; with file and line.
         """
-        outer, columns = self.column.partition(".")[0], {"text": self.column}
-        for record in islice(self._records(shard) if self.files else self._hub_records(shard), first, None):
+        outer = self.column.partition(".")[0]
+        columns = {"text": self.column}
+        for record in islice(
+            self._records(shard) if self.files else self._hub_records(shard), first, None
+        ):
             if outer not in record and self.column not in record:
                 found = ", ".join(str(name) for name in record if name != "id")
-                raise ValueError(f"{place_of(record)}: has no column {self.column!r}; it has {found}")
+                raise ValueError(
+                    f"{place_of(record)}: has no column {self.column!r}; it has {found}"
+                )
             yield to_row(record, columns, ("text",))["text"]
 
     def _records(self, shard: int) -> Iterator[Record]:
@@ -138,7 +168,12 @@ class Stream:
         read = READERS[format_of(name)]
         if read in COLUMN_STORES:
             read = partial(read, column=self.column.partition(".")[0])
-        with self._in_one_line(), refused_where_damaged(name), self._opened(address) as raw, unpacked(name, raw) as file:
+        with (
+            self._in_one_line(),
+            refused_where_damaged(name),
+            self._opened(address) as raw,
+            unpacked(name, raw) as file,
+        ):
             try:
                 yield from read(name, file, True)
             except EmptyFileError:
@@ -148,7 +183,11 @@ class Stream:
         import fsspec
 
         system, path = fsspec.core.url_to_fs(address, **self.storage_options)
-        return open(path, "rb") if address.startswith("file://") else io.BufferedReader(system.open(path, "rb"), BUFFER)
+        return (
+            open(path, "rb")
+            if address.startswith("file://")
+            else io.BufferedReader(system.open(path, "rb"), BUFFER)
+        )
 
     def _hub_records(self, shard: int) -> Iterator[Record]:
         part = self.data.shard(self.n_shard, shard) if self.n_shard > 1 else self.data
@@ -163,11 +202,16 @@ class Stream:
         except (ValueError, FileNotFoundError):
             raise
         except Exception as error:
-            raise ValueError(f"{self.path} cannot be read: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
+            raise ValueError(
+                f"{self.path} cannot be read: {type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from None
 
     def head(self, n: int) -> list[str]:
         """The first texts, at most n."""
-        return list(islice((text for shard in range(self.n_shard) for text in self.documents(shard)), n))
+        return list(
+            islice((text for shard in range(self.n_shard) for text in self.documents(shard)), n)
+        )
 
 
 def local_sizes(paths: Iterable[Path]) -> dict[str, int]:

@@ -1,4 +1,6 @@
-"""JSON in which no key stands twice and every number keeps its digits; whole, or a list an item at a time."""
+"""JSON in which no key stands twice and every number keeps its digits; whole, or a list an item at
+a time.
+"""
 
 import json
 import re
@@ -16,7 +18,9 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in values if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object; leave one out, or rename it")
+        raise ValueError(
+            f"the key {twice!r} stands twice in one object; leave one out, or rename it"
+        )
     return values
 
 
@@ -38,12 +42,15 @@ def parse(where: str, text: str) -> Any:
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         column = error.pos - error.doc.rfind("\n", 0, error.pos)
-        return f"not JSON ({error.msg} at column {column}: {error.doc[error.pos : error.pos + 20]!r})"
+        return (
+            f"not JSON ({error.msg} at column {column}: {error.doc[error.pos : error.pos + 20]!r})"
+        )
     return "not JSON (nested too deeply)" if isinstance(error, RecursionError) else str(error)
 
 
 class JsonText:
-    """Values one after the other in a text that comes in chunks, of which no more is kept than the value that is being read.
+    """Values one after the other in a text that comes in chunks, of which no more is kept than the
+    value that is being read.
 
     Args:
         name: of the file, for messages.
@@ -51,9 +58,14 @@ class JsonText:
     """
 
     def __init__(self, name: str, chunks: Iterator[str], limit: int | None = None) -> None:
-        self.name, self.line, self._chunks = name, 1, chunks  # the line that has been reached
+        # the line that has been reached
+        self.name = name
+        self.line = 1
+        self._chunks = chunks
         self.limit = limit
-        self._text, self._at = "", 0  # what is kept, and how far it is read
+        # what is kept, and how far it is read
+        self._text = ""
+        self._at = 0
 
     def peek(self) -> str:
         """Return the next character that is no white space, without reading it; "" at the end."""
@@ -90,7 +102,9 @@ class JsonText:
                 return value
 
     def refuse(self, reason: str, at: int | None = None) -> NoReturn:
-        """Raise ValueError with the file and the line that has been reached, or that of character `at` of what is kept."""
+        """Raise ValueError with the file and the line that has been reached, or that of character
+        `at` of what is kept.
+        """
         line = self.line + self._text.count("\n", self._at, at or self._at)
         raise ValueError(f"{self.name}: line {line}: {reason}")
 
@@ -99,18 +113,22 @@ class JsonText:
         self._at = end
 
     def _more(self) -> bool:
-        """Take at least as much again, so that a long value is not begun too often; return whether there was any."""
+        """Take at least as much again, so that a long value is not begun too often; return whether
+        there was any.
+        """
         kept = self._text[self._at :]
         if self.limit is not None and len(kept) > self.limit:
             raise too_large(f"{self.name}: line {self.line}", self.limit, verb="has a value of")
-        parts, n = [], 0
+        parts = []
+        n = 0
         for chunk in self._chunks:
             parts.append(chunk)
             n += len(chunk)
             if n >= len(kept):
                 break
         if parts:
-            self._text, self._at = kept + "".join(parts), 0
+            self._text = kept + "".join(parts)
+            self._at = 0
         return bool(parts)
 
 

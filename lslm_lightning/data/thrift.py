@@ -1,4 +1,5 @@
-"""Structures in Thrift's compact protocol, as Parquet writes its footer and the headers of its pages.
+"""Structures in Thrift's compact protocol, as Parquet writes its footer and the headers of its
+pages.
 
 Arrow ends the process where a footer contradicts itself and one of its columns is asked for.
 """
@@ -18,7 +19,8 @@ class Compact:
     """
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
+        self.data = data
+        self.at = 0
 
     def fields(self) -> Iterator[tuple[int, Any]]:
         """Yield the fields of a structure as they are read."""
@@ -68,6 +70,8 @@ class Compact:
     def _bytes(self, n: int) -> bytes:
         found = self.data[self.at : self.at + n]
         if len(found) < n:
-            raise ValueError(f"it ends at byte {len(self.data)}, before {n:,} bytes that it says follow")
+            raise ValueError(
+                f"it ends at byte {len(self.data)}, before {n:,} bytes that it says follow"
+            )
         self.at += n
         return found

@@ -14,9 +14,14 @@ Result = TypeVar("Result")
 
 
 def shared_out(
-    work: Callable[..., Result], parts: Iterable[tuple[Any, ...]], n_worker: int, start: Callable[..., None] | None = None, *given: Any
+    work: Callable[..., Result],
+    parts: Iterable[tuple[Any, ...]],
+    n_worker: int,
+    start: Callable[..., None] | None = None,
+    *given: Any,
 ) -> Iterator[Result]:
-    """`work(*part)` of each part, in order, by `n_worker` processes; at most one part more than there are workers is under way.
+    """`work(*part)` of each part, in order, by `n_worker` processes; at most one part more than
+    there are workers is under way.
 
     Where that is interrupted, what is under way counts for nothing.
 
@@ -26,7 +31,9 @@ def shared_out(
     """
     under_way: deque[Future] = deque()
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(n_worker, multiprocessing.get_context("spawn"), _start, (start, given)) as pool:
+    with ProcessPoolExecutor(
+        n_worker, multiprocessing.get_context("spawn"), _start, (start, given)
+    ) as pool:
         try:
             for part in parts:
                 under_way.append(pool.submit(work, *part))
@@ -43,7 +50,9 @@ def shared_out(
 def _start(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core a worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it stops it
-    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    threading.Thread(
+        target=_end_with, args=(multiprocessing.parent_process(),), daemon=True
+    ).start()
     if start is not None:
         start(*given)
 

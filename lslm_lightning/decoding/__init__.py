@@ -1,4 +1,6 @@
-"""Greedy, sampling and beam search, written once over a `step` for every family of models, and searches over frames (CTC)."""
+"""Greedy, sampling and beam search, written once over a `step` for every family of models, and
+searches over frames (CTC).
+"""
 
 from typing import TypeAlias
 

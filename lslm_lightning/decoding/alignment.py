@@ -1,4 +1,6 @@
-"""Which frames spell which symbol of a known sequence. T frames, V symbols with the blank, N = 2 n + 1 places for n symbols."""
+"""Which frames spell which symbol of a known sequence. T frames, V symbols with the blank, N = 2 n
++ 1 places for n symbols.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,12 +10,15 @@ from torch import Tensor
 
 
 def frames_needed(ids: Sequence[int]) -> int:
-    """The fewest frames that can spell `ids` in connectionist temporal classification (CTC): a blank stands between equal neighbours."""
+    """The fewest frames that can spell `ids` in connectionist temporal classification (CTC): a
+    blank stands between equal neighbours.
+    """
     return len(ids) + sum(first == second for first, second in pairwise(ids))
 
 
 def forced_alignment(log_probs: Tensor, ids: Sequence[int], blank: int) -> list[tuple[int, int]]:
-    """The first frame of each symbol and the one after its last, on the most likely path that spells `ids`.
+    """The first frame of each symbol and the one after its last, on the most likely path that
+    spells `ids`.
 
     Args:
         log_probs: (T, V), as of `CtcSearch`.
@@ -26,17 +31,22 @@ def forced_alignment(log_probs: Tensor, ids: Sequence[int], blank: int) -> list[
     frames = log_probs.double().cpu().numpy()[:, places]  # (T, N)
     may_skip = np.zeros(len(places), bool)  # the blank before
     may_skip[3::2] = places[3::2] != places[1:-2:2]
-    best, came = np.full(len(places), -np.inf), np.zeros(frames.shape, np.int64)
+    best = np.full(len(places), -np.inf)
+    came = np.zeros(frames.shape, np.int64)
     best[0] = 0.0  # before the first frame
     for t, frame in enumerate(frames):
-        one, two = np.roll(best, 1), np.where(may_skip, np.roll(best, 2), -np.inf)
+        one = np.roll(best, 1)
+        two = np.where(may_skip, np.roll(best, 2), -np.inf)
         one[0] = -np.inf
         ways = np.stack([best, one, two])
         came[t] = ways.argmax(0)
         best = ways.max(0) + frame
     place = len(places) - 1 - int(len(ids) > 0 and best[-2] > best[-1])
     if best[place] == -np.inf:
-        raise ValueError(f"no path of {len(frames)} frames spells these {len(ids)} symbols: at least {frames_needed(ids)} are needed")
+        raise ValueError(
+            f"no path of {len(frames)} frames spells these {len(ids)} symbols: at least "
+            f"{frames_needed(ids)} are needed"
+        )
     path = np.zeros(len(frames), np.int64)
     for t in reversed(range(len(frames))):
         path[t] = place

@@ -1,4 +1,5 @@
-"""Sequences of symbols from probabilities frame by frame, as connectionist temporal classification (CTC) trains them.
+"""Sequences of symbols from probabilities frame by frame, as connectionist temporal classification
+(CTC) trains them.
 
 B sources, T frames, V symbols with the blank.
 
@@ -16,23 +17,30 @@ from lslm_lightning.decoding.fusion import Fusion
 
 
 class Hypothesis(NamedTuple):
-    """A sequence, and minus its log probability, less what a language model and a bonus for length add to that."""
+    """A sequence, and minus its log probability, less what a language model and a bonus for length
+    add to that.
+    """
 
     ids: tuple[int, ...]
     nats: float
 
 
 class CtcSearch(ABC):
-    """A way from frames to sequences: repetitions are one symbol, and the blank, which stands between, is none."""
+    """A way from frames to sequences: repetitions are one symbol, and the blank, which stands
+    between, is none.
+    """
 
     fuses = False  # whether it can ask a language model too
 
     @abstractmethod
-    def __call__(self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None) -> list[list[Hypothesis]]:
+    def __call__(
+        self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None
+    ) -> list[list[Hypothesis]]:
         """The hypotheses of each source, the best first, at least one.
 
         Args:
-            log_probs: (B, T, V), logarithms of probabilities that add up to 1 in each frame, or to less where symbols are forbidden (-inf).
+            log_probs: (B, T, V), logarithms of probabilities that add up to 1 in each frame, or to
+                less where symbols are forbidden (-inf).
             lengths: (B,), frames of each source; of none the answer is the empty sequence.
 
         Raises:
@@ -44,16 +52,26 @@ def check_frames(log_probs: Tensor, lengths: Tensor, blank: int) -> None:
     """Refuse what no search can read."""
     if log_probs.dim() != 3 or lengths.shape != log_probs.shape[:1]:
         raise ValueError(
-            f"log_probs has shape {tuple(log_probs.shape)} and lengths {tuple(lengths.shape)}, but must be (sources, frames, symbols) and"
+            f"log_probs has shape {tuple(log_probs.shape)} and lengths {tuple(lengths.shape)}, "
+            "but must be (sources, frames, symbols) and"
             " (sources,)"
         )
     if not 0 <= blank < log_probs.size(2):
         raise ValueError(f"blank={blank} must be one of the {log_probs.size(2)} symbols, from 0 on")
     if len(lengths) and not 0 <= int(lengths.min()) <= int(lengths.max()) <= log_probs.size(1):
-        raise ValueError(f"lengths go from {int(lengths.min())} to {int(lengths.max())}, but must be 0 to {log_probs.size(1)} frames")
-    real = torch.arange(log_probs.size(1), device=log_probs.device) < lengths.to(log_probs.device)[:, None]
+        raise ValueError(
+            f"lengths go from {int(lengths.min())} to {int(lengths.max())}, but must be 0 to "
+            f"{log_probs.size(1)} frames"
+        )
+    real = (
+        torch.arange(log_probs.size(1), device=log_probs.device)
+        < lengths.to(log_probs.device)[:, None]
+    )
     if wrong := int((log_probs.isnan().any(-1) & real).any(-1).sum()):
-        raise ValueError(f"the model gives NaN for {wrong} of {len(lengths)} sources; check the checkpoint and the precision")
+        raise ValueError(
+            f"the model gives NaN for {wrong} of {len(lengths)} sources; check the checkpoint "
+            "and the precision"
+        )
 
 
 def collapsed(path: Tensor, blank: int) -> tuple[int, ...]:
@@ -66,10 +84,18 @@ def collapsed(path: Tensor, blank: int) -> tuple[int, ...]:
 class CtcGreedy(CtcSearch):
     """The most likely symbol of each frame; `nats` are those of this one path."""
 
-    def __call__(self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None) -> list[list[Hypothesis]]:
+    def __call__(
+        self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None
+    ) -> list[list[Hypothesis]]:
         check_frames(log_probs, lengths, blank)
         if fusion is not None and (fusion.weight or fusion.length_bonus):
-            raise ValueError("CtcGreedy looks at frames and asks no language model: choose CtcPrefixBeam, or leave fusion out")
+            raise ValueError(
+                "CtcGreedy looks at frames and asks no language model: choose CtcPrefixBeam, or "
+                "leave fusion out"
+            )
         best, path = log_probs.max(-1)  # (B, T)
         rows = zip(best.double().cpu(), path.cpu(), lengths.tolist(), strict=True)
-        return [[Hypothesis(collapsed(symbols[:n], blank), -float(log_p[:n].sum()))] for log_p, symbols, n in rows]
+        return [
+            [Hypothesis(collapsed(symbols[:n], blank), -float(log_p[:n].sum()))]
+            for log_p, symbols, n in rows
+        ]

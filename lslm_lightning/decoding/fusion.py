@@ -15,12 +15,14 @@ from lslm_lightning.decoding.search import Nested, Step, log_probabilities, reor
 
 @dataclass(frozen=True)
 class Fusion:
-    """A hypothesis of n tokens has log p + `weight` * log p of the language model + `length_bonus` * n, the end counted by the model alone.
+    """A hypothesis of n tokens has log p + `weight` * log p of the language model + `length_bonus`
+    * n, the end counted by the model alone.
 
     With a weight of 0 the model is never asked.
 
-    Source: Gulcehre et al. 2015, "On using monolingual corpora in neural machine translation", section 4.1; the bonus for length as in
-    Hannun et al. 2014, "First-pass large vocabulary continuous speech recognition using bi-directional recurrent DNNs".
+    Source: Gulcehre et al. 2015, "On using monolingual corpora in neural machine translation",
+    section 4.1; the bonus for length as in Hannun et al. 2014, "First-pass large vocabulary
+    continuous speech recognition using bi-directional recurrent DNNs".
 
     Args:
         step: of the language model, over the tokens of the search.
@@ -41,7 +43,9 @@ class Fusion:
 def check_fusion(weight: float) -> None:
     """Refuse weights below 0."""
     if not 0 <= weight < float("inf"):
-        raise ValueError(f"weight={weight} of a language model must be 0 (never asked) or above; 0.3 is usual")
+        raise ValueError(
+            f"weight={weight} of a language model must be 0 (never asked) or above; 0.3 is usual"
+        )
 
 
 def stacked(parts: Sequence[Nested]) -> Nested:
@@ -54,7 +58,8 @@ def stacked(parts: Sequence[Nested]) -> Nested:
 
 
 class Reading:
-    """What is added to hypotheses of different lengths, for a search that keeps each or makes it one token longer.
+    """What is added to hypotheses of different lengths, for a search that keeps each or makes it
+    one token longer.
 
     Those of one length are read together, for their states have one shape.
 
@@ -64,22 +69,32 @@ class Reading:
         n_symbol: V of the search; the language model may lack the last one.
     """
 
-    def __init__(self, fusion: Fusion | None, n_hypothesis: int, n_symbol: int, device: torch.device) -> None:
-        self.fusion, self.device = fusion, device
-        self.gain = np.full((n_hypothesis, n_symbol), 0.0 if fusion is None else fusion.length_bonus)  # of each next token
+    def __init__(
+        self, fusion: Fusion | None, n_hypothesis: int, n_symbol: int, device: torch.device
+    ) -> None:
+        self.fusion = fusion
+        self.device = device
+        # of each next token
+        self.gain = np.full(
+            (n_hypothesis, n_symbol), 0.0 if fusion is None else fusion.length_bonus
+        )
         self.gain_of_end = np.zeros(n_hypothesis)
         self.asks = fusion is not None and fusion.weight > 0
         if self.asks:
             logits, state = fusion.step(torch.tensor([[fusion.start]], device=device), None, ())
             check_width(logits.size(1), n_symbol)
-            self.states, self.length = [state] * n_hypothesis, np.zeros(n_hypothesis, np.int64)
+            self.states = [state] * n_hypothesis
+            self.length = np.zeros(n_hypothesis, np.int64)
             self._write(np.arange(n_hypothesis), logits)
 
     def follow(self, parent: np.ndarray, token: np.ndarray) -> None:
-        """The first n hypotheses are now those that `parent` (n,) names, each longer by `token` (n,), or as it was where that is -1."""
+        """The first n hypotheses are now those that `parent` (n,) names, each longer by `token`
+        (n,), or as it was where that is -1.
+        """
         if not self.asks:
             return
-        n, longer = len(parent), token >= 0
+        n = len(parent)
+        longer = token >= 0
         self.states[:n] = [self.states[i] for i in parent]
         for values in (self.gain, self.gain_of_end, self.length):
             values[:n] = values[parent]
@@ -95,13 +110,20 @@ class Reading:
     def _write(self, rows: np.ndarray, logits: Tensor) -> None:
         gain = self.fusion.weight * log_probabilities(logits).double().cpu().numpy()
         if np.isnan(gain).any():
-            raise ValueError("the language model of the fusion gives NaN; check its checkpoint and the precision")
+            raise ValueError(
+                "the language model of the fusion gives NaN; check its checkpoint and the precision"
+            )
         self.gain_of_end[rows] = gain[:, self.fusion.end]
         gain[:, self.fusion.end] = -np.inf  # a hypothesis ends where the search ends
         self.gain[rows, : gain.shape[1]] = gain + self.fusion.length_bonus
 
 
 def check_width(n_token: int, n_symbol: int) -> None:
-    """Refuse a language model of another vocabulary than the search has, which may hold one symbol more, a blank behind all others."""
+    """Refuse a language model of another vocabulary than the search has, which may hold one symbol
+    more, a blank behind all others.
+    """
     if n_symbol - n_token not in (0, 1):
-        raise ValueError(f"the language model knows {n_token} tokens and the search {n_symbol}: they must have one tokenizer")
+        raise ValueError(
+            f"the language model knows {n_token} tokens and the search {n_symbol}: they must "
+            "have one tokenizer"
+        )

@@ -34,7 +34,9 @@ class _Voice(NamedTuple):
 
 
 def _asked(step: Step, start: int | None = None) -> Step:
-    """A step that gives log p, of a model whose first token is `start` where that of the search is another."""
+    """A step that gives log p, of a model whose first token is `start` where that of the search is
+    another.
+    """
 
     def log_p_of(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
         first = state is None and start is not None
@@ -49,11 +51,20 @@ def _together(voices: Sequence[_Voice], end: int, length_bonus: float) -> Step:
 
     def score_of(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
         states = [None] * len(voices) if state is None else state
-        found = [voice.step(ids, own, mine) for voice, own, mine in zip(voices, states, shared, strict=True)]
+        found = [
+            voice.step(ids, own, mine)
+            for voice, own, mine in zip(voices, states, shared, strict=True)
+        ]
         width = min(log_p.size(1) for log_p, _ in found)  # without a blank behind all tokens
         for log_p, _ in found:
             check_width(width, log_p.size(1))
-        score = sum(voice.weight * log_p[:, :width] for voice, (log_p, _) in zip(voices, found, strict=True)) + length_bonus
+        score = (
+            sum(
+                voice.weight * log_p[:, :width]
+                for voice, (log_p, _) in zip(voices, found, strict=True)
+            )
+            + length_bonus
+        )
         score[:, end] -= length_bonus
         return score, tuple(after for _, after in found)
 
@@ -61,7 +72,9 @@ def _together(voices: Sequence[_Voice], end: int, length_bonus: float) -> Step:
 
 
 class JointSearch(ABC):
-    """A way to write an answer by a decoder and CTC together; called as a `Search`, with what CTC says besides."""
+    """A way to write an answer by a decoder and CTC together; called as a `Search`, with what CTC
+    says besides.
+    """
 
     fuses = True
 
@@ -90,18 +103,20 @@ class JointSearch(ABC):
 
         Args:
             start: (B, 1), what the decoder reads first.
-            log_probs: (B, T, V) of CTC, as of `CtcSearch`; V is that of the decoder, or one more where the blank is the last. None only
-                with a `ctc_weight` of 0.
+            log_probs: (B, T, V) of CTC, as of `CtcSearch`; V is that of the decoder, or one more
+                where the blank is the last. None only with a `ctc_weight` of 0.
             lengths: (B,), frames of each source.
         """
 
 
 @dataclass(frozen=True)
 class JointBeam(JointSearch):
-    """`Beam` by (1 - `ctc_weight`) * log p of the decoder + `ctc_weight` * log p of CTC + what `fusion` adds, where CTC gives a hypothesis
-    that goes on the probability of all sequences that begin with it. A weight of 0 is `Beam`, one of 1 asks CTC alone.
+    """`Beam` by (1 - `ctc_weight`) * log p of the decoder + `ctc_weight` * log p of CTC + what
+    `fusion` adds, where CTC gives a hypothesis that goes on the probability of all sequences that
+    begin with it. A weight of 0 is `Beam`, one of 1 asks CTC alone.
 
-    Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech recognition", section II.C.
+    Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
+    recognition", section II.C.
     """
 
     beam_size: int = 10
@@ -112,7 +127,10 @@ class JointBeam(JointSearch):
     def __post_init__(self) -> None:
         Beam(self.beam_size)
         if not 0 <= self.ctc_weight <= 1:
-            raise ValueError(f"ctc_weight={self.ctc_weight} must be from 0, which is Beam, to 1, which is CTC alone; 0.3 is usual")
+            raise ValueError(
+                f"ctc_weight={self.ctc_weight} must be from 0, which is Beam, to 1, which is CTC "
+                "alone; 0.3 is usual"
+            )
 
     @property
     def asks_ctc(self) -> bool:
@@ -134,20 +152,44 @@ class JointBeam(JointSearch):
         agree: Callable[[bool], bool] = alone,
     ) -> Decoded:
         if start.size(1) != 1:
-            raise ValueError(f"start has {start.size(1)} tokens for JointBeam, but must have 1: CTC has read none before the first frame")
+            raise ValueError(
+                f"start has {start.size(1)} tokens for JointBeam, but must have 1: CTC has read "
+                "none before the first frame"
+            )
         voices = [_Voice(1 - self.ctc_weight, _asked(step), shared)]
         if log_probs is not None:
             check_frames(log_probs, lengths, blank)
             if self.asks_ctc and min_length > (fewest := int(lengths.min())):
-                raise ValueError(f"min_length={min_length} must be at most {fewest}, the frames of the shortest source, for CTC")
-            voices.append(_Voice(self.ctc_weight, PrefixScores(blank, end), frames_of(log_probs, lengths, blank)))
+                raise ValueError(
+                    f"min_length={min_length} must be at most {fewest}, the frames of the "
+                    "shortest source, for CTC"
+                )
+            voices.append(
+                _Voice(
+                    self.ctc_weight, PrefixScores(blank, end), frames_of(log_probs, lengths, blank)
+                )
+            )
         elif self.asks_ctc:
-            raise ValueError(f"ctc_weight={self.ctc_weight} of JointBeam must be 0 for a model without a CTC head")
+            raise ValueError(
+                f"ctc_weight={self.ctc_weight} of JointBeam must be 0 for a model without a CTC "
+                "head"
+            )
         if fusion is not None:
             if fusion.end != end:
-                raise ValueError(f"the language model ends with token {fusion.end} and the search with {end}: they must have one tokenizer")
+                raise ValueError(
+                    f"the language model ends with token {fusion.end} and the search with {end}: "
+                    "they must have one tokenizer"
+                )
             voices.append(_Voice(fusion.weight, _asked(fusion.step, fusion.start), ()))
         voices = [voice for voice in voices if voice.weight]
         together = _together(voices, end, 0.0 if fusion is None else fusion.length_bonus)
         beam = _Scored(self.beam_size, self.length_penalty, self.early_stopping)
-        return beam(together, start, tuple(voice.shared for voice in voices), end, max_length, min_length, agree=agree)
+        return beam(
+            together,
+            start,
+            tuple(voice.shared for voice in voices),
+            end,
+            max_length,
+            min_length,
+            agree=agree,
+        )

@@ -14,12 +14,16 @@ from torch import Tensor
 from lslm_lightning.decoding.ctc import CtcSearch, Hypothesis, check_frames
 from lslm_lightning.decoding.fusion import Fusion, Reading
 
-NOBODY, NOWHERE = -1, 0  # key and parent of prefixes that are not there
+# key and parent of prefixes that are not there
+NOBODY = -1
+NOWHERE = 0
 MIX = np.int64(-7046029254386353131)  # an odd number of 64 bits without a pattern
 
 
 class _Prefixes(NamedTuple):
-    """Arrays (B, k) or (A, k); of prefixes that are not there both logarithms are -inf, and `key` and `parent` agree with no other's."""
+    """Arrays (B, k) or (A, k); of prefixes that are not there both logarithms are -inf, and `key`
+    and `parent` agree with no other's.
+    """
 
     blank: np.ndarray  # log p of all paths so far that end in a blank
     symbol: np.ndarray  # of those that end in the last symbol
@@ -37,14 +41,19 @@ class _Prefixes(NamedTuple):
 
 
 def _empty_prefixes(n_source: int, k: int) -> _Prefixes:
-    never, none = np.full((n_source, k), -np.inf), np.full((n_source, k), NOBODY)
-    blank, key = never.copy(), none.copy()
-    blank[:, 0], key[:, 0] = 0, MIX
+    never = np.full((n_source, k), -np.inf)
+    none = np.full((n_source, k), NOBODY)
+    blank = never.copy()
+    key = none.copy()
+    blank[:, 0] = 0
+    key[:, 0] = MIX
     return _Prefixes(blank, never, none, key, np.full_like(none, NOWHERE), np.zeros((n_source, k)))
 
 
 def _longer_keys(key: np.ndarray, symbol: np.ndarray) -> np.ndarray:
-    """Keys of prefixes one symbol longer: 64 well-mixed bits, which no two prefixes share by chance."""
+    """Keys of prefixes one symbol longer: 64 well-mixed bits, which no two prefixes share by
+    chance.
+    """
     mixed = (key ^ (symbol + 1)) * MIX
     return mixed ^ (mixed >> 31)
 
@@ -56,22 +65,33 @@ class _Step(NamedTuple):
     token: np.ndarray  # that makes it longer, -1 where it stays
 
 
-def _advance(now: _Prefixes, frame: np.ndarray, blank: int, gain: np.ndarray) -> tuple[_Prefixes, _Step]:
+def _advance(
+    now: _Prefixes, frame: np.ndarray, blank: int, gain: np.ndarray
+) -> tuple[_Prefixes, _Step]:
     """The best k prefixes one frame later.
 
     Args:
         frame: (A, V) log p.
         gain: (A, k, V), what is added to a prefix that becomes longer.
     """
-    (n_source, k), n_symbol, row = now.last.shape, frame.shape[1], np.arange(len(frame))[:, None]
-    total, again = np.logaddexp(now.blank, now.symbol), frame[row, now.last]  # (A, k)
-    stays_blank, stays_symbol = total + frame[:, blank, None], now.symbol + again
+    (n_source, k) = now.last.shape
+    n_symbol = frame.shape[1]
+    row = np.arange(len(frame))[:, None]
+    # (A, k)
+    total = np.logaddexp(now.blank, now.symbol)
+    again = frame[row, now.last]
+    stays_blank = total + frame[:, blank, None]
+    stays_symbol = now.symbol + again
     longer = total[:, :, None] + frame[:, None]  # (A, k, V)
-    longer[row, np.arange(k), now.last] = now.blank + again  # a symbol twice has a blank between; of the empty prefix nothing changes
+    # a symbol twice has a blank between; of the empty prefix nothing changes
+    longer[row, np.arange(k), now.last] = now.blank + again
     longer[:, :, blank] = -np.inf
-    source, short, long = np.nonzero(now.key[:, :, None] == now.parent[:, None])  # which become what is there already
+    # which become what is there already
+    source, short, long = np.nonzero(now.key[:, :, None] == now.parent[:, None])
     symbol = now.last[source, long]
-    stays_symbol[source, long] = np.logaddexp(stays_symbol[source, long], longer[source, short, symbol])
+    stays_symbol[source, long] = np.logaddexp(
+        stays_symbol[source, long], longer[source, short, symbol]
+    )
     longer[source, short, symbol] = -np.inf
 
     added = now.added[:, :, None] + gain  # (A, k, V)
@@ -80,8 +100,10 @@ def _advance(now: _Prefixes, frame: np.ndarray, blank: int, gain: np.ndarray) ->
     chosen = scores.argpartition(-k, 1)[:, -k:]
     parent, token = np.divmod(chosen - k, n_symbol)
     kept = chosen < k
-    parent, token = np.where(kept, chosen, parent), np.where(kept, -1, token)
-    key, there = now.key[row, parent], scores[row, chosen] > -np.inf
+    parent = np.where(kept, chosen, parent)
+    token = np.where(kept, -1, token)
+    key = now.key[row, parent]
+    there = scores[row, chosen] > -np.inf
     after = _Prefixes(
         np.where(kept, stays_blank[row, parent], -np.inf),
         np.where(kept, stays_symbol[row, parent], longer[row, parent, token]),
@@ -98,7 +120,8 @@ def _sequences(steps: Sequence[_Step], n_source: int, k: int) -> list[list[tuple
     found = [[[] for _ in range(k)] for _ in range(n_source)]
     at = np.tile(np.arange(k), (n_source, 1))
     for parent, token in reversed(steps):
-        here, row = at[: len(parent)], np.arange(len(parent))[:, None]
+        here = at[: len(parent)]
+        row = np.arange(len(parent))[:, None]
         written = token[row, here]
         for source, beam in zip(*np.nonzero(written >= 0), strict=True):
             found[source][beam].append(int(written[source, beam]))
@@ -108,12 +131,14 @@ def _sequences(steps: Sequence[_Step], n_source: int, k: int) -> list[list[tuple
 
 @dataclass(frozen=True)
 class CtcPrefixBeam(CtcSearch):
-    """The `beam_size` most likely prefixes side by side, each with all its paths through the frames together.
+    """The `beam_size` most likely prefixes side by side, each with all its paths through the frames
+    together.
 
-    What goes on as a prefix that has left the beam is lost, so that `nats` are never too few; they are exact where the beam holds all.
+    What goes on as a prefix that has left the beam is lost, so that `nats` are never too few; they
+    are exact where the beam holds all.
 
-    Source: Graves 2012, "Supervised sequence labelling with recurrent neural networks", section 7.5; Hannun et al. 2014, algorithm 1,
-    without a lexicon.
+    Source: Graves 2012, "Supervised sequence labelling with recurrent neural networks", section
+    7.5; Hannun et al. 2014, algorithm 1, without a lexicon.
     """
 
     fuses = True
@@ -122,23 +147,39 @@ class CtcPrefixBeam(CtcSearch):
 
     def __post_init__(self) -> None:
         if self.beam_size < 1:
-            raise ValueError(f"beam_size={self.beam_size} must be at least 1; 10 is usual, and CtcGreedy takes the best path")
+            raise ValueError(
+                f"beam_size={self.beam_size} must be at least 1; 10 is usual, and CtcGreedy "
+                "takes the best path"
+            )
 
     @torch.no_grad()
-    def __call__(self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None) -> list[list[Hypothesis]]:
+    def __call__(
+        self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None
+    ) -> list[list[Hypothesis]]:
         check_frames(log_probs, lengths, blank)
-        order = lengths.cpu().argsort(descending=True, stable=True).numpy()  # those that have ended are the last rows
-        frames, n_frame = log_probs.double().cpu().numpy()[order], lengths.cpu().numpy()[order]
-        (n_source, _, n_symbol), k = frames.shape, self.beam_size
-        prefixes, steps = _empty_prefixes(n_source, k), []
+        # those that have ended are the last rows
+        order = lengths.cpu().argsort(descending=True, stable=True).numpy()
+        frames = log_probs.double().cpu().numpy()[order]
+        n_frame = lengths.cpu().numpy()[order]
+        (n_source, _, n_symbol) = frames.shape
+        k = self.beam_size
+        prefixes = _empty_prefixes(n_source, k)
+        steps = []
         reading = Reading(fusion, n_source * k, n_symbol, log_probs.device)
         for t in range(int(n_frame.max(initial=0))):
             n = int((n_frame > t).sum())
-            after, step = _advance(prefixes.first(n), frames[:n, t], blank, reading.gain[: n * k].reshape(n, k, n_symbol))
+            after, step = _advance(
+                prefixes.first(n),
+                frames[:n, t],
+                blank,
+                reading.gain[: n * k].reshape(n, k, n_symbol),
+            )
             for whole, part in zip(prefixes, after, strict=True):
                 whole[:n] = part
             steps.append(step)
-            reading.follow((step.parent + np.arange(0, n * k, k)[:, None]).ravel(), step.token.ravel())
+            reading.follow(
+                (step.parent + np.arange(0, n * k, k)[:, None]).ravel(), step.token.ravel()
+            )
         scores = prefixes.score + reading.gain_of_end.reshape(n_source, k)
         found: list[list[Hypothesis]] = [[] for _ in order]
         for place, ids, score in zip(order, _sequences(steps, n_source, k), scores, strict=True):

@@ -12,7 +12,9 @@ LEAST = -1e4  # of what is cumulated: infinities have no difference
 
 
 class Frames(NamedTuple):
-    """What all hypotheses of a source share; after its last frame only blanks follow, which change no probability."""
+    """What all hypotheses of a source share; after its last frame only blanks follow, which change
+    no probability.
+    """
 
     log_p: Tensor  # (A, T, V) float64
     top: Tensor  # (A, 1, V) the greatest of all frames
@@ -30,7 +32,11 @@ class Paths(NamedTuple):
 
 def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> Frames:
     """What `PrefixScores` reads, from log_probs (B, T, V) and lengths (B,)."""
-    after = torch.arange(log_probs.size(1), device=log_probs.device) >= lengths.to(log_probs.device)[:, None]  # (B, T)
+    # (B, T)
+    after = (
+        torch.arange(log_probs.size(1), device=log_probs.device)
+        >= lengths.to(log_probs.device)[:, None]
+    )
     log_p = log_probs.double().masked_fill(after[..., None], -torch.inf)
     log_p[..., blank] = log_p[..., blank].masked_fill(after, 0)
     top = finite(log_p.amax(1, keepdim=True))
@@ -50,9 +56,11 @@ def of_tokens(log_p: Tensor, ids: Tensor) -> Tensor:
 
 
 def cumulated(entering: Tensor, log_p: Tensor) -> Tensor:
-    """Log p of paths that stay where they are by `log_p` (N, T) a frame, and others join by `entering` (N, T) before it: (N, T + 1).
+    """Log p of paths that stay where they are by `log_p` (N, T) a frame, and others join by
+    `entering` (N, T) before it: (N, T + 1).
 
-    x[t] = (x[t - 1] + entering[t]) * p[t] from x[0] = 0, for all frames at once: x[t] / (p[1] ... p[t]) are plain sums.
+    x[t] = (x[t - 1] + entering[t]) * p[t] from x[0] = 0, for all frames at once: x[t] / (p[1] ...
+    p[t]) are plain sums.
     """
     passed = log_p.clamp_min(LEAST).cumsum(1)  # (N, T)
     before = torch.cat([torch.zeros_like(passed[:, :1]), passed[:, :-1]], 1)
@@ -61,40 +69,67 @@ def cumulated(entering: Tensor, log_p: Tensor) -> Tensor:
 
 
 class PrefixScores:
-    """A `Step`: the probability that CTC gives each next token, were hypotheses written from left to right.
+    """A `Step`: the probability that CTC gives each next token, were hypotheses written from left
+    to right.
 
-    That of a token is the sum over all sequences that begin with the hypothesis and it, divided by the sum over all that begin with the
-    hypothesis; that of the end is the hypothesis itself, divided by the same. Its `shared` are `Frames`, its state `Paths`.
+    That of a token is the sum over all sequences that begin with the hypothesis and it, divided by
+    the sum over all that begin with the hypothesis; that of the end is the hypothesis itself,
+    divided by the same. Its `shared` are `Frames`, its state `Paths`.
 
-    Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech recognition", algorithm 2; Graves 2012,
-    "Supervised sequence labelling with recurrent neural networks", section 7.5. Their sums over frames are products of matrices here, and
-    their recursions cumulated sums.
+    Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
+    recognition", algorithm 2; Graves 2012, "Supervised sequence labelling with recurrent neural
+    networks", section 7.5. Their sums over frames are products of matrices here, and their
+    recursions cumulated sums.
     """
 
     def __init__(self, blank: int, end: int) -> None:
-        self.blank, self.end = blank, end
+        self.blank = blank
+        self.end = end
 
     def __call__(self, ids: Tensor, state: Paths | None, shared: Frames) -> tuple[Tensor, Paths]:
         """ids (N, 1), of which the first mean nothing -> log p (N, V)."""
-        paths = self._empty(shared.log_p) if state is None else self._longer(state, ids, shared.log_p)
+        paths = (
+            self._empty(shared.log_p) if state is None else self._longer(state, ids, shared.log_p)
+        )
         whole = torch.logaddexp(paths.blank, paths.symbol)  # (N, T + 1)
         most = finite(whole[:, :-1].amax(1, keepdim=True))  # (N, 1)
-        share = (whole[:, :-1] - most).exp().view(len(shared.log_p), -1, whole.size(1) - 1) @ shared.share  # (A, k, V)
+        # (A, k, V)
+        share = (whole[:, :-1] - most).exp().view(
+            len(shared.log_p), -1, whole.size(1) - 1
+        ) @ shared.share
         log_p = (share.log() + shared.top).flatten(0, 1) + most
-        twice = (paths.blank[:, :-1] + of_tokens(shared.log_p, paths.last)).logsumexp(1, keepdim=True)  # with a blank between
+        # with a blank between
+        twice = (paths.blank[:, :-1] + of_tokens(shared.log_p, paths.last)).logsumexp(
+            1, keepdim=True
+        )
         log_p.scatter_(1, paths.last, twice)
         log_p[:, self.blank] = -torch.inf
         log_p[:, self.end] = whole[:, -1]
         return log_p - finite(paths.begun), paths
 
     def _empty(self, log_p: Tensor) -> Paths:
-        blank = torch.cat([torch.zeros_like(log_p[:, :1, 0]), log_p[..., self.blank].cumsum(1)], 1)  # (A, T + 1)
+        # (A, T + 1)
+        blank = torch.cat([torch.zeros_like(log_p[:, :1, 0]), log_p[..., self.blank].cumsum(1)], 1)
         nothing = torch.zeros_like(blank[:, :1])
-        return Paths(blank, torch.full_like(blank, -torch.inf), torch.full_like(nothing, self.blank, dtype=torch.long), nothing)
+        return Paths(
+            blank,
+            torch.full_like(blank, -torch.inf),
+            torch.full_like(nothing, self.blank, dtype=torch.long),
+            nothing,
+        )
 
     def _longer(self, paths: Paths, ids: Tensor, log_p: Tensor) -> Paths:
         """Each hypothesis with its next token (N, 1)."""
-        before = torch.where(ids == paths.last, paths.blank, torch.logaddexp(paths.blank, paths.symbol))[:, :-1]  # (N, T)
-        of_symbol, of_blank = of_tokens(log_p, ids), of_tokens(log_p, torch.full_like(ids, self.blank))
+        # (N, T)
+        before = torch.where(
+            ids == paths.last, paths.blank, torch.logaddexp(paths.blank, paths.symbol)
+        )[:, :-1]
+        of_symbol = of_tokens(log_p, ids)
+        of_blank = of_tokens(log_p, torch.full_like(ids, self.blank))
         symbol = cumulated(before, of_symbol)
-        return Paths(cumulated(symbol[:, :-1], of_blank), symbol, ids, (before + of_symbol).logsumexp(1, keepdim=True))
+        return Paths(
+            cumulated(symbol[:, :-1], of_blank),
+            symbol,
+            ids,
+            (before + of_symbol).logsumexp(1, keepdim=True),
+        )

@@ -1,6 +1,8 @@
-"""What every search shares: its contract, its rules of which tokens are allowed, and how rows leave a batch.
+"""What every search shares: its contract, its rules of which tokens are allowed, and how rows leave
+a batch.
 
-B sources, A of them still in the batch, k beams, V vocabulary, T time, N = A or A k hypotheses: rows i k to i k + k - 1 belong to source i.
+B sources, A of them still in the batch, k beams, V vocabulary, T time, N = A or A k hypotheses:
+rows i k to i k + k - 1 belong to source i.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +16,8 @@ Nested: TypeAlias = Any  # a tensor, None, or a tuple of these; batch-first
 Step: TypeAlias = Callable[[Tensor, Nested, Nested], tuple[Tensor, Nested]]
 """`step(ids (N, t), state, shared) -> (logits (N, V) after the last id, state)`.
 
-`state` is None at the start and has one row a hypothesis; each is passed on once, its rows in a new order. `shared` has one row a source.
+`state` is None at the start and has one row a hypothesis; each is passed on once, its rows in a new
+order. `shared` has one row a source.
 """
 
 
@@ -23,7 +26,8 @@ class Decoded(NamedTuple):
 
     ids: Tensor  # (B, T) int64, `end` after the end
     n_token: Tensor  # (B,) int64, `end` included where it was reached
-    score: Tensor  # (B,) sum of log p under the model; a beam search divides it by its length penalty
+    # (B,) sum of log p under the model; a beam search divides it by its length penalty
+    score: Tensor
 
     def is_cut(self, end: int) -> Tensor:
         """(B,) bool: whether an answer reached the most tokens that were allowed before `end`."""
@@ -38,7 +42,8 @@ def alone(done: bool) -> bool:
 class Search(ABC):
     """A way to write an answer, given the probabilities of the next token.
 
-    With `no_repeat_ngram` n above 0 no n tokens in a row occur twice, the start included; `end` is always allowed.
+    With `no_repeat_ngram` n above 0 no n tokens in a row occur twice, the start included; `end` is
+    always allowed.
     """
 
     no_repeat_ngram: int
@@ -58,36 +63,47 @@ class Search(ABC):
         agree: Callable[[bool], bool] = alone,
         generator: torch.Generator | None = None,
     ) -> Decoded:
-        """Continue `start` until `end`, which is never among the first `min_length` new tokens, or for `max_length` new tokens.
+        """Continue `start` until `end`, which is never among the first `min_length` new tokens, or
+        for `max_length` new tokens.
 
         Args:
             start: (B, P) int64, the first tokens; they count as history for `no_repeat_ngram`.
-            start_length: (B,), where prompts differ in length: row b begins with `start[b, : start_length[b]]`. Not for beams.
-            agree: called after each step with whether this process is done; gives whether all processes are. Until then one that is
-                done keeps stepping, so that collective operations inside `step` meet.
+            start_length: (B,), where prompts differ in length: row b begins with `start[b, :
+                start_length[b]]`. Not for beams.
+            agree: called after each step with whether this process is done; gives whether all
+                processes are. Until then one that is done keeps stepping, so that collective
+                operations inside `step` meet.
             generator: what Sampling draws from, in place of its seed.
 
         Raises:
-            ValueError: a setting out of range, NaN from the model, or no token left that is allowed.
+            ValueError: a setting out of range, NaN from the model, or no token left that is
+                allowed.
         """
 
 
 def check_call(start: Tensor, max_length: int, min_length: int) -> None:
     """Refuse what no search can do."""
     if start.dim() != 2 or 0 in start.shape:
-        raise ValueError(f"start has shape {tuple(start.shape)}, but must be (sources, tokens) with at least one of each; begin with <s>")
+        raise ValueError(
+            f"start has shape {tuple(start.shape)}, but must be (sources, tokens) with at least "
+            "one of each; begin with <s>"
+        )
     if max_length < 1:
         raise ValueError(f"max_length={max_length} must be at least 1 new token")
     if not 0 <= min_length <= max_length:
         raise ValueError(
-            f"min_length={min_length} must be between 0 and max_length={max_length}; lower min_length, or raise max_length to {min_length}"
+            f"min_length={min_length} must be between 0 and max_length={max_length}; lower "
+            f"min_length, or raise max_length to {min_length}"
         )
 
 
 def check_ngram(no_repeat_ngram: int) -> None:
     """Refuse lengths below 0."""
     if no_repeat_ngram < 0:
-        raise ValueError(f"no_repeat_ngram={no_repeat_ngram} must be 0 (off) or the length of the sequences that may not repeat, such as 3")
+        raise ValueError(
+            f"no_repeat_ngram={no_repeat_ngram} must be 0 (off) or the length of the sequences "
+            "that may not repeat, such as 3"
+        )
 
 
 def reorder(nested: Nested, index: Tensor) -> Nested:
@@ -113,7 +129,9 @@ def log_probabilities(logits: Tensor) -> Tensor:
 
 
 def forbid_repeats(log_p: Tensor, history: Tensor, n: int, end: int) -> None:
-    """Write -inf in (N, V) for the tokens that would repeat `n` tokens of the history (N, t); `end` stays, so that a way out is left."""
+    """Write -inf in (N, V) for the tokens that would repeat `n` tokens of the history (N, t); `end`
+    stays, so that a way out is left.
+    """
     t = history.size(1)
     if not 0 < n <= t:
         return
@@ -125,22 +143,30 @@ def forbid_repeats(log_p: Tensor, history: Tensor, n: int, end: int) -> None:
 
 
 def rows_to_keep(done: Tensor) -> Tensor | None:
-    """Indices of the rows to go on with, where dropping those that are done (A,) pays; None otherwise.
+    """Indices of the rows to go on with, where dropping those that are done (A,) pays; None
+    otherwise.
 
-    Dropping copies all that stays. With at least an eighth gone each time, all copies together are at most eight times the first batch.
+    Dropping copies all that stays. With at least an eighth gone each time, all copies together are
+    at most eight times the first batch.
     """
     return (~done).nonzero()[:, 0] if 8 * int(done.sum()) >= done.numel() else None
 
 
 def write_back(whole: NamedTuple, rows: NamedTuple) -> None:
-    """Copy the rows that are in the batch to their places among all; `place` (A,) is their first field."""
+    """Copy the rows that are in the batch to their places among all; `place` (A,) is their first
+    field.
+    """
     if rows is not whole:
         for all_rows, part in zip(whole[1:], rows[1:], strict=True):
             all_rows.index_copy_(0, rows[0], part)
 
 
-def wait_for_others(step: Step, start: Tensor, shared: Nested, agree: Callable[[bool], bool]) -> None:
-    """Step for nothing until all processes are done, always from the start, so that no position runs out."""
+def wait_for_others(
+    step: Step, start: Tensor, shared: Nested, agree: Callable[[bool], bool]
+) -> None:
+    """Step for nothing until all processes are done, always from the start, so that no position
+    runs out.
+    """
     while not agree(True):
         step(start[:, :1], None, shared)
 
@@ -149,6 +175,8 @@ def refuse_nan(lost: Tensor, n_step: int) -> None:
     """Raise if for any source (A,) no token has a probability."""
     if lost.any():
         raise ValueError(
-            f"after {n_step} steps the model gives no usable probability for {int(lost.sum())} of {lost.numel()} sources: NaN or infinite "
-            "logits, or min_length and no_repeat_ngram leave no token; check the checkpoint and the precision, or relax these settings"
+            f"after {n_step} steps the model gives no usable probability for {int(lost.sum())} "
+            f"of {lost.numel()} sources: NaN or infinite "
+            "logits, or min_length and no_repeat_ngram leave no token; check the checkpoint and "
+            "the precision, or relax these settings"
         )

@@ -43,7 +43,9 @@ class _Rows(NamedTuple):
     done: Tensor  # (A,) bool
 
     def append(self, t: int, token: Tensor, log_p: Tensor, end: int, max_length: int) -> None:
-        """Write `token` (A,) at position `t`, except where the prompt goes on or the answer has ended."""
+        """Write `token` (A,) at position `t`, except where the prompt goes on or the answer has
+        ended.
+        """
         in_prompt = self.begin > t
         writing = ~(in_prompt | self.done)
         self.score.add_(log_p.gather(1, token[:, None])[:, 0].where(writing, 0))
@@ -55,7 +57,9 @@ class _Rows(NamedTuple):
     def answer(self, end: int) -> Decoded:
         time = torch.arange(int(self.n_token.max()), device=self.history.device)  # (T,)
         ids = self.history.gather(1, self.begin[:, None] + time)
-        return Decoded(ids.masked_fill(time >= self.n_token[:, None], end), self.n_token, self.score)
+        return Decoded(
+            ids.masked_fill(time >= self.n_token[:, None], end), self.n_token, self.score
+        )
 
 
 def _first_rows(start: Tensor, start_length: Tensor | None, max_length: int) -> tuple[_Rows, int]:
@@ -64,16 +68,23 @@ def _first_rows(start: Tensor, start_length: Tensor | None, max_length: int) -> 
     begin = torch.full_like(start[:, 0], width) if start_length is None else start_length.to(start)
     shortest, longest = (int(n) for n in begin.aminmax())
     if shortest < 1 or longest > width:
-        raise ValueError(f"start_length goes from {shortest} to {longest}, but must be between 1 and the width of start, {width}")
+        raise ValueError(
+            f"start_length goes from {shortest} to {longest}, but must be between 1 and the "
+            f"width of start, {width}"
+        )
     history = start.new_zeros(n_source, longest + max_length)
     history[:, :longest] = start[:, :longest]
     score = torch.zeros(n_source, device=start.device)
-    return _Rows(torch.arange(n_source).to(start), history, begin, torch.zeros_like(begin), score, begin < 0), shortest
+    return _Rows(
+        torch.arange(n_source).to(start), history, begin, torch.zeros_like(begin), score, begin < 0
+    ), shortest
 
 
 class _Stepwise(Search):
     @abstractmethod
-    def _chooser(self, start: Tensor, n_step: int, generator: torch.Generator | None) -> Callable[[Tensor, Tensor, int], Tensor]:
+    def _chooser(
+        self, start: Tensor, n_step: int, generator: torch.Generator | None
+    ) -> Callable[[Tensor, Tensor, int], Tensor]:
         """`choose(log_p (A, V), place (A,), number of the step) -> token (A,)`."""
 
     @torch.inference_mode(False)  # in it, autocast would cast all weights anew at every step
@@ -93,7 +104,10 @@ class _Stepwise(Search):
     ) -> Decoded:
         check_call(start, max_length, min_length)
         rows, first = _first_rows(start, start_length, max_length)
-        whole, mine, state, ids = rows, shared, None, start[:, :first]
+        whole = rows
+        mine = shared
+        state = None
+        ids = start[:, :first]
         last = rows.history.size(1) - 1
         choose = self._chooser(start, last + 1 - first, generator)
         every = steps_between_looks(start.device) if agree is alone else 1
@@ -130,19 +144,23 @@ class Greedy(_Stepwise):
     def __post_init__(self) -> None:
         check_ngram(self.no_repeat_ngram)
 
-    def _chooser(self, start: Tensor, n_step: int, generator: torch.Generator | None) -> Callable[[Tensor, Tensor, int], Tensor]:
+    def _chooser(
+        self, start: Tensor, n_step: int, generator: torch.Generator | None
+    ) -> Callable[[Tensor, Tensor, int], Tensor]:
         return lambda log_p, place, n: log_p.argmax(-1)
 
 
 @dataclass(frozen=True)
 class Sampling(_Stepwise):
-    """Tokens drawn from the model's distribution, sharpened by `temperature`, cut to the `top_k` most likely tokens and to the fewest
-    that hold `top_p` of the probability.
+    """Tokens drawn from the model's distribution, sharpened by `temperature`, cut to the `top_k`
+    most likely tokens and to the fewest that hold `top_p` of the probability.
 
-    One uniform number a token is drawn beforehand, so that the same seed gives the same answers on every device, whatever rows leave early.
-    Each call starts again from `seed`; None goes on with torch's global generator.
+    One uniform number a token is drawn beforehand, so that the same seed gives the same answers on
+    every device, whatever rows leave early. Each call starts again from `seed`; None goes on with
+    torch's global generator.
 
-    Source: Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p); Fan et al. 2018 (top-k).
+    Source: Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p); Fan et al.
+    2018 (top-k).
     """
 
     temperature: float = 1.0
@@ -155,18 +173,28 @@ class Sampling(_Stepwise):
         check_ngram(self.no_repeat_ngram)
         if not 0 < self.temperature < float("inf"):
             raise ValueError(
-                f"temperature={self.temperature} must be above 0; 1 leaves the distribution as it is, and Greedy is the limit at 0"
+                f"temperature={self.temperature} must be above 0; 1 leaves the distribution as "
+                "it is, and Greedy is the limit at 0"
             )
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k={self.top_k} must be at least 1; leave it out to sample from all tokens")
+            raise ValueError(
+                f"top_k={self.top_k} must be at least 1; leave it out to sample from all tokens"
+            )
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p} must be above 0 and at most 1; leave it out to sample from all tokens, or use Greedy")
+            raise ValueError(
+                f"top_p={self.top_p} must be above 0 and at most 1; leave it out to sample from "
+                "all tokens, or use Greedy"
+            )
 
-    def _chooser(self, start: Tensor, n_step: int, generator: torch.Generator | None) -> Callable[[Tensor, Tensor, int], Tensor]:
+    def _chooser(
+        self, start: Tensor, n_step: int, generator: torch.Generator | None
+    ) -> Callable[[Tensor, Tensor, int], Tensor]:
         if generator is None and self.seed is not None:
             generator = torch.Generator().manual_seed(self.seed)
         device = "cpu" if generator is None else generator.device
-        uniform = torch.rand(len(start), n_step, generator=generator, device=device).to(start.device)
+        uniform = torch.rand(len(start), n_step, generator=generator, device=device).to(
+            start.device
+        )
         return lambda log_p, place, n: self._draw(log_p, uniform[place, n])
 
     def _draw(self, log_p: Tensor, uniform: Tensor) -> Tensor:
@@ -181,7 +209,8 @@ class Sampling(_Stepwise):
             p = p.masked_fill(p.cumsum(-1) - p >= self.top_p, 0)
         upto = p.cumsum(-1)
         total = upto[:, -1]
-        below_total = total.nextafter(torch.zeros_like(total))  # at the total stands a token of no probability
+        # at the total stands a token of no probability
+        below_total = total.nextafter(torch.zeros_like(total))
         wanted = torch.minimum(uniform.to(total) * total, below_total)
         choice = torch.searchsorted(upto, wanted[:, None], right=True).clamp(max=p.size(-1) - 1)
         return (choice if tokens is None else tokens.gather(1, choice))[:, 0]

@@ -29,9 +29,13 @@ MOST = 5.5  # nats that one line may speak for an offset
 BEYOND = -1.9  # nats, for a line that does not exist
 LEAST = 4  # lines in a run
 N_QUERY = 800  # lines whose best match is sought among all
-N_BLOCK, BLOCK = 20, 500  # of texts beyond their product, so many blocks are looked at
+# of texts beyond their product, so many blocks are looked at
+N_BLOCK = 20
+BLOCK = 500
 CERTAIN = 1.5  # nats beyond the number of runs that there are; of right orders none seen is above 0
-PAIR_BLOCK, PAIR_CERTAIN = 150, 10.0  # of training pairs, which share less, and are many
+# of training pairs, which share less, and are many
+PAIR_BLOCK = 150
+PAIR_CERTAIN = 10.0
 SWITCH = 4.0  # nats that another offset costs within a run
 FEW = 9  # outputs that fit another line alone; a barely trained system has so many by chance
 ALIKE = 0.1  # cosine, below which two texts have next to nothing in common
@@ -47,14 +51,17 @@ class Shift(NamedTuple):
     offset: int
 
     def __str__(self) -> str:
-        n, way = abs(self.offset), "further on" if self.offset > 0 else "further up"
+        n = abs(self.offset)
+        way = "further on" if self.offset > 0 else "further up"
         return f"{n} {'line' if n == 1 else 'lines'} {way}"
 
 
 class Order(NamedTuple):
-    """Among so many lines looked at, those that fit their own reference alone, and those that fit another alone.
+    """Among so many lines looked at, those that fit their own reference alone, and those that fit
+    another alone.
 
-    `is_unrelated` where outputs are no more like their own references than like those of other lines.
+    `is_unrelated` where outputs are no more like their own references than like those of other
+    lines.
     """
 
     n_line: int
@@ -77,12 +84,13 @@ def fold(text: str) -> str:
 
 
 def log_ratios(features: np.ndarray) -> np.ndarray:
-    """Log likelihood ratios, of each near offset of each line: is this the right reference, or any other?
+    """Log likelihood ratios, of each near offset of each line: is this the right reference, or any
+    other?
 
-    How alike right ones are is learned, by logistic regression, from the offset that fits best on the
-    whole: 0, where no more than a run is off. How alike others are is learned from all offsets but this
-    one and 0. A system that knows nothing of its lines, or of nothing but a subject that neighbours
-    share, has no such offset: its ratios are near 0.
+    How alike right ones are is learned, by logistic regression, from the offset that fits best on
+    the whole: 0, where no more than a run is off. How alike others are is learned from all offsets
+    but this one and 0. A system that knows nothing of its lines, or of nothing but a subject that
+    neighbours share, has no such offset: its ratios are near 0.
 
     Args:
         features: (N, K, C), each higher where more alike; NaN beyond the first or last line.
@@ -96,7 +104,9 @@ def log_ratios(features: np.ndarray) -> np.ndarray:
     is_other = is_known.copy()
     is_other[:, [right, NEAR]] = False
     ratios = np.full(evidence.shape, BEYOND)
-    found = fit_log_ratio(features[is_known[:, right], right], features[is_other], features[is_known])
+    found = fit_log_ratio(
+        features[is_known[:, right], right], features[is_other], features[is_known]
+    )
     ratios[is_known] = np.minimum(found, MOST)
     return ratios
 
@@ -113,7 +123,8 @@ def fit_log_ratio(right: np.ndarray, others: np.ndarray, asked: np.ndarray) -> n
         asked: (A, C); the result is (A,).
     """
     features = np.concatenate([right, others])
-    mean, deviation = features.mean(0), features.std(0) + 1e-6
+    mean = features.mean(0)
+    deviation = features.std(0) + 1e-6
     columns = np.insert((features - mean) / deviation, 0, 1, 1)
     n = len(right)
     target = np.repeat([1, LEAST_SHARE / (1 + LEAST_SHARE)], [n, len(others)])
@@ -133,21 +144,24 @@ def fit_log_ratio(right: np.ndarray, others: np.ndarray, asked: np.ndarray) -> n
 
 
 def compare_offsets(out: "csr_matrix", ref: "csr_matrix") -> tuple[np.ndarray, np.ndarray]:
-    """(N, K) cosines with near references, and (N, K, C) features; NaN beyond the first and last line.
+    """(N, K) cosines with near references, and (N, K, C) features; NaN beyond the first and last
+    line.
 
-    Features are how far a cosine is above the highest of those of its output with far references and
-    of its reference with far outputs, how high it ranks among either of these, and itself.
+    Features are how far a cosine is above the highest of those of its output with far references
+    and of its reference with far outputs, how high it ranks among either of these, and itself.
     """
     n = out.shape[0]
     chosen = np.random.default_rng(0).choice(n, min(N_FAR, n), replace=False)
     is_near = np.abs(np.arange(n)[:, None] - chosen) <= NEAR
     of_out = np.where(is_near, -1, (out @ ref[chosen].T).toarray())  # (N, F)
     of_ref = np.where(is_near, -1, (ref @ out[chosen].T).toarray())  # (N, F)
-    top_out, top_ref = of_out.max(1), of_ref.max(1)
+    top_out = of_out.max(1)
+    top_ref = of_ref.max(1)
     similar = np.full((n, 2 * NEAR + 1), np.nan)
     features = np.full((n, 2 * NEAR + 1, N_RANKED + 1), np.nan)
     for column, k in enumerate(range(-NEAR, NEAR + 1)):
-        a, b = max(0, -k), min(n, n - k)
+        a = max(0, -k)
+        b = min(n, n - k)
         if a >= b:
             continue
         its = np.asarray(out[a:b].multiply(ref[a + k : b + k]).sum(1)).ravel()
@@ -160,8 +174,12 @@ def compare_offsets(out: "csr_matrix", ref: "csr_matrix") -> tuple[np.ndarray, n
     return similar, features
 
 
-def score_offsets(outputs: Sequence[str], references: Sequence[str], n_character: int) -> np.ndarray | None:
-    """(N, K) what speaks for each near offset and against 0, in nats; None where too little can be compared."""
+def score_offsets(
+    outputs: Sequence[str], references: Sequence[str], n_character: int
+) -> np.ndarray | None:
+    """(N, K) what speaks for each near offset and against 0, in nats; None where too little can be
+    compared.
+    """
     folded = [fold(text) for text in references]
     counts = Counter(folded)
     is_one = np.array([counts[text] == 1 for text in folded])
@@ -206,7 +224,11 @@ def find_shift(
     if total < np.log(2 * NEAR * len(lines)) + certain or len(path) < max(LEAST, len(lines) / 50):
         return None
     columns, n_each = np.unique(path, return_counts=True)
-    return Shift(int(lines[start]) + 1, int(lines[start + len(path) - 1]) + 1, int(columns[n_each.argmax()]) - NEAR)
+    return Shift(
+        int(lines[start]) + 1,
+        int(lines[start + len(path) - 1]) + 1,
+        int(columns[n_each.argmax()]) - NEAR,
+    )
 
 
 def best_run(odds: np.ndarray) -> tuple[float, int, np.ndarray]:
@@ -217,7 +239,8 @@ def best_run(odds: np.ndarray) -> tuple[float, int, np.ndarray]:
     """
     n, n_column = odds.shape
     back = np.full((n, n_column), -1, np.int8)  # column of the line before; -1 where a run begins
-    sums, best = np.zeros(n_column), (0.0, -1, -1)
+    sums = np.zeros(n_column)
+    best = (0.0, -1, -1)
     for i, row in enumerate(odds):
         other = int(sums.argmax())
         switched = sums[other] - SWITCH
@@ -237,13 +260,16 @@ def best_run(odds: np.ndarray) -> tuple[float, int, np.ndarray]:
     return total, i + 1, np.array(path[::-1], int)
 
 
-def clear_matches(out: "csr_matrix", ref: "csr_matrix", asked: np.ndarray, own: bool = True) -> tuple[np.ndarray, ...]:
-    """Return, for each output asked for, its best reference, whether this is clear, and its own one's percentiles.
+def clear_matches(
+    out: "csr_matrix", ref: "csr_matrix", asked: np.ndarray, own: bool = True
+) -> tuple[np.ndarray, ...]:
+    """Return, for each output asked for, its best reference, whether this is clear, and its own
+    one's percentiles.
 
     There are two of these: the share of references that are less alike, and that with half of the
     equal ones; nan for the second where no reference is alike. A match is clear where it is much
-    more alike than all others of its output, and of its reference. Without `own`, no text is matched
-    with that of its line: of references alone, how often unrelated ones match.
+    more alike than all others of its output, and of its reference. Without `own`, no text is
+    matched with that of its line: of references alone, how often unrelated ones match.
     """
     found: list[tuple[np.ndarray, ...]] = []
     for part in np.array_split(asked, max(1, len(asked) // 200)):
@@ -273,23 +299,29 @@ def find_disorder(
     n_character: int = 1000,
     block: int = BLOCK,
 ) -> Order | None:
-    """Return how many lines fit another reference, where they are far too many for a system that errs.
+    """Return how many lines fit another reference, where they are far too many for a system that
+    errs.
 
-    Only clear matches count: what is merely poor, or vague, has none. Of lines whose own reference is
-    empty none counts, and of matches with lines nearby no more than chance has among those with any
-    line: an answer to a question is often that to another one on its subject. Outputs must have more
-    matches than unrelated references have among themselves. Where they have not, lines out of order still show
-    where own references stand among all others as if by chance.
+    Only clear matches count: what is merely poor, or vague, has none. Of lines whose own reference
+    is empty none counts, and of matches with lines nearby no more than chance has among those with
+    any line: an answer to a question is often that to another one on its subject. Outputs must have
+    more matches than unrelated references have among themselves. Where they have not, lines out of
+    order still show where own references stand among all others as if by chance.
     """
     lines = sample(len(references), block=block)
-    outputs, references = [outputs[i] for i in lines], [references[i] for i in lines]
+    outputs = [outputs[i] for i in lines]
+    references = [references[i] for i in lines]
     folded = [[fold(text) for text in texts] for texts in (outputs, references)]
     counts = [Counter(texts) for texts in folded]
-    is_one = [np.array([bool(text) and count[text] == 1 for text in texts]) for texts, count in zip(folded, counts, strict=True)]
+    is_one = [
+        np.array([bool(text) and count[text] == 1 for text in texts])
+        for texts, count in zip(folded, counts, strict=True)
+    ]
     has_own = np.array([bool(text) for text in folded[1]])
     asked = np.flatnonzero(is_one[0] & has_own)
     n_written = sum(bool(text) and known for text, known in zip(folded[0], has_own, strict=True))
-    if min(len(asked), is_one[1].sum()) < ENOUGH or len(asked) < n_written / 4:  # most outputs belong to several lines
+    # most outputs belong to several lines
+    if min(len(asked), is_one[1].sum()) < ENOUGH or len(asked) < n_written / 4:
         return None
     if len(asked) > N_QUERY:
         asked = asked[np.linspace(0, len(asked) - 1, N_QUERY).astype(int)]
@@ -300,8 +332,11 @@ def find_disorder(
     is_far = is_clear & (np.abs(at - asked) > NEAR)
     is_other = is_clear & (at != asked)
     share_far = (np.abs(np.arange(len(references)) - asked[:, None]) > NEAR).mean()
-    total, n_other = len(asked), min(int(is_other.sum()), round(is_far.sum() / share_far))
-    unclear = Order(total, n_own, n_other, True) if is_by_chance(middle[~np.isnan(middle)]) else None
+    total = len(asked)
+    n_other = min(int(is_other.sum()), round(is_far.sum() / share_far))
+    unclear = (
+        Order(total, n_own, n_other, True) if is_by_chance(middle[~np.isnan(middle)]) else None
+    )
     is_half = n_other >= 0.055 * total and n_own >= 0.7 * n_other
     if n_other < FEW or n_own > 1.7 * n_other or not (is_half or n_other >= 0.12 * total):
         return unclear
@@ -314,7 +349,9 @@ def find_disorder(
 
 
 def is_by_chance(percentile: np.ndarray) -> bool:
-    """Return whether the mean of these (n,) is not beyond 3 standard errors above that of numbers drawn from 0 to 1."""
+    """Return whether the mean of these (n,) is not beyond 3 standard errors above that of numbers
+    drawn from 0 to 1.
+    """
     n = len(percentile)
     return n >= ENOUGH and bool(percentile.mean() < 0.5 + 3 / np.sqrt(12 * n))
 
@@ -326,21 +363,32 @@ def find_length_shift(sources: Sequence[str], targets: Sequence[str]) -> Shift |
     """Return the run of pairs whose lengths agree a few lines away and not on their own line.
 
     Long sources have long targets, in any language. Windows of a twentieth of the lines are looked
-    at, where the correlation of log lengths elsewhere is six standard errors above that of the pairs.
+    at, where the correlation of log lengths elsewhere is six standard errors above that of the
+    pairs.
     """
     size = max(60, len(sources) // 20)
-    lengths = np.log1p([[len(source), len(target)] for source, target in zip(sources, targets, strict=True)])
+    lengths = np.log1p(
+        [[len(source), len(target)] for source, target in zip(sources, targets, strict=True)]
+    )
     if len(lengths) < size + 2 * REACH:
         return None
     found: list[tuple[int, int]] = []  # start and offset
     for start in range(REACH, len(lengths) - size - REACH + 1, size):
         own = correlation(lengths[start : start + size, 0], lengths[start : start + size, 1])
         best = max(
-            (correlation(lengths[start : start + size, 0], lengths[start + k : start + k + size, 1]), k)
+            (
+                correlation(
+                    lengths[start : start + size, 0], lengths[start + k : start + k + size, 1]
+                ),
+                k,
+            )
             for k in range(-REACH, REACH + 1)
             if k
         )
-        if np.arctanh(best[0]) - np.arctanh(own) > 6 * np.sqrt(2 / (size - 3)) and own < 0.5 * best[0]:
+        if (
+            np.arctanh(best[0]) - np.arctanh(own) > 6 * np.sqrt(2 / (size - 3))
+            and own < 0.5 * best[0]
+        ):
             found.append((start, best[1]))
     if not found:
         return None
@@ -368,5 +416,8 @@ def describe_pairs(sources: Sequence[str], targets: Sequence[str]) -> str:
         return f"{lines} {sign} with the targets {shift} rather than with their own"
     if (order := find_disorder(sources, targets, 300, PAIR_BLOCK)) and not order.is_unrelated:
         looked = f"{order.n_other:,} of {order.n_line:,} sources that were looked at"
-        return f"{looked} share words and numbers with the target of another line, {order.n_own:,} with their own"
+        return (
+            f"{looked} share words and numbers with the target of another line, "
+            f"{order.n_own:,} with their own"
+        )
     return ""

@@ -13,12 +13,15 @@ from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language
 
 SMALLEST = 10  # examples; the score of fewer says nothing
-NAMES_BY_CAPITALS = ("en", "fr", "es", "it", "pt", "nl")  # where a capital letter inside a sentence means a name; German nouns all have one
+# where a capital letter inside a sentence means a name; German nouns all have one
+NAMES_BY_CAPITALS = ("en", "fr", "es", "it", "pt", "nl")
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Examples with something in common, by their places in the exam, and every system's score on them."""
+    """Examples with something in common, by their places in the exam, and every system's score on
+    them.
+    """
 
     name: str
     places: np.ndarray  # (n,) int64
@@ -35,9 +38,16 @@ class Buckets:
 
 
 def cut(
-    title: str, note: str, groups: Mapping[str, np.ndarray], metric: Metric, rows: Mapping[str, np.ndarray], smallest: int = SMALLEST
+    title: str,
+    note: str,
+    groups: Mapping[str, np.ndarray],
+    metric: Metric,
+    rows: Mapping[str, np.ndarray],
+    smallest: int = SMALLEST,
 ) -> Buckets | None:
-    """Scores by group (a mask (N,) each); None unless two groups have `smallest` examples or more."""
+    """Scores by group (a mask (N,) each); None unless two groups have `smallest` examples or
+    more.
+    """
     places = {name: np.flatnonzero(mask) for name, mask in groups.items()}
     found = [
         Bucket(name, at, {system: metric.score(found[at].sum(0)) for system, found in rows.items()})
@@ -47,8 +57,11 @@ def cut(
     return Buckets(title, note, found) if len(found) > 1 else None
 
 
-def quartiles(values: np.ndarray, unit: str, places: int = 0, among: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Four groups of about equal size by a number, named by their bounds; equal values stay together, so there may be fewer.
+def quartiles(
+    values: np.ndarray, unit: str, places: int = 0, among: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Four groups of about equal size by a number, named by their bounds; equal values stay
+    together, so there may be fewer.
 
     Args:
         among: (N,) bool, True of those that are meant; others are in no group.
@@ -71,25 +84,48 @@ def quartiles(values: np.ndarray, unit: str, places: int = 0, among: np.ndarray 
 
 
 def standard_buckets(
-    examples: Sequence[Example], metric: Metric, rows: Mapping[str, np.ndarray], known: Iterable[str] | None = None
+    examples: Sequence[Example],
+    metric: Metric,
+    rows: Mapping[str, np.ndarray],
+    known: Iterable[str] | None = None,
 ) -> list[Buckets]:
-    """An exam of written answers by length, by numbers and names, by what can be copied, and by rare words.
+    """An exam of written answers by length, by numbers and names, by what can be copied, and by
+    rare words.
 
     Args:
         known: the texts that answers were learned from, for rare words; None leaves that one out.
     """
     words = [[piece for piece in segment(e.references[0]) if piece[0].isalnum()] for e in examples]
     sources = [set(segment(e.text.lower())) for e in examples]
-    copied = np.array([np.mean([w.lower() in source for w in own]) if own else 0.0 for own, source in zip(words, sources)])
+    copied = np.array(
+        [
+            np.mean([w.lower() in source for w in own]) if own else 0.0
+            for own, source in zip(words, sources)
+        ]
+    )
     pairs = [set(pairwise(segment(e.text.lower()))) for e in examples]
-    overlap = np.array([np.mean([p in there for p in pairwise([w.lower() for w in own])] or [0.0]) for own, there in zip(words, pairs)])
+    overlap = np.array(
+        [
+            np.mean([p in there for p in pairwise([w.lower() for w in own])] or [0.0])
+            for own, there in zip(words, pairs)
+        ]
+    )
     length = np.array([len(own) for own in words])
     worded = length > 0  # the right answer may be none
     found = [
-        cut("Length of the reference", "Words; characters in scripts without spaces.", quartiles(length, "words"), metric, rows),
+        cut(
+            "Length of the reference",
+            "Words; characters in scripts without spaces.",
+            quartiles(length, "words"),
+            metric,
+            rows,
+        ),
         cut(
             "Numbers and names",
-            "By what the first reference holds: a digit; or else a capital letter after the first word of a sentence.",
+            (
+                "By what the first reference holds: a digit; or else a capital letter after the "
+                "first word of a sentence."
+            ),
             kinds_of_words(examples),
             metric,
             rows,
@@ -103,7 +139,10 @@ def standard_buckets(
         ),
         cut(
             "Source overlap",
-            "Share of the reference's word pairs that stand in the source one after the other, in %.",
+            (
+                "Share of the reference's word pairs that stand in the source one after the other, "
+                "in %."
+            ),
             quartiles(100 * overlap, "%", among=worded),
             metric,
             rows,
@@ -118,14 +157,29 @@ def standard_buckets(
             "10 to 99 times": (rarest >= 10) & (rarest < 100),
             "100 times or more": rarest >= 100,
         }
-        found.append(cut("Rarest word", "How often training texts have the reference's rarest word.", groups, metric, rows))
+        found.append(
+            cut(
+                "Rarest word",
+                "How often training texts have the reference's rarest word.",
+                groups,
+                metric,
+                rows,
+            )
+        )
     return [each for each in found if each]
 
 
 def kinds_of_words(examples: Sequence[Example]) -> dict[str, np.ndarray]:
-    """Masks (N,) of examples whose first reference has a number, has none but a name, or has neither."""
+    """Masks (N,) of examples whose first reference has a number, has none but a name, or has
+    neither.
+    """
     number = np.array([bool(re.search(r"\d", e.references[0])) for e in examples])
-    name = np.array([bool(re.search(r"(?<![.!?:\"“]\s)(?<!^)\b[A-ZÀ-ÖØ-Þ]\w+", e.references[0])) for e in examples])
+    name = np.array(
+        [
+            bool(re.search(r"(?<![.!?:\"“]\s)(?<!^)\b[A-ZÀ-ÖØ-Þ]\w+", e.references[0]))
+            for e in examples
+        ]
+    )
     if not all(base_language(e.language) in NAMES_BY_CAPITALS for e in examples):
         return {"a number": number, "no number": ~number}
     return {"a number": number, "a name, no number": name & ~number, "neither": ~name & ~number}

@@ -7,15 +7,24 @@ from itertools import combinations
 import numpy as np
 
 from lslm_lightning.contracts import Metric, Score, metric_label
-from lslm_lightning.metrics.significance import N_RESAMPLE, SEED, bootstrap_pairs, holm, randomization_pairs
+from lslm_lightning.metrics.significance import (
+    N_RESAMPLE,
+    SEED,
+    bootstrap_pairs,
+    holm,
+    randomization_pairs,
+)
 
-ANSWERING = ("context", "stride", "source", "tokens", "spelling")  # parts of a signature that say how a system made its answers
+# parts of a signature that say how a system made its answers
+ANSWERING = ("context", "stride", "source", "tokens", "spelling")
 
 THIS = "this run"  # stands for the one system that is compared with others
 SIGNIFICANT = 0.05  # a smaller p is taken for a difference
 
-WINDOWS = ("context", "stride")  # two that differ make scores differ; a system without one, a compressor, compares with all
-# How far a system reads, how it spells unknown words, what it strips of its answers, is its own affair, and a reason to be better
+# two that differ make scores differ; a system without one, a compressor, compares with all
+WINDOWS = ("context", "stride")
+# How far a system reads, how it spells unknown words, what it strips of its answers, is its own
+# affair, and a reason to be better
 FREE = ("source", "spelling", "reasoning")
 
 
@@ -23,9 +32,10 @@ FREE = ("source", "spelling", "reasoning")
 class Pair:
     """One metric of two systems: the score of the first minus that of the second.
 
-    `low` and `high` bound the 95 % interval of the difference. `p_bootstrap` and `p_randomization` are of the two tests alone, `p` is the
-    second one corrected for the number of pairs. `better` is the share of examples (0 to 1) on which the first has the better score of its
-    own, ties counted half: how often the difference shows.
+    `low` and `high` bound the 95 % interval of the difference. `p_bootstrap` and `p_randomization`
+    are of the two tests alone, `p` is the second one corrected for the number of pairs. `better` is
+    the share of examples (0 to 1) on which the first has the better score of its own, ties counted
+    half: how often the difference shows.
     """
 
     first: str
@@ -47,12 +57,18 @@ def compare_systems(
     seed: int = SEED,
     comparable: Callable[[str, str], bool] = lambda first, second: True,
 ) -> list[Pair]:
-    """Every pair of systems by their rows (N, D) of the same examples; none where fewer than two have this score.
+    """Every pair of systems by their rows (N, D) of the same examples; none where fewer than two
+    have this score.
 
     Args:
-        comparable: whether two systems may be ranked; pairs that may not are no tests, and are not corrected for.
+        comparable: whether two systems may be ranked; pairs that may not are no tests, and are not
+            corrected for.
     """
-    defined = {name: found for name, found in rows.items() if np.isfinite(found).all() and np.isfinite(metric.score(found.sum(0)))}
+    defined = {
+        name: found
+        for name, found in rows.items()
+        if np.isfinite(found).all() and np.isfinite(metric.score(found.sum(0)))
+    }
     if len(defined) < 2:
         return []
     pairs = [pair for pair in combinations(defined, 2) if comparable(*pair)]
@@ -61,7 +77,10 @@ def compare_systems(
     bootstrap = bootstrap_pairs(metric, defined, n_resample, seed, pairs)
     randomization = randomization_pairs(metric, defined, n_resample, seed, pairs)
     corrected = dict(zip(randomization, holm(list(randomization.values())), strict=True))
-    alone = {name: np.array([metric.score_alone(row) for row in found]) for name, found in defined.items()}
+    alone = {
+        name: np.array([metric.score_alone(row) for row in found])
+        for name, found in defined.items()
+    }
     return [
         Pair(
             *pair,
@@ -95,7 +114,9 @@ def compare_with_others(
 
 
 def share_better(first: np.ndarray, second: np.ndarray, higher_is_better: bool) -> float:
-    """The share of examples on which the first score is better, ties counted half; those without a score of their own are left out."""
+    """The share of examples on which the first score is better, ties counted half; those without a
+    score of their own are left out.
+    """
     both = np.isfinite(first) & np.isfinite(second)
     if not both.any():
         return float("nan")
@@ -104,15 +125,26 @@ def share_better(first: np.ndarray, second: np.ndarray, higher_is_better: bool) 
 
 
 def differing_parts(first: Score, second: Score) -> list[str]:
-    """What makes two scores of one metric incomparable: the parts of their signatures that differ, and the number of examples.
+    """What makes two scores of one metric incomparable: the parts of their signatures that differ,
+    and the number of examples.
 
-    Empty where they compare. A part is `name:value`, joined by "|". A part of `WINDOWS` that only one has is no difference, nor is any
-    of `FREE`.
+    Empty where they compare. A part is `name:value`, joined by "|". A part of `WINDOWS` that only
+    one has is no difference, nor is any of `FREE`.
     """
-    parts = [dict(part.partition(":")[::2] for part in score.signature.split("|") if part) for score in (first, second)]
+    parts = [
+        dict(part.partition(":")[::2] for part in score.signature.split("|") if part)
+        for score in (first, second)
+    ]
     names = [name for name in {**parts[0], **parts[1]} if parts[0].get(name) != parts[1].get(name)]
-    names = [name for name in names if name not in FREE and (name not in WINDOWS or all(name in part for part in parts))]
-    found = [f"{name} is {parts[0].get(name, 'not given')} and {parts[1].get(name, 'not given')}" for name in names]
+    names = [
+        name
+        for name in names
+        if name not in FREE and (name not in WINDOWS or all(name in part for part in parts))
+    ]
+    found = [
+        f"{name} is {parts[0].get(name, 'not given')} and {parts[1].get(name, 'not given')}"
+        for name in names
+    ]
     if first.n_example != second.n_example:
         found.append(f"there are {first.n_example:,} and {second.n_example:,} examples")
     return found
@@ -132,14 +164,18 @@ def refused(reasons: Mapping[tuple[str, str, str], str]) -> list[str]:
     beside: dict[tuple[str, str, str], list[str]] = {}  # metric, first, reason -> seconds
     for (metric, first, second), reason in reasons.items():
         beside.setdefault((metric, first, reason), []).append(second)
-    firsts: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}  # metric, reason, seconds -> firsts
+    # metric, reason, seconds -> firsts
+    firsts: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for (metric, first, reason), seconds in beside.items():
         firsts.setdefault((metric, reason, tuple(seconds)), []).append(first)
     metrics: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for (metric, reason, seconds), names in firsts.items():
         metrics.setdefault((reason, tuple(names), seconds), []).append(metric)
     return [
-        f"{listed([*map(metric_label, names)])} of {listed(ones)} beside {listed(others)} is not ranked: {reason}"
+        (
+            f"{listed([*map(metric_label, names)])} of {listed(ones)} beside {listed(others)} is "
+            f"not ranked: {reason}"
+        )
         for (reason, ones, others), names in metrics.items()
     ]
 

@@ -1,4 +1,6 @@
-"""Examples of an exam that stand in the training text: what was learned by heart is no proof of skill."""
+"""Examples of an exam that stand in the training text: what was learned by heart is no proof of
+skill.
+"""
 
 import hashlib
 import os
@@ -16,7 +18,8 @@ from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.normalization import normalize
 from lslm_lightning.text.scripts import COMPLEX, script_of
 
-N, SHARE = 8, 0.5
+N = 8
+SHARE = 0.5
 N_GRAPHEME = 24  # in place of N where grapheme clusters are counted, of which a Thai word has three
 VERSION = 2  # of the digests below; a cache holds those of one
 FACTOR = 0x9E3779B97F4A7C15  # odd, so that no digest loses a bit; 2^64 over the golden ratio
@@ -24,15 +27,20 @@ FACTOR = 0x9E3779B97F4A7C15  # odd, so that no digest loses a bit; 2^64 over the
 
 @dataclass(frozen=True)
 class Known:
-    """Digests of all n-grams of the training texts, and of the texts that are shorter: 8 bytes a word, sorted, uint64."""
+    """Digests of all n-grams of the training texts, and of the texts that are shorter: 8 bytes a
+    word, sorted, uint64.
+    """
 
     grams: np.ndarray
     wholes: np.ndarray
 
     def stands_there(self, text: str) -> bool:
-        """Whether enough of the text's n-grams are known; of a shorter one, whether all of it is a training text."""
+        """Whether enough of the text's n-grams are known; of a shorter one, whether all of it is a
+        training text.
+        """
         cut = words_of(text)
-        words, n = digests(cut, {}), order_of(cut)
+        words = digests(cut, {})
+        n = order_of(cut)
         if len(words) < n:
             return bool(len(words)) and bool(holds(self.wholes, whole(words)[None])[0])
         return bool(holds(self.grams, n_grams(words, n)).mean() >= SHARE)
@@ -41,21 +49,27 @@ class Known:
 def contaminated(examples: Sequence[Example], known: Known) -> np.ndarray:
     """A mask (N,): the examples of which the source, or a reference, stands in the training texts.
 
-    A text does when at least half of its 8-grams do; one of fewer than eight words when it is the whole of a training text. Words are
-    those of `text.chinese.segment`, lower case, NFKC, without punctuation; where most of them are grapheme clusters of Thai or another
-    script without spaces, 24 stand for 8. Of sources that are no text nothing is known: what is said in a
-    recording may well have been said in another one.
+    A text does when at least half of its 8-grams do; one of fewer than eight words when it is the
+    whole of a training text. Words are those of `text.chinese.segment`, lower case, NFKC, without
+    punctuation; where most of them are grapheme clusters of Thai or another script without spaces,
+    24 stand for 8. Of sources that are no text nothing is known: what is said in a recording may
+    well have been said in another one.
     """
     texts = [(e.source, *e.references) if e.medium == "text" else () for e in examples]
-    return np.array([any(known.stands_there(text) for text in own if text) for own in texts], dtype=bool)
+    return np.array(
+        [any(known.stands_there(text) for text in own if text) for own in texts], dtype=bool
+    )
 
 
 def learn(texts: Iterable[str]) -> Known:
     """What there is to know of training texts."""
-    grams, wholes, table = [np.empty(0, np.uint64)], [], {}
+    grams = [np.empty(0, np.uint64)]
+    wholes = []
+    table = {}
     for text in texts:
         cut = words_of(text)
-        words, n = digests(cut, table), order_of(cut)
+        words = digests(cut, table)
+        n = order_of(cut)
         if len(words) < n:
             wholes.append(whole(words))
         else:
@@ -76,7 +90,16 @@ def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) ->
             known = Known(found["grams"], found["wholes"])
         if all(part.dtype == np.uint64 and part.ndim == 1 for part in (known.grams, known.wholes)):
             return known
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, AttributeError, TypeError, BadZipFile):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        MemoryError,
+        AttributeError,
+        TypeError,
+        BadZipFile,
+    ):
         pass  # none, or a damaged one
     known = learn(texts)
     draft = path.with_suffix(f".{secrets.token_hex(4)}.npz")
@@ -91,7 +114,9 @@ def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) ->
 
 def words_of(text: str) -> list[str]:
     """As they are compared: lower case, NFKC, no punctuation."""
-    return [piece for piece in segment(normalize(text, "NFKC").lower()) if any(map(str.isalnum, piece))]
+    return [
+        piece for piece in segment(normalize(text, "NFKC").lower()) if any(map(str.isalnum, piece))
+    ]
 
 
 def order_of(words: Sequence[str]) -> int:
@@ -104,12 +129,16 @@ def digests(words: Sequence[str], table: dict[str, int]) -> np.ndarray:
     """64 bits a word (n,); `table` remembers those of words seen before."""
     for word in words:
         if word not in table:
-            table[word] = int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+            table[word] = int.from_bytes(
+                blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+            )
     return np.fromiter((table[word] for word in words), np.uint64, len(words))
 
 
 def n_grams(words: np.ndarray, n: int = N) -> np.ndarray:
-    """Digests of all n-grams (m - n + 1,) of words, given digests of these (m,): a polynomial in FACTOR, modulo 2^64."""
+    """Digests of all n-grams (m - n + 1,) of words, given digests of these (m,): a polynomial in
+    FACTOR, modulo 2^64.
+    """
     found = np.zeros(len(words) - n + 1, np.uint64)
     for i in range(n):
         found = found * np.uint64(FACTOR) + words[i : len(words) - n + 1 + i]

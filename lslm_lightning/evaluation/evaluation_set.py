@@ -16,10 +16,11 @@ SHOWN = 12  # hexadecimal digits of a digest in tables
 class EvaluationSet:
     """What tells one evaluation set from another; scores compare only within one.
 
-    `digest` is "2:" (`VERSION`) and the SHA-256, in hex, of all examples in order: modality, languages, source and
-    references. Ids, files and formats are no part of it. `members` is the same whatever the order of the examples;
-    `ids` is a digest of their ids in order, by which answers are paired where it is the same. `languages` reads
-    "en-zh", or "en" where source and references are in one language.
+    `digest` is "2:" (`VERSION`) and the SHA-256, in hex, of all examples in order: modality,
+    languages, source and references. Ids, files and formats are no part of it. `members` is the
+    same whatever the order of the examples; `ids` is a digest of their ids in order, by which
+    answers are paired where it is the same. `languages` reads "en-zh", or "en" where source and
+    references are in one language.
     """
 
     digest: str
@@ -32,13 +33,15 @@ class EvaluationSet:
 def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
     """Compute the identity of these examples, in this order, before any metric's tokenization.
 
-    Languages are compared by their base ("zh" of "zh-Hans"), recordings by their bytes. Passages of one text
-    (see `contracts.Scorer`) are told from texts of their own, since each is scored after those before it.
+    Languages are compared by their base ("zh" of "zh-Hans"), recordings by their bytes. Passages of
+    one text (see `contracts.Scorer`) are told from texts of their own, since each is scored after
+    those before it.
 
     Raises:
         ValueError, OSError: a recording cannot be read.
     """
-    whole, each = hashlib.sha256(), []
+    whole = hashlib.sha256()
+    each = []
     ids = hashlib.sha256(json.dumps([example.id for example in examples]).encode()).hexdigest()
     text_before = None
     for example in examples:
@@ -49,7 +52,9 @@ def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
         whole.update(line)
         each.append(hashlib.sha256(line).digest())
     members = hashlib.sha256(b"".join(sorted(each))).hexdigest()
-    return EvaluationSet(f"{VERSION}:{whole.hexdigest()}", members, ids, languages_of(examples), len(examples))
+    return EvaluationSet(
+        f"{VERSION}:{whole.hexdigest()}", members, ids, languages_of(examples), len(examples)
+    )
 
 
 def _line(example: Example, continues: bool) -> bytes:
@@ -62,9 +67,13 @@ def _line(example: Example, continues: bool) -> bytes:
 
 
 def languages_of(examples: Sequence[Example]) -> str:
-    """Return "en-zh", or "en" where source and references are in one language; several kinds joined by commas."""
+    """Return "en-zh", or "en" where source and references are in one language; several kinds joined
+    by commas.
+    """
     pairs = dict.fromkeys((e.source_language, e.language) for e in examples)
-    return ", ".join(target if source == target else f"{source}-{target}" for source, target in pairs)
+    return ", ".join(
+        target if source == target else f"{source}-{target}" for source, target in pairs
+    )
 
 
 def version_of(digest: str) -> int:

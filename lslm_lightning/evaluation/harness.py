@@ -1,4 +1,6 @@
-"""Systems x examples -> predictions on disk -> scores. What was answered once is never asked again."""
+"""Systems x examples -> predictions on disk -> scores. What was answered once is never asked
+again.
+"""
 
 import glob
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +20,8 @@ def ask(
     share: tuple[int, int] = (0, 1),
     known: str | Path | None = None,
 ) -> list[Prediction]:
-    """Let a system answer what is not answered in `path` yet, and write each answer there as it comes.
+    """Let a system answer what is not answered in `path` yet, and write each answer there as it
+    comes.
 
     Args:
         mode: whether the exam wants text or probabilities.
@@ -32,19 +35,32 @@ def ask(
     """
     side = getattr(system, mode, None)
     if side is None:
-        can = "writes text but gives no probabilities" if mode == "log_prob" else "gives probabilities but writes no text"
+        can = (
+            "writes text but gives no probabilities"
+            if mode == "log_prob"
+            else "gives probabilities but writes no text"
+        )
         raise CannotError(can)
     with PredictionFile(path) as file:
         if all(e.id in file.done for e in examples):
             return [file.done[e.id] for e in examples]
         check_medium(system, examples)
-        done = {*file.done, *(p.id for path in ([known] if known else []) for p in everything(path))}
-        rest = list(examples) if getattr(system, "whole_exam", False) else unanswered(examples, done, *share)
+        done = {
+            *file.done,
+            *(p.id for path in ([known] if known else []) for p in everything(path)),
+        }
+        rest = (
+            list(examples)
+            if getattr(system, "whole_exam", False)
+            else unanswered(examples, done, *share)
+        )
         wanted = {e.id for e in rest}
         progress(len(file.done), len(examples))
         for prediction in side(rest):
             if prediction.id not in wanted:
-                raise ValueError(f"{system.name} answered {prediction.id!r}, which it was not asked")
+                raise ValueError(
+                    f"{system.name} answered {prediction.id!r}, which it was not asked"
+                )
             file.write(prediction)
             progress(len(file.done), len(examples))
         lacking = [e.id for e in examples if e.id not in file.done]
@@ -56,23 +72,38 @@ def ask(
 
 
 def check_medium(system: Generator | Scorer, examples: Sequence[Example]) -> None:
-    """Raise CannotError where a system reads text, say, and the exam is sound: it would answer the names of files."""
+    """Raise CannotError where a system reads text, say, and the exam is sound: it would answer the
+    names of files.
+    """
     reads = getattr(system, "reads", "text")
-    if reads is not None and (other := next((e.medium for e in examples if e.medium != reads), None)):
+    if reads is not None and (
+        other := next((e.medium for e in examples if e.medium != reads), None)
+    ):
         raise CannotError(f"reads {reads}, and this exam is {other}")
 
 
-def unanswered(examples: Sequence[Example], done: Iterable[str], index: int = 0, n: int = 1) -> list[Example]:
-    """The examples of every n-th text from `index` on that are not in `done`; of a text in passages all, or none."""
+def unanswered(
+    examples: Sequence[Example], done: Iterable[str], index: int = 0, n: int = 1
+) -> list[Example]:
+    """The examples of every n-th text from `index` on that are not in `done`; of a text in passages
+    all, or none.
+    """
     known = set(done)
-    texts = [list(passages) for _, passages in groupby(examples, key=lambda e: e.id.partition("#")[0])]
+    texts = [
+        list(passages) for _, passages in groupby(examples, key=lambda e: e.id.partition("#")[0])
+    ]
     return [e for text in texts[index::n] if any(e.id not in known for e in text) for e in text]
 
 
 def everything(path: str | Path) -> list[Prediction]:
     """What stands in a file of predictions, finished or not."""
     path = Path(path)
-    return [p for part in (path, path.with_name(path.name + ".partial")) if part.exists() for p in read_predictions(part)]
+    return [
+        p
+        for part in (path, path.with_name(path.name + ".partial"))
+        if part.exists()
+        for p in read_predictions(part)
+    ]
 
 
 def shares(path: str | Path) -> list[Path]:
@@ -90,7 +121,9 @@ def n_answer(path: str | Path) -> int:
 
 
 def absorb(path: str | Path) -> None:
-    """Take into the file of a system what processes that shared its exam have written (`<system>.<i>-of-<n>.jsonl`)."""
+    """Take into the file of a system what processes that shared its exam have written
+    (`<system>.<i>-of-<n>.jsonl`).
+    """
     if not (parts := shares(path)):
         return
     with PredictionFile(path) as file:

@@ -13,8 +13,17 @@ from lslm_lightning.contracts import Alternative, OutputsError, Prediction, Toke
 from lslm_lightning.text.surrogates import lone_surrogate
 
 logger = logging.getLogger(__name__)
-_NUMBER, _NONE = (int, float), type(None)
-_TYPES = {"id": str, "output": (str, _NONE), "nats": (*_NUMBER, _NONE), "n_token": int, "seconds": _NUMBER, "unknown": int, "tokens": list}
+_NUMBER = (int, float)
+_NONE = type(None)
+_TYPES = {
+    "id": str,
+    "output": (str, _NONE),
+    "nats": (*_NUMBER, _NONE),
+    "n_token": int,
+    "seconds": _NUMBER,
+    "unknown": int,
+    "tokens": list,
+}
 _TYPES |= {"spelling": (*_NUMBER, _NONE), "alternatives": list, "finish_reason": (str, _NONE)}
 _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
@@ -22,11 +31,13 @@ _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 class PredictionFile:
     """A file of predictions being written, which an interrupted process can continue.
 
-    Lines go to `<path>.partial`, which becomes `path` when the `with` block ends without an error. What an earlier attempt wrote, done or
-    not, is in `done` by id; an id already there is not written again.
+    Lines go to `<path>.partial`, which becomes `path` when the `with` block ends without an error.
+    What an earlier attempt wrote, done or not, is in `done` by id; an id already there is not
+    written again.
 
     >>> with PredictionFile(path) as file:
-    ...     for prediction in system.generate([example for example in examples if example.id not in file.done]):
+    ...     left = [example for example in examples if example.id not in file.done]
+    ...     for prediction in system.generate(left):
     ...         file.write(prediction)
     """
 
@@ -45,12 +56,16 @@ class PredictionFile:
             if whole < len(content):
                 _warn_torn(self.partial)
                 os.truncate(self.partial, whole)
-            self.done = {prediction.id: prediction for prediction in _parse(content[:whole], self.partial)}
+            self.done = {
+                prediction.id: prediction for prediction in _parse(content[:whole], self.partial)
+            }
         self._file = _open(self.partial, "a")
         return self
 
     def write(self, prediction: Prediction) -> None:
-        """Hand a line to the operating system at once, so that killing this process loses nothing."""
+        """Hand a line to the operating system at once, so that killing this process loses
+        nothing.
+        """
         if prediction.id not in self.done:
             self._file.write(_line(prediction))
             self._file.flush()
@@ -64,7 +79,9 @@ class PredictionFile:
 
 
 def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -> None:
-    """Replace `path` by these predictions, whole or not at all; of a repeated id the first stays."""
+    """Replace `path` by these predictions, whole or not at all; of a repeated id the first
+    stays.
+    """
     first: dict[str, Prediction] = {}
     for prediction in predictions:
         first.setdefault(prediction.id, prediction)
@@ -100,18 +117,33 @@ def _line(prediction: Prediction) -> str:
     if prediction.output is None and prediction.nats is None:
         raise ValueError(f"prediction {prediction.id!r} has neither output nor nats")
     if prediction.nats is not None and math.isnan(prediction.nats):
-        raise ValueError(f"prediction {prediction.id!r} has nats=nan: the system broke down on this example")
+        raise ValueError(
+            f"prediction {prediction.id!r} has nats=nan: the system broke down on this example"
+        )
     _check_text(f"prediction {prediction.id!r}", prediction)
-    given = {name: value for name, default in _DEFAULTS.items() if (value := getattr(prediction, name)) != default}
+    given = {
+        name: value
+        for name, default in _DEFAULTS.items()
+        if (value := getattr(prediction, name)) != default
+    }
     return json.dumps(given, ensure_ascii=False) + "\n"
 
 
 def _check_text(where: str, prediction: Prediction) -> None:
-    """Refuse half a surrogate pair, which no text can hold and at which metrics and reports would end."""
-    for text in (prediction.id, prediction.output or "", *(each.output for each in prediction.alternatives)):
+    """Refuse half a surrogate pair, which no text can hold and at which metrics and reports would
+    end.
+    """
+    for text in (
+        prediction.id,
+        prediction.output or "",
+        *(each.output for each in prediction.alternatives),
+    ):
         if (at := lone_surrogate(text)) is not None:
             half = f"\\u{ord(text[at]):04x}"
-            raise ValueError(f"{where} has half a surrogate pair, {half}, at character {at + 1}: no text can hold it")
+            raise ValueError(
+                f"{where} has half a surrogate pair, {half}, at character {at + 1}: no text can "
+                "hold it"
+            )
 
 
 def _parse(content: bytes, path: str | os.PathLike[str]) -> list[Prediction]:
@@ -145,11 +177,18 @@ def _prediction(line: bytes) -> Prediction:
         if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
             raise ValueError(f"{name}={value!r} is of the wrong type")
     if tokens := record.get("tokens"):
-        if not all(isinstance(token, list) and [type(part) for part in token] in ([int, float, int], [int, int, int]) for token in tokens):
+        if not all(
+            isinstance(token, list)
+            and [type(part) for part in token] in ([int, float, int], [int, int, int])
+            for token in tokens
+        ):
             raise ValueError("tokens must be a list of [start, nats, context]")
         record["tokens"] = tuple(Token(*token) for token in tokens)
     if alternatives := record.get("alternatives"):
-        if not all(isinstance(each, list) and [type(part) for part in each] in ([str, float], [str, int]) for each in alternatives):
+        if not all(
+            isinstance(each, list) and [type(part) for part in each] in ([str, float], [str, int])
+            for each in alternatives
+        ):
             raise ValueError("alternatives must be a list of [output, nats]")
         record["alternatives"] = tuple(Alternative(*each) for each in alternatives)
     prediction = Prediction(**record)

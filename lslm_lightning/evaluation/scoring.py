@@ -25,7 +25,8 @@ N_RESAMPLE = 1000
 class Scores:
     """What one system reached in one exam.
 
-    `rows[metric]` holds the statistics of each example (N, D), in the order of `ids`, for paired tests and for buckets.
+    `rows[metric]` holds the statistics of each example (N, D), in the order of `ids`, for paired
+    tests and for buckets.
     """
 
     scores: list[Score]
@@ -35,11 +36,15 @@ class Scores:
     def __getitem__(self, metric: str) -> Score:
         by_name = {score.metric: score for score in self.scores}
         if metric not in by_name:
-            raise KeyError(f"{metric!r} is none of the metrics that were scored: {', '.join(by_name)}")
+            raise KeyError(
+                f"{metric!r} is none of the metrics that were scored: {', '.join(by_name)}"
+            )
         return by_name[metric]
 
     def table(self) -> "DataFrame":
-        """Return a row for each metric: value, bounds of the 95 % interval, unit, examples, signature."""
+        """Return a row for each metric: value, bounds of the 95 % interval, unit, examples,
+        signature.
+        """
         from pandas import DataFrame
 
         columns = ["value", "low", "high", "unit", "n_example", "signature"]
@@ -51,7 +56,9 @@ class Scores:
         lines = []
         for score in self.scores:
             bounds = "" if score.low is None else f" [{score.low:.2f}, {score.high:.2f}]"
-            lines.append(f"{score.metric}: {score.value:.2f}{bounds} {score.unit} ({score.signature})")
+            lines.append(
+                f"{score.metric}: {score.value:.2f}{bounds} {score.unit} ({score.signature})"
+            )
         return "\n".join(lines).replace("  ", " ")
 
 
@@ -64,11 +71,12 @@ def score(
 ) -> Scores:
     """Scores of one system's predictions; their order does not matter.
 
-    A metric that needs what the system cannot give (BLEU of a scorer) is nan. `n_resample=0` leaves the confidence intervals out; one
-    example has none.
+    A metric that needs what the system cannot give (BLEU of a scorer) is nan. `n_resample=0` leaves
+    the confidence intervals out; one example has none.
 
     Raises:
-        ValueError: the ids of examples and predictions differ, or an id occurs twice, or only some answers can be scored.
+        ValueError: the ids of examples and predictions differ, or an id occurs twice, or only some
+            answers can be scored.
     """
     answers = _by_id(examples, predictions)
     ids = [example.id for example in examples]
@@ -79,11 +87,22 @@ def score(
     scored = [metric for metric in metrics if np.isfinite(rows[metric.name]).all()]
     totals: dict[str, np.ndarray] = {}
     if n_resample and scored and len(examples) >= ENOUGH:
-        side_by_side = bootstrap_totals(np.hstack([rows[metric.name] for metric in scored]), n_resample, seed)
+        side_by_side = bootstrap_totals(
+            np.hstack([rows[metric.name] for metric in scored]), n_resample, seed
+        )
         edges = np.cumsum([rows[metric.name].shape[1] for metric in scored])
-        totals = dict(zip([metric.name for metric in scored], np.split(side_by_side, edges[:-1], axis=1), strict=True))
+        totals = dict(
+            zip(
+                [metric.name for metric in scored],
+                np.split(side_by_side, edges[:-1], axis=1),
+                strict=True,
+            )
+        )
     n_reference = _n_reference(examples)
-    scores = [_score(metric, rows[metric.name], totals.get(metric.name), n_reference) for metric in metrics]
+    scores = [
+        _score(metric, rows[metric.name], totals.get(metric.name), n_reference)
+        for metric in metrics
+    ]
     return Scores(scores, ids, rows)
 
 
@@ -91,21 +110,32 @@ def signed(found: Scores, metrics: Sequence[Metric], answering: str) -> Scores:
     """With what belongs to a system's way of answering in every signature.
 
     Args:
-        answering: "|context:256|tokens:1a2b3c4d"; the part "tokens", a system's tokenizer, goes where the metric counts tokens, and
-            "spelling", that of unknown words, where it does not.
+        answering: "|context:256|tokens:1a2b3c4d"; the part "tokens", a system's tokenizer, goes
+            where the metric counts tokens, and "spelling", that of unknown words, where it does
+            not.
     """
     parts = [part for part in answering.split("|") if part]
     kinds = {}
     for metric in metrics:
         foreign = "spelling:" if metric.counts_tokens else "tokens:"
         kinds[metric.name] = [part for part in parts if not part.startswith(foreign)]
-    return replace(found, scores=[replace(s, signature="|".join([s.signature, *kinds[s.metric]])) for s in found.scores])
+    return replace(
+        found,
+        scores=[
+            replace(s, signature="|".join([s.signature, *kinds[s.metric]])) for s in found.scores
+        ],
+    )
 
 
 def described(scores: Iterable[Score]) -> str:
-    """What tells whether scores compare, and which way is up, by metric: JSON for a tag in MLflow, which keeps values alone."""
+    """What tells whether scores compare, and which way is up, by metric: JSON for a tag in MLflow,
+    which keeps values alone.
+    """
     names = ("unit", "higher_is_better", "signature", "n_example")
-    return json.dumps({score.metric: {name: getattr(score, name) for name in names} for score in scores}, ensure_ascii=False)
+    return json.dumps(
+        {score.metric: {name: getattr(score, name) for name in names} for score in scores},
+        ensure_ascii=False,
+    )
 
 
 def write_scores(
@@ -114,7 +144,8 @@ def write_scores(
     data: Mapping[str, str],
     findings: Iterable[Mapping[str, str]] = (),
 ) -> None:
-    """Write `metrics.json`, whole or not at all; nan becomes null and infinity "inf", since JSON has neither.
+    """Write `metrics.json`, whole or not at all; nan becomes null and infinity "inf", since JSON
+    has neither.
 
     Args:
         data: what was scored: "corpus", "split" and "digest".
@@ -124,8 +155,14 @@ def write_scores(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    record = {"data": redacted_settings(dict(data)), "scores": records, "findings": redacted_settings(list(map(dict, findings)))}
-    partial.write_text(json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    record = {
+        "data": redacted_settings(dict(data)),
+        "scores": records,
+        "findings": redacted_settings(list(map(dict, findings))),
+    }
+    partial.write_text(
+        json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
+    )
     os.replace(partial, path)
 
 
@@ -135,7 +172,9 @@ def read_scores(path: str | os.PathLike[str]) -> list[Score]:
         records = json.loads(Path(path).read_text(encoding="utf-8"))["scores"]
         return [_from_json(record) for record in records]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no scores ({type(error).__name__}: {error}); score the predictions again") from None
+        raise ValueError(
+            f"{path} holds no scores ({type(error).__name__}: {error}); score the predictions again"
+        ) from None
 
 
 def _by_id(examples: Sequence[Example], predictions: Iterable[Prediction]) -> dict[str, Prediction]:
@@ -149,7 +188,9 @@ def _by_id(examples: Sequence[Example], predictions: Iterable[Prediction]) -> di
     _refuse("predictions occur twice", _repeated(prediction.id for prediction in predictions))
     _refuse("examples have no prediction", [id_ for id_ in ids if id_ not in answers])
     _refuse("predictions belong to no example", sorted(answers.keys() - set(ids)))
-    _refuse("examples have no reference", [example.id for example in examples if not example.references])
+    _refuse(
+        "examples have no reference", [example.id for example in examples if not example.references]
+    )
     return answers
 
 
@@ -163,12 +204,22 @@ def _refuse(what: str, ids: Sequence[str]) -> None:
         raise ValueError(f"{len(ids)} {what}: {shown}")
 
 
-def _rows(metric: Metric, examples: Sequence[Example], answers: dict[str, Prediction]) -> np.ndarray:
-    """Statistics (N, D) in the order of the examples; ValueError when only some answers can be scored."""
-    rows = np.stack([metric.statistics(answers[example.id], example.references) for example in examples])
+def _rows(
+    metric: Metric, examples: Sequence[Example], answers: dict[str, Prediction]
+) -> np.ndarray:
+    """Statistics (N, D) in the order of the examples; ValueError when only some answers can be
+    scored.
+    """
+    rows = np.stack(
+        [metric.statistics(answers[example.id], example.references) for example in examples]
+    )
     undefined = np.isnan(rows).any(axis=1)
     if not undefined.all():
-        lacking = [example.id for example, is_undefined in zip(examples, undefined, strict=True) if is_undefined]
+        lacking = [
+            example.id
+            for example, is_undefined in zip(examples, undefined, strict=True)
+            if is_undefined
+        ]
         _refuse(f"predictions lack what {metric.name} needs, while others have it", lacking)
     return rows
 
@@ -177,7 +228,9 @@ def _score(metric: Metric, rows: np.ndarray, totals: np.ndarray | None, n_refere
     value = math.nan if np.isnan(rows).any() else metric.score(rows.sum(axis=0))
     low, high = (None, None) if totals is None or math.isnan(value) else interval(metric, totals)
     signature = f"nrefs:{n_reference}|{metric.signature}"
-    return Score(metric.name, value, metric.unit, metric.higher_is_better, signature, len(rows), low, high)
+    return Score(
+        metric.name, value, metric.unit, metric.higher_is_better, signature, len(rows), low, high
+    )
 
 
 def _n_reference(examples: Sequence[Example]) -> str:
@@ -193,6 +246,9 @@ def _to_json(value: object) -> object:
 
 
 def _from_json(record: dict) -> Score:
-    numbers = {name: None if record[name] is None else float(record[name]) for name in ("value", "low", "high")}
+    numbers = {
+        name: None if record[name] is None else float(record[name])
+        for name in ("value", "low", "high")
+    }
     score = Score(**(record | numbers))
     return replace(score, value=math.nan) if score.value is None else score

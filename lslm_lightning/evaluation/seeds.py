@@ -1,4 +1,6 @@
-"""Is one recipe better than another, or was it luck in training? Runs that differ in their seed, on one test set."""
+"""Is one recipe better than another, or was it luck in training? Runs that differ in their seed, on
+one test set.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,10 +15,12 @@ from lslm_lightning.metrics.significance import ENOUGH, N_RESAMPLE, SEED, bootst
 
 @dataclass(frozen=True, slots=True)
 class SeedComparison:
-    """Mean score of the first recipe minus that of the second, its 95 % interval, and where its uncertainty comes from.
+    """Mean score of the first recipe minus that of the second, its 95 % interval, and where its
+    uncertainty comes from.
 
-    `test_deviation` is the standard deviation of the difference over other test examples, `training_deviation` that over other seeds;
-    their squares add up. p is two-sided. Of one test example all of these but the last are nan.
+    `test_deviation` is the standard deviation of the difference over other test examples,
+    `training_deviation` that over other seeds; their squares add up. p is two-sided. Of one test
+    example all of these but the last are nan.
     """
 
     difference: float
@@ -28,24 +32,41 @@ class SeedComparison:
 
 
 def compare_seeds(
-    metric: Metric, first: Sequence[np.ndarray], second: Sequence[np.ndarray], n_resample: int = N_RESAMPLE, seed: int = SEED
+    metric: Metric,
+    first: Sequence[np.ndarray],
+    second: Sequence[np.ndarray],
+    n_resample: int = N_RESAMPLE,
+    seed: int = SEED,
 ) -> SeedComparison:
     """Two recipes by the rows (N, D) of two runs each or more, all on the same examples.
 
-    A test of single runs asks whether these two models differ; this one asks whether the recipes do. Variance over test examples is that of
-    the paired bootstrap, variance over seeds that between runs of one recipe; Welch's t test takes their sum, with Satterthwaite's degrees
-    of freedom.
+    A test of single runs asks whether these two models differ; this one asks whether the recipes
+    do. Variance over test examples is that of the paired bootstrap, variance over seeds that
+    between runs of one recipe; Welch's t test takes their sum, with Satterthwaite's degrees of
+    freedom.
 
     Raises:
-        ValueError: fewer than two runs of a recipe: one run says nothing of other seeds; or rows of different examples.
+        ValueError: fewer than two runs of a recipe: one run says nothing of other seeds; or rows of
+            different examples.
     """
     if min(len(first), len(second)) < 2:
-        raise ValueError(f"noise of training shows from 2 seeds on, but there are {len(first)} and {len(second)} runs; add --seeds 3")
+        raise ValueError(
+            f"noise of training shows from 2 seeds on, but there are {len(first)} and "
+            f"{len(second)} runs; add --seeds 3"
+        )
     if len({rows.shape for rows in (*first, *second)}) > 1:
-        raise ValueError(f"runs must have answered the same exam, but have rows {[rows.shape for rows in (*first, *second)]}")
+        raise ValueError(
+            "runs must have answered the same exam, but have rows "
+            f"{[rows.shape for rows in (*first, *second)]}"
+        )
     groups = (first, second)
-    drawn, values = [], []
-    totals = np.split(bootstrap_totals(np.hstack([*first, *second]), n_resample, seed), len(first) + len(second), axis=1)
+    drawn = []
+    values = []
+    totals = np.split(
+        bootstrap_totals(np.hstack([*first, *second]), n_resample, seed),
+        len(first) + len(second),
+        axis=1,
+    )
     scored = iter([np.fromiter(map(metric.score, part), float, n_resample) for part in totals])
     for group in groups:
         drawn.append(np.mean([next(scored) for _ in group], axis=0))
@@ -57,9 +78,21 @@ def compare_seeds(
         return SeedComparison(difference, *4 * [math.nan], math.sqrt(sum(of_seeds)))
     total = of_test + sum(of_seeds)
     if not total > 0:
-        return SeedComparison(difference, difference, difference, 0.0 if difference else 1.0, 0.0, 0.0)
-    parts = [(of_test, len(first[0]) - 1), *((part, len(value) - 1) for part, value in zip(of_seeds, values, strict=True))]
+        return SeedComparison(
+            difference, difference, difference, 0.0 if difference else 1.0, 0.0, 0.0
+        )
+    parts = [
+        (of_test, len(first[0]) - 1),
+        *((part, len(value) - 1) for part, value in zip(of_seeds, values, strict=True)),
+    ]
     freedom = total**2 / sum(part**2 / max(1, n) for part, n in parts)
     reach = float(student.ppf(0.975, freedom)) * math.sqrt(total)
     p = float(2 * student.sf(abs(difference) / math.sqrt(total), freedom))
-    return SeedComparison(difference, difference - reach, difference + reach, p, math.sqrt(of_test), math.sqrt(sum(of_seeds)))
+    return SeedComparison(
+        difference,
+        difference - reach,
+        difference + reach,
+        p,
+        math.sqrt(of_test),
+        math.sqrt(sum(of_seeds)),
+    )

@@ -18,11 +18,15 @@ def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
     """(N, G) square roots of counts in the first characters of each text."""
     from scipy.sparse import csr_matrix
 
-    tidy = (" ".join(unicodedata.normalize("NFKC", text[: 2 * n_character]).lower().split()) for text in texts)
+    tidy = (
+        " ".join(unicodedata.normalize("NFKC", text[: 2 * n_character]).lower().split())
+        for text in texts
+    )
     padded = [f" {text[:n_character]} " if text else "" for text in tidy]
     codes = np.frombuffer("".join(padded).encode("utf-32-le", "replace"), "<u4").astype(np.uint64)
     owner = np.repeat(np.arange(len(padded)), [len(text) for text in padded])
-    rows, columns = [], []
+    rows = []
+    columns = []
     for size in SIZES:
         n = max(0, len(codes) - size + 1)
         hashed = np.full(n, size, np.uint64)
@@ -39,8 +43,12 @@ def ngrams(texts: Sequence[str], n_character: int) -> "csr_matrix":
     return counts
 
 
-def vectors(outputs: Sequence[str], references: Sequence[str], n_character: int = 1000) -> "tuple[csr_matrix, csr_matrix]":
-    """(N, G) each, of length 1, so that products are cosines; n-grams weigh by how few texts of either side have them."""
+def vectors(
+    outputs: Sequence[str], references: Sequence[str], n_character: int = 1000
+) -> "tuple[csr_matrix, csr_matrix]":
+    """(N, G) each, of length 1, so that products are cosines; n-grams weigh by how few texts of
+    either side have them.
+    """
     found = [ngrams(texts, n_character) for texts in (outputs, references)]
     n = len(references)
     frequency = np.maximum(*(np.bincount(matrix.indices, minlength=1 << N_BIT) for matrix in found))
@@ -48,5 +56,7 @@ def vectors(outputs: Sequence[str], references: Sequence[str], n_character: int 
     for matrix in found:
         matrix.data *= weight[matrix.indices]
         length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(1)).ravel())
-        matrix.data /= np.repeat(np.maximum(length, 1e-9), np.diff(matrix.indptr)).astype(np.float32)
+        matrix.data /= np.repeat(np.maximum(length, 1e-9), np.diff(matrix.indptr)).astype(
+            np.float32
+        )
     return found[0], found[1]

@@ -18,18 +18,20 @@ def score_texts(
     language: str | None = None,
     n_resample: int = N_RESAMPLE,
 ) -> Scores:
-    """Return the scores of outputs against references, line by line, as `lslm evaluate` computes them.
+    """Return the scores of outputs against references, line by line, as `lslm evaluate` computes
+    them.
 
-    What the sanity checks find (outputs one line off, empty ones, a metric that cannot tell these texts
-    apart) is given as warnings.
+    What the sanity checks find (outputs one line off, empty ones, a metric that cannot tell these
+    texts apart) is given as warnings.
 
     Args:
         outputs: one text for each example.
         references: one text, or several, for each example.
-        metrics: names ("bleu", "chrf", "chrf++", "ter", "rouge1", "rouge2", "rougeL", "rougeLsum", "wer",
-            "cer", "f1", "exact_match") or metrics themselves, one or several.
-        language: of the references, as a code of BCP 47 ("en", "zh", "th"); it decides how words are
-            counted. Default: told from the references; the signature of each score shows the rules.
+        metrics: names ("bleu", "chrf", "chrf++", "ter", "rouge1", "rouge2", "rougeL", "rougeLsum",
+            "wer", "cer", "f1", "exact_match") or metrics themselves, one or several.
+        language: of the references, as a code of BCP 47 ("en", "zh", "th"); it decides how words
+            are counted. Default: told from the references; the signature of each score shows the
+            rules.
         n_resample: bootstrap samples for the 95 % intervals; 0 leaves them out.
 
     Raises:
@@ -38,18 +40,31 @@ def score_texts(
     """
     answers = _texts("outputs", outputs)
     if isinstance(references, str) or not isinstance(references, Iterable):
-        raise ValueError(f"references must be a list with one text (or several) for each output, but is {references!r}")
-    wanted = [_texts(f"references[{i}]", [each] if isinstance(each, str) else each) for i, each in enumerate(references)]
+        raise ValueError(
+            "references must be a list with one text (or several) for each output, but is "
+            f"{references!r}"
+        )
+    wanted = [
+        _texts(f"references[{i}]", [each] if isinstance(each, str) else each)
+        for i, each in enumerate(references)
+    ]
     if len(answers) != len(wanted):
-        raise ValueError(f"{len(answers)} outputs and {len(wanted)} references: give one reference (or list) for each output")
+        raise ValueError(
+            f"{len(answers)} outputs and {len(wanted)} references: give one reference (or list) "
+            "for each output"
+        )
     if n_resample < 0:
-        raise ValueError(f"n_resample={n_resample} must be a number of bootstrap samples, or 0 for no intervals")
+        raise ValueError(
+            f"n_resample={n_resample} must be a number of bootstrap samples, or 0 for no intervals"
+        )
     if language is None:
         language = tell_language([text for each in wanted for text in each]).code
     else:
         language = canonical(language)
     chosen = _metrics(metrics, language)
-    examples = [Example(str(i), "", tuple(each), language=language) for i, each in enumerate(wanted, 1)]
+    examples = [
+        Example(str(i), "", tuple(each), language=language) for i, each in enumerate(wanted, 1)
+    ]
     predictions = [Prediction(str(i), text) for i, text in enumerate(answers, 1)]
     found = score(examples, predictions, chosen, n_resample)
     for finding in examine(examples, {"outputs": predictions}, chosen):
@@ -73,5 +88,7 @@ def _metrics(given: str | Metric | Sequence[str | Metric], language: str) -> lis
     single = isinstance(given, str | Metric)
     named = [given] if single else list(given) if isinstance(given, Iterable) else []
     if not named or not all(isinstance(each, str | Metric) for each in named):
-        raise ValueError(f'metrics must be a name ("bleu"), a Metric or a list of these, but is {given!r}')
+        raise ValueError(
+            f'metrics must be a name ("bleu"), a Metric or a list of these, but is {given!r}'
+        )
     return [metric_named(each, language) if isinstance(each, str) else each for each in named]

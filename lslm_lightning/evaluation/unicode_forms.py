@@ -40,8 +40,11 @@ def character_name(character: str) -> str:
     return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
 
-def describe_forms(predictions: Sequence[Prediction], examples: Sequence[Example], metrics: Sequence[Metric]) -> str:
-    """Say how scores change where outputs and references are brought to one form; "" where none does.
+def describe_forms(
+    predictions: Sequence[Prediction], examples: Sequence[Example], metrics: Sequence[Metric]
+) -> str:
+    """Say how scores change where outputs and references are brought to one form; "" where none
+    does.
 
     Args:
         predictions: with outputs, in the order of the examples.
@@ -49,7 +52,10 @@ def describe_forms(predictions: Sequence[Prediction], examples: Sequence[Example
     outputs = special_characters([p.output for p in predictions])
     references = special_characters([r for e in examples for r in e.references])
     n_reference = sum(len(e.references) for e in examples)
-    shares = {c: (outputs[c] / max(1, len(predictions)), references[c] / max(1, n_reference)) for c in outputs | references}
+    shares = {
+        c: (outputs[c] / max(1, len(predictions)), references[c] / max(1, n_reference))
+        for c in outputs | references
+    }
     apart = {c: abs(a - b) for c, (a, b) in shares.items() if abs(a - b) > 0.2 * max(a, b)}
     if not apart:
         return ""
@@ -64,14 +70,22 @@ def describe_forms(predictions: Sequence[Prediction], examples: Sequence[Example
             changes[metric.name] = now, then
     if not changes:
         return ""
-    told = ", ".join(f"{name} is {now:.2f} as written and {then:.2f} in one form" for name, (now, then) in changes.items())
+    told = ", ".join(
+        f"{name} is {now:.2f} as written and {then:.2f} in one form"
+        for name, (now, then) in changes.items()
+    )
     named = sorted(apart, key=lambda c: (-apart[c], c))[:3]
-    counts = "; ".join(f"{character_name(c)} in {outputs[c]:,} outputs and {references[c]:,} references" for c in named)
+    counts = "; ".join(
+        f"{character_name(c)} in {outputs[c]:,} outputs and {references[c]:,} references"
+        for c in named
+    )
     more = f"; and {len(apart) - 3} more" if len(apart) > 3 else ""
     return f"{told} (NFKC, without invisible characters): {counts}{more}"
 
 
-def total_score(metric: Metric, predictions: Sequence[Prediction], references: Sequence[Sequence[str]]) -> float:
+def total_score(
+    metric: Metric, predictions: Sequence[Prediction], references: Sequence[Sequence[str]]
+) -> float:
     """The metric of a corpus."""
     rows = [metric.statistics(p, texts) for p, texts in zip(predictions, references, strict=True)]
     return float(metric.score(np.sum(rows, 0)))

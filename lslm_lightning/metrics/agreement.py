@@ -1,4 +1,6 @@
-"""Whether a short answer is one of those wanted, exactly or in part, as the scripts of SQuAD and of CMRC 2018 score it."""
+"""Whether a short answer is one of those wanted, exactly or in part, as the scripts of SQuAD and of
+CMRC 2018 score it.
+"""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -12,14 +14,16 @@ from lslm_lightning.metrics.answer_rules import rules_of
 class _Agreement(Metric):
     """Mean over examples of the agreement with the closest reference, in percent.
 
-    References of which nothing counts are passed over; where no other is there, nothing was to be answered, and the only right answer is
-    one of which nothing counts. Source: `get_raw_scores` of SQuAD's evaluation script v2.0; v1.1 and CMRC 2018 have no such questions.
+    References of which nothing counts are passed over; where no other is there, nothing was to be
+    answered, and the only right answer is one of which nothing counts. Source: `get_raw_scores` of
+    SQuAD's evaluation script v2.0; v1.1 and CMRC 2018 have no such questions.
 
     Args:
         language: whose rules say what counts; see `metrics.answer_rules`.
     """
 
-    unit, higher_is_better = "%", True
+    unit = "%"
+    higher_is_better = True
 
     def __init__(self, language: str = "en") -> None:
         self.rules = rules_of(language)
@@ -33,7 +37,9 @@ class _Agreement(Metric):
         if answer.output is None:
             return np.full(2, np.nan)
         wanted = [reference for reference in references if self.rules.plain(reference)] or [""]
-        return np.array([max(self.agreement(reference, answer.output) for reference in wanted), 1.0])
+        return np.array(
+            [max(self.agreement(reference, answer.output) for reference in wanted), 1.0]
+        )
 
     @abstractmethod
     def agreement(self, wanted: str, given: str) -> float:
@@ -57,16 +63,20 @@ class ExactMatch(_Agreement):
 
 
 class TokenF1(_Agreement):
-    """Harmonic mean of the share of the answer's words that are right and the share of the right words that the answer has."""
+    """Harmonic mean of the share of the answer's words that are right and the share of the right
+    words that the answer has.
+    """
 
     name = "f1"
 
     def agreement(self, wanted: str, given: str) -> float:
-        right, own = self.rules.words(wanted), self.rules.words(given)
+        right = self.rules.words(wanted)
+        own = self.rules.words(given)
         if not right or not own:
             return float(right == own)
         shared = self.rules.shared(right, own)
         if not shared:
             return 0.0
-        precision, recall = shared / len(own), shared / len(right)
+        precision = shared / len(own)
+        recall = shared / len(right)
         return 2 * precision * recall / (precision + recall)

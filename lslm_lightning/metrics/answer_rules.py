@@ -1,4 +1,6 @@
-"""What counts of a short answer: rules of a language by which two spellings of one answer are the same."""
+"""What counts of a short answer: rules of a language by which two spellings of one answer are the
+same.
+"""
 
 import re
 import string
@@ -26,7 +28,8 @@ _ARTICLES = {
     "de": re.compile(r"\b(?:ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b"),
     "ar": re.compile("ال"),
 }
-# Source: the list of CMRC 2018's script, whose "……" is two characters and so never equals one: an ellipsis stays.
+# Source: the list of CMRC 2018's script, whose "……" is two characters and so never equals one: an
+# ellipsis stays.
 _CHINESE_MARKS = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 _CHINESE = re.compile(r"[\u4e00-\u9fa5]")
 
@@ -54,7 +57,8 @@ class Rules(ABC):
 
 
 class Spaced(Rules):
-    """Lower case, without punctuation, then without English articles; words stand between spaces, and their order does not count.
+    """Lower case, without punctuation, then without English articles; words stand between spaces,
+    and their order does not count.
 
     Source: `normalize_answer` and `compute_f1` of SQuAD's evaluation scripts, v1.1 and v2.0.
     """
@@ -75,14 +79,18 @@ class Spaced(Rules):
 
 
 class Worldwide(Rules):
-    """Lower case, without punctuation of any script, then without the articles of the language where MLQA lists them; words stand between
-    spaces, and their order does not count. In languages without spaces the pieces of `text.chinese.segment` are the words.
+    """Lower case, without punctuation of any script, then without the articles of the language
+    where MLQA lists them; words stand between spaces, and their order does not count. In languages
+    without spaces the pieces of `text.chinese.segment` are the words.
 
-    Source: `normalize_answer` and `f1_score` of MLQA's evaluation script, v1, for languages with spaces.
+    Source: `normalize_answer` and `f1_score` of MLQA's evaluation script, v1, for languages with
+    spaces.
     """
 
     def __init__(self, language: str) -> None:
-        base, self._units, self._language = base_language(language), units_of(language), language
+        base = base_language(language)
+        self._units = units_of(language)
+        self._language = language
         self._article = _ARTICLES.get(base)
         articles = f",articles-{base}" if self._article else ""
         cut = "spaces" if self._units == "words" else self._units
@@ -105,22 +113,28 @@ class Worldwide(Rules):
     def counted(self, text: str) -> list[str]:
         if self._units == "words":
             return _ALL_MARKS.sub("", lower_case(text, self._language)).split()
-        return [piece for piece in segment(text.lower()) if not _ALL_MARKS.fullmatch(piece)]  # a sign stands alone
+        # a sign stands alone
+        return [piece for piece in segment(text.lower()) if not _ALL_MARKS.fullmatch(piece)]
 
 
 class Mixed(Rules):
-    """Lower case, without punctuation; Chinese characters one by one, what is between them as English; the longest common run counts.
+    """Lower case, without punctuation; Chinese characters one by one, what is between them as
+    English; the longest common run counts.
 
-    Source: `remove_punctuation`, `mixed_segmentation` and `find_lcs` of CMRC 2018's evaluation script, v5. What is between is cut by NLTK's
-    tokenizer of words, without its splitting into sentences, whose model would be one more download.
+    Source: `remove_punctuation`, `mixed_segmentation` and `find_lcs` of CMRC 2018's evaluation
+    script, v5. What is between is cut by NLTK's tokenizer of words, without its splitting into
+    sentences, whose model would be one more download.
     """
 
     @property
     def signature(self) -> str:
-        return f"norm:lower,punctuation|tok:characters,nltk-{version('nltk')}|match:longest-run|rules:cmrc2018"
+        tokens = f"tok:characters,nltk-{version('nltk')}"
+        return f"norm:lower,punctuation|{tokens}|match:longest-run|rules:cmrc2018"
 
     def plain(self, text: str) -> str:
-        return "".join(character for character in text.lower().strip() if character not in _CHINESE_MARKS)
+        return "".join(
+            character for character in text.lower().strip() if character not in _CHINESE_MARKS
+        )
 
     def words(self, text: str) -> list[str]:
         found: list[str] = []
@@ -129,13 +143,15 @@ class Mixed(Rules):
         return found
 
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
-        longest, before = 0, [0] * (len(second) + 1)
+        longest = 0
+        before = [0] * (len(second) + 1)
         for word in first:
             after = [0] * (len(second) + 1)
             for j, other in enumerate(second, 1):
                 if word == other:
                     after[j] = before[j - 1] + 1
-            longest, before = max(longest, *after), after
+            longest = max(longest, *after)
+            before = after
         return longest
 
 
@@ -154,4 +170,6 @@ def rules_of(language: str) -> Rules:
     """Rules of CMRC 2018 for Chinese, of SQuAD for English, of MLQA for all others."""
     if base_language(language) == "en":
         return Spaced()
-    return Mixed() if script_of_language(language) in ("Hans", "Hant", "Hani") else Worldwide(language)
+    return (
+        Mixed() if script_of_language(language) in ("Hans", "Hant", "Hani") else Worldwide(language)
+    )

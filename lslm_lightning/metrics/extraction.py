@@ -12,19 +12,24 @@ from lslm_lightning.text.sentences import join_sentences, joins_with_space
 
 Gram: TypeAlias = str | tuple[str, str]  # a word, or two in a row
 
-# Between such an end and such a beginning no word, number or accent of `metrics.rouge.UnicodeTokenizer` goes on, even without a space.
+# Between such an end and such a beginning no word, number or accent of
+# `metrics.rouge.UnicodeTokenizer` goes on, even without a space.
 _LETTER = r"\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff"
 _ENDS = re.compile(rf"[{_LETTER}。！？；」』”）》】]\Z")
 _BEGINS = re.compile(rf"[{_LETTER}0-9A-Za-z「『“（《【]")
 
 
-def best_sentences(sentences: Sequence[str], references: Sequence[str], language: str, k: int) -> list[int]:
+def best_sentences(
+    sentences: Sequence[str], references: Sequence[str], language: str, k: int
+) -> list[int]:
     """Places of at most `k` sentences, in the order of the text.
 
-    One is added after the other as long as the sum of ROUGE-1 and ROUGE-2 grows, the one by which it grows most, the first of equals.
-    Source: Nallapati et al. 2017, section 3.
+    One is added after the other as long as the sum of ROUGE-1 and ROUGE-2 grows, the one by which
+    it grows most, the first of equals. Source: Nallapati et al. 2017, section 3.
     """
-    gain, chosen, best = Gain(sentences, references, language), [], 0.0
+    gain = Gain(sentences, references, language)
+    chosen = []
+    best = 0.0
     while len(chosen) < k:
         left = [i for i in range(len(sentences)) if i not in chosen]
         if not left or (found := max((gain(sorted([*chosen, i])), -i) for i in left))[0] <= best:
@@ -44,19 +49,26 @@ class Counted(NamedTuple):
 
 
 class Gain:
-    """ROUGE-1 plus ROUGE-2 (F1, 0 to 200) of any choice of these sentences, joined; the same number that `Rouge` gives, to the last bit.
+    """ROUGE-1 plus ROUGE-2 (F1, 0 to 200) of any choice of these sentences, joined; the same number
+    that `Rouge` gives, to the last bit.
 
     The words of a sentence are cut and counted once, not once for each choice that it is in.
     """
 
     def __init__(self, sentences: Sequence[str], references: Sequence[str], language: str) -> None:
-        self.sentences, self.language, self.words = sentences, language, words_of(language)
+        self.sentences = sentences
+        self.language = language
+        self.words = words_of(language)
         cut = [self.words(reference) for reference in references]
-        self.singles, self.pairs = [Counter(words) for words in cut], [Counter(pairwise(words)) for words in cut]
+        self.singles = [Counter(words) for words in cut]
+        self.pairs = [Counter(pairwise(words)) for words in cut]
         self.wanted = set().union(*self.singles, *self.pairs)
         has_spaces = joins_with_space(language)
-        stays = has_spaces or (all(map(_ENDS.search, sentences[:-1])) and all(map(_BEGINS.match, sentences[1:])))
-        self.counted = [self.count(sentence) for sentence in sentences] if stays else None  # None where words may grow together
+        stays = has_spaces or (
+            all(map(_ENDS.search, sentences[:-1])) and all(map(_BEGINS.match, sentences[1:]))
+        )
+        # None where words may grow together
+        self.counted = [self.count(sentence) for sentence in sentences] if stays else None
 
     def count(self, text: str) -> Counted:
         words = self.words(text)
@@ -89,8 +101,17 @@ def best_f1(text: Counted, references: Sequence[Counter[Gram]], n_gram: int) -> 
     Args:
         n_gram: of the text, of this order.
     """
-    shared = [sum(min(n, reference[gram]) for gram, n in text.grams.items() if gram in reference) for reference in references]
-    return max((100 * f1(n / max(n_gram, 1), n / max(reference.total(), 1)) for n, reference in zip(shared, references)), default=0.0)
+    shared = [
+        sum(min(n, reference[gram]) for gram, n in text.grams.items() if gram in reference)
+        for reference in references
+    ]
+    return max(
+        (
+            100 * f1(n / max(n_gram, 1), n / max(reference.total(), 1))
+            for n, reference in zip(shared, references)
+        ),
+        default=0.0,
+    )
 
 
 def f1(precision: float, recall: float) -> float:

@@ -11,8 +11,8 @@ from lslm_lightning.text.languages import units_of
 
 
 class _Likelihood(Metric):
-    """Sums of nats, tokens, words, bytes, unknown tokens that are not spelled, and nats of spelling, over the first reference of each
-    example; without `nats`, nan.
+    """Sums of nats, tokens, words, bytes, unknown tokens that are not spelled, and nats of
+    spelling, over the first reference of each example; without `nats`, nan.
 
     End of text counts as a token and as a word: the model pays for it.
     """
@@ -42,9 +42,13 @@ def _exp(x: float) -> float:
 
 
 class NatsPerToken(_Likelihood):
-    """Mean loss: minus log probability per token of the model's own tokenizer. Compares models that share one."""
+    """Mean loss: minus log probability per token of the model's own tokenizer. Compares models that
+    share one.
+    """
 
-    name, unit, counts_tokens = "nats_per_token", "nats/token", True
+    name = "nats_per_token"
+    unit = "nats/token"
+    counts_tokens = True
 
     def score(self, total: np.ndarray) -> float:
         nats, tokens, *_ = total
@@ -52,19 +56,24 @@ class NatsPerToken(_Likelihood):
 
 
 class Perplexity(NatsPerToken):
-    """exp of the nats per token: the number of tokens the model hesitates between. Compares models that share a tokenizer."""
+    """exp of the nats per token: the number of tokens the model hesitates between. Compares models
+    that share a tokenizer.
+    """
 
-    name, unit = "perplexity", ""
+    name = "perplexity"
+    unit = ""
 
     def score(self, total: np.ndarray) -> float:
         return _exp(super().score(total))
 
 
 class WordPerplexity(_Likelihood):
-    """Perplexity per word, whatever the tokenizer; with the spelling of unknown words; nan where they became `<unk>` and are not spelled.
+    """Perplexity per word, whatever the tokenizer; with the spelling of unknown words; nan where
+    they became `<unk>` and are not spelled.
 
-    A word stands between white space, and the ends of lines and of the text count too, as in PTB and WikiText-2. Where `language` is
-    written without spaces, the pieces of `text.chinese.segment` count instead.
+    A word stands between white space, and the ends of lines and of the text count too, as in PTB
+    and WikiText-2. Where `language` is written without spaces, the pieces of `text.chinese.segment`
+    count instead.
     """
 
     name = "word_perplexity"
@@ -74,10 +83,15 @@ class WordPerplexity(_Likelihood):
 
     @property
     def signature(self) -> str:
-        return f"reference:first|words:{'whitespace' if self._units == 'words' else self._units}+lines+end"
+        units = "whitespace" if self._units == "words" else self._units
+        return f"reference:first|words:{units}+lines+end"
 
     def _n_word(self, text: str) -> int:
-        return super()._n_word(text) if self._units == "words" else len(segment(text)) + text.count("\n") + 1
+        return (
+            super()._n_word(text)
+            if self._units == "words"
+            else len(segment(text)) + text.count("\n") + 1
+        )
 
     def score(self, total: np.ndarray) -> float:
         nats, _, words, _, unknown, spelling = total
@@ -85,10 +99,12 @@ class WordPerplexity(_Likelihood):
 
 
 class BitsPerByte(_Likelihood):
-    """Bits needed per UTF-8 byte of text, whatever the tokenizer and language, with the spelling of unknown words; nan where these became
-    `<unk>` and are not spelled."""
+    """Bits needed per UTF-8 byte of text, whatever the tokenizer and language, with the spelling of
+    unknown words; nan where these became `<unk>` and are not spelled.
+    """
 
-    name, unit = "bits_per_byte", "bits/byte"
+    name = "bits_per_byte"
+    unit = "bits/byte"
 
     def score(self, total: np.ndarray) -> float:
         nats, _, _, n_byte, unknown, spelling = total

@@ -26,7 +26,8 @@ BY_NAME: dict[str, Callable[[str], Metric]] = {
 
 
 def metric_named(name: str, language: str = "en") -> Metric:
-    """Return the metric of this name for answers in `language`; case, hyphens and underscores do not matter.
+    """Return the metric of this name for answers in `language`; case, hyphens and underscores do
+    not matter.
 
     Raises:
         ValueError: no metric has this name, or it has no rules for the language.
@@ -35,7 +36,10 @@ def metric_named(name: str, language: str = "en") -> Metric:
     if _fold(name) not in folded:
         near = difflib.get_close_matches(_fold(name), folded, n=1)
         guess = f" (did you mean {folded[near[0]]!r}?)" if near else ""
-        raise ValueError(f"metric {name!r} is not known{guess}: give one of {', '.join(BY_NAME)}, or a Metric object")
+        raise ValueError(
+            f"metric {name!r} is not known{guess}: give one of {', '.join(BY_NAME)}, or a Metric "
+            "object"
+        )
     return BY_NAME[folded[_fold(name)]](language)
 
 

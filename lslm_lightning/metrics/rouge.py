@@ -18,17 +18,20 @@ from lslm_lightning.text.sentences import rules_of_sentences, split_sentences
 
 
 class UnicodeTokenizer:
-    """Pieces of `text.chinese.segment` (CJK characters and, in Thai and the like, grapheme clusters one by one, words and numbers of any
-    other script whole); lower case, NFKC, no punctuation.
+    """Pieces of `text.chinese.segment` (CJK characters and, in Thai and the like, grapheme clusters
+    one by one, words and numbers of any other script whole); lower case, NFKC, no punctuation.
 
-    rouge-score's own tokenizer keeps nothing outside a-z and 0-9, so that Chinese texts would have no tokens at all.
+    rouge-score's own tokenizer keeps nothing outside a-z and 0-9, so that Chinese texts would have
+    no tokens at all.
     """
 
     language = "und"
 
     def tokenize(self, text: str) -> list[str]:
         plain = lower_case(normalize(text, "NFKC"), self.language)
-        return [piece for piece in segment(plain) if any(character.isalnum() for character in piece)]
+        return [
+            piece for piece in segment(plain) if any(character.isalnum() for character in piece)
+        ]
 
 
 class TurkishTokenizer(UnicodeTokenizer):
@@ -38,13 +41,16 @@ class TurkishTokenizer(UnicodeTokenizer):
 
 
 class EnglishTokenizer:
-    """rouge-score's own, with Porter's stemmer, which takes most of the time: it sees each word once."""
+    """rouge-score's own, with Porter's stemmer, which takes most of the time: it sees each word
+    once.
+    """
 
     def __init__(self) -> None:
         from nltk.stem.porter import PorterStemmer  # slow to import, as rouge_score is
         from rouge_score.tokenize import tokenize
 
-        self._tokenize, self.stem = tokenize, lru_cache(maxsize=200_000)(PorterStemmer().stem)
+        self._tokenize = tokenize
+        self.stem = lru_cache(maxsize=200_000)(PorterStemmer().stem)
 
     def tokenize(self, text: str) -> list[str]:
         return self._tokenize(text, self)
@@ -59,7 +65,10 @@ class JiebaTokenizer:
 
     def __init__(self) -> None:
         if importlib.util.find_spec("jieba") is None:
-            raise ValueError("words='jieba' of Rouge needs the package jieba: pip install jieba; or leave words at 'characters'")
+            raise ValueError(
+                "words='jieba' of Rouge needs the package jieba: pip install jieba; or leave "
+                "words at 'characters'"
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its source has escapes that Python now warns of
             import jieba
@@ -67,11 +76,17 @@ class JiebaTokenizer:
         self._cut = jieba.lcut
 
     def tokenize(self, text: str) -> list[str]:
-        return [word for word in self._cut(normalize(text, "NFKC").lower()) if any(character.isalnum() for character in word)]
+        return [
+            word
+            for word in self._cut(normalize(text, "NFKC").lower())
+            if any(character.isalnum() for character in word)
+        ]
 
 
 class Remembering:
-    """Another tokenizer that cuts no text twice: each metric and each system asks for the same references."""
+    """Another tokenizer that cuts no text twice: each metric and each system asks for the same
+    references.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenize = lru_cache(maxsize=20_000)(tokenizer.tokenize)
@@ -87,15 +102,19 @@ def remembering(kind: type) -> Remembering:
 
 
 class Rouge(Metric):
-    """Mean over examples of the F1 of shared 1-grams, 2-grams, longest subsequence ("L") or the same by sentence ("Lsum"), 0 to 100.
+    """Mean over examples of the F1 of shared 1-grams, 2-grams, longest subsequence ("L") or the
+    same by sentence ("Lsum"), 0 to 100.
 
-    English is stemmed and tokenized as ROUGE-1.5.5 does it; other languages as in `UnicodeTokenizer`, without stemming. Of several
-    references the best by F1 counts. Sentences for "Lsum" are those of `text.sentences`; line breaks end one. Source: Lin 2004.
+    English is stemmed and tokenized as ROUGE-1.5.5 does it; other languages as in
+    `UnicodeTokenizer`, without stemming. Of several references the best by F1 counts. Sentences for
+    "Lsum" are those of `text.sentences`; line breaks end one. Source: Lin 2004.
 
-    `words="jieba"` counts Chinese by words instead of characters; its scores are lower, and have a name of their own ("rouge1-jieba").
+    `words="jieba"` counts Chinese by words instead of characters; its scores are lower, and have a
+    name of their own ("rouge1-jieba").
     """
 
-    unit, higher_is_better = "", True
+    unit = ""
+    higher_is_better = True
 
     def __init__(
         self,
@@ -103,43 +122,59 @@ class Rouge(Metric):
         language: str = "en",
         words: Literal["characters", "jieba"] = "characters",
     ) -> None:
-        from rouge_score.rouge_scorer import RougeScorer  # not above: nltk, which comes along, takes a second of each command
+        # not above: nltk, which comes along, takes a second of each command
+        from rouge_score.rouge_scorer import RougeScorer
         from rouge_score.tokenizers import DefaultTokenizer
 
         if kind not in ("1", "2", "L", "Lsum"):
             raise ValueError(f"kind={kind!r} of Rouge must be one of '1', '2', 'L', 'Lsum'")
         base = base_language(language)
-        self._language, self._kind = language, f"rouge{kind}"
+        self._language = language
+        self._kind = f"rouge{kind}"
         if words == "jieba" and base != "zh":
-            raise ValueError(f"words='jieba' of Rouge cuts Chinese, not language={language!r}; leave words at 'characters'")
+            raise ValueError(
+                f"words='jieba' of Rouge cuts Chinese, not language={language!r}; leave words at "
+                "'characters'"
+            )
         self.name = self._kind if words == "characters" else f"{self._kind}-{words}"
         if words == "jieba":
-            tokenizer, self._tokens = remembering(JiebaTokenizer), f"tok:jieba-{version('jieba')}|norm:nfkc|stem:no"
+            tokenizer = remembering(JiebaTokenizer)
+            self._tokens = f"tok:jieba-{version('jieba')}|norm:nfkc|stem:no"
         elif base == "en":
-            tokenizer, self._tokens = remembering(EnglishTokenizer), "tok:rouge|stem:porter"
+            tokenizer = remembering(EnglishTokenizer)
+            self._tokens = "tok:rouge|stem:porter"
         else:
             case = "|case:tr" if base in ("tr", "az") else ""
             tokenizer = remembering(TurkishTokenizer if case else UnicodeTokenizer)
             self._tokens = f"tok:{_name_of_tokens(language)}|norm:nfkc{case}|stem:no"
-        self._counting = DefaultTokenizer() if self._tokens.startswith("tok:rouge") else tokenizer  # a stem is shorter than its word
+        # a stem is shorter than its word
+        self._counting = DefaultTokenizer() if self._tokens.startswith("tok:rouge") else tokenizer
         self.tokens = tokenizer.tokenize
-        """The words of a text as they are compared: lower case, and stemmed where the language has a stemmer."""
+        """The words of a text as they are compared: lower case, and stemmed where the language has
+        a stemmer.
+        """
         self._scorer = RougeScorer([self._kind], tokenizer=tokenizer)
 
     @property
     def signature(self) -> str:
-        sentences = f"|sentences:{rules_of_sentences(self._language)}" if self._kind == "rougeLsum" else ""
+        sentences = (
+            f"|sentences:{rules_of_sentences(self._language)}" if self._kind == "rougeLsum" else ""
+        )
         return f"{self._tokens}{sentences}|best:f1|rouge-score:{version('rouge-score')}"
 
     def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
         """F1 of the best reference, and 1."""
         if answer.output is None:
             return np.full(2, np.nan)
-        scores = self._scorer.score_multi([self._lines(reference) for reference in references], self._lines(answer.output))
+        scores = self._scorer.score_multi(
+            [self._lines(reference) for reference in references], self._lines(answer.output)
+        )
         return np.array([scores[self._kind].fmeasure, 1.0])
 
     def _lines(self, text: str) -> str:
-        return "\n".join(split_sentences(text, self._language)) if self._kind == "rougeLsum" else text
+        return (
+            "\n".join(split_sentences(text, self._language)) if self._kind == "rougeLsum" else text
+        )
 
     def counted(self, text: str) -> list[str]:
         return self._counting.tokenize(text)
@@ -149,7 +184,23 @@ class Rouge(Metric):
         return float(100 * f1 / n_example) if n_example else float("nan")
 
 
-_JOINED = frozenset(("Arab", "Beng", "Deva", "Gujr", "Guru", "Knda", "Mlym", "Mong", "Orya", "Sinh", "Syrc", "Taml", "Telu"))
+_JOINED = frozenset(
+    (
+        "Arab",
+        "Beng",
+        "Deva",
+        "Gujr",
+        "Guru",
+        "Knda",
+        "Mlym",
+        "Mong",
+        "Orya",
+        "Sinh",
+        "Syrc",
+        "Taml",
+        "Telu",
+    )
+)
 """Scripts with joiners inside of words, which `UnicodeTokenizer` once cut at them."""
 
 

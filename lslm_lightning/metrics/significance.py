@@ -1,7 +1,8 @@
 """How far a score can be trusted: resampling of examples, for one system or a pair.
 
-Every function takes rows of statistics, one a example, and calls the metric's own formula on resampled sums. The same seed draws the same
-examples, so that scores of several systems are paired. N examples, D statistics, R resamples.
+Every function takes rows of statistics, one a example, and calls the metric's own formula on
+resampled sums. The same seed draws the same examples, so that scores of several systems are paired.
+N examples, D statistics, R resamples.
 """
 
 import math
@@ -15,13 +16,16 @@ from lslm_lightning.contracts import Metric
 
 N_RESAMPLE = 10_000
 SEED = 12345
-ENOUGH = 2  # examples: one alone is drawn every time, and bounds of what never varies would seem sure
+# examples: one alone is drawn every time, and bounds of what never varies would seem sure
+ENOUGH = 2
 _CELLS = 2_000_000  # weights held at a time: 16 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The first system's score minus the second's, its 95 % interval, and the probability of such a difference between equal systems."""
+    """The first system's score minus the second's, its 95 % interval, and the probability of such a
+    difference between equal systems.
+    """
 
     difference: float
     low: float
@@ -29,30 +33,53 @@ class Comparison:
     p: float
 
 
-def bootstrap_totals(rows: np.ndarray, n_resample: int = N_RESAMPLE, seed: int = SEED) -> np.ndarray:
-    """Sums (R, D) of N rows drawn with replacement from `rows` (N, D), R times. Rows of several metrics or systems may lie side by side."""
+def bootstrap_totals(
+    rows: np.ndarray, n_resample: int = N_RESAMPLE, seed: int = SEED
+) -> np.ndarray:
+    """Sums (R, D) of N rows drawn with replacement from `rows` (N, D), R times. Rows of several
+    metrics or systems may lie side by side.
+    """
     return np.concatenate([weights @ rows for weights in _draws(len(rows), n_resample, seed)])
 
 
 def interval(metric: Metric, totals: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the score over the resampled sums (R, D); nan where the score is. Source: Efron 1979; Koehn 2004."""
+    """Percentile interval of the score over the resampled sums (R, D); nan where the score is.
+    Source: Efron 1979; Koehn 2004.
+    """
     return _percentiles(_scores(metric, totals), confidence)
 
 
-def paired_bootstrap(metric: Metric, first: np.ndarray, second: np.ndarray, n_resample: int = N_RESAMPLE, seed: int = SEED) -> Comparison:
+def paired_bootstrap(
+    metric: Metric,
+    first: np.ndarray,
+    second: np.ndarray,
+    n_resample: int = N_RESAMPLE,
+    seed: int = SEED,
+) -> Comparison:
     """Do two systems (N, D) differ, judged by resampling the examples they share?
 
-    p is two-sided, of the differences moved to mean zero. sacreBLEU's `--paired-bs` takes the absolute difference before it moves the mean,
-    which counts one tail only: its p is about half of this one. Source: Koehn 2004; Efron and Tibshirani 1993, algorithm 16.2.
+    p is two-sided, of the differences moved to mean zero. sacreBLEU's `--paired-bs` takes the
+    absolute difference before it moves the mean, which counts one tail only: its p is about half of
+    this one. Source: Koehn 2004; Efron and Tibshirani 1993, algorithm 16.2.
     """
-    [comparison] = bootstrap_pairs(metric, {"first": first, "second": second}, n_resample, seed).values()
+    [comparison] = bootstrap_pairs(
+        metric, {"first": first, "second": second}, n_resample, seed
+    ).values()
     return comparison
 
 
-def paired_randomization(metric: Metric, first: np.ndarray, second: np.ndarray, n_trial: int = N_RESAMPLE, seed: int = SEED) -> Comparison:
-    """Do two systems (N, D) differ, judged by exchanging their answers example by example? The interval is the paired bootstrap's.
+def paired_randomization(
+    metric: Metric,
+    first: np.ndarray,
+    second: np.ndarray,
+    n_trial: int = N_RESAMPLE,
+    seed: int = SEED,
+) -> Comparison:
+    """Do two systems (N, D) differ, judged by exchanging their answers example by example? The
+    interval is the paired bootstrap's.
 
-    The exact test of "it does not matter which system wrote which answer"; prefer it for p. Source: Noreen 1989; Riezler and Maxwell 2005.
+    The exact test of "it does not matter which system wrote which answer"; prefer it for p. Source:
+    Noreen 1989; Riezler and Maxwell 2005.
     """
     systems = {"first": first, "second": second}
     [p] = randomization_pairs(metric, systems, n_trial, seed).values()
@@ -66,7 +93,8 @@ def bootstrap_pairs(
     seed: int = SEED,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], Comparison]:
-    """`paired_bootstrap` of every pair of systems, (N, D) each: the examples are drawn once for all.
+    """`paired_bootstrap` of every pair of systems, (N, D) each: the examples are drawn once for
+    all.
 
     Of one example bounds and p are nan: it says nothing about chance.
 
@@ -76,15 +104,24 @@ def bootstrap_pairs(
     _check_rows(systems)
     if len(next(iter(systems.values()))) < ENOUGH:
         return {
-            (first, second): Comparison(_difference(metric, systems[first], systems[second]), *3 * [math.nan])
+            (first, second): Comparison(
+                _difference(metric, systems[first], systems[second]), *3 * [math.nan]
+            )
             for first, second in (combinations(systems, 2) if pairs is None else pairs)
         }
     totals = bootstrap_totals(np.hstack(list(systems.values())), n_resample, seed)
-    drawn = dict(zip(systems, (_scores(metric, part) for part in np.split(totals, len(systems), axis=1)), strict=True))
+    drawn = dict(
+        zip(
+            systems,
+            (_scores(metric, part) for part in np.split(totals, len(systems), axis=1)),
+            strict=True,
+        )
+    )
     value = {name: metric.score(rows.sum(0)) for name, rows in systems.items()}
     found = {}
     for first, second in combinations(systems, 2) if pairs is None else pairs:
-        differences, observed = drawn[first] - drawn[second], value[first] - value[second]
+        differences = drawn[first] - drawn[second]
+        observed = value[first] - value[second]
         p = _p_value(differences - differences.mean(), observed)
         found[first, second] = Comparison(observed, *_percentiles(differences, 0.95), p)
     return found
@@ -97,7 +134,8 @@ def randomization_pairs(
     seed: int = SEED,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> dict[tuple[str, str], float]:
-    """p of `paired_randomization` for every pair of systems, (N, D) each: the coins are thrown once for all.
+    """p of `paired_randomization` for every pair of systems, (N, D) each: the coins are thrown once
+    for all.
 
     Of one example it is nan.
 
@@ -110,15 +148,24 @@ def randomization_pairs(
     if len(next(iter(systems.values()))) < ENOUGH:
         return dict.fromkeys(pairs, math.nan)
     base = [systems[first].sum(0) + systems[second].sum(0) for first, second in pairs]
-    change = np.hstack([systems[first] - systems[second] for first, second in pairs])  # (N, pairs * D)
-    n_example, step = len(change), max(1, _CELLS // len(change))
+    # (N, pairs * D)
+    change = np.hstack([systems[first] - systems[second] for first, second in pairs])
+    n_example = len(change)
+    step = max(1, _CELLS // len(change))
     differences: list[list[np.ndarray]] = [[] for _ in pairs]
     for start in range(0, n_trial, step):
-        signs = 1.0 - 2.0 * rng.integers(0, 2, (min(step, n_trial - start), n_example), dtype=np.int8)
-        for found, both, half in zip(differences, base, np.split(signs @ change, len(pairs), axis=1), strict=True):
+        signs = 1.0 - 2.0 * rng.integers(
+            0, 2, (min(step, n_trial - start), n_example), dtype=np.int8
+        )
+        for found, both, half in zip(
+            differences, base, np.split(signs @ change, len(pairs), axis=1), strict=True
+        ):
             found.append(_scores(metric, (both + half) / 2) - _scores(metric, (both - half) / 2))
     observed = [_difference(metric, systems[first], systems[second]) for first, second in pairs]
-    return {pair: _p_value(np.concatenate(found), value) for pair, found, value in zip(pairs, differences, observed, strict=True)}
+    return {
+        pair: _p_value(np.concatenate(found), value)
+        for pair, found, value in zip(pairs, differences, observed, strict=True)
+    }
 
 
 def _difference(metric: Metric, first: np.ndarray, second: np.ndarray) -> float:
@@ -126,12 +173,16 @@ def _difference(metric: Metric, first: np.ndarray, second: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of a family of tests, corrected so that one wrong discovery in the whole family is as rare as the level says.
+    """p-values of a family of tests, corrected so that one wrong discovery in the whole family is
+    as rare as the level says.
 
     Those that are nan count as no test. Source: Holm 1979.
     """
-    order = sorted((i for i, p in enumerate(p_values) if not np.isnan(p)), key=lambda i: p_values[i])
-    corrected, largest = [float("nan")] * len(p_values), 0.0
+    order = sorted(
+        (i for i, p in enumerate(p_values) if not np.isnan(p)), key=lambda i: p_values[i]
+    )
+    corrected = [float("nan")] * len(p_values)
+    largest = 0.0
     for rank, i in enumerate(order):
         largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
         corrected[i] = largest
@@ -139,13 +190,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _draws(n_example: int, n_resample: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each example is drawn, (r, N) at a time, r R in all: a sum over drawn rows is then a matrix product."""
+    """How often each example is drawn, (r, N) at a time, r R in all: a sum over drawn rows is then
+    a matrix product.
+    """
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS // n_example)
     for start in range(0, n_resample, step):
         count = min(step, n_resample - start)
-        drawn = rng.integers(0, n_example, (count, n_example)) + n_example * np.arange(count)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=count * n_example).reshape(count, n_example).astype(np.float64)
+        drawn = (
+            rng.integers(0, n_example, (count, n_example)) + n_example * np.arange(count)[:, None]
+        )
+        yield (
+            np.bincount(drawn.ravel(), minlength=count * n_example)
+            .reshape(count, n_example)
+            .astype(np.float64)
+        )
 
 
 def _scores(metric: Metric, totals: np.ndarray) -> np.ndarray:
@@ -158,7 +217,9 @@ def _percentiles(values: np.ndarray, confidence: float) -> tuple[float, float]:
 
 
 def _p_value(null: np.ndarray, observed: float) -> float:
-    """The share of differences under the null as large as the observed one, which is counted in; rounding breaks no tie."""
+    """The share of differences under the null as large as the observed one, which is counted in;
+    rounding breaks no tie.
+    """
     if np.isnan(observed) or np.isnan(null).any():
         return float("nan")
     slack = 1e-9 * max(1.0, abs(observed))
@@ -167,5 +228,11 @@ def _p_value(null: np.ndarray, observed: float) -> float:
 
 def _check_rows(systems: Mapping[str, np.ndarray]) -> None:
     shapes = {name: rows.shape for name, rows in systems.items()}
-    if len(systems) < 2 or len(set(shapes.values())) > 1 or not all(shape[0] for shape in shapes.values()):
-        raise ValueError(f"paired tests need rows of the same examples for two systems or more, but got {shapes}")
+    if (
+        len(systems) < 2
+        or len(set(shapes.values())) > 1
+        or not all(shape[0] for shape in shapes.values())
+    ):
+        raise ValueError(
+            f"paired tests need rows of the same examples for two systems or more, but got {shapes}"
+        )

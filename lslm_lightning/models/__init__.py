@@ -1,1 +1,3 @@
-"""Neural networks, torch only: backbones from vectors to vectors, and what stands between them and words."""
+"""Neural networks, torch only: backbones from vectors to vectors, and what stands between them and
+words.
+"""

@@ -1,6 +1,7 @@
 """Multi-head attention, its cache, and its weights on request.
 
-N rows, B sources (N = k * B), T time of queries, S time of keys, D d_model, H n_head, G n_kv_head, K d_k, V d_v.
+N rows, B sources (N = k * B), T time of queries, S time of keys, D d_model, H n_head, G n_kv_head,
+K d_k, V d_v.
 """
 
 from collections.abc import Iterator
@@ -23,79 +24,120 @@ class View(NamedTuple):
     positions: Tensor  # of the T inputs, (T,) for all rows alike or (N, T)
     end: int  # how many positions there are with these, in the longest row
     rotation: Rotation | None  # turns queries and keys
-    mask: Tensor | None  # broadcasts to (N, H, T, S): bool, True where a query sees a key, or float, added to the scores
+    # broadcasts to (N, H, T, S): bool, True where a query sees a key, or float, added to the scores
+    mask: Tensor | None
     causal: bool  # with no past and no mask: query t sees keys 0 to t
 
 
 class Attention(nn.Module):
-    """softmax(Q K^T / sqrt(d_k)) V in parallel heads; what self-attention and cross-attention have in common.
+    """softmax(Q K^T / sqrt(d_k)) V in parallel heads; what self-attention and cross-attention have
+    in common.
 
-    W_q maps to n_head * d_k, W_k to n_kv_head * d_k, W_v to n_kv_head * d_v, W_o from n_head * d_v back. Each of the n_kv_head keys and
-    values serves n_head / n_kv_head neighbouring query heads. There is no dropout on the weights: it would forbid the fused kernels.
-    The code counts the heads that come, for under tensor parallelism these are a part of all.
+    W_q maps to n_head * d_k, W_k to n_kv_head * d_k, W_v to n_kv_head * d_v, W_o from n_head * d_v
+    back. Each of the n_kv_head keys and values serves n_head / n_kv_head neighbouring query heads.
+    There is no dropout on the weights: it would forbid the fused kernels. The code counts the heads
+    that come, for under tensor parallelism these are a part of all.
 
     Source: Vaswani et al. 2017, section 3.2; grouped queries: Ainslie et al. 2023.
     """
 
     role = "self"
-    columns, rows = ("query", "key", "value"), ("output",)  # see `models.sharding`
+    # see `models.sharding`
+    columns = ("query", "key", "value")
+    rows = ("output",)
 
-    def __init__(self, d_model: int, n_head: int, n_kv_head: int, d_k: int, d_v: int, bias: bool = True) -> None:
+    def __init__(
+        self, d_model: int, n_head: int, n_kv_head: int, d_k: int, d_v: int, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.n_head, self.n_kv_head, self.d_k, self.d_v = n_head, n_kv_head, d_k, d_v
+        self.n_head = n_head
+        self.n_kv_head = n_kv_head
+        self.d_k = d_k
+        self.d_v = d_v
         self.first_head = 0  # of those computed here
         self.query = nn.Linear(d_model, n_head * d_k, bias=bias)
-        self.key, self.value = nn.Linear(d_model, n_kv_head * d_k, bias=bias), nn.Linear(d_model, n_kv_head * d_v, bias=bias)
+        self.key = nn.Linear(d_model, n_kv_head * d_k, bias=bias)
+        self.value = nn.Linear(d_model, n_kv_head * d_v, bias=bias)
         self.output = nn.Linear(n_head * d_v, d_model, bias=bias)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool = False
+    ) -> Tensor:
         """(N, H, T, K), (N, G, S, K), (N, G, S, V) -> (N, T, D)."""
         if mask is not None and mask.is_floating_point():
             mask = mask.to(query.dtype)
             if mask.size(1) > query.size(1):  # a bias for each head of the whole
                 mask = mask.narrow(1, self.first_head, query.size(1))
         if _record is not None or spells_out(query, key):
-            mixed, weights = spelled_out(query, key, value, mask, causal)  # (N, H, T, V), (N, H, T, S)
+            # (N, H, T, V), (N, H, T, S)
+            mixed, weights = spelled_out(query, key, value, mask, causal)
             if _record is not None:
                 record(self.role, weights)
         else:
             gqa = self.n_kv_head != self.n_head
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=gqa)
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=gqa
+            )
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 
 class SelfAttention(Attention):
     """Attention among the positions of one sequence."""
 
-    def __init__(self, d_model: int, n_head: int, n_kv_head: int, d_k: int, d_v: int, bias: bool = True, role: str = "self") -> None:
+    def __init__(
+        self,
+        d_model: int,
+        n_head: int,
+        n_kv_head: int,
+        d_k: int,
+        d_v: int,
+        bias: bool = True,
+        role: str = "self",
+    ) -> None:
         super().__init__(d_model, n_head, n_kv_head, d_k, d_v, bias)
         self.role = role
 
-    def forward(self, x: Tensor, view: View, cache: KeyValue | None = None) -> tuple[Tensor, KeyValue]:
+    def forward(
+        self, x: Tensor, view: View, cache: KeyValue | None = None
+    ) -> tuple[Tensor, KeyValue]:
         """(N, T, D) -> (N, T, D), and the cache with the keys and values of x."""
-        query, key = self.query(x).unflatten(-1, (-1, self.d_k)), self.key(x).unflatten(-1, (-1, self.d_k))  # (N, T, H, K), (N, T, G, K)
+        # (N, T, H, K), (N, T, G, K)
+        query = self.query(x).unflatten(-1, (-1, self.d_k))
+        key = self.key(x).unflatten(-1, (-1, self.d_k))
         if view.rotation is not None:
-            query, key = rotate(query, view.rotation), rotate(key, view.rotation)
-        query, key = query.transpose(1, 2), key.transpose(1, 2)
+            query = rotate(query, view.rotation)
+            key = rotate(key, view.rotation)
+        query = query.transpose(1, 2)
+        key = key.transpose(1, 2)
         value = self.value(x).unflatten(-1, (-1, self.d_v)).transpose(1, 2)  # (N, G, T, V)
         if cache is None:
             return self.attend(query, key, value, view.mask, view.causal), (key, value)
-        keys, values = append(cache[0], key, view), append(cache[1], value, view)
-        return self.attend(query, keys[:, :, : view.end], values[:, :, : view.end], view.mask), (keys, values)
+        keys = append(cache[0], key, view)
+        values = append(cache[1], value, view)
+        return self.attend(query, keys[:, :, : view.end], values[:, :, : view.end], view.mask), (
+            keys,
+            values,
+        )
 
 
 class CrossAttention(Attention):
-    """Attention from a sequence to the memory of its source. Beams of one source share its keys: they stand side by side as queries."""
+    """Attention from a sequence to the memory of its source. Beams of one source share its keys:
+    they stand side by side as queries.
+    """
 
     role = "cross"
 
     def remember(self, memory: Tensor) -> KeyValue:
         """Keys and values of a memory (B, S, D)."""
-        key, value = self.key(memory).unflatten(-1, (-1, self.d_k)), self.value(memory).unflatten(-1, (-1, self.d_v))  # (B, S, G, .)
+        # (B, S, G, .)
+        key = self.key(memory).unflatten(-1, (-1, self.d_k))
+        value = self.value(memory).unflatten(-1, (-1, self.d_v))
         return key.transpose(1, 2), value.transpose(1, 2)
 
     def forward(self, x: Tensor, memory: Tensor | KeyValue, mask: Tensor | None) -> Tensor:
-        """(N, T, D) -> (N, T, D); memory (B, S, D) or what `remember` made of it; mask (B, 1, 1, S), True where a key may be seen."""
+        """(N, T, D) -> (N, T, D); memory (B, S, D) or what `remember` made of it; mask (B, 1, 1,
+        S), True where a key may be seen.
+        """
         key, value = self.remember(memory) if isinstance(memory, Tensor) else memory
         beams = x.reshape(len(key), -1, x.size(-1))  # (B, k * T, D)
         query = self.query(beams).unflatten(-1, (-1, self.d_k)).transpose(1, 2)  # (B, H, k * T, K)
@@ -103,35 +145,50 @@ class CrossAttention(Attention):
 
 
 def spells_out(query: Tensor, key: Tensor) -> bool:
-    """Whether to take plain products instead of the fused kernel, which on a CPU is slow in bfloat16.
+    """Whether to take plain products instead of the fused kernel, which on a CPU is slow in
+    bfloat16.
 
-    Measured forward and backward, with 16, 128 and 1024 keys: 18, 16 and 199 ms fused, 4, 6 and 226 ms spelled out. One query to each of
-    20 or 500 keys: 1.5 and 1.9 ms fused, 0.8 and 1.0 ms spelled out. In float32 the fused kernel is never much slower.
+    Measured forward and backward, with 16, 128 and 1024 keys: 18, 16 and 199 ms fused, 4, 6 and 226
+    ms spelled out. One query to each of 20 or 500 keys: 1.5 and 1.9 ms fused, 0.8 and 1.0 ms
+    spelled out. In float32 the fused kernel is never much slower.
     """
     return query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.size(2) <= 512
 
 
-def spelled_out(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> tuple[Tensor, Tensor]:
+def spelled_out(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
+) -> tuple[Tensor, Tensor]:
     """Attention by its formula, (N, H, T, V), and its weights (N, H, T, S)."""
     group = query.size(1) // key.size(1)
     if group > 1:
-        key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
+        key = key.repeat_interleave(group, 1)
+        value = value.repeat_interleave(group, 1)
     scores = (query * query.size(-1) ** -0.5) @ key.mT  # (N, H, T, S)
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
     if mask is not None:
-        scores = scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        scores = (
+            scores + mask
+            if mask.is_floating_point()
+            else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        )
     weights = scores.softmax(-1)
     return weights.to(value.dtype) @ value, weights
 
 
 def append(buffer: Tensor, new: Tensor, view: View) -> Tensor:
-    """The buffer (N, G, C, K) with new (N, G, T, K) at its positions: written in place if there is room, else into a buffer twice as long.
+    """The buffer (N, G, C, K) with new (N, G, T, K) at its positions: written in place if there is
+    room, else into a buffer twice as long.
 
-    While gradients are recorded the buffer is always a fresh one, as autograd may still need the old.
+    While gradients are recorded the buffer is always a fresh one, as autograd may still need the
+    old.
     """
-    if view.end > buffer.size(2) or (torch.is_grad_enabled() and (buffer.requires_grad or new.requires_grad)):
-        grown = buffer.new_zeros(*buffer.shape[:2], max(view.end, 2 * buffer.size(2), 16), buffer.size(3))
+    if view.end > buffer.size(2) or (
+        torch.is_grad_enabled() and (buffer.requires_grad or new.requires_grad)
+    ):
+        grown = buffer.new_zeros(
+            *buffer.shape[:2], max(view.end, 2 * buffer.size(2), 16), buffer.size(3)
+        )
         grown[:, :, : buffer.size(2)] = buffer
         buffer = grown
     if view.positions.dim() == 1:
@@ -144,7 +201,9 @@ def append(buffer: Tensor, new: Tensor, view: View) -> Tensor:
 
 @dataclass
 class AttentionRecord:
-    """Attention weights in the order in which they were computed, one (B, H, T, S) a layer and call; k beams give (B, H, k * T, S)."""
+    """Attention weights in the order in which they were computed, one (B, H, T, S) a layer and
+    call; k beams give (B, H, k * T, S).
+    """
 
     encoder: list[Tensor] = field(default_factory=list)
     self: list[Tensor] = field(default_factory=list)
@@ -162,9 +221,12 @@ def record(role: str, weights: Tensor) -> None:
 
 @contextmanager
 def record_attention() -> Iterator[AttentionRecord]:
-    """Keep the weights of every attention computed inside, for plots. Off, it costs nothing; inside, attention is slower and not fused."""
+    """Keep the weights of every attention computed inside, for plots. Off, it costs nothing;
+    inside, attention is slower and not fused.
+    """
     global _record
-    before, _record = _record, AttentionRecord()
+    before = _record
+    _record = AttentionRecord()
     try:
         yield _record
     finally:

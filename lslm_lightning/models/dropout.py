@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """nn.Dropout, but on a CPU it draws 16 random bits an element: torch's Bernoulli numbers take five times as long there, on one core.
+    """nn.Dropout, but on a CPU it draws 16 random bits an element: torch's Bernoulli numbers take
+    five times as long there, on one core.
 
     p is rounded to a multiple of 2^-16; what is kept is divided by the share so kept.
 
@@ -26,13 +27,18 @@ class Dropout(nn.Module):
         if x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.p)
         n_drop = round(self.p * 2**16)
-        bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+        bits = (
+            torch.empty(-(-x.numel() // 4), dtype=torch.int64)
+            .random_(-(2**63), None)
+            .view(torch.int16)
+        )
         keep = bits[: x.numel()].view(x.shape) >= n_drop - 2**15
         return x * keep.to(x.dtype).mul_(2**16 / (2**16 - n_drop))
 
 
 class LockedDropout(nn.Module):
-    """Dropout of whole columns: each row of (N, T, D) loses the same numbers at every step. Source: Gal and Ghahramani 2016.
+    """Dropout of whole columns: each row of (N, T, D) loses the same numbers at every step. Source:
+    Gal and Ghahramani 2016.
 
     Args:
         p: share of the D numbers that are set to 0 while training.
@@ -43,4 +49,8 @@ class LockedDropout(nn.Module):
         self.mask = Dropout(p)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.mask(x.new_ones(x.size(0), 1, x.size(2))) if self.training and self.mask.p else x
+        return (
+            x * self.mask(x.new_ones(x.size(0), 1, x.size(2)))
+            if self.training and self.mask.p
+            else x
+        )

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 class TokenEmbedding(nn.Module):
     """One vector a token, times `scale`.
 
-    Vectors start with variance 1 / d_model, so that a tied projection of normalized outputs starts with logits of variance 1.
+    Vectors start with variance 1 / d_model, so that a tied projection of normalized outputs starts
+    with logits of variance 1.
 
     Args:
-        scale: sqrt(d_model) gives inputs of variance 1, as in Vaswani et al. 2017, section 3.4; None leaves the vectors as they are.
+        scale: sqrt(d_model) gives inputs of variance 1, as in Vaswani et al. 2017, section 3.4;
+            None leaves the vectors as they are.
     """
 
     def __init__(self, vocab_size: int, d_model: int, scale: float | None = None) -> None:
@@ -28,7 +30,8 @@ class TokenEmbedding(nn.Module):
 
 
 class Marked(nn.Module):
-    """Inputs plus one vector for each of a few marks that each of them bears. Source: the segments of Devlin et al. 2019, section 3.
+    """Inputs plus one vector for each of a few marks that each of them bears. Source: the segments
+    of Devlin et al. 2019, section 3.
 
     All marks together start with variance 1, as inputs have it.
 
@@ -38,7 +41,9 @@ class Marked(nn.Module):
 
     def __init__(self, sizes: Sequence[int], d_model: int) -> None:
         super().__init__()
-        self.weights = nn.ParameterList(torch.randn(size, d_model) * len(sizes) ** -0.5 for size in sizes)
+        self.weights = nn.ParameterList(
+            torch.randn(size, d_model) * len(sizes) ** -0.5 for size in sizes
+        )
 
     def forward(self, x: Tensor, *marks: Tensor) -> Tensor:
         """(B, T, D) and, for each mark, (B, T) integers below its size -> (B, T, D)."""

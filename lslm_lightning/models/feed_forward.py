@@ -1,6 +1,8 @@
-"""What a layer does at each position alone. Every class is built as `feed_forward(d_model, d_feedforward)`. N rows, T time, D, F these two.
+"""What a layer does at each position alone. Every class is built as `feed_forward(d_model,
+d_feedforward)`. N rows, T time, D, F these two.
 
-The gated ones have three matrices: with 2/3 of the d_feedforward they are as large as the plain ones (Shazeer 2020, section 2).
+The gated ones have three matrices: with 2/3 of the d_feedforward they are as large as the plain
+ones (Shazeer 2020, section 2).
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +14,9 @@ from torch import Tensor, nn
 class FeedForward(nn.Module, ABC):
     """W_2 act(W_1 x): what the plain ones have in common."""
 
-    columns, rows = ("inner",), ("output",)  # see `models.sharding`
+    # see `models.sharding`
+    columns = ("inner",)
+    rows = ("output",)
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = True) -> None:
         super().__init__()
@@ -36,16 +40,21 @@ class ReLU(FeedForward):
 
 
 class GELU(FeedForward):
-    """W_2 gelu(W_1 x). Source: Hendrycks and Gimpel 2016; BERT takes it exact, GPT-2 approximated by tanh.
+    """W_2 gelu(W_1 x). Source: Hendrycks and Gimpel 2016; BERT takes it exact, GPT-2 approximated
+    by tanh.
 
     Args:
         approximate: "none" or "tanh".
     """
 
-    def __init__(self, d_model: int, d_feedforward: int, bias: bool = True, approximate: str = "none") -> None:
+    def __init__(
+        self, d_model: int, d_feedforward: int, bias: bool = True, approximate: str = "none"
+    ) -> None:
         super().__init__(d_model, d_feedforward, bias)
         if approximate not in ("none", "tanh"):
-            raise ValueError(f"feed_forward.approximate={approximate!r} must be one of 'none', 'tanh'")
+            raise ValueError(
+                f"feed_forward.approximate={approximate!r} must be one of 'none', 'tanh'"
+            )
         self.approximate = approximate
 
     def activate(self, inner: Tensor) -> Tensor:
@@ -55,11 +64,13 @@ class GELU(FeedForward):
 class GatedFeedForward(nn.Module, ABC):
     """W_2 (act(W_g x) * W_1 x): what the gated ones have in common."""
 
-    columns, rows = ("gate", "inner"), ("output",)
+    columns = ("gate", "inner")
+    rows = ("output",)
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = False) -> None:
         super().__init__()
-        self.gate, self.inner = nn.Linear(d_model, d_feedforward, bias=bias), nn.Linear(d_model, d_feedforward, bias=bias)
+        self.gate = nn.Linear(d_model, d_feedforward, bias=bias)
+        self.inner = nn.Linear(d_model, d_feedforward, bias=bias)
         self.output = nn.Linear(d_feedforward, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,30 +83,40 @@ class GatedFeedForward(nn.Module, ABC):
 
 
 class SwiGLU(GatedFeedForward):
-    """W_2 (silu(W_g x) * W_1 x). Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6; as in Llama."""
+    """W_2 (silu(W_g x) * W_1 x). Source: Shazeer 2020, "GLU Variants Improve Transformer", equation
+    6; as in Llama.
+    """
 
     def activate(self, gate: Tensor) -> Tensor:
         return F.silu(gate)
 
 
 class GEGLU(GatedFeedForward):
-    """W_2 (gelu(W_g x) * W_1 x). Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6."""
+    """W_2 (gelu(W_g x) * W_1 x). Source: Shazeer 2020, "GLU Variants Improve Transformer", equation
+    6.
+    """
 
     def activate(self, gate: Tensor) -> Tensor:
         return F.gelu(gate)
 
 
 class ChainedReLU(nn.Module):
-    """ReLU(linear_1(x)) * linear_2(linear_1(x)), elementwise: the gate's partner is computed from the hidden layer, not from the input.
+    """ReLU(linear_1(x)) * linear_2(linear_1(x)), elementwise: the gate's partner is computed from
+    the hidden layer, not from the input.
 
-    A projection back follows only where d_feedforward is not d_model. Source: this project's own formula.
+    A projection back follows only where d_feedforward is not d_model. Source: this project's own
+    formula.
     """
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = True) -> None:
         super().__init__()
         self.linear_1 = nn.Linear(d_model, d_feedforward, bias=bias)
         self.linear_2 = nn.Linear(d_feedforward, d_feedforward, bias=bias)
-        self.output = nn.Linear(d_feedforward, d_model, bias=bias) if d_feedforward != d_model else nn.Identity()
+        self.output = (
+            nn.Linear(d_feedforward, d_model, bias=bias)
+            if d_feedforward != d_model
+            else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, D) -> (N, T, D)."""

@@ -1,4 +1,6 @@
-"""From vectors to scores of words. B sources, N rows (k beams a source: N = k * B), T time, S source time, D d_model, V vocabulary."""
+"""From vectors to scores of words. B sources, N rows (k beams a source: N = k * B), T time, S
+source time, D d_model, V vocabulary.
+"""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -28,7 +30,8 @@ class Head(nn.Module, ABC):
         Args:
             y: outputs of a backbone (N, T, D).
             embedding: vectors of the tokens (V, D).
-            source: what an encoder has read; N may be k * B: rows i * k to i * k + k - 1 then belong to source i.
+            source: what an encoder has read; N may be k * B: rows i * k to i * k + k - 1 then
+                belong to source i.
         """
 
     def nats(
@@ -42,7 +45,8 @@ class Head(nn.Module, ABC):
     ) -> Tensor:
         """Sum of minus log p of `target` (N, T) int64, where it is not `pad_id`.
 
-        With `label_smoothing` e, the target is 1 - e of itself and e of the mean over the vocabulary (Szegedy et al. 2016).
+        With `label_smoothing` e, the target is 1 - e of itself and e of the mean over the
+        vocabulary (Szegedy et al. 2016).
         """
         logits = self(y, embedding, source)
         return cross_entropy_sum(logits, target, pad_id, label_smoothing)
@@ -67,7 +71,8 @@ class Projection(Head):
         label_smoothing: float = 0.0,
         source: Source | None = None,
     ) -> Tensor:
-        if y.device.type != "cpu":  # the choice would make the host wait for the device, and padding is cheap
+        # the choice would make the host wait for the device, and padding is cheap
+        if y.device.type != "cpu":
             return cross_entropy_sum(self(y, embedding), target, pad_id, label_smoothing)
         real = target != pad_id
         y, target = (y.flatten(0, -2), target.flatten()) if real.all() else (y[real], target[real])
@@ -104,10 +109,12 @@ class FreeProjection(Projection):
 class PointerGenerator(Head):
     """Log-probabilities of a mixture: write a word of the vocabulary, or copy one of the source.
 
-    p(w) = g softmax(E y)_w + (1 - g) * (attention on the places of the source where w stands). Attention is the head's own, scaled dot
-    product over the memory; the gate g sees the output and what was attended to. The tied projection does the writing.
+    p(w) = g softmax(E y)_w + (1 - g) * (attention on the places of the source where w stands).
+    Attention is the head's own, scaled dot product over the memory; the gate g sees the output and
+    what was attended to. The tied projection does the writing.
 
-    Source: See et al. 2017, "Get To The Point", equations 8 and 9, without the decoder's input in the gate.
+    Source: See et al. 2017, "Get To The Point", equations 8 and 9, without the decoder's input in
+    the gate.
     """
 
     def __init__(self, vocab_size: int, d_model: int) -> None:
@@ -120,9 +127,13 @@ class PointerGenerator(Head):
     def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
         beams, copied, gate = self._look(y, source)
         gate = single(gate)
-        write = single(F.linear(beams, embedding)).log_softmax(-1) + F.logsigmoid(gate)  # (B, k * T, V)
-        copy = torch.zeros_like(write).scatter_add(-1, source.ids[:, None].expand_as(copied), copied)
-        copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)  # a word not in the source: as good as never
+        # (B, k * T, V)
+        write = single(F.linear(beams, embedding)).log_softmax(-1) + F.logsigmoid(gate)
+        copy = torch.zeros_like(write).scatter_add(
+            -1, source.ids[:, None].expand_as(copied), copied
+        )
+        # a word not in the source: as good as never
+        copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
         return torch.logaddexp(write, copy).view(*y.shape[:-1], -1)
 
     def nats(
@@ -134,26 +145,40 @@ class PointerGenerator(Head):
         label_smoothing: float = 0.0,
         source: Source | None = None,
     ) -> Tensor:
-        """As in `Head`, without the whole mixture: what is smoothed over the vocabulary is what the head writes, not what it copies."""
+        """As in `Head`, without the whole mixture: what is smoothed over the vocabulary is what the
+        head writes, not what it copies.
+        """
         beams, copied, gate = self._look(y, source)
         real = target != pad_id
-        logits, gate = single(F.linear(beams[real], embedding)), single(gate[real])  # (n, V), (n, 1)
+        # (n, V), (n, 1)
+        logits = single(F.linear(beams[real], embedding))
+        gate = single(gate[real])
         write = logits - logits.logsumexp(-1, keepdim=True) + F.logsigmoid(gate)
-        copy = (copied * (source.ids[:, None] == target[..., None])).sum(-1)[real][:, None]  # (n, 1)
+        # (n, 1)
+        copy = (copied * (source.ids[:, None] == target[..., None])).sum(-1)[real][:, None]
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
         of_target = torch.logaddexp(write.gather(-1, target[real][:, None]), copy)
         return -(1 - label_smoothing) * of_target.sum() - label_smoothing * write.mean(-1).sum()
 
     def _look(self, y: Tensor, source: Source | None) -> tuple[Tensor, Tensor, Tensor]:
-        """The outputs by source (B, k * T, D), their attention (B, k * T, S) over it, and the gate's logit (B, k * T, 1)."""
+        """The outputs by source (B, k * T, D), their attention (B, k * T, S) over it, and the
+        gate's logit (B, k * T, 1).
+        """
         if source is None:
-            raise ValueError("head=PointerGenerator copies from a source and needs one; choose TiedProjection where n_encoder_layer=0")
+            raise ValueError(
+                "head=PointerGenerator copies from a source and needs one; choose TiedProjection "
+                "where n_encoder_layer=0"
+            )
         beams = y.reshape(len(source.memory), -1, y.size(-1))
         scores = self.query(beams) @ source.memory.mT * y.size(-1) ** -0.5
         if source.pad is not None:
             scores = scores.masked_fill(source.pad[:, None], torch.finfo(scores.dtype).min)
         attention = single(scores).softmax(-1)
-        return beams, attention, self.gate(torch.cat([beams, attention.to(source.memory.dtype) @ source.memory], -1))
+        return (
+            beams,
+            attention,
+            self.gate(torch.cat([beams, attention.to(source.memory.dtype) @ source.memory], -1)),
+        )
 
 
 def single(x: Tensor) -> Tensor:
@@ -161,8 +186,14 @@ def single(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def cross_entropy_sum(logits: Tensor, target: Tensor, pad_id: int, label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy_sum(
+    logits: Tensor, target: Tensor, pad_id: int, label_smoothing: float = 0.0
+) -> Tensor:
     """Total nats of `target` (...) int64 under `logits` (..., V), padding left out."""
     return F.cross_entropy(
-        single(logits).flatten(0, -2), target.flatten(), ignore_index=pad_id, reduction="sum", label_smoothing=label_smoothing
+        single(logits).flatten(0, -2),
+        target.flatten(),
+        ignore_index=pad_id,
+        reduction="sum",
+        label_smoothing=label_smoothing,
     )

@@ -1,4 +1,6 @@
-"""The loss of a projection to words without all scores at once. N tokens, D d_model, V vocabulary."""
+"""The loss of a projection to words without all scores at once. N tokens, D d_model, V
+vocabulary.
+"""
 
 from typing import Any
 
@@ -6,15 +8,21 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-N_SCORE = 2**21  # that live at once: more fall out of a processor's cache, and of fewer each product of matrices is small
+# that live at once: more fall out of a processor's cache, and of fewer each product of matrices is
+# small
+N_SCORE = 2**21
 N_ROW = 256  # tokens that a piece has at least: each costs a pass over the gradient of all vectors
 
 
-def piecewise_nats(y: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Sum over N of minus log softmax(W y + b) at `target` (N,) int64, of y (N, D), weight (V, D), bias (V,).
+def piecewise_nats(
+    y: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, label_smoothing: float = 0.0
+) -> Tensor:
+    """Sum over N of minus log softmax(W y + b) at `target` (N,) int64, of y (N, D), weight (V, D),
+    bias (V,).
 
-    What F.cross_entropy of F.linear gives, but for rounding. The gradients are computed with the loss, piece by piece, and no score is kept
-    for later. Source: Hsu et al. 2024, "Liger Kernel", fused linear cross-entropy.
+    What F.cross_entropy of F.linear gives, but for rounding. The gradients are computed with the
+    loss, piece by piece, and no score is kept for later. Source: Hsu et al. 2024, "Liger Kernel",
+    fused linear cross-entropy.
 
     Args:
         label_smoothing: as in `Head.nats`.
@@ -23,23 +31,39 @@ def piecewise_nats(y: Tensor, weight: Tensor, bias: Tensor | None, target: Tenso
 
 
 class PiecewiseNats(torch.autograd.Function):
-    """See `piecewise_nats`; products are in the precision of autocast, all else at least in single precision."""
+    """See `piecewise_nats`; products are in the precision of autocast, all else at least in single
+    precision.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, y: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, label_smoothing: float, with_gradients: bool
+        ctx: Any,
+        y: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        label_smoothing: float,
+        with_gradients: bool,
     ) -> Tensor:
         kind = y.device.type
-        low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) and y.dtype != torch.float64 else weight.dtype
+        low = (
+            torch.get_autocast_dtype(kind)
+            if torch.is_autocast_enabled(kind) and y.dtype != torch.float64
+            else weight.dtype
+        )
         high = torch.promote_types(weight.dtype, torch.float32)
         with torch.autocast(kind, enabled=False):
-            rows, vectors, n_word = y.to(low), weight.to(low), len(weight)
+            rows = y.to(low)
+            vectors = weight.to(low)
+            n_word = len(weight)
             total = y.new_zeros((), dtype=torch.float64)
             learns = with_gradients and weight.requires_grad  # a pretrained one may be frozen
-            of_y, of_weight = torch.empty_like(rows), torch.zeros_like(weight, dtype=high) if learns else weight.new_zeros(())
+            of_y = torch.empty_like(rows)
+            of_weight = torch.zeros_like(weight, dtype=high) if learns else weight.new_zeros(())
             of_bias = y.new_zeros(n_word, dtype=high)
             for begin in range(0, len(rows), n_row := max(N_ROW, N_SCORE // n_word)):
-                piece, words = rows[begin : begin + n_row], target[begin : begin + n_row, None]
+                piece = rows[begin : begin + n_row]
+                words = target[begin : begin + n_row, None]
                 scores = (piece @ vectors.T).to(high)  # (n, V)
                 log_p = torch.log_softmax(scores if bias is None else scores.add_(bias), -1)
                 total -= (1 - label_smoothing) * log_p.gather(-1, words).sum(dtype=torch.float64)
@@ -59,7 +83,11 @@ class PiecewiseNats(torch.autograd.Function):
                     else:
                         of_weight += slope.T @ piece
         ctx.learns = learns
-        ctx.save_for_backward(of_y.to(y.dtype), of_weight.to(weight.dtype), None if bias is None else of_bias.to(bias.dtype))
+        ctx.save_for_backward(
+            of_y.to(y.dtype),
+            of_weight.to(weight.dtype),
+            None if bias is None else of_bias.to(bias.dtype),
+        )
         return total.to(high)
 
     @staticmethod

@@ -1,8 +1,10 @@
-"""Where a vector stands in its sequence. T time (queries), S time (keys), D d_model, H heads, K d_k.
+"""Where a vector stands in its sequence. T time (queries), S time (keys), D d_model, H heads, K
+d_k.
 
-A position scheme acts in one of three places: it changes the inputs of a stack (`embed`), turns queries and keys (`rotation`), or adds to
-the attention scores (`score_bias`). `positions` are int64, (T,) for all rows alike or (N, T). Angles and distances are computed when
-needed, in float32: buffers would be rounded by `model.bfloat16()`, whose 8 bits cannot tell position 1000 from 1001.
+A position scheme acts in one of three places: it changes the inputs of a stack (`embed`), turns
+queries and keys (`rotation`), or adds to the attention scores (`score_bias`). `positions` are
+int64, (T,) for all rows alike or (N, T). Angles and distances are computed when needed, in float32:
+buffers would be rounded by `model.bfloat16()`, whose 8 bits cannot tell position 1000 from 1001.
 """
 
 from typing import TypeAlias
@@ -14,7 +16,9 @@ Rotation: TypeAlias = tuple[Tensor, Tensor]
 
 
 class Position(nn.Module):
-    """A scheme for one stack of layers, built as `position(d_model, n_head, d_k)`: nothing is shared between encoder and decoder."""
+    """A scheme for one stack of layers, built as `position(d_model, n_head, d_k)`: nothing is
+    shared between encoder and decoder.
+    """
 
     max_length: int | None = None  # how many positions there are, if limited
 
@@ -30,21 +34,25 @@ class Position(nn.Module):
         return None
 
     def score_bias(self, positions: Tensor, n_key: int) -> Tensor | None:
-        """What is added to the scores of queries at `positions` and keys at 0 to n_key - 1: (1 or N, H, T, S), float32."""
+        """What is added to the scores of queries at `positions` and keys at 0 to n_key - 1: (1 or
+        N, H, T, S), float32.
+        """
         return None
 
 
 class NoPosition(Position):
     """None at all: a causal decoder can still count.
 
-    Source: Kazemnejad et al. 2023, "The Impact of Positional Encoding on Length Generalization in Transformers".
+    Source: Kazemnejad et al. 2023, "The Impact of Positional Encoding on Length Generalization in
+    Transformers".
     """
 
 
 class Sinusoidal(Position):
     """Sines, then cosines, of geometrically spaced wavelengths, added to the inputs.
 
-    Source: Vaswani et al. 2017, section 3.5, with all sines before all cosines as in their code (and in Marian).
+    Source: Vaswani et al. 2017, section 3.5, with all sines before all cosines as in their code
+    (and in Marian).
 
     Args:
         base: the longest wavelength is 2 pi * base.
@@ -54,7 +62,10 @@ class Sinusoidal(Position):
         super().__init__(d_model, n_head, d_k)
         self.base = base
         if d_model % 2:
-            raise ValueError(f"d_model={d_model} must be even for Sinusoidal positions; take {d_model + 1}, or Learned")
+            raise ValueError(
+                f"d_model={d_model} must be even for Sinusoidal positions; take {d_model + 1}, "
+                "or Learned"
+            )
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         angle = angles(positions, x.size(-1), self.base)  # (..., T, D / 2)
@@ -62,7 +73,8 @@ class Sinusoidal(Position):
 
 
 class Learned(Position):
-    """One trained vector a position, added to the inputs. Source: Gehring et al. 2017, section 3.1; Radford et al. 2019 (GPT-2).
+    """One trained vector a position, added to the inputs. Source: Gehring et al. 2017, section 3.1;
+    Radford et al. 2019 (GPT-2).
 
     Args:
         max_length: positions that have a vector; longer inputs are refused.
@@ -78,7 +90,8 @@ class Learned(Position):
 
 
 class Rotary(Position):
-    """Pairs of features (i, i + K/2) of queries and keys turned by an angle proportional to the position, so scores see distances only.
+    """Pairs of features (i, i + K/2) of queries and keys turned by an angle proportional to the
+    position, so scores see distances only.
 
     Source: Su et al. 2021, "RoFormer", section 3.2, in the half-split layout of GPT-NeoX and Llama.
 
@@ -88,18 +101,21 @@ class Rotary(Position):
 
     def __init__(self, d_model: int, n_head: int, d_k: int, base: float = 10_000.0) -> None:
         super().__init__(d_model, n_head, d_k)
-        self.d_k, self.base = d_k, base
+        self.d_k = d_k
+        self.base = base
         if d_k % 2:
             raise ValueError(f"d_k={d_k} must be even for Rotary positions; take {d_k + 1}")
 
     def rotation(self, positions: Tensor) -> Rotation:
         angle = angles(positions, self.d_k, self.base).unsqueeze(-2)  # (..., T, 1, K / 2)
-        cos, sin = angle.cos(), angle.sin()
+        cos = angle.cos()
+        sin = angle.sin()
         return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
 class ALiBi(Position):
-    """Scores lowered in proportion to the distance, steeply in the first heads; in an encoder to both sides alike.
+    """Scores lowered in proportion to the distance, steeply in the first heads; in an encoder to
+    both sides alike.
 
     Source: Press et al. 2022, "Train Short, Test Long", section 3, slopes 2^(-8 i / H).
     """
@@ -110,15 +126,20 @@ class ALiBi(Position):
 
     def score_bias(self, positions: Tensor, n_key: int) -> Tensor:
         device = positions.device
-        slopes = 2.0 ** (-8.0 / self.n_head * torch.arange(1, self.n_head + 1, device=device))  # (H,)
+        # (H,)
+        slopes = 2.0 ** (-8.0 / self.n_head * torch.arange(1, self.n_head + 1, device=device))
         distance = (positions[..., None] - torch.arange(n_key, device=device)).abs()  # (..., T, S)
         bias = -slopes[:, None, None] * distance.unsqueeze(-3)  # (..., H, T, S)
         return bias if bias.dim() == 4 else bias[None]
 
 
 def angles(positions: Tensor, width: int, base: float) -> Tensor:
-    """Position times base^(-2 i / width) for i below width / 2: (..., T) -> (..., T, width / 2), float32."""
-    frequency = base ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
+    """Position times base^(-2 i / width) for i below width / 2: (..., T) -> (..., T, width / 2),
+    float32.
+    """
+    frequency = base ** (
+        -torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
+    )
     return positions[..., None] * frequency
 
 

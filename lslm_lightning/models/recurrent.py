@@ -18,7 +18,8 @@ LayerState = tuple[Tensor, ...]  # (N, D) each: h, and c of an LSTM
 
 
 class Luong(nn.Module):
-    """tanh(W [c; h]), where c is what h attends to, after all layers. Source: Luong et al. 2015, section 3.1, with scaled "general" scores.
+    """tanh(W [c; h]), where c is what h attends to, after all layers. Source: Luong et al. 2015,
+    section 3.1, with scaled "general" scores.
 
     Nothing is fed back into the next step, so that the layers below stay fused.
     """
@@ -39,7 +40,8 @@ class Luong(nn.Module):
 
 
 class Bahdanau(nn.Module):
-    """What h attends to enters the first layer at the next step, and the outputs with h. Source: Bahdanau et al. 2015, appendix A.1.2.
+    """What h attends to enters the first layer at the next step, and the outputs with h. Source:
+    Bahdanau et al. 2015, appendix A.1.2.
 
     Each step of the first layer waits for the one before: slower than `Luong`.
     """
@@ -48,7 +50,8 @@ class Bahdanau(nn.Module):
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.query, self.key = nn.Linear(d_model, d_model, bias=False), nn.Linear(d_model, d_model, bias=False)
+        self.query = nn.Linear(d_model, d_model, bias=False)
+        self.key = nn.Linear(d_model, d_model, bias=False)
         self.score = nn.Linear(d_model, 1, bias=False)
         self.combine = nn.Linear(2 * d_model, d_model, bias=False)
 
@@ -67,11 +70,21 @@ class Bahdanau(nn.Module):
         return (weights @ value).flatten(0, 1), weights
 
     def run(
-        self, layer: nn.RNNBase, x: Tensor, pad: Tensor | None, state: LayerState | None, memory: Tensor | Shared, seen: Tensor | None
+        self,
+        layer: nn.RNNBase,
+        x: Tensor,
+        pad: Tensor | None,
+        state: LayerState | None,
+        memory: Tensor | Shared,
+        seen: Tensor | None,
     ) -> tuple[Tensor, Tensor, LayerState]:
-        """All steps of the first layer: outputs and contexts (N, T, D) each, and the state after them."""
+        """All steps of the first layer: outputs and contexts (N, T, D) each, and the state after
+        them.
+        """
         memory = self.remember(memory) if isinstance(memory, Tensor) else memory
-        outputs, contexts, every = [], [], []
+        outputs = []
+        contexts = []
+        every = []
         for t in range(x.size(1)):
             h = x.new_zeros(len(x), layer.hidden_size) if state is None else state[0]
             context, weights = self.attend(h, memory, seen)
@@ -85,13 +98,16 @@ class Bahdanau(nn.Module):
 
 
 class Recurrent(Backbone, ABC):
-    """An encoder that reads in both directions, a decoder that reads in one and attends, or one of them.
+    """An encoder that reads in both directions, a decoder that reads in one and attends, or one of
+    them.
 
-    Dropout acts on the inputs of each layer and on the outputs, with one mask for all steps of a row. Source: Gal and Ghahramani 2016.
+    Dropout acts on the inputs of each layer and on the outputs, with one mask for all steps of a
+    row. Source: Gal and Ghahramani 2016.
 
     Args:
         d_model: of all layers; each direction of the encoder has half of it.
-        attention: called with d_model, where there is an encoder and a decoder: `Luong`, or `Bahdanau`, which is fed back.
+        attention: called with d_model, where there is an encoder and a decoder: `Luong`, or
+            `Bahdanau`, which is fed back.
     """
 
     has_bounded_state = True
@@ -108,16 +124,30 @@ class Recurrent(Backbone, ABC):
         if d_model < 1:
             raise ValueError(f"d_model={d_model} must be at least 1; 256 suits a CPU")
         if n_encoder_layer < 0 or n_decoder_layer < 0:
-            raise ValueError(f"n_encoder_layer={n_encoder_layer} and n_decoder_layer={n_decoder_layer} must not be negative")
+            raise ValueError(
+                f"n_encoder_layer={n_encoder_layer} and n_decoder_layer={n_decoder_layer} must "
+                "not be negative"
+            )
         if n_encoder_layer + n_decoder_layer == 0:
-            raise ValueError("n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be above 0")
+            raise ValueError(
+                "n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be "
+                "above 0"
+            )
         if n_encoder_layer and d_model % 2:
-            raise ValueError(f"d_model={d_model} must be even: each direction of the encoder has half of it")
-        self.d_model, self.n_encoder_layer, self.n_decoder_layer = d_model, n_encoder_layer, n_decoder_layer
-        self.encoder = nn.ModuleList(self.layer(d_model, d_model // 2, bidirectional=True) for _ in range(n_encoder_layer))
+            raise ValueError(
+                f"d_model={d_model} must be even: each direction of the encoder has half of it"
+            )
+        self.d_model = d_model
+        self.n_encoder_layer = n_encoder_layer
+        self.n_decoder_layer = n_decoder_layer
+        self.encoder = nn.ModuleList(
+            self.layer(d_model, d_model // 2, bidirectional=True) for _ in range(n_encoder_layer)
+        )
         self.attention = attention(d_model) if n_encoder_layer and n_decoder_layer else None
         d_fed = d_model if self.attention is not None and self.attention.feeds_back else 0
-        self.decoder = nn.ModuleList(self.layer(d_model + d_fed * (i == 0), d_model) for i in range(n_decoder_layer))
+        self.decoder = nn.ModuleList(
+            self.layer(d_model + d_fed * (i == 0), d_model) for i in range(n_decoder_layer)
+        )
         self.dropout = LockedDropout(dropout)
 
     @abstractmethod
@@ -146,12 +176,16 @@ class Recurrent(Backbone, ABC):
         state: State | None = None,
     ) -> tuple[Tensor, State]:
         self.check_decode(memory)
-        lengths, after, context = lengths_of(pad), [], None
+        lengths = lengths_of(pad)
+        after = []
+        context = None
         seen = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
         for i, layer in enumerate(self.decoder):
             before = None if state is None else state[i]
             if i == 0 and self.attention is not None and self.attention.feeds_back:
-                x, context, own = self.attention.run(layer, self.dropout(x), pad, before, memory, seen)
+                x, context, own = self.attention.run(
+                    layer, self.dropout(x), pad, before, memory, seen
+                )
             else:
                 x, own = run(layer, self.dropout(x), lengths, before)
             after.append(own)
@@ -163,25 +197,38 @@ class Recurrent(Backbone, ABC):
 
 
 def lengths_of(pad: Tensor | None) -> Tensor | None:
-    """Real inputs of each row, (N,) int64 on the CPU; None where no row is padded, or none can be (on the meta device)."""
+    """Real inputs of each row, (N,) int64 on the CPU; None where no row is padded, or none can be
+    (on the meta device).
+    """
     return None if pad is None or pad.is_meta or not pad.any() else (~pad).sum(1).cpu()
 
 
-def run(layer: nn.RNNBase, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
-    """All steps of a layer: (N, T, D) -> (N, T, D), and the state (of one direction) after the last real input of each row."""
+def run(
+    layer: nn.RNNBase, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None
+) -> tuple[Tensor, LayerState]:
+    """All steps of a layer: (N, T, D) -> (N, T, D), and the state (of one direction) after the last
+    real input of each row.
+    """
     given = None if state is None else packed(tuple(part[None] for part in state))
     if lengths is None:
         y, after = layer(x, given)
         return y, unpacked(after)
-    y, after = layer(pack_padded_sequence(x, lengths.clamp(min=1), batch_first=True, enforce_sorted=False), given)
-    y, after = pad_packed_sequence(y, batch_first=True, total_length=x.size(1))[0], unpacked(after)
+    y, after = layer(
+        pack_padded_sequence(x, lengths.clamp(min=1), batch_first=True, enforce_sorted=False), given
+    )
+    y = pad_packed_sequence(y, batch_first=True, total_length=x.size(1))[0]
+    after = unpacked(after)
     return y, after if lengths.all() else unless((lengths == 0).to(x.device), after, state)
 
 
 def unless(stays: Tensor, after: LayerState, before: LayerState | None) -> LayerState:
-    """The state after a step; of rows (N,) that have no input there, that before it, zeros at the start."""
+    """The state after a step; of rows (N,) that have no input there, that before it, zeros at the
+    start.
+    """
     before = before or tuple(torch.zeros_like(part) for part in after)
-    return tuple(torch.where(stays[:, None], old, new) for old, new in zip(before, after, strict=True))
+    return tuple(
+        torch.where(stays[:, None], old, new) for old, new in zip(before, after, strict=True)
+    )
 
 
 def packed(state: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
@@ -209,8 +256,9 @@ class GRU(Recurrent):
 
 
 class LSTM(Recurrent):
-    """Long short-term memory, which begins by forgetting little. Source: Hochreiter and Schmidhuber 1997; Gers et al. 2000; for the bias
-    Jozefowicz et al. 2015."""
+    """Long short-term memory, which begins by forgetting little. Source: Hochreiter and Schmidhuber
+    1997; Gers et al. 2000; for the bias Jozefowicz et al. 2015.
+    """
 
     def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
         layer = nn.LSTM(d_in, d_out, batch_first=True, bidirectional=bidirectional)

@@ -1,4 +1,6 @@
-"""A network spread over processes: tensor parallelism, by what each module says of itself. H heads, G n_kv_head, F d_feedforward."""
+"""A network spread over processes: tensor parallelism, by what each module says of itself. H heads,
+G n_kv_head, F d_feedforward.
+"""
 
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -8,10 +10,12 @@ from lslm_lightning.models.attention import Attention
 
 
 def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
-    """Each process computes some heads of every attention and some inner units of every feed-forward; sums over processes join them.
+    """Each process computes some heads of every attention and some inner units of every
+    feed-forward; sums over processes join them.
 
-    A module says which of its linear layers are split by their outputs (`columns`) and which, after them, by their inputs (`rows`); one
-    that says nothing is computed whole by every process. Inputs and outputs of such modules are whole.
+    A module says which of its linear layers are split by their outputs (`columns`) and which, after
+    them, by their inputs (`rows`); one that says nothing is computed whole by every process. Inputs
+    and outputs of such modules are whole.
 
     Raises:
         ValueError: a number of heads or units is no multiple of the number of processes.
@@ -19,7 +23,8 @@ def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
     Source: Shoeybi et al. 2019, "Megatron-LM", section 3.
     """
     for module in network.modules():
-        columns, rows = getattr(module, "columns", ()), getattr(module, "rows", ())
+        columns = getattr(module, "columns", ())
+        rows = getattr(module, "rows", ())
         if not columns:
             continue
         if isinstance(module, Attention):
@@ -32,7 +37,8 @@ def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def part_of_layers(network: nn.Module, n: int) -> None:
-    """Cut a network down to what each of `n` processes computes of every layer, as shapes to plan with: no sums join the parts.
+    """Cut a network down to what each of `n` processes computes of every layer, as shapes to plan
+    with: no sums join the parts.
 
     Raises:
         ValueError: as for `split_layers`, or no module says how it is split.
@@ -42,13 +48,19 @@ def part_of_layers(network: nn.Module, n: int) -> None:
     for module in network.modules():
         for name in getattr(module, "columns", ()):
             linear = getattr(module, name)
-            require_multiple("n_kv_head" if isinstance(module, Attention) else "d_feedforward", linear.out_features, n)
+            require_multiple(
+                "n_kv_head" if isinstance(module, Attention) else "d_feedforward",
+                linear.out_features,
+                n,
+            )
             linear.weight = nn.Parameter(linear.weight.detach()[: linear.out_features // n].clone())
             if linear.bias is not None:
                 linear.bias = nn.Parameter(linear.bias.detach()[: linear.out_features // n].clone())
         for name in getattr(module, "rows", ()):
             linear = getattr(module, name)
-            linear.weight = nn.Parameter(linear.weight.detach()[:, : linear.in_features // n].clone())
+            linear.weight = nn.Parameter(
+                linear.weight.detach()[:, : linear.in_features // n].clone()
+            )
 
 
 def require_multiple(name: str, value: int, n: int) -> None:

@@ -1,4 +1,6 @@
-"""Layers on top of each other. N rows, B sources (N = k * B), T time, S source time, D d_model, H n_head."""
+"""Layers on top of each other. N rows, B sources (N = k * B), T time, S source time, D d_model, H
+n_head.
+"""
 
 from collections.abc import Callable
 
@@ -10,11 +12,15 @@ from lslm_lightning.models.attention import CrossAttention, KeyValue, SelfAttent
 from lslm_lightning.models.dropout import Dropout
 from lslm_lightning.models.positions import Position
 
-BLOCKED = -1e30  # added to a score, it ends an attention; infinity would make a source that is all padding not a number
+# added to a score, it ends an attention; infinity would make a source that is all padding not a
+# number
+BLOCKED = -1e30
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention if there is a memory, feed-forward: each reads the residual stream and adds to it."""
+    """Self-attention, cross-attention if there is a memory, feed-forward: each reads the residual
+    stream and adds to it.
+    """
 
     def __init__(
         self,
@@ -26,9 +32,14 @@ class Layer(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.self_attention, self.cross_attention, self.feed_forward = self_attention, cross_attention, feed_forward
-        self.self_norm, self.cross_norm, self.feed_forward_norm = norm(), norm() if cross_attention else None, norm()
-        self.norm_first, self.dropout = norm_first, Dropout(dropout)
+        self.self_attention = self_attention
+        self.cross_attention = cross_attention
+        self.feed_forward = feed_forward
+        self.self_norm = norm()
+        self.cross_norm = norm() if cross_attention else None
+        self.feed_forward_norm = norm()
+        self.norm_first = norm_first
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,
@@ -61,17 +72,29 @@ class Stack(nn.Module):
     """Positions and dropout on the inputs, layers, and the norms before and after them."""
 
     def __init__(
-        self, layers: list[Layer], position: Position, first: nn.Module, last: nn.Module, dropout: float, activation_checkpointing: bool
+        self,
+        layers: list[Layer],
+        position: Position,
+        first: nn.Module,
+        last: nn.Module,
+        dropout: float,
+        activation_checkpointing: bool,
     ) -> None:
         super().__init__()
-        self.layers, self.position, self.first, self.last = nn.ModuleList(layers), position, first, last
-        self.dropout, self.activation_checkpointing = Dropout(dropout), activation_checkpointing
+        self.layers = nn.ModuleList(layers)
+        self.position = position
+        self.first = first
+        self.last = last
+        self.dropout = Dropout(dropout)
+        self.activation_checkpointing = activation_checkpointing
         self.initialize()
 
     def initialize(self) -> None:
-        """Every map keeps the variance of its input (LeCun), every branch adds 1 / number of branches to that of the residual stream.
+        """Every map keeps the variance of its input (LeCun), every branch adds 1 / number of
+        branches to that of the residual stream.
 
-        Layers called `output` end a branch. Source: LeCun et al. 1998, section 4.6; the scaling by depth is that of GPT-2.
+        Layers called `output` end a branch. Source: LeCun et al. 1998, section 4.6; the scaling by
+        depth is that of GPT-2.
         """
         n_branch = sum(2 + (layer.cross_attention is not None) for layer in self.layers)
         for name, module in self.named_modules():
@@ -89,14 +112,29 @@ class Stack(nn.Module):
         memory: Tensor | tuple[KeyValue, ...] | None = None,
         memory_seen: Tensor | None = None,
     ) -> tuple[Tensor, tuple[KeyValue, ...]]:
-        """(N, T, D) -> (N, T, D), and the cache of every layer; none of them where layers are recomputed in the backward pass."""
+        """(N, T, D) -> (N, T, D), and the cache of every layer; none of them where layers are
+        recomputed in the backward pass.
+        """
         x = self.dropout(self.first(self.position.embed(x, view.positions)))
-        recompute = self.activation_checkpointing and self.training and torch.is_grad_enabled() and caches is None
+        recompute = (
+            self.activation_checkpointing
+            and self.training
+            and torch.is_grad_enabled()
+            and caches is None
+        )
         after = []
         for i, layer in enumerate(self.layers):
             known = memory[i] if isinstance(memory, tuple) else memory
             if recompute:
-                x = checkpoint(lambda *inputs, layer=layer: layer(*inputs)[0], x, view, None, known, memory_seen, use_reentrant=False)
+                x = checkpoint(
+                    lambda *inputs, layer=layer: layer(*inputs)[0],
+                    x,
+                    view,
+                    None,
+                    known,
+                    memory_seen,
+                    use_reentrant=False,
+                )
             else:
                 x, cache = layer(x, view, None if caches is None else caches[i], known, memory_seen)
                 after.append(cache)
@@ -108,31 +146,46 @@ def look_around(position: Position, x: Tensor, pad: Tensor | None) -> View:
     n = x.size(1)
     check_length(position, n)
     positions = torch.arange(n, device=x.device)
-    mask, bias = None if pad is None else ~pad[:, None, None], position.score_bias(positions, n)  # (N, 1, 1, S), (1, H, T, S)
+    # (N, 1, 1, S), (1, H, T, S)
+    mask = None if pad is None else ~pad[:, None, None]
+    bias = position.score_bias(positions, n)
     if bias is not None:
         mask = bias if mask is None else bias.masked_fill(~mask, BLOCKED)
     return View(positions, n, position.rotation(positions), mask, causal=False)
 
 
 def look_back(position: Position, x: Tensor, past: int | Tensor) -> View:
-    """The view of a decoder: every input sees itself, those before it, and the `past` ones (a number, or (N,) where rows differ)."""
+    """The view of a decoder: every input sees itself, those before it, and the `past` ones (a
+    number, or (N,) where rows differ).
+    """
     n = x.size(1)
     end = int(past.max() if isinstance(past, Tensor) else past) + n
     check_length(position, end)
-    positions = torch.arange(n, device=x.device) + (past.to(x.device)[:, None] if isinstance(past, Tensor) else past)  # (T,) or (N, T)
-    bias, rotation = position.score_bias(positions, end), position.rotation(positions)
+    # (T,) or (N, T)
+    positions = torch.arange(n, device=x.device) + (
+        past.to(x.device)[:, None] if isinstance(past, Tensor) else past
+    )
+    bias = position.score_bias(positions, end)
+    rotation = position.rotation(positions)
     if bias is None and end == n:
         return View(positions, end, rotation, None, causal=True)
     if bias is None and n == 1 and positions.dim() == 1:
         return View(positions, end, rotation, None, causal=False)
     seen = torch.arange(end, device=x.device) <= positions[..., None]  # (T, S) or (N, T, S)
     seen = seen if positions.dim() == 1 else seen[:, None]  # or (N, 1, T, S)
-    return View(positions, end, rotation, seen if bias is None else bias.masked_fill(~seen, BLOCKED), causal=False)
+    return View(
+        positions,
+        end,
+        rotation,
+        seen if bias is None else bias.masked_fill(~seen, BLOCKED),
+        causal=False,
+    )
 
 
 def check_length(position: Position, n: int) -> None:
     """Refuse n positions where there are fewer."""
     if position.max_length is not None and n > position.max_length:
         raise ValueError(
-            f"position.max_length={position.max_length} must not be below the {n} tokens that came; raise it, cut them, or take Rotary"
+            f"position.max_length={position.max_length} must not be below the {n} tokens that "
+            "came; raise it, cut them, or take Rotary"
         )

@@ -10,9 +10,11 @@ STRIDES = {1: (1, 1), 2: (2, 1), 4: (2, 2)}
 
 
 class FrameReduction(nn.Module, ABC):
-    """From the frames of a recording to what an encoder reads: every vector stands for `stride` frames.
+    """From the frames of a recording to what an encoder reads: every vector stands for `stride`
+    frames.
 
-    A source of n frames has `out_length(n)` vectors, never none; they are normalized, as words come with variance 1.
+    A source of n frames has `out_length(n)` vectors, never none; they are normalized, as words come
+    with variance 1.
     """
 
     stride: int
@@ -23,17 +25,19 @@ class FrameReduction(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, F), lengths (B,) -> (B, T', D) and their lengths; what stands beyond these means nothing."""
+        """(B, T, F), lengths (B,) -> (B, T', D) and their lengths; what stands beyond these means
+        nothing.
+        """
 
 
 class Subsampling(FrameReduction):
-    """Two convolutions of 3 x 3 over time and features, with ReLU, and a linear map, for features of which neighbours are alike, as those
-    of a spectrogram are; for others see `Stacking`.
+    """Two convolutions of 3 x 3 over time and features, with ReLU, and a linear map, for features
+    of which neighbours are alike, as those of a spectrogram are; for others see `Stacking`.
 
     Features are thinned to a fourth whatever the stride.
 
-    Source: as in ESPnet (Watanabe et al. 2018) and Conformer (Gulati et al. 2020), but with a frame of zeros around, so that short sources
-    keep at least one vector.
+    Source: as in ESPnet (Watanabe et al. 2018) and Conformer (Gulati et al. 2020), but with a frame
+    of zeros around, so that short sources keep at least one vector.
 
     Args:
         stride: 1, 2 or 4.
@@ -43,10 +47,13 @@ class Subsampling(FrameReduction):
     def __init__(self, n_feature: int, d_model: int, stride: int = 4, n_channel: int = 64) -> None:
         super().__init__()
         if stride not in STRIDES:
-            raise ValueError(f"stride={stride} must be one of {list(STRIDES)}: frames that become one vector")
+            raise ValueError(
+                f"stride={stride} must be one of {list(STRIDES)}: frames that become one vector"
+            )
         if n_feature < 1 or n_channel < 1:
             raise ValueError(f"n_feature={n_feature} and n_channel={n_channel} must be at least 1")
-        self.stride, self.strides = stride, STRIDES[stride]
+        self.stride = stride
+        self.strides = STRIDES[stride]
         first, second = self.strides
         self.convolutions = nn.ModuleList(
             [
@@ -66,10 +73,11 @@ class Subsampling(FrameReduction):
 
 
 class Stacking(FrameReduction):
-    """`stride` frames side by side and a linear map, for features in no order, such as cepstra and their slopes.
+    """`stride` frames side by side and a linear map, for features in no order, such as cepstra and
+    their slopes.
 
-    The last vector of a source may stand for fewer frames: behind them are zeros. Source: Sak et al. 2015, "Fast and accurate recurrent
-    neural network acoustic models for speech recognition".
+    The last vector of a source may stand for fewer frames: behind them are zeros. Source: Sak et
+    al. 2015, "Fast and accurate recurrent neural network acoustic models for speech recognition".
 
     Args:
         stride: at least 1.
@@ -80,13 +88,18 @@ class Stacking(FrameReduction):
         if stride < 1 or n_feature < 1:
             raise ValueError(f"stride={stride} and n_feature={n_feature} must be at least 1")
         self.stride = stride
-        self.output, self.norm = nn.Linear(stride * n_feature, d_model), nn.LayerNorm(d_model)
+        self.output = nn.Linear(stride * n_feature, d_model)
+        self.norm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         x = F.pad(x * real(x.size(1), lengths, x), (0, 0, 0, -x.size(1) % self.stride))
-        return self.norm(self.output(x.unflatten(1, (-1, self.stride)).flatten(2))), self.out_length(lengths)
+        return self.norm(
+            self.output(x.unflatten(1, (-1, self.stride)).flatten(2))
+        ), self.out_length(lengths)
 
 
 def real(size: int, lengths: Tensor, like: Tensor) -> Tensor:
     """(B, size, 1), 1 where a source has a frame and 0 behind its end."""
-    return (torch.arange(size, device=like.device) < lengths.to(like.device)[:, None])[..., None].to(like)
+    return (torch.arange(size, device=like.device) < lengths.to(like.device)[:, None])[
+        ..., None
+    ].to(like)

@@ -1,4 +1,6 @@
-"""The Transformer. N rows, B sources (N = k * B), T time, S source time, D d_model, H n_head, K d_k, V d_v."""
+"""The Transformer. N rows, B sources (N = k * B), T time, S source time, D d_model, H n_head, K
+d_k, V d_v.
+"""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,21 +19,27 @@ if TYPE_CHECKING:
 
 
 class Transformer(Backbone):
-    """Encoder, decoder, or both. Source: Vaswani et al. 2017; the defaults are today's: norm first, rotary positions.
+    """Encoder, decoder, or both. Source: Vaswani et al. 2017; the defaults are today's: norm first,
+    rotary positions.
 
-    Dropout acts on what each branch adds to the residual stream and on the inputs of a stack, not on attention weights.
+    Dropout acts on what each branch adds to the residual stream and on the inputs of a stack, not
+    on attention weights.
 
     Args:
         d_feedforward: 4 * d_model if None.
         d_k, d_v: width of a head's queries and keys, and of its values; d_model / n_head if None.
-        n_kv_head: heads of keys and values, each serving n_head / n_kv_head heads of queries; n_head if None.
-        position: called with d_model, n_head and d_k, once for the encoder and once for the decoder.
+        n_kv_head: heads of keys and values, each serving n_head / n_kv_head heads of queries;
+            n_head if None.
+        position: called with d_model, n_head and d_k, once for the encoder and once for the
+            decoder.
         norm: called with d_model, like nn.LayerNorm and nn.RMSNorm.
-        norm_first: normalize what enters each branch, and the output of each stack, instead of what leaves each branch.
+        norm_first: normalize what enters each branch, and the output of each stack, instead of what
+            leaves each branch.
         feed_forward: called with d_model and d_feedforward.
         bias: whether the projections of attention have one.
         embedding_norm: normalize the inputs of each stack, as BERT does.
-        activation_checkpointing: recompute layers in the backward pass instead of keeping their insides; no state is kept in training.
+        activation_checkpointing: recompute layers in the backward pass instead of keeping their
+            insides; no state is kept in training.
     """
 
     def __init__(
@@ -54,41 +62,90 @@ class Transformer(Backbone):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        given = {"d_model": d_model, "d_feedforward": d_feedforward, "d_k": d_k, "d_v": d_v, "n_head": n_head, "n_kv_head": n_kv_head}
+        given = {
+            "d_model": d_model,
+            "d_feedforward": d_feedforward,
+            "d_k": d_k,
+            "d_v": d_v,
+            "n_head": n_head,
+            "n_kv_head": n_kv_head,
+        }
         for name, size in given.items():
             if size is not None and size < 1:
-                raise ValueError(f"{name}={size} must be at least 1; d_model=256 with n_head=4 suits a CPU, and the others may be left out")
+                raise ValueError(
+                    f"{name}={size} must be at least 1; d_model=256 with n_head=4 suits a CPU, "
+                    "and the others may be left out"
+                )
         if n_encoder_layer < 0 or n_decoder_layer < 0:
-            raise ValueError(f"n_encoder_layer={n_encoder_layer} and n_decoder_layer={n_decoder_layer} must not be negative")
+            raise ValueError(
+                f"n_encoder_layer={n_encoder_layer} and n_decoder_layer={n_decoder_layer} must "
+                "not be negative"
+            )
         n_kv_head = n_kv_head or n_head
         if n_encoder_layer + n_decoder_layer == 0:
-            raise ValueError("n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be above 0")
+            raise ValueError(
+                "n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be "
+                "above 0"
+            )
         if n_head % n_kv_head:
-            raise ValueError(f"n_kv_head={n_kv_head} must divide n_head={n_head}; try one of {divisors(n_head)}")
+            raise ValueError(
+                f"n_kv_head={n_kv_head} must divide n_head={n_head}; try one of {divisors(n_head)}"
+            )
         if d_model % n_head and not (d_k and d_v):
-            raise ValueError(f"n_head={n_head} must divide d_model={d_model}; try one of {divisors(d_model)}, or set d_k and d_v")
-        d_k, d_v, d_feedforward = d_k or d_model // n_head, d_v or d_model // n_head, d_feedforward or 4 * d_model
-        self.d_model, self.n_encoder_layer, self.n_decoder_layer = d_model, n_encoder_layer, n_decoder_layer
+            raise ValueError(
+                f"n_head={n_head} must divide d_model={d_model}; try one of {divisors(d_model)}, "
+                "or set d_k and d_v"
+            )
+        d_k = d_k or d_model // n_head
+        d_v = d_v or d_model // n_head
+        d_feedforward = d_feedforward or 4 * d_model
+        self.d_model = d_model
+        self.n_encoder_layer = n_encoder_layer
+        self.n_decoder_layer = n_decoder_layer
         sizes = (d_model, n_head, n_kv_head, d_k, d_v, bias)
 
         def layer(role: str, cross: bool) -> Layer:
-            attention, cross_attention = SelfAttention(*sizes, role=role), CrossAttention(*sizes) if cross else None
-            return Layer(attention, cross_attention, feed_forward(d_model, d_feedforward), lambda: norm(d_model), norm_first, dropout)
+            attention = SelfAttention(*sizes, role=role)
+            cross_attention = CrossAttention(*sizes) if cross else None
+            return Layer(
+                attention,
+                cross_attention,
+                feed_forward(d_model, d_feedforward),
+                lambda: norm(d_model),
+                norm_first,
+                dropout,
+            )
 
         def stack(layers: list[Layer]) -> Stack | None:
             if not layers:
                 return None
-            first, last = norm(d_model) if embedding_norm else nn.Identity(), norm(d_model) if norm_first else nn.Identity()
-            return Stack(layers, position(d_model, n_head, d_k), first, last, dropout, activation_checkpointing)
+            first = norm(d_model) if embedding_norm else nn.Identity()
+            last = norm(d_model) if norm_first else nn.Identity()
+            return Stack(
+                layers,
+                position(d_model, n_head, d_k),
+                first,
+                last,
+                dropout,
+                activation_checkpointing,
+            )
 
         self.encoder = stack([layer("encoder", cross=False) for _ in range(n_encoder_layer)])
-        self.decoder = stack([layer("self", cross=n_encoder_layer > 0) for _ in range(n_decoder_layer)])
+        self.decoder = stack(
+            [layer("self", cross=n_encoder_layer > 0) for _ in range(n_decoder_layer)]
+        )
 
     def blocks(self) -> list[nn.Module]:
-        return [layer for stack in (self.encoder, self.decoder) if stack is not None for layer in stack.layers]
+        return [
+            layer
+            for stack in (self.encoder, self.decoder)
+            if stack is not None
+            for layer in stack.layers
+        ]
 
     def split(self, mesh: "DeviceMesh") -> None:
-        from lslm_lightning.models.sharding import split_layers  # imports much that one process does not need
+        # imports much that one process does not need
+        from lslm_lightning.models.sharding import split_layers
 
         split_layers(self, mesh)
 
@@ -103,7 +160,11 @@ class Transformer(Backbone):
         return memory
 
     def remember(self, memory: Tensor) -> Shared:
-        return () if self.decoder is None else tuple(layer.cross_attention.remember(memory) for layer in self.decoder.layers)
+        return (
+            ()
+            if self.decoder is None
+            else tuple(layer.cross_attention.remember(memory) for layer in self.decoder.layers)
+        )
 
     def decode(
         self,
@@ -115,17 +176,23 @@ class Transformer(Backbone):
     ) -> tuple[Tensor, State]:
         self.check_decode(memory)
         if state == ():
-            raise ValueError("activation_checkpointing=True keeps no state while training; call eval() before decoding step by step")
-        caches, past = None, 0
+            raise ValueError(
+                "activation_checkpointing=True keeps no state while training; call eval() before "
+                "decoding step by step"
+            )
+        caches = None
+        past = 0
         if state is not None:
-            caches, length = state[0], state[1].cpu()
+            caches = state[0]
+            length = state[1].cpu()
             past = int(length[0]) if (length == length[0]).all() else length
         view = look_back(self.decoder.position, x, past)
         memory_seen = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
         y, caches = self.decoder(x, view, caches, memory, memory_seen)
         if not caches:
             return y, ()
-        added = torch.full((len(x),), x.size(1)) if pad is None else (~pad).sum(1)  # on its device: training need not wait for it
+        # on its device: training need not wait for it
+        added = torch.full((len(x),), x.size(1)) if pad is None else (~pad).sum(1)
         return y, (caches, added if state is None else length + added.cpu())
 
 

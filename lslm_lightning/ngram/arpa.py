@@ -11,8 +11,11 @@ import numpy as np
 from lslm_lightning.ngram.estimation import Table
 from lslm_lightning.ngram.model import NgramModel
 
-UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
-WORD = re.compile(r"\S+", re.ASCII)  # as KenLM parts them: other white space (U+00A0, U+3000) belongs to a word
+UNKNOWN = "<unk>"
+BEGIN = "<s>"
+END = "</s>"
+# as KenLM parts them: other white space (U+00A0, U+3000) belongs to a word
+WORD = re.compile(r"\S+", re.ASCII)
 NEVER = -99.0  # log10 of the probability of the beginning of a sentence, by custom
 
 
@@ -26,20 +29,32 @@ def write_arpa(model: NgramModel, words: Sequence[str], path: Path) -> None:
         ValueError: a word has white space in it.
     """
     if spoilt := next((word for word in words if not word or re.search(r"\s", word)), None):
-        raise ValueError(f"{spoilt!r} cannot stand in an ARPA file, in which white space parts words")
+        raise ValueError(
+            f"{spoilt!r} cannot stand in an ARPA file, in which white space parts words"
+        )
     with path.open("w", encoding="utf-8") as file:
-        file.write("\\data\\\n" + "".join(f"ngram {n}={len(table.keys)}\n" for n, table in enumerate(model.tables, 1)))
+        file.write(
+            "\\data\\\n"
+            + "".join(f"ngram {n}={len(table.keys)}\n" for n, table in enumerate(model.tables, 1))
+        )
         for n, table in enumerate(model.tables, 1):
             file.write(f"\n\\{n}-grams:\n")
-            prob, backoff = (values.astype(np.float64) / math.log(10) for values in (table.log_prob, table.log_backoff))
-            for ids, p, b in zip(model.words(n).tolist(), prob.tolist(), backoff.tolist(), strict=True):
+            prob, backoff = (
+                values.astype(np.float64) / math.log(10)
+                for values in (table.log_prob, table.log_backoff)
+            )
+            for ids, p, b in zip(
+                model.words(n).tolist(), prob.tolist(), backoff.tolist(), strict=True
+            ):
                 line = f"{p if p > NEVER else NEVER:.7g}\t{' '.join([words[i] for i in ids])}"
                 file.write(f"{line}\t{b:.7g}\n" if n < model.order else f"{line}\n")
         file.write("\n\\end\\\n")
 
 
 def visible(token: str) -> str:
-    """A token as a word without white space: a space is U+2581, a line end <newline>, others are their numbers."""
+    """A token as a word without white space: a space is U+2581, a line end <newline>, others are
+    their numbers.
+    """
     shown = token.replace(" ", "\u2581").replace("\n", "<newline>")
     return re.sub(r"\s", lambda found: f"<U+{ord(found[0]):04X}>", shown)
 
@@ -65,7 +80,10 @@ class Reader:
     """Line after line."""
 
     def __init__(self, path: Path, lines: Iterator[str]) -> None:
-        self.path, self.lines, self.number, self.line = path, lines, 0, ""
+        self.path = path
+        self.lines = lines
+        self.number = 0
+        self.line = ""
 
     def refuse(self, words: str) -> NoReturn:
         raise ValueError(f"{self.path}, line {self.number}: {words}")
@@ -90,7 +108,10 @@ class Reader:
                 self.refuse(f"a file of {size:,} bytes cannot have {found[2]} n-grams")
             counts.append(int(found[2]))
         if not counts:
-            self.refuse(f"there should be the numbers of n-grams, as in 'ngram 1=1000', and not {self.line!r}")
+            self.refuse(
+                "there should be the numbers of n-grams, as in 'ngram 1=1000', and not "
+                f"{self.line!r}"
+            )
         number: dict[str, int] = {}
         tables: list[Table] = []
         for n, n_gram in enumerate(counts, 1):
@@ -103,13 +124,20 @@ class Reader:
             self.refuse(f"its words lack {BEGIN} or {END}")
         return Arpa(NgramModel(tables, len(number), number[BEGIN]), list(number))
 
-    def section(self, n: int, n_gram: int, order: int, number: dict[str, int], tables: list[Table]) -> Table:
+    def section(
+        self, n: int, n_gram: int, order: int, number: dict[str, int], tables: list[Table]
+    ) -> Table:
         """The n-grams of one order; those of the first are the words."""
-        ids, values, at = np.zeros((n_gram, n), np.int64), np.zeros((n_gram, 2)), np.zeros(n_gram, np.int64)
+        ids = np.zeros((n_gram, n), np.int64)
+        values = np.zeros((n_gram, 2))
+        at = np.zeros(n_gram, np.int64)
         for i in range(n_gram):
             parts = WORD.findall(self.next())
             if len(parts) not in ((n + 1, n + 2) if n < order else (n + 1,)):
-                self.refuse(f"there should be a number, {n} words{' and perhaps a number' if n < order else ''}, and not {self.line!r}")
+                self.refuse(
+                    f"there should be a number, {n} "
+                    f"words{' and perhaps a number' if n < order else ''}, and not {self.line!r}"
+                )
             if n == 1 and number.setdefault(parts[1], i) != i:
                 self.refuse(f"the word {parts[1]!r} stands there twice")
             try:
@@ -132,9 +160,15 @@ class Reader:
             self.refuse("the n-gram stands there twice")
         with np.errstate(divide="ignore"):
             prob = np.where(values[:, 0] <= NEVER, -np.inf, values[:, 0] * math.log(10))[ranks]
-        return Table(keys[ranks], prob.astype(np.float32), (values[:, 1] * math.log(10))[ranks].astype(np.float32))
+        return Table(
+            keys[ranks],
+            prob.astype(np.float32),
+            (values[:, 1] * math.log(10))[ranks].astype(np.float32),
+        )
 
-    def keys(self, ids: np.ndarray, at: np.ndarray, vocab_size: int, tables: list[Table]) -> np.ndarray:
+    def keys(
+        self, ids: np.ndarray, at: np.ndarray, vocab_size: int, tables: list[Table]
+    ) -> np.ndarray:
         """Those of a table: the place of what follows the first word, and the first word."""
         place = ids[:, -1]
         for n in range(2, ids.shape[1] + 1):
@@ -143,7 +177,11 @@ class Reader:
                 return wanted
             known = tables[n - 1].keys
             place = np.searchsorted(known, wanted)
-            lost = np.flatnonzero(known[np.minimum(place, max(len(known) - 1, 0))] != wanted) if len(known) else np.arange(len(wanted))
+            lost = (
+                np.flatnonzero(known[np.minimum(place, max(len(known) - 1, 0))] != wanted)
+                if len(known)
+                else np.arange(len(wanted))
+            )
             if len(lost):
                 self.number = int(at[lost[0]])
                 self.refuse(f"its last {n} words are not among the {n}-grams")

@@ -10,7 +10,8 @@ N_ROW = 4_000_000  # that are sorted at once
 
 
 class Rows(NamedTuple):
-    """Different n-grams in suffix order (by the last word, then the one before it, ...), as packed words, and how often each occurs.
+    """Different n-grams in suffix order (by the last word, then the one before it, ...), as packed
+    words, and how often each occurs.
 
     keys: (n_key, n) uint64. counts: (n,) int64.
     """
@@ -20,7 +21,8 @@ class Rows(NamedTuple):
 
 
 class Packing:
-    """N-grams of one order as few unsigned numbers, which compare as the n-grams do from the last word backwards.
+    """N-grams of one order as few unsigned numbers, which compare as the n-grams do from the last
+    word backwards.
 
     Args:
         order: words in an n-gram.
@@ -28,7 +30,8 @@ class Packing:
     """
 
     def __init__(self, order: int, vocab_size: int) -> None:
-        self.order, self.n_bit = order, max(1, int(vocab_size - 1).bit_length())
+        self.order = order
+        self.n_bit = max(1, int(vocab_size - 1).bit_length())
         self.n_word = 64 // self.n_bit  # in a number
         self.n_key = -(-order // self.n_word)
 
@@ -46,7 +49,9 @@ class Packing:
     def column(self, keys: np.ndarray, i: int) -> np.ndarray:
         """The i-th word from the end, from 0 on: (n,) int64."""
         number, place = divmod(i, self.n_word)
-        return (keys[number] >> self._shift(number, place) & np.uint64((1 << self.n_bit) - 1)).astype(np.int64)
+        return (
+            keys[number] >> self._shift(number, place) & np.uint64((1 << self.n_bit) - 1)
+        ).astype(np.int64)
 
     def begins(self, last: np.ndarray) -> np.ndarray:
         """The least first number of n-grams with these last words."""
@@ -58,7 +63,8 @@ class Packing:
 
 
 def windows(ids: np.ndarray, order: int, bos: int) -> list[np.ndarray]:
-    """The n-grams that end at each word but `bos`, as columns, the last word first; before the beginning of a sentence stands `bos`.
+    """The n-grams that end at each word but `bos`, as columns, the last word first; before the
+    beginning of a sentence stands `bos`.
 
     Args:
         ids: (n,), whole sentences, each with `bos` before it.
@@ -79,23 +85,31 @@ def different(keys: np.ndarray, counts: np.ndarray | None = None) -> Rows:
         keys = np.sort(keys, axis=1)
     else:
         order = np.lexsort(keys[::-1])
-        keys, counts = keys[:, order], None if counts is None else counts[order]
+        keys = keys[:, order]
+        counts = None if counts is None else counts[order]
     starts = np.flatnonzero(np.concatenate([[True], (keys[:, 1:] != keys[:, :-1]).any(0)]))
     n = np.diff(np.append(starts, n_row)) if counts is None else np.add.reduceat(counts, starts)
     return Rows(keys[:, starts], n.astype(np.int64))
 
 
 class NgramCounter:
-    """Counts n-grams of one order as sorted runs on disk; one that is made again with the same folder knows those that are there.
+    """Counts n-grams of one order as sorted runs on disk; one that is made again with the same
+    folder knows those that are there.
 
     Args:
-        order: words in an n-gram. vocab_size: words are 0 to vocab_size - 1. bos: the word before the first of a sentence.
+        order: words in an n-gram. vocab_size: words are 0 to vocab_size - 1. bos: the word before
+            the first of a sentence.
         folder: for the runs.
         n_row: n-grams that are sorted at once.
     """
 
-    def __init__(self, order: int, vocab_size: int, bos: int, folder: Path, n_row: int = N_ROW) -> None:
-        self.packing, self.bos, self.folder, self.n_row = Packing(order, vocab_size), bos, folder, n_row
+    def __init__(
+        self, order: int, vocab_size: int, bos: int, folder: Path, n_row: int = N_ROW
+    ) -> None:
+        self.packing = Packing(order, vocab_size)
+        self.bos = bos
+        self.folder = folder
+        self.n_row = n_row
         self.runs: list[Rows] = []
         while self._stem(len(self.runs)).with_suffix(".counts.npy").exists():
             self.runs.append(opened(self._stem(len(self.runs))))
@@ -110,7 +124,10 @@ class NgramCounter:
             ValueError: there are fewer.
         """
         if len(self.runs) < n_run:
-            raise ValueError(f"{self.folder} has {len(self.runs)} of the {n_run} runs of counts that belong to this state: train anew")
+            raise ValueError(
+                f"{self.folder} has {len(self.runs)} of the {n_run} runs of counts that belong "
+                "to this state: train anew"
+            )
         for number in range(n_run, len(self.runs)):
             for name in Rows._fields:
                 self._stem(number).with_suffix(f".{name}.npy").unlink()
@@ -123,19 +140,31 @@ class NgramCounter:
             self.runs.append(spill(rows, self._stem(len(self.runs))))
 
     def rows(self) -> Iterator[Rows]:
-        """All n-grams in suffix order, in pieces of about `n_row` that cut no group of one last word."""
+        """All n-grams in suffix order, in pieces of about `n_row` that cut no group of one last
+        word.
+        """
         yield from merged(self.runs, self.packing, self.n_row)
 
 
 def pieces(ids: np.ndarray, bos: int, n_row: int) -> Iterator[np.ndarray]:
     """A long row of sentences as several of at most about `n_row`, cut between sentences."""
     starts = np.flatnonzero(ids == bos)
-    cuts = starts[np.unique(np.searchsorted(starts, np.arange(n_row, len(ids), n_row)).clip(max=len(starts) - 1))] if len(starts) else []
+    cuts = (
+        starts[
+            np.unique(
+                np.searchsorted(starts, np.arange(n_row, len(ids), n_row)).clip(max=len(starts) - 1)
+            )
+        ]
+        if len(starts)
+        else []
+    )
     yield from (part for part in np.split(ids, cuts) if len(part))
 
 
 def spill(rows: Rows, stem: Path) -> Rows:
-    """The same rows on disk; the counts, which come last, under their name only when all is there."""
+    """The same rows on disk; the counts, which come last, under their name only when all is
+    there.
+    """
     for name, values in zip(Rows._fields, rows, strict=True):
         path = stem.with_suffix(f".{name}.npy")
         np.save(path.with_suffix(".part.npy"), values)
@@ -145,7 +174,9 @@ def spill(rows: Rows, stem: Path) -> Rows:
 
 def opened(stem: Path) -> Rows:
     """Of the disk, mapped into memory."""
-    return Rows(*(np.load(stem.with_suffix(f".{name}.npy"), mmap_mode="r") for name in Rows._fields))
+    return Rows(
+        *(np.load(stem.with_suffix(f".{name}.npy"), mmap_mode="r") for name in Rows._fields)
+    )
 
 
 def merged(runs: list[Rows], packing: Packing, n_row: int) -> Iterator[Rows]:
@@ -153,11 +184,19 @@ def merged(runs: list[Rows], packing: Packing, n_row: int) -> Iterator[Rows]:
     if not runs:
         return
     words = packing.begins(np.arange(1, 1 << packing.n_bit))
-    stops = [np.append(np.searchsorted(run.keys[0], words), run.keys.shape[1]) for run in runs]  # of the rows of each last word
+    # of the rows of each last word
+    stops = [np.append(np.searchsorted(run.keys[0], words), run.keys.shape[1]) for run in runs]
     part_of_word = (sum(stops) - 1) // n_row
-    ends = np.flatnonzero(np.diff(np.append(part_of_word, part_of_word[-1] + 1)))  # the last word of each part
+    # the last word of each part
+    ends = np.flatnonzero(np.diff(np.append(part_of_word, part_of_word[-1] + 1)))
     for before, end in zip(np.append(-1, ends[:-1]), ends, strict=True):
         ranges = [slice(stop[before] if before >= 0 else 0, stop[end]) for stop in stops]
-        parts = [Rows(run.keys[:, own], run.counts[own]) for run, own in zip(runs, ranges, strict=True)]
+        parts = [
+            Rows(run.keys[:, own], run.counts[own]) for run, own in zip(runs, ranges, strict=True)
+        ]
         if sum(len(part.counts) for part in parts):
-            yield parts[0] if len(parts) == 1 else different(*(np.concatenate(values, -1) for values in zip(*parts, strict=True)))
+            yield (
+                parts[0]
+                if len(parts) == 1
+                else different(*(np.concatenate(values, -1) for values in zip(*parts, strict=True)))
+            )

@@ -1,4 +1,6 @@
-"""Interpolated modified Kneser-Ney. Source: Chen and Goodman 1999, section 3; Heafield et al. 2013, whose conventions these are."""
+"""Interpolated modified Kneser-Ney. Source: Chen and Goodman 1999, section 3; Heafield et al. 2013,
+whose conventions these are.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -8,16 +10,19 @@ import numpy as np
 
 from lslm_lightning.ngram.counting import Packing, Rows
 
-FALLBACK = (0.5, 1.0, 1.5)  # discounts where counts of counts give none, as KenLM's --discount_fallback has them
+# discounts where counts of counts give none, as KenLM's --discount_fallback has them
+FALLBACK = (0.5, 1.0, 1.5)
 
 
 class Table(NamedTuple):
     """The n-grams of one order in suffix order, and what becomes of them.
 
     Args:
-        keys: (n,) int64, of the suffix (the n-gram without its first word; its place in the table of the order below) and the first word:
-            place * vocab_size + word. Ascending. Of words alone the word itself.
-        log_prob: (n,) natural logarithm, of the last word after the others; float64, on disk float32.
+        keys: (n,) int64, of the suffix (the n-gram without its first word; its place in the table
+            of the order below) and the first word: place * vocab_size + word. Ascending. Of words
+            alone the word itself.
+        log_prob: (n,) natural logarithm, of the last word after the others; float64, on disk
+            float32.
         log_backoff: (n,) the same, of what is left for words that were not seen after this n-gram.
     """
 
@@ -28,7 +33,9 @@ class Table(NamedTuple):
 
 @dataclass
 class Counts:
-    """Of the n-grams of one order in suffix order; in the order below their suffixes have the places `suffix`."""
+    """Of the n-grams of one order in suffix order; in the order below their suffixes have the
+    places `suffix`.
+    """
 
     suffix: np.ndarray  # (n,) int32
     first: np.ndarray  # (n,) int32, the first word
@@ -37,17 +44,19 @@ class Counts:
 
 
 def adjusted_counts(pieces: Iterable[Rows], packing: Packing, bos: int) -> list[Counts]:
-    """For each order up to that of the pieces, from 2 on, its n-grams with the number of different words before them.
+    """For each order up to that of the pieces, from 2 on, its n-grams with the number of different
+    words before them.
 
-    The n-grams of the highest order, and those that begin a sentence, keep the number of times they occur. The first of the list has the
-    words themselves.
+    The n-grams of the highest order, and those that begin a sentence, keep the number of times they
+    occur. The first of the list has the words themselves.
     """
     order = packing.order
     found: list[list[Counts]] = [[] for _ in range(order)]
     n_before = [0] * order
     for keys, counts in pieces:
         words = [packing.column(keys, i) for i in range(order)]
-        bounds, is_new = [], np.zeros(len(counts), bool)
+        bounds = []
+        is_new = np.zeros(len(counts), bool)
         is_new[:1] = True
         for column in words:  # where the n-grams of an order begin
             is_new = is_new | np.concatenate([[True], column[1:] != column[:-1]])
@@ -61,47 +70,75 @@ def adjusted_counts(pieces: Iterable[Rows], packing: Packing, bos: int) -> list[
             if n == order:
                 adjusted = raw
             else:
-                adjusted = np.where(n_word[starts] > n, np.add.reduceat(bounds[n].astype(np.int64), starts), raw)
+                adjusted = np.where(
+                    n_word[starts] > n, np.add.reduceat(bounds[n].astype(np.int64), starts), raw
+                )
             keep = n_word[starts] >= n
             if n == 1:
                 suffix = np.zeros(len(starts), np.int64)
             else:
                 groups = bounds[n - 2] & (n_word >= n - 1)
                 suffix = (n_before[n - 2] + np.cumsum(groups) - 1)[starts]
-            own = Counts(*(values[keep].astype(np.int32) for values in (suffix, words[n - 1][starts], adjusted, raw)))
+            own = Counts(
+                *(
+                    values[keep].astype(np.int32)
+                    for values in (suffix, words[n - 1][starts], adjusted, raw)
+                )
+            )
             found[n - 1].append(own)
         for n in range(order):
             n_before[n] += len(found[n][-1].first)
-    return [joined(found.pop(0)) for _ in range(order)]  # so that parts and whole of one order alone stand in memory together
+    # so that parts and whole of one order alone stand in memory together
+    return [joined(found.pop(0)) for _ in range(order)]
 
 
 def joined(parts: list[Counts]) -> Counts:
     """The counts of one order, found piece by piece."""
     empty = np.zeros(0, np.int32)
-    return Counts(*(np.concatenate([empty, *(getattr(part, field.name) for part in parts)]) for field in fields(Counts)))
+    return Counts(
+        *(
+            np.concatenate([empty, *(getattr(part, field.name) for part in parts)])
+            for field in fields(Counts)
+        )
+    )
 
 
 def discounts(adjusted: np.ndarray) -> np.ndarray:
-    """What is taken from n-grams that were counted 0, 1, 2, and 3 or more times: (4,); `FALLBACK` where counts of counts are degenerate."""
+    """What is taken from n-grams that were counted 0, 1, 2, and 3 or more times: (4,); `FALLBACK`
+    where counts of counts are degenerate.
+    """
     n = np.bincount(np.minimum(adjusted, 5), minlength=6).astype(float)
     if not n[1:5].all():
         return np.array([0.0, *FALLBACK])
     y = n[1] / (n[1] + 2 * n[2])
     found = np.array([0.0, *(k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3))])
-    return found if (found[1:] > 0).all() and (found[1:] <= (1, 2, 3)).all() else np.array([0.0, *FALLBACK])
+    return (
+        found
+        if (found[1:] > 0).all() and (found[1:] <= (1, 2, 3)).all()
+        else np.array([0.0, *FALLBACK])
+    )
 
 
-def estimate(counts: list[Counts], vocab_size: int, bos: int, least: Sequence[int] = (), impossible: Sequence[int] = ()) -> list[Table]:
-    """Tables of all orders. Words 0 to vocab_size - 1 share evenly what is left at the end, words never seen among them.
+def estimate(
+    counts: list[Counts],
+    vocab_size: int,
+    bos: int,
+    least: Sequence[int] = (),
+    impossible: Sequence[int] = (),
+) -> list[Table]:
+    """Tables of all orders. Words 0 to vocab_size - 1 share evenly what is left at the end, words
+    never seen among them.
 
     Args:
         counts: of all orders; the list is emptied on the way, since memory is short.
         bos: the word before the first of a sentence, which is never predicted.
         impossible: more words that are never predicted; none was counted.
-        least: how often an n-gram must occur to be kept, by order from 1 on (the last one holds for higher orders too); words are all kept.
+        least: how often an n-gram must occur to be kept, by order from 1 on (the last one holds for
+            higher orders too); words are all kept.
 
     Raises:
-        ValueError: `least` falls from one order to the next, so that an n-gram could be kept without its parts.
+        ValueError: `least` falls from one order to the next, so that an n-gram could be kept
+            without its parts.
     """
     if list(least) != sorted(least):
         raise ValueError(f"least={list(least)} must not fall from one order to the next")
@@ -113,18 +150,29 @@ def estimate(counts: list[Counts], vocab_size: int, bos: int, least: Sequence[in
     seen[never] = 0
     discount = discounts(seen[seen > 0])[np.minimum(seen, 3)]
     total = max(int(seen.sum()), 1)
-    prob = (seen - discount) / total + (discount.sum() / total if seen.any() else 1.0) / (vocab_size - len(never))
+    prob = (seen - discount) / total + (discount.sum() / total if seen.any() else 1.0) / (
+        vocab_size - len(never)
+    )
     prob[never] = 0.0
-    keys, probs, backoffs = [np.arange(vocab_size)], [prob], [np.ones(vocab_size)]
+    keys = [np.arange(vocab_size)]
+    probs = [prob]
+    backoffs = [np.ones(vocab_size)]
     kept = [np.ones(vocab_size, bool)]
     context = np.zeros(vocab_size, np.int32)
     while counts:
         own = counts.pop(0)
-        suffix = words.first[own.suffix] if len(keys) == 1 else own.suffix  # words stand at their numbers
+        # words stand at their numbers
+        suffix = words.first[own.suffix] if len(keys) == 1 else own.suffix
         # the context of an n-gram is that of its suffix with its first word before it
-        context = own.first if len(keys) == 1 else places(keys[-1], context[suffix].astype(np.int64) * vocab_size + own.first)
+        context = (
+            own.first
+            if len(keys) == 1
+            else places(keys[-1], context[suffix].astype(np.int64) * vocab_size + own.first)
+        )
         keep = own.raw >= least[len(keys)]
-        discount = np.where(keep, discounts(own.adjusted)[np.minimum(own.adjusted, 3)], own.adjusted)
+        discount = np.where(
+            keep, discounts(own.adjusted)[np.minimum(own.adjusted, 3)], own.adjusted
+        )
         total = np.bincount(context, own.adjusted, len(keys[-1]))
         left = np.bincount(context, discount, len(keys[-1])) / np.maximum(total, 1)
         left[total == 0] = 1.0
@@ -140,7 +188,9 @@ def estimate(counts: list[Counts], vocab_size: int, bos: int, least: Sequence[in
 
 
 def places(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Where each of the wanted keys stands among all: int32. In order they are found in memory one after the other, which saves half."""
+    """Where each of the wanted keys stands among all: int32. In order they are found in memory one
+    after the other, which saves half.
+    """
     order = np.argsort(wanted)
     found = np.empty(len(wanted), np.int32)
     found[order] = np.searchsorted(keys, wanted[order])
@@ -148,7 +198,11 @@ def places(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def tables(
-    keys: list[np.ndarray], probs: list[np.ndarray], backoffs: list[np.ndarray], kept: list[np.ndarray], vocab_size: int
+    keys: list[np.ndarray],
+    probs: list[np.ndarray],
+    backoffs: list[np.ndarray],
+    kept: list[np.ndarray],
+    vocab_size: int,
 ) -> Iterator[Table]:
     """Of the n-grams that are kept, in their places among these. All four lists are emptied."""
     place: np.ndarray | None = None  # None where all of the order below are kept
@@ -158,6 +212,8 @@ def tables(
             key = place[key // vocab_size] * vocab_size + key % vocab_size
         place = None if keep.all() else np.cumsum(keep) - 1
         if place is not None:
-            key, prob, backoff = key[keep], prob[keep], backoff[keep]
+            key = key[keep]
+            prob = prob[keep]
+            backoff = backoff[keep]
         with np.errstate(divide="ignore"):
             yield Table(key, np.log(prob, out=prob), np.log(backoff, out=backoff))

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-N_ROUND, NEAR = 1000, 1e-10
+N_ROUND = 1000
+NEAR = 1e-10
 
 
 def mixture_nats(nats: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
@@ -15,10 +16,12 @@ def mixture_nats(nats: Sequence[np.ndarray], weights: Sequence[float]) -> np.nda
 
 
 def fitted_weights(nats: Sequence[np.ndarray]) -> np.ndarray:
-    """Weights (k,) under which these tokens are most probable, by expectation and maximization. Source: Jelinek and Mercer 1980.
+    """Weights (k,) under which these tokens are most probable, by expectation and maximization.
+    Source: Jelinek and Mercer 1980.
 
     Args:
-        nats: k arrays (n,), of one token after the other by each model. Tokens that all find impossible tell nothing.
+        nats: k arrays (n,), of one token after the other by each model. Tokens that all find
+            impossible tell nothing.
 
     Raises:
         ValueError: there are no others.
@@ -26,13 +29,17 @@ def fitted_weights(nats: Sequence[np.ndarray]) -> np.ndarray:
     every = np.stack(nats)
     every = every[:, np.isfinite(every.min(0))] if every.size else every
     if not every.size:
-        raise ValueError("the validation text has no token that any of the models finds possible: no weights can be found with it")
+        raise ValueError(
+            "the validation text has no token that any of the models finds possible: no weights "
+            "can be found with it"
+        )
     p = np.exp(every.min(0) - every)  # as shares of the best model's, so that nothing vanishes
     weights = np.full(len(p), 1 / len(p))
     for _ in range(N_ROUND):
         shares = weights[:, None] * p
         after = (shares / shares.sum(0)).mean(1)
-        done, weights = np.abs(after - weights).max() < NEAR, after
+        done = np.abs(after - weights).max() < NEAR
+        weights = after
         if done:
             break
     return weights

@@ -7,14 +7,17 @@ import numpy as np
 from lslm_lightning.ngram.training import train
 
 ORDER = 6
-END, BEGIN = 256, 257
+END = 256
+BEGIN = 257
 
 
 class Spelling:
-    """The probability of words as UTF-8 bytes with an end, by an n-gram model of known words, each counted once: new words are rare ones.
+    """The probability of words as UTF-8 bytes with an end, by an n-gram model of known words, each
+    counted once: new words are rare ones.
 
-    No word is impossible, and the probabilities of all add up to 1. A word that is known could be spelled too, so that a model which says
-    `<unk>` and then spells gives away what it gives to these.
+    No word is impossible, and the probabilities of all add up to 1. A word that is known could be
+    spelled too, so that a model which says `<unk>` and then spells gives away what it gives to
+    these.
 
     Args:
         words: those of the training text.
@@ -32,6 +35,8 @@ class Spelling:
 
 
 def joined(words: Sequence[str]) -> np.ndarray:
-    """Bytes of all words, with a beginning and an end each: (n,) int64. Half a surrogate pair is spelled as Python does it."""
+    """Bytes of all words, with a beginning and an end each: (n,) int64. Half a surrogate pair is
+    spelled as Python does it.
+    """
     spelled = [[BEGIN, *word.encode("utf-8", "surrogatepass"), END] for word in words]
     return np.array([byte for word in spelled for byte in word], np.int64)

@@ -24,7 +24,14 @@ def train(batches: Iterable[np.ndarray], order: int, vocab_size: int, bos: int) 
         return estimated(counter, vocab_size)
 
 
-def estimated(counter: NgramCounter, vocab_size: int, least: Sequence[int] = (), impossible: Sequence[int] = ()) -> NgramModel:
+def estimated(
+    counter: NgramCounter,
+    vocab_size: int,
+    least: Sequence[int] = (),
+    impossible: Sequence[int] = (),
+) -> NgramModel:
     """A model of what was counted; see `estimate`."""
     counts = adjusted_counts(counter.rows(), counter.packing, counter.bos)
-    return NgramModel(estimate(counts, vocab_size, counter.bos, least, impossible), vocab_size, counter.bos)
+    return NgramModel(
+        estimate(counts, vocab_size, counter.bos, least, impossible), vocab_size, counter.bos
+    )

@@ -1,4 +1,6 @@
-"""The caches of `transformers` as nested tuples of batch-first tensors, which a search may reorder, and back."""
+"""The caches of `transformers` as nested tuples of batch-first tensors, which a search may reorder,
+and back.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +17,21 @@ def state_of(cache: Any) -> State:
         ValueError: the network remembers something else.
     """
     layers = getattr(cache, "layers", None)
-    if not layers or any(getattr(layer, "keys", None) is None or layer.is_sliding for layer in layers):
+    if not layers or any(
+        getattr(layer, "keys", None) is None or layer.is_sliding for layer in layers
+    ):
         kept = "no cache" if cache is None else type(cache).__name__
-        raise ValueError(f"this model keeps {kept}, where only keys and values of all that was read are supported")
+        raise ValueError(
+            f"this model keeps {kept}, where only keys and values of all that was read are "
+            "supported"
+        )
     return tuple((layer.keys, layer.values) for layer in layers)
 
 
 def cache_of(state: State | None) -> "DynamicCache":
-    """A cache that holds a state; an empty one for None. Never one that forgets, as sliding windows do: the masks see to these."""
+    """A cache that holds a state; an empty one for None. Never one that forgets, as sliding windows
+    do: the masks see to these.
+    """
     from transformers import DynamicCache
 
     return DynamicCache(state or None)

@@ -11,19 +11,28 @@ from lslm_lightning.pretrained.network import Pretrained
 
 
 class PretrainedDecoder(Pretrained):
-    """A causal model of `transformers`; the state is its keys and values, those of padding too: `pad` is not looked at."""
+    """A causal model of `transformers`; the state is its keys and values, those of padding too:
+    `pad` is not looked at.
+    """
 
-    kind, wants = "AutoModelForCausalLM", "a causal language model"
+    kind = "AutoModelForCausalLM"
+    wants = "a causal language model"
     is_encoder_decoder = False
     n_encoder_layer = 0
 
-    def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
+    def __init__(
+        self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None
+    ) -> None:
         super().__init__(path, config, tokenizer_digest)
         self.n_decoder_layer = self.model.config.get_text_config().num_hidden_layers
         if config is not None or self.device.type == "meta":
             return
-        if self.sees_ahead(lambda ids: self.model(ids, use_cache=False).logits):  # some encoders let themselves be loaded as decoders
-            raise ValueError(f"{path} is not what PretrainedDecoder takes ({self.wants}): it sees the tokens that it is to predict")
+        # some encoders let themselves be loaded as decoders
+        if self.sees_ahead(lambda ids: self.model(ids, use_cache=False).logits):
+            raise ValueError(
+                f"{path} is not what PretrainedDecoder takes ({self.wants}): it sees the tokens "
+                "that it is to predict"
+            )
         with torch.no_grad():
             self.decode(torch.tensor([[0]]))  # which refuses what keeps no keys and values
 

@@ -19,33 +19,46 @@ class Kinds(nn.Module):
 
 
 class PretrainedEncoder(Pretrained):
-    """An encoder of `transformers`: its inputs are ids (B, S), its outputs vectors (B, S, D). What pools them to one is left out.
+    """An encoder of `transformers`: its inputs are ids (B, S), its outputs vectors (B, S, D). What
+    pools them to one is left out.
 
-    Inputs may be (B, S, 2): ids, and which of two texts each belongs to, as the tokenizer's `frame` numbers them. Networks that have no
-    such types, as RoBERTa and DistilBERT have none, pass over them.
+    Inputs may be (B, S, 2): ids, and which of two texts each belongs to, as the tokenizer's `frame`
+    numbers them. Networks that have no such types, as RoBERTa and DistilBERT have none, pass over
+    them.
     """
 
-    kind, wants = "AutoModel", "an encoder alone"
+    kind = "AutoModel"
+    wants = "an encoder alone"
     parts = {"add_pooling_layer": False}  # noqa: RUF012 (never written to)
     is_encoder_decoder = False
     n_decoder_layer = 0
 
-    def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
+    def __init__(
+        self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None
+    ) -> None:
         super().__init__(path, config, tokenizer_digest)
         self.n_encoder_layer = self.model.config.get_text_config().num_hidden_layers
         if config is None and self.model.device.type != "meta" and not self.sees_ahead(self.encode):
-            raise ValueError(f"{path} is not what PretrainedEncoder takes ({self.wants}): it sees nothing of what comes after a token")
+            raise ValueError(
+                f"{path} is not what PretrainedEncoder takes ({self.wants}): it sees nothing of "
+                "what comes after a token"
+            )
 
     def marks(self, sizes: Sequence[int]) -> nn.Module:
         if len(sizes) != 1:
-            raise ValueError(f"{self.path} reads ids and has no place for {len(sizes) - 1} marks besides the text that each belongs to")
+            raise ValueError(
+                f"{self.path} reads ids and has no place for {len(sizes) - 1} marks besides the "
+                "text that each belongs to"
+            )
         return Kinds()
 
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         ids, kinds = x.unbind(-1) if x.dim() == 3 else (x, None)
         has_kinds = getattr(self.model.config, "type_vocab_size", 0) > 1
         given = {"token_type_ids": kinds} if has_kinds and kinds is not None else {}
-        return self.model(self.known(ids), attention_mask=None if pad is None else (~pad).long(), **given).last_hidden_state
+        return self.model(
+            self.known(ids), attention_mask=None if pad is None else (~pad).long(), **given
+        ).last_hidden_state
 
     def remember(self, memory: Tensor) -> Shared:
         return ()

@@ -1,4 +1,6 @@
-"""Pretrained networks that read one text and write another: Marian, T5. B sources, N rows (k beams a source), S, T time, V vocabulary."""
+"""Pretrained networks that read one text and write another: Marian, T5. B sources, N rows (k beams
+a source), S, T time, V vocabulary.
+"""
 
 from typing import Any
 
@@ -11,22 +13,31 @@ from lslm_lightning.pretrained.network import Pretrained
 
 
 class PretrainedEncoderDecoder(Pretrained):
-    """A sequence-to-sequence model of `transformers`; the state is its keys and values, those of the memory among them.
+    """A sequence-to-sequence model of `transformers`; the state is its keys and values, those of
+    the memory among them.
 
-    In a search, which is where a memory is remembered, padding is never written. The `pad` of `decode` is not looked at.
+    In a search, which is where a memory is remembered, padding is never written. The `pad` of
+    `decode` is not looked at.
     """
 
-    kind, wants = "AutoModelForSeq2SeqLM", "an encoder and a decoder"
+    kind = "AutoModelForSeq2SeqLM"
+    wants = "an encoder and a decoder"
     is_encoder_decoder = True
 
-    def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
+    def __init__(
+        self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None
+    ) -> None:
         super().__init__(path, config, tokenizer_digest)
         config = self.model.config
         self.n_encoder_layer = getattr(config, "encoder_layers", config.num_hidden_layers)
-        self.n_decoder_layer = getattr(config, "decoder_layers", None) or getattr(config, "num_decoder_layers", config.num_hidden_layers)
+        self.n_decoder_layer = getattr(config, "decoder_layers", None) or getattr(
+            config, "num_decoder_layers", config.num_hidden_layers
+        )
 
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        return self.model.get_encoder()(self.known(x), attention_mask=None if pad is None else (~pad).long()).last_hidden_state
+        return self.model.get_encoder()(
+            self.known(x), attention_mask=None if pad is None else (~pad).long()
+        ).last_hidden_state
 
     def remember(self, memory: Tensor) -> Shared:
         return (memory,)
@@ -57,7 +68,11 @@ class PretrainedEncoderDecoder(Pretrained):
             past_key_values=EncoderDecoderCache(cache_of(own), cache_of(of_memory)),
             use_cache=True,
         )
-        cache, config = out.past_key_values, self.model.config
+        cache = out.past_key_values
+        config = self.model.config
         if searching and config.pad_token_id not in (None, config.eos_token_id):
             out.logits[..., config.pad_token_id] = -torch.inf
-        return out.logits, (state_of(cache.self_attention_cache), state_of(cache.cross_attention_cache))
+        return out.logits, (
+            state_of(cache.self_attention_cache),
+            state_of(cache.cross_attention_cache),
+        )

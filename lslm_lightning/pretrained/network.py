@@ -1,4 +1,6 @@
-"""What all pretrained networks share: where they come from, and their words, which are their own. B rows, T time, V vocabulary."""
+"""What all pretrained networks share: where they come from, and their words, which are their own. B
+rows, T time, V vocabulary.
+"""
 
 import json
 import re
@@ -24,7 +26,15 @@ from lslm_lightning.text.hugging_face import (
 )
 from lslm_lightning.text.model_sizes import bounds_of, check_sizes
 
-OF_THE_PLACE = ("_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version")  # says nothing of the network
+# says nothing of the network
+OF_THE_PLACE = (
+    "_name_or_path",
+    "architectures",
+    "auto_map",
+    "dtype",
+    "torch_dtype",
+    "transformers_version",
+)
 REMOTE = ("auto_map", "custom_pipelines", "custom_generate")  # name Python files of a repository
 
 
@@ -45,11 +55,13 @@ class Scores(Head):
 
 
 class Pretrained(Backbone):
-    """A model of `transformers` with the words at both its ends: its inputs are ids (B, T), its outputs scores (B, T, V).
+    """A model of `transformers` with the words at both its ends: its inputs are ids (B, T), its
+    outputs scores (B, T, V).
 
-    So everything that stands between embedding and projection, and beside them, is as its makers had it. Weights are read from safetensors
-    alone, code from a model's repository is never run. They are read when training begins; `config` and `tokenizer_digest`, which a run
-    keeps, are all that it takes to load a checkpoint.
+    So everything that stands between embedding and projection, and beside them, is as its makers
+    had it. Weights are read from safetensors alone, code from a model's repository is never run.
+    They are read when training begins; `config` and `tokenizer_digest`, which a run keeps, are all
+    that it takes to load a checkpoint.
 
     Args:
         path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
@@ -61,14 +73,17 @@ class Pretrained(Backbone):
     wants: str  # what it must be, in words
     parts: Mapping[str, Any] = {}  # of such a class, what to leave out
 
-    def __init__(self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None) -> None:
+    def __init__(
+        self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None
+    ) -> None:
         super().__init__()
         self.path = path
         bounds = Bounds()  # of a run's own config, whose checkpoint bounds it
         if config is not None:
             check_described(config, path)
         else:
-            config, bounds = without_place(model_config(path)), bounds_of(path)
+            config = without_place(model_config(path))
+            bounds = bounds_of(path)
             check_weights(Path(path))
         if tokenizer_digest is None:
             tokenizer_digest = HuggingFace(path).train().digest
@@ -77,7 +92,8 @@ class Pretrained(Backbone):
         with bounded_parameters(bounds, f"{path}: its config.json does not fit its weights"):
             self.model = self._build(config)
         of_text = self.model.config.get_text_config()
-        self.d_model, self.vocab_size = of_text.hidden_size, self.model.get_input_embeddings().num_embeddings
+        self.d_model = of_text.hidden_size
+        self.vocab_size = self.model.get_input_embeddings().num_embeddings
         self.max_length = getattr(of_text, "max_position_embeddings", None)
         self.has_weights = False
         self.register_load_state_dict_post_hook(lambda module, _: module._has_loaded())
@@ -88,11 +104,27 @@ class Pretrained(Backbone):
 
             described = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
             if described.is_encoder_decoder != self.is_encoder_decoder:
-                raise ValueError(f"a {described.model_type} {'has' if described.is_encoder_decoder else 'lacks'} an encoder")
-            return self._without_parts(partial(getattr(transformers, self.kind).from_config, described, dtype=torch.float32, **NO_CODE))
+                raise ValueError(
+                    f"a {described.model_type} "
+                    f"{'has' if described.is_encoder_decoder else 'lacks'} an encoder"
+                )
+            return self._without_parts(
+                partial(
+                    getattr(transformers, self.kind).from_config,
+                    described,
+                    dtype=torch.float32,
+                    **NO_CODE,
+                )
+            )
         except (KeyError, ValueError, ImportError) as error:
-            what = "a model_type that is unknown here" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
-            raise ValueError(f"{self.path} is not what {type(self).__name__} takes ({self.wants}): {what}") from None
+            what = (
+                "a model_type that is unknown here"
+                if isinstance(error, KeyError)
+                else " ".join(str(error).split())[:200]
+            )
+            raise ValueError(
+                f"{self.path} is not what {type(self).__name__} takes ({self.wants}): {what}"
+            ) from None
 
     def _without_parts(self, make: Callable[..., Any]) -> Any:
         """What `make` gives without `parts`, where it knows of them."""
@@ -108,7 +140,9 @@ class Pretrained(Backbone):
 
     @torch.no_grad()
     def sees_ahead(self, read: Callable[[Tensor], Tensor]) -> bool:
-        """Whether the second token changes what `read` says of the first, (B, T) ids -> (B, T, ...)."""
+        """Whether the second token changes what `read` says of the first, (B, T) ids -> (B, T,
+        ...).
+        """
         training = self.training
         self.eval()
         first, second = (read(torch.tensor([[0, i]]))[:, 0] for i in (1, 2))
@@ -118,7 +152,9 @@ class Pretrained(Backbone):
     def _has_loaded(self) -> None:
         self.has_weights = True
 
-    def words(self, vocab_size: int, head: Callable[[int, int], Head], scale_embedding: bool) -> tuple[nn.Module, Head]:
+    def words(
+        self, vocab_size: int, head: Callable[[int, int], Head], scale_embedding: bool
+    ) -> tuple[nn.Module, Head]:
         if not isinstance(head(1, 1), TiedProjection):
             raise ValueError(f"model.head must be left out: {self.path} has its own")
         return Ids(), Scores()
@@ -136,22 +172,41 @@ class Pretrained(Backbone):
 
         options = {"use_safetensors": True, "use_kernels": False, **NO_CODE}
         options |= {"local_files_only": is_local(self.path), "dtype": torch.float32}
-        options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}  # what does not fit is told, and refused below
+        # what does not fit is told, and refused below
+        options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
         kind = getattr(transformers, self.kind)
         try:
-            found, told = self._without_parts(partial(kind.from_pretrained, self.path, config=self.model.config, **options))
+            found, told = self._without_parts(
+                partial(kind.from_pretrained, self.path, config=self.model.config, **options)
+            )
         except SafetensorError as error:
-            raise ValueError(f"{self.path}: its weights are damaged or incomplete ({reason(self.path, error)}); fetch them again") from None
+            raise ValueError(
+                f"{self.path}: its weights are damaged or incomplete "
+                f"({reason(self.path, error)}); fetch them again"
+            ) from None
         except (OSError, ValueError, RuntimeError, ImportError) as error:
-            raise ValueError(f"{self.path} has no weights that can be used: {reason(self.path, error)}") from None
+            raise ValueError(
+                f"{self.path} has no weights that can be used: {reason(self.path, error)}"
+            ) from None
         if wrong := sorted(told["mismatched_keys"]):
             name, there, here = wrong[0]
-            raise ValueError(f"{self.path}: its weights and its config.json differ: {name} is {tuple(there)} and {tuple(here)}")
+            raise ValueError(
+                f"{self.path}: its weights and its config.json differ: {name} is {tuple(there)} "
+                f"and {tuple(here)}"
+            )
         if missing := sorted(told["missing_keys"]):
-            raise ValueError(f"{self.path} has no weights for {missing[0]} and {len(missing) - 1} others: it is of another kind of model")
+            raise ValueError(
+                f"{self.path} has no weights for {missing[0]} and {len(missing) - 1} others: it "
+                "is of another kind of model"
+            )
         if spare := sorted(name for name in told["unexpected_keys"] if re.search(r"\.\d+\.", name)):
-            raise ValueError(f"{self.path}: its weights and its config.json differ: they have {spare[0]}, which no layer of it takes")
-        self.load_state_dict({f"model.{name}": weight for name, weight in found.state_dict().items()})
+            raise ValueError(
+                f"{self.path}: its weights and its config.json differ: they have {spare[0]}, "
+                "which no layer of it takes"
+            )
+        self.load_state_dict(
+            {f"model.{name}": weight for name, weight in found.state_dict().items()}
+        )
 
     def blocks(self) -> list[nn.Module]:
         names = self.model._no_split_modules or ()
@@ -162,16 +217,27 @@ class Pretrained(Backbone):
         return next(self.model.parameters()).device
 
     def known(self, ids: Tensor) -> Tensor:
-        """Ids that have a row: padding may be behind all of them, and means nothing whatever is read there."""
+        """Ids that have a row: padding may be behind all of them, and means nothing whatever is
+        read there.
+        """
         return ids.clamp(max=self.vocab_size - 1)
 
 
 def check_weights(folder: Path) -> None:
     """Refuse a folder whose weights cannot be read; those of a hub id are not here yet."""
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
-        others = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5")))
+        others = ", ".join(
+            sorted(
+                path.name
+                for path in folder.iterdir()
+                if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5")
+            )
+        )
         instead = f"but {others}, which may hold code" if others else "and no others"
-        raise ValueError(f"{folder} has no weights in safetensors, {instead}; save the model once more with save_pretrained")
+        raise ValueError(
+            f"{folder} has no weights in safetensors, {instead}; save the model once more with "
+            "save_pretrained"
+        )
 
 
 def check_described(config: Mapping[str, Any], path: str) -> None:
@@ -186,7 +252,9 @@ def check_described(config: Mapping[str, Any], path: str) -> None:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if named := next((name for name in REMOTE if name in names_in(config)), None):
-        raise ValueError(f"{path}: its config has {named}, which names code of others; leave it out")
+        raise ValueError(
+            f"{path}: its config has {named}, which names code of others; leave it out"
+        )
 
 
 def names_in(config: Mapping[str, Any]) -> set[str]:

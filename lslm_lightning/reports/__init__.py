@@ -1,10 +1,30 @@
 """Results as one self-contained HTML page and as Markdown; knows no task by name.
 
-A task's `report.py` fills blocks with plain text and numbers, `run_report` composes what every run has, `write_report` writes the page.
+A task's `report.py` fills blocks with plain text and numbers, `run_report` composes what every run
+has, `write_report` writes the page.
 """
 
-from lslm_lightning.reports.blocks import Code, Columns, Facts, Folded, Heading, Interval, Measure, Missing, Report, Section, Table, Text
-from lslm_lightning.reports.composition import RunFacts, learning_curves, length_section, run_report, what_was_run
+from lslm_lightning.reports.blocks import (
+    Code,
+    Columns,
+    Facts,
+    Folded,
+    Heading,
+    Interval,
+    Measure,
+    Missing,
+    Report,
+    Section,
+    Table,
+    Text,
+)
+from lslm_lightning.reports.composition import (
+    RunFacts,
+    learning_curves,
+    length_section,
+    run_report,
+    what_was_run,
+)
 from lslm_lightning.reports.figures import Curves, Heatmap, Histogram, Series
 from lslm_lightning.reports.marking import Marked
 from lslm_lightning.reports.page import render_html, render_markdown, write_report

@@ -1,4 +1,6 @@
-"""Axes: round numbers along them, and the function that places a value. Units are those of a figure's view box."""
+"""Axes: round numbers along them, and the function that places a value. Units are those of a
+figure's view box.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,9 +8,15 @@ from typing import NamedTuple
 
 from lslm_lightning.reports.numerals import number
 
-WIDTH, HEIGHT = 360, 224  # one unit is one CSS pixel at the size figures are designed for
-TOP, NAMED = 8, 28  # room at the top, and where the vertical axis has a name
-BOTTOM, RIGHT = 24, 10  # room for the horizontal labels, and for half of one
+# one unit is one CSS pixel at the size figures are designed for
+WIDTH = 360
+HEIGHT = 224
+# room at the top, and where the vertical axis has a name
+TOP = 8
+NAMED = 28
+# room for the horizontal labels, and for half of one
+BOTTOM = 24
+RIGHT = 10
 Place = tuple[float, float]
 
 
@@ -40,18 +48,23 @@ def step_of(span: float, n: int) -> float:
 def within(low: float, high: float, n: int = 5) -> list[float]:
     """Round numbers in [low, high], evenly spaced, at most n + 1 of them."""
     step = step_of(high - low, n)
-    return [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [
+        i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]
 
 
 def around(low: float, high: float, n: int = 4) -> list[float]:
     """Round numbers of which the first is at most `low` and the last at least `high`."""
     step = step_of(high - low, n)
-    return [i * step for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
+    return [
+        i * step for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)
+    ]
 
 
 def powers(low: float, high: float) -> list[float]:
     """Powers of ten around [low, high], at most seven."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    first = math.floor(math.log10(low))
+    last = math.ceil(math.log10(high))
     stride = math.ceil((last - first) / 5)
     return [10.0**power for power in range(first, last + stride, stride)]
 
@@ -64,21 +77,37 @@ def extent(values: Sequence[float]) -> tuple[float, float]:
 
 
 def axes(
-    x_range: tuple[float, float], x_ticks: list[float], y_ticks: list[float], y_label: str = "", log: bool = False
+    x_range: tuple[float, float],
+    x_ticks: list[float],
+    y_ticks: list[float],
+    y_label: str = "",
+    log: bool = False,
 ) -> tuple[Frame, Callable[[float, float], Place]]:
-    """The frame, and the function that places (x, y) in it; the vertical axis runs from the first to the last of its ticks."""
+    """The frame, and the function that places (x, y) in it; the vertical axis runs from the first
+    to the last of its ticks.
+    """
     y_labels = [number(value) for value in y_ticks] if log else _labels(y_ticks)
-    left, top = max(map(text_width, y_labels)) + 8, NAMED if y_label else TOP
+    left = max(map(text_width, y_labels)) + 8
+    top = NAMED if y_label else TOP
     scale = math.log10 if log else float
-    (x_low, x_high), y_low, y_high = x_range, scale(y_ticks[0]), scale(y_ticks[-1])
+    (x_low, x_high) = x_range
+    y_low = scale(y_ticks[0])
+    y_high = scale(y_ticks[-1])
 
     def place(x: float, y: float) -> Place:
         across = (x - x_low) / (x_high - x_low)
         up = (scale(y) - y_low) / (y_high - y_low)
-        return left + across * (WIDTH - RIGHT - left), HEIGHT - BOTTOM - up * (HEIGHT - BOTTOM - top)
+        return left + across * (WIDTH - RIGHT - left), HEIGHT - BOTTOM - up * (
+            HEIGHT - BOTTOM - top
+        )
 
-    x_marks = [Tick(place(value, y_ticks[0])[0], label) for value, label in zip(x_ticks, _labels(x_ticks), strict=True)]
-    y_marks = [Tick(place(x_low, value)[1], label) for value, label in zip(y_ticks, y_labels, strict=True)]
+    x_marks = [
+        Tick(place(value, y_ticks[0])[0], label)
+        for value, label in zip(x_ticks, _labels(x_ticks), strict=True)
+    ]
+    y_marks = [
+        Tick(place(x_low, value)[1], label) for value, label in zip(y_ticks, y_labels, strict=True)
+    ]
     return Frame(WIDTH, HEIGHT, left, x_marks, y_marks, y_label), place
 
 

@@ -1,8 +1,9 @@
 """What a report is made of: plain text and numbers, no markup.
 
-A task's `report.py` fills these and their neighbours (`scores.py`, `samples.py`, `figures.py`); `page.py` turns them into HTML and
-Markdown, where all text is escaped. A new kind of block is a dataclass, and a macro of its lower-case name in `templates/blocks.html`
-and in `templates/blocks.md`.
+A task's `report.py` fills these and their neighbours (`scores.py`, `samples.py`, `figures.py`);
+`page.py` turns them into HTML and Markdown, where all text is escaped. A new kind of block is a
+dataclass, and a macro of its lower-case name in `templates/blocks.html` and in
+`templates/blocks.md`.
 """
 
 import math
@@ -16,7 +17,9 @@ from lslm_lightning.reports.numerals import decimals, number
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Text in a typewriter face: a command or a configuration as a block, a digest or a path as a value."""
+    """Text in a typewriter face: a command or a configuration as a block, a digest or a path as a
+    value.
+    """
 
     text: str
     caption: str = ""
@@ -41,7 +44,9 @@ class Interval:
         return f"{number(self.low, self.places)} to {number(self.high, self.places)}"
 
 
-def interval_of(low: float | None, high: float | None, places: int | None = None) -> Interval | None:
+def interval_of(
+    low: float | None, high: float | None, places: int | None = None
+) -> Interval | None:
     """Return an interval; None where a bound is missing or no number."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return None
@@ -63,7 +68,8 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What a column or row holds: its unit ("%", "seconds"), and an arrow up or down where one direction is better.
+    """What a column or row holds: its unit ("%", "seconds"), and an arrow up or down where one
+    direction is better.
 
     `key` is what files for other programs call a column, where that is not its name.
     """
@@ -82,7 +88,9 @@ class Heading:
     def column(self) -> str:
         """The heading of the column in a file for other programs."""
         unit = "" if self.unit == self.key else self.unit
-        return f"{self.key} {unit}".strip() if self.key else f"{self.name} {self.shown_unit}".strip()
+        return (
+            f"{self.key} {unit}".strip() if self.key else f"{self.name} {self.shown_unit}".strip()
+        )
 
 
 Cell = str | Real | None | Code | Missing | Interval | Measure | Heading
@@ -112,7 +120,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells under headings; the first cell of a row names it. Columns of numbers stand right, with the same number of decimals."""
+    """Rows of cells under headings; the first cell of a row names it. Columns of numbers stand
+    right, with the same number of decimals.
+    """
 
     columns: Sequence[Heading | str]
     rows: Sequence[Sequence[Cell]]
@@ -126,16 +136,28 @@ class Table:
     def numeric(self) -> list[bool]:
         """For each column, whether it holds numbers only (gaps aside)."""
         kinds = (Real, Measure, Interval, Missing, NoneType)
-        return [all(isinstance(row[i], kinds) and not isinstance(row[i], bool) for row in self.rows) for i in range(len(self.columns))]
+        return [
+            all(isinstance(row[i], kinds) and not isinstance(row[i], bool) for row in self.rows)
+            for i in range(len(self.columns))
+        ]
 
     def column_places(self) -> list[int | None]:
         """For each column, the decimals its plain floats share."""
-        floats = [[row[i] for row in self.rows if isinstance(row[i], float)] for i in range(len(self.columns))]
+        floats = [
+            [row[i] for row in self.rows if isinstance(row[i], float)]
+            for i in range(len(self.columns))
+        ]
         return [decimals(column) if self.places is None else self.places for column in floats]
 
     def reasons(self) -> list[str]:
-        """Why values are missing: the distinct reasons in order; a dash carries its number in this list, from 1."""
-        return list(dict.fromkeys(cell.reason for row in self.rows for cell in row if isinstance(cell, Missing)))
+        """Why values are missing: the distinct reasons in order; a dash carries its number in this
+        list, from 1.
+        """
+        return list(
+            dict.fromkeys(
+                cell.reason for row in self.rows for cell in row if isinstance(cell, Missing)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +185,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A page: a title, the result in one sentence, and sections. `kicker` is the small line above the title, `date` the one below.
+    """A page: a title, the result in one sentence, and sections. `kicker` is the small line above
+    the title, `date` the one below.
 
     `details` are sentences that stand as a list below the result.
     """

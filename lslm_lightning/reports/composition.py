@@ -8,7 +8,18 @@ from typing import TypedDict
 import numpy as np
 
 from lslm_lightning.contracts import Score, metric_label
-from lslm_lightning.reports.blocks import Cell, Code, Columns, Facts, Folded, Interval, Missing, Report, Section, Settings
+from lslm_lightning.reports.blocks import (
+    Cell,
+    Code,
+    Columns,
+    Facts,
+    Folded,
+    Interval,
+    Missing,
+    Report,
+    Section,
+    Settings,
+)
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.figures import Curves, Histogram, Series
 from lslm_lightning.reports.intervals import Intervals
@@ -31,8 +42,9 @@ class Logged(TypedDict):
 class RunFacts:
     """What was run, with all that is needed to run it again; None is "not recorded".
 
-    `corpus_digest` and `git_commit` are shown as they come; `versions` by package; `more` holds further facts under their own names,
-    `hyperparameters` lines of what the model is and how it was trained.
+    `corpus_digest` and `git_commit` are shown as they come; `versions` by package; `more` holds
+    further facts under their own names, `hyperparameters` lines of what the model is and how it was
+    trained.
     """
 
     task: str
@@ -66,7 +78,8 @@ def run_report(
     conclusion: Conclusion = NOTHING,
     headline: str = "",
 ) -> Report:
-    """A run's report: scores, what was run, learning curves, lengths, samples, then the task's own sections.
+    """A run's report: scores, what was run, learning curves, lengths, samples, then the task's own
+    sections.
 
     Args:
         scores: the first system is the run itself; others (baselines) stand beside it.
@@ -77,7 +90,9 @@ def run_report(
     """
     curves = learning_curves(rows)
     parts = [
-        Section("Scores", [*interval_figures(scores, headline), scores]) if scores.systems else None,
+        Section("Scores", [*interval_figures(scores, headline), scores])
+        if scores.systems
+        else None,
         model_section(facts),
         what_was_run(facts),
         Section("Learning curves", curves) if curves else None,
@@ -86,7 +101,8 @@ def run_report(
         *sections,
     ]
     kicker = facts.task.replace("_", " ").capitalize()
-    score, shown = _lead(facts, scores, headline), [part for part in parts if part]
+    score = _lead(facts, scores, headline)
+    shown = [part for part in parts if part]
     if not conclusion.summary:
         return Report(facts.name, shown, score, kicker, facts.started)
     details = [each for each in (score, *conclusion.details) if each]
@@ -94,8 +110,14 @@ def run_report(
 
 
 def interval_figures(scores: ScoreTable, headline: str) -> list[Intervals]:
-    """Return the figure of scores in the headline metric, where there are two systems to compare."""
-    found = {name: score for name, own in scores.systems.items() if (score := headline_score(own, headline)) and math.isfinite(score.value)}
+    """Return the figure of scores in the headline metric, where there are two systems to
+    compare.
+    """
+    found = {
+        name: score
+        for name, own in scores.systems.items()
+        if (score := headline_score(own, headline)) and math.isfinite(score.value)
+    }
     run = next(iter(scores.systems), "")
     return [Intervals(found, run)] if len(found) > 1 else []
 
@@ -111,11 +133,16 @@ def _lead(facts: RunFacts, scores: ScoreTable, headline: str) -> str:
     if first is None or math.isnan(first.value):
         return ""
     places = decimals([first.value])
-    interval = "" if first.low is None else f" (95 % interval {Interval(first.low, first.high, places)})"
+    interval = (
+        "" if first.low is None else f" (95 % interval {Interval(first.low, first.high, places)})"
+    )
     heading = heading_of(first)
     unit = f" {heading.shown_unit}" if heading.shown_unit else ""
     where = f" on {facts.corpus}" if facts.corpus else ""
-    return f"{heading.name} {number(first.value, places)}{unit}{interval}{where}, {counted(first.n_example, 'example')}."
+    return (
+        f"{heading.name} {number(first.value, places)}{unit}{interval}{where}, "
+        f"{counted(first.n_example, 'example')}."
+    )
 
 
 def model_section(facts: RunFacts) -> Section | None:
@@ -151,41 +178,75 @@ def what_was_run(facts: RunFacts) -> Section:
     if facts.command:
         blocks.append(Code(facts.command, "To repeat this run"))
     if facts.versions:
-        blocks.append(Folded(f"Versions of {counted(len(facts.versions), 'package')}", [Facts(facts.versions)]))
+        blocks.append(
+            Folded(
+                f"Versions of {counted(len(facts.versions), 'package')}", [Facts(facts.versions)]
+            )
+        )
     return Section("What was run", blocks)
 
 
 def learning_curves(rows: Iterable[Logged]) -> list[object]:
-    """One figure a quantity over steps, "val/loss" and "train/loss" together: what was measured on validation first, the rest folded.
+    """One figure a quantity over steps, "val/loss" and "train/loss" together: what was measured on
+    validation first, the rest folded.
 
-    A name is split at its last "/". Of equal names and steps the last value counts, as after resuming; what was logged once is left
-    out, unless it is the validation of a quantity that has a curve in training.
+    A name is split at its last "/". Of equal names and steps the last value counts, as after
+    resuming; what was logged once is left out, unless it is the validation of a quantity that has a
+    curve in training.
     """
     logged: dict[str, dict[str, dict[int, float]]] = {}
     for row in rows:
         split, _, quantity = row["name"].rpartition("/")
-        logged.setdefault(quantity, {}).setdefault(split, {})[row["step"]] = math.nan if row["value"] is None else row["value"]
-    shown, rest = [], []
+        logged.setdefault(quantity, {}).setdefault(split, {})[row["step"]] = (
+            math.nan if row["value"] is None else row["value"]
+        )
+    shown = []
+    rest = []
     for quantity, splits in logged.items():
         order = sorted(splits, key=lambda split: (split not in VALIDATION, split != "train", split))
         is_curve = any(len(values) > 1 for values in splits.values())
         kept = [split for split in order if len(splits[split]) > 1 or split in VALIDATION]
         if is_curve and kept:
-            series = [Series(split or quantity, list(splits[split]), list(splits[split].values())) for split in kept]
+            series = [
+                Series(split or quantity, list(splits[split]), list(splits[split].values()))
+                for split in kept
+            ]
             curves = Curves(series, caption=metric_label(quantity).replace("_", " "))
             (shown if "val" in splits or quantity == "loss" else rest).append(curves)
     shown.sort(key=lambda curves: curves.caption != "loss")
     blocks: list[object] = [Columns(shown)] if shown else []
-    return [*blocks, Folded(f"{len(rest)} more logged quantities", [Columns(rest)])] if rest else blocks
+    return (
+        [*blocks, Folded(f"{len(rest)} more logged quantities", [Columns(rest)])]
+        if rest
+        else blocks
+    )
 
 
-def length_section(outputs: Mapping[str, Sequence[int]], references: Sequence[int], unit: str = "tokens") -> Section:
-    """How long outputs are beside references, in `unit`s; outputs by system (one or more), one length a text."""
-    means = {name: float(np.mean(lengths)) if len(lengths) else None for name, lengths in {**outputs, "reference": references}.items()}
+def length_section(
+    outputs: Mapping[str, Sequence[int]], references: Sequence[int], unit: str = "tokens"
+) -> Section:
+    """How long outputs are beside references, in `unit`s; outputs by system (one or more), one
+    length a text.
+    """
+    means = {
+        name: float(np.mean(lengths)) if len(lengths) else None
+        for name, lengths in {**outputs, "reference": references}.items()
+    }
     facts: dict[str, Cell] = {f"Mean of {name}": mean for name, mean in means.items()}
     if means["reference"]:
-        facts |= {f"Ratio of {name} to reference": mean and mean / means["reference"] for name, mean in means.items() if name in outputs}
-    facts |= {f"Empty in {name}": int(np.count_nonzero(np.asarray(lengths) == 0)) for name, lengths in outputs.items()}
+        facts |= {
+            f"Ratio of {name} to reference": mean and mean / means["reference"]
+            for name, mean in means.items()
+            if name in outputs
+        }
+    facts |= {
+        f"Empty in {name}": int(np.count_nonzero(np.asarray(lengths) == 0))
+        for name, lengths in outputs.items()
+    }
     (first, lengths), *others = outputs.items()
-    values = {first: lengths} | ({"reference": references} if len(references) else {}) | dict(others)
-    return Section("Lengths", [Columns([Histogram(values, unit, f"Length in {unit}"), Facts(facts)])])
+    values = (
+        {first: lengths} | ({"reference": references} if len(references) else {}) | dict(others)
+    )
+    return Section(
+        "Lengths", [Columns([Histogram(values, unit, f"Length in {unit}"), Facts(facts)])]
+    )

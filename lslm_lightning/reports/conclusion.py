@@ -39,7 +39,9 @@ class Conclusion:
         return [sentence for sentence in (self.summary, *self.details) if sentence]
 
     def markdown(self) -> str:
-        """Return the summary in bold and the details as a list; empty where nothing was compared."""
+        """Return the summary in bold and the details as a list; empty where nothing was
+        compared.
+        """
         if not self.summary:
             return ""
         summary, *details = (markdown(safe_text(sentence)) for sentence in self.sentences)
@@ -152,19 +154,36 @@ def describe_pair(pair: Pair, other: Score, name: str) -> str:
     if not pair.difference:
         return f"{against}: the scores are equal."
     if math.isnan(pair.p):
-        why = "one example says nothing about chance" if other.n_example < ENOUGH else "resampled scores are not defined"
+        why = (
+            "one example says nothing about chance"
+            if other.n_example < ENOUGH
+            else "resampled scores are not defined"
+        )
         return f"{against}: no test is possible, because {why}."
-    places = max(0, 2 - math.floor(math.log10(abs(pair.difference)))) if math.isfinite(pair.difference) else None
-    difference, low, high = (number(value, places) for value in (pair.difference, pair.low, pair.high))
+    places = (
+        max(0, 2 - math.floor(math.log10(abs(pair.difference))))
+        if math.isfinite(pair.difference)
+        else None
+    )
+    difference, low, high = (
+        number(value, places) for value in (pair.difference, pair.low, pair.high)
+    )
     sign = "+" if pair.difference > 0 else ""
-    return f"{against}: difference {sign}{difference}, 95 % interval {low} to {high}, {chance(pair.p)}."
+    return (
+        f"{against}: difference {sign}{difference}, 95 % interval {low} to {high}, "
+        f"{chance(pair.p)}."
+    )
 
 
 def reason(pairs: Sequence[Pair]) -> str:
     """Return why there is no sure difference in any of these."""
     if all(pair.difference == 0 for pair in pairs):
         return "the scores are equal"
-    return "no test is possible" if all(math.isnan(pair.p) for pair in pairs) else "chance could explain it"
+    return (
+        "no test is possible"
+        if all(math.isnan(pair.p) for pair in pairs)
+        else "chance could explain it"
+    )
 
 
 def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str) -> str:
@@ -176,7 +195,11 @@ def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str)
     """
     metric = f" in {label}" if subject else ""
     if outcome == "unsure":
-        what = f"between {subject} and {whom}" if subject and not whom.startswith("any") else f"from {whom}"
+        what = (
+            f"between {subject} and {whom}"
+            if subject and not whom.startswith("any")
+            else f"from {whom}"
+        )
         return f"There is no sure difference {what}{metric}: {why}."
     return f"{capital(subject) or 'It'} is {outcome} than {whom}{metric}."
 
@@ -184,7 +207,11 @@ def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str)
 def together(names: Sequence[str], n_all: int, noun: str, every: str) -> str:
     """Return what stands for these of all others: "the baseline X", "all 3 baselines"."""
     if len(names) == n_all > 2:
-        return f"{every} of the {counted(n_all, noun)}" if every == "any" else f"all {counted(n_all, noun)}"
+        return (
+            f"{every} of the {counted(n_all, noun)}"
+            if every == "any"
+            else f"all {counted(n_all, noun)}"
+        )
     return f"the {noun}{'' if len(names) == 1 else 's'} {listed([*map(quoted, names)])}"
 
 
@@ -209,7 +236,9 @@ def chance(p: float) -> str:
     if p < 0.001:
         return "p < 0.001"
     text = number(round(p, 4))
-    return f"p < {SIGNIFICANT}" if p < SIGNIFICANT and text == number(SIGNIFICANT) else f"p = {text}"
+    return (
+        f"p < {SIGNIFICANT}" if p < SIGNIFICANT and text == number(SIGNIFICANT) else f"p = {text}"
+    )
 
 
 def shown(score: Score) -> str:

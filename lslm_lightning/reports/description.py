@@ -1,4 +1,6 @@
-"""The Markdown text with which MLflow shows a run: what came out, how to repeat it, and where the report is."""
+"""The Markdown text with which MLflow shows a run: what came out, how to repeat it, and where the
+report is.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,7 +31,11 @@ def describe(
         links: addresses by what they lead to; one that begins with `#` is a page of MLflow.
     """
     parts = [lead.strip(), table]
-    named = [f"- {markdown(name)}: {markdown(safe_text(text))}" for name, text in (facts or {}).items() if text]
+    named = [
+        f"- {markdown(name)}: {markdown(safe_text(text))}"
+        for name, text in (facts or {}).items()
+        if text
+    ]
     parts.append("\n".join(named))
     parts.append(code_block(safe_text(command)) if command else "")
     parts.append(" · ".join(shown_link(name, address) for name, address in (links or {}).items()))
@@ -37,7 +43,9 @@ def describe(
 
 
 def score_table(scores: Mapping[str, Sequence[Score]]) -> str:
-    """Return a table with a row for each metric and the interval of the first system; "" without scores."""
+    """Return a table with a row for each metric and the interval of the first system; "" without
+    scores.
+    """
     names = [name for name, found in scores.items() if found][: MOST_COLUMNS + 1]
     if not names:
         return ""
@@ -49,13 +57,22 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> str:
         arrow = "↑" if score.higher_is_better else "↓"
         beside = [number(other[metric].value if metric in other else None) for other in others]
         interval = [bounds(score)] if has_interval else []
-        rows.append([f"{metric_label(metric)} {arrow} {score.unit}".strip(), f"**{number(score.value)}**", *interval, *beside])
+        rows.append(
+            [
+                f"{metric_label(metric)} {arrow} {score.unit}".strip(),
+                f"**{number(score.value)}**",
+                *interval,
+                *beside,
+            ]
+        )
     lines = [[markdown(safe_text(heading)) for heading in headings], ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def ranking_table(scores: Mapping[str, Sequence[Score]], headline: str) -> str:
-    """Return a table with a row for each system, the best by the metric `headline` first, with its interval."""
+    """Return a table with a row for each system, the best by the metric `headline` first, with its
+    interval.
+    """
     found = {name: {score.metric: score for score in own} for name, own in scores.items()}
     found = {name: own for name, own in found.items() if headline in own}
     if not found:
@@ -63,15 +80,35 @@ def ranking_table(scores: Mapping[str, Sequence[Score]], headline: str) -> str:
 
     def rank(name: str) -> float:
         score = found[name][headline]
-        return math.inf if math.isnan(score.value) else score.value * (-1 if score.higher_is_better else 1)
+        return (
+            math.inf
+            if math.isnan(score.value)
+            else score.value * (-1 if score.higher_is_better else 1)
+        )
 
     first = next(iter(found.values()))
     metrics = [headline, *(metric for metric in first if metric != headline)]
-    shown = [f"{metric_label(metric)} {'↑' if first[metric].higher_is_better else '↓'} {first[metric].unit}".strip() for metric in metrics]
+    shown = [
+        (
+            f"{metric_label(metric)} {'↑' if first[metric].higher_is_better else '↓'} "
+            f"{first[metric].unit}"
+        ).strip()
+        for metric in metrics
+    ]
     rows = [["system", shown[0], "95 % interval", *shown[1:]], ["---"] * (len(metrics) + 2)]
     for name in sorted(found, key=rank)[:MOST_ROWS]:
-        values = [number(found[name][metric].value if metric in found[name] else None) for metric in metrics]
-        rows.append([markdown(safe_text(name)), f"**{values[0]}**", bounds(found[name][headline]), *values[1:]])
+        values = [
+            number(found[name][metric].value if metric in found[name] else None)
+            for metric in metrics
+        ]
+        rows.append(
+            [
+                markdown(safe_text(name)),
+                f"**{values[0]}**",
+                bounds(found[name][headline]),
+                *values[1:],
+            ]
+        )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

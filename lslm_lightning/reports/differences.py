@@ -17,7 +17,9 @@ class Piece(NamedTuple):
 
 
 def units(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each unit of comparison, in characters: a word, a punctuation mark, or one character of Chinese or Japanese."""
+    """(start, end) of each unit of comparison, in characters: a word, a punctuation mark, or one
+    character of Chinese or Japanese.
+    """
     spans = []
     for kind, run in groupby(enumerate(text), lambda item: _kind(item[1])):
         places = [place for place, _ in run]
@@ -34,31 +36,46 @@ def _kind(character: str) -> str:
     if unicodedata.category(character)[0] in "PS":
         return "alone"
     code = ord(character)
-    chinese = 0x2E80 <= code <= 0x31FF or 0x3400 <= code <= 0x9FFF or 0xF900 <= code <= 0xFAFF or 0x20000 <= code <= 0x3FFFF
+    chinese = (
+        0x2E80 <= code <= 0x31FF
+        or 0x3400 <= code <= 0x9FFF
+        or 0xF900 <= code <= 0xFAFF
+        or 0x20000 <= code <= 0x3FFFF
+    )
     return "alone" if chinese else "word"
 
 
 def compare(answer: str, references: Sequence[str]) -> tuple[list[Piece], list[list[Piece]]]:
-    """Pieces of the answer and of each reference, against the reference closest to the answer; the others stay unmarked.
+    """Pieces of the answer and of each reference, against the reference closest to the answer; the
+    others stay unmarked.
 
-    The pieces of a text join to the text. Without a reference, or where a text is very long, nothing is marked.
+    The pieces of a text join to the text. Without a reference, or where a text is very long,
+    nothing is marked.
     """
     spans = [units(text) for text in (answer, *references)]
     whole, *plain = ([Piece(text, False)] if text else [] for text in (answer, *references))
     if not references or max(map(len, spans)) > MAX_UNITS:
         return whole, plain
-    words = [[text[start:end] for start, end in span] for text, span in zip((answer, *references), spans, strict=True)]
+    words = [
+        [text[start:end] for start, end in span]
+        for text, span in zip((answer, *references), spans, strict=True)
+    ]
     matchers = [SequenceMatcher(None, words[0], other, autojunk=False) for other in words[1:]]
     closest = max(range(len(matchers)), key=lambda i: matchers[i].ratio())
     blocks = matchers[closest].get_matching_blocks()
-    plain[closest] = _pieces(references[closest], spans[closest + 1], [(block.b, block.size) for block in blocks])
+    plain[closest] = _pieces(
+        references[closest], spans[closest + 1], [(block.b, block.size) for block in blocks]
+    )
     return _pieces(answer, spans[0], [(block.a, block.size) for block in blocks]), plain
 
 
 def _pieces(text: str, spans: list[tuple[int, int]], equal: list[tuple[int, int]]) -> list[Piece]:
-    """Cut the text where equal runs (first unit, number of units) begin and end; spaces at a border belong to the equal side."""
+    """Cut the text where equal runs (first unit, number of units) begin and end; spaces at a border
+    belong to the equal side.
+    """
     same = {start + i for start, size in equal for i in range(size)}
-    pieces, end = [], 0
+    pieces = []
+    end = 0
     for differs, run in groupby(range(len(spans)), lambda i: i not in same):
         run = list(run)
         if differs:

@@ -4,13 +4,18 @@ import html
 import re
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
-_LINE_START = re.compile(r"^(\s*)(?:([#+\-=:])|(\d+)(?=[.)](?:\s|$)))", re.MULTILINE)  # headings, lists, rules
+# headings, lists, rules
+_LINE_START = re.compile(r"^(\s*)(?:([#+\-=:])|(\d+)(?=[.)](?:\s|$)))", re.MULTILINE)
 
 
 def markdown(text: str) -> str:
-    """The text as Markdown that shows just this text, on one line: safe in a paragraph, a list item and a table cell."""
+    """The text as Markdown that shows just this text, on one line: safe in a paragraph, a list item
+    and a table cell.
+    """
     text = _MARKDOWN.sub(r"\\\1", text.strip())
-    text = _LINE_START.sub(lambda match: f"{match[1]}{match[3]}\\" if match[3] else f"{match[1]}\\{match[2]}", text)
+    text = _LINE_START.sub(
+        lambda match: f"{match[1]}{match[3]}\\" if match[3] else f"{match[1]}\\{match[2]}", text
+    )
     return html.escape(text, quote=False).replace("\n", "<br>")
 
 
@@ -27,6 +32,8 @@ def in_cell(text: str) -> str:
 
 
 def code_block(text: str) -> str:
-    """The text as a fenced Markdown code block, the fence longer than any run of backticks within."""
+    """The text as a fenced Markdown code block, the fence longer than any run of backticks
+    within.
+    """
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}\n{text}\n{fence}"

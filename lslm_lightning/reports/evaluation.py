@@ -1,4 +1,6 @@
-"""The report of an evaluation: which system is better, how sure that is, what it costs, and where it fails."""
+"""The report of an evaluation: which system is better, how sure that is, what it costs, and where
+it fails.
+"""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +26,14 @@ from lslm_lightning.reports.blocks import (
     Text,
     interval_of,
 )
-from lslm_lightning.reports.conclusion import NOTHING, Conclusion, conclude, qualified, quoted, shown
+from lslm_lightning.reports.conclusion import (
+    NOTHING,
+    Conclusion,
+    conclude,
+    qualified,
+    quoted,
+    shown,
+)
 from lslm_lightning.reports.explorer import Explorer
 from lslm_lightning.reports.intervals import Intervals
 from lslm_lightning.reports.numerals import counted, decimals
@@ -70,15 +79,20 @@ def evaluation_report(
     ]
     words = lead(results, metrics, baselines)
     kicker = task.replace("_", " ").capitalize()
-    return Report(title, [part for part in parts if part], words.summary, kicker, date, words.details)
+    return Report(
+        title, [part for part in parts if part], words.summary, kicker, date, words.details
+    )
 
 
-def lead(results: Results, metrics: Sequence[Metric], baselines: Collection[str] = ()) -> Conclusion:
+def lead(
+    results: Results, metrics: Sequence[Metric], baselines: Collection[str] = ()
+) -> Conclusion:
     """Say which systems lose to a baseline, and then which system leads and how sure that is."""
     told = {
         name: found
         for name in results.scores
-        if name not in baselines and (found := conclusion_on(name, results, baselines)).outcome in ("worse", "unsure")
+        if name not in baselines
+        and (found := conclusion_on(name, results, baselines)).outcome in ("worse", "unsure")
     }
     order = sorted(told, key=lambda name: told[name].outcome == "unsure")
     leader = leading(results, metrics, [(name, other) for name in told for other in baselines])
@@ -90,11 +104,15 @@ def lead(results: Results, metrics: Sequence[Metric], baselines: Collection[str]
 
 
 def conclusion_on(name: str, results: Results, others: Collection[str]) -> Conclusion:
-    """Say how a system compares with these others in the headline metric; nothing without scores."""
+    """Say how a system compares with these others in the headline metric; nothing without
+    scores.
+    """
     if not (found := results.scores.get(name)):
         return NOTHING
     scores = {
-        other: there[results.headline] for other in results.scores if other in others and other != name and (there := results.scores[other])
+        other: there[results.headline]
+        for other in results.scores
+        if other in others and other != name and (there := results.scores[other])
     }
     pairs = [pair for pair in results.pairs if name in (pair.first, pair.second)]
     compared = conclude(found[results.headline], scores, pairs, quoted(name))
@@ -102,7 +120,9 @@ def conclusion_on(name: str, results: Results, others: Collection[str]) -> Concl
     return qualified(compared, found.scores, every, pairs)
 
 
-def leading(results: Results, metrics: Sequence[Metric], told: Collection[tuple[str, str]] = ()) -> Conclusion:
+def leading(
+    results: Results, metrics: Sequence[Metric], told: Collection[tuple[str, str]] = ()
+) -> Conclusion:
     """Say which system is best, and whether that is more than chance.
 
     Args:
@@ -152,15 +172,30 @@ def ladder(results: Results, metrics: Sequence[Metric]) -> Section:
     blocks: list[object] = [*interval_figures(results, table), table]
     if clean := results.clean:
         n = int(np.count_nonzero(~results.contaminated)) if results.contaminated is not None else 0
-        columns: list[Heading | str] = ["system", Heading(f"{metric_label(results.headline)} on the {counted(n, 'clean example')}")]
-        blocks.append(Table(columns, [[name, value] for name, value in clean.items()], "Without what stands in the training text"))
+        columns: list[Heading | str] = [
+            "system",
+            Heading(f"{metric_label(results.headline)} on the {counted(n, 'clean example')}"),
+        ]
+        blocks.append(
+            Table(
+                columns,
+                [[name, value] for name, value in clean.items()],
+                "Without what stands in the training text",
+            )
+        )
     blocks += [Text(f"{words}.") for words in results.refusals]
     of_headline = [pair for pair in results.pairs if pair.metric == results.headline]
     if of_headline:
         blocks.append(pair_table(results, results.headline))
-        others = [m for m in names if m != results.headline and any(pair.metric == m for pair in results.pairs)]
+        others = [
+            m
+            for m in names
+            if m != results.headline and any(pair.metric == m for pair in results.pairs)
+        ]
         if others:
-            blocks.append(Folded("Pairs by the other metrics", [pair_table(results, name) for name in others]))
+            blocks.append(
+                Folded("Pairs by the other metrics", [pair_table(results, name) for name in others])
+            )
     return Section("Scores", blocks)
 
 
@@ -185,7 +220,10 @@ def score_table(results: Results, metrics: Sequence[str]) -> ScoreTable:
             return math.inf
         return -score.value if score.higher_is_better else score.value
 
-    systems = {name: found.scores if (found := results.scores[name]) else [] for name in sorted(results.scores, key=place)}
+    systems = {
+        name: found.scores if (found := results.scores[name]) else []
+        for name in sorted(results.scores, key=place)
+    }
     return ScoreTable(systems, reasons=results.reasons(metrics))
 
 
@@ -195,7 +233,12 @@ def pair_table(results: Results, metric: str) -> Table:
     pairs = [pair for pair in results.pairs if pair.metric == metric]
     places = decimals([pair.difference for pair in pairs])
     for pair in pairs:
-        difference = Measure(pair.difference, interval_of(pair.low, pair.high, places), places, best=pair.p < SIGNIFICANT)
+        difference = Measure(
+            pair.difference,
+            interval_of(pair.low, pair.high, places),
+            places,
+            best=pair.p < SIGNIFICANT,
+        )
         chances = (round(p, 4) for p in (pair.p, pair.p_randomization, pair.p_bootstrap))
         rows.append([f"{pair.first} − {pair.second}", difference, 100 * pair.better, *chances])
     columns = [
@@ -207,7 +250,8 @@ def pair_table(results: Results, metric: str) -> Table:
         Heading("p", "bootstrap"),
     ]
     notes = [
-        "Small figures: 95 % interval of the difference. Bold: corrected p below 0.05. Corrected: the randomization test's, by Holm's"
+        "Small figures: 95 % interval of the difference. Bold: corrected p below 0.05. "
+        "Corrected: the randomization test's, by Holm's"
         " method for all pairs of this table. Ties count half in the share of examples."
     ]
     return Table(columns, rows, f"Pairs by {metric_label(metric)}", notes)
@@ -215,7 +259,11 @@ def pair_table(results: Results, metric: str) -> Table:
 
 def doubts(results: Results) -> Section:
     """What the sanity checks found."""
-    unchecked = [] if results.contaminated is not None else [Text("The training text is not here: no example was looked for in it.")]
+    unchecked = (
+        []
+        if results.contaminated is not None
+        else [Text("The training text is not here: no example was looked for in it.")]
+    )
     return checks_section(results.findings, unchecked)
 
 
@@ -234,24 +282,53 @@ def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:
     quality = Heading(label, metric.unit, metric.higher_is_better)
     pictures = []
     units = {key: (unit, size) for key, _, unit, size in COSTS}
-    currencies = {str(e.facts["currency"]) for e in results.entries.values() if "currency" in e.facts}
+    currencies = {
+        str(e.facts["currency"]) for e in results.entries.values() if "currency" in e.facts
+    }
     units["money"] = (" or ".join(sorted(currencies)), 1.0)
     for key, name, *_ in COSTS:
         unit, size = units[key]
-        known = {s: e.facts[key] for s, e in results.entries.items() if results.scores[s] and e.facts.get(key) is not None}
+        known = {
+            s: e.facts[key]
+            for s, e in results.entries.items()
+            if results.scores[s] and e.facts.get(key) is not None
+        }
         if len(known) > 1 and any(known.values()) and (key != "money" or len(currencies) == 1):
-            points = {s: (float(cost) / size, results.scores[s][results.headline].value) for s, cost in known.items()}
+            points = {
+                s: (float(cost) / size, results.scores[s][results.headline].value)
+                for s, cost in known.items()
+            }
             picture = Scatter(points, Heading(name, unit), quality, f"{label} against {name}")
             pictures += [picture] if len(picture.finite()) > 1 else []
-    shown = [(key, name, *units[key]) for key, name, *_ in COSTS if any(e.facts.get(key) is not None for e in results.entries.values())]
+    shown = [
+        (key, name, *units[key])
+        for key, name, *_ in COSTS
+        if any(e.facts.get(key) is not None for e in results.entries.values())
+    ]
     rows = [
-        [s, *(cell(e.facts.get(key), size) for key, _, _, size in shown), cell(e.facts.get("tokens_per_second"))]
+        [
+            s,
+            *(cell(e.facts.get(key), size) for key, _, _, size in shown),
+            cell(e.facts.get("tokens_per_second")),
+        ]
         for s, e in results.entries.items()
     ]
-    columns = ["system", *(Heading(name, unit) for _, name, unit, _ in shown), Heading("tokens", "per second")]
-    notes = ["Time and tokens: of answering, as it was measured when each system was asked; batches share theirs evenly."]
+    columns = [
+        "system",
+        *(Heading(name, unit) for _, name, unit, _ in shown),
+        Heading("tokens", "per second"),
+    ]
+    notes = [
+        (
+            "Time and tokens: of answering, as it was measured when each system was asked; batches "
+            "share theirs evenly."
+        )
+    ]
     if any(key == "training_flops" for key, *_ in shown):
-        notes.append("Training: 6 operations a parameter and token (Kaplan et al. 2020), an upper bound where parts see only some tokens.")
+        notes.append(
+            "Training: 6 operations a parameter and token (Kaplan et al. 2020), an upper bound "
+            "where parts see only some tokens."
+        )
     if not pictures:
         return Section("Costs", [Table(columns, rows, notes=notes)])
     return Section("Which to choose", [Columns(pictures), Table(columns, rows, "Costs", notes)])
@@ -269,21 +346,35 @@ def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | 
     tables = []
     for cut in results.buckets:
         systems = list(cut.buckets[0].scores)
-        rows = [[bucket.name, len(bucket.places), *(bucket.scores[s] for s in systems)] for bucket in cut.buckets]
+        rows = [
+            [bucket.name, len(bucket.places), *(bucket.scores[s] for s in systems)]
+            for bucket in cut.buckets
+        ]
         tables.append(Table([cut.title.lower(), "examples", *systems], rows, cut.title, [cut.note]))
     return Section(f"Parts of the exam, by {metric_label(results.headline)}", tables)
 
 
-def outputs(results: Results, examples: Sequence[Example], metrics: Sequence[Metric]) -> Section | None:
+def outputs(
+    results: Results, examples: Sequence[Example], metrics: Sequence[Metric]
+) -> Section | None:
     """All outputs side by side, with the headline metric of each alone."""
     metric = {m.name: m for m in metrics}[results.headline]
     written: dict[str, Mapping[str, str | None]] = {
-        name: {p.id: p.output for p in entry.predictions} for name, entry in results.entries.items() if not entry.reason
+        name: {p.id: p.output for p in entry.predictions}
+        for name, entry in results.entries.items()
+        if not entry.reason
     }
-    written = {name: texts for name, texts in written.items() if any(text is not None for text in texts.values())}
+    written = {
+        name: texts
+        for name, texts in written.items()
+        if any(text is not None for text in texts.values())
+    }
     if not written:
         return None
-    alone = {name: [metric.score_alone(row) for row in results.scores[name].rows[metric.name]] for name in written}
+    alone = {
+        name: [metric.score_alone(row) for row in results.scores[name].rows[metric.name]]
+        for name in written
+    }
     samples = [
         Sample(
             e.id,
@@ -296,12 +387,22 @@ def outputs(results: Results, examples: Sequence[Example], metrics: Sequence[Met
         )
         for i, e in enumerate(examples)
     ]
-    return Section("Outputs side by side", [Explorer(samples, metric_label(metric.name), metric.higher_is_better)])
+    return Section(
+        "Outputs side by side",
+        [Explorer(samples, metric_label(metric.name), metric.higher_is_better)],
+    )
 
 
-def to_repeat(command: str, facts: Mapping[str, Cell], systems: Mapping[str, str], versions: Mapping[str, str]) -> Section:
+def to_repeat(
+    command: str, facts: Mapping[str, Cell], systems: Mapping[str, str], versions: Mapping[str, str]
+) -> Section:
     """What was run, and with what; `systems` holds the YAML of each."""
     blocks: list[object] = [Facts(facts), Code(command, "To repeat this evaluation")]
-    blocks.append(Folded(f"The {counted(len(systems), 'system')}", [Code(text, name) for name, text in systems.items()]))
+    blocks.append(
+        Folded(
+            f"The {counted(len(systems), 'system')}",
+            [Code(text, name) for name, text in systems.items()],
+        )
+    )
     blocks.append(Folded(f"Versions of {counted(len(versions), 'package')}", [Facts(versions)]))
     return Section("What was run", blocks)

@@ -10,14 +10,18 @@ from markupsafe import Markup
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.safety.display import safe_values
 
-_IN_SCRIPT = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+_IN_SCRIPT = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Explorer:
-    """Every example of an exam with the outputs of all systems; a script of the page searches, sorts and marks differences.
+    """Every example of an exam with the outputs of all systems; a script of the page searches,
+    sorts and marks differences.
 
-    Without the script (in print, in Markdown) it is `Samples`. `Sample.scores` are those that it is sorted by.
+    Without the script (in print, in Markdown) it is `Samples`. `Sample.scores` are those that it is
+    sorted by.
     """
 
     samples: Sequence[Sample]
@@ -28,7 +32,9 @@ class Explorer:
     n_example: int | None = None  # of the exam, when fewer are given
 
     def limited(self, n_sample: int, n_character: int) -> "Explorer":
-        """With at most `n_sample` pages of examples, evenly spaced; texts cut as in `Samples.limited`."""
+        """With at most `n_sample` pages of examples, evenly spaced; texts cut as in
+        `Samples.limited`.
+        """
         n = min(len(self.samples), n_sample * 50)
         total = len(self.samples) if self.n_example is None else self.n_example
         return replace(self, samples=self.plain().limited(n, n_character).samples, n_example=total)
@@ -68,7 +74,11 @@ class Explorer:
             "total": len(self.samples) if self.n_example is None else self.n_example,
             "examples": rows,
         }
-        return Markup(json.dumps(safe_values(about), ensure_ascii=False, allow_nan=False).translate(_IN_SCRIPT))
+        return Markup(
+            json.dumps(safe_values(about), ensure_ascii=False, allow_nan=False).translate(
+                _IN_SCRIPT
+            )
+        )
 
 
 def rounded(score: float | None) -> float | None:

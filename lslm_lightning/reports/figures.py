@@ -1,9 +1,10 @@
 """Figures as data, and where their marks stand.
 
-A figure knows its numbers, `drawing()` gives the geometry that `templates/figures.html` draws as inline SVG, and `table()` gives the same
-numbers to screen readers and to Markdown. Drawn by ourselves rather than by matplotlib: strokes and text then take the page's own colours
-(light, dark and print from one file), words stay words in the reader's fonts (Chinese too), escaping is the template's, and nothing slow is
-imported.
+A figure knows its numbers, `drawing()` gives the geometry that `templates/figures.html` draws as
+inline SVG, and `table()` gives the same numbers to screen readers and to Markdown. Drawn by
+ourselves rather than by matplotlib: strokes and text then take the page's own colours (light, dark
+and print from one file), words stay words in the reader's fonts (Chinese too), escaping is the
+template's, and nothing slow is imported.
 """
 
 import math
@@ -14,7 +15,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lslm_lightning.reports.axes import Frame, Place, around, axes, extent, powers, step_of, text_width, within
+from lslm_lightning.reports.axes import (
+    Frame,
+    Place,
+    around,
+    axes,
+    extent,
+    powers,
+    step_of,
+    text_width,
+    within,
+)
 from lslm_lightning.reports.blocks import Cell, Heading, Table
 from lslm_lightning.reports.numerals import counted, number
 
@@ -23,7 +34,8 @@ MAX_MARKED = 20  # points of a curve that are marked one by one
 
 
 class Line(NamedTuple):
-    """A drawn series: an SVG path with a gap at every point that is not finite, and the points, as (x, y).
+    """A drawn series: an SVG path with a gap at every point that is not finite, and the points, as
+    (x, y).
 
     `marks` are the points that are marked: all of them where there are few.
     """
@@ -37,27 +49,39 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve: `x` and `y` of equal length, in any order of x. Points that are not finite are gaps."""
+    """One curve: `x` and `y` of equal length, in any order of x. Points that are not finite are
+    gaps.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
 
     def thinned(self) -> tuple["Series", int]:
-        """At most MAX_POINTS points in order of x, each the mean of k neighbours; and k. A nan among them stays a nan."""
-        x, y = np.asarray(self.x, float), np.asarray(self.y, float)
+        """At most MAX_POINTS points in order of x, each the mean of k neighbours; and k. A nan
+        among them stays a nan.
+        """
+        x = np.asarray(self.x, float)
+        y = np.asarray(self.y, float)
         order = np.argsort(x, kind="stable")
         k = max(1, math.ceil(len(x) / MAX_POINTS))
         cuts = np.arange(0, len(x), k)
         size = np.diff(np.append(cuts, len(x)))
-        return Series(self.name, *(np.add.reduceat(values[order], cuts) / size if len(x) else values for values in (x, y))), k
+        return Series(
+            self.name,
+            *(
+                np.add.reduceat(values[order], cuts) / size if len(x) else values
+                for values in (x, y)
+            ),
+        ), k
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
     """Lines over a common horizontal axis; the first series has the accent colour.
 
-    The vertical axis is logarithmic where all values are positive and more than two powers of ten apart, and says so.
+    The vertical axis is logarithmic where all values are positive and more than two powers of ten
+    apart, and says so.
     """
 
     series: Sequence[Series]
@@ -76,7 +100,12 @@ class Curves:
 
     def drawing(self) -> tuple[Frame, list[Line]]:
         thin = [series.thinned()[0] for series in self.series]
-        finite = [(x, y) for series in thin for x, y in zip(series.x, series.y, strict=True) if math.isfinite(y)]
+        finite = [
+            (x, y)
+            for series in thin
+            for x, y in zip(series.x, series.y, strict=True)
+            if math.isfinite(y)
+        ]
         x_low, x_high = extent([x for x, _ in finite])
         x_low = 0.0 if 0 <= x_low < 0.1 * x_high else x_low  # steps count from zero
         y_low, y_high = extent([y for _, y in finite])
@@ -87,31 +116,55 @@ class Curves:
         return frame, [_line(series, place) for series in thin]
 
     def table(self) -> Table:
-        columns = ["series", "points", "first", "last", "lowest", f"at {self.x_label}", "highest", f"at {self.x_label}"]
+        columns = [
+            "series",
+            "points",
+            "first",
+            "last",
+            "lowest",
+            f"at {self.x_label}",
+            "highest",
+            f"at {self.x_label}",
+        ]
         return Table(columns, [_summary(series) for series in self.series], self.caption)
 
 
 def _line(series: Series, place: Callable[[float, float], Place]) -> Line:
     pairs = list(zip(series.x, series.y, strict=True))
-    points, path = [], ""
+    points = []
+    path = ""
     for finite, run in groupby(pairs, lambda pair: math.isfinite(pair[1])):
         if finite:
             part = [place(*pair) for pair in run]
-            path += "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in part) + ("h0" if len(part) == 1 else "")  # h0: a dot
+            # h0: a dot
+            path += (
+                "M"
+                + "L".join(f"{x:.1f} {y:.1f}" for x, y in part)
+                + ("h0" if len(part) == 1 else "")
+            )
             points += part
     marks = points if len(points) <= MAX_MARKED else ()
     return Line(series.name, path, points, float(series.y[-1]) if pairs else math.nan, marks)
 
 
 def _summary(series: Series) -> list[Cell]:
-    x, y = np.asarray(series.x, float), np.asarray(series.y, float)
+    x = np.asarray(series.x, float)
+    y = np.asarray(series.y, float)
     finite = np.isfinite(y)
     if not finite.any():
         return [series.name, len(y), *[None] * 6]
-    x, y = x[finite], y[finite]
-    first, last, low, high = x.argmin(), len(x) - 1 - x[::-1].argmax(), y.argmin(), y.argmax()
+    x = x[finite]
+    y = y[finite]
+    first = x.argmin()
+    last = len(x) - 1 - x[::-1].argmax()
+    low = y.argmin()
+    high = y.argmax()
     numbers = [y[first], y[last], y[low], x[low], y[high], x[high]]
-    return [series.name, len(finite), *(int(value) if value == int(value) else float(value) for value in numbers)]
+    return [
+        series.name,
+        len(finite),
+        *(int(value) if value == int(value) else float(value) for value in numbers),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +180,12 @@ class Histogram:
 
     @property
     def edges(self) -> np.ndarray:
-        """Borders of the bins, a round number apart; between whole numbers where all values are whole, so that no value is on a border."""
-        every = np.concatenate([_finite(values) for values in self.values.values()] or [np.zeros(0)])
+        """Borders of the bins, a round number apart; between whole numbers where all values are
+        whole, so that no value is on a border.
+        """
+        every = np.concatenate(
+            [_finite(values) for values in self.values.values()] or [np.zeros(0)]
+        )
         low, high = (every.min(), every.max()) if every.size else (0.0, 1.0)
         step = step_of(high - low, 24) if high > low else 1.0
         whole = bool((every == np.floor(every)).all())
@@ -137,13 +194,22 @@ class Histogram:
 
     def shares(self) -> dict[str, np.ndarray]:
         """Percent of each name's values in each bin."""
-        counts = {name: np.histogram(_finite(values), self.edges)[0] for name, values in self.values.items()}
+        counts = {
+            name: np.histogram(_finite(values), self.edges)[0]
+            for name, values in self.values.items()
+        }
         return {name: 100 * count / max(1, count.sum()) for name, count in counts.items()}
 
     def drawing(self) -> tuple[Frame, list[Line]]:
-        shares, edges = self.shares(), self.edges
+        shares = self.shares()
+        edges = self.edges
         top = max((share.max() for share in shares.values()), default=1.0)
-        frame, place = axes((edges[0], edges[-1]), within(edges[0], edges[-1], 6), around(0.0, top or 1.0), "% of texts")
+        frame, place = axes(
+            (edges[0], edges[-1]),
+            within(edges[0], edges[-1], 6),
+            around(0.0, top or 1.0),
+            "% of texts",
+        )
         lines = []
         for name, share in shares.items():
             corners = [place(edges[0], 0.0)]
@@ -152,13 +218,18 @@ class Histogram:
             corners.append(place(edges[-1], 0.0))
             path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in corners)
             values = _finite(self.values[name])
-            lines.append(Line(name, path, corners, float(values.mean()) if values.size else math.nan))
+            lines.append(
+                Line(name, path, corners, float(values.mean()) if values.size else math.nan)
+            )
         return frame, lines
 
     def table(self) -> Table:
-        edges, shares = self.edges, self.shares()
+        edges = self.edges
+        shares = self.shares()
         names = [_bin_name(float(low), float(high)) for low, high in pairwise(edges)]
-        rows = [[name, *(float(share[i]) for share in shares.values())] for i, name in enumerate(names)]
+        rows = [
+            [name, *(float(share[i]) for share in shares.values())] for i, name in enumerate(names)
+        ]
         counts = {name: len(_finite(values)) for name, values in self.values.items()}
         headings = [Heading(name, f"% of {counted(n, 'text')}") for name, n in counts.items()]
         return Table([self.x_label, *headings], rows, self.caption, places=1)
@@ -172,15 +243,18 @@ def _finite(values: Sequence[float]) -> np.ndarray:
 def _bin_name(low: float, high: float) -> str:
     if low % 1 != 0.5:
         return f"{number(low)} to <{number(high)}"
-    first, last = int(low + 0.5), int(high - 0.5)
+    first = int(low + 0.5)
+    last = int(high - 0.5)
     return number(first) if first == last else f"{number(first)} to {number(last)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """A matrix as shades of the accent colour, such as attention: `values` (rows R, columns C), nan for none, 0 or more.
+    """A matrix as shades of the accent colour, such as attention: `values` (rows R, columns C), nan
+    for none, 0 or more.
 
-    One label a row and a column: tokens. `row_name` and `column_name` say what they are; languages are BCP 47 codes, for the right glyphs.
+    One label a row and a column: tokens. `row_name` and `column_name` say what they are; languages
+    are BCP 47 codes, for the right glyphs.
     """
 
     values: Sequence[Sequence[float]] | np.ndarray
@@ -196,7 +270,10 @@ class Heatmap:
         shape = np.shape(self.values)
         if shape != (len(self.rows), len(self.columns)):
             labels = (len(self.rows), len(self.columns))
-            raise ValueError(f"values of shape {shape} must have one label for each row and column, but rows and columns number {labels}")
+            raise ValueError(
+                f"values of shape {shape} must have one label for each row and column, but rows "
+                f"and columns number {labels}"
+            )
 
     @property
     def strongest(self) -> float:
@@ -206,20 +283,34 @@ class Heatmap:
     def drawing(self) -> "HeatmapDrawing":
         values = np.asarray(self.values, float)
         top = self.strongest or 1.0
-        shades = [[max(0.0, float(value / top)) if math.isfinite(value) else None for value in row] for row in values]
-        rows, columns = ([_shortened(label) for label in labels] for labels in (self.rows, self.columns))
+        shades = [
+            [max(0.0, float(value / top)) if math.isfinite(value) else None for value in row]
+            for row in values
+        ]
+        rows, columns = (
+            [_shortened(label) for label in labels] for labels in (self.rows, self.columns)
+        )
         upright = all(len(label) == 1 for label in columns)
-        left, head = (max((text_width(label, 12) for label in labels), default=0) + 10 for labels in (rows, columns))
+        left, head = (
+            max((text_width(label, 12) for label in labels), default=0) + 10
+            for labels in (rows, columns)
+        )
         size = min(24.0, max(15.0, 640 / max(1, len(columns))))
         return HeatmapDrawing(left, 20 if upright else head, size, shades, rows, columns, upright)
 
     def table(self) -> Table:
-        rows = [[label, *map(float, row)] for label, row in zip(self.rows, self.values, strict=True)]
-        return Table([f"{self.row_name} \\ {self.column_name}", *self.columns], rows, self.caption, places=2)
+        rows = [
+            [label, *map(float, row)] for label, row in zip(self.rows, self.values, strict=True)
+        ]
+        return Table(
+            [f"{self.row_name} \\ {self.column_name}", *self.columns], rows, self.caption, places=2
+        )
 
 
 class HeatmapDrawing(NamedTuple):
-    """Cells of `size` units from (left, head); `shades` (R, C) in 0..1 or None; `upright` where column labels need no turning."""
+    """Cells of `size` units from (left, head); `shades` (R, C) in 0..1 or None; `upright` where
+    column labels need no turning.
+    """
 
     left: float
     head: float

@@ -14,9 +14,31 @@ TRAINING = {  # setting of the trainer: what it is called; one that has this val
     "strategy": ("strategy", "auto"),
     "num_nodes": ("nodes", 1),
 }
-BATCHES = ("batch_size", "max_tokens", "max_frames", "context", "max_source_length", "max_target_length")
-UNUSED = ("bias", "eps", "fused", "foreach", "capturable", "differentiable", "maximize", "device", "dtype")
-PARTS = {"backbone": "Architecture", "optimizer": "Optimizer", "schedule": "Learning rate schedule", "search": "Search"}
+BATCHES = (
+    "batch_size",
+    "max_tokens",
+    "max_frames",
+    "context",
+    "max_source_length",
+    "max_target_length",
+)
+UNUSED = (
+    "bias",
+    "eps",
+    "fused",
+    "foreach",
+    "capturable",
+    "differentiable",
+    "maximize",
+    "device",
+    "dtype",
+)
+PARTS = {
+    "backbone": "Architecture",
+    "optimizer": "Optimizer",
+    "schedule": "Learning rate schedule",
+    "search": "Search",
+}
 LONGEST = 12  # settings of one object that are shown
 
 
@@ -33,12 +55,20 @@ def hyperparameters(config: Mapping[str, Any]) -> dict[str, str]:
     data = (config.get("data") or {}).get("init_args") or {}
     trainer = config.get("trainer") or {}
     found = {title: described(model.get(name)) for name, title in PARTS.items()}
-    others = {name: value for name, value in model.items() if name not in PARTS and name != "validation_search" and is_on(value)}
+    others = {
+        name: value
+        for name, value in model.items()
+        if name not in PARTS and name != "validation_search" and is_on(value)
+    }
     objects = {name: value for name, value in others.items() if is_object(value)}
     numbers = {name: value for name, value in others.items() if is_scalar(value)}
     found["Other parts"] = ", ".join(f"{name} {described(v)}" for name, v in objects.items())
     found["Task settings"] = listed_settings(numbers)
-    training = {label: trainer[name] for name, (label, none) in TRAINING.items() if is_on(trainer.get(name)) and trainer[name] != none}
+    training = {
+        label: trainer[name]
+        for name, (label, none) in TRAINING.items()
+        if is_on(trainer.get(name)) and trainer[name] != none
+    }
     batches = {name: data[name] for name in BATCHES if is_on(data.get(name))}
     found["Training"] = listed_settings(training | batches)
     return {title: line for title, line in found.items() if line}
@@ -95,7 +125,9 @@ def is_on(value: Any) -> bool:
 
 
 def last_name(path: str) -> str:
-    """Return a class without the modules that it is in; other text, as a version or a file name, as it is."""
+    """Return a class without the modules that it is in; other text, as a version or a file name, as
+    it is.
+    """
     parts = path.split(".")
     is_class = all(map(str.isidentifier, parts)) and parts[-1][0].isupper()
     return parts[-1] if is_class else path

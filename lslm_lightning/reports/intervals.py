@@ -11,11 +11,16 @@ from lslm_lightning.reports.blocks import Cell, Interval, Measure, Table
 from lslm_lightning.reports.numerals import decimals, number
 from lslm_lightning.reports.scores import heading_of
 
-SIDE, ROW, BOTTOM = 14.0, 34.0, 22.0  # room beside the axis, for a system, and for labels below
+# room beside the axis, for a system, and for labels below
+SIDE = 14.0
+ROW = 34.0
+BOTTOM = 22.0
 
 
 class Bar(NamedTuple):
-    """A drawn score: its name and value, the height of its mark, and x of the mark and its bounds."""
+    """A drawn score: its name and value, the height of its mark, and x of the mark and its
+    bounds.
+    """
 
     name: str
     value: str
@@ -65,7 +70,8 @@ class Intervals:
         ordered = self.ordered()
         ends = [x for score in ordered.values() for x in (score.value, *bounds(score))]
         ticks = around(*extent(ends), 5)
-        first, last = ticks[0], ticks[-1]
+        first = ticks[0]
+        last = ticks[-1]
         places = decimals([score.value for score in ordered.values()])
 
         def at(value: float) -> float:

@@ -1,4 +1,6 @@
-"""Numbers as a reader wants them: four significant digits, grouped thousands, a true minus, and a dash where there is none."""
+"""Numbers as a reader wants them: four significant digits, grouped thousands, a true minus, and a
+dash where there is none.
+"""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +11,8 @@ SIGNIFICANT = 4
 
 
 def decimals(values: Iterable[float | None]) -> int | None:
-    """Places after the point that give the largest of `values` four significant digits, so that a column lines up.
+    """Places after the point that give the largest of `values` four significant digits, so that a
+    column lines up.
 
     None where one rule does not fit: no finite value, or values more than a thousandfold apart.
     """
@@ -20,7 +23,8 @@ def decimals(values: Iterable[float | None]) -> int | None:
 
 
 def number(value: float | None, places: int | None = None) -> str:
-    """A number with `places` after the point, or as few as four significant digits need: 12,345 and 37.24 and −0.512 and 3.2 × 10⁻⁶.
+    """A number with `places` after the point, or as few as four significant digits need: 12,345 and
+    37.24 and −0.512 and 3.2 × 10⁻⁶.
 
     nan and None are a dash, infinity is ∞, and whole numbers have no point.
     """
@@ -30,7 +34,9 @@ def number(value: float | None, places: int | None = None) -> str:
         return "∞" if value > 0 else "−∞"
     if places is None and 0 < abs(value) < 1e-4:
         factor, power = f"{value:.1e}".split("e")
-        text = f"{factor} × 10" + str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        text = f"{factor} × 10" + str(int(power)).translate(
+            str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+        )
     elif isinstance(value, Integral) or value == 0:
         text = f"{int(value):,}" if isinstance(value, Integral) else f"{value:.{places or 0}f}"
     elif places is None:

@@ -1,8 +1,9 @@
 """A report as one self-contained HTML page and as Markdown.
 
 The page opens from disk, asks no network, runs no script but the project's own where outputs can be
-searched, and carries a policy that forbids all else. Every value that a template prints is first made
-safe to show (`display.safe_text`) and then escaped for its format, whatever the template's author did.
+searched, and carries a policy that forbids all else. Every value that a template prints is first
+made safe to show (`display.safe_text`) and then escaped for its format, whatever the template's
+author did.
 """
 
 import base64
@@ -28,15 +29,25 @@ from lslm_lightning.safety.display import safe_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BYTES = 5_000_000
-N_SAMPLE, N_CHARACTER = 40, 3000
+N_SAMPLE = 40
+N_CHARACTER = 3000
 
 
 def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
     """The page, with at most `n_sample` samples in each block of them."""
     style = (TEMPLATES / "style.css").read_text("utf-8")
     script = (TEMPLATES / "explorer.js").read_text("utf-8") if holds(report, Explorer) else ""
-    inline = {"style": Markup(style), "digest": digest_of(style), "script": Markup(script), "script_digest": digest_of(script)}
-    return _environment("html").get_template("page.html").render(report=limited(report, n_sample), sounds=holds(report, Sound), **inline)
+    inline = {
+        "style": Markup(style),
+        "digest": digest_of(style),
+        "script": Markup(script),
+        "script_digest": digest_of(script),
+    }
+    return (
+        _environment("html")
+        .get_template("page.html")
+        .render(report=limited(report, n_sample), sounds=holds(report, Sound), **inline)
+    )
 
 
 def holds(block, kind: type) -> bool:
@@ -51,13 +62,16 @@ def digest_of(text: str) -> str:
 
 
 def render_markdown(report: Report, n_sample: int = N_SAMPLE) -> str:
-    """The same content as Markdown (GitHub's tables); figures become tables, differences are not marked."""
+    """The same content as Markdown (GitHub's tables); figures become tables, differences are not
+    marked.
+    """
     text = _environment("md").get_template("page.md").render(report=limited(report, n_sample))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def write_report(report: Report, directory: str | os.PathLike) -> Path:
-    """Write `index.html` and `report.md` into the directory, made if need be, and return the path of the page.
+    """Write `index.html` and `report.md` into the directory, made if need be, and return the path
+    of the page.
 
     The page is kept below 5 MB by showing fewer samples.
 
@@ -67,7 +81,10 @@ def write_report(report: Report, directory: str | os.PathLike) -> Path:
     n_sample = N_SAMPLE
     while len(page := render_html(report, n_sample).encode()) >= MAX_BYTES:
         if n_sample == 1:
-            raise ValueError(f"report of {len(page):,} bytes must stay below {MAX_BYTES:,}; give it fewer or smaller figures and tables")
+            raise ValueError(
+                f"report of {len(page):,} bytes must stay below {MAX_BYTES:,}; give it fewer or "
+                "smaller figures and tables"
+            )
         n_sample //= 2
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +95,9 @@ def write_report(report: Report, directory: str | os.PathLike) -> Path:
 
 
 def limited(block, n_sample: int):
-    """The report, section or block with at most `n_sample` samples in each block of samples, and long texts cut."""
+    """The report, section or block with at most `n_sample` samples in each block of samples, and
+    long texts cut.
+    """
     if isinstance(block, Samples | Explorer):
         return block.limited(n_sample, N_CHARACTER)
     inner = "sections" if isinstance(block, Report) else "blocks"
@@ -94,7 +113,9 @@ def _plain(value: object, places: int | None = None) -> str:
 
 
 def _shown(to_format: Callable[[str], str], value: object) -> object:
-    """What a template prints: markup made by a template as it is, anything else as words, escaped."""
+    """What a template prints: markup made by a template as it is, anything else as words,
+    escaped.
+    """
     return value if hasattr(value, "__html__") else Markup(to_format(_plain(value)))
 
 

@@ -1,4 +1,6 @@
-"""Sound and what is in it: a player, a picture of frames with marks, and a text beside what it should be, place by place."""
+"""Sound and what is in it: a player, a picture of frames with marks, and a text beside what it
+should be, place by place.
+"""
 
 import base64
 import struct
@@ -12,7 +14,9 @@ import numpy as np
 from lslm_lightning.reports.axes import text_width
 from lslm_lightning.reports.blocks import Heading, Table
 
-WIDTH, HEIGHT, LINE = 720.0, 120.0, 14.0
+WIDTH = 720.0
+HEIGHT = 120.0
+LINE = 14.0
 QUANTILES = (0.1, 0.995)
 
 
@@ -23,7 +27,9 @@ def data_uri(data: bytes, kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A player of a sound file, which the page holds; `kind` is its media type, "audio/flac" say."""
+    """A player of a sound file, which the page holds; `kind` is its media type, "audio/flac"
+    say.
+    """
 
     data: bytes
     kind: str
@@ -35,7 +41,9 @@ class Sound:
 
 
 class Mark(NamedTuple):
-    """A piece of text and the frames that it belongs to, from the first to the one after the last."""
+    """A piece of text and the frames that it belongs to, from the first to the one after the
+    last.
+    """
 
     start: float
     end: float
@@ -53,9 +61,11 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Spectrogram:
-    """Features over time as shades of grey, with marks below: `values` (T, F), the first feature at the bottom, and frames in a second.
+    """Features over time as shades of grey, with marks below: `values` (T, F), the first feature at
+    the bottom, and frames in a second.
 
-    The shades lie evenly between a low and a high quantile of the values; those of frames that share a place of the picture are averaged.
+    The shades lie evenly between a low and a high quantile of the values; those of frames that
+    share a place of the picture are averaged.
     """
 
     values: np.ndarray
@@ -66,7 +76,8 @@ class Spectrogram:
     @property
     def address(self) -> str:
         """The picture, a pixel a value, or a place of the width."""
-        values = narrowed(np.asarray(self.values, float), int(WIDTH)).T[::-1]  # (F, T), the highest first
+        # (F, T), the highest first
+        values = narrowed(np.asarray(self.values, float), int(WIDTH)).T[::-1]
         low, high = np.quantile(values, QUANTILES) if values.size else (0.0, 1.0)
         shades = 255 * np.clip((high - values) / max(high - low, 1e-9), 0, 1)
         return data_uri(png(shades.astype(np.uint8)), "image/png")
@@ -77,9 +88,12 @@ class Spectrogram:
 
     def labels(self) -> list[Label]:
         """Marks below the picture, each in the first line that has room for it."""
-        scale, ends, found = WIDTH / max(1, len(self.values)), [], []
+        scale = WIDTH / max(1, len(self.values))
+        ends = []
+        found = []
         for mark in self.marks:
-            x, needed = mark.start * scale, text_width(mark.text, 12) + 4
+            x = mark.start * scale
+            needed = text_width(mark.text, 12) + 4
             line = next((i for i, end in enumerate(ends) if end <= x), len(ends))
             ends[line : line + 1] = [x + needed]
             found.append(Label(x, max(1.0, (mark.end - mark.start) * scale), line, mark.text))
@@ -92,12 +106,19 @@ class Spectrogram:
         return WIDTH, HEIGHT + 6 + LINE * lines, labels
 
     def table(self) -> Table:
-        rows = [[mark.text, mark.start / self.per_second, mark.end / self.per_second] for mark in self.marks]
-        return Table(["token", Heading("from", "s"), Heading("to", "s")], rows, self.caption, places=2)
+        rows = [
+            [mark.text, mark.start / self.per_second, mark.end / self.per_second]
+            for mark in self.marks
+        ]
+        return Table(
+            ["token", Heading("from", "s"), Heading("to", "s")], rows, self.caption, places=2
+        )
 
 
 class Pair(NamedTuple):
-    """A place of an alignment: what was wanted and what was written there, "" for nothing; `operation` says how they differ."""
+    """A place of an alignment: what was wanted and what was written there, "" for nothing;
+    `operation` says how they differ.
+    """
 
     operation: str  # equal, substitute, delete or insert
     wanted: str
@@ -106,7 +127,9 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """A text below what it should be, unit by unit; units that differ are marked by colour and by what stands there."""
+    """A text below what it should be, unit by unit; units that differ are marked by colour and by
+    what stands there.
+    """
 
     pairs: Sequence[Pair]
     wanted: str = "reference"
@@ -115,7 +138,9 @@ class Aligned:
 
     def lines(self) -> tuple[str, str]:
         """Both as plain text, with "*" for nothing."""
-        return " ".join(pair.wanted or "*" for pair in self.pairs), " ".join(pair.written or "*" for pair in self.pairs)
+        return " ".join(pair.wanted or "*" for pair in self.pairs), " ".join(
+            pair.written or "*" for pair in self.pairs
+        )
 
 
 def narrowed(values: np.ndarray, most: int) -> np.ndarray:
@@ -127,12 +152,21 @@ def narrowed(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def png(shades: np.ndarray) -> bytes:
-    """A grey picture (rows, columns) uint8 as a file. Source: Portable Network Graphics (PNG) Specification, third edition, section 5."""
+    """A grey picture (rows, columns) uint8 as a file. Source: Portable Network Graphics (PNG)
+    Specification, third edition, section 5.
+    """
     rows, columns = shades.shape
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)  # 8 bits of grey
     lines = np.concatenate([np.zeros((rows, 1), np.uint8), shades], 1)  # each line as it is
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(lines.tobytes(), 9))
+        + chunk(b"IEND", b"")
+    )

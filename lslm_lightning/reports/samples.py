@@ -13,7 +13,8 @@ LONG_SOURCE = 400  # characters
 class Sample:
     """One example: what was read, what came out of each system, and what was wanted.
 
-    `outputs` and `scores` are by system name; a None output was not given. `language` is of outputs and references, a BCP 47 code.
+    `outputs` and `scores` are by system name; a None output was not given. `language` is of outputs
+    and references, a BCP 47 code.
     """
 
     id: str
@@ -28,12 +29,21 @@ class Sample:
         """The source's beginning, and the rest of a long one, which the page folds away."""
         if len(self.source) <= LONG_SOURCE:
             return self.source, ""
-        cut = max(self.source.rfind(" ", 0, LONG_SOURCE), self.source.rfind("\n", 0, LONG_SOURCE), LONG_SOURCE // 2)
+        cut = max(
+            self.source.rfind(" ", 0, LONG_SOURCE),
+            self.source.rfind("\n", 0, LONG_SOURCE),
+            LONG_SOURCE // 2,
+        )
         return self.source[:cut], self.source[cut:]
 
     def compared(self) -> tuple[dict[str, list[Piece] | None], list[list[Piece]]]:
-        """Outputs and references in pieces that differ or not. References are marked where there is one output."""
-        outputs = {name: None if text is None else compare(text, self.references) for name, text in self.outputs.items()}
+        """Outputs and references in pieces that differ or not. References are marked where there is
+        one output.
+        """
+        outputs = {
+            name: None if text is None else compare(text, self.references)
+            for name, text in self.outputs.items()
+        }
         alone = next(iter(outputs.values())) if len(outputs) == 1 else None
         references = alone[1] if alone else [[Piece(text, False)] for text in self.references]
         return {name: result and result[0] for name, result in outputs.items()}, references
@@ -41,10 +51,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Examples side by side, differences marked. Give all there are: the page shows some, evenly spaced, and says how many of how many.
+    """Examples side by side, differences marked. Give all there are: the page shows some, evenly
+    spaced, and says how many of how many.
 
-    `metric` names what `Sample.scores` hold; `source_name` what the source is called ("source", "prompt", "document"). `n_example` is how
-    many the exam has, when fewer are given; all but the first `n_open` are folded away.
+    `metric` names what `Sample.scores` hold; `source_name` what the source is called ("source",
+    "prompt", "document"). `n_example` is how many the exam has, when fewer are given; all but the
+    first `n_open` are folded away.
     """
 
     samples: Sequence[Sample]
@@ -61,19 +73,27 @@ class Samples:
     def shown(self) -> str:
         """How many are here of how many there are."""
         n = len(self.samples)
-        return counted(n, "example") + "." if n == self.total else f"{n:,} of {counted(self.total, 'example')}, evenly spaced."
+        return (
+            counted(n, "example") + "."
+            if n == self.total
+            else f"{n:,} of {counted(self.total, 'example')}, evenly spaced."
+        )
 
     def score(self, sample: Sample, name: str) -> str:
         """ "chrF 53.21" for the output of this name, or nothing."""
         return f"{self.metric} {number(sample.scores[name])}" if name in sample.scores else ""
 
     def limited(self, n_sample: int, n_character: int) -> "Samples":
-        """At most `n_sample` samples, evenly spaced from the first, each text cut after `n_character` characters with the rest counted."""
+        """At most `n_sample` samples, evenly spaced from the first, each text cut after
+        `n_character` characters with the rest counted.
+        """
         n = min(n_sample, len(self.samples))
 
         def cut(text: str | None) -> str | None:
             rest = len(text or "") - n_character
-            return f"{text[:n_character]} […{rest:,} more characters]" if text and rest > 0 else text
+            return (
+                f"{text[:n_character]} […{rest:,} more characters]" if text and rest > 0 else text
+            )
 
         chosen = [self.samples[i * len(self.samples) // n] for i in range(n)]
         short = [

@@ -5,14 +5,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lslm_lightning.reports.axes import Frame, Place, around, axes, extent, powers, text_width, within
+from lslm_lightning.reports.axes import (
+    Frame,
+    Place,
+    around,
+    axes,
+    extent,
+    powers,
+    text_width,
+    within,
+)
 from lslm_lightning.reports.blocks import Heading, Table
 
-LINE, HALF_MARK = 13.0, 5.0  # height of a name, and half the size of a mark
+# height of a name, and half the size of a mark
+LINE = 13.0
+HALF_MARK = 5.0
 
 
 class Mark(NamedTuple):
-    """A drawn system: where, its name, where that is written and whether it ends there, and whether no other is both cheaper and better."""
+    """A drawn system: where, its name, where that is written and whether it ends there, and whether
+    no other is both cheaper and better.
+    """
 
     at: Place
     name: str
@@ -23,10 +36,11 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Systems as points (cost, quality); those that no other beats in both are joined: the Pareto front.
+    """Systems as points (cost, quality); those that no other beats in both are joined: the Pareto
+    front.
 
-    Systems without one of the two numbers are left out of the picture, not of the table. The horizontal axis is logarithmic where costs are
-    positive and more than a power of ten apart.
+    Systems without one of the two numbers are left out of the picture, not of the table. The
+    horizontal axis is logarithmic where costs are positive and more than a power of ten apart.
     """
 
     points: Mapping[str, tuple[float, float]]
@@ -35,13 +49,18 @@ class Scatter:
     caption: str = ""
 
     def finite(self) -> dict[str, tuple[float, float]]:
-        return {name: point for name, point in self.points.items() if all(map(math.isfinite, point))}
+        return {
+            name: point for name, point in self.points.items() if all(map(math.isfinite, point))
+        }
 
     def front(self) -> list[str]:
         """The systems that no other beats, the cheapest first; of equals all."""
         sign = 1 if self.y.higher_is_better else -1
-        best, found = (math.nan, -math.inf), []
-        for name, (cost, quality) in sorted(self.finite().items(), key=lambda item: (item[1][0], -sign * item[1][1])):
+        best = (math.nan, -math.inf)
+        found = []
+        for name, (cost, quality) in sorted(
+            self.finite().items(), key=lambda item: (item[1][0], -sign * item[1][1])
+        ):
             if sign * quality > best[1] or (cost, sign * quality) == best:
                 best = (cost, sign * quality)
                 found.append(name)
@@ -49,43 +68,74 @@ class Scatter:
 
     def drawing(self) -> tuple[Frame, list[Mark], str]:
         """Frame, marks, and the path of the front."""
-        points, front = self.finite(), self.front()
+        points = self.finite()
+        front = self.front()
         costs = [cost for cost, _ in points.values()]
         log = bool(costs) and min(costs) > 0 and max(costs) > 10 * min(costs)
         low, high = extent([math.log10(cost) for cost in costs] if log else [0.0, *costs])
         spare = 0.05 * (high - low)
-        low, high = (low - spare if log else low), high + spare
+        low = low - spare if log else low
+        high = high + spare
         y_low, y_high = extent([quality for _, quality in points.values()])
-        ticks = [math.log10(p) for p in powers(10**low, 10**high) if low <= math.log10(p) <= high] if log else within(low, high)
+        ticks = (
+            [math.log10(p) for p in powers(10**low, 10**high) if low <= math.log10(p) <= high]
+            if log
+            else within(low, high)
+        )
         frame, place = axes((low, high), ticks, around(y_low, y_high), self.y.name)
         if log:
-            frame = frame._replace(x_ticks=[tick._replace(label=power_label(at)) for tick, at in zip(frame.x_ticks, ticks, strict=True)])
-        at = {name: place(math.log10(cost) if log else cost, quality) for name, (cost, quality) in points.items()}
-        marks = [Mark(at[name], name, xy, end, name in front) for name, (xy, end) in written_apart(at, frame.width).items()]
-        path = "".join(f"{'M' if i == 0 else 'L'}{at[name][0]:.1f} {at[name][1]:.1f}" for i, name in enumerate(front))
+            frame = frame._replace(
+                x_ticks=[
+                    tick._replace(label=power_label(at))
+                    for tick, at in zip(frame.x_ticks, ticks, strict=True)
+                ]
+            )
+        at = {
+            name: place(math.log10(cost) if log else cost, quality)
+            for name, (cost, quality) in points.items()
+        }
+        marks = [
+            Mark(at[name], name, xy, end, name in front)
+            for name, (xy, end) in written_apart(at, frame.width).items()
+        ]
+        path = "".join(
+            f"{'M' if i == 0 else 'L'}{at[name][0]:.1f} {at[name][1]:.1f}"
+            for i, name in enumerate(front)
+        )
         return frame, marks, path if len(front) > 1 else ""
 
     def table(self) -> Table:
         front = self.front()
         rows = [
-            [name, *(v if math.isfinite(v) else None for v in point), "yes" if name in front else ""] for name, point in self.points.items()
+            [
+                name,
+                *(v if math.isfinite(v) else None for v in point),
+                "yes" if name in front else "",
+            ]
+            for name, point in self.points.items()
         ]
         return Table(["system", self.x, self.y, "on the front"], rows, self.caption)
 
 
 def written_apart(marks: Mapping[str, Place], width: float) -> dict[str, tuple[Place, bool]]:
-    """Where each name is written so that it hides no other name and no mark, as far as there is room: beside its mark, or higher, or lower.
+    """Where each name is written so that it hides no other name and no mark, as far as there is
+    room: beside its mark, or higher, or lower.
 
     (x, y) of the name's start, or of its end where the flag is set; y is the middle of the line.
     """
-    taken = [(x - HALF_MARK, y - HALF_MARK, x + HALF_MARK, y + HALF_MARK) for x, y in marks.values()]
+    taken = [
+        (x - HALF_MARK, y - HALF_MARK, x + HALF_MARK, y + HALF_MARK) for x, y in marks.values()
+    ]
     found: dict[str, tuple[Place, bool]] = {}
     for name, (x, y) in sorted(marks.items(), key=lambda item: item[1][1]):
         size = text_width(name)
         places = [(x + 8, y + dy * LINE, False) for dy in (0, -1, 1, -2, 2, -3, 3)] + [
             (x - 8, y + dy * LINE, True) for dy in (0, -1, 1, -2, 2)
         ]
-        boxes = [(px - size * end, py - LINE / 2, px + size * (not end), py + LINE / 2) for px, py, end in places]
+        boxes = [
+            (px - size * end, py - LINE / 2, px + size * (not end), py + LINE / 2)
+            for px, py, end in places
+        ]
         inside = [i for i, box in enumerate(boxes) if box[0] >= 0 and box[2] <= width]
         free = [i for i in inside if not any(overlaps(boxes[i], other) for other in taken)]
         best = next(iter(free or inside), 0)
@@ -96,7 +146,12 @@ def written_apart(marks: Mapping[str, Place], width: float) -> dict[str, tuple[P
 
 def overlaps(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
     """Of boxes (left, top, right, bottom)."""
-    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
+    return (
+        first[0] < second[2]
+        and second[0] < first[2]
+        and first[1] < second[3]
+        and second[1] < first[3]
+    )
 
 
 def power_label(exponent: float) -> str:

@@ -13,11 +13,12 @@ from lslm_lightning.reports.numerals import counted, decimals
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """Scores by system. One system: a row a metric. Several: a row a system, a column a metric, the best in bold. Signatures stand below.
+    """Scores by system. One system: a row a metric. Several: a row a system, a column a metric, the
+    best in bold. Signatures stand below.
 
-    Scores whose signatures differ are shown and not ranked. `reasons` says by (system, metric) why a number is not there; a missing or nan
-    score without one is "not defined for this system". `apart` are systems that answered another evaluation set: they
-    are shown, and never the best.
+    Scores whose signatures differ are shown and not ranked. `reasons` says by (system, metric) why
+    a number is not there; a missing or nan score without one is "not defined for this system".
+    `apart` are systems that answered another evaluation set: they are shown, and never the best.
     """
 
     systems: Mapping[str, Sequence[Score]]
@@ -28,7 +29,9 @@ class ScoreTable:
     def table(self) -> Table:
         return self._one() if len(self.systems) == 1 else self._several()
 
-    def _cell(self, system: str, metric: str, score: Score | None, places: int | None, best: bool = False) -> Measure | Missing:
+    def _cell(
+        self, system: str, metric: str, score: Score | None, places: int | None, best: bool = False
+    ) -> Measure | Missing:
         if score is None or math.isnan(score.value):
             return Missing(self.reasons.get((system, metric), "not defined for this system"))
         return Measure(score.value, interval_of(score.low, score.high, places), places, best)
@@ -36,22 +39,39 @@ class ScoreTable:
     def _one(self) -> Table:
         [(system, scores)] = self.systems.items()
         columns = {"metric": [heading_of(score) for score in scores]}
-        cells = [self._cell(system, score.metric, score, decimals([score.value])) for score in scores]
-        columns["score"] = [replace(cell, interval=None) if isinstance(cell, Measure) else cell for cell in cells]
+        cells = [
+            self._cell(system, score.metric, score, decimals([score.value])) for score in scores
+        ]
+        columns["score"] = [
+            replace(cell, interval=None) if isinstance(cell, Measure) else cell for cell in cells
+        ]
         if any(score.low is not None for score in scores):
             columns["95 % interval"] = [getattr(cell, "interval", None) for cell in cells]
         columns["examples"] = [score.n_example for score in scores]
-        notes = [Code(score.signature, metric_label(score.metric)) for score in scores if score.signature]
+        notes = [
+            Code(score.signature, metric_label(score.metric)) for score in scores if score.signature
+        ]
         return Table(list(columns), list(zip(*columns.values(), strict=True)), self.caption, notes)
 
     def _several(self) -> Table:
         scores = [score for row in self.systems.values() for score in row]
-        columns, rows = [Heading("system")], {system: [system] for system in self.systems}
+        columns = [Heading("system")]
+        rows = {system: [system] for system in self.systems}
         readings: dict[tuple[str, str], list[str]] = {}
         for metric in dict.fromkeys(score.metric for score in scores):
-            found = {system: score for system, row in self.systems.items() for score in row if score.metric == metric}
-            given = {system: score for system, score in found.items() if not math.isnan(score.value)}
-            first, best = next(iter(found.values())), best_value([score for system, score in given.items() if system not in self.apart])
+            found = {
+                system: score
+                for system, row in self.systems.items()
+                for score in row
+                if score.metric == metric
+            }
+            given = {
+                system: score for system, score in found.items() if not math.isnan(score.value)
+            }
+            first = next(iter(found.values()))
+            best = best_value(
+                [score for system, score in given.items() if system not in self.apart]
+            )
             places = decimals([score.value for score in given.values()])
             columns.append(heading_of(first))
             for system, row in rows.items():
@@ -60,7 +80,10 @@ class ScoreTable:
                 row.append(self._cell(system, metric, found.get(system), places, is_best))
             for key, label in _readings(metric, given):
                 readings.setdefault(key, []).append(label)
-        notes: list[Cell] = [Code(signature, f"{', '.join(labels)}; {examples}") for (signature, examples), labels in readings.items()]
+        notes: list[Cell] = [
+            Code(signature, f"{', '.join(labels)}; {examples}")
+            for (signature, examples), labels in readings.items()
+        ]
         if any(score.low is not None for score in scores):
             notes.insert(0, "With each score: its 95 % confidence interval.")
         return Table(columns, list(rows.values()), self.caption, notes)
@@ -68,23 +91,30 @@ class ScoreTable:
 
 def heading_of(score: Score) -> Heading:
     """Return the heading of a column of scores in this metric."""
-    label, key = metric_label(score.metric), score.metric
+    label = metric_label(score.metric)
+    key = score.metric
     return Heading(label, score.unit, score.higher_is_better, "" if label == key else key)
 
 
 def best_value(scores: Sequence[Score]) -> float | None:
-    """The best value among scores of one metric; None where they do not compare: fewer than two, or see `differing_parts`."""
+    """The best value among scores of one metric; None where they do not compare: fewer than two, or
+    see `differing_parts`.
+    """
     if len(scores) < 2 or any(differing_parts(*pair) for pair in combinations(scores, 2)):
         return None
     return (max if scores[0].higher_is_better else min)(score.value for score in scores)
 
 
 def _readings(metric: str, scores: Mapping[str, Score]) -> list[tuple[tuple[str, str], str]]:
-    """((signature, number of examples), metric); where these differ, for whom, and that the scores are not ranked."""
+    """((signature, number of examples), metric); where these differ, for whom, and that the scores
+    are not ranked.
+    """
     label = metric_label(metric)
     kinds: dict[tuple[str, str], list[str]] = {}
     for system, score in scores.items():
-        kinds.setdefault((score.signature or "no signature", counted(score.n_example, "example")), []).append(system)
+        kinds.setdefault(
+            (score.signature or "no signature", counted(score.n_example, "example")), []
+        ).append(system)
     if len(kinds) == 1:
         return [(key, label) for key in kinds]
     ranked = "" if best_value(list(scores.values())) is not None else " (not ranked)"

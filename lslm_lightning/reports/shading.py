@@ -11,7 +11,8 @@ EDGES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 @dataclass(frozen=True, slots=True)
 class Shades:
-    """Pieces that make up a text, each with a value, which chooses one of six shades (None: no shade); a pointer at rest shows the value.
+    """Pieces that make up a text, each with a value, which chooses one of six shades (None: no
+    shade); a pointer at rest shows the value.
 
     Shades double: below 1, 1 to 2, 2 to 4, 4 to 8, 8 to 16, more.
     """
@@ -24,7 +25,11 @@ class Shades:
     def shaded(self) -> list[tuple[str, int | None, str]]:
         """Text, shade (0 to 5), and the value in words."""
         return [
-            (text, None if value is None else sum(value >= edge for edge in EDGES), "" if value is None else f"{number(value)} {self.unit}")
+            (
+                text,
+                None if value is None else sum(value >= edge for edge in EDGES),
+                "" if value is None else f"{number(value)} {self.unit}",
+            )
             for text, value in self.pieces
         ]
 
@@ -36,4 +41,8 @@ class Shades:
     def legend(self) -> list[str]:
         """What each shade stands for."""
         bounds = [f"{edge:g}" for edge in EDGES]
-        return [f"below {bounds[0]}", *(f"{a} to {b}" for a, b in pairwise(bounds)), f"{bounds[-1]} {self.unit} or more".strip()]
+        return [
+            f"below {bounds[0]}",
+            *(f"{a} to {b}" for a, b in pairwise(bounds)),
+            f"{bounds[-1]} {self.unit} or more".strip(),
+        ]

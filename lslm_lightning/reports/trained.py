@@ -21,7 +21,10 @@ class Trained:
     @property
     def n_token(self) -> float | None:
         """Tokens read in training, source and target; None where it was not logged."""
-        return max((row["value"] or 0.0 for row in self.logged if row["name"] == "train/tokens"), default=None)
+        return max(
+            (row["value"] or 0.0 for row in self.logged if row["name"] == "train/tokens"),
+            default=None,
+        )
 
 
 def training_sections(runs: Sequence[Trained], headline: str) -> list[Section]:
@@ -40,7 +43,13 @@ def curves(runs: Sequence[Trained], headline: str) -> Section | None:
             points = {row["step"]: row["value"] for row in run.logged if row["name"] == name}
             if len(points) > 1:
                 steps = sorted(points)
-                series.append(Series(run.name, steps, [math.nan if points[s] is None else points[s] for s in steps]))
+                series.append(
+                    Series(
+                        run.name,
+                        steps,
+                        [math.nan if points[s] is None else points[s] for s in steps],
+                    )
+                )
         if series:
             pictures.append(Curves(series, caption=metric_label(name)))
     return Section("Learning curves", [Columns(pictures)]) if pictures else None

@@ -20,7 +20,9 @@ from lslm_lightning.text.yaml_files import dump_yaml
 
 TEXT = str | None
 NOTED = {  # types of what mlflow.json has
-    **dict.fromkeys(("run_id", "experiment", "store", "directory", "status", "ending", "description"), TEXT),
+    **dict.fromkeys(
+        ("run_id", "experiment", "store", "directory", "status", "ending", "description"), TEXT
+    ),
     **{"tags": dict, "parameters": dict, "sent": dict, "datasets": list, "began": int | float},
 }
 
@@ -29,7 +31,8 @@ NOTED = {  # types of what mlflow.json has
 class RunDirectory:
     """Where things lie in `runs/<task>/<name>-<short id>`.
 
-    MLflow holds these files under the same names, all but `last.ckpt` and the answers of validations.
+    MLflow holds these files under the same names, all but `last.ckpt` and the answers of
+    validations.
     """
 
     path: Path
@@ -64,7 +67,9 @@ class RunDirectory:
 
     @property
     def curves(self) -> Path:
-        """Every metric at every step: one `{"step", "time" (Unix seconds), "name", "value"}` a line."""
+        """Every metric at every step: one `{"step", "time" (Unix seconds), "name", "value"}` a
+        line.
+        """
         return self.path / "metrics.jsonl"
 
     @property
@@ -79,7 +84,8 @@ class RunDirectory:
 
     @property
     def beginning(self) -> dict[str, Any]:
-        """What was noted when the run began: MLflow's "run_id", the time "began" in Unix seconds, "git.commit"; empty where nothing was.
+        """What was noted when the run began: MLflow's "run_id", the time "began" in Unix seconds,
+        "git.commit"; empty where nothing was.
 
         Raises:
             ValueError: it is damaged.
@@ -90,9 +96,15 @@ class RunDirectory:
         try:
             found = json.loads(record.read_text("utf-8"))
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{record} is damaged ({error}); restore a copy, or delete it to use the run without MLflow") from None
+            raise ValueError(
+                f"{record} is damaged ({error}); restore a copy, or delete it to use the run "
+                "without MLflow"
+            ) from None
         if not isinstance(found, dict):
-            raise ValueError(f"{record} is no JSON object; restore a copy, or delete it to use the run without MLflow")
+            raise ValueError(
+                f"{record} is no JSON object; restore a copy, or delete it to use the run "
+                "without MLflow"
+            )
         for name, value in found.items():
             if name in NOTED and not isinstance(value, NOTED[name]):
                 words = f"{name} is {json.dumps(value)[:60]}; restore a copy, or delete it"
@@ -109,17 +121,22 @@ class RunDirectory:
             if (self.checkpoints / name).exists():
                 return self.checkpoints / name
         raise ValueError(
-            f"{self.checkpoints} has neither best.ckpt nor last.ckpt: it is no training run (the parent of seeds, a test), "
+            f"{self.checkpoints} has neither best.ckpt nor last.ckpt: it is no training run (the "
+            "parent of seeds, a test), "
             "or it stopped before its first checkpoint; name a run that was trained"
         )
 
     @property
     def secrets(self) -> Path:
-        """What config.yaml hides: settings by their dotted names, for the owner alone. It is never uploaded."""
+        """What config.yaml hides: settings by their dotted names, for the owner alone. It is never
+        uploaded.
+        """
         return self.path / "secrets.json"
 
     def save_settings(self, comment: str, config: Mapping[str, Any]) -> None:
-        """Write config.yaml without secrets, after a comment of one line, and what it hides to `secrets`."""
+        """Write config.yaml without secrets, after a comment of one line, and what it hides to
+        `secrets`.
+        """
         shown = redacted_settings(config)
         if hidden := hidden_values(config, shown):
             write_private(self.secrets, json.dumps(hidden, ensure_ascii=False) + "\n")
@@ -162,12 +179,16 @@ def locked(directory: RunDirectory) -> FileLock:
     try:
         lock.acquire()
     except Timeout:
-        raise ValueError(f"{directory.path} is in training by another process: wait for its end, or stop it first") from None
+        raise ValueError(
+            f"{directory.path} is in training by another process: wait for its end, or stop it "
+            "first"
+        ) from None
     return lock
 
 
 def refuse_links(directory: RunDirectory, way_out: str) -> None:
-    """Refuse a run directory with symbolic links that lead out of it: what is written would go there.
+    """Refuse a run directory with symbolic links that lead out of it: what is written would go
+    there.
 
     Args:
         way_out: what the user may add to the command.
@@ -187,7 +208,10 @@ def refuse_links(directory: RunDirectory, way_out: str) -> None:
 def check_name(name: str, setting: str = "name") -> None:
     """Raise ValueError where `name` cannot be part of the name of a directory."""
     if not re.fullmatch(r"\w[\w.+-]*", name):
-        raise ValueError(f"{setting}={name!r} must be letters, digits and any of _.+-, and begin with none of .+-: try {as_name(name)!r}")
+        raise ValueError(
+            f"{setting}={name!r} must be letters, digits and any of _.+-, and begin with none of "
+            f".+-: try {as_name(name)!r}"
+        )
 
 
 def as_name(text: str) -> str:
@@ -207,5 +231,8 @@ def reserve(task: str, root: str | Path = "runs") -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise type(error)(f"cannot make a run directory in {folder}: {error.strerror}; start from a folder you may write in") from None
+        raise type(error)(
+            f"cannot make a run directory in {folder}: {error.strerror}; start from a folder you "
+            "may write in"
+        ) from None
     return folder

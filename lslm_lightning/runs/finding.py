@@ -36,8 +36,9 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
     """The directory of a run.
 
     Args:
-        reference: a run directory, a file or a state inside one, or an MLflow run id or its beginning (4 characters or more). When that
-            run's directory is not on this machine, its artifacts are fetched into `root`.
+        reference: a run directory, a file or a state inside one, or an MLflow run id or its
+            beginning (4 characters or more). When that run's directory is not on this machine, its
+            artifacts are fetched into `root`.
 
     Raises:
         ValueError: there is no such run, or more than one.
@@ -53,24 +54,32 @@ def find_run(reference: str | Path, root: str | Path = "runs") -> RunDirectory:
     if RUN_ID.fullmatch(str(reference)):
         return find_in_mlflow(str(reference), Path(root))
     hint = did_you_mean(path, (file.parent for file in Path(root).glob("*/*/config.yaml")))
-    raise ValueError(f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or an MLflow run id{hint}")
+    raise ValueError(
+        f"there is no run {str(reference)!r}: a run is a directory like {root}/<task>/<name>, or "
+        f"an MLflow run id{hint}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The run that a pattern stands for: the newest of the `n_match` that match and have what is asked of them."""
+    """The run that a pattern stands for: the newest of the `n_match` that match and have what is
+    asked of them.
+    """
 
     pattern: str
     path: Path
     n_match: int
 
     def __str__(self) -> str:
-        rank = f"the newest of {self.n_match:,}" if self.n_match > 1 else "the only one that matches"
+        rank = (
+            f"the newest of {self.n_match:,}" if self.n_match > 1 else "the only one that matches"
+        )
         return f"run {self.pattern}: chose {self.path}, {rank}"
 
 
 def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
-    """Return the run that a pattern such as `runs/translation/cldr_demo-*` stands for; None of what is no pattern.
+    """Return the run that a pattern such as `runs/translation/cldr_demo-*` stands for; None of what
+    is no pattern.
 
     Args:
         is_tested: choose among runs with scores of a test, in place of those with a checkpoint.
@@ -82,22 +91,30 @@ def choose_run(reference: str, is_tested: bool = False) -> Chosen | None:
         return None
     wanted = "metrics.json" if is_tested else "checkpoints/*.ckpt"
     matches = [Path(path) for path in glob.glob(str(Path(reference).expanduser()))]
-    found = [path for path in matches if (path / "config.yaml").is_file() and any(path.glob(wanted))]
+    found = [
+        path for path in matches if (path / "config.yaml").is_file() and any(path.glob(wanted))
+    ]
     if not found:
         lacking, way = ("that was tested", "test") if is_tested else ("with a checkpoint", "train")
-        raise ValueError(f"no run {lacking} matches {reference!r}; {way} one first, or name another")
+        raise ValueError(
+            f"no run {lacking} matches {reference!r}; {way} one first, or name another"
+        )
     newest = max(found, key=lambda path: (path / "config.yaml").stat().st_mtime)
     return Chosen(reference, newest, len(found))
 
 
 def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
-    """The directory of the only MLflow run whose id begins with `prefix`, fetched when it is not here."""
+    """The directory of the only MLflow run whose id begins with `prefix`, fetched when it is not
+    here.
+    """
     store = Store()
     client = store.client()
     found = store.ask(lambda: search(client, prefix))
     if len(found) != 1:
         what = "no run" if not found else "more than one run"
-        raise ValueError(f"MLflow at {store} has {what} whose id begins with {prefix!r}; see `lslm ui`")
+        raise ValueError(
+            f"MLflow at {store} has {what} whose id begins with {prefix!r}; see `lslm ui`"
+        )
     run = found[0]
     here = RunDirectory(Path(run.data.tags.get("lslm.directory", "/")))
     if here.config.is_file() and here.run_id == run.info.run_id:
@@ -114,7 +131,9 @@ def find_in_mlflow(prefix: str, root: Path) -> RunDirectory:
 def search(client: "MlflowClient", prefix: str) -> "list[Run]":
     """At most two runs whose id begins with `prefix`."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments, f"attributes.run_id LIKE '{prefix}%'", max_results=2))
+    return list(
+        client.search_runs(experiments, f"attributes.run_id LIKE '{prefix}%'", max_results=2)
+    )
 
 
 def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
@@ -125,7 +144,10 @@ def fetch(client: "MlflowClient", run: "Run", path: Path) -> None:
     try:
         client.download_artifacts(run.info.run_id, "", str(draft))
         if not (draft / "config.yaml").is_file():
-            raise ValueError(f"the MLflow run {run.info.run_id} has no config.yaml: it is not a training run, or stopped before it began")
+            raise ValueError(
+                f"the MLflow run {run.info.run_id} has no config.yaml: it is not a training run, "
+                "or stopped before it began"
+            )
         (draft / "mlflow.json").write_text(json.dumps({"run_id": run.info.run_id}) + "\n")
         draft.rename(path)
     finally:

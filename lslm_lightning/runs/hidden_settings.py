@@ -18,19 +18,24 @@ Keys = tuple[Any, ...]  # of a setting, from the top; of a list, indices
 
 
 def hidden_values(config: Any, shown: Any, name: str = "") -> dict[str, Any]:
-    """Return the values that `shown`, the same settings without secrets, lacks, by their dotted names."""
+    """Return the values that `shown`, the same settings without secrets, lacks, by their dotted
+    names.
+    """
     found = {}
     for key, value in items(config):
         inner = f"{name}.{key}".lstrip(".")
         if isinstance(value, dict | list):
             found |= hidden_values(value, shown[key], inner)
-        elif value != shown[key] or (isinstance(value, str) and MASK in value):  # asterisks of the user's own
+        elif value != shown[key] or (isinstance(value, str) and MASK in value):
+            # asterisks of the user's own
             found[inner] = value
     return found
 
 
 def masked(config: Any, above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """Yield settings of which a value, or a part of it, may be hidden, and the mapping or list that each is in."""
+    """Yield settings of which a value, or a part of it, may be hidden, and the mapping or list that
+    each is in.
+    """
     for key, value in items(config):
         if isinstance(value, dict | list):
             yield from masked(value, (*above, key))
@@ -44,7 +49,8 @@ def reveal(config: Any, path: Path) -> list[Keys]:
     known = read_secrets(path) if places else {}
     left = []
     for keys, place in places:
-        key, value = keys[-1], known.get(".".join(map(str, keys)))
+        key = keys[-1]
+        value = known.get(".".join(map(str, keys)))
         if key != "class_path" and fits(value, place[key]):
             place[key] = value
         elif place[key] == MASK or any(mark in place[key] for mark in MARKS):
@@ -58,7 +64,8 @@ def fits(value: Any, shown: str) -> bool:
     if isinstance(value, str):
         first, *pieces, last = shown.split(MASK)
         end = len(first)
-        for piece in pieces:  # each as early as it can be, at least a character behind the one before
+        # each as early as it can be, at least a character behind the one before
+        for piece in pieces:
             found = value.find(piece, end + 1)
             if found < 0:
                 return False
@@ -68,7 +75,9 @@ def fits(value: Any, shown: str) -> bool:
 
 
 def read_secrets(path: Path) -> Mapping[str, Any]:
-    """Return the values that a run hides, by their dotted names; none where there is no such file."""
+    """Return the values that a run hides, by their dotted names; none where there is no such
+    file.
+    """
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):

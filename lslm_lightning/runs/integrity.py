@@ -10,7 +10,9 @@ from lslm_lightning.runs.states import aside, damage_of_folder, packing_of
 
 
 def damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, by the checksums of all its parts (CRC-32; a file is a zip file); None of a whole one."""
+    """What is wrong with a checkpoint, by the checksums of all its parts (CRC-32; a file is a zip
+    file); None of a whole one.
+    """
     if path.is_dir():
         return damage_of_folder(path)
     try:
@@ -18,7 +20,8 @@ def damage(path: Path) -> str | None:
             if words := packing_of(file):
                 return words
             broken = file.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:  # RuntimeError: a password, another method
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+        # RuntimeError: a password, another method
         if isinstance(error, OSError) and error.errno:
             raise
         return f"it was cut off, or is none ({error})"
@@ -31,7 +34,8 @@ def last_whole_state(directory: RunDirectory) -> Path | None:
     Raises:
         ValueError: all are damaged.
     """
-    candidates, found = [directory.last, aside(directory.last)], []
+    candidates = [directory.last, aside(directory.last)]
+    found = []
     while (path := earlier(directory.last, len(candidates) - 1)).exists():
         candidates.append(path)
     for path in candidates:
@@ -40,9 +44,15 @@ def last_whole_state(directory: RunDirectory) -> Path | None:
         words = damage(path)
         if words is None:
             for broken, why in found:
-                print(f"{broken} is damaged: {why}; going on from the state before it, {path.name}", file=sys.stderr, flush=True)
+                print(
+                    f"{broken} is damaged: {why}; going on from the state before it, {path.name}",
+                    file=sys.stderr,
+                    flush=True,
+                )
             return path
         found.append((path, words))
     if found:
-        raise ValueError(f"{found[0][0]} is damaged: {found[0][1]}; there is no whole state before it")
+        raise ValueError(
+            f"{found[0][0]} is damaged: {found[0][1]}; there is no whole state before it"
+        )
     return None

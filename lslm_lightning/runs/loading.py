@@ -11,7 +11,13 @@ from lslm_lightning.runs.finding import find_run
 from lslm_lightning.runs.hidden_settings import reveal
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.states import META, read_state
-from lslm_lightning.runs.trust import check_trust, is_restricted, only_trusted, refuse_denied, resolve
+from lslm_lightning.runs.trust import (
+    check_trust,
+    is_restricted,
+    only_trusted,
+    refuse_denied,
+    resolve,
+)
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.safety.parameters import bounded_parameters, bounds_for
 from lslm_lightning.text.yaml_files import ParserLoader, read_yaml
@@ -28,7 +34,9 @@ SMALLEST_TENSOR = 64  # bytes that a tensor takes in a checkpoint, at least
 
 @dataclass(frozen=True)
 class Run:
-    """A run that can be used: `task` has the weights of `checkpoint`, on the CPU, in evaluation mode."""
+    """A run that can be used: `task` has the weights of `checkpoint`, on the CPU, in evaluation
+    mode.
+    """
 
     directory: RunDirectory
     config: dict[str, Any]
@@ -54,9 +62,15 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
         add_working_directory(config["model"])
     else:
         check_trust(config["model"])
-    checkpoint = reference.absolute() if reference.is_file() or (reference / META).exists() else directory.checkpoint()
+    checkpoint = (
+        reference.absolute()
+        if reference.is_file() or (reference / META).exists()
+        else directory.checkpoint()
+    )
     if not directory.tokenizer.is_file():
-        raise ValueError(f"{directory.tokenizer} is missing: without its tokenizer the run cannot be used")
+        raise ValueError(
+            f"{directory.tokenizer} is missing: without its tokenizer the run cannot be used"
+        )
     from lslm_lightning.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(directory.tokenizer)
@@ -106,7 +120,8 @@ def config_to_build(path: Path) -> dict[str, Any]:
 
 
 def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
-    """The task that `spec` (class_path, init_args) describes, as LightningCLI built it, with fresh weights.
+    """The task that `spec` (class_path, init_args) describes, as LightningCLI built it, with fresh
+    weights.
 
     Raises:
         ValueError: it does not fit the class, or names what may not be imported (`only_trusted`).
@@ -116,10 +131,14 @@ def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
     task_class = resolve(spec["class_path"])
     given = spec.get("init_args") or {}
     if not isinstance(given, Mapping):
-        raise ValueError(f"config.yaml: init_args of {spec['class_path']} must be a mapping, but is {given!r}")
+        raise ValueError(
+            f"config.yaml: init_args of {spec['class_path']} must be a mapping, but is {given!r}"
+        )
     arguments = {name: value for name, value in given.items() if name != "tokenizer"}
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(task_class, "task", skip={"tokenizer"}, instantiate=False, fail_untyped=False)
+    parser.add_class_arguments(
+        task_class, "task", skip={"tokenizer"}, instantiate=False, fail_untyped=False
+    )
     try:
         parsed = parser.parse_object({"task": arguments})
         if is_restricted():
@@ -127,7 +146,9 @@ def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
         built = parser.instantiate(parsed)
     except ArgumentError as error:
         refuse_denied(str(error))
-        raise ValueError(f"config.yaml does not fit {spec['class_path']}: {one_line(error)}") from None
+        raise ValueError(
+            f"config.yaml does not fit {spec['class_path']}: {one_line(error)}"
+        ) from None
     return task_class(**vars(built.task), tokenizer=tokenizer)
 
 
@@ -135,28 +156,43 @@ def load_weights(task: "LightningModule", path: Path, tokenizer: "Tokenizer") ->
     """Put the weights of a checkpoint into `task`.
 
     Raises:
-        ValueError: it is not a checkpoint, lacks files beside it, holds more than data, or is of another model or vocabulary.
+        ValueError: it is not a checkpoint, lacks files beside it, holds more than data, or is of
+            another model or vocabulary.
     """
     try:
         saved = read_state(path)
         weights = saved["state_dict"]
         check_tensors(weights)
     except Exception as error:
-        raise ValueError(f"{path} is not a checkpoint of plain weights: {one_line(error)[:200]}") from None
+        raise ValueError(
+            f"{path} is not a checkpoint of plain weights: {one_line(error)[:200]}"
+        ) from None
     own = task.state_dict()
-    wrong = {name: (weights[name].shape, own[name].shape) for name in own if name in weights and weights[name].shape != own[name].shape}
+    wrong = {
+        name: (weights[name].shape, own[name].shape)
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    }
     if wrong:
         raise ValueError(f"{path} does not fit config.yaml: {explain(wrong, tokenizer.vocab_size)}")
     if different := sorted(own.keys() ^ weights.keys()):
         owner = "the model" if different[0] in own else "the checkpoint"
-        raise ValueError(f"{path} does not fit config.yaml: only {owner} has {different[0]}; the code or the config has changed since")
+        raise ValueError(
+            f"{path} does not fit config.yaml: only {owner} has {different[0]}; the code or the "
+            "config has changed since"
+        )
     if saved.get("tokenizer_digest", tokenizer.digest) != tokenizer.digest:
-        raise ValueError(f"{path} was not trained with this tokenizer.json: same size, other entries; put the run's own back")
+        raise ValueError(
+            f"{path} was not trained with this tokenizer.json: same size, other entries; put the "
+            "run's own back"
+        )
     task.load_state_dict(weights)
     try:
         task.load_beside(saved, path.parent)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} does not fit config.yaml: {type(error).__name__}: {one_line(error)}") from None
+        raise ValueError(
+            f"{path} does not fit config.yaml: {type(error).__name__}: {one_line(error)}"
+        ) from None
 
 
 def check_tensors(weights: Any) -> None:
@@ -171,17 +207,32 @@ def check_tensors(weights: Any) -> None:
         raise ValueError(f"its state_dict is a {type(weights).__name__}")
     for name, value in weights.items():
         if not isinstance(value, Tensor) or not isinstance(name, str):
-            raise ValueError(f"{name!r} of its state_dict is a {type(value).__name__}, not a tensor")
+            raise ValueError(
+                f"{name!r} of its state_dict is a {type(value).__name__}, not a tensor"
+            )
         if value.layout != strided or value.is_meta or value.is_quantized:
-            raise ValueError(f"{name!r} of its state_dict is no plain tensor: it is sparse, quantized or without numbers")
+            raise ValueError(
+                f"{name!r} of its state_dict is no plain tensor: it is sparse, quantized or "
+                "without numbers"
+            )
 
 
 def explain(wrong: "dict[str, tuple[Size, Size]]", vocab_size: int) -> str:
-    """Which weight has another shape in the checkpoint than in the model, and whether the vocabulary is the reason."""
+    """Which weight has another shape in the checkpoint than in the model, and whether the
+    vocabulary is the reason.
+    """
     name, (saved, own) = next(iter(wrong.items()))
     text = f"{name} is {tuple(saved)} in the checkpoint and {tuple(own)} in the model"
-    if all(here == vocab_size for saved, own in wrong.values() for there, here in zip(saved, own) if there != here):
-        text += f"; tokenizer.json has {vocab_size} entries, so it is not the one that this model was trained with"
+    if all(
+        here == vocab_size
+        for saved, own in wrong.values()
+        for there, here in zip(saved, own)
+        if there != here
+    ):
+        text += (
+            f"; tokenizer.json has {vocab_size} entries, so it is not the one that this "
+            "model was trained with"
+        )
     return text
 
 

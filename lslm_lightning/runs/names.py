@@ -9,7 +9,9 @@ from typing import Any
 from lslm_lightning.runs.directory import as_name
 from lslm_lightning.safety.redaction import redacted_arguments, redacted_settings
 
-MOST, LONGEST_PART = 4, 24  # settings in a name, and characters of each
+# settings in a name, and characters of each
+MOST = 4
+LONGEST_PART = 24
 LONGEST_CHANGES = 40  # characters of all that stands behind the stem
 LONGEST_STEM = 100  # bytes of the stem of a config
 LONGEST_BYTES = 160  # of the whole name, so that a folder's 255 have room for ids and seeds
@@ -23,7 +25,8 @@ INCIDENTAL = re.compile(  # settings that say how to run an experiment, not whic
 )
 ORDER = ("data", "model")  # whose settings come first, before those of training
 SHORT = {"max_steps": "steps", "max_epochs": "epochs", "seed_everything": "seed"}
-TELLING = ("language", "corpus", "precision", "strategy", "prepared")  # of these the value says it all
+# of these the value says it all
+TELLING = ("language", "corpus", "precision", "strategy", "prepared")
 NOTHING = object()  # stands for a setting that a configuration has not
 
 
@@ -47,16 +50,23 @@ def run_name(
         more: stems of further configs, which change the first.
     """
     parts = [part for each in more if (part := as_part(each))]
-    for key in sorted(settings, key=lambda key: (*ORDER, key.partition(".")[0]).index(key.partition(".")[0])):
+    for key in sorted(
+        settings, key=lambda key: (*ORDER, key.partition(".")[0]).index(key.partition(".")[0])
+    ):
         text = settings[key]
-        value, before = found_in(config, key), found_in(base, key)
+        value = found_in(config, key)
+        before = found_in(base, key)
         if value is not NOTHING and comparable(value) == comparable(before):
             continue
         if key != "job.minutes" or value is not None:  # null only gives way to steps
             parts.append(part_of(key, text if value is NOTHING else value))
     parts = list(dict.fromkeys(parts))
-    shown, n_more = parts[:MOST], len(parts) - MOST
-    while shown and (len("-".join([stem, *shown]).encode()) > LONGEST_BYTES or len("-".join(shown)) > LONGEST_CHANGES):
+    shown = parts[:MOST]
+    n_more = len(parts) - MOST
+    while shown and (
+        len("-".join([stem, *shown]).encode()) > LONGEST_BYTES
+        or len("-".join(shown)) > LONGEST_CHANGES
+    ):
         shown.pop()
         n_more = len(parts) - len(shown)
     return "-".join([stem, *shown]) + (f"+{n_more}" if n_more > 0 else "")
@@ -85,7 +95,9 @@ def typed_settings(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def found_in(config: Any, key: str) -> Any:
-    """Return the setting of this dotted name, in which `init_args` may be left out, or `NOTHING`."""
+    """Return the setting of this dotted name, in which `init_args` may be left out, or
+    `NOTHING`.
+    """
     for name in key.split("."):
         if isinstance(config, Mapping) and name not in config and "init_args" in config:
             config = config["init_args"]
@@ -96,16 +108,21 @@ def found_in(config: Any, key: str) -> Any:
 
 
 def comparable(value: Any) -> Any:
-    """Return what of a setting is compared: of an object its class, since its settings stand alone."""
+    """Return what of a setting is compared: of an object its class, since its settings stand
+    alone.
+    """
     return value["class_path"] if isinstance(value, Mapping) and "class_path" in value else value
 
 
 def part_of(key: str, value: Any) -> str:
     """Return a setting as a part of a name: "de", "d_model_64", "LSTM", "no_fused"."""
-    name, value = key.rpartition(".")[2], comparable(value)
+    name = key.rpartition(".")[2]
+    value = comparable(value)
     name = SHORT.get(name, name)
     shown = [f"--{key}", str(value)]
-    if redacted_arguments(shown) != shown or redacted_settings({name: shown[1]}) != {name: shown[1]}:
+    if redacted_arguments(shown) != shown or redacted_settings({name: shown[1]}) != {
+        name: shown[1]
+    }:
         return as_part(name)
     if value is None or value is False:
         return as_part(f"no_{name}")
@@ -114,7 +131,10 @@ def part_of(key: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         items = [comparable(each) for each in value]
         simple = all(isinstance(each, str | int | float) for each in items)
-        texts = [plain(each).rpartition(".")[2] if isinstance(each, str) else plain(each) for each in items]
+        texts = [
+            plain(each).rpartition(".")[2] if isinstance(each, str) else plain(each)
+            for each in items
+        ]
         return as_part("_".join([name, *texts]) if simple else name)
     text = plain(value)
     if isinstance(value, str):

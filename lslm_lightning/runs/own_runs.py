@@ -60,7 +60,9 @@ def fingerprint(config: Path) -> str:
 
 
 def place_of(package: str) -> str | None:
-    """File or folder of a package or module, in `sys.path` or the working directory; None of none."""
+    """File or folder of a package or module, in `sys.path` or the working directory; None of
+    none.
+    """
     spec = PathFinder.find_spec(package, [*sys.path, str(Path.cwd())])
     if spec is None:
         return None

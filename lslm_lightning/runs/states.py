@@ -1,4 +1,6 @@
-"""States of training on disk: files of one process, or folders to which several wrote, each its part."""
+"""States of training on disk: files of one process, or folders to which several wrote, each its
+part.
+"""
 
 import json
 import math
@@ -24,7 +26,9 @@ CHECKSUMS = "checksums.json"  # in a folder: CRC-32 of each file
 
 
 def link(old: Path, new: Path) -> None:
-    """The same content under another name, without a copy where the file system can; a reader of `new` never sees half of it."""
+    """The same content under another name, without a copy where the file system can; a reader of
+    `new` never sees half of it.
+    """
     draft = new.with_name(f".{new.name}.link")
     remove(draft)
     if old.is_dir():
@@ -42,7 +46,9 @@ def _link_file(old: str | Path, new: str | Path) -> None:
 
 
 def put(draft: Path, path: Path) -> None:
-    """Rename a draft. A folder that is in the way stands aside meanwhile (see `aside`), for it cannot be replaced at one stroke."""
+    """Rename a draft. A folder that is in the way stands aside meanwhile (see `aside`), for it
+    cannot be replaced at one stroke.
+    """
     if path.is_dir() or (draft.is_dir() and path.exists()):
         remove(aside(path))
         path.rename(aside(path))
@@ -80,7 +86,8 @@ def synchronize(path: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """A state with whole weights, "state_dict", on the CPU: of a file all of it, of a folder all but the optimizer's moments.
+    """A state with whole weights, "state_dict", on the CPU: of a file all of it, of a folder all
+    but the optimizer's moments.
 
     Raises:
         Exception: whatever torch says of what is none, or holds more than data.
@@ -95,11 +102,15 @@ def read_state(path: Path) -> dict[str, Any]:
             raise ValueError(words)
     if path.is_file():
         return torch.load(path, map_location="cpu", weights_only=True)
-    return torch.load(path / META, map_location="cpu", weights_only=True) | read_parts(path, ["state_dict"])
+    return torch.load(path / META, map_location="cpu", weights_only=True) | read_parts(
+        path, ["state_dict"]
+    )
 
 
 def packing_of(parts: zipfile.ZipFile) -> str | None:
-    """Return what lets the parts of a checkpoint, a zip file, take more memory than it has bytes; None where nothing does."""
+    """Return what lets the parts of a checkpoint, a zip file, take more memory than it has bytes;
+    None where nothing does.
+    """
     members = parts.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         return "its parts are compressed, as those of no checkpoint are"
@@ -159,17 +170,28 @@ def check_index(folder: Path, metadata: Any) -> None:
 
     for stored in metadata.storage_data.values():
         if not is_inside(str(stored.relative_path)):
-            raise ValueError(f"{folder}: its index names {str(stored.relative_path)!r}, which is not in it")
+            raise ValueError(
+                f"{folder}: its index names {str(stored.relative_path)!r}, which is not in it"
+            )
     n_byte = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    entries = [entry for entry in metadata.state_dict_metadata.values() if isinstance(entry, TensorStorageMetadata)]
+    entries = [
+        entry
+        for entry in metadata.state_dict_metadata.values()
+        if isinstance(entry, TensorStorageMetadata)
+    ]
     stated = sum(math.prod(entry.size) * entry.properties.dtype.itemsize for entry in entries)
     if stated > n_byte or any(size < 0 for entry in entries for size in entry.size):
-        raise ValueError(f"{folder}: its index says {stated:,} bytes of tensors, and all its files have {n_byte:,}")
+        raise ValueError(
+            f"{folder}: its index says {stated:,} bytes of tensors, and all its files have "
+            f"{n_byte:,}"
+        )
 
 
 @contextmanager
 def in_words(folder: Path) -> Iterator[None]:
-    """Inside, what fails with the parts in a folder is an OSError; torch's own error would pass by any `except Exception`."""
+    """Inside, what fails with the parts in a folder is an OSError; torch's own error would pass by
+    any `except Exception`.
+    """
     from torch.distributed.checkpoint.api import CheckpointException
 
     try:
@@ -183,7 +205,9 @@ def in_words(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def only_data() -> Iterator[None]:
-    """Inside, the index of a folder, which torch reads with pickle, may name nothing but what describes tensors."""
+    """Inside, the index of a folder, which torch reads with pickle, may name nothing but what
+    describes tensors.
+    """
     before = pickle.load
     pickle.load = lambda file: _Data(file).load()
     try:
@@ -204,9 +228,25 @@ class _Data(pickle.Unpickler):
 
 
 _DESCRIPTION = "torch.distributed.checkpoint.metadata"
-_HARMLESS = {("torch", "Size"), ("torch.serialization", "_get_layout"), ("pathlib", "PosixPath"), ("pathlib", "WindowsPath")}
-_HARMLESS |= {("torch.distributed.checkpoint.filesystem", name) for name in ("_StorageInfo", "_StoragePrefix")}
-_HARMLESS |= {(_DESCRIPTION, name) for name in ("Metadata", "MetadataIndex", "StorageMeta", "TensorProperties", "_MEM_FORMAT_ENCODING")}
+_HARMLESS = {
+    ("torch", "Size"),
+    ("torch.serialization", "_get_layout"),
+    ("pathlib", "PosixPath"),
+    ("pathlib", "WindowsPath"),
+}
+_HARMLESS |= {
+    ("torch.distributed.checkpoint.filesystem", name) for name in ("_StorageInfo", "_StoragePrefix")
+}
+_HARMLESS |= {
+    (_DESCRIPTION, name)
+    for name in (
+        "Metadata",
+        "MetadataIndex",
+        "StorageMeta",
+        "TensorProperties",
+        "_MEM_FORMAT_ENCODING",
+    )
+}
 _HARMLESS |= {(_DESCRIPTION, f"{kind}StorageMetadata") for kind in ("Bytes", "Chunk", "Tensor")}
 
 

@@ -36,9 +36,11 @@ TRUSTED = (  # what describes a model and its data, and writes and runs nothing
     "torch.nn",
     "torch.optim",
 )
-HOMES = (*TRUSTED, "torch._C._nn", "torch._jit_internal", "torch.functional")  # where these are defined
+# where these are defined
+HOMES = (*TRUSTED, "torch._C._nn", "torch._jit_internal", "torch.functional")
 
-CALLBACKS, TEXT_METRICS = "lightning.pytorch.callbacks", "torchmetrics.text"
+CALLBACKS = "lightning.pytorch.callbacks"
+TEXT_METRICS = "torchmetrics.text"
 NGRAM_METRIC = {"n_gram", "smooth", "weights"}
 HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that run and write nothing
     f"{CALLBACKS}.DeviceStatsMonitor": {"cpu_stats"},
@@ -101,7 +103,9 @@ HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that r
 
 ADVICE = "if you know its code and trust it, add --trust"
 DENIED = r"Importing '([^']+)' is not allowed"  # in jsonargparse's words
-VERDICTS, ENFORCED = "import_path_verdicts", "import_paths_enforced"  # settings of jsonargparse
+# settings of jsonargparse
+VERDICTS = "import_path_verdicts"
+ENFORCED = "import_paths_enforced"
 LOCK = threading.RLock()  # these settings are the process's
 
 
@@ -130,7 +134,8 @@ GATE: ContextVar[Gate | None] = ContextVar("GATE", default=None)
 
 @contextmanager
 def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[None]:
-    """Refuse to import what a run's configuration names, unless it is trusted, here and in jsonargparse.
+    """Refuse to import what a run's configuration names, unless it is trusted, here and in
+    jsonargparse.
 
     Args:
         also, training: see `Gate`.
@@ -140,7 +145,8 @@ def only_trusted(also: Iterable[str] = (), training: bool = False) -> Iterator[N
     gate = Gate(frozenset(also), training)
     allowed = {*HOMES, *gate.also, *(harmless_names() if training else ())}
     with LOCK:
-        token, before = GATE.set(gate), {VERDICTS: parsing_settings[VERDICTS]}
+        token = GATE.set(gate)
+        before = {VERDICTS: parsing_settings[VERDICTS]}
         parsing_settings[VERDICTS] = {"*": False, **dict.fromkeys(allowed, True)}
         if ENFORCED in parsing_settings:  # from release 5 on they always are
             before[ENFORCED] = parsing_settings[ENFORCED]
@@ -185,7 +191,9 @@ def check_trust(config: Any) -> None:
     try:
         named = list(named_in(config))
     except RecursionError:
-        raise ValueError(f"the run's config.yaml is nested too deeply to be checked; {ADVICE}") from None
+        raise ValueError(
+            f"the run's config.yaml is nested too deeply to be checked; {ADVICE}"
+        ) from None
     for path, _ in named:
         if not gate.allows(path):
             refuse(path)
@@ -206,10 +214,15 @@ def is_at_home(found: Any, path: str) -> bool:
 
 
 def check_arguments(path: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments of a class of `HARMLESS` that are not listed there, or are no plain values."""
+    """Refuse arguments of a class of `HARMLESS` that are not listed there, or are no plain
+    values.
+    """
     for name, value in arguments.items():
         if value is not None and (name not in harmless_names()[path] or not is_plain(value)):
-            raise ValueError(f"the run wants to use {path} with {name}, which may run code or write files; {ADVICE}")
+            raise ValueError(
+                f"the run wants to use {path} with {name}, which may run code or write files; "
+                f"{ADVICE}"
+            )
 
 
 def is_plain(value: Any) -> bool:
@@ -224,17 +237,22 @@ def is_plain(value: Any) -> bool:
 def refuse(path: str) -> NoReturn:
     """Raise ValueError for an import path that is not trusted, with the way out."""
     shown = path if all(map(str.isidentifier, path.split("."))) else repr(path[:80])
-    raise ValueError(f"the run wants to use {shown}, which a run from elsewhere may not name; {ADVICE}")
+    raise ValueError(
+        f"the run wants to use {shown}, which a run from elsewhere may not name; {ADVICE}"
+    )
 
 
 def refuse_denied(message: str) -> None:
-    """Refuse the import path that jsonargparse says in its message to be denied, where it says so of one."""
+    """Refuse the import path that jsonargparse says in its message to be denied, where it says so
+    of one.
+    """
     if denied := re.search(DENIED, message):
         refuse(denied[1])
 
 
 def resolve(path: str) -> Any:
-    """The class or function of an import path `package.module.name`; nothing is reached through another module's imports.
+    """The class or function of an import path `package.module.name`; nothing is reached through
+    another module's imports.
 
     Raises:
         ValueError: there is none, or it may not be imported.
@@ -260,7 +278,8 @@ Named = tuple[str, Mapping[str, Any]]  # an import path, and the arguments that 
 
 
 def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> Iterator[Named]:
-    """Yield every import path of a configuration, parsed or not, with the arguments that it is given.
+    """Yield every import path of a configuration, parsed or not, with the arguments that it is
+    given.
 
     A text counts where it could be taken for an import path, or where jsonargparse reads one in it.
 
@@ -271,7 +290,8 @@ def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> I
     Raises:
         ValueError: a text speaks of a class and cannot be read.
     """
-    value, seen = as_mapping(value), {} if seen is None else seen
+    value = as_mapping(value)
+    seen = {} if seen is None else seen
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         place = (id(value), key in TEXTS)
         if place in seen:
@@ -279,7 +299,8 @@ def named_in(value: Any, key: str = "", seen: dict[Any, Any] | None = None) -> I
         seen[place] = value  # kept, so that nothing else gets its id
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            last = str(name).rpartition(".")[2].rstrip("+")  # of `backbone.class_path`, `callbacks+`
+            # of `backbone.class_path`, `callbacks+`
+            last = str(name).rpartition(".")[2].rstrip("+")
             if last == "class_path":
                 given = (as_mapping(value.get(place)) for place in ("init_args", "dict_kwargs"))
                 given = [each for each in given if isinstance(each, Mapping)]

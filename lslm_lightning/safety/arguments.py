@@ -1,4 +1,6 @@
-"""Words of a command line: their secrets learned, and kept out of what other users see of a process."""
+"""Words of a command line: their secrets learned, and kept out of what other users see of a
+process.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""How much memory one file may ask for when it is read: in proportion to its size, unless the user says otherwise."""
+"""How much memory one file may ask for when it is read: in proportion to its size, unless the user
+says otherwise.
+"""
 
 import os
 
@@ -15,7 +17,8 @@ def is_chosen() -> bool:
 
 
 def max_unpacked(n_byte: int) -> int:
-    """Return how many bytes a file of `n_byte` may unpack to: `$LSLM_MAX_UNPACKED_BYTES`, or 200 times as many.
+    """Return how many bytes a file of `n_byte` may unpack to: `$LSLM_MAX_UNPACKED_BYTES`, or 200
+    times as many.
 
     Raises:
         ValueError: the setting is no number of bytes.
@@ -34,11 +37,15 @@ def max_in_memory(n_byte: int) -> int:
 
 
 def max_line() -> int:
-    """Return how many bytes one line, or one value of JSON, may have where a file is read bit by bit."""
+    """Return how many bytes one line, or one value of JSON, may have where a file is read bit by
+    bit.
+    """
     return max(LINE, max_unpacked(0))
 
 
-def too_large(name: str, limit: int, n_byte: int | None = None, verb: str = "unpacks to") -> ValueError:
+def too_large(
+    name: str, limit: int, n_byte: int | None = None, verb: str = "unpacks to"
+) -> ValueError:
     """Build the error for a file, or a part of one, of more than `limit` bytes.
 
     Args:
@@ -46,4 +53,6 @@ def too_large(name: str, limit: int, n_byte: int | None = None, verb: str = "unp
     """
     size = f" from {n_byte:,}" if n_byte is not None else ""
     words = f"{name}: {verb} more than {limit:,} bytes{size}"
-    return ValueError(f"{words}; if you trust it, set {SETTING} to a number of bytes that is enough")
+    return ValueError(
+        f"{words}; if you trust it, set {SETTING} to a number of bytes that is enough"
+    )

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 N_PROCESS = max(64, 4 * (os.cpu_count() or 1))  # more processes than that only wait for each other
-COPIES, SIZE, LENGTH, WORK = 10_000, 1_000_000, 10_000_000, 100_000_000
+COPIES = 10_000
+SIZE = 1_000_000
+LENGTH = 10_000_000
+WORK = 100_000_000
 LARGEST = {  # by the last part of a setting's name, also of classes of others
     **dict.fromkeys(("devices", "num_workers", "workers"), N_PROCESS),
     **dict.fromkeys(("num_nodes", "nodes"), 100_000),

@@ -16,7 +16,9 @@ def record() -> Path:
 
 
 def remember(address: str) -> None:
-    """Note an address that the user has named; where that cannot be written, it must be named again."""
+    """Note an address that the user has named; where that cannot be written, it must be named
+    again.
+    """
     address = plain(address)
     known = read()
     if address not in known:

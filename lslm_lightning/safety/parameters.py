@@ -1,4 +1,6 @@
-"""Parameters of a model that is built for given weights: no more of them than the weights can have."""
+"""Parameters of a model that is built for given weights: no more of them than the weights can
+have.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +12,21 @@ from lslm_lightning.safety.limits import SETTING, is_chosen, max_unpacked
 if TYPE_CHECKING:
     from torch.nn import Module, Parameter
 
-SLACK, SLACK_TENSORS = 10_000_000, 1_000  # parameters, and tensors of them, that any model may have
+# parameters, and tensors of them, that any model may have
+SLACK = 10_000_000
+SLACK_TENSORS = 1_000
 PER_BYTE = 4  # parameters a byte of the weights: 16 times what float32 needs
 PER_TENSOR = 8  # tensors a tensor of the weights, which may hold several of the model's
-FLOAT32, SMALLEST_LAYER = 4, 1_024  # bytes
+# bytes
+FLOAT32 = 4
+SMALLEST_LAYER = 1_024
 ADVICE = f"if you trust it, set {SETTING} to a number of bytes that is enough"
 
 
 class Bounds(NamedTuple):
-    """Most parameters of a model, most tensors that they are in, and most layers; None for no bound."""
+    """Most parameters of a model, most tensors that they are in, and most layers; None for no
+    bound.
+    """
 
     n_parameter: int | None = None
     n_tensor: int | None = None
@@ -26,15 +34,21 @@ class Bounds(NamedTuple):
 
 
 def bounds_for(n_byte: int, n_tensor: int) -> Bounds:
-    """Return the bounds of a model whose weights have so many bytes and tensors, or those of `$LSLM_MAX_UNPACKED_BYTES`."""
+    """Return the bounds of a model whose weights have so many bytes and tensors, or those of
+    `$LSLM_MAX_UNPACKED_BYTES`.
+    """
     if is_chosen():
         n_byte = max_unpacked(0)
         return Bounds(n_byte // FLOAT32, n_byte // SMALLEST_LAYER, n_byte // SMALLEST_LAYER)
-    return Bounds(SLACK + PER_BYTE * n_byte, SLACK_TENSORS + PER_TENSOR * n_tensor, SLACK_TENSORS + n_tensor)
+    return Bounds(
+        SLACK + PER_BYTE * n_byte, SLACK_TENSORS + PER_TENSOR * n_tensor, SLACK_TENSORS + n_tensor
+    )
 
 
 def bounds_of_folder(folder: Path) -> Bounds:
-    """Return the bounds of a model by the headers of the safetensors files of a folder; those of damaged files count as nothing."""
+    """Return the bounds of a model by the headers of the safetensors files of a folder; those of
+    damaged files count as nothing.
+    """
     n_byte = n_tensor = 0
     for path in folder.glob("*.safetensors"):
         if path.is_file():
@@ -69,7 +83,8 @@ def bounded_parameters(bounds: Bounds, name: str, counts_meta: bool = False) -> 
     """
     from torch.nn.modules.module import register_module_parameter_registration_hook
 
-    sizes: dict[tuple[int, str], int] = {}  # by module and name: one that replaces another counts once
+    # by module and name: one that replaces another counts once
+    sizes: dict[tuple[int, str], int] = {}
     total = 0
 
     def count(module: "Module", name: str, parameter: "Parameter | None") -> None:
@@ -81,7 +96,9 @@ def bounded_parameters(bounds: Bounds, name: str, counts_meta: bool = False) -> 
         if bounds.n_parameter is not None and total > bounds.n_parameter:
             raise TooManyError(f"a model of more than {bounds.n_parameter:,} parameters; {ADVICE}")
         if bounds.n_tensor is not None and len(sizes) > bounds.n_tensor:
-            raise TooManyError(f"a model of more than {bounds.n_tensor:,} weights and biases; {ADVICE}")
+            raise TooManyError(
+                f"a model of more than {bounds.n_tensor:,} weights and biases; {ADVICE}"
+            )
 
     handle = register_module_parameter_registration_hook(count)
     try:

@@ -18,14 +18,17 @@ KINDS = {
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative path, as POSIX or Windows reads it, can only lead to what is in the folder that it starts from."""
+    """Whether a relative path, as POSIX or Windows reads it, can only lead to what is in the folder
+    that it starts from.
+    """
     parts = re.split(r"[/\\]", name)
     is_absolute = not parts[0] or re.match("[A-Za-z]:", name) is not None
     return not is_absolute and ".." not in parts and "\0" not in name
 
 
 def nearest_path(path: str | Path, others: Iterable[Path] = ()) -> Path | None:
-    """Return the existing path that is most like one that does not exist; None where none is like it.
+    """Return the existing path that is most like one that does not exist; None where none is like
+    it.
 
     Each part that does not exist is compared with what its folder holds.
 
@@ -53,13 +56,17 @@ def nearest_path(path: str | Path, others: Iterable[Path] = ()) -> Path | None:
 
 
 def did_you_mean(path: str | Path, others: Iterable[Path] = ()) -> str:
-    """Return a question that names the nearest path, to be put behind a message; "" where there is none."""
+    """Return a question that names the nearest path, to be put behind a message; "" where there is
+    none.
+    """
     near = nearest_path(path, others)
     return "" if near is None else f"; did you mean {near}?"
 
 
 def other_kind(path: Path) -> str:
-    """Return what a path is that is no file, in words: "a named pipe"; "" of a file, and of what is not there."""
+    """Return what a path is that is no file, in words: "a named pipe"; "" of a file, and of what is
+    not there.
+    """
     try:
         return KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
     except (OSError, ValueError):
@@ -74,4 +81,6 @@ def check_is_file(path: Path, takes_folders: bool = False) -> None:
     """
     kind = other_kind(path)
     if kind and not (takes_folders and kind == KINDS[stat.S_IFDIR]):
-        raise ValueError(f"{path} is {kind}, and a file is wanted: name a file, or put one in its place")
+        raise ValueError(
+            f"{path} is {kind}, and a file is wanted: name a file, or put one in its place"
+        )

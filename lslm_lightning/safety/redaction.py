@@ -66,7 +66,9 @@ QUERY = re.compile(
     r"(?i)(?:[?&;]|&amp;)(?P<name>[\w.-]{0,99}(?:key|token|secret|password|signature|sig|credential|auth))"
     r"=(?P<value>[^&\s'\"<>]+)"
 )
-YAML_LINE = re.compile(r"(?m)^[ \t]*(?:- +)*[\"']?(?P<name>[\w.-]+)[\"']?[ \t]*:[ \t]+(?P<value>\S.*)$")
+YAML_LINE = re.compile(
+    r"(?m)^[ \t]*(?:- +)*[\"']?(?P<name>[\w.-]+)[\"']?[ \t]*:[ \t]+(?P<value>\S.*)$"
+)
 ADDRESS = re.compile(r"://(?P<rest>(?:(?!://)[^\s'\"<>])*)")
 NO_PORT = re.compile(r"[^/?#@]*:(?!\d+(?:[/?#]|$))")
 HEADER = re.compile(
@@ -135,7 +137,9 @@ class Known:
                 self.add([value])
             elif "://" in value:
                 self.add(parts_of_addresses(value))
-        user, password = map(os.environ.get, ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"))
+        user, password = map(
+            os.environ.get, ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+        )
         if user and password:
             self.add([basic(f"{user}:{password}")])
 
@@ -144,23 +148,32 @@ KNOWN = Known()
 
 
 def redacted(text: str) -> str:
-    """Return `text` without secrets: those known by their value, and those that stand in their place."""
+    """Return `text` without secrets: those known by their value, and those that stand in their
+    place.
+    """
     text = without_known(text)
     return _replaced(text, _in_place(text))
 
 
 def without_known(text: str) -> str:
-    """Return `text` without the values of secrets in use and passwords of addresses; for texts that are data."""
+    """Return `text` without the values of secrets in use and passwords of addresses; for texts that
+    are data.
+    """
     if pattern := KNOWN.pattern():
         text = pattern.sub(MASK, text)
     return _replaced(text, _users(text)) if "://" in text else text
 
 
 def redacted_settings(value: Any, name: str = "") -> Any:
-    """Return settings (mappings, lists, texts) without secrets; what holds none is the same, of the same type."""
+    """Return settings (mappings, lists, texts) without secrets; what holds none is the same, of the
+    same type.
+    """
     if isinstance(value, Mapping):
         inherits = _is_certain(name) and "class_path" not in value
-        return {key: redacted_settings(inner, name if inherits else str(key)) for key, inner in value.items()}
+        return {
+            key: redacted_settings(inner, name if inherits else str(key))
+            for key, inner in value.items()
+        }
     if isinstance(value, list | tuple):
         if len(value) == 2 and isinstance(value[0], str) and _is_certain(value[0]):  # a header
             return [value[0], redacted_settings(value[1], value[0])]
@@ -183,8 +196,11 @@ def redacted_arguments(words: Sequence[str]) -> list[str]:
 
 
 def learn_settings(value: Any, name: str = "") -> None:
-    """Take the secrets of settings for known values. What stands in many places (YAML's aliases) is read once."""
-    waiting, seen = [(name, value)], set()
+    """Take the secrets of settings for known values. What stands in many places (YAML's aliases) is
+    read once.
+    """
+    waiting = [(name, value)]
+    seen = set()
     while waiting:
         name, value = waiting.pop()
         if isinstance(value, str):
@@ -194,13 +210,17 @@ def learn_settings(value: Any, name: str = "") -> None:
                 learn_text(value)
         elif isinstance(value, Mapping | list | tuple) and (id(value), name) not in seen:
             seen.add((id(value), name))
-            inherits = not isinstance(value, Mapping) or (_is_certain(name) and "class_path" not in value)
+            inherits = not isinstance(value, Mapping) or (
+                _is_certain(name) and "class_path" not in value
+            )
             pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
             waiting += [(name if inherits else str(key), inner) for key, inner in pairs]
 
 
 def learn_arguments(words: Sequence[str]) -> None:
-    """Take the secrets of a command line for known values; of a text to be answered, those of addresses alone."""
+    """Take the secrets of a command line for known values; of a text to be answered, those of
+    addresses alone.
+    """
     for before, word in pairwise(["", *words]):
         if word.startswith("-") or before.startswith("--"):
             learn_text(word)
@@ -228,10 +248,12 @@ def is_secret(name: str, value: str, in_text: bool = False) -> bool:
     Args:
         in_text: name and value stand in prose, where "token: expected" tells no secret.
     """
-    bare, words = _unquoted(value).strip(), _words_of(name)
+    bare = _unquoted(value).strip()
+    words = _words_of(name)
     if bare.lower() in PLAIN or re.fullmatch(r"\$\{?[A-Z_][A-Z0-9_]*\}?", bare):  # $KEY
         return False
-    if _last_word(name) in ("token", "tokens") and re.fullmatch(r"<.*>|\[.*\]", bare):  # <pad>, [CLS]
+    # <pad>, [CLS]
+    if _last_word(name) in ("token", "tokens") and re.fullmatch(r"<.*>|\[.*\]", bare):
         return False
     if _is_certain(name) or (words == ["token"] and not in_text):
         return True
@@ -252,11 +274,15 @@ def names_secret_variable(name: str) -> bool:
     if any(before in TEXT_TOKENS and word == "token" for before, word in pairwise(words)):
         return False
     marks = {"key", "token", "pat", "pwd", "pass", "auth"} | CERTAIN
-    return bool(marks & set(words)) or words[-1].endswith(("password", "passwd", "apikey", "secret"))
+    return bool(marks & set(words)) or words[-1].endswith(
+        ("password", "passwd", "apikey", "secret")
+    )
 
 
 def is_distinct(value: str) -> bool:
-    """Return whether a value can be told from other text, so that it is hidden wherever it stands."""
+    """Return whether a value can be told from other text, so that it is hidden wherever it
+    stands.
+    """
     if len(value) < SHORTEST or value.lower() in PLAIN or set(value) <= {"*"}:
         return False
     if re.fullmatch(r"[-+]?[\d.,]*(?:[eE][-+]?\d+)?", value):  # a number
@@ -280,7 +306,9 @@ def spellings(value: str) -> set[str]:
 
 
 def bounded(form: str) -> str:
-    """Return a pattern for a value: a short one, or one of letters alone, must be no part of a word."""
+    """Return a pattern for a value: a short one, or one of letters alone, must be no part of a
+    word.
+    """
     pattern = re.escape(form)
     if len(form) >= LONG and not form.isalpha():
         return pattern
@@ -315,10 +343,15 @@ def _in_place(text: str) -> list[Hidden]:
     if "=" in text:
         found += _matches(QUERY, text)
     if "\n" in text:
-        found += [h for h, name in _named(YAML_LINE, text) if _is_certain(name) and is_secret(name, h.value)]
+        found += [
+            h
+            for h, name in _named(YAML_LINE, text)
+            if _is_certain(name) and is_secret(name, h.value)
+        ]
     position = 0
     while match := NAME.search(text, position):
-        name, position = match["name"], match.end()
+        name = match["name"]
+        position = match.end()
         is_given = match["mark"].strip() or match["option"]
         if not is_given:
             position = match.end("name")
@@ -333,7 +366,8 @@ def _in_place(text: str) -> list[Hidden]:
 
 def _inside(match: re.Match) -> Hidden:
     """Where a value stands, without its quotation marks or the brackets and commas behind it."""
-    value, start = match[0], match.start()
+    value = match[0]
+    start = match.start()
     inner = _unquoted(value)
     if inner == value:
         inner = value.rstrip(",;)}]") or value
@@ -348,7 +382,9 @@ def _matches(pattern: re.Pattern, text: str) -> list[Hidden]:
 
 
 def _users(text: str) -> list[Hidden]:
-    """User names and passwords of addresses; a slash is part of them where no port and path are meant."""
+    """User names and passwords of addresses; a slash is part of them where no port and path are
+    meant.
+    """
     found = []
     for match in ADDRESS.finditer(text):
         rest = match["rest"]
@@ -367,7 +403,8 @@ def _named(pattern: re.Pattern, text: str) -> Iterator[tuple[Hidden, str]]:
 
 def _replaced(text: str, found: Iterable[Hidden]) -> str:
     """The text with a mask for each place; of those that overlap, for all that they cover."""
-    pieces, end = [], 0
+    pieces = []
+    end = 0
     for hidden in sorted(found):
         if hidden.start >= end:
             pieces += [text[end : hidden.start], MASK]
@@ -376,7 +413,9 @@ def _replaced(text: str, found: Iterable[Hidden]) -> str:
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Where the value of each option stands: index of the word, character in it, name of the option."""
+    """Where the value of each option stands: index of the word, character in it, name of the
+    option.
+    """
     for i, word in enumerate(words):
         if not word.startswith("--"):
             continue
@@ -405,7 +444,8 @@ def _is_certain(name: str) -> bool:
     words = _words_of(name)
     if not words:
         return False
-    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    last = words[-1]
+    before = words[-2] if len(words) > 1 else ""
     if last in ("key", "keys"):
         return before in KEYS
     if last in ("token", "tokens"):
@@ -421,7 +461,9 @@ def _has_shape(value: str, shortest: int) -> bool:
     """Whether a value is as random as a secret: letters and digits, no path, no sentence."""
     if len(value) < shortest or not re.fullmatch(r"[\w+/.~=:%-]+", value):
         return False
-    return bool(re.search(r"\d", value) and re.search(r"[A-Za-z]", value)) and not os.path.exists(value)
+    return bool(re.search(r"\d", value) and re.search(r"[A-Za-z]", value)) and not os.path.exists(
+        value
+    )
 
 
 def _unquoted(value: str) -> str:

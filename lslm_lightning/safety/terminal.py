@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 DRAWING = ("rich.", "tqdm.")  # modules that move the cursor and choose colours
-DRAWN = re.compile(r"(\x1b\[[?\d;]*[A-KSTfhlmu]|\r)")  # cursor, erasing, colours: neither titles nor queries
+# cursor, erasing, colours: neither titles nor queries
+DRAWN = re.compile(r"(\x1b\[[?\d;]*[A-KSTfhlmu]|\r)")
 PARSERS = ("jsonargparse.", "argparse")  # modules that print settings
 
 
@@ -42,7 +43,9 @@ class GuardedStream:
         writer = sys._getframe(1).f_globals.get("__name__") or ""
         shown = redacted(text) if writer.startswith(PARSERS) else self._hide(text)
         parts = DRAWN.split(shown) if writer.startswith(DRAWING) else [shown]
-        self._stream.write("".join(part if i % 2 else visible(part) for i, part in enumerate(parts)))
+        self._stream.write(
+            "".join(part if i % 2 else visible(part) for i, part in enumerate(parts))
+        )
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -70,7 +73,9 @@ def guarded_output() -> Iterator[None]:
 
 
 def console(stderr: bool = False) -> "Console":
-    """Return rich's console for tables, where every text is text: no markup, no emoji codes, no control sequences."""
+    """Return rich's console for tables, where every text is text: no markup, no emoji codes, no
+    control sequences.
+    """
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
     from rich.text import Text
@@ -79,7 +84,9 @@ def console(stderr: bool = False) -> "Console":
         def render_str(self, text: str, **settings: Any) -> Text:
             return super().render_str(safe_text(text), **settings)
 
-        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
             if isinstance(renderable, Text):
                 shown = safe_text(renderable.plain)
                 if shown != renderable.plain:
@@ -105,4 +112,6 @@ def progress(*columns: "ProgressColumn", output: "Console") -> "Progress":
                 sys.stderr = GuardedStream(sys.stderr, is_data=False)
 
     to_terminal = sys.stdout.isatty()  # a file or a pipe gets what is meant for it
-    return GuardedProgress(*columns, console=output, refresh_per_second=2, redirect_stdout=to_terminal)
+    return GuardedProgress(
+        *columns, console=output, refresh_per_second=2, redirect_stdout=to_terminal
+    )

@@ -21,7 +21,8 @@ def write_private(path: Path, text: str, errors: str = "strict") -> None:
 
 
 def write_settings(path: Path, text: str) -> None:
-    """Write settings that another process of ours will read: for the owner alone where they hold a secret.
+    """Write settings that another process of ours will read: for the owner alone where they hold a
+    secret.
 
     All others may read what the user's umask lets them read.
     """

@@ -1,6 +1,7 @@
 """Untrusted text made visible: what moves a cursor, reorders writing or cannot be seen at all.
 
-Used for all that goes to a terminal, a report, a table for spreadsheets, or the first line of a file.
+Used for all that goes to a terminal, a report, a table for spreadsheets, or the first line of a
+file.
 """
 
 import re
@@ -18,7 +19,8 @@ _UNSEEN = (
 )
 _SHOWN = {code: f"[U+{code:04X}]" for code in (*_CONTROLS, *_LINES, *_BIDI, *_UNSEEN)}
 _SHOWN |= dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)  # halves of surrogate pairs
-# A variation selector is seen by what is before it: a second one, or one that nothing precedes, is not
+# A variation selector is seen by what is before it: a second one, or one that nothing precedes, is
+# not
 _SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _HIDDEN_SELECTORS = re.compile(rf"(?<=[{_SELECTORS}])[{_SELECTORS}]+|(?:(?<=\s)|^)[{_SELECTORS}]+")
 _FLAGS = re.compile(
@@ -43,7 +45,8 @@ def visible(text: str) -> str:
     text = _HIDDEN_SELECTORS.sub(lambda run: "".join(map(_code_point, run[0])), text)
     if "\U0001f3f4" not in text:
         return text.translate(_SHOWN)
-    pieces, end = [], 0
+    pieces = []
+    end = 0
     for flag in _FLAGS.finditer(text):
         pieces += [text[end : flag.start()].translate(_SHOWN), flag[0]]
         end = flag.end()

@@ -17,24 +17,31 @@ from lslm_lightning.ngram.spelling import ORDER, Spelling
 
 
 class Arpa:
-    """The model in an ARPA file. Words stand between white space, and every line that has any is a sentence.
+    """The model in an ARPA file. Words stand between white space, and every line that has any is a
+    sentence.
 
     Args:
         path: of the file.
     """
 
-    whole_exam, shared = True, False  # passages of a text must come together
+    # passages of a text must come together
+    whole_exam = True
+    shared = False
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self.name = self.path.stem
 
     def ready(self, examples: Sequence[Example]) -> None:
-        """Raises FileNotFoundError where there is no such file, ValueError where it is broken or would find a new word impossible."""
+        """Raises FileNotFoundError where there is no such file, ValueError where it is broken or
+        would find a new word impossible.
+        """
         if not self.path.is_file():
             raise FileNotFoundError(f"n-gram model {self.path}: there is no such file")
         if UNKNOWN not in self._number:
-            raise ValueError(f"{self.path} has no {UNKNOWN}: a word that it does not know would be impossible")
+            raise ValueError(
+                f"{self.path} has no {UNKNOWN}: a word that it does not know would be impossible"
+            )
 
     def fingerprint(self) -> str | None:
         """Of the file; None where it is no longer here."""
@@ -59,20 +66,31 @@ class Arpa:
         return f"|spelling:bytes-{ORDER}|tokens:words-{hashlib.sha256(words).hexdigest()[:8]}"
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Nats of the first reference of each example; passages of one text ("text#0", "text#1", ...) are read as one."""
+        """Nats of the first reference of each example; passages of one text ("text#0", "text#1",
+        ...) are read as one.
+        """
         for _, group in groupby(examples, key=lambda example: example.id.partition("#")[0]):
-            began, text = perf_counter(), list(group)
+            began = perf_counter()
+            text = list(group)
             scored = self._score("".join(example.references[0] for example in text))
             yield from passages_of(text, *scored, seconds=perf_counter() - began)
 
-    def _score(self, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
-        """Of each word and each end of a sentence: where it begins, its nats, the words before it that were seen, whether it is unknown.
+    def _score(
+        self, text: str
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
+        """Of each word and each end of a sentence: where it begins, its nats, the words before it
+        that were seen, whether it is unknown.
 
-        And whether the text is not what its words, a space between them and a line a sentence, spell; and the nats of each one's spelling.
+        And whether the text is not what its words, a space between them and a line a sentence,
+        spell; and the nats of each one's spelling.
         """
         model = self._read.model
         bos, eos, unk = (self._number[word] for word in (BEGIN, END, UNKNOWN))
-        ids, starts, contexts, lines, new = [], [], [], [], []
+        ids = []
+        starts = []
+        contexts = []
+        lines = []
+        new = []
         for line in re.finditer(r"[^\n]+", text):
             words = list(WORD.finditer(line[0]))
             if words:
@@ -81,10 +99,19 @@ class Arpa:
                 contexts += range(len(words) + 2)
                 lines.append(" ".join(word[0] for word in words))
                 new += [word[0] for word in words if self._number.get(word[0], unk) == unk]
-        row, counts = np.array(ids, np.int64), np.array(starts, np.int64) >= 0
+        row = np.array(ids, np.int64)
+        counts = np.array(starts, np.int64) >= 0
         nats = -model.log_probs(row) if len(row) else np.zeros(0)
         seen = np.minimum(np.array(contexts, np.int64), model.order - 1)
         changed = "\n".join(lines) != text.removesuffix("\n")
-        unknown, spelling = (row == unk)[counts], np.zeros(int(counts.sum()))
+        unknown = (row == unk)[counts]
+        spelling = np.zeros(int(counts.sum()))
         spelling[unknown] = self._spelling.nats(new) if new else 0.0
-        return np.array(starts, np.int64)[counts], nats[counts], seen[counts], unknown, changed, spelling
+        return (
+            np.array(starts, np.int64)[counts],
+            nats[counts],
+            seen[counts],
+            unknown,
+            changed,
+            spelling,
+        )

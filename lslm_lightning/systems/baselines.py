@@ -14,8 +14,12 @@ from lslm_lightning.text.sentences import join_sentences, split_sentences
 class Rule:
     """A system that makes its answer from the source alone, or without it: then it `reads` None."""
 
-    def __init__(self, name: str, answer: Callable[[Example], str], reads: str | None = "text") -> None:
-        self.name, self._answer, self.reads = name, answer, reads
+    def __init__(
+        self, name: str, answer: Callable[[Example], str], reads: str | None = "text"
+    ) -> None:
+        self.name = name
+        self._answer = answer
+        self.reads = reads
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         for example in examples:
@@ -37,7 +41,10 @@ class FirstSentences(Rule):
             raise ValueError(f"k={k} of FirstSentences must be at least 1")
         name = "first sentence" if k == 1 else f"first {k} sentences"
         super().__init__(
-            name, lambda example: join_sentences(split_sentences(example.source, example.source_language)[:k], example.language)
+            name,
+            lambda example: join_sentences(
+                split_sentences(example.source, example.source_language)[:k], example.language
+            ),
         )
 
 
@@ -46,13 +53,16 @@ class LongestSentence(Rule):
 
     def __init__(self) -> None:
         def longest(example: Example) -> str:
-            return max(split_sentences(example.source, example.source_language), key=len, default="")
+            return max(
+                split_sentences(example.source, example.source_language), key=len, default=""
+            )
 
         super().__init__("longest sentence", longest)
 
 
 class ExtractiveOracle(Rule):
-    """At most `k` sentences of the source, chosen with the references in sight: what an extractive summarizer could reach at most.
+    """At most `k` sentences of the source, chosen with the references in sight: what an extractive
+    summarizer could reach at most.
 
     They are given in the order of the source; see `best_sentences`.
     """
@@ -76,7 +86,11 @@ def most_frequent(answers: Sequence[str]) -> Rule:
 
 def random_answer(answers: Sequence[str], seed: int = 0) -> Rule:
     """One of these (training) answers at random, by the example's id."""
-    return Rule("random answer", lambda example: random.Random(f"{seed} {example.id}").choice(answers), reads=None)
+    return Rule(
+        "random answer",
+        lambda example: random.Random(f"{seed} {example.id}").choice(answers),
+        reads=None,
+    )
 
 
 class UniformBytes:
@@ -95,13 +109,18 @@ class UniformBytes:
 
 
 class Xz:
-    """`xz -9` on the text of the whole exam, its bits shared evenly among the bytes: knows no training text."""
+    """`xz -9` on the text of the whole exam, its bits shared evenly among the bytes: knows no
+    training text.
+    """
 
     name = "xz -9"
-    whole_exam, shared = True, False
+    whole_exam = True
+    shared = False
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         sizes = [len(e.references[0].encode()) for e in examples]
-        n_bit = 8 * len(lzma.compress("".join(e.references[0] for e in examples).encode(), preset=9))
+        n_bit = 8 * len(
+            lzma.compress("".join(e.references[0] for e in examples).encode(), preset=9)
+        )
         for example, size in zip(examples, sizes, strict=True):
             yield Prediction(example.id, nats=math.log(2) * n_bit * size / max(1, sum(sizes)))

@@ -7,21 +7,26 @@ from lslm_lightning.contracts import Example
 
 
 def by_length(examples: Sequence[Example], batch_size: int) -> Iterator[list[Example]]:
-    """At most `batch_size` examples with sources of like length, the longest first: what does not fit shows at once."""
+    """At most `batch_size` examples with sources of like length, the longest first: what does not
+    fit shows at once.
+    """
     order = sorted(examples, key=lambda e: (-e.length, e.id))
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
 
 
 def whole_texts(examples: Sequence[Example], n_character: int = 50_000) -> Iterator[list[Example]]:
-    """Consecutive passages stay together ("play#0", "play#1", see `contracts.Scorer`), until there are `n_character` characters."""
+    """Consecutive passages stay together ("play#0", "play#1", see `contracts.Scorer`), until there
+    are `n_character` characters.
+    """
     batch: list[Example] = []
     size = 0
     for _, passages in groupby(examples, key=lambda e: e.id.partition("#")[0]):
         text = list(passages)
         if batch and size + sum(len(e.references[0]) for e in text) > n_character:
             yield batch
-            batch, size = [], 0
+            batch = []
+            size = 0
         batch += text
         size += sum(len(e.references[0]) for e in text)
     if batch:

@@ -20,14 +20,16 @@ class Checkpoint:
     """The model of a run; it is loaded when it is first asked.
 
     Args:
-        run: a run directory, a checkpoint file inside one, an MLflow run id, or a pattern such as `runs/translation/cldr_demo-*`, which
-            stands for the newest run directory with a checkpoint that matches.
+        run: a run directory, a checkpoint file inside one, an MLflow run id, or a pattern such as
+            `runs/translation/cldr_demo-*`, which stands for the newest run directory with a
+            checkpoint that matches.
         search: in place of the run's own.
         fusion: a language model that the search asks.
         batch_size: sources answered together; scores do not depend on it.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         trust: let the run's config name classes outside of this project.
-        allow_mismatch: answer an evaluation set of another task or of other languages than the run was trained for.
+        allow_mismatch: answer an evaluation set of another task or of other languages than the run
+            was trained for.
     """
 
     def __init__(
@@ -42,8 +44,14 @@ class Checkpoint:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
-        self.given, self.search, self.batch_size, self.device, self.trust, self.fusion = run, search, batch_size, device, trust, fusion
-        self.name, self.allow_mismatch = Path(run).name, allow_mismatch
+        self.given = run
+        self.search = search
+        self.batch_size = batch_size
+        self.device = device
+        self.trust = trust
+        self.fusion = fusion
+        self.name = Path(run).name
+        self.allow_mismatch = allow_mismatch
 
     @cached_property
     def chosen(self) -> Chosen | None:
@@ -69,24 +77,36 @@ class Checkpoint:
         return [purpose_of_run(self.run)]
 
     def ready(self, examples: Sequence[Example]) -> None:
-        """Raises ValueError where there is no such run, or its model has a number that no setting can mean."""
+        """Raises ValueError where there is no such run, or its model has a number that no setting
+        can mean.
+        """
         config_to_build(find_run(self.run).config)
         if self.fusion is not None:
             self.fusion.ready(self.run)
 
     def fingerprint(self) -> str | None:
         """Of the weights; None where some are no longer here."""
-        found = [fingerprint_of(self.run)] + ([] if self.fusion is None else [self.fusion.fingerprint()])
+        found = [fingerprint_of(self.run)] + (
+            [] if self.fusion is None else [self.fusion.fingerprint()]
+        )
         if None in found:
             return None
-        return found[0] if self.fusion is None else hashlib.sha256(" ".join(found).encode()).hexdigest()
+        return (
+            found[0]
+            if self.fusion is None
+            else hashlib.sha256(" ".join(found).encode()).hexdigest()
+        )
 
     @cached_property
     def loaded(self) -> Run:
         import torch
 
         loaded = load_run(self.run, trust=self.trust)
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        device = (
+            ("cuda" if torch.cuda.is_available() else "cpu")
+            if self.device == "auto"
+            else self.device
+        )
         loaded.task.to(device)
         fusion = None if self.fusion is None else self.fusion.over(loaded.tokenizer, device)
         loaded.task.answer_by(self.search, fusion)
@@ -106,7 +126,10 @@ class Checkpoint:
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         if not hasattr(self.loaded.task, "log_prob"):
-            raise CannotError(f"{type(self.loaded.task).__name__} writes answers and gives no probability of a text alone")
+            raise CannotError(
+                f"{type(self.loaded.task).__name__} writes answers and gives no probability of a "
+                "text alone"
+            )
         for batch in whole_texts(examples):
             yield from self.loaded.task.log_prob(batch)
 

@@ -1,4 +1,6 @@
-"""Tokens and probabilities of a text that a server gives back, matched with the text that was sent."""
+"""Tokens and probabilities of a text that a server gives back, matched with the text that was
+sent.
+"""
 
 import math
 import re
@@ -7,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-BYTES = re.compile(r"bytes:((?:\\x[0-9a-f]{2}|.)+)", re.DOTALL)  # OpenAI's form of a part of a character
+# OpenAI's form of a part of a character
+BYTES = re.compile(r"bytes:((?:\\x[0-9a-f]{2}|.)+)", re.DOTALL)
 BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # that of SentencePiece
 UNKNOWN = -9999.0  # what OpenAI and vLLM give in place of a probability that they do not know
 ROUNDING = 1e-4  # log probabilities up to here above 0 are rounded
@@ -20,10 +23,15 @@ class EchoError(ValueError):
 
 
 class BoundaryError(ValueError):
-    """A token begins in the context and ends in the passage; `start` is the character of the text at which it begins."""
+    """A token begins in the context and ends in the passage; `start` is the character of the text
+    at which it begins.
+    """
 
     def __init__(self, start: int) -> None:
-        super().__init__(f"a token that begins at character {start} holds the end of the context and the passage's beginning")
+        super().__init__(
+            f"a token that begins at character {start} holds the end of the context and the "
+            "passage's beginning"
+        )
         self.start = start
 
 
@@ -35,20 +43,28 @@ class Span(NamedTuple):
 
 
 def read_echo(body: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, list]:
-    """Return `tokens` and `logprobs` of a reply, or `offsets` in place of tokens; empty where it has none.
+    """Return `tokens` and `logprobs` of a reply, or `offsets` in place of tokens; empty where it
+    has none.
 
-    Known are the shapes of OpenAI's completions and its chat, of Together (the prompt's are beside the choices) and vLLM's
-    `prompt_logprobs`. A token is None where the server leaves its text out.
+    Known are the shapes of OpenAI's completions and its chat, of Together (the prompt's are beside
+    the choices) and vLLM's `prompt_logprobs`. A token is None where the server leaves its text out.
     """
     if isinstance(prompt := choice.get("prompt_logprobs") or body.get("prompt_logprobs"), list):
         return _of_vllm(prompt)
     prompts = body.get("prompt")
-    beside = prompts[0].get("logprobs") if isinstance(prompts, list) and prompts and isinstance(prompts[0], dict) else None
+    beside = (
+        prompts[0].get("logprobs")
+        if isinstance(prompts, list) and prompts and isinstance(prompts[0], dict)
+        else None
+    )
     found = beside or choice.get("logprobs")
     if not isinstance(found, dict):
         return {}
     if isinstance(content := found.get("content"), list):
-        return {"tokens": [_text_of(part) for part in content], "logprobs": [part.get("logprob") for part in content]}
+        return {
+            "tokens": [_text_of(part) for part in content],
+            "logprobs": [part.get("logprob") for part in content],
+        }
     if not (logprobs := found.get("token_logprobs")):
         return {}
     names = {"tokens": found.get("tokens"), "offsets": found.get("text_offset")}
@@ -56,15 +72,21 @@ def read_echo(body: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, l
 
 
 def _of_vllm(prompt: Sequence[Mapping[str, Any] | None]) -> dict[str, list]:
-    """A dictionary by token id for each token; only one with a single entry says which token stands in the text."""
+    """A dictionary by token id for each token; only one with a single entry says which token stands
+    in the text.
+    """
     entries = [next(iter(each.values())) if each and len(each) == 1 else {} for each in prompt]
     entries = [entry if isinstance(entry, dict) else {} for entry in entries]
-    return {"tokens": [e.get("decoded_token") for e in entries], "logprobs": [e.get("logprob") for e in entries]}
+    return {
+        "tokens": [e.get("decoded_token") for e in entries],
+        "logprobs": [e.get("logprob") for e in entries],
+    }
 
 
 def _text_of(part: Mapping[str, Any]) -> str | None:
     """The token of one part of a chat's `logprobs.content`; a part of a character by its bytes."""
-    token, data = part.get("token"), part.get("bytes")
+    token = part.get("token")
+    data = part.get("bytes")
     if data and isinstance(token, str) and bytes(data) != token.encode("utf-8", "replace"):
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
     return token
@@ -80,15 +102,21 @@ def score_passage(echo: Mapping[str, Any], context: str, passage: str) -> tuple[
         EchoError: the tokens are not those of the text, or one of the passage has no probability.
         BoundaryError: no token begins where the passage does.
     """
-    text, logprobs = context + passage, echo.get("logprobs") or []
+    text = context + passage
+    logprobs = echo.get("logprobs") or []
     tokens = echo.get("tokens") or _slices(echo, text)
     if not tokens or not logprobs:
         raise EchoError("its reply has no tokens with probabilities")
-    if not isinstance(tokens, list) or not isinstance(logprobs, list) or not all(isinstance(t, str | None) for t in tokens):
+    if (
+        not isinstance(tokens, list)
+        or not isinstance(logprobs, list)
+        or not all(isinstance(t, str | None) for t in tokens)
+    ):
         raise EchoError("its tokens are no list of texts")
     if len(tokens) != len(logprobs):
         raise EchoError(f"its reply has {len(tokens):,} tokens and {len(logprobs):,} probabilities")
-    boundary, scored = len(context.encode()), []
+    boundary = len(context.encode())
+    scored = []
     spans = match(tokens, text, boundary)
     for i, (start, end) in enumerate(spans):
         if start is None or (start < boundary and end <= boundary):
@@ -110,19 +138,31 @@ def check_log_probability(value: Any, token: str | None, number: int) -> float:
     what = f"token {number + 1}, {token!r},"
     if value is None:
         raise EchoError(f"{what} has no probability")
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value > ROUNDING:
-        raise EchoError(f"{what} has {value!r} for a log probability, which must be a number of at most 0")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or math.isnan(value)
+        or value > ROUNDING
+    ):
+        raise EchoError(
+            f"{what} has {value!r} for a log probability, which must be a number of at most 0"
+        )
     if value <= UNKNOWN:
-        raise EchoError(f"{what} has the log probability {value:g}, by which servers say that they do not know it")
+        raise EchoError(
+            f"{what} has the log probability {value:g}, by which servers say that they do not "
+            "know it"
+        )
     return min(0.0, float(value))
 
 
 def match(tokens: Sequence[str | None], text: str, boundary: int) -> list[Span]:
-    """Return the bytes of `text` that each token covers; tokens behind its end, which the server wrote, are left out.
+    """Return the bytes of `text` that each token covers; tokens behind its end, which the server
+    wrote, are left out.
 
-    A token that is a part of a character is given as its bytes, or as U+FFFD or nothing, which stands for one to three bytes beyond ASCII.
-    So several ways of covering the text may have to be followed. One that reaches its end is taken, with as many tokens as it can have,
-    and with a token that begins at the byte `boundary`, if there is such a way.
+    A token that is a part of a character is given as its bytes, or as U+FFFD or nothing, which
+    stands for one to three bytes beyond ASCII. So several ways of covering the text may have to be
+    followed. One that reaches its end is taken, with as many tokens as it can have, and with a
+    token that begins at the byte `boundary`, if there is such a way.
 
     Raises:
         EchoError: joined, the tokens are not the text.
@@ -135,7 +175,8 @@ def match(tokens: Sequence[str | None], text: str, boundary: int) -> list[Span]:
             break
     else:
         raise EchoError(_mismatch(tokens, data, len(ways) - 1, max(ways[-1])))
-    spans, end = [], len(data)
+    spans = []
+    end = len(data)
     for ends in reversed(ways[1 : last + 1]):
         start = ends[end]
         spans.append(Span(None, None) if start is None else Span(start, end))
@@ -143,13 +184,18 @@ def match(tokens: Sequence[str | None], text: str, boundary: int) -> list[Span]:
     return spans[::-1]
 
 
-def _ways(tokens: Sequence[str | None], data: bytes, boundary: int, split: bool) -> list[dict[int, int | None]]:
-    """For each token, after a first element for none: the bytes at which it may end -> the byte at which it begins.
+def _ways(
+    tokens: Sequence[str | None], data: bytes, boundary: int, split: bool
+) -> list[dict[int, int | None]]:
+    """For each token, after a first element for none: the bytes at which it may end -> the byte at
+    which it begins.
 
-    Ends early where no token fits. With `split` no token may have bytes on both sides of the boundary.
+    Ends early where no token fits. With `split` no token may have bytes on both sides of the
+    boundary.
     """
     ways: list[dict[int, int | None]] = [{0: None}]
-    known: dict[int, set[int]] = {}  # where U+FFFD may end, by its start: it may stand hundreds of times in a row
+    # where U+FFFD may end, by its start: it may stand hundreds of times in a row
+    known: dict[int, set[int]] = {}
     for i, token in enumerate(tokens):
         ends: dict[int, int | None] = {}
         for start in ways[-1]:
@@ -170,8 +216,12 @@ def _ways(tokens: Sequence[str | None], data: bytes, boundary: int, split: bool)
 
 
 def _is_before_text(token: str | None) -> bool:
-    """Whether a token that is not of the text may stand in front of it: `<s>`, or the space that SentencePiece adds."""
-    return token is not None and (not token.strip(" ▁") or bool(re.fullmatch(r"<.*>|\[[A-Z]+\]", token, re.DOTALL)))
+    """Whether a token that is not of the text may stand in front of it: `<s>`, or the space that
+    SentencePiece adds.
+    """
+    return token is not None and (
+        not token.strip(" ▁") or bool(re.fullmatch(r"<.*>|\[[A-Z]+\]", token, re.DOTALL))
+    )
 
 
 def _ends(token: str, data: bytes, start: int) -> set[int]:
@@ -179,18 +229,33 @@ def _ends(token: str, data: bytes, start: int) -> set[int]:
     forms = {token.encode("utf-8", "replace"), token.replace("▁", " ").encode("utf-8", "replace")}
     if found := BYTES.fullmatch(token):
         parts = re.split(r"\\x([0-9a-f]{2})", found[1])
-        forms.add(b"".join(bytes.fromhex(part) if i % 2 else part.encode("utf-8", "replace") for i, part in enumerate(parts)))
+        forms.add(
+            b"".join(
+                bytes.fromhex(part) if i % 2 else part.encode("utf-8", "replace")
+                for i, part in enumerate(parts)
+            )
+        )
     if found := BYTE.fullmatch(token):
         forms.add(bytes.fromhex(found[1]))
     ends = {start + len(form) for form in forms if data.startswith(form, start)}
-    if not token:  # a part of a character, which some servers leave out, or write beside its last part
-        return {end for end in range(start, start + 4) if min(data[start:end], default=0x80) >= 0x80 and end <= len(data)}
+    # a part of a character, which some servers leave out, or write beside its last part
+    if not token:
+        return {
+            end
+            for end in range(start, start + 4)
+            if min(data[start:end], default=0x80) >= 0x80 and end <= len(data)
+        }
     if ends or "\ufffd" not in token:
         return ends
     known, *others = (part.encode("utf-8", "replace") for part in token.split("\ufffd"))
     ends = {start + len(known)} if data.startswith(known, start) else set()
     for part in others:
-        after = {end + n for end in ends for n in (1, 2, 3) if len(piece := data[end : end + n]) == n and _is_part(piece)}
+        after = {
+            end + n
+            for end in ends
+            for n in (1, 2, 3)
+            if len(piece := data[end : end + n]) == n and _is_part(piece)
+        }
         ends = {end + len(part) for end in after if data.startswith(part, end)}
     return ends
 
@@ -201,7 +266,8 @@ def _is_part(piece: bytes) -> bool:
 
 
 def _slices(echo: Mapping[str, Any], text: str) -> list[str]:
-    """The tokens of a reply that tells only where each begins, in characters of the text; a reply that was kept by an older version.
+    """The tokens of a reply that tells only where each begins, in characters of the text; a reply
+    that was kept by an older version.
 
     Raises:
         EchoError: these are no places in the text, or the text that came back is another.
@@ -214,23 +280,37 @@ def _slices(echo: Mapping[str, Any], text: str) -> list[str]:
         raise EchoError(f"it gave back {_short(echo['text'])} for {_short(text)}")
     places = [*offsets, max(len(text), offsets[-1])]
     if offsets[0] != 0 or any(second < first for first, second in pairwise(places)):
-        raise EchoError(f"its tokens begin at characters {offsets[0]:,} to {offsets[-1]:,} of a text of {len(text):,}")
+        raise EchoError(
+            f"its tokens begin at characters {offsets[0]:,} to {offsets[-1]:,} of a text of "
+            f"{len(text):,}"
+        )
     if offsets[-1] >= len(text) and not text.isascii():
-        raise EchoError("it counts bytes where a token begins, or characters: that cannot be told without the tokens")
+        raise EchoError(
+            "it counts bytes where a token begins, or characters: that cannot be told without "
+            "the tokens"
+        )
     return [text[first:second] for first, second in pairwise(places)]
 
 
 def _mismatch(tokens: Sequence[str | None], data: bytes, n_matched: int, reached: int) -> str:
-    """What is wrong with tokens of which the first `n_matched` are those of the text, up to the byte `reached`."""
+    """What is wrong with tokens of which the first `n_matched` are those of the text, up to the
+    byte `reached`.
+    """
     done, rest = (part.decode("utf-8", "ignore") for part in (data[:reached], data[reached:]))
     if n_matched == len(tokens):
-        return f"its tokens end {len(rest):,} characters before the text does, which goes on {_short(rest)}"
+        return (
+            f"its tokens end {len(rest):,} characters before the text does, which goes on "
+            f"{_short(rest)}"
+        )
     if not n_matched:
         return f"its tokens begin {_short(tokens[0])}, and the text {_short(rest)}"
     given = tokens[n_matched] or ""
     normal = [unicodedata.normalize("NFKC", part) for part in (given, rest)]
     form = ", another form of Unicode" if normal[0] and normal[1].startswith(normal[0]) else ""
-    return f"after {len(done):,} characters its token is {_short(given)}{form}, where the text goes on {_short(rest)}"
+    return (
+        f"after {len(done):,} characters its token is {_short(given)}{form}, where the text "
+        f"goes on {_short(rest)}"
+    )
 
 
 def _short(text: str | None) -> str:

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
 from lslm_lightning.data.locations import cache_directory
-from lslm_lightning.safety.redaction import learn_address, learn_secret, learn_settings, redacted, redacted_settings
+from lslm_lightning.safety.redaction import (
+    learn_address,
+    learn_secret,
+    learn_settings,
+    redacted,
+    redacted_settings,
+)
 from lslm_lightning.safety.user_files import write_private
 from lslm_lightning.systems.echo import BoundaryError, EchoError, score_passage
 from lslm_lightning.systems.ledger import Ledger, Prices
@@ -43,12 +49,17 @@ logger = logging.getLogger(__name__)
 LOSSES = ".lost"  # suffix of files beside cached replies
 BROKEN_REPLIES = 5  # of one question, before it is given up
 LONGEST_PAUSE = 8.0  # seconds before a request is sent again, where the server names none
-MOST_CONCURRENT, MOST_RETRIES, MOST_SECONDS, MOST_WRITTEN = 1000, 100, 86_400, 10**7  # of settings
+# of settings
+MOST_CONCURRENT = 1000
+MOST_RETRIES = 100
+MOST_SECONDS = 86_400
+MOST_WRITTEN = 10**7
 # Errors of the HTTP library, whatever its version, of a request that did not reach the server
 UNSENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
 UNSENT += ("UnsupportedProtocol", "InvalidURL", "LocalProtocolError")
 OVERHEAD = 64  # tokens that a chat adds to a question at most
-CONTEXTS = ("\n", " ", ".")  # what a text is scored after where nothing is before it; a later one where a token holds both
+# what a text is scored after where nothing is before it; a later one where a token holds both
+CONTEXTS = ("\n", " ", ".")
 MOST_CONTEXTS = 8  # tried for one passage
 KEPT = {  # what a cached reply may have, and of which types
     "text": str,
@@ -62,7 +73,8 @@ KEPT = {  # what a cached reply may have, and of which types
     "logprobs": list,
 }
 FREE = ("max_tokens", "temperature", "seed", "stop")  # what a server may refuse to take
-OWN = (*FREE, "model", "messages", "prompt", "echo", "n", "best_of", "stream")  # not to be set by `extra`
+# not to be set by `extra`
+OWN = (*FREE, "model", "messages", "prompt", "echo", "n", "best_of", "stream")
 
 
 class EndpointError(RuntimeError):
@@ -92,15 +104,17 @@ class RefusedError(EndpointError):
 class Endpoint:
     """Asks questions in words (`Example.question`) and takes the text of the reply as the answer.
 
-    Requests that fail with 429 or 5xx, or time out, are sent again after growing pauses, unless the server says that a quota is used up.
-    Every answer is kept in the cache, so that asking again costs nothing; it counts in the budget as what it cost when it was given.
+    Requests that fail with 429 or 5xx, or time out, are sent again after growing pauses, unless the
+    server says that a quota is used up. Every answer is kept in the cache, so that asking again
+    costs nothing; it counts in the budget as what it cost when it was given.
 
-    A parameter that the server refuses by name (`max_tokens` of a reasoning model, say) is renamed as the server asks, or left out, from
-    then on. This is logged once and kept in the record.
+    A parameter that the server refuses by name (`max_tokens` of a reasoning model, say) is renamed
+    as the server asks, or left out, from then on. This is logged once and kept in the record.
 
     Args:
         model: the provider's name for it.
-        kind: "chat", or "completions" for models that continue a text; the latter give probabilities too, where the server echoes.
+        kind: "chat", or "completions" for models that continue a text; the latter give
+            probabilities too, where the server echoes.
         base_url: by default `OPENAI_BASE_URL`, or OpenAI's.
         key_variable: the environment variable that holds the key.
         instruction: a first message to a chat model.
@@ -113,12 +127,14 @@ class Endpoint:
         timeout_seconds: from the beginning of one request to the last byte of its reply.
         prices: of tokens; without them money is not counted.
         budget: the most that this exam may cost, in the currency of `prices`.
-        extra: what this provider takes besides, sent as it is: {reasoning_effort: low}, {top_k: 1}, {max_completion_tokens: 2000}, which is
-            sent in place of max_tokens.
+        extra: what this provider takes besides, sent as it is: {reasoning_effort: low}, {top_k: 1},
+            {max_completion_tokens: 2000}, which is sent in place of max_tokens.
         strip_reasoning: take what stands in `<think>` and the like out of the answers.
     """
 
-    whole_exam, shared = True, False  # one ledger counts what the exam costs, answers of earlier attempts included
+    # one ledger counts what the exam costs, answers of earlier attempts included
+    whole_exam = True
+    shared = False
 
     def __init__(
         self,
@@ -148,23 +164,47 @@ class Endpoint:
             check_range("temperature", temperature, 0, 100)
         if taken := [name for name in extra or {} if name in OWN]:
             settings = [name for name in taken if name in FREE]
-            way_out = f"; give {' and '.join(settings)} as settings of their own" if settings else "; leave them out"
-            raise ValueError(f"extra must not have {' and '.join(taken)}, which the evaluation sends itself{way_out}")
+            way_out = (
+                f"; give {' and '.join(settings)} as settings of their own"
+                if settings
+                else "; leave them out"
+            )
+            raise ValueError(
+                f"extra must not have {' and '.join(taken)}, which the evaluation sends "
+                f"itself{way_out}"
+            )
         limit = (extra or {}).get("max_completion_tokens", max_tokens)
         if budget is not None and not isinstance(limit, int):
-            raise ValueError(f"budget={budget:g} needs max_tokens: without it nobody knows what the next answer may cost")
-        self.model, self.kind, self.key_variable, self.instruction = model, kind, key_variable, instruction
-        self.base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1").rstrip("/")
-        self.max_tokens, self.temperature, self.seed, self.stop = max_tokens, temperature, seed, stop
-        self.concurrency, self.max_retries, self.timeout_seconds = concurrency, max_retries, timeout_seconds
+            raise ValueError(
+                f"budget={budget:g} needs max_tokens: without it nobody knows what the next "
+                "answer may cost"
+            )
+        self.model = model
+        self.kind = kind
+        self.key_variable = key_variable
+        self.instruction = instruction
+        self.base_url = (
+            base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        ).rstrip("/")
+        self.max_tokens = max_tokens
+        self.temperature = temperature
+        self.seed = seed
+        self.stop = stop
+        self.concurrency = concurrency
+        self.max_retries = max_retries
+        self.timeout_seconds = timeout_seconds
         self.ledger = Ledger(prices, budget)
-        self.extra, self.strip_reasoning = extra or {}, strip_reasoning
-        self.limit_name = "max_completion_tokens" if "max_completion_tokens" in self.extra else "max_tokens"
+        self.extra = extra or {}
+        self.strip_reasoning = strip_reasoning
+        self.limit_name = (
+            "max_completion_tokens" if "max_completion_tokens" in self.extra else "max_tokens"
+        )
         self.most_output = limit if isinstance(limit, int) else 0
         self.refusals = Refusals(FREE)
         self.scoring_refusals = Refusals((), positive=("max_tokens", "logprobs"))
         self.name = model
-        self._lock = Lock()  # of what follows, and of losses on disk: requests run on several threads
+        # of what follows, and of losses on disk: requests run on several threads
+        self._lock = Lock()
         self._is_told = False  # that the cache takes nothing
         self._entered: set[Path] = set()  # whose losses of earlier attempts are in the ledger
         learn_secret(os.environ.get(key_variable))
@@ -177,7 +217,11 @@ class Endpoint:
 
         key = os.environ.get(self.key_variable)
         if not key:
-            raise EndpointError(redacted(f"{self.key_variable} is not set: it must hold the key for {self.base_url}"))
+            raise EndpointError(
+                redacted(
+                    f"{self.key_variable} is not set: it must hold the key for {self.base_url}"
+                )
+            )
         return DeadlineClient(key, self.base_url, self.timeout_seconds)
 
     def ready(self, examples: Sequence[Example]) -> None:
@@ -193,7 +237,11 @@ class Endpoint:
     def _answer(self, example: Example) -> Prediction:
         question = example.question or example.source
         payload: dict[str, Any] = {"model": self.model}
-        own = {name: getattr(self, name) for name in FREE if name != "max_tokens" or self.limit_name == "max_tokens"}
+        own = {
+            name: getattr(self, name)
+            for name in FREE
+            if name != "max_tokens" or self.limit_name == "max_tokens"
+        }
         payload |= {name: value for name, value in own.items() if value is not None}
         if self.kind == "chat":
             first = [{"role": "system", "content": self.instruction}] if self.instruction else []
@@ -202,67 +250,111 @@ class Endpoint:
             payload["prompt"] = question
         most_input = len(question.encode()) + len((self.instruction or "").encode()) + OVERHEAD
         try:
-            reply = self._ask(example.id, payload | self.extra, most_input, self.most_output, self.refusals)
+            reply = self._ask(
+                example.id, payload | self.extra, most_input, self.most_output, self.refusals
+            )
         except RefusedError as error:
             if not error.problem.is_filtered:
                 raise
             reply = {"text": "", "finish": "content_filter", "n_output": 0, "seconds": 0.0}
-        text, finish = reply["text"].strip(), reply.get("finish")
+        text = reply["text"].strip()
+        finish = reply.get("finish")
         if self.strip_reasoning:
             text = strip_reasoning(text)
-        if not text and (reply.get("reasoning") or has_reasoning(reply["text"])) and finish in ("stop", "length", None):
+        if (
+            not text
+            and (reply.get("reasoning") or has_reasoning(reply["text"]))
+            and finish in ("stop", "length", None)
+        ):
             finish = "reasoning"
-        return Prediction(example.id, text, n_token=reply["n_output"], seconds=reply["seconds"], finish_reason=finish)
+        return Prediction(
+            example.id,
+            text,
+            n_token=reply["n_output"],
+            seconds=reply["seconds"],
+            finish_reason=finish,
+        )
 
     # Probabilities
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """By completions that echo the text; each passage after the one before it. The end of the text is not scored.
+        """By completions that echo the text; each passage after the one before it. The end of the
+        text is not scored.
 
-        What is scored are exactly the characters of the passage, by tokens that are those of the text: where a token would hold the end of
-        the one before and the beginning of the passage, the passage is scored after a context that ends before that token.
+        What is scored are exactly the characters of the passage, by tokens that are those of the
+        text: where a token would hold the end of the one before and the beginning of the passage,
+        the passage is scored after a context that ends before that token.
 
         Raises:
-            CannotError: a chat gives no probabilities, nor does every server of completions; its reply is not believed where it is not
-                about the text that was sent, token for token.
+            CannotError: a chat gives no probabilities, nor does every server of completions; its
+                reply is not believed where it is not about the text that was sent, token for token.
         """
         if self.kind == "chat":
-            raise CannotError(f"{self.model} is asked by chat, which gives no probabilities of a given text")
+            raise CannotError(
+                f"{self.model} is asked by chat, which gives no probabilities of a given text"
+            )
         texts = {e.id: e.references[0] for e in examples}
 
         def score(example: Example) -> Prediction:
             name, mark, number = example.id.rpartition("#")
-            before = texts.get(f"{name}#{int(number) - 1}", "") if mark and number.isdigit() and int(number) else ""
+            before = (
+                texts.get(f"{name}#{int(number) - 1}", "")
+                if mark and number.isdigit() and int(number)
+                else ""
+            )
             return self._score(example, before)
 
         yield from self._side_by_side(score, examples)
 
     def _score(self, example: Example, before: str) -> Prediction:
         """The passage of an example, after what is before it in its text."""
-        others, seconds, passage = iter(CONTEXTS), 0.0, example.references[0]
-        context, reason = before or next(others), ""
+        others = iter(CONTEXTS)
+        seconds = 0.0
+        passage = example.references[0]
+        context = before or next(others)
+        reason = ""
         for _ in range(MOST_CONTEXTS):
             text = context + passage
-            payload = {"model": self.model, "prompt": text, "max_tokens": 0, "echo": True, "logprobs": 0} | self.extra
+            payload = {
+                "model": self.model,
+                "prompt": text,
+                "max_tokens": 0,
+                "echo": True,
+                "logprobs": 0,
+            } | self.extra
             try:
                 n_written = len({"max_tokens"} & self.scoring_refusals.changes.keys())
-                reply = self._ask(example.id, payload, len(text.encode()) + OVERHEAD, n_written, self.scoring_refusals)
+                reply = self._ask(
+                    example.id,
+                    payload,
+                    len(text.encode()) + OVERHEAD,
+                    n_written,
+                    self.scoring_refusals,
+                )
                 seconds += reply["seconds"]
                 nats, n_token = score_passage(reply, context, passage)
                 return Prediction(example.id, nats=nats, n_token=n_token, seconds=seconds)
             except BoundaryError as error:
-                context, reason = context[: error.start] or next(others, ""), str(error)
+                context = context[: error.start] or next(others, "")
+                reason = str(error)
             except EchoError as error:
                 reason = str(error)
                 break
             except RefusedError as error:
-                if named_parameter(error.problem, payload) not in ("echo", "logprobs", "prompt_logprobs"):
+                if named_parameter(error.problem, payload) not in (
+                    "echo",
+                    "logprobs",
+                    "prompt_logprobs",
+                ):
                     raise
                 reason = error.problem.message
                 break
             if not context:
                 break
-        words = f"{self.model} does not give back the probabilities of a text that it is sent (echo, logprobs)"
+        words = (
+            f"{self.model} does not give back the probabilities of a text that it is sent "
+            "(echo, logprobs)"
+        )
         raise CannotError(redacted(f"{words}: {reason}"))
 
     def signature(self, mode: Mode) -> str:
@@ -275,7 +367,16 @@ class Endpoint:
         """Tokens and money, of the cache too, and all that changes answers."""
         ledger = self.ledger
         money = {"money": ledger.spent, "currency": ledger.prices.currency} if ledger.prices else {}
-        names = ("kind", "instruction", "temperature", "max_tokens", "seed", "stop", "extra", "strip_reasoning")
+        names = (
+            "kind",
+            "instruction",
+            "temperature",
+            "max_tokens",
+            "seed",
+            "stop",
+            "extra",
+            "strip_reasoning",
+        )
         asked = {name: value for name in names if (value := getattr(self, name)) not in (None, {})}
         replaced = self.refusals.replaced | self.scoring_refusals.replaced
         found = {"asked_with": asked, "replaced": replaced, "left_out": self.refusals.left_out}
@@ -289,9 +390,12 @@ class Endpoint:
 
     # Requests
 
-    def _side_by_side(self, work: Callable[[Example], Prediction], examples: Sequence[Example]) -> Iterator[Prediction]:
+    def _side_by_side(
+        self, work: Callable[[Example], Prediction], examples: Sequence[Example]
+    ) -> Iterator[Prediction]:
         """What was answered before an error is given before the error is raised."""
-        waiting, error = iter(examples), None
+        waiting = iter(examples)
+        error = None
         pool = ThreadPoolExecutor(self.concurrency)
         try:
             running = {pool.submit(work, example) for example in islice(waiting, self.concurrency)}
@@ -303,17 +407,28 @@ class Endpoint:
                     else:
                         error = error or future.exception()
                 if error is None:
-                    running |= {pool.submit(work, example) for example in islice(waiting, len(done))}
+                    running |= {
+                        pool.submit(work, example) for example in islice(waiting, len(done))
+                    }
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         if error is not None:
             raise error
 
-    def _ask(self, name: str, payload: dict[str, Any], most_input: int, most_output: int, refusals: Refusals) -> dict[str, Any]:
-        """A reply as it is kept: text, why it ended, tokens with probabilities, numbers of tokens, seconds.
+    def _ask(
+        self,
+        name: str,
+        payload: dict[str, Any],
+        most_input: int,
+        most_output: int,
+        refusals: Refusals,
+    ) -> dict[str, Any]:
+        """A reply as it is kept: text, why it ended, tokens with probabilities, numbers of tokens,
+        seconds.
 
         Raises:
-            RefusedError: the server refuses the request for a reason that is not mended by leaving out what it does not take.
+            RefusedError: the server refuses the request for a reason that is not mended by leaving
+                out what it does not take.
         """
         while True:
             sent = refusals.apply(payload)
@@ -349,13 +464,16 @@ class Endpoint:
             raise RefusedError(message, problem)
         if self.ledger.budget is not None and "max_tokens" in refusals.left_out:
             raise EndpointError(
-                f"{message}; without a limit budget={self.ledger.budget:g} cannot be kept: give the limit the name that the"
+                f"{message}; without a limit budget={self.ledger.budget:g} cannot be kept: give "
+                "the limit the name that the"
                 " server takes, extra: {max_completion_tokens: 256}, or leave budget out"
             )
         if lesson:
             logger.warning("%s: %s", self.name, redacted(lesson))
 
-    def _sent(self, name: str, payload: dict[str, Any], most_input: int, most_output: int) -> dict[str, Any]:
+    def _sent(
+        self, name: str, payload: dict[str, Any], most_input: int, most_output: int
+    ) -> dict[str, Any]:
         """Send a request until it is answered.
 
         A reply that is late, cut or no reply may be on the provider's bill all the same: it is
@@ -392,7 +510,8 @@ class Endpoint:
                     words = f"no reply to {name!r} in {attempt + 1} requests: {error}"
                     raise EndpointError(redacted(f"{self.base_url}: {words}")[:300]) from None
             except (ValueError, RecursionError) as error:
-                is_lost, n_broken = True, n_broken + 1
+                is_lost = True
+                n_broken = n_broken + 1
                 if n_broken == BROKEN_REPLIES:
                     words = f"answered {name!r} {n_broken} times with what is no reply: {error}"
                     raise EndpointError(redacted(f"{self.base_url} {words}")) from None
@@ -465,7 +584,8 @@ class Endpoint:
         if not reason:
             return
         with self._lock:
-            is_first, self._is_told = not self._is_told, True
+            is_first = not self._is_told
+            self._is_told = True
         if is_first:
             words = "replies cannot be cached in %s (%s): asking again will cost again"
             logger.warning(words, path.parents[1], reason)
@@ -532,7 +652,9 @@ def check_kept(kept: Any) -> None:
 
 
 def read_losses(path: Path) -> list[int]:
-    """Return the requests, the tokens read and those written that gave no reply to keep at `path`."""
+    """Return the requests, the tokens read and those written that gave no reply to keep at
+    `path`.
+    """
     try:
         found = json.loads(path.with_suffix(LOSSES).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -13,7 +13,8 @@ from lslm_lightning.text.tokenizer import Tokenizer
 
 
 class ShallowFusion:
-    """A run of an n-gram or neural language model with the same tokenizer as the run that asks it; see `decoding.Fusion`.
+    """A run of an n-gram or neural language model with the same tokenizer as the run that asks it;
+    see `decoding.Fusion`.
 
     Args:
         run: as of `Checkpoint`.
@@ -22,13 +23,20 @@ class ShallowFusion:
         trust: let the run's config name classes outside of this project.
     """
 
-    def __init__(self, run: str, weight: float = 0.3, length_bonus: float = 0.0, trust: bool = False) -> None:
+    def __init__(
+        self, run: str, weight: float = 0.3, length_bonus: float = 0.0, trust: bool = False
+    ) -> None:
         check_fusion(weight)
-        self.given, self.weight, self.length_bonus, self.trust = run, weight, length_bonus, trust
+        self.given = run
+        self.weight = weight
+        self.length_bonus = length_bonus
+        self.trust = trust
 
     @cached_property
     def chosen(self) -> Chosen | None:
-        """The run that a pattern stands for; None where a run is named. ValueError where nothing matches."""
+        """The run that a pattern stands for; None where a run is named. ValueError where nothing
+        matches.
+        """
         return choose_run(self.given)
 
     @property
@@ -37,11 +45,14 @@ class ShallowFusion:
         return self.given if self.chosen is None else str(self.chosen.path)
 
     def ready(self, asking: str) -> None:
-        """Raises ValueError where there is no such run, where its model has a number that no setting can mean, or where its tokenizer is
-        not that of the run `asking`.
+        """Raises ValueError where there is no such run, where its model has a number that no
+        setting can mean, or where its tokenizer is not that of the run `asking`.
         """
         config_to_build(find_run(self.run).config)
-        own, others = (hashlib.sha256(find_run(run).tokenizer.read_bytes()).hexdigest() for run in (self.run, asking))
+        own, others = (
+            hashlib.sha256(find_run(run).tokenizer.read_bytes()).hexdigest()
+            for run in (self.run, asking)
+        )
         if own != others:
             raise self._stranger(Path(asking).name)
 
@@ -61,17 +72,23 @@ class ShallowFusion:
         """
         task = self.loaded.task
         if not hasattr(task, "step"):
-            raise ValueError(f"fusion with {self.given}: {type(task).__name__} is no language model, which could be asked token by token")
+            raise ValueError(
+                f"fusion with {self.given}: {type(task).__name__} is no language model, which "
+                "could be asked token by token"
+            )
         if self.loaded.tokenizer.digest != tokenizer.digest:
             raise self._stranger(repr(tokenizer))
         task.to(device)
         return Fusion(task.step, tokenizer.eos_id, tokenizer.eos_id, self.weight, self.length_bonus)
 
     def __str__(self) -> str:
-        return f"{self.weight:g} x {Path(self.run).name}" + (f", {self.length_bonus:+g} a token" if self.length_bonus else "")
+        return f"{self.weight:g} x {Path(self.run).name}" + (
+            f", {self.length_bonus:+g} a token" if self.length_bonus else ""
+        )
 
     def _stranger(self, other: str) -> ValueError:
         return ValueError(
-            f"fusion with {self.given}: its tokenizer is not that of {other}, which a search by tokens needs; train it with data.tokenizer"
+            f"fusion with {self.given}: its tokenizer is not that of {other}, which a search by "
+            "tokens needs; train it with data.tokenizer"
             " lslm_lightning.text.recipes.Existing and the path of the other run's tokenizer.json"
         )

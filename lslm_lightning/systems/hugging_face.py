@@ -1,4 +1,6 @@
-"""A model of Hugging Face's `transformers` as a system: causal or sequence to sequence, from a folder or the hub."""
+"""A model of Hugging Face's `transformers` as a system: causal or sequence to sequence, from a
+folder or the hub.
+"""
 
 import hashlib
 import json
@@ -22,11 +24,34 @@ from lslm_lightning.text.model_sizes import bounds_of
 
 logger = logging.getLogger(__name__)
 HOUSEKEEPING = (  # of a generation config: they change no answer
-    *("transformers_version", "_from_model_config", "return_dict_in_generate", "output_attentions", "output_hidden_states"),
-    *("output_scores", "output_logits", "use_cache", "cache_implementation", "bos_token_id", "pad_token_id"),
+    *(
+        "transformers_version",
+        "_from_model_config",
+        "return_dict_in_generate",
+        "output_attentions",
+        "output_hidden_states",
+    ),
+    *(
+        "output_scores",
+        "output_logits",
+        "use_cache",
+        "cache_implementation",
+        "bos_token_id",
+        "pad_token_id",
+    ),
     *("return_legacy_cache", "cache_config", "disable_compile"),
 )
-SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")  # of no use without chance
+# of no use without chance
+SAMPLING = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "top_h",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+)
 UNLIMITED = 10**9  # a limit as high as that is a tokenizer's way of saying that there is none
 
 
@@ -40,12 +65,14 @@ class Loaded(NamedTuple):
 class HuggingFace:
     """Weights are read from safetensors alone, and code from a model's repository is never run.
 
-    A sequence-to-sequence model reads the source of an example, a causal one the question in words, by its own chat template where it has
-    one. What is longer than it can read loses its end, the question of a causal model its beginning, so that the question itself stays;
-    the signature has the number of tokens that are read.
+    A sequence-to-sequence model reads the source of an example, a causal one the question in words,
+    by its own chat template where it has one. What is longer than it can read loses its end, the
+    question of a causal model its beginning, so that the question itself stays; the signature has
+    the number of tokens that are read.
 
-    What `generation_config.json` of the folder says of how to write (penalties, forced or suppressed tokens, ...) holds, and is kept in
-    the record. Set aside, and said, is what it says of the search: answers are greedy, or of `n_beam` beams, of `max_new_tokens` at most.
+    What `generation_config.json` of the folder says of how to write (penalties, forced or
+    suppressed tokens, ...) holds, and is kept in the record. Set aside, and said, is what it says
+    of the search: answers are greedy, or of `n_beam` beams, of `max_new_tokens` at most.
 
     Args:
         path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
@@ -53,11 +80,13 @@ class HuggingFace:
         n_beam: beams; 1 is greedy search.
         max_new_tokens: the most it may write.
         batch_size: sources answered together.
-        context: tokens read at a time when a text is scored; by default what the model can read, at most 1024.
+        context: tokens read at a time when a text is scored; by default what the model can read, at
+            most 1024.
         stride: tokens a window advances; half of `context` by default.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         dtype: "float32", "bfloat16", ...; "auto" is float32 on a CPU and as saved on a GPU.
-        allow_mismatch: answer an evaluation set of other languages than the model's files state, as those of Marian do.
+        allow_mismatch: answer an evaluation set of other languages than the model's files state, as
+            those of Marian do.
     """
 
     def __init__(
@@ -73,12 +102,24 @@ class HuggingFace:
         dtype: str = "auto",
         allow_mismatch: bool = False,
     ) -> None:
-        for name, value in (("n_beam", n_beam), ("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
+        for name, value in (
+            ("n_beam", n_beam),
+            ("max_new_tokens", max_new_tokens),
+            ("batch_size", batch_size),
+        ):
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
-        self.path, self.prefix, self.n_beam, self.max_new_tokens, self.batch_size = path, prefix, n_beam, max_new_tokens, batch_size
-        self.given_context, self.given_stride, self.device, self.dtype = context, stride, device, dtype
-        self.name, self.allow_mismatch = path.rstrip("/").rpartition("/")[2], allow_mismatch
+        self.path = path
+        self.prefix = prefix
+        self.n_beam = n_beam
+        self.max_new_tokens = max_new_tokens
+        self.batch_size = batch_size
+        self.given_context = context
+        self.given_stride = stride
+        self.device = device
+        self.dtype = dtype
+        self.name = path.rstrip("/").rpartition("/")[2]
+        self.allow_mismatch = allow_mismatch
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -86,16 +127,31 @@ class HuggingFace:
         import torch
         from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-        config, options = model_config(self.path), {"local_files_only": is_local(self.path), **NO_CODE}
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        dtype = (torch.float32 if device == "cpu" else "auto") if self.dtype == "auto" else getattr(torch, self.dtype)
+        config = model_config(self.path)
+        options = {"local_files_only": is_local(self.path), **NO_CODE}
+        device = (
+            ("cuda" if torch.cuda.is_available() else "cpu")
+            if self.device == "auto"
+            else self.device
+        )
+        dtype = (
+            (torch.float32 if device == "cpu" else "auto")
+            if self.dtype == "auto"
+            else getattr(torch, self.dtype)
+        )
         try:
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             tokenizer = AutoTokenizer.from_pretrained(self.path, **options)
-            with bounded_parameters(bounds_of(self.path), "its config.json does not fit its weights", counts_meta=True):
-                model = kind.from_pretrained(self.path, use_safetensors=True, dtype=dtype, use_kernels=False, **options)
+            with bounded_parameters(
+                bounds_of(self.path), "its config.json does not fit its weights", counts_meta=True
+            ):
+                model = kind.from_pretrained(
+                    self.path, use_safetensors=True, dtype=dtype, use_kernels=False, **options
+                )
         except (OSError, ValueError, ImportError) as error:
-            raise ValueError(f"{self.path} is no model that can be used: {reason(self.path, error)}") from None
+            raise ValueError(
+                f"{self.path} is no model that can be used: {reason(self.path, error)}"
+            ) from None
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         return Loaded(model.to(device).eval(), tokenizer)
@@ -105,22 +161,37 @@ class HuggingFace:
         model_config(self.path)
 
     def purposes(self) -> list[Purpose]:
-        """Languages that the tokenizer's file states; nothing of a group of languages ("mul", "ROMANCE")."""
+        """Languages that the tokenizer's file states; nothing of a group of languages ("mul",
+        "ROMANCE").
+        """
         try:
-            folder, name = Path(self.path), "tokenizer_config.json"
+            folder = Path(self.path)
+            name = "tokenizer_config.json"
             path = folder / name if folder.is_dir() else file_of(self.path, name)
-            stated = json.loads(path.read_text("utf-8")) if path is not None and path.is_file() else {}
+            stated = (
+                json.loads(path.read_text("utf-8")) if path is not None and path.is_file() else {}
+            )
         except (ValueError, OSError, ImportError):
             return []
-        source, target = (stated.get(name) for name in ("source_lang", "target_lang")) if isinstance(stated, dict) else (None, None)
-        return [Purpose(None, (source, target))] if is_language(source) and is_language(target) else []
+        source, target = (
+            (stated.get(name) for name in ("source_lang", "target_lang"))
+            if isinstance(stated, dict)
+            else (None, None)
+        )
+        return (
+            [Purpose(None, (source, target))] if is_language(source) and is_language(target) else []
+        )
 
     def fingerprint(self) -> str | None:
         """Of a folder's files by size and time; None for a hub id."""
         folder = Path(self.path)
         if not folder.is_dir():
             return None
-        files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.iterdir()) if p.is_file()]
+        files = [
+            (p.name, p.stat().st_size, p.stat().st_mtime_ns)
+            for p in sorted(folder.iterdir())
+            if p.is_file()
+        ]
         return hashlib.sha256(repr(files).encode()).hexdigest()
 
     @property
@@ -135,7 +206,10 @@ class HuggingFace:
             given = ", ".join(f"{name}={value!r}" for name, value in aside.items())
             words = "greedy search" if self.n_beam == 1 else f"{self.n_beam} beams"
             logger.warning(
-                "%s: %s of generation_config.json is set aside: answers are of %s, max_new_tokens=%d",
+                (
+                    "%s: %s of generation_config.json is set aside: answers are of %s, "
+                    "max_new_tokens=%d"
+                ),
                 self.name,
                 given,
                 words,
@@ -145,12 +219,18 @@ class HuggingFace:
             yield from self._answer(batch)
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        """Return how many questions are too long to be read whole, and words that follow "12 of 100"."""
+        """Return how many questions are too long to be read whole, and words that follow "12 of
+        100".
+        """
         if not self.longest:
             return 0, ""
-        ids = self.loaded.tokenizer([self._prompt(e) for e in examples], **self._special()).input_ids
+        ids = self.loaded.tokenizer(
+            [self._prompt(e) for e in examples], **self._special()
+        ).input_ids
         end = "end" if self.reads_sources else "beginning"
-        return sum(len(row) > self.longest for row in ids), f"questions have more than {self.longest:,} tokens and lost their {end}"
+        return sum(
+            len(row) > self.longest for row in ids
+        ), f"questions have more than {self.longest:,} tokens and lost their {end}"
 
     def _answer(self, batch: Sequence[Example]) -> list[Prediction]:
         import torch
@@ -160,7 +240,13 @@ class HuggingFace:
         tokenizer.padding_side = "right" if self.reads_sources else "left"
         tokenizer.truncation_side = tokenizer.padding_side
         limit = {} if self.longest is None else {"truncation": True, "max_length": self.longest}
-        given = tokenizer([self._prompt(e) for e in batch], return_tensors="pt", padding=True, **limit, **self._special())
+        given = tokenizer(
+            [self._prompt(e) for e in batch],
+            return_tensors="pt",
+            padding=True,
+            **limit,
+            **self._special(),
+        )
         given = {name: given[name].to(model.device) for name in ("input_ids", "attention_mask")}
         with torch.inference_mode():
             limits = {"num_beams": self.n_beam, "max_new_tokens": self.max_new_tokens}
@@ -170,12 +256,24 @@ class HuggingFace:
         seconds = (perf_counter() - began) / len(batch)
         outputs = tokenizer.batch_decode(written, skip_special_tokens=True)
         counts = (written != tokenizer.pad_token_id).sum(1).tolist()
-        new = written[:, 1:] if self.reads_sources else written  # without the token that a decoder begins with
+        # without the token that a decoder begins with
+        new = written[:, 1:] if self.reads_sources else written
         if model.generation_config.forced_eos_token_id is not None:
-            new = new[:, : self.max_new_tokens - 1]  # an end in the last place is no word of the model's
-        ends = torch.isin(new, torch.tensor(self.end_ids, dtype=new.dtype, device=new.device)).any(1).tolist()
+            # an end in the last place is no word of the model's
+            new = new[:, : self.max_new_tokens - 1]
+        ends = (
+            torch.isin(new, torch.tensor(self.end_ids, dtype=new.dtype, device=new.device))
+            .any(1)
+            .tolist()
+        )
         return [
-            Prediction(e.id, text.strip(), n_token=n, seconds=seconds, finish_reason="stop" if ended else "length")
+            Prediction(
+                e.id,
+                text.strip(),
+                n_token=n,
+                seconds=seconds,
+                finish_reason="stop" if ended else "length",
+            )
             for e, text, n, ended in zip(batch, outputs, counts, ends, strict=True)
         ]
 
@@ -189,7 +287,11 @@ class HuggingFace:
     def generation_settings(self) -> dict[str, Any]:
         """What `generation_config.json` says of how to write, where that is not the default."""
         found = self.loaded.model.generation_config.to_diff_dict()
-        return {name: value for name, value in found.items() if name not in HOUSEKEEPING and value is not None}
+        return {
+            name: value
+            for name, value in found.items()
+            if name not in HOUSEKEEPING and value is not None
+        }
 
     @property
     def set_aside(self) -> dict[str, Any]:
@@ -204,7 +306,8 @@ class HuggingFace:
     def _prompt(self, example: Example) -> str:
         if self.reads_sources:
             return self.prefix + example.source
-        question, tokenizer = self.prefix + (example.question or example.source), self.loaded.tokenizer
+        question = self.prefix + (example.question or example.source)
+        tokenizer = self.loaded.tokenizer
         if tokenizer.chat_template is None:
             return question
         turns = [{"role": "user", "content": question}]
@@ -212,48 +315,75 @@ class HuggingFace:
 
     def _special(self) -> dict[str, bool]:
         """A chat template writes its special tokens itself."""
-        return {"add_special_tokens": self.reads_sources or self.loaded.tokenizer.chat_template is None}
+        return {
+            "add_special_tokens": self.reads_sources or self.loaded.tokenizer.chat_template is None
+        }
 
     # Probabilities
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Of a causal model, in sliding windows over whole texts, end of text included where the tokenizer has one.
+        """Of a causal model, in sliding windows over whole texts, end of text included where the
+        tokenizer has one.
 
         Raises:
             CannotError: the model is no language model.
         """
         if self.reads_sources:
-            raise CannotError(f"{self.name} has an encoder: it gives no probability of a text alone")
+            raise CannotError(
+                f"{self.name} has an encoder: it gives no probability of a text alone"
+            )
         for batch in whole_texts(examples):
             for _, passages in groupby(batch, key=lambda e: e.id.partition("#")[0]):
                 yield from self._score(list(passages))
 
     def _score(self, passages: Sequence[Example]) -> Iterator[Prediction]:
         """One text; a token belongs to the passage in which it begins."""
-        tokenizer, began = self.loaded.tokenizer, perf_counter()
+        tokenizer = self.loaded.tokenizer
+        began = perf_counter()
         text = "".join(e.references[0] for e in passages)
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        first = next(i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) if i is not None)
+        first = next(
+            i
+            for i in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+            if i is not None
+        )
         last = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         ids = [first, *encoded["input_ids"], *last]
         nats, contexts = self._token_nats(ids)
-        starts = np.array([start for start, _ in encoded["offset_mapping"]] + [len(text)] * len(last))
-        unknown = np.equal(ids[1:], -1 if tokenizer.unk_token_id in (None, tokenizer.eos_token_id) else tokenizer.unk_token_id)
-        yield from passages_of(passages, starts, nats, contexts, unknown, seconds=perf_counter() - began)
+        starts = np.array(
+            [start for start, _ in encoded["offset_mapping"]] + [len(text)] * len(last)
+        )
+        unknown = np.equal(
+            ids[1:],
+            -1
+            if tokenizer.unk_token_id in (None, tokenizer.eos_token_id)
+            else tokenizer.unk_token_id,
+        )
+        yield from passages_of(
+            passages, starts, nats, contexts, unknown, seconds=perf_counter() - began
+        )
 
     def _token_nats(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Minus log probability of each id but the first, float64, and from how many ids it was predicted."""
+        """Minus log probability of each id but the first, float64, and from how many ids it was
+        predicted.
+        """
         import torch
 
-        model, context, stride = self.loaded.model, self.context, self.stride
-        nats, contexts, first = np.zeros(len(ids) - 1), np.zeros(len(ids) - 1, dtype=np.int64), 1
+        model = self.loaded.model
+        context = self.context
+        stride = self.stride
+        nats = np.zeros(len(ids) - 1)
+        contexts = np.zeros(len(ids) - 1, dtype=np.int64)
+        first = 1
         while first < len(ids):
             end = min(len(ids), first + (context if first == 1 else stride))
             start = max(0, end - 1 - context)
             window = torch.tensor([ids[start:end]], device=model.device)
             with torch.inference_mode():
                 logits = model(window[:, :-1]).logits[0, first - start - 1 :].float()
-            losses = torch.nn.functional.cross_entropy(logits, window[0, first - start :], reduction="none")
+            losses = torch.nn.functional.cross_entropy(
+                logits, window[0, first - start :], reduction="none"
+            )
             nats[first - 1 : end - 1] = losses.double().cpu().numpy()
             contexts[first - 1 : end - 1] = np.arange(first, end) - start
             first = end
@@ -261,14 +391,20 @@ class HuggingFace:
 
     @cached_property
     def positions(self) -> int | None:
-        """The most tokens that the model and its tokenizer are made for; None where there is no such limit."""
+        """The most tokens that the model and its tokenizer are made for; None where there is no
+        such limit.
+        """
         model, tokenizer = self.loaded
-        limits = (getattr(model.config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length)
+        limits = (
+            getattr(model.config.get_text_config(), "max_position_embeddings", None),
+            tokenizer.model_max_length,
+        )
         return min((int(limit) for limit in limits if limit and limit < UNLIMITED), default=None)
 
     @cached_property
     def longest(self) -> int | None:
-        """The most tokens of a question that are read: a causal model needs room for its answer beside it.
+        """The most tokens of a question that are read: a causal model needs room for its answer
+        beside it.
 
         Raises:
             ValueError: there is no room.
@@ -277,7 +413,8 @@ class HuggingFace:
             return self.positions
         if self.positions <= self.max_new_tokens:
             raise ValueError(
-                f"max_new_tokens={self.max_new_tokens} of {self.path} leaves no room for a question in its {self.positions} positions; "
+                f"max_new_tokens={self.max_new_tokens} of {self.path} leaves no room for a "
+                f"question in its {self.positions} positions; "
                 f"{self.positions // 2} leaves half"
             )
         return self.positions - self.max_new_tokens
@@ -296,13 +433,16 @@ class HuggingFace:
             return "" if self.longest is None else f"|source:{self.longest}"
         tokenizer = self.loaded.tokenizer
         vocabulary = json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
-        return f"|context:{self.context}|stride:{self.stride}|tokens:{hashlib.sha256(vocabulary.encode()).hexdigest()[:8]}"
+        digest = hashlib.sha256(vocabulary.encode()).hexdigest()[:8]
+        return f"|context:{self.context}|stride:{self.stride}|tokens:{digest}"
 
     def facts(self) -> dict[str, Any]:
         """Size, and the search."""
         weights = list(self.loaded.model.parameters())
         aside = self.set_aside
-        holds = {name: value for name, value in self.generation_settings.items() if name not in aside}
+        holds = {
+            name: value for name, value in self.generation_settings.items() if name not in aside
+        }
         return {
             "n_parameter": sum(p.numel() for p in weights),
             "memory_bytes": sum(p.numel() * p.element_size() for p in weights),

@@ -16,11 +16,13 @@ from lslm_lightning.systems.purpose import Purpose
 
 
 class Interpolation:
-    """A weighted sum of what language models with one tokenizer say of each token: n-gram and neural ones alike.
+    """A weighted sum of what language models with one tokenizer say of each token: n-gram and
+    neural ones alike.
 
     Args:
         runs: as of `Checkpoint`, two or more.
-        weights: one a run, which add up to 1; by default those under which the validation split is most probable, by EM.
+        weights: one a run, which add up to 1; by default those under which the validation split is
+            most probable, by EM.
         device: of neural ones; see `Checkpoint`.
         trust: let the runs' configs name classes outside of this project.
         allow_mismatch: see `Checkpoint`.
@@ -36,11 +38,20 @@ class Interpolation:
     ) -> None:
         if len(runs) < 2:
             raise ValueError(f"runs={runs} of Interpolation must be two or more")
-        fits = weights is None or (len(weights) == len(runs) and all(w >= 0 for w in weights) and abs(sum(weights) - 1) <= 1e-6)
+        fits = weights is None or (
+            len(weights) == len(runs)
+            and all(w >= 0 for w in weights)
+            and abs(sum(weights) - 1) <= 1e-6
+        )
         if not fits:
-            raise ValueError(f"weights={weights} of Interpolation must be {len(runs)} numbers from 0 on that add up to 1, or left out")
-        self.parts, self.given = [Checkpoint(run, device=device, trust=trust) for run in runs], weights
-        self.name, self.allow_mismatch = " + ".join(part.name for part in self.parts), allow_mismatch
+            raise ValueError(
+                f"weights={weights} of Interpolation must be {len(runs)} numbers from 0 on that "
+                "add up to 1, or left out"
+            )
+        self.parts = [Checkpoint(run, device=device, trust=trust) for run in runs]
+        self.given = weights
+        self.name = " + ".join(part.name for part in self.parts)
+        self.allow_mismatch = allow_mismatch
         self._validation: Callable[[], Sequence[Example]] | None = None
 
     def tune(self, examples: Callable[[], Sequence[Example]]) -> None:
@@ -59,9 +70,22 @@ class Interpolation:
         """Raises ValueError where there is no such run, or where tokenizers differ."""
         for part in self.parts:
             part.ready(examples)
-        digests = [hashlib.sha256(find_run(part.run).tokenizer.read_bytes()).hexdigest() for part in self.parts]
-        if other := next((part for part, digest in zip(self.parts, digests, strict=True) if digest != digests[0]), None):
-            raise ValueError(f"{self.parts[0].name} and {other.name} have different tokenizers: only probabilities of one token mix")
+        digests = [
+            hashlib.sha256(find_run(part.run).tokenizer.read_bytes()).hexdigest()
+            for part in self.parts
+        ]
+        if other := next(
+            (
+                part
+                for part, digest in zip(self.parts, digests, strict=True)
+                if digest != digests[0]
+            ),
+            None,
+        ):
+            raise ValueError(
+                f"{self.parts[0].name} and {other.name} have different tokenizers: only "
+                "probabilities of one token mix"
+            )
 
     def fingerprint(self) -> str | None:
         """Of all weights; None where some are no longer here."""
@@ -82,7 +106,9 @@ class Interpolation:
         if self.given is not None:
             return np.array(self.given)
         if self._validation is None:
-            raise ValueError("Interpolation has no validation split to find its weights with: set weights")
+            raise ValueError(
+                "Interpolation has no validation split to find its weights with: set weights"
+            )
         rows = self._tasks[0].rows(self._validation())
         return fitted_weights([np.concatenate(task.token_nats(rows)) for task in self._tasks])
 
@@ -96,11 +122,23 @@ class Interpolation:
 
     def signature(self, mode: Mode) -> str:
         """That of its parts, each piece once, in the order of the longest."""
-        found = sorted((task.signature_of_answers(mode).split("|")[1:] for task in self._tasks), key=len, reverse=True)
-        return "".join(f"|{piece}" for piece in dict.fromkeys(piece for pieces in found for piece in pieces))
+        found = sorted(
+            (task.signature_of_answers(mode).split("|")[1:] for task in self._tasks),
+            key=len,
+            reverse=True,
+        )
+        return "".join(
+            f"|{piece}" for piece in dict.fromkeys(piece for pieces in found for piece in pieces)
+        )
 
     def facts(self) -> dict[str, Any]:
         """Sizes of all parts together, and their weights."""
-        shares = ", ".join(f"{weight:.3f} {part.name}" for weight, part in zip(self.weights, self.parts, strict=True))
-        sizes = {name: sum(getattr(task, name) for task in self._tasks) for name in ("n_parameter", "memory_bytes")}
+        shares = ", ".join(
+            f"{weight:.3f} {part.name}"
+            for weight, part in zip(self.weights, self.parts, strict=True)
+        )
+        sizes = {
+            name: sum(getattr(task, name) for task in self._tasks)
+            for name in ("n_parameter", "memory_bytes")
+        }
         return {**sizes, "mixture": shares}

@@ -38,24 +38,27 @@ def check_money(name: str, value: float) -> None:
 class Ledger:
     """Adds up tokens and money of many threads.
 
-    Before a request its highest possible price is reserved; afterwards the true one is entered. So the budget cannot be passed, whatever
-    is under way.
+    Before a request its highest possible price is reserved; afterwards the true one is entered. So
+    the budget cannot be passed, whatever is under way.
     """
 
     def __init__(self, prices: Prices | None, budget: float | None) -> None:
         if budget is not None and prices is None:
             raise ValueError(
-                f"budget={budget} needs prices: input_per_million and output_per_million, as the provider's price list has them"
+                f"budget={budget} needs prices: input_per_million and output_per_million, as the "
+                "provider's price list has them"
             )
         if budget is not None:
             check_money("budget", budget)
-        self.prices, self.budget = prices, budget
+        self.prices = prices
+        self.budget = budget
         self.n_input = self.n_output = self.n_request = self.n_cached = self.n_lost = 0
         self.spent = self.reserved = 0.0
         self._changed = Condition()
 
     def reserve(self, n_input: int, n_output: int) -> float:
-        """Set aside the price of so many tokens, waiting for other requests to end where that may help.
+        """Set aside the price of so many tokens, waiting for other requests to end where that may
+        help.
 
         Raises:
             BudgetError: there is not so much left.
@@ -65,7 +68,10 @@ class Ledger:
             while self.budget is not None and self.spent + self.reserved + price > self.budget:
                 if self.reserved <= 0 or self.spent + price > self.budget:
                     given = f"budget={self.budget:g} {self.prices.currency}"
-                    raise BudgetError(f"{given}: {self.spent:.4f} is spent, and the next request may cost {price:.4f}")
+                    raise BudgetError(
+                        f"{given}: {self.spent:.4f} is spent, and the next request may cost "
+                        f"{price:.4f}"
+                    )
                 self._changed.wait()
             self.reserved += price
         return price
@@ -87,8 +93,10 @@ class Ledger:
         """
         with self._changed:
             self.reserved = max(0.0, self.reserved - reserved)
-            self.n_input, self.n_output = self.n_input + n_input, self.n_output + n_output
-            self.n_request, self.n_cached = self.n_request + (not cached), self.n_cached + cached
+            self.n_input = self.n_input + n_input
+            self.n_output = self.n_output + n_output
+            self.n_request = self.n_request + (not cached)
+            self.n_cached = self.n_cached + cached
             self.n_lost += n_lost
             self.spent += self.prices.of(n_input, n_output) if self.prices else 0.0
             self._changed.notify_all()

@@ -15,24 +15,33 @@ from lslm_lightning.safety.paths import did_you_mean
 
 
 class Outputs:
-    """Answers in a file: one a line in the order of the exam, or JSON Lines with `id` and `output` (`.jsonl`).
+    """Answers in a file: one a line in the order of the exam, or JSON Lines with `id` and `output`
+    (`.jsonl`).
 
     Args:
         path: UTF-8, packed (.gz, .bz2, .xz, .zst) or not; only LF and CRLF end a line.
     """
 
-    whole_exam, shared = True, False  # lines are counted
+    # lines are counted
+    whole_exam = True
+    shared = False
     reads = None
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self.name = PurePath(bare_name(self.path.name)).stem
-        self.form = FORMATS.get(PurePath(bare_name(self.path.name)).suffix.lower().removeprefix("."), "text")
+        self.form = FORMATS.get(
+            PurePath(bare_name(self.path.name)).suffix.lower().removeprefix("."), "text"
+        )
 
     def ready(self, examples: Sequence[Example]) -> None:
-        """Raises FileNotFoundError where there is no such file, OutputsError where it does not answer these examples."""
+        """Raises FileNotFoundError where there is no such file, OutputsError where it does not
+        answer these examples.
+        """
         if not self.path.is_file():
-            raise FileNotFoundError(f"outputs {self.path}: there is no such file{did_you_mean(self.path)}")
+            raise FileNotFoundError(
+                f"outputs {self.path}: there is no such file{did_you_mean(self.path)}"
+            )
         for _ in self.generate(examples):
             pass
 
@@ -41,7 +50,9 @@ class Outputs:
         return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Raises OutputsError where a line is no answer, an id stands twice, or not every example has an answer."""
+        """Raises OutputsError where a line is no answer, an id stands twice, or not every example
+        has an answer.
+        """
         try:
             yield from self._answers(examples)
         except ValueError as error:
@@ -50,7 +61,8 @@ class Outputs:
     def _answers(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         if self.form not in ("text", "jsonl"):
             raise ValueError(
-                f'{self.path}: answers are read from lines of text (.txt), or from JSON Lines with {{"id": ..., "output": "..."}} (.jsonl),'
+                f"{self.path}: answers are read from lines of text (.txt), or from JSON Lines "
+                'with {"id": ..., "output": "..."} (.jsonl),'
                 f" not from {self.path.suffix}; write one of these"
             )
         lines = list(numbered_lines(str(self.path), read_file(self.path)))
@@ -58,11 +70,17 @@ class Outputs:
             outputs = self._by_id(lines)
             lacking = [e.id for e in examples if e.id not in outputs]
             if lacking:
-                raise ValueError(f"{self.path} has no output for {len(lacking)} of {len(examples)} examples; {lacking[0]!r} is one")
+                raise ValueError(
+                    f"{self.path} has no output for {len(lacking)} of {len(examples)} examples; "
+                    f"{lacking[0]!r} is one"
+                )
             yield from (Prediction(e.id, outputs[e.id]) for e in examples)
             return
         if len(lines) != len(examples):
-            raise ValueError(f"{self.path} has {len(lines):,} lines for {len(examples):,} examples; give one a line, in the exam's order")
+            raise ValueError(
+                f"{self.path} has {len(lines):,} lines for {len(examples):,} examples; give one "
+                "a line, in the exam's order"
+            )
         yield from (Prediction(e.id, line) for e, (_, line) in zip(examples, lines, strict=True))
 
     @property
@@ -77,15 +95,20 @@ class Outputs:
             if line and not line.isspace():
                 found, output = self._record(f"{self.path}: line {number}", line)
                 if found in outputs:
-                    raise ValueError(f"{self.path}: line {number}: the id {found!r} stands in line {numbers[found]} already; remove one")
-                outputs[found], numbers[found] = output, number
+                    raise ValueError(
+                        f"{self.path}: line {number}: the id {found!r} stands in line "
+                        f"{numbers[found]} already; remove one"
+                    )
+                outputs[found] = output
+                numbers[found] = number
         return outputs
 
     def _record(self, where: str, line: str) -> tuple[str, str]:
         record = parse(where, line)
         if not isinstance(record, dict) or not {"id", "output"} <= record.keys():
             raise ValueError(f'{where}: expected {{"id": ..., "output": "..."}}')
-        found, output = record["id"], record["output"]
+        found = record["id"]
+        output = record["output"]
         if not isinstance(output, str) or isinstance(output, Number):
             shown = output if isinstance(output, Number) else json.dumps(output)[:80]
             raise ValueError(f"{where}: output must be text, not {shown}")

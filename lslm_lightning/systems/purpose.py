@@ -10,17 +10,25 @@ from lslm_lightning.runs.loading import read_config
 
 
 class Purpose(NamedTuple):
-    """Task that a system was trained for, and languages of its sources and of its answers; None where nobody states it."""
+    """Task that a system was trained for, and languages of its sources and of its answers; None
+    where nobody states it.
+    """
 
     task: str | None = None  # "translation"
     languages: tuple[str, str] | None = None
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.task or "", "-".join(dict.fromkeys(self.languages or ()))) if part)
+        return " ".join(
+            part
+            for part in (self.task or "", "-".join(dict.fromkeys(self.languages or ())))
+            if part
+        )
 
 
 def purpose_of_run(reference: str | Path) -> Purpose:
-    """Read from a run's config what it was trained for; nothing is known of one that cannot be read."""
+    """Read from a run's config what it was trained for; nothing is known of one that cannot be
+    read.
+    """
     try:
         directory = find_run(reference)
         config = read_config(directory.config)
@@ -32,9 +40,13 @@ def purpose_of_run(reference: str | Path) -> Purpose:
 
 
 def languages_of_run(directory: RunDirectory, data: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Languages as the run's config states them, or else as it noted them, or as the catalogue knows its corpus."""
+    """Languages as the run's config states them, or else as it noted them, or as the catalogue
+    knows its corpus.
+    """
     given = data.get("init_args") or {}
-    source, target, language = (given.get(name) for name in ("source_language", "target_language", "language"))
+    source, target, language = (
+        given.get(name) for name in ("source_language", "target_language", "language")
+    )
     if isinstance(source, str) and isinstance(target, str):
         return source, target
     if isinstance(language, str):

@@ -7,21 +7,34 @@ from typing import Any, NamedTuple
 
 from lslm_lightning.systems.replies import Problem
 
-# A parameter that the server does not know, or whose value it does not let one choose; a value out of range is the user's to change
+# A parameter that the server does not know, or whose value it does not let one choose; a value out
+# of range is the user's to change
 UNSUPPORTED = re.compile(
-    r"unsupported|not support|no longer support|unknown|unrecognized|unexpected|not (?:permitted|recognized)|cannot find field"
+    r"unsupported|not support|no longer support|unknown|unrecognized|unexpected|not "
+    r"(?:permitted|recognized)|cannot find field"
     r"|extra (?:inputs|fields)|deprecated|only the default",
     re.IGNORECASE,
 )
-TOO_LOW = re.compile(r"strictly positive|greater than (?:zero|0)\b|may only be set to", re.IGNORECASE)  # of a temperature of 0
-OTHER = re.compile(r"\b(?:use|try|in favou?r of)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)\b", re.IGNORECASE)  # if one is refused anyway
-INSTEAD = re.compile(r"\b(?:use|try)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)['\"`]?(?:\s+\w+)?\s+instead", re.IGNORECASE)
+# of a temperature of 0
+TOO_LOW = re.compile(
+    r"strictly positive|greater than (?:zero|0)\b|may only be set to", re.IGNORECASE
+)
+# if one is refused anyway
+OTHER = re.compile(
+    r"\b(?:use|try|in favou?r of)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)\b", re.IGNORECASE
+)
+INSTEAD = re.compile(
+    r"\b(?:use|try)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)['\"`]?(?:\s+\w+)?\s+instead",
+    re.IGNORECASE,
+)
 PROSE = ("model", "messages", "prompt")  # parameters that a message speaks of without meaning them
 QUOTED = re.compile(r"['\"`]([\w.]+)['\"`]")
 
 
 class Change(NamedTuple):
-    """What is sent in place of a parameter: another `name` and its `value`, or nothing, name None."""
+    """What is sent in place of a parameter: another `name` and its `value`, or nothing, name
+    None.
+    """
 
     name: str | None
     value: Any = None
@@ -36,7 +49,8 @@ class Refusals:
     """
 
     def __init__(self, free: Collection[str], positive: Collection[str] = ()) -> None:
-        self.free, self.positive = free, positive
+        self.free = free
+        self.positive = positive
         self.changes: dict[str, Change] = {}
         self.problems: list[Problem] = []  # that taught them
         self.refused: dict[str, Any] = {}  # parameter -> the value that was not taken
@@ -54,25 +68,44 @@ class Refusals:
     def learn(self, problem: Problem, sent: Mapping[str, Any]) -> str | None:
         """Return a sentence about what changes from now on.
 
-        It is empty where another worker has learned the same, and None where nothing is to be learned.
+        It is empty where another worker has learned the same, and None where nothing is to be
+        learned.
         """
         with self._lock:
             for name in self.free:
-                unsupported = UNSUPPORTED.search(f"{problem.message} {problem.code.replace('_', ' ')}")
-                other = INSTEAD.search(problem.message) or (unsupported and OTHER.search(problem.message))
-                too_low = name == "temperature" and not sent.get(name) and TOO_LOW.search(problem.message)
-                if name in sent and (other or unsupported or too_low) and named_parameter(problem, sent) == name:
-                    change = Change(None) if other is None or other[1] in sent else Change(other[1], sent[name])
+                unsupported = UNSUPPORTED.search(
+                    f"{problem.message} {problem.code.replace('_', ' ')}"
+                )
+                other = INSTEAD.search(problem.message) or (
+                    unsupported and OTHER.search(problem.message)
+                )
+                too_low = (
+                    name == "temperature" and not sent.get(name) and TOO_LOW.search(problem.message)
+                )
+                if (
+                    name in sent
+                    and (other or unsupported or too_low)
+                    and named_parameter(problem, sent) == name
+                ):
+                    change = (
+                        Change(None)
+                        if other is None or other[1] in sent
+                        else Change(other[1], sent[name])
+                    )
                     return self._change(name, change, sent, problem)
             for name in self.positive:
-                if sent.get(name) == 0 and re.search(rf"\b{name}\b", f"{problem.parameter} {problem.message}"):
+                if sent.get(name) == 0 and re.search(
+                    rf"\b{name}\b", f"{problem.parameter} {problem.message}"
+                ):
                     return self._change(name, Change(name, 1), sent, problem)
         return None
 
     @property
     def left_out(self) -> dict[str, Any]:
         """Parameters that are sent under no name, and the values that were not taken."""
-        return {name: value for name, value in self.refused.items() if self.changes[name].name is None}
+        return {
+            name: value for name, value in self.refused.items() if self.changes[name].name is None
+        }
 
     @property
     def replaced(self) -> dict[str, str]:
@@ -87,19 +120,28 @@ class Refusals:
         self.changes[name] = change
         self.refused[name] = sent[name]
         if change.name is not None:
-            return f"{name}={sent[name]!r} is not taken by the server: {change.name}={change.value!r} is sent instead"
-        return f"{name}={sent[name]!r} is not taken by the server and is left out: its own default holds, which may change answers"
+            return (
+                f"{name}={sent[name]!r} is not taken by the server: "
+                f"{change.name}={change.value!r} is sent instead"
+            )
+        return (
+            f"{name}={sent[name]!r} is not taken by the server and is left out: its own "
+            "default holds, which may change answers"
+        )
 
 
 def named_parameter(problem: Problem, sent: Mapping[str, Any]) -> str | None:
     """Return the parameter of a request that a problem is about.
 
-    It is the one that the server names as such, or else quotes first, or the only one that stands in its message.
+    It is the one that the server names as such, or else quotes first, or the only one that stands
+    in its message.
     """
     if problem.parameter is not None:
         return problem.parameter
     quoted = [name.rpartition(".")[2] for name in QUOTED.findall(problem.message)]
     if named := [name for name in quoted if name in sent]:
         return named[0]
-    bare = [name for name in sent if name not in PROSE and re.search(rf"\b{name}\b", problem.message)]
+    bare = [
+        name for name in sent if name not in PROSE and re.search(rf"\b{name}\b", problem.message)
+    ]
     return bare[0] if len(bare) == 1 and not quoted else None

@@ -1,4 +1,6 @@
-"""What a server that speaks OpenAI's protocol replies: a text and why it ends, or a reason why there is none."""
+"""What a server that speaks OpenAI's protocol replies: a text and why it ends, or a reason why
+there is none.
+"""
 
 import json
 import re
@@ -13,17 +15,40 @@ from lslm_lightning.systems.echo import read_echo
 
 # The words of servers -> those of `Prediction.finish_reason`; any other word stays as it is
 FINISH = {
-    "stop": ("eos", "eos_token", "end_turn", "stop_sequence", "stop_sequence_reached", "end_of_text"),
+    "stop": (
+        "eos",
+        "eos_token",
+        "end_turn",
+        "stop_sequence",
+        "stop_sequence_reached",
+        "end_of_text",
+    ),
     "length": ("max_tokens", "max_output_tokens", "max_completion_tokens", "model_length"),
-    "content_filter": ("content_filtered", "safety", "recitation", "blocklist", "prohibited_content", "sensitive"),
+    "content_filter": (
+        "content_filtered",
+        "safety",
+        "recitation",
+        "blocklist",
+        "prohibited_content",
+        "sensitive",
+    ),
     "tool_calls": ("tool_call", "tool_use", "function_call"),
 }
 _REASONS = {word: reason for reason, words in FINISH.items() for word in words}
-_THOUGHT = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")  # kinds of parts that are no answer
+# kinds of parts that are no answer
+_THOUGHT = ("thinking", "reasoning", "redacted_thinking", "reasoning_text")
 _SILENT = ("reference",)  # that are no text: Mistral's citations
-_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")  # fields of a message
+# fields of a message
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 # In codes and messages of filters: of OpenAI, Azure, OpenRouter, Alibaba, DeepSeek
-FILTERED = ("content_filter", "content_policy", "responsibleaipolicyviolation", "invalid_prompt", "flagged_input", "data_inspection_failed")
+FILTERED = (
+    "content_filter",
+    "content_policy",
+    "responsibleaipolicyviolation",
+    "invalid_prompt",
+    "flagged_input",
+    "data_inspection_failed",
+)
 FILTERED += ("content exists risk",)
 LONGEST_PAUSE = 60.0  # seconds that a server may ask for
 MOST_TOKENS = 2**40  # that a count may say; more is no count
@@ -46,7 +71,9 @@ def known_shapes() -> Iterator[None]:
 
 
 class Problem(NamedTuple):
-    """What a server says is wrong: its message, the parameter that it names, its code and type, and the HTTP status."""
+    """What a server says is wrong: its message, the parameter that it names, its code and type, and
+    the HTTP status.
+    """
 
     message: str
     parameter: str | None = None
@@ -55,7 +82,9 @@ class Problem(NamedTuple):
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same request may be answered another time; a quota that is used up does not come back by itself."""
+        """Whether the same request may be answered another time; a quota that is used up does not
+        come back by itself.
+        """
         return (self.status in PASSING or self.status >= 500) and not self.is_out_of_money
 
     @property
@@ -66,7 +95,9 @@ class Problem(NamedTuple):
     @property
     def is_out_of_money(self) -> bool:
         """Whether a quota or the money is used up."""
-        return bool(re.search(r"insufficient_(?:quota|balance|funds|credit)|billing|credit", self.code))
+        return bool(
+            re.search(r"insufficient_(?:quota|balance|funds|credit)|billing|credit", self.code)
+        )
 
     @property
     def is_filtered(self) -> bool:
@@ -94,7 +125,8 @@ def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time)
 
     None where they are not sensible.
     """
-    milliseconds, given = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
+    milliseconds = headers.get("retry-after-ms", "")
+    given = headers.get("retry-after", "")
     readings = (
         lambda: float(milliseconds) / 1000,
         lambda: float(given),
@@ -108,7 +140,9 @@ def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time)
 
 
 def read_problem(content: Any, status: int) -> Problem:
-    """Return what an error reply says, whatever its shape: OpenAI's, vLLM's, FastAPI's, OpenRouter's, or a page of text."""
+    """Return what an error reply says, whatever its shape: OpenAI's, vLLM's, FastAPI's,
+    OpenRouter's, or a page of text.
+    """
     if isinstance(content, str):
         try:
             content = json.loads(content)
@@ -129,20 +163,31 @@ def _read_problem(content: Any, status: int) -> Problem:
     error = content.get("error") or content
     if not isinstance(error, Mapping):
         return Problem(_one_line(str(error)), status=status)
-    message, parameter = error.get("message") or error.get("detail") or error.get("error") or json.dumps(error), error.get("param")
+    message = error.get("message") or error.get("detail") or error.get("error") or json.dumps(error)
+    parameter = error.get("param")
     if isinstance(message, list):  # FastAPI: the place and a message for each fault
         faults = [fault if isinstance(fault, Mapping) else {"msg": fault} for fault in message]
-        paths = [[loc] if isinstance(loc := fault.get("loc") or [], str) else list(loc) for fault in faults]
+        paths = [
+            [loc] if isinstance(loc := fault.get("loc") or [], str) else list(loc)
+            for fault in faults
+        ]
         parameter = parameter or next((str(path[-1]) for path in paths if path), None)
         told = zip(faults, paths, strict=True)
-        message = "; ".join(f"{fault.get('msg')}" + (f" ({'.'.join(map(str, path))})" if path else "") for fault, path in told)
+        message = "; ".join(
+            f"{fault.get('msg')}" + (f" ({'.'.join(map(str, path))})" if path else "")
+            for fault, path in told
+        )
     elif isinstance(message, Mapping):
         return _read_problem(message, status)
     metadata = error.get("metadata") if isinstance(error.get("metadata"), Mapping) else {}
     raw = metadata.get("raw")
     inner = error.get("innererror") if isinstance(error.get("innererror"), Mapping) else {}
     moderated = "flagged_input" if "flagged_input" in metadata else None
-    codes = [str(word) for word in (error.get("code"), error.get("type"), inner.get("code"), moderated) if word is not None]
+    codes = [
+        str(word)
+        for word in (error.get("code"), error.get("type"), inner.get("code"), moderated)
+        if word is not None
+    ]
     known = next((int(word) for word in codes if word.isdigit() and 400 <= int(word) < 600), status)
     return Problem(
         _one_line(f"{message}: {raw}" if raw else str(message)),
@@ -153,7 +198,8 @@ def _read_problem(content: Any, status: int) -> Problem:
 
 
 def read_body(content: Any) -> Mapping[str, Any]:
-    """Return the JSON object of a reply, whatever its content type is; a stream, which was not asked for, is put together.
+    """Return the JSON object of a reply, whatever its content type is; a stream, which was not
+    asked for, is put together.
 
     Raises:
         ValueError: it is none; servers behind a proxy send pages of HTML, or nothing.
@@ -168,14 +214,19 @@ def read_body(content: Any) -> Mapping[str, Any]:
 
 
 def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `text`, `finish`, `reasoning` (whether there was some beside the text), and `tokens` and `logprobs` where there are some.
+    """Return `text`, `finish`, `reasoning` (whether there was some beside the text), and `tokens`
+    and `logprobs` where there are some.
 
     Raises:
         ValueError: there is no text and no reason why.
         ProblemError: the first choice is an error.
     """
     choices = body.get("choices")
-    if not isinstance(choices, list) or not choices or not all(isinstance(each, Mapping) for each in choices):
+    if (
+        not isinstance(choices, list)
+        or not choices
+        or not all(isinstance(each, Mapping) for each in choices)
+    ):
         raise ValueError(f"no choices in {_one_line(str(dict(body)))[:100]!r}")
     choice = min(choices, key=lambda each: each.get("index") or 0)
     if choice.get("error"):
@@ -186,7 +237,9 @@ def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("finish_reason is error, without a word why")
     message = choice.get("message")
     if message is None:
-        text, thought, refusal = choice.get("text"), False, None
+        text = choice.get("text")
+        thought = False
+        refusal = None
         if not isinstance(text, str):
             raise ValueError("a choice without text")
     else:
@@ -194,20 +247,34 @@ def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
         thought = thought or any(message.get(name) for name in _THOUGHTS)
         refusal = refusal or message.get("refusal")
     if not text.strip() and isinstance(refusal, str) and refusal:
-        text, finish = refusal, "refusal"
+        text = refusal
+        finish = "refusal"
     check_characters(text)
-    details = usage.get("completion_tokens_details") if isinstance(usage := body.get("usage"), Mapping) else None
+    details = (
+        usage.get("completion_tokens_details")
+        if isinstance(usage := body.get("usage"), Mapping)
+        else None
+    )
     n_thought = details.get("reasoning_tokens") if isinstance(details, Mapping) else 0
-    return {"text": text, "finish": finish, "reasoning": bool(thought or n_thought), **read_echo(body, choice)}
+    return {
+        "text": text,
+        "finish": finish,
+        "reasoning": bool(thought or n_thought),
+        **read_echo(body, choice),
+    }
 
 
 def _read_content(content: Any) -> tuple[str, bool, str | None]:
-    """The text of a message's content, whether there is reasoning beside it, and a refusal; a list of parts is their texts, joined."""
+    """The text of a message's content, whether there is reasoning beside it, and a refusal; a list
+    of parts is their texts, joined.
+    """
     if content is None or isinstance(content, str):
         return content or "", False, None
     if not isinstance(content, list):
         raise ValueError(f"content is {_one_line(repr(content))[:60]}, no text")
-    texts, thought, refusal = [], False, None
+    texts = []
+    thought = False
+    refusal = None
     for part in content:
         if isinstance(part, str):
             texts.append(part)
@@ -225,7 +292,8 @@ def _read_content(content: Any) -> tuple[str, bool, str | None]:
 
 
 def check_characters(text: str) -> None:
-    """Refuse NUL, and half a surrogate pair, which is no character: no text of a corpus or of outputs has them either.
+    """Refuse NUL, and half a surrogate pair, which is no character: no text of a corpus or of
+    outputs has them either.
 
     Raises:
         ValueError: there is one.
@@ -235,25 +303,37 @@ def check_characters(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"character {error.start + 1} of the text is half a surrogate pair, {text[error.start]!r}") from None
+        raise ValueError(
+            f"character {error.start + 1} of the text is half a surrogate pair, "
+            f"{text[error.start]!r}"
+        ) from None
 
 
 def read_usage(body: Mapping[str, Any], most_input: int, most_output: int) -> tuple[int, int]:
-    """Tokens read and written as the server counts them; the most there can be where it does not."""
+    """Tokens read and written as the server counts them; the most there can be where it does
+    not.
+    """
     usage = body.get("usage")
-    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(usage, Mapping) else [None]
+    counts = (
+        [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        if isinstance(usage, Mapping)
+        else [None]
+    )
     if not all(type(n) is int and 0 <= n <= MOST_TOKENS for n in counts):
         return most_input, most_output
     return counts[0], counts[1]
 
 
 def _read_text(content: str) -> Any:
-    """The JSON value of a text, after comments by which servers keep a connection alive; of a stream, the reply.
+    """The JSON value of a text, after comments by which servers keep a connection alive; of a
+    stream, the reply.
 
     Raises:
         ValueError: the text is neither.
     """
-    lines = (line for line in _LINE_END.split(content.removeprefix("\ufeff")) if not line.startswith(":"))
+    lines = (
+        line for line in _LINE_END.split(content.removeprefix("\ufeff")) if not line.startswith(":")
+    )
     try:
         return json.loads("\n".join(lines))
     except ValueError:
@@ -261,7 +341,8 @@ def _read_text(content: str) -> Any:
 
 
 def _joined_stream(content: str) -> Any:
-    """The reply whose pieces are server-sent events, as if it had come whole; a piece that is an error stands for all.
+    """The reply whose pieces are server-sent events, as if it had come whole; a piece that is an
+    error stands for all.
 
     Raises:
         ValueError: the text is no such stream, or one that was cut.
@@ -288,7 +369,10 @@ def _joined_stream(content: str) -> Any:
     if not whole["finish_reason"] and "[DONE]" not in lines:
         raise ValueError("a stream that was cut")
     whole |= {} if "text" in whole else {"message": message}
-    return {"choices": [whole], "usage": next((p["usage"] for p in reversed(pieces) if p.get("usage")), None)}
+    return {
+        "choices": [whole],
+        "usage": next((p["usage"] for p in reversed(pieces) if p.get("usage")), None),
+    }
 
 
 def _status(content: Mapping[str, Any]) -> int:

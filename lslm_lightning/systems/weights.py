@@ -10,7 +10,8 @@ from lslm_lightning.runs.states import CHECKSUMS, META
 def fingerprint_of(reference: str) -> str | None:
     """SHA-256 of the weights of a run; None where they are no longer here."""
     try:
-        directory, path = find_run(reference), Path(reference)
+        directory = find_run(reference)
+        path = Path(reference)
         path = path if path.is_file() or (path / META).exists() else directory.checkpoint()
     except ValueError:
         return None

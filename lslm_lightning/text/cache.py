@@ -11,15 +11,20 @@ from lslm_lightning.text.recipes import Recipe
 from lslm_lightning.text.tokenizer import Tokenizer
 
 
-def train_once(recipe: Recipe, texts: Callable[[], Iterable[str]], corpus_digest: str, cache: str | Path) -> Tokenizer:
-    """The recipe's tokenizer from the cache, or trained now and cached; processes that start together train once.
+def train_once(
+    recipe: Recipe, texts: Callable[[], Iterable[str]], corpus_digest: str, cache: str | Path
+) -> Tokenizer:
+    """The recipe's tokenizer from the cache, or trained now and cached; processes that start
+    together train once.
 
     Args:
         texts: called only when there is something to train.
         corpus_digest: changes whenever the texts do.
         cache: a folder for tokenizers only.
     """
-    name = hashlib.sha256(f"{recipe.key()} {corpus_digest} tokenizers {tokenizers.__version__}".encode()).hexdigest()[:32]
+    name = hashlib.sha256(
+        f"{recipe.key()} {corpus_digest} tokenizers {tokenizers.__version__}".encode()
+    ).hexdigest()[:32]
     path = Path(cache) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):

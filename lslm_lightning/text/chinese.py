@@ -7,15 +7,22 @@ import regex
 from lslm_lightning.text.scripts import COMPLEX_CLASS
 
 # Source: Unicode 16, Blocks.txt and Scripts.txt.
-_HAN = r"\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_KANA = r"\u3031-\u3035\u3041-\u3096\u3099-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001aff0-\U0001b16f"
+_HAN = (
+    r"\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    r"\U00020000-\U0003ffff"
+)
+_KANA = (
+    r"\u3031-\u3035\u3041-\u3096\u3099-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+    r"\U0001aff0-\U0001b16f"
+)
 _BOPOMOFO = r"\u02ea\u02eb\u3105-\u312f\u31a0-\u31bf"
 _HANGUL = r"\u1100-\u11ff\u3131-\u318e\ua960-\ua97c\uac00-\ud7fb\uffa0-\uffdc"
 _IS_CJK = re.compile(f"[{_HAN}{_KANA}{_BOPOMOFO}{_HANGUL}]")
 
 
 _ALONE = rf"{_HAN}{_KANA}{_BOPOMOFO}{_HANGUL}\p{{Script=Yiii}}\p{{Script=Tang}}\p{{Script=Nshu}}"
-# Joiners belong to the word around them (Unicode Standard Annex 29, rule WB4), as in Persian and Sinhala.
+# Joiners belong to the word around them (Unicode Standard Annex 29, rule WB4), as in Persian and
+# Sinhala.
 _WORD = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{_ALONE}]--{COMPLEX_CLASS}]"
 _PIECE = regex.compile(
     rf"""[{_ALONE}]
@@ -30,16 +37,18 @@ _PIECE = regex.compile(
 def segment(text: str) -> list[str]:
     """Cut text into the smallest pieces that a reader would count.
 
-    CJK characters stand one by one, Thai and other scripts without spaces by grapheme clusters (what a reader
-    takes for one character, with all vowel signs and tones), other words, Tibetan syllables and numbers whole, every
-    other sign alone. Needs no dictionary, so it is the same everywhere: 'iPhone 15卖3.5万。' gives iPhone, 15,
-    卖, 3.5, 万, 。
+    CJK characters stand one by one, Thai and other scripts without spaces by grapheme clusters
+    (what a reader takes for one character, with all vowel signs and tones), other words, Tibetan
+    syllables and numbers whole, every other sign alone. Needs no dictionary, so it is the same
+    everywhere: 'iPhone 15卖3.5万。' gives iPhone, 15, 卖, 3.5, 万, 。
     """
     return _PIECE.findall(text)
 
 
 def cjk_share(text: str) -> float:
-    """The share of CJK characters among them and the words of other scripts, 0 to 1; 0 of a text without letters."""
+    """The share of CJK characters among them and the words of other scripts, 0 to 1; 0 of a text
+    without letters.
+    """
     counted = [piece for piece in segment(text) if piece[0].isalpha() or _IS_CJK.match(piece)]
     return sum(map(bool, map(_IS_CJK.match, counted))) / len(counted) if counted else 0.0
 

@@ -1,4 +1,6 @@
-"""The recipe for the tokenizer of a model of Hugging Face's `transformers`, from a folder or the hub."""
+"""The recipe for the tokenizer of a model of Hugging Face's `transformers`, from a folder or the
+hub.
+"""
 
 import json
 import os
@@ -17,7 +19,15 @@ from lslm_lightning.text.sentencepiece import read_pieces
 from lslm_lightning.text.tokenizer import Tokenizer, backend_of, rust_errors, size_of
 
 SIDES = ("source.spm", "target.spm")  # of Marian
-FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "sentencepiece.model")
+FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "sentencepiece.model",
+)
 """One of these has the words; without any `transformers` makes a tokenizer that knows none."""
 
 NO_CODE = {"trust_remote_code": False}  # of every call of `transformers`
@@ -28,10 +38,11 @@ KERNELS = ("use_kernels", "kernel_config", "kernels_config")
 
 @dataclass(frozen=True)
 class HuggingFace(Existing):
-    """The tokenizer of a pretrained model, never trained: the same text has the same ids as in `transformers`.
+    """The tokenizer of a pretrained model, never trained: the same text has the same ids as in
+    `transformers`.
 
-    Answers start with what the model's decoder starts with. Where the model has no padding, padding is an id behind all others. Text that
-    spells a special token stays text.
+    Answers start with what the model's decoder starts with. Where the model has no padding, padding
+    is an id behind all others. Text that spells a special token stays text.
 
     Args:
         path: a folder saved with `save_pretrained`, or a hub id.
@@ -51,15 +62,25 @@ def made(path: str) -> PretrainedTokenizer:
     """The tokenizer of a folder, or of a hub id."""
     config = model_config(path)
     of_text = config if config.is_encoder_decoder else config.get_text_config()
-    pad, eos, start = (getattr(of_text, f"{name}_token_id", None) for name in ("pad", "eos", "decoder_start"))
+    pad, eos, start = (
+        getattr(of_text, f"{name}_token_id", None) for name in ("pad", "eos", "decoder_start")
+    )
     if config.model_type == "marian" and (vocabulary := file_of(path, "vocab.json")) is not None:
         if file_of(path, "target_vocab.json") is not None:
-            raise ValueError(f"{path} has a vocabulary for each side, target_vocab.json beside vocab.json: that is not supported")
+            raise ValueError(
+                f"{path} has a vocabulary for each side, target_vocab.json beside vocab.json: "
+                "that is not supported"
+            )
         if None not in (files := [file_of(path, name) for name in SIDES]):
             ids = json.loads(vocabulary.read_text("utf-8"))
-            return PretrainedTokenizer(read_pieces(files[0]), Roles(pad, start, eos), read_pieces(files[1]), ids)
+            return PretrainedTokenizer(
+                read_pieces(files[0]), Roles(pad, start, eos), read_pieces(files[1]), ids
+            )
     if not any(file_of(path, name) for name in FILES):
-        raise ValueError(f"{path} has no tokenizer that can be used (none of {', '.join(FILES)}); save it there as well")
+        raise ValueError(
+            f"{path} has no tokenizer that can be used (none of {', '.join(FILES)}); save it "
+            "there as well"
+        )
     fast = fast_tokenizer(path)
     backend = backend_of(fast.backend_tokenizer.to_str())
     backend.no_padding()
@@ -72,16 +93,29 @@ def made(path: str) -> PretrainedTokenizer:
     size = size_of(backend.get_vocab().values())
     pad = first(pad, fast.pad_token_id)
     if lost := {i for i in backend.get_vocab().values() if i >= of_text.vocab_size} - {pad}:
-        rows = f"its tokenizer has ids up to {max(lost)} and its model {of_text.vocab_size} rows for them"
-        raise ValueError(f"{path}: {rows}; save the model again after model.resize_token_embeddings(len(tokenizer))")
+        rows = (
+            f"its tokenizer has ids up to {max(lost)} and its model {of_text.vocab_size} rows "
+            "for them"
+        )
+        raise ValueError(
+            f"{path}: {rows}; save the model again after "
+            "model.resize_token_embeddings(len(tokenizer))"
+        )
     if pad is None or pad == eos:
         pad = max(size, of_text.vocab_size)
     if config.is_encoder_decoder:
         if start is None:
-            raise ValueError(f"{path}: its config.json does not say what answers start with; give it a decoder_start_token_id")
-        found = PretrainedTokenizer(backend, Roles(pad, start, eos), before=read_before(path, fast, eos))
+            raise ValueError(
+                f"{path}: its config.json does not say what answers start with; give it a "
+                "decoder_start_token_id"
+            )
+        found = PretrainedTokenizer(
+            backend, Roles(pad, start, eos), before=read_before(path, fast, eos)
+        )
     else:
-        found = PretrainedTokenizer(backend, Roles(pad, first(fast.bos_token_id, fast.cls_token_id, eos), eos))
+        found = PretrainedTokenizer(
+            backend, Roles(pad, first(fast.bos_token_id, fast.cls_token_id, eos), eos)
+        )
     recipe._check(found, backend)
     return found
 
@@ -100,11 +134,15 @@ def read_before(path: str, fast: Any, eos: int) -> tuple[list[int], list[int]]:
     Raises:
         ValueError: it reads more than its end behind one.
     """
-    plain, found = fast("a", add_special_tokens=False).input_ids, []
+    plain = fast("a", add_special_tokens=False).input_ids
+    found = []
     for framed in (fast("a").input_ids, fast(text_target="a").input_ids):
         at = len(framed) - len(plain) - (framed[-1] == eos)
         if framed[at:] not in (plain, [*plain, eos]):
-            raise ValueError(f"{path} reads a text as {fast.decode(framed)!r}: models that read more than </s> behind it are not supported")
+            raise ValueError(
+                f"{path} reads a text as {fast.decode(framed)!r}: models that read more than "
+                "</s> behind it are not supported"
+            )
         found.append(framed[:at])
     return found[0], found[1]
 
@@ -123,11 +161,16 @@ def model_config(path: str) -> Any:
         from transformers import AutoConfig, PretrainedConfig
         from transformers.utils import logging
     except ImportError:
-        raise ValueError("pretrained models need the package transformers: pip install 'transformers>=5'") from None
+        raise ValueError(
+            "pretrained models need the package transformers: pip install 'transformers>=5'"
+        ) from None
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if Path(path).is_dir() and not Path(path, "config.json").is_file():
-        raise ValueError(f"{path} is no model that can be used: it has no config.json; save the model there with save_pretrained")
+        raise ValueError(
+            f"{path} is no model that can be used: it has no config.json; save the model there "
+            "with save_pretrained"
+        )
     try:
         described = PretrainedConfig.get_config_dict(path, local_files_only=is_local(path))[0]
         check_runs_no_code(described)
@@ -169,9 +212,15 @@ def fast_tokenizer(path: str) -> Any:
         with rust_errors("it fails", "fetch it again"):
             found = AutoTokenizer.from_pretrained(path, local_files_only=is_local(path), **NO_CODE)
     except (OSError, ValueError, ImportError, TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"{path} has no tokenizer that can be used ({reason(path, error)}); save it there as well") from None
+        raise ValueError(
+            f"{path} has no tokenizer that can be used ({reason(path, error)}); save it there as "
+            "well"
+        ) from None
     if not getattr(found, "is_fast", False):
-        raise ValueError(f"{path}: {type(found).__name__} has no tokenizer.json; save it once more as a fast tokenizer")
+        raise ValueError(
+            f"{path}: {type(found).__name__} has no tokenizer.json; save it once more as a fast "
+            "tokenizer"
+        )
     return found
 
 
@@ -179,13 +228,18 @@ def file_of(path: str, name: str) -> Path | None:
     """A file of a folder or of a hub id, if it has one."""
     from transformers.utils import cached_file
 
-    quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    quiet = {
+        "_raise_exceptions_for_missing_entries": False,
+        "_raise_exceptions_for_connection_errors": False,
+    }
     found = cached_file(path, name, local_files_only=is_local(path), **quiet)
     return found and Path(found)
 
 
 def is_local(path: str) -> bool:
-    """Whether only what is on this machine can be had: `transformers` would try for half a minute to reach the hub."""
+    """Whether only what is on this machine can be had: `transformers` would try for half a minute
+    to reach the hub.
+    """
     return Path(path).is_dir() or not hub_answers()
 
 
@@ -206,5 +260,8 @@ def hub_answers(timeout_seconds: float = 5) -> bool:
 def reason(path: str, error: Exception) -> str:
     """The first sentence of an error, in one line."""
     if not Path(path).is_dir() and is_local(path):
-        return "it is no folder here, was not fetched before, and the Hugging Face hub cannot be reached"
+        return (
+            "it is no folder here, was not fetched before, and the Hugging Face hub cannot be "
+            "reached"
+        )
     return " ".join(str(error).split()).partition(". ")[0][:300] or type(error).__name__

@@ -1,4 +1,6 @@
-"""Telling the language of texts that do not state it: the script by Unicode, the language by py3langid."""
+"""Telling the language of texts that do not state it: the script by Unicode, the language by
+py3langid.
+"""
 
 import random
 import re
@@ -18,7 +20,9 @@ from lslm_lightning.text.languages import (
 )
 from lslm_lightning.text.scripts import letters_by_script, units_of_script
 
-SAMPLE, LENGTH = 200, 1000  # texts, and characters of each
+# texts, and characters of each
+SAMPLE = 200
+LENGTH = 1000
 SURE = 0.8  # probability from which a language is taken as told
 SURE_ALONE = 0.9  # the same of one text, to find texts in several languages
 MOST = 0.8  # share of the texts from which a script is that of all
@@ -29,8 +33,9 @@ NO_LANGUAGE = "zxx"  # what py3langid calls text that is in none
 class Told:
     """A language as texts show it.
 
-    `code` is a code of BCP 47: "ru"; where only the script is sure, "und-Cyrl"; of texts without letters, or in several
-    scripts, "und". `several` names the languages or scripts of texts that are in more than one.
+    `code` is a code of BCP 47: "ru"; where only the script is sure, "und-Cyrl"; of texts without
+    letters, or in several scripts, "und". `several` names the languages or scripts of texts that
+    are in more than one.
     """
 
     code: str
@@ -47,12 +52,16 @@ class Told:
     def assumption(self) -> str:
         """One line that says what was taken for granted, and how to set it."""
         texts = f"{self.n_text:,} text{'' if self.n_text == 1 else 's'}"
-        setting, no_rules = "set data.language", "no rules of any language are used"
+        setting = "set data.language"
+        no_rules = "no rules of any language are used"
         if self.several:
             mixture = f"not stated, and {texts} are in several ({', '.join(self.several)})"
             return f"language: {mixture}: {no_rules}; {setting} to say which"
         if not self.script:
-            return f"language: not stated, and {texts} without letters do not tell it; {setting} to say which"
+            return (
+                f"language: not stated, and {texts} without letters do not tell it; {setting} "
+                "to say which"
+            )
         script = name_of_script(self.script)
         if not self.is_sure:
             told = f"not stated, and not to be told from {texts} ({script}): {no_rules}"
@@ -61,15 +70,18 @@ class Told:
 
 
 def tell_language(texts: Sequence[str]) -> Told:
-    """Tell the language of texts from at most `SAMPLE` of them; the same texts always give the same answer.
+    """Tell the language of texts from at most `SAMPLE` of them; the same texts always give the same
+    answer.
 
-    Chinese, Japanese and Korean, and scripts that one language is written in, are told by their letters. Among the
-    languages of another script py3langid chooses; where its probability is below `SURE`, the language stays open, and so
-    it does where texts are in several scripts or languages. The rules of a script without spaces also hold for words of
-    others between it, so that it is told where most texts are in it.
+    Chinese, Japanese and Korean, and scripts that one language is written in, are told by their
+    letters. Among the languages of another script py3langid chooses; where its probability is below
+    `SURE`, the language stays open, and so it does where texts are in several scripts or languages.
+    The rules of a script without spaces also hold for words of others between it, so that it is
+    told where most texts are in it.
     """
     n = min(SAMPLE, len(texts))
-    places = random.Random(0).sample(range(len(texts)), n)  # every nth would be one language of two that take turns
+    # every nth would be one language of two that take turns
+    places = random.Random(0).sample(range(len(texts)), n)
     sample = [texts[i][:LENGTH] for i in sorted(places)]
     by_script: dict[str, list[str]] = {}
     for text in sample:
@@ -78,7 +90,8 @@ def tell_language(texts: Sequence[str]) -> Told:
     if not by_script:
         return Told(UNDETERMINED, "", n)
     scripts = sorted(by_script, key=lambda each: -len(by_script[each]))
-    script, own = scripts[0], by_script[scripts[0]]
+    script = scripts[0]
+    own = by_script[scripts[0]]
     n -= len(without)
     share = len(own) / n
     if share < MOST and (share <= 0.5 or units_of_script(script) == "words"):
@@ -95,13 +108,17 @@ def tell_language(texts: Sequence[str]) -> Told:
 
 
 def _writing(text: str) -> str:
-    """The script of a text, one for all that Chinese and Japanese are written in; "" where it has no letters."""
+    """The script of a text, one for all that Chinese and Japanese are written in; "" where it has
+    no letters.
+    """
     language = language_of_script(text)
     return {"zh": "Hani", "ja": "Hani", "ko": "Kore"}[language] if language else main_script(text)
 
 
 def language_by_letters(text: str) -> str:
-    """The language of a text as far as its letters tell: "th", "und-Cyrl", or "und" where it has none; loads no model."""
+    """The language of a text as far as its letters tell: "th", "und-Cyrl", or "und" where it has
+    none; loads no model.
+    """
     script = main_script(text)
     if not script:
         return UNDETERMINED
@@ -114,7 +131,9 @@ def main_script(text: str) -> str:
 
 
 def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
-    """The language of texts in this script, None where it cannot be told; and the names of several that they are in."""
+    """The language of texts in this script, None where it cannot be told; and the names of several
+    that they are in.
+    """
     identifier = _identifier()
     labels = [label for label in identifier.labels if re.fullmatch(r"[a-z]{2}", label)]
     labels = [label for label in labels if script_of_language(label) == script]
@@ -123,18 +142,24 @@ def _identified(script: str, texts: Sequence[str]) -> tuple[str | None, tuple[st
     identifier.set_languages([*labels, NO_LANGUAGE])
     try:
         code, probability = identifier.classify("\n".join(texts))
-        alone = Counter(found for found, sure in map(identifier.classify, texts) if sure >= SURE_ALONE)
+        alone = Counter(
+            found for found, sure in map(identifier.classify, texts) if sure >= SURE_ALONE
+        )
     finally:
         identifier.set_languages(None)
     del alone[NO_LANGUAGE]
-    others = [other for other, n in alone.most_common() if n > max(1, (1 - MOST) / 2 * alone.total())]
+    others = [
+        other for other, n in alone.most_common() if n > max(1, (1 - MOST) / 2 * alone.total())
+    ]
     if len(others) > 1:
         return None, tuple(map(name_of_language, others))
     return (code if code != NO_LANGUAGE and probability >= SURE else None), ()
 
 
 def _only_language(script: str) -> str | None:
-    """The language of a script that hardly another one is written in, by CLDR; None where there are several."""
+    """The language of a script that hardly another one is written in, by CLDR; None where there are
+    several.
+    """
     from babel.core import get_global
 
     likely = get_global("likely_subtags")
@@ -145,8 +170,8 @@ def _only_language(script: str) -> str | None:
 
 
 _SHARED = frozenset(("Latn", "Cyrl", "Arab", "Deva", "Hebr", "Beng", "Ethi"))
-"""Scripts of several languages with much text: English and French, Russian and Ukrainian, Arabic and Persian, Hindi and
-Marathi, Hebrew and Yiddish, Bengali and Assamese, Amharic and Tigrinya."""
+"""Scripts of several languages with much text: English and French, Russian and Ukrainian, Arabic
+and Persian, Hindi and Marathi, Hebrew and Yiddish, Bengali and Assamese, Amharic and Tigrinya."""
 
 
 @cache

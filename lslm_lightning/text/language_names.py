@@ -11,7 +11,9 @@ LANGUAGE = r"[a-z]{2,3}([-_][a-z0-9]+)*"
 
 
 def is_language(code: str) -> bool:
-    """Whether this is a code of a language that CLDR has a name for, with or without script and region."""
+    """Whether this is a code of a language that CLDR has a name for, with or without script and
+    region.
+    """
     if not re.fullmatch(LANGUAGE, code, re.IGNORECASE):
         return False
     from babel import Locale  # slow to import
@@ -25,9 +27,11 @@ def language_named(name: str) -> str | None:
 
 
 def match_language(code: str, names: Sequence[str]) -> str | None:
-    """Which of these codes and names of languages means the language of `code`, the surest first; None if none does.
+    """Which of these codes and names of languages means the language of `code`, the surest first;
+    None if none does.
 
-    A code without script and region also matches the only one of its language that has them, and the other way round.
+    A code without script and region also matches the only one of its language that has them, and
+    the other way round.
     """
     wanted = _comparable(code)
     if code in names:
@@ -44,7 +48,9 @@ def match_language(code: str, names: Sequence[str]) -> str | None:
 
 
 def _comparable(code: str) -> str:
-    """The code in lower case with hyphens, its language as `base_language` has it: "zh-cn" of "zh_CN"."""
+    """The code in lower case with hyphens, its language as `base_language` has it: "zh-cn" of
+    "zh_CN".
+    """
     return "-".join([base_language(code), *code.lower().replace("_", "-").split("-")[1:]])
 
 
@@ -53,7 +59,9 @@ def _codes_by_name() -> dict[str, str]:
     """CLDR's English names, then the own names that no other language has in English."""
     from babel import Locale, localedata
 
-    codes = {name.casefold(): code.replace("_", "-") for code, name in Locale("en").languages.items()}
+    codes = {
+        name.casefold(): code.replace("_", "-") for code, name in Locale("en").languages.items()
+    }
     for code in localedata.locale_identifiers():
         if "_" not in code and (name := Locale(code).languages.get(code)):
             codes.setdefault(name.casefold(), code)

@@ -15,28 +15,35 @@ UNDETERMINED = "und"
 
 @cache
 def canonical(code: str) -> str:
-    """The one BCP 47 spelling of a language code: "zh-Hant-TW" of "ZH_hant_tw", "zh" of "cmn" and "zho".
+    """The one BCP 47 spelling of a language code: "zh-Hant-TW" of "ZH_hant_tw", "zh" of "cmn" and
+    "zho".
 
-    Deprecated codes, those of ISO 639-2 and 639-3, and dialects that CLDR counts to a macro language are
-    replaced as CLDR's language aliases say; script and region stay.
+    Deprecated codes, those of ISO 639-2 and 639-3, and dialects that CLDR counts to a macro
+    language are replaced as CLDR's language aliases say; script and region stay.
 
     Raises:
         ValueError: it is no code of a language; the message has the nearest one.
     """
     found = _spelled(code)
     if found is None:
-        raise ValueError(f"language={code!r} must be a code of BCP 47 such as en, de or zh-Hant{_hint(code)}")
+        raise ValueError(
+            f"language={code!r} must be a code of BCP 47 such as en, de or zh-Hant{_hint(code)}"
+        )
     return found
 
 
 def base_language(code: str) -> str:
-    """The language of a code without script and region: "zh" of "zh-Hans-CN", "zh_CN" and "cmn"; of no code, its first part."""
+    """The language of a code without script and region: "zh" of "zh-Hans-CN", "zh_CN" and "cmn"; of
+    no code, its first part.
+    """
     return (_spelled(code) or code.lower().replace("_", "-")).split("-")[0]
 
 
 @cache
 def script_of_language(code: str) -> str:
-    """The script, as ISO 15924 has it, that a language is written in: as the code says, or as CLDR finds likely; "" where nobody knows."""
+    """The script, as ISO 15924 has it, that a language is written in: as the code says, or as CLDR
+    finds likely; "" where nobody knows.
+    """
     parts = (_spelled(code) or code).split("-")
     stated = next((part for part in parts[1:] if re.fullmatch(r"[A-Z][a-z]{3}", part)), "")
     if stated:
@@ -58,7 +65,9 @@ def writes_spaces(code: str) -> bool:
 
 
 def language_of_script(text: str) -> str | None:
-    """Tell `ja`, `ko` or `zh` of a text with more of their characters than words of other scripts; None of any other."""
+    """Tell `ja`, `ko` or `zh` of a text with more of their characters than words of other scripts;
+    None of any other.
+    """
     if cjk_share(text) <= 0.5:
         return None
     hangul = len(regex.findall(r"\p{Script=Hangul}", text))
@@ -88,7 +97,9 @@ def name_of_language(code: str) -> str:
 
 
 def name_of_script(code: str) -> str:
-    """The English name of a script of ISO 15924: "Cyrillic" of "Cyrl"; the code itself where CLDR has none."""
+    """The English name of a script of ISO 15924: "Cyrillic" of "Cyrl"; the code itself where CLDR
+    has none.
+    """
     from babel import Locale
 
     return Locale("en").scripts.get(code, code)
@@ -103,7 +114,9 @@ class _Cldr:
 
         self.aliases: dict[str, str] = dict(get_global("language_aliases"))
         self.likely: dict[str, str] = dict(get_global("likely_subtags"))
-        self.regions: dict[str, str] = {old: new[0] for old, new in get_global("territory_aliases").items()}
+        self.regions: dict[str, str] = {
+            old: new[0] for old, new in get_global("territory_aliases").items()
+        }
         self.names: dict[str, str] = dict(Locale("en").languages)
         self.scripts = frozenset(Locale("en").scripts)
         known = {code.split("_")[0] for code in (*self.likely, *self.names, *self.aliases.values())}
@@ -122,13 +135,21 @@ def _spelled(code: str) -> str | None:
     parts = code.strip().replace("_", "-").split("-")
     if not all(re.fullmatch(r"[A-Za-z0-9]{1,8}", part) for part in parts):
         return None
-    language, rest = parts[0].lower(), parts[1:]
+    language = parts[0].lower()
+    rest = parts[1:]
     if language == "x" and rest:  # for private use
         return "-".join(part.lower() for part in parts)
-    if rest and (extended := rest[0].lower()) in data.languages | data.aliases.keys() and re.fullmatch(r"[a-z]{3}", extended):
-        language, rest = extended, rest[1:]  # zh-yue is yue
+    if (
+        rest
+        and (extended := rest[0].lower()) in data.languages | data.aliases.keys()
+        and re.fullmatch(r"[a-z]{3}", extended)
+    ):
+        # zh-yue is yue
+        language = extended
+        rest = rest[1:]
     written = data.aliases.get(language, language).split("_")
-    language, implied = written[0], written[1:]
+    language = written[0]
+    implied = written[1:]
     if language not in data.languages and not re.fullmatch(r"q[a-t][a-z]", language):
         return None
     tags = []
@@ -159,7 +180,9 @@ def _hint(code: str) -> str:
 
 
 def _nearest(wanted: str) -> str | None:
-    """The code of the language that a word names, in English or in the language itself, or of the country; else one spelled alike."""
+    """The code of the language that a word names, in English or in the language itself, or of the
+    country; else one spelled alike.
+    """
     data = _data()
     by_name = {name.lower(): known for known, name in data.names.items() if "_" not in known}
     if wanted in by_name:

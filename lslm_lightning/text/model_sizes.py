@@ -7,21 +7,27 @@ from typing import Any
 
 from lslm_lightning.safety.parameters import ADVICE, Bounds, bounds_of_folder
 
-LAYERS = re.compile(r"(^|_)(layers?|blocks?|depths?|types)$")  # at the end of a name: modules one after the other
+# at the end of a name: modules one after the other
+LAYERS = re.compile(r"(^|_)(layers?|blocks?|depths?|types)$")
 LABELS = re.compile(r"(^|_)(labels|classes)$")
-FREE = re.compile(r"theta|base|freq|timescale|seed|window|len|scale|_ids?$")  # may be large, and no module has that size
-MOST_LAYERS, MOST_LABELS = 10_000, 1_000_000
+# may be large, and no module has that size
+FREE = re.compile(r"theta|base|freq|timescale|seed|window|len|scale|_ids?$")
+MOST_LAYERS = 10_000
+MOST_LABELS = 1_000_000
 MOST = 1 << 27  # of any other size
 
 
 def bounds_of(path: str) -> Bounds:
-    """Return the bounds of a model by its folder; those of a hub id are not known before it is fetched."""
+    """Return the bounds of a model by its folder; those of a hub id are not known before it is
+    fetched.
+    """
     folder = Path(path)
     return bounds_of_folder(folder) if folder.is_dir() else Bounds()
 
 
 def check_sizes(config: Mapping[str, Any], bounds: Bounds) -> None:
-    """Refuse numbers of layers, labels and units that the weights cannot have, before anything is made of that size.
+    """Refuse numbers of layers, labels and units that the weights cannot have, before anything is
+    made of that size.
 
     Raises:
         ValueError: with the setting and the largest that is taken.
@@ -34,11 +40,16 @@ def check_sizes(config: Mapping[str, Any], bounds: Bounds) -> None:
         n_most = n_layer if LAYERS.search(name) else MOST_LABELS if LABELS.search(name) else n_unit
         if value > n_most:
             shown = f"{value:,}" if value < 10**20 else f"10^{len(str(value)) - 1}"
-            raise ValueError(f"its config.json has {name}={shown}, more than the {n_most:,} that its weights allow; {ADVICE}")
+            raise ValueError(
+                f"its config.json has {name}={shown}, more than the {n_most:,} that its weights "
+                f"allow; {ADVICE}"
+            )
 
 
 def whole_numbers(config: Any, name: str = "") -> Iterator[tuple[str, int]]:
-    """Yield every whole number of a configuration with the name of its setting, also those in lists and in parts."""
+    """Yield every whole number of a configuration with the name of its setting, also those in lists
+    and in parts.
+    """
     if isinstance(config, Mapping):
         for key, value in config.items():
             yield from whole_numbers(value, str(key))

@@ -6,13 +6,17 @@ from typing import Literal
 from lslm_lightning.text.languages import base_language
 
 _LETTERS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code - 0xFEE0).isalnum()}
-_PUNCTUATION = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code not in _LETTERS} | {0x3000: 0x20}
+_PUNCTUATION = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if code not in _LETTERS} | {
+    0x3000: 0x20
+}
 
 
 def normalize(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
-    """Unicode normalization: NFC joins combining marks and changes no meaning; NFKC also folds full width, ligatures, ① and the like.
+    """Unicode normalization: NFC joins combining marks and changes no meaning; NFKC also folds full
+    width, ligatures, ① and the like.
 
-    NFKC turns Chinese punctuation into ASCII and '…' into three points: compare with it, do not train on it.
+    NFKC turns Chinese punctuation into ASCII and '…' into three points: compare with it, do not
+    train on it.
     """
     return unicodedata.normalize(form, text)
 
@@ -20,13 +24,16 @@ def normalize(text: str, form: Literal["NFC", "NFKC"] = "NFC") -> str:
 def half_width(text: str, punctuation: bool = False) -> str:
     """Full-width letters and digits as ASCII: 'ＡＢＣ１５，' gives 'ABC15，'.
 
-    Punctuation and the ideographic space stay, since full width is their right form in Chinese, unless `punctuation` is set.
+    Punctuation and the ideographic space stay, since full width is their right form in Chinese,
+    unless `punctuation` is set.
     """
     return text.translate(_LETTERS | _PUNCTUATION if punctuation else _LETTERS)
 
 
 def lower_case(text: str, language: str = "en") -> str:
-    """Lower case as the language has it: in Turkish and Azerbaijani I becomes ı, and İ becomes i without a second dot."""
+    """Lower case as the language has it: in Turkish and Azerbaijani I becomes ı, and İ becomes i
+    without a second dot.
+    """
     if base_language(language) in ("tr", "az"):
         text = text.replace("İ", "i").replace("I\u0307", "i").replace("I", "ı")
     return text.lower()

@@ -1,4 +1,6 @@
-"""The tokenizer of a pretrained model: its own ids, and its own words for the start, the end and padding."""
+"""The tokenizer of a pretrained model: its own ids, and its own words for the start, the end and
+padding.
+"""
 
 import hashlib
 import json
@@ -15,7 +17,9 @@ SPACE = "▁"
 
 
 class Roles(NamedTuple):
-    """Which ids a model uses for what. Padding may be an id of no token, and the start of an answer may be padding."""
+    """Which ids a model uses for what. Padding may be an id of no token, and the start of an answer
+    may be padding.
+    """
 
     pad: int
     bos: int
@@ -23,14 +27,16 @@ class Roles(NamedTuple):
 
 
 class PretrainedTokenizer(Tokenizer):
-    """A backend whose ids are those of a pretrained model, or a backend for each side whose pieces have these ids.
+    """A backend whose ids are those of a pretrained model, or a backend for each side whose pieces
+    have these ids.
 
     Its json holds all of it, beside "roles" and "source": not a file that Hugging Face reads.
 
     Args:
         target: of the texts to be written, where they have one of their own, as in Marian.
         ids: those of the pieces of both, where they are not the backends' own.
-        before: what stands before every text, on either side: `<s>` for BART, a language for NLLB. Else ids are plain.
+        before: what stands before every text, on either side: `<s>` for BART, a language for NLLB.
+            Else ids are plain.
     """
 
     def __init__(
@@ -43,11 +49,16 @@ class PretrainedTokenizer(Tokenizer):
     ) -> None:
         parts = {"source": source, "target": target}
         layout = {name: part and json.loads(part.to_str()) for name, part in parts.items()}
-        self._json = json.dumps({"roles": roles._asdict(), "ids": ids and dict(ids), "before": before, **layout}, ensure_ascii=False)
+        self._json = json.dumps(
+            {"roles": roles._asdict(), "ids": ids and dict(ids), "before": before, **layout},
+            ensure_ascii=False,
+        )
         self.digest = hashlib.sha256(self._json.encode()).hexdigest()
         self._take(source)
         self.pad_id, self.bos_id, self.eos_id = roles
-        self._ids, self._target, self._before = ids, target or source, before
+        self._ids = ids
+        self._target = target or source
+        self._before = before
         self._target.encode_special_tokens = True
         if ids is not None:
             self.unk_id = ids["<unk>"]
@@ -64,8 +75,11 @@ class PretrainedTokenizer(Tokenizer):
     def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
         return self._encode(self._target, self._before[1], texts)
 
-    def _encode(self, backend: tokenizers.Tokenizer, before: Sequence[int], texts: Sequence[str]) -> list[list[int]]:
-        encode = backend.encode_batch_fast if self._ids is None else backend.encode_batch  # the fast one does not spell its tokens
+    def _encode(
+        self, backend: tokenizers.Tokenizer, before: Sequence[int], texts: Sequence[str]
+    ) -> list[list[int]]:
+        # the fast one does not spell its tokens
+        encode = backend.encode_batch_fast if self._ids is None else backend.encode_batch
         with self._errors():
             encodings = encode(texts, add_special_tokens=False)
         return [[*before, *self._numbers(found)] for found in encodings]
@@ -77,7 +91,11 @@ class PretrainedTokenizer(Tokenizer):
         return [*before, *self._numbers(encoding)], [(0, 0)] * len(before) + encoding.offsets
 
     def _numbers(self, encoding: tokenizers.Encoding) -> list[int]:
-        return encoding.ids if self._ids is None else [self._ids.get(piece, self.unk_id) for piece in encoding.tokens]
+        return (
+            encoding.ids
+            if self._ids is None
+            else [self._ids.get(piece, self.unk_id) for piece in encoding.tokens]
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
         if self._ids is None:
@@ -110,5 +128,7 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     def _build(cls, layout: Mapping) -> Self:
-        source, target = (layout[name] and backend_of(json.dumps(layout[name])) for name in ("source", "target"))
+        source, target = (
+            layout[name] and backend_of(json.dumps(layout[name])) for name in ("source", "target")
+        )
         return cls(source, Roles(**layout["roles"]), target, layout["ids"], layout["before"])

@@ -6,7 +6,9 @@ _NAMES = "think|thinking|thought|reasoning"
 _OPEN = re.compile(rf"<(?:{_NAMES})>|\[THINK\]", re.IGNORECASE)
 _CLOSE = re.compile(rf"</(?:{_NAMES})>|\[/THINK\]", re.IGNORECASE)
 _BLOCK = re.compile(rf"(?:{_OPEN.pattern}).*?(?:{_CLOSE.pattern})", re.IGNORECASE | re.DOTALL)
-_ANALYSIS = re.compile(r"<\|channel\|>\s*(?:analysis|commentary)|\Aanalysis.*?assistantfinal", re.DOTALL)
+_ANALYSIS = re.compile(
+    r"<\|channel\|>\s*(?:analysis|commentary)|\Aanalysis.*?assistantfinal", re.DOTALL
+)
 _FINAL = re.compile(r"<\|channel\|>\s*final\s*<\|message\|>|\Aanalysis.*assistantfinal", re.DOTALL)
 _SPECIAL = re.compile(r"<\|(?:start|channel|message|end|return)\|>.*", re.DOTALL)
 

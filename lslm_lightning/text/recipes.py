@@ -1,4 +1,5 @@
-"""How a tokenizer is made: each recipe is one kind, named in YAML, trained on the training split only.
+"""How a tokenizer is made: each recipe is one kind, named in YAML, trained on the training split
+only.
 
 Whatever the kind, `<pad>`, `<s>`, `</s>` are the ids 0, 1, 2 and `<unk>`, where there is one, is 3.
 """
@@ -16,7 +17,14 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from lslm_lightning.text.guard import guard, protect
-from lslm_lightning.text.tokenizer import ROLES, UNKNOWN, Tokenizer, find_token, read_backend, read_pretrained
+from lslm_lightning.text.tokenizer import (
+    ROLES,
+    UNKNOWN,
+    Tokenizer,
+    find_token,
+    read_backend,
+    read_pretrained,
+)
 from lslm_lightning.text.unigram import without_chance, without_rare_characters
 
 SPECIAL = ("<pad>", "<s>", "</s>")
@@ -28,10 +36,14 @@ class Recipe(ABC):
 
     @abstractmethod
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        """A tokenizer that depends on the settings and these texts only, the same every time; ValueError when they hold no text."""
+        """A tokenizer that depends on the settings and these texts only, the same every time;
+        ValueError when they hold no text.
+        """
 
     def key(self) -> str:
-        """All settings as stable text: recipes with equal keys make equal tokenizers of equal texts."""
+        """All settings as stable text: recipes with equal keys make equal tokenizers of equal
+        texts.
+        """
         return repr(self)
 
     def _texts(self, texts: Iterable[str]) -> Iterator[str]:
@@ -39,22 +51,30 @@ class Recipe(ABC):
         texts = (text for text in texts if text and not text.isspace())
         first = next(texts, None)
         if first is None:
-            raise ValueError(f"the corpus is empty: {type(self).__name__} cannot be trained on no text; look at the training split")
+            raise ValueError(
+                f"the corpus is empty: {type(self).__name__} cannot be trained on no text; look "
+                "at the training split"
+            )
         return chain([first], texts)
 
     def _at_least(self, setting: str, smallest: int, reason: str = "") -> None:
         value = getattr(self, setting)
         if value < smallest:
-            raise ValueError(f"{setting}={value} of {type(self).__name__} must be at least {smallest}{reason}")
+            raise ValueError(
+                f"{setting}={value} of {type(self).__name__} must be at least {smallest}{reason}"
+            )
 
 
 @dataclass(frozen=True)
 class BytePair(Recipe):
-    """Byte-level byte pair encoding, split into words as GPT-2 does it: short, and every text comes back exactly.
+    """Byte-level byte pair encoding, split into words as GPT-2 does it: short, and every text comes
+    back exactly.
 
-    `vocab_size` counts the 3 special tokens and the 256 bytes; a small corpus may give fewer. A pair must occur `min_count` times to be
-    merged. With `lowercase`, letters lose their case and a word has the same tokens at the start of a text as within: the fewest words to
-    learn and to copy, where case does not count, as in ROUGE. Source: Sennrich et al. 2016; Radford et al. 2019, section 2.2.
+    `vocab_size` counts the 3 special tokens and the 256 bytes; a small corpus may give fewer. A
+    pair must occur `min_count` times to be merged. With `lowercase`, letters lose their case and a
+    word has the same tokens at the start of a text as within: the fewest words to learn and to
+    copy, where case does not count, as in ROUGE. Source: Sennrich et al. 2016; Radford et al. 2019,
+    section 2.2.
     """
 
     vocab_size: int = 8000
@@ -62,7 +82,11 @@ class BytePair(Recipe):
     lowercase: bool = False
 
     def __post_init__(self) -> None:
-        self._at_least("vocab_size", len(SPECIAL) + 256, " (3 special tokens and 256 bytes); 8000 suits a small corpus")
+        self._at_least(
+            "vocab_size",
+            len(SPECIAL) + 256,
+            " (3 special tokens and 256 bytes); 8000 suits a small corpus",
+        )
         self._at_least("min_count", 1)
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
@@ -96,10 +120,12 @@ class Bytes(Recipe):
 
 @dataclass(frozen=True)
 class Unigram(Recipe):
-    """Subwords of a unigram language model, spaces written as `▁`; good for translation, and for Chinese.
+    """Subwords of a unigram language model, spaces written as `▁`; good for translation, and for
+    Chinese.
 
-    Text comes back except for a space at its start. The most frequent characters that make up `coverage` of the text have tokens; any
-    other becomes its UTF-8 bytes with `byte_fallback` (256 tokens more), else `<unk>`. Source: Kudo 2018, as in SentencePiece.
+    Text comes back except for a space at its start. The most frequent characters that make up
+    `coverage` of the text have tokens; any other becomes its UTF-8 bytes with `byte_fallback` (256
+    tokens more), else `<unk>`. Source: Kudo 2018, as in SentencePiece.
     """
 
     vocab_size: int = 8000
@@ -108,34 +134,56 @@ class Unigram(Recipe):
 
     def __post_init__(self) -> None:
         smallest = len(self._special()) + 1
-        self._at_least("vocab_size", smallest, f" ({smallest - 1} special tokens and one piece); 8000 suits a small corpus")
+        self._at_least(
+            "vocab_size",
+            smallest,
+            f" ({smallest - 1} special tokens and one piece); 8000 suits a small corpus",
+        )
         if not 0 < self.coverage <= 1:
-            raise ValueError(f"coverage={self.coverage} of Unigram must be above 0 and at most 1; SentencePiece takes 0.9995")
+            raise ValueError(
+                f"coverage={self.coverage} of Unigram must be above 0 and at most 1; "
+                "SentencePiece takes 0.9995"
+            )
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
         spaces = {"replacement": "▁", "prepend_scheme": "first"}
         backend = tokenizers.Tokenizer(models.Unigram())
-        backend.pre_tokenizer = pre_tokenizers.Sequence([guard(self._special()), pre_tokenizers.Metaspace(**spaces)])
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [guard(self._special()), pre_tokenizers.Metaspace(**spaces)]
+        )
         backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(**spaces)])
         trainer = trainers.UnigramTrainer(
-            vocab_size=self.vocab_size, special_tokens=self._special(), unk_token="<unk>", show_progress=False
+            vocab_size=self.vocab_size,
+            special_tokens=self._special(),
+            unk_token="<unk>",
+            show_progress=False,
         )
         room = self.vocab_size - len(self._special())
-        backend.train_from_iterator(without_rare_characters(list(self._texts(texts)), self.coverage, room), trainer)
+        backend.train_from_iterator(
+            without_rare_characters(list(self._texts(texts)), self.coverage, room), trainer
+        )
         layout = json.loads(backend.to_str())
-        special, pieces = layout["model"]["vocab"][: len(self._special())], layout["model"]["vocab"][len(self._special()) :]
+        special = layout["model"]["vocab"][: len(self._special())]
+        pieces = layout["model"]["vocab"][len(self._special()) :]
         layout["model"]["vocab"] = special + without_chance(pieces)
         layout["model"]["byte_fallback"] = self.byte_fallback  # the trainer cannot set it
-        layout["added_tokens"] = [token for token in layout["added_tokens"] if token["content"] in SPECIAL]
+        layout["added_tokens"] = [
+            token for token in layout["added_tokens"] if token["content"] in SPECIAL
+        ]
         return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(layout)))
 
     def _special(self) -> list[str]:
-        return [*SPECIAL_AND_UNKNOWN, *(f"<0x{byte:02X}>" for byte in range(256) if self.byte_fallback)]
+        return [
+            *SPECIAL_AND_UNKNOWN,
+            *(f"<0x{byte:02X}>" for byte in range(256) if self.byte_fallback),
+        ]
 
 
 @dataclass(frozen=True)
 class Characters(Recipe):
-    """Unicode characters, spaces and line ends among them; those seen fewer than `min_count` times become `<unk>`."""
+    """Unicode characters, spaces and line ends among them; those seen fewer than `min_count` times
+    become `<unk>`.
+    """
 
     min_count: int = 1
 
@@ -147,7 +195,8 @@ class Characters(Recipe):
         for text in self._texts(texts):
             counts.update(text)
         vocabulary = _vocabulary(counts, self.min_count)
-        backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))  # no merges: one token a character
+        # no merges: one token a character
+        backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
         backend.decoder = decoders.Fuse()
         backend.add_special_tokens(list(SPECIAL))
         return Tokenizer(backend)
@@ -155,10 +204,12 @@ class Characters(Recipe):
 
 @dataclass(frozen=True)
 class Words(Recipe):
-    """Words between white space, for text that is already tokenized, as PTB and WikiText-2 are; a line end is a word of its own.
+    """Words between white space, for text that is already tokenized, as PTB and WikiText-2 are; a
+    line end is a word of its own.
 
-    Words seen fewer than `min_count` times, or beyond the `vocab_size` most frequent (special tokens counted), become `<unk>`, and so does
-    a literal `<unk>` of the corpus. Between words one space comes back.
+    Words seen fewer than `min_count` times, or beyond the `vocab_size` most frequent (special
+    tokens counted), become `<unk>`, and so does a literal `<unk>` of the corpus. Between words one
+    space comes back.
     """
 
     vocab_size: int | None = None
@@ -167,10 +218,15 @@ class Words(Recipe):
     def __post_init__(self) -> None:
         self._at_least("min_count", 1)
         if self.vocab_size is not None:
-            self._at_least("vocab_size", len(SPECIAL_AND_UNKNOWN) + 1, " (4 special tokens and one word), or null for all words")
+            self._at_least(
+                "vocab_size",
+                len(SPECIAL_AND_UNKNOWN) + 1,
+                " (4 special tokens and one word), or null for all words",
+            )
 
     def train(self, texts: Iterable[str]) -> Tokenizer:
-        between, line_end = pre_tokenizers.Split(Regex(r"[^\S\n]+"), "removed"), pre_tokenizers.Split("\n", "isolated")
+        between = pre_tokenizers.Split(Regex(r"[^\S\n]+"), "removed")
+        line_end = pre_tokenizers.Split("\n", "isolated")
         split = pre_tokenizers.Sequence([between, line_end, guard(SPECIAL)])
         counts: Counter[str] = Counter()
         for text in self._texts(texts):
@@ -178,9 +234,12 @@ class Words(Recipe):
         vocabulary = _vocabulary(counts, self.min_count, self.vocab_size)
         backend = tokenizers.Tokenizer(models.WordLevel(vocab=vocabulary, unk_token="<unk>"))
         backend.pre_tokenizer = split
-        # A prefix that no word has makes this decoder write a space before every word but the first.
+        # A prefix that no word has makes this decoder write a space before every word but the
+        # first.
         spaced = decoders.WordPiece(prefix="\n\n", cleanup=False)
-        backend.decoder = decoders.Sequence([spaced, decoders.Fuse(), decoders.Replace(Regex(" ?\n ?"), "\n")])
+        backend.decoder = decoders.Sequence(
+            [spaced, decoders.Fuse(), decoders.Replace(Regex(" ?\n ?"), "\n")]
+        )
         backend.add_special_tokens(list(SPECIAL))
         return Tokenizer(backend)
 
@@ -189,7 +248,8 @@ class Words(Recipe):
 class Existing(Recipe):
     """A `tokenizer.json` made elsewhere (GPT-2's, BERT's, SentencePiece's...), never trained.
 
-    Its own tokens serve as pad, bos and eos where it has any of the usual names; a missing one is added at the end of the vocabulary.
+    Its own tokens serve as pad, bos and eos where it has any of the usual names; a missing one is
+    added at the end of the vocabulary.
     """
 
     path: str
@@ -219,15 +279,26 @@ class Existing(Recipe):
             raise ValueError(f"{self.path}: {error}") from None
 
     def _check(self, tokenizer: Tokenizer, backend: tokenizers.Tokenizer) -> None:
-        if not (tokenizer.knows_all_bytes or tokenizer.unk_id is not None or getattr(backend.model, "byte_fallback", False)):
+        if not (
+            tokenizer.knows_all_bytes
+            or tokenizer.unk_id is not None
+            or getattr(backend.model, "byte_fallback", False)
+        ):
             raise ValueError(
-                f"{self.path}: it drops or refuses characters it does not know; give its model an unknown token ({UNKNOWN[0]})"
+                f"{self.path}: it drops or refuses characters it does not know; give its model "
+                f"an unknown token ({UNKNOWN[0]})"
             )
 
 
-def _vocabulary(counts: Counter[str], min_count: int, vocab_size: int | None = None) -> dict[str, int]:
+def _vocabulary(
+    counts: Counter[str], min_count: int, vocab_size: int | None = None
+) -> dict[str, int]:
     """Special tokens, then what was counted: the most frequent first, ties in code point order."""
-    counted = sorted((-count, token) for token, count in counts.items() if count >= min_count and token not in SPECIAL_AND_UNKNOWN)
+    counted = sorted(
+        (-count, token)
+        for token, count in counts.items()
+        if count >= min_count and token not in SPECIAL_AND_UNKNOWN
+    )
     tokens = (*SPECIAL_AND_UNKNOWN, *(token for _, token in counted))[:vocab_size]
     return {token: index for index, token in enumerate(tokens)}
 
@@ -240,6 +311,16 @@ def _byte_level(model: models.BPE, use_regex: bool) -> tokenizers.Tokenizer:
 
 
 def _byte_letter(byte: int) -> str:
-    """The visible character that stands for a byte in byte-level tokenizers. Source: GPT-2's `bytes_to_unicode`."""
-    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    return chr(byte) if byte in visible else chr(256 + [b for b in range(256) if b not in visible].index(byte))
+    """The visible character that stands for a byte in byte-level tokenizers. Source: GPT-2's
+    `bytes_to_unicode`.
+    """
+    visible = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
+    return (
+        chr(byte)
+        if byte in visible
+        else chr(256 + [b for b in range(256) if b not in visible].index(byte))
+    )

@@ -11,9 +11,14 @@ import regex
 
 Units = Literal["words", "segments", "graphemes", "syllables"]
 
-# Source: Unicode 17, LineBreak.txt. tests/text/test_scripts.py compares these sets with the property.
-IDEOGRAPHIC = frozenset(["Hani", "Hans", "Hant", "Hanb", "Jpan", "Hira", "Kana", "Hrkt", "Bopo", "Yiii", "Tang", "Nshu"])
-"""Scripts without spaces of which each sign counts alone: Line_Break=Ideographic, and their mixtures."""
+# Source: Unicode 17, LineBreak.txt. tests/text/test_scripts.py compares these sets with the
+# property.
+IDEOGRAPHIC = frozenset(
+    ["Hani", "Hans", "Hant", "Hanb", "Jpan", "Hira", "Kana", "Hrkt", "Bopo", "Yiii", "Tang", "Nshu"]
+)
+"""Scripts without spaces of which each sign counts alone: Line_Break=Ideographic, and their
+mixtures.
+"""
 
 COMPLEX = frozenset(
     [
@@ -38,25 +43,34 @@ COMPLEX = frozenset(
         "Gukh",
     ]
 )
-"""Scripts without spaces of which each grapheme cluster counts: Line_Break=Complex_Context, Aksara."""
+"""Scripts without spaces of which each grapheme cluster counts: Line_Break=Complex_Context, Aksara.
+"""
 
 COMPLEX_CLASS = r"[\p{lb=SA}\p{lb=AK}\p{lb=AP}\p{lb=AS}\p{lb=VI}\p{lb=VF}]"
 """The signs of `COMPLEX` as a set of the package `regex` (version 1)."""
 
-# Source: property value aliases of Script, Unicode 15.1; a script that is newer has no letters here.
+# Source: property value aliases of Script, Unicode 15.1; a script that is newer has no letters
+# here.
 _CODES = (
-    "Adlm Aghb Ahom Arab Armi Armn Avst Bali Bamu Bass Batk Beng Bhks Bopo Brah Brai Bugi Buhd Cakm Cans Cari Cham Cher Chrs"
-    " Copt Cpmn Cprt Cyrl Deva Diak Dogr Dsrt Dupl Egyp Elba Elym Ethi Geor Glag Gong Gonm Goth Gran Grek Gujr Guru Hang Hani"
-    " Hano Hatr Hebr Hira Hluw Hmng Hmnp Hung Ital Java Kali Kana Kawi Khar Khmr Khoj Kits Knda Kthi Lana Laoo Latn Lepc Limb"
-    " Lina Linb Lisu Lyci Lydi Mahj Maka Mand Mani Marc Medf Mend Merc Mero Mlym Modi Mong Mroo Mtei Mult Mymr Nagm Nand Narb"
-    " Nbat Newa Nkoo Nshu Ogam Olck Orkh Orya Osge Osma Ougr Palm Pauc Perm Phag Phli Phlp Phnx Plrd Prti Rjng Rohg Runr Samr"
-    " Sarb Saur Sgnw Shaw Shrd Sidd Sind Sinh Sogd Sogo Sora Soyo Sund Sylo Syrc Tagb Takr Tale Talu Taml Tang Tavt Telu Tfng"
+    "Adlm Aghb Ahom Arab Armi Armn Avst Bali Bamu Bass Batk Beng Bhks Bopo Brah Brai Bugi Buhd "
+    "Cakm Cans Cari Cham Cher Chrs"
+    " Copt Cpmn Cprt Cyrl Deva Diak Dogr Dsrt Dupl Egyp Elba Elym Ethi Geor Glag Gong Gonm Goth "
+    "Gran Grek Gujr Guru Hang Hani"
+    " Hano Hatr Hebr Hira Hluw Hmng Hmnp Hung Ital Java Kali Kana Kawi Khar Khmr Khoj Kits Knda "
+    "Kthi Lana Laoo Latn Lepc Limb"
+    " Lina Linb Lisu Lyci Lydi Mahj Maka Mand Mani Marc Medf Mend Merc Mero Mlym Modi Mong Mroo "
+    "Mtei Mult Mymr Nagm Nand Narb"
+    " Nbat Newa Nkoo Nshu Ogam Olck Orkh Orya Osge Osma Ougr Palm Pauc Perm Phag Phli Phlp Phnx "
+    "Plrd Prti Rjng Rohg Runr Samr"
+    " Sarb Saur Sgnw Shaw Shrd Sidd Sind Sinh Sogd Sogo Sora Soyo Sund Sylo Syrc Tagb Takr Tale "
+    "Talu Taml Tang Tavt Telu Tfng"
     " Tglg Thaa Thai Tibt Tirh Tnsa Toto Ugar Vaii Vith Wara Wcho Xpeo Xsux Yezi Yiii Zanb"
 )
 
 
 def units_of_script(script: str) -> Units:
-    """What counts as a word of a script: "words" between spaces, or a smaller unit where it has no spaces.
+    """What counts as a word of a script: "words" between spaces, or a smaller unit where it has no
+    spaces.
 
     Tibetan marks the end of each syllable, which `text.chinese.segment` keeps whole.
     """

@@ -7,12 +7,16 @@ from tokenizers import Regex, models, normalizers, pre_tokenizers
 
 from lslm_lightning.text.tokenizer import rust_errors
 
-UNIGRAM, NORMAL, USER_DEFINED = 1, 1, 4  # of SentencePiece's own enumerations
+# of SentencePiece's own enumerations
+UNIGRAM = 1
+NORMAL = 1
+USER_DEFINED = 4
 UNKNOWN = "\0"  # a name that no text has: normalization drops it
 
 
 def read_pieces(path: Path) -> tokenizers.Tokenizer:
-    """A backend whose tokens are the pieces of a `.spm` file; what no piece covers is a token that spells itself. Its ids mean nothing.
+    """A backend whose tokens are the pieces of a `.spm` file; what no piece covers is a token that
+    spells itself. Its ids mean nothing.
 
     Raises:
         ValueError: it is none, or no unigram model.
@@ -27,13 +31,21 @@ def read_pieces(path: Path) -> tokenizers.Tokenizer:
         raise ValueError(f"{path} is no model of SentencePiece; fetch it again") from None
     if proto.trainer_spec.model_type != UNIGRAM:
         raise ValueError(f"{path} is no unigram model of SentencePiece: only these are supported")
-    pieces = [(piece.piece, piece.score) for piece in proto.pieces if piece.type in (NORMAL, USER_DEFINED)]
+    pieces = [
+        (piece.piece, piece.score) for piece in proto.pieces if piece.type in (NORMAL, USER_DEFINED)
+    ]
     rules = proto.normalizer_spec
     with rust_errors(f"{path} is no model of SentencePiece", "fetch it again"):
         backend = tokenizers.Tokenizer(models.Unigram([(UNKNOWN, 0.0), *pieces], unk_id=0))
-        steps = [normalizers.Precompiled(rules.precompiled_charsmap)] if rules.precompiled_charsmap else []
+        steps = (
+            [normalizers.Precompiled(rules.precompiled_charsmap)]
+            if rules.precompiled_charsmap
+            else []
+        )
     if rules.remove_extra_whitespaces:
         steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     backend.normalizer = normalizers.Sequence(steps)
-    backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", "always" if rules.add_dummy_prefix else "never", split=False)
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(
+        "▁", "always" if rules.add_dummy_prefix else "never", split=False
+    )
     return backend

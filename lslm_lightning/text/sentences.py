@@ -7,14 +7,39 @@ import regex
 
 from lslm_lightning.text.languages import base_language, script_of_language
 
-_ENGLISH = """mr mrs ms dr prof rev hon gen col lt sgt capt sen rep gov pres st jr sr inc ltd co corp llc dept univ est assn bros vs v cf al
-    approx ext tel e.g i.e a.m p.m u.s u.k u.n d.c ph.d jan feb mar apr jun jul aug sep sept oct nov dec"""
-_GERMAN = """bzw ca dr evtl fr ggf hr hrn inkl max min mio mrd prof st str tel vgl d.h i.d.r o.ä s.o s.u u.a u.ä v.a z.b"""
+_ENGLISH = """mr mrs ms dr prof rev hon gen col lt sgt capt sen rep gov pres st jr sr inc ltd
+    co corp llc dept univ est assn bros vs v cf al approx ext tel e.g i.e a.m p.m u.s u.k u.n d.c
+    ph.d jan feb mar apr jun jul aug sep sept oct nov dec"""
+_GERMAN = """bzw ca dr evtl fr ggf hr hrn inkl max min mio mrd prof st str tel vgl d.h i.d.r
+    o.ä s.o s.u u.a u.ä v.a z.b"""
 _FRENCH = """apr av bd cf dr env j.-c m me mlle mme mmes mm pr st ste tél"""
-# Words that take a full stop without ending a sentence, lower case, without it. "etc." and its like are missing: they often do end one.
-_ABBREVIATIONS = {code: frozenset(words.split()) for code, words in (("en", _ENGLISH), ("de", _GERMAN), ("fr", _FRENCH))}
+# Words that take a full stop without ending a sentence, lower case, without it. "etc." and its like
+# are missing: they often do end one.
+_ABBREVIATIONS = {
+    code: frozenset(words.split())
+    for code, words in (("en", _ENGLISH), ("de", _GERMAN), ("fr", _FRENCH))
+}
 # These do so only before a number: "No. 5", but "He said no. Then...".
-_BEFORE_NUMBER = frozenset(("abs", "art", "bd", "ch", "eq", "eqs", "fig", "figs", "no", "nos", "nr", "p", "pp", "s", "sec", "vol"))
+_BEFORE_NUMBER = frozenset(
+    (
+        "abs",
+        "art",
+        "bd",
+        "ch",
+        "eq",
+        "eqs",
+        "fig",
+        "figs",
+        "no",
+        "nos",
+        "nr",
+        "p",
+        "pp",
+        "s",
+        "sec",
+        "vol",
+    )
+)
 
 _CLOSER = r"[\"'”“’」』）》】)\]»›]"
 _CJK = r"\u3040-\u9fff\uff00-\uffef"
@@ -28,44 +53,72 @@ _END = rf"""
 _ENDS = regex.compile(_END.replace("{more}", ""), regex.VERBOSE | regex.VERSION1)
 # Source: CLDR's segmentation of Greek, in which ; is the question mark.
 _GREEK_ENDS = regex.compile(_END.replace("{more}", ";\u037e"), regex.VERBOSE | regex.VERSION1)
-# Tibetan ends clauses and sentences with a shad, which Unicode calls Terminal_Punctuation but not Sentence_Terminal.
-_SHAD = r"[\p{Terminal_Punctuation}&&\p{Script=Tibt}]"  # two with a space between them end a section
-_TIBETAN_ENDS = regex.compile(rf"{_SHAD}(?:\s*{_SHAD})* | {_END.replace('{more}', '')}", regex.VERBOSE | regex.VERSION1)
-# Thai, Lao and scripts like them have no sign for the end of a sentence: white space between two of their letters ends one,
-# except beside a sign of repetition or abbreviation.
+# Tibetan ends clauses and sentences with a shad, which Unicode calls Terminal_Punctuation but not
+# Sentence_Terminal. two with a space between them end a section
+_SHAD = r"[\p{Terminal_Punctuation}&&\p{Script=Tibt}]"
+_TIBETAN_ENDS = regex.compile(
+    rf"{_SHAD}(?:\s*{_SHAD})* | {_END.replace('{more}', '')}", regex.VERBOSE | regex.VERSION1
+)
+# Thai, Lao and scripts like them have no sign for the end of a sentence: white space between two of
+# their letters ends one, except beside a sign of repetition or abbreviation.
 _SPACE_ENDS = ("Thai", "Laoo", "Tale", "Talu", "Tavt")
 _SPACED = "".join(rf"\p{{Script={script}}}" for script in _SPACE_ENDS)
 _THAI_ENDS = regex.compile(
-    rf"(?<=[{_SPACED}--[ๆໆ]]) \s+ (?=[{_SPACED}--[ๆฯໆຯ]]) | {_END.replace('{more}', '')}", regex.VERBOSE | regex.VERSION1
+    rf"(?<=[{_SPACED}--[ๆໆ]]) \s+ (?=[{_SPACED}--[ๆฯໆຯ]]) | {_END.replace('{more}', '')}",
+    regex.VERBOSE | regex.VERSION1,
 )
 _OPENERS = "\"'“‘«‹([{¿¡-–—*•"
 
 
 def split_sentences(text: str, language: str = "en") -> list[str]:
-    """Split text into sentences, without white space around them; only white space is lost. A line break ends a sentence:
-    LF, CR, and all others of Unicode (Standard Annex 14: VT, FF, U+0085, U+2028, U+2029).
+    """Split text into sentences, without white space around them; only white space is lost. A line
+    break ends a sentence: LF, CR, and all others of Unicode (Standard Annex 14: VT, FF, U+0085,
+    U+2028, U+2029).
 
-    Signs that only end sentences do so wherever they stand (Unicode's Sentence_Terminal: 。 । ؟ ። ။ and the like, with
-    the closing quote), and so does a Chinese ellipsis. . ! ? … must be followed by white space, and a full stop by what
-    can begin a sentence. Abbreviations are known for English, German and French. In Tibetan a shad ends a sentence; in
-    Thai, Lao and like scripts, which have no sign for it, white space between two of their letters. Any language code is
+    Signs that only end sentences do so wherever they stand (Unicode's Sentence_Terminal: 。 । ؟ ። ။
+    and the like, with the closing quote), and so does a Chinese ellipsis. . ! ? … must be followed
+    by white space, and a full stop by what can begin a sentence. Abbreviations are known for
+    English, German and French. In Tibetan a shad ends a sentence; in Thai, Lao and like scripts,
+    which have no sign for it, white space between two of their letters. Any language code is
     accepted.
     """
-    base, script = base_language(language), script_of_language(language)
-    ends = _GREEK_ENDS if base == "el" else _TIBETAN_ENDS if script == "Tibt" else _THAI_ENDS if script in _SPACE_ENDS else _ENDS
+    base = base_language(language)
+    script = script_of_language(language)
+    ends = (
+        _GREEK_ENDS
+        if base == "el"
+        else _TIBETAN_ENDS
+        if script == "Tibt"
+        else _THAI_ENDS
+        if script in _SPACE_ENDS
+        else _ENDS
+    )
     return [sentence for line in text.splitlines() for sentence in _split_line(line, base, ends)]
 
 
 def rules_of_sentences(language: str) -> str:
     """Name of the rules by which `split_sentences` works in a language, for signatures."""
-    base, script = base_language(language), script_of_language(language)
+    base = base_language(language)
+    script = script_of_language(language)
     is_western = script in ("", "Latn", "Cyrl", "Hans", "Hant", "Hani", "Jpan", "Kore")
     return f"{'rules' if is_western else 'sterm'}-{base}"
 
 
 def joins_with_space(language: str) -> bool:
-    """Whether sentences of a language stand with a space between them: not in Chinese and Japanese."""
-    return script_of_language(language) not in ("Hans", "Hant", "Hani", "Hanb", "Jpan", "Hira", "Kana", "Hrkt", "Bopo")
+    """Whether sentences of a language stand with a space between them: not in Chinese and
+    Japanese.
+    """
+    return script_of_language(language) not in (
+        "Hans",
+        "Hant",
+        "Hani",
+        "Hanb",
+        "Jpan",
+        "Hira",
+        "Kana",
+        "Hrkt",
+        "Bopo",
+    )
 
 
 def join_sentences(sentences: Sequence[str], language: str = "en") -> str:
@@ -74,7 +127,8 @@ def join_sentences(sentences: Sequence[str], language: str = "en") -> str:
 
 
 def _split_line(line: str, language: str, ends: regex.Pattern) -> list[str]:
-    sentences, start = [], 0
+    sentences = []
+    start = 0
     for end in ends.finditer(line):
         if end[0].isspace() or not _is_inner(line, start, end, language):
             sentences.append(line[start : end.end()].strip())
@@ -86,7 +140,8 @@ def _split_line(line: str, language: str, ends: regex.Pattern) -> list[str]:
 def _is_inner(line: str, start: int, end: regex.Match[str], language: str) -> bool:
     """Whether this sign stands inside a sentence after all."""
     following = line[end.end() :].lstrip().lstrip(_OPENERS)
-    if _is_small(following[:1]):  # "e.g. this", "wait… what", '"Really?" he said', and abbreviations nobody listed
+    # "e.g. this", "wait… what", '"Really?" he said', and abbreviations nobody listed
+    if _is_small(following[:1]):
         return True
     if end[0] != "." or not following:
         return False
@@ -99,5 +154,7 @@ def _is_inner(line: str, start: int, end: regex.Match[str], language: str) -> bo
 
 
 def _is_small(character: str) -> bool:
-    """Whether a letter is in lower case that a sentence would not begin with; Georgian has small letters, but begins with them."""
+    """Whether a letter is in lower case that a sentence would not begin with; Georgian has small
+    letters, but begins with them.
+    """
     return character.islower() and not character.upper() != character == character.title()

@@ -2,7 +2,9 @@
 
 
 def lone_surrogate(text: str) -> int | None:
-    """Position of the first half of a surrogate pair, which UTF-8 cannot encode; None in a text that has none."""
+    """Position of the first half of a surrogate pair, which UTF-8 cannot encode; None in a text
+    that has none.
+    """
     if text.isascii():
         return None
     try:

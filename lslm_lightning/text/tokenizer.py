@@ -1,6 +1,7 @@
 """The one tokenizer everybody uses: Hugging Face `tokenizers` behind a few promises.
 
-Ids are plain: no `<s>` or `</s>` is ever added, and text that spells a special token stays text. All state is one `tokenizer.json`.
+Ids are plain: no `<s>` or `</s>` is ever added, and text that spells a special token stays text.
+All state is one `tokenizer.json`.
 """
 
 import hashlib
@@ -18,7 +19,15 @@ from tokenizers.pre_tokenizers import ByteLevel
 # What each role is called, in our own tokenizers (first) and in well-known foreign ones.
 ROLES = {
     "pad": ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>"),
-    "bos": ("<s>", "[CLS]", "<bos>", "[BOS]", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>"),
+    "bos": (
+        "<s>",
+        "[CLS]",
+        "<bos>",
+        "[BOS]",
+        "<|begin_of_text|>",
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ),
     "eos": ("</s>", "[SEP]", "<eos>", "[EOS]", "<|end_of_text|>", "<|endoftext|>"),
 }
 UNKNOWN = ("<unk>", "[UNK]", "<|unk|>")
@@ -26,10 +35,11 @@ MAX_HOLES = 100_000  # ids without a token; a model has a row for each
 
 
 class Frame(NamedTuple):
-    """What stands around two texts that are read as one: ids before the first, between them, and behind the second.
+    """What stands around two texts that are read as one: ids before the first, between them, and
+    behind the second.
 
-    `kinds` are the numbers that tell the first text from the second where a network wants them: for all up to and with what is between, and
-    for the rest.
+    `kinds` are the numbers that tell the first text from the second where a network wants them: for
+    all up to and with what is between, and for the rest.
     """
 
     before: list[int]
@@ -41,19 +51,25 @@ class Frame(NamedTuple):
 class Tokenizer:
     """Text to ids and back. Built by a recipe (`text/recipes.py`) or read by `load`.
 
-    `unk_id` is None where every text has ids of its own, as it has where `knows_all_bytes`. `lossless` promises more:
-    `decode(encode(text)) == text` for every text. `kind` is the family ("byte-bpe", "bytes", "unigram", "characters", "words", "bpe",
-    "wordpiece"); `digest` the sha256 of the json.
+    `unk_id` is None where every text has ids of its own, as it has where `knows_all_bytes`.
+    `lossless` promises more: `decode(encode(text)) == text` for every text. `kind` is the family
+    ("byte-bpe", "bytes", "unigram", "characters", "words", "bpe", "wordpiece"); `digest` the sha256
+    of the json.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         missing = [role for role, names in ROLES.items() if find_token(backend, names) is None]
         if missing:
-            raise ValueError(f"the tokenizer has no token for {' and '.join(missing)}; adopt it with the recipe Existing, which adds them")
+            raise ValueError(
+                f"the tokenizer has no token for {' and '.join(missing)}; adopt it with the "
+                "recipe Existing, which adds them"
+            )
         self._json = backend.to_str()
         self.digest = hashlib.sha256(self._json.encode()).hexdigest()
         self.vocab_size = size_of(backend.get_vocab().values())
-        self.pad_id, self.bos_id, self.eos_id = (backend.token_to_id(find_token(backend, names)) for names in ROLES.values())
+        self.pad_id, self.bos_id, self.eos_id = (
+            backend.token_to_id(find_token(backend, names)) for names in ROLES.values()
+        )
         self._take(backend)
 
     def _take(self, backend: tokenizers.Tokenizer) -> None:
@@ -65,7 +81,9 @@ class Tokenizer:
         self.knows_all_bytes = _knows_all_bytes(layout)
         self.lossless = self.knows_all_bytes and _is_lossless(layout)
         unknown = layout["model"].get("unk_token") or find_token(backend, UNKNOWN)
-        self.unk_id: int | None = None if self.knows_all_bytes or unknown is None else backend.token_to_id(unknown)
+        self.unk_id: int | None = (
+            None if self.knows_all_bytes or unknown is None else backend.token_to_id(unknown)
+        )
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, nothing before and nothing after."""
@@ -79,34 +97,53 @@ class Tokenizer:
         return [encoding.ids for encoding in found]
 
     def entries(self) -> dict[int, str]:
-        """How tokens are written in the vocabulary, special ones and `<unk>` aside, by their ids in order."""
+        """How tokens are written in the vocabulary, special ones and `<unk>` aside, by their ids in
+        order.
+        """
         special = {token.content for token in self._backend.get_added_tokens_decoder().values()}
-        found = sorted((i, token) for token, i in self._backend.get_vocab().items() if token not in special and i != self.unk_id)
+        found = sorted(
+            (i, token)
+            for token, i in self._backend.get_vocab().items()
+            if token not in special and i != self.unk_id
+        )
         return dict(found)
 
     def encode_targets(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode_batch` of texts that are to be written: a pretrained translator may have other pieces for them."""
+        """`encode_batch` of texts that are to be written: a pretrained translator may have other
+        pieces for them.
+        """
         return self.encode_batch(texts)
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """The ids, and for each the characters [start, end) of `text` it stands for; parts of one character share its place."""
+        """The ids, and for each the characters [start, end) of `text` it stands for; parts of one
+        character share its place.
+        """
         with self._errors():
             encoding = self._backend.encode(text, add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
     def frame(self) -> Frame:
-        """Around a pair of texts: as the tokenizer itself says, `[CLS]` and `[SEP]` of BERT; else `<s>`, `</s>` and `</s>`."""
+        """Around a pair of texts: as the tokenizer itself says, `[CLS]` and `[SEP]` of BERT; else
+        `<s>`, `</s>` and `</s>`.
+        """
         with self._errors():
             pair = self._backend.encode("a", "a", add_special_tokens=True)
-        ids, owners, kinds = pair.ids, pair.sequence_ids, pair.type_ids
+        ids = pair.ids
+        owners = pair.sequence_ids
+        kinds = pair.type_ids
         if not {0, 1} <= set(owners) or owners[0] is not None:
             return Frame([self.bos_id], [self.eos_id], [self.eos_id], (0, 1))
-        first, second = owners.index(0), owners.index(1)
+        first = owners.index(0)
+        second = owners.index(1)
         ends = [len(owners) - owners[::-1].index(owner) for owner in (0, 1)]
-        return Frame(ids[:first], ids[ends[0] : second], ids[ends[1] :], (kinds[first], kinds[second]))
+        return Frame(
+            ids[:first], ids[ends[0] : second], ids[ends[1] :], (kinds[first], kinds[second])
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`; special tokens are skipped, `<unk>` is shown, broken UTF-8 becomes U+FFFD."""
+        """The text of `ids`; special tokens are skipped, `<unk>` is shown, broken UTF-8 becomes
+        U+FFFD.
+        """
         with self._errors():
             return self._backend.decode(ids, skip_special_tokens=True)
 
@@ -119,7 +156,8 @@ class Tokenizer:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with draft.open("x", encoding="utf-8") as file:  # readable by whom the user's umask lets read
+            # readable by whom the user's umask lets read
+            with draft.open("x", encoding="utf-8") as file:
                 file.write(self._json)
             draft.replace(path)
         except BaseException:
@@ -176,7 +214,9 @@ def backend_of(text: str) -> tokenizers.Tokenizer:
     Raises:
         ValueError: it describes none.
     """
-    with rust_errors("no tokenizer.json of Hugging Face tokenizers", "make it again or restore a copy"):
+    with rust_errors(
+        "no tokenizer.json of Hugging Face tokenizers", "make it again or restore a copy"
+    ):
         return tokenizers.Tokenizer.from_str(text)
 
 
@@ -203,11 +243,17 @@ def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
     try:
         backend = backend_of(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing: expected a tokenizer.json of Hugging Face tokenizers") from None
+        raise FileNotFoundError(
+            f"{path} is missing: expected a tokenizer.json of Hugging Face tokenizers"
+        ) from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a tokenizer.json of Hugging Face tokenizers ({error})") from None
+        raise ValueError(
+            f"{path} is not a tokenizer.json of Hugging Face tokenizers ({error})"
+        ) from None
     except ValueError as error:
-        raise ValueError(f"{path} is {str(error).replace('no tokenizer', 'not a tokenizer', 1)}") from None
+        raise ValueError(
+            f"{path} is {str(error).replace('no tokenizer', 'not a tokenizer', 1)}"
+        ) from None
     backend.no_padding()
     backend.no_truncation()
     return backend
@@ -234,7 +280,8 @@ def _steps(layout: dict, part: str) -> list[dict]:
 
 
 def _kind(layout: dict) -> str:
-    model, byte_level = layout["model"], any(step["type"] == "ByteLevel" for step in _steps(layout, "pre_tokenizer"))
+    model = layout["model"]
+    byte_level = any(step["type"] == "ByteLevel" for step in _steps(layout, "pre_tokenizer"))
     if model["type"] == "BPE" and byte_level:
         return "byte-bpe" if model["merges"] else "bytes"
     if model["type"] == "BPE":
@@ -243,7 +290,8 @@ def _kind(layout: dict) -> str:
 
 
 def _knows_all_bytes(layout: dict) -> bool:
-    model, steps = layout["model"], _steps(layout, "pre_tokenizer")
+    model = layout["model"]
+    steps = _steps(layout, "pre_tokenizer")
     return (
         model["type"] == "BPE"
         and set(ByteLevel.alphabet()) <= set(model["vocab"])
@@ -253,12 +301,20 @@ def _knows_all_bytes(layout: dict) -> bool:
 
 
 def _is_lossless(layout: dict) -> bool:
-    """Of one that knows all bytes: whether every text comes back, since no step adds or drops anything."""
+    """Of one that knows all bytes: whether every text comes back, since no step adds or drops
+    anything.
+    """
     steps = _steps(layout, "pre_tokenizer")
     return (
         not _steps(layout, "normalizer")
         and all(step["type"] in ("ByteLevel", "Split", "Digits", "Punctuation") for step in steps)
-        and not any(step.get("add_prefix_space") or step.get("behavior") == "Removed" for step in steps)
+        and not any(
+            step.get("add_prefix_space") or step.get("behavior") == "Removed" for step in steps
+        )
         and [step["type"] for step in _steps(layout, "decoder")] == ["ByteLevel"]
-        and not any(token["lstrip"] or token["rstrip"] for token in layout["added_tokens"] if not token["special"])
+        and not any(
+            token["lstrip"] or token["rstrip"]
+            for token in layout["added_tokens"]
+            if not token["special"]
+        )
     )

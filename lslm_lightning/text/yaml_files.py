@@ -1,4 +1,5 @@
-"""Every YAML that the project reads and writes: keys once, texts as texts, errors with file and line.
+"""Every YAML that the project reads and writes: keys once, texts as texts, errors with file and
+line.
 
 YAML 1.1 reads an unquoted `no` or `on` as a boolean, `012` as 10 and `1:30` as 90; of a key that
 stands twice, the last wins. None of it is an error there.
@@ -15,7 +16,9 @@ from lslm_lightning.safety.redaction import learn_settings
 
 # Values of these keys are texts, in mappings and lists too, whatever the types of a class say
 TEXTS = {"corpus", "language", "languages", "source_language", "target_language", "columns"}
-DATE, FLOAT, BOOL, INT = (f"tag:yaml.org,2002:{name}" for name in ("timestamp", "float", "bool", "int"))
+DATE, FLOAT, BOOL, INT = (
+    f"tag:yaml.org,2002:{name}" for name in ("timestamp", "float", "bool", "int")
+)
 EXPONENT = re.compile(r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$")
 EXPONENTS = re.compile(r"[-+]?[0-9._]+[eE][-+]?[0-9]+$")
 MAX_DEPTH = 100  # levels of nesting; libyaml and Python's own recursion fail on thousands
@@ -75,7 +78,9 @@ class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             self.check_keys(node)
             for key, inner in node.value:
                 name = str(key.value).rpartition(".")[2]
-                if is_text or (name in TEXTS and inner.value not in ("", "~", "null", "Null", "NULL")):
+                if is_text or (
+                    name in TEXTS and inner.value not in ("", "~", "null", "Null", "NULL")
+                ):
                     self.check_text(inner, name == "columns" or is_text)
                 self.check(inner, is_text or name in TEXTS, seen)
 
@@ -90,7 +95,8 @@ class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
                 words = f"the key {shown} is {as_yaml(value)} to YAML{quoted_way_out(key.value)}"
                 raise MeaningError(words, key.start_mark)
             if not key.style and not isinstance(value, str) and str(value) != key.value:
-                key.tag, value = "tag:yaml.org,2002:str", key.value
+                key.tag = "tag:yaml.org,2002:str"
+                value = key.value
                 self.constructed_objects.pop(key, None)
             if str(value) in lines:  # 1 and "1" are one setting
                 line = lines[str(value)]
@@ -112,7 +118,9 @@ class ConfigLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         is_index = or_index and type(value) is int and str(value) == node.value
         if not isinstance(value, str) and not is_index:
             shown = node.value or "an empty value"
-            raise MeaningError(f"{shown} is {as_yaml(value)} to YAML{quoted_way_out(node.value)}", node.start_mark)
+            raise MeaningError(
+                f"{shown} is {as_yaml(value)} to YAML{quoted_way_out(node.value)}", node.start_mark
+            )
 
 
 class ParserLoader(ConfigLoader):
@@ -147,12 +155,16 @@ for tag, pattern, first in (  # those of YAML 1.2
 
 
 class Dumper(yaml.SafeDumper):
-    """Quotes what a loader here would take for a number, and escapes line breaks that it would read as a space."""
+    """Quotes what a loader here would take for a number, and escapes line breaks that it would read
+    as a space.
+    """
 
     yaml_implicit_resolvers = without_resolvers(yaml.SafeDumper)
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Return the node of a text, between double quotes where YAML would fold its line breaks."""
+        """Return the node of a text, between double quotes where YAML would fold its line
+        breaks.
+        """
         style = '"' if re.search("[\x85\u2028\u2029]", text) else None
         return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
@@ -177,7 +189,9 @@ def key_of(node: yaml.Node, path: str, but: yaml.Node | None = None) -> yaml.Nod
 
 def as_yaml(value: Any) -> str:
     """How YAML writes a scalar."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
 def quoted_way_out(text: str) -> str:
@@ -286,7 +300,9 @@ def read_yaml(path: Path, name: str = "", loader: type = ConfigLoader) -> Any:
 
 
 def dump_yaml(value: Any, flow: bool = False) -> str:
-    """Write YAML, keys in their order, that the loaders here read back as it was; `flow` for one line of braces."""
+    """Write YAML, keys in their order, that the loaders here read back as it was; `flow` for one
+    line of braces.
+    """
     style = {"sort_keys": False, "allow_unicode": True, "default_flow_style": flow}
     if flow:
         style["width"] = 10**6
@@ -301,7 +317,9 @@ class Plain(NamedTuple):
 
 
 def plain_scalars(path: Path) -> Iterator[tuple[str, Plain]]:
-    """Yield the unquoted scalars of a file that are not text to YAML, by their keys joined with dots."""
+    """Yield the unquoted scalars of a file that are not text to YAML, by their keys joined with
+    dots.
+    """
     loader = ParserLoader(path.read_text("utf-8"))
 
     def walk(node: yaml.Node, place: str) -> Iterator[tuple[str, Plain]]:

@@ -1,4 +1,6 @@
-"""What one run stores in MLflow, and how it gets there. `Tracker` needs lightning, and so torch: it is imported when first named."""
+"""What one run stores in MLflow, and how it gets there. `Tracker` needs lightning, and so torch: it
+is imported when first named.
+"""
 
 from lslm_lightning.tracking.store import Store, TrackingError
 

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """One value of a metric. `time_ms` is Unix time; with the other three it makes a point unique in MLflow: sent twice, stored once."""
+    """One value of a metric. `time_ms` is Unix time; with the other three it makes a point unique
+    in MLflow: sent twice, stored once.
+    """
 
     name: str
     value: float
@@ -21,26 +23,37 @@ class Point(NamedTuple):
 class Curves:
     """`metrics.jsonl`, one `{"step", "time" (Unix seconds), "name", "value"}` a line.
 
-    A run that goes on finds in `earlier` what it had logged before it stopped; a line that was torn by a kill is cut off. A point of a
-    name and step that are there already is not written again: training repeats exactly what came after its last checkpoint. What cannot be
-    written, on a full disk, waits in memory.
+    A run that goes on finds in `earlier` what it had logged before it stopped; a line that was torn
+    by a kill is cut off. A point of a name and step that are there already is not written again:
+    training repeats exactly what came after its last checkpoint. What cannot be written, on a full
+    disk, waits in memory.
     """
 
     def __init__(self, path: Path) -> None:
         self.earlier = read_points(path)
         self._known = {(point.name, point.step) for point in self.earlier}
-        self._file, self._waiting = path.open("ab", buffering=0), b""
+        self._file = path.open("ab", buffering=0)
+        self._waiting = b""
         self._lock = threading.RLock()  # training logs, and so does the thread of system metrics
         self._file.truncate(path.read_bytes().rfind(b"\n") + 1)
 
     def append(self, points: Iterable[Point]) -> list[Point]:
-        """Those of the points that are new; written to the file system when this returns, so that a killed process loses nothing.
+        """Those of the points that are new; written to the file system when this returns, so that a
+        killed process loses nothing.
 
         Raises:
             OSError: they wait, as `flush` says.
         """
         new = [point for point in points if (point.name, point.step) not in self._known]
-        rows = ({"step": point.step, "time": point.time_ms / 1000, "name": point.name, "value": point.value} for point in new)
+        rows = (
+            {
+                "step": point.step,
+                "time": point.time_ms / 1000,
+                "name": point.name,
+                "value": point.value,
+            }
+            for point in new
+        )
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
         with self._lock:
             self._waiting += text
@@ -87,9 +100,13 @@ def point_of(line: bytes, name: str) -> Point:
     """Return the point of a line; ValueError with the name of the line where it has none."""
     try:
         row = json.loads(line)
-        step, value, time_ms = row["step"], float(row["value"]), round(row["time"] * 1000)
+        step = row["step"]
+        value = float(row["value"])
+        time_ms = round(row["time"] * 1000)
         if isinstance(row["name"], str) and type(step) is int and abs(step) < 2**63 > abs(time_ms):
             return Point(row["name"], value, step, time_ms)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         pass
-    raise ValueError(f"{name} is damaged: it is no point of a metric; correct it, or delete the line")
+    raise ValueError(
+        f"{name} is damaged: it is no point of a metric; correct it, or delete the line"
+    )

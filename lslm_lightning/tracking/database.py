@@ -133,7 +133,9 @@ def check_address(uri: str) -> None:
             engine.connect().close()
     except (SAWarning, TypeError, ValueError):
         options = uri.rpartition("?")[2]
-        unknown = f"MLFLOW_TRACKING_URI has an option that Python's SQLite does not know: `?{options}`"
+        unknown = (
+            f"MLFLOW_TRACKING_URI has an option that Python's SQLite does not know: `?{options}`"
+        )
         raise DatabaseError(f"{unknown}; `?timeout=60` is one that it knows") from None
 
 
@@ -313,7 +315,8 @@ def keep(file: Path, name: str) -> Path:
 
 def free_name(path: Path) -> Path:
     """Return the path, with a number at its end where it is taken."""
-    number, found = 1, path
+    number = 1
+    found = path
     while found.exists():
         number, found = number + 1, path.with_name(f"{path.name}-{number}")
     return found

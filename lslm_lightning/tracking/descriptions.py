@@ -1,4 +1,6 @@
-"""Markdown texts that MLflow shows of runs and experiments, and how those of this project are known from those of people."""
+"""Markdown texts that MLflow shows of runs and experiments, and how those of this project are known
+from those of people.
+"""
 
 import re
 
@@ -18,7 +20,9 @@ def sign(text: str, longest: int) -> str:
 
 
 def is_own(text: str) -> bool:
-    """Return whether a description may be replaced: there is none, or `sign` wrote it and nobody has edited it since."""
+    """Return whether a description may be replaced: there is none, or `sign` wrote it and nobody
+    has edited it since.
+    """
     if not text.strip():
         return True
     found = SIGNATURE.search(text)

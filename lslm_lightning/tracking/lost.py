@@ -17,24 +17,39 @@ PAGE = 100
 
 
 def process_tags() -> dict[str, str]:
-    """By which a run's process is found again: machine, number, and when it was started, since numbers come back."""
-    return {"lslm.host": socket.gethostname(), "lslm.pid": str(os.getpid()), "lslm.started": f"{psutil.Process().create_time():.2f}"}
+    """By which a run's process is found again: machine, number, and when it was started, since
+    numbers come back.
+    """
+    return {
+        "lslm.host": socket.gethostname(),
+        "lslm.pid": str(os.getpid()),
+        "lslm.started": f"{psutil.Process().create_time():.2f}",
+    }
 
 
 def is_lost(run: "Run") -> bool:
     """Whether the run counts as running and its process, of this machine, is no more."""
     tags = run.data.tags
-    if run.info.status != "RUNNING" or tags.get("lslm.host") != socket.gethostname() or "lslm.started" not in tags:
+    if (
+        run.info.status != "RUNNING"
+        or tags.get("lslm.host") != socket.gethostname()
+        or "lslm.started" not in tags
+    ):
         return False
     try:
         process = psutil.Process(int(tags["lslm.pid"]))
-        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - float(tags["lslm.started"])) > 1.0
+        return (
+            process.status() == psutil.STATUS_ZOMBIE
+            or abs(process.create_time() - float(tags["lslm.started"])) > 1.0
+        )
     except (psutil.Error, ValueError):
         return True
 
 
 def end_lost_runs(client: "MlflowClient", experiments: Sequence[str]) -> list[str]:
-    """Set the status of lost runs to KILLED, at the time of their last sign of life; their names."""
+    """Set the status of lost runs to KILLED, at the time of their last sign of life; their
+    names.
+    """
     words = f"attributes.status = 'RUNNING' and tags.`lslm.host` = '{socket.gethostname()}'"
     lost = [run for run in client.search_runs(experiments, words, max_results=PAGE) if is_lost(run)]
     for run in lost:

@@ -7,22 +7,31 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-LONGEST_NAME, LONGEST_PARAMETER = 250, 6000  # characters
+# characters
+LONGEST_NAME = 250
+LONGEST_PARAMETER = 6000
 N_DIGIT = 12  # of a hash that tells apart what would get one name
 
 
 def mlflow_name(name: str) -> str:
-    """The name that MLflow takes: other characters than letters, digits and `_-. :/` become `_`, and it is no path to elsewhere.
+    """The name that MLflow takes: other characters than letters, digits and `_-. :/` become `_`,
+    and it is no path to elsewhere.
 
     The end of one that is too long is replaced by a hash.
     """
     clean = re.sub(r"[^/\w.\- :]", "_", name)
     clean = posixpath.normpath(clean).lstrip("./") or "_"
-    return clean if len(clean) <= LONGEST_NAME else with_hash(clean[: LONGEST_NAME - N_DIGIT - 1], name)
+    return (
+        clean
+        if len(clean) <= LONGEST_NAME
+        else with_hash(clean[: LONGEST_NAME - N_DIGIT - 1], name)
+    )
 
 
 def with_hash(beginning: str, name: str) -> str:
-    """Return a name that begins so, ends with a hash of `name`, and is no longer than MLflow takes."""
+    """Return a name that begins so, ends with a hash of `name`, and is no longer than MLflow
+    takes.
+    """
     digits = hash_of(name)[:N_DIGIT]
     return f"{beginning[: LONGEST_NAME - N_DIGIT - 1].rstrip('/.')}_{digits}"
 
@@ -39,7 +48,9 @@ def mlflow_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def clean_text(value: object) -> str:
-    """Return a value as text that every store takes: halves of surrogate pairs and NUL are replaced."""
+    """Return a value as text that every store takes: halves of surrogate pairs and NUL are
+    replaced.
+    """
     return str(value).encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
@@ -62,7 +73,9 @@ def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and leaves of nested mappings, namespaces, and lists that hold such."""
     if isinstance(value, Namespace):
         value = vars(value)
-    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping | Namespace) for item in value):
+    elif isinstance(value, list | tuple) and any(
+        isinstance(item, Mapping | Namespace) for item in value
+    ):
         value = dict(enumerate(value))
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():

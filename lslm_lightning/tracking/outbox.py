@@ -1,4 +1,6 @@
-"""What is on its way to the tracking store. Training puts things in and goes on; one thread takes them out."""
+"""What is on its way to the tracking store. Training puts things in and goes on; one thread takes
+them out.
+"""
 
 import threading
 import time
@@ -50,8 +52,9 @@ def send_in_parts(
 class Outbox:
     """Delivers metric points, in batches, and calls, in order, from a background thread.
 
-    What fails because the store is away waits and is tried again, at growing intervals; what the store refuses is dropped. Neither raises:
-    `tell` hears of the first failure of either kind, of the recovery, and of what could not be delivered in the end.
+    What fails because the store is away waits and is tried again, at growing intervals; what the
+    store refuses is dropped. Neither raises: `tell` hears of the first failure of either kind, of
+    the recovery, and of what could not be delivered in the end.
 
     Args:
         send: stores a batch of points; to send a point twice must do no harm, and so for calls.
@@ -71,11 +74,16 @@ class Outbox:
         interval: float = 2.0,
         patience: float = 10.0,
     ) -> None:
-        self._send, self._is_passing, self._tell, self._explain = send, is_passing, tell, explain
-        self._interval, self._patience = interval, patience
+        self._send = send
+        self._is_passing = is_passing
+        self._tell = tell
+        self._explain = explain
+        self._interval = interval
+        self._patience = patience
         self._points: deque[Point] = deque()
         self._calls: deque[Callable[[], object]] = deque()
-        self._wake, self._round = threading.Event(), threading.Condition()
+        self._wake = threading.Event()
+        self._round = threading.Condition()
         self._begun = self._ended = 0  # rounds of delivery
         self._delivered = self._away = self._refused = self._closed = False
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
@@ -88,28 +96,40 @@ class Outbox:
         self._calls.append(partial(function, *arguments, **settings))
 
     def flush(self, seconds: float | None = None) -> bool:
-        """Wait until all that was put in before is delivered, or a try to do so has failed, or so long: whether it is delivered."""
+        """Wait until all that was put in before is delivered, or a try to do so has failed, or so
+        long: whether it is delivered.
+        """
         with self._round:
             begun = self._begun
             self._wake.set()
-            came = self._round.wait_for(lambda: not self._waiting() or self._ended > begun or self._closed, seconds)
+            came = self._round.wait_for(
+                lambda: not self._waiting() or self._ended > begun or self._closed, seconds
+            )
             return not self._waiting() or (came and self._delivered)
 
     def close(self, last: Callable[[], object], seconds: float | None = None) -> None:
-        """Deliver what is left, then do `last`. Where the store is away, give up and say what was left.
+        """Deliver what is left, then do `last`. Where the store is away, give up and say what was
+        left.
 
         Args:
-            seconds: after which to give up; by default after `N_TRY` tries at least, and `patience` seconds.
+            seconds: after which to give up; by default after `N_TRY` tries at least, and `patience`
+                seconds.
         """
-        give_up, n_try = time.monotonic() + (self._patience if seconds is None else seconds), 1
-        while not (delivered := self.flush(seconds)) and (time.monotonic() < give_up or (seconds is None and n_try < N_TRY)):
+        give_up = time.monotonic() + (self._patience if seconds is None else seconds)
+        n_try = 1
+        while not (delivered := self.flush(seconds)) and (
+            time.monotonic() < give_up or (seconds is None and n_try < N_TRY)
+        ):
             time.sleep(min(1.0, self._patience / 10))
             n_try += 1
         self._closed = True
         self._wake.set()
         delivered = (delivered or seconds is None) and self._try(last)
         if self._waiting() or not delivered:
-            self._tell(f"not stored: {len(self._points)} metric points, {len(self._calls) + (not delivered)} other things")
+            self._tell(
+                f"not stored: {len(self._points)} metric points, "
+                f"{len(self._calls) + (not delivered)} other things"
+            )
 
     def _waiting(self) -> bool:
         return bool(self._points or self._calls)
@@ -129,7 +149,9 @@ class Outbox:
                 self._round.notify_all()
 
     def _deliver(self, n_point: int, n_call: int) -> bool:
-        """Take out the oldest; what comes in meanwhile gathers for the next round. False when the store turned out to be away."""
+        """Take out the oldest; what comes in meanwhile gathers for the next round. False when the
+        store turned out to be away.
+        """
         while n_point and not self._closed:
             batch = [self._points[i] for i in range(min(BATCH, n_point))]
             if not self._try(partial(self._send, batch)):
@@ -144,14 +166,18 @@ class Outbox:
         return True
 
     def _try(self, act: Callable[[], object]) -> bool:
-        """False if it may work later; True if it is done with, which it is too when the store refuses it."""
+        """False if it may work later; True if it is done with, which it is too when the store
+        refuses it.
+        """
         try:
             act()
         except Exception as error:
             if self._is_passing(error):
                 if not self._away:
                     self._away = True
-                    self._tell(f"does not answer ({self._explain(error)}); what is to be stored waits")
+                    self._tell(
+                        f"does not answer ({self._explain(error)}); what is to be stored waits"
+                    )
                 return False
             if not self._refused:
                 self._refused = True

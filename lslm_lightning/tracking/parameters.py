@@ -8,9 +8,11 @@ from lslm_lightning.tracking.names import flatten, with_hash
 
 SECTIONS = ("model", "data", "trainer", "job", "system")
 CLASSES = {"model": "task_class", "data": "data_class"}  # names of the classes of whole sections
-LEFT_OUT = ("job.name.", "job.root.", "job.parent.", "job.tags.")  # they tell where a run is, not how it was trained
+# they tell where a run is, not how it was trained
+LEFT_OUT = ("job.name.", "job.root.", "job.parent.", "job.tags.")
 TAKEN = ("seed",)  # a tag, that of `seed_everything`
-KNOWN_PACKAGES = ("lslm_lightning", "tasks", "torch")  # whose classes are told apart by their last names
+# whose classes are told apart by their last names
+KNOWN_PACKAGES = ("lslm_lightning", "tasks", "torch")
 
 
 def short_parameters(config: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,10 @@ T = TypeVar("T")
 
 SQLITE = re.compile(r"sqlite(\+pysqlite)?:///(?!:memory:)(?P<path>.+?)(\?(?P<options>\w+=[^/?]*))?")
 ANSWER_SECONDS = 5.0
-KINDS = "http://host:5000 for a server, sqlite:///mlflow.db for a file; unset MLFLOW_TRACKING_URI for the file of this folder"
+KINDS = (
+    "http://host:5000 for a server, sqlite:///mlflow.db for a file; unset "
+    "MLFLOW_TRACKING_URI for the file of this folder"
+)
 PASSING = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}  # MLflow's words
 REFUSALS = set(range(400, 500)) - {408, 429}  # HTTP: it will not change its mind
 SILENCE = {
@@ -33,7 +36,8 @@ SILENCE = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # what it prints may hold a password
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-OF_RUN = "LSLM_STORE"  # environment variable: the store of the run that goes on, for all its processes
+# environment variable: the store of the run that goes on, for all its processes
+OF_RUN = "LSLM_STORE"
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
@@ -45,15 +49,18 @@ class Store:
     """An MLflow tracking store by its address.
 
     Args:
-        uri: default: `MLFLOW_TRACKING_URI`, or that of the run that goes on (`store_of_run`), or `mlflow.db` in the working
-            directory, artifacts in `mlartifacts/` beside it. Passwords inside are used but never shown. What follows `sqlite:///`
-            is a path, with options for SQLite after a last `?`.
+        uri: default: `MLFLOW_TRACKING_URI`, or that of the run that goes on (`store_of_run`), or
+            `mlflow.db` in the working directory, artifacts in `mlartifacts/` beside it. Passwords
+            inside are used but never shown. What follows `sqlite:///` is a path, with options for
+            SQLite after a last `?`.
     """
 
     def __init__(self, uri: str | None = None) -> None:
         named = uri or os.environ.get("MLFLOW_TRACKING_URI")
         recorded = None if named else os.environ.get(OF_RUN)
-        self.is_named, self.is_of_run = bool(named), bool(recorded)  # by the user; by a run
+        # by the user; by a run
+        self.is_named = bool(named)
+        self.is_of_run = bool(recorded)
         self.uri = named or recorded or "sqlite:///mlflow.db"
         self.file: Path | None = None
         if found := SQLITE.fullmatch(self.uri):
@@ -64,7 +71,11 @@ class Store:
             learn_address(self.uri)
 
     def __str__(self) -> str:
-        return f"sqlite:///{self.file}" if self.file else re.sub(r"//.*@", "//***@", re.sub(r"\?.*", "?***", self.uri))
+        return (
+            f"sqlite:///{self.file}"
+            if self.file
+            else re.sub(r"//.*@", "//***@", re.sub(r"\?.*", "?***", self.uri))
+        )
 
     def is_same(self, other: "Store") -> bool:
         """Return whether both addresses lead to one store, as far as they say."""
@@ -88,45 +99,64 @@ class Store:
         return redacted(text.replace(self.uri, str(self)))
 
     def check_artifacts(self, address: str) -> None:
-        """Refuse a database that keeps the files of runs elsewhere: files, and perhaps credentials, would go there.
+        """Refuse a database that keeps the files of runs elsewhere: files, and perhaps credentials,
+        would go there.
 
         Raises:
-            TrackingError: the place is a web server that the user has not named, or else the user has not
-                named the database, and the place is on another machine or, of a run's, outside of its folder.
+            TrackingError: the place is a web server that the user has not named, or else the user
+                has not named the database, and the place is on another machine or, of a run's,
+                outside of its folder.
         """
         if not self.file:
             return
         if home := re.match(r"(?i)(?:https?|mlflow-artifacts)://[^/?#]*", address):
             if not named_servers.is_known(home[0]):
                 raise TrackingError(
-                    f"{self.file} keeps the files of its runs at {self.redact(home[0])}, which you have not named:"
-                    f" set MLFLOW_TRACKING_URI to the server, or unset it in another folder for a database of your own"
+                    f"{self.file} keeps the files of its runs at {self.redact(home[0])}, which "
+                    "you have not named:"
+                    " set MLFLOW_TRACKING_URI to the server, or unset it in another folder for "
+                    "a database of your own"
                 )
             return
         folder = Path(address) if ":" not in address else database.path_of(address)
         is_here = folder is not None and folder.resolve().is_relative_to(self.file.parent.resolve())
         if not self.is_named and (folder is None or (self.is_of_run and not is_here)):
             raise TrackingError(
-                f"{self.file} keeps the files of its runs at {self.redact(address)}, outside of its folder;"
+                f"{self.file} keeps the files of its runs at {self.redact(address)}, outside of "
+                "its folder;"
                 f" if that is right, set MLFLOW_TRACKING_URI={self}"
             )
 
     def explain(self, error: BaseException) -> str:
-        """The reason in one line of at most 300 characters, safe to show; that of the network or the file where it began there."""
+        """The reason in one line of at most 300 characters, safe to show; that of the network or
+        the file where it began there.
+        """
         origin = causes(error)[-1]
-        reason = str(origin if isinstance(origin, OSError | sqlite3.Error) else error) or type(error).__name__
+        reason = (
+            str(origin if isinstance(origin, OSError | sqlite3.Error) else error)
+            or type(error).__name__
+        )
         reason = " ".join(self.redact(reason).split())
         return reason if len(reason) <= 300 else reason[:297] + "..."
 
     def is_passing(self, error: BaseException) -> bool:
-        """Whether the same request may succeed later: the store is away or busy, rather than against it."""
+        """Whether the same request may succeed later: the store is away or busy, rather than
+        against it.
+        """
         from requests import HTTPError, RequestException
 
         if getattr(error, "error_code", None) in PASSING:
             return True
         errors = causes(error)
-        refused = any(isinstance(e, HTTPError) and e.response is not None and e.response.status_code in REFUSALS for e in errors)
-        return not refused and any(isinstance(e, RequestException | ConnectionError | TimeoutError) for e in errors)
+        refused = any(
+            isinstance(e, HTTPError)
+            and e.response is not None
+            and e.response.status_code in REFUSALS
+            for e in errors
+        )
+        return not refused and any(
+            isinstance(e, RequestException | ConnectionError | TimeoutError) for e in errors
+        )
 
     def client(self) -> "MlflowClient":
         """MLflow's client on this store, without MLflow's chatter.
@@ -138,7 +168,8 @@ class Store:
             os.environ.setdefault(name, value)
         import mlflow  # noqa: F401 - it sets the levels of its loggers when it is imported
 
-        logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # its errors are raised too, and told by us
+        # its errors are raised too, and told by us
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         return self.ask(self._open)
 
@@ -147,7 +178,8 @@ class Store:
 
         if self.uri.startswith("sqlite:") and not self.file:
             raise TrackingError(
-                f"MLFLOW_TRACKING_URI={self.uri} is in memory, and gone with this command: name a file, as in sqlite:///mlflow.db"
+                f"MLFLOW_TRACKING_URI={self.uri} is in memory, and gone with this command: name "
+                "a file, as in sqlite:///mlflow.db"
             )
         if self.file and self.artifacts:
             database.prepare(self.file)
@@ -156,14 +188,18 @@ class Store:
         return MlflowClient(self.uri)
 
     def open_experiment(self, task: str) -> tuple["MlflowClient", str]:
-        """A client and the id of the task's experiment, created when new; safe when several processes start at once.
+        """A client and the id of the task's experiment, created when new; safe when several
+        processes start at once.
 
         Raises:
-            TrackingError: within seconds, where MLflow's own retries last minutes; a name that would lead
-                out of the folder of artifacts.
+            TrackingError: within seconds, where MLflow's own retries last minutes; a name that
+                would lead out of the folder of artifacts.
         """
         if self.artifacts and not is_inside(task):
-            raise TrackingError(f"the experiment {task!r} must be a name inside {self.artifacts}, without a first / or ..; rename it")
+            raise TrackingError(
+                f"the experiment {task!r} must be a name inside {self.artifacts}, without a "
+                "first / or ..; rename it"
+            )
         client = self.client()
         return client, self.ask(lambda: self._experiment(client, task))
 
@@ -192,7 +228,9 @@ class Store:
             broken = next((each for each in causes(error) if database.is_broken(each)), None)
             if self.file and broken:
                 raise TrackingError(database.damage(self.file, str(broken))) from None
-            raise TrackingError(f"cannot use MLflow at {self}: {self.explain(error)} (addresses: {KINDS})") from None
+            raise TrackingError(
+                f"cannot use MLflow at {self}: {self.explain(error)} (addresses: {KINDS})"
+            ) from None
 
     def _experiment(self, client: "MlflowClient", task: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -219,20 +257,23 @@ class Store:
 def path_in(text: str) -> Path:
     """Return the file that an address `sqlite:///...` names.
 
-    Where `%20` and the like stand in it, a folder that is called so comes before one whose name they
-    quote; a server's or another program's address quotes, ours do not.
+    Where `%20` and the like stand in it, a folder that is called so comes before one whose name
+    they quote; a server's or another program's address quotes, ours do not.
     """
-    literal, quoted = Path(text).absolute(), Path(unquote(text)).absolute()
+    literal = Path(text).absolute()
+    quoted = Path(unquote(text)).absolute()
     is_quoted = not literal.parent.exists() and quoted.parent.exists()
     is_quoted = is_quoted or (not literal.exists() and quoted.exists())
     return quoted if is_quoted else literal
 
 
 def recorded_store(noted: Mapping[str, Any], directory: Path) -> str | None:
-    """The address at which a run began, as its mlflow.json has it; None where the environment names one, or that one is no more.
+    """The address at which a run began, as its mlflow.json has it; None where the environment names
+    one, or that one is no more.
 
-    A run may come from a stranger: what it names is used where it is a file here, or a server that this user has named before.
-    Of a project that was moved or copied as a whole, it is the store that lies to the run's `directory` as that one did.
+    A run may come from a stranger: what it names is used where it is a file here, or a server that
+    this user has named before. Of a project that was moved or copied as a whole, it is the store
+    that lies to the run's `directory` as that one did.
 
     Raises:
         ValueError: it holds a password, which was not noted; or this user has never named it.
@@ -241,11 +282,15 @@ def recorded_store(noted: Mapping[str, Any], directory: Path) -> str | None:
     if os.environ.get("MLFLOW_TRACKING_URI") or not recorded:
         return None
     if "***" in recorded:
-        raise ValueError(f"the run is in MLflow at {recorded}: set MLFLOW_TRACKING_URI, for its password was not noted")
+        raise ValueError(
+            f"the run is in MLflow at {recorded}: set MLFLOW_TRACKING_URI, for its password was "
+            "not noted"
+        )
     file = Store(recorded).file
     if file is None and not named_servers.is_known(recorded):
         raise ValueError(
-            f"the run names MLflow at {redacted(recorded)}, which you have not used on this machine; to send the run and your"
+            f"the run names MLflow at {redacted(recorded)}, which you have not used on this "
+            "machine; to send the run and your"
             f" credentials there, set MLFLOW_TRACKING_URI={redacted(recorded)}"
         )
     if file is None:
@@ -270,8 +315,11 @@ def store_of_run(noted: Mapping[str, Any], directory: Path) -> Iterator[None]:
 
 
 def store_beside(file: Path, noted: Mapping[str, Any], directory: Path) -> Path:
-    """Return the store of the project in which a run is now, `file` where that one does not know the run."""
-    usual = file.parent / Path(*directory.parts[-3:])  # runs/<task>/<name>; older records do not say
+    """Return the store of the project in which a run is now, `file` where that one does not know
+    the run.
+    """
+    # runs/<task>/<name>; older records do not say
+    usual = file.parent / Path(*directory.parts[-3:])
     before = Path(noted.get("directory", usual))
     if before == directory or not before.is_relative_to(file.parent):
         return file
@@ -291,7 +339,10 @@ def causes(error: BaseException) -> list[BaseException]:
 @contextmanager
 def impatient() -> Iterator[None]:
     """MLflow asks once and waits seconds."""
-    settings = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(round(ANSWER_SECONDS))}
+    settings = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(round(ANSWER_SECONDS)),
+    }
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -305,7 +356,9 @@ def impatient() -> Iterator[None]:
 
 
 def within(seconds: float, question: Callable[[], T]) -> T:
-    """What `question` returns or raises; TimeoutError where it takes longer (its thread is left behind)."""
+    """What `question` returns or raises; TimeoutError where it takes longer (its thread is left
+    behind).
+    """
     answer: Future[T] = Future()
 
     def work() -> None:

@@ -10,18 +10,27 @@ if TYPE_CHECKING:
 
 
 class SystemMetrics:
-    """Processor, memory, disk, network and, where `nvidia-ml-py` is installed, GPU, from a background thread.
+    """Processor, memory, disk, network and, where `nvidia-ml-py` is installed, GPU, from a
+    background thread.
 
     MLflow's measurements, not its monitor: that one ends for good when the server is once away.
 
     Args:
-        log: takes metrics and a step, the seconds since the run began; so a resumed run goes on where it stopped.
+        log: takes metrics and a step, the seconds since the run began; so a resumed run goes on
+            where it stopped.
         began: Unix time of the run's start in seconds.
         interval: seconds between two measurements.
     """
 
-    def __init__(self, log: Callable[[Mapping[str, float], int], object], began: float, interval: float = 10.0) -> None:
-        self._log, self._began, self._interval = log, began, interval
+    def __init__(
+        self,
+        log: Callable[[Mapping[str, float], int], object],
+        began: float,
+        interval: float = 10.0,
+    ) -> None:
+        self._log = log
+        self._began = began
+        self._interval = interval
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="system-metrics", daemon=True)
         self._thread.start()
@@ -37,20 +46,28 @@ class SystemMetrics:
         from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
         from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
 
-        monitors = [monitor for kind in (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor) if (monitor := usable(kind))]
+        monitors = [
+            monitor
+            for kind in (CPUMonitor, DiskMonitor, NetworkMonitor, GPUMonitor)
+            if (monitor := usable(kind))
+        ]
         stopped = False
         while not stopped:
             stopped = self._stop.wait(self._interval)
             metrics: dict[str, float] = {}
             for monitor in monitors:
                 monitor.collect_metrics()
-                metrics.update({f"system/{name}": value for name, value in monitor.aggregate_metrics().items()})
+                metrics.update(
+                    {f"system/{name}": value for name, value in monitor.aggregate_metrics().items()}
+                )
                 monitor.clear_metrics()
             self._log(metrics, round(time.time() - self._began))
 
 
 def usable(kind: type["BaseMetricsMonitor"]) -> "BaseMetricsMonitor | None":
-    """A monitor that has measured once, or None where this machine has no such thing, or no library to ask it."""
+    """A monitor that has measured once, or None where this machine has no such thing, or no library
+    to ask it.
+    """
     try:
         monitor = kind()
         monitor.collect_metrics()

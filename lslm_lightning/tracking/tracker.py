@@ -1,4 +1,6 @@
-"""Lightning's logger on MLflow: one run, whatever the number of processes, and its status is true."""
+"""Lightning's logger on MLflow: one run, whatever the number of processes, and its status is
+true.
+"""
 
 import json
 import logging
@@ -22,7 +24,14 @@ from lslm_lightning.tracking.database import record_of
 from lslm_lightning.tracking.descriptions import DESCRIPTION, is_own, sign
 from lslm_lightning.tracking.environment import environment, git_state
 from lslm_lightning.tracking.lost import end_lost_runs, process_tags
-from lslm_lightning.tracking.names import clean_text, flatten, hashed, mlflow_name, mlflow_names, short
+from lslm_lightning.tracking.names import (
+    clean_text,
+    flatten,
+    hashed,
+    mlflow_name,
+    mlflow_names,
+    short,
+)
 from lslm_lightning.tracking.outbox import BATCH, Outbox, send_in_parts
 from lslm_lightning.tracking.store import Store, TrackingError
 from lslm_lightning.tracking.system import SystemMetrics
@@ -33,15 +42,26 @@ log = logging.getLogger(__name__)
 
 RUN_ID = "LSLM_RUN_ID"  # environment variable: the run of the process that started this one
 STOP_SECONDS = 20.0  # for what is on its way when someone has asked the run to stop
-WRITTEN = ("metrics.jsonl", "mlflow.json", ".mlflow.json.part", "environment.txt", "metrics.json", "metrics.json.partial")
-LONGEST_TAG, LONGEST_DIGEST = 8000, 36  # characters; what MLflow takes
+WRITTEN = (
+    "metrics.jsonl",
+    "mlflow.json",
+    ".mlflow.json.part",
+    "environment.txt",
+    "metrics.json",
+    "metrics.json.partial",
+)
+# characters; what MLflow takes
+LONGEST_TAG = 8000
+LONGEST_DIGEST = 36
 MOST_PARAMETERS = 100  # in one request; what MLflow takes
 
 
 class Tracker(Logger):
-    """Sends what a run produces to MLflow, and every metric to `metrics.jsonl` in the run's directory too.
+    """Sends what a run produces to MLflow, and every metric to `metrics.jsonl` in the run's
+    directory too.
 
-    Only `start` raises. From then on nothing here slows a step or ends a run: see `Outbox`. On ranks above 0 every method does nothing.
+    Only `start` raises. From then on nothing here slows a step or ends a run: see `Outbox`. On
+    ranks above 0 every method does nothing.
 
     Args:
         task: the MLflow experiment.
@@ -49,8 +69,9 @@ class Tracker(Logger):
         tracking_uri: see `Store`.
         tags: added to git state, machine and process.
         parent_run_id: the MLflow run that this one is a part of (seeds, evaluated systems).
-        run_id: go on with this run, in the directory in which it began; where MLflow does not know it, or the directory is a copy of
-            the one that the run is known by, a new one takes its place.
+        run_id: go on with this run, in the directory in which it began; where MLflow does not know
+            it, or the directory is a copy of the one that the run is known by, a new one takes its
+            place.
         again: whether the run is at work again, in this process.
     """
 
@@ -67,11 +88,16 @@ class Tracker(Logger):
         again: bool = True,
     ) -> None:
         super().__init__()
-        self.task, self.directory, self.store = task, Path(directory), Store(tracking_uri)
-        self._name, self._tags, self._parent_run_id = name, dict(tags or {}), parent_run_id
+        self.task = task
+        self.directory = Path(directory)
+        self.store = Store(tracking_uri)
+        self._name = name
+        self._tags = dict(tags or {})
+        self._parent_run_id = parent_run_id
         self._run_id: str | None = None
         self._experiment_id = ""
-        self._given_run_id, self._again = run_id, again
+        self._given_run_id = run_id
+        self._again = again
         self.n_missing = 0  # points that MLflow lacked when the run went on
         self._system_metrics = system_metrics
         self._outbox: Outbox | None = None
@@ -80,7 +106,8 @@ class Tracker(Logger):
         self._tables: list[dict[str, str]] = []
         self._noted: dict[str, Any] = {}  # what mlflow.json has
         self._links: set[Path] = set()  # symbolic links that were left out
-        self._sent: dict[str, int] = {}  # checksums of the files that MLflow has, by their names there
+        # checksums of the files that MLflow has, by their names there
+        self._sent: dict[str, int] = {}
         self.git: dict[str, str] = {}  # when the run began
         self.problems: list[str] = []
 
@@ -101,7 +128,8 @@ class Tracker(Logger):
         """Create the run, or go on with it.
 
         Raises:
-            TrackingError: within seconds, when the store or the run directory cannot be used, or the run was deleted in MLflow.
+            TrackingError: within seconds, when the store or the run directory cannot be used, or
+                the run was deleted in MLflow.
         """
         if rank_zero_only.rank > 0:
             return
@@ -111,19 +139,26 @@ class Tracker(Logger):
             if self._again:
                 (self.directory / "environment.txt").write_text(environment())
         except OSError as error:
-            raise TrackingError(f"cannot write in the run directory: {error.strerror}: {error.filename}") from None
+            raise TrackingError(
+                f"cannot write in the run directory: {error.strerror}: {error.filename}"
+            ) from None
         noted = self.directory / "mlflow.json"
         self._noted = json.loads(noted.read_text()) if self._given_run_id and noted.exists() else {}
         self._sent = self._noted.get("sent", {})
         self.git = git_state()
         self._client, experiment_id = self.store.open_experiment(self.task)
-        run = self.store.ask(partial(self._reopen, self._given_run_id) if self._given_run_id else partial(self._create, experiment_id))
+        run = self.store.ask(
+            partial(self._reopen, self._given_run_id)
+            if self._given_run_id
+            else partial(self._create, experiment_id)
+        )
         self.store.check_artifacts(run.info.artifact_uri)
         if not self.store.file and self.store.is_named:
             named_servers.remember(self.store.uri)
         self._run_id = os.environ[RUN_ID] = run.info.run_id
         self._experiment_id = run.info.experiment_id
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the outbox tries again, and can be asked to stop
+        # the outbox tries again, and can be asked to stop
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
         self._outbox = Outbox(self._send, self.store.is_passing, self._tell, self.store.explain)
         if self._curves.earlier:
@@ -131,7 +166,12 @@ class Tracker(Logger):
         if self._given_run_id and self._again:
             self._outbox.call(self._upload_missing)
         self._note(
-            {"run_id": self._run_id, "experiment": self.task, "store": str(self.store), "directory": str(self.directory.absolute())}
+            {
+                "run_id": self._run_id,
+                "experiment": self.task,
+                "store": str(self.store),
+                "directory": str(self.directory.absolute()),
+            }
             | ({} if self._given_run_id else {"began": round(time.time()), **self.git})
             | ({"status": "RUNNING", "ending": None} if self._again else {})
             | {"tags": {**self._noted.get("tags", {}), **self._clean_tags(self._tags)}}
@@ -150,13 +190,18 @@ class Tracker(Logger):
         """
         for name in WRITTEN:
             if (path := self.directory / name).is_symlink():
-                raise TrackingError(f"{path} is a symbolic link, and the run would write to what it points to: remove it")
+                raise TrackingError(
+                    f"{path} is a symbolic link, and the run would write to what it points to: "
+                    "remove it"
+                )
 
     def _create(self, experiment_id: str) -> Any:
         tags = {"mlflow.source.name": "lslm", **self._process_tags(), **self._tags}
         if self._parent_run_id:
             tags["mlflow.parentRunId"] = self._parent_run_id
-        return self._client.create_run(experiment_id, tags=self._clean_tags(tags), run_name=self._name)
+        return self._client.create_run(
+            experiment_id, tags=self._clean_tags(tags), run_name=self._name
+        )
 
     def _note(self, facts: Mapping[str, object]) -> None:
         """Write into `mlflow.json`, which keeps what else is there where this run goes on."""
@@ -184,12 +229,17 @@ class Tracker(Logger):
             return self._replace(run_id, f"MLflow at {self.store} does not know run {run_id}")
         if run.info.lifecycle_stage != "active":
             raise TrackingError(
-                f"run {run_id} of {self.directory} was deleted in MLflow at {self.store}; bring it back with "
-                f"`MLFLOW_TRACKING_URI={shlex.quote(str(self.store))} mlflow runs restore --run-id {run_id}`, and repeat the command"
+                f"run {run_id} of {self.directory} was deleted in MLflow at {self.store}; bring "
+                "it back with "
+                f"`MLFLOW_TRACKING_URI={shlex.quote(str(self.store))} mlflow runs restore "
+                f"--run-id {run_id}`, and repeat the command"
             )
-        here, known = str(self.directory.absolute()), run.data.tags.get("lslm.directory", "")
+        here = str(self.directory.absolute())
+        known = run.data.tags.get("lslm.directory", "")
         if known != here and self._is_original(Path(known), run_id):
-            return self._replace(run_id, f"{self.directory} is a copy of {known}, whose run {run_id} stays as it is")
+            return self._replace(
+                run_id, f"{self.directory} is a copy of {known}, whose run {run_id} stays as it is"
+            )
         self._parameters = set(run.data.params)
         self.store.adopt_run(run_id)
         run = self._client.get_run(run_id)  # whose artifacts may be elsewhere now
@@ -210,12 +260,16 @@ class Tracker(Logger):
     def _is_original(self, directory: Path, run_id: str) -> bool:
         """Whether another directory than this one is that of the run, in this store."""
         noted = record_of(directory)
-        if noted.get("run_id") != run_id or not Store(noted.get("store", "none")).is_same(self.store):
+        if noted.get("run_id") != run_id or not Store(noted.get("store", "none")).is_same(
+            self.store
+        ):
             return False
         return not directory.samefile(self.directory)
 
     def _send_missing(self) -> None:
-        """Of what was logged before the run stopped, the part that did not reach MLflow; each point with the time that it had."""
+        """Of what was logged before the run stopped, the part that did not reach MLflow; each point
+        with the time that it had.
+        """
         missing = self.missing_points()
         self.n_missing = len(missing)
         for i in range(0, len(missing), BATCH):
@@ -228,20 +282,28 @@ class Tracker(Logger):
             names.setdefault(mlflow_name(point.name), []).append(point)
         missing: list[Point] = []
         for name, own in names.items():
-            there = {(m.step, m.timestamp) for m in self._client.get_metric_history(self._run_id, name)}
+            there = {
+                (m.step, m.timestamp) for m in self._client.get_metric_history(self._run_id, name)
+            }
             missing += [point for point in own if (point.step, point.time_ms) not in there]
         return missing
 
     def _upload_missing(self) -> None:
-        """Of the files that the run had written before it stopped, those that did not reach MLflow; the best state comes at the end."""
+        """Of the files that the run had written before it stopped, those that did not reach MLflow;
+        the best state comes at the end.
+        """
         for name in self.missing_files():
             if not name.startswith("checkpoints/"):
                 self._upload(self.directory / name, name.rpartition("/")[0])
 
     def missing_files(self) -> list[str]:
-        """Of the files that the run is to have in MLflow, those that are not there, or not as they are now."""
+        """Of the files that the run is to have in MLflow, those that are not there, or not as they
+        are now.
+        """
         here = self.directory.absolute()
-        self._tell_links([link for name in (*KEPT, *FOLDERS) for link in links_of(here / name, here)])
+        self._tell_links(
+            [link for name in (*KEPT, *FOLDERS) for link in links_of(here / name, here)]
+        )
         return missing_files(self._client, self._run_id, self.directory, self._sent)
 
     def _tell_links(self, links: Sequence[Path]) -> None:
@@ -252,8 +314,11 @@ class Tracker(Logger):
             log.warning(words, ", ".join(map(str, new)))
 
     def _upload(self, path: Path, folder: str) -> None:
-        path, here = path.absolute(), self.directory.absolute()
-        self._tell_links(links := links_of(path, here if path.is_relative_to(here) else path.parent))
+        path = path.absolute()
+        here = self.directory.absolute()
+        self._tell_links(
+            links := links_of(path, here if path.is_relative_to(here) else path.parent)
+        )
         if any(link == path or link in path.parents for link in links):
             return
         self._sent |= upload(self._client, self._run_id, path, folder)
@@ -269,7 +334,10 @@ class Tracker(Logger):
     def _clean_tags(self, tags: Mapping[str, object]) -> dict[str, str]:
         shown = redacted_settings(tags)
         names = mlflow_names(shown)
-        return {names[name]: self.store.redact(clean_text(value))[:LONGEST_TAG] for name, value in shown.items()}
+        return {
+            names[name]: self.store.redact(clean_text(value))[:LONGEST_TAG]
+            for name, value in shown.items()
+        }
 
     @property
     def client(self) -> Any:
@@ -280,8 +348,11 @@ class Tracker(Logger):
         """Numbers at a step, under names like `val/bleu`."""
         if self._outbox is None:
             return
-        time_ms, step = round(time.time() * 1000), step or 0
-        points = [Point(clean_text(name), float(value), step, time_ms) for name, value in metrics.items()]
+        time_ms = round(time.time() * 1000)
+        step = step or 0
+        points = [
+            Point(clean_text(name), float(value), step, time_ms) for name, value in metrics.items()
+        ]
         try:
             points = self._curves.append(points)
         except OSError as error:
@@ -289,7 +360,8 @@ class Tracker(Logger):
         self._outbox.put(points)
 
     def write_down(self) -> None:
-        """See that all metrics so far are on the disk, before a state is saved behind which training would not come back.
+        """See that all metrics so far are on the disk, before a state is saved behind which
+        training would not come back.
 
         Raises:
             OSError: the disk is full.
@@ -300,11 +372,19 @@ class Tracker(Logger):
     def _send(self, points: Sequence[Point]) -> None:
         from mlflow.entities import Metric
 
-        metrics = [Metric(mlflow_name(point.name), point.value, point.time_ms, point.step) for point in points]
-        send_in_parts(lambda part: self._client.log_batch(self._run_id, part), metrics, self.store.is_passing)
+        metrics = [
+            Metric(mlflow_name(point.name), point.value, point.time_ms, point.step)
+            for point in points
+        ]
+        send_in_parts(
+            lambda part: self._client.log_batch(self._run_id, part), metrics, self.store.is_passing
+        )
 
-    def log_hyperparams(self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """A nested configuration as flat parameters `model.init_args.d_model`. The first value of a name stays, as MLflow wants it.
+    def log_hyperparams(
+        self, params: Mapping[str, Any] | Namespace, *args: Any, **kwargs: Any
+    ) -> None:
+        """A nested configuration as flat parameters `model.init_args.d_model`. The first value of a
+        name stays, as MLflow wants it.
 
         They are noted in mlflow.json too, where `lslm sync` finds them.
         """
@@ -321,12 +401,18 @@ class Tracker(Logger):
 
     def parameters_of(self, params: Mapping[str, Any] | Namespace) -> dict[str, str]:
         """Names and values of a nested configuration as MLflow has them."""
-        flat = dict(flatten(redacted_settings(vars(params) if isinstance(params, Namespace) else params)))
+        flat = dict(
+            flatten(redacted_settings(vars(params) if isinstance(params, Namespace) else params))
+        )
         names = mlflow_names(flat)
-        return {names[name]: short(self.store.redact(clean_text(value))) for name, value in flat.items()}
+        return {
+            names[name]: short(self.store.redact(clean_text(value))) for name, value in flat.items()
+        }
 
     def _send_parameters(self, parameters: Sequence[Any]) -> None:
-        """Send parameters; in place of one that the server finds too long, as older ones do, the hash of its value."""
+        """Send parameters; in place of one that the server finds too long, as older ones do, the
+        hash of its value.
+        """
         from mlflow.entities import Param
 
         def send(part: Sequence[Any]) -> None:
@@ -334,17 +420,27 @@ class Tracker(Logger):
                 self._client.log_batch(self._run_id, params=part)
             except Exception as error:
                 [*others, last] = part
-                if others or len(last.value) <= len(hashed(last.value)) or self.store.is_passing(error):
+                if (
+                    others
+                    or len(last.value) <= len(hashed(last.value))
+                    or self.store.is_passing(error)
+                ):
                     raise
                 self._client.log_batch(self._run_id, params=[Param(last.key, hashed(last.value))])
 
         send_in_parts(send, parameters, self.store.is_passing)
 
-    def missing_records(self, params: Mapping[str, Any], tags: Mapping[str, object]) -> tuple[list[str], list[str]]:
-        """The names of the parameters, and of the tags, that MLflow has not, or not with these values."""
+    def missing_records(
+        self, params: Mapping[str, Any], tags: Mapping[str, object]
+    ) -> tuple[list[str], list[str]]:
+        """The names of the parameters, and of the tags, that MLflow has not, or not with these
+        values.
+        """
         data = self._client.get_run(self._run_id).data
         parameters = [name for name in self.parameters_of(params) if name not in data.params]
-        return parameters, [name for name, value in self._clean_tags(tags).items() if data.tags.get(name) != value]
+        return parameters, [
+            name for name, value in self._clean_tags(tags).items() if data.tags.get(name) != value
+        ]
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         if self._outbox is not None:
@@ -355,18 +451,24 @@ class Tracker(Logger):
 
     @property
     def page(self) -> str:
-        """The address of the run's page in MLflow's web UI, from its `#` on; empty before `start`."""
+        """The address of the run's page in MLflow's web UI, from its `#` on; empty before
+        `start`.
+        """
         return f"#/experiments/{self._experiment_id}/runs/{self._run_id}" if self._run_id else ""
 
     def set_description(self, text: str) -> None:
-        """Set the Markdown text that MLflow shows on the run's page, unless somebody has edited it there or set the tag."""
+        """Set the Markdown text that MLflow shows on the run's page, unless somebody has edited it
+        there or set the tag.
+        """
         if self._outbox is not None and DESCRIPTION not in self._tags:
             signed = sign(self.store.redact(clean_text(text)), LONGEST_TAG)
             self._remember({"description": signed})
             self._outbox.call(self._send_description, signed)
 
     def restore_description(self) -> None:
-        """Set the description that was last set, as `mlflow.json` has it, in a store that lacks it."""
+        """Set the description that was last set, as `mlflow.json` has it, in a store that lacks
+        it.
+        """
         if self._outbox is not None and (noted := self._noted.get("description")):
             self._outbox.call(self._send_description, noted)
 
@@ -376,19 +478,26 @@ class Tracker(Logger):
             self._client.set_tag(self._run_id, DESCRIPTION, signed)
 
     def log_dataset(self, name: str, digest: str, split: str, source: str) -> None:
-        """A data set as an input of the run, from a public address or a path. A digest too long for MLflow is whole in the input's tag.
+        """A data set as an input of the run, from a public address or a path. A digest too long for
+        MLflow is whole in the input's tag.
 
-        MLflow takes two data sets of one name and digest for one, and would lose the second split: it has the split in its name then.
+        MLflow takes two data sets of one name and digest for one, and would lose the second split:
+        it has the split in its name then.
         """
         if self._outbox is None:
             return
-        if any(each[:2] == [name, digest] and each[2] != split for each in self._noted.get("datasets", [])):
+        if any(
+            each[:2] == [name, digest] and each[2] != split
+            for each in self._noted.get("datasets", [])
+        ):
             name = f"{name} ({split})"
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = self.store.redact(source)
         kind, key = ("http", "url") if "://" in source else ("local", "uri")
-        others = [each for each in self._noted.get("datasets", []) if each[:3] != [name, digest, split]]
+        others = [
+            each for each in self._noted.get("datasets", []) if each[:3] != [name, digest, split]
+        ]
         self._remember({"datasets": [*others, [name, digest, split, source]]})
         dataset = Dataset(name, digest[:LONGEST_DIGEST], kind, json.dumps({key: source}))
         tags = [InputTag("mlflow.data.context", split), InputTag("digest", digest)]
@@ -402,14 +511,19 @@ class Tracker(Logger):
         """
         if self._outbox is None:
             return
-        path, here = Path(path).absolute(), self.directory.absolute()
+        path = Path(path).absolute()
+        here = self.directory.absolute()
         if folder is None and path.is_relative_to(here):
             folder = path.relative_to(here).parent.as_posix().removeprefix(".")
         self._outbox.call(self._upload, path, folder or "")
 
     def log_table(self, path: str | Path, limit: int = 1000) -> None:
-        """The first rows of a JSONL file (predictions) as a table of MLflow's page; a tag says how many of how many."""
-        if self._outbox is not None and not links_of(Path(path).absolute(), self.directory.absolute()):
+        """The first rows of a JSONL file (predictions) as a table of MLflow's page; a tag says how
+        many of how many.
+        """
+        if self._outbox is not None and not links_of(
+            Path(path).absolute(), self.directory.absolute()
+        ):
             self._outbox.call(self._send_table, Path(path), limit)
 
     def _send_table(self, path: Path, limit: int) -> None:
@@ -422,7 +536,8 @@ class Tracker(Logger):
         self._client.log_text(self._run_id, json.dumps(table, ensure_ascii=False), file)
         if {"path": file, "type": "table"} not in self._tables:
             self._tables.append({"path": file, "type": "table"})
-        self._client.set_tag(self._run_id, "mlflow.loggedArtifacts", json.dumps(self._tables))  # makes MLflow draw a table
+        # makes MLflow draw a table
+        self._client.set_tag(self._run_id, "mlflow.loggedArtifacts", json.dumps(self._tables))
         self._client.set_tag(self._run_id, f"rows.{path.stem}", f"{len(rows)} of {n_row}")
 
     def flush(self) -> bool:
@@ -433,9 +548,13 @@ class Tracker(Logger):
         """Nothing: Lightning calls it after every logged step, which must not wait."""
 
     def finalize(self, status: str) -> None:
-        """Nothing: Lightning calls it after each of fit, validate, test, and the run goes on; `end` ends it."""
+        """Nothing: Lightning calls it after each of fit, validate, test, and the run goes on; `end`
+        ends it.
+        """
 
-    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"], ended: float | None = None) -> None:
+    def end(
+        self, status: Literal["FINISHED", "FAILED", "KILLED"], ended: float | None = None
+    ) -> None:
         """Store what is left, the curves among it, and set the run's status; the first call counts.
 
         Args:
@@ -447,16 +566,22 @@ class Tracker(Logger):
             self._monitor.close()
         self.log_artifact(self.directory / "metrics.jsonl")
         self._outbox.call(self._publish_view)
-        self._remember({"ending": status})  # which becomes its status when MLflow has it, or does not answer
-        outbox, self._outbox = self._outbox, None
-        last = partial(self._client.set_terminated, self._run_id, status, round((ended or time.time()) * 1000))
+        # which becomes its status when MLflow has it, or does not answer
+        self._remember({"ending": status})
+        outbox = self._outbox
+        self._outbox = None
+        last = partial(
+            self._client.set_terminated, self._run_id, status, round((ended or time.time()) * 1000)
+        )
         outbox.close(last, STOP_SECONDS if status == "KILLED" else None)
         self._curves.close()
         self._remember({"status": status, "sent": self._sent})
         os.environ.pop(RUN_ID, None)
 
     def _publish_view(self) -> None:
-        """Write the view of the experiment; where it is refused, as to users who may only add runs, no run lacks anything."""
+        """Write the view of the experiment; where it is refused, as to users who may only add runs,
+        no run lacks anything.
+        """
         try:
             publish(self._client, self._experiment_id)
         except Exception as error:
@@ -468,6 +593,9 @@ class Tracker(Logger):
         if problem not in self.problems:
             self.problems.append(problem)
             log.warning(
-                "MLflow at %s: %s. All of it stays in the run directory; lslm sync %s brings later what is missing.",
+                (
+                    "MLflow at %s: %s. All of it stays in the run directory; lslm sync %s brings "
+                    "later what is missing."
+                ),
                 *(self.store, problem, self.directory),
             )

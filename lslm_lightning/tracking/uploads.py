@@ -15,16 +15,24 @@ N_TRY = 3  # for a store that takes files and has others afterwards
 
 
 def local_files(directory: Path) -> list[str]:
-    """Of a run's directory, those that MLflow is to have, by their names inside: all but the states and the answers of validations."""
+    """Of a run's directory, those that MLflow is to have, by their names inside: all but the states
+    and the answers of validations.
+    """
     found = [name for name in KEPT if (directory / name).is_file()]
     for folder in FOLDERS:
-        found += [path.relative_to(directory).as_posix() for path in sorted((directory / folder).rglob("*")) if path.is_file()]
+        found += [
+            path.relative_to(directory).as_posix()
+            for path in sorted((directory / folder).rglob("*"))
+            if path.is_file()
+        ]
     found = [name for name in found if not links_of(directory / name, directory)]
     return [name for name in found if not re.match(r"predictions/val[.-]", name)]
 
 
 def links_of(path: Path, root: Path) -> list[Path]:
-    """Symbolic links on the way from the folder `root`, itself excluded, to `path`, and inside of `path`: they may lead anywhere."""
+    """Symbolic links on the way from the folder `root`, itself excluded, to `path`, and inside of
+    `path`: they may lead anywhere.
+    """
     folders = [each for each in (path, *path.parents) if each.is_relative_to(root) and each != root]
     if links := [each for each in reversed(folders) if each.is_symlink()]:
         return links[:1]
@@ -35,17 +43,25 @@ def sizes(client: "MlflowClient", run_id: str, folder: str | None = None) -> dic
     """Bytes of every artifact of a run, or of those in a folder of it."""
     found: dict[str, int] = {}
     for entry in client.list_artifacts(run_id, folder):
-        found |= sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size}
+        found |= (
+            sizes(client, run_id, entry.path) if entry.is_dir else {entry.path: entry.file_size}
+        )
     return found
 
 
-def missing_files(client: "MlflowClient", run_id: str, directory: Path, sent: Mapping[str, int]) -> list[str]:
-    """Of `local_files`, those that are not in MLflow, or not whole, or not as they are now, by the checksums of what was sent."""
+def missing_files(
+    client: "MlflowClient", run_id: str, directory: Path, sent: Mapping[str, int]
+) -> list[str]:
+    """Of `local_files`, those that are not in MLflow, or not whole, or not as they are now, by the
+    checksums of what was sent.
+    """
     there = sizes(client, run_id)
 
     def is_there(name: str) -> bool:
         path = directory / name
-        return (there.get(name) or 0) == path.stat().st_size and (name not in sent or sent[name] == checksum(path))
+        return (there.get(name) or 0) == path.stat().st_size and (
+            name not in sent or sent[name] == checksum(path)
+        )
 
     return [name for name in local_files(directory) if not is_there(name)]
 
@@ -60,7 +76,8 @@ def checksum(path: Path) -> int:
 
 
 def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict[str, int]:
-    """Send a file, or a folder with all in it but symbolic links, into `folder` of a run's artifacts, until all of it is there.
+    """Send a file, or a folder with all in it but symbolic links, into `folder` of a run's
+    artifacts, until all of it is there.
 
     Returns:
         Checksums, by name there.
@@ -71,9 +88,18 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict
     target = f"{folder}/{path.name}".removeprefix("/")
     for _ in range(N_TRY):
         links = links_of(path, path)
-        inside = [p for p in path.rglob("*") if p.is_file() and not p.is_symlink()] if path.is_dir() else []
-        files = {f"{target}/{p.relative_to(path).as_posix()}": p for p in inside} if path.is_dir() else {target: path}
-        before, sums = {name: file.stat().st_size for name, file in files.items()}, {name: checksum(file) for name, file in files.items()}
+        inside = (
+            [p for p in path.rglob("*") if p.is_file() and not p.is_symlink()]
+            if path.is_dir()
+            else []
+        )
+        files = (
+            {f"{target}/{p.relative_to(path).as_posix()}": p for p in inside}
+            if path.is_dir()
+            else {target: path}
+        )
+        before = {name: file.stat().st_size for name, file in files.items()}
+        sums = {name: checksum(file) for name, file in files.items()}
         if links:
             for name, file in files.items():
                 client.log_artifact(run_id, file, name.rpartition("/")[0])
@@ -83,10 +109,19 @@ def upload(client: "MlflowClient", run_id: str, path: Path, folder: str) -> dict
             there = sizes(client, run_id, target)
         else:
             client.log_artifact(run_id, path, folder or None)
-            there = {entry.path: entry.file_size for entry in client.list_artifacts(run_id, folder or None)}
+            there = {
+                entry.path: entry.file_size
+                for entry in client.list_artifacts(run_id, folder or None)
+            }
         # what has changed here meanwhile is left to the next upload
-        short = [name for name, size in before.items() if (there.get(name) or 0) != size and files[name].stat().st_size == size]
+        short = [
+            name
+            for name, size in before.items()
+            if (there.get(name) or 0) != size and files[name].stat().st_size == size
+        ]
         if not short:
             return sums
     name = short[0]
-    raise RuntimeError(f"of {name} it has {there.get(name) or 0:,} of {before[name]:,} bytes, after {N_TRY} tries")
+    raise RuntimeError(
+        f"of {name} it has {there.get(name) or 0:,} of {before[name]:,} bytes, after {N_TRY} tries"
+    )

@@ -1,7 +1,7 @@
 """The saved view of an experiment in MLflow's web UI: columns, order and charts that compare runs.
 
-The UI keeps a view as a tag of the experiment (`useSharedExperimentViewState` and `savedViewEnvelope`
-in its source): a link that names it opens it, and its menu "Views" lists it.
+The UI keeps a view as a tag of the experiment (`useSharedExperimentViewState` and
+`savedViewEnvelope` in its source): a link that names it opens it, and its menu "Views" lists it.
 """
 
 import base64
@@ -31,11 +31,20 @@ LONGEST_TAG = 20_000  # of an experiment
 N_RUN = 200  # the newest, of which the view is made
 MOST_COLUMNS = 12  # of settings in which runs differ
 TAGS = ("corpus", "languages", "model", "command")  # that have a column; the last where it differs
-WIDTHS = {"interval": 210, "languages": 110, "corpus": 110, "model": 130, "n_parameter": 120, "command": 90}  # pixels
+# pixels
+WIDTHS = {
+    "interval": 210,
+    "languages": 110,
+    "corpus": 110,
+    "model": 130,
+    "n_parameter": 120,
+    "command": 90,
+}
 NO_SCORES = ("_deviation", "/cut_sources")  # metrics of tests that are about scores
 MEASURED = ("n_parameter", "data.train_", "data.val_", "cost.")  # parameters that nobody set
 SHOWN = ("backbone", "corpus", "source_language", "target_language")  # which tags say too
-EARLIER = re.compile(r"\.(class_path|init_args\.)|^(trainer|job)\.")  # names that earlier releases gave to all settings
+# names that earlier releases gave to all settings
+EARLIER = re.compile(r"\.(class_path|init_args\.)|^(trainer|job)\.")
 
 
 def publish(client: "MlflowClient", experiment_id: str) -> None:
@@ -53,7 +62,11 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
     state = view_state(runs)
     for key, name in NAMES.items():
         # the UI shows children below their parents in this order alone
-        view = state if key == KEY else state | {"orderByKey": "attributes.start_time", "orderByAsc": False}
+        view = (
+            state
+            if key == KEY
+            else state | {"orderByKey": "attributes.start_time", "orderByAsc": False}
+        )
         if is_ours(before := tags.get(f"{PREFIX}{key}", "")) and state_of(before) != view:
             client.set_experiment_tag(experiment_id, f"{PREFIX}{key}", envelope(name, view))
     text = sign(introduction(experiment_id), LONGEST_TAG)
@@ -62,7 +75,9 @@ def publish(client: "MlflowClient", experiment_id: str) -> None:
 
 
 def links(experiment_id: str) -> dict[str, str]:
-    """Return addresses of the runs of an experiment in its views, from their `#` on, by what they show."""
+    """Return addresses of the runs of an experiment in its views, from their `#` on, by what they
+    show.
+    """
     page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&compareRunsMode="
     return {
         "best first": f"{page}TABLE&viewStateShareKey={KEY}",
@@ -73,7 +88,9 @@ def links(experiment_id: str) -> dict[str, str]:
 
 def introduction(experiment_id: str) -> str:
     """Return the description of an experiment, in Markdown."""
-    return "Compare runs: " + " · ".join(f"[{name}]({address})" for name, address in links(experiment_id).items())
+    return "Compare runs: " + " · ".join(
+        f"[{name}]({address})" for name, address in links(experiment_id).items()
+    )
 
 
 # The state
@@ -89,7 +106,9 @@ def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
     metrics = ordered_metrics(runs, headline)
     columns = columns_of(runs, headline, metrics)
     sections, charts = charts_of(metrics)
-    parents = {run.data.tags["mlflow.parentRunId"] for run in runs if "mlflow.parentRunId" in run.data.tags}
+    parents = {
+        run.data.tags["mlflow.parentRunId"] for run in runs if "mlflow.parentRunId" in run.data.tags
+    }
     return {
         "searchFilter": "",
         "orderByKey": f"metrics.`{headline}`",
@@ -116,13 +135,17 @@ def view_state(runs: Sequence["Run"]) -> dict[str, Any]:
         "autoRefreshEnabled": True,
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+        "globalLineChartConfig": {
+            "xAxisKey": "step",
+            "lineSmoothness": 0,
+            "selectedXAxisMetricKey": "",
+        },
     }
 
 
 def columns_of(runs: Sequence["Run"], headline: str, metrics: Sequence[str]) -> list[str]:
-    """Return the columns of the table: the score, in what runs differ, other scores, and last what all
-    of them share.
+    """Return the columns of the table: the score, in what runs differ, other scores, and last what
+    all of them share.
     """
     known = {name: {run.data.tags.get(name) for run in runs} - {None} for name in TAGS}
     differs = {name: len(found) > 1 for name, found in known.items()}
@@ -147,18 +170,30 @@ def width(name: str) -> int:
 
 
 def headline_of(runs: Sequence["Run"]) -> str:
-    """Return the metric that runs are compared by: what most of them say, or else a score of a test, or the loss."""
-    named = [(mlflow_name(run.data.tags["headline"]), run) for run in runs if run.data.tags.get("headline")]
+    """Return the metric that runs are compared by: what most of them say, or else a score of a
+    test, or the loss.
+    """
+    named = [
+        (mlflow_name(run.data.tags["headline"]), run)
+        for run in runs
+        if run.data.tags.get("headline")
+    ]
     said = Counter(name for name, run in named if name in run.data.metrics)
     if said:
         return said.most_common(1)[0][0]
     names = Counter(name for run in runs for name in sorted(run.data.metrics))
-    scores = [name for name, _ in names.most_common() if name.startswith("test/") and not name.endswith(NO_SCORES)]
+    scores = [
+        name
+        for name, _ in names.most_common()
+        if name.startswith("test/") and not name.endswith(NO_SCORES)
+    ]
     return scores[0] if scores else "val/loss"
 
 
 def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
-    """Return the metrics that get a chart: of tests, of validations, of training; the headline and the loss lead each."""
+    """Return the metrics that get a chart: of tests, of validations, of training; the headline and
+    the loss lead each.
+    """
     name = headline.rpartition("/")[2]
     ranks = {"test": 0, "val": 1, "train": 2}
 
@@ -166,25 +201,40 @@ def ordered_metrics(runs: Sequence["Run"], headline: str) -> list[str]:
         split, _, own = metric.partition("/")
         return ranks[split], [name, "loss"].index(own) if own in (name, "loss") else 2, own
 
-    known = {metric for run in runs for metric in run.data.metrics if metric.partition("/")[0] in ranks}
-    return sorted((metric for metric in known if "/" in metric and not metric.endswith(NO_SCORES)), key=rank)
+    known = {
+        metric for run in runs for metric in run.data.metrics if metric.partition("/")[0] in ranks
+    }
+    return sorted(
+        (metric for metric in known if "/" in metric and not metric.endswith(NO_SCORES)), key=rank
+    )
 
 
 def differing_parameters(runs: Sequence["Run"]) -> list[str]:
-    """Return the settings in which runs of one kind differ, those that most runs have first; what is measured is none.
+    """Return the settings in which runs of one kind differ, those that most runs have first; what
+    is measured is none.
 
-    Where there are runs of this release, the settings of those of earlier ones, which have all of them, are left out.
+    Where there are runs of this release, the settings of those of earlier ones, which have all of
+    them, are left out.
     """
     recent = [run for run in runs if "n_parameter" in run.data.params]
     if recent:
         runs = recent
-    known = [name for run in runs for name in run.data.params if not name.startswith(MEASURED) and name not in SHOWN]
+    known = [
+        name
+        for run in runs
+        for name in run.data.params
+        if not name.startswith(MEASURED) and name not in SHOWN
+    ]
     having = Counter(name for name in known if not (recent and EARLIER.search(name)))
     groups: dict[str, list[dict[str, str]]] = {}
     for run in runs:
         if run.data.params:
             groups.setdefault(kind_of(run), []).append(run.data.params)
-    differing = [name for name in having if any(len({params.get(name) for params in group}) > 1 for group in groups.values())]
+    differing = [
+        name
+        for name in having
+        if any(len({params.get(name) for params in group}) > 1 for group in groups.values())
+    ]
     return sorted(differing, key=lambda name: (-having[name], name))[:MOST_COLUMNS]
 
 
@@ -194,7 +244,9 @@ def kind_of(run: "Run") -> str:
 
 
 def charts_of(metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return sections and charts: bars of test scores, a table of the settings that differ, and curves."""
+    """Return sections and charts: bars of test scores, a table of the settings that differ, and
+    curves.
+    """
     names = [*dict.fromkeys(metric.partition("/")[0] for metric in metrics)]
     names.insert(1 if names[:1] == ["test"] else 0, SETTINGS)
     names += ["Model metrics", "System metrics"]
@@ -264,7 +316,10 @@ def is_lower_better(metric: str, runs: Sequence["Run"]) -> bool:
     name = metric.rpartition("/")[2]
     for run in runs:
         try:
-            scores = {mlflow_name(key): value for key, value in json.loads(run.data.tags.get("scores", "{}")).items()}
+            scores = {
+                mlflow_name(key): value
+                for key, value in json.loads(run.data.tags.get("scores", "{}")).items()
+            }
             return not scores[name]["higher_is_better"]
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
@@ -278,7 +333,9 @@ def envelope(name: str, state: dict[str, Any]) -> str:
     """Return a view as the UI saves it: its name in the open, its state compressed."""
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = round(time.time() * 1000)
-    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"})
+    return json.dumps(
+        {"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
+    )
 
 
 def state_of(tag: str) -> dict[str, Any] | None:
@@ -291,7 +348,9 @@ def state_of(tag: str) -> dict[str, Any] | None:
 
 
 def is_ours(tag: str) -> bool:
-    """Return whether a view may be replaced: there is none, or nobody has saved it anew in the UI."""
+    """Return whether a view may be replaced: there is none, or nobody has saved it anew in the
+    UI.
+    """
     if not tag:
         return True
     try:

@@ -21,12 +21,16 @@ class PairBatch(NamedTuple):
 
 
 class WindowBatch(NamedTuple):
-    """Windows of running text; ids are int64. All but the last are inputs, all but the first are targets."""
+    """Windows of running text; ids are int64. All but the last are inputs, all but the first are
+    targets.
+    """
 
     ids: Tensor  # (B, T + 1)
     n_token: int  # B * T, less what is padded
     n_source_token: int = 0
-    follows: bool | None = None  # of rows that are read in order: whether they go on where the batch before ended; None in any order
+    # of rows that are read in order: whether they go on where the batch before ended; None in any
+    # order
+    follows: bool | None = None
 
 
 class ExamBatch:

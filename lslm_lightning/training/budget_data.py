@@ -61,5 +61,8 @@ class BudgetData(TaskData):
     def val_dataloader(self) -> DataLoader:
         rows = self.encoded("val")
         if not len(rows.lengths):
-            raise ValueError(f"corpus {self.corpus_name}: nothing in its split val can be read; look at it, and at the lengths")
+            raise ValueError(
+                f"corpus {self.corpus_name}: nothing in its split val can be read; look at it, "
+                "and at the lengths"
+            )
         return self.loader(rows, self.share_of(TokenBudget(rows.lengths, self.max_tokens)(0)))

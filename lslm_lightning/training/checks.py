@@ -9,7 +9,8 @@ def check_kind(task: Any, data: Any, kind: type) -> None:
     """Refuse the data module of another sort of task."""
     if not isinstance(data, kind):
         raise ValueError(
-            f"{type(task).__name__} cannot read {type(data).__name__} but {kind.__name__}; choose a data.class_path of the same task"
+            f"{type(task).__name__} cannot read {type(data).__name__} but {kind.__name__}; "
+            "choose a data.class_path of the same task"
         )
 
 
@@ -17,7 +18,9 @@ LONGEST = 256  # tokens of an answer, where neither the user nor the training sp
 
 
 def longest_answer(longest_target: int, min_length: int = 0) -> int:
-    """Return the most tokens that an answer may have, by the longest training target: half as many more, and no more than `LONGEST`."""
+    """Return the most tokens that an answer may have, by the longest training target: half as many
+    more, and no more than `LONGEST`.
+    """
     return max(1, min_length, min(LONGEST, longest_target + -(-longest_target // 2)))
 
 
@@ -31,7 +34,8 @@ def check_lengths(min_length: int, max_length: int | None) -> None:
 
 
 def check_distinguishes(task: Any, data: Any) -> None:
-    """Refuse to choose the best checkpoint by a metric that gives wrong answers the score of right ones.
+    """Refuse to choose the best checkpoint by a metric that gives wrong answers the score of right
+    ones.
 
     Raises:
         ValueError: the metric is named, with what to set.
@@ -43,7 +47,9 @@ def check_distinguishes(task: Any, data: Any) -> None:
     if metric is None or not is_blind(metric, [e.references[0] for e in examples]):
         return
     raise ValueError(
-        f"{name}, by which the best checkpoint is chosen, cannot tell the validation references apart: another answer has the score of the"
-        f" right one. They are scored as language={examples[0].language!r}; set data.language to the language that they"
+        f"{name}, by which the best checkpoint is chosen, cannot tell the validation references "
+        "apart: another answer has the score of the"
+        f" right one. They are scored as language={examples[0].language!r}; set data.language to "
+        "the language that they"
         " are written in"
     )

@@ -9,7 +9,9 @@ THREADS = "OMP_NUM_THREADS"
 
 
 def available_cores(root: Path = Path("/")) -> int:
-    """Return how many cores this process may use, by its affinity and the CPU limits of its control groups; at least 1."""
+    """Return how many cores this process may use, by its affinity and the CPU limits of its control
+    groups; at least 1.
+    """
     if hasattr(os, "sched_getaffinity"):
         n = len(os.sched_getaffinity(0))
     else:
@@ -18,9 +20,11 @@ def available_cores(root: Path = Path("/")) -> int:
 
 
 def cpu_quotas(root: Path) -> Iterator[float]:
-    """Yield the limits of this process's control groups, and of those around them, in cores; nothing where there are none.
+    """Yield the limits of this process's control groups, and of those around them, in cores;
+    nothing where there are none.
 
-    A container may see the path of its group on the host, and its own limits at the top of the mounted tree.
+    A container may see the path of its group on the host, and its own limits at the top of the
+    mounted tree.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
@@ -30,7 +34,11 @@ def cpu_quotas(root: Path) -> Iterator[float]:
         _, controllers, group = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        tops = ["sys/fs/cgroup"] if not controllers else ["sys/fs/cgroup/cpu", f"sys/fs/cgroup/{controllers}"]
+        tops = (
+            ["sys/fs/cgroup"]
+            if not controllers
+            else ["sys/fs/cgroup/cpu", f"sys/fs/cgroup/{controllers}"]
+        )
         relative = Path(group.lstrip("/"))
         for folder in {root / top / part for top in tops for part in (relative, *relative.parents)}:
             yield from cpu_quota(folder)
@@ -50,14 +58,16 @@ def cpu_quota(group: Path) -> Iterator[float]:
 def limit_threads(n_process: int = 1) -> str:
     """Let torch use no more threads than there are cores for each of `n_process` processes.
 
-    A number in OMP_NUM_THREADS is obeyed. Without one, torch counts the cores of the machine, also where a container has fewer.
+    A number in OMP_NUM_THREADS is obeyed. Without one, torch counts the cores of the machine, also
+    where a container has fewer.
 
     Returns:
         What to tell: that torch would use more threads than this process has cores. "" for nothing.
     """
     import torch
 
-    n_core, before = available_cores(), torch.get_num_threads()
+    n_core = available_cores()
+    before = torch.get_num_threads()
     n = max(1, n_core // n_process)
     if os.environ.get(THREADS) or before <= n:
         return ""
@@ -65,4 +75,7 @@ def limit_threads(n_process: int = 1) -> str:
     os.environ[THREADS] = str(n)  # for the processes that this one starts
     if before <= n_core:
         return ""
-    return f"threads: {n} in place of {before}, since this process may use {n_core} cores; {THREADS} sets another number"
+    return (
+        f"threads: {n} in place of {before}, since this process may use {n_core} cores; "
+        f"{THREADS} sets another number"
+    )

@@ -1,4 +1,6 @@
-"""What every task's data module shares: a corpus, a tokenizer that makes itself, a stream of batches, exams in plain text."""
+"""What every task's data module shares: a corpus, a tokenizer that makes itself, a stream of
+batches, exams in plain text.
+"""
 
 import inspect
 import random
@@ -34,7 +36,8 @@ class Sizes(NamedTuple):
 
     usual: Any  # a batch
     largest: Any  # one that takes most memory
-    n_batch: Callable[[], int | None]  # in an epoch, of one device; reads the texts; None where nobody knows
+    # in an epoch, of one device; reads the texts; None where nobody knows
+    n_batch: Callable[[], int | None]
 
 
 class TaskData(LightningDataModule, ABC):
@@ -42,11 +45,14 @@ class TaskData(LightningDataModule, ABC):
 
     Args:
         corpus: an entry of corpora.yaml, a built-in corpus, a path, or a hub id.
-        tokenizer: how to make the tokenizer; trained on the training split only, once, then read from the cache.
-        columns: columns of the files for the fields this task uses, where they differ; see corpora.yaml.
+        tokenizer: how to make the tokenizer; trained on the training split only, once, then read
+            from the cache.
+        columns: columns of the files for the fields this task uses, where they differ; see
+            corpora.yaml.
         seed: of the order of training batches.
         exam_tokens: padded source positions in one batch of an exam.
-        n_validation_example: examples that validation decodes for real, spread evenly over the split; 0 for none.
+        n_validation_example: examples that validation decodes for real, spread evenly over the
+            split; 0 for none.
         num_workers: loader processes; batches are cheap to make, 0 suits most corpora.
     """
 
@@ -62,15 +68,26 @@ class TaskData(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         if exam_tokens < 1:
-            raise ValueError(f"exam_tokens={exam_tokens} must be at least 1; 2048 suits most machines")
-        for name, value in {"seed": seed, "n_validation_example": n_validation_example, "num_workers": num_workers}.items():
+            raise ValueError(
+                f"exam_tokens={exam_tokens} must be at least 1; 2048 suits most machines"
+            )
+        for name, value in {
+            "seed": seed,
+            "n_validation_example": n_validation_example,
+            "num_workers": num_workers,
+        }.items():
             if value < 0:
                 raise ValueError(f"{name}={value} must be at least 0")
-        self.corpus_name, self.recipe, self.columns = corpus, tokenizer, columns
-        self.seed, self.exam_tokens, self.num_workers = seed, exam_tokens, num_workers
+        self.corpus_name = corpus
+        self.recipe = tokenizer
+        self.columns = columns
+        self.seed = seed
+        self.exam_tokens = exam_tokens
+        self.num_workers = num_workers
         self.n_validation_example = n_validation_example
         self.counts: dict[str, float] = {}
-        self.assumed_language = ""  # one line, where nobody states the language; set when it is told from the texts
+        # one line, where nobody states the language; set when it is told from the texts
+        self.assumed_language = ""
         self._corpus: Corpus | None = None
         self._tokenizer: Tokenizer | None = None
         self._examples: dict[str, list[Example]] = {}
@@ -88,16 +105,28 @@ class TaskData(LightningDataModule, ABC):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Loaded, or trained on first use; processes that start together train it once. One that exists needs no training split."""
+        """Loaded, or trained on first use; processes that start together train it once. One that
+        exists needs no training split.
+        """
         if self._tokenizer is None and isinstance(self.recipe, Existing):
             self._tokenizer = self.recipe.train()
         elif self._tokenizer is None:
-            self._tokenizer = train_once(self.recipe, self.training_texts, self.training_key(), cache_directory() / "tokenizers")
+            self._tokenizer = train_once(
+                self.recipe,
+                self.training_texts,
+                self.training_key(),
+                cache_directory() / "tokenizers",
+            )
         return self._tokenizer
 
     def own_code(self) -> str:
-        """The code of classes outside of this project, which may make other texts of the same rows: what is cached depends on it."""
-        own = takewhile(lambda kind: kind.__module__.partition(".")[0] not in ("lslm_lightning", "tasks"), type(self).__mro__)
+        """The code of classes outside of this project, which may make other texts of the same rows:
+        what is cached depends on it.
+        """
+        own = takewhile(
+            lambda kind: kind.__module__.partition(".")[0] not in ("lslm_lightning", "tasks"),
+            type(self).__mro__,
+        )
         return "".join(f" {kind.__qualname__} {source_of(kind)}" for kind in own)
 
     # What a task's data says
@@ -111,9 +140,12 @@ class TaskData(LightningDataModule, ABC):
 
     @cached_property
     def texts_at_hand(self) -> list[str] | None:
-        """`training_texts`; None where the corpus has none, or they are not here and cannot be fetched."""
+        """`training_texts`; None where the corpus has none, or they are not here and cannot be
+        fetched.
+        """
         try:
-            return list(self.training_texts()) if "train" in self.corpus.splits else None  # of a stream there are no all
+            # of a stream there are no all
+            return list(self.training_texts()) if "train" in self.corpus.splits else None
         except (ValueError, OSError):
             return None
 
@@ -131,7 +163,9 @@ class TaskData(LightningDataModule, ABC):
 
     @cached_property
     def telling_split(self) -> str:
-        """The split whose texts tell the language of all: that of training, which has the most, or the first that can be read."""
+        """The split whose texts tell the language of all: that of training, which has the most, or
+        the first that can be read.
+        """
         for split in dict.fromkeys(("train", *self.corpus.splits)):
             try:
                 if split in self.corpus.splits and self.rows(split):
@@ -140,7 +174,9 @@ class TaskData(LightningDataModule, ABC):
                 continue
         return self.corpus.splits[0]
 
-    def language_of(self, texts: Iterable[str], given: str | None = None, more: Iterable[str] = ()) -> str:
+    def language_of(
+        self, texts: Iterable[str], given: str | None = None, more: Iterable[str] = ()
+    ) -> str:
         """The code of the texts' language: as given, as the corpus says, or as the texts tell.
 
         Args:
@@ -170,15 +206,18 @@ class TaskData(LightningDataModule, ABC):
         if rows and (lacking := [field for field in self.fields if field not in rows[0]]):
             there = ", ".join(field for field in rows[0] if field != "id")
             raise ValueError(
-                f"corpus {self.corpus_name} has no {' and no '.join(map(repr, lacking))}, which {type(self).__name__} reads;"
+                f"corpus {self.corpus_name} has no {' and no '.join(map(repr, lacking))}, which "
+                f"{type(self).__name__} reads;"
                 f" its rows have {there}; choose from them, or another corpus (lslm data list)"
             )
         return rows
 
     def digest(self, split: str) -> str:
-        """Of all that determines the split's rows, SHA-256 in hex: what caches and resumed runs depend on.
+        """Of all that determines the split's rows, SHA-256 in hex: what caches and resumed runs
+        depend on.
 
-        It knows files and how they are read, not what is asked of them: scores compare by `evaluation_set`.
+        It knows files and how they are read, not what is asked of them: scores compare by
+        `evaluation_set`.
         """
         return self.corpus.digest(split)
 
@@ -209,7 +248,9 @@ class TaskData(LightningDataModule, ABC):
         return self._examples[split]
 
     def evaluation_set(self, split: str) -> EvaluationSet:
-        """Identity of the split's examples, all of them in order: scores compare where it is the same."""
+        """Identity of the split's examples, all of them in order: scores compare where it is the
+        same.
+        """
         if split not in self._sets:
             self._sets[split] = evaluation_set(self.examples(split))
         return self._sets[split]
@@ -234,14 +275,18 @@ class TaskData(LightningDataModule, ABC):
 
     @property
     def dataset_name(self) -> str:
-        """Name of the data set in MLflow: the corpus without its folder and, of a parallel one, the direction."""
+        """Name of the data set in MLflow: the corpus without its folder and, of a parallel one, the
+        direction.
+        """
         path = Path(self.corpus.name)
         name = path.name if path.exists() else self.corpus.name
         return f"{name} {'-'.join(self.languages)}" if self.languages else name
 
     @property
     def stated_languages(self) -> tuple[str, str] | None:
-        """Languages of sources and of answers, as the config or the corpus states them; None where nobody does."""
+        """Languages of sources and of answers, as the config or the corpus states them; None where
+        nobody does.
+        """
         if len(self.languages) == 2:
             return self.languages[0], self.languages[1]
         given = getattr(self, "given_language", None) or next(iter(self.corpus.languages), None)
@@ -257,19 +302,29 @@ class TaskData(LightningDataModule, ABC):
         return ""
 
     def exam(self, split: str, n_shot: int = 0) -> list[Example]:
-        """`examples`, each with its question in words; `n_shot` worked examples come from the training split, the same for all."""
+        """`examples`, each with its question in words; `n_shot` worked examples come from the
+        training split, the same for all.
+        """
         rows = self.rows("train") if n_shot else []
         if n_shot > len(rows):
-            raise ValueError(f"n_shot={n_shot} is more than the {len(rows)} examples of the training split")
-        shots = [self.to_example(rows[i]) for i in random.Random(0).sample(range(len(rows)), n_shot)]
+            raise ValueError(
+                f"n_shot={n_shot} is more than the {len(rows)} examples of the training split"
+            )
+        shots = [
+            self.to_example(rows[i]) for i in random.Random(0).sample(range(len(rows)), n_shot)
+        ]
         return [replace(e, question=self.question(e, shots)) for e in self.examples(split)]
 
     def prompts(self, split: str) -> list[Example]:
-        """Beginnings that systems continue, to be read and not scored, where the exam itself asks for no text."""
+        """Beginnings that systems continue, to be read and not scored, where the exam itself asks
+        for no text.
+        """
         return []
 
     def validation_exam(self) -> list[Example]:
-        """At most `n_validation_example` of the validation split, spread evenly, always the same ones."""
+        """At most `n_validation_example` of the validation split, spread evenly, always the same
+        ones.
+        """
         whole = self.examples("val") if self.n_validation_example else []
         n = min(self.n_validation_example, len(whole))
         return [whole[i * len(whole) // n] for i in range(n)]
@@ -280,10 +335,17 @@ class TaskData(LightningDataModule, ABC):
 
     def source_lengths(self, examples: Sequence[Example]) -> list[int]:
         """Positions of each source."""
-        return [self.read_length(len(ids) + 1) for ids in self.tokenizer.encode_batch([e.source for e in examples])]
+        return [
+            self.read_length(len(ids) + 1)
+            for ids in self.tokenizer.encode_batch([e.source for e in examples])
+        ]
 
-    def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
-        """This rank's share, longest first, at most `exam_tokens` padded source positions in a batch."""
+    def exam_batches(
+        self, examples: Sequence[Example], rank: int = 0, world: int = 1
+    ) -> list[list[Example]]:
+        """This rank's share, longest first, at most `exam_tokens` padded source positions in a
+        batch.
+        """
         lengths = self.source_lengths(examples)
         batches: list[list[Example]] = []
         longest = 0
@@ -298,7 +360,9 @@ class TaskData(LightningDataModule, ABC):
 
     train_stream: BatchStream | None = None  # of the running training
 
-    began_at = (0, 0)  # micro-batches of this rank, and of all ranks, when this process took over; of another number of ranks, maybe
+    # micro-batches of this rank, and of all ranks, when this process took over; of another number
+    # of ranks, maybe
+    began_at = (0, 0)
 
     def position(self, n: int) -> int:
         """How many micro-batches all ranks have trained on when this one has counted `n`."""
@@ -306,7 +370,9 @@ class TaskData(LightningDataModule, ABC):
         return everyone + (n - own) * data_share(self.trainer)[1]
 
     overfit_batches: int | float = 0
-    """Train on the first batches of the first epoch alone: so many of them on each rank, or a share; 0 for all batches."""
+    """Train on the first batches of the first epoch alone: so many of them on each rank, or a
+    share; 0 for all batches.
+    """
 
     can_overfit = True
     """Whether the first batches of an epoch can be read again and again."""
@@ -315,7 +381,8 @@ class TaskData(LightningDataModule, ABC):
         """This rank's share of the batches of `plan`, from where the Trainer stands."""
         total = self.trainer.fit_loop.epoch_loop.batch_progress.total
         rank, world = data_share(self.trainer)
-        n_batch, epoch = len(plan), plan
+        n_batch = len(plan)
+        epoch = plan
         if self.overfit_batches:
             n_batch = min(n_batch, limited(max(1, n_batch // world), self.overfit_batches) * world)
             kept = plan(0)[:n_batch]
@@ -332,7 +399,9 @@ class TaskData(LightningDataModule, ABC):
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """What decides the batches of training, in words by name: a run goes on only where all of it is as it was."""
+        """What decides the batches of training, in words by name: a run goes on only where all of
+        it is as it was.
+        """
         overfit = f", overfit_batches {self.overfit_batches}" if self.overfit_batches else ""
         return {
             "training data": self.digest("train"),
@@ -345,18 +414,23 @@ class TaskData(LightningDataModule, ABC):
         """How training batches are made, besides their order."""
 
     def share_of(self, batches: Sequence[Any]) -> list[Any]:
-        """This rank's part; one that has none gets an empty batch, for Lightning would pass over its part in what the ranks do together."""
+        """This rank's part; one that has none gets an empty batch, for Lightning would pass over
+        its part in what the ranks do together.
+        """
         rank, number = data_share(self.trainer)
         return list(batches[rank::number]) or [[]]
 
     def loader(self, dataset: Any, sampler: Any) -> DataLoader:
         """A loader of whole batches: `dataset[item of sampler]` is a batch."""
         pin = self.trainer.accelerator.__class__.__name__ == "CUDAAccelerator"
-        return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers, pin_memory=pin)
+        return DataLoader(
+            dataset, sampler=sampler, batch_size=None, num_workers=self.num_workers, pin_memory=pin
+        )
 
     def exam_loader(self, split: str) -> DataLoader:
         batches = self.exam_batches(self.examples(split), *data_share(self.trainer))
-        return DataLoader([ExamBatch(batch) for batch in batches or [[]]], batch_size=None)  # as in share_of
+        # as in share_of
+        return DataLoader([ExamBatch(batch) for batch in batches or [[]]], batch_size=None)
 
     def test_dataloader(self) -> DataLoader:
         return self.exam_loader("test")
@@ -366,7 +440,9 @@ class TaskData(LightningDataModule, ABC):
 
 
 def stated_language(code: str, where: str) -> str:
-    """The canonical spelling of a language code; ValueError, which begins with where the code stands, if it is none."""
+    """The canonical spelling of a language code; ValueError, which begins with where the code
+    stands, if it is none.
+    """
     try:
         return canonical(code)
     except ValueError as error:

@@ -1,4 +1,6 @@
-"""Progress of work: lines that are redrawn in place on a terminal, and printed now and then elsewhere."""
+"""Progress of work: lines that are redrawn in place on a terminal, and printed now and then
+elsewhere.
+"""
 
 import os
 import sys
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
     from rich.progress import Task as Row
 
-FIRST_SECONDS, LINE_EVERY_SECONDS, LINE_EVERY_AT_MOST = 5.0, 15.0, 300.0
+FIRST_SECONDS = 5.0
+LINE_EVERY_SECONDS = 15.0
+LINE_EVERY_AT_MOST = 300.0
 LINE_EVERY_SHARE = 0.02  # of the time that has passed: long work prints fewer lines
 T = TypeVar("T")
 
@@ -28,13 +32,14 @@ def line_interval(elapsed: float) -> float:
 class Display:
     """Shows how far some works are.
 
-    On a terminal each has a line that is redrawn twice a second. In a log file, a pipe or a notebook
-    each prints a line now and then, the first after `FIRST_SECONDS`, and short work prints none.
+    On a terminal each has a line that is redrawn twice a second. In a log file, a pipe or a
+    notebook each prints a line now and then, the first after `FIRST_SECONDS`, and short work prints
+    none.
 
     Args:
         shown: False to show nothing.
-        output: where lines are printed. With "stdout", lines are redrawn only if standard output and
-            standard error both are a terminal, so that a log file has them all.
+        output: where lines are printed. With "stdout", lines are redrawn only if standard output
+            and standard error both are a terminal, so that a log file has them all.
     """
 
     def __init__(
@@ -43,7 +48,9 @@ class Display:
         output: Literal["stdout", "stderr"] = "stdout",
         clock: Clock = time.monotonic,
     ) -> None:
-        self.shown, self.output, self.clock = shown, output, clock
+        self.shown = shown
+        self.output = output
+        self.clock = clock
         self.is_live = shown and can_redraw(output)
         self._progress: Progress | None = None
         self._rows: dict[Work, int] = {}  # lines on the terminal
@@ -70,7 +77,9 @@ class Display:
             self.print(work)
 
     def tell(self, work: Work) -> None:
-        """Print the line of a work under way if it is time to; a terminal is redrawn without being asked."""
+        """Print the line of a work under way if it is time to; a terminal is redrawn without being
+        asked.
+        """
         if work in self._due and work.done != work.total and self.clock() >= self._due[work]:
             self.print(work)
 
@@ -117,7 +126,9 @@ class Display:
 
 
 def can_redraw(output: Literal["stdout", "stderr"]) -> bool:
-    """Whether a line can be redrawn in place: on a terminal, and not in a notebook's cell (`!lslm ...`), which only looks like one."""
+    """Whether a line can be redrawn in place: on a terminal, and not in a notebook's cell (`!lslm
+    ...`), which only looks like one.
+    """
     streams = (sys.stdout, sys.stderr) if output == "stdout" else (sys.stderr,)
     if "JPY_PARENT_PID" in os.environ or not all(stream.isatty() for stream in streams):
         return False

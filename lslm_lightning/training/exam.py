@@ -1,4 +1,6 @@
-"""Answers to exams: a subset in validation, the whole split in test and predict. Predictions are written, then one function scores them."""
+"""Answers to exams: a subset in validation, the whole split in test and predict. Predictions are
+written, then one function scores them.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +39,8 @@ def gathered(predictions: list[Prediction]) -> list[Prediction]:
 
 
 class Evaluation(Callback):
-    """Scores decoded answers: of some examples in each validation, of all in a test; logs `val/bleu`, `test/bleu`...
+    """Scores decoded answers: of some examples in each validation, of all in a test; logs
+    `val/bleu`, `test/bleu`...
 
     A task brings one by itself where the Trainer has none, so that `callback_metrics` and what
     `Trainer.test` returns hold the scores with any Trainer, logger and callbacks.
@@ -69,7 +72,8 @@ class Evaluation(Callback):
         if trainer.sanity_checking or not isinstance(trainer.datamodule, TaskData):
             return
         exam = trainer.datamodule.validation_exam()
-        task.add_up()  # weights that are not finite are refused before anything is decoded with them
+        # weights that are not finite are refused before anything is decoded with them
+        task.add_up()
         self.begin_validation(trainer, task)
         if not exam:
             return
@@ -90,7 +94,9 @@ class Evaluation(Callback):
 
     on_predict_epoch_start = on_test_epoch_start
 
-    def on_test_batch_end(self, trainer: Trainer, task: Task, outputs: list[Prediction], *args: Any) -> None:
+    def on_test_batch_end(
+        self, trainer: Trainer, task: Task, outputs: list[Prediction], *args: Any
+    ) -> None:
         self._answers += outputs
 
     on_predict_batch_end = on_test_batch_end
@@ -105,11 +111,18 @@ class Evaluation(Callback):
             answered = {p.id for p in predictions}
             self.limited = len(answered) < len(exam)
             if self.limited:
-                told = f"limited: {len(answered)} of {len(exam)} examples were answered; only they are scored, there is no report"
+                told = (
+                    f"limited: {len(answered)} of {len(exam)} examples were answered; only "
+                    "they are scored, there is no report"
+                )
                 print(told, flush=True)
             exam = [example for example in exam if example.id in answered]
         metrics = task.metrics(exam[0].language)
-        result = score(exam, predictions, metrics) if trainer.is_global_zero else score(exam, predictions, metrics, n_resample=0)
+        result = (
+            score(exam, predictions, metrics)
+            if trainer.is_global_zero
+            else score(exam, predictions, metrics, n_resample=0)
+        )
         self.result = signed(result, metrics, task.signature_of_answers(trainer.datamodule.mode))
         for each in self.result.scores:
             if not math.isnan(each.value):
@@ -126,10 +139,12 @@ class Evaluation(Callback):
 
 
 class Exam(Evaluation):
-    """The evaluation of a run: predictions, samples, scores and findings are written into its directory.
+    """The evaluation of a run: predictions, samples, scores and findings are written into its
+    directory.
 
     Args:
-        directory: of the run; predictions/*.jsonl, samples/*.txt and metrics.json are written there.
+        directory: of the run; predictions/*.jsonl, samples/*.txt and metrics.json are written
+            there.
         tracker: gets the samples too.
         progress: yields the batches of a validation's answers, and tells how far it has come.
     """
@@ -141,7 +156,8 @@ class Exam(Evaluation):
         progress: Callable[[Trainer, Sequence[Any]], Iterable[Any]] = lambda _, batches: batches,
     ) -> None:
         super().__init__(progress)
-        self.directory, self.tracker = directory, tracker
+        self.directory = directory
+        self.tracker = tracker
         self.data: dict[str, str] = {}  # what metrics.json says of the data of the last test
         self.findings: list[Finding] = []  # of the sanity checks on the answers of the last test
 
@@ -164,16 +180,26 @@ class Exam(Evaluation):
             return
         name = self.directory.path.name
         cut = cut_sources(name, f"{n_cut:,} of {len(exam):,} {words}" if n_cut else "")
-        self.findings = examine(exam, {name: predictions}, metrics, {name: task.answer_limit}) + ([cut] if cut else [])
-        data, corpus = trainer.datamodule, trainer.datamodule.corpus
+        self.findings = examine(exam, {name: predictions}, metrics, {name: task.answer_limit}) + (
+            [cut] if cut else []
+        )
+        data = trainer.datamodule
+        corpus = trainer.datamodule.corpus
         self.data = data.recorded("test", exam)
         own = {"system": "this run"}  # so that equal runs have equal records
-        findings = [asdict(finding) | (own if finding.system == name else {}) for finding in self.findings]
+        findings = [
+            asdict(finding) | (own if finding.system == name else {}) for finding in self.findings
+        ]
         write_scores(self.directory.metrics, self.scores, self.data, findings)
-        tags = {"corpus.test_digest": self.data["digest"], "corpus.test_languages": self.data["languages"]}
+        tags = {
+            "corpus.test_digest": self.data["digest"],
+            "corpus.test_languages": self.data["languages"],
+        }
         tags |= {"cut_sources": f"{n_cut:,} of {len(exam):,}"} if words and n_cut else {}
         self.tracker.set_tags(tags | {"scores": described(self.scores)})
-        self.tracker.log_dataset(data.dataset_name, self.data["digest"], "test", corpus.home or corpus.name)
+        self.tracker.log_dataset(
+            data.dataset_name, self.data["digest"], "test", corpus.home or corpus.name
+        )
 
     def _write_samples(self, trainer: Trainer, task: Task) -> None:
         with trainer.precision_plugin.val_step_context():

@@ -1,4 +1,6 @@
-"""What a step of training holds in memory and computes, found without doing it: on torch's meta device, which has shapes and no numbers."""
+"""What a step of training holds in memory and computes, found without doing it: on torch's meta
+device, which has shapes and no numbers.
+"""
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -21,10 +23,40 @@ ROUNDED_TO = 512  # bytes, by CUDA's caching allocator
 
 # What autocast computes in bfloat16, and what in float32; all else in the precision that comes.
 # Source: PyTorch's documentation of torch.amp, "CUDA Ops that can autocast".
-HALF = {F.linear, F.conv1d, F.conv2d, F.scaled_dot_product_attention, torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.baddbmm}
+HALF = {
+    F.linear,
+    F.conv1d,
+    F.conv2d,
+    F.scaled_dot_product_attention,
+    torch.matmul,
+    torch.mm,
+    torch.bmm,
+    torch.addmm,
+    torch.baddbmm,
+}
 HALF |= {Tensor.matmul, Tensor.__matmul__, Tensor.__rmatmul__, Tensor.mm, Tensor.bmm}
-SINGLE = {F.layer_norm, F.cross_entropy, F.nll_loss, F.softmax, F.log_softmax, torch.softmax, torch.log_softmax, torch.exp, torch.log}
-SINGLE |= {torch.sum, torch.norm, Tensor.softmax, Tensor.log_softmax, Tensor.exp, Tensor.log, Tensor.sum, Tensor.norm, Tensor.pow}
+SINGLE = {
+    F.layer_norm,
+    F.cross_entropy,
+    F.nll_loss,
+    F.softmax,
+    F.log_softmax,
+    torch.softmax,
+    torch.log_softmax,
+    torch.exp,
+    torch.log,
+}
+SINGLE |= {
+    torch.sum,
+    torch.norm,
+    Tensor.softmax,
+    Tensor.log_softmax,
+    Tensor.exp,
+    Tensor.log,
+    Tensor.sum,
+    Tensor.norm,
+    Tensor.pow,
+}
 
 
 class Work(NamedTuple):
@@ -39,9 +71,11 @@ class Footprint:
     """Of one micro-batch on one device that holds the whole model, or its part of every layer.
 
     Args:
-        parameters: numbers in each block that is gathered as one, and last what is left outside of all blocks.
+        parameters: numbers in each block that is gathered as one, and last what is left outside of
+            all blocks.
         state_bytes: of the optimizer.
-        moments: bytes that live besides weights and their gradients, and bytes of gradients, after each allocation and each release.
+        moments: bytes that live besides weights and their gradients, and bytes of gradients, after
+            each allocation and each release.
         step: forward and backward.
         n_position: of the inputs, padding included.
     """
@@ -63,19 +97,24 @@ class Footprint:
         return sum(work.flops for work in self.step)
 
     def peak(self, factor: float = 1.0, kept: bool = False) -> tuple[float, float]:
-        """When most lives besides weights and optimizer: bytes that are no gradients, and of gradients.
+        """When most lives besides weights and optimizer: bytes that are no gradients, and of
+        gradients.
 
         Args:
             factor: how many bytes this device keeps for each of a gradient's.
-            kept: whether gradients of a micro-batch before are there all the time, as under accumulation.
+            kept: whether gradients of a micro-batch before are there all the time, as under
+                accumulation.
         """
         whole = max(gradient for _, gradient in self.moments)
-        moments = ((other, factor * (whole if kept else gradient)) for other, gradient in self.moments)
+        moments = (
+            (other, factor * (whole if kept else gradient)) for other, gradient in self.moments
+        )
         return max(moments, key=sum)
 
 
 def footprint(task: Any, batch: Any, bfloat16: bool, smoothing: float = 0.0) -> Footprint:
-    """Of a task and a batch that both lie on the meta device, as a GPU would train it with fused kernels.
+    """Of a task and a batch that both lie on the meta device, as a GPU would train it with fused
+    kernels.
 
     Args:
         bfloat16: compute under autocast.
@@ -84,7 +123,13 @@ def footprint(task: Any, batch: Any, bfloat16: bool, smoothing: float = 0.0) -> 
     for p in task.parameters():
         p.grad = None
     parameters = [p for p in task.parameters() if p.requires_grad]
-    ledger = Ledger([*task.parameters(), *task.buffers(), *(value for value in batch if isinstance(value, Tensor))])
+    ledger = Ledger(
+        [
+            *task.parameters(),
+            *task.buffers(),
+            *(value for value in batch if isinstance(value, Tensor)),
+        ]
+    )
     with assumed_shapes(), ledger, LikeGPU(ledger, bfloat16):
         backward(task.loss(batch, smoothing))
     gradients = {ledger.number(p.grad) for p in parameters if p.grad is not None}
@@ -93,13 +138,30 @@ def footprint(task: Any, batch: Any, bfloat16: bool, smoothing: float = 0.0) -> 
     blocks = [sum(p.numel() for p in block.parameters()) for block in task.backbone.blocks()]
     rest = sum(p.numel() for p in parameters) - sum(blocks)
     n_position = sum(t.numel() for t in batch if isinstance(t, Tensor) and t.dtype == torch.int64)
-    return Footprint((*blocks, rest), sum(map(size, states)), moments, tuple(ledger.work), batch.n_token, n_position)
+    return Footprint(
+        (*blocks, rest),
+        sum(map(size, states)),
+        moments,
+        tuple(ledger.work),
+        batch.n_token,
+        n_position,
+    )
 
 
 def backward(loss: Tensor) -> None:
-    """As `Tensor.backward`, which would leave the mode that layers computed again need (activation checkpointing)."""
+    """As `Tensor.backward`, which would leave the mode that layers computed again need (activation
+    checkpointing).
+    """
     run = torch.autograd.Variable._execution_engine.run_backward
-    run((loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True)
+    run(
+        (loss,),
+        (torch.ones_like(loss),),
+        False,
+        False,
+        (),
+        allow_unreachable=True,
+        accumulate_grad=True,
+    )
 
 
 def states_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
@@ -107,7 +169,9 @@ def states_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     for group in optimizer.param_groups:
         group |= {name: False for name in ("fused", "foreach") if name in group}
     optimizer.step()
-    return [t for state in optimizer.state.values() for t in tree_leaves(state) if isinstance(t, Tensor)]
+    return [
+        t for state in optimizer.state.values() for t in tree_leaves(state) if isinstance(t, Tensor)
+    ]
 
 
 def size(tensor: Tensor) -> int:
@@ -124,9 +188,11 @@ class Ledger(TorchDispatchMode):
 
     def __init__(self, there: Iterable[Tensor]) -> None:
         super().__init__()
-        self.events: list[tuple[int, int]] = []  # number of the storage, bytes that come (or, below 0, go)
+        # number of the storage, bytes that come (or, below 0, go)
+        self.events: list[tuple[int, int]] = []
         self.work: list[Work] = []
-        self._numbers = {tensor.untyped_storage()._cdata: -1 for tensor in there}  # of storages that live
+        # of storages that live
+        self._numbers = {tensor.untyped_storage()._cdata: -1 for tensor in there}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten._local_scalar_dense.default:
@@ -146,7 +212,8 @@ class Ledger(TorchDispatchMode):
         key = storage._cdata
         if key in self._numbers:
             return False
-        number, n_byte = len(self.events), -(-storage.nbytes() // ROUNDED_TO) * ROUNDED_TO
+        number = len(self.events)
+        n_byte = -(-storage.nbytes() // ROUNDED_TO) * ROUNDED_TO
         self._numbers[key] = number
         self.events.append((number, n_byte))
         weakref.finalize(storage, self._release, key, number, n_byte).atexit = False
@@ -168,18 +235,25 @@ class Ledger(TorchDispatchMode):
 
 
 class LikeGPU(TorchFunctionMode):
-    """Shapes on the meta device go the ways of a GPU: attention and dropout in one kernel each, bfloat16 by autocast."""
+    """Shapes on the meta device go the ways of a GPU: attention and dropout in one kernel each,
+    bfloat16 by autocast.
+    """
 
     def __init__(self, ledger: Ledger, bfloat16: bool) -> None:
         super().__init__()
-        self.ledger, self.bfloat16 = ledger, bfloat16
+        self.ledger = ledger
+        self.bfloat16 = bfloat16
 
-    def __torch_function__(self, func: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Callable, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         kwargs = kwargs or {}
         if self.bfloat16 and func in HALF:
-            args, kwargs = cast(args, torch.bfloat16), {name: cast(value, torch.bfloat16) for name, value in kwargs.items()}
+            args = cast(args, torch.bfloat16)
+            kwargs = {name: cast(value, torch.bfloat16) for name, value in kwargs.items()}
         elif self.bfloat16 and func in SINGLE:
-            args, kwargs = cast(args, torch.float32), {name: cast(value, torch.float32) for name, value in kwargs.items()}
+            args = cast(args, torch.float32)
+            kwargs = {name: cast(value, torch.float32) for name, value in kwargs.items()}
         if func is F.dropout:
             return dropout(*args, **kwargs)
         if func is F.scaled_dot_product_attention:
@@ -193,7 +267,11 @@ def cast(value: Any, dtype: torch.dtype) -> Any:
     """Tensors of floating point, in a tuple also."""
     if isinstance(value, tuple | list):
         return type(value)(cast(v, dtype) for v in value)
-    return value.to(dtype) if isinstance(value, Tensor) and value.dtype in (torch.float32, torch.bfloat16) else value
+    return (
+        value.to(dtype)
+        if isinstance(value, Tensor) and value.dtype in (torch.float32, torch.bfloat16)
+        else value
+    )
 
 
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -202,18 +280,27 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = Fa
 
 
 class FusedAttention(torch.autograd.Function):
-    """What a fused kernel keeps, and how much it computes. B rows, H heads, T queries, S keys, K and V widths.
+    """What a fused kernel keeps, and how much it computes. B rows, H heads, T queries, S keys, K
+    and V widths.
 
-    Source: Dao et al. 2022, "FlashAttention", algorithms 1 and 4: the backward pass computes the scores once more.
+    Source: Dao et al. 2022, "FlashAttention", algorithms 1 and 4: the backward pass computes the
+    scores once more.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, ledger: Ledger) -> Tensor:
         out = query.new_empty(*query.shape[:-1], value.size(-1))  # (B, H, T, V)
-        ctx.save_for_backward(query, key, value, out, query.new_empty(query.shape[:-1], dtype=torch.float32))
+        ctx.save_for_backward(
+            query, key, value, out, query.new_empty(query.shape[:-1], dtype=torch.float32)
+        )
         ctx.ledger = ledger
         scores = query[..., 0].numel() * key.size(-2)  # B H T S
-        ledger.work.append(Work(2 * scores * (query.size(-1) + value.size(-1)), sum(map(size, (query, key, value, out)))))
+        ledger.work.append(
+            Work(
+                2 * scores * (query.size(-1) + value.size(-1)),
+                sum(map(size, (query, key, value, out))),
+            )
+        )
         return out
 
     @staticmethod
@@ -226,14 +313,17 @@ class FusedAttention(torch.autograd.Function):
 
 
 class Lattice(torch.autograd.Function):
-    """What `ctc_loss` keeps and computes: for each frame, the paths that lead to each token of a target and to the blanks around it.
+    """What `ctc_loss` keeps and computes: for each frame, the paths that lead to each token of a
+    target and to the blanks around it.
 
-    T frames, B rows, V symbols, L tokens. Source: Graves et al. 2006, "Connectionist temporal classification", sections 4.1 and 4.2.
+    T frames, B rows, V symbols, L tokens. Source: Graves et al. 2006, "Connectionist temporal
+    classification", sections 4.1 and 4.2.
     """
 
     @staticmethod
     def forward(ctx: Any, log_probs: Tensor, n_token: int, ledger: Ledger) -> Tensor:
-        paths = log_probs.new_empty(log_probs.size(1), log_probs.size(0), 2 * n_token + 1)  # (B, T, 2 L + 1)
+        # (B, T, 2 L + 1)
+        paths = log_probs.new_empty(log_probs.size(1), log_probs.size(0), 2 * n_token + 1)
         ctx.save_for_backward(log_probs, paths)
         ctx.ledger = ledger
         ledger.work.append(Work(6 * paths.numel(), size(log_probs) + size(paths)))
@@ -251,7 +341,8 @@ def assumed_shapes() -> Iterator[None]:
     """Where a choice of rows depends on numbers, take all: no position is padding."""
     from torch.fx.experimental import _config
 
-    before, _config.meta_nonzero_assume_all_nonzero = _config.meta_nonzero_assume_all_nonzero, True
+    before = _config.meta_nonzero_assume_all_nonzero
+    _config.meta_nonzero_assume_all_nonzero = True
     try:
         yield
     finally:

@@ -22,7 +22,8 @@ STOP_SECONDS = 60.0  # SLURM is told to give two minutes
 class Agreement:
     """The largest of the numbers that the ranks bring; collective.
 
-    On GPUs it is that of the call before, 0 at first: the processor would wait for all that the GPU has to do yet to know this one.
+    On GPUs it is that of the call before, 0 at first: the processor would wait for all that the GPU
+    has to do yet to know this one.
     """
 
     def __init__(self) -> None:
@@ -38,7 +39,8 @@ class Agreement:
         if at_once or not is_behind(device):
             self._before = None
             return int(largest)
-        before, self._before = self._before, arriving(largest)
+        before = self._before
+        self._before = arriving(largest)
         if before is None:
             return 0
         before[1].synchronize()
@@ -52,7 +54,8 @@ def is_behind(device: torch.device) -> bool:
 
 def arriving(tensor: Tensor) -> tuple[Tensor, torch.cuda.Event]:
     """A copy in the memory of the processor, and what tells when it is there."""
-    copy, event = torch.empty_like(tensor, device="cpu", pin_memory=True), torch.cuda.Event()
+    copy = torch.empty_like(tensor, device="cpu", pin_memory=True)
+    event = torch.cuda.Event()
     copy.copy_(tensor, non_blocking=True)
     event.record()
     return copy, event
@@ -93,7 +96,8 @@ class Deadline:
 
     def take(self) -> bool:
         """Return whether a SIGINT says that the time is over; asked again, it is a user's."""
-        is_over, self._is_over = self._is_over, False
+        is_over = self._is_over
+        self._is_over = False
         return is_over
 
     def _end(self) -> None:
@@ -102,11 +106,13 @@ class Deadline:
 
 
 class Interruption(Callback):
-    """Within `fit`, `stopping_signals` only set a flag; where a resumed run can go on exactly, the ranks agree, save `last.ckpt` and stop.
+    """Within `fit`, `stopping_signals` only set a flag; where a resumed run can go on exactly, the
+    ranks agree, save `last.ckpt` and stop.
 
-    That is at the end of an optimizer step (of the next one, on several GPUs), or, where a validation is due, after it; a long validation
-    is left after `STOP_SECONDS`, with the state that was saved before, while a save is finished however long it takes. A second signal
-    stops at once. Where no signal came, but the time to save has, they save and go on.
+    That is at the end of an optimizer step (of the next one, on several GPUs), or, where a
+    validation is due, after it; a long validation is left after `STOP_SECONDS`, with the state that
+    was saved before, while a save is finished however long it takes. A second signal stops at once.
+    Where no signal came, but the time to save has, they save and go on.
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
@@ -125,7 +131,10 @@ class Interruption(Callback):
             raise Interrupted(signum)
         self.received = signum
         self._deadline.start(STOP_SECONDS)
-        words = f"{signal.Signals(signum).name}: saving and stopping after this step, within {STOP_SECONDS:g} seconds (again: at once)"
+        words = (
+            f"{signal.Signals(signum).name}: saving and stopping after this step, within "
+            f"{STOP_SECONDS:g} seconds (again: at once)"
+        )
         print(words, file=sys.stderr, flush=True)
 
     def _give_up(self, signum: int, frame: FrameType | None) -> None:
@@ -134,14 +143,18 @@ class Interruption(Callback):
         last = self.checkpoints.last
         kept = f"kept {last}" if last.exists() else "nothing was saved yet"
         name = signal.Signals(self.received).name
-        raise Interrupted(self.received, f"interrupted by {name}; no step ended in {STOP_SECONDS:g} seconds; {kept}")
+        raise Interrupted(
+            self.received,
+            f"interrupted by {name}; no step ended in {STOP_SECONDS:g} seconds; {kept}",
+        )
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._before = {number: signal.signal(number, self._note) for number in stopping_signals()}
         self._before |= self._deadline.install()
 
     def on_train_batch_start(self, trainer: Trainer, task: Task, *args: Any) -> None:
-        if trainer.global_step and trainer.global_step == self.checkpoints.validated_step:  # and so just saved
+        # and so just saved
+        if trainer.global_step and trainer.global_step == self.checkpoints.validated_step:
             self._stop_if_asked(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, *args: Any) -> None:
@@ -155,7 +168,8 @@ class Interruption(Callback):
         self._stop_if_asked(trainer)
 
     def _stop_if_asked(self, trainer: Trainer, save: bool = False) -> None:
-        wish = 2 * self.received + self.checkpoints.is_late  # any rank may have the signal, or a clock that is ahead
+        # any rank may have the signal, or a clock that is ahead
+        wish = 2 * self.received + self.checkpoints.is_late
         if trainer.world_size > 1:
             wish = self._agreement(wish, trainer.strategy.root_device, at_once=not save)
         received = wish // 2
@@ -165,7 +179,11 @@ class Interruption(Callback):
         if not received:
             return
         name = signal.Signals(received).name
-        raise Interrupted(received, f"interrupted by {name} at step {trainer.global_step}; kept {self.checkpoints.last}", together=True)
+        raise Interrupted(
+            received,
+            f"interrupted by {name} at step {trainer.global_step}; kept {self.checkpoints.last}",
+            together=True,
+        )
 
     def on_exception(self, trainer: Trainer, task: Task, exception: BaseException) -> None:
         self._restore()

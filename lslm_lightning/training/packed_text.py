@@ -10,10 +10,14 @@ from lslm_lightning.training.batches import WindowBatch
 
 
 class PackedText:
-    """A row of ids; `text[starts]` is a batch of windows of `context` + 1 ids, padded with `pad_id` behind the end of the row."""
+    """A row of ids; `text[starts]` is a batch of windows of `context` + 1 ids, padded with `pad_id`
+    behind the end of the row.
+    """
 
     def __init__(self, ids: np.ndarray, context: int, pad_id: int) -> None:
-        self.ids, self.context, self.pad_id = ids, context, pad_id
+        self.ids = ids
+        self.context = context
+        self.pad_id = pad_id
 
     def positions(self, starts: Sequence[int]) -> np.ndarray:
         """(B, T + 1)."""
@@ -34,11 +38,15 @@ class TextInOrder(PackedText):
 
 
 class Ring(PackedText):
-    """`text[piece]` is the batch of a `Piece`; behind the last id, which is the first one too, the row begins anew."""
+    """`text[piece]` is the batch of a `Piece`; behind the last id, which is the first one too, the
+    row begins anew.
+    """
 
     def __getitem__(self, piece: Piece) -> WindowBatch:
         ids = self.ids[self.positions(piece.starts) % (len(self.ids) - 1)]
-        return WindowBatch(torch.from_numpy(ids.astype(np.int64)), ids[:, 1:].size, follows=piece.follows)
+        return WindowBatch(
+            torch.from_numpy(ids.astype(np.int64)), ids[:, 1:].size, follows=piece.follows
+        )
 
 
 class WholeTexts(PackedText):
@@ -46,4 +54,7 @@ class WholeTexts(PackedText):
 
     def __getitem__(self, span: tuple[int, int]) -> WindowBatch:
         start, end = span or (0, 0)
-        return WindowBatch(torch.from_numpy(self.ids[np.arange(start, end + 1)].astype(np.int64))[None], end - start)
+        return WindowBatch(
+            torch.from_numpy(self.ids[np.arange(start, end + 1)].astype(np.int64))[None],
+            end - start,
+        )

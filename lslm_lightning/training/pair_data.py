@@ -1,4 +1,6 @@
-"""Batches of source and target texts, for translation, summarization and whatever else writes an answer."""
+"""Batches of source and target texts, for translation, summarization and whatever else writes an
+answer.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +15,9 @@ class Pairs:
     """Encoded pairs; `pairs[indices]` is a padded batch."""
 
     def __init__(self, source: Ragged, target: Ragged, pad_id: int) -> None:
-        self.source, self.target, self.pad_id = source, target, pad_id
+        self.source = source
+        self.target = target
+        self.pad_id = pad_id
 
     def __len__(self) -> int:
         return len(self.source)
@@ -28,15 +32,18 @@ class Pairs:
         source = padded([self.source[i] for i in indices], self.pad_id)
         target = padded([self.target[i] for i in indices], self.pad_id)
         n_target = int(self.target.lengths[indices].sum()) - len(indices)
-        return PairBatch(source, source == self.pad_id, target, n_target, int(self.source.lengths[indices].sum()))
+        return PairBatch(
+            source, source == self.pad_id, target, n_target, int(self.source.lengths[indices].sum())
+        )
 
 
 class PairData(BudgetData):
     """Pairs of texts in batches of a token budget.
 
-    Training pairs with an empty side are left out, unless the target `may_be_empty`, and so are those longer than `max_source_length` or
-    `max_target_length` tokens, unless `truncate` cuts them instead; both are counted in `counts`. Examples of exams are never left out: a
-    task cuts what it reads by its own `max_source_length`, which must be the same where `truncate` is set.
+    Training pairs with an empty side are left out, unless the target `may_be_empty`, and so are
+    those longer than `max_source_length` or `max_target_length` tokens, unless `truncate` cuts them
+    instead; both are counted in `counts`. Examples of exams are never left out: a task cuts what it
+    reads by its own `max_source_length`, which must be the same where `truncate` is set.
 
     Args:
         max_tokens: as in `BudgetData`, source plus target.
@@ -52,11 +59,15 @@ class PairData(BudgetData):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        for name, value in (("max_source_length", max_source_length), ("max_target_length", max_target_length)):
+        for name, value in (
+            ("max_source_length", max_source_length),
+            ("max_target_length", max_target_length),
+        ):
             if value < 2:
                 raise ValueError(f"{name}={value} must be at least 2 tokens; 256 suits sentences")
         self.truncate = truncate
-        self.max_source_length, self.max_target_length = max_source_length, max_target_length
+        self.max_source_length = max_source_length
+        self.max_target_length = max_target_length
 
     may_be_empty = False
     """Whether nothing is an answer too, and learned."""
@@ -84,25 +95,48 @@ class PairData(BudgetData):
         """The split, encoded; what is left out or cut is counted."""
         texts = [pair for row in self.rows(split) for pair in self.to_pairs(row)]
         tokenizer = self.tokenizer
-        source = Ragged([*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch([s for s, _ in texts]))
-        target = Ragged([tokenizer.bos_id, *ids, tokenizer.eos_id] for ids in tokenizer.encode_targets([t for _, t in texts]))
-        too_long = (source.lengths > self.max_source_length) | (target.lengths > self.max_target_length + 1)
-        nothing = [len(encode([""])[0]) for encode in (tokenizer.encode_batch, tokenizer.encode_targets)]
+        source = Ragged(
+            [*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch([s for s, _ in texts])
+        )
+        target = Ragged(
+            [tokenizer.bos_id, *ids, tokenizer.eos_id]
+            for ids in tokenizer.encode_targets([t for _, t in texts])
+        )
+        too_long = (source.lengths > self.max_source_length) | (
+            target.lengths > self.max_target_length + 1
+        )
+        nothing = [
+            len(encode([""])[0]) for encode in (tokenizer.encode_batch, tokenizer.encode_targets)
+        ]
         empty = source.lengths < 2 + nothing[0]
         if not self.may_be_empty:
             empty |= target.lengths < 3 + nothing[1]
         long = "cut" if self.truncate or split != "train" else "too_long_left_out"
-        self.counts |= {f"{split}_pairs": len(texts), f"{split}_empty_left_out": int(empty.sum()), f"{split}_{long}": int(too_long.sum())}
+        self.counts |= {
+            f"{split}_pairs": len(texts),
+            f"{split}_empty_left_out": int(empty.sum()),
+            f"{split}_{long}": int(too_long.sum()),
+        }
         if split == "train":
             keep = ~empty if self.truncate else ~empty & ~too_long
-            source, target = source.select(keep), target.select(keep)
-        return Pairs(self._cut(source, self.max_source_length), self._cut(target, self.max_target_length + 1), tokenizer.pad_id)
+            source = source.select(keep)
+            target = target.select(keep)
+        return Pairs(
+            self._cut(source, self.max_source_length),
+            self._cut(target, self.max_target_length + 1),
+            tokenizer.pad_id,
+        )
 
     def _cut(self, rows: Ragged, longest: int) -> Ragged:
         if rows.lengths.max(initial=0) <= longest:
             return rows
-        return Ragged(row if len(row) <= longest else np.append(row[: longest - 1], row[-1]) for row in rows)
+        return Ragged(
+            row if len(row) <= longest else np.append(row[: longest - 1], row[-1]) for row in rows
+        )
 
     def batching(self) -> str:
         long = "cut" if self.truncate else "left out"
-        return f"max_tokens {self.max_tokens}, sources above {self.max_source_length} and targets above {self.max_target_length} {long}"
+        return (
+            f"max_tokens {self.max_tokens}, sources above {self.max_source_length} and "
+            f"targets above {self.max_target_length} {long}"
+        )

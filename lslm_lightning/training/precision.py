@@ -1,4 +1,6 @@
-"""Which precision a model trains fastest in on this machine, and how autocast treats the weights."""
+"""Which precision a model trains fastest in on this machine, and how autocast treats the
+weights.
+"""
 
 import copy
 import math
@@ -11,16 +13,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-AUTO, SINGLE, HALF = "auto", "32-true", "bf16-mixed"
+AUTO = "auto"
+SINGLE = "32-true"
+HALF = "bf16-mixed"
 DECIDED = "LSLM_PRECISION"  # the decision for `auto`, for the processes that a training starts
 WORTHWHILE = 0.9  # largest share of float32's time at which bfloat16 is worth its coarser numbers
-N_ROUND, SECONDS = 7, 2.0  # timed steps of each kind, at most, and when to stop before
-HOPELESS, LONG = 10.0, 1.0  # times slower, and seconds, at which a first step says enough
+# timed steps of each kind, at most, and when to stop before
+N_ROUND = 7
+SECONDS = 2.0
+# times slower, and seconds, at which a first step says enough
+HOPELESS = 10.0
+LONG = 1.0
 
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Seconds of one training step (forward and backward) in float32 and under bfloat16 autocast."""
+    """Seconds of one training step (forward and backward) in float32 and under bfloat16
+    autocast.
+    """
 
     single: float
     half: float
@@ -32,7 +42,8 @@ class StepTimes:
 
     def describe(self, precision: str) -> str:
         """Return both figures, beginning with that of `precision`."""
-        single, half = shown(self.single), shown(self.half)
+        single = shown(self.single)
+        half = shown(self.half)
         if math.isinf(self.half):
             return f"a step takes {single}, and none can be done in bfloat16"
         if precision == SINGLE:
@@ -45,15 +56,19 @@ def shown(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
-def step_times(step: Callable[[bool], None], clock: Callable[[], float] = time.perf_counter) -> StepTimes:
-    """Time both kinds of step in turn, so that other work on the machine slows both; the shortest of each counts.
+def step_times(
+    step: Callable[[bool], None], clock: Callable[[], float] = time.perf_counter
+) -> StepTimes:
+    """Time both kinds of step in turn, so that other work on the machine slows both; the shortest
+    of each counts.
 
     Where a library has no kernel for a step in bfloat16, its time is infinite.
 
     Args:
         step: does one training step, under bfloat16 autocast where it is given True.
     """
-    best, began = {False: math.inf, True: math.inf}, clock()
+    best = {False: math.inf, True: math.inf}
+    began = clock()
     for number in range(1 + N_ROUND):
         taken = {}
         for half in best:
@@ -75,14 +90,19 @@ def step_times(step: Callable[[bool], None], clock: Callable[[], float] = time.p
 
 
 def trial_step(task: Any, batch: Any, device: torch.device) -> Callable[[bool], None]:
-    """Return a training step for `step_times`, on copies of the task: what one carries from batch to batch is of its precision.
+    """Return a training step for `step_times`, on copies of the task: what one carries from batch
+    to batch is of its precision.
 
     Args:
         batch: a batch of the usual size; ids on the meta device are made up.
     """
-    probes: dict[bool, nn.Module] = {half: copy.deepcopy(task).to(device).train() for half in (False, True)}
+    probes: dict[bool, nn.Module] = {
+        half: copy.deepcopy(task).to(device).train() for half in (False, True)
+    }
     n_id = task.tokenizer.vocab_size
-    batch = type(batch)(*(on_device(v, device, n_id) if isinstance(v, Tensor) else v for v in batch))
+    batch = type(batch)(
+        *(on_device(v, device, n_id) if isinstance(v, Tensor) else v for v in batch)
+    )
 
     def step(half: bool) -> None:
         probe = probes[half]
@@ -105,7 +125,9 @@ def on_device(tensor: Tensor, device: torch.device, n_id: int) -> Tensor:
 
 
 def may_be_slow(device_type: str) -> bool:
-    """Whether a device may be slower in bfloat16: a CPU, and a GPU that has no such instructions."""
+    """Whether a device may be slower in bfloat16: a CPU, and a GPU that has no such
+    instructions.
+    """
     if device_type == "cuda":
         return not torch.cuda.is_bf16_supported(including_emulation=False)
     return device_type == "cpu"
@@ -117,18 +139,23 @@ def measure_steps(
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
 ) -> StepTimes | None:
-    """Time a step of this task in both precisions; its weights and the random state stay as they are.
+    """Time a step of this task in both precisions; its weights and the random state stay as they
+    are.
 
     None of a device that trains in float32 alone.
     """
-    if device.type not in ("cpu", "cuda") or (device.type == "cuda" and not torch.cuda.is_bf16_supported()):
+    if device.type not in ("cpu", "cuda") or (
+        device.type == "cuda" and not torch.cuda.is_bf16_supported()
+    ):
         return None
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         return step_times(trial_step(task, batch, device), clock)
 
 
 def weights_cast_once(device_type: str) -> AbstractContextManager:
-    """Under autocast, keep the cast weights from step to step: Lightning's autocast casts them anew at each use."""
+    """Under autocast, keep the cast weights from step to step: Lightning's autocast casts them anew
+    at each use.
+    """
     if not torch.is_autocast_enabled(device_type):
         return nullcontext()
     return torch.autocast(device_type, torch.get_autocast_dtype(device_type), cache_enabled=True)

@@ -1,4 +1,6 @@
-"""What a person sees while a run trains, and the training curve: loss, learning rate, tokens per second, time left."""
+"""What a person sees while a run trains, and the training curve: loss, learning rate, tokens per
+second, time left.
+"""
 
 import math
 import time
@@ -16,8 +18,10 @@ from lslm_lightning.training.sharding import data_share
 from lslm_lightning.training.task import LOSS_DIVISOR, Task
 from lslm_lightning.training.work import TrainingWork, Work
 
-CURVE = ("train/loss", "train/learning_rate", "train/tokens_per_second")  # that callbacks can monitor
-LOOK_EVERY_SECONDS = 1.0  # how often the loss between two points of the curve is looked at, to be shown
+# that callbacks can monitor
+CURVE = ("train/loss", "train/learning_rate", "train/tokens_per_second")
+# how often the loss between two points of the curve is looked at, to be shown
+LOOK_EVERY_SECONDS = 1.0
 FEW_STEPS = 10  # the loss of fewer says little: the last point of the curve is shown instead
 N_POINT = 10  # points of the curve of a run that is shorter than `trainer.log_every_n_steps`
 T = TypeVar("T")
@@ -26,12 +30,14 @@ T = TypeVar("T")
 class Reporter(Callback):
     """Shows progress, and logs the training curve: a point every `trainer.log_every_n_steps` steps.
 
-    Steps that no such point holds have one of their own: before each validation, at the end of training, and about `N_POINT` times in a
-    run of fewer steps than `trainer.log_every_n_steps`. Each point is about the steps since the one before.
+    Steps that no such point holds have one of their own: before each validation, at the end of
+    training, and about `N_POINT` times in a run of fewer steps than `trainer.log_every_n_steps`.
+    Each point is about the steps since the one before.
 
-    `train/loss` is the mean over these steps in nats per target token (smoothed, where labels are), `train/tokens_per_second` counts real
-    source and target tokens in the time spent training: validation is not in it. Both are of all ranks; what is shown between two points
-    is of this rank alone, and no step waits for a GPU to know it.
+    `train/loss` is the mean over these steps in nats per target token (smoothed, where labels are),
+    `train/tokens_per_second` counts real source and target tokens in the time spent training:
+    validation is not in it. Both are of all ranks; what is shown between two points is of this rank
+    alone, and no step waits for a GPU to know it.
 
     Args:
         shown: False for the curve alone.
@@ -45,12 +51,15 @@ class Reporter(Callback):
         self.train_seconds = 0.0
         self.latest: dict[str, float] = {}
         self._last_step = 0  # of the last point of the curve
-        self._resumed, self._spent = False, 0.0  # seconds since the last point of the curve, in the process before
+        # seconds since the last point of the curve, in the process before
+        self._resumed = False
+        self._spent = 0.0
         self._trainer: Trainer | None = None  # from the start of training on
         self._n_micro = 0  # micro-batches of the step under way
         self._looked = 0.0
         self._validated_step: int | None = None
-        self._awaited: tuple[Any, int] | None = None  # a loss that is on its way from a GPU, and its target tokens
+        # a loss that is on its way from a GPU, and its target tokens
+        self._awaited: tuple[Any, int] | None = None
         self._reset()
 
     @property
@@ -65,11 +74,21 @@ class Reporter(Callback):
         self._since = time.monotonic()
 
     def _sums(self) -> tuple[float, int, int]:
-        """Loss, target tokens and tokens of all ranks since the last point of the curve; collective."""
-        own = torch.tensor([float(self._loss), self._target_tokens, self._tokens], dtype=torch.float64)
+        """Loss, target tokens and tokens of all ranks since the last point of the curve;
+        collective.
+        """
+        own = torch.tensor(
+            [float(self._loss), self._target_tokens, self._tokens], dtype=torch.float64
+        )
         if self._trainer is not None and self._trainer.world_size > 1:
-            n_alike = self._trainer.world_size // data_share(self._trainer)[1]  # processes that read the same
-            own = self._trainer.strategy.reduce(own.to(self._trainer.strategy.root_device), reduce_op="sum").cpu() / n_alike
+            # processes that read the same
+            n_alike = self._trainer.world_size // data_share(self._trainer)[1]
+            own = (
+                self._trainer.strategy.reduce(
+                    own.to(self._trainer.strategy.root_device), reduce_op="sum"
+                ).cpu()
+                / n_alike
+            )
         loss, *tokens = (own + torch.tensor(self._carried, dtype=torch.float64)).tolist()
         return loss, *map(round, tokens)
 
@@ -84,16 +103,26 @@ class Reporter(Callback):
             self._since = time.monotonic() - self._spent
             self._tell(trainer, task)
         else:
-            self.n_token, self.train_seconds, self._last_step = 0, 0.0, trainer.global_step
+            self.n_token = 0
+            self.train_seconds = 0.0
+            self._last_step = trainer.global_step
             self._reset()
-        self._resumed, self._n_micro, self._awaited = False, 0, None
+        self._resumed = False
+        self._n_micro = 0
+        self._awaited = None
         if self._shows(trainer):
             if task.one_pass:
                 self._work = TrainingWork(0, finite(trainer.num_training_batches), what="batch")
             else:
-                self._work = TrainingWork(trainer.global_step, task.n_step, steps_per_validation(trainer))
+                self._work = TrainingWork(
+                    trainer.global_step, task.n_step, steps_per_validation(trainer)
+                )
             self._work.loss = self.latest.get("train/loss")
-            timers = [callback.time_remaining() for callback in trainer.callbacks if isinstance(callback, Timer)]
+            timers = [
+                callback.time_remaining()
+                for callback in trainer.callbacks
+                if isinstance(callback, Timer)
+            ]
             if ends := [seconds for seconds in timers if seconds is not None]:
                 self._work.deadline = time.monotonic() + min(ends)
             self._looked = -math.inf
@@ -106,25 +135,38 @@ class Reporter(Callback):
             total = trainer.fit_loop.epoch_loop.batch_progress.total
             print(
                 f"from step {trainer.global_step} of {task.n_step}, epoch {trainer.current_epoch},"
-                f" micro-batch {trainer.datamodule.position(total.processed):,}, {self.n_token:,} tokens seen"
+                f" micro-batch {trainer.datamodule.position(total.processed):,}, "
+                f"{self.n_token:,} tokens seen"
                 + ("" if rate is None else f", learning rate {rate:.3g}"),
                 flush=True,
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums since the last point of the curve too, so that the next one is what it would have been."""
+        """Sums since the last point of the curve too, so that the next one is what it would have
+        been.
+        """
         loss, target_tokens, tokens = self._sums()
         seconds = time.monotonic() - self._since if tokens else 0.0
-        totals = {"n_token": self.n_token, "train_seconds": self.train_seconds, "last_step": self._last_step}
+        totals = {
+            "n_token": self.n_token,
+            "train_seconds": self.train_seconds,
+            "last_step": self._last_step,
+        }
         sums = {"loss": loss, "target_tokens": target_tokens, "tokens": tokens, "seconds": seconds}
         return sums | totals | {"latest": dict(self.latest)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._carried = (state["loss"], state["target_tokens"], state["tokens"])
-        self.n_token, self.train_seconds, self._last_step = state["n_token"], state["train_seconds"], state["last_step"]
-        self.latest, self._spent, self._resumed = dict(state["latest"]), state["seconds"], True
+        self.n_token = state["n_token"]
+        self.train_seconds = state["train_seconds"]
+        self._last_step = state["last_step"]
+        self.latest = dict(state["latest"])
+        self._spent = state["seconds"]
+        self._resumed = True
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if outputs:  # none of a model that is not trained by gradients
             self._loss = self._loss + precise(outputs["loss"].detach())
         self._target_tokens += batch.n_token
@@ -133,7 +175,8 @@ class Reporter(Callback):
         self._n_micro = 0 if is_step else self._n_micro + 1
         if is_step and self._is_point(trainer, task):
             self._log(trainer, task, self._sums())
-        elif trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:  # callbacks may look at the end of an epoch
+        elif trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            # callbacks may look at the end of an epoch
             self._publish(trainer, *self._sums())
         if self._work is not None:
             self._show_step(trainer, task, batch_idx)
@@ -141,7 +184,8 @@ class Reporter(Callback):
     @staticmethod
     def _is_point(trainer: Trainer, task: Task) -> bool:
         """Whether the curve has a point at this step, whatever comes after it."""
-        every, step = trainer.log_every_n_steps, trainer.global_step
+        every = trainer.log_every_n_steps
+        step = trainer.global_step
         if not every:
             return False
         if step < every and (n_step := task.n_step) < every:
@@ -149,7 +193,9 @@ class Reporter(Callback):
         return step % every == 0
 
     def _log(self, trainer: Trainer, task: Task, sums: tuple[float, int, int]) -> None:
-        """Log a point of the curve, given `_sums`, which waits for a GPU and so stands before the clock."""
+        """Log a point of the curve, given `_sums`, which waits for a GPU and so stands before the
+        clock.
+        """
         loss, target_tokens, tokens = sums
         nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
         task.check_finite(nats, self._last_step)  # on a GPU nobody looked before
@@ -158,7 +204,9 @@ class Reporter(Callback):
         self.n_token += tokens
         self.latest |= self._publish(trainer, loss, target_tokens, tokens, seconds)
         for logger in trainer.loggers:
-            logger.log_metrics({**self.latest, "train/tokens": self.n_token}, step=trainer.global_step)
+            logger.log_metrics(
+                {**self.latest, "train/tokens": self.n_token}, step=trainer.global_step
+            )
         self._last_step = trainer.global_step
         self._reset()
 
@@ -173,11 +221,14 @@ class Reporter(Callback):
         """Let callbacks see the means since the last point of the curve, and return them."""
         seconds = max(1e-9, time.monotonic() - self._since) if seconds is None else seconds
         values = {}
-        if (rate := learning_rate(trainer)) is not None:  # the loss leads: MLflow's page of two runs begins with what was logged first
+        # the loss leads: MLflow's page of two runs begins with what was logged first
+        if (rate := learning_rate(trainer)) is not None:
             nats = loss * LOSS_DIVISOR * trainer.accumulate_grad_batches
             values = {"train/loss": nats / max(1, target_tokens), "train/learning_rate": rate}
         values["train/tokens_per_second"] = tokens / seconds
-        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+        trainer.callback_metrics.update(
+            {name: torch.tensor(value) for name, value in values.items()}
+        )
         return values
 
     def _close(self, trainer: Trainer, task: Task) -> None:
@@ -194,7 +245,8 @@ class Reporter(Callback):
             self._reset()
 
     def _show_step(self, trainer: Trainer, task: Task, batch_idx: int) -> None:
-        work, now = self._work, time.monotonic()
+        work = self._work
+        now = time.monotonic()
         is_first = work.done < 1 + work.start <= trainer.global_step
         if task.one_pass:
             work.update(batch_idx + 1)
@@ -210,20 +262,31 @@ class Reporter(Callback):
             self.display.tell(work)
 
     def _look(self, trainer: Trainer) -> None:
-        """Show the loss and the speed since the last point of the curve, without waiting for a GPU."""
-        work, is_new = self._work, "train/loss" not in self.latest
+        """Show the loss and the speed since the last point of the curve, without waiting for a
+        GPU.
+        """
+        work = self._work
+        is_new = "train/loss" not in self.latest
         if self._tokens and (is_new or trainer.global_step - self._last_step >= FEW_STEPS):
             n_share = data_share(trainer)[1] if trainer.world_size > 1 else 1
-            work.tokens_per_second = n_share * self._tokens / max(1e-9, time.monotonic() - self._since)
+            work.tokens_per_second = (
+                n_share * self._tokens / max(1e-9, time.monotonic() - self._since)
+            )
             if (found := self._own_loss()) is not None:
                 nats, target_tokens = found
-                work.loss = nats * LOSS_DIVISOR * trainer.accumulate_grad_batches / max(1, target_tokens)
+                work.loss = (
+                    nats * LOSS_DIVISOR * trainer.accumulate_grad_batches / max(1, target_tokens)
+                )
         else:
             work.loss = self.latest.get("train/loss", work.loss)
-            work.tokens_per_second = self.latest.get("train/tokens_per_second", work.tokens_per_second)
+            work.tokens_per_second = self.latest.get(
+                "train/tokens_per_second", work.tokens_per_second
+            )
 
     def _own_loss(self) -> tuple[float, int] | None:
-        """Return the sum of the losses of this rank since the last point of the curve, and its target tokens; None while it is not here."""
+        """Return the sum of the losses of this rank since the last point of the curve, and its
+        target tokens; None while it is not here.
+        """
         if not isinstance(self._loss, Tensor):
             return None
         if self._loss.device.type == "cpu":
@@ -248,7 +311,13 @@ class Reporter(Callback):
         self._begin(Work("validation loss batch", sum(map(int, trainer.num_val_batches))))
 
     def on_validation_batch_end(
-        self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        task: Task,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         self._update(batch_idx + 1)
 
@@ -256,7 +325,11 @@ class Reporter(Callback):
         self._end()
         self._reset()
         if self._work is not None and trainer.state.fn == "fit" and not trainer.sanity_checking:
-            found = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")}
+            found = {
+                name: float(v)
+                for name, v in trainer.callback_metrics.items()
+                if name.startswith("val/")
+            }
             first = {name: found[name] for name in (task.monitor, "val/loss") if name in found}
             self._work.scores = first | found
             self._work.end_validation()
@@ -272,9 +345,12 @@ class Reporter(Callback):
         self._stop()
 
     def on_fit_end(self, trainer: Trainer, task: Task) -> None:
-        """A training that was stopped after its last step has no step left, but perhaps a point of its curve."""
+        """A training that was stopped after its last step has no step left, but perhaps a point of
+        its curve.
+        """
         if self._resumed:
-            self._resumed, self._trainer = False, trainer
+            self._resumed = False
+            self._trainer = trainer
             self._since = time.monotonic() - self._spent
             self._close(trainer, task)
 
@@ -315,13 +391,23 @@ class Reporter(Callback):
     on_predict_end = on_test_end
 
     def _listen(self, trainer: Trainer, task: Task, what: str, total: int) -> None:
-        """Show a test, and let the task tell how far it is in a batch, which may be one long text."""
+        """Show a test, and let the task tell how far it is in a batch, which may be one long
+        text.
+        """
         if self._shows(trainer):
             self._begin(Work(what, total))
             self._n_tested = 0
             task.on_scored = lambda share: self._update(self._n_tested + min(share, 1.0))
 
-    def on_test_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        task: Task,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         self._n_tested = batch_idx + 1
         self._update(batch_idx + 1)
 
@@ -342,7 +428,9 @@ def finite(number: float) -> int | None:
 
 
 def steps_per_validation(trainer: Trainer) -> float | None:
-    """Return the optimizer steps from one validation to the next; None where nothing is validated."""
+    """Return the optimizer steps from one validation to the next; None where nothing is
+    validated.
+    """
     if not trainer.enable_validation:
         return None
     n_epoch = trainer.check_val_every_n_epoch or 1
@@ -352,10 +440,17 @@ def steps_per_validation(trainer: Trainer) -> float | None:
 
 def learning_rate(trainer: Trainer) -> float | None:
     """Of the next step; None where nothing is trained by gradients."""
-    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups if "lr" in group]
+    groups = [
+        group
+        for optimizer in trainer.optimizers
+        for group in optimizer.param_groups
+        if "lr" in group
+    ]
     return groups[0]["lr"] if groups else None
 
 
 def precise(x: Tensor) -> Tensor:
-    """In double precision, in which the order of a sum of losses makes no difference, where the device has it."""
+    """In double precision, in which the order of a sum of losses makes no difference, where the
+    device has it.
+    """
     return x if x.device.type == "mps" else x.double()

@@ -12,7 +12,8 @@ from lslm_lightning.training.task import Task
 class Provenance(Callback):
     """Logs data sets, counts of what was left out or padded, and the size of the model.
 
-    Training data have the digest of `TaskData.digest`, evaluation sets that of `TaskData.evaluation_set`.
+    Training data have the digest of `TaskData.digest`, evaluation sets that of
+    `TaskData.evaluation_set`.
     """
 
     def __init__(self, tracker: Tracker) -> None:
@@ -22,15 +23,31 @@ class Provenance(Callback):
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self._log(trainer, task, "train", "val")
-        data, backbone = trainer.datamodule, task.model_name
+        data = trainer.datamodule
+        backbone = task.model_name
         if not task.one_pass:
             self.tracker.log_hyperparams({"n_parameter": task.n_parameter})
-        self.tracker.log_hyperparams({f"data.{name}": f"{value:.6g}" for name, value in data.counts.items() if value})
+        self.tracker.log_hyperparams(
+            {f"data.{name}": f"{value:.6g}" for name, value in data.counts.items() if value}
+        )
         if trainer.is_global_zero:
-            counted = {name: value for name, value in data.counts.items() if value and name.startswith("train_")}
-            words = (f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}" for name, value in counted.items())
-            print(f"{data.corpus.name}: " + (", ".join(words) or f"trained on {data.batching()}"), flush=True)
-            print(f"{backbone}: {task.n_parameter:,} parameters" if task.n_parameter else backbone, flush=True)
+            counted = {
+                name: value
+                for name, value in data.counts.items()
+                if value and name.startswith("train_")
+            }
+            words = (
+                f"{name.removeprefix('train_').replace('_', ' ')} {value:,.6g}"
+                for name, value in counted.items()
+            )
+            print(
+                f"{data.corpus.name}: " + (", ".join(words) or f"trained on {data.batching()}"),
+                flush=True,
+            )
+            print(
+                f"{backbone}: {task.n_parameter:,} parameters" if task.n_parameter else backbone,
+                flush=True,
+            )
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         if task.one_pass:  # before, nobody knew
@@ -51,22 +68,32 @@ class Provenance(Callback):
     def _log(self, trainer: Trainer, task: Task, *splits: str) -> None:
         """The splits that a job reads, and what reads them; each once."""
         data = trainer.datamodule
-        corpus, languages = data.corpus, data.stated_languages
+        corpus = data.corpus
+        languages = data.stated_languages
         if not self._tagged:
-            tags = {"corpus": corpus.name, "model": task.model_name, "tokenizer": repr(task.tokenizer)}
+            tags = {
+                "corpus": corpus.name,
+                "model": task.model_name,
+                "tokenizer": repr(task.tokenizer),
+            }
             tags |= {"headline": f"test/{task.headline}"} if task.headline else {}
             stated = {} if languages is None else {"languages": "-".join(dict.fromkeys(languages))}
             self.tracker.set_tags(tags | stated)
             self._tagged = True
         for split in splits if trainer.is_global_zero else ():
             if split not in self._known:
-                digest = data.digest(split) if split == "train" else data.evaluation_set(split).digest
-                self.tracker.log_dataset(data.dataset_name, digest, split, corpus.home or corpus.name)
+                digest = (
+                    data.digest(split) if split == "train" else data.evaluation_set(split).digest
+                )
+                self.tracker.log_dataset(
+                    data.dataset_name, digest, split, corpus.home or corpus.name
+                )
         self._known |= set(splits)
 
 
 class FirstStep(Callback):
-    """Calls `record` when training has made its first optimizer step under its settings, or has ended without one.
+    """Calls `record` when training has made its first optimizer step under its settings, or has
+    ended without one.
 
     What fails before that leaves the record of the settings that did work.
     """

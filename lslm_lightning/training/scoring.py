@@ -13,7 +13,8 @@ from lslm_lightning.contracts import Example, Prediction, passages_of
 from lslm_lightning.ngram.spelling import ORDER, Spelling
 from lslm_lightning.text.tokenizer import Tokenizer
 
-SPELLED, UNKNOWN = ("words", "characters"), "<unk>"
+SPELLED = ("words", "characters")
+UNKNOWN = "<unk>"
 
 TokenNats: TypeAlias = Callable[[Sequence[Sequence[int]]], list[np.ndarray]]
 """Rows of ids -> minus log probability of each id but the first of each row, float64."""
@@ -25,8 +26,11 @@ def texts(examples: Sequence[Example]) -> list[tuple[list[Example], str]]:
     return [(passages, "".join(e.references[0] for e in passages)) for passages in found]
 
 
-class TextScorer(metaclass=ABCMeta):  # a base of ABC would give tasks another layout than FSDP2's classes have
-    """What gives each token of a text a probability; a text is its ids with `</s>` before the first and behind the last."""
+# a base of ABC would give tasks another layout than FSDP2's classes have
+class TextScorer(metaclass=ABCMeta):
+    """What gives each token of a text a probability; a text is its ids with `</s>` before the first
+    and behind the last.
+    """
 
     tokenizer: Tokenizer
 
@@ -40,9 +44,13 @@ class TextScorer(metaclass=ABCMeta):  # a base of ABC would give tasks another l
 
     @cached_property
     def spelling(self) -> Spelling | None:
-        """How tokens that are `<unk>` are spelled, learned from the words (or characters) of the tokenizer; None where none is needed."""
+        """How tokens that are `<unk>` are spelled, learned from the words (or characters) of the
+        tokenizer; None where none is needed.
+        """
         return (
-            Spelling([*self.tokenizer.entries().values()]) if self.tokenizer.unk_id is not None and self.tokenizer.kind in SPELLED else None
+            Spelling([*self.tokenizer.entries().values()])
+            if self.tokenizer.unk_id is not None and self.tokenizer.kind in SPELLED
+            else None
         )
 
     @property
@@ -51,12 +59,17 @@ class TextScorer(metaclass=ABCMeta):  # a base of ABC would give tasks another l
         return "" if self.spelling is None else f"|spelling:bytes-{ORDER}"
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Nats of the first reference of each example; passages of one text ("text#0", "text#1", ...) after those before them."""
+        """Nats of the first reference of each example; passages of one text ("text#0", "text#1",
+        ...) after those before them.
+        """
         yield from self.scored(examples, self.token_nats)
 
     def rows(self, examples: Sequence[Example]) -> list[list[int]]:
         """The ids of each text of which the examples are passages."""
-        return [self._row(ids) for ids in self.tokenizer.encode_batch([text for _, text in texts(examples)])]
+        return [
+            self._row(ids)
+            for ids in self.tokenizer.encode_batch([text for _, text in texts(examples)])
+        ]
 
     def _row(self, ids: Sequence[int]) -> list[int]:
         return [self.tokenizer.eos_id, *ids, self.tokenizer.eos_id]
@@ -69,27 +82,41 @@ class TextScorer(metaclass=ABCMeta):  # a base of ABC would give tasks another l
         rows = [self._row(ids) for ids, _ in encoded]
         nats = token_nats(rows)
         seconds = (perf_counter() - began) / max(1, len(examples))
-        for (passages, text), (_, offsets), row, values in zip(whole, encoded, rows, nats, strict=True):
+        for (passages, text), (_, offsets), row, values in zip(
+            whole, encoded, rows, nats, strict=True
+        ):
             starts = np.array([*(start for start, _ in offsets), len(text)])
-            unknown = np.equal(row[1:], -1 if self.tokenizer.unk_id is None else self.tokenizer.unk_id)
+            unknown = np.equal(
+                row[1:], -1 if self.tokenizer.unk_id is None else self.tokenizer.unk_id
+            )
             spans = [offsets[i] for i in np.flatnonzero(unknown)]
             spelling = None if self.spelling is None else np.zeros(len(unknown))
             if spelling is not None:
                 spelling[unknown] = self.spelling.nats([text[start:end] for start, end in spans])
             changed = not self._spells(text, row, spans)
-            contexts, share = self.contexts(row), seconds * len(passages)
-            yield from passages_of(passages, starts, values, contexts, unknown, changed, spelling, share)
+            contexts = self.contexts(row)
+            share = seconds * len(passages)
+            yield from passages_of(
+                passages, starts, values, contexts, unknown, changed, spelling, share
+            )
 
     def _spells(self, text: str, ids: Sequence[int], unknown: Sequence[tuple[int, int]]) -> bool:
-        """Whether the ids stand for the whole text, `<unk>` for the spans that are unknown, a space at its start aside.
+        """Whether the ids stand for the whole text, `<unk>` for the spans that are unknown, a space
+        at its start aside.
 
         Else they pay for less than is there.
         """
         if self.tokenizer.lossless:
             return True
         ends = [0, *(end for _, end in unknown)]
-        known = [text[end:start] for end, (start, _) in zip(ends, [*unknown, (len(text), 0)], strict=True)]
-        return self.tokenizer.decode(ids) in ((shown := UNKNOWN.join(known)), shown.removeprefix(" "))
+        known = [
+            text[end:start]
+            for end, (start, _) in zip(ends, [*unknown, (len(text), 0)], strict=True)
+        ]
+        return self.tokenizer.decode(ids) in (
+            (shown := UNKNOWN.join(known)),
+            shown.removeprefix(" "),
+        )
 
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
         return list(self.log_prob(examples))

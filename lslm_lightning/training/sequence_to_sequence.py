@@ -26,10 +26,12 @@ class SequenceToSequenceTask(Task):
         head: from decoder outputs to words; called with (vocab_size, d_model).
         search: how answers are found in a test, and by default everywhere.
         validation_search: a cheaper search for the exam within validation.
-        max_length: no answer is longer than this many tokens; None for half as many more than the longest training target has.
+        max_length: no answer is longer than this many tokens; None for half as many more than the
+            longest training target has.
         min_length: no answer ends before so many.
         max_source_length: tokens of a source the model reads, the rest is cut; none for all of it.
-        scale_embedding: multiply token vectors by sqrt(d_model): a word then weighs as much as what the layers add to it.
+        scale_embedding: multiply token vectors by sqrt(d_model): a word then weighs as much as what
+            the layers add to it.
     """
 
     def __init__(
@@ -48,13 +50,17 @@ class SequenceToSequenceTask(Task):
         super().__init__(backbone, tokenizer, **kwargs)
         if not backbone.n_encoder_layer or not backbone.n_decoder_layer:
             raise ValueError(
-                f"n_encoder_layer={backbone.n_encoder_layer} and n_decoder_layer={backbone.n_decoder_layer} must both be at least 1:"
+                f"n_encoder_layer={backbone.n_encoder_layer} and "
+                f"n_decoder_layer={backbone.n_decoder_layer} must both be at least 1:"
                 " this task reads one text and writes another"
             )
-        self.search, self.validation_search = search, validation_search
+        self.search = search
+        self.validation_search = validation_search
         check_lengths(min_length, max_length)
         self.max_length = LONGEST if max_length is None else max_length
-        self.has_open_length, self.min_length, self.max_source_length = max_length is None, min_length, max_source_length
+        self.has_open_length = max_length is None
+        self.min_length = min_length
+        self.max_source_length = max_source_length
         self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
 
     def bound_answers(self, data: PairData) -> None:
@@ -66,32 +72,53 @@ class SequenceToSequenceTask(Task):
         check_kind(self, data, PairData)
         if self.monitor != "val/loss" and not data.n_validation_example:
             raise ValueError(
-                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"
+                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best "
+                "checkpoint, without a value; set 200"
             )
         if data.truncate and self.max_source_length != data.max_source_length:
             raise ValueError(
-                f"model.max_source_length={self.max_source_length} and data.max_source_length={data.max_source_length} must be equal"
+                f"model.max_source_length={self.max_source_length} and "
+                f"data.max_source_length={data.max_source_length} must be equal"
                 " where data.truncate=true"
             )
-        splits = [split for split in ("val", "test") if split in data.corpus.splits and self.backbone.longest]
+        splits = [
+            split
+            for split in ("val", "test")
+            if split in data.corpus.splits and self.backbone.longest
+        ]
         lengths = [len(ids) for split in splits for ids in self.read(data.examples(split))]
-        longest = max([*lengths, self.max_length + 1, data.max_source_length, data.max_target_length + 1])
+        longest = max(
+            [*lengths, self.max_length + 1, data.max_source_length, data.max_target_length + 1]
+        )
         if self.backbone.longest and longest > self.backbone.longest:
             raise ValueError(
-                f"max_length={self.backbone.longest} of the backbone's positions is below the {longest} tokens of the longest text;"
+                f"max_length={self.backbone.longest} of the backbone's positions is below the "
+                f"{longest} tokens of the longest text;"
                 " raise it, or lower model.max_source_length, model.max_length and those of data"
             )
 
     def read(self, examples: Sequence[Example]) -> list[list[int]]:
         """Ids of each source with `</s>` at the end, cut to `max_source_length`."""
         longest = None if self.max_source_length is None else self.max_source_length - 1
-        return [[*ids[:longest], self.tokenizer.eos_id] for ids in self.tokenizer.encode_batch([e.source for e in examples])]
+        return [
+            [*ids[:longest], self.tokenizer.eos_id]
+            for ids in self.tokenizer.encode_batch([e.source for e in examples])
+        ]
 
     def loss(self, batch: PairBatch, label_smoothing: float = 0.0) -> Tensor:
         memory = self.backbone.encode(self.embedding(batch.source), batch.source_pad)
-        y, _ = self.backbone.decode(self.embedding(batch.target[:, :-1]), memory=memory, memory_pad=batch.source_pad)
+        y, _ = self.backbone.decode(
+            self.embedding(batch.target[:, :-1]), memory=memory, memory_pad=batch.source_pad
+        )
         source = Source(memory, batch.source, batch.source_pad)
-        return self.head.nats(y, self.embedding.weight, batch.target[:, 1:], self.tokenizer.pad_id, label_smoothing, source)
+        return self.head.nats(
+            y,
+            self.embedding.weight,
+            batch.target[:, 1:],
+            self.tokenizer.pad_id,
+            label_smoothing,
+            source,
+        )
 
     @torch.no_grad()
     def decode(self, source: Tensor, search: Search, max_length: int | None = None) -> Decoded:
@@ -101,12 +128,23 @@ class SequenceToSequenceTask(Task):
 
         def step(ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
             remembered, source = shared
-            y, state = self.backbone.decode(self.embedding(ids), memory=remembered, memory_pad=source.pad, state=state)
+            y, state = self.backbone.decode(
+                self.embedding(ids), memory=remembered, memory_pad=source.pad, state=state
+            )
             return self.head(y[:, -1:], self.embedding.weight, source)[:, -1], state
 
         start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
-        shared, longest = (self.backbone.remember(memory), Source(memory, source, pad)), max_length or self.max_length
-        return search(step, start, shared, self.tokenizer.eos_id, longest, min(self.min_length, longest), agree=self.agree)
+        shared = (self.backbone.remember(memory), Source(memory, source, pad))
+        longest = max_length or self.max_length
+        return search(
+            step,
+            start,
+            shared,
+            self.tokenizer.eos_id,
+            longest,
+            min(self.min_length, longest),
+            agree=self.agree,
+        )
 
     def signature_of_answers(self, mode: Mode) -> str:
         return "" if self.max_source_length is None else f"|source:{self.max_source_length}"
@@ -118,8 +156,18 @@ class SequenceToSequenceTask(Task):
 
     def rehearse(self, examples: Sequence[Example]) -> None:
         rows = self.read(examples)
-        longest = max(len(ids) for ids in self.tokenizer.encode_targets([e.references[0] for e in examples])) + 1
-        self.decode(padded(rows, self.tokenizer.pad_id).to(self.device), self.validation_search, min(longest, self.max_length))
+        longest = (
+            max(
+                len(ids)
+                for ids in self.tokenizer.encode_targets([e.references[0] for e in examples])
+            )
+            + 1
+        )
+        self.decode(
+            padded(rows, self.tokenizer.pad_id).to(self.device),
+            self.validation_search,
+            min(longest, self.max_length),
+        )
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """An answer to each example, in order."""
@@ -129,9 +177,14 @@ class SequenceToSequenceTask(Task):
         began = perf_counter()
         validating = self._trainer is not None and self.trainer.validating
         rows = self.read(examples)
-        decoded = self.decode(padded(rows, self.tokenizer.pad_id).to(self.device), self.validation_search if validating else self.search)
+        decoded = self.decode(
+            padded(rows, self.tokenizer.pad_id).to(self.device),
+            self.validation_search if validating else self.search,
+        )
         seconds = (perf_counter() - began) / len(examples)
-        rows = [ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
+        rows = [
+            ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)
+        ]
         return [
             Prediction(
                 example.id,
@@ -140,5 +193,7 @@ class SequenceToSequenceTask(Task):
                 seconds=seconds,
                 finish_reason="length" if cut else "stop",
             )
-            for example, ids, cut in zip(examples, rows, decoded.is_cut(self.tokenizer.eos_id).tolist(), strict=True)
+            for example, ids, cut in zip(
+                examples, rows, decoded.is_cut(self.tokenizer.eos_id).tolist(), strict=True
+            )
         ]

@@ -1,4 +1,6 @@
-"""Models spread over processes: FSDP2, alone and with tensor parallelism, as a strategy of Lightning's Trainer."""
+"""Models spread over processes: FSDP2, alone and with tensor parallelism, as a strategy of
+Lightning's Trainer.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -19,7 +21,12 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import (
+    FSDPModule,
+    MixedPrecisionPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
 from torch.distributed.tensor import DTensor
 
 from lslm_lightning.optim import decay_groups
@@ -29,13 +36,17 @@ GROUPS = "optimizer_groups"
 
 
 class ShardedStrategy(ModelParallelStrategy):
-    """Every process holds a part of the weights, gradients and optimizer states (FSDP2); groups of processes may share each layer's work.
+    """Every process holds a part of the weights, gradients and optimizer states (FSDP2); groups of
+    processes may share each layer's work.
 
-    Works on GPUs and, with gloo, on CPUs. The backbone says what is gathered together (`blocks`) and how its layers are split.
+    Works on GPUs and, with gloo, on CPUs. The backbone says what is gathered together (`blocks`)
+    and how its layers are split.
 
     Args:
-        tensor_parallel_size: processes that compute each layer together, on the same data; best those of one machine.
-        save_distributed_checkpoint: each process writes its part, and a checkpoint is a folder; or else rank 0 writes all into one file.
+        tensor_parallel_size: processes that compute each layer together, on the same data; best
+            those of one machine.
+        save_distributed_checkpoint: each process writes its part, and a checkpoint is a folder; or
+            else rank 0 writes all into one file.
         process_group_backend: nccl for GPUs and gloo for CPUs by default.
         timeout_minutes: how long a process waits for the others before it gives up.
     """
@@ -48,24 +59,39 @@ class ShardedStrategy(ModelParallelStrategy):
         timeout_minutes: float = 30.0,
     ) -> None:
         if tensor_parallel_size < 1:
-            raise ValueError(f"tensor_parallel_size={tensor_parallel_size} must be at least 1, which splits no layer")
+            raise ValueError(
+                f"tensor_parallel_size={tensor_parallel_size} must be at least 1, which splits "
+                "no layer"
+            )
         timeout = timedelta(minutes=timeout_minutes)
-        super().__init__("auto", tensor_parallel_size, save_distributed_checkpoint, process_group_backend, timeout)
+        super().__init__(
+            "auto",
+            tensor_parallel_size,
+            save_distributed_checkpoint,
+            process_group_backend,
+            timeout,
+        )
         self.tensor_parallel_size = tensor_parallel_size
 
     def _setup_distributed(self) -> None:
         super()._setup_distributed()
         self._data_parallel_size = self.world_size // self.tensor_parallel_size
 
-    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
-        """A folder that any number of processes has written, or a file of any other strategy: Lightning would mix up its moments."""
+    def load_checkpoint(
+        self, checkpoint_path: str | Path, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """A folder that any number of processes has written, or a file of any other strategy:
+        Lightning would mix up its moments.
+        """
         path = Path(self.broadcast(str(checkpoint_path)))
         if path.is_dir():
             return self._load_parts(path)
         saved = torch.load(path, mmap=True, map_location="cpu", weights_only=True)
         options = StateDictOptions(full_state_dict=True)
         set_model_state_dict(self.model, saved.pop("state_dict"), options=options)
-        for optimizer, state in zip(self.optimizers, saved.get("optimizer_states", []), strict=False):
+        for optimizer, state in zip(
+            self.optimizers, saved.get("optimizer_states", []), strict=False
+        ):
             named = with_names(state, decayed_names(self.model))
             set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named, options=options)
         return saved
@@ -76,20 +102,31 @@ class ShardedStrategy(ModelParallelStrategy):
         with only_data(), in_words(folder):
             dcp.load(weights, checkpoint_id=folder)
         set_model_state_dict(self.model, weights["state_dict"])
-        for i, (optimizer, groups) in enumerate(zip(self.optimizers, saved.get(GROUPS, []), strict=False)):
+        for i, (optimizer, groups) in enumerate(
+            zip(self.optimizers, saved.get(GROUPS, []), strict=False)
+        ):
             named = get_optimizer_state_dict(self.model, optimizer)
             parts = {f"optimizer_{i}": {"state": named["state"]}}
             with only_data(), in_words(folder):
                 dcp.load(parts, checkpoint_id=folder)
             settings = {name: group for group in groups for name in group["params"]}
-            named["param_groups"] = [{**settings[group["params"][0]], "params": group["params"]} for group in named["param_groups"]]
+            named["param_groups"] = [
+                {**settings[group["params"][0]], "params": group["params"]}
+                for group in named["param_groups"]
+            ]
             set_optimizer_state_dict(self.model, optimizer, optim_state_dict=named)
         return saved
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
-        """Of a folder: settings of the optimizers go to what rank 0 writes, for other numbers of processes have other groups."""
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None
+    ) -> None:
+        """Of a folder: settings of the optimizers go to what rank 0 writes, for other numbers of
+        processes have other groups.
+        """
         if self._save_distributed_checkpoint:
-            checkpoint[GROUPS] = [state.pop("param_groups") for state in checkpoint.get("optimizer_states", [])]
+            checkpoint[GROUPS] = [
+                state.pop("param_groups") for state in checkpoint.get("optimizer_states", [])
+            ]
         with in_words(Path(filepath)):
             super().save_checkpoint(checkpoint, filepath, storage_options)
 
@@ -97,8 +134,12 @@ class ShardedStrategy(ModelParallelStrategy):
         """In one file it is that of an optimizer of a whole model, which any strategy can load."""
         optimizer = getattr(optimizer, "_optimizer", optimizer)
         if self._save_distributed_checkpoint:
-            return get_optimizer_state_dict(self.model, optimizer, options=StateDictOptions(cpu_offload=True))
-        named = get_optimizer_state_dict(self.model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+            return get_optimizer_state_dict(
+                self.model, optimizer, options=StateDictOptions(cpu_offload=True)
+            )
+        named = get_optimizer_state_dict(
+            self.model, optimizer, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+        )
         return with_numbers(named, decayed_names(self.model)) if self.is_global_zero else {}
 
 
@@ -108,13 +149,19 @@ class WholeStates(TorchCheckpointIO):
     def __init__(self, task: nn.Module) -> None:
         self.task = task
 
-    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         path = Path(path)
         if not path.is_dir():
             return super().load_checkpoint(path, map_location, weights_only)
-        saved, names = read_state(path), decayed_names(self.task)
+        saved = read_state(path)
+        names = decayed_names(self.task)
         parts = read_parts(path, [f"optimizer_{i}" for i in range(len(saved.get(GROUPS, [])))])
-        states = [{"state": parts[f"optimizer_{i}"]["state"], "param_groups": groups} for i, groups in enumerate(saved.pop(GROUPS, []))]
+        states = [
+            {"state": parts[f"optimizer_{i}"]["state"], "param_groups": groups}
+            for i, groups in enumerate(saved.pop(GROUPS, []))
+        ]
         return saved | {"optimizer_states": [with_numbers(state, names) for state in states]}
 
 
@@ -128,7 +175,9 @@ def data_share(trainer: Trainer) -> tuple[int, int]:
 
 
 def splits_layers(trainer: Trainer) -> bool:
-    """Whether a layer's outputs need several processes, so that all have to decode what one does."""
+    """Whether a layer's outputs need several processes, so that all have to decode what one
+    does.
+    """
     return getattr(trainer.strategy, "tensor_parallel_size", 1) > 1
 
 
@@ -154,12 +203,15 @@ def spread(task: Any, mesh: DeviceMesh, precision: str | int | None) -> None:
     """
     if isinstance(task, FSDPModule):
         return
-    data, tensor = mesh["data_parallel"], mesh["tensor_parallel"]
+    data = mesh["data_parallel"]
+    tensor = mesh["tensor_parallel"]
     if tensor.size() > 1:
         task.backbone.split(tensor)
     policy = MixedPrecisionPolicy(cast_forward_inputs=False)
     if precision == "bf16-mixed":
-        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+        policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+        )
     for block in task.backbone.blocks():
         fully_shard(block, mesh=data, mp_policy=policy)
     fully_shard(task, mesh=data, mp_policy=policy)
@@ -168,7 +220,9 @@ def spread(task: Any, mesh: DeviceMesh, precision: str | int | None) -> None:
 
 
 def gather(task: nn.Module) -> None:
-    """Whole weights on every process, so that each may go through its own part of an exam at its own pace. Collective."""
+    """Whole weights on every process, so that each may go through its own part of an exam at its
+    own pace. Collective.
+    """
     for module in sharded_modules(task):
         module.set_reshard_after_forward(False, recurse=False)
         module.unshard()
@@ -195,7 +249,9 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
-    """Scale gradients so that the norm of all is at most `largest`; that norm. Also where their parts lie on different meshes."""
+    """Scale gradients so that the norm of all is at most `largest`; that norm. Also where their
+    parts lie on different meshes.
+    """
     alike: dict[Any, list[Tensor]] = {}
     for p in parameters:
         if p.grad is not None:
@@ -207,7 +263,9 @@ def clip_by_norm(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
             torch.distributed.all_reduce(squares[-1], group=group)
     norm = torch.stack(squares).sum().sqrt()
     factor = (largest / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_([gradient for gradients in alike.values() for gradient in gradients], factor)
+    torch._foreach_mul_(
+        [gradient for gradients in alike.values() for gradient in gradients], factor
+    )
     return norm
 
 
@@ -215,7 +273,11 @@ def spread_over(tensor: Tensor) -> tuple[Any, ...]:
     """The groups of processes each of which has a part of the tensor."""
     if not isinstance(tensor, DTensor):
         return ()
-    return tuple(tensor.device_mesh.get_group(i) for i, placement in enumerate(tensor.placements) if not placement.is_replicate())
+    return tuple(
+        tensor.device_mesh.get_group(i)
+        for i, placement in enumerate(tensor.placements)
+        if not placement.is_replicate()
+    )
 
 
 def mesh_of(tensor: Tensor) -> DeviceMesh | None:
@@ -228,7 +290,10 @@ def by_mesh(groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for group in groups:
         meshes = dict.fromkeys(mesh_of(p) for p in group["params"])
-        found += [{**group, "params": [p for p in group["params"] if mesh_of(p) == mesh]} for mesh in meshes]
+        found += [
+            {**group, "params": [p for p in group["params"] if mesh_of(p) == mesh]}
+            for mesh in meshes
+        ]
     return found
 
 
@@ -244,13 +309,25 @@ def decayed_names(task: nn.Module) -> list[list[str]]:
 def with_names(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict[str, Any]:
     """A state by number, as a whole model's optimizer has it, by name."""
     flat = [name for group in names for name in group]
-    groups = [{**group, "params": [flat[i] for i in group["params"]]} for group in state["param_groups"]]
-    return {"state": {flat[i]: value for i, value in state["state"].items()}, "param_groups": groups}
+    groups = [
+        {**group, "params": [flat[i] for i in group["params"]]} for group in state["param_groups"]
+    ]
+    return {
+        "state": {flat[i]: value for i, value in state["state"].items()},
+        "param_groups": groups,
+    }
 
 
 def with_numbers(state: Mapping[str, Any], names: Sequence[Sequence[str]]) -> dict[str, Any]:
     """The other way."""
     number = {name: i for i, name in enumerate(name for group in names for name in group)}
     settings = {name: group for group in state["param_groups"] for name in group["params"]}
-    groups = [{**settings[group[0]], "params": [number[name] for name in group]} for group in names if group]
-    return {"state": {number[name]: value for name, value in state["state"].items()}, "param_groups": groups}
+    groups = [
+        {**settings[group[0]], "params": [number[name] for name in group]}
+        for group in names
+        if group
+    ]
+    return {
+        "state": {number[name]: value for name, value in state["state"].items()},
+        "param_groups": groups,
+    }

@@ -9,7 +9,8 @@ from types import FrameType
 
 
 class Interrupted(BaseException):
-    """Someone asked the process to stop. Not an `Exception`, and not a `KeyboardInterrupt`, which Lightning turns into exit status 1.
+    """Someone asked the process to stop. Not an `Exception`, and not a `KeyboardInterrupt`, which
+    Lightning turns into exit status 1.
 
     Attributes:
         signum: the signal, SIGINT for Ctrl-C.
@@ -19,7 +20,8 @@ class Interrupted(BaseException):
 
     def __init__(self, signum: int, message: str = "", together: bool = False) -> None:
         super().__init__(message or f"interrupted by {signal.Signals(signum).name}")
-        self.signum, self.together = signum, together
+        self.signum = signum
+        self.together = together
         self.way_on: str | None = None
 
 
@@ -37,7 +39,9 @@ def stopping_signals() -> list[signal.Signals]:
 
 
 def leave_lost_terminal(signum: int) -> None:
-    """After SIGHUP, what is still printed to a terminal that is gone goes nowhere, instead of raising an error."""
+    """After SIGHUP, what is still printed to a terminal that is gone goes nowhere, instead of
+    raising an error.
+    """
     for stream in (1, 2) if signum == getattr(signal, "SIGHUP", None) else ():
         if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
@@ -51,7 +55,9 @@ def stop_at_once(signum: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside, what asks the process to stop raises `Interrupted`; outside, signals are handled as before."""
+    """Inside, what asks the process to stop raises `Interrupted`; outside, signals are handled as
+    before.
+    """
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
     try:
         yield

@@ -40,7 +40,8 @@ def fit_line(
 
     Args:
         width: None for no limit, and no bar.
-        share: of the work that is done; where it is known, a bar stands after the first part if there is room.
+        share: of the work that is done; where it is known, a bar stands after the first part if
+            there is room.
     """
     forms = [0] * len(parts)
 

@@ -24,25 +24,40 @@ class StreamBatch(NamedTuple):
 class StreamedWindows(IterableDataset):
     """One rank's share of a stream, without an end; see `Lanes`.
 
-    Where it starts is asked at each `iter`: what was *trained on*, however far a loader had read ahead.
+    Where it starts is asked at each `iter`: what was *trained on*, however far a loader had read
+    ahead.
     """
 
     def __init__(
-        self, lanes: Lanes, position: Callable[[], int] | None, places: dict[int, Place], rank: int, world: int, n_worker: int
+        self,
+        lanes: Lanes,
+        position: Callable[[], int] | None,
+        places: dict[int, Place],
+        rank: int,
+        world: int,
+        n_worker: int,
     ) -> None:
         if lanes.n_lane % (world * max(1, n_worker)):
             raise ValueError(
-                f"data.n_lane={lanes.n_lane} must be a multiple of the {world} processes times data.num_workers={n_worker}, so that each"
-                f" reads its own part; set {world * max(1, n_worker) * -(-lanes.n_lane // (world * max(1, n_worker)))}"
+                f"data.n_lane={lanes.n_lane} must be a multiple of the {world} processes times "
+                f"data.num_workers={n_worker}, so that each"
+                " reads its own part; set "
+                f"{world * max(1, n_worker) * -(-lanes.n_lane // (world * max(1, n_worker)))}"
             )
-        self.lanes, self.position, self.places, self.rank, self.world = lanes, position, places, rank, world
+        self.lanes = lanes
+        self.position = position
+        self.places = places
+        self.rank = rank
+        self.world = world
         self._begin = 0
 
     def __iter__(self) -> Iterator[StreamBatch]:
         worker = get_worker_info()
         part, n_part = (worker.id, worker.num_workers) if worker else (0, 1)
         position = self._begin if self.position is None else self.position()
-        for ids, lane, place in self.lanes.share(position, self.places, self.rank, self.world, part, n_part):
+        for ids, lane, place in self.lanes.share(
+            position, self.places, self.rank, self.world, part, n_part
+        ):
             n_token = int((ids[:, 1:] != self.lanes.tokenizer.pad_id).sum())
             yield StreamBatch(torch.from_numpy(ids), n_token, 0, lane, place)
 

@@ -1,4 +1,6 @@
-"""What every task shares: optimizer and schedule, a loss normalized by tokens, reproducible chance, and answers to an exam."""
+"""What every task shares: optimizer and schedule, a loss normalized by tokens, reproducible chance,
+and answers to an exam.
+"""
 
 import hashlib
 import math
@@ -37,7 +39,8 @@ from lslm_lightning.training.sharding import (
     spread,
 )
 
-# Sums of nats are back-propagated over this constant; the gradients are divided by the true number of tokens before clipping.
+# Sums of nats are back-propagated over this constant; the gradients are divided by the true number
+# of tokens before clipping.
 LOSS_DIVISOR = 1024.0
 
 
@@ -48,8 +51,9 @@ class NotFiniteError(ArithmeticError):
 class Task(LightningModule, ABC):
     """A backbone with words at both ends, trained by maximum likelihood.
 
-    The gradient of an optimizer step is that of the mean loss per target token of the whole accumulation window over all ranks, whatever
-    the lengths in each micro-batch: sums are back-propagated, and divided once by the tokens of the window.
+    The gradient of an optimizer step is that of the mean loss per target token of the whole
+    accumulation window over all ranks, whatever the lengths in each micro-batch: sums are
+    back-propagated, and divided once by the tokens of the window.
 
     Args:
         backbone: maps vectors to vectors; None of a model that is no such network.
@@ -62,39 +66,52 @@ class Task(LightningModule, ABC):
     monitor = "val/loss"  # what chooses the best checkpoint
     higher_is_better = False
     headline = ""  # the metric a report leads with
-    one_pass = False  # whether it reads all texts of the training split once, whole and in order, whatever the Trainer's settings say
+    # whether it reads all texts of the training split once, whole and in order, whatever the
+    # Trainer's settings say
+    one_pass = False
     tunes = False  # whether `tuned` chooses anything
     competes = False  # whether a state is being validated that becomes the best one if it does well
     goes_on = False  # whether a checkpoint is about to be loaded
     reads = "text"  # the medium of its examples; see `contracts.Example`
-    search: AnySearch | None = None  # how answers are written, token by token; None of a task that writes none
+    # how answers are written, token by token; None of a task that writes none
+    search: AnySearch | None = None
     searches: tuple[type, ...] = (Search,)  # the kinds that it may be of, the preferred one first
     fusion: Fusion | None = None  # a language model that the search asks
     has_open_length = False  # whether the training split is to decide `max_length`
     bounded: Mapping[str, Any] = {}  # what it has decided, for config.yaml
-    on_scored: Callable[[float], None] | None = None  # is told the share of a batch of long texts that is scored
+    # is told the share of a batch of long texts that is scored
+    on_scored: Callable[[float], None] | None = None
 
     def __init__(
         self,
         backbone: Backbone | None,
         tokenizer: Tokenizer,
-        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=1e-3, weight_decay=0.01, fused=True),
+        optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(
+            p, lr=1e-3, weight_decay=0.01, fused=True
+        ),
         schedule: Schedule = Cosine(warmup_steps=200),  # noqa: B008 (frozen)
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing={label_smoothing} must be at least 0 and below 1; 0.1 is usual")
+            raise ValueError(
+                f"label_smoothing={label_smoothing} must be at least 0 and below 1; 0.1 is usual"
+            )
         if backbone is not None and backbone.tokenizer_digest not in (None, tokenizer.digest):
             raise ValueError(
-                f"{type(backbone).__name__} reads the ids of its own tokenizer, not those of {tokenizer!r}: give data.tokenizer the recipe"
+                f"{type(backbone).__name__} reads the ids of its own tokenizer, not those of "
+                f"{tokenizer!r}: give data.tokenizer the recipe"
                 " lslm_lightning.text.hugging_face.HuggingFace with the same path"
             )
-        self.backbone, self.tokenizer = backbone, tokenizer
-        self.optimizer_of, self.schedule, self.label_smoothing = optimizer, schedule, label_smoothing
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.optimizer_of = optimizer
+        self.schedule = schedule
+        self.label_smoothing = label_smoothing
         self._window_tokens: int = 0
         self._window_nats: Tensor | float = 0.0
-        self._totals, self._added_up = torch.zeros(2, dtype=torch.float64), False
+        self._totals = torch.zeros(2, dtype=torch.float64)
+        self._added_up = False
 
     # What a task says about itself
 
@@ -112,27 +129,40 @@ class Task(LightningModule, ABC):
         """What an exam in this language is scored by; `headline` is one of them."""
 
     @classmethod
-    def sections_of(cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Any]:
-        """The task's own sections of the report on several systems, given what each answered to `data.examples(split)`, in their order.
+    def sections_of(
+        cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    ) -> list[Any]:
+        """The task's own sections of the report on several systems, given what each answered to
+        `data.examples(split)`, in their order.
 
         What systems wrote for `data.prompts(split)`, where they were asked, comes after.
         """
         return []
 
     def measured_by(self, trainer: Trainer) -> dict[str, str]:
-        """What besides the weights decides the value of `monitor` in a validation, by name: two values compare where all of it is equal.
+        """What besides the weights decides the value of `monitor` in a validation, by name: two
+        values compare where all of it is equal.
 
         Empty where nothing is validated.
         """
-        data, limit = trainer.datamodule, trainer.limit_val_batches
+        data = trainer.datamodule
+        limit = trainer.limit_val_batches
         if not limit:
             return {}
         exam = data.validation_exam()
-        metrics = {f"val/{m.name}": m.signature for m in self.metrics(exam[0].language)} if exam else {}
+        metrics = (
+            {f"val/{m.name}": m.signature for m in self.metrics(exam[0].language)} if exam else {}
+        )
         if self.monitor in metrics:
             search = getattr(self, "validation_search", None) or self.search
-            lengths = [f"{name}={getattr(self, name)}" for name in ("min_length", "max_length") if hasattr(self, name)]
-            answering = " ".join([settings_of(search), *lengths, self.signature_of_answers(data.mode)]).strip()
+            lengths = [
+                f"{name}={getattr(self, name)}"
+                for name in ("min_length", "max_length")
+                if hasattr(self, name)
+            ]
+            answering = " ".join(
+                [settings_of(search), *lengths, self.signature_of_answers(data.mode)]
+            ).strip()
             own = {"metric": f"{self.monitor} {metrics[self.monitor]}", "search": answering}
         else:
             exam = data.examples("val")
@@ -141,26 +171,36 @@ class Task(LightningModule, ABC):
             own = {"metric": self.monitor, "batches": part}
         return {**own, "examples": f"{len(exam)} with digest {evaluation_set(exam).digest}"}
 
-    def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Prediction]:
-        """What of the way of answering a validation that is part of a training chooses, by its answers: those that there are then.
+    def tuned(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> list[Prediction]:
+        """What of the way of answering a validation that is part of a training chooses, by its
+        answers: those that there are then.
 
-        Every process has all of them, and must choose the same; what it chooses belongs into a buffer, so that it is saved. A task that
-        chooses something has `tunes`.
+        Every process has all of them, and must choose the same; what it chooses belongs into a
+        buffer, so that it is saved. A task that chooses something has `tunes`.
         """
         return list(predictions)
 
     @property
     def is_choosing(self) -> bool:
         """Whether the validation under way is part of a training."""
-        return self._trainer is not None and self.trainer.validating and (self.trainer.state.fn == "fit" or self.competes)
+        return (
+            self._trainer is not None
+            and self.trainer.validating
+            and (self.trainer.state.fn == "fit" or self.competes)
+        )
 
     def rehearse(self, examples: Sequence[Example]) -> None:
-        """As much work as answering these examples in a validation takes a trained model, whatever the weights."""
+        """As much work as answering these examples in a validation takes a trained model, whatever
+        the weights.
+        """
         self.answer(examples)
 
     @classmethod
     def example(cls, id: str, given: str) -> Example:
-        """What somebody gives to a trained model, as text or a line of it, as an example: by default the text that is to be read.
+        """What somebody gives to a trained model, as text or a line of it, as an example: by
+        default the text that is to be read.
 
         Raises:
             ValueError, OSError: it names something that is not there.
@@ -170,13 +210,19 @@ class Task(LightningModule, ABC):
         return Example(id, given, (), source_language=language)
 
     def lend(self, data: Any) -> None:
-        """Give the data module what it cannot know without the model, before it makes batches: how long a source is to it, say."""
+        """Give the data module what it cannot know without the model, before it makes batches: how
+        long a source is to it, say.
+        """
 
     def bound_answers(self, data: Any) -> None:
-        """Decide `max_length` before a training, where it was left open, by the training targets."""
+        """Decide `max_length` before a training, where it was left open, by the training
+        targets.
+        """
 
     def bound_answers_as(self, settings: Mapping[str, Any]) -> None:
-        """Take `max_length`, where it was left open, from the settings of a model that was trained."""
+        """Take `max_length`, where it was left open, from the settings of a model that was
+        trained.
+        """
         if self.has_open_length and settings.get("max_length"):
             self.max_length = settings["max_length"]
             self.bounded = {"max_length": self.max_length}
@@ -185,7 +231,8 @@ class Task(LightningModule, ABC):
         """Refuse, before any long work, data that do not fit this task.
 
         Raises:
-            ValueError: two settings that must agree do not, or a text is longer than the model can read.
+            ValueError: two settings that must agree do not, or a text is longer than the model can
+                read.
         """
 
     @property
@@ -216,36 +263,57 @@ class Task(LightningModule, ABC):
 
     @property
     def answer_limit(self) -> str:
-        """The setting at which answers are cut, as "max_length=128"; empty of a task, or a search, that has none."""
+        """The setting at which answers are cut, as "max_length=128"; empty of a task, or a search,
+        that has none.
+        """
         longest = getattr(self, "max_length", None)
-        return "" if longest is None or self.search is None or isinstance(self.search, CtcSearch) else f"max_length={longest}"
+        return (
+            ""
+            if longest is None or self.search is None or isinstance(self.search, CtcSearch)
+            else f"max_length={longest}"
+        )
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
-        """Return how many examples are not read to their end, and words that follow "12 of 100"; no words if all are always read."""
+        """Return how many examples are not read to their end, and words that follow "12 of 100"; no
+        words if all are always read.
+        """
         return 0, ""
 
     def answer_by(self, search: AnySearch | None, fusion: Fusion | None = None) -> None:
-        """Write answers by this search in place of its own, and ask this language model too; None changes nothing.
+        """Write answers by this search in place of its own, and ask this language model too; None
+        changes nothing.
 
         Raises:
             ValueError: the task has no use for them.
         """
-        kind, asked = type(self).__name__, self.search if search is None else search
-        given = " and ".join(name for name, value in {f"search={type(search).__name__}": search, "fusion": fusion}.items() if value)
+        kind = type(self).__name__
+        asked = self.search if search is None else search
+        given = " and ".join(
+            name
+            for name, value in {f"search={type(search).__name__}": search, "fusion": fusion}.items()
+            if value
+        )
         if given and self.search is None:
             raise ValueError(f"{given}: {kind} writes nothing token by token; leave it out")
         if search is not None and not isinstance(search, self.searches):
             fits = " or ".join(each.__name__ for each in self.searches)
-            raise ValueError(f"{given}: {kind} answers by {fits} as it is built; choose another search of lslm_lightning.decoding")
+            raise ValueError(
+                f"{given}: {kind} answers by {fits} as it is built; choose another search of "
+                "lslm_lightning.decoding"
+            )
         if fusion is not None and not asked.fuses:
             raise ValueError(
-                f"{given}: {type(asked).__name__} asks no language model, but CtcPrefixBeam and JointBeam do; choose one of these"
+                f"{given}: {type(asked).__name__} asks no language model, but CtcPrefixBeam and "
+                "JointBeam do; choose one of these"
                 " (--search beam), or leave fusion out"
             )
-        self.search, self.fusion = asked, self.fusion if fusion is None else fusion
+        self.search = asked
+        self.fusion = self.fusion if fusion is None else fusion
 
     def signature_of_answers(self, mode: Mode) -> str:
-        """What of the way of answering belongs in the signatures of scores: "|context:256", say; see `evaluation.scoring.signed`."""
+        """What of the way of answering belongs in the signatures of scores: "|context:256", say;
+        see `evaluation.scoring.signed`.
+        """
         return ""
 
     def samples(self) -> list[str]:
@@ -253,7 +321,9 @@ class Task(LightningModule, ABC):
         return []
 
     def baselines(self, data: Any) -> list[Any]:
-        """Systems to stand beside this one in the report of a test; `data` is the run's data module."""
+        """Systems to stand beside this one in the report of a test; `data` is the run's data
+        module.
+        """
         return []
 
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
@@ -263,7 +333,11 @@ class Task(LightningModule, ABC):
     @property
     def agree(self) -> Callable[[bool], bool]:
         """For a search: whether all who compute this answer together are done with it."""
-        return agreement(self.trainer) if self._trainer is not None and splits_layers(self.trainer) else alone
+        return (
+            agreement(self.trainer)
+            if self._trainer is not None and splits_layers(self.trainer)
+            else alone
+        )
 
     # Training
 
@@ -279,13 +353,21 @@ class Task(LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer_of(by_mesh(decay_groups(self)))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule(step, self.n_step))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.schedule(step, self.n_step)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     @property
     def n_step(self) -> int:
-        """Optimizer steps of the whole run: the fewer of `trainer.max_steps` and what `trainer.max_epochs` comes to; 1 until known."""
-        max_steps, max_epochs = self.trainer.max_steps, self.trainer.max_epochs
+        """Optimizer steps of the whole run: the fewer of `trainer.max_steps` and what
+        `trainer.max_epochs` comes to; 1 until known.
+        """
+        max_steps = self.trainer.max_steps
+        max_epochs = self.trainer.max_epochs
         stream = self.trainer.datamodule.train_stream
         if stream is None or (max_epochs or -1) < 0:
             return max(1, max_steps)
@@ -293,7 +375,9 @@ class Task(LightningModule, ABC):
         return max(1, min(n_step, max_steps) if max_steps > 0 else n_step)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Chance depends on (seed, number of the micro-batch over all ranks) alone: not on validation, not on what came before."""
+        """Chance depends on (seed, number of the micro-batch over all ranks) alone: not on
+        validation, not on what came before.
+        """
         completed = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
         number = self.trainer.datamodule.position(completed) + data_share(self.trainer)[0]
         torch.manual_seed(micro_batch_seed(int(os.environ.get("PL_GLOBAL_SEED", "0")), number))
@@ -303,37 +387,66 @@ class Task(LightningModule, ABC):
         nats = self.loss(batch, self.label_smoothing)
         self._window_tokens += batch.n_token
         if self.trainer.world_size > 1:
-            self._window_nats = self._window_nats + nats.detach()  # the ranks look together, at the end of the window
-        elif nats.device.type == "cpu":  # on a GPU looking would make each step wait; Reporter and save_atomically look
+            # the ranks look together, at the end of the window
+            self._window_nats = self._window_nats + nats.detach()
+        elif nats.device.type == "cpu":
+            # on a GPU looking would make each step wait; Reporter and save_atomically look
             self.check_finite(float(nats.detach()))
         return nats / LOSS_DIVISOR
 
     def check_finite(self, nats: float, since: int | None = None) -> None:
-        """Raise NotFiniteError for a loss that is none: that of this step, or the sum of those after step `since`."""
+        """Raise NotFiniteError for a loss that is none: that of this step, or the sum of those
+        after step `since`.
+        """
         if not math.isfinite(nats):
-            where = f"at step {self.global_step}" if since is None else f"between steps {since} and {self.global_step}"
-            raise NotFiniteError(f"the loss is {nats} {where}; try a smaller learning rate or gradient clipping")
+            where = (
+                f"at step {self.global_step}"
+                if since is None
+                else f"between steps {since} and {self.global_step}"
+            )
+            raise NotFiniteError(
+                f"the loss is {nats} {where}; try a smaller learning rate or gradient clipping"
+            )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Gradients of the sum over a constant become gradients of the mean per token of the window; clipping comes after."""
-        n_token, world = self._window_tokens, self.trainer.world_size
+        """Gradients of the sum over a constant become gradients of the mean per token of the
+        window; clipping comes after.
+        """
+        n_token = self._window_tokens
+        world = self.trainer.world_size
         if world > 1:
-            window = torch.stack([torch.full((), n_token, dtype=torch.float64, device=self.device), self._window_nats.double()])
+            window = torch.stack(
+                [
+                    torch.full((), n_token, dtype=torch.float64, device=self.device),
+                    self._window_nats.double(),
+                ]
+            )
             torch.distributed.all_reduce(window)  # that of Lightning has all wait for the GPU first
             n_token = window[0]
             if self.device.type == "cpu":
                 self.check_finite(float(window[1]))
         scale = LOSS_DIVISOR * self.trainer.accumulate_grad_batches * world / n_token
-        gradients = [local(p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        gradients = [
+            local(p.grad)
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ]
         if isinstance(scale, Tensor):
             scale = scale.to(torch.promote_types(gradients[0].dtype, torch.float32))
         torch._foreach_mul_(gradients, scale)
-        self._window_tokens, self._window_nats = 0, 0.0
+        self._window_tokens = 0
+        self._window_nats = 0.0
 
     def configure_gradient_clipping(
-        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Lightning refuses to clip for fused optimizers under autocast, which is right only where a scaler has scaled the gradients."""
+        """Lightning refuses to clip for fused optimizers under autocast, which is right only where
+        a scaler has scaled the gradients.
+        """
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if gradient_clip_val and not scaled and gradient_clip_algorithm in (None, "norm"):
             clip_by_norm(list(self.parameters()), gradient_clip_val)
@@ -352,7 +465,12 @@ class Task(LightningModule, ABC):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         if batch.n_token:
-            self._totals += torch.stack([self.loss(batch).cpu().double(), torch.tensor(float(batch.n_token), dtype=torch.float64)])
+            self._totals += torch.stack(
+                [
+                    self.loss(batch).cpu().double(),
+                    torch.tensor(float(batch.n_token), dtype=torch.float64),
+                ]
+            )
 
     def add_up(self) -> tuple[float, int]:
         """Nats and tokens of this validation over all ranks; the first call of each is collective.
@@ -361,8 +479,12 @@ class Task(LightningModule, ABC):
             NotFiniteError: the nats are none, on every rank.
         """
         if self.trainer.world_size > 1 and not self._added_up:
-            n_alike = self.trainer.world_size // data_share(self.trainer)[1]  # processes that read the same
-            self._totals = self.trainer.strategy.reduce(self._totals.to(self.device), reduce_op="sum").cpu() / n_alike
+            # processes that read the same
+            n_alike = self.trainer.world_size // data_share(self.trainer)[1]
+            self._totals = (
+                self.trainer.strategy.reduce(self._totals.to(self.device), reduce_op="sum").cpu()
+                / n_alike
+            )
         self._added_up = True
         nats, n_token = self._totals.tolist()
         self.check_finite(nats)
@@ -378,7 +500,9 @@ class Task(LightningModule, ABC):
         return {"val/loss": nats / max(1, n_token)}
 
     def validation_metrics(self, data: Any) -> list[str]:
-        """Names of all that a validation on these data logs; a metric that is not defined is not."""
+        """Names of all that a validation on these data logs; a metric that is not defined is
+        not.
+        """
         exam = data.validation_exam()
         answered = self.metrics(exam[0].language) if exam else []
         return ["val/loss", *(f"val/{metric.name}" for metric in answered)]
@@ -386,7 +510,9 @@ class Task(LightningModule, ABC):
     # Exams
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return, as Lightning's hook, what scores decoded answers, where the Trainer has nothing that does."""
+        """Return, as Lightning's hook, what scores decoded answers, where the Trainer has nothing
+        that does.
+        """
         from lslm_lightning.training.exam import Evaluation  # it knows tasks
 
         has_one = any(isinstance(callback, Evaluation) for callback in self.trainer.callbacks)
@@ -422,14 +548,20 @@ class Task(LightningModule, ABC):
             self.train(training)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        trainer, data = self.trainer, self.trainer.datamodule
+        trainer = self.trainer
+        data = self.trainer.datamodule
         checkpoint["tokenizer_digest"] = self.tokenizer.digest
-        checkpoint["world_size"], checkpoint["accumulate"] = data_share(trainer)[1], trainer.accumulate_grad_batches
-        checkpoint["position"] = data.position(trainer.fit_loop.epoch_loop.batch_progress.total.processed)
+        checkpoint["world_size"] = data_share(trainer)[1]
+        checkpoint["accumulate"] = trainer.accumulate_grad_batches
+        checkpoint["position"] = data.position(
+            trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        )
         checkpoint["data"] = data.identity
         checkpoint["limit_train_batches"] = trainer.limit_train_batches
         checkpoint["optimizers"] = [recorded(optimizer) for optimizer in trainer.optimizers]
-        checkpoint["schedules"] = [name_of(config.scheduler) for config in trainer.lr_scheduler_configs]
+        checkpoint["schedules"] = [
+            name_of(config.scheduler) for config in trainer.lr_scheduler_configs
+        ]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A state of training goes on only with the batches that would have come.
@@ -440,16 +572,25 @@ class Task(LightningModule, ABC):
         trainer = self.trainer
         if trainer.state.fn != "fit" or "position" not in checkpoint:
             return
-        before, now = checkpoint["world_size"], data_share(trainer)[1]
+        before = checkpoint["world_size"]
+        now = data_share(trainer)[1]
         limit = trainer.limit_train_batches
-        refuse_changes(checkpoint, trainer.datamodule.identity, now, trainer.accumulate_grad_batches, limit)
+        refuse_changes(
+            checkpoint, trainer.datamodule.identity, now, trainer.accumulate_grad_batches, limit
+        )
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         reopen_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"], progress)
         if before != now:
             self._count_anew(progress, checkpoint["position"], now)
             if trainer.is_global_zero:
                 words = f"{now} x {trainer.accumulate_grad_batches} micro-batches a step"
-                print(f"saved by {before} processes, goes on with {words}, {before} x {checkpoint['accumulate']} before", flush=True)
+                print(
+                    (
+                        f"saved by {before} processes, goes on with {words}, {before} x "
+                        f"{checkpoint['accumulate']} before"
+                    ),
+                    flush=True,
+                )
         trainer.datamodule.began_at = (progress["total"]["processed"], checkpoint["position"])
         n_group = len(by_mesh(decay_groups(self)))
         for state in checkpoint.get("lr_schedulers", []):  # other meshes, other groups
@@ -457,7 +598,9 @@ class Task(LightningModule, ABC):
             state |= {name: state[name][:1] * n_group for name in names if name in state}
 
     def _count_anew(self, progress: dict[str, Any], position: int, world: int) -> None:
-        """Lightning's counts of a rank's micro-batches, on which its validations depend, as if `world` ranks had trained all along."""
+        """Lightning's counts of a rank's micro-batches, on which its validations depend, as if
+        `world` ranks had trained all along.
+        """
         data = self.trainer.datamodule
         if data.train_stream is None:
             data.train_dataloader()
@@ -468,8 +611,14 @@ class Task(LightningModule, ABC):
 
 
 def reopen_epoch(epochs: dict[str, Any], batches: Mapping[str, Any]) -> None:
-    """Correct Lightning's count of epochs in a state of a training that ended within one, which it counts as complete: it goes on."""
-    if batches["is_last_batch"] or not batches["current"]["ready"] or epochs["current"]["processed"] < epochs["current"]["ready"]:
+    """Correct Lightning's count of epochs in a state of a training that ended within one, which it
+    counts as complete: it goes on.
+    """
+    if (
+        batches["is_last_batch"]
+        or not batches["current"]["ready"]
+        or epochs["current"]["processed"] < epochs["current"]["ready"]
+    ):
         return
     for counts in (epochs["total"], epochs["current"]):
         counts |= dict.fromkeys(("processed", "completed"), counts["started"] - 1)
@@ -482,8 +631,9 @@ def refuse_changes(
     accumulate: int,
     limit: int | float | None,
 ) -> None:
-    """Refuse to go on where what decides the batches has changed since the checkpoint was saved; another world size may change the window,
-    but not where each process carries the state of rows of its own.
+    """Refuse to go on where what decides the batches has changed since the checkpoint was saved;
+    another world size may change the window, but not where each process carries the state of rows
+    of its own.
 
     Args:
         limit: trainer.limit_train_batches, which decides how long an epoch is.
@@ -491,29 +641,47 @@ def refuse_changes(
     Raises:
         ValueError: the message names what, as it was and as it is.
     """
-    saved, now = dict(checkpoint.get("data", {})), dict(identity)
+    saved = dict(checkpoint.get("data", {}))
+    now = dict(identity)
     if checkpoint.get("world_size") == world_size:
         name = "trainer.accumulate_grad_batches"
-        saved[name], now[name] = str(checkpoint.get("accumulate")), str(accumulate)
+        saved[name] = str(checkpoint.get("accumulate"))
+        now[name] = str(accumulate)
     elif "carried" in checkpoint:
         name = "the number of processes, each with contiguous rows of its own,"
-        saved[name], now[name] = str(checkpoint.get("world_size")), str(world_size)
+        saved[name] = str(checkpoint.get("world_size"))
+        now[name] = str(world_size)
     if "limit_train_batches" in checkpoint:
         name = "trainer.limit_train_batches"
-        saved[name], now[name] = str(checkpoint["limit_train_batches"]), str(1.0 if limit is None else limit)
-    changed = [f"{name} ({saved[name]} then, {value} now)" for name, value in now.items() if saved.get(name, value) != value]
+        saved[name] = str(checkpoint["limit_train_batches"])
+        now[name] = str(1.0 if limit is None else limit)
+    changed = [
+        f"{name} ({saved[name]} then, {value} now)"
+        for name, value in now.items()
+        if saved.get(name, value) != value
+    ]
     if changed:
-        raise ValueError(f"since the checkpoint was saved, {' and '.join(changed)} changed; put back what was, or train a new run")
+        raise ValueError(
+            f"since the checkpoint was saved, {' and '.join(changed)} changed; put back what "
+            "was, or train a new run"
+        )
 
 
 def settings_of(search: AnySearch | None) -> str:
     """The class of a search with its plain settings; "" for none."""
     if search is None:
         return ""
-    plain = (f"{name}={value}" for name, value in vars(search).items() if isinstance(value, int | float | str))
+    plain = (
+        f"{name}={value}"
+        for name, value in vars(search).items()
+        if isinstance(value, int | float | str)
+    )
     return f"{type(search).__name__}({', '.join(plain)})"
 
 
 def micro_batch_seed(seed: int, number: int) -> int:
     """A 63-bit seed for one micro-batch."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest(), "big") >> 1
+    return (
+        int.from_bytes(hashlib.blake2b(f"{seed}:{number}".encode(), digest_size=8).digest(), "big")
+        >> 1
+    )

@@ -26,25 +26,32 @@ PIECE = 4_000_000  # tokens of whole texts at once
 
 
 class WindowData(TaskData):
-    """Texts packed into one memory-mapped row of ids, `</s>` after each; windows of `context` tokens train on it.
+    """Texts packed into one memory-mapped row of ids, `</s>` after each; windows of `context`
+    tokens train on it.
 
-    Validation reads its whole split once, in windows that do not overlap; where training is contiguous, in `batch_size`
-    rows, each from a state of its own, so that its loss depends a little on `batch_size`.
+    Validation reads its whole split once, in windows that do not overlap; where training is
+    contiguous, in `batch_size` rows, each from a state of its own, so that its loss depends a
+    little on `batch_size`.
 
-    Of a corpus that is too large for memory, or for one disk, the training split may be a `stream`, or have been `prepared`.
+    Of a corpus that is too large for memory, or for one disk, the training split may be a `stream`,
+    or have been `prepared`.
 
     Args:
-        stream: texts to train on, read while they are needed, in place of the corpus's own. Their number is not known: set
-            trainer.max_steps.
-        prepared: a folder that `lslm data prepare` made of the texts to train on; its tokenizer is the run's.
+        stream: texts to train on, read while they are needed, in place of the corpus's own. Their
+            number is not known: set trainer.max_steps.
+        prepared: a folder that `lslm data prepare` made of the texts to train on; its tokenizer is
+            the run's.
         context: tokens a window reads and predicts.
         batch_size: windows in one batch on one device.
-        contiguous: read `batch_size` rows of text in order instead of windows at random, so that the state of a recurrent network is
-            carried from batch to batch (truncated back-propagation through time over `context` steps); see `data.packing.Contiguous`.
-        n_lane: of a stream; see `data.lanes.Lanes`. A multiple of the number of processes times num_workers.
+        contiguous: read `batch_size` rows of text in order instead of windows at random, so that
+            the state of a recurrent network is carried from batch to batch (truncated
+            back-propagation through time over `context` steps); see `data.packing.Contiguous`.
+        n_lane: of a stream; see `data.lanes.Lanes`. A multiple of the number of processes times
+            num_workers.
         buffer: documents of a stream that are shuffled together, and held in memory by each lane.
         n_tokenizer_text: how many of the first texts of a stream train the tokenizer.
-        language: code of the texts' language, for word counts and fonts; by default what the corpus says, or what its script tells.
+        language: code of the texts' language, for word counts and fonts; by default what the corpus
+            says, or what its script tells.
     """
 
     fields = ("text",)
@@ -68,18 +75,34 @@ class WindowData(TaskData):
         contiguous: bool = False,
     ) -> None:
         if stream is not None and prepared is not None:
-            raise ValueError(f"data.stream and data.prepared={prepared} are both texts to train on; leave one out")
+            raise ValueError(
+                f"data.stream and data.prepared={prepared} are both texts to train on; leave one "
+                "out"
+            )
         if stream is not None and contiguous:
-            raise ValueError("data.contiguous=true cannot read in order what data.stream gives shuffled; leave one out")
+            raise ValueError(
+                "data.contiguous=true cannot read in order what data.stream gives shuffled; "
+                "leave one out"
+            )
         self.prepared = None if prepared is None else Prepared.open(prepared)
         if self.prepared is not None:
             tokenizer = Existing(str(self.prepared.tokenizer))
-        super().__init__(corpus, tokenizer, columns, seed, n_validation_example=0, num_workers=num_workers)
-        self.stream_of_texts, self.n_lane, self.buffer, self.n_tokenizer_text = stream, n_lane, buffer, n_tokenizer_text
+        super().__init__(
+            corpus, tokenizer, columns, seed, n_validation_example=0, num_workers=num_workers
+        )
+        self.stream_of_texts = stream
+        self.n_lane = n_lane
+        self.buffer = buffer
+        self.n_tokenizer_text = n_tokenizer_text
         self._places: dict[int, Place] = {}  # of the stream, how far it was trained on
         if context < 1 or batch_size < 1:
-            raise ValueError(f"context={context} and batch_size={batch_size} must both be at least 1")
-        self.context, self.batch_size, self.contiguous, self.given_language = context, batch_size, contiguous, language
+            raise ValueError(
+                f"context={context} and batch_size={batch_size} must both be at least 1"
+            )
+        self.context = context
+        self.batch_size = batch_size
+        self.contiguous = contiguous
+        self.given_language = language
         self._n_byte: dict[str, int] = {}
 
     def texts(self, split: str) -> Iterable[str]:
@@ -109,22 +132,35 @@ class WindowData(TaskData):
     def readable(self, split: str) -> bool:
         if split == "train" and self.stream_of_texts is not None:
             return bool(self.stream_of_texts.head(1))
-        return self.prepared is not None if split == "train" and self.has_own_training_texts else super().readable(split)
+        return (
+            self.prepared is not None
+            if split == "train" and self.has_own_training_texts
+            else super().readable(split)
+        )
 
     @property
     def can_overfit(self) -> bool:
-        """A stream has no first batches, and rows that are read in order carry a state from batch to batch."""
+        """A stream has no first batches, and rows that are read in order carry a state from batch
+        to batch.
+        """
         return self.stream_of_texts is None and not self.contiguous
 
     def check_length(self, max_steps: int) -> None:
         if self.stream_of_texts is not None and max_steps < 1:
-            raise ValueError("a stream has no known length, so that neither epochs nor minutes say when it ends: set trainer.max_steps")
+            raise ValueError(
+                "a stream has no known length, so that neither epochs nor minutes say when it "
+                "ends: set trainer.max_steps"
+            )
 
     def text_key(self) -> str:
-        return "text" if self.stream_of_texts is None else f"text of the first {self.n_tokenizer_text}"
+        return (
+            "text" if self.stream_of_texts is None else f"text of the first {self.n_tokenizer_text}"
+        )
 
     def to_example(self, row: Mapping[str, Any]) -> Example:
-        return Example(row["id"], "", (text_of(row["text"], self.corpus.join),), self.language, self.language)
+        return Example(
+            row["id"], "", (text_of(row["text"], self.corpus.join),), self.language, self.language
+        )
 
     @cached_property
     def language(self) -> str:
@@ -132,20 +168,30 @@ class WindowData(TaskData):
         return self.language_of(self.texts(self.telling_split), self.given_language)
 
     def packed(self, split: str, kind: type[PackedText] = PackedText) -> PackedText:
-        """The split as one row of ids, made once and then memory-mapped; `kind` says what batches are made of it."""
+        """The split as one row of ids, made once and then memory-mapped; `kind` says what batches
+        are made of it.
+        """
         if split == "train" and self.prepared is not None:
             if self.prepared.index["tokenizer"] != self.tokenizer.digest:
-                raise ValueError(f"{self.prepared.tokenizer} is not the tokenizer that made the ids beside it; put that one back")
+                raise ValueError(
+                    f"{self.prepared.tokenizer} is not the tokenizer that made the ids beside "
+                    "it; put that one back"
+                )
             self.counts["train_tokens"] = len(self.prepared.ids) - 1
             return kind(self.prepared.ids, self.context, self.tokenizer.pad_id)
-        path = cache_directory() / "packed" / packed_name(f"{self.corpus.digest(split)}{self.own_code()}", self.tokenizer.digest)
+        path = (
+            cache_directory()
+            / "packed"
+            / packed_name(f"{self.corpus.digest(split)}{self.own_code()}", self.tokenizer.digest)
+        )
         ids = pack(self.texts(split), self.tokenizer, path)
         self.counts[f"{split}_tokens"] = len(ids) - 1
         return kind(ids, self.context, self.tokenizer.pad_id)
 
     def n_unknown(self, split: str) -> int:
         """Count the unknown tokens of the split, once; the number is kept in `counts` too."""
-        name, unknown = f"{split}_unknown_tokens", self.tokenizer.unk_id
+        name = f"{split}_unknown_tokens"
+        unknown = self.tokenizer.unk_id
         if name not in self.counts:
             ids = self.packed(split).ids
             self.counts[name] = 0 if unknown is None else int((ids == unknown).sum())
@@ -163,14 +209,20 @@ class WindowData(TaskData):
             return f"{windows}, contiguous"
         if self.stream_of_texts is None:
             return windows
-        return f"the stream {self.stream_of_texts.path}, n_lane {self.n_lane}, buffer {self.buffer}, {windows}"
+        return (
+            f"the stream {self.stream_of_texts.path}, n_lane {self.n_lane}, buffer "
+            f"{self.buffer}, {windows}"
+        )
 
     def sizes(self) -> Sizes:
         """All batches are alike."""
         ids = torch.zeros(self.batch_size, self.context + 1, dtype=torch.int64, device="meta")
-        follows, is_stream = self.contiguous or None, self.stream_of_texts is not None
+        follows = self.contiguous or None
+        is_stream = self.stream_of_texts is not None
         batch = WindowBatch(ids, self.batch_size * self.context, follows=follows)
-        return Sizes(batch, batch, lambda: None if is_stream else len(self.windows(self.packed("train"))))
+        return Sizes(
+            batch, batch, lambda: None if is_stream else len(self.windows(self.packed("train")))
+        )
 
     @property
     def share(self) -> tuple[int, int]:
@@ -180,15 +232,30 @@ class WindowData(TaskData):
     def windows(self, text: PackedText) -> Windows | Contiguous:
         """Which windows form which batch."""
         if self.contiguous:
-            return Contiguous(len(text.ids), self.context, self.batch_size, self.seed, self.share[1])
+            return Contiguous(
+                len(text.ids), self.context, self.batch_size, self.seed, self.share[1]
+            )
         return Windows(len(text.ids), self.context, self.batch_size, self.seed)
 
     def train_dataloader(self) -> DataLoader:
         if self.stream_of_texts is not None:
-            lanes = Lanes(self.stream_of_texts, self.tokenizer, self.context, self.batch_size, self.seed, self.n_lane, self.buffer)
+            lanes = Lanes(
+                self.stream_of_texts,
+                self.tokenizer,
+                self.context,
+                self.batch_size,
+                self.seed,
+                self.n_lane,
+                self.buffer,
+            )
             total = self.trainer.fit_loop.epoch_loop.batch_progress.total
             share = (*data_share(self.trainer), self.num_workers)
-            return self.loader(StreamedWindows(lanes, lambda: self.position(total.processed), self._places, *share), None)
+            return self.loader(
+                StreamedWindows(
+                    lanes, lambda: self.position(total.processed), self._places, *share
+                ),
+                None,
+            )
         if self.trainer.lightning_module.one_pass:
             text = self.packed("train", WholeTexts)
             self.train_stream = self.stream(Pieces(text.ids, self.tokenizer.eos_id, PIECE))
@@ -210,7 +277,8 @@ class WindowData(TaskData):
             shares = [{}] * self.trainer.world_size
             torch.distributed.all_gather_object(shares, self._places)
         places: dict[int, Place] = {}
-        for share in shares:  # a rank that went on knows of the others' lanes only how far they were then
+        # a rank that went on knows of the others' lanes only how far they were then
+        for share in shares:
             for lane, place in share.items():
                 places[lane] = max(place, places.get(lane, place))
         return {"places": {lane: tuple(place) for lane, place in places.items()}}
@@ -220,12 +288,18 @@ class WindowData(TaskData):
 
     def val_dataloader(self) -> DataLoader:
         one_pass = self.trainer.lightning_module.one_pass
-        text = self.packed("val", WholeTexts if one_pass else TextInOrder if self.contiguous else PackedText)
+        text = self.packed(
+            "val", WholeTexts if one_pass else TextInOrder if self.contiguous else PackedText
+        )
         self.n_unknown("val")
         if one_pass:
-            return self.loader(text, self.share_of(Pieces(text.ids, self.tokenizer.eos_id, PIECE)(0)))
+            return self.loader(
+                text, self.share_of(Pieces(text.ids, self.tokenizer.eos_id, PIECE)(0))
+            )
         if self.contiguous:
-            return self.loader(text, in_order(len(text.ids), self.context, self.batch_size, *self.share))
+            return self.loader(
+                text, in_order(len(text.ids), self.context, self.batch_size, *self.share)
+            )
         starts = np.arange(0, len(text.ids) - 1, self.context)
         batches = [starts[i : i + self.batch_size] for i in range(0, len(starts), self.batch_size)]
         return self.loader(text, self.share_of(batches))

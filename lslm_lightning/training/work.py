@@ -1,4 +1,6 @@
-"""Pieces of work whose progress is shown: how much is done, for how long, and how long it takes yet."""
+"""Pieces of work whose progress is shown: how much is done, for how long, and how long it takes
+yet.
+"""
 
 import math
 import time
@@ -6,7 +8,14 @@ from collections import deque
 from collections.abc import Callable
 
 from lslm_lightning.contracts import metric_label
-from lslm_lightning.training.status_line import ASCII_BAR, BarStyle, Part, clock_time, fit_line, short_count
+from lslm_lightning.training.status_line import (
+    ASCII_BAR,
+    BarStyle,
+    Part,
+    clock_time,
+    fit_line,
+    short_count,
+)
 
 Clock = Callable[[], float]
 WINDOW_SECONDS = 300.0  # the time left goes by the speed of so long
@@ -31,13 +40,17 @@ class Work:
         start: float = 0,
         clock: Clock = time.monotonic,
     ) -> None:
-        self.what, self.total, self.unit, self.clock = what, total, unit, clock
+        self.what = what
+        self.total = total
+        self.unit = unit
+        self.clock = clock
         self.done = self.start = start
         self.began = self._updated = clock()
 
     def update(self, done: float) -> None:
         """Note how many units are done by now; a fraction counts."""
-        self.done, self._updated = done, self.clock()
+        self.done = done
+        self._updated = self.clock()
 
     @property
     def elapsed(self) -> float:
@@ -54,7 +67,8 @@ class Work:
 
     def head(self) -> Part:
         """Number of units: "test batch 3/9", with the share of one that is under way."""
-        number, share = int(self.done), self.done % 1
+        number = int(self.done)
+        share = self.done % 1
         unit = f" {self.unit}" if self.unit else ""
         if self.total is None:
             counted = f"{number:,}{unit}" if number else ""
@@ -114,7 +128,8 @@ class TrainingWork(Work):
         self._samples = deque([(0.0, float(start))])  # seconds of training, and steps done by then
         self._first_step_seconds: float | None = None
         self._validation_began: float | None = None
-        self._validation_seconds, self._n_validation = 0.0, 0
+        self._validation_seconds = 0.0
+        self._n_validation = 0
 
     @property
     def _train_seconds(self) -> float:
@@ -124,7 +139,8 @@ class TrainingWork(Work):
     def update(self, done: float) -> None:
         """Note how many steps are done; a micro-batch is a fraction of one."""
         super().update(done)
-        seconds, samples = self._train_seconds, self._samples
+        seconds = self._train_seconds
+        samples = self._samples
         if self._first_step_seconds is None:
             if done >= self.start + 1:
                 self._first_step_seconds = seconds / (done - self.start)
@@ -163,7 +179,9 @@ class TrainingWork(Work):
         return until if seconds is None else min(seconds, until)
 
     def _work_left(self) -> float | None:
-        """Return about how many seconds the other steps and validations take; None where that is not known."""
+        """Return about how many seconds the other steps and validations take; None where that is
+        not known.
+        """
         if self.total is None or self.step_seconds is None or self.done > self.total:
             return None
         steps = self.step_seconds * (self.total - self.done)

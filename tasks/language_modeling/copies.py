@@ -1,4 +1,6 @@
-"""What a model has learned by heart: pieces of its texts that stand in the training text word for word."""
+"""What a model has learned by heart: pieces of its texts that stand in the training text word for
+word.
+"""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -15,18 +17,25 @@ class Known(NamedTuple):
 
 def searchable(texts: Iterable[str]) -> Known:
     """The first 20 million characters; texts are parted by a sign that no text has."""
-    parts, size = [], 0
+    parts = []
+    size = 0
     for text in texts:
         if size + len(text) > MOST:
-            return Known("\x00".join([*parts, text[: MOST - size]]), f" (of which the first {MOST:,} characters were searched).")
+            return Known(
+                "\x00".join([*parts, text[: MOST - size]]),
+                f" (of which the first {MOST:,} characters were searched).",
+            )
         parts.append(text)
         size += len(text) + 1
     return Known("\x00".join(parts), ".")
 
 
 def longest_copy(text: str, known: str) -> str:
-    """The longest piece of `text` that is in `known`; the first of equals. One search of `known` a character of `text`."""
-    best, start = "", 0
+    """The longest piece of `text` that is in `known`; the first of equals. One search of `known` a
+    character of `text`.
+    """
+    best = ""
+    start = 0
     while start + len(best) < len(text):
         end = start + len(best) + 1
         while end <= len(text) and text[start:end] in known:

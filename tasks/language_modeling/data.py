@@ -6,12 +6,18 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.systems.batches import whole_texts
 from lslm_lightning.training.window_data import WindowData
 
-PASSAGE, EXAM_BATCH = 2000, 200_000  # characters
-N_PROMPT, PROMPT = 4, 200  # and characters of each
+# characters
+PASSAGE = 2000
+EXAM_BATCH = 200_000
+# and characters of each
+N_PROMPT = 4
+PROMPT = 200
 
 
 def passages(text: str) -> Iterator[str]:
-    """The text in consecutive pieces of about 2000 characters that end with a line, or a space, or anywhere; joined they are the text."""
+    """The text in consecutive pieces of about 2000 characters that end with a line, or a space, or
+    anywhere; joined they are the text.
+    """
     at = 0
     while len(text) - at > 2 * PASSAGE:
         ends = (text.find(mark, at + PASSAGE, at + 2 * PASSAGE) for mark in ("\n", "。", " "))
@@ -22,7 +28,9 @@ def passages(text: str) -> Iterator[str]:
 
 
 class LanguageModelingData(WindowData):
-    """One text a row. An exam scores every text of its split; long ones in passages, so that a score has an interval."""
+    """One text a row. An exam scores every text of its split; long ones in passages, so that a
+    score has an interval.
+    """
 
     def examples(self, split: str) -> list[Example]:
         if split not in self._examples:
@@ -32,17 +40,26 @@ class LanguageModelingData(WindowData):
                 pieces = list(passages(whole.references[0]))
                 name = whole.id.replace("#", "%23")  # what stands before # tells texts apart
                 ids = [name] if len(pieces) == 1 else [f"{name}#{i}" for i in range(len(pieces))]
-                exam += [Example(id_, "", (piece,), whole.language) for id_, piece in zip(ids, pieces, strict=True)]
+                exam += [
+                    Example(id_, "", (piece,), whole.language)
+                    for id_, piece in zip(ids, pieces, strict=True)
+                ]
             self._examples[split] = exam
         return self._examples[split]
 
     def prompts(self, split: str) -> list[Example]:
-        """The first characters of four texts or passages, spread over the split; what follows is the reference."""
-        whole = [e for e in self.examples(split) if len(e.references[0]) >= 2 * PROMPT] or self.examples(split)
+        """The first characters of four texts or passages, spread over the split; what follows is
+        the reference.
+        """
+        whole = [
+            e for e in self.examples(split) if len(e.references[0]) >= 2 * PROMPT
+        ] or self.examples(split)
         n = min(N_PROMPT, len(whole))
         return [beginning(whole[i * len(whole) // n]) for i in range(n)]
 
-    def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
+    def exam_batches(
+        self, examples: Sequence[Example], rank: int = 0, world: int = 1
+    ) -> list[list[Example]]:
         """Whole texts, about 200,000 characters a batch."""
         return list(whole_texts(examples, EXAM_BATCH))[rank::world]
 
@@ -52,4 +69,10 @@ def beginning(example: Example) -> Example:
     text = example.references[0]
     ends = (text.rfind(mark, PROMPT // 2, PROMPT) for mark in ("\n", "。", " "))
     cut = next((end for end in ends if end > 0), min(PROMPT, len(text) // 2))
-    return Example(f"prompt {example.id}", text[: cut + 1], (text[cut + 1 :][:PROMPT],), example.language, example.language)
+    return Example(
+        f"prompt {example.id}",
+        text[: cut + 1],
+        (text[cut + 1 :][:PROMPT],),
+        example.language,
+        example.language,
+    )

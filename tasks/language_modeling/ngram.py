@@ -28,15 +28,17 @@ COUNTS = "counts"  # a folder of the run while it counts
 
 
 class NgramTask(LanguageModeling, LanguageModel):
-    """Interpolated modified Kneser-Ney over the tokens of any tokenizer: words, subwords, characters, bytes. A text is a sentence to it.
+    """Interpolated modified Kneser-Ney over the tokens of any tokenizer: words, subwords,
+    characters, bytes. A text is a sentence to it.
 
-    It reads the training split once, text by text, each as a whole, whatever trainer.max_steps, trainer.max_epochs and job.minutes say, on
-    one process. Its tables lie beside its checkpoints, which have their checksums.
+    It reads the training split once, text by text, each as a whole, whatever trainer.max_steps,
+    trainer.max_epochs and job.minutes say, on one process. Its tables lie beside its checkpoints,
+    which have their checksums.
 
     Args:
         order: tokens in an n-gram, from 1 on.
-        min_count: how often an n-gram must occur to be kept, by order from 1 on; the last number holds for higher orders too. The first is
-            1: single tokens are all kept.
+        min_count: how often an n-gram must occur to be kept, by order from 1 on; the last number
+            holds for higher orders too. The first is 1: single tokens are all kept.
         closed_vocabulary: `<unk>` is impossible, and a text with an unknown word an error.
         search: how texts are continued.
         max_length: new tokens in a continuation.
@@ -55,13 +57,22 @@ class NgramTask(LanguageModeling, LanguageModel):
         max_length: int = 200,
         min_length: int = 0,
     ) -> None:
-        super().__init__(None, tokenizer, search=search, max_length=max_length, min_length=min_length)
+        super().__init__(
+            None, tokenizer, search=search, max_length=max_length, min_length=min_length
+        )
         if not 1 <= order <= MOST:
-            raise ValueError(f"order={order} must be at least 1 and at most {MOST}; 5 suits words and subwords, more suits characters")
+            raise ValueError(
+                f"order={order} must be at least 1 and at most {MOST}; 5 suits words and "
+                "subwords, more suits characters"
+            )
         if list(min_count) != sorted(min_count) or [*min_count][:1] not in ([], [1]):
-            rule = "begin with 1, since single tokens are all kept, and not fall from order to order"
+            rule = (
+                "begin with 1, since single tokens are all kept, and not fall from order to order"
+            )
             raise ValueError(f"min_count={list(min_count)} must {rule}: [1, 1, 2]")
-        self.order, self.min_count, self.closed_vocabulary = order, list(min_count), closed_vocabulary
+        self.order = order
+        self.min_count = list(min_count)
+        self.closed_vocabulary = closed_vocabulary
         self.model: NgramModel | None = None
         self._counter: NgramCounter | None = None
         self._n_run = 0  # counted by the state that goes on
@@ -83,15 +94,26 @@ class NgramTask(LanguageModeling, LanguageModel):
 
     @property
     def memory_bytes(self) -> int:
-        return 0 if self.model is None else sum(values.nbytes for table in self.model.tables for values in table)
+        return (
+            0
+            if self.model is None
+            else sum(values.nbytes for table in self.model.tables for values in table)
+        )
 
     def check(self, data: WindowData) -> None:
         check_kind(self, data, WindowData)
         if data.stream_of_texts is not None:
-            raise ValueError("NgramTask reads no data.stream: lslm data prepare makes a folder of it, which data.prepared reads")
+            raise ValueError(
+                "NgramTask reads no data.stream: lslm data prepare makes a folder of it, which "
+                "data.prepared reads"
+            )
 
     def signature_of_answers(self, mode: Mode) -> str:
-        return "" if mode == "generate" else f"{self.signature_of_spelling}|tokens:{self.tokenizer.digest[:8]}"
+        return (
+            ""
+            if mode == "generate"
+            else f"{self.signature_of_spelling}|tokens:{self.tokenizer.digest[:8]}"
+        )
 
     # Training: each step counts a piece of the corpus, the last one estimates
 
@@ -109,9 +131,14 @@ class NgramTask(LanguageModeling, LanguageModel):
 
     def training_step(self, batch: WindowBatch, batch_idx: int) -> None:
         ids = batch.ids[0].cpu().numpy()
-        if self.closed_vocabulary and self.tokenizer.unk_id is not None and (ids == self.tokenizer.unk_id).any():
+        if (
+            self.closed_vocabulary
+            and self.tokenizer.unk_id is not None
+            and (ids == self.tokenizer.unk_id).any()
+        ):
             raise ValueError(
-                f"the training text has {self.tokenizer.kind} that the tokenizer leaves out, and closed_vocabulary=True knows none such:"
+                f"the training text has {self.tokenizer.kind} that the tokenizer leaves out, and "
+                "closed_vocabulary=True knows none such:"
                 " set it to False, or let the tokenizer keep all (min_count: 1, no vocab_size)"
             )
         self._counter.add(self.sentences(ids))
@@ -120,7 +147,8 @@ class NgramTask(LanguageModeling, LanguageModel):
 
     def _estimate(self) -> None:
         """The tables, on disk and mapped into memory."""
-        began, unknown = time.monotonic(), self.tokenizer.unk_id
+        began = time.monotonic()
+        unknown = self.tokenizer.unk_id
         impossible = {self.tokenizer.pad_id, self.tokenizer.bos_id} - {self.tokenizer.eos_id}
         impossible |= {unknown} if self.closed_vocabulary and unknown is not None else set()
         model = estimated(self._counter, self.bos + 1, self.min_count, sorted(impossible))
@@ -132,14 +160,21 @@ class NgramTask(LanguageModeling, LanguageModel):
         self._sums = {path.name: checksum(path) for path in sorted(folder.iterdir())}
         self.model = NgramModel.load(folder)
         sizes = " + ".join(f"{len(table.keys):,}" for table in self.model.tables)
-        print(f"{self.model_name}: {sizes} n-grams, {self.memory_bytes / 1e6:,.0f} MB, in {time.monotonic() - began:.1f} s", flush=True)
+        print(
+            (
+                f"{self.model_name}: {sizes} n-grams, {self.memory_bytes / 1e6:,.0f} MB, in "
+                f"{time.monotonic() - began:.1f} s"
+            ),
+            flush=True,
+        )
 
     def on_fit_end(self) -> None:
         remove(Path(self.trainer.default_root_dir) / COUNTS)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["n_run"], checkpoint["tables"] = len(self._counter.runs), self._sums
+        checkpoint["n_run"] = len(self._counter.runs)
+        checkpoint["tables"] = self._sums
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
@@ -150,7 +185,10 @@ class NgramTask(LanguageModeling, LanguageModel):
         for name, expected in self._sums.items():
             path = folder / NGRAM / name
             if not path.is_file() or checksum(path) != expected:
-                raise ValueError(f"{path} is {'damaged' if path.exists() else 'missing'}: it belongs to the checkpoints in {folder}")
+                raise ValueError(
+                    f"{path} is {'damaged' if path.exists() else 'missing'}: it belongs to the "
+                    f"checkpoints in {folder}"
+                )
         self.model = NgramModel.load(folder / NGRAM) if self._sums else None
 
     def files_beside(self, folder: Path) -> list[Path]:
@@ -161,25 +199,35 @@ class NgramTask(LanguageModeling, LanguageModel):
     @property
     def _finished(self) -> NgramModel:
         if self.model is None:
-            raise ValueError("this run was stopped while it counted, and has no model yet: lslm resume goes on with it")
+            raise ValueError(
+                "this run was stopped while it counted, and has no model yet: lslm resume goes "
+                "on with it"
+            )
         return self.model
 
     def sentences(self, ids: np.ndarray) -> np.ndarray:
-        """Texts with `</s>` before, between and behind them -> each with `bos` before it and `</s>` behind."""
-        return np.insert(ids[1:].astype(np.int64), np.flatnonzero(ids[:-1] == self.tokenizer.eos_id), self.bos)
+        """Texts with `</s>` before, between and behind them -> each with `bos` before it and `</s>`
+        behind.
+        """
+        return np.insert(
+            ids[1:].astype(np.int64), np.flatnonzero(ids[:-1] == self.tokenizer.eos_id), self.bos
+        )
 
     def token_nats(self, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
         unknown = self.tokenizer.unk_id
         if self.closed_vocabulary and unknown is not None and any(unknown in row for row in rows):
             raise ValueError(
-                f"the text has {self.tokenizer.kind} that the training text lacks, and closed_vocabulary=True leaves them no probability:"
+                f"the text has {self.tokenizer.kind} that the training text lacks, and "
+                "closed_vocabulary=True leaves them no probability:"
                 " set it to False, or choose a tokenizer that knows all bytes (BytePair, Bytes)"
             )
         found = [self.sentences(np.asarray(row)) for row in rows]
         row = np.concatenate([*found, np.zeros(0, np.int64)])
         nats = -self._finished.log_probs(row)
         ends = np.cumsum([len(part) for part in found])[:-1]
-        return [own[part != self.bos] for own, part in zip(np.split(nats, ends), found, strict=True)]
+        return [
+            own[part != self.bos] for own, part in zip(np.split(nats, ends), found, strict=True)
+        ]
 
     def contexts(self, ids: Sequence[int]) -> np.ndarray:
         return np.minimum(np.arange(1, len(ids)), max(1, self.order - 1))
@@ -193,4 +241,6 @@ class NgramTask(LanguageModeling, LanguageModel):
         history = ids.masked_fill(ids == self.tokenizer.eos_id, self.bos)
         history = history if state is None else torch.cat([state, history], 1)
         rows = [self._finished.log_distribution(row)[: self.bos] for row in history.cpu().numpy()]
-        return torch.from_numpy(np.stack(rows)).float().to(ids.device), history[:, max(0, history.size(1) - self.order + 1) :]
+        return torch.from_numpy(np.stack(rows)).float().to(ids.device), history[
+            :, max(0, history.size(1) - self.order + 1) :
+        ]

@@ -1,4 +1,6 @@
-"""What a report shows of language models besides scores: where in the text they are good, at which tokens they fail, and how they write."""
+"""What a report shows of language models besides scores: where in the text they are good, at which
+tokens they fail, and how they write.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,43 +19,81 @@ from tasks.language_modeling.data import LanguageModelingData
 if TYPE_CHECKING:
     from tasks.language_modeling.task import LanguageModelingTask
 
-N_POINT, N_HARD, LONGEST_SHADED = 200, 6, 600
+N_POINT = 200
+N_HARD = 6
+LONGEST_SHADED = 600
 END = "¶"  # stands for the end of a text
 
 
-def sections(task: "LanguageModelingTask", data: LanguageModelingData, predictions: Sequence[Prediction]) -> list[Section]:
-    """Of a run: where in the test text it is good, and texts that it writes when nothing is given."""
+def sections(
+    task: "LanguageModelingTask", data: LanguageModelingData, predictions: Sequence[Prediction]
+) -> list[Section]:
+    """Of a run: where in the test text it is good, and texts that it writes when nothing is
+    given.
+    """
     written = [("", text) for text in task.samples()]
-    return [*scored(data.examples("test"), {"bits per byte": predictions}), writing({"": written}, data)]
+    return [
+        *scored(data.examples("test"), {"bits per byte": predictions}),
+        writing({"": written}, data),
+    ]
 
 
-def compared(data: LanguageModelingData, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Section]:
+def compared(
+    data: LanguageModelingData, split: str, outputs: Mapping[str, Sequence[Prediction]]
+) -> list[Section]:
     """Of several systems: the same, with what each continues from the prompts."""
     found = scored(data.examples(split), outputs)
     prompts = {e.id: e.source for e in data.prompts(split)}
-    written = {name: [(prompts[p.id], p.output) for p in own if p.id in prompts and p.output is not None] for name, own in outputs.items()}
+    written = {
+        name: [(prompts[p.id], p.output) for p in own if p.id in prompts and p.output is not None]
+        for name, own in outputs.items()
+    }
     written = {name: texts for name, texts in written.items() if texts}
     return [*found, writing(written, data)] if written else found
 
 
-def scored(examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]) -> list[Section]:
-    """Bits per byte along the text and by position in the window; the hardest passages of the best system, token by token."""
+def scored(
+    examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
+) -> list[Section]:
+    """Bits per byte along the text and by position in the window; the hardest passages of the best
+    system, token by token.
+    """
     given = {name: {p.id: p for p in own if p.nats is not None} for name, own in outputs.items()}
-    every = {name: [by_id[e.id] for e in examples] for name, by_id in given.items() if all(e.id in by_id for e in examples)}
-    answers = {name: own for name, own in every.items() if all(map(is_priced, own))} or every  # others look better than they are
+    every = {
+        name: [by_id[e.id] for e in examples]
+        for name, by_id in given.items()
+        if all(e.id in by_id for e in examples)
+    }
+    # others look better than they are
+    answers = {name: own for name, own in every.items() if all(map(is_priced, own))} or every
     if not answers:
         return []
     n_byte = np.array([max(1, len(e.references[0].encode())) for e in examples])
-    bits = {name: np.array([p.nats + (p.spelling or 0.0) for p in own]) / math.log(2) for name, own in answers.items()}
+    bits = {
+        name: np.array([p.nats + (p.spelling or 0.0) for p in own]) / math.log(2)
+        for name, own in answers.items()
+    }
     cuts = np.arange(0, len(examples), math.ceil(len(examples) / N_POINT))
     share = (100 * cuts / len(examples)).tolist()
-    series = [Series(name, share, (np.add.reduceat(own, cuts) / np.add.reduceat(n_byte, cuts)).tolist()) for name, own in bits.items()]
+    series = [
+        Series(name, share, (np.add.reduceat(own, cuts) / np.add.reduceat(n_byte, cuts)).tolist())
+        for name, own in bits.items()
+    ]
     found = [Section("Along the text", [Curves(series, "% of the test text", "bits per byte")])]
     if table := by_position(examples, every):
         found.append(Section("By position in the window", [table]))
     best = min(bits, key=lambda name: bits[name].sum())
     order = np.argsort(-bits[best] / n_byte)[:N_HARD]
-    return [*found, hardest(best, [(examples[i], answers[best][i], {name: bits[name][i] / n_byte[i] for name in bits}) for i in order])]
+    return [
+        *found,
+        hardest(
+            best,
+            [
+                (examples[i], answers[best][i], {name: bits[name][i] / n_byte[i] for name in bits})
+                for i in order
+            ],
+        ),
+    ]
 
 
 def is_priced(answer: Prediction) -> bool:
@@ -61,8 +101,12 @@ def is_priced(answer: Prediction) -> bool:
     return answer.spelling is not None or not answer.unknown
 
 
-def by_position(examples: Sequence[Example], answers: Mapping[str, Sequence[Prediction]]) -> Table | None:
-    """Bits per byte of tokens by how many they were predicted from, in groups that double; of systems that tell their tokens apart."""
+def by_position(
+    examples: Sequence[Example], answers: Mapping[str, Sequence[Prediction]]
+) -> Table | None:
+    """Bits per byte of tokens by how many they were predicted from, in groups that double; of
+    systems that tell their tokens apart.
+    """
     totals: dict[str, dict[int, np.ndarray]] = {}
     counts: dict[str, dict[int, int]] = {}
     for name, predictions in answers.items():
@@ -70,12 +114,21 @@ def by_position(examples: Sequence[Example], answers: Mapping[str, Sequence[Pred
             continue
         sums = totals.setdefault(name, {})
         for example, prediction in zip(examples, predictions, strict=True):
-            starts, nats, contexts = (np.array(part) for part in zip(*prediction.tokens, strict=True))
-            sizes = np.diff(np.append(byte_offsets(example.references[0])[starts], len(example.references[0].encode())))
+            starts, nats, contexts = (
+                np.array(part) for part in zip(*prediction.tokens, strict=True)
+            )
+            sizes = np.diff(
+                np.append(
+                    byte_offsets(example.references[0])[starts], len(example.references[0].encode())
+                )
+            )
             group = np.floor(np.log2(np.maximum(contexts, 1))).astype(int)
             for g in np.unique(group):
                 inside = group == g
-                sums.setdefault(g, np.zeros(2))[:] += nats[inside].sum() / math.log(2), sizes[inside].sum()
+                sums.setdefault(g, np.zeros(2))[:] += (
+                    nats[inside].sum() / math.log(2),
+                    sizes[inside].sum(),
+                )
                 own = counts.setdefault(name, {})
                 own[g] = own.get(g, 0) + int(inside.sum())
     if not totals:
@@ -99,30 +152,50 @@ def by_position(examples: Sequence[Example], answers: Mapping[str, Sequence[Pred
         is_alone = name == "bits per byte"
         columns.append("tokens" if is_alone else f"tokens of {name}")
         columns.append(Heading(name, "" if is_alone else "bits/byte", False))
-    note = "How many tokens of the window, or of the whole text, a token was predicted from; windows overlap by what the stride leaves."
+    note = (
+        "How many tokens of the window, or of the whole text, a token was predicted from; "
+        "windows overlap by what the stride leaves."
+    )
     return Table(columns, rows, notes=[note])
 
 
 def byte_offsets(text: str) -> np.ndarray:
     """(characters + 1,): the byte at which each character begins, and the number of bytes."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    return np.concatenate([[0], np.cumsum(1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000))])
+    return np.concatenate(
+        [[0], np.cumsum(1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000))]
+    )
 
 
-def hardest(best: str, chosen: Sequence[tuple[Example, Prediction, Mapping[str, float]]]) -> Section:
+def hardest(
+    best: str, chosen: Sequence[tuple[Example, Prediction, Mapping[str, float]]]
+) -> Section:
     """Passages with the most bits per byte of one system; each token shaded by its bits."""
     blocks: list[object] = []
     for example, prediction, values in chosen:
-        words = ", ".join(f"{value:.2f}" if name == "bits per byte" else f"{name} {value:.2f}" for name, value in values.items())
+        words = ", ".join(
+            f"{value:.2f}" if name == "bits per byte" else f"{name} {value:.2f}"
+            for name, value in values.items()
+        )
         caption = f"{example.id}: {words} bits per byte"
         text = example.references[0]
-        blocks.append(Shades(pieces(text, prediction)[:LONGEST_SHADED], caption, "bits", example.language))
+        blocks.append(
+            Shades(pieces(text, prediction)[:LONGEST_SHADED], caption, "bits", example.language)
+        )
     words = "Tokens are shaded by the bits that they cost"
-    return Section("Hardest passages", [Text(f"{words}." if best == "bits per byte" else f"{words} {best}, the best system."), *blocks])
+    return Section(
+        "Hardest passages",
+        [
+            Text(f"{words}." if best == "bits per byte" else f"{words} {best}, the best system."),
+            *blocks,
+        ],
+    )
 
 
 def pieces(text: str, prediction: Prediction) -> list[tuple[str, float | None]]:
-    """The text token by token with bits; tokens that begin in one character, as bytes do, together. Whole where tokens are not told."""
+    """The text token by token with bits; tokens that begin in one character, as bytes do, together.
+    Whole where tokens are not told.
+    """
     if not prediction.tokens:
         return [(text, None)]
     bits: dict[int, float] = {}
@@ -130,23 +203,43 @@ def pieces(text: str, prediction: Prediction) -> list[tuple[str, float | None]]:
         bits[token.start] = bits.get(token.start, 0.0) + token.nats / math.log(2)
     starts = sorted(bits)
     found: list[tuple[str, float | None]] = [(text[: starts[0]], None)] if starts[0] else []
-    found += [(text[start:end], bits[start]) for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    found += [
+        (text[start:end], bits[start])
+        for start, end in zip(starts, [*starts[1:], len(text)], strict=True)
+    ]
     return [(piece or END, value) for piece, value in found]
 
 
-def writing(written: Mapping[str, Sequence[tuple[str, str]]], data: LanguageModelingData) -> Section:
-    """(prompt, text) by system, and the longest piece of each system's texts that stands in the training text word for word."""
+def writing(
+    written: Mapping[str, Sequence[tuple[str, str]]], data: LanguageModelingData
+) -> Section:
+    """(prompt, text) by system, and the longest piece of each system's texts that stands in the
+    training text word for word.
+    """
     known = None if data.texts_at_hand is None else searchable(data.texts_at_hand)
     blocks: list[object] = []
     for name, texts in written.items():
-        shown = [Text((f"{prompt} ▸ " if prompt else "") + text, data.language) for prompt, text in texts]
+        shown = [
+            Text((f"{prompt} ▸ " if prompt else "") + text, data.language) for prompt, text in texts
+        ]
         blocks += [Folded(name, shown)] if name else shown
     if known is not None:
         rows = []
         for name, texts in written.items():
-            copy = max((longest_copy(text, known.text) for _, text in islice(texts, 4)), key=len, default="")
+            copy = max(
+                (longest_copy(text, known.text) for _, text in islice(texts, 4)),
+                key=len,
+                default="",
+            )
             rows.append([*([name] if name else []), len(copy), copy])
-        columns = [*(["system"] if any(written) else []), Heading("longest copy", "characters"), "text"]
-        note = "The longest piece of these texts that stands in the training text word for word" + known.note
+        columns = [
+            *(["system"] if any(written) else []),
+            Heading("longest copy", "characters"),
+            "text",
+        ]
+        note = (
+            "The longest piece of these texts that stands in the training text word for word"
+            + known.note
+        )
         blocks.append(Table(columns, rows, "Copied from the training text", [note]))
     return Section("What it writes" if "" in written else "What they write", blocks)

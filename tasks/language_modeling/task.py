@@ -12,7 +12,9 @@ from lslm_lightning.training.task import Task
 
 
 class LanguageModeling(Task):
-    """Loss in nats per token; perplexity per token and per word; bits per byte, which compares models whatever their tokenizers."""
+    """Loss in nats per token; perplexity per token and per word; bits per byte, which compares
+    models whatever their tokenizers.
+    """
 
     headline = "bits_per_byte"
 
@@ -21,10 +23,14 @@ class LanguageModeling(Task):
         return [BitsPerByte(), NatsPerToken(), Perplexity(), WordPerplexity(language)]
 
     def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
-        values = super().validation_values(nats, n_token) | {"val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))}
+        values = super().validation_values(nats, n_token) | {
+            "val/perplexity": math.exp(min(700.0, nats / max(1, n_token)))
+        }
         data = self.trainer.datamodule
         if self._spells_bytes(data):
-            values["val/bits_per_byte"] = nats / math.log(2) / (data.n_byte("val") * n_token / data.counts["val_tokens"])
+            values["val/bits_per_byte"] = (
+                nats / math.log(2) / (data.n_byte("val") * n_token / data.counts["val_tokens"])
+            )
         return values
 
     def validation_metrics(self, data: Any) -> list[str]:
@@ -33,15 +39,21 @@ class LanguageModeling(Task):
 
     def _spells_bytes(self, data: Any) -> bool:
         """Whether the tokens of the validation split say all of its bytes."""
-        is_lossless, is_characters = self.tokenizer.lossless, self.tokenizer.kind == "characters"
+        is_lossless = self.tokenizer.lossless
+        is_characters = self.tokenizer.kind == "characters"
         return is_lossless or (is_characters and not data.n_unknown("val"))
 
     def baselines(self, data: Any) -> list[Any]:
         return [Xz()]
 
     def samples(self) -> list[str]:
-        decoded = self.continue_rows([[self.tokenizer.eos_id]] * 3, min(100, self.max_length, self.reach or self.max_length))
-        return [self.tokenizer.decode(ids[:n]) for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
+        decoded = self.continue_rows(
+            [[self.tokenizer.eos_id]] * 3, min(100, self.max_length, self.reach or self.max_length)
+        )
+        return [
+            self.tokenizer.decode(ids[:n])
+            for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)
+        ]
 
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
         from tasks.language_modeling.report import sections
@@ -49,7 +61,9 @@ class LanguageModeling(Task):
         return sections(self, data, predictions)
 
     @classmethod
-    def sections_of(cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Any]:
+    def sections_of(
+        cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    ) -> list[Any]:
         from tasks.language_modeling.report import compared
 
         return compared(data, split, outputs)
@@ -60,4 +74,8 @@ class LanguageModelingTask(LanguageModeling, CausalTask):
 
     def signature_of_answers(self, mode: Mode) -> str:
         window = "" if self.stride is None else f"|context:{self.context}|stride:{self.stride}"
-        return "" if mode == "generate" else f"{window}{self.signature_of_spelling}|tokens:{self.tokenizer.digest[:8]}"
+        return (
+            ""
+            if mode == "generate"
+            else f"{window}{self.signature_of_spelling}|tokens:{self.tokenizer.digest[:8]}"
+        )

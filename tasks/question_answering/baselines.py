@@ -10,7 +10,8 @@ from lslm_lightning.text.chinese import segment, segment_with_offsets
 from lslm_lightning.text.sentences import split_sentences
 from tasks.question_answering.data import as_question
 
-# A run of words with capitals, or a number; in scripts without capitals the first words up to a sign.
+# A run of words with capitals, or a number; in scripts without capitals the first words up to a
+# sign.
 NAME = re.compile(r"(?:[A-ZÀ-ÖØ-Þ][\w'’-]*)(?:\s+[A-ZÀ-ÖØ-Þ][\w'’-]*)*|\d+(?:[.,]\d+)*")
 
 
@@ -22,11 +23,11 @@ class NoAnswer(Rule):
 
 
 class FrequentSpan(Rule):
-    """Of these (training) answers the most frequent that the passage has in whole words, of equals the first; where it has none, its
-    first name.
+    """Of these (training) answers the most frequent that the passage has in whole words, of equals
+    the first; where it has none, its first name.
 
-    A name is a run of words that begin with a capital letter, the first word of the passage left aside, or a number; where there is none,
-    as in Chinese, all up to the first sign.
+    A name is a run of words that begin with a capital letter, the first word of the passage left
+    aside, or a number; where there is none, as in Chinese, all up to the first sign.
 
     Args:
         answers: of equal ones each counts.
@@ -41,15 +42,20 @@ class FrequentSpan(Rule):
         spans = [span for _, span in segment_with_offsets(passage)]
         firsts, lasts = ({span[side] for span in spans} for side in (0, 1))
         for answer in (answer for answer in self.ordered if answer in passage):
-            if any(place.start() in firsts and place.end() in lasts for place in re.finditer(re.escape(answer), passage)):
+            if any(
+                place.start() in firsts and place.end() in lasts
+                for place in re.finditer(re.escape(answer), passage)
+            ):
                 return answer
         return first_name(passage)
 
 
 class WordOverlap(Rule):
-    """The sentence of the passage that has most of the question's words, lower case, of equals the first.
+    """The sentence of the passage that has most of the question's words, lower case, of equals the
+    first.
 
-    Source: the sliding window of Richardson et al. 2013, by sentences, as the baseline in section 5 of Rajpurkar et al. 2016 ranks them.
+    Source: the sliding window of Richardson et al. 2013, by sentences, as the baseline in section 5
+    of Rajpurkar et al. 2016 ranks them.
     """
 
     def __init__(self) -> None:

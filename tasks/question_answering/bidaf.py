@@ -1,4 +1,6 @@
-"""Bidirectional attention flow. B windows, S tokens, P those of the passage, Q those of the question, D d_model."""
+"""Bidirectional attention flow. B windows, S tokens, P those of the passage, Q those of the
+question, D d_model.
+"""
 
 from collections.abc import Callable
 
@@ -11,40 +13,55 @@ from tasks.question_answering.windows import WindowBatch
 
 
 class AttentionFlow(nn.Module):
-    """Question and passage are encoded apart; each word of the passage attends to the question and the question to the passage; then both
-    are read together by a modelling encoder.
+    """Question and passage are encoded apart; each word of the passage attends to the question and
+    the question to the passage; then both are read together by a modelling encoder.
 
-    What is seen of each word, (B, P, 4 D), is brought back to D by one map, and added to what the modelling encoder makes of it, so that
-    the output layer sees both, as that of the paper does. No answer is a first word of the passage. Source: Seo et al. 2017,
-    "Bidirectional Attention Flow for Machine Comprehension", section 2, attention flow layer and modeling layer; no answer as in Levy et
-    al. 2017.
+    What is seen of each word, (B, P, 4 D), is brought back to D by one map, and added to what the
+    modelling encoder makes of it, so that the output layer sees both, as that of the paper does. No
+    answer is a first word of the passage. Source: Seo et al. 2017, "Bidirectional Attention Flow
+    for Machine Comprehension", section 2, attention flow layer and modeling layer; no answer as in
+    Levy et al. 2017.
 
     Args:
         modelling: called with d_model; an encoder alone.
     """
 
     def __init__(
-        self, d_model: int, modelling: Callable[[int], Backbone] = lambda d: LSTM(d, n_encoder_layer=2, n_decoder_layer=0)
+        self,
+        d_model: int,
+        modelling: Callable[[int], Backbone] = lambda d: LSTM(
+            d, n_encoder_layer=2, n_decoder_layer=0
+        ),
     ) -> None:
         super().__init__()
         self.modelling = modelling(d_model)
         if self.modelling.n_decoder_layer or not self.modelling.n_encoder_layer:
             raise ValueError(
-                f"n_encoder_layer={self.modelling.n_encoder_layer} of modelling must be at least 1 and"
-                f" n_decoder_layer={self.modelling.n_decoder_layer} must be 0: it reads a passage and writes none"
+                f"n_encoder_layer={self.modelling.n_encoder_layer} of modelling must be at least "
+                "1 and"
+                f" n_decoder_layer={self.modelling.n_decoder_layer} must be 0: it reads a "
+                "passage and writes none"
             )
-        self.of_passage, self.of_question = nn.Linear(d_model, 1), nn.Linear(d_model, 1, bias=False)
+        self.of_passage = nn.Linear(d_model, 1)
+        self.of_question = nn.Linear(d_model, 1, bias=False)
         self.of_both = nn.Parameter(torch.randn(d_model) * d_model**-0.5)
         self.joined = nn.Linear(4 * d_model, d_model)
 
     def forward(self, backbone: Backbone, x: Tensor, batch: WindowBatch) -> Tensor:
-        """Vectors (B, S, D) of the inputs x (B, S, ...) of a backbone; what stands where no passage is means nothing."""
+        """Vectors (B, S, D) of the inputs x (B, S, ...) of a backbone; what stands where no passage
+        is means nothing.
+        """
         passage, passage_pad = places(batch.of_passage)  # (B, P)
         question, question_pad = places(~batch.of_passage & ~batch.source_pad)  # (B, Q)
-        h, u = (backbone.encode(taken(x, at), pad) for at, pad in ((passage, passage_pad), (question, question_pad)))
+        h, u = (
+            backbone.encode(taken(x, at), pad)
+            for at, pad in ((passage, passage_pad), (question, question_pad))
+        )
         g = self.flow(h, u, passage_pad, question_pad).to(h.dtype)  # (B, P, D)
         m = g + self.modelling.encode(g, passage_pad)
-        return m.new_zeros(*batch.source.shape, m.size(-1)).scatter(1, passage[..., None].expand_as(m), m)
+        return m.new_zeros(*batch.source.shape, m.size(-1)).scatter(
+            1, passage[..., None].expand_as(m), m
+        )
 
     def flow(self, h: Tensor, u: Tensor, passage_pad: Tensor, question_pad: Tensor) -> Tensor:
         """Passage h (B, P, D) and question u (B, Q, D) -> (B, P, D)."""
@@ -58,7 +75,9 @@ class AttentionFlow(nn.Module):
 
 
 def places(wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Where (B, S) is True, in order, as places (B, n) int64, and which of them are padding (B, n)."""
+    """Where (B, S) is True, in order, as places (B, n) int64, and which of them are padding (B,
+    n).
+    """
     n = wanted.sum(1)
     most = wanted.size(1) if wanted.is_meta else int(n.max())
     order = (~wanted).byte().argsort(dim=1, stable=True)[:, :most]

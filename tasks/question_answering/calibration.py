@@ -23,7 +23,9 @@ class Calibration(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Expected calibration error, in percent: the mean distance of the two, by answers. Source: Guo et al. 2017, equation 3."""
+        """Expected calibration error, in percent: the mean distance of the two, by answers. Source:
+        Guo et al. 2017, equation 3.
+        """
         return float((np.abs(self.confidence - self.right) * self.n).sum() / self.n.sum())
 
 
@@ -38,18 +40,34 @@ def calibrate(confidence: np.ndarray, right: np.ndarray) -> Calibration:
     n = np.bincount(places, minlength=N_BIN)
     sums = [np.bincount(places, weights=values, minlength=N_BIN) for values in (confidence, right)]
     there = n > 0
-    return Calibration(*(100 * total[there] / n[there] for total in sums), n[there], np.flatnonzero(there))
+    return Calibration(
+        *(100 * total[there] / n[there] for total in sums), n[there], np.flatnonzero(there)
+    )
 
 
 def section(found: Mapping[str, Calibration]) -> Section:
     """Of one system or more."""
-    lines = [Series(name, each.confidence.tolist(), each.right.tolist()) for name, each in found.items()]
+    lines = [
+        Series(name, each.confidence.tolist(), each.right.tolist()) for name, each in found.items()
+    ]
     lines.append(Series("as sure as right", [0.0, 100.0], [0.0, 100.0]))
-    rows = [[name, each.error, float((each.confidence * each.n).sum() / each.n.sum())] for name, each in found.items()]
-    columns = ["system", Heading("expected calibration error", "%", False), Heading("mean confidence", "%")]
-    note = "Confidence: the probability of the answer among all that were weighed. Ten bins of equal width; right: exact match."
+    rows = [
+        [name, each.error, float((each.confidence * each.n).sum() / each.n.sum())]
+        for name, each in found.items()
+    ]
+    columns = [
+        "system",
+        Heading("expected calibration error", "%", False),
+        Heading("mean confidence", "%"),
+    ]
+    note = (
+        "Confidence: the probability of the answer among all that were weighed. Ten bins of "
+        "equal width; right: exact match."
+    )
     picture = Curves(lines, "confidence, %", "exact match, %", "Right answers by confidence")
-    return Section("Calibration", [Columns([picture]), Table(columns, rows, notes=[note]), bins(found)])
+    return Section(
+        "Calibration", [Columns([picture]), Table(columns, rows, notes=[note]), bins(found)]
+    )
 
 
 def bins(found: Mapping[str, Calibration]) -> Table:

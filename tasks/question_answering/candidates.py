@@ -1,4 +1,6 @@
-"""From the scores of windows to the best answers of a passage, and to none. N tokens of the passage, L tokens of an answer."""
+"""From the scores of windows to the best answers of a passage, and to none. N tokens of the
+passage, L tokens of an answer.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,15 +12,19 @@ from lslm_lightning.metrics.agreement import TokenF1
 from tasks.question_answering.places import text_of
 from tasks.question_answering.windows import Passage, Window
 
-SMALLEST = 1e-10  # nats of no answer from which the probability of all else can be told to six digits
+# nats of no answer from which the probability of all else can be told to six digits
+SMALLEST = 1e-10
 
 
-def band(windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: int) -> tuple[np.ndarray, float]:
+def band(
+    windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: int
+) -> tuple[np.ndarray, float]:
     """Log p(start) + log p(end) of every answer, and of none.
 
-    A span that is in several windows has the best of its scores, no answer the lowest, for each window but one may well be without it.
-    Source: `write_predictions` of BERT's run_squad.py, which adds logits; log p are the same in one window, and keep a window that knows
-    nothing from having a say in a passage of several.
+    A span that is in several windows has the best of its scores, no answer the lowest, for each
+    window but one may well be without it. Source: `write_predictions` of BERT's run_squad.py, which
+    adds logits; log p are the same in one window, and keep a window that knows nothing from having
+    a say in a passage of several.
 
     Args:
         windows: each with its log p (at least S, 2) of being the start and the end.
@@ -26,12 +32,17 @@ def band(windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: in
         longest: L, the most tokens that an answer may have.
 
     Returns:
-        (N, L) float64: of the answer from token i that has j + 1 tokens; minus infinity where there is none.
+        (N, L) float64: of the answer from token i that has j + 1 tokens; minus infinity where there
+        is none.
     """
-    found, nothing = np.full((n_token, longest), -np.inf), math.inf
+    found = np.full((n_token, longest), -np.inf)
+    nothing = math.inf
     for window, scores in windows:
-        nothing = float(np.minimum(nothing, scores[0].sum()))  # nan of a network that has broken down
-        possible = np.where(np.stack([window.begins, window.ends], 1), scores[: len(window.ids)], -np.inf)
+        # nan of a network that has broken down
+        nothing = float(np.minimum(nothing, scores[0].sum()))
+        possible = np.where(
+            np.stack([window.begins, window.ends], 1), scores[: len(window.ids)], -np.inf
+        )
         start, end = possible[window.n_before : window.n_before + window.n_passage].T
         for j in range(min(longest, window.n_passage)):
             column = found[window.first : window.first + window.n_passage - j, j]
@@ -39,8 +50,11 @@ def band(windows: Iterable[tuple[Window, np.ndarray]], n_token: int, longest: in
     return found, nothing
 
 
-def weighed(scores: np.ndarray, nothing: float, text: str, passage: Passage, n: int) -> list[Alternative]:
-    """The `n` best answers with different texts, the best first, and no answer, last; nats among all candidates there are.
+def weighed(
+    scores: np.ndarray, nothing: float, text: str, passage: Passage, n: int
+) -> list[Alternative]:
+    """The `n` best answers with different texts, the best first, and no answer, last; nats among
+    all candidates there are.
 
     Where scores are nan, no answer alone, with nan for its nats.
 
@@ -64,9 +78,11 @@ def weighed(scores: np.ndarray, nothing: float, text: str, passage: Passage, n: 
 
 
 def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternative]:
-    """The same answers, the best first, when no answer is held `threshold` nats less likely than it was; never, where that is infinite.
+    """The same answers, the best first, when no answer is held `threshold` nats less likely than it
+    was; never, where that is infinite.
 
-    So no answer is the best exactly where its score is more than `threshold` above that of the best span.
+    So no answer is the best exactly where its score is more than `threshold` above that of the best
+    span.
 
     Args:
         answers: as `weighed` gives them.
@@ -85,9 +101,11 @@ def decided(answers: Sequence[Alternative], threshold: float) -> list[Alternativ
 
 
 def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alternative]]) -> float:
-    """The threshold of `decided` by which the F1 of these answers is highest, of equals the one with the fewest without an answer.
+    """The threshold of `decided` by which the F1 of these answers is highest, of equals the one
+    with the fewest without an answer.
 
-    Infinite where every question has an answer. Source: `find_best_thresh` of SQuAD's evaluation script v2.0.
+    Infinite where every question has an answer. Source: `find_best_thresh` of SQuAD's evaluation
+    script v2.0.
 
     Args:
         answers: to each example, as `weighed` gives them.
@@ -95,18 +113,27 @@ def best_threshold(examples: Sequence[Example], answers: Sequence[Sequence[Alter
     if all(any(example.references) for example in examples):
         return math.inf
     metric = TokenF1(examples[0].language)
-    margins, gains = [], []  # of no answer over the best span: by how many nats it leads, and what it would bring
-    for example, (best, *_, nothing) in ((e, a) for e, a in zip(examples, answers, strict=True) if len(a) > 1):
+    # of no answer over the best span: by how many nats it leads, and what it would bring
+    margins = []
+    gains = []
+    for example, (best, *_, nothing) in (
+        (e, a) for e, a in zip(examples, answers, strict=True) if len(a) > 1
+    ):
         margins.append(best.nats - nothing.nats)
-        f1 = [max(metric.agreement(r, text) for r in example.references) for text in ("", best.output)]
+        f1 = [
+            max(metric.agreement(r, text) for r in example.references) for text in ("", best.output)
+        ]
         gains.append(f1[0] - f1[1])
     if not margins:
         return 0.0
     order = np.argsort(-np.array(margins), kind="stable")
-    ordered, total = np.array(margins)[order], np.concatenate([[0.0], np.cumsum(np.array(gains)[order])])
+    ordered = np.array(margins)[order]
+    total = np.concatenate([[0.0], np.cumsum(np.array(gains)[order])])
     edges = np.concatenate([[ordered[0] + 2.0], ordered, [ordered[-1] - 2.0]])
-    middles = (edges[:-1] + edges[1:]) / 2  # the first k have none: from above all of them to below all
-    possible = np.concatenate([[True], ordered[:-1] > ordered[1:], [True]])  # what is equal stays together
+    # the first k have none: from above all of them to below all
+    middles = (edges[:-1] + edges[1:]) / 2
+    # what is equal stays together
+    possible = np.concatenate([[True], ordered[:-1] > ordered[1:], [True]])
     return float(middles[int(np.argmax(np.where(possible, total, -np.inf)))])
 
 

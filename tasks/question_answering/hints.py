@@ -1,7 +1,9 @@
-"""What can be seen of a word without having learned anything: whether the other text has it too, and what it looks like. N words.
+"""What can be seen of a word without having learned anything: whether the other text has it too,
+and what it looks like. N words.
 
-Source: the features f_exact_match and f_token of Chen et al. 2017, "Reading Wikipedia to Answer Open-Domain Questions", section 3.2, with
-stems in place of lemmas and shapes in place of parts of speech and names; runs and sentences are ours.
+Source: the features f_exact_match and f_token of Chen et al. 2017, "Reading Wikipedia to Answer
+Open-Domain Questions", section 3.2, with stems in place of lemmas and shapes in place of parts of
+speech and names; runs and sentences are ours.
 """
 
 from collections import Counter
@@ -18,8 +20,10 @@ from lslm_lightning.text.languages import base_language
 from lslm_lightning.text.sentences import split_sentences
 
 SIZES = (4, 8, 4, 8, 8)
-"""Of each hint: match (0 none, 1 by stem, 2 but for case, 3 exact); words of the run that both texts have; how often its own text has the
-word, less one; shape; and how much of the rarer words of the question the word's sentence has, in sevenths."""
+"""Of each hint: match (0 none, 1 by stem, 2 but for case, 3 exact); words of the run that both
+texts have; how often its own text has the word, less one; shape; and how much of the rarer
+words of the question the word's sentence has, in sevenths.
+"""
 _SHIFTS = (0, 2, 5, 7, 10)  # where each stands in one number
 
 
@@ -56,7 +60,9 @@ def _stem():
 
 
 def shape_of(word: str) -> int:
-    """0 a sign, 1 letters without case, 2 lower case, 3 one capital first, 4 capitals alone, 5 mixed, 6 with digits, 7 digits alone."""
+    """0 a sign, 1 letters without case, 2 lower case, 3 one capital first, 4 capitals alone, 5
+    mixed, 6 with digits, 7 digits alone.
+    """
     if not word[0].isalnum():
         return 0
     if any(map(str.isdigit, word)):
@@ -72,7 +78,8 @@ def shape_of(word: str) -> int:
 
 def sentence_starts(text: str, language: str) -> list[int]:
     """The characters at which its sentences begin, from 0."""
-    starts, at = [0], 0
+    starts = [0]
+    at = 0
     for sentence in split_sentences(text, language):
         at = text.find(sentence, at)
         starts.append(at)
@@ -86,22 +93,41 @@ def hints(own: Words, other: Words, share: np.ndarray) -> np.ndarray:
     Args:
         share: (N,) 0 to 1; see `sentence_share`.
     """
-    exact, folded, stems = set(other.texts), set(other.folded), set(other.stems) - {""}
+    exact = set(other.texts)
+    folded = set(other.folded)
+    stems = set(other.stems) - {""}
     match = [
-        0 if not stem else 3 if text in exact else 2 if fold in folded else 1 if stem in stems else 0
+        0
+        if not stem
+        else 3
+        if text in exact
+        else 2
+        if fold in folded
+        else 1
+        if stem in stems
+        else 0
         for text, fold, stem in zip(own.texts, own.folded, own.stems, strict=True)
     ]
-    parts = (np.array(match, dtype=np.int64), runs(own.stems, other.stems), own.repeats, own.shapes, np.rint(7 * share).astype(np.int64))
+    parts = (
+        np.array(match, dtype=np.int64),
+        runs(own.stems, other.stems),
+        own.repeats,
+        own.shapes,
+        np.rint(7 * share).astype(np.int64),
+    )
     return sum(part << shift for part, shift in zip(parts, _SHIFTS, strict=True))
 
 
 def runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
-    """Of each word (N,): how many words the longest run has that it is part of and that both texts have, at most 7. Signs end a run."""
+    """Of each word (N,): how many words the longest run has that it is part of and that both texts
+    have, at most 7. Signs end a run.
+    """
     places: dict[str, list[int]] = {}
     for j, stem in enumerate(other):
         if stem:
             places.setdefault(stem, []).append(j)
-    longest, before = np.zeros(len(own), dtype=np.int64), {}
+    longest = np.zeros(len(own), dtype=np.int64)
+    before = {}
     for i, stem in enumerate(own):
         before = {j: before.get(j - 1, 0) + 1 for j in places.get(stem, ())}
         if before:
@@ -111,10 +137,11 @@ def runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
 
 
 def sentence_share(question: Words, passage: Words) -> tuple[np.ndarray, np.ndarray]:
-    """Of each word of the question and of the passage, 0 to 1: how much of the question's words its sentence has.
+    """Of each word of the question and of the passage, 0 to 1: how much of the question's words its
+    sentence has.
 
-    A word weighs the less the more sentences of the passage have it; one that no sentence has weighs 1. For words of the question the best
-    sentence counts.
+    A word weighs the less the more sentences of the passage have it; one that no sentence has
+    weighs 1. For words of the question the best sentence counts.
     """
     sentences: dict[str, set[int]] = {}
     for stem, number in zip(passage.stems, passage.sentence.tolist(), strict=True):
@@ -132,7 +159,8 @@ def sentence_share(question: Words, passage: Words) -> tuple[np.ndarray, np.ndar
 
 
 def of_tokens(words: Words, hint: np.ndarray, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
-    """From words to tokens: each has the hints on the word that its first visible character stands in, or comes before.
+    """From words to tokens: each has the hints on the word that its first visible character stands
+    in, or comes before.
 
     Args:
         hint: (N,) of each word.

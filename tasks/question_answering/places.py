@@ -4,10 +4,14 @@ from collections.abc import Sequence
 
 
 def nearest(passage: str, answer: str, start: int) -> int | None:
-    """The character at which `answer` begins in `passage`, of several places that nearest to `start`, of equals the first; None of none."""
-    best, at = None, passage.find(answer)
+    """The character at which `answer` begins in `passage`, of several places that nearest to
+    `start`, of equals the first; None of none.
+    """
+    best = None
+    at = passage.find(answer)
     while at >= 0 and (best is None or abs(at - start) < abs(best - start)):
-        best, at = at, passage.find(answer, at + 1)
+        best = at
+        at = passage.find(answer, at + 1)
     return best
 
 
@@ -21,8 +25,11 @@ def tokens_of(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple
     return (inside[0], inside[-1]) if inside else None
 
 
-def widened(first: int, last: int, begins: Sequence[bool], ends: Sequence[bool]) -> tuple[int, int] | None:
-    """The nearest tokens around these with which an answer may begin and end; None where there are none.
+def widened(
+    first: int, last: int, begins: Sequence[bool], ends: Sequence[bool]
+) -> tuple[int, int] | None:
+    """The nearest tokens around these with which an answer may begin and end; None where there are
+    none.
 
     Args:
         begins, ends: of each token whether an answer may begin, and end, with it.

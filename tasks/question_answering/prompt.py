@@ -7,12 +7,18 @@ from lslm_lightning.text.languages import base_language
 
 VERSION = "question-answering-1"
 NOTHING = "-"
-"""What an answer in words says where there is none: a sign that counts for nothing in either language; see `metrics.answer_rules`."""
+"""What an answer in words says where there is none: a sign that counts for nothing in either
+language; see `metrics.answer_rules`.
+"""
 ENGLISH = (
-    "Answer the question with the shortest words of the passage that answer it, copied exactly, and nothing else."
+    "Answer the question with the shortest words of the passage that answer it, copied exactly, "
+    "and nothing else."
     f" If the passage does not answer it, reply with {NOTHING} alone."
 )
-CHINESE = f"请用短文中能回答问题的最短原文作答，一字不改，不要写任何其他内容。如果短文没有给出答案，只回复 {NOTHING} 。"
+CHINESE = (
+    "请用短文中能回答问题的最短原文作答，一字不改，不要写任何其他内容。"
+    f"如果短文没有给出答案，只回复 {NOTHING} 。"
+)
 LABELS = {"en": ("Passage: ", "Question: ", "Answer:"), "zh": ("短文：", "问题：", "答案：")}
 
 
@@ -21,7 +27,11 @@ def question(example: Example, shots: Sequence[Example] = ()) -> str:
     language = "zh" if base_language(example.language) == "zh" else "en"
     lines = [CHINESE if language == "zh" else ENGLISH]
     for shot in shots:
-        lines += ["", *asked(shot, language), f"{LABELS[language][2]} {shot.references[0] or NOTHING}"]
+        lines += [
+            "",
+            *asked(shot, language),
+            f"{LABELS[language][2]} {shot.references[0] or NOTHING}",
+        ]
     return "\n".join([*lines, "", *asked(example, language), LABELS[language][2]])
 
 

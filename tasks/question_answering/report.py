@@ -1,4 +1,6 @@
-"""What a report shows of answers besides scores: where they are right, how sure a system is, and where they stand in their passages."""
+"""What a report shows of answers besides scores: where they are right, how sure a system is, and
+where they stand in their passages.
+"""
 
 import math
 import re
@@ -39,16 +41,25 @@ def sections(examples: Sequence[Example], predictions: Sequence[Prediction]) -> 
     """Of a run's test."""
     by_id = {p.id: p for p in predictions}
     own = [by_id[e.id] for e in examples]
-    columns = {metric.name: rows_of(metric, examples, own) for metric in (ExactMatch(examples[0].language), TokenF1(examples[0].language))}
+    columns = {
+        metric.name: rows_of(metric, examples, own)
+        for metric in (ExactMatch(examples[0].language), TokenF1(examples[0].language))
+    }
     found = [answered(examples, {"this run": own}), parts(examples, columns, "exact match and F1")]
     return [*found, *sure(examples, {"this run": own}), marked(examples, own)]
 
 
-def compared(examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]) -> list[Section]:
+def compared(
+    examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
+) -> list[Section]:
     """Of an evaluation: F1 of each system by parts, and how sure those are that know it."""
     ids = {e.id for e in examples}
     every = {name: {p.id: p for p in own if p.id in ids} for name, own in outputs.items()}
-    systems = {name: [own[e.id] for e in examples] for name, own in every.items() if all(p.output is not None for p in own.values())}
+    systems = {
+        name: [own[e.id] for e in examples]
+        for name, own in every.items()
+        if all(p.output is not None for p in own.values())
+    }
     if not systems:
         return []
     metric = TokenF1(examples[0].language)
@@ -56,14 +67,21 @@ def compared(examples: Sequence[Example], outputs: Mapping[str, Sequence[Predict
     return [answered(examples, systems), parts(examples, columns, "F1"), *sure(examples, systems)]
 
 
-def rows_of(metric: ExactMatch | TokenF1, examples: Sequence[Example], answers: Sequence[Prediction]) -> np.ndarray:
+def rows_of(
+    metric: ExactMatch | TokenF1, examples: Sequence[Example], answers: Sequence[Prediction]
+) -> np.ndarray:
     """Statistics (N, 2)."""
-    return np.stack([metric.statistics(p, e.references) for e, p in zip(examples, answers, strict=True)])
+    return np.stack(
+        [metric.statistics(p, e.references) for e, p in zip(examples, answers, strict=True)]
+    )
 
 
 def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]) -> Section:
-    """Scores of questions with and without an answer, as SQuAD's script has them (HasAns, NoAns)."""
-    exact, f1 = ExactMatch(examples[0].language), TokenF1(examples[0].language)
+    """Scores of questions with and without an answer, as SQuAD's script has them (HasAns,
+    NoAns).
+    """
+    exact = ExactMatch(examples[0].language)
+    f1 = TokenF1(examples[0].language)
     has = np.array([is_answerable(e) for e in examples])
     rows = []
     for name, own in systems.items():
@@ -71,8 +89,23 @@ def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Predict
         given = np.array([bool(exact.rules.plain(p.output or "")) for p in own])
         for kind, mask in (("with an answer", has), ("without one", ~has)):
             if mask.any():
-                rows.append([name, kind, int(mask.sum()), *(100 * float(s[mask].mean()) for s in scores), 100 * float(given[mask].mean())])
-    columns = ["system", "questions", "number", Heading("exact match", "%", True), Heading("F1", "%", True), Heading("answered", "%")]
+                rows.append(
+                    [
+                        name,
+                        kind,
+                        int(mask.sum()),
+                        *(100 * float(s[mask].mean()) for s in scores),
+                        100 * float(given[mask].mean()),
+                    ]
+                )
+    columns = [
+        "system",
+        "questions",
+        "number",
+        Heading("exact match", "%", True),
+        Heading("F1", "%", True),
+        Heading("answered", "%"),
+    ]
     return Section("Questions with and without an answer", [Table(columns, rows)])
 
 
@@ -82,37 +115,59 @@ def parts(examples: Sequence[Example], columns: Mapping[str, np.ndarray], what: 
     Args:
         columns: statistics (N, 2) by name.
     """
-    metric, questions = TokenF1(examples[0].language), [as_question(e) for e in examples]
+    metric = TokenF1(examples[0].language)
+    questions = [as_question(e) for e in examples]
     has = np.array([is_answerable(q) for q in questions])
     words = [question_word(q.asked, q.language) for q in questions]
-    by_word = {word: np.array([own == word for own in words]) for word in (*ENGLISH, *CHINESE, OTHER)}
+    by_word = {
+        word: np.array([own == word for own in words]) for word in (*ENGLISH, *CHINESE, OTHER)
+    }
     length = np.array([len(metric.counted(q.references[0])) for q in questions])
     by_length = {"no answer": ~has, **quartiles(length, "words", among=has)}
     passage = quartiles(np.array([len(segment(q.passage)) for q in questions]), "words")
     notes = "characters in scripts without spaces."
     cuts = [
         cut("Question word", "The first in the question that is known.", by_word, metric, columns),
-        cut("Length of the answer", f"Words of the first reference; {notes}", by_length, metric, columns),
+        cut(
+            "Length of the answer",
+            f"Words of the first reference; {notes}",
+            by_length,
+            metric,
+            columns,
+        ),
         cut("Length of the passage", f"Words; {notes}", passage, metric, columns),
     ]
     tables = []
     for found in filter(None, cuts):
-        rows = [[bucket.name, len(bucket.places), *bucket.scores.values()] for bucket in found.buckets]
-        tables.append(Table([found.title.lower(), "questions", *columns], rows, found.title, [found.note]))
-    return Section(f"Parts of the exam, by {what}", tables or [Text("There are too few questions to part them.")])
+        rows = [
+            [bucket.name, len(bucket.places), *bucket.scores.values()] for bucket in found.buckets
+        ]
+        tables.append(
+            Table([found.title.lower(), "questions", *columns], rows, found.title, [found.note])
+        )
+    return Section(
+        f"Parts of the exam, by {what}",
+        tables or [Text("There are too few questions to part them.")],
+    )
 
 
 def question_word(text: str, language: str) -> str:
-    """What a question asks with; of Chinese the first in the order of `CHINESE`, else the first in the question."""
+    """What a question asks with; of Chinese the first in the order of `CHINESE`, else the first in
+    the question.
+    """
     if base_language(language) == "zh":
         return next((word for word, pattern in CHINESE.items() if re.search(pattern, text)), OTHER)
     found = re.search(rf"\b(?:{'|'.join(ENGLISH.values())})\b", text.lower())
-    return next((word for word, pattern in ENGLISH.items() if found and re.fullmatch(pattern, found[0])), OTHER)
+    return next(
+        (word for word, pattern in ENGLISH.items() if found and re.fullmatch(pattern, found[0])),
+        OTHER,
+    )
 
 
 def sure(examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]) -> list[Section]:
     """Calibration of those systems that say how sure they are."""
-    exact, found = ExactMatch(examples[0].language), {}
+    exact = ExactMatch(examples[0].language)
+    found = {}
     for name, own in systems.items():
         if all(p.nats is not None for p in own):
             confidence = np.array([math.exp(-p.nats) for p in own])
@@ -125,18 +180,28 @@ def marked(examples: Sequence[Example], answers: Sequence[Prediction]) -> Sectio
     n = min(N_MARKED, len(examples))
     chosen = [i * len(examples) // n for i in range(n)]
     note = "Underlined: the answer that was wanted. Tinted: the one that was given."
-    return Section("Answers in their passages", [Text(note), *(in_passage(as_question(examples[i]), answers[i]) for i in chosen)])
+    return Section(
+        "Answers in their passages",
+        [Text(note), *(in_passage(as_question(examples[i]), answers[i]) for i in chosen)],
+    )
 
 
 def in_passage(question: Question, answer: Prediction) -> Marked:
     """One of them; of several places of an answer that which is nearest to what was wanted."""
-    wanted, output = question.found(), answer.output or ""
+    wanted = question.found()
+    output = answer.output or ""
     start = nearest(question.passage, output, wanted[0] if wanted else 0) if output else None
     given = None if start is None else (start, start + len(output))
-    lacking = f"Wanted, and not in the passage: {question.references[0]}." if is_answerable(question) else "The passage has no answer."
+    lacking = (
+        f"Wanted, and not in the passage: {question.references[0]}."
+        if is_answerable(question)
+        else "The passage has no answer."
+    )
     words = [] if wanted else [lacking]
     if not given:
         words.append(f"Given, and not in the passage: {output}." if output else "None was given.")
     if answer.nats is not None:
         words.append(f"Confidence {100 * math.exp(-answer.nats):.0f} %.")
-    return Marked(question.passage, wanted, given, question.asked, " ".join(words), question.language)
+    return Marked(
+        question.passage, wanted, given, question.asked, " ".join(words), question.language
+    )

@@ -15,10 +15,16 @@ from tasks.question_answering.windows import Passage, Reader, Sizes, Window, Win
 
 
 class Windows:
-    """Windows, each with its start, its end and whether its question has an answer; `windows[indices]` is a padded batch."""
+    """Windows, each with its start, its end and whether its question has an answer;
+    `windows[indices]` is a padded batch.
+    """
 
-    def __init__(self, reader: Reader, windows: Sequence[Window], targets: Sequence[tuple[int, int, bool]]) -> None:
-        self.reader, self.windows, self.targets = reader, windows, targets
+    def __init__(
+        self, reader: Reader, windows: Sequence[Window], targets: Sequence[tuple[int, int, bool]]
+    ) -> None:
+        self.reader = reader
+        self.windows = windows
+        self.targets = targets
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -29,22 +35,27 @@ class Windows:
         return np.array([len(window.ids) for window in self.windows], dtype=np.int64).reshape(-1, 1)
 
     def __getitem__(self, indices: Sequence[int]) -> WindowBatch:
-        return self.reader.batch([self.windows[i] for i in indices], [self.targets[i] for i in indices])
+        return self.reader.batch(
+            [self.windows[i] for i in indices], [self.targets[i] for i in indices]
+        )
 
 
 class SpanData(QuestionData, BudgetData):
     """Questions whose answers are looked for in their passages, window by window.
 
-    Windows that do not have the whole answer are learned as windows without one, and so are those of questions without an answer, unless
-    a judge decides of these; then what only looks like an answer is learned, too, as far as it is known. Questions
-    whose answers are not in their passage are left out of training, and so are those without a word, or without a word of passage. All of
+    Windows that do not have the whole answer are learned as windows without one, and so are those
+    of questions without an answer, unless a judge decides of these; then what only looks like an
+    answer is learned, too, as far as it is known. Questions whose answers are not in their passage
+    are left out of training, and so are those without a word, or without a word of passage. All of
     these are in `counts`.
 
     Args:
         max_tokens: as in `BudgetData`.
         max_length, stride, max_question_length: see `Sizes`.
-        has_hints: tell the network which words question and passage share, and what words look like; see `hints`.
-        whole_words: let answers begin and end with words alone; those learned from that do not are widened.
+        has_hints: tell the network which words question and passage share, and what words look
+            like; see `hints`.
+        whole_words: let answers begin and end with words alone; those learned from that do not are
+            widened.
     """
 
     def __init__(
@@ -59,7 +70,8 @@ class SpanData(QuestionData, BudgetData):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.reading = Sizes(max_length, stride, max_question_length)
-        self.has_hints, self.whole_words = has_hints, whole_words
+        self.has_hints = has_hints
+        self.whole_words = whole_words
         self._windows: dict[str, Windows] = {}
 
     @cached_property
@@ -78,17 +90,30 @@ class SpanData(QuestionData, BudgetData):
     def _encode(self, split: str) -> Windows:
         questions = self.examples(split)
         whole = [question for question in questions if question.asked and question.passage.strip()]
-        rows, targets, lost, n_without, n_cut_before = [], [], [], 0, self.reader.n_cut
+        rows = []
+        targets = []
+        lost = []
+        n_without = 0
+        n_cut_before = self.reader.n_cut
         for question, (passage, windows) in zip(whole, self.reader.read(whole), strict=True):
-            has_answer, place = is_answerable(question), place_of(question, passage)
+            has_answer = is_answerable(question)
+            place = place_of(question, passage)
             if has_answer and place is None:
                 lost.append(question.id)
                 continue
             for window in windows:
-                inside = place is not None and window.first <= place[0] and place[1] < window.first + window.n_passage
+                inside = (
+                    place is not None
+                    and window.first <= place[0]
+                    and place[1] < window.first + window.n_passage
+                )
                 shift = window.n_before - window.first
                 elsewhere = -1 if place is None else 0
-                targets.append((place[0] + shift, place[1] + shift, has_answer) if inside else (elsewhere, elsewhere, has_answer))
+                targets.append(
+                    (place[0] + shift, place[1] + shift, has_answer)
+                    if inside
+                    else (elsewhere, elsewhere, has_answer)
+                )
                 n_without += has_answer and not inside
                 rows.append(window)
         kept = {question.id for question in whole}
@@ -101,33 +126,54 @@ class SpanData(QuestionData, BudgetData):
             f"{split}_questions_cut": self.reader.n_cut - n_cut_before,
         }
         if not rows:
-            raise ValueError(f"corpus {self.corpus_name}: no question of split {split} can be learned from; look at answers and passages")
+            raise ValueError(
+                f"corpus {self.corpus_name}: no question of split {split} can be learned from; "
+                "look at answers and passages"
+            )
         if left := [*empty, *lost]:
-            words = f"{len(left):,} of {len(questions):,} questions cannot be learned from and are left out"
+            words = (
+                f"{len(left):,} of {len(questions):,} questions cannot be learned from and "
+                "are left out"
+            )
             say(f"{self.corpus_name}, {split}: {words} ({named(left)})")
         return Windows(self.reader, rows, targets)
 
-    def exam_batches(self, examples: Sequence[Example], rank: int = 0, world: int = 1) -> list[list[Example]]:
-        """This rank's share, longest first, windows of at most `exam_tokens` padded positions in a batch."""
+    def exam_batches(
+        self, examples: Sequence[Example], rank: int = 0, world: int = 1
+    ) -> list[list[Example]]:
+        """This rank's share, longest first, windows of at most `exam_tokens` padded positions in a
+        batch.
+        """
         questions: list[Question] = [as_question(example) for example in examples]
         reader = Reader(self.tokenizer, self.reading, has_hints=False, whole_words=False)
-        sizes = [(max(len(w.ids) for w in windows), len(windows)) for _, windows in reader.read(questions)]
+        sizes = [
+            (max(len(w.ids) for w in windows), len(windows))
+            for _, windows in reader.read(questions)
+        ]
         batches: list[list[Example]] = []
         n_window = longest = 0
-        for i in sorted(range(len(examples)), key=lambda i: (-sizes[i][0], -sizes[i][1], i))[rank::world]:
+        for i in sorted(range(len(examples)), key=lambda i: (-sizes[i][0], -sizes[i][1], i))[
+            rank::world
+        ]:
             if not batches or (n_window + sizes[i][1]) * longest > self.exam_tokens:
                 batches.append([])
-                n_window, longest = 0, sizes[i][0]
+                n_window = 0
+                longest = sizes[i][0]
             batches[-1].append(examples[i])
             n_window += sizes[i][1]
         return batches
 
     def batching(self) -> str:
-        return f"max_tokens {self.max_tokens}, {self.reading}, hints {self.has_hints}, whole words {self.whole_words}, in {self.language}"
+        return (
+            f"max_tokens {self.max_tokens}, {self.reading}, hints {self.has_hints}, whole "
+            f"words {self.whole_words}, in {self.language}"
+        )
 
 
 def place_of(question: Question, passage: Passage) -> tuple[int, int] | None:
-    """The first and the last token of the answer, or of what looks like one; None where there is none."""
+    """The first and the last token of the answer, or of what looks like one; None where there is
+    none.
+    """
     span = question.found() or question.plausible
     tokens = span and tokens_of(passage.offsets, *span)
     return widened(*tokens, passage.begins, passage.ends) if tokens else None

@@ -1,4 +1,6 @@
-"""Extractive question answering: where in its passage an answer begins and ends. B windows, S tokens, D d_model."""
+"""Extractive question answering: where in its passage an answer begins and ends. B windows, S
+tokens, D d_model.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,31 +27,38 @@ from tasks.question_answering.task import QuestionAnsweringTask
 from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
 
 KINDS = 2  # question and passage
-AT_ONCE = 2**17  # padded positions of windows that are read together, however many one question may have
+# padded positions of windows that are read together, however many one question may have
+AT_ONCE = 2**17
 
 
 class SpanTask(QuestionAnsweringTask):
-    """Two numbers for each token of the passage, as much as it may be the first and the last of the answer, by an encoder that reads the
-    question and the passage; the first token of all, `<s>`, stands for no answer. Source: Devlin et al. 2019, sections 4.2 and 4.3.
-    With a `judge` it is decided apart whether there is one, and what looks like an answer to a question without one teaches places, too.
+    """Two numbers for each token of the passage, as much as it may be the first and the last of the
+    answer, by an encoder that reads the question and the passage; the first token of all, `<s>`,
+    stands for no answer. Source: Devlin et al. 2019, sections 4.2 and 4.3. With a `judge` it is
+    decided apart whether there is one, and what looks like an answer to a question without one
+    teaches places, too.
 
-    To the inputs of a backbone that has no words of its own comes which of the two texts a token belongs to, and what is seen of its word
-    without learning: see `hints`. Long passages are read in windows; see `Sizes` and `candidates`.
+    To the inputs of a backbone that has no words of its own comes which of the two texts a token
+    belongs to, and what is seen of its word without learning: see `hints`. Long passages are read
+    in windows; see `Sizes` and `candidates`.
 
-    Where a passage may have no answer, none is given if its score is more than `threshold` above that of the best span. Every validation
-    within a training chooses the threshold by which its F1 is highest; it is among the weights of a checkpoint.
+    Where a passage may have no answer, none is given if its score is more than `threshold` above
+    that of the best span. Every validation within a training chooses the threshold by which its F1
+    is highest; it is among the weights of a checkpoint.
 
     Args:
         backbone: over tokens; an encoder alone.
-        flow: called with d_model: reads question and passage apart and brings them together, as `AttentionFlow` does; by default the
-            backbone reads them as one text.
+        flow: called with d_model: reads question and passage apart and brings them together, as
+            `AttentionFlow` does; by default the backbone reads them as one text.
         max_length, stride, max_question_length: see `Sizes`.
         max_answer_length: tokens of an answer.
         n_alternative: how many of the best answers a prediction has, besides none.
         has_hints: see `hints`; a pretrained network reads ids, and must have none.
         whole_words: let answers begin and end with words alone, those of `text.chinese.segment`.
-        judge: called with d_model: decides apart whether there is an answer; see `Judge`. By default that is one choice among the places.
-        word_dropout: share of tokens whose word is not seen in training, only what kind it is and its hints.
+        judge: called with d_model: decides apart whether there is an answer; see `Judge`. By
+            default that is one choice among the places.
+        word_dropout: share of tokens whose word is not seen in training, only what kind it is and
+            its hints.
     """
 
     tunes = True
@@ -73,24 +82,37 @@ class SpanTask(QuestionAnsweringTask):
         super().__init__(backbone, tokenizer, **kwargs)
         if backbone.n_decoder_layer or not backbone.n_encoder_layer:
             raise ValueError(
-                f"n_encoder_layer={backbone.n_encoder_layer} of backbone must be at least 1 and n_decoder_layer={backbone.n_decoder_layer}"
+                f"n_encoder_layer={backbone.n_encoder_layer} of backbone must be at least 1 and "
+                f"n_decoder_layer={backbone.n_decoder_layer}"
                 " must be 0: this task finds answers and writes none"
             )
-        for name, value in (("max_answer_length", max_answer_length), ("n_alternative", n_alternative)):
+        for name, value in (
+            ("max_answer_length", max_answer_length),
+            ("n_alternative", n_alternative),
+        ):
             if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1; 30 tokens and 5 alternatives are usual")
+                raise ValueError(
+                    f"{name}={value} must be at least 1; 30 tokens and 5 alternatives are usual"
+                )
         if has_hints and backbone.tokenizer_digest is not None:
             kind = type(backbone).__name__
-            raise ValueError(f"has_hints=true has no place in {kind}, which reads ids: set it to false, in model and data")
+            raise ValueError(
+                f"has_hints=true has no place in {kind}, which reads ids: set it to false, in "
+                "model and data"
+            )
         if not has_hints and (judge is not None or word_dropout):
             raise ValueError(
-                "judge and word_dropout leave little but the hints to see: set has_hints=true, in model and data, or neither of them"
+                "judge and word_dropout leave little but the hints to see: set has_hints=true, "
+                "in model and data, or neither of them"
             )
-        self.max_answer_length, self.n_alternative = max_answer_length, n_alternative
+        self.max_answer_length = max_answer_length
+        self.n_alternative = n_alternative
         self.sizes = Sizes(max_length, stride, max_question_length)
         self.reader = Reader(tokenizer, self.sizes, has_hints, whole_words)
         self.sizes.check(self.reader.frame)
-        self.embedding, _ = backbone.words(tokenizer.vocab_size, TiedProjection, scale_embedding=True)
+        self.embedding, _ = backbone.words(
+            tokenizer.vocab_size, TiedProjection, scale_embedding=True
+        )
         self.marks = backbone.marks((KINDS, *(hints.SIZES if has_hints else ())))
         self.flow = None if flow is None else flow(backbone.d_model)
         self.ends = nn.Linear(backbone.d_model, 2)
@@ -102,7 +124,8 @@ class SpanTask(QuestionAnsweringTask):
         check_kind(self, data, SpanData)
         if not data.n_validation_example:
             raise ValueError(
-                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"
+                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best "
+                "checkpoint, without a value; set 200"
             )
         for name in ("max_length", "stride", "max_question_length"):
             if (ours := getattr(self.sizes, name)) != (theirs := getattr(data.reading, name)):
@@ -110,28 +133,42 @@ class SpanTask(QuestionAnsweringTask):
         for name in ("has_hints", "whole_words"):
             if (ours := getattr(self.reader, name)) != (theirs := getattr(data, name)):
                 raise ValueError(f"model.{name}={ours} and data.{name}={theirs} must be equal")
-        networks = {"backbone": self.backbone, "flow.modelling": getattr(self.flow, "modelling", None)}
+        networks = {
+            "backbone": self.backbone,
+            "flow.modelling": getattr(self.flow, "modelling", None),
+        }
         for name, network in networks.items():
-            if network is not None and network.longest is not None and network.longest < self.sizes.max_length:
+            if (
+                network is not None
+                and network.longest is not None
+                and network.longest < self.sizes.max_length
+            ):
                 raise ValueError(
-                    f"max_length={network.longest} of the positions of {name} is below max_length={self.sizes.max_length}, the most tokens"
+                    f"max_length={network.longest} of the positions of {name} is below "
+                    f"max_length={self.sizes.max_length}, the most tokens"
                     " of a window; raise it, or lower the other in model and data"
                 )
 
     def scores(self, batch: WindowBatch) -> Tensor:
-        """Log probabilities (B, S, 2) of being the first and the last token of the answer; the first of all stands for none.
+        """Log probabilities (B, S, 2) of being the first and the last token of the answer; the
+        first of all stands for none.
 
-        The sum of both is what counts. Where a judge decides, that of the first token of all is what it says of no answer, and what it says
-        of an answer is added to all others, half to a start and half to an end.
+        The sum of both is what counts. Where a judge decides, that of the first token of all is
+        what it says of no answer, and what it says of an answer is added to all others, half to a
+        start and half to an end.
         """
         places, verdict = self.judged(batch)
         if verdict is None:
             return places
-        some, none = (F.logsigmoid(odds)[:, None, None].expand(-1, 1, 2) / 2 for odds in (verdict, -verdict))  # (B, 1, 2)
+        # (B, 1, 2)
+        some, none = (
+            F.logsigmoid(odds)[:, None, None].expand(-1, 1, 2) / 2 for odds in (verdict, -verdict)
+        )
         return torch.cat([none, places[:, 1:] + some], 1)
 
     def judged(self, batch: WindowBatch) -> tuple[Tensor, Tensor | None]:
-        """Log probabilities (B, S, 2) of the candidates, and where a judge decides its log odds (B,) of an answer.
+        """Log probabilities (B, S, 2) of the candidates, and where a judge decides its log odds
+        (B,) of an answer.
 
         Beside a judge the first token of all stands for a place in another window.
         """
@@ -140,7 +177,12 @@ class SpanTask(QuestionAnsweringTask):
         if self.training and self.word_dropout.p:
             words = words * self.word_dropout(words.new_ones(*words.shape[:2], 1))
         x = self.marks(words, *kinds)
-        y = self.backbone.encode(x, batch.source_pad) if self.flow is None else self.flow(self.backbone, x, batch)  # (B, S, D)
+        # (B, S, D)
+        y = (
+            self.backbone.encode(x, batch.source_pad)
+            if self.flow is None
+            else self.flow(self.backbone, x, batch)
+        )
         scores = single(self.ends(y))
         places = scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(1)
         return places, None if self.judge is None else self.judge(x, batch)
@@ -148,7 +190,8 @@ class SpanTask(QuestionAnsweringTask):
     def loss(self, batch: WindowBatch, label_smoothing: float = 0.0) -> Tensor:
         """Of a start and an end in each window.
 
-        Where a judge decides: of these where a place is known, be it only of what looks like an answer, and of its verdict, not smoothed.
+        Where a judge decides: of these where a place is known, be it only of what looks like an
+        answer, and of its verdict, not smoothed.
         """
         places, verdict = self.judged(batch)
         right = torch.stack([batch.start, batch.end], -1).long()
@@ -161,12 +204,16 @@ class SpanTask(QuestionAnsweringTask):
         if verdict is None:
             return nats.sum()
         placed = nats.masked_fill(right < 0, 0.0).sum()
-        return placed + F.binary_cross_entropy_with_logits(verdict, batch.has_answer.to(verdict.dtype), reduction="sum")
+        return placed + F.binary_cross_entropy_with_logits(
+            verdict, batch.has_answer.to(verdict.dtype), reduction="sum"
+        )
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
         longest = self.sizes.max_question_length
         asked = self.tokenizer.encode_batch([as_question(example).asked for example in examples])
-        return sum(len(ids) > longest for ids in asked), f"questions were read up to max_question_length={longest} tokens"
+        return sum(
+            len(ids) > longest for ids in asked
+        ), f"questions were read up to max_question_length={longest} tokens"
 
     def signature_of_answers(self, mode: Mode) -> str:
         return f"|source:{self.sizes.max_length}-by-{self.sizes.stride}"
@@ -180,20 +227,29 @@ class SpanTask(QuestionAnsweringTask):
         questions = [as_question(example) for example in examples]
         found = [decided(answers, self.settled) for answers in self.weighed(questions)]
         seconds = (perf_counter() - began) / len(examples)
-        return [self.prediction(example, answers, seconds) for example, answers in zip(examples, found, strict=True)]
+        return [
+            self.prediction(example, answers, seconds)
+            for example, answers in zip(examples, found, strict=True)
+        ]
 
-    def prediction(self, example: Example, answers: Sequence[Alternative], seconds: float) -> Prediction:
+    def prediction(
+        self, example: Example, answers: Sequence[Alternative], seconds: float
+    ) -> Prediction:
         """The best of these answers."""
         best = answers[0]
         n_token = len(self.tokenizer.encode(best.output))
-        return Prediction(example.id, best.output, best.nats, n_token, seconds, alternatives=tuple(answers))
+        return Prediction(
+            example.id, best.output, best.nats, n_token, seconds, alternatives=tuple(answers)
+        )
 
     @property
     def settled(self) -> float:
         """The threshold; while one is chosen, none."""
         return 0.0 if self.is_choosing else float(self.threshold)
 
-    def tuned(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Prediction]:
+    def tuned(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> list[Prediction]:
         by_id = {prediction.id: prediction for prediction in predictions}
         every = [by_id[example.id] for example in examples]
         answers = [nothing_last(prediction.alternatives) for prediction in every]
@@ -210,17 +266,28 @@ class SpanTask(QuestionAnsweringTask):
         """Of each question the best answers, and none; see `candidates`."""
         readings = list(self.reader.read(questions))
         rows = self.scored([window for _, own in readings for window in own])
-        return [self.of_passage(q, passage, own, rows) for q, (passage, own) in zip(questions, readings, strict=True)]
+        return [
+            self.of_passage(q, passage, own, rows)
+            for q, (passage, own) in zip(questions, readings, strict=True)
+        ]
 
     def scored(self, windows: Sequence[Window]) -> Iterator[np.ndarray]:
         """Of each window its `scores` (at least S, 2), float64."""
         n = max(1, AT_ONCE // max(len(window.ids) for window in windows))
         for first in range(0, len(windows), n):
             batch = self.reader.batch(windows[first : first + n])
-            on_device = WindowBatch(*(value.to(self.device) if isinstance(value, Tensor) else value for value in batch))
+            on_device = WindowBatch(
+                *(value.to(self.device) if isinstance(value, Tensor) else value for value in batch)
+            )
             yield from self.scores(on_device).double().cpu().numpy()
 
-    def of_passage(self, question: Question, passage: Passage, windows: Sequence[Window], rows: Iterator[np.ndarray]) -> list[Alternative]:
+    def of_passage(
+        self,
+        question: Question,
+        passage: Passage,
+        windows: Sequence[Window],
+        rows: Iterator[np.ndarray],
+    ) -> list[Alternative]:
         """Of one question; `rows` are the scores of its windows and of those after them."""
         pairs = [(window, next(rows)) for window in windows]
         scores, nothing = band(pairs, len(passage.ids), self.max_answer_length)

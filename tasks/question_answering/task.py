@@ -12,9 +12,12 @@ from tasks.question_answering.data import Question, as_question
 
 
 class QuestionAnsweringTask(Task):
-    """Exact match and F1 as SQuAD and CMRC 2018 define them; the best checkpoint is the one with the best F1."""
+    """Exact match and F1 as SQuAD and CMRC 2018 define them; the best checkpoint is the one with
+    the best F1.
+    """
 
-    monitor, higher_is_better = "val/f1", True
+    monitor = "val/f1"
+    higher_is_better = True
     headline = "f1"
 
     @classmethod
@@ -27,9 +30,15 @@ class QuestionAnsweringTask(Task):
         return as_question(super().example(id, given))
 
     def baselines(self, data: Any) -> list[Any]:
-        """What needs no model: no answer at all, a frequent one, the sentence with most words of the question."""
+        """What needs no model: no answer at all, a frequent one, the sentence with most words of
+        the question.
+        """
         trained = data.corpus.rows("train") if "train" in data.corpus.splits else []
-        return [NoAnswer(), FrequentSpan([answer for row in trained for answer in row["answers"]]), WordOverlap()]
+        return [
+            NoAnswer(),
+            FrequentSpan([answer for row in trained for answer in row["answers"]]),
+            WordOverlap(),
+        ]
 
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
         from tasks.question_answering.report import sections
@@ -37,7 +46,9 @@ class QuestionAnsweringTask(Task):
         return sections(data.examples("test"), predictions)
 
     @classmethod
-    def sections_of(cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Any]:
+    def sections_of(
+        cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    ) -> list[Any]:
         from tasks.question_answering.report import compared
 
         return compared(data.examples(split), outputs)

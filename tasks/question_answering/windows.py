@@ -1,4 +1,6 @@
-"""Questions and passages as windows that a network reads: `<s> question </s> part of the passage </s>`. B windows, S tokens."""
+"""Questions and passages as windows that a network reads: `<s> question </s> part of the passage
+</s>`. B windows, S tokens.
+"""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -16,7 +18,8 @@ from lslm_lightning.training.batches import padded
 from tasks.question_answering.data import Question
 from tasks.question_answering.hints import Words, hints, of_tokens, sentence_share, words_of
 
-REMEMBERED = 64  # passages that are kept as tokens: questions of one passage mostly follow one another
+# passages that are kept as tokens: questions of one passage mostly follow one another
+REMEMBERED = 64
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,18 @@ class Sizes:
         """
         for name in ("max_length", "stride", "max_question_length"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1 token; 384, 128 and 64 are usual")
+                raise ValueError(
+                    f"{name}={getattr(self, name)} must be at least 1 token; 384, 128 and 64 are "
+                    "usual"
+                )
         n_around = len(frame.before) + len(frame.between) + len(frame.behind)
         room = self.max_length - self.max_question_length - n_around
         if self.stride > room:
             raise ValueError(
-                f"stride={self.stride} must be at most {room}, which is max_length={self.max_length} less"
-                f" max_question_length={self.max_question_length} and {n_around} around both, or parts of passages would be in no window"
+                f"stride={self.stride} must be at most {room}, which is "
+                f"max_length={self.max_length} less"
+                f" max_question_length={self.max_question_length} and {n_around} around both, or "
+                "parts of passages would be in no window"
             )
 
 
@@ -70,7 +78,9 @@ class Window(NamedTuple):
     n_before: int  # tokens before the first of the passage
     first: int  # which token of the passage that is
     n_passage: int  # how many of the passage there are
-    begins: np.ndarray  # (S,) bool, True of tokens with which an answer may begin; the first of all stands for no answer
+    # (S,) bool, True of tokens with which an answer may begin; the first of all stands for no
+    # answer
+    begins: np.ndarray
     ends: np.ndarray  # (S,) bool, True of tokens with which an answer may end
 
 
@@ -81,11 +91,17 @@ class WindowBatch(NamedTuple):
     source_pad: Tensor  # (B, S) bool, True where padded
     kind: Tensor  # (B, S) int32, which of the two texts a token belongs to
     hint: Tensor  # (B, S) int32; see `hints`
-    of_passage: Tensor  # (B, S) bool, True of the passage, and of the first token, which stands for no answer
-    candidate: Tensor  # (B, S, 2) bool, True of tokens with which an answer may begin, and end; of the first token always
-    start: Tensor  # (B,) int32, the first token of the answer, or of what looks like one; 0 where it is in another window, -1 of none
+    # (B, S) bool, True of the passage, and of the first token, which stands for no answer
+    of_passage: Tensor
+    # (B, S, 2) bool, True of tokens with which an answer may begin, and end; of the first token
+    # always
+    candidate: Tensor
+    # (B,) int32, the first token of the answer, or of what looks like one; 0 where it is in another
+    # window, -1 of none
+    start: Tensor
     end: Tensor  # (B,) int32, the last token of it
-    has_answer: Tensor  # (B,) bool, True where the question has an answer, in this window or another
+    # (B,) bool, True where the question has an answer, in this window or another
+    has_answer: Tensor
     n_token: int  # what is decided on: a start and an end in each window
     n_source_token: int
 
@@ -98,9 +114,14 @@ class Reader:
         whole_words: let answers begin and end with words alone, those of `text.chinese.segment`.
     """
 
-    def __init__(self, tokenizer: Tokenizer, sizes: Sizes, has_hints: bool, whole_words: bool) -> None:
-        self.tokenizer, self.sizes, self.frame = tokenizer, sizes, tokenizer.frame()
-        self.has_hints, self.whole_words = has_hints, whole_words
+    def __init__(
+        self, tokenizer: Tokenizer, sizes: Sizes, has_hints: bool, whole_words: bool
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.sizes = sizes
+        self.frame = tokenizer.frame()
+        self.has_hints = has_hints
+        self.whole_words = whole_words
         self.n_cut = 0  # questions that were longer than they may be
 
     def text(self, text: str, language: str) -> Passage:
@@ -110,7 +131,9 @@ class Reader:
         return Passage(ids, offsets, words_of(text, language) if self.has_hints else None, *edges)
 
     def read(self, questions: Sequence[Question]) -> Iterator[tuple[Passage, list[Window]]]:
-        """Of each question its passage and all windows on it: at least one, also where the passage has no token."""
+        """Of each question its passage and all windows on it: at least one, also where the passage
+        has no token.
+        """
         known: dict[str, Passage] = {}
         for number, question in enumerate(questions):
             if question.passage not in known:
@@ -118,16 +141,22 @@ class Reader:
                     known.clear()
                 known[question.passage] = self.text(question.passage, question.language)
             passage = known[question.passage]
-            yield passage, list(self.windows(number, self.text(question.asked, question.language), passage))
+            yield (
+                passage,
+                list(self.windows(number, self.text(question.asked, question.language), passage)),
+            )
 
     def windows(self, number: int, asked: Passage, passage: Passage) -> Iterator[Window]:
         """On one passage."""
-        frame, longest = self.frame, self.sizes.max_question_length
+        frame = self.frame
+        longest = self.sizes.max_question_length
         self.n_cut += len(asked.ids) > longest
         before = [*frame.before, *asked.ids[:longest], *frame.between]
         room = self.sizes.max_length - len(before) - len(frame.behind)
         of_question, of_passage = self.hints(asked, passage)
-        for first in range(0, max(1, len(passage.ids) - room + self.sizes.stride), self.sizes.stride):
+        for first in range(
+            0, max(1, len(passage.ids) - room + self.sizes.stride), self.sizes.stride
+        ):
             part = passage.ids[first : first + room]
             ids = np.array([*before, *part, *frame.behind], dtype=np.int32)
             hint = np.zeros(len(ids), dtype=np.int32)
@@ -135,13 +164,17 @@ class Reader:
             hint[len(before) : len(before) + len(part)] = of_passage[first : first + room]
             edges = np.zeros((2, len(hint)), dtype=bool)
             edges[:, 0] = True
-            edges[:, len(before) : len(before) + len(part)] = [side[first : first + room] for side in (passage.begins, passage.ends)]
+            edges[:, len(before) : len(before) + len(part)] = [
+                side[first : first + room] for side in (passage.begins, passage.ends)
+            ]
             yield Window(number, ids, hint, len(before), first, len(part), *edges)
 
     def hints(self, asked: Passage, passage: Passage) -> tuple[np.ndarray, np.ndarray]:
         """Of each token of the question, and of the passage."""
         if asked.words is None or passage.words is None:
-            return np.zeros(len(asked.ids), dtype=np.int64), np.zeros(len(passage.ids), dtype=np.int64)
+            return np.zeros(len(asked.ids), dtype=np.int64), np.zeros(
+                len(passage.ids), dtype=np.int64
+            )
         shares = sentence_share(asked.words, passage.words)
         sides = ((asked, passage), (passage, asked))
         first, second = (
@@ -150,29 +183,64 @@ class Reader:
         )
         return first, second
 
-    def batch(self, windows: Sequence[Window], targets: Sequence[tuple[int, int, bool]] | None = None) -> WindowBatch:
+    def batch(
+        self, windows: Sequence[Window], targets: Sequence[tuple[int, int, bool]] | None = None
+    ) -> WindowBatch:
         """Windows as a batch.
 
         Args:
-            targets: of each its start, its end, and whether its question has an answer; see `WindowBatch`.
+            targets: of each its start, its end, and whether its question has an answer; see
+                `WindowBatch`.
         """
         source = padded([window.ids for window in windows], self.tokenizer.pad_id)
-        sizes = np.array([(len(w.ids), w.n_before, w.n_before + w.n_passage) for w in windows], dtype=np.int64).reshape(-1, 3)
+        sizes = np.array(
+            [(len(w.ids), w.n_before, w.n_before + w.n_passage) for w in windows], dtype=np.int64
+        ).reshape(-1, 3)
         n, before, behind = torch.from_numpy(sizes)[:, :, None].unbind(1)  # (B, 1) each
         place = torch.arange(source.size(1))
-        pad, inside = place >= n, (place >= before) & (place < behind)
-        kind = torch.where(place >= before, self.frame.kinds[1], self.frame.kinds[0]).masked_fill(pad, 0).int()
+        pad = place >= n
+        inside = (place >= before) & (place < behind)
+        kind = (
+            torch.where(place >= before, self.frame.kinds[1], self.frame.kinds[0])
+            .masked_fill(pad, 0)
+            .int()
+        )
         hint = padded([window.hint for window in windows], 0).int()
-        candidate = torch.stack([padded(side, 0).bool() for side in ([w.begins for w in windows], [w.ends for w in windows])], -1)
-        start, end, has_answer = torch.tensor(targets or [(-1, -1, False)] * len(windows), dtype=torch.int32).reshape(-1, 3).unbind(1)
-        of_passage, n_token = inside | (place == 0), 2 * len(windows)
-        return WindowBatch(source, pad, kind, hint, of_passage, candidate, start, end, has_answer.bool(), n_token, int(n.sum()))
+        candidate = torch.stack(
+            [
+                padded(side, 0).bool()
+                for side in ([w.begins for w in windows], [w.ends for w in windows])
+            ],
+            -1,
+        )
+        start, end, has_answer = (
+            torch.tensor(targets or [(-1, -1, False)] * len(windows), dtype=torch.int32)
+            .reshape(-1, 3)
+            .unbind(1)
+        )
+        of_passage = inside | (place == 0)
+        n_token = 2 * len(windows)
+        return WindowBatch(
+            source,
+            pad,
+            kind,
+            hint,
+            of_passage,
+            candidate,
+            start,
+            end,
+            has_answer.bool(),
+            n_token,
+            int(n.sum()),
+        )
 
 
 def with_marks(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same places, each with the combining marks behind it that no token has: a tokenizer that takes accents out, as BERT's does, would
-    end the word before them."""
-    found, following = [], len(text)
+    """The same places, each with the combining marks behind it that no token has: a tokenizer that
+    takes accents out, as BERT's does, would end the word before them.
+    """
+    found = []
+    following = len(text)
     for start, end in reversed(offsets):
         until = end
         while until < following and unicodedata.category(text[until])[0] == "M":
@@ -183,15 +251,20 @@ def with_marks(text: str, offsets: Sequence[tuple[int, int]]) -> list[tuple[int,
 
 
 def character_edges(offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Whether a character begins with each token, and whether one ends with it, (T,) bool each: tokens may be parts of one."""
+    """Whether a character begins with each token, and whether one ends with it, (T,) bool each:
+    tokens may be parts of one.
+    """
     new = [first != second for first, second in pairwise(offsets)]
-    return np.array([True, *new][: len(offsets)], dtype=bool), np.array([*new, True][: len(offsets)], dtype=bool)
+    return np.array([True, *new][: len(offsets)], dtype=bool), np.array(
+        [*new, True][: len(offsets)], dtype=bool
+    )
 
 
 def word_edges(text: str, offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     """The same of words and signs; white space at the ends of tokens is no part of them."""
     spans = [span for _, span in segment_with_offsets(text)]
-    firsts, lasts = {start for start, _ in spans}, {end for _, end in spans}
+    firsts = {start for start, _ in spans}
+    lasts = {end for _, end in spans}
     visible = [visible_part(text, *span) for span in offsets]
     of_characters = character_edges(offsets)
     begins = np.array([start in firsts and start < end for start, end in visible], dtype=bool)

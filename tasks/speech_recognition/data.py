@@ -19,7 +19,8 @@ from lslm_lightning.training.data import say
 
 MEDIUM = "sound"
 SHOWN = 5  # names of files that a message has at most
-BYTES_A_FRAME = 320  # of 16 bits a sample at 16,000 Hz: a guess at the length of what nobody has measured
+# of 16 bits a sample at 16,000 Hz: a guess at the length of what nobody has measured
+BYTES_A_FRAME = 320
 
 
 def no_sound() -> bytes:
@@ -29,7 +30,9 @@ def no_sound() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Utterance(Example):
-    """A recording: `source` is the name of its file, `read` gives the bytes, `references` say what is said."""
+    """A recording: `source` is the name of its file, `read` gives the bytes, `references` say what
+    is said.
+    """
 
     medium: str = MEDIUM
     speaker: str = ""
@@ -63,7 +66,9 @@ class Recordings:
     """Features and encoded transcripts; `recordings[indices]` is a padded batch."""
 
     def __init__(self, features: Sequence[Tensor], target: Ragged, pad_id: int) -> None:
-        self.features, self.target, self.pad_id = features, target, pad_id
+        self.features = features
+        self.target = target
+        self.pad_id = pad_id
 
     def __len__(self) -> int:
         return len(self.features)
@@ -89,20 +94,24 @@ def stacked(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 class SpeechData(BudgetData):
-    """Recordings with transcripts: rows with `audio`, the name of a file beside the corpus, `text`, and perhaps `speaker`.
+    """Recordings with transcripts: rows with `audio`, the name of a file beside the corpus, `text`,
+    and perhaps `speaker`.
 
     Several transcripts of a recording are its references, and the first is learned.
 
-    Features are computed once, when training begins, and kept in memory: 32 kB a second of 80 mel bins. Left out of training, and counted
-    in `counts`, are recordings without a word, and those whose transcript needs more vectors than the encoder makes of the frames: no path
-    of CTC leads through these, and the loss would be infinite. An exam has all recordings.
+    Features are computed once, when training begins, and kept in memory: 32 kB a second of 80 mel
+    bins. Left out of training, and counted in `counts`, are recordings without a word, and those
+    whose transcript needs more vectors than the encoder makes of the frames: no path of CTC leads
+    through these, and the loss would be infinite. An exam has all recordings.
 
     Args:
         max_frames: padded frames of one training batch on one device.
         exam_tokens: padded frames of one batch of an exam.
-        unreadable: recordings of the training split that are empty, cut off or no sound: "refuse" them, with the names of the first, or
-            "leave out" and count them. Those of an exam are always refused.
-        language: code of what is spoken, which decides how errors are counted; by default what the corpus says, or what its script tells.
+        unreadable: recordings of the training split that are empty, cut off or no sound: "refuse"
+            them, with the names of the first, or "leave out" and count them. Those of an exam are
+            always refused.
+        language: code of what is spoken, which decides how errors are counted; by default what the
+            corpus says, or what its script tells.
     """
 
     fields = ("audio", "text")
@@ -121,7 +130,8 @@ class SpeechData(BudgetData):
         super().__init__(*args, max_tokens=max_frames, exam_tokens=exam_tokens, **kwargs)
         if unreadable not in ("refuse", "leave out"):
             raise ValueError(f"unreadable={unreadable!r} must be 'refuse' or 'leave out'")
-        self.unreadable, self.given_language = unreadable, language
+        self.unreadable = unreadable
+        self.given_language = language
         self.front_end: FrontEnd | None = None
         self.n_vector: Callable[[int], int] | None = None
         self._encoded: dict[str, Recordings] = {}
@@ -132,10 +142,14 @@ class SpeechData(BudgetData):
         """What is known of the model alone.
 
         Args:
-            n_vector: how many vectors its encoder makes of so many frames; None where no transcript can need more than there are.
+            n_vector: how many vectors its encoder makes of so many frames; None where no transcript
+                can need more than there are.
         """
         if (front_end, n_vector) != (self.front_end, self.n_vector):
-            self.front_end, self.n_vector, self._encoded, self._featured = front_end, n_vector, {}, {}
+            self.front_end = front_end
+            self.n_vector = n_vector
+            self._encoded = {}
+            self._featured = {}
             vars(self).pop("training_rows", None)
 
     @cached_property
@@ -156,12 +170,22 @@ class SpeechData(BudgetData):
     def to_example(self, row: Mapping[str, Any]) -> Utterance:
         read = partial(self.corpus.read, row["audio"])
         references = references_of(row["text"])
-        return Utterance(row["id"], row["audio"], references, self.language, self.language, speaker=row.get("speaker", ""), read=read)
+        return Utterance(
+            row["id"],
+            row["audio"],
+            references,
+            self.language,
+            self.language,
+            speaker=row.get("speaker", ""),
+            read=read,
+        )
 
     # Features
 
     def featured(self, split: str) -> list[Tensor | str]:
-        """Features of each recording (T, F), or why it cannot be read, in one line; what had to be done to them is counted and told."""
+        """Features of each recording (T, F), or why it cannot be read, in one line; what had to be
+        done to them is counted and told.
+        """
         found: list[Tensor | str] = []
         remarks: dict[str, list[str]] = {}
         for example in self.examples(split):
@@ -176,7 +200,10 @@ class SpeechData(BudgetData):
         for word, names in remarks.items():
             self.counts[f"{split}_{word.replace(' ', '_')}"] = len(names)
         if remarks:
-            words = ", ".join(f"{len(names):,} {word} ({names[0]}{', ...' if len(names) > 1 else ''})" for word, names in remarks.items())
+            words = ", ".join(
+                f"{len(names):,} {word} ({names[0]}{', ...' if len(names) > 1 else ''})"
+                for word, names in remarks.items()
+            )
             say(f"{len(found):,} recordings of {split}: {words}")
         return found
 
@@ -186,20 +213,30 @@ class SpeechData(BudgetData):
         Raises:
             ValueError: some cannot be read; the first is named.
         """
-        examples, found = self.examples(split), self.featured(split)
-        self._refuse(split, [row for row in found if isinstance(row, str)], ", or take it out of the corpus")
-        self._n_frame |= {example.source: len(row) for example, row in zip(examples, found, strict=True)}
-        self._tell_unknown(split, self.tokenizer.encode_targets([e.references[0] for e in examples]))
+        examples = self.examples(split)
+        found = self.featured(split)
+        self._refuse(
+            split, [row for row in found if isinstance(row, str)], ", or take it out of the corpus"
+        )
+        self._n_frame |= {
+            example.source: len(row) for example, row in zip(examples, found, strict=True)
+        }
+        self._tell_unknown(
+            split, self.tokenizer.encode_targets([e.references[0] for e in examples])
+        )
         if split == "val":  # whose loss is computed too
             self._featured[split] = found
         return max(map(len, found))
 
     def _refuse(self, split: str, reasons: Sequence[str], way_out: str) -> None:
         if reasons:
-            n, total = len(reasons), len(self.examples(split))
+            n = len(reasons)
+            total = len(self.examples(split))
             more = f" ({n} of {total} recordings of {split} cannot be read)" if n > 1 else ""
             where = f"corpus {self.corpus_name}: "
-            raise ValueError(f"{where}{reasons[0].removeprefix(where)}{more}; mend the file{way_out}")
+            raise ValueError(
+                f"{where}{reasons[0].removeprefix(where)}{more}; mend the file{way_out}"
+            )
 
     def encoded(self, split: str) -> Recordings:
         if split not in self._encoded:
@@ -207,15 +244,27 @@ class SpeechData(BudgetData):
         return self._encoded[split]
 
     def _encode(self, split: str) -> Recordings:
-        tokenizer, examples, features = self.tokenizer, self.examples(split), self._featured.pop(split, None) or self.featured(split)
+        tokenizer = self.tokenizer
+        examples = self.examples(split)
+        features = self._featured.pop(split, None) or self.featured(split)
         unread = [row for row in features if isinstance(row, str)]
         if split != "train" or self.unreadable == "refuse":
-            self._refuse(split, unread, ", or set data.unreadable='leave out'" if split == "train" else ", or take it out of the corpus")
+            self._refuse(
+                split,
+                unread,
+                ", or set data.unreadable='leave out'"
+                if split == "train"
+                else ", or take it out of the corpus",
+            )
         ids = tokenizer.encode_targets([example.references[0] for example in examples])
         if split == "train":
             self._tell_unknown(split, ids)
         empty = [i for i, own in enumerate(ids) if not own and not isinstance(features[i], str)]
-        short = [i for i, own in enumerate(ids) if own and not isinstance(features[i], str) and self._is_short(own, len(features[i]))]
+        short = [
+            i
+            for i, own in enumerate(ids)
+            if own and not isinstance(features[i], str) and self._is_short(own, len(features[i]))
+        ]
         self.counts |= {
             f"{split}_recordings": len(ids),
             f"{split}_unreadable_left_out": len(unread),
@@ -223,31 +272,55 @@ class SpeechData(BudgetData):
             f"{split}_too_short_left_out": len(short),
         }
         if unread:
-            say(f"{len(unread):,} of {len(ids):,} recordings of {split} cannot be read and are left out: {unread[0]}")
+            say(
+                f"{len(unread):,} of {len(ids):,} recordings of {split} cannot be read and are "
+                f"left out: {unread[0]}"
+            )
         if empty:
             words = "have an empty transcript and are left out"
-            say(f"{len(empty):,} of {len(ids):,} recordings of {split} {words}: {self._names(split, empty)}")
+            say(
+                f"{len(empty):,} of {len(ids):,} recordings of {split} {words}: "
+                f"{self._names(split, empty)}"
+            )
         if short:
-            words = "have transcripts longer than what the encoder makes of their frames, and no loss is computed for them"
-            say(f"{len(short):,} of {len(ids):,} recordings of {split} {words}: {self._names(split, short)}")
+            words = (
+                "have transcripts longer than what the encoder makes of their frames, and no "
+                "loss is computed for them"
+            )
+            say(
+                f"{len(short):,} of {len(ids):,} recordings of {split} {words}: "
+                f"{self._names(split, short)}"
+            )
         left_out = {*empty, *short}
-        kept = [i for i, row in enumerate(features) if i not in left_out and not isinstance(row, str)]
+        kept = [
+            i for i, row in enumerate(features) if i not in left_out and not isinstance(row, str)
+        ]
         if not kept:
-            raise ValueError(f"corpus {self.corpus_name}: no recording of {split} can be learned from; look at its transcripts and lengths")
+            raise ValueError(
+                f"corpus {self.corpus_name}: no recording of {split} can be learned from; look "
+                "at its transcripts and lengths"
+            )
         target = Ragged([tokenizer.bos_id, *ids[i], tokenizer.eos_id] for i in kept)
         return Recordings([features[i] for i in kept], target, tokenizer.pad_id)
 
     def _tell_unknown(self, split: str, ids: Sequence[Sequence[int]]) -> None:
-        """Count transcripts with characters, or words, that the tokenizer does not know: no model can write them as they are."""
+        """Count transcripts with characters, or words, that the tokenizer does not know: no model
+        can write them as they are.
+        """
         unknown = [i for i, own in enumerate(ids) if self.tokenizer.unk_id in own]
         self.counts[f"{split}_with_unknown"] = len(unknown)
         if unknown:
             words = f"have {self.tokenizer.kind} that the tokenizer does not know, <unk> to it"
-            say(f"{len(unknown):,} of {len(ids):,} transcripts of {split} {words}: {self._names(split, unknown)}")
+            say(
+                f"{len(unknown):,} of {len(ids):,} transcripts of {split} {words}: "
+                f"{self._names(split, unknown)}"
+            )
 
     def _names(self, split: str, places: Sequence[int]) -> str:
         """Of the first of these recordings."""
-        return ", ".join(self.examples(split)[i].source for i in places[:SHOWN]) + (", ..." if len(places) > SHOWN else "")
+        return ", ".join(self.examples(split)[i].source for i in places[:SHOWN]) + (
+            ", ..." if len(places) > SHOWN else ""
+        )
 
     def _is_short(self, ids: Sequence[int], n_frame: int) -> bool:
         return self.n_vector is not None and frames_needed(ids) > self.n_vector(n_frame)
@@ -257,4 +330,7 @@ class SpeechData(BudgetData):
 
     def source_lengths(self, examples: Sequence[Utterance]) -> list[int]:
         """Frames of each recording; a guess where they were never measured."""
-        return [self._n_frame.get(example.source) or example.length // BYTES_A_FRAME for example in examples]
+        return [
+            self._n_frame.get(example.source) or example.length // BYTES_A_FRAME
+            for example in examples
+        ]

@@ -1,4 +1,6 @@
-"""What a report shows of transcripts besides scores: which errors, whose, and recordings to look at and listen to."""
+"""What a report shows of transcripts besides scores: which errors, whose, and recordings to look at
+and listen to.
+"""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -20,35 +22,69 @@ from tasks.speech_recognition.data import SpeechData, Utterance
 if TYPE_CHECKING:
     from tasks.speech_recognition.task import SpeechRecognitionTask
 
-N_RECORDING, N_CONFUSED = 20, 20
+N_RECORDING = 20
+N_CONFUSED = 20
 MAX_CHARACTERS = 4_200_000  # of a page of at most 5 MB, for pictures and sounds
 Outputs = Mapping[str, Sequence[str]]
 """By system, a text for each example."""
 
 
-def sections(task: "SpeechRecognitionTask", data: SpeechData, predictions: Sequence[Prediction]) -> list[Section]:
+def sections(
+    task: "SpeechRecognitionTask", data: SpeechData, predictions: Sequence[Prediction]
+) -> list[Section]:
     """Of a run."""
-    by_id, examples = {p.id: p.output or "" for p in predictions}, data.examples("test")
+    by_id = {p.id: p.output or "" for p in predictions}
+    examples = data.examples("test")
     outputs = [by_id[example.id] for example in examples]
     return [*compared(examples, {"output": outputs}), recordings(task, examples, outputs)]
 
 
-def compared(examples: Sequence[Utterance], outputs: Mapping[str, Sequence[Prediction] | Sequence[str]]) -> list[Section]:
-    """Of one system or several: kinds of errors, by speaker and by length, and what is taken for what."""
-    texts: Outputs = {name: [p if isinstance(p, str) else p.output or "" for p in own] for name, own in outputs.items()}
-    words, characters = WordErrorRate(examples[0].language), CharacterErrorRate()
-    return [kinds(examples, texts, words, characters), parts(examples, texts, words), confused(examples, texts, words)]
+def compared(
+    examples: Sequence[Utterance], outputs: Mapping[str, Sequence[Prediction] | Sequence[str]]
+) -> list[Section]:
+    """Of one system or several: kinds of errors, by speaker and by length, and what is taken for
+    what.
+    """
+    texts: Outputs = {
+        name: [p if isinstance(p, str) else p.output or "" for p in own]
+        for name, own in outputs.items()
+    }
+    words = WordErrorRate(examples[0].language)
+    characters = CharacterErrorRate()
+    return [
+        kinds(examples, texts, words, characters),
+        parts(examples, texts, words),
+        confused(examples, texts, words),
+    ]
 
 
-def kinds(examples: Sequence[Utterance], texts: Outputs, *metrics: WordErrorRate | CharacterErrorRate) -> Section:
+def kinds(
+    examples: Sequence[Utterance], texts: Outputs, *metrics: WordErrorRate | CharacterErrorRate
+) -> Section:
     """Substitutions, deletions and insertions."""
     rows = []
     for name, own in texts.items():
         for metric in metrics:
-            total = sum(metric.statistics(Prediction(e.id, text), e.references) for e, text in zip(examples, own, strict=True))
+            total = sum(
+                metric.statistics(Prediction(e.id, text), e.references)
+                for e, text in zip(examples, own, strict=True)
+            )
             *edits, length = metric.edits(total)
-            rows.append([name, metric_label(metric.name), metric.score(total), *(100 * n / max(1, length) for n in edits), length])
-    columns = ["system", "metric", Heading("errors", "%", False), *(Heading(kind, "%") for kind in ("substituted", "left out", "added"))]
+            rows.append(
+                [
+                    name,
+                    metric_label(metric.name),
+                    metric.score(total),
+                    *(100 * n / max(1, length) for n in edits),
+                    length,
+                ]
+            )
+    columns = [
+        "system",
+        "metric",
+        Heading("errors", "%", False),
+        *(Heading(kind, "%") for kind in ("substituted", "left out", "added")),
+    ]
     notes = ["In percent of the words, or characters, of the references."]
     return Section("Errors", [Table([*columns, "in the references"], rows, notes=notes, places=2)])
 
@@ -56,54 +92,115 @@ def kinds(examples: Sequence[Utterance], texts: Outputs, *metrics: WordErrorRate
 def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
     """Word error rates by speaker, and by words of the reference."""
     statistics = {
-        name: np.stack([metric.statistics(Prediction(e.id, text), e.references) for e, text in zip(examples, own, strict=True)])
+        name: np.stack(
+            [
+                metric.statistics(Prediction(e.id, text), e.references)
+                for e, text in zip(examples, own, strict=True)
+            ]
+        )
         for name, own in texts.items()
     }
     n_word = np.array([len(metric.counted(e.references[0])) for e in examples])
     speakers = np.array([e.speaker for e in examples])
-    groups = {"speaker": {str(name): speakers == name for name in np.unique(speakers)}, "words": quartiles(n_word, "words")}
+    groups = {
+        "speaker": {str(name): speakers == name for name in np.unique(speakers)},
+        "words": quartiles(n_word, "words"),
+    }
 
     def table(by: str, masks: Mapping[str, np.ndarray]) -> Table:
-        rows = [[name, int(mask.sum()), *(metric.score(own[mask].sum(0)) for own in statistics.values())] for name, mask in masks.items()]
-        return Table([by, "recordings", *(Heading(name, "% WER", False) for name in statistics)], rows, places=1)
+        rows = [
+            [
+                name,
+                int(mask.sum()),
+                *(metric.score(own[mask].sum(0)) for own in statistics.values()),
+            ]
+            for name, mask in masks.items()
+        ]
+        return Table(
+            [by, "recordings", *(Heading(name, "% WER", False) for name in statistics)],
+            rows,
+            places=1,
+        )
 
     tables: list[object] = [table(by, masks) for by, masks in groups.items() if len(masks) > 1]
-    return Section("Errors by speaker and length", tables or [Text("One speaker, and transcripts of one length.")])
+    return Section(
+        "Errors by speaker and length",
+        tables or [Text("One speaker, and transcripts of one length.")],
+    )
 
 
 def confused(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) -> Section:
     """The most frequent errors of each system."""
     blocks: list[object] = []
     for name, own in texts.items():
-        found = confusions(edit for e, text in zip(examples, own, strict=True) for edit in metric.alignment(e.references[0], text))
+        found = confusions(
+            edit
+            for e, text in zip(examples, own, strict=True)
+            for edit in metric.alignment(e.references[0], text)
+        )
         rows = [[edit.reference or "∗", edit.output or "∗", n] for edit, n in found[:N_CONFUSED]]
         if rows:
-            blocks.append(Table(["said", "written", "times"], rows, name if len(texts) > 1 else "", ["∗: nothing."]))
+            blocks.append(
+                Table(
+                    ["said", "written", "times"],
+                    rows,
+                    name if len(texts) > 1 else "",
+                    ["∗: nothing."],
+                )
+            )
     return Section("Most confused words", blocks or [Text("Every word is right.")])
 
 
-def recordings(task: "SpeechRecognitionTask", examples: Sequence[Utterance], outputs: Sequence[str]) -> Section:
-    """Some recordings: half of them where most is wrong, the others spread over the exam; players as far as there is room for sound."""
+def recordings(
+    task: "SpeechRecognitionTask", examples: Sequence[Utterance], outputs: Sequence[str]
+) -> Section:
+    """Some recordings: half of them where most is wrong, the others spread over the exam; players
+    as far as there is room for sound.
+    """
     metric = WordErrorRate(examples[0].language)
-    aligned = [metric.alignment(e.references[0], text) for e, text in zip(examples, outputs, strict=True)]
+    aligned = [
+        metric.alignment(e.references[0], text) for e, text in zip(examples, outputs, strict=True)
+    ]
     n_error = [sum(edit.operation != "equal" for edit in edits) for edits in aligned]
     places = chosen(n_error, N_RECORDING)
     pictures = {i: picture(task, examples[i], outputs[i]) for i in places}
     room = MAX_CHARACTERS - sum(len(own.address) for own in pictures.values())
-    sounds, n_sound = players(task.front_end, [examples[i] for i in sorted(places, key=lambda i: -n_error[i])], room)
+    sounds, n_sound = players(
+        task.front_end, [examples[i] for i in sorted(places, key=lambda i: -n_error[i])], room
+    )
     blocks: list[object] = []
     for i in places:
-        alignment = [Aligned([Pair(*edit) for edit in aligned[i]], language=examples[i].language)] if aligned[i] else []
+        alignment = (
+            [Aligned([Pair(*edit) for edit in aligned[i]], language=examples[i].language)]
+            if aligned[i]
+            else []
+        )
         sound = [sounds[examples[i].id]] if examples[i].id in sounds else []
-        blocks.append(Folded(f"{examples[i].id}: {outputs[i] or '(empty)'}", [*alignment, *sound, pictures[i]]))
-    words = f"{len(places):,} of {len(examples):,} recordings: half of them those with most errors, the others from all over the exam."
-    by_ctc = " Below a picture stand the tokens where the model wrote them." if task.ctc_weight else ""
-    some = f" The page has room for the sound of {len(sounds)} of them, those with most errors first." if len(sounds) < n_sound else ""
+        blocks.append(
+            Folded(
+                f"{examples[i].id}: {outputs[i] or '(empty)'}", [*alignment, *sound, pictures[i]]
+            )
+        )
+    words = (
+        f"{len(places):,} of {len(examples):,} recordings: half of them those with most "
+        "errors, the others from all over the exam."
+    )
+    by_ctc = (
+        " Below a picture stand the tokens where the model wrote them." if task.ctc_weight else ""
+    )
+    some = (
+        f" The page has room for the sound of {len(sounds)} of them, those with most errors first."
+        if len(sounds) < n_sound
+        else ""
+    )
     return Section("Recordings", [Text(words + by_ctc + some), *blocks])
 
 
-def players(front_end: FrontEnd, examples: Sequence[Utterance], room: int) -> tuple[dict[str, Sound], int]:
-    """Players by the ids of examples, from the first on as many as there is room for, and how many have a sound at all.
+def players(
+    front_end: FrontEnd, examples: Sequence[Utterance], room: int
+) -> tuple[dict[str, Sound], int]:
+    """Players by the ids of examples, from the first on as many as there is room for, and how many
+    have a sound at all.
 
     Where all fit, they are without loss.
 
@@ -114,16 +211,23 @@ def players(front_end: FrontEnd, examples: Sequence[Utterance], room: int) -> tu
     waveforms = {example: waveform for example, waveform in found.items() if waveform is not None}
     sounds: dict[str, Sound] = {}
     for encoding in encodings(next(iter(waveforms.values())).sample_rate_hz) if waveforms else []:
-        sounds = {e.id: Sound(encoded(waveform, encoding), encoding.kind, e.source) for e, waveform in waveforms.items()}
+        sounds = {
+            e.id: Sound(encoded(waveform, encoding), encoding.kind, e.source)
+            for e, waveform in waveforms.items()
+        }
         if sum(len(sound.address) for sound in sounds.values()) <= room:
             break
     ends = accumulate(len(sound.address) for sound in sounds.values())
-    return {name: sound for (name, sound), end in zip(sounds.items(), ends, strict=True) if end <= room}, len(waveforms)
+    return {
+        name: sound for (name, sound), end in zip(sounds.items(), ends, strict=True) if end <= room
+    }, len(waveforms)
 
 
 def chosen(n_error: Sequence[int], n: int) -> list[int]:
     """Places of at most `n` recordings, in order."""
-    worst = [i for i in sorted(range(len(n_error)), key=lambda i: (-n_error[i], i)) if n_error[i]][: n // 2]
+    worst = [i for i in sorted(range(len(n_error)), key=lambda i: (-n_error[i], i)) if n_error[i]][
+        : n // 2
+    ]
     rest = [i for i in range(len(n_error)) if i not in worst]
     more = min(len(rest), n - len(worst))
     return sorted([*worst, *(rest[i * len(rest) // more] for i in range(more))])
@@ -132,19 +236,29 @@ def chosen(n_error: Sequence[int], n: int) -> list[int]:
 def picture(task: "SpeechRecognitionTask", example: Utterance, output: str) -> Spectrogram:
     """Of a recording, with the tokens of its transcript below."""
     values = task.front_end.shown(example.read(), example.source).numpy()
-    return Spectrogram(values, task.front_end.frames_per_second, marks(task, example, output, len(values)))
+    return Spectrogram(
+        values, task.front_end.frames_per_second, marks(task, example, output, len(values))
+    )
 
 
 @torch.no_grad()
-def marks(task: "SpeechRecognitionTask", example: Utterance, output: str, n_frame: int) -> list[Mark]:
-    """The tokens of an output and which of the frames CTC has them in; none where it cannot, or there is no CTC."""
+def marks(
+    task: "SpeechRecognitionTask", example: Utterance, output: str, n_frame: int
+) -> list[Mark]:
+    """The tokens of an output and which of the frames CTC has them in; none where it cannot, or
+    there is no CTC.
+    """
     if not task.ctc_weight:
         return []
-    heard, [ids] = task.heard([example]), task.tokenizer.encode_targets([output])
+    heard = task.heard([example])
+    [ids] = task.tokenizer.encode_targets([output])
     try:
         spans = forced_alignment(task.log_probs(heard)[0], ids, task.blank)
     except ValueError:  # what a decoder wrote may be more than CTC can
         return []
     stride = task.subsampling.stride
     texts = [task.tokenizer.decode([i]).strip() or "␣" for i in ids]
-    return [Mark(start * stride, min(end * stride, n_frame), text) for (start, end), text in zip(spans, texts, strict=True)]
+    return [
+        Mark(start * stride, min(end * stride, n_frame), text)
+        for (start, end), text in zip(spans, texts, strict=True)
+    ]

@@ -1,4 +1,5 @@
-"""Speech recognition: an encoder over frames, with a head for each frame (CTC), a decoder that attends, or both.
+"""Speech recognition: an encoder over frames, with a head for each frame (CTC), a decoder that
+attends, or both.
 
 B recordings, T frames, V' vectors of the encoder, D d_model, V vocabulary, L tokens.
 """
@@ -29,7 +30,8 @@ from lslm_lightning.training.checks import LONGEST, check_kind, check_lengths, l
 from lslm_lightning.training.task import Task
 from tasks.speech_recognition.data import MEDIUM, SpeechBatch, SpeechData, Utterance, stacked
 
-NEVER = -1e4  # a probability of 0; with minus infinity the gradient of torch's ctc_loss is not a number
+# a probability of 0; with minus infinity the gradient of torch's ctc_loss is not a number
+NEVER = -1e4
 
 
 class Heard(NamedTuple):
@@ -41,30 +43,38 @@ class Heard(NamedTuple):
 
 
 class SpeechRecognitionTask(Task):
-    """Frames become fewer and are read by an encoder. With a `ctc_weight` w, the loss is w times that of CTC, over the tokens
-    and a blank, plus 1 - w times that of the decoder, which attends and writes token by token.
+    """Frames become fewer and are read by an encoder. With a `ctc_weight` w, the loss is w times
+    that of CTC, over the tokens and a blank, plus 1 - w times that of the decoder, which attends
+    and writes token by token.
 
-    The blank is an id of its own, behind those of the tokenizer. WER and CER are jiwer's; the best checkpoint has the lowest WER.
+    The blank is an id of its own, behind those of the tokenizer. WER and CER are jiwer's; the best
+    checkpoint has the lowest WER.
 
-    Source: Graves et al. 2006, "Connectionist temporal classification"; Chan et al. 2016, "Listen, attend and spell"; Watanabe et al.
-    2017, "Hybrid CTC/attention architecture for end-to-end speech recognition", section II.B.
+    Source: Graves et al. 2006, "Connectionist temporal classification"; Chan et al. 2016, "Listen,
+    attend and spell"; Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end
+    speech recognition", section II.B.
 
     Args:
         backbone: an encoder alone where `ctc_weight` is 1, or else with a decoder.
         front_end: from files to features: `Waveforms`, or `Frames` where these are ready.
-        subsampling: called with the number of features and d_model: `Subsampling`, or `Stacking` of cepstra.
+        subsampling: called with the number of features and d_model: `Subsampling`, or `Stacking` of
+            cepstra.
         augment: what is left out of features in training; called without arguments.
-        tempo: the most by which recordings are made faster or slower in training, as a share: 0.1 for 10 %.
+        tempo: the most by which recordings are made faster or slower in training, as a share: 0.1
+            for 10 %.
         ctc_weight: from 1, CTC alone, to 0, the decoder alone; 0.3 is usual for both.
         head: of the decoder, from its outputs to words; called with (vocab_size, d_model).
-        search: how transcripts are found in a test, and by default everywhere: `CtcGreedy` or `CtcPrefixBeam` by CTC, `Greedy` or `Beam`
-            by the decoder, `JointBeam` by both, or by the decoder and a language model.
+        search: how transcripts are found in a test, and by default everywhere: `CtcGreedy` or
+            `CtcPrefixBeam` by CTC, `Greedy` or `Beam` by the decoder, `JointBeam` by both, or by
+            the decoder and a language model.
         validation_search: a cheaper search for the exam within validation.
-        max_length: the decoder writes at most so many tokens; None for half as many more than the longest training transcript has.
+        max_length: the decoder writes at most so many tokens; None for half as many more than the
+            longest training transcript has.
         min_length: and at least so many.
     """
 
-    monitor, higher_is_better = "val/wer", False
+    monitor = "val/wer"
+    higher_is_better = False
     headline = "wer"
     reads = MEDIUM
 
@@ -85,40 +95,74 @@ class SpeechRecognitionTask(Task):
         **kwargs: Any,
     ) -> None:
         if backbone.tokenizer_digest is not None:
-            raise ValueError(f"backbone={type(backbone).__name__} reads ids of words, not sound: choose a Transformer or an LSTM")
+            raise ValueError(
+                f"backbone={type(backbone).__name__} reads ids of words, not sound: choose a "
+                "Transformer or an LSTM"
+            )
         super().__init__(backbone, tokenizer, **kwargs)
         if not 0.0 <= ctc_weight <= 1.0:
-            raise ValueError(f"ctc_weight={ctc_weight} must be from 0 (the decoder alone) to 1 (CTC alone); 0.3 is usual for both")
+            raise ValueError(
+                f"ctc_weight={ctc_weight} must be from 0 (the decoder alone) to 1 (CTC alone); "
+                "0.3 is usual for both"
+            )
         if not 0.0 <= tempo < 1.0:
             raise ValueError(f"tempo={tempo} must be at least 0 and below 1; 0.1 is usual")
         if not backbone.n_encoder_layer:
             raise ValueError("n_encoder_layer=0 leaves nothing to read a recording with; raise it")
         if (ctc_weight == 1.0) != (backbone.n_decoder_layer == 0):
-            way_out = "lower ctc_weight to 0.3" if backbone.n_decoder_layer else "add decoder layers, or set ctc_weight=1"
+            way_out = (
+                "lower ctc_weight to 0.3"
+                if backbone.n_decoder_layer
+                else "add decoder layers, or set ctc_weight=1"
+            )
             raise ValueError(
-                f"ctc_weight={ctc_weight} and n_decoder_layer={backbone.n_decoder_layer} do not fit: CTC alone has no decoder, all else has"
+                f"ctc_weight={ctc_weight} and n_decoder_layer={backbone.n_decoder_layer} do not "
+                "fit: CTC alone has no decoder, all else has"
                 f" one; {way_out}"
             )
         check_lengths(min_length, max_length)
-        self.front_end, self.tempo, self.ctc_weight = front_end, tempo, ctc_weight
+        self.front_end = front_end
+        self.tempo = tempo
+        self.ctc_weight = ctc_weight
         self.max_length = LONGEST if max_length is None else max_length
-        self.has_open_length, self.min_length = max_length is None and ctc_weight < 1, min_length
-        self.subsampling, self.augment = subsampling(front_end.n_feature, backbone.d_model), augment()
+        self.has_open_length = max_length is None and ctc_weight < 1
+        self.min_length = min_length
+        self.subsampling = subsampling(front_end.n_feature, backbone.d_model)
+        self.augment = augment()
         self.ctc = nn.Linear(backbone.d_model, tokenizer.vocab_size + 1) if ctc_weight else None
-        self.embedding, self.head = None, None
+        self.embedding = None
+        self.head = None
         if backbone.n_decoder_layer:
-            self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding=True)
-        self.search, self.validation_search = search, validation_search or search
-        for name, chosen in (("search", self.search), ("validation_search", self.validation_search)):
+            self.embedding, self.head = backbone.words(
+                tokenizer.vocab_size, head, scale_embedding=True
+            )
+        self.search = search
+        self.validation_search = validation_search or search
+        for name, chosen in (
+            ("search", self.search),
+            ("validation_search", self.validation_search),
+        ):
             if not isinstance(chosen, self.searches):
                 kinds = ", ".join(kind.__name__ for kind in self.searches)
-                raise ValueError(f"{name}={type(chosen).__name__} does not fit ctc_weight={ctc_weight}; choose a {kinds}")
+                raise ValueError(
+                    f"{name}={type(chosen).__name__} does not fit ctc_weight={ctc_weight}; "
+                    f"choose a {kinds}"
+                )
             if isinstance(chosen, JointSearch) and chosen.asks_ctc and not ctc_weight:
-                raise ValueError(f"{name}={chosen} asks CTC, and the model's ctc_weight=0 leaves none; set that of the search to 0 too")
+                raise ValueError(
+                    f"{name}={chosen} asks CTC, and the model's ctc_weight=0 leaves none; set "
+                    "that of the search to 0 too"
+                )
         if self.label_smoothing and ctc_weight == 1.0:
-            raise ValueError(f"label_smoothing={self.label_smoothing} is of the decoder, and ctc_weight=1 has none; set it to 0")
+            raise ValueError(
+                f"label_smoothing={self.label_smoothing} is of the decoder, and ctc_weight=1 has "
+                "none; set it to 0"
+            )
         if min_length and isinstance(self.search, CtcSearch):
-            raise ValueError(f"min_length={min_length} is of the decoder, and search={self.search} asks only CTC; set it to 0")
+            raise ValueError(
+                f"min_length={min_length} is of the decoder, and search={self.search} asks only "
+                "CTC; set it to 0"
+            )
 
     @property
     def blank(self) -> int:
@@ -128,8 +172,13 @@ class SpeechRecognitionTask(Task):
     @property
     def searches(self) -> tuple[type, ...]:
         """Kinds of search that can answer, by the heads there are."""
-        by_ctc, by_decoder = self.ctc_weight > 0, self.ctc_weight < 1
-        return tuple(kind for kind, can in ((CtcSearch, by_ctc), (Search, by_decoder), (JointSearch, by_decoder)) if can)
+        by_ctc = self.ctc_weight > 0
+        by_decoder = self.ctc_weight < 1
+        return tuple(
+            kind
+            for kind, can in ((CtcSearch, by_ctc), (Search, by_decoder), (JointSearch, by_decoder))
+            if can
+        )
 
     def lend(self, data: SpeechData) -> None:
         if isinstance(data, SpeechData):
@@ -144,22 +193,33 @@ class SpeechRecognitionTask(Task):
         check_kind(self, data, SpeechData)
         if not data.n_validation_example:
             raise ValueError(
-                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"
+                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best "
+                "checkpoint, without a value; set 200"
             )
-        n_frame = max(data.measure(split) for split in ("val", "test") if split in data.corpus.splits)
+        n_frame = max(
+            data.measure(split) for split in ("val", "test") if split in data.corpus.splits
+        )
         if self.backbone.longest is not None:
             self.check_positions(data, n_frame)
 
     def check_positions(self, data: SpeechData, n_frame: int) -> None:
-        """Refuse a backbone with fewer positions than vectors or tokens that it will read; exams have recordings of up to `n_frame`."""
+        """Refuse a backbone with fewer positions than vectors or tokens that it will read; exams
+        have recordings of up to `n_frame`.
+        """
         slowest = math.ceil(int(data.encoded("train").lengths.max()) / (1 - self.tempo))
         longest = self.subsampling.out_length(max(n_frame, slowest))
         if self.backbone.n_decoder_layer:
-            longest = max(longest, self.max_length + 1, *(int(data.encoded(split).target.lengths.max()) - 1 for split in ("train", "val")))
+            longest = max(
+                longest,
+                self.max_length + 1,
+                *(int(data.encoded(split).target.lengths.max()) - 1 for split in ("train", "val")),
+            )
         if self.backbone.longest < longest:
             raise ValueError(
-                f"max_length={self.backbone.longest} of the backbone's positions is below {longest}, the vectors of the longest recording"
-                " at the slowest tempo or the tokens of the longest transcript; raise it, or the stride of model.subsampling, or lower"
+                f"max_length={self.backbone.longest} of the backbone's positions is below "
+                f"{longest}, the vectors of the longest recording"
+                " at the slowest tempo or the tokens of the longest transcript; raise it, or the "
+                "stride of model.subsampling, or lower"
                 " model.max_length"
             )
 
@@ -169,15 +229,22 @@ class SpeechRecognitionTask(Task):
         """What the encoder makes of padded features (B, T, F) of `lengths` (B,) frames."""
         x, lengths = self.subsampling(features, lengths)
         pad = torch.arange(x.size(1), device=x.device) >= lengths[:, None]
-        return Heard(self.backbone.encode(x.to(features.dtype), pad), pad, lengths)  # autocast leaves the residual stream as it is
+        # autocast leaves the residual stream as it is
+        return Heard(self.backbone.encode(x.to(features.dtype), pad), pad, lengths)
 
     def log_probs(self, heard: Heard) -> Tensor:
-        """Of each symbol of CTC and the blank in each vector: (B, T', V + 1), in at least single precision; special tokens never come."""
-        special = torch.tensor([self.tokenizer.pad_id, self.tokenizer.bos_id, self.tokenizer.eos_id], device=heard.memory.device)
+        """Of each symbol of CTC and the blank in each vector: (B, T', V + 1), in at least single
+        precision; special tokens never come.
+        """
+        special = torch.tensor(
+            [self.tokenizer.pad_id, self.tokenizer.bos_id, self.tokenizer.eos_id],
+            device=heard.memory.device,
+        )
         return single(self.ctc(heard.memory)).index_fill(-1, special, NEVER).log_softmax(-1)
 
     def loss(self, batch: SpeechBatch, label_smoothing: float = 0.0) -> Tensor:
-        features, lengths = batch.features, batch.lengths
+        features = batch.features
+        lengths = batch.lengths
         if self.training:
             features, lengths = self.altered(features, lengths, batch.target)
         heard = self.hear(features, lengths)
@@ -185,48 +252,88 @@ class SpeechRecognitionTask(Task):
         if self.ctc_weight:
             nats = nats + self.ctc_weight * self.ctc_nats(heard, batch.target)
         if self.ctc_weight < 1:
-            y, _ = self.backbone.decode(self.embedding(batch.target[:, :-1]), memory=heard.memory, memory_pad=heard.pad)
-            own = self.head.nats(y, self.embedding.weight, batch.target[:, 1:], self.tokenizer.pad_id, label_smoothing)
+            y, _ = self.backbone.decode(
+                self.embedding(batch.target[:, :-1]), memory=heard.memory, memory_pad=heard.pad
+            )
+            own = self.head.nats(
+                y,
+                self.embedding.weight,
+                batch.target[:, 1:],
+                self.tokenizer.pad_id,
+                label_smoothing,
+            )
             nats = nats + (1 - self.ctc_weight) * own
         return nats
 
     def ctc_nats(self, heard: Heard, target: Tensor) -> Tensor:
-        """Sum of minus log p of the transcripts (B, L), from `<s>` to `</s>`, over all ways through the vectors."""
+        """Sum of minus log p of the transcripts (B, L), from `<s>` to `</s>`, over all ways through
+        the vectors.
+        """
         n_label = (target != self.tokenizer.pad_id).sum(1) - 2
         log_probs = self.log_probs(heard).transpose(0, 1)  # (T', B, V + 1)
-        return F.ctc_loss(log_probs, target[:, 1:], heard.lengths, n_label, self.blank, reduction="sum")
+        return F.ctc_loss(
+            log_probs, target[:, 1:], heard.lengths, n_label, self.blank, reduction="sum"
+        )
 
     def altered(self, features: Tensor, lengths: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Recordings of another tempo, with parts left out; those that would be too short for their transcripts keep their tempo."""
+        """Recordings of another tempo, with parts left out; those that would be too short for their
+        transcripts keep their tempo.
+        """
         if self.tempo:
             factor = 1 + self.tempo * (2 * torch.rand(len(lengths), device=lengths.device) - 1)
             wanted = (lengths / factor).round().long().clamp(min=1)
             enough = self.subsampling.out_length(wanted) >= n_needed(target, self.tokenizer.pad_id)
             wanted = torch.where(enough, wanted, lengths)
-            features, lengths = retimed(features, lengths, wanted), wanted
+            features = retimed(features, lengths, wanted)
+            lengths = wanted
         return self.augment(features, lengths), lengths
 
     # Answers
 
     @torch.no_grad()
-    def decode(self, heard: Heard, search: AnySearch, max_length: int | None = None) -> list[list[int]]:
+    def decode(
+        self, heard: Heard, search: AnySearch, max_length: int | None = None
+    ) -> list[list[int]]:
         """Tokens of each transcript."""
         if isinstance(search, CtcSearch):
-            return [list(found[0].ids) for found in search(self.log_probs(heard), heard.lengths, self.blank, self.fusion)]
+            return [
+                list(found[0].ids)
+                for found in search(self.log_probs(heard), heard.lengths, self.blank, self.fusion)
+            ]
 
         def step(ids: Tensor, state: Any, shared: Any) -> tuple[Tensor, Any]:
             remembered, pad = shared
-            y, state = self.backbone.decode(self.embedding(ids), memory=remembered, memory_pad=pad, state=state)
+            y, state = self.backbone.decode(
+                self.embedding(ids), memory=remembered, memory_pad=pad, state=state
+            )
             return self.head(y[:, -1:], self.embedding.weight)[:, -1], state
 
-        start = torch.full((len(heard.memory), 1), self.tokenizer.bos_id, device=heard.memory.device)
-        shared, longest = (self.backbone.remember(heard.memory), heard.pad), max_length or self.max_length
+        start = torch.full(
+            (len(heard.memory), 1), self.tokenizer.bos_id, device=heard.memory.device
+        )
+        shared = (self.backbone.remember(heard.memory), heard.pad)
+        longest = max_length or self.max_length
         more = {}
         if isinstance(search, JointSearch):
-            by_ctc = {"log_probs": self.log_probs(heard), "lengths": heard.lengths, "blank": self.blank} if self.ctc_weight else {}
+            by_ctc = (
+                {"log_probs": self.log_probs(heard), "lengths": heard.lengths, "blank": self.blank}
+                if self.ctc_weight
+                else {}
+            )
             more = by_ctc | {"fusion": self.fusion}
-        decoded = search(step, start, shared, self.tokenizer.eos_id, longest, min(self.min_length, longest), agree=self.agree, **more)
-        return [ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
+        decoded = search(
+            step,
+            start,
+            shared,
+            self.tokenizer.eos_id,
+            longest,
+            min(self.min_length, longest),
+            agree=self.agree,
+            **more,
+        )
+        return [
+            ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)
+        ]
 
     @torch.no_grad()
     def heard(self, examples: Sequence[Utterance]) -> Heard:
@@ -235,11 +342,19 @@ class SpeechRecognitionTask(Task):
         Raises:
             ValueError: one cannot be read.
         """
-        features, lengths = stacked([self.front_end(example.read(), example.source) for example in examples])
+        features, lengths = stacked(
+            [self.front_end(example.read(), example.source) for example in examples]
+        )
         return self.hear(features.to(self.device, self.dtype), lengths.to(self.device))
 
     def rehearse(self, examples: Sequence[Utterance]) -> None:
-        longest = max(len(ids) for ids in self.tokenizer.encode_targets([e.references[0] for e in examples])) + 1
+        longest = (
+            max(
+                len(ids)
+                for ids in self.tokenizer.encode_targets([e.references[0] for e in examples])
+            )
+            + 1
+        )
         self.decode(self.heard(examples), self.validation_search, min(longest, self.max_length))
 
     def generate(self, examples: Sequence[Utterance]) -> Iterator[Prediction]:
@@ -268,7 +383,9 @@ class SpeechRecognitionTask(Task):
     def example(cls, id: str, given: str) -> Example:
         """The recording in the file of that name."""
         if not Path(given).is_file():
-            raise FileNotFoundError(f"{given!r} is no file: give the name of a sound file, or of one with features")
+            raise FileNotFoundError(
+                f"{given!r} is no file: give the name of a sound file, or of one with features"
+            )
         return Utterance(id, given, (), read=Path(given).read_bytes)
 
     # Exams
@@ -280,7 +397,11 @@ class SpeechRecognitionTask(Task):
         return both if writes_spaces(language) else both[::-1]
 
     def baselines(self, data: SpeechData) -> list[Any]:
-        return [most_frequent(list(data.transcripts("train")))] if "train" in data.corpus.splits else []
+        return (
+            [most_frequent(list(data.transcripts("train")))]
+            if "train" in data.corpus.splits
+            else []
+        )
 
     def sections(self, data: SpeechData, predictions: Sequence[Prediction]) -> list[Any]:
         from tasks.speech_recognition.report import sections
@@ -288,13 +409,17 @@ class SpeechRecognitionTask(Task):
         return sections(self, data, predictions)
 
     @classmethod
-    def sections_of(cls, data: SpeechData, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Any]:
+    def sections_of(
+        cls, data: SpeechData, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    ) -> list[Any]:
         from tasks.speech_recognition.report import compared
 
         return compared(data.examples(split), outputs)
 
 
 def n_needed(target: Tensor, pad_id: int) -> Tensor:
-    """Vectors that CTC needs for transcripts (B, L) from `<s>` to `</s>`: (B,); see `frames_needed`."""
+    """Vectors that CTC needs for transcripts (B, L) from `<s>` to `</s>`: (B,); see
+    `frames_needed`.
+    """
     repeated = (target[:, 1:] == target[:, :-1]) & (target[:, 1:] != pad_id)
     return (target != pad_id).sum(1) - 2 + repeated.sum(1)

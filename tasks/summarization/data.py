@@ -14,9 +14,12 @@ class DocumentData(TaskData):
     """A document a row, with one or more reference summaries.
 
     Args:
-        first_reference_only: score against the first reference alone (the original one), where a corpus has several.
-        language: code of the texts' language, which decides the tokens of ROUGE; by default what the corpus says, or what its script tells.
-        instruction: what a system that follows instructions is told to write; corpora differ (subject lines, headlines, sentences).
+        first_reference_only: score against the first reference alone (the original one), where a
+            corpus has several.
+        language: code of the texts' language, which decides the tokens of ROUGE; by default what
+            the corpus says, or what its script tells.
+        instruction: what a system that follows instructions is told to write; corpora differ
+            (subject lines, headlines, sentences).
     """
 
     fields = ("document", "summary")
@@ -30,13 +33,16 @@ class DocumentData(TaskData):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.first_reference_only, self.given_language, self.instruction = first_reference_only, language, instruction
+        self.first_reference_only = first_reference_only
+        self.given_language = language
+        self.instruction = instruction
 
     @cached_property
     def language(self) -> str:
         """Of documents and summaries; see `language_of`."""
         rows = self.rows(self.telling_split)
-        summaries, documents = (row["summary"][0] for row in rows), (row["document"] for row in rows)
+        summaries = (row["summary"][0] for row in rows)
+        documents = (row["document"] for row in rows)
         return self.language_of(summaries, self.given_language, documents)
 
     def to_example(self, row: Mapping[str, Any]) -> Example:
@@ -50,9 +56,22 @@ class DocumentData(TaskData):
 
 
 class SummarizationData(DocumentData, PairData):
-    """Documents and summaries to write them from; documents longer than `max_source_length` tokens are cut."""
+    """Documents and summaries to write them from; documents longer than `max_source_length` tokens
+    are cut.
+    """
 
     def __init__(
-        self, *args: Any, max_source_length: int = 400, max_target_length: int = 100, truncate: bool = True, **kwargs: Any
+        self,
+        *args: Any,
+        max_source_length: int = 400,
+        max_target_length: int = 100,
+        truncate: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, max_source_length=max_source_length, max_target_length=max_target_length, truncate=truncate, **kwargs)
+        super().__init__(
+            *args,
+            max_source_length=max_source_length,
+            max_target_length=max_target_length,
+            truncate=truncate,
+            **kwargs,
+        )

@@ -1,4 +1,6 @@
-"""Extractive summarization: which sentences of a document say what matters. B documents, S tokens, N sentences, D d_model."""
+"""Extractive summarization: which sentences of a document say what matters. B documents, S tokens,
+N sentences, D d_model.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
@@ -17,33 +19,43 @@ from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.text.sentences import join_sentences, split_sentences
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.checks import check_kind
-from tasks.summarization.extractive_data import ExtractiveData, Reading, SentenceBatch, batch_of, read
+from tasks.summarization.extractive_data import (
+    ExtractiveData,
+    Reading,
+    SentenceBatch,
+    batch_of,
+    read,
+)
 from tasks.summarization.task import Summarizer
 
 
 class ExtractiveTask(Summarizer):
-    """Each sentence is chosen or not, by what is around it: an encoder over tokens, one over sentences, and a number for each sentence.
+    """Each sentence is chosen or not, by what is around it: an encoder over tokens, one over
+    sentences, and a number for each sentence.
 
-    The vector of a sentence is the mean of its tokens' outputs, the `<s>` before it included. BertSum takes the output of that token
-    alone, which BERT has learned to fill and an encoder from scratch must learn first; and in a recurrent network it has the sentence
-    from one side only. To the vectors comes the number of the sentence, as sines: where one stands matters. Source: Liu and Lapata 2019,
-    section 3; trigram blocking: Paulus et al. 2018, section 2.5.
+    The vector of a sentence is the mean of its tokens' outputs, the `<s>` before it included.
+    BertSum takes the output of that token alone, which BERT has learned to fill and an encoder from
+    scratch must learn first; and in a recurrent network it has the sentence from one side only. To
+    the vectors comes the number of the sentence, as sines: where one stands matters. Source: Liu
+    and Lapata 2019, section 3; trigram blocking: Paulus et al. 2018, section 2.5.
 
     Args:
         backbone: over tokens; an encoder alone.
         sentence_backbone: over the sentences of a document; called with d_model; an encoder alone.
         k: sentences of an answer.
-        block_trigrams: pass over a sentence that has three words in a row in common with one that is chosen already, words as ROUGE
-            compares them (English by stem, Chinese by character).
-        max_source_length: tokens that are read of a source, with one for each sentence and one for the end; sentences beyond it cannot be
-            chosen.
+        block_trigrams: pass over a sentence that has three words in a row in common with one that
+            is chosen already, words as ROUGE compares them (English by stem, Chinese by character).
+        max_source_length: tokens that are read of a source, with one for each sentence and one for
+            the end; sentences beyond it cannot be chosen.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         tokenizer: Tokenizer,
-        sentence_backbone: Callable[[int], Backbone] = lambda d: Transformer(d, n_encoder_layer=2, n_decoder_layer=0),
+        sentence_backbone: Callable[[int], Backbone] = lambda d: Transformer(
+            d, n_encoder_layer=2, n_decoder_layer=0
+        ),
         k: int = 3,
         block_trigrams: bool = True,
         max_source_length: int = 400,
@@ -51,35 +63,55 @@ class ExtractiveTask(Summarizer):
     ) -> None:
         super().__init__(backbone, tokenizer, **kwargs)
         if k < 1:
-            raise ValueError(f"k={k} of ExtractiveTask must be at least 1 sentence; as many as a summary has is best")
+            raise ValueError(
+                f"k={k} of ExtractiveTask must be at least 1 sentence; as many as a summary has "
+                "is best"
+            )
         if max_source_length < 3:
-            raise ValueError(f"max_source_length={max_source_length} must be at least 3 tokens; 400 suits news and mails")
+            raise ValueError(
+                f"max_source_length={max_source_length} must be at least 3 tokens; 400 suits "
+                "news and mails"
+            )
         self.sentence_backbone = sentence_backbone(backbone.d_model)
-        for name, network in (("backbone", backbone), ("sentence_backbone", self.sentence_backbone)):
+        for name, network in (
+            ("backbone", backbone),
+            ("sentence_backbone", self.sentence_backbone),
+        ):
             if network.n_decoder_layer or not network.n_encoder_layer:
                 raise ValueError(
-                    f"n_encoder_layer={network.n_encoder_layer} of {name} must be at least 1 and n_decoder_layer={network.n_decoder_layer}"
+                    f"n_encoder_layer={network.n_encoder_layer} of {name} must be at least 1 and "
+                    f"n_decoder_layer={network.n_decoder_layer}"
                     " must be 0: this task chooses sentences and writes none"
                 )
-        self.k, self.block_trigrams, self.max_source_length = k, block_trigrams, max_source_length
+        self.k = k
+        self.block_trigrams = block_trigrams
+        self.max_source_length = max_source_length
         self.place = Sinusoidal(backbone.d_model, 1, backbone.d_model)
-        self.embedding, _ = backbone.words(tokenizer.vocab_size, TiedProjection, scale_embedding=True)
+        self.embedding, _ = backbone.words(
+            tokenizer.vocab_size, TiedProjection, scale_embedding=True
+        )
         self.score = nn.Linear(backbone.d_model, 1)
 
     def check(self, data: ExtractiveData) -> None:
         check_kind(self, data, ExtractiveData)
         if not data.n_validation_example:
             raise ValueError(
-                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best checkpoint, without a value; set 200"
+                f"data.n_validation_example=0 leaves {self.monitor}, which chooses the best "
+                "checkpoint, without a value; set 200"
             )
         if self.max_source_length != data.max_source_length:
             raise ValueError(
-                f"model.max_source_length={self.max_source_length} and data.max_source_length={data.max_source_length} must be equal"
+                f"model.max_source_length={self.max_source_length} and "
+                f"data.max_source_length={data.max_source_length} must be equal"
             )
-        for name, network in (("backbone", self.backbone), ("sentence_backbone", self.sentence_backbone)):
+        for name, network in (
+            ("backbone", self.backbone),
+            ("sentence_backbone", self.sentence_backbone),
+        ):
             if network.longest is not None and network.longest < self.max_source_length:
                 raise ValueError(
-                    f"max_length={network.longest} of the positions of {name} is below max_source_length={self.max_source_length}, the most"
+                    f"max_length={network.longest} of the positions of {name} is below "
+                    f"max_source_length={self.max_source_length}, the most"
                     " tokens, and sentences, that may come; raise it, or lower the other"
                 )
 
@@ -89,7 +121,9 @@ class ExtractiveTask(Summarizer):
         number = torch.arange(batch.sentence_pad.size(1), device=memory.device)
         belongs = (batch.sentence[:, None] == number[:, None]).to(memory.dtype)  # (B, N, S)
         vectors = belongs / belongs.sum(-1, keepdim=True).clamp(min=1) @ memory  # (B, N, D)
-        return self.score(self.sentence_backbone.encode(self.place.embed(vectors, number), batch.sentence_pad))[..., 0]
+        return self.score(
+            self.sentence_backbone.encode(self.place.embed(vectors, number), batch.sentence_pad)
+        )[..., 0]
 
     def loss(self, batch: SentenceBatch, label_smoothing: float = 0.0) -> Tensor:
         scores = self.scores(batch)
@@ -104,8 +138,17 @@ class ExtractiveTask(Summarizer):
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
         documents = [sentences_of(example) for example in examples]
         readings = read(documents, self.tokenizer, self.max_source_length)
-        n_cut = sum(len(reading.lengths) < len(sentences) for reading, sentences in zip(readings, documents, strict=True))
-        return n_cut, f"sources have sentences beyond max_source_length={self.max_source_length} tokens, which could not be chosen"
+        n_cut = sum(
+            len(reading.lengths) < len(sentences)
+            for reading, sentences in zip(readings, documents, strict=True)
+        )
+        return (
+            n_cut,
+            (
+                f"sources have sentences beyond max_source_length={self.max_source_length} tokens, "
+                "which could not be chosen"
+            ),
+        )
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """An answer to each example, in order."""
@@ -116,7 +159,9 @@ class ExtractiveTask(Summarizer):
         documents = [sentences_of(example) for example in examples]
         readings = read(documents, self.tokenizer, self.max_source_length)
         chosen = []
-        for example, sentences, scores in zip(examples, documents, self.scores_of(readings), strict=True):
+        for example, sentences, scores in zip(
+            examples, documents, self.scores_of(readings), strict=True
+        ):
             words = words_of(example.source_language) if self.block_trigrams else None
             chosen.append(choose(sentences, scores, self.k, words))
         seconds = (perf_counter() - began) / len(examples)
@@ -127,7 +172,9 @@ class ExtractiveTask(Summarizer):
                 n_token=sum(reading.lengths[i] for i in places),
                 seconds=seconds,
             )
-            for example, sentences, reading, places in zip(examples, documents, readings, chosen, strict=True)
+            for example, sentences, reading, places in zip(
+                examples, documents, readings, chosen, strict=True
+            )
         ]
 
     @torch.no_grad()
@@ -136,11 +183,16 @@ class ExtractiveTask(Summarizer):
         kept = [reading for reading in readings if reading.lengths]
         if not kept:
             return [[] for _ in readings]
-        ids, lengths = [reading.ids for reading in kept], [reading.lengths for reading in kept]
+        ids = [reading.ids for reading in kept]
+        lengths = [reading.lengths for reading in kept]
         batch = batch_of(ids, lengths, [[0] * len(row) for row in lengths], self.tokenizer.pad_id)
-        on_device = SentenceBatch(*(value.to(self.device) if isinstance(value, Tensor) else value for value in batch))
+        on_device = SentenceBatch(
+            *(value.to(self.device) if isinstance(value, Tensor) else value for value in batch)
+        )
         rows = iter(self.scores(on_device).tolist())
-        return [next(rows)[: len(reading.lengths)] if reading.lengths else [] for reading in readings]
+        return [
+            next(rows)[: len(reading.lengths)] if reading.lengths else [] for reading in readings
+        ]
 
 
 def sentences_of(example: Example) -> list[str]:
@@ -148,12 +200,19 @@ def sentences_of(example: Example) -> list[str]:
     return split_sentences(example.source, example.source_language)
 
 
-def choose(sentences: Sequence[str], scores: Sequence[float], k: int, words: Callable[[str], list[str]] | None = None) -> list[int]:
-    """Places of the `k` sentences with the highest scores, in the order of the text; the first of equals.
+def choose(
+    sentences: Sequence[str],
+    scores: Sequence[float],
+    k: int,
+    words: Callable[[str], list[str]] | None = None,
+) -> list[int]:
+    """Places of the `k` sentences with the highest scores, in the order of the text; the first of
+    equals.
 
     Args:
         scores: of the sentences that may be chosen, which are the first.
-        words: of a sentence; one that shares a trigram of these with a sentence that is chosen already is passed over.
+        words: of a sentence; one that shares a trigram of these with a sentence that is chosen
+            already is passed over.
     """
     places: list[int] = []
     seen: set[tuple[str, ...]] = set()

@@ -1,4 +1,6 @@
-"""Documents as sentences, each with whether it belongs to the best extract. B documents, S tokens, N sentences."""
+"""Documents as sentences, each with whether it belongs to the best extract. B documents, S tokens,
+N sentences.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +21,9 @@ CHUNK = 1000  # documents that are encoded at once
 
 
 class SentenceBatch(NamedTuple):
-    """Padded documents of at least one sentence each; ids are int64, padding stands on the right."""
+    """Padded documents of at least one sentence each; ids are int64, padding stands on the
+    right.
+    """
 
     source: Tensor  # (B, S) <s> before every sentence, </s> at the end
     source_pad: Tensor  # (B, S) bool, True where padded
@@ -38,12 +42,18 @@ class Reading(NamedTuple):
 
 
 def read(documents: Sequence[Sequence[str]], tokenizer: Tokenizer, longest: int) -> list[Reading]:
-    """Documents, given as sentences, up to `longest` tokens: of the last sentence that is read maybe a part, of those after it nothing."""
+    """Documents, given as sentences, up to `longest` tokens: of the last sentence that is read
+    maybe a part, of those after it nothing.
+    """
     readings = []
     for start in range(0, len(documents), CHUNK):
         chunk = documents[start : start + CHUNK]
-        encoded = iter(tokenizer.encode_batch([sentence for sentences in chunk for sentence in sentences]))
-        readings += [read_one([next(encoded) for _ in sentences], tokenizer, longest) for sentences in chunk]
+        encoded = iter(
+            tokenizer.encode_batch([sentence for sentences in chunk for sentence in sentences])
+        )
+        readings += [
+            read_one([next(encoded) for _ in sentences], tokenizer, longest) for sentences in chunk
+        ]
     return readings
 
 
@@ -60,26 +70,44 @@ def read_one(sentences: Sequence[Sequence[int]], tokenizer: Tokenizer, longest: 
     return Reading([*ids, tokenizer.eos_id] if lengths else [], lengths)
 
 
-def batch_of(ids: Sequence[Sequence[int]], lengths: Sequence[Sequence[int]], chosen: Sequence[Sequence[int]], pad_id: int) -> SentenceBatch:
+def batch_of(
+    ids: Sequence[Sequence[int]],
+    lengths: Sequence[Sequence[int]],
+    chosen: Sequence[Sequence[int]],
+    pad_id: int,
+) -> SentenceBatch:
     """One batch.
 
     Args:
         lengths: tokens of each sentence.
         chosen: 1 or 0 of each sentence.
     """
-    source, sizes = padded(ids, pad_id), padded(lengths, 0)
-    source_pad = torch.arange(source.size(1)) >= torch.tensor([len(row) for row in ids], dtype=torch.int64)[:, None]
-    sentence = padded([np.repeat(np.arange(len(row)), row) for row in lengths], -1)  # one column less than the source, for </s>
-    sentence = torch.nn.functional.pad(sentence, (0, source.size(1) - sentence.size(1)), value=-1).int()
-    n_token, n_source_token = int((sizes > 0).sum()), sum(map(len, ids))
-    return SentenceBatch(source, source_pad, sentence, padded(chosen, 0).float(), sizes == 0, n_token, n_source_token)
+    source = padded(ids, pad_id)
+    sizes = padded(lengths, 0)
+    source_pad = (
+        torch.arange(source.size(1))
+        >= torch.tensor([len(row) for row in ids], dtype=torch.int64)[:, None]
+    )
+    # one column less than the source, for </s>
+    sentence = padded([np.repeat(np.arange(len(row)), row) for row in lengths], -1)
+    sentence = torch.nn.functional.pad(
+        sentence, (0, source.size(1) - sentence.size(1)), value=-1
+    ).int()
+    n_token = int((sizes > 0).sum())
+    n_source_token = sum(map(len, ids))
+    return SentenceBatch(
+        source, source_pad, sentence, padded(chosen, 0).float(), sizes == 0, n_token, n_source_token
+    )
 
 
 class Documents:
     """Encoded documents; `documents[indices]` is a padded batch."""
 
     def __init__(self, ids: Ragged, sentences: Ragged, chosen: Ragged, pad_id: int) -> None:
-        self.ids, self.sentences, self.chosen, self.pad_id = ids, sentences, chosen, pad_id
+        self.ids = ids
+        self.sentences = sentences
+        self.chosen = chosen
+        self.pad_id = pad_id
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -95,24 +123,34 @@ class Documents:
 
 
 class ExtractiveData(DocumentData, BudgetData):
-    """Documents and the sentences of theirs that make the best summary: at most `k`, by ROUGE; see `metrics.extraction`.
+    """Documents and the sentences of theirs that make the best summary: at most `k`, by ROUGE; see
+    `metrics.extraction`.
 
-    The best are sought in the whole document; of those beyond `max_source_length` tokens, which no model can choose, nothing is learned.
-    Documents without a sentence are left out of training. Both are counted in `counts`.
+    The best are sought in the whole document; of those beyond `max_source_length` tokens, which no
+    model can choose, nothing is learned. Documents without a sentence are left out of training.
+    Both are counted in `counts`.
 
     Args:
         max_tokens: as in `BudgetData`, tokens plus sentences.
-        max_source_length: tokens of a document that are read, with one before each sentence and one at the end.
+        max_source_length: tokens of a document that are read, with one before each sentence and one
+            at the end.
         k: most sentences to choose.
     """
 
     def __init__(self, *args: Any, max_source_length: int = 400, k: int = 3, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if max_source_length < 3:
-            raise ValueError(f"max_source_length={max_source_length} must be at least 3 tokens; 400 suits news and mails")
+            raise ValueError(
+                f"max_source_length={max_source_length} must be at least 3 tokens; 400 suits "
+                "news and mails"
+            )
         if k < 1:
-            raise ValueError(f"k={k} of ExtractiveData must be at least 1 sentence; as many as a summary has is best")
-        self.max_source_length, self.k = max_source_length, k
+            raise ValueError(
+                f"k={k} of ExtractiveData must be at least 1 sentence; as many as a summary has "
+                "is best"
+            )
+        self.max_source_length = max_source_length
+        self.k = k
 
     def read_length(self, n: int) -> int:
         return min(n, self.max_source_length)
@@ -128,20 +166,33 @@ class ExtractiveData(DocumentData, BudgetData):
     def encoded(self, split: str) -> Documents:
         examples = self.examples(split)
         documents = [split_sentences(e.source, e.source_language) for e in examples]
-        best = chosen_once(documents, [e.references for e in examples], self.language, self.k, cache_directory() / "extracts")
+        best = chosen_once(
+            documents,
+            [e.references for e in examples],
+            self.language,
+            self.k,
+            cache_directory() / "extracts",
+        )
         readings = read(documents, self.tokenizer, self.max_source_length)
         n_read = [len(reading.lengths) for reading in readings]
-        chosen = [[int(i in places) for i in range(n)] for places, n in zip(best, n_read, strict=True)]
+        chosen = [
+            [int(i in places) for i in range(n)] for places, n in zip(best, n_read, strict=True)
+        ]
         self.counts |= {
             f"{split}_documents": len(documents),
             f"{split}_empty_left_out": n_read.count(0),
-            f"{split}_cut": sum(n < len(sentences) for n, sentences in zip(n_read, documents, strict=True)),
+            f"{split}_cut": sum(
+                n < len(sentences) for n, sentences in zip(n_read, documents, strict=True)
+            ),
             f"{split}_sentences": sum(n_read),
             f"{split}_chosen": sum(map(sum, chosen)),
             f"{split}_chosen_beyond_reach": sum(map(len, best)) - sum(map(sum, chosen)),
         }
         if split == "train" and not self.counts["train_chosen"]:
-            raise ValueError(f"no sentence of {self.corpus_name} that is read shares a word with its summary; check columns and language")
+            raise ValueError(
+                f"no sentence of {self.corpus_name} that is read shares a word with its summary; "
+                "check columns and language"
+            )
         kept = [i for i, n in enumerate(n_read) if n]
         ids, sentences = (Ragged(readings[i][part] for i in kept) for part in (0, 1))
         return Documents(ids, sentences, Ragged(chosen[i] for i in kept), self.tokenizer.pad_id)

@@ -1,4 +1,6 @@
-"""Which sentences an extractive summarizer is to choose: found once for a corpus, by several processes, and kept in the cache."""
+"""Which sentences an extractive summarizer is to choose: found once for a corpus, by several
+processes, and kept in the cache.
+"""
 
 import hashlib
 import json
@@ -21,12 +23,18 @@ LINE_EVERY_SECONDS = 10.0
 
 
 def chosen_once(
-    documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int, cache: Path, n_worker: int | None = None
+    documents: Sequence[Sequence[str]],
+    references: Sequence[Sequence[str]],
+    language: str,
+    k: int,
+    cache: Path,
+    n_worker: int | None = None,
 ) -> list[list[int]]:
-    """`best_sentences` of every document, from the cache or found now; processes that start together find them once.
+    """`best_sentences` of every document, from the cache or found now; processes that start
+    together find them once.
 
-    The name in the cache is a digest of all texts and settings, so that whatever changes them makes others: the corpus, its columns, the
-    rules that split sentences, the code of a data module.
+    The name in the cache is a digest of all texts and settings, so that whatever changes them makes
+    others: the corpus, its columns, the rules that split sentences, the code of a data module.
 
     Args:
         documents: sentences of each.
@@ -50,7 +58,9 @@ def chosen_once(
 
 
 def read_chosen(path: Path, documents: Sequence[Sequence[str]]) -> list[list[int]] | None:
-    """Read the sentences that were chosen of each document; None where the file is missing or damaged."""
+    """Read the sentences that were chosen of each document; None where the file is missing or
+    damaged.
+    """
     try:
         found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError, RecursionError):
@@ -63,7 +73,9 @@ def read_chosen(path: Path, documents: Sequence[Sequence[str]]) -> list[list[int
     return found
 
 
-def digest_of(documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int) -> str:
+def digest_of(
+    documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int
+) -> str:
     """32 hexadecimal digits."""
     found = hashlib.sha256(f"{VERSION} {language} {k} {Rouge('1', language).signature}".encode())
     for texts in zip(documents, references, strict=True):
@@ -72,14 +84,26 @@ def digest_of(documents: Sequence[Sequence[str]], references: Sequence[Sequence[
 
 
 def chosen(
-    documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int, n_worker: int | None = None
+    documents: Sequence[Sequence[str]],
+    references: Sequence[Sequence[str]],
+    language: str,
+    k: int,
+    n_worker: int | None = None,
 ) -> Iterator[list[int]]:
     """`best_sentences` of every document, in order, with a line of progress now and then."""
     n = len(documents)
     n_worker = n_worker or (1 if n < FEW else available_cores())
-    parts = ((documents[i : i + CHUNK], references[i : i + CHUNK], language, k) for i in range(0, n, CHUNK))
-    said, n_done = time.monotonic(), 0
-    for found in shared_out(best_of_each, parts, n_worker) if n_worker > 1 else (best_of_each(*part) for part in parts):
+    parts = (
+        (documents[i : i + CHUNK], references[i : i + CHUNK], language, k)
+        for i in range(0, n, CHUNK)
+    )
+    said = time.monotonic()
+    n_done = 0
+    for found in (
+        shared_out(best_of_each, parts, n_worker)
+        if n_worker > 1
+        else (best_of_each(*part) for part in parts)
+    ):
         yield from found
         n_done += len(found)
         if time.monotonic() - said > LINE_EVERY_SECONDS:
@@ -87,6 +111,11 @@ def chosen(
             print(f"the best sentences of {n_done:,} of {n:,} documents are found", flush=True)
 
 
-def best_of_each(documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int) -> list[list[int]]:
+def best_of_each(
+    documents: Sequence[Sequence[str]], references: Sequence[Sequence[str]], language: str, k: int
+) -> list[list[int]]:
     """In one process."""
-    return [best_sentences(sentences, own, language, k) for sentences, own in zip(documents, references, strict=True)]
+    return [
+        best_sentences(sentences, own, language, k)
+        for sentences, own in zip(documents, references, strict=True)
+    ]

@@ -9,7 +9,9 @@ VERSION = "summarization-1"
 INSTRUCTION = "Summarize the text in one short sentence."
 
 
-def question(example: Example, shots: Sequence[Example] = (), instruction: str = INSTRUCTION) -> str:
+def question(
+    example: Example, shots: Sequence[Example] = (), instruction: str = INSTRUCTION
+) -> str:
     """What is asked, after worked examples.
 
     Args:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from tasks.summarization.task import SummarizationTask
 
 
-def sections(task: "SummarizationTask", data: SummarizationData, predictions: Sequence[Prediction]) -> list[Section]:
+def sections(
+    task: "SummarizationTask", data: SummarizationData, predictions: Sequence[Prediction]
+) -> list[Section]:
     """Abstractiveness of outputs beside that of references."""
     outputs = {p.id: p.output or "" for p in predictions}
     examples = data.examples("test")
@@ -22,16 +24,28 @@ def sections(task: "SummarizationTask", data: SummarizationData, predictions: Se
         ["references", *abstractiveness(examples, [e.references[0] for e in examples])],
     ]
     columns = ["", *(f"novel {n}-grams, %" for n in (1, 2, 3)), "words", "compression"]
-    notes = ["Novel: not in the document. Compression: words of the document for one of the summary. Chinese counts by characters."]
+    notes = [
+        (
+            "Novel: not in the document. Compression: words of the document for one of the "
+            "summary. Chinese counts by characters."
+        )
+    ]
     return [Section("Abstractiveness", [Table(columns, rows, notes=notes)])]
 
 
 def abstractiveness(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Share of novel 1-, 2- and 3-grams in percent, mean words, and document words for one summary word; over the whole corpus."""
-    novel, total, n_word, n_source = [0, 0, 0], [0, 0, 0], 0, 0
+    """Share of novel 1-, 2- and 3-grams in percent, mean words, and document words for one summary
+    word; over the whole corpus.
+    """
+    novel = [0, 0, 0]
+    total = [0, 0, 0]
+    n_word = 0
+    n_source = 0
     for example, summary in zip(examples, summaries, strict=True):
-        source, words = segment(example.source.lower()), segment(summary.lower())
-        n_word, n_source = n_word + len(words), n_source + len(source)
+        source = segment(example.source.lower())
+        words = segment(summary.lower())
+        n_word = n_word + len(words)
+        n_source = n_source + len(source)
         for n in (1, 2, 3):
             known = set(zip(*(source[i:] for i in range(n))))
             grams = list(zip(*(words[i:] for i in range(n))))
@@ -41,36 +55,63 @@ def abstractiveness(examples: Sequence[Example], summaries: Sequence[str]) -> li
     return [*shares, n_word / max(1, len(summaries)), n_source / max(1, n_word)]
 
 
-def compared(examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]) -> list[Section]:
+def compared(
+    examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
+) -> list[Section]:
     """Of an evaluation: how much each system copies, in which pieces, and from where."""
-    texts = {name: [p.output or "" for p in own] for name, own in outputs.items() if any(p.output for p in own)}
+    texts = {
+        name: [p.output or "" for p in own]
+        for name, own in outputs.items()
+        if any(p.output for p in own)
+    }
     if not texts:
         return []
     every = texts | {"reference": [e.references[0] for e in examples]}
-    rows = [[name, *abstractiveness(examples, own), *fragments(examples, own)] for name, own in every.items()]
+    rows = [
+        [name, *abstractiveness(examples, own), *fragments(examples, own)]
+        for name, own in every.items()
+    ]
     novel = [Heading(f"novel {n}-grams", "%") for n in (1, 2, 3)]
-    copied = [Heading("in copied runs", "% of words"), Heading("mean length of a run", "words, by word")]
+    copied = [
+        Heading("in copied runs", "% of words"),
+        Heading("mean length of a run", "words, by word"),
+    ]
     columns = ["system", *novel, "words", "compression", *copied]
     notes = [
-        "Novel: not in the document. Compression: words of the document for one of the summary. A run: the longest words in a row that the"
+        "Novel: not in the document. Compression: words of the document for one of the summary. "
+        "A run: the longest words in a row that the"
         " document has too, from left to right (Grusky et al. 2018). Chinese counts by characters."
     ]
     places = {name: origins(examples, own) for name, own in every.items()}
-    picture = Histogram({name: own for name, own in places.items() if own}, "% of the document", "Where copied runs of three words stand")
-    return [Section("Abstractiveness", [Table(columns, rows, notes=notes)]), Section("Position of copied content", [Columns([picture])])]
+    picture = Histogram(
+        {name: own for name, own in places.items() if own},
+        "% of the document",
+        "Where copied runs of three words stand",
+    )
+    return [
+        Section("Abstractiveness", [Table(columns, rows, notes=notes)]),
+        Section("Position of copied content", [Columns([picture])]),
+    ]
 
 
 def runs_of(source: Sequence[str], summary: Sequence[str]) -> list[tuple[int, int]]:
-    """(place in the source, length) of extractive fragments, greedily from left to right. Source: Grusky et al. 2018, figure 3."""
+    """(place in the source, length) of extractive fragments, greedily from left to right. Source:
+    Grusky et al. 2018, figure 3.
+    """
     places: dict[str, list[int]] = {}
     for i, word in enumerate(source):
         places.setdefault(word, []).append(i)
-    found, at = [], 0
+    found = []
+    at = 0
     while at < len(summary):
         best = (0, 0)
         for start in places.get(summary[at], ()):
             n = 0
-            while at + n < len(summary) and start + n < len(source) and summary[at + n] == source[start + n]:
+            while (
+                at + n < len(summary)
+                and start + n < len(source)
+                and summary[at + n] == source[start + n]
+            ):
                 n += 1
             best = max(best, (n, -start))
         if best[0]:
@@ -80,19 +121,29 @@ def runs_of(source: Sequence[str], summary: Sequence[str]) -> list[tuple[int, in
 
 
 def fragments(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Coverage in percent, and density: the share of words in copied runs, and the mean length of the run that a word is in."""
+    """Coverage in percent, and density: the share of words in copied runs, and the mean length of
+    the run that a word is in.
+    """
     covered = squares = n_word = 0
     for example, summary in zip(examples, summaries, strict=True):
         words = segment(summary.lower())
         lengths = [n for _, n in runs_of(segment(example.source.lower()), words)]
-        covered, squares, n_word = covered + sum(lengths), squares + sum(n * n for n in lengths), n_word + len(words)
+        covered = covered + sum(lengths)
+        squares = squares + sum(n * n for n in lengths)
+        n_word = n_word + len(words)
     return [100 * covered / max(1, n_word), squares / max(1, n_word)]
 
 
 def origins(examples: Sequence[Example], summaries: Sequence[str]) -> list[float]:
-    """Where in its document each copied run of three words or more begins, in percent of the document."""
+    """Where in its document each copied run of three words or more begins, in percent of the
+    document.
+    """
     found = []
     for example, summary in zip(examples, summaries, strict=True):
         source = segment(example.source.lower())
-        found += [100 * start / len(source) for start, n in runs_of(source, segment(summary.lower())) if n >= 3]
+        found += [
+            100 * start / len(source)
+            for start, n in runs_of(source, segment(summary.lower()))
+            if n >= 3
+        ]
     return found

@@ -12,28 +12,47 @@ from lslm_lightning.training.task import Task
 
 
 class Summarizer(Task):
-    """ROUGE-1, 2, L and Lsum by rouge-score; the best checkpoint is the one with the best ROUGE-L."""
+    """ROUGE-1, 2, L and Lsum by rouge-score; the best checkpoint is the one with the best
+    ROUGE-L.
+    """
 
-    monitor, higher_is_better = "val/rougeL", True
+    monitor = "val/rougeL"
+    higher_is_better = True
     headline = "rougeL"
 
     @classmethod
     def metrics(cls, language: str) -> list[Metric]:
-        return [Rouge("1", language), Rouge("2", language), Rouge("L", language), Rouge("Lsum", language)]
+        return [
+            Rouge("1", language),
+            Rouge("2", language),
+            Rouge("L", language),
+            Rouge("Lsum", language),
+        ]
 
     def baselines(self, data: Any) -> list[Any]:
-        """What needs no model: the first sentence, a name where the corpus has one, the most frequent and a random training summary."""
+        """What needs no model: the first sentence, a name where the corpus has one, the most
+        frequent and a random training summary.
+        """
         trained = data.corpus.rows("train") if "train" in data.corpus.splits else []
         known = [summary for row in trained for summary in row["summary"][:1]]
         rows = {row["id"]: row for row in data.corpus.rows("test")}
 
         def first_sentence(example: Example) -> str:
-            body = rows[example.id].get("body")  # a docstring's lines are wrapped, other documents' are not
+            # a docstring's lines are wrapped, other documents' are not
+            body = rows[example.id].get("body")
             text = example.source if body is None else " ".join(body.split())
             return next(iter(split_sentences(text, example.language)), "")
 
-        named = [Rule("bare name", lambda e: rows[e.id]["name"])] if all(row.get("name") for row in rows.values()) else []
-        return [Rule("first sentence", first_sentence), *named, *([most_frequent(known), random_answer(known)] if known else [])]
+        named = (
+            [Rule("bare name", lambda e: rows[e.id]["name"])]
+            if all(row.get("name") for row in rows.values())
+            else []
+        )
+        return [
+            Rule("first sentence", first_sentence),
+            *named,
+            *([most_frequent(known), random_answer(known)] if known else []),
+        ]
 
     def sections(self, data: Any, predictions: Sequence[Prediction]) -> list[Any]:
         from tasks.summarization.report import sections
@@ -41,7 +60,9 @@ class Summarizer(Task):
         return sections(self, data, predictions)
 
     @classmethod
-    def sections_of(cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Any]:
+    def sections_of(
+        cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    ) -> list[Any]:
         from tasks.summarization.report import compared
 
         return compared(data.examples(split), outputs)

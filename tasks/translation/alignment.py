@@ -1,4 +1,6 @@
-"""Which word of an output stands for which word of the source, learned from the texts alone: it works for any system."""
+"""Which word of an output stands for which word of the source, learned from the texts alone: it
+works for any system.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +24,9 @@ class Alignment:
     table: dict[int, float]  # target word * number of source words + source word -> probability
 
     def matrix(self, source: Sequence[str], target: Sequence[str]) -> np.ndarray:
-        """(T, S): for each word of the target how probable each word of the source is as its origin; rows sum to 1, or are 0."""
+        """(T, S): for each word of the target how probable each word of the source is as its
+        origin; rows sum to 1, or are 0.
+        """
         n = len(self.source)
         scores = np.zeros((len(target), len(source)))
         for t, word in enumerate(target):
@@ -33,11 +37,20 @@ class Alignment:
         return np.divide(scores, total, out=np.zeros_like(scores), where=total > 0)
 
 
-def learn(pairs: Sequence[tuple[Sequence[str], Sequence[str]]], n_iteration: int = N_ITERATION) -> Alignment:
-    """From word lists that translate each other, by expectation maximization from equal probabilities."""
-    source, target = ({word: i for i, word in enumerate(dict.fromkeys(w for pair in pairs for w in pair[side]))} for side in (0, 1))
+def learn(
+    pairs: Sequence[tuple[Sequence[str], Sequence[str]]], n_iteration: int = N_ITERATION
+) -> Alignment:
+    """From word lists that translate each other, by expectation maximization from equal
+    probabilities.
+    """
+    source, target = (
+        {word: i for i, word in enumerate(dict.fromkeys(w for pair in pairs for w in pair[side]))}
+        for side in (0, 1)
+    )
     n = len(source)
-    cells, groups, group = [], [], 0
+    cells = []
+    groups = []
+    group = 0
     for origin, words in pairs:
         if not origin or not words:
             continue
@@ -49,7 +62,8 @@ def learn(pairs: Sequence[tuple[Sequence[str], Sequence[str]]], n_iteration: int
     if not cells:
         return Alignment(source, target, {})
     keys, place = np.unique(np.concatenate(cells), return_inverse=True)
-    of_group, of_source = np.concatenate(groups), keys % n
+    of_group = np.concatenate(groups)
+    of_source = keys % n
     table = np.ones(len(keys))
     for _ in range(n_iteration):
         weight = table[place]

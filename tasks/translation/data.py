@@ -13,19 +13,26 @@ from tasks.translation import prompt
 class TranslationData(PairData):
     """Translation from `source_language` to `target_language`.
 
-    Several target texts of a row are its references, and the first is learned; several source texts are joined.
+    Several target texts of a row are its references, and the first is learned; several source texts
+    are joined.
 
     Args:
         source_language: a language code of the corpus, such as "en".
         target_language: another one.
     """
 
-    def __init__(self, *args: Any, source_language: str, target_language: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, source_language: str, target_language: str, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.source_language, self.target_language = source_language, target_language
+        self.source_language = source_language
+        self.target_language = target_language
         self.languages = (source_language, target_language)
         self.fields = tuple(map(language_field, self.languages))
-        self._codes = (stated_language(target_language, "target_language"), stated_language(source_language, "source_language"))
+        self._codes = (
+            stated_language(target_language, "target_language"),
+            stated_language(source_language, "source_language"),
+        )
 
     def text_key(self) -> str:
         return f"{self.source_language} {self.target_language}"

@@ -10,7 +10,8 @@ VERSION = "translation-1"
 
 def question(example: Example, shots: Sequence[Example] = ()) -> str:
     """What is asked, after worked examples."""
-    source, target = name_of_language(example.source_language), name_of_language(example.language)
+    source = name_of_language(example.source_language)
+    target = name_of_language(example.language)
     lines = [f"Translate from {source} to {target}. Write the translation and nothing else."]
     for shot in shots:
         lines += ["", f"{source}: {shot.source}", f"{target}: {shot.references[0]}"]

@@ -1,4 +1,6 @@
-"""What a report shows of translations besides scores: where the model looked, what was left out, which n-grams are right."""
+"""What a report shows of translations besides scores: where the model looked, what was left out,
+which n-grams are right.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -18,26 +20,40 @@ from tasks.translation.data import TranslationData
 if TYPE_CHECKING:
     from tasks.translation.task import TranslationTask
 
-N_MAP, LONGEST = 4, 24
+N_MAP = 4
+LONGEST = 24
 
 
-def sections(task: "TranslationTask", data: TranslationData, predictions: Sequence[Prediction]) -> list[Section]:
+def sections(
+    task: "TranslationTask", data: TranslationData, predictions: Sequence[Prediction]
+) -> list[Section]:
     """Attention maps of a few short sentences."""
     outputs = {p.id: p.output or "" for p in predictions}
-    short = [e for e in data.examples("test") if 3 <= len(task.tokenizer.encode(e.source)) <= LONGEST and outputs[e.id]]
+    short = [
+        e
+        for e in data.examples("test")
+        if 3 <= len(task.tokenizer.encode(e.source)) <= LONGEST and outputs[e.id]
+    ]
     chosen = [short[i * len(short) // N_MAP] for i in range(min(N_MAP, len(short)))]
     maps = [found for e in chosen if (found := attention_map(task, e, outputs[e.id])) is not None]
     if not maps:
         return []
-    words = "How much each token of the output looked at each token of the source: the mean over heads of the last decoder layer."
+    words = (
+        "How much each token of the output looked at each token of the source: the mean over "
+        "heads of the last decoder layer."
+    )
     return [Section("Attention", [Text(words), *maps])]
 
 
 @torch.no_grad()
 def attention_map(task: "TranslationTask", example: Example, output: str) -> Heatmap | None:
-    """Cross-attention while the output is read again, token by token; None of a backbone that has none."""
+    """Cross-attention while the output is read again, token by token; None of a backbone that has
+    none.
+    """
     tokenizer = task.tokenizer
-    source = torch.tensor([[*tokenizer.encode(example.source), tokenizer.eos_id]], device=task.device)
+    source = torch.tensor(
+        [[*tokenizer.encode(example.source), tokenizer.eos_id]], device=task.device
+    )
     target = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(output)]], device=task.device)
     with record_attention() as record:
         memory = task.backbone.encode(task.embedding(source))
@@ -61,35 +77,67 @@ def pieces(tokenizer, ids: Sequence[int]) -> list[str]:
     return [tokenizer.decode([i]).strip().replace("\ufffd", "·") or "·" for i in ids]
 
 
-def compared(examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]) -> list[Section]:
-    """Of an evaluation: n-gram precisions and lengths, coverage of the source, and alignment maps of a few sentences."""
+def compared(
+    examples: Sequence[Example], outputs: Mapping[str, Sequence[Prediction]]
+) -> list[Section]:
+    """Of an evaluation: n-gram precisions and lengths, coverage of the source, and alignment maps
+    of a few sentences.
+    """
     texts = {name: [p.output for p in predictions] for name, predictions in outputs.items()}
     texts = {name: [text or "" for text in own] for name, own in texts.items() if any(own)}
     if not texts:
         return []
     words = [segment(e.source.lower()) for e in examples]
-    every = [segment(text.lower()) for text in (*(e.references[0] for e in examples), *(t for own in texts.values() for t in own))]
+    every = [
+        segment(text.lower())
+        for text in (
+            *(e.references[0] for e in examples),
+            *(t for own in texts.values() for t in own),
+        )
+    ]
     alignment = learn(list(zip(words * (1 + len(texts)), every, strict=True)))
-    return [ngrams(examples, texts), coverage(examples, words, texts, alignment), *maps(examples, words, texts, alignment)]
+    return [
+        ngrams(examples, texts),
+        coverage(examples, words, texts, alignment),
+        *maps(examples, words, texts, alignment),
+    ]
 
 
 def ngrams(examples: Sequence[Example], texts: Mapping[str, Sequence[str]]) -> Section:
     """What BLEU is made of."""
-    metric, rows = Bleu(examples[0].language), []
+    metric = Bleu(examples[0].language)
+    rows = []
     for name, own in texts.items():
-        total = sum(metric.statistics(Prediction(e.id, text), e.references) for e, text in zip(examples, own, strict=True))
-        length, wanted, right, written = total[0], total[1], total[2:6], total[6:10]
-        rows.append([name, float(length / wanted) if wanted else None, *(100 * right / np.maximum(written, 1)).tolist()])
+        total = sum(
+            metric.statistics(Prediction(e.id, text), e.references)
+            for e, text in zip(examples, own, strict=True)
+        )
+        length = total[0]
+        wanted = total[1]
+        right = total[2:6]
+        written = total[6:10]
+        rows.append(
+            [
+                name,
+                float(length / wanted) if wanted else None,
+                *(100 * right / np.maximum(written, 1)).tolist(),
+            ]
+        )
     columns: list[Heading | str] = [
         "system",
         Heading("length", "of the reference"),
         *(Heading(f"{n}-grams", "% right") for n in range(1, 5)),
     ]
-    return Section("Precisions and lengths", [Table(columns, rows, notes=["By the tokens of BLEU."])])
+    return Section(
+        "Precisions and lengths", [Table(columns, rows, notes=["By the tokens of BLEU."])]
+    )
 
 
 def coverage(
-    examples: Sequence[Example], words: Sequence[Sequence[str]], texts: Mapping[str, Sequence[str]], alignment: Alignment
+    examples: Sequence[Example],
+    words: Sequence[Sequence[str]],
+    texts: Mapping[str, Sequence[str]],
+    alignment: Alignment,
 ) -> Section:
     """How much of the source has something in the output that stands for it."""
 
@@ -98,24 +146,46 @@ def coverage(
         for source, text in zip(words, own, strict=True):
             places = [i for i, word in enumerate(source) if word[0].isalnum()]
             matrix = alignment.matrix(source, segment(text.lower()))
-            reached = set(matrix.argmax(1)[matrix.max(1, initial=0.0) > 0].tolist()) if matrix.size else set()
-            found, total = found + len(reached & set(places)), total + len(places)
+            reached = (
+                set(matrix.argmax(1)[matrix.max(1, initial=0.0) > 0].tolist())
+                if matrix.size
+                else set()
+            )
+            found = found + len(reached & set(places))
+            total = total + len(places)
         return 100 * found / max(1, total)
 
-    rows = [[name, covered(own)] for name, own in (*texts.items(), ("reference", [e.references[0] for e in examples]))]
-    note = "Share of the source's words that some word of the output stands for, by IBM model 1 learned on this exam's sentences."
-    return Section("Coverage of the source", [Table(["system", Heading("covered", "% of source words")], rows, notes=[note])])
+    rows = [
+        [name, covered(own)]
+        for name, own in (*texts.items(), ("reference", [e.references[0] for e in examples]))
+    ]
+    note = (
+        "Share of the source's words that some word of the output stands for, by IBM model 1 "
+        "learned on this exam's sentences."
+    )
+    return Section(
+        "Coverage of the source",
+        [Table(["system", Heading("covered", "% of source words")], rows, notes=[note])],
+    )
 
 
 def maps(
-    examples: Sequence[Example], words: Sequence[Sequence[str]], texts: Mapping[str, Sequence[str]], alignment: Alignment
+    examples: Sequence[Example],
+    words: Sequence[Sequence[str]],
+    texts: Mapping[str, Sequence[str]],
+    alignment: Alignment,
 ) -> list[Section]:
     """Alignments of one sentence, by system."""
-    short = [i for i, source in enumerate(words) if 4 <= len(source) <= 14 and all(own[i].strip() for own in texts.values())]
+    short = [
+        i
+        for i, source in enumerate(words)
+        if 4 <= len(source) <= 14 and all(own[i].strip() for own in texts.values())
+    ]
     if not short:
         return []
     i = short[len(short) // 2]
-    example, pictures = examples[i], []
+    example = examples[i]
+    pictures = []
     for name, own in texts.items():
         target = segment(own[i])
         matrix = alignment.matrix(words[i], [word.lower() for word in target])
@@ -130,4 +200,12 @@ def maps(
                 column_language=example.source_language,
             )
         )
-    return [Section("Alignment", [Text(f"One sentence, {example.id}: which source word each word stands for."), Columns(pictures)])]
+    return [
+        Section(
+            "Alignment",
+            [
+                Text(f"One sentence, {example.id}: which source word each word stands for."),
+                Columns(pictures),
+            ],
+        )
+    ]

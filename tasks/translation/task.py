@@ -10,9 +10,12 @@ from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 
 
 class TranslationTask(SequenceToSequenceTask):
-    """BLEU, chrF and TER by sacreBLEU, its tokenizer chosen by the target language; the best checkpoint is the one with the best BLEU."""
+    """BLEU, chrF and TER by sacreBLEU, its tokenizer chosen by the target language; the best
+    checkpoint is the one with the best BLEU.
+    """
 
-    monitor, higher_is_better = "val/bleu", True
+    monitor = "val/bleu"
+    higher_is_better = True
     headline = "bleu"
 
     @classmethod
@@ -28,7 +31,9 @@ class TranslationTask(SequenceToSequenceTask):
         return sections(self, data, predictions)
 
     @classmethod
-    def sections_of(cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]) -> list[Any]:
+    def sections_of(
+        cls, data: Any, split: str, outputs: Mapping[str, Sequence[Prediction]]
+    ) -> list[Any]:
         from tasks.translation.report import compared
 
         return compared(data.examples(split), outputs)

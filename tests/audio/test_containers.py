@@ -23,7 +23,8 @@ def written(samples=TONE, format="WAV", subtype="PCM_16", rate=RATE, **options) 
     return file.getvalue()
 
 
-WAV, FLAC = written(), written(format="FLAC")
+WAV = written()
+FLAC = written(format="FLAC")
 
 
 def samples_of(data: bytes, rate: int = RATE) -> np.ndarray:
@@ -119,7 +120,8 @@ def test_mp3_without_a_xing_header_is_read_to_its_end(order, rate, tags):
     stated = written(parts, "MP3", "MPEG_LAYER_III", rate, **VARIABLE)
     second = next(i for i in range(40, len(stated)) if stated[i : i + 2] == stated[:2])
     data = tags[0] + stated[second:] + tags[1]
-    found, whole = samples_of(data, rate), samples_of(stated, rate)
+    found = samples_of(data, rate)
+    whole = samples_of(stated, rate)
     per_frame = 1152 if rate > 24_000 else 576
     assert len(whole) <= len(found) < len(whole) + 4 * per_frame
     assert len(found) % per_frame == 0

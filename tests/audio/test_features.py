@@ -48,7 +48,9 @@ def test_what_is_no_such_file_is_named(data, names):
 @pytest.mark.parametrize("n_frame", [9, 30])
 def test_deltas_are_slopes_of_straight_lines(width, n_frame):
     frames = torch.randn(n_frame, 5, dtype=torch.double)
-    expected = savgol_filter(frames.numpy(), 2 * width + 1, polyorder=1, deriv=1, axis=0, mode="nearest")
+    expected = savgol_filter(
+        frames.numpy(), 2 * width + 1, polyorder=1, deriv=1, axis=0, mode="nearest"
+    )
     torch.testing.assert_close(deltas(frames, width).numpy(), expected, rtol=0, atol=1e-12)
 
 
@@ -57,8 +59,17 @@ def test_deltas_of_a_single_frame_are_nothing():
 
 
 def test_normalized_features_have_mean_0_and_variance_1():
-    frames = torch.randn(50, 4, dtype=torch.double) * torch.tensor([1.0, 30, 0.01, 0]) + torch.tensor([0.0, 5, -3, 7])
+    frames = torch.randn(50, 4, dtype=torch.double) * torch.tensor(
+        [1.0, 30, 0.01, 0]
+    ) + torch.tensor([0.0, 5, -3, 7])
     found = normalized(frames)
-    torch.testing.assert_close(found.mean(0), torch.zeros(4, dtype=torch.double), rtol=0, atol=1e-10)
-    torch.testing.assert_close(found.var(0, correction=0), torch.tensor([1.0, 1, 1, 0], dtype=torch.double), rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        found.mean(0), torch.zeros(4, dtype=torch.double), rtol=0, atol=1e-10
+    )
+    torch.testing.assert_close(
+        found.var(0, correction=0),
+        torch.tensor([1.0, 1, 1, 0], dtype=torch.double),
+        rtol=0,
+        atol=1e-10,
+    )
     assert torch.equal(normalized(torch.ones(1, 4)), torch.zeros(1, 4))

@@ -25,13 +25,16 @@ def test_features_are_normalized_by_recording():
     torch.testing.assert_close(loud.square().mean(0), torch.ones(20), rtol=0, atol=1e-4)
     assert (quiet - loud).abs().mean() < 0.2, "loudness counts little"
     plain = Waveforms(RATE_HZ, n_mel=20, normalize=False)
-    assert (plain(wav(0.2 * tones("ab cd")), "a.wav") - plain(wav(tones("ab cd")), "a.wav")).abs().mean() > 1
+    assert (
+        plain(wav(0.2 * tones("ab cd")), "a.wav") - plain(wav(tones("ab cd")), "a.wav")
+    ).abs().mean() > 1
 
 
 def test_another_rate_is_brought_to_one():
     twice = np.repeat(tones("abcd"), 2)  # crude, but its tones are where they were
     front_end = Waveforms(RATE_HZ, n_mel=20)
-    slow, fast = front_end(wav(tones("abcd")), "a.wav"), front_end(wav(twice, 2 * RATE_HZ), "a.wav")
+    slow = front_end(wav(tones("abcd")), "a.wav")
+    fast = front_end(wav(twice, 2 * RATE_HZ), "a.wav")
     assert slow.shape == fast.shape
     assert (slow.argmax(1) == fast.argmax(1)).float().mean() > 0.8
 

@@ -7,7 +7,9 @@ from scipy.signal import ShortTimeFFT, get_window
 
 from lslm_lightning.audio import LogMel
 
-audio_utils = pytest.importorskip("transformers.audio_utils", reason="transformers is a test dependency: pip install -e .[dev]")
+audio_utils = pytest.importorskip(
+    "transformers.audio_utils", reason="transformers is a test dependency: pip install -e .[dev]"
+)
 
 
 def filters(log_mel: LogMel) -> np.ndarray:
@@ -25,7 +27,13 @@ def filters(log_mel: LogMel) -> np.ndarray:
 def of_transformers(log_mel: LogMel, samples: np.ndarray) -> np.ndarray:
     window = audio_utils.window_function(log_mel.window, "hann")
     sizes = log_mel.window, log_mel.hop, log_mel.n_fft
-    settings = {"power": 2.0, "pad_mode": "constant", "mel_filters": filters(log_mel), "mel_floor": log_mel.floor, "log_mel": "log"}
+    settings = {
+        "power": 2.0,
+        "pad_mode": "constant",
+        "mel_filters": filters(log_mel),
+        "mel_floor": log_mel.floor,
+        "log_mel": "log",
+    }
     return audio_utils.spectrogram(samples, window, *sizes, **settings, dtype=np.float64).T
 
 
@@ -38,7 +46,12 @@ def of_scipy(log_mel: LogMel, samples: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "log_mel",
-    [LogMel(), LogMel(8000, 40), LogMel(8000, 23, window_ms=32, hop_ms=8, low_hz=0, high_hz=3800), LogMel(44_100, 64, high_hz=16_000)],
+    [
+        LogMel(),
+        LogMel(8000, 40),
+        LogMel(8000, 23, window_ms=32, hop_ms=8, low_hz=0, high_hz=3800),
+        LogMel(44_100, 64, high_hz=16_000),
+    ],
     ids=["16 kHz", "8 kHz", "8 kHz, 32 ms", "44.1 kHz"],
 )
 @pytest.mark.parametrize("seconds", [0.5, 0.0312, 0.001])
@@ -46,7 +59,8 @@ def test_it_is_that_of_transformers_and_scipy(log_mel, seconds):
     noise = np.random.default_rng(0).normal(scale=0.1, size=round(seconds * log_mel.sample_rate_hz))
     found = log_mel(torch.from_numpy(noise))
     assert found.shape == (1 + len(noise) // log_mel.hop, log_mel.n_feature)
-    np.testing.assert_allclose(found, of_transformers(log_mel, noise), rtol=0, atol=1e-5)  # which keeps spectra in single precision
+    # which keeps spectra in single precision
+    np.testing.assert_allclose(found, of_transformers(log_mel, noise), rtol=0, atol=1e-5)
     if len(noise) >= log_mel.window:  # scipy wants half of one
         np.testing.assert_allclose(found, of_scipy(log_mel, noise), rtol=0, atol=1e-9)
 

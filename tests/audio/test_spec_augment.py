@@ -17,7 +17,8 @@ def masked(augment: SpecAugment, n_frame: int, n_feature: int, n: int = 400) -> 
 
 
 def test_it_acts_in_training_alone_and_writes_to_a_copy():
-    x, lengths = torch.randn(3, 50, 20), torch.tensor([50, 20, 1])
+    x = torch.randn(3, 50, 20)
+    lengths = torch.tensor([50, 20, 1])
     before = x.clone()
     assert SpecAugment().eval()(x, lengths) is x
     assert not torch.equal(SpecAugment()(x, lengths), x)
@@ -51,7 +52,8 @@ def test_masks_end_with_the_recording():
 
 
 def test_chance_comes_from_torchs_generator():
-    x, lengths = torch.randn(4, 60, 30), torch.tensor([60, 50, 40, 30])
+    x = torch.randn(4, 60, 30)
+    lengths = torch.tensor([60, 50, 40, 30])
     torch.manual_seed(0)
     first = SpecAugment()(x, lengths)
     assert not torch.equal(SpecAugment()(x, lengths), first)
@@ -59,7 +61,10 @@ def test_chance_comes_from_torchs_generator():
     assert torch.equal(SpecAugment()(x, lengths), first)
 
 
-@pytest.mark.parametrize(("settings", "names"), [({"n_time_mask": -1}, "n_time_mask=-1"), ({"time_share": 1.5}, "time_share=1.5")])
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [({"n_time_mask": -1}, "n_time_mask=-1"), ({"time_share": 1.5}, "time_share=1.5")],
+)
 def test_bad_settings_are_named(settings, names):
     with pytest.raises(ValueError, match=names):
         SpecAugment(**settings)

@@ -6,7 +6,8 @@ from lslm_lightning.audio.tempo import retimed
 
 
 def test_the_same_number_of_frames_changes_nothing():
-    x, lengths = torch.randn(3, 7, 4), torch.tensor([7, 5, 1])
+    x = torch.randn(3, 7, 4)
+    lengths = torch.tensor([7, 5, 1])
     y = retimed(x, lengths, lengths)
     for row, n in enumerate(lengths.tolist()):
         torch.testing.assert_close(y[row, :n], x[row, :n])
@@ -23,7 +24,9 @@ def test_a_straight_line_stays_one():
 
 
 def test_padding_is_never_heard():
-    x, lengths, wanted = torch.randn(2, 9, 3), torch.tensor([9, 4]), torch.tensor([6, 7])
+    x = torch.randn(2, 9, 3)
+    lengths = torch.tensor([9, 4])
+    wanted = torch.tensor([6, 7])
     loud = x.clone()
     loud[1, 4:] = 1e6
     torch.testing.assert_close(retimed(loud, lengths, wanted), retimed(x, lengths, wanted))

@@ -19,13 +19,18 @@ def tone(hertz: float, n: int, rate: int = RATE) -> np.ndarray:
     return 0.5 * np.sin(2 * np.pi * hertz * np.arange(n) / rate)
 
 
-def written(samples: np.ndarray, rate: int = RATE, format: str = "WAV", subtype: str = "PCM_16") -> bytes:
+def written(
+    samples: np.ndarray, rate: int = RATE, format: str = "WAV", subtype: str = "PCM_16"
+) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format=format, subtype=subtype)
     return file.getvalue()
 
 
-@pytest.mark.parametrize(("format", "subtype"), [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "PCM_24"), ("FLAC", "PCM_16")])
+@pytest.mark.parametrize(
+    ("format", "subtype"),
+    [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "PCM_24"), ("FLAC", "PCM_16")],
+)
 def test_samples_come_back(format, subtype):
     samples = tone(440, 1000)
     found = read_audio(written(samples, format=format, subtype=subtype), "a", RATE)
@@ -50,7 +55,8 @@ def test_what_a_lower_rate_cannot_have_is_filtered_out():
 
 
 def test_channels_are_averaged():
-    left, right = tone(440, 500), tone(100, 500)
+    left = tone(440, 500)
+    right = tone(100, 500)
     found = read_audio(written(np.stack([left, right], 1), subtype="FLOAT"), "a", RATE)
     assert found.n_channel == 2
     np.testing.assert_allclose(found.samples.numpy(), (left + right) / 2, atol=1e-7)
@@ -58,7 +64,8 @@ def test_channels_are_averaged():
 
 def test_samples_at_full_scale_are_counted():
     samples = np.zeros(100)
-    samples[:10], samples[10:15] = 1.0, -1.0
+    samples[:10] = 1.0
+    samples[10:15] = -1.0
     for subtype in ("PCM_16", "FLOAT"):
         assert read_audio(written(samples, subtype=subtype), "a", RATE).clipped == 0.15
 
@@ -90,18 +97,31 @@ def test_the_size_of_a_stream_is_not_believed():
         assert len(read_audio(WAV[:4] + size + WAV[8:], "a", RATE).samples) == 4000
 
 
-def wav(rate: int = RATE, n_channel: int = 1, data: bytes = bytes(3200), kind: int = 1, n_bit: int = 16) -> bytes:
+def wav(
+    rate: int = RATE, n_channel: int = 1, data: bytes = bytes(3200), kind: int = 1, n_bit: int = 16
+) -> bytes:
     """A WAV file whose header says what it is told to."""
     block = n_channel * n_bit // 8 % 65536
     numbers = struct.pack("<HHIIHH", kind, n_channel, rate, rate * block % 2**32, block, n_bit)
-    body = b"WAVEfmt " + struct.pack("<I", 16) + numbers + b"data" + struct.pack("<I", len(data)) + data
+    body = (
+        b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + numbers
+        + b"data"
+        + struct.pack("<I", len(data))
+        + data
+    )
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 @pytest.mark.parametrize("rate", [0, 1, 999, 200_003, 999_983, 2**31 - 1, 2**32 - 1])
 def test_a_rate_that_would_need_gigabytes_is_refused(rate):
-    """The filter that resamples has 20 times as many numbers as the rate, where the rates share no factor."""
-    with pytest.raises(ValueError, match=r"^a\.wav (has \d+ samples a second|cannot be read as audio)"):
+    """The filter that resamples has 20 times as many numbers as the rate, where the rates share no
+    factor.
+    """
+    with pytest.raises(
+        ValueError, match=r"^a\.wav (has \d+ samples a second|cannot be read as audio)"
+    ):
         read_audio(wav(rate), "a.wav", RATE)
 
 
@@ -146,7 +166,9 @@ def test_silence_that_unpacks_without_end_is_refused(n_channel, monkeypatch):
     with soundfile.SoundFile(file, "w", RATE, n_channel, format="FLAC", subtype="PCM_16") as writer:
         for _ in range(10):
             writer.write(np.zeros((1 << 17, n_channel), "int16"))
-    with pytest.raises(ValueError, match=rf"^a\.flac: unpacks to more than [\d,]+ bytes .* {SETTING}"):
+    with pytest.raises(
+        ValueError, match=rf"^a\.flac: unpacks to more than [\d,]+ bytes .* {SETTING}"
+    ):
         read_audio(file.getvalue(), "a.flac", RATE)
     monkeypatch.setenv(SETTING, str(2 * n_channel * 10 << 17))
     assert len(read_audio(file.getvalue(), "a.flac", RATE).samples) == 10 << 17
@@ -155,12 +177,17 @@ def test_silence_that_unpacks_without_end_is_refused(n_channel, monkeypatch):
 @pytest.mark.parametrize("seed", range(4))
 def test_damaged_headers_end_in_one_line(seed, capfd):
     """Bytes of headers are replaced at random; what can still be read may be."""
-    random, messages = np.random.default_rng(seed), []
+    random = np.random.default_rng(seed)
+    messages = []
     kinds = ("WAV", "FLAC", "AIFF", "CAF", "W64", "RF64", "AU", "NIST", "OGG", "VOC")
-    good = {kind: written(tone(440, 400), format=kind, subtype="VORBIS" if kind == "OGG" else "PCM_16") for kind in kinds}
+    good = {
+        kind: written(tone(440, 400), format=kind, subtype="VORBIS" if kind == "OGG" else "PCM_16")
+        for kind in kinds
+    }
     for _ in range(150):
         data = bytearray(good[random.choice(kinds)])
-        at, n = int(random.integers(min(100, len(data)))), int(random.integers(1, 9))
+        at = int(random.integers(min(100, len(data))))
+        n = int(random.integers(1, 9))
         data[at : at + n] = [b"\xff", b"\0", b"\x7f"][random.integers(3)] * n
         try:
             read_audio(bytes(data), "a", RATE)

@@ -47,7 +47,9 @@ ORDER = (
 )
 GPU = ("sharded_gpu", "train_speed_gpu", "multi30k_gpu")
 WRAPPED = {"beam_speed": "beam"}  # beam_speed.py is a program of its own
-REACHED, FAILED, UNMET = 0, 1, 2
+REACHED = 0
+FAILED = 1
+UNMET = 2
 
 
 def load(name: str) -> Benchmark:
@@ -75,7 +77,13 @@ def measure(benchmark: Benchmark, record: Record, smoke: bool = False) -> None:
         circumstances = present_circumstances()
         print(f"--- {name}", flush=True)
         if circumstances["load"] > 0.5 and not smoke:
-            print(f"load {circumstances['load']}: the machine is not idle, and speeds will not be what they could be", flush=True)
+            print(
+                (
+                    f"load {circumstances['load']}: the machine is not idle, and speeds will not "
+                    "be what they could be"
+                ),
+                flush=True,
+            )
         began = time.monotonic()
         figures = part(record.figures, smoke)
         record.keep(name, figures, {**circumstances, "seconds": round(time.monotonic() - began, 1)})
@@ -92,9 +100,15 @@ def conduct(name: str, benchmark: Benchmark, record: Record, smoke: bool) -> int
             traceback.print_exc()
         print(f"{name} failed; the parts that were finished are kept: {error}", flush=True)
         return FAILED
-    print(f"\n{name}{', a smoke test: these figures mean nothing' if smoke else ''}\n{table(checks)}")
+    print(
+        f"\n{name}{', a smoke test: these figures mean nothing' if smoke else ''}\n{table(checks)}"
+    )
     for part in benchmark.parts:
-        print(f"  {part}: " + ", ".join(f"{key} {value}" for key, value in record.circumstances(part).items()), flush=True)
+        print(
+            f"  {part}: "
+            + ", ".join(f"{key} {value}" for key, value in record.circumstances(part).items()),
+            flush=True,
+        )
     return REACHED if smoke or all(check.reached is not False for check in checks) else FAILED
 
 
@@ -102,16 +116,24 @@ def show(names: tuple[str, ...]) -> None:
     """Names, minutes, needs."""
     for name in names:
         benchmark = load(name)
-        print(f"{name:<20} {benchmark.minutes:>4.0f} min  {' and '.join(benchmark.needs):<18} {benchmark.about}")
+        print(
+            f"{name:<20} {benchmark.minutes:>4.0f} min  {' and '.join(benchmark.needs):<18} "
+            f"{benchmark.about}"
+        )
 
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """In an empty folder that disappears: a smoke test leaves nothing in runs/ and MLflow's store."""
+    """In an empty folder that disappears: a smoke test leaves nothing in runs/ and MLflow's
+    store.
+    """
     if chosen := os.environ.get("LSLM_DATA"):
         os.environ["LSLM_DATA"] = os.path.abspath(chosen)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    with tempfile.TemporaryDirectory(prefix="smoke-", ignore_cleanup_errors=True) as folder, chdir(folder):
+    with (
+        tempfile.TemporaryDirectory(prefix="smoke-", ignore_cleanup_errors=True) as folder,
+        chdir(folder),
+    ):
         yield
 
 
@@ -121,7 +143,9 @@ def attend(name: str, again: bool, smoke: bool) -> int:
     if lacking := unmet(name, benchmark):
         print(lacking, file=sys.stderr)
         return UNMET
-    if missing := [file for file in benchmark.files if not Path(os.environ.get("LSLM_DATA", ""), file).exists()]:
+    if missing := [
+        file for file in benchmark.files if not Path(os.environ.get("LSLM_DATA", ""), file).exists()
+    ]:
         print(f"{name} is passed over: {missing[0]} is not in LSLM_DATA")
         return REACHED
     record = Record(None if smoke else RESULTS / f"{name}.json")
@@ -132,20 +156,34 @@ def attend(name: str, again: bool, smoke: bool) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, run what was asked for."""
-    parser = argparse.ArgumentParser("python -m tests.benchmarks", description="Quality and speed against thresholds and peers.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which; all of its kind by default")
+    parser = argparse.ArgumentParser(
+        "python -m tests.benchmarks", description="Quality and speed against thresholds and peers."
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="which; all of its kind by default"
+    )
     parser.add_argument("--gpu", action="store_true", help="those that need a GPU")
     parser.add_argument("--list", action="store_true", help="names, minutes, and what each needs")
-    parser.add_argument("--smoke", action="store_true", help="a few steps of everything, to see that it works; nothing is recorded")
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="a few steps of everything, to see that it works; nothing is recorded",
+    )
     parser.add_argument("--again", action="store_true", help="forget what was recorded")
     options = parser.parse_args(argv)
     if unknown := set(options.names) - {*ORDER, *GPU}:
-        parser.error(f"{', '.join(sorted(unknown))}: no such benchmark; there are {', '.join((*ORDER, *GPU))}")
+        parser.error(
+            f"{', '.join(sorted(unknown))}: no such benchmark; there are "
+            f"{', '.join((*ORDER, *GPU))}"
+        )
     if options.list:
         show((*ORDER, *GPU))
         return REACHED
     with aside() if options.smoke else nullcontext():
-        return max(attend(name, options.again, options.smoke) for name in options.names or (GPU if options.gpu else ORDER))
+        return max(
+            attend(name, options.again, options.smoke)
+            for name in options.names or (GPU if options.gpu else ORDER)
+        )
 
 
 if __name__ == "__main__":

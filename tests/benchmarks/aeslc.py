@@ -9,7 +9,9 @@ THRESHOLDS = {"rouge1": 15.3, "rouge2": 7.4, "rougeL": 14.9}
 
 
 def checks(figures: Mapping[str, Figures]) -> list[Check]:
-    """ROUGE above a Transformer-base from scratch (Zhang et al. 2020) and above the first sentence."""
+    """ROUGE above a Transformer-base from scratch (Zhang et al. 2020) and above the first
+    sentence.
+    """
     scores = figures["training"]["scores"]
     ours = [Check(name, scores[name], ">", threshold) for name, threshold in THRESHOLDS.items()]
     return [*ours, *beside(figures, *THRESHOLDS), minutes(figures, 90)]
@@ -18,7 +20,9 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 BENCHMARK = Benchmark(
     about="AESLC subject lines in at most 90 minutes: ROUGE against the original subject",
     minutes=105,
-    parts=one_run("summarization/aeslc_cpu.yaml", dict.fromkeys(THRESHOLDS, "nrefs:1|tok:rouge|stem:porter")),
+    parts=one_run(
+        "summarization/aeslc_cpu.yaml", dict.fromkeys(THRESHOLDS, "nrefs:1|tok:rouge|stem:porter")
+    ),
     checks=checks,
     needs=("LSLM_DATA",),
 )

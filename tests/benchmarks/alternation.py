@@ -15,17 +15,20 @@ from tests.benchmarks.loop import Loop
 class Alternation(Callback):
     """After every `window` steps of the Trainer the loop takes the same batches; both are timed.
 
-    The Trainer's time is all that passes between two turns of the loop: data, callbacks, logger and progress bar are in it. The loop is
-    given its batches ready made.
+    The Trainer's time is all that passes between two turns of the loop: data, callbacks, logger and
+    progress bar are in it. The loop is given its batches ready made.
 
     Args:
-        output: JSON is written here at the end: {"tokens", "ours", "theirs"}, lists of a number a window, times in seconds. Tokens are
-            real ones, of source and target.
+        output: JSON is written here at the end: {"tokens", "ours", "theirs"}, lists of a number a
+            window, times in seconds. Tokens are real ones, of source and target.
         n_settling: windows that warm up and are left out.
     """
 
     def __init__(self, loop: Loop, output: str, window: int = 50, n_settling: int = 1) -> None:
-        self.loop, self.output, self.window, self.n_settling = loop, Path(output), window, n_settling
+        self.loop = loop
+        self.output = Path(output)
+        self.window = window
+        self.n_settling = n_settling
         self._batches: list[Any] = []
         self._rows: list[tuple[int, float, float]] = []
         self._since = 0.0
@@ -35,7 +38,9 @@ class Alternation(Callback):
         self.loop.start(task.tokenizer)
         self._since = now()
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._batches.append(batch)
         if len(self._batches) == self.window:
             turn = now()

@@ -6,7 +6,9 @@ from tests.benchmarks.benchmark import Benchmark, Check, Figures
 
 
 def speed(done: Mapping[str, Figures], smoke: bool) -> Figures:
-    """Sentences per second of both with the same weights in the same precision, medians of five rounds by turns."""
+    """Sentences per second of both with the same weights in the same precision, medians of five
+    rounds by turns.
+    """
     from tests.benchmarks.beam_speed import main
 
     return main(n_step=5, n_round=1) if smoke else main()
@@ -23,4 +25,9 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
     ]
 
 
-BENCHMARK = Benchmark("beam 5 against generate of transformers: equal weights and precision", 5, {"speed": speed}, checks)
+BENCHMARK = Benchmark(
+    "beam 5 against generate of transformers: equal weights and precision",
+    5,
+    {"speed": speed},
+    checks,
+)

@@ -1,4 +1,6 @@
-"""What a benchmark is: parts that are measured one after the other, and what their figures must reach."""
+"""What a benchmark is: parts that are measured one after the other, and what their figures must
+reach.
+"""
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +11,14 @@ Figures = Mapping[str, Any]
 """Of one part: numbers, texts, lists and mappings that JSON knows."""
 
 Part = Callable[[Mapping[str, Figures], bool], Figures]
-"""Measures: part(figures of the parts before it, whether this is only a smoke test) -> its own figures."""
+"""Measures: part(figures of the parts before it, whether this is only a smoke test) -> its own
+figures.
+"""
 
 MISALIGNED = "misaligned"
-"""Figure of a part that trains: systems whose outputs are said to be misaligned; of a right run none is."""
+"""Figure of a part that trains: systems whose outputs are said to be misaligned; of a right run
+none is.
+"""
 
 RULES = {">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt}
 
@@ -54,7 +60,9 @@ class Benchmark:
 
 
 def no_false_alarm(figures: Mapping[str, Figures]) -> list[Check]:
-    """Whether outputs of any part were said to be misaligned; nothing of parts that were recorded without it."""
+    """Whether outputs of any part were said to be misaligned; nothing of parts that were recorded
+    without it.
+    """
     found = [part[MISALIGNED] for part in figures.values() if MISALIGNED in part]
     return [Check("systems said to be misaligned", sum(found), "<=", 0)] if found else []
 
@@ -64,9 +72,19 @@ def table(checks: Sequence[Check]) -> str:
     rows = [("", "figure", "threshold", "reached")]
     for check in checks:
         threshold = "" if check.threshold is None else f"{check.rule} {number(check.threshold)}"
-        rows.append((check.what, number(check.value), threshold, {None: "", True: "yes", False: "NO"}[check.reached]))
+        rows.append(
+            (
+                check.what,
+                number(check.value),
+                threshold,
+                {None: "", True: "yes", False: "NO"}[check.reached],
+            )
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return "\n".join(f"  {a:<{widths[0]}}  {b:>{widths[1]}}  {c:<{widths[2]}}  {d}".rstrip() for a, b, c, d in rows)
+    return "\n".join(
+        f"  {a:<{widths[0]}}  {b:>{widths[1]}}  {c:<{widths[2]}}  {d}".rstrip()
+        for a, b, c, d in rows
+    )
 
 
 def number(value: float) -> str:

@@ -13,4 +13,7 @@ EXAMS = {"test_2016_flickr": "test", "test_2017_flickr": "test_2017_flickr"}
 def bleus(examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, float]:
     """sacreBLEU of raw text, cased and lower-cased, both tokenized by 13a."""
     metrics = {"bleu": Bleu(tokenize="13a"), "bleu_lowercase": Bleu(tokenize="13a", lowercase=True)}
-    return {name: score(examples, predictions, [metric], n_resample=0)["bleu"].value for name, metric in metrics.items()}
+    return {
+        name: score(examples, predictions, [metric], n_resample=0)["bleu"].value
+        for name, metric in metrics.items()
+    }

@@ -2,4 +2,10 @@
 
 from tests.benchmarks.ladders import history, ladder
 
-BENCHMARK = ladder("language models on Chinese ci poetry, characters", 55, "language_modeling/chinese_ladder.yaml", "song_ci", history)
+BENCHMARK = ladder(
+    "language models on Chinese ci poetry, characters",
+    55,
+    "language_modeling/chinese_ladder.yaml",
+    "song_ci",
+    history,
+)

@@ -7,11 +7,17 @@ from tests.benchmarks.benchmark import Benchmark, Check, Figures
 from tests.benchmarks.job import lslm, train
 
 TASKS = ("language_modeling", "translation", "summarization")
-CONFIGS = ("language_modeling/docstrings_demo.yaml", "translation/cldr_demo.yaml", "summarization/docstrings_demo.yaml")
+CONFIGS = (
+    "language_modeling/docstrings_demo.yaml",
+    "translation/cldr_demo.yaml",
+    "summarization/docstrings_demo.yaml",
+)
 
 
 def demo(done: Mapping[str, Figures], smoke: bool) -> Figures:
-    """The three runs, without real corpora in sight; a smoke test trains the same configs for a few steps."""
+    """The three runs, without real corpora in sight; a smoke test trains the same configs for a few
+    steps.
+    """
     began = time.monotonic()
     if smoke:
         runs = [train(config, smoke=True)["run"] for config in CONFIGS]
@@ -33,7 +39,9 @@ def floors(done: Mapping[str, Figures], smoke: bool) -> Figures:
 
 
 def checks(figures: Mapping[str, Figures]) -> list[Check]:
-    """Bits per byte below xz, BLEU above 60, ROUGE-L above the most frequent and a random summary."""
+    """Bits per byte below xz, BLEU above 60, ROUGE-L above the most frequent and a random
+    summary.
+    """
     scores = {task: found["scores"] for task, found in figures["floors"].items()}
     beside = {task: found["baselines"] for task, found in figures["floors"].items()}
     rouge = {name: found["rougeL"] for name, found in beside["summarization"].items()}
@@ -47,7 +55,12 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
             beside["language_modeling"]["xz -9"]["bits_per_byte"],
         ),
         Check("BLEU, cldr en-zh", scores["translation"]["bleu"], ">", 60),
-        Check("ROUGE-L, docstrings, against the most frequent and a random one", scores["summarization"]["rougeL"], ">", floor),
+        Check(
+            "ROUGE-L, docstrings, against the most frequent and a random one",
+            scores["summarization"]["rougeL"],
+            ">",
+            floor,
+        ),
         *(Check(f"ROUGE-L of {name}", value) for name, value in rouge.items()),
     ]
 

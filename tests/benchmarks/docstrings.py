@@ -1,4 +1,6 @@
-"""Summary lines of documented Python objects, in an hour: is the model better than two good rules?"""
+"""Summary lines of documented Python objects, in an hour: is the model better than two good
+rules?
+"""
 
 from collections.abc import Mapping
 
@@ -12,19 +14,28 @@ RIVALS = {"first sentence of the body": "first sentence", "bare name": "bare nam
 
 
 def rivals(done: Mapping[str, Figures], smoke: bool) -> Figures:
-    """ROUGE-L of two rules that read what the model reads, each tested against the model example by example."""
+    """ROUGE-L of two rules that read what the model reads, each tested against the model example by
+    example.
+    """
     from lslm_lightning.metrics.rouge import Rouge
     from lslm_lightning.metrics.significance import paired_randomization
     from tests.benchmarks.finished import Finished
 
     run = Finished(done["training"]["run"])
-    examples, ours = run.data.examples("test"), run.score(run.predictions).rows["rougeL"]
+    examples = run.data.examples("test")
+    ours = run.score(run.predictions).rows["rougeL"]
     rules = {system.name: system for system in run.task.baselines(run.data)}
     found = {}
     for name, baseline in RIVALS.items():
         theirs = run.score(list(rules[baseline].generate(examples)))
         test = paired_randomization(Rouge("L", "en"), ours, theirs.rows["rougeL"])
-        found[name] = {"rougeL": theirs["rougeL"].value, "difference": test.difference, "low": test.low, "high": test.high, "p": test.p}
+        found[name] = {
+            "rougeL": theirs["rougeL"].value,
+            "difference": test.difference,
+            "low": test.low,
+            "high": test.high,
+            "p": test.p,
+        }
     return found
 
 
@@ -40,7 +51,10 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 
 
 BENCHMARK = Benchmark(
-    about="docstrings to summary lines in 60 minutes: ROUGE-L against the first sentence and the bare name",
+    about=(
+        "docstrings to summary lines in 60 minutes: ROUGE-L against the first sentence and the "
+        "bare name"
+    ),
     minutes=70,
     parts={"training": lambda done, smoke: train(CONFIG, smoke=smoke), "rivals": rivals},
     checks=checks,

@@ -1,4 +1,6 @@
-"""Runs that are killed at random moments of their lives and resumed, and a server that is away: nothing is lost, nothing is there twice."""
+"""Runs that are killed at random moments of their lives and resumed, and a server that is away:
+nothing is lost, nothing is there twice.
+"""
 
 import json
 import os
@@ -21,12 +23,16 @@ from tests.tracking.older import make_older_store
 from tests.wire import Wire
 
 KINDS = ("pairs", "windows", "stream")
-N_MOMENT, AWAY_SECONDS = 20, 60.0
-N_STORE, STORE_SECONDS = 30, 2.0
+N_MOMENT = 20
+AWAY_SECONDS = 60.0
+N_STORE = 30
+STORE_SECONDS = 2.0
 
 
 class Field:
-    """A folder in which commands run, each in one process or in several; imports are paid for once."""
+    """A folder in which commands run, each in one process or in several; imports are paid for
+    once.
+    """
 
     def __init__(self, folder: Path) -> None:
         from tests.commands.conftest import write_translation
@@ -34,17 +40,31 @@ class Field:
 
         self.folder = folder
         self.tiny = write_translation(folder / "tiny.yaml", write_pairs(folder / "pairs"))
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LSLM_R", "PL_GLOBAL", "MLFLOW_TRACKING"))}
-        self.environment = {**inherited, "LSLM_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HOME)}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("LSLM_R", "PL_GLOBAL", "MLFLOW_TRACKING"))
+        }
+        self.environment = {
+            **inherited,
+            "LSLM_CACHE": str(folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(HOME),
+        }
         self.origin = Origin(self.environment, folder)
 
     def start(self, n: int, *words: object, **variables: str) -> list[Forked]:
         """`lslm WORDS` on `n` processes."""
         from torch.distributed import TCPStore
 
-        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) if n > 1 else None
+        self.store = (
+            TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False) if n > 1 else None
+        )
         own = of_torchrun(n, self.store.port) if n > 1 else [{}]
-        return [self.origin.fork([*map(str, words)], self.environment | variables | each, self.folder) for each in own]
+        return [
+            self.origin.fork([*map(str, words)], self.environment | variables | each, self.folder)
+            for each in own
+        ]
 
 
 @contextmanager
@@ -71,14 +91,19 @@ def ended(processes: Sequence[Forked]) -> None:
 
 
 def kills(kind: str, n: int) -> Part:
-    """The part that kills trainings on these data, on `n` processes: in steps, in validations, in saves, in the test, at the end."""
+    """The part that kills trainings on these data, on `n` processes: in steps, in validations, in
+    saves, in the test, at the end.
+    """
 
     def part(done: Mapping[str, Figures], smoke: bool) -> Figures:
         with field() as here:
             config = config_of(kind, here.tiny)
             words = ("run", "--config", config)
             straight, seconds = undisturbed(here, n, *words)
-            return tally(N_MOMENT if not smoke else 1, lambda i: trial(here, n, i, (0.0, seconds), straight, *words))
+            return tally(
+                N_MOMENT if not smoke else 1,
+                lambda i: trial(here, n, i, (0.0, seconds), straight, *words),
+            )
 
     return part
 
@@ -92,10 +117,19 @@ def undisturbed(here: Field, n: int, *words: object, **variables: str) -> tuple[
 
 
 def trial(
-    here: Field, n: int, number: int, between: tuple[float, float], straight: Path, *words: object, store: str | None = None
+    here: Field,
+    n: int,
+    number: int,
+    between: tuple[float, float],
+    straight: Path,
+    *words: object,
+    store: str | None = None,
 ) -> tuple[str, str]:
-    """Kill one run at a random moment, go on with it, and compare: how it was killed, and in words what differs."""
-    chance, name = random.Random(f"{words}{n}{number}"), f"killed{number}"
+    """Kill one run at a random moment, go on with it, and compare: how it was killed, and in words
+    what differs.
+    """
+    chance = random.Random(f"{words}{n}{number}")
+    name = f"killed{number}"
     variables = {"MLFLOW_TRACKING_URI": store} if store else {}
     processes = here.start(n, *words, f"--job.name={name}", **variables)
     time.sleep(chance.uniform(*between))
@@ -108,7 +142,9 @@ def trial(
             process.send_signal(signal.SIGKILL)
             process.communicate(timeout=30)
     found = list(Path("runs").glob(f"*/{name}-*"))
-    begun = bool(found) and (found[0] / "config.yaml").exists() and (found[0] / "mlflow.json").exists()
+    begun = (
+        bool(found) and (found[0] / "config.yaml").exists() and (found[0] / "mlflow.json").exists()
+    )
     try:
         if begun:
             ended(here.start(n, "resume", found[0], **variables))
@@ -134,7 +170,8 @@ def lacking(run: Path, store: str) -> str:
     files = missing_files(MlflowClient(store), noted["run_id"], run, noted.get("sent", {}))
     counts = delivered(run, store)
     return "; ".join(
-        [f"{name} is not in MLflow" for name in files] + [f"{n} {what}" for what, n in counts.items() if what != "points" and n]
+        [f"{name} is not in MLflow" for name in files]
+        + [f"{n} {what}" for what, n in counts.items() if what != "points" and n]
     )
 
 
@@ -146,19 +183,33 @@ def tally(n: int, one: Callable[[int], tuple[str, str]]) -> Figures:
         was, words = one(number)
         found[was] = found.get(was, 0) + 1
         different += [words] if words else []
-        print(f"    {number + 1} of {n}: {was}{f'; {words}' if words else ', resumed, alike'}", flush=True)
+        print(
+            f"    {number + 1} of {n}: {was}{f'; {words}' if words else ', resumed, alike'}",
+            flush=True,
+        )
     return {"moments": n, "alike": n - len(different), "different": different, **found}
 
 
 def uploads(done: Mapping[str, Figures], smoke: bool) -> Figures:
-    """Kills while a server with a slow connection is told the end: tables, scores, report, checkpoint."""
-    with field() as here, tempfile.TemporaryDirectory() as name, mlflow_server(Path(name)) as address:
+    """Kills while a server with a slow connection is told the end: tables, scores, report,
+    checkpoint.
+    """
+    with (
+        field() as here,
+        tempfile.TemporaryDirectory() as name,
+        mlflow_server(Path(name)) as address,
+    ):
         store = f"http://127.0.0.1:{Wire(int(address.rpartition(':')[2]), 0.1).port}"
         words = ("run", "--config", config_of("windows", here.tiny))
         straight, seconds = undisturbed(here, 1, *words, MLFLOW_TRACKING_URI=store)
-        trained = (straight / "checkpoints/best.ckpt").stat().st_mtime - (straight / "config.yaml").stat().st_mtime
+        trained = (straight / "checkpoints/best.ckpt").stat().st_mtime - (
+            straight / "config.yaml"
+        ).stat().st_mtime
         moments = (min(trained, 0.5 * seconds), seconds)
-        return tally(N_MOMENT if not smoke else 1, lambda i: trial(here, 1, i, moments, straight, *words, store=store))
+        return tally(
+            N_MOMENT if not smoke else 1,
+            lambda i: trial(here, 1, i, moments, straight, *words, store=store),
+        )
 
 
 def stores(done: Mapping[str, Figures], smoke: bool) -> Figures:
@@ -178,12 +229,17 @@ def stores(done: Mapping[str, Figures], smoke: bool) -> Figures:
             reason = unusable_by(here, folder, config)
             found[was] = found.get(was, 0) + 1
             unusable += [f"{i}: {reason}"] if reason else []
-            print(f"    {i + 1} of {number}: killed {was}{f'; {reason}' if reason else ', usable'}", flush=True)
+            print(
+                f"    {i + 1} of {number}: killed {was}{f'; {reason}' if reason else ', usable'}",
+                flush=True,
+            )
     return {"stores": number, "usable": number - len(unusable), "unusable": unusable, **found}
 
 
 def kill_maker(here: Field, folder: Path, seconds: float) -> str:
-    """Kill a command so long after it has begun with the store of a folder; in words, when that was."""
+    """Kill a command so long after it has begun with the store of a folder; in words, when that
+    was.
+    """
     words = ["compare", "--experiment", "none"]
     process = here.origin.fork(words, here.environment, folder)
     while not (folder / "mlflow.db.lock").exists() and process.poll() is None:
@@ -200,7 +256,12 @@ def unusable_by(here: Field, folder: Path, config: Path) -> str:
     """The first command that cannot use the store of a folder, with what it says; "" for none."""
     table = ["compare", "--experiment", "language_modeling"]
     run = ["run", "--config", str(config), "--job.name=after", "--trainer.max_steps=2"]
-    for words, status, said in ((table, 1, "has no experiment"), (run, 0, ""), (["sync"], 0, "0 points"), (table, 0, "after-")):
+    for words, status, said in (
+        (table, 1, "has no experiment"),
+        (run, 0, ""),
+        (["sync"], 0, "0 points"),
+        (table, 0, "after-"),
+    ):
         runs = [str(path) for path in folder.glob("runs/*/*")] if words == ["sync"] else []
         process = here.origin.fork([*words, *runs], here.environment, folder)
         output, _ = process.communicate(timeout=300)
@@ -210,16 +271,26 @@ def unusable_by(here: Field, folder: Path, config: Path) -> str:
 
 
 def server_away(done: Mapping[str, Figures], smoke: bool) -> Figures:
-    """A server is killed in the middle of a training and comes back later; then the run is told to stop."""
-    seconds, port = 3.0 if smoke else AWAY_SECONDS, free_port()
+    """A server is killed in the middle of a training and comes back later; then the run is told to
+    stop.
+    """
+    seconds = 3.0 if smoke else AWAY_SECONDS
+    port = free_port()
     with field() as here, tempfile.TemporaryDirectory() as name:
         with mlflow_server(Path(name), port) as store:
-            words = ("fit", "--config", config_of("windows", here.tiny), "--trainer.max_steps=10000000", "--job.average=0")
+            words = (
+                "fit",
+                "--config",
+                config_of("windows", here.tiny),
+                "--trainer.max_steps=10000000",
+                "--job.average=0",
+            )
             [process] = here.start(1, *words, "--job.name=away", MLFLOW_TRACKING_URI=store)
             while not list(Path("runs").glob("*/away-*/checkpoints/last.ckpt")):
                 time.sleep(0.1)
             run = only("away-*")
-        before, began = steps_of(run), time.monotonic()
+        before = steps_of(run)
+        began = time.monotonic()
         time.sleep(seconds)
         during = steps_of(run) - before
         with mlflow_server(Path(name), port) as store:
@@ -227,12 +298,19 @@ def server_away(done: Mapping[str, Figures], smoke: bool) -> Figures:
             time.sleep(5)
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=180)
-            return {"seconds_away": away, "steps_meanwhile": during, "status": process.returncode, **delivered(run, store)}
+            return {
+                "seconds_away": away,
+                "steps_meanwhile": during,
+                "status": process.returncode,
+                **delivered(run, store),
+            }
 
 
 def steps_of(run: Path) -> int:
     """The last step that was logged."""
-    return max(json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines())
+    return max(
+        json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()
+    )
 
 
 def checks(figures: Mapping[str, Figures]) -> list[Check]:
@@ -240,20 +318,33 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
     rows = []
     for name, found in figures.items():
         if "moments" in found:
-            rows.append(Check(f"{name}: of {found['moments']} killed, alike in the end", found["alike"], ">=", found["moments"]))
+            rows.append(
+                Check(
+                    f"{name}: of {found['moments']} killed, alike in the end",
+                    found["alike"],
+                    ">=",
+                    found["moments"],
+                )
+            )
         if "stores" in found:
             of = f"{name}: of {found['stores']} whose maker was killed, usable"
             rows.append(Check(of, found["usable"], ">=", found["stores"]))
     if away := figures.get("server away"):
         rows.append(Check("seconds that the server was away", away["seconds_away"]))
         rows.append(Check("steps meanwhile", away["steps_meanwhile"], ">", 0))
-        rows += [Check(f"points {name}, of {away['points']:,}", away[name], "<=", 0) for name in ("missing", "doubled")]
+        rows += [
+            Check(f"points {name}, of {away['points']:,}", away[name], "<=", 0)
+            for name in ("missing", "doubled")
+        ]
     return rows
 
 
 PARTS = {f"{kind}, {n} process{'es' * (n > 1)}": kills(kind, n) for kind in KINDS for n in (1, 2)}
 BENCHMARK = Benchmark(
-    "runs and makers of stores killed at random moments, and an MLflow server that is away for a minute",
+    (
+        "runs and makers of stores killed at random moments, and an MLflow server that is away for "
+        "a minute"
+    ),
     45,
     {"stores": stores, **PARTS, "uploads": uploads, "server away": server_away},
     checks,

@@ -18,7 +18,8 @@ class Finished:
 
     def __init__(self, reference: str) -> None:
         run = load_run(reference)
-        self.task, self.directory = run.task, run.directory
+        self.task = run.task
+        self.directory = run.directory
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(TaskData, "data", fail_untyped=False)
         self.data = parser.instantiate(parser.parse_object({"data": run.config["data"]})).data
@@ -37,4 +38,7 @@ class Finished:
     def baselines(self) -> dict[str, dict[str, float]]:
         """Scores of what needs no model: system -> metric -> value."""
         found = baseline_scores(self.task, self.data, n_resample=0)
-        return {name: {each.metric: each.value for each in result.scores} for name, result in found.items()}
+        return {
+            name: {each.metric: each.value for each in result.scores}
+            for name, result in found.items()
+        }

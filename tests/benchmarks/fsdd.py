@@ -1,4 +1,6 @@
-"""Spoken digits: by speakers that were heard in training, and by each of the six in turn who was not."""
+"""Spoken digits: by speakers that were heard in training, and by each of the six in turn who was
+not.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,7 +16,9 @@ LEFT_OUT = "speech_recognition/fsdd_leave_one_out.yaml"
 
 def without(speaker: str, done: Mapping[str, Figures], smoke: bool) -> Figures:
     """Trained on the five others, tested on this one."""
-    return train(LEFT_OUT, f"--data.corpus=fsdd-{speaker}", f"--job.name=fsdd_without_{speaker}", smoke=smoke)
+    return train(
+        LEFT_OUT, f"--data.corpus=fsdd-{speaker}", f"--job.name=fsdd_without_{speaker}", smoke=smoke
+    )
 
 
 def checks(figures: Mapping[str, Figures]) -> list[Check]:
@@ -32,7 +36,10 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 
 
 BENCHMARK = Benchmark(
-    about="fsdd in at most 30 minutes, and six times 6 minutes without one of its speakers: word error rates",
+    about=(
+        "fsdd in at most 30 minutes, and six times 6 minutes without one of its speakers: word "
+        "error rates"
+    ),
     minutes=65,
     parts={
         **one_run("speech_recognition/fsdd_cpu.yaml", {"wer": "units:words"}),

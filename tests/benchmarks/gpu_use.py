@@ -19,17 +19,24 @@ class GpuUse(Callback):
     """
 
     def __init__(self, output: str, n_settling: int) -> None:
-        self.output, self.n_settling = Path(output), n_settling
-        self._n_token, self._began = 0, 0.0
+        self.output = Path(output)
+        self.n_settling = n_settling
+        self._n_token = 0
+        self._began = 0.0
 
-    def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._n_token += batch.n_token
         if batch_idx + 1 == self.n_settling:
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
-            self._n_token, self._began = 0, time.perf_counter()
+            self._n_token = 0
+            self._began = time.perf_counter()
 
     def on_train_end(self, trainer: Trainer, task: Task) -> None:
         torch.cuda.synchronize()
         speed = self._n_token / (time.perf_counter() - self._began)
-        self.output.write_text(json.dumps({"bytes": torch.cuda.max_memory_allocated(), "tokens_per_second": speed}))
+        self.output.write_text(
+            json.dumps({"bytes": torch.cuda.max_memory_allocated(), "tokens_per_second": speed})
+        )

@@ -16,7 +16,11 @@ from tests.benchmarks.benchmark import MISALIGNED, Figures
 HOME = Path(__file__).parents[2]
 SMOKE = ("--trainer.max_steps=4", "--trainer.val_check_interval=2", "--trainer.limit_val_batches=2")
 SMOKE_SPANS = ("--data.n_validation_example=4", "--trainer.limit_test_batches=2")
-SMOKE_PAIRS = ("--model.max_length=4", "--model.search=lslm_lightning.decoding.Greedy", "--data.n_validation_example=4")
+SMOKE_PAIRS = (
+    "--model.max_length=4",
+    "--model.search=lslm_lightning.decoding.Greedy",
+    "--data.n_validation_example=4",
+)
 SMOKE_OTHERS = {  # by the folder of a config
     "language_modeling": (),
     "question_answering": SMOKE_SPANS,
@@ -30,12 +34,21 @@ class JobError(RuntimeError):
 
 def environment_of() -> dict[str, str]:
     """Of a command: ours without what a run around us has told its children, and our code."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LSLM_RUN", "PL_GLOBAL"))}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LSLM_RUN", "PL_GLOBAL"))
+    }
     path = os.pathsep.join(filter(None, [str(HOME), os.environ.get("PYTHONPATH")]))
     return inherited | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def lslm(*words: str, hidden: Sequence[str] = (), given: Mapping[str, str] | None = None, bar: bool = False) -> list[RunDirectory]:
+def lslm(
+    *words: str,
+    hidden: Sequence[str] = (),
+    given: Mapping[str, str] | None = None,
+    bar: bool = False,
+) -> list[RunDirectory]:
     """Run `lslm WORDS` and show what it says; the run directories it made.
 
     Args:
@@ -52,7 +65,14 @@ def lslm(*words: str, hidden: Sequence[str] = (), given: Mapping[str, str] | Non
     with tempfile.TemporaryFile("w+", encoding="utf-8") as unseen:
         errors = unseen if bar and not sys.stderr.isatty() else None
         command = [sys.executable, "-m", "lslm_lightning", *words]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace") as process:
+        with subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            errors="replace",
+        ) as process:
             for line in process.stdout:
                 print(f"    {line}", end="", flush=True)
                 if line.startswith("run "):
@@ -60,7 +80,12 @@ def lslm(*words: str, hidden: Sequence[str] = (), given: Mapping[str, str] | Non
         if process.returncode:
             unseen.seek(0)
             reason = unseen.read().strip().splitlines()[-1:]
-            raise JobError(f"lslm {' '.join(words)} ended with status {process.returncode} {' '.join(reason)}".rstrip())
+            raise JobError(
+                (
+                    f"lslm {' '.join(words)} ended with status {process.returncode} "
+                    f"{' '.join(reason)}"
+                ).rstrip()
+            )
     return directories
 
 
@@ -82,9 +107,11 @@ def config_path(config: str) -> Path:
 
 
 def train(config: str, *words: str, smoke: bool) -> Figures:
-    """`lslm run` of a file under configs/: the directory, the minutes, and the scores on the test split.
+    """`lslm run` of a file under configs/: the directory, the minutes, and the scores on the test
+    split.
 
-    `training_minutes` is from the first of the run to its last checkpoint: data, validations and the measuring of a budget are in it.
+    `training_minutes` is from the first of the run to its last checkpoint: data, validations and
+    the measuring of a budget are in it.
     """
     if smoke:
         words += SMOKE + SMOKE_OTHERS.get(config.partition("/")[0], SMOKE_PAIRS)
@@ -106,16 +133,24 @@ def climb(config: str, name: str, *words: str, smoke: bool) -> Figures:
 
     Its folder, minutes, and by system the headline metric with its interval, and its size.
 
-    `p` holds by "first, second" the corrected p-values of the paired tests. What is finished in this folder is not trained again.
+    `p` holds by "first, second" the corrected p-values of the paired tests. What is finished in
+    this folder is not trained again.
     """
     if smoke:
-        words += (*SMOKE, "--job.minutes=null", *(() if config.startswith("language_modeling") else SMOKE_PAIRS))
+        words += (
+            *SMOKE,
+            "--job.minutes=null",
+            *(() if config.startswith("language_modeling") else SMOKE_PAIRS),
+        )
     began = time.time()
     lslm("ladder", "--config", str(config_path(config)), f"--name={name}", *words)
     found = max(Path("runs").glob(f"*/{name}-*/evaluation.yaml"), key=os.path.getmtime).parent
     results = json.loads((found / "metrics.json").read_text("utf-8"))
     leading = {
-        name: next((s for s in entry["scores"] if s["metric"] == results["headline"]), {"value": None, "low": None, "high": None})
+        name: next(
+            (s for s in entry["scores"] if s["metric"] == results["headline"]),
+            {"value": None, "low": None, "high": None},
+        )
         for name, entry in results["systems"].items()
     }
     return {
@@ -123,7 +158,16 @@ def climb(config: str, name: str, *words: str, smoke: bool) -> Figures:
         "minutes": (time.time() - began) / 60,
         "headline": results["headline"],
         MISALIGNED: count_misaligned(results["findings"]),
-        "scores": {name: {part: score[part] for part in ("value", "low", "high")} for name, score in leading.items()},
-        "parameters": {name: entry["facts"].get("n_parameter") for name, entry in results["systems"].items()},
-        "p": {f"{p['first']}, {p['second']}": p["p"] for p in results["pairs"] if p["metric"] == results["headline"]},
+        "scores": {
+            name: {part: score[part] for part in ("value", "low", "high")}
+            for name, score in leading.items()
+        },
+        "parameters": {
+            name: entry["facts"].get("n_parameter") for name, entry in results["systems"].items()
+        },
+        "p": {
+            f"{p['first']}, {p['second']}": p["p"]
+            for p in results["pairs"]
+            if p["metric"] == results["headline"]
+        },
     }

@@ -7,7 +7,12 @@ from tests.benchmarks.job import climb
 
 
 def ladder(
-    about: str, minutes: float, config: str, name: str, ordered: Callable[[Figures], Sequence[Check]], words: Sequence[str] = ()
+    about: str,
+    minutes: float,
+    config: str,
+    name: str,
+    ordered: Callable[[Figures], Sequence[Check]],
+    words: Sequence[str] = (),
 ) -> Benchmark:
     """One `lslm ladder`.
 
@@ -18,11 +23,21 @@ def ladder(
 
     def checks(figures: Mapping[str, Figures]) -> list[Check]:
         found = figures["ladder"]
-        scores = {name: score["value"] for name, score in found["scores"].items() if score["value"] is not None}
+        scores = {
+            name: score["value"]
+            for name, score in found["scores"].items()
+            if score["value"] is not None
+        }
         rows = [Check(f"{found['headline']} of {name}", score) for name, score in scores.items()]
         return [*rows, *ordered(found), Check("minutes in all", found["minutes"])]
 
-    return Benchmark(about, minutes, {"ladder": lambda done, smoke: climb(config, name, *words, smoke=smoke)}, checks, ("LSLM_DATA",))
+    return Benchmark(
+        about,
+        minutes,
+        {"ladder": lambda done, smoke: climb(config, name, *words, smoke=smoke)},
+        checks,
+        ("LSLM_DATA",),
+    )
 
 
 def value(found: Figures, name: str) -> float:
@@ -32,10 +47,17 @@ def value(found: Figures, name: str) -> float:
 
 def history(found: Figures) -> list[Check]:
     """Language models in bits per byte: each generation below the one before."""
-    recurrent, best = value(found, "lstm"), min(value(found, "lstm"), value(found, "transformer"))
-    others = min(score["value"] for name, score in found["scores"].items() if name not in ("lstm", "transformer"))
+    recurrent = value(found, "lstm")
+    best = min(value(found, "lstm"), value(found, "transformer"))
+    others = min(
+        score["value"]
+        for name, score in found["scores"].items()
+        if name not in ("lstm", "transformer")
+    )
     return [
         Check("5-gram less unigram", value(found, "5-gram") - value(found, "unigram"), "<", 0),
         Check("LSTM less 5-gram", recurrent - value(found, "5-gram"), "<", 0),
-        Check("the better of LSTM and Transformer, less the best of the others", best - others, "<", 0),
+        Check(
+            "the better of LSTM and Transformer, less the best of the others", best - others, "<", 0
+        ),
     ]

@@ -2,4 +2,10 @@
 
 from tests.benchmarks.ladders import history, ladder
 
-BENCHMARK = ladder("language models on brown, byte pairs", 55, "language_modeling/ladder.yaml", "brown_pieces", history)
+BENCHMARK = ladder(
+    "language models on brown, byte pairs",
+    55,
+    "language_modeling/ladder.yaml",
+    "brown_pieces",
+    history,
+)

@@ -1,4 +1,6 @@
-"""A plain PyTorch loop over `torch.nn.LSTM`, as PyTorch's example of a word language model has it."""
+"""A plain PyTorch loop over `torch.nn.LSTM`, as PyTorch's example of a word language model has
+it.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,9 @@ from tests.benchmarks.loop import Loop, device_type, mixed_precision
 
 
 class WordLanguageModel(nn.Module):
-    """Token vectors, one module for all layers, and scores by the same vectors; dropout before, between and after the layers."""
+    """Token vectors, one module for all layers, and scores by the same vectors; dropout before,
+    between and after the layers.
+    """
 
     def __init__(self, vocab_size: int, d_model: int, n_layer: int, dropout: float) -> None:
         super().__init__()
@@ -21,7 +25,9 @@ class WordLanguageModel(nn.Module):
         self.output.weight = self.embedding.weight
         nn.init.normal_(self.embedding.weight, std=d_model**-0.5)
 
-    def forward(self, ids: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(
+        self, ids: Tensor, state: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         y, state = self.layers(self.dropout(self.embedding(ids)), state)
         return self.output(self.dropout(y)), state
 
@@ -34,7 +40,9 @@ class LstmLoop(Loop):
 
     def start(self, tokenizer: Tokenizer) -> None:
         self.model = WordLanguageModel(tokenizer.vocab_size, *self.sizes).to(device_type()).train()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=1e-3, weight_decay=0.01, fused=True
+        )
         self.state: tuple[Tensor, Tensor] | None = None
 
     def step(self, batch: WindowBatch) -> None:

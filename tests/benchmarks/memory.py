@@ -11,22 +11,29 @@ EVERY_SECONDS = 0.2
 
 
 def peak_memory(process: subprocess.Popen, enough: Callable[[], bool] = lambda: False) -> int:
-    """Wait for the end of the process, or for `enough`: the most bytes that it and all it started held at one time.
+    """Wait for the end of the process, or for `enough`: the most bytes that it and all it started
+    held at one time.
 
     To look takes about a seventh of a core where they hold a GB.
     """
-    root, peak, looked = psutil.Process(process.pid), 0, 0.0
+    root = psutil.Process(process.pid)
+    peak = 0
+    looked = 0.0
     while process.poll() is None and not enough():
         if time.monotonic() - looked >= EVERY_SECONDS:
             looked = time.monotonic()
             with suppress(psutil.Error):
-                peak = max(peak, sum(map(proportional_bytes, [root, *root.children(recursive=True)])))
+                peak = max(
+                    peak, sum(map(proportional_bytes, [root, *root.children(recursive=True)]))
+                )
         time.sleep(EVERY_SECONDS / 20)
     return peak
 
 
 def proportional_bytes(process: psutil.Process) -> int:
-    """PSS of Linux: what several processes share is divided among them; 0 of a process that is gone."""
+    """PSS of Linux: what several processes share is divided among them; 0 of a process that is
+    gone.
+    """
     try:
         return process.memory_full_info().pss
     except psutil.Error:

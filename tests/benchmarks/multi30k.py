@@ -1,4 +1,6 @@
-"""Multi30k en-de in 40 minutes, against a plain loop over Marian in the same time on the same machine."""
+"""Multi30k en-de in 40 minutes, against a plain loop over Marian in the same time on the same
+machine.
+"""
 
 from collections.abc import Mapping
 
@@ -10,14 +12,18 @@ MINUTES = 40
 
 
 def exams(done: Mapping[str, Figures], smoke: bool) -> Figures:
-    """BLEU of the trained run on both test splits: of what it wrote in its test, and of what it writes now."""
+    """BLEU of the trained run on both test splits: of what it wrote in its test, and of what it
+    writes now.
+    """
     from tests.benchmarks.bleus import EXAMS, bleus
     from tests.benchmarks.finished import Finished
 
     run = Finished(done["training"]["run"])
     first, second = (run.data.examples(split) for split in EXAMS.values())
     second = second[: 4 if smoke else None]
-    return dict(zip(EXAMS, (bleus(first, run.predictions), bleus(second, run.answers(second))), strict=True))
+    return dict(
+        zip(EXAMS, (bleus(first, run.predictions), bleus(second, run.answers(second))), strict=True)
+    )
 
 
 def peer(done: Mapping[str, Figures], smoke: bool) -> Figures:
@@ -29,7 +35,9 @@ def peer(done: Mapping[str, Figures], smoke: bool) -> Figures:
 
 def checks(figures: Mapping[str, Figures]) -> list[Check]:
     """BLEU against the threshold and against the peer."""
-    bleu, theirs, ours = figures["training"]["scores"]["bleu"], figures["peer"]["scores"], figures["exams"]
+    bleu = figures["training"]["scores"]["bleu"]
+    theirs = figures["peer"]["scores"]
+    ours = figures["exams"]
     rows = [
         Check("BLEU on test_2016_flickr (cased, 13a, beam 5)", bleu, ">=", 38.2),
         Check("the same of the Marian loop", theirs["test_2016_flickr"]["bleu"]),
@@ -48,7 +56,11 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 BENCHMARK = Benchmark(
     about="Multi30k en-de in 40 minutes against a plain loop over Marian in 40 minutes",
     minutes=90,
-    parts={"training": lambda done, smoke: train(CONFIG, smoke=smoke), "exams": exams, "peer": peer},
+    parts={
+        "training": lambda done, smoke: train(CONFIG, smoke=smoke),
+        "exams": exams,
+        "peer": peer,
+    },
     checks=checks,
     needs=("LSLM_DATA",),
 )

@@ -10,8 +10,11 @@ CONFIG = "translation/multi30k_en_de_gpu.yaml"
 
 
 def checks(figures: Mapping[str, Figures]) -> list[Check]:
-    """Lower-cased BLEU, as the published score of a text-only Transformer is one (Wu et al. 2021: 41.02 and 33.36)."""
-    first, second = figures["exams"]["test_2016_flickr"], figures["exams"]["test_2017_flickr"]
+    """Lower-cased BLEU, as the published score of a text-only Transformer is one (Wu et al. 2021:
+    41.02 and 33.36).
+    """
+    first = figures["exams"]["test_2016_flickr"]
+    second = figures["exams"]["test_2017_flickr"]
     return [
         Check("BLEU on test_2016_flickr, lower-cased, 13a", first["bleu_lowercase"], ">=", 41.0),
         Check("BLEU on test_2016_flickr, cased", first["bleu"]),

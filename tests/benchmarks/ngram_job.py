@@ -1,6 +1,8 @@
-"""`python -m tests.benchmarks.ngram_job IDS VOCAB_SIZE [TEST]`: seconds and memory of a 5-gram model on one core, as JSON.
+"""`python -m tests.benchmarks.ngram_job IDS VOCAB_SIZE [TEST]`: seconds and memory of a 5-gram
+model on one core, as JSON.
 
-IDS and TEST are files of numpy, rows as of `tests.ngram.brown`; without TEST the training rows are scored.
+IDS and TEST are files of numpy, rows as of `tests.ngram.brown`; without TEST the training rows are
+scored.
 """
 
 import json
@@ -13,15 +15,18 @@ import numpy as np
 from lslm_lightning.ngram.training import train
 from tests.ngram.conftest import BOS, UNK
 
-ORDER, N_REPEAT = 5, 5
+ORDER = 5
+N_REPEAT = 5
 
 
 def main(path: str, vocab_size: str, test: str | None = None) -> None:
     ids = np.load(path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began, worked = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
+    worked = time.process_time()
     model = train([ids], ORDER, int(vocab_size), BOS)
-    seconds, processor_seconds = time.perf_counter() - began, time.process_time() - worked
+    seconds = time.perf_counter() - began
+    processor_seconds = time.process_time() - worked
     row = ids if test is None else np.load(test)
     began = time.process_time()
     for _ in range(1 if test is None else N_REPEAT):

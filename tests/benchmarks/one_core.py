@@ -1,4 +1,5 @@
-"""`python -m tests.benchmarks.one_core TOKENIZER TEXTS BYTES`: how fast one core encodes, in MB of UTF-8 text per second.
+"""`python -m tests.benchmarks.one_core TOKENIZER TEXTS BYTES`: how fast one core encodes, in MB of
+UTF-8 text per second.
 
 Of the first BYTES of the texts, JSON lines, which are read before.
 """
@@ -14,7 +15,10 @@ from lslm_lightning.text.tokenizer import Tokenizer
 
 def main(tokenizer_file: str, path: str, n_byte: str) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    tokenizer, texts, wanted, n_read = Tokenizer.load(tokenizer_file), [], int(n_byte), 0
+    tokenizer = Tokenizer.load(tokenizer_file)
+    texts = []
+    wanted = int(n_byte)
+    n_read = 0
     with open(path, encoding="utf-8") as lines:
         while n_read < wanted:
             texts.append(json.loads(next(lines))["text"])

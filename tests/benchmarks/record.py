@@ -1,4 +1,6 @@
-"""What was measured and under which circumstances: one JSON file a benchmark, written after every part."""
+"""What was measured and under which circumstances: one JSON file a benchmark, written after every
+part.
+"""
 
 import json
 import os
@@ -19,7 +21,9 @@ class Record:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        self._parts: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")) if path and path.exists() else {}
+        self._parts: dict[str, dict[str, Any]] = (
+            json.loads(path.read_text("utf-8")) if path and path.exists() else {}
+        )
 
     def __contains__(self, part: str) -> bool:
         return part in self._parts
@@ -51,7 +55,9 @@ class Record:
 
 
 def present_circumstances() -> dict[str, Any]:
-    """When, which code, which machine, and how busy it is before anything starts (processes that run or wait, mean of a minute)."""
+    """When, which code, which machine, and how busy it is before anything starts (processes that
+    run or wait, mean of a minute).
+    """
     import torch
 
     from tests.benchmarks.loop import has_fast_bfloat16
@@ -59,7 +65,8 @@ def present_circumstances() -> dict[str, Any]:
     git = git_state()
     return {
         "date": time.strftime("%Y-%m-%d %H:%M"),
-        "commit": git.get("git.commit", "unknown")[:10] + (" with changes" if git.get("git.dirty") == "true" else ""),
+        "commit": git.get("git.commit", "unknown")[:10]
+        + (" with changes" if git.get("git.dirty") == "true" else ""),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_model(),
         "threads": torch.get_num_threads(),
@@ -74,4 +81,7 @@ def cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

@@ -10,14 +10,18 @@ def one_run(config: str, signature: Mapping[str, str]) -> Mapping[str, Callable]
     """Its parts.
 
     Args:
-        signature: metric -> what its signature must hold for the figure to be the one that is meant.
+        signature: metric -> what its signature must hold for the figure to be the one that is
+            meant.
     """
 
     def training(done: Mapping[str, Figures], smoke: bool) -> Figures:
         figures = train(config, smoke=smoke)
         for metric, part in signature.items():
             if part not in figures["signatures"][metric]:
-                raise ValueError(f"{config}: {metric} must be scored with {part}, not {figures['signatures'][metric]}; correct the config")
+                raise ValueError(
+                    f"{config}: {metric} must be scored with {part}, not "
+                    f"{figures['signatures'][metric]}; correct the config"
+                )
         return figures
 
     def baselines(done: Mapping[str, Figures], smoke: bool) -> Figures:
@@ -30,7 +34,11 @@ def one_run(config: str, signature: Mapping[str, str]) -> Mapping[str, Callable]
 
 def beside(figures: Mapping[str, Figures], *metrics: str) -> list[Check]:
     """The baselines' scores."""
-    return [Check(f"{metric} of {name}", scores[metric]) for name, scores in figures["baselines"].items() for metric in metrics]
+    return [
+        Check(f"{metric} of {name}", scores[metric])
+        for name, scores in figures["baselines"].items()
+        for metric in metrics
+    ]
 
 
 def minutes(figures: Mapping[str, Figures], most: float | None = None) -> Check:
@@ -38,12 +46,18 @@ def minutes(figures: Mapping[str, Figures], most: float | None = None) -> Check:
     return Check("minutes of training", figures["training"]["training_minutes"], "<=", most)
 
 
-def only_reported(about: str, minutes_about: float, config: str, metric: str, signature: str) -> Benchmark:
+def only_reported(
+    about: str, minutes_about: float, config: str, metric: str, signature: str
+) -> Benchmark:
     """A benchmark without a threshold."""
     return Benchmark(
         about=about,
         minutes=minutes_about,
         parts=one_run(config, {metric: signature}),
-        checks=lambda figures: [Check(metric, figures["training"]["scores"][metric]), *beside(figures, metric), minutes(figures)],
+        checks=lambda figures: [
+            Check(metric, figures["training"]["scores"][metric]),
+            *beside(figures, metric),
+            minutes(figures),
+        ],
         needs=("LSLM_DATA",),
     )

@@ -12,19 +12,29 @@ from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.rouge import Rouge
 from tests.benchmarks.benchmark import Benchmark, Check, Figures
 
-N_EXAMPLE, N_SYSTEM, N_RESAMPLE, MOST_SECONDS = 5000, 5, 10_000, 10.0
+N_EXAMPLE = 5000
+N_SYSTEM = 5
+N_RESAMPLE = 10_000
+MOST_SECONDS = 10.0
 
 
 def rows(metric: Metric, n_example: int) -> dict[str, np.ndarray]:
     """Statistics of systems that get more and more words wrong."""
     chance = random.Random(0)
     words = [f"word{i}" for i in range(2000)]
-    references = [[chance.choice(words) for _ in range(chance.randint(5, 30))] for _ in range(n_example)]
+    references = [
+        [chance.choice(words) for _ in range(chance.randint(5, 30))] for _ in range(n_example)
+    ]
     found = {}
     for i in range(N_SYSTEM):
-        outputs = [[word if chance.random() > 0.2 + 0.02 * i else chance.choice(words) for word in text] for text in references]
+        outputs = [
+            [word if chance.random() > 0.2 + 0.02 * i else chance.choice(words) for word in text]
+            for text in references
+        ]
         pairs = zip(outputs, references, strict=True)
-        found[str(i)] = np.stack([metric.statistics(Prediction("", " ".join(a)), [" ".join(b)]) for a, b in pairs])
+        found[str(i)] = np.stack(
+            [metric.statistics(Prediction("", " ".join(a)), [" ".join(b)]) for a, b in pairs]
+        )
     return found
 
 
@@ -41,7 +51,15 @@ def seconds(figures: Mapping[str, Figures], smoke: bool) -> Figures:
 
 
 def checks(figures: Mapping[str, Figures]) -> list[Check]:
-    return [Check(f"processor seconds for {name}", value, "<", MOST_SECONDS) for name, value in figures["seconds"].items()]
+    return [
+        Check(f"processor seconds for {name}", value, "<", MOST_SECONDS)
+        for name, value in figures["seconds"].items()
+    ]
 
 
-BENCHMARK = Benchmark("paired tests of five systems, 5,000 examples, 10,000 resamples", 1, {"seconds": seconds}, checks)
+BENCHMARK = Benchmark(
+    "paired tests of five systems, 5,000 examples, 10,000 resamples",
+    1,
+    {"seconds": seconds},
+    checks,
+)

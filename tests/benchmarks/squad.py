@@ -1,4 +1,6 @@
-"""Answers in passages of Wikipedia, or none, learned from 3,852 questions: against what needs no model."""
+"""Answers in passages of Wikipedia, or none, learned from 3,852 questions: against what needs no
+model.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +16,10 @@ def forced(answers: Sequence) -> list:
     from dataclasses import replace
 
     best = [next((a for a in p.alternatives if a.output), None) for p in answers]
-    return [p if a is None else replace(p, output=a.output, nats=a.nats) for p, a in zip(answers, best, strict=True)]
+    return [
+        p if a is None else replace(p, output=a.output, nats=a.nats)
+        for p, a in zip(answers, best, strict=True)
+    ]
 
 
 def against(examples: Sequence, answers: Sequence, systems: Sequence) -> Figures:
@@ -24,7 +29,8 @@ def against(examples: Sequence, answers: Sequence, systems: Sequence) -> Figures
     from lslm_lightning.metrics.significance import paired_randomization
 
     metric = TokenF1(examples[0].language)
-    ours, found = score(examples, answers, [metric], n_resample=0), {}
+    ours = score(examples, answers, [metric], n_resample=0)
+    found = {}
     for system in systems:
         theirs = score(examples, list(system.generate(examples)), [metric], n_resample=0)
         test = paired_randomization(metric, ours.rows["f1"], theirs.rows["f1"])
@@ -33,7 +39,9 @@ def against(examples: Sequence, answers: Sequence, systems: Sequence) -> Figures
 
 
 def exams(done: Mapping[str, Figures], smoke: bool) -> Figures:
-    """The whole test split; its answerable questions alone, where something must be said; and 32 articles of XQuAD, all answerable."""
+    """The whole test split; its answerable questions alone, where something must be said; and 32
+    articles of XQuAD, all answerable.
+    """
     import torch
 
     from tasks.question_answering.data import is_answerable
@@ -48,7 +56,10 @@ def exams(done: Mapping[str, Figures], smoke: bool) -> Figures:
     answers = [by_id[e.id] for e in examples]
     answerable = [i for i, e in enumerate(examples) if is_answerable(e)]
     said = forced([answers[i] for i in answerable])
-    sizes = {name: getattr(run.data.reading, name) for name in ("max_length", "stride", "max_question_length")}
+    sizes = {
+        name: getattr(run.data.reading, name)
+        for name in ("max_length", "stride", "max_question_length")
+    }
     unseen = SpanData("xquad-en", run.data.recipe, exam_tokens=run.data.exam_tokens, **sizes)
     clean = unseen.examples("clean")[: 8 if smoke else None]
     run.task.threshold.fill_(torch.inf)
@@ -63,7 +74,10 @@ def exams(done: Mapping[str, Figures], smoke: bool) -> Figures:
 def checks(figures: Mapping[str, Figures]) -> list[Check]:
     """Better than no answer on all, and than both others on what has one."""
     test, answerable, xquad = (figures["exams"][name] for name in ("test", "answerable", "xquad"))
-    rows = [Check("F1", test["f1"]), Check("exact match", figures["training"]["scores"]["exact_match"])]
+    rows = [
+        Check("F1", test["f1"]),
+        Check("exact match", figures["training"]["scores"]["exact_match"]),
+    ]
     rows += [
         Check("F1 over no answer", test["against"]["no answer"]["difference"], ">", 0),
         Check("p of it", test["against"]["no answer"]["p"], "<", CERTAIN),
@@ -71,7 +85,10 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
     ]
     for name in ("most frequent span", "word overlap"):
         found = answerable["against"][name]
-        rows += [Check(f"the same of {name}", found["f1"]), Check(f"F1 over {name}", found["difference"], ">", 0)]
+        rows += [
+            Check(f"the same of {name}", found["f1"]),
+            Check(f"F1 over {name}", found["difference"], ">", 0),
+        ]
         rows.append(Check("p of it", found["p"], "<", CERTAIN))
     rows.append(Check("F1 on the clean part of XQuAD", xquad["f1"]))
     rows += [Check(f"the same of {name}", found["f1"]) for name, found in xquad["against"].items()]
@@ -79,7 +96,10 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 
 
 BENCHMARK = Benchmark(
-    about="SQuAD by article, from 3,852 questions in 25 minutes: F1 against no answer, a frequent span, and word overlap",
+    about=(
+        "SQuAD by article, from 3,852 questions in 25 minutes: F1 against no answer, a "
+        "frequent span, and word overlap"
+    ),
     minutes=32,
     parts={**one_run(CONFIG, dict.fromkeys(("exact_match", "f1"), "rules:squad")), "exams": exams},
     checks=checks,

@@ -16,7 +16,9 @@ def checks(figures: Mapping[str, Figures]) -> list[Check]:
 BENCHMARK = Benchmark(
     about="SQuAD 2.0 as a whole: exact match and F1 on its development set",
     minutes=120,
-    parts=one_run("question_answering/squad_full.yaml", dict.fromkeys(("exact_match", "f1"), "rules:squad")),
+    parts=one_run(
+        "question_answering/squad_full.yaml", dict.fromkeys(("exact_match", "f1"), "rules:squad")
+    ),
     checks=checks,
     needs=("LSLM_DATA",),
     files=("squad-2.0/train-v2.0.json", "squad-2.0/dev-v2.0.json"),

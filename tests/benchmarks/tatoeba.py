@@ -2,4 +2,10 @@
 
 from tests.benchmarks.reported import only_reported
 
-BENCHMARK = only_reported("Tatoeba en-zh: BLEU by Chinese tokens", 28, "translation/tatoeba_en_zh_cpu.yaml", "bleu", "tok:zh")
+BENCHMARK = only_reported(
+    "Tatoeba en-zh: BLEU by Chinese tokens",
+    28,
+    "translation/tatoeba_en_zh_cpu.yaml",
+    "bleu",
+    "tok:zh",
+)

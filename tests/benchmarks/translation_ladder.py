@@ -5,7 +5,20 @@ from tests.benchmarks.ladders import ladder, value
 
 
 def near(found: Figures) -> list[Check]:
-    return [Check("BLEU of the LSTM over that of the Transformer", value(found, "lstm") / value(found, "transformer"), ">=", 0.85)]
+    return [
+        Check(
+            "BLEU of the LSTM over that of the Transformer",
+            value(found, "lstm") / value(found, "transformer"),
+            ">=",
+            0.85,
+        )
+    ]
 
 
-BENCHMARK = ladder("Multi30k en-de: copy, LSTM with attention, Transformer", 65, "translation/ladder.yaml", "multi30k", near)
+BENCHMARK = ladder(
+    "Multi30k en-de: copy, LSTM with attention, Transformer",
+    65,
+    "translation/ladder.yaml",
+    "multi30k",
+    near,
+)

@@ -50,7 +50,9 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen | Forked
 
 
 @pytest.fixture
-def lslm(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Callable[..., Outcome]:
+def lslm(
+    project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> Callable[..., Outcome]:
     """Run `lslm ARGUMENTS` in an empty working directory with a cache of its own."""
     monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
     shutil.copy(empty_store, project)
@@ -60,10 +62,15 @@ def lslm(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, capf
         for name in ("LSLM_RUN_DIRECTORY", "LSLM_RUN_ID", "PL_GLOBAL_SEED"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr("sys.argv", ["lslm", *map(str, arguments)])
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before = {
+            number: signal.getsignal(number)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         capfd.readouterr()
         status = main([str(a) for a in arguments])
-        assert before == {number: signal.getsignal(number) for number in before}, "a command leaves signal handlers as they were"
+        assert before == {number: signal.getsignal(number) for number in before}, (
+            "a command leaves signal handlers as they were"
+        )
         return Outcome(status, *capfd.readouterr())
 
     return run
@@ -84,7 +91,12 @@ def write_translation(path: Path, pairs: Path) -> Path:
                 "max_length": 20,
                 "backbone": {
                     "class_path": "lslm_lightning.models.transformer.Transformer",
-                    "init_args": {"d_model": 16, "n_head": 2, "n_encoder_layer": 1, "n_decoder_layer": 1},
+                    "init_args": {
+                        "d_model": 16,
+                        "n_head": 2,
+                        "n_encoder_layer": 1,
+                        "n_decoder_layer": 1,
+                    },
                 },
             },
         },
@@ -99,7 +111,13 @@ def write_translation(path: Path, pairs: Path) -> Path:
                 "n_validation_example": 4,
             },
         },
-        "trainer": {"accelerator": "cpu", "devices": 1, "max_steps": 4, "val_check_interval": 2, "log_every_n_steps": 1},
+        "trainer": {
+            "accelerator": "cpu",
+            "devices": 1,
+            "max_steps": 4,
+            "val_check_interval": 2,
+            "log_every_n_steps": 1,
+        },
     }
     path.write_text(yaml.safe_dump(config))
     return path
@@ -120,7 +138,12 @@ def only_run() -> Callable[[], Path]:
 def environment(project: Path) -> dict[str, str]:
     """For commands in processes of their own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LSLM_RUN", "PL_GLOBAL"))}
-    return {**kept, "LSLM_CACHE": str(project / "cache"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {
+        **kept,
+        "LSLM_CACHE": str(project / "cache"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
 
 
 @pytest.fixture(scope="session")
@@ -134,21 +157,34 @@ def origin(shared: Path) -> Iterator[Origin]:
 
 @pytest.fixture
 def together(start: Start) -> Callable[..., list[Forked]]:
-    """Start the processes of one command, as torchrun would; `attempt` counts its restarts, which share a store."""
+    """Start the processes of one command, as torchrun would; `attempt` counts its restarts, which
+    share a store.
+    """
     stores = []
 
-    def begin(*arguments: object, n: int = 2, attempt: int = 0, store: TCPStore | None = None, **variables: str) -> list[Forked]:
+    def begin(
+        *arguments: object,
+        n: int = 2,
+        attempt: int = 0,
+        store: TCPStore | None = None,
+        **variables: str,
+    ) -> list[Forked]:
         if store is None:
             store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
             stores.append(store)
-        return [start("-m", MODULE, *arguments, **own, **variables) for own in of_torchrun(n, store.port, attempt)]
+        return [
+            start("-m", MODULE, *arguments, **own, **variables)
+            for own in of_torchrun(n, store.port, attempt)
+        ]
 
     begin.store = lambda: stores[-1]
     return begin
 
 
 @pytest.fixture
-def start(environment: dict[str, str], project: Path, empty_store: Path, origin: Origin) -> Iterator[Start]:
+def start(
+    environment: dict[str, str], project: Path, empty_store: Path, origin: Origin
+) -> Iterator[Start]:
     """Start a Python command in a process of its own; keywords are variables of its environment.
 
     `-m lslm_lightning` is forked from a process that has imported it.
@@ -163,7 +199,11 @@ def start(environment: dict[str, str], project: Path, empty_store: Path, origin:
             started.append(origin.fork(words[2:], environment | variables, project))
         else:
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-            started.append(subprocess.Popen([sys.executable, *words], env=environment | variables, cwd=project, **pipes))
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, *words], env=environment | variables, cwd=project, **pipes
+                )
+            )
         return started[-1]
 
     yield begin

@@ -15,12 +15,21 @@ from lslm_lightning.commands.plan import precisions
 from lslm_lightning.commands.processes import agree_on_precision, check_agreement
 from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
 
-LAUNCHERS = ("WORLD_SIZE", "SLURM_NTASKS", "SLURM_JOB_NAME", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", DECIDED)
+LAUNCHERS = (
+    "WORLD_SIZE",
+    "SLURM_NTASKS",
+    "SLURM_JOB_NAME",
+    "TORCHELASTIC_RUN_ID",
+    "TORCHELASTIC_RESTART_COUNT",
+    DECIDED,
+)
 
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """No launcher has started this process, and nothing was decided; what a test decides is forgotten."""
+    """No launcher has started this process, and nothing was decided; what a test decides is
+    forgotten.
+    """
     for name in LAUNCHERS:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -41,7 +50,9 @@ def test_an_environment_that_says_nonsense_is_refused(alone):
 def test_ranks_of_torchrun_ask_the_first(alone):
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     alone.setattr(processes.TorchElasticEnvironment, "detect", staticmethod(lambda: True))
-    alone.setattr(processes, "_store", lambda attempt: TCPStore("127.0.0.1", store.port, is_master=False))
+    alone.setattr(
+        processes, "_store", lambda attempt: TCPStore("127.0.0.1", store.port, is_master=False)
+    )
     found = []
     ranks = [SINGLE, HALF, HALF]
     asked = threading.Thread(target=lambda: found.append(agree_on_precision(1, lambda: ranks[1])))
@@ -68,11 +79,19 @@ def test_ranks_of_torchrun_ask_the_first(alone):
 def test_processes_that_cannot_agree_are_refused(alone, variables, n_node, is_refused):
     for name, value in variables.items():
         alone.setenv(name, value)
-    alone.setattr(processes.TorchElasticEnvironment, "detect", staticmethod(lambda: "TORCHELASTIC_RUN_ID" in variables))
-    alone.setattr(processes.SLURMEnvironment, "detect", staticmethod(lambda: "SLURM_NTASKS" in variables))
+    alone.setattr(
+        processes.TorchElasticEnvironment,
+        "detect",
+        staticmethod(lambda: "TORCHELASTIC_RUN_ID" in variables),
+    )
+    alone.setattr(
+        processes.SLURMEnvironment, "detect", staticmethod(lambda: "SLURM_NTASKS" in variables)
+    )
     if not is_refused:
         return check_agreement(n_node)
-    with pytest.raises(ValueError, match=f"trainer.precision={AUTO} .* set trainer.precision to {HALF} or {SINGLE}"):
+    with pytest.raises(
+        ValueError, match=f"trainer.precision={AUTO} .* set trainer.precision to {HALF} or {SINGLE}"
+    ):
         check_agreement(n_node)
 
 
@@ -89,7 +108,10 @@ def test_processes_that_cannot_agree_are_refused(alone, variables, n_node, is_re
 )
 def test_variants_train_as_the_first_that_was_begun(tmp_path, given, begun, decided):
     network = "tasks.language_modeling.task.LanguageModelingTask"
-    configs = {str(i): {"trainer": {"precision": p}, "model": {"class_path": network}} for i, p in enumerate(given)}
+    configs = {
+        str(i): {"trainer": {"precision": p}, "model": {"class_path": network}}
+        for i, p in enumerate(given)
+    }
     for i, precision in begun.items():
         (tmp_path / str(i)).mkdir()
         (tmp_path / str(i) / "config.yaml").write_text(
@@ -106,9 +128,15 @@ def test_variants_train_as_the_first_that_was_begun(tmp_path, given, begun, deci
 
 def test_counting_decides_for_no_network(tmp_path):
     ngram = {"class_path": "tasks.language_modeling.ngram.NgramTask"}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"trainer": {"precision": SINGLE}, "model": ngram}))
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump({"trainer": {"precision": SINGLE}, "model": ngram})
+    )
     configs = {"n": {"trainer": {"precision": AUTO}, "model": ngram}}
-    climb = SimpleNamespace(ladder=SimpleNamespace(runs={"n": "n"}), configs=configs, directories=lambda rung: [tmp_path])
+    climb = SimpleNamespace(
+        ladder=SimpleNamespace(runs={"n": "n"}),
+        configs=configs,
+        directories=lambda rung: [tmp_path],
+    )
     assert Climb.decided_precision(climb) is None
 
 

@@ -1,4 +1,6 @@
-"""What systems answer, where one of several is at fault: it is told, and the others keep their scores."""
+"""What systems answer, where one of several is at fault: it is told, and the others keep their
+scores.
+"""
 
 import json
 
@@ -14,11 +16,20 @@ from lslm_lightning.systems.outputs import Outputs
 EXAMPLES = [Example(str(i), f"source {i}", ("reference",)) for i in range(3)]
 GOOD = "".join(json.dumps({"id": str(i), "output": f"answer {i}"}) + "\n" for i in range(3))
 FAULTS = {
-    "half": (GOOD.replace("answer 1", r"\ud83d"), r"half.jsonl: line 2: output has half a surrogate pair, \ud83d, at character 1"),
+    "half": (
+        GOOD.replace("answer 1", r"\ud83d"),
+        r"half.jsonl: line 2: output has half a surrogate pair, \ud83d, at character 1",
+    ),
     "twice": (GOOD + GOOD, "twice.jsonl: line 4: the id '0' stands in line 1 already"),
     "short": (GOOD.partition("\n")[0], "short.jsonl has no output for 2 of 3 examples"),
-    "wide": (GOOD.encode("utf-16"), "wide.jsonl: line 1: byte 0 (0xff) is no part of a text in UTF-8: the file is UTF-16"),
-    "latin": (b'{"id": "0", "output": "t\xe9"}\n', "latin.jsonl: line 1: byte 24 (0xe9) is not UTF-8"),
+    "wide": (
+        GOOD.encode("utf-16"),
+        "wide.jsonl: line 1: byte 0 (0xff) is no part of a text in UTF-8: the file is UTF-16",
+    ),
+    "latin": (
+        b'{"id": "0", "output": "t\xe9"}\n',
+        "latin.jsonl: line 1: byte 24 (0xe9) is not UTF-8",
+    ),
 }
 
 
@@ -33,7 +44,9 @@ def answers(tmp_path):
             path = tmp_path / f"{name}.jsonl"
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
             systems[name] = Outputs(str(path))
-        return Answers(systems, {name: name for name in names}, EXAMPLES, "generate", tmp_path / "predictions")
+        return Answers(
+            systems, {name: name for name in names}, EXAMPLES, "generate", tmp_path / "predictions"
+        )
 
     return of
 
@@ -84,13 +97,17 @@ def test_a_system_that_is_not_there_is_told_before_any_work(answers, tmp_path, c
     found = answers("good", "fine")
     (tmp_path / "fine.jsonl").unlink()
     systems = found.systems | {"run": Checkpoint("nowhere")}
-    found = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path / "other")
+    found = Answers(
+        systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path / "other"
+    )
     found.prepare()
     told = capsys.readouterr().err
     assert "fine.jsonl: there is no such file" in told
     assert "run is left out: there is no run 'nowhere'" in told
     assert [entry.name for entry in found.entries() if not entry.reason] == ["good"]
-    alone = Answers({"run": Checkpoint("nowhere")}, {"run": "run"}, EXAMPLES, "generate", tmp_path / "alone")
+    alone = Answers(
+        {"run": Checkpoint("nowhere")}, {"run": "run"}, EXAMPLES, "generate", tmp_path / "alone"
+    )
     with pytest.raises(ValueError, match="there is no run 'nowhere'"):
         alone.prepare()
 
@@ -116,4 +133,7 @@ def test_sources_that_were_not_read_to_their_end_are_told(tmp_path):
     for entries in (found.entries(), found.entries()):  # asked, and from disk
         results = conclude(EXAMPLES, entries, [Bleu("en")], "bleu", n_resample=10)
         [told] = [finding for finding in results.findings if finding.check == "cut sources"]
-        assert (told.where, told.words) == ("some", "2 of 3 sources were read up to max_source_length=4 tokens")
+        assert (told.where, told.words) == (
+            "some",
+            "2 of 3 sources were read up to max_source_length=4 tokens",
+        )

@@ -1,4 +1,6 @@
-"""Wrong words and broken files: one clear line, exit status 1 or 2, nothing left behind, before any long work."""
+"""Wrong words and broken files: one clear line, exit status 1 or 2, nothing left behind, before any
+long work.
+"""
 
 import os
 import socket
@@ -20,7 +22,10 @@ from tests.commands.conftest import refused
         (["--model.label_smoothng", "0.1"], ["label_smoothng", "label_smoothing"]),
         (["--model.backbone.d_modl", "3"], ["d_modl", "d_model"]),
         (["--data.max_tokens", "many"], ["max_tokens", "many"]),
-        (["--model.backbone.class_path", "lslm_lightning.models.transformer.Transformr"], ["Transformr"]),
+        (
+            ["--model.backbone.class_path", "lslm_lightning.models.transformer.Transformr"],
+            ["Transformr"],
+        ),
         (["--config", "missing.yaml"], ["missing.yaml"]),
     ],
 )
@@ -66,28 +71,64 @@ class Mine(Transformer):
     [
         (["--model", "my_parts.Nope"], ["model: ", "my_parts has no Nope"]),
         (["--model", "my_prts.Mine"], ["model: ", "no module my_prts", "my_parts?"]),
-        (["--model", "needs_more.Mine"], ["model: needs_more.Mine", "No module named 'nothing_here'"]),
+        (
+            ["--model", "needs_more.Mine"],
+            ["model: needs_more.Mine", "No module named 'nothing_here'"],
+        ),
         (["--model.backbone", "raises.Mine"], ["model.backbone: raises.Mine", "no such library"]),
         (["--model", "Nope"], ["model must be", "package.module.Class", "'Nope'"]),
         (["--model", "{a: ["], ["model must be", "no YAML"]),
-        (["--model", "tasks.translation.task.TranslationTsk"], ["tasks.translation.task.TranslationTask?"]),
-        (["--model", "tasks.translatoin.task.TranslationTask"], ["tasks has no translatoin", "tasks.translation?"]),
+        (
+            ["--model", "tasks.translation.task.TranslationTsk"],
+            ["tasks.translation.task.TranslationTask?"],
+        ),
+        (
+            ["--model", "tasks.translatoin.task.TranslationTask"],
+            ["tasks has no translatoin", "tasks.translation?"],
+        ),
         (["--model", "my_parts.Mine"], ["model: my_parts.Mine is no subclass of Task"]),
         (["--model.backbone", "my_parts.Min"], ["model.backbone: ", "my_parts.Mine?"]),
-        (["--model.backbone.position", "lslm_lightning.models.positions.Rotery"], ["model.backbone.position: ", "positions.Rotary?"]),
-        (["--model.backbone.norm", "torch.nn.LayrNorm"], ["model.backbone.norm: ", "torch.nn.LayerNorm?"]),
+        (
+            ["--model.backbone.position", "lslm_lightning.models.positions.Rotery"],
+            ["model.backbone.position: ", "positions.Rotary?"],
+        ),
+        (
+            ["--model.backbone.norm", "torch.nn.LayrNorm"],
+            ["model.backbone.norm: ", "torch.nn.LayerNorm?"],
+        ),
         (["--model.backbone", "[1, 2]"], ["model.backbone must be", "Backbone", "[1, 2]"]),
-        (["--model.backbone.n_head", "two"], ["model.backbone.n_head must be a whole number", "'two'"]),
-        (["--model.optimizer", "torch.optim.AdamW", "--model.optimizer.lr", "fast"], ["model.optimizer.lr must be a number", "'fast'"]),
-        (["--model.optimizer", "torch.optim.AdamW", "--model.optimizer.lrr", "1"], ["model.optimizer.lrr ", "model.optimizer.lr?"]),
+        (
+            ["--model.backbone.n_head", "two"],
+            ["model.backbone.n_head must be a whole number", "'two'"],
+        ),
+        (
+            ["--model.optimizer", "torch.optim.AdamW", "--model.optimizer.lr", "fast"],
+            ["model.optimizer.lr must be a number", "'fast'"],
+        ),
+        (
+            ["--model.optimizer", "torch.optim.AdamW", "--model.optimizer.lrr", "1"],
+            ["model.optimizer.lrr ", "model.optimizer.lr?"],
+        ),
         (["--model.search.beam_sise", "3"], ["model.search.beam_sise ", "model.search.beam_size?"]),
         (["--model.label_smoothin", "1"], ["model.label_smoothin ", "model.label_smoothing?"]),
-        (["--data.tokenizer.vocab_size", "9"], ["data.tokenizer.vocab_size ", "Characters takes min_count"]),
+        (
+            ["--data.tokenizer.vocab_size", "9"],
+            ["data.tokenizer.vocab_size ", "Characters takes min_count"],
+        ),
         (["--data.columns", "{a: ["], ["data.columns must be a mapping or null", "no YAML"]),
-        (["--data", "lslm_lightning.training.data.TaskData"], ["data: lslm_lightning.training.data.TaskData is abstract"]),
-        (["--trainer.precision", "17"], ["trainer.precision must be one of 64, ", "'bf16-mixed'", "17"]),
+        (
+            ["--data", "lslm_lightning.training.data.TaskData"],
+            ["data: lslm_lightning.training.data.TaskData is abstract"],
+        ),
+        (
+            ["--trainer.precision", "17"],
+            ["trainer.precision must be one of 64, ", "'bf16-mixed'", "17"],
+        ),
         (["--trainer.callbacks", "nope.Nope"], ["trainer.callbacks: ", "nope.Nope"]),
-        (["--job.average_of", "middle"], ["job.average_of must be one of 'last', 'best'", "'middle'"]),
+        (
+            ["--job.average_of", "middle"],
+            ["job.average_of must be one of 'last', 'best'", "'middle'"],
+        ),
         (["--job.minutes", "soon"], ["job.minutes must be a number or null", "'soon'"]),
         (["--modl.label_smoothing", "1"], ["modl.label_smoothing ", "model.label_smoothing?"]),
         (["stray"], ["'stray'", "begin with --"]),
@@ -95,7 +136,9 @@ class Mine(Transformer):
     ],
     ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
 )
-def test_the_innermost_cause_is_told_with_its_place(lslm, translation, project, monkeypatch, arguments, words):
+def test_the_innermost_cause_is_told_with_its_place(
+    lslm, translation, project, monkeypatch, arguments, words
+):
     (project / "my_parts.py").write_text(PARTS)
     (project / "needs_more.py").write_text("import nothing_here")
     (project / "raises.py").write_text("raise RuntimeError('no such library')")
@@ -108,16 +151,43 @@ def test_the_innermost_cause_is_told_with_its_place(lslm, translation, project, 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda model, data: model.update(backbon=3), ["model must be", "class_path and init_args", "backbon"]),
-        (lambda model, data: model["init_args"].update(label_smoothin=0.1), ["model.label_smoothin ", "model.label_smoothing?"]),
-        (lambda model, data: model["init_args"]["backbone"].update(init_args=[1]), ["model.backbone.init_args must be a mapping", "list"]),
-        (lambda model, data: model["init_args"]["backbone"]["init_args"].update(d_model="wide"), ["model.backbone.d_model", "'wide'"]),
-        (lambda model, data: model["init_args"]["backbone"].pop("class_path"), ["model.backbone must be", "Backbone"]),
+        (
+            lambda model, data: model.update(backbon=3),
+            ["model must be", "class_path and init_args", "backbon"],
+        ),
+        (
+            lambda model, data: model["init_args"].update(label_smoothin=0.1),
+            ["model.label_smoothin ", "model.label_smoothing?"],
+        ),
+        (
+            lambda model, data: model["init_args"]["backbone"].update(init_args=[1]),
+            ["model.backbone.init_args must be a mapping", "list"],
+        ),
+        (
+            lambda model, data: model["init_args"]["backbone"]["init_args"].update(d_model="wide"),
+            ["model.backbone.d_model", "'wide'"],
+        ),
+        (
+            lambda model, data: model["init_args"]["backbone"].pop("class_path"),
+            ["model.backbone must be", "Backbone"],
+        ),
         (lambda model, data: model["init_args"].pop("backbone"), ["model.backbone must be given"]),
-        (lambda model, data: model["init_args"].update(search="beam"), ["model.search must be", "package.module.Class", "'beam'"]),
-        (lambda model, data: data["init_args"].pop("source_language"), ["data.source_language must be given"]),
-        (lambda model, data: data["init_args"].update(tokenizer=["a"]), ["data.tokenizer must be", "Recipe", "['a']"]),
-        (lambda model, data: data["init_args"]["tokenizer"].update(init_args={"mincount": 1}), ["data.tokenizer.mincount ", "min_count?"]),
+        (
+            lambda model, data: model["init_args"].update(search="beam"),
+            ["model.search must be", "package.module.Class", "'beam'"],
+        ),
+        (
+            lambda model, data: data["init_args"].pop("source_language"),
+            ["data.source_language must be given"],
+        ),
+        (
+            lambda model, data: data["init_args"].update(tokenizer=["a"]),
+            ["data.tokenizer must be", "Recipe", "['a']"],
+        ),
+        (
+            lambda model, data: data["init_args"]["tokenizer"].update(init_args={"mincount": 1}),
+            ["data.tokenizer.mincount ", "min_count?"],
+        ),
     ],
 )
 def test_mistakes_in_a_file_are_told_with_their_place(lslm, translation, change, words):
@@ -130,7 +200,12 @@ def test_mistakes_in_a_file_are_told_with_their_place(lslm, translation, change,
 @pytest.mark.parametrize("key", ["verbose", "weights_only", "modell"])
 def test_keys_at_the_top_of_a_file_that_mean_nothing(lslm, translation, key):
     translation.write_text(f"{key}: true\n{translation.read_text()}")
-    refused(lslm("run", "--config", translation), 2, str(translation), f"'{key}' is not known at the top")
+    refused(
+        lslm("run", "--config", translation),
+        2,
+        str(translation),
+        f"'{key}' is not known at the top",
+    )
 
 
 def test_yaml_that_is_none(lslm, project):
@@ -145,7 +220,11 @@ NORWAY = "line 2: no is false to YAML; write 'no' in quotes"
 @pytest.mark.parametrize(
     ("text", "arguments", "words"),
     [
-        ("trainer: {max_steps: 1}\nmodel: {}\ntrainer: {}", [], ["mine.yaml, line 3", "'trainer' stands twice"]),
+        (
+            "trainer: {max_steps: 1}\nmodel: {}\ntrainer: {}",
+            [],
+            ["mine.yaml, line 3", "'trainer' stands twice"],
+        ),
         ("trainer:\n  max_steps: 1\n  max_steps: 2", [], ["mine.yaml, line 3", TWICE]),
         ('{"trainer": {"max_steps": 1, "max_steps": 2}}', [], ["mine.yaml, line 1", TWICE]),
         ("trainer: inner.yaml", [], ["inner.yaml, line 2", TWICE]),
@@ -153,14 +232,28 @@ NORWAY = "line 2: no is false to YAML; write 'no' in quotes"
         ("{}", ["--trainer", "{max_steps: 1, max_steps: 2}"], ["--trainer {", TWICE]),
         ("{}", ["--data.columns={no: norsk}"], ["--data.columns {", "write 'no' in quotes"]),
         ("data:\n  init_args: {target_language: no}", [], ["mine.yaml, " + NORWAY]),
-        ("job:\n  name: on", [], ["job.name must be text or null", "mine.yaml, line 2", "write 'on' in quotes"]),
-        ("job:\n  name: 1e3", [], ["job.name must be text or null", "mine.yaml, line 2", "write '1e3' in quotes"]),
+        (
+            "job:\n  name: on",
+            [],
+            ["job.name must be text or null", "mine.yaml, line 2", "write 'on' in quotes"],
+        ),
+        (
+            "job:\n  name: 1e3",
+            [],
+            ["job.name must be text or null", "mine.yaml, line 2", "write '1e3' in quotes"],
+        ),
     ],
 )
-def test_yaml_that_does_not_say_what_it_seems_to_say(lslm, translation, project, text, arguments, words):
+def test_yaml_that_does_not_say_what_it_seems_to_say(
+    lslm, translation, project, text, arguments, words
+):
     (project / "inner.yaml").write_text("max_steps: 1\nmax_steps: 2\n")
     (project / "mine.yaml").write_text(text)
-    refused(lslm("run", "--config", translation, "--config", project / "mine.yaml", *arguments), 2, *words)
+    refused(
+        lslm("run", "--config", translation, "--config", project / "mine.yaml", *arguments),
+        2,
+        *words,
+    )
     assert not Path("runs").exists()
 
 
@@ -169,7 +262,11 @@ def test_yaml_that_does_not_say_what_it_seems_to_say(lslm, translation, project,
     [
         ("evaluate", "task: a\ntask: b", ["mine.yaml, line 2", "'task' stands twice"]),
         ("evaluate", "data:\n  init_args: {target_language: no}", ["mine.yaml, " + NORWAY]),
-        ("evaluate", "systems:\n  no: {}", ["mine.yaml, line 2: the key no", "write 'no' in quotes"]),
+        (
+            "evaluate",
+            "systems:\n  no: {}",
+            ["mine.yaml, line 2: the key no", "write 'no' in quotes"],
+        ),
         ("ladder", "base: {}\nrungs: {a: {}, a: {}}", ["mine.yaml, line 2", "'a' stands twice"]),
         ("ladder", "rungs:\n  no: {}", ["mine.yaml, line 2: the key no"]),
         ("ladder", "rungs: {a: {\n data.target_language: no}}", ["mine.yaml, " + NORWAY]),
@@ -194,10 +291,19 @@ def test_words_of_the_command_line_are_text_where_text_is_expected(lslm, transla
     ("change", "words"),
     [
         (lambda folder: (folder / "train.zh").unlink(), ["train.zh", "is not here"]),
-        (lambda folder: (folder / "train.zh").write_bytes(b"\xff\xfe\x00bad\n" * 60), ["train.zh", "UTF-8"]),
+        (
+            lambda folder: (folder / "train.zh").write_bytes(b"\xff\xfe\x00bad\n" * 60),
+            ["train.zh", "UTF-8"],
+        ),
         (lambda folder: (folder / "train.zh").write_text("短\n"), ["train.en", "60", "1"]),
-        (lambda folder: [(folder / f"train.{x}").write_text("") for x in ("en", "zh")], ["train.en", "is empty"]),
-        (lambda folder: [(folder / f"train.{x}").write_text("\n" * 60) for x in ("en", "zh")], ["empty"]),
+        (
+            lambda folder: [(folder / f"train.{x}").write_text("") for x in ("en", "zh")],
+            ["train.en", "is empty"],
+        ),
+        (
+            lambda folder: [(folder / f"train.{x}").write_text("\n" * 60) for x in ("en", "zh")],
+            ["empty"],
+        ),
     ],
     ids=["missing", "not UTF-8", "different lengths", "empty file", "empty lines"],
 )
@@ -221,7 +327,12 @@ def test_a_folder_that_cannot_be_written(lslm, translation, project):
     """By anyone but root, or not even by root."""
     (project / "locked").mkdir(mode=0o500)
     root = Path("/sys/runs") if os.geteuid() == 0 else project / "locked" / "runs"
-    refused(lslm("run", "--config", translation, "--job.root", root), 1, "cannot make a run directory", str(root))
+    refused(
+        lslm("run", "--config", translation, "--job.root", root),
+        1,
+        "cannot make a run directory",
+        str(root),
+    )
 
 
 def test_a_root_that_is_a_file(lslm, translation, project):
@@ -234,7 +345,19 @@ def test_checkpoints_that_do_not_fit_or_are_none(lslm, translation, only_run, pr
     run = only_run()
     best = run / "checkpoints" / "best.ckpt"
     refused(
-        lslm("test", "--config", run / "config.yaml", "--ckpt_path", best, "--model.backbone.d_model", "32"), 1, "best.ckpt", "16", "32"
+        lslm(
+            "test",
+            "--config",
+            run / "config.yaml",
+            "--ckpt_path",
+            best,
+            "--model.backbone.d_model",
+            "32",
+        ),
+        1,
+        "best.ckpt",
+        "16",
+        "32",
     )
     whole = best.read_bytes()
     best.write_bytes(whole[: len(whole) // 2])
@@ -248,7 +371,13 @@ def test_a_tokenizer_of_another_run_is_refused(lslm, translation, only_run):
     assert lslm("fit", "--config", translation).status == 0
     run = only_run()
     Characters().train(["abcdefghijklmnopqrstuvwxyz"]).save(run / "tokenizer.json")
-    refused(lslm("generate", run, "red"), 1, "best.ckpt", "tokenizer.json", "not the one that this model was trained with")
+    refused(
+        lslm("generate", run, "red"),
+        1,
+        "best.ckpt",
+        "tokenizer.json",
+        "not the one that this model was trained with",
+    )
 
 
 @pytest.mark.parametrize(
@@ -273,13 +402,33 @@ def test_a_tokenizer_of_another_run_is_refused(lslm, translation, only_run):
 )
 def test_a_corpus_of_another_task_is_named(lslm, pairs, project, config, arguments, words):
     (project / "text.txt").write_text("red green blue\n" * 50)
-    refused(lslm("run", "--config", Path(__file__).parents[2] / "configs" / config, *arguments), 1, *words)
+    refused(
+        lslm("run", "--config", Path(__file__).parents[2] / "configs" / config, *arguments),
+        1,
+        *words,
+    )
     assert not list(Path("runs").glob("*/*"))
 
 
 def test_a_nan_loss_fails_and_keeps_the_last_good_checkpoint(lslm, translation, only_run):
-    optimizer = ["--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", "2e4", "--trainer.gradient_clip_val", "0"]
-    outcome = lslm("run", "--config", translation, *optimizer, "--trainer.val_check_interval", "1", "--trainer.max_steps", "9")
+    optimizer = [
+        "--model.optimizer",
+        "torch.optim.SGD",
+        "--model.optimizer.lr",
+        "2e4",
+        "--trainer.gradient_clip_val",
+        "0",
+    ]
+    outcome = lslm(
+        "run",
+        "--config",
+        translation,
+        *optimizer,
+        "--trainer.val_check_interval",
+        "1",
+        "--trainer.max_steps",
+        "9",
+    )
     refused(outcome, 1, "the loss is", "at step")
     weights = torch.load(only_run() / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(w.isfinite().all() for w in weights.values())

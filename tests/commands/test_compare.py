@@ -1,4 +1,6 @@
-"""`lslm compare`: finished runs on one page, seeds as recipes, tables of an experiment, and what does not compare."""
+"""`lslm compare`: finished runs on one page, seeds as recipes, tables of an experiment, and what
+does not compare.
+"""
 
 import csv
 import json
@@ -35,7 +37,11 @@ def two_runs(lslm, project, translation, kept):
     """Of different width, that read 3 tokens of a source."""
     if not (kept / "runs").exists():
         for width, name in ((16, "narrow"), (32, "wide")):
-            settings = [f"--model.backbone.d_model={width}", f"--job.name={name}", "--model.max_source_length=3"]
+            settings = [
+                f"--model.backbone.d_model={width}",
+                f"--job.name={name}",
+                "--model.max_source_length=3",
+            ]
             outcome = lslm("run", "--config", translation, *settings)
             assert outcome.status == 0, outcome.err
         shutil.copytree(project / "runs", kept / "runs")
@@ -43,10 +49,12 @@ def two_runs(lslm, project, translation, kept):
     else:
         shutil.copytree(kept / "runs", project / "runs")
         shutil.copy(kept / "mlflow.db", project)
-        for path in (project / "runs").glob("*/*/config.yaml"):  # the corpus is a folder of the test that trained them
+        # the corpus is a folder of the test that trained them
+        for path in (project / "runs").glob("*/*/config.yaml"):
             path.write_text(
                 path.read_text("utf-8").replace(
-                    yaml.safe_load(path.read_text("utf-8"))["data"]["init_args"]["corpus"], str(project / "pairs")
+                    yaml.safe_load(path.read_text("utf-8"))["data"]["init_args"]["corpus"],
+                    str(project / "pairs"),
                 )
             )
     return [next(Path("runs/translation").glob(f"{name}-*")) for name in ("narrow", "wide")]
@@ -61,13 +69,24 @@ def test_two_runs_on_one_page(lslm, two_runs, project):
     outcome = lslm("compare", *two_runs, *QUICK, "--csv", project / "scores.csv")
     assert outcome.status == 0, outcome.err
     found = page()
-    for words in ("Pairs by BLEU", "d_model", "Learning curves", "Outputs side by side", *(run.name for run in two_runs)):
+    for words in (
+        "Pairs by BLEU",
+        "d_model",
+        "Learning curves",
+        "Outputs side by side",
+        *(run.name for run in two_runs),
+    ):
         assert words in found, words
     assert "Config differences" in found
-    assert "vocab_size" not in found.partition("Config differences")[2].partition("</section>")[0], "what is equal is no difference"
+    assert (
+        "vocab_size" not in found.partition("Config differences")[2].partition("</section>")[0]
+    ), "what is equal is no difference"
     with (project / "scores.csv").open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
-    own = {run.name: json.loads((run / "metrics.json").read_text("utf-8"))["findings"] for run in two_runs}
+    own = {
+        run.name: json.loads((run / "metrics.json").read_text("utf-8"))["findings"]
+        for run in two_runs
+    }
     for name, findings in own.items():  # those of the evaluation set and of other runs are beside
         cut = "10 of 10 sources were read up to max_source_length=3 tokens"
         assert {"check": "cut sources", "system": "this run", "words": cut} in findings
@@ -75,12 +94,22 @@ def test_two_runs_on_one_page(lslm, two_runs, project):
             whose = name if each["system"] else "evaluation set"
             assert f"! {each['check']} ({whose}): {each['words']}" in outcome.out
             assert each["check"] in found
-    recorded = {run.name: {s["metric"]: s["value"] for s in json.loads((run / "metrics.json").read_text())["scores"]} for run in two_runs}
-    assert {row["system"]: pytest.approx(float(row["bleu"])) for row in rows} == {name: found["bleu"] for name, found in recorded.items()}
+    recorded = {
+        run.name: {
+            s["metric"]: s["value"]
+            for s in json.loads((run / "metrics.json").read_text())["scores"]
+        }
+        for run in two_runs
+    }
+    assert {row["system"]: pytest.approx(float(row["bleu"])) for row in rows} == {
+        name: found["bleu"] for name, found in recorded.items()
+    }
 
 
 def test_seeds_are_compared_with_the_noise_of_training(lslm, two_runs):
-    """Two parents of seeds, as `lslm run --seeds 2` leaves them; the second seed of each has some answers of the other run."""
+    """Two parents of seeds, as `lslm run --seeds 2` leaves them; the second seed of each has some
+    answers of the other run.
+    """
     parents = []
     for run, other in (two_runs, two_runs[::-1]):
         parent = run.parent / f"{run.name[:4]}-seeds"
@@ -90,7 +119,9 @@ def test_seeds_are_compared_with_the_noise_of_training(lslm, two_runs):
                 mixed = (run / "predictions/test.jsonl").read_text().splitlines()[:5]
                 known = {json.loads(line)["id"] for line in mixed}
                 mixed += [
-                    line for line in (other / "predictions/test.jsonl").read_text().splitlines() if json.loads(line)["id"] not in known
+                    line
+                    for line in (other / "predictions/test.jsonl").read_text().splitlines()
+                    if json.loads(line)["id"] not in known
                 ]
                 (child / "predictions/test.jsonl").write_text("\n".join(mixed) + "\n")
         parent.mkdir()
@@ -126,7 +157,9 @@ def test_other_data_are_shown_and_not_ranked(lslm, two_runs, translation, pairs)
 
 
 def test_the_order_of_predictions_is_no_matter(lslm, two_runs):
-    """A run writes its answers batch by batch; sections of the task read them in the order of the exam."""
+    """A run writes its answers batch by batch; sections of the task read them in the order of the
+    exam.
+    """
     assert lslm("compare", *two_runs, *QUICK).status == 0
     [first] = Path("runs/translation").glob("compare-*/report/report.md")
     before = first.read_text("utf-8")
@@ -153,7 +186,9 @@ def test_other_signatures_are_named(lslm, two_runs):
 
 
 def test_the_table_of_an_experiment(lslm, two_runs):
-    outcome = lslm("compare", "--experiment", "translation", "--metric", "test/bleu", "--csv", "all.csv")
+    outcome = lslm(
+        "compare", "--experiment", "translation", "--metric", "test/bleu", "--csv", "all.csv"
+    )
     assert outcome.status == 0, outcome.err
     with open("all.csv", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
@@ -188,11 +223,30 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
     from lslm_lightning.reports.blocks import Table
     from lslm_lightning.safety.visible_text import visible
 
-    evil = ["=1+1", "@x", "-minus", " \t=1+1", "\n=1+1", "\r=1+1", "＝1+1", "　＋1", "－1", "＠x", "\tx"]
-    write_csv(Table(["=name", "value"], [[text, -1.5] for text in evil] + [["plain", None]]), tmp_path / "a.csv")
+    evil = [
+        "=1+1",
+        "@x",
+        "-minus",
+        " \t=1+1",
+        "\n=1+1",
+        "\r=1+1",
+        "＝1+1",
+        "　＋1",
+        "－1",
+        "＠x",
+        "\tx",
+    ]
+    write_csv(
+        Table(["=name", "value"], [[text, -1.5] for text in evil] + [["plain", None]]),
+        tmp_path / "a.csv",
+    )
     with (tmp_path / "a.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows == [["'=name", "value"], *([f"'{visible(text)}", "-1.5"] for text in evil), ["plain", ""]]
+    assert rows == [
+        ["'=name", "value"],
+        *([f"'{visible(text)}", "-1.5"] for text in evil),
+        ["plain", ""],
+    ]
 
 
 def test_a_run_whose_answers_are_not_whole_is_named_and_the_others_are_compared(lslm, two_runs):
@@ -217,9 +271,28 @@ def logged(project):
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     experiment = client.create_experiment("translation")
 
-    def log(name, metrics, status="FINISHED", signature="tok:13a", corpus="wmt", digest=DIGEST, up=True, params=(), inputs=(), **tags):
-        scores = {metric: {"unit": "", "higher_is_better": up, "signature": signature, "n_example": 10} for metric in metrics}
-        tags = {"corpus": corpus, "corpus.test_digest": digest, "scores": json.dumps(scores), "command": "run"} | tags
+    def log(
+        name,
+        metrics,
+        status="FINISHED",
+        signature="tok:13a",
+        corpus="wmt",
+        digest=DIGEST,
+        up=True,
+        params=(),
+        inputs=(),
+        **tags,
+    ):
+        scores = {
+            metric: {"unit": "", "higher_is_better": up, "signature": signature, "n_example": 10}
+            for metric in metrics
+        }
+        tags = {
+            "corpus": corpus,
+            "corpus.test_digest": digest,
+            "scores": json.dumps(scores),
+            "command": "run",
+        } | tags
         run = client.create_run(experiment, tags=tags, run_name=name)
         for metric, value in metrics.items():
             client.log_metric(run.info.run_id, metric if "/" in metric else f"test/{metric}", value)
@@ -227,7 +300,9 @@ def logged(project):
             client.log_param(run.info.run_id, key, value)
         for split, own in dict(inputs).items():
             tags = [InputTag("mlflow.data.context", split), InputTag("digest", own)]
-            client.log_inputs(run.info.run_id, [DatasetInput(Dataset(corpus, own[:36], "local", "{}"), tags)])
+            client.log_inputs(
+                run.info.run_id, [DatasetInput(Dataset(corpus, own[:36], "local", "{}"), tags)]
+            )
         client.set_terminated(run.info.run_id, status)
         return run.info.run_id
 
@@ -259,7 +334,10 @@ def test_only_runs_of_one_test_set_and_signature_are_ranked_together(logged, mon
     assert [row[1] for row in table.rows] == ["A", "A", "A", "A", "B", "C"]
     assert {row[0] for row in table.rows[4:]} == {"other words", "other data"}
     assert sum("tok:13a" in n.text for n in table.notes[:-1]) == 2
-    assert {row[table.columns.index("data")] for row in table.rows} == {"2:012345678901", "2:ffffffffffff"}
+    assert {row[table.columns.index("data")] for row in table.rows} == {
+        "2:012345678901",
+        "2:ffffffffffff",
+    }
     assert table.notes[-1] == "Runs that are not finished and are not shown: 1."
 
 
@@ -273,18 +351,37 @@ def test_parts_of_a_signature_that_may_differ_separate_no_runs(logged):
 
 def test_old_runs_are_told_apart_by_languages_and_unknown_ones_stand_alone(logged):
     """The last release recorded one digest of files for all directions."""
-    files, data = "ab" * 32, "data.init_args."
-    directions = {"to zh": ("en", "zh"), "to zh too": ("en", "zh"), "to de": ("en", "de"), "from zh": ("zh", "en")}
+    files = "ab" * 32
+    data = "data.init_args."
+    directions = {
+        "to zh": ("en", "zh"),
+        "to zh too": ("en", "zh"),
+        "to de": ("en", "de"),
+        "from zh": ("zh", "en"),
+    }
     for i, (name, (source, target)) in enumerate(directions.items()):
-        params = {f"{data}source_language": source, f"{data}target_language": target, f"{data}max_tokens": str(i)}
+        params = {
+            f"{data}source_language": source,
+            f"{data}target_language": target,
+            f"{data}max_tokens": str(i),
+        }
         logged(name, {"bleu": 10.0 * i}, digest=files, params=params)
     for name in ("unknown", "unknown too"):
         logged(name, {"bleu": 50.0}, digest=files)
     parent = logged("evaluation", {}, digest=files)
     for name in ("one system", "another"):
         logged(name, {"bleu": 50.0}, digest=files, **{"mlflow.parentRunId": parent, "system": name})
-    assert groups() == ["another one system", "from zh", "to de", "to zh too to zh", "unknown", "unknown too"]
-    notes = [getattr(note, "text", note) for note in leaderboard.leaderboard("translation", "bleu").notes]
+    assert groups() == [
+        "another one system",
+        "from zh",
+        "to de",
+        "to zh too to zh",
+        "unknown",
+        "unknown too",
+    ]
+    notes = [
+        getattr(note, "text", note) for note in leaderboard.leaderboard("translation", "bleu").notes
+    ]
     assert any("wmt en-de, digest 1:abababababab (of files)" in note for note in notes)
     assert sum("its languages are not known" in note for note in notes) == 3
     assert "its runs stand apart where these cannot be found" in notes[-1]
@@ -295,21 +392,34 @@ def test_old_runs_whose_directory_is_here_stand_with_new_ones(logged, project):
     corpus.mkdir()
     for i, language in enumerate(("en", "zh", "de")):
         (corpus / f"test.{language}").write_text("".join(f"{row[i]}\n" for row in ROWS), "utf-8")
-    files = TranslationData(str(corpus), source_language="en", target_language="zh").corpus.digest("test")
-    new = TranslationData(str(corpus), source_language="en", target_language="zh").evaluation_set("test").digest
+    files = TranslationData(str(corpus), source_language="en", target_language="zh").corpus.digest(
+        "test"
+    )
+    new = (
+        TranslationData(str(corpus), source_language="en", target_language="zh")
+        .evaluation_set("test")
+        .digest
+    )
     logged("new", {"bleu": 20.0}, digest=new)
     for name, target in (("old", "zh"), ("other", "de")):
         here = made(name, OLD, corpus, target=target)
         logged(name, {"bleu": 30.0}, digest=files, **{"lslm.directory": str(here.absolute())})
     parent = made("seeds-seed-0-12345678", OLD, corpus).parent / "seeds"
     parent.mkdir()
-    logged("seeds", {"bleu": 10.0}, digest=files, seeds="2", **{"lslm.directory": str(parent.absolute())})
+    logged(
+        "seeds",
+        {"bleu": 10.0},
+        digest=files,
+        seeds="2",
+        **{"lslm.directory": str(parent.absolute())},
+    )
     assert groups() == ["old new seeds", "other"]
 
 
 def test_validations_are_told_apart_by_their_own_data(logged):
     """Not by the digest of a test; a limit of validated examples is a part of what was asked."""
-    inputs, limit = {"val": "2:" + "c" * 64}, "data.init_args.n_validation_example"
+    inputs = {"val": "2:" + "c" * 64}
+    limit = "data.init_args.n_validation_example"
     logged("best", {"val/bleu": 50.0}, inputs=inputs, params={limit: 200})
     logged("second", {"val/bleu": 40.0}, inputs=inputs, params={limit: 200}, digest="2:" + "d" * 64)
     logged("fewer", {"val/bleu": 90.0}, inputs=inputs, params={limit: 20})
@@ -321,7 +431,11 @@ def test_shots_of_questions_are_shown(logged):
     for n in ("0", "1", "5"):
         logged(f"asked with {n}", {"bleu": float(n)}, system="gpt", n_shot=n)
     table = leaderboard.leaderboard("translation", "bleu")
-    assert [row[table.columns.index("kind")] for row in table.rows] == ["evaluated, 5 shots", "evaluated, 1 shot", "evaluated"]
+    assert [row[table.columns.index("kind")] for row in table.rows] == [
+        "evaluated, 5 shots",
+        "evaluated, 1 shot",
+        "evaluated",
+    ]
 
 
 def test_which_way_is_up_is_on_record(logged):
@@ -330,6 +444,15 @@ def test_which_way_is_up_is_on_record(logged):
         logged(name, {"my_error": value, "my_error_deviation": 0.5}, up=False, seeds="3")
     table = leaderboard.leaderboard("translation")
     assert [row[0] for row in table.rows] == ["better", "worse"]
-    assert [h.name for h in table.headings()] == ["run", "exam", "test/my_error", "kind", "corpus", "data", "seed", "MLflow id"]
+    assert [h.name for h in table.headings()] == [
+        "run",
+        "exam",
+        "test/my_error",
+        "kind",
+        "corpus",
+        "data",
+        "seed",
+        "MLflow id",
+    ]
     assert table.headings()[2].higher_is_better is False
     assert {row[3] for row in table.rows} == {"mean of 3 seeds"}

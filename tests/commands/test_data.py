@@ -51,7 +51,10 @@ def describe(project: Path, checksum: str) -> None:
 def test_list(pets: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["data", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    line = {name: next(line.split() for line in lines if line.split()[:1] == [name]) for name in ("pets", "multi30k", "cldr", "docstrings")}
+    line = {
+        name: next(line.split() for line in lines if line.split()[:1] == [name])
+        for name in ("pets", "multi30k", "cldr", "docstrings")
+    }
     assert line["pets"] == ["pets", "en", "de", "train", "2", "CC0", "here"]
     assert line["multi30k"][-2:] == ["not", "here"]
     assert line["cldr"][-2:] == line["docstrings"][-2:] == ["built", "in"]
@@ -59,7 +62,9 @@ def test_list(pets: Path, capsys: pytest.CaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("chosen", ["elsewhere", "elsewhere/", "./elsewhere"])
-def test_list_knows_the_chosen_folder(chosen: str, pets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_list_knows_the_chosen_folder(
+    chosen: str, pets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     (pets.parent / "pets").rename(pets.parent.parent / "moved")
     Path("elsewhere").mkdir()
     Path("moved").rename("elsewhere/pets")
@@ -70,12 +75,21 @@ def test_list_knows_the_chosen_folder(chosen: str, pets: Path, monkeypatch: pyte
     assert ["LSLM_DATA", "elsewhere/<corpus>/"] in lines
 
 
-def test_chinese_of_a_region_has_no_words_to_count(pets: Path, capsys: pytest.CaptureFixture) -> None:
+def test_chinese_of_a_region_has_no_words_to_count(
+    pets: Path, capsys: pytest.CaptureFixture
+) -> None:
     config = Path("configs/corpora.yaml")
-    config.write_text(CONFIG.replace("[en, de]", "[en, zh-TW]").replace("train.de.gz", "train.zh-TW.gz") % "null")
+    config.write_text(
+        CONFIG.replace("[en, de]", "[en, zh-TW]").replace("train.de.gz", "train.zh-TW.gz") % "null"
+    )
     (pets / "train.de.gz").rename(pets / "train.zh-TW.gz")
     assert main(["data", "check", "pets"]) == 0
-    [row] = [line.split() for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["zh-TW"]][1:]  # after its first rows
+    # after its first rows
+    [row] = [
+        line.split()
+        for line in capsys.readouterr().out.splitlines()
+        if line.split()[:1] == ["zh-TW"]
+    ][1:]
     assert row == ["zh-TW", "10.0", "11"], "mean length and longest, no mean of words"
 
 
@@ -90,13 +104,35 @@ def test_check(pets: Path, capsys: pytest.CaptureFixture) -> None:
     out, err = capsys.readouterr()
     assert not err
     rows = [line.split() for line in out.splitlines()]
-    assert ["train.en.gz", str((pets / "train.en.gz").stat().st_size), "checksum", "agrees", "data/pets"] in rows
-    assert ["train.de.gz", str((pets / "train.de.gz").stat().st_size), "no", "checksum", "known", "data/pets"] in rows
-    assert next(row for row in rows if row[:1] == ["train"])[:6] == ["train", "2", "en", "8.0", "2.5", "10"]
+    assert [
+        "train.en.gz",
+        str((pets / "train.en.gz").stat().st_size),
+        "checksum",
+        "agrees",
+        "data/pets",
+    ] in rows
+    assert [
+        "train.de.gz",
+        str((pets / "train.de.gz").stat().st_size),
+        "no",
+        "checksum",
+        "known",
+        "data/pets",
+    ] in rows
+    assert next(row for row in rows if row[:1] == ["train"])[:6] == [
+        "train",
+        "2",
+        "en",
+        "8.0",
+        "2.5",
+        "10",
+    ]
     assert "note: Of [two] animals." in out
 
 
-def test_check_of_a_path(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_check_of_a_path(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
     (project / "poems.txt").write_text("天地玄黄\n" * 50)
     assert main(["data", "check", "poems.txt"]) == 0
@@ -106,15 +142,35 @@ def test_check_of_a_path(project: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "train.en.gz").write_bytes(b"x"), "train.en.gz: corrupt or truncated (1 bytes): sha256 should be"),
-        (lambda folder: (folder / "train.de.gz").write_bytes(b"x"), "train.de.gz: not a complete gzip file"),
-        (lambda folder: (folder / "train.de.gz").unlink(), "corpus pets, not here: train.de.gz; lslm data fetch pets gets what is missing"),
-        (lambda folder: (folder / "train.de.gz").write_bytes(gzip.compress(b"a\n")), "train.en.gz has 2, train.de.gz has 1"),
-        (lambda folder: (folder / "train.de.gz").write_bytes(gzip.compress(b"a\n\n")), "train:2: de empty"),
-        (lambda folder: (folder / "train.de.gz").write_bytes(gzip.compress(b"a\n\xff\n")), "line 2: byte 2 (0xff) is not UTF-8"),
+        (
+            lambda folder: (folder / "train.en.gz").write_bytes(b"x"),
+            "train.en.gz: corrupt or truncated (1 bytes): sha256 should be",
+        ),
+        (
+            lambda folder: (folder / "train.de.gz").write_bytes(b"x"),
+            "train.de.gz: not a complete gzip file",
+        ),
+        (
+            lambda folder: (folder / "train.de.gz").unlink(),
+            "corpus pets, not here: train.de.gz; lslm data fetch pets gets what is missing",
+        ),
+        (
+            lambda folder: (folder / "train.de.gz").write_bytes(gzip.compress(b"a\n")),
+            "train.en.gz has 2, train.de.gz has 1",
+        ),
+        (
+            lambda folder: (folder / "train.de.gz").write_bytes(gzip.compress(b"a\n\n")),
+            "train:2: de empty",
+        ),
+        (
+            lambda folder: (folder / "train.de.gz").write_bytes(gzip.compress(b"a\n\xff\n")),
+            "line 2: byte 2 (0xff) is not UTF-8",
+        ),
     ],
 )
-def test_check_finds_faults(damage, message: str, pets: Path, capsys: pytest.CaptureFixture) -> None:
+def test_check_finds_faults(
+    damage, message: str, pets: Path, capsys: pytest.CaptureFixture
+) -> None:
     damage(pets)
     assert main(["data", "check", "pets"]) == 1
     err = capsys.readouterr().err
@@ -125,7 +181,8 @@ def test_check_finds_faults(damage, message: str, pets: Path, capsys: pytest.Cap
 def test_check_does_not_trust_what_it_remembers(pets: Path, capsys: pytest.CaptureFixture) -> None:
     path = pets / "train.en.gz"
     assert main(["data", "check", "pets"]) == 0
-    data, status = path.read_bytes(), path.stat()
+    data = path.read_bytes()
+    status = path.stat()
     path.write_bytes(data[:-1] + b"x")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert main(["data", "check", "pets"]) == 1
@@ -147,17 +204,26 @@ def test_fetch(pets: Path, capsys: pytest.CaptureFixture) -> None:
     (pets / "train.de.gz").unlink()
     assert main(["data", "fetch", "pets"]) == 1
     err = capsys.readouterr().err
-    assert err == "lslm: corpus pets: train.de.gz is not here; no public home is known: put it into data/pets/ (licence: CC0)\n"
+    assert err == (
+        "lslm: corpus pets: train.de.gz is not here; no public home is known: put it into "
+        "data/pets/ (licence: CC0)\n"
+    )
     assert main(["data", "fetch", "cldr"]) == 0
 
 
 def test_pairs_one_line_off_are_told(pets: Path, capsys: pytest.CaptureFixture) -> None:
-    texts = [f"Herr {i * 7919 % 1000} {'sah und ' * (i * 31 % 9)}{i * 104729 % 997}" for i in range(600)]
+    texts = [
+        f"Herr {i * 7919 % 1000} {'sah und ' * (i * 31 % 9)}{i * 104729 % 997}" for i in range(600)
+    ]
     folder = Path("pairs")
     folder.mkdir()
     for split, by in (("train", 1), ("val", 0)):
-        (folder / f"{split}.en").write_text("\n".join(text.replace("sah und", "saw") for text in texts))
-        (folder / f"{split}.de").write_text("\n".join([*texts[-by:], *texts[:-by]] if by else texts))
+        (folder / f"{split}.en").write_text(
+            "\n".join(text.replace("sah und", "saw") for text in texts)
+        )
+        (folder / f"{split}.de").write_text(
+            "\n".join([*texts[-by:], *texts[:-by]] if by else texts)
+        )
     assert main(["data", "check", "pairs"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "! train: sources of about lines " in out
@@ -175,7 +241,9 @@ def test_pairs_one_line_off_are_told(pets: Path, capsys: pytest.CaptureFixture) 
         ([], 2, "required"),
     ],
 )
-def test_wrong_words(words: list[str], status: int, message: str, pets: Path, capsys: pytest.CaptureFixture) -> None:
+def test_wrong_words(
+    words: list[str], status: int, message: str, pets: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert main(["data", *words]) == status
     assert message in capsys.readouterr().err
 
@@ -192,29 +260,43 @@ def test_it_answers_soon_and_imports_nothing_heavy(words: list[str], pets: Path)
 import sys
 from lslm_lightning.__main__ import main
 main(["data", *{words}])
-heavy = {{"torch", "lightning", "mlflow", "datasets", "pyarrow", "transformers", "babel", "requests"}} & set(sys.modules)
+slow = "torch lightning mlflow datasets pyarrow transformers babel requests"
+heavy = set(slow.split()) & set(sys.modules)
 n_module = len(sys.modules)
-sys.exit(f"imported {{heavy}}" if heavy else f"imported {{n_module}} modules" if n_module > 1000 else 0)
+many = f"imported {{n_module}} modules" if n_module > 1000 else 0
+sys.exit(f"imported {{heavy}}" if heavy else many)
 """
     root = str(Path(__file__).parents[2])
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 
 PASTED = {
-    "chat.jsonl": '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}\n',
+    "chat.jsonl": (
+        '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", '
+        '"content": "Hello"}]}\n'
+    ),
     "languages.csv": "German,English\nHallo,Hi\n",
     "norwegian.csv": "no,en\nHei,Hi\n",
     "struct.jsonl": '{"translation": {"en": "Hi", "id": "Halo"}}\n',
     "summaries.csv": "document,summary\na,b\n",
-    "questions.jsonl": '{"question": "q", "context": "a c", "answers": {"text": ["c"], "answer_start": [2]}}\n',
+    "questions.jsonl": (
+        '{"question": "q", "context": "a c", "answers": {"text": ["c"], "answer_start": [2]}}\n'
+    ),
     "sounds.csv": "audio,text\na.wav,hi\n",
     "text.txt": "one two three\n",
 }
 
 
 @pytest.mark.parametrize("name", PASTED)
-def test_the_config_that_check_shows_works(name: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_the_config_that_check_shows_works(
+    name: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     import yaml
     from jsonargparse import ArgumentParser
 
@@ -235,19 +317,35 @@ def test_the_config_that_check_shows_works(name: str, project: Path, monkeypatch
     assert pasted["task"].split(".")[1] == pasted["data"]["class_path"].split(".")[1]
 
 
-def test_check_takes_columns(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_check_takes_columns(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
-    (project / "news.csv").write_text("id,article,highlights\n" + "".join(f"{i},long {i},\x1b[31mshort\u202e {i}\n" for i in range(300)))
+    (project / "news.csv").write_text(
+        "id,article,highlights\n"
+        + "".join(f"{i},long {i},\x1b[31mshort\u202e {i}\n" for i in range(300))
+    )
     assert main(["data", "check", "news.csv"]) == 1
     out, err = capsys.readouterr()
     assert "perhaps columns: {document: article, summary: highlights}" in out
     assert "news.csv: no column is called text, document and summary" in err
-    assert main(["data", "check", "news.csv", "--columns", "{document: article, summary: highlights}"]) == 0
+    assert (
+        main(["data", "check", "news.csv", "--columns", "{document: article, summary: highlights}"])
+        == 0
+    )
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
     assert ["article", "text", "document", "long", "0", "long", "1"] in rows
-    assert ["highlights", "text", "summary", r"\x1b[31mshort\u202e", "0", r"\x1b[31mshort\u202e", "1"] in rows
+    assert [
+        "highlights",
+        "text",
+        "summary",
+        r"\x1b[31mshort\u202e",
+        "0",
+        r"\x1b[31mshort\u202e",
+        "1",
+    ] in rows
     assert "\x1b" not in out
     assert "summary: highlights" in out[out.index("task: ") :]
 
@@ -255,19 +353,32 @@ def test_check_takes_columns(project: Path, monkeypatch: pytest.MonkeyPatch, cap
 @pytest.mark.parametrize("given", ["article", "[a]", "{a: [", "{1: a}", "1"])
 def test_columns_that_are_no_mapping(given: str, pets: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["data", "check", "pets", "--columns", given]) == 2
-    assert "must map fields to columns, as in '{en: english, de: german}'" in capsys.readouterr().err
+    assert (
+        "must map fields to columns, as in '{en: english, de: german}'" in capsys.readouterr().err
+    )
 
 
-def test_norwegian_is_a_field_on_the_command_line_and_a_field_stands_once(pets: Path, capsys: pytest.CaptureFixture) -> None:
-    assert columns_given("{no: norwegian, en: english, on: 1e3}") == {"no": "norwegian", "en": "english", "on": "1e3"}
+def test_norwegian_is_a_field_on_the_command_line_and_a_field_stands_once(
+    pets: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert columns_given("{no: norwegian, en: english, on: 1e3}") == {
+        "no": "norwegian",
+        "en": "english",
+        "on": "1e3",
+    }
     assert main(["data", "check", "pets", "--columns", "{en: english, en: german}"]) == 2
     assert "the key 'en' stands twice" in capsys.readouterr().err
 
 
-def test_check_of_a_name_of_no_format(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_check_of_a_name_of_no_format(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     (project / "notes.md").write_text("abc")
     assert main(["data", "check", "notes.md"]) == 1
-    assert "notes.md: cannot tell the format from the name; it must end in txt" in capsys.readouterr().err
+    assert (
+        "notes.md: cannot tell the format from the name; it must end in txt"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_fault_is_told_once(project: Path, capsys: pytest.CaptureFixture) -> None:
@@ -276,10 +387,14 @@ def test_a_fault_is_told_once(project: Path, capsys: pytest.CaptureFixture) -> N
     assert capsys.readouterr().err.count("line 3: has 1 columns") == 1
 
 
-def test_check_names_file_and_line(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_check_names_file_and_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
     (project / "pairs").mkdir()
-    (project / "pairs/train.jsonl").write_text('{"en": "a", "de": "b"}\n{"en": "a", "de": ["b", ""]}\n')
+    (project / "pairs/train.jsonl").write_text(
+        '{"en": "a", "de": "b"}\n{"en": "a", "de": ["b", ""]}\n'
+    )
     assert main(["data", "check", "pairs"]) == 1
     out, err = capsys.readouterr()
     assert "train.jsonl:2: text 2 of the 2 in de is empty" in err

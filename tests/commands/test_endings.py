@@ -35,7 +35,9 @@ def recorded_runs(uri: str | None = None) -> list[Run]:
     client = MlflowClient(uri or f"sqlite:///{Path('mlflow.db').absolute()}")
     experiment = client.get_experiment_by_name("translation")
     here = {path.name for path in Path("runs/translation").iterdir()}
-    return [run for run in client.search_runs([experiment.experiment_id]) if run.info.run_name in here]
+    return [
+        run for run in client.search_runs([experiment.experiment_id]) if run.info.run_name in here
+    ]
 
 
 def statuses(uri: str | None = None) -> list[str]:
@@ -55,7 +57,9 @@ ENDLESS = ("--trainer.max_steps", "1000000", "--trainer.val_check_interval", "5"
     ],
     ids=lambda value: str(value),
 )
-def test_a_stopped_run_says_so_and_keeps_its_last_state(start_run, number, status, recorded, store, request):
+def test_a_stopped_run_says_so_and_keeps_its_last_state(
+    start_run, number, status, recorded, store, request
+):
     uri = request.getfixturevalue("server") if store == "server" else None
     process = start_run(*ENDLESS, **({"MLFLOW_TRACKING_URI": uri} if uri else {}))
     wait_until(lambda: bool(list(Path("runs").glob("*/*/checkpoints/last.ckpt"))), process)
@@ -74,7 +78,9 @@ def test_a_stopped_run_says_so_and_keeps_its_last_state(start_run, number, statu
     assert not list(last.parent.glob(".*.part")) or number == signal.SIGKILL
 
 
-def test_a_run_whose_terminal_is_closed_saves_and_says_so(origin, environment, translation, project, empty_store):
+def test_a_run_whose_terminal_is_closed_saves_and_says_so(
+    origin, environment, translation, project, empty_store
+):
     """What it prints from then on, its progress bar too, finds no terminal."""
     shutil.copy(empty_store, project)
     master, slave = os.openpty()
@@ -85,7 +91,9 @@ def test_a_run_whose_terminal_is_closed_saves_and_says_so(origin, environment, t
             os.read(master, 65536)
         return bool(list(Path("runs").glob("*/*/checkpoints/last.ckpt")))
 
-    process = origin.fork(["run", "--config", str(translation), *ENDLESS], environment, project, terminal=slave)
+    process = origin.fork(
+        ["run", "--config", str(translation), *ENDLESS], environment, project, terminal=slave
+    )
     wait_until(has_saved, process)
     os.close(master)
     assert process.wait(PATIENCE) == 129
@@ -101,8 +109,13 @@ def test_the_same_config_twice_on_a_server_makes_two_runs(start_run, server, pro
     client = MlflowClient(server)
     for run in recorded_runs(server):
         kept = Path(client.download_artifacts(run.info.run_id, "config.yaml", str(project)))
-        assert kept.read_text() == (Path("runs/translation") / run.info.run_name / "config.yaml").read_text()
-        assert "best.ckpt" in {Path(a.path).name for a in client.list_artifacts(run.info.run_id, "checkpoints")}
+        assert (
+            kept.read_text()
+            == (Path("runs/translation") / run.info.run_name / "config.yaml").read_text()
+        )
+        assert "best.ckpt" in {
+            Path(a.path).name for a in client.list_artifacts(run.info.run_id, "checkpoints")
+        }
     assert not Path("mlflow.db").exists(), "a server is the only store"
 
 
@@ -113,7 +126,16 @@ def scores(run: Path) -> list[dict]:
 def scores_of_one_process(run: Path, start: Start, **variables: str) -> list[dict]:
     """The scores of a run's best checkpoint in one process."""
     words = ("test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/best.ckpt")
-    process = start("-m", "lslm_lightning", *words, "--trainer.devices", 1, "--trainer.strategy", "auto", **variables)
+    process = start(
+        "-m",
+        "lslm_lightning",
+        *words,
+        "--trainer.devices",
+        1,
+        "--trainer.strategy",
+        "auto",
+        **variables,
+    )
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     [other] = [path for path in run.parent.iterdir() if path != run]
@@ -128,7 +150,11 @@ def run_on(start: Start, together: Callable[..., list[Forked]]) -> Callable[...,
     """`(number of processes, words)`: run a command on so many, to its end."""
 
     def run(n: int, *words: object, **variables: str) -> None:
-        processes = [start("-m", MODULE, *words, **variables)] if n == 1 else together(*words, n=n, **variables)
+        processes = (
+            [start("-m", MODULE, *words, **variables)]
+            if n == 1
+            else together(*words, n=n, **variables)
+        )
         for process in processes:
             output, _ = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, output
@@ -137,39 +163,73 @@ def run_on(start: Start, together: Callable[..., list[Forked]]) -> Callable[...,
 
 
 def test_the_gradient_of_two_processes_is_that_of_one_over_the_same_window(run_on, translation):
-    """Plain gradient descent in double precision, no clipping: a wrong factor would show in the weights, however ragged the batches."""
-    plain = ("--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1", "--model.schedule=lslm_lightning.optim.Constant")
-    plain += ("--model.backbone.dropout=0", "--trainer.gradient_clip_val=0", "--trainer.precision=64-true", "--trainer.max_steps=3")
+    """Plain gradient descent in double precision, no clipping: a wrong factor would show in the
+    weights, however ragged the batches.
+    """
+    plain = (
+        "--model.optimizer=torch.optim.SGD",
+        "--model.optimizer.lr=0.1",
+        "--model.schedule=lslm_lightning.optim.Constant",
+    )
+    plain += (
+        "--model.backbone.dropout=0",
+        "--trainer.gradient_clip_val=0",
+        "--trainer.precision=64-true",
+        "--trainer.max_steps=3",
+    )
     weights = []
-    for n, words in ((2, TWO), (1, ("--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 4))):
+    for n, words in (
+        (2, TWO),
+        (1, ("--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 4)),
+    ):
         run_on(n, "fit", "--config", translation, *words, *plain)
         newest = max(Path("runs/translation").iterdir(), key=lambda path: path.stat().st_mtime)
-        weights.append(torch.load(newest / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+        weights.append(
+            torch.load(newest / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        )
     for name, weight in weights[0].items():
         torch.testing.assert_close(weight, weights[1][name], rtol=0, atol=1e-12)
 
 
-SMALL = ("--model.backbone.d_model=32", "--model.backbone.n_head=2", "--model.backbone.d_feedforward=64")
-SHORT = ("--model.max_length=8", "--model.search=lslm_lightning.decoding.Greedy", "--data.n_validation_example=4", "--job.average=0")
-STEPS = ("--trainer.max_steps=4", "--data.tokenizer.vocab_size=500", "--trainer.val_check_interval=2", "--trainer.limit_val_batches=2")
+SMALL = (
+    "--model.backbone.d_model=32",
+    "--model.backbone.n_head=2",
+    "--model.backbone.d_feedforward=64",
+)
+SHORT = (
+    "--model.max_length=8",
+    "--model.search=lslm_lightning.decoding.Greedy",
+    "--data.n_validation_example=4",
+    "--job.average=0",
+)
+STEPS = (
+    "--trainer.max_steps=4",
+    "--data.tokenizer.vocab_size=500",
+    "--trainer.val_check_interval=2",
+    "--trainer.limit_val_batches=2",
+)
 
 
 def test_two_processes_score_real_data_as_one_does(real_data, start, run_on):
     """In double precision: how a batch is padded must decide no word."""
     config = Path(__file__).parents[2] / "configs/translation/multi30k_en_de_cpu.yaml"
-    words, folder = ("run", "--config", config, *TWO, *SMALL, *SHORT, *STEPS, "--trainer.precision=64-true"), {"LSLM_DATA": str(real_data)}
+    words = ("run", "--config", config, *TWO, *SMALL, *SHORT, *STEPS, "--trainer.precision=64-true")
+    folder = {"LSLM_DATA": str(real_data)}
     run_on(2, *words, **folder)
     [run] = Path("runs/translation").iterdir()
     assert {score["n_example"] for score in scores(run)} == {1000}
     assert scores_of_one_process(run, start, **folder) == scores(run)
 
 
-def test_processes_without_a_share_of_an_exam_wait_for_those_that_have_one(run_on, translation, project):
+def test_processes_without_a_share_of_an_exam_wait_for_those_that_have_one(
+    run_on, translation, project
+):
     """One text to validate and to test on, two processes."""
     for split in ("train", "val", "test"):
         (project / f"{split}.txt").write_text("red green blue " * (40 if split == "train" else 1))
     config = yaml.safe_load((project / "tiny.yaml").read_text())
-    model, data = config["model"]["init_args"], config["data"]["init_args"]
+    model = config["model"]["init_args"]
+    data = config["data"]["init_args"]
     config["model"] = {
         "class_path": "tasks.language_modeling.task.LanguageModelingTask",
         "init_args": {"context": 16, "backbone": model["backbone"]},
@@ -182,16 +242,29 @@ def test_processes_without_a_share_of_an_exam_wait_for_those_that_have_one(run_o
     (project / "tiny.yaml").write_text(yaml.safe_dump(config))
     run_on(2, "run", "--config", project / "tiny.yaml", *TWO)
     [run] = Path("runs/language_modeling").iterdir()
-    [score] = [s for s in json.loads((run / "metrics.json").read_text())["scores"] if s["metric"] == "bits_per_byte"]
+    [score] = [
+        s
+        for s in json.loads((run / "metrics.json").read_text())["scores"]
+        if s["metric"] == "bits_per_byte"
+    ]
     assert score["n_example"] == 1
     assert score["value"] > 0
 
 
 def test_help_answers_at_once_and_loads_nothing_heavy(environment):
     code = "import sys; from lslm_lightning.__main__ import main; main(sys.argv[1:]); "
-    code += "import json; print(json.dumps([sorted({'torch', 'lightning', 'mlflow'} & set(sys.modules)), len(sys.modules)]))"
+    code += (
+        "import json; print(json.dumps([sorted({'torch', 'lightning', 'mlflow'} & "
+        "set(sys.modules)), len(sys.modules)]))"
+    )
     for words in (["--help"], ["data", "list"], ["trian"]):
-        done = subprocess.run([sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
         heavy, n_module = json.loads(done.stdout.splitlines()[-1])
         assert heavy == [], done
         assert n_module < 1000, f"lslm {' '.join(words)} imports {n_module} modules"

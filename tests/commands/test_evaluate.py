@@ -1,4 +1,6 @@
-"""`lslm evaluate`: several systems, one exam; interrupted, shared, repeated, scored again; and what is refused."""
+"""`lslm evaluate`: several systems, one exam; interrupted, shared, repeated, scored again; and what
+is refused.
+"""
 
 import json
 import shutil
@@ -34,7 +36,10 @@ def exam(project, pairs):
             "init_args": {"corpus": str(pairs), "source_language": "en", "target_language": "zh"},
         },
         "n_resample": 100,
-        "systems": {"copy": {"class_path": f"{BASELINES}.CopySource"}, "uniform": {"class_path": f"{BASELINES}.UniformBytes"}},
+        "systems": {
+            "copy": {"class_path": f"{BASELINES}.CopySource"},
+            "uniform": {"class_path": f"{BASELINES}.UniformBytes"},
+        },
     }
     path = project / "exam.yaml"
 
@@ -59,7 +64,10 @@ def systems() -> dict:
 def outputs_file(pairs, path):
     """The references, as somebody else's outputs."""
     shutil.copy(pairs / "test.zh", path)
-    return {"class_path": "lslm_lightning.systems.outputs.Outputs", "init_args": {"path": str(path)}}
+    return {
+        "class_path": "lslm_lightning.systems.outputs.Outputs",
+        "init_args": {"path": str(path)},
+    }
 
 
 def cut_and_without_temperature(provider):
@@ -68,7 +76,11 @@ def cut_and_without_temperature(provider):
 
     def reply(path, body):
         if "temperature" in body:
-            error = {"message": "Unsupported value: 'temperature'", "param": "temperature", "code": "unsupported_value"}
+            error = {
+                "message": "Unsupported value: 'temperature'",
+                "param": "temperature",
+                "code": "unsupported_value",
+            }
             return Raw({"error": error}, 400)
         found = content(path, body)
         found["choices"][0]["finish_reason"] = "length"
@@ -81,7 +93,11 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     assert lslm("run", "--config", translation).status == 0
     cut_and_without_temperature(provider)
     [run] = Path("runs/translation").glob("tiny-*")
-    endpoint = {"model": "tiny", "base_url": provider.url, "prices": {"input_per_million": 1.0, "output_per_million": 2.0}}
+    endpoint = {
+        "model": "tiny",
+        "base_url": provider.url,
+        "prices": {"input_per_million": 1.0, "output_per_million": 2.0},
+    }
     config = exam(
         ours={"class_path": CHECKPOINT, "init_args": {"run": "runs/translation/tiny-*"}},
         theirs=outputs_file(pairs, project / "theirs.txt"),
@@ -90,8 +106,12 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     outcome = lslm("evaluate", "--config", config)
     assert outcome.status == 0, outcome.err
     found = systems()
-    score = {name: {s["metric"]: s["value"] for s in entry["scores"]} for name, entry in found.items()}
-    recorded = {s["metric"]: s["value"] for s in json.loads((run / "metrics.json").read_text())["scores"]}
+    score = {
+        name: {s["metric"]: s["value"] for s in entry["scores"]} for name, entry in found.items()
+    }
+    recorded = {
+        s["metric"]: s["value"] for s in json.loads((run / "metrics.json").read_text())["scores"]
+    }
     assert score["ours"] == pytest.approx(recorded), "lslm test and lslm evaluate are one road"
     assert score["theirs"]["bleu"] == pytest.approx(100)
     assert score["uniform"] == {}
@@ -102,16 +122,28 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
     chosen = f"run runs/translation/tiny-*: chose {run}, the only one that matches"
     assert f"system ours: {chosen}\n" in outcome.out
     assert chosen in (folder() / "report/report.md").read_text().replace("\\", "")
-    data, tested = (json.loads((path / "metrics.json").read_text())["data"] for path in (folder(), run))
+    data, tested = (
+        json.loads((path / "metrics.json").read_text())["data"] for path in (folder(), run)
+    )
     assert data == tested, "lslm test and lslm evaluate record one test set"
-    for words in ("leads with BLEU 100", "gives probabilities but writes no text", "Outputs side by side", "Pairs by BLEU"):
+    for words in (
+        "leads with BLEU 100",
+        "gives probabilities but writes no text",
+        "Outputs side by side",
+        "Pairs by BLEU",
+    ):
         assert words in page, words
-    told = {(f["system"], f["check"]): f["words"] for f in json.loads((folder() / "metrics.json").read_text())["findings"]}
+    told = {
+        (f["system"], f["check"]): f["words"]
+        for f in json.loads((folder() / "metrics.json").read_text())["findings"]
+    }
     assert told["hosted", "cut answers"] == "10 of 10 answers were cut at max_tokens=256; raise it"
     assert told["hosted", "settings left out"].startswith("temperature=0.0 was left out")
     [ours] = (folder() / "predictions").glob("ours-*.jsonl")
     n_cut = sum(p.finish_reason == "length" for p in read_predictions(ours))
-    assert told.get(("ours", "cut answers")) == (f"{n_cut} of 10 answers were cut at max_length=20; raise it" if n_cut else None)
+    assert told.get(("ours", "cut answers")) == (
+        f"{n_cut} of 10 answers were cut at max_length=20; raise it" if n_cut else None
+    )
     assert "left_out:" in page
     assert found["hosted"]["facts"]["left_out"] == {"temperature": 0.0}
     for words in (told["hosted", "cut answers"], told["hosted", "settings left out"]):
@@ -121,27 +153,46 @@ def test_systems_of_several_kinds_on_one_page(lslm, exam, project, pairs, transl
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
     runs = client.search_runs([client.get_experiment_by_name("translation").experiment_id])
-    [parent] = [r for r in runs if r.data.tags.get("command") == "evaluate" and "mlflow.parentRunId" not in r.data.tags]
+    [parent] = [
+        r
+        for r in runs
+        if r.data.tags.get("command") == "evaluate" and "mlflow.parentRunId" not in r.data.tags
+    ]
     names = {r.info.run_name for r in runs}
     assert f"copy ({folder().name})" in names, "it is told from that of another evaluation"
-    children = {r.info.run_name.partition(" ")[0]: r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id}
+    children = {
+        r.info.run_name.partition(" ")[0]: r
+        for r in runs
+        if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+    }
     assert children.keys() == {"copy", "uniform", "ours", "theirs", "hosted"}
     assert children["theirs"].data.metrics["test/bleu"] == pytest.approx(100)
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"report", "metrics.json"}
     assert int(children["ours"].data.params["n_parameter"]) == found["ours"]["facts"]["n_parameter"]
     assert "batch_size" not in children["ours"].data.params, "only what differs from the defaults"
-    assert not [name for each in children.values() for name in each.data.metrics if not name.startswith("test/")]
+    assert not [
+        name
+        for each in children.values()
+        for name in each.data.metrics
+        if not name.startswith("test/")
+    ]
     note = parent.data.tags["mlflow.note.content"]
-    assert [line.split(" | ")[0] for line in note.splitlines() if line.startswith("| ")][2] == "| theirs"
+    assert [line.split(" | ")[0] for line in note.splitlines() if line.startswith("| ")][
+        2
+    ] == "| theirs"
     assert "probabilities" in note, "and why a system has no score"
     assert children["hosted"].data.params["found.left_out.temperature"] == "0.0"
 
 
 def test_a_repeated_evaluation_asks_nobody_and_gives_the_same(lslm, exam, project, pairs, provider):
-    endpoint = {"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": {"model": "m", "base_url": provider.url}}
+    endpoint = {
+        "class_path": "lslm_lightning.systems.endpoint.Endpoint",
+        "init_args": {"model": "m", "base_url": provider.url},
+    }
     config = exam(theirs=outputs_file(pairs, project / "theirs.txt"), hosted=endpoint)
     assert lslm("evaluate", "--config", config).status == 0
-    first, asked = systems(), len(provider.requests)
+    first = systems()
+    asked = len(provider.requests)
     (project / "theirs.txt").unlink()
     assert lslm("evaluate", "--config", config).status == 0
     assert systems() == first
@@ -149,7 +200,10 @@ def test_a_repeated_evaluation_asks_nobody_and_gives_the_same(lslm, exam, projec
 
 
 def test_a_system_more_asks_only_that_one(lslm, exam, project, pairs, provider):
-    hosted = {"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": {"model": "m", "base_url": provider.url}}
+    hosted = {
+        "class_path": "lslm_lightning.systems.endpoint.Endpoint",
+        "init_args": {"model": "m", "base_url": provider.url},
+    }
     assert lslm("evaluate", "--config", exam(hosted=hosted)).status == 0
     shutil.rmtree(project / "cache")
     outcome = lslm("evaluate", "--config", exam(theirs=outputs_file(pairs, project / "theirs.txt")))
@@ -169,15 +223,22 @@ def test_outputs_that_have_changed_are_read_anew(lslm, exam, project, pairs):
     assert {s["metric"]: s["value"] for s in systems()["theirs"]["scores"]}["bleu"] < 50
 
 
-def test_what_was_answered_before_a_kill_is_never_asked_again(start, lslm, exam, provider, monkeypatch):
-    """Killed the hard way, then interrupted, then finished: the scores are those of an evaluation that went through.
+def test_what_was_answered_before_a_kill_is_never_asked_again(
+    start, lslm, exam, provider, monkeypatch
+):
+    """Killed the hard way, then interrupted, then finished: the scores are those of an evaluation
+    that went through.
 
     The same command in a second process meanwhile is refused, and asks nothing.
     """
     endpoint = {"model": "m", "base_url": provider.url, "concurrency": 1}
-    config = exam(hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint})
+    config = exam(
+        hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint}
+    )
     for number in (signal.SIGKILL, signal.SIGINT):
-        before, permits = len(provider.requests), threading.Semaphore(2)  # so many are answered, the next is under way
+        # so many are answered, the next is under way
+        before = len(provider.requests)
+        permits = threading.Semaphore(2)
         provider.answer = lambda question: (permits.acquire(timeout=PATIENCE), f"{question}!")[1]  # noqa: B023
         process = start("-m", "lslm_lightning", "evaluate", "--config", config, OPENAI_API_KEY=KEY)
         wait_until(lambda: len(provider.requests) == before + 3, process)  # noqa: B023
@@ -197,22 +258,39 @@ def test_what_was_answered_before_a_kill_is_never_asked_again(start, lslm, exam,
     assert len(questions) <= 10 + 2, "only the one under way may be asked again"
     expected = {q.rpartition("English: ")[2].partition("\n")[0]: f"{q}!" for q in questions}
     [path] = (folder() / "predictions").glob("hosted-*.jsonl")
-    assert sorted(json.loads(line)["output"] for line in path.read_text("utf-8").splitlines()) == sorted(expected.values())
+    assert sorted(
+        json.loads(line)["output"] for line in path.read_text("utf-8").splitlines()
+    ) == sorted(expected.values())
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
-    runs = client.search_runs([client.get_experiment_by_name("translation").experiment_id], order_by=["attributes.start_time"])
-    assert [r.info.status for r in runs if "mlflow.parentRunId" not in r.data.tags] == ["KILLED", "KILLED", "FINISHED"], (
-        "the next command has marked the first"
+    runs = client.search_runs(
+        [client.get_experiment_by_name("translation").experiment_id],
+        order_by=["attributes.start_time"],
     )
+    assert [r.info.status for r in runs if "mlflow.parentRunId" not in r.data.tags] == [
+        "KILLED",
+        "KILLED",
+        "FINISHED",
+    ], "the next command has marked the first"
 
 
 def test_processes_and_batches_change_no_digit(start, lslm, exam, translation, provider):
-    """A checkpoint's answers by two processes, and in batches of 1 and 64; an endpoint is asked once, whatever the number of processes."""
+    """A checkpoint's answers by two processes, and in batches of 1 and 64; an endpoint is asked
+    once, whatever the number of processes.
+    """
     assert lslm("run", "--config", translation).status == 0
     [run] = Path("runs/translation").glob("tiny-*")
-    ours = {n: {"class_path": CHECKPOINT, "init_args": {"run": str(run), "batch_size": n}} for n in (1, 64)}
-    endpoint = {"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": {"model": "m", "base_url": provider.url}}
+    ours = {
+        n: {"class_path": CHECKPOINT, "init_args": {"run": str(run), "batch_size": n}}
+        for n in (1, 64)
+    }
+    endpoint = {
+        "class_path": "lslm_lightning.systems.endpoint.Endpoint",
+        "init_args": {"model": "m", "base_url": provider.url},
+    }
     config = exam(one=ours[1], many=ours[64], hosted=endpoint)
-    process = start("-m", "lslm_lightning", "evaluate", "--config", config, "--devices", 2, OPENAI_API_KEY=KEY)
+    process = start(
+        "-m", "lslm_lightning", "evaluate", "--config", config, "--devices", 2, OPENAI_API_KEY=KEY
+    )
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert len(provider.requests) == 10
@@ -228,8 +306,16 @@ def test_processes_and_batches_change_no_digit(start, lslm, exam, translation, p
 
 def test_a_budget_that_is_reached_is_a_dash_with_the_reason(lslm, exam, provider):
     prices = {"input_per_million": 1e6, "output_per_million": 1e6}
-    endpoint = {"model": "m", "base_url": provider.url, "prices": prices, "budget": 700, "max_tokens": 20}
-    config = exam(hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint})
+    endpoint = {
+        "model": "m",
+        "base_url": provider.url,
+        "prices": prices,
+        "budget": 700,
+        "max_tokens": 20,
+    }
+    config = exam(
+        hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint}
+    )
     refused_at_the_end(lslm("evaluate", "--config", config), "budget=700")
     assert "budget=700" in systems()["hosted"]["reason"]
     assert systems()["hosted"]["scores"] == []
@@ -248,7 +334,9 @@ def refused_at_the_end(outcome, *words):
 def test_a_server_that_fails_takes_nothing_from_the_others(lslm, exam, provider):
     """Until it is back, and the same command asks it for the rest."""
     endpoint = {"model": "m", "base_url": provider.url, "concurrency": 1}
-    config = exam(hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint})
+    config = exam(
+        hosted={"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": endpoint}
+    )
     provider.faults = [400]
     refused_at_the_end(lslm("evaluate", "--config", config), "400")
     assert KEY not in systems()["hosted"]["reason"]
@@ -258,8 +346,14 @@ def test_a_server_that_fails_takes_nothing_from_the_others(lslm, exam, provider)
     assert systems()["hosted"]["scores"]
     assert len(provider.requests) <= asked + 10
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
-    runs = client.search_runs([client.get_experiment_by_name("translation").experiment_id], order_by=["attributes.start_time"])
-    assert [r.info.status for r in runs if "mlflow.parentRunId" not in r.data.tags] == ["FAILED", "FINISHED"]
+    runs = client.search_runs(
+        [client.get_experiment_by_name("translation").experiment_id],
+        order_by=["attributes.start_time"],
+    )
+    assert [r.info.status for r in runs if "mlflow.parentRunId" not in r.data.tags] == [
+        "FAILED",
+        "FINISHED",
+    ]
 
 
 SLOW = """
@@ -278,9 +372,19 @@ class Slow:
 
 
 def test_shares_end_with_the_process_that_started_them(start, exam, project):
-    """Killed the hard way, it leaves no process behind that would write what the next attempt writes too."""
+    """Killed the hard way, it leaves no process behind that would write what the next attempt
+    writes too.
+    """
     (project / "slow.py").write_text(SLOW.format(seconds=60))
-    process = start("-m", "lslm_lightning", "evaluate", "--config", exam(slow={"class_path": "slow.Slow"}), "--devices", 2)
+    process = start(
+        "-m",
+        "lslm_lightning",
+        "evaluate",
+        "--config",
+        exam(slow={"class_path": "slow.Slow"}),
+        "--devices",
+        2,
+    )
 
     def both_write():
         return len(list(Path("runs").rglob("slow-*-of-2.jsonl.partial"))) == 2
@@ -302,9 +406,23 @@ def test_shares_end_with_the_process_that_started_them(start, exam, project):
 @pytest.mark.parametrize(
     ("change", "status", "words"),
     [
-        (lambda c: c["systems"].update(bad={"class_path": f"{BASELINES}.FirstSentences", "init_args": {"kk": 1}}), 2, ["kk"]),
-        (lambda c: c["systems"].update(bad={"class_path": "collections.Counter"}), 2, ["collections.Counter"]),
-        (lambda c: c["systems"].update({"a b": {"class_path": f"{BASELINES}.CopySource"}}), 1, ["'a b'"]),
+        (
+            lambda c: c["systems"].update(
+                bad={"class_path": f"{BASELINES}.FirstSentences", "init_args": {"kk": 1}}
+            ),
+            2,
+            ["kk"],
+        ),
+        (
+            lambda c: c["systems"].update(bad={"class_path": "collections.Counter"}),
+            2,
+            ["collections.Counter"],
+        ),
+        (
+            lambda c: c["systems"].update({"a b": {"class_path": f"{BASELINES}.CopySource"}}),
+            1,
+            ["'a b'"],
+        ),
         (lambda c: c.update(split="trial"), 1, ["trial"]),
         (lambda c: c.update(n_shot=1000), 1, ["n_shot=1000"]),
         (lambda c: c.update(task="tasks.translation.task.Nothing"), 2, ["Nothing"]),
@@ -319,9 +437,18 @@ def test_what_is_refused(lslm, exam, project, change, status, words):
 
 
 def test_hostile_outputs_reach_terminal_and_page_as_text(lslm, exam, project):
-    lines = ["</script><script>alert(1)</script>", "\x1b[31mred", "[bold]markup[/bold]", "=1+1", *["x"] * 6]
+    lines = [
+        "</script><script>alert(1)</script>",
+        "\x1b[31mred",
+        "[bold]markup[/bold]",
+        "=1+1",
+        *["x"] * 6,
+    ]
     (project / "evil.txt").write_text("\n".join(lines) + "\n")
-    name = {"class_path": "lslm_lightning.systems.outputs.Outputs", "init_args": {"path": str(project / "evil.txt")}}
+    name = {
+        "class_path": "lslm_lightning.systems.outputs.Outputs",
+        "init_args": {"path": str(project / "evil.txt")},
+    }
     outcome = lslm("evaluate", "--config", exam(evil=name))
     assert outcome.status == 0
     assert "\x1b[31mred" not in outcome.out
@@ -333,12 +460,22 @@ def test_hostile_outputs_reach_terminal_and_page_as_text(lslm, exam, project):
 @pytest.mark.parametrize(
     ("system", "given", "changed"),
     [
-        (Checkpoint("runs/a"), {"run": "runs/a", "search": None, "batch_size": 32, "device": "auto"}, {"run": "runs/a"}),
-        (Checkpoint("runs/a", batch_size=8), {"run": "runs/a", "batch_size": 8}, {"run": "runs/a", "batch_size": 8}),
+        (
+            Checkpoint("runs/a"),
+            {"run": "runs/a", "search": None, "batch_size": 32, "device": "auto"},
+            {"run": "runs/a"},
+        ),
+        (
+            Checkpoint("runs/a", batch_size=8),
+            {"run": "runs/a", "batch_size": 8},
+            {"run": "runs/a", "batch_size": 8},
+        ),
         (FirstSentences(), {"k": 3}, {}),
         (Unbuilt(), {"run": "runs/a", "batch_size": 32}, {"run": "runs/a", "batch_size": 32}),
     ],
 )
 def test_settings_of_a_system_that_are_defaults_are_no_parameters(system, given, changed):
     found = set_otherwise(system, {"class_path": "a.B", "init_args": given, "found": {"x": 1}})
-    assert found == {"class_path": "a.B", "found": {"x": 1}} | ({"init_args": changed} if changed else {})
+    assert found == {"class_path": "a.B", "found": {"x": 1}} | (
+        {"init_args": changed} if changed else {}
+    )

@@ -1,4 +1,6 @@
-"""Which finished runs compare: by what they were asked, whatever release tested them, from run directories made by hand."""
+"""Which finished runs compare: by what they were asked, whatever release tested them, from run
+directories made by hand.
+"""
 
 import csv
 import json
@@ -22,8 +24,14 @@ from lslm_lightning.text.recipes import Characters
 from tasks.translation.data import TranslationData
 from tasks.translation.task import TranslationTask
 
-ROWS = [("red cat", "红猫", "rote Katze"), ("one dog", "一狗", "ein Hund"), ("two birds", "两鸟", "zwei Vögel"), ("blue", "蓝", "blau")]
-OLD, NEW = "last release", "this release"
+ROWS = [
+    ("red cat", "红猫", "rote Katze"),
+    ("one dog", "一狗", "ein Hund"),
+    ("two birds", "两鸟", "zwei Vögel"),
+    ("blue", "蓝", "blau"),
+]
+OLD = "last release"
+NEW = "this release"
 
 
 @pytest.fixture
@@ -41,21 +49,40 @@ def spec(corpus: Path, source: str = "en", target: str = "zh") -> dict:
     return {"class_path": "tasks.translation.data.TranslationData", "init_args": init}
 
 
-def made(name: str, release: str, corpus: Path, source: str = "en", target: str = "zh", n: int | None = None, worse: int = 0) -> Path:
-    """A run directory as `lslm test` of a release leaves it; `n` examples were scored, `worse` answers are wrong."""
+def made(
+    name: str,
+    release: str,
+    corpus: Path,
+    source: str = "en",
+    target: str = "zh",
+    n: int | None = None,
+    worse: int = 0,
+) -> Path:
+    """A run directory as `lslm test` of a release leaves it; `n` examples were scored, `worse`
+    answers are wrong.
+    """
     directory = RunDirectory(Path("runs/translation") / name)
     directory.predictions.mkdir(parents=True)
     data = TranslationData(str(corpus), source_language=source, target_language=target)
     examples = data.examples("test")[:n]
-    config = {"model": {"class_path": "tasks.translation.task.TranslationTask", "init_args": {}}, "data": spec(corpus, source, target)}
+    config = {
+        "model": {"class_path": "tasks.translation.task.TranslationTask", "init_args": {}},
+        "data": spec(corpus, source, target),
+    }
     directory.config.write_text("# lslm run\n" + yaml.safe_dump(config))
     Characters().train([e.references[0] for e in examples]).save(directory.tokenizer)
-    predictions = [Prediction(e.id, "?" if i < worse else e.references[0]) for i, e in enumerate(examples)]
+    predictions = [
+        Prediction(e.id, "?" if i < worse else e.references[0]) for i, e in enumerate(examples)
+    ]
     write_predictions(directory.predictions / "test.jsonl", predictions[::-1])
     scores = score(examples, predictions, TranslationTask.metrics(target), n_resample=10).scores
     recorded = data.recorded("test", examples)
     if release == OLD:
-        recorded = {"corpus": data.corpus.name, "split": "test", "digest": data.corpus.digest("test")}
+        recorded = {
+            "corpus": data.corpus.name,
+            "split": "test",
+            "digest": data.corpus.digest("test"),
+        }
     write_scores(directory.metrics, scores, recorded)
     return directory.path
 
@@ -64,7 +91,9 @@ def compared(*runs: Path) -> tuple[list[list], str]:
     """Rows of the table (name, ..., test set if there are several), and the page as text."""
     table, report, *_ = side_by_side([str(run) for run in runs], None, False, 10, "lslm compare")
     page = write_report(report, Path("page") / runs[0].name)
-    words = page.with_name("report.md").read_text("utf-8") + "\n".join(str(getattr(n, "text", n)) for n in table.notes)
+    words = page.with_name("report.md").read_text("utf-8") + "\n".join(
+        str(getattr(n, "text", n)) for n in table.notes
+    )
     return [[str(cell) for cell in row] for row in table.rows], words
 
 
@@ -87,15 +116,21 @@ def test_directions_of_one_corpus_do_not_compare(corpus, releases, source, targe
 
 @pytest.mark.parametrize("releases", [(NEW, NEW), (OLD, NEW), (NEW, OLD), (OLD, OLD)])
 def test_runs_of_two_releases_compare(corpus, releases):
-    rows, words = compared(made("first", releases[0], corpus), made("second", releases[1], corpus, worse=2))
+    rows, words = compared(
+        made("first", releases[0], corpus), made("second", releases[1], corpus, worse=2)
+    )
     assert "Pairs by BLEU" in words
     assert len(rows[0]) == len(TranslationTask.metrics("zh")) + 1, "one test set is no column"
-    assert words.count("computed from its config and its corpus, whose files are as they were") == releases.count(OLD)
+    assert words.count(
+        "computed from its config and its corpus, whose files are as they were"
+    ) == releases.count(OLD)
 
 
 @pytest.mark.parametrize("release", [OLD, NEW])
 def test_a_part_of_the_test_set_is_another(corpus, release):
-    whole, part, again = made("whole", NEW, corpus), made("part", release, corpus, n=2), made("again", release, corpus, n=2, worse=1)
+    whole = made("whole", NEW, corpus)
+    part = made("part", release, corpus, n=2)
+    again = made("again", release, corpus, n=2, worse=1)
     rows, words = compared(whole, part)
     assert sets(rows) == ["A", "B"]
     assert "2 and 4 examples" in words
@@ -104,13 +139,24 @@ def test_a_part_of_the_test_set_is_another(corpus, release):
 
 
 def test_the_same_rows_from_another_format_compare_with_other_ids(corpus, project):
-    """Ids of the file of lines are those of other rows in the parallel text: pairing goes by position."""
+    """Ids of the file of lines are those of other rows in the parallel text: pairing goes by
+    position.
+    """
     lines = project / "lines"
     lines.mkdir()
-    known = [e.id for e in TranslationData(str(corpus), source_language="en", target_language="zh").examples("test")]
-    rows = [{"id": name, "en": en, "zh": zh} for name, (en, zh, _) in zip(known[::-1], ROWS, strict=True)]
+    known = [
+        e.id
+        for e in TranslationData(str(corpus), source_language="en", target_language="zh").examples(
+            "test"
+        )
+    ]
+    rows = [
+        {"id": name, "en": en, "zh": zh}
+        for name, (en, zh, _) in zip(known[::-1], ROWS, strict=True)
+    ]
     (lines / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    first, second = made("first", NEW, corpus, worse=1), made("second", NEW, lines, worse=1)
+    first = made("first", NEW, corpus, worse=1)
+    second = made("second", NEW, lines, worse=1)
     _, words = compared(first, second)
     assert "Pairs by BLEU" in words
     assert "first − second | 0" in words.replace("**", ""), "both are wrong on the first row alone"
@@ -123,7 +169,9 @@ def test_another_order_is_told_in_words(corpus, project):
     turned = project / "turned"
     turned.mkdir()
     for path in corpus.glob("test.*"):
-        (turned / path.name).write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[::-1]), "utf-8")
+        (turned / path.name).write_text(
+            "".join(path.read_text("utf-8").splitlines(keepends=True)[::-1]), "utf-8"
+        )
     rows, words = compared(made("first", NEW, corpus), made("second", NEW, turned))
     assert sets(rows) == ["A", "B"]
     assert "the same examples in another order" in words
@@ -135,7 +183,10 @@ def test_an_old_run_whose_references_have_changed_stands_apart(corpus):
     new = made("new", NEW, corpus, worse=1)
     rows, words = compared(old, new)
     assert sets(rows) == ["A", "B"]
-    assert "old: an earlier release recorded its test set without languages, and the files of the corpus have changed since" in words
+    assert (
+        "old: an earlier release recorded its test set without languages, and the files of the "
+        "corpus have changed since"
+    ) in words
     third = made("third", NEW, corpus)
     rows, words = compared(old, new, third)
     assert "Not comparable" in words
@@ -157,10 +208,24 @@ def test_an_old_run_whose_files_are_read_otherwise_now_stands_apart(corpus, monk
     """The files are as they were, but what is made of them has changed: here the references."""
     old = made("old", OLD, corpus, worse=1)
     found = TranslationData.to_example
-    monkeypatch.setattr(TranslationData, "to_example", lambda self, row: replace(found(self, row), references=("猫", "狗")))
-    assert "this release reads the files of the corpus otherwise" in find_set(RunDirectory(old), {}).reason
-    monkeypatch.setattr(TranslationData, "to_example", lambda self, row: replace(found(self, row), references=("猫",)))
-    assert "this release reads the files of the corpus otherwise" in find_set(RunDirectory(old), {}).reason
+    monkeypatch.setattr(
+        TranslationData,
+        "to_example",
+        lambda self, row: replace(found(self, row), references=("猫", "狗")),
+    )
+    assert (
+        "this release reads the files of the corpus otherwise"
+        in find_set(RunDirectory(old), {}).reason
+    )
+    monkeypatch.setattr(
+        TranslationData,
+        "to_example",
+        lambda self, row: replace(found(self, row), references=("猫",)),
+    )
+    assert (
+        "this release reads the files of the corpus otherwise"
+        in find_set(RunDirectory(old), {}).reason
+    )
 
 
 @pytest.mark.parametrize("what", ["corpus", "outputs and files", "config", "class", "newer"])
@@ -173,9 +238,13 @@ def test_what_cannot_be_known_is_said(corpus, what):
         (old / "predictions/test.jsonl").unlink()
         (corpus / "test.zh").write_text("".join(f"{zh}。\n" for _, zh, _ in ROWS), "utf-8")
     if what == "config":
-        (old / "config.yaml").write_text((old / "config.yaml").read_text().replace("source_language", "sourcelanguage"))
+        (old / "config.yaml").write_text(
+            (old / "config.yaml").read_text().replace("source_language", "sourcelanguage")
+        )
     if what == "class":
-        (old / "config.yaml").write_text((old / "config.yaml").read_text().replace("tasks.translation.data", "somebody.data"))
+        (old / "config.yaml").write_text(
+            (old / "config.yaml").read_text().replace("tasks.translation.data", "somebody.data")
+        )
     if what == "newer":
         record = json.loads((old / "metrics.json").read_text("utf-8"))
         record["data"]["digest"] = "3:" + "ab" * 32
@@ -196,16 +265,46 @@ def test_two_unknown_sets_are_two(corpus):
 
 
 def test_a_pattern_names_a_run_in_the_terminal_and_on_the_page(corpus, capsys):
-    for path in (made("first-1", OLD, corpus), made("first-2", NEW, corpus), made("second", NEW, corpus, worse=1)):
+    for path in (
+        made("first-1", OLD, corpus),
+        made("first-2", NEW, corpus),
+        made("second", NEW, corpus, worse=1),
+    ):
         (path / "checkpoints").mkdir()
         (path / "checkpoints/best.ckpt").touch()
     os.utime("runs/translation/first-1/config.yaml", (1, 1))
-    argv = ["compare", "runs/translation/first-*", "runs/translation/second", "--n-resample", "10", "--output", "page", "--csv", "all.csv"]
+    argv = [
+        "compare",
+        "runs/translation/first-*",
+        "runs/translation/second",
+        "--n-resample",
+        "10",
+        "--output",
+        "page",
+        "--csv",
+        "all.csv",
+    ]
     assert main(argv) == 0
     said = "run runs/translation/first-*: chose runs/translation/first-2, the newest of 2"
     assert f"{said}\n" in capsys.readouterr().out
     assert said in Path("page/report/report.md").read_text("utf-8").replace("\\", "")
     made("german", NEW, corpus, target="de")
-    assert main(["compare", "runs/translation/second", "runs/translation/german", "--output", "other", "--csv", "all.csv"]) == 0
+    assert (
+        main(
+            [
+                "compare",
+                "runs/translation/second",
+                "runs/translation/german",
+                "--output",
+                "other",
+                "--csv",
+                "all.csv",
+            ]
+        )
+        == 0
+    )
     rows = [*csv.DictReader(Path("all.csv").read_text("utf-8-sig").splitlines())]
-    assert [(row["system"], row["test set"]) for row in rows] == [("second", "A"), ("german", "B")], "a file of scores says it too"
+    assert [(row["system"], row["test set"]) for row in rows] == [
+        ("second", "A"),
+        ("german", "B"),
+    ], "a file of scores says it too"

@@ -1,4 +1,6 @@
-"""Whatever one of five systems raises, and wherever: four are scored, and the fifth is named with its reason."""
+"""Whatever one of five systems raises, and wherever: four are scored, and the fifth is named with
+its reason.
+"""
 
 import asyncio
 import json
@@ -75,10 +77,14 @@ ERRORS = [
 
 
 class System:
-    """Answers with the source, and as probable as you like; raises `error` at the stage that is named."""
+    """Answers with the source, and as probable as you like; raises `error` at the stage that is
+    named.
+    """
 
     def __init__(self, name, stage="", error=None):
-        self.name, self.stage, self.error = name, stage, error
+        self.name = name
+        self.stage = stage
+        self.error = error
 
     def reach(self, stage):
         if stage == self.stage:
@@ -128,7 +134,9 @@ def examined(folder, systems, mode="generate", metric=None):
 def test_four_are_scored_and_the_fifth_is_named(stage, mode, tmp_path, capsys):
     for number, error in enumerate(ERRORS):
         at = number % len(NAMES)
-        systems = {name: System(name, stage if i == at else "", error) for i, name in enumerate(NAMES)}
+        systems = {
+            name: System(name, stage if i == at else "", error) for i, name in enumerate(NAMES)
+        }
         results = examined(tmp_path / str(number), systems, mode)
         failed = {name: entry.reason for name, entry in results.entries.items() if entry.failed}
         assert list(failed) == [NAMES[at]], error.__class__
@@ -137,7 +145,11 @@ def test_four_are_scored_and_the_fifth_is_named(stage, mode, tmp_path, capsys):
         reason.encode()
         assert 0 < len(reason) < 600
         assert not any(unicodedata.category(character) == "Cc" for character in reason)
-        assert type(error).__name__ in reason or any(str(part) in reason for part in error.args if part) or len(reason) > 400, reason
+        assert (
+            type(error).__name__ in reason
+            or any(str(part) in reason for part in error.args if part)
+            or len(reason) > 400
+        ), reason
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted(15)])
@@ -148,7 +160,9 @@ def test_who_asks_to_stop_is_obeyed(stage, error, tmp_path):
 
 
 def test_what_a_system_cannot_do_is_no_failure(tmp_path):
-    results = examined(tmp_path, {"one": System("one"), "two": System("two", "ask", CannotError("reads sound"))})
+    results = examined(
+        tmp_path, {"one": System("one"), "two": System("two", "ask", CannotError("reads sound"))}
+    )
     assert results.entries["two"].reason == "reads sound"
     assert not results.entries["two"].failed
 
@@ -163,7 +177,9 @@ def test_facts_that_cannot_be_told_take_no_score_away_and_are_asked_for_again(tm
     assert "facts" in json.loads((tmp_path / "two.json").read_text())
 
 
-@pytest.mark.parametrize("record", ["[]", "null", '{"facts": 3}', '{"facts": {}, "signature": null}', '{"facts"', "\0"])
+@pytest.mark.parametrize(
+    "record", ["[]", "null", '{"facts": 3}', '{"facts": {}, "signature": null}', '{"facts"', "\0"]
+)
 def test_a_damaged_record_is_made_anew(record, tmp_path):
     before = examined(tmp_path, {"one": System("one"), "two": System("two")})
     (tmp_path / "two.json").write_text(record)
@@ -175,7 +191,8 @@ class Odd:
     """A system whose answers are `wrong`."""
 
     def __init__(self, wrong):
-        self.name, self.wrong = "odd", wrong
+        self.name = "odd"
+        self.wrong = wrong
 
     def generate(self, examples):
         return iter(self.wrong)
@@ -214,7 +231,10 @@ def test_a_metric_that_breaks_down_on_one_systems_answers_takes_no_others(tmp_pa
 
     boom = Odd([Prediction(i, "boom") for i in "012"])
     results = examined(tmp_path, {"one": System("one"), "boom": boom}, metric=Fragile("en"))
-    assert results.entries["boom"].reason == "its answers cannot be scored: ZeroDivisionError: no words"
+    assert (
+        results.entries["boom"].reason
+        == "its answers cannot be scored: ZeroDivisionError: no words"
+    )
     assert results.scores["one"] is not None
 
 
@@ -266,7 +286,10 @@ def test_a_whole_evaluation(lslm, project, pairs):
         "task": "tasks.translation.task.TranslationTask",
         "data": {"class_path": "tasks.translation.data.TranslationData", "init_args": data},
         "n_resample": 10,
-        "systems": {stage: {"class_path": "one_of_five.Stranger", "init_args": {"stage": stage}} for stage in stages},
+        "systems": {
+            stage: {"class_path": "one_of_five.Stranger", "init_args": {"stage": stage}}
+            for stage in stages
+        },
     }
     nowhere = {
         "class_path": "lslm_lightning.systems.checkpoint.Checkpoint",
@@ -285,7 +308,9 @@ def test_a_whole_evaluation(lslm, project, pairs):
     assert found["tune"]["reason"] == "KeyError: 'tuned' (one_of_five.py, line 19)"
     assert found["half"]["reason"] == "Panic: half way (one_of_five.py, line 24)"
     assert "directory: no training curves for the report: LookupError: no directory" in outcome.err
-    assert "nowhere is left out: there is no run 'nowhere'" in "".join(outcome.err.splitlines()[:3]), "before any work"
+    assert "nowhere is left out: there is no run 'nowhere'" in "".join(
+        outcome.err.splitlines()[:3]
+    ), "before any work"
     assert "4 of 7 systems failed" in " ".join(outcome.err.split())
 
 
@@ -300,7 +325,9 @@ class Builder:
 
 
 @pytest.mark.parametrize("number", range(len(ERRORS)))
-def test_a_system_that_cannot_be_built_is_named_and_one_that_refuses_its_settings_is_refused(number):
+def test_a_system_that_cannot_be_built_is_named_and_one_that_refuses_its_settings_is_refused(
+    number,
+):
     spec = Namespace(class_path=f"{__name__}.Builder", init_args=Namespace(number=number))
     error = ERRORS[number]
     if isinstance(error, ValueError):
@@ -309,7 +336,9 @@ def test_a_system_that_cannot_be_built_is_named_and_one_that_refuses_its_setting
     else:
         systems, broken = built_systems({"one": spec})
         assert list(systems) == list(broken) == ["one"]
-        assert type(error).__name__ in broken["one"] or any(str(part)[:99] in broken["one"] for part in error.args if part)
+        assert type(error).__name__ in broken["one"] or any(
+            str(part)[:99] in broken["one"] for part in error.args if part
+        )
 
 
 @pytest.mark.parametrize(
@@ -317,17 +346,32 @@ def test_a_system_that_cannot_be_built_is_named_and_one_that_refuses_its_setting
     [
         ({"concurrency": -1}, r"concurrency=-1 must be from 1 to 1,000"),
         ({"budget": 1.0}, r"budget=1.0 needs prices: .* has them"),
-        ({"prices": {"input_per_million": -1.0, "output_per_million": 1.0}}, r"prices.input_per_million=-1.0 must be .* 0"),
+        (
+            {"prices": {"input_per_million": -1.0, "output_per_million": 1.0}},
+            r"prices.input_per_million=-1.0 must be .* 0",
+        ),
         ({"extra": {"n": 3}}, r"extra must not have n, .* leave them out"),
     ],
 )
 def test_refused_settings_of_a_system_are_told_in_its_own_words(settings, reason):
-    spec = {"class_path": "lslm_lightning.systems.endpoint.Endpoint", "init_args": {"model": "m", **settings}}
+    spec = {
+        "class_path": "lslm_lightning.systems.endpoint.Endpoint",
+        "init_args": {"model": "m", **settings},
+    }
     with pytest.raises(ValueError, match=rf"\A{reason}\Z"):
         check_systems({"one": spec})
 
 
-ABILITIES = ("shared", "purposes", "allow_mismatch", "chosen_runs", "whole_exam", "reads", "directory", "cut_sources")
+ABILITIES = (
+    "shared",
+    "purposes",
+    "allow_mismatch",
+    "chosen_runs",
+    "whole_exam",
+    "reads",
+    "directory",
+    "cut_sources",
+)
 
 
 class Undecided(System):
@@ -336,18 +380,29 @@ class Undecided(System):
     def __getattribute__(self, name):
         if name in ABILITIES and name == object.__getattribute__(self, "stage"):
             raise object.__getattribute__(self, "error")
-        if name == "purposes" and object.__getattribute__(self, "stage") in ("allow_mismatch", "chosen_runs"):
+        if name == "purposes" and object.__getattribute__(self, "stage") in (
+            "allow_mismatch",
+            "chosen_runs",
+        ):
             return lambda: [Purpose("summarization")]
         return object.__getattribute__(self, name)
 
 
 @pytest.mark.parametrize("ability", ABILITIES)
-@pytest.mark.parametrize("error", [RuntimeError("undecided"), PanicException("lost"), SystemExit(2)])
-def test_a_system_that_cannot_say_what_it_can_takes_no_others(ability, error, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [RuntimeError("undecided"), PanicException("lost"), SystemExit(2)]
+)
+def test_a_system_that_cannot_say_what_it_can_takes_no_others(
+    ability, error, tmp_path, monkeypatch
+):
     """As `lslm evaluate --devices 2` does it, in this process and in those that share the work."""
     monkeypatch.setattr("lslm_lightning.commands.answers.POLL_SECONDS", 0.01)
     monkeypatch.setattr("lslm_lightning.commands.answers.leave_with_parent", lambda: None)
-    systems = {"one": System("one"), "two": Undecided("two", ability, error), "three": System("three")}
+    systems = {
+        "one": System("one"),
+        "two": Undecided("two", ability, error),
+        "three": System("three"),
+    }
     data = SimpleNamespace(
         exam=lambda split, n_shot: EXAMPLES,
         prompts=lambda split: [],
@@ -356,8 +411,13 @@ def test_a_system_that_cannot_say_what_it_can_takes_no_others(ability, error, tm
         mode="generate",
     )
     task = SimpleNamespace(metrics=lambda language: [Bleu(language)], headline="bleu")
-    evaluation = SimpleNamespace(systems=systems, keys={name: name for name in systems}, data=data, task=task, broken={})
-    evaluation.task_name, evaluation.split, evaluation.n_shot, evaluation.metrics = "translation", "test", 0, None
+    evaluation = SimpleNamespace(
+        systems=systems, keys={name: name for name in systems}, data=data, task=task, broken={}
+    )
+    evaluation.task_name = "translation"
+    evaluation.split = "test"
+    evaluation.n_shot = 0
+    evaluation.metrics = None
     examination = Examination(evaluation, tmp_path)
     examination.tell()
     examination.answers.share_out([sys.executable, "-c", ""], 2)
@@ -369,14 +429,18 @@ def test_a_system_that_cannot_say_what_it_can_takes_no_others(ability, error, tm
 
 
 @pytest.mark.parametrize("error", [KeyError("key"), Mute(), PanicException("lost"), SystemExit(2)])
-def test_a_process_that_shares_an_exam_answers_by_its_other_systems(error, tmp_path, monkeypatch, capsys):
+def test_a_process_that_shares_an_exam_answers_by_its_other_systems(
+    error, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr("lslm_lightning.commands.answers.leave_with_parent", lambda: None)
     systems = {"one": System("one", "half", error), "two": System("two")}
     answers = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
     answers.answer_share(0, 1)
     assert len((tmp_path / "two.0-of-1.jsonl").read_text().splitlines()) == len(EXAMPLES)
     assert f"one: {type(error).__name__}" in capsys.readouterr().err
-    assert [entry.name for entry in answers.entries() if entry.failed] == ["one"], "asked once more, by this process"
+    assert [entry.name for entry in answers.entries() if entry.failed] == ["one"], (
+        "asked once more, by this process"
+    )
 
 
 def test_what_a_process_did_not_answer_that_ended_early_is_asked_here(

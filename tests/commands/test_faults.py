@@ -1,4 +1,6 @@
-"""Faults of the world around a run, made for real: a disk that is full or read-only, a server that hangs, two runs on one store."""
+"""Faults of the world around a run, made for real: a disk that is full or read-only, a server that
+hangs, two runs on one store.
+"""
 
 import json
 import os
@@ -33,7 +35,9 @@ def disk(project):
     folder.mkdir()
     if (
         not shutil.which("mount")
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True
+        ).returncode
     ):
         pytest.skip("needs the right to mount a file system")
     yield folder
@@ -50,7 +54,11 @@ def fill(disk: Path, left: int) -> Path:
 
 def status_of(run: Path, store: str | None = None) -> str:
     run_id = json.loads((run / "mlflow.json").read_text())["run_id"]
-    return MlflowClient(store or f"sqlite:///{Path('mlflow.db').absolute()}").get_run(run_id).info.status
+    return (
+        MlflowClient(store or f"sqlite:///{Path('mlflow.db').absolute()}")
+        .get_run(run_id)
+        .info.status
+    )
 
 
 @pytest.mark.parametrize("left", [60_000, 250_000], ids=["at once", "later"])
@@ -58,10 +66,16 @@ def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(left, disk, lslm, 
     path = config("windows")
     assert lslm("run", "--config", path, "--job.name=straight").status == 0
     file = fill(disk, left)
-    refused(lslm("run", "--config", path, "--job.name=full", f"--job.root={disk}"), 1, "No space left on device")
+    refused(
+        lslm("run", "--config", path, "--job.name=full", f"--job.root={disk}"),
+        1,
+        "No space left on device",
+    )
     [run] = disk.glob("*/full-*")
     assert status_of(run) == "FAILED"
-    states = [state for state in (run / "checkpoints").glob("*.ckpt") if not state.name.startswith(".")]
+    states = [
+        state for state in (run / "checkpoints").glob("*.ckpt") if not state.name.startswith(".")
+    ]
     assert bool(states) == (left > 100_000)
     assert not any(map(damage, states))
     file.unlink()
@@ -79,7 +93,9 @@ def test_a_disk_that_cannot_be_written_is_one_line_and_is_left_as_it_is(disk, ls
     kept = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "fit", lambda *_, **__: pytest.fail("it is noticed before anything is trained"))
+        patch.setattr(
+            Trainer, "fit", lambda *_, **__: pytest.fail("it is noticed before anything is trained")
+        )
         refused(lslm("run", "--config", path, f"--job.root={disk}"), 1, "Read-only file system")
         refused(lslm("resume", run, "--trainer.max_steps=40"), 1, "Read-only file system")
     assert status_of(run) == "FINISHED"
@@ -89,7 +105,15 @@ def test_a_disk_that_cannot_be_written_is_one_line_and_is_left_as_it_is(disk, ls
 
 def test_a_server_that_hangs_for_seconds_costs_no_point(server, start, config):
     """Its processes are stopped, and go on later; the run does not wait for them."""
-    process = start("-m", "lslm_lightning", "fit", "--config", config("pairs"), "--trainer.max_steps=200", MLFLOW_TRACKING_URI=server)
+    process = start(
+        "-m",
+        "lslm_lightning",
+        "fit",
+        "--config",
+        config("pairs"),
+        "--trainer.max_steps=200",
+        MLFLOW_TRACKING_URI=server,
+    )
     wait_until(lambda: list(Path("runs").glob("*/*/checkpoints/last.ckpt")), process)
     stopped = [p for p in psutil.process_iter() if server.rpartition(":")[2] in words_of(p)]
     stopped += [child for p in stopped for child in p.children(recursive=True)]
@@ -129,11 +153,22 @@ def signal_all(processes: list[psutil.Process], number: int) -> None:
 
 def n_step(run: Path) -> int:
     """Of training, as far as the curves tell."""
-    return max((json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()), default=0)
+    return max(
+        (json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()),
+        default=0,
+    )
 
 
 def test_two_runs_at_once_on_one_file_lose_nothing(start, config):
-    words = ("-m", "lslm_lightning", "fit", "--config", config("pairs"), "--trainer.log_every_n_steps=1", "--trainer.max_steps=60")
+    words = (
+        "-m",
+        "lslm_lightning",
+        "fit",
+        "--config",
+        config("pairs"),
+        "--trainer.log_every_n_steps=1",
+        "--trainer.max_steps=60",
+    )
     for process in [start(*words, f"--job.name={name}") for name in ("left", "right")]:
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output

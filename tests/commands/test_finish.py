@@ -1,11 +1,18 @@
-"""The end of a job: a run that loses to a baseline says so first, and so do the two other outcomes."""
+"""The end of a job: a run that loses to a baseline says so first, and so do the two other
+outcomes.
+"""
 
 import math
 
 import numpy as np
 import pytest
 
-from lslm_lightning.commands.finish import against_baselines, compared_with, conclusion_on, headline_of
+from lslm_lightning.commands.finish import (
+    against_baselines,
+    compared_with,
+    conclusion_on,
+    headline_of,
+)
 from lslm_lightning.commands.tables import show_conclusion
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.scoring import score
@@ -23,23 +30,36 @@ OUTCOMES = {
     "worse": (WRONG, 'This run is worse than the baseline "copy" in {}.'),
     "unsure": (
         OTHER_HALF[:3] + HALF[3:],
-        'There is no sure difference between this run and the baseline "copy" in {}: chance could explain it.',
+        (
+            'There is no sure difference between this run and the baseline "copy" in {}: chance '
+            "could explain it."
+        ),
     ),
     "better": (RIGHT, 'This run is better than the baseline "copy" in {}.'),
 }
 
 
 def scored(texts, metric):
-    return score(EXAMPLES, [Prediction(e.id, text) for e, text in zip(EXAMPLES, texts, strict=True)], [metric], 50)
+    return score(
+        EXAMPLES,
+        [Prediction(e.id, text) for e, text in zip(EXAMPLES, texts, strict=True)],
+        [metric],
+        50,
+    )
 
 
 def concluded(texts, metric, **baselines):
-    result, beside = scored(texts, metric), {name: scored(own, metric) for name, own in baselines.items()}
+    result = scored(texts, metric)
+    beside = {name: scored(own, metric) for name, own in baselines.items()}
     pairs = compared_with(metric, result, beside)
     return result, beside, pairs, conclusion_on(metric.name, result, beside, pairs)
 
 
-@pytest.mark.parametrize(("metric", "label"), [(Rouge("L"), "ROUGE-L"), (WordErrorRate("en"), "WER")], ids=["ROUGE-L", "WER"])
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [(Rouge("L"), "ROUGE-L"), (WordErrorRate("en"), "WER")],
+    ids=["ROUGE-L", "WER"],
+)
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_terminal_page_and_description_open_with_the_outcome(outcome, metric, label, capsys):
     texts, words = OUTCOMES[outcome]
@@ -52,11 +72,18 @@ def test_terminal_page_and_description_open_with_the_outcome(outcome, metric, la
 
     table = ScoreTable({"run": result.scores, "copy": beside["copy"].scores})
     sections = [against_baselines(metric.name, pairs)]
-    report = run_report(RunFacts("summarization", "run"), table, [], sections=sections, conclusion=conclusion)
+    report = run_report(
+        RunFacts("summarization", "run"), table, [], sections=sections, conclusion=conclusion
+    )
     for page in (render_html(report), render_markdown(report)):
         page = page.replace("&#34;", '"')
         assert first in page
-        assert page.index(first) < page.index(f"{label} ") < page.index("95 % interval") < page.index("Scores")
+        assert (
+            page.index(first)
+            < page.index(f"{label} ")
+            < page.index("95 % interval")
+            < page.index("Scores")
+        )
 
     assert conclusion.markdown().startswith(f"**{first}**\n\n- ")
 
@@ -85,7 +112,9 @@ def test_the_table_of_tests_has_the_numbers_of_the_sentences():
     _, _, pairs, _ = concluded(HALF, metric, a=WRONG, b=RIGHT)
     table = against_baselines(metric.name, pairs).blocks[0]
     assert [row[0] for row in table.rows] == ["a", "b"]
-    assert np.array([row[1].value for row in table.rows]) == pytest.approx([p.difference for p in pairs])
+    assert np.array([row[1].value for row in table.rows]) == pytest.approx(
+        [p.difference for p in pairs]
+    )
     assert all(row[3] >= row[4] for row in table.rows), "corrected p is not smaller"
 
 

@@ -68,17 +68,28 @@ def test_a_search_of_ones_own_stays_unless_it_has_no_such_setting():
 
 def test_help_shows_the_defaults_there_are():
     told = " ".join(parser().format_help().split())
-    for search, names in ((Beam, ("beam_size", "length_penalty")), (Sampling, ("temperature",)), (Greedy, ("no_repeat_ngram",))):
+    for search, names in (
+        (Beam, ("beam_size", "length_penalty")),
+        (Sampling, ("temperature",)),
+        (Greedy, ("no_repeat_ngram",)),
+    ):
         default = {field.name: field.default for field in fields(search)}
         for name in names:
-            assert re.search(rf"--{name.replace('_', '-')} \w [^()]*\(default {default[name]}\b", told), name
+            assert re.search(
+                rf"--{name.replace('_', '-')} \w [^()]*\(default {default[name]}\b", told
+            ), name
 
 
 class Echo:
     """A task that answers with the text, where it stood in its batch, and a number by chance."""
 
-    search, searches, max_length, min_length, backbone = Sampling(), (Search,), 5, 0, SimpleNamespace(n_encoder_layer=1)
-    example, answer_limit = Task.example, Task.answer_limit
+    search = Sampling()
+    searches = (Search,)
+    max_length = 5
+    min_length = 0
+    backbone = SimpleNamespace(n_encoder_layer=1)
+    example = Task.example
+    answer_limit = Task.answer_limit
 
     def to(self, device):
         return self
@@ -89,14 +100,20 @@ class Echo:
         for i, example in enumerate(examples):
             chance = torch.rand(()).item() if self.search.seed is None else 0
             finish = "length" if example.source == "long" else "stop"
-            yield Prediction(example.id, f"<{example.source}>\n{i} {chance:.6f}", finish_reason=finish)
+            yield Prediction(
+                example.id, f"<{example.source}>\n{i} {chance:.6f}", finish_reason=finish
+            )
 
 
 @pytest.fixture
 def answers(lslm, monkeypatch):
     """Lines of output to text that is piped in."""
     monkeypatch.setattr("lslm_lightning.runs.finding.check_run", lambda reference: None)
-    monkeypatch.setattr(runs, "load_run", lambda reference, trust: SimpleNamespace(task=Echo(), config={"model": {}}))
+    monkeypatch.setattr(
+        runs,
+        "load_run",
+        lambda reference, trust: SimpleNamespace(task=Echo(), config={"model": {}}),
+    )
 
     def ask(text: str, *arguments: object) -> list[str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
@@ -122,8 +139,17 @@ def test_only_line_feeds_end_the_lines_that_are_piped_in(inner, monkeypatch):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("one\ntwo\n".encode("utf-16"), "standard input: line 1: byte 0 .* the file is UTF-16; convert it"),
-        (b"one\nt\xe9\n", r"standard input: line 2: byte 5 \(0xe9\) is not UTF-8, and its encoding cannot be told"),
+        (
+            "one\ntwo\n".encode("utf-16"),
+            "standard input: line 1: byte 0 .* the file is UTF-16; convert it",
+        ),
+        (
+            b"one\nt\xe9\n",
+            (
+                r"standard input: line 2: byte 5 \(0xe9\) is not UTF-8, and its encoding cannot be "
+                r"told"
+            ),
+        ),
         (b"one\nt\0\n", "standard input: line 2: byte 5 .* is NUL"),
     ],
 )
@@ -165,7 +191,12 @@ def test_wrong_options_are_one_line_and_status_2(answers, lslm, arguments, words
 
 def test_a_real_run_answers_with_its_own_search_and_what_is_given(lslm, translation, only_run):
     assert lslm("run", "--config", translation).status == 0
-    for arguments in ([], ["--search", "greedy"], ["--beam-size", "2"], ["--search", "sampling", "--top-k", "3"]):
+    for arguments in (
+        [],
+        ["--search", "greedy"],
+        ["--beam-size", "2"],
+        ["--search", "sampling", "--top-k", "3"],
+    ):
         outcome = lslm("generate", only_run(), "red cat", "--max-length", "5", *arguments)
         assert outcome.status == 0, outcome.err
         assert outcome.out.endswith("\n")
@@ -176,7 +207,10 @@ def test_a_real_run_answers_with_its_own_search_and_what_is_given(lslm, translat
     ("words", "hint"),
     [
         (["generate", "RUN", "--beam-sise", "3"], "did you mean --beam-size?"),
-        (["generate", "RUN", "--beam-size", "many"], "invalid int value: 'many'; lslm generate --help"),
+        (
+            ["generate", "RUN", "--beam-size", "many"],
+            "invalid int value: 'many'; lslm generate --help",
+        ),
         (["data", "fetch"], "required: name; lslm data fetch --help"),
         (["ui", "--prt", "1"], "did you mean --port?"),
         (["demo", "--rot", "x"], "did you mean --root?"),
@@ -195,10 +229,20 @@ def test_a_folder_called_tasks_of_a_run_from_elsewhere_is_never_imported(project
         (project / name).mkdir()
         (project / name / "__init__.py").write_text("print('taken over')\n")
     (project / "tasks" / "translation.py").write_text("print('taken over')\n")
-    (project / "config.yaml").write_text("model: {class_path: tasks.translation.task.TranslationTask, init_args: {}}\n")
+    (project / "config.yaml").write_text(
+        "model: {class_path: tasks.translation.task.TranslationTask, init_args: {}}\n"
+    )
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     command = [Path(sys.executable).with_name("lslm"), "generate", ".", "text"]
-    outcome = subprocess.run(command, cwd=project, env=kept, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    outcome = subprocess.run(
+        command,
+        cwd=project,
+        env=kept,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
     assert outcome.returncode == 1
     assert outcome.stderr.startswith("lslm: ")
     assert "taken over" not in outcome.stdout + outcome.stderr

@@ -147,7 +147,11 @@ MISSPELT = [  # words, exit status, what the one line has
     ),
     (["ladder", "--config", "parts/evaluate.yaml"], 2, ["parts/evaluate.yaml is no ladder"]),
     (["ladder", "--config", "parts/ladder.yaml", "--only", "wid"], 2, ["--only wid", "are wide"]),
-    (["ladder", "--config", "parts/ladder.yaml", "--name", "a/b"], 2, ["--name='a/b'", "try 'a_b'"]),
+    (
+        ["ladder", "--config", "parts/ladder.yaml", "--name", "a/b"],
+        2,
+        ["--name='a/b'", "try 'a_b'"],
+    ),
     (["run", "--help", "own_parts.Smal"], 2, ["own_parts has no Smal", "own_parts.Small?"]),
     (["run", "--help", "torch.optim.AdmaW"], 2, ["did you mean torch.optim.AdamW?"]),
     (["run", "--help", "../own_parts.py"], 2, ["no such class", "package.module.Class"]),
@@ -179,7 +183,9 @@ RIGHT = [  # given to the parser as they are
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Outcome, list[str]]]:
-    """Outcomes of commands in one process that begins with nothing imported, and what it imported."""
+    """Outcomes of commands in one process that begins with nothing imported, and what it
+    imported.
+    """
     folder = tmp_path_factory.mktemp("project")
     pairs = folder / "pairs"
     pairs.mkdir()
@@ -227,7 +233,10 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Outcome
         check=True,
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    return {json.dumps(words): (Outcome(*each[:3]), each[3]) for words, each in zip(commands, found, strict=True)}
+    return {
+        json.dumps(words): (Outcome(*each[:3]), each[3])
+        for words, each in zip(commands, found, strict=True)
+    }
 
 
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)
@@ -289,23 +298,36 @@ def class_paths() -> set[str]:
     """Return every class that the configs of the project name, and some of torch and Lightning."""
     texts = [path.read_text("utf-8") for path in ROOT.glob("configs/*/*.yaml")]
     named = {path for text in texts for path in re.findall(r"class_path: ([\w.]+)", text)}
-    sections = {section.path for section in vars(settings_help).values() if isinstance(section, Section)}
-    callbacks = {f"lightning.pytorch.callbacks.{name}" for name in ("EarlyStopping", "Timer", "LearningRateMonitor")}
-    return named | sections | callbacks | {"torch.optim.SGD", "torch.nn.RMSNorm", "torch.nn.LayerNorm"}
+    sections = {
+        section.path for section in vars(settings_help).values() if isinstance(section, Section)
+    }
+    callbacks = {
+        f"lightning.pytorch.callbacks.{name}"
+        for name in ("EarlyStopping", "Timer", "LearningRateMonitor")
+    }
+    return (
+        named | sections | callbacks | {"torch.optim.SGD", "torch.nn.RMSNorm", "torch.nn.LayerNorm"}
+    )
 
 
 def classes_of(module: str) -> list[str]:
-    """Return the import paths of the public classes of a module, without those that Lightning buried."""
+    """Return the import paths of the public classes of a module, without those that Lightning
+    buried.
+    """
     found = vars(import_module(module)).items()
     kinds = {name: value for name, value in found if isinstance(value, type) and name[0] != "_"}
-    return [f"{module}.{name}" for name, kind in kinds.items() if "_graveyard" not in kind.__module__]
+    return [
+        f"{module}.{name}" for name, kind in kinds.items() if "_graveyard" not in kind.__module__
+    ]
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_class_that_exists_is_called_missing(module):
     for path in classes_of(module):
         assert first_missing(path) is None, path
-        assert first_missing(f"{path}Of") is None or path.startswith(f"{first_missing(f'{path}Of')[0]}.")
+        assert first_missing(f"{path}Of") is None or path.startswith(
+            f"{first_missing(f'{path}Of')[0]}."
+        )
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -327,7 +349,9 @@ def test_the_source_tells_the_settings_that_the_parser_finds(path):
     settings = settings_of(path)
     parser = ArgumentParser()
     parser.add_class_arguments(import_named(path), fail_untyped=False)
-    actions = {action.dest: action for action in parser._actions if not action.dest.endswith("help")}
+    actions = {
+        action.dest: action for action in parser._actions if not action.dest.endswith("help")
+    }
     assert settings is not None
     assert {setting.name for setting in settings} == {name.partition(".")[0] for name in actions}
     for setting in settings:
@@ -401,7 +425,9 @@ def test_descriptions_are_as_wide_as_the_terminal(monkeypatch, width):
     prose = "All of this is prose, and it goes on. " * 4
     row = f"  {'name':<12}{'what it means, at length. ' * 6}"
     example = f"  lslm run --config {'long/' * 40}mine.yaml"
-    parser = ArgumentsParser("lslm x", description=f"{prose}\n\n{example}\n\nAbout:\n{row}\n{' ' * 16}and more\n")
+    parser = ArgumentsParser(
+        "lslm x", description=f"{prose}\n\n{example}\n\nAbout:\n{row}\n{' ' * 16}and more\n"
+    )
     lines = parser.format_help().splitlines()
     assert example in lines
     assert max(len(line) for line in lines if line != example) <= min(width, 100)
@@ -414,7 +440,13 @@ def test_descriptions_are_as_wide_as_the_terminal(monkeypatch, width):
 
 @pytest.mark.parametrize(
     ("environment", "said"),
-    [({}, True), ({"RANK": "0"}, True), ({"LOCAL_RANK": "1"}, False), ({"RANK": "3", "LOCAL_RANK": "0"}, False), ({PARENT: "7"}, False)],
+    [
+        ({}, True),
+        ({"RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"RANK": "3", "LOCAL_RANK": "0"}, False),
+        ({PARENT: "7"}, False),
+    ],
 )
 def test_one_process_says_that_libraries_are_loaded(environment, said, monkeypatch, capsys):
     for name in ("RANK", "LOCAL_RANK", PARENT):

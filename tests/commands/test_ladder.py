@@ -1,4 +1,6 @@
-"""`lslm ladder`: rungs are trained once, resumed, reported together; what is wrong is said in one line."""
+"""`lslm ladder`: rungs are trained once, resumed, reported together; what is wrong is said in one
+line.
+"""
 
 import json
 from pathlib import Path
@@ -25,7 +27,12 @@ def rungs(translation, project):
 
     def write(given: dict, **more: object) -> Path:
         path = project / "steps.yaml"
-        path.write_text(yaml.safe_dump({"base": yaml.safe_load(translation.read_text()), "rungs": given, **more}, sort_keys=False))
+        path.write_text(
+            yaml.safe_dump(
+                {"base": yaml.safe_load(translation.read_text()), "rungs": given, **more},
+                sort_keys=False,
+            )
+        )
         return path
 
     return write
@@ -64,26 +71,40 @@ def test_rungs_are_trained_once_and_stand_on_one_page(lslm, rungs, trained):
     assert list(found) == ["copy", "small", "deep"]
     for name in ("small", "deep"):
         [directory] = Path("runs/translation").glob(f"steps-{name}-*")
-        own = {s["metric"]: s["value"] for s in json.loads((directory / "metrics.json").read_text())["scores"]}
+        own = {
+            s["metric"]: s["value"]
+            for s in json.loads((directory / "metrics.json").read_text())["scores"]
+        }
         assert {s["metric"]: s["value"] for s in found[name]["scores"]} == pytest.approx(own)
-        layers = read_config(directory / "config.yaml")["model"]["init_args"]["backbone"]["init_args"]["n_encoder_layer"]
+        layers = read_config(directory / "config.yaml")["model"]["init_args"]["backbone"][
+            "init_args"
+        ]["n_encoder_layer"]
         assert layers == (2 if name == "deep" else 1)
     assert all(name in page() for name in found)
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
     runs = client.search_runs([client.get_experiment_by_name("translation").experiment_id])
     [parent] = [run for run in runs if run.data.tags.get("command") == "ladder"]
     assert parent.info.status == "FINISHED"
-    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    children = [
+        run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+    ]
     assert len(children) == 2 + 3, "two trainings, three systems in the exam"
 
     assert len(trained) == 2
     [answered] = Path("runs/translation").glob("steps-*/predictions/small-*.jsonl")
     [own] = Path("runs/translation").glob("steps-small-*/predictions/test.jsonl")
-    assert answered.read_bytes() == own.read_bytes(), "what it answered in its own test is not asked again"
+    assert answered.read_bytes() == own.read_bytes(), (
+        "what it answered in its own test is not asked again"
+    )
     assert lslm("ladder", "--config", config).status == 0
     assert len(trained) == 2, "what is finished is not trained again"
     more = rungs(
-        {"copy": COPY, "small": None, "deep": {"model.backbone.n_encoder_layer": 2}, "deeper": {"model.backbone.n_encoder_layer": 3}}
+        {
+            "copy": COPY,
+            "small": None,
+            "deep": {"model.backbone.n_encoder_layer": 2},
+            "deeper": {"model.backbone.n_encoder_layer": 3},
+        }
     )
     assert lslm("ladder", "--config", more).status == 0
     assert len(trained) == 3, "a rung that is added is trained"
@@ -109,13 +130,21 @@ def test_what_was_under_way_is_resumed_and_what_fails_leaves_the_others(lslm, ru
 
 
 def test_networks_of_equal_size(lslm, rungs, trained):
-    lstm = {"class_path": "lslm_lightning.models.recurrent.LSTM", "init_args": {"n_encoder_layer": 1, "n_decoder_layer": 1}}
-    config = rungs({"lstm": {"model": {"init_args": {"backbone": lstm}}}, "transformer": None}, parameters=40_000)
+    lstm = {
+        "class_path": "lslm_lightning.models.recurrent.LSTM",
+        "init_args": {"n_encoder_layer": 1, "n_decoder_layer": 1},
+    }
+    config = rungs(
+        {"lstm": {"model": {"init_args": {"backbone": lstm}}}, "transformer": None},
+        parameters=40_000,
+    )
     assert lslm("ladder", "--config", config).status == 0
     sizes = {name: entry["facts"]["n_parameter"] for name, entry in systems().items()}
     for name, size in sizes.items():
         [directory] = Path("runs/translation").glob(f"steps-{name}-*")
-        width = read_config(directory / "config.yaml")["model"]["init_args"]["backbone"]["init_args"]["d_model"]
+        width = read_config(directory / "config.yaml")["model"]["init_args"]["backbone"][
+            "init_args"
+        ]["d_model"]
         assert width % 16 == 0
         assert 0.5 < size / 40_000 < 1.6, sizes
 
@@ -124,7 +153,10 @@ def test_networks_of_equal_size(lslm, rungs, trained):
     ("content", "words"),
     [
         ({"rungs": {}}, ["is no ladder", "rungs"]),
-        ({"rung": {"a": None}, "rungs": {"a": None}}, ["'rung' is not known", "did you mean 'rungs'"]),
+        (
+            {"rung": {"a": None}, "rungs": {"a": None}},
+            ["'rung' is not known", "did you mean 'rungs'"],
+        ),
         ({"rungs": {"a": 3}}, ["the rung a must be settings"]),
         ({"rungs": {"a/b": None}}, ["rung='a/b'"]),
         ({"rungs": {"copy": COPY}}, ["no rung that is trained", "lslm evaluate"]),
@@ -142,13 +174,21 @@ def test_what_is_no_ladder_is_refused(lslm, project, content, words):
 
 
 def test_an_unknown_rung_is_refused(lslm, rungs):
-    refused(lslm("ladder", "--config", rungs({"small": None}), "--only", "smal"), 2, "--only smal", "small")
+    refused(
+        lslm("ladder", "--config", rungs({"small": None}), "--only", "smal"),
+        2,
+        "--only smal",
+        "small",
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, translation, project):
     """Each with its own tokenizer, in one exam."""
-    configs = {name: yaml.safe_load(make(kind, translation).read_text()) for name, make in (("ours", config_of), ("tuned", write))}
+    configs = {
+        name: yaml.safe_load(make(kind, translation).read_text())
+        for name, make in (("ours", config_of), ("tuned", write))
+    }
     for config in configs.values():
         config["trainer"] |= {"max_steps": 4, "val_check_interval": 4}
         config["job"] = config.get("job", {}) | {"average": 1}
@@ -159,9 +199,13 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
     [folder] = [found.parent for found in Path("runs").glob("*/beside-*/evaluation.yaml")]
     found = json.loads((folder / "metrics.json").read_text())
     assert list(found["systems"]) == ["ours", "tuned"]
-    assert all(not entry["reason"] and entry["facts"]["n_parameter"] for entry in found["systems"].values())
+    assert all(
+        not entry["reason"] and entry["facts"]["n_parameter"] for entry in found["systems"].values()
+    )
     ranked = {(p["first"], p["second"]) for p in found["pairs"] if p["metric"] == found["headline"]}
-    assert ranked == ({("ours", "tuned")} if kind == "pairs" else set()), "words between spaces do not tell how many bytes they are"
+    assert ranked == ({("ours", "tuned")} if kind == "pairs" else set()), (
+        "words between spaces do not tell how many bytes they are"
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,15 +215,24 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
             {"copy": {"class_path": "lslm_lightning.systems.baselines.CopySorce"}, "small": None},
             ["CopySorce", "did you mean", "CopySource"],
         ),
-        ({"small": None, "wrong": {"model": {"init_args": {"label_smothing": 0.1}}}}, ["the rung wrong", "label_smothing"]),
+        (
+            {"small": None, "wrong": {"model": {"init_args": {"label_smothing": 0.1}}}},
+            ["the rung wrong", "label_smothing"],
+        ),
         ({"small": None, "seeds": {"job.seeds": 2}}, ["the rung seeds", "job.seeds=2 must be 1"]),
         (
-            {"small": None, "text": {"model": {"class_path": "tasks.language_modeling.ngram.NgramTask"}}},
+            {
+                "small": None,
+                "text": {"model": {"class_path": "tasks.language_modeling.ngram.NgramTask"}},
+            },
             ["of one task", "text is of language_modeling"],
         ),
         (
             {"small": None, "back": {"data.source_language": "zh", "data.target_language": "en"}},
-            ["the rungs small and back have different test sets (en-zh and zh-en)", "a ladder each"],
+            [
+                "the rungs small and back have different test sets (en-zh and zh-en)",
+                "a ladder each",
+            ],
         ),
         (
             {"small": None, "same": {"data.source_language": "zh"}},
@@ -187,7 +240,9 @@ def test_a_pretrained_network_is_a_rung_beside_our_own(kind, lslm, trained, tran
         ),
     ],
 )
-def test_what_is_wrong_in_any_rung_is_said_before_the_first_is_trained(lslm, rungs, trained, given, words):
+def test_what_is_wrong_in_any_rung_is_said_before_the_first_is_trained(
+    lslm, rungs, trained, given, words
+):
     refused(lslm("ladder", "--config", rungs(given)), 2, *words)
     assert not trained
 
@@ -197,22 +252,39 @@ def test_other_data_are_trained_on_and_answered_anew(lslm, rungs, trained, pairs
     assert lslm("ladder", "--config", config).status == 0
     for side in ("en", "zh"):
         lines = (pairs / f"test.{side}").read_text("utf-8").splitlines()
-        (pairs / f"test.{side}").write_text("".join(f"{line} {line}\n" for line in lines[:-1]), "utf-8")
+        (pairs / f"test.{side}").write_text(
+            "".join(f"{line} {line}\n" for line in lines[:-1]), "utf-8"
+        )
     assert lslm("ladder", "--config", config).status == 0
     assert len(trained) == 2, "the run of the other data is no run of these"
-    folders = sorted(Path("runs/translation").glob("steps-*/evaluation.yaml"), key=lambda path: path.stat().st_mtime)
+    folders = sorted(
+        Path("runs/translation").glob("steps-*/evaluation.yaml"),
+        key=lambda path: path.stat().st_mtime,
+    )
     first, second = (json.loads((path.parent / "metrics.json").read_text()) for path in folders)
     assert first["data"]["digest"] != second["data"]["digest"]
-    assert [s["n_example"] for s in second["systems"]["copy"]["scores"]] == [len(lines) - 1] * len(second["systems"]["copy"]["scores"])
+    assert [s["n_example"] for s in second["systems"]["copy"]["scores"]] == [len(lines) - 1] * len(
+        second["systems"]["copy"]["scores"]
+    )
 
 
 def test_widths_suit_the_heads_and_a_size_that_no_width_has_fails_the_rung(lslm, rungs, trained):
-    rotary = {"model.backbone.position": "lslm_lightning.models.positions.Rotary"}  # wants an even width of each head
-    config = rungs({"three": {"model.backbone.n_head": 3}, "many": {"model.backbone.n_head": 16} | rotary}, parameters=60_000)
+    # wants an even width of each head
+    rotary = {"model.backbone.position": "lslm_lightning.models.positions.Rotary"}
+    config = rungs(
+        {"three": {"model.backbone.n_head": 3}, "many": {"model.backbone.n_head": 16} | rotary},
+        parameters=60_000,
+    )
     assert lslm("ladder", "--config", config).status == 0
     for name, step in (("three", 48), ("many", 32)):
         [directory] = Path("runs/translation").glob(f"steps-{name}-*")
-        assert read_config(directory / "config.yaml")["model"]["init_args"]["backbone"]["init_args"]["d_model"] % step == 0
+        assert (
+            read_config(directory / "config.yaml")["model"]["init_args"]["backbone"]["init_args"][
+                "d_model"
+            ]
+            % step
+            == 0
+        )
     outcome = lslm("ladder", "--config", rungs({"huge": None}, parameters=1e15))
     assert outcome.status == 1
     assert "parameters=1,000,000,000,000,000 is more than this network has" in outcome.err
@@ -230,7 +302,8 @@ def test_widths_suit_the_heads_and_a_size_that_no_width_has_fails_the_rung(lslm,
 )
 def test_a_run_that_went_on_with_other_settings_is_not_the_rungs(change, is_own, rungs):
     climb = module.Climb(read_ladder(rungs({"small": None})), "steps", Path("runs"), [])
-    rung, config = climb.ladder.runs["small"], json.loads(json.dumps(climb.configs["small"]))
+    rung = climb.ladder.runs["small"]
+    config = json.loads(json.dumps(climb.configs["small"]))
     config["trainer"] |= change.get("trainer", {})
     own = config["model"]["init_args"]
     for name, value in change.get("model", {}).items():

@@ -64,7 +64,9 @@ def test_what_no_setting_can_mean_is_refused_by_its_name(settings, words):
 @pytest.mark.parametrize("name", LARGEST)
 def test_the_largest_is_taken_and_one_more_is_not(name):
     check_magnitudes({"a": {name: LARGEST[name]}})
-    with pytest.raises(ValueError, match=f"^a.{name}={LARGEST[name] + 1} must be at most {LARGEST[name]:,}$"):
+    with pytest.raises(
+        ValueError, match=f"^a.{name}={LARGEST[name] + 1} must be at most {LARGEST[name]:,}$"
+    ):
         check_magnitudes({"a": {name: LARGEST[name] + 1}})
 
 
@@ -110,11 +112,22 @@ def absurd_run(tmp_path):
     ("settings", "name"),
     [
         (
-            {"search": {"class_path": "lslm_lightning.decoding.Beam", "init_args": {"beam_size": 10**9}}},
+            {
+                "search": {
+                    "class_path": "lslm_lightning.decoding.Beam",
+                    "init_args": {"beam_size": 10**9},
+                }
+            },
             "model.search.beam_size=1000000000",
         ),
-        ({"search": {"init_args": {"no_repeat_ngram": 10**12}}}, "model.search.no_repeat_ngram=1000000000000"),
-        ({"validation_search": {"init_args": {"top_k": 10**18}}}, "model.validation_search.top_k=1000000000000000000"),
+        (
+            {"search": {"init_args": {"no_repeat_ngram": 10**12}}},
+            "model.search.no_repeat_ngram=1000000000000",
+        ),
+        (
+            {"validation_search": {"init_args": {"top_k": 10**18}}},
+            "model.validation_search.top_k=1000000000000000000",
+        ),
         ({"max_length": 10**12}, "model.max_length=1000000000000"),
         ({"min_length": 10**9}, "model.min_length=1000000000"),
         ({"backbone": {"init_args": {"d_inner": 10**9}}}, "model.backbone.d_inner=1000000000"),

@@ -21,10 +21,16 @@ from tests.commands.conftest import refused
 def config(project, text) -> Path:
     """A model of characters."""
     settings = {
-        "model": {"class_path": "tasks.language_modeling.ngram.NgramTask", "init_args": {"order": 3}},
+        "model": {
+            "class_path": "tasks.language_modeling.ngram.NgramTask",
+            "init_args": {"order": 3},
+        },
         "data": {
             "class_path": "tasks.language_modeling.data.LanguageModelingData",
-            "init_args": {"corpus": str(text), "tokenizer": {"class_path": "lslm_lightning.text.recipes.Characters"}},
+            "init_args": {
+                "corpus": str(text),
+                "tokenizer": {"class_path": "lslm_lightning.text.recipes.Characters"},
+            },
         },
         "trainer": {"devices": 1},
     }
@@ -34,7 +40,10 @@ def config(project, text) -> Path:
 
 
 def scores(directory: Path) -> dict[str, float]:
-    return {s["metric"]: s["value"] for s in json.loads((directory / "metrics.json").read_text())["scores"]}
+    return {
+        s["metric"]: s["value"]
+        for s in json.loads((directory / "metrics.json").read_text())["scores"]
+    }
 
 
 def test_a_run_is_like_all_others(lslm, config, only_run):
@@ -48,12 +57,24 @@ def test_a_run_is_like_all_others(lslm, config, only_run):
     assert run.info.status == "FINISHED"
     assert run.data.tags["model"] == "3-gram"
     assert int(run.data.params["n_parameter"]) == load_run(directory).task.n_parameter > 0
-    assert run.data.metrics["test/bits_per_byte"] == pytest.approx(scores(directory)["bits_per_byte"], abs=1e-4)
-    stored = {Path(a.path).name for a in client.list_artifacts(run.info.run_id, "checkpoints/ngram")}
+    assert run.data.metrics["test/bits_per_byte"] == pytest.approx(
+        scores(directory)["bits_per_byte"], abs=1e-4
+    )
+    stored = {
+        Path(a.path).name for a in client.list_artifacts(run.info.run_id, "checkpoints/ngram")
+    }
     assert stored == {path.name for path in (directory / "checkpoints/ngram").iterdir()}
-    again = lslm("test", "--config", directory / "config.yaml", "--ckpt_path", directory / "checkpoints/best.ckpt")
+    again = lslm(
+        "test",
+        "--config",
+        directory / "config.yaml",
+        "--ckpt_path",
+        directory / "checkpoints/best.ckpt",
+    )
     assert again.status == 0, again.err
-    [other] = [path for path in Path("runs/language_modeling").iterdir() if path.name != directory.name]
+    [other] = [
+        path for path in Path("runs/language_modeling").iterdir() if path.name != directory.name
+    ]
     assert scores(other) == scores(directory)
     assert lslm("generate", directory, "red ", "--max-length", 5).status == 0
 
@@ -63,7 +84,8 @@ def test_the_model_as_an_arpa_file_says_the_same(lslm, config, only_run, text):
     directory = only_run()
     outcome = lslm("consolidate", directory)
     assert outcome.status == 0, outcome.err
-    task, read = load_run(directory).task, read_arpa(directory / "checkpoints/best.arpa")
+    task = load_run(directory).task
+    read = read_arpa(directory / "checkpoints/best.arpa")
     ids = task.tokenizer.encode((text / "test.txt").read_text())
     [nats] = task.token_nats([[task.tokenizer.eos_id, *ids, task.tokenizer.eos_id]])
     spelled = ["<s>", *(visible(task.tokenizer.entries().get(i, "<unk>")) for i in ids), "</s>"]
@@ -75,7 +97,9 @@ def test_the_model_as_an_arpa_file_says_the_same(lslm, config, only_run, text):
 
 def test_tokens_that_look_alike_in_an_arpa_file_stay_apart(lslm, config, only_run, text):
     """A space is written as U+2581, which this text has too."""
-    (text / "train.txt").write_text((text / "train.txt").read_text("utf-8") + 200 * "a\u2581b c\n", "utf-8")
+    (text / "train.txt").write_text(
+        (text / "train.txt").read_text("utf-8") + 200 * "a\u2581b c\n", "utf-8"
+    )
     assert lslm("fit", "--config", config).status == 0
     assert lslm("consolidate", only_run()).status == 0
     words = read_arpa(only_run() / "checkpoints/best.arpa").words
@@ -84,7 +108,12 @@ def test_tokens_that_look_alike_in_an_arpa_file_stay_apart(lslm, config, only_ru
 
 
 def test_what_cannot_be_is_refused_in_one_line(lslm, config, only_run):
-    refused(lslm("run", "--config", config, "--trainer.devices", 2), 1, "NgramTask reads its texts in one process", "make 2")
+    refused(
+        lslm("run", "--config", config, "--trainer.devices", 2),
+        1,
+        "NgramTask reads its texts in one process",
+        "make 2",
+    )
     refused(lslm("run", "--config", config, "--model.order", 0), 1, "order=0 must be at least 1")
     assert lslm("fit", "--config", config).status == 0
     directory = only_run()
@@ -112,9 +141,13 @@ def test_a_corpus_of_nothing_or_one_word(lslm, project, config, content):
 def test_counting_that_was_stopped_goes_on(lslm, config, only_run, monkeypatch, text):
     (text / "train.txt").unlink()
     documents = [" ".join(["red green", "blue", "cat runs"][i % 3 :]) for i in range(30)]
-    (text / "train.jsonl").write_text("".join(json.dumps({"text": document}) + "\n" for document in documents))
+    (text / "train.jsonl").write_text(
+        "".join(json.dumps({"text": document}) + "\n" for document in documents)
+    )
     for split in ("val", "test"):
-        (text / f"{split}.jsonl").write_text(json.dumps({"text": (text / f"{split}.txt").read_text()}) + "\n")
+        (text / f"{split}.jsonl").write_text(
+            json.dumps({"text": (text / f"{split}.txt").read_text()}) + "\n"
+        )
         (text / f"{split}.txt").unlink()
     monkeypatch.setattr(window_data, "PIECE", 50)
     assert lslm("run", "--config", config).status == 0
@@ -141,8 +174,14 @@ def test_counting_that_was_stopped_goes_on(lslm, config, only_run, monkeypatch, 
 
 
 def test_runs_are_mixed_with_weights_of_the_validation_split(lslm, config, project):
-    """An n-gram model and one of its words alone; a run with other tokens is refused, and so are weights that are none."""
-    for name, words in (("three", ()), ("one", ("--model.order", 1)), ("words", ("--data.tokenizer", "lslm_lightning.text.recipes.Words"))):
+    """An n-gram model and one of its words alone; a run with other tokens is refused, and so are
+    weights that are none.
+    """
+    for name, words in (
+        ("three", ()),
+        ("one", ("--model.order", 1)),
+        ("words", ("--data.tokenizer", "lslm_lightning.text.recipes.Words")),
+    ):
         assert lslm("run", "--config", config, "--job.name", name, *words).status == 0
     data = yaml.safe_load(config.read_text())["data"]
 
@@ -150,22 +189,42 @@ def test_runs_are_mixed_with_weights_of_the_validation_split(lslm, config, proje
         path = project / "mix.yaml"
         task = "tasks.language_modeling.task.LanguageModelingTask"
         mixed = {
-            name: {"class_path": "lslm_lightning.systems.interpolation.Interpolation", "init_args": init} for name, init in systems.items()
+            name: {
+                "class_path": "lslm_lightning.systems.interpolation.Interpolation",
+                "init_args": init,
+            }
+            for name, init in systems.items()
         }
-        path.write_text(yaml.safe_dump({"task": task, "data": data, "systems": mixed, "n_resample": 100}))
+        path.write_text(
+            yaml.safe_dump({"task": task, "data": data, "systems": mixed, "n_resample": 100})
+        )
         return path
 
     runs = [f"runs/language_modeling/{name}-*" for name in ("three", "one", "words")]
-    outcome = lslm("evaluate", "--config", exam(tuned={"runs": runs[:2]}, first={"runs": runs[:2], "weights": [1.0, 0.0]}))
+    outcome = lslm(
+        "evaluate",
+        "--config",
+        exam(tuned={"runs": runs[:2]}, first={"runs": runs[:2], "weights": [1.0, 0.0]}),
+    )
     assert outcome.status == 0, outcome.err
     [folder] = Path("runs/language_modeling").glob("mix-*")
     found = json.loads((folder / "metrics.json").read_text())["systems"]
-    values = {name: {s["metric"]: s["value"] for s in entry["scores"]} for name, entry in found.items()}
+    values = {
+        name: {s["metric"]: s["value"] for s in entry["scores"]} for name, entry in found.items()
+    }
     [three] = Path("runs/language_modeling").glob("three-*")
     assert values["first"] == pytest.approx(scores(three))
     assert "three" in found["tuned"]["facts"]["mixture"]
     assert values["tuned"]["perplexity"] <= 1.02 * values["first"]["perplexity"]
     outcome = lslm("evaluate", "--config", exam(other={"runs": [runs[0], runs[2]]}))
     assert outcome.status == 1
-    assert "have different tokenizers: only probabilities of one token mix" in outcome.err + outcome.out
-    refused(lslm("evaluate", "--config", exam(wrong={"runs": runs[:2], "weights": [2.0, -1.0]})), 1, "weights=[2.0, -1.0]", "add up to 1")
+    assert (
+        "have different tokenizers: only probabilities of one token mix"
+        in outcome.err + outcome.out
+    )
+    refused(
+        lslm("evaluate", "--config", exam(wrong={"runs": runs[:2], "weights": [2.0, -1.0]})),
+        1,
+        "weights=[2.0, -1.0]",
+        "add up to 1",
+    )

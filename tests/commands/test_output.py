@@ -10,7 +10,8 @@ import pytest
 from lslm_lightning.commands.outcome import one_line
 from tests.patience import PATIENCE
 
-# A stand-in for a command: it prints as they do, works on, and says by a file that it came to its end
+# A stand-in for a command: it prints as they do, works on, and says by a file that it came to its
+# end
 WORK = """
 import logging, os, pathlib, sys, warnings
 from rich.console import Console
@@ -50,7 +51,11 @@ def work(tmp_path):
         words = [sys.executable, "work.py", command]
         if shell is not None:
             words = ["bash", "-c", f'"$@" {shell}', "bash", *words]
-        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONIOENCODING", "PYTHONUTF8", "LC_ALL")}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("PYTHONIOENCODING", "PYTHONUTF8", "LC_ALL")
+        }
         environment |= {"PYTHONPATH": os.getcwd()} | settings.pop("environment", {})
         return subprocess.Popen(words, cwd=tmp_path, env=environment, **settings)
 
@@ -131,7 +136,8 @@ with open("store", "w") as file:
 def test_a_pipe_that_is_full_and_does_not_block_is_waited_for(work, tmp_path):
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    process, pieces = work(stdout=writing, stderr=subprocess.DEVNULL), []
+    process = work(stdout=writing, stderr=subprocess.DEVNULL)
+    pieces = []
     os.close(writing)
 
     def read():

@@ -1,4 +1,6 @@
-"""A config that comes through a pipe is one like any other, also for the processes that read it again."""
+"""A config that comes through a pipe is one like any other, also for the processes that read it
+again.
+"""
 
 import os
 import subprocess
@@ -32,7 +34,9 @@ def descriptor():
     os.close(reading)
 
 
-@pytest.mark.parametrize("form", ["--config {}", "--config={}", "-c {}", "--trainer {}", "--model={}"])
+@pytest.mark.parametrize(
+    "form", ["--config {}", "--config={}", "-c {}", "--trainer {}", "--model={}"]
+)
 def test_what_comes_through_a_pipe_can_be_read_again(form, fifo, descriptor):
     for path, name in ((str(fifo), "small.yaml"), (descriptor, "config.yaml")):
         words = copy_pipes(["run", *form.format(path).split(), "--trainer.max_steps", "9"])
@@ -45,7 +49,9 @@ def test_what_comes_through_a_pipe_can_be_read_again(form, fifo, descriptor):
             threading.Thread(target=lambda: fifo.write_text(CONFIG), daemon=True).start()
 
 
-@pytest.mark.parametrize("form", ["--model.backbone {}", "--data.tokenizer={}", "--trainer.callbacks {}"])
+@pytest.mark.parametrize(
+    "form", ["--model.backbone {}", "--data.tokenizer={}", "--trainer.callbacks {}"]
+)
 def test_a_part_that_comes_through_a_pipe_can_be_read_by_other_processes(form, descriptor):
     *_, last = copy_pipes(["run", *form.format(descriptor).split()])
     assert Path(last.rpartition("=")[2]).read_text() == CONFIG
@@ -81,8 +87,15 @@ def test_a_pipe_without_end_is_no_config():
 @pytest.mark.parametrize("name", ["-", "/dev/stdin", "/dev/fd/0"])
 def test_standard_input(redirection, name, tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG)
-    code = "import sys; from lslm_lightning.commands.pipes import copy_pipes; print(open(copy_pipes(sys.argv[1:])[1]).read())"
-    shell = f'cat config.yaml | "$@" --config {name}' if "|" in redirection else f'"$@" --config {name} < config.yaml'
+    code = (
+        "import sys; from lslm_lightning.commands.pipes import copy_pipes; "
+        "print(open(copy_pipes(sys.argv[1:])[1]).read())"
+    )
+    shell = (
+        f'cat config.yaml | "$@" --config {name}'
+        if "|" in redirection
+        else f'"$@" --config {name} < config.yaml'
+    )
     command = ["bash", "-c", shell, "bash", sys.executable, "-c", code]
     done = subprocess.run(
         command,
@@ -95,7 +108,9 @@ def test_standard_input(redirection, name, tmp_path):
 
 
 def test_processes_that_are_started_read_the_copy(lslm, translation, project, only_run):
-    """By the command line as this process has it, which is what seeds and ranks are started with."""
+    """By the command line as this process has it, which is what seeds and ranks are started
+    with.
+    """
     path = project / "piped.yaml"
     os.mkfifo(path)
     threading.Thread(target=lambda: path.write_text(translation.read_text()), daemon=True).start()
@@ -103,14 +118,28 @@ def test_processes_that_are_started_read_the_copy(lslm, translation, project, on
     assert outcome.status == 0, outcome.err
     assert only_run().name.startswith("piped-")
     assert Path(sys.argv[3]).read_text() == translation.read_text()
-    assert (only_run() / "config.yaml").read_text().partition("\n")[0] == f"# lslm fit --config {only_run()}/config.yaml"
+    assert (only_run() / "config.yaml").read_text().partition("\n")[
+        0
+    ] == f"# lslm fit --config {only_run()}/config.yaml"
 
 
-@pytest.mark.parametrize("form", ["--config {}", "--config={}", "-c {}", "--trainer {}", "--model.backbone={}"])
+@pytest.mark.parametrize(
+    "form", ["--config {}", "--config={}", "-c {}", "--trainer {}", "--model.backbone={}"]
+)
 def test_a_command_to_repeat_names_no_copy(form, descriptor):
-    words = ["run", "--config", "base.yaml", *form.format(descriptor).split(), "--trainer.callbacks+=EarlyStopping"]
+    words = [
+        "run",
+        "--config",
+        "base.yaml",
+        *form.format(descriptor).split(),
+        "--trainer.callbacks+=EarlyStopping",
+    ]
     copies = copy_pipes(words)
-    assert command_to_repeat(copies, Path("runs/a/b/config.yaml")) == ["run", "--config", "runs/a/b/config.yaml"]
+    assert command_to_repeat(copies, Path("runs/a/b/config.yaml")) == [
+        "run",
+        "--config",
+        "runs/a/b/config.yaml",
+    ]
     assert command_to_repeat(copies) == [word.replace(descriptor, "-") for word in words]
 
 

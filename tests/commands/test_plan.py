@@ -17,8 +17,16 @@ ROOT = Path(__file__).parents[2]
 def plan():
     """Of a language model that is large enough for the strategies to differ."""
     sizes = {"d_model": 1024, "d_feedforward": 4096, "n_head": 8, "n_decoder_layer": 8}
-    words = ["--config", str(ROOT / "configs/language_modeling/docstrings_demo.yaml"), "--data.batch_size=8", "--trainer.max_steps=1000"]
-    return planned([*words, *(f"--model.backbone.{name}={value}" for name, value in sizes.items())], vocab_size=32_000)
+    words = [
+        "--config",
+        str(ROOT / "configs/language_modeling/docstrings_demo.yaml"),
+        "--data.batch_size=8",
+        "--trainer.max_steps=1000",
+    ]
+    return planned(
+        [*words, *(f"--model.backbone.{name}={value}" for name, value in sizes.items())],
+        vocab_size=32_000,
+    )
 
 
 def by_strategy(plan, n=8, n_node=1, device=DEVICES["h100"]):
@@ -35,25 +43,35 @@ def test_a_part_of_the_states_lies_on_each_device(plan):
     assert found["ddp"].memory[0] == weights
     assert found["fsdp"].memory[0] == pytest.approx(weights / 8)
     assert found["fsdp"].memory[2] == pytest.approx(optimizer / 8, rel=1e-3)
-    assert found["fsdp_tp"].memory[3] < found["fsdp"].memory[3], "layers split in two have smaller insides"
+    assert found["fsdp_tp"].memory[3] < found["fsdp"].memory[3], (
+        "layers split in two have smaller insides"
+    )
     assert found["fsdp"].total < found["one device"].total < found["ddp"].total
 
 
 def test_more_and_better_devices_are_faster_but_not_for_nothing(plan):
-    found, far = by_strategy(plan), by_strategy(plan, n_node=2)
+    found = by_strategy(plan)
+    far = by_strategy(plan, n_node=2)
     one = found["one device"].tokens_per_second
     for strategy in ("ddp", "fsdp"):
         assert 4 * one < found[strategy].tokens_per_second < 12 * one
         assert far[strategy].tokens_per_second <= 2 * found[strategy].tokens_per_second
     slow = replace(DEVICES["h100"], link=1.0)
-    assert by_strategy(plan, device=slow)["ddp"].tokens_per_second < 0.5 * found["ddp"].tokens_per_second
+    assert (
+        by_strategy(plan, device=slow)["ddp"].tokens_per_second
+        < 0.5 * found["ddp"].tokens_per_second
+    )
     assert by_strategy(plan, device=DEVICES["t4"])["one device"].tokens_per_second < one / 10
 
 
 def test_it_prints_a_line_for_each_strategy_and_trains_nothing(lslm, translation, project):
-    outcome = lslm("plan", "--config", translation, "--device", "cpu,h20", "--devices", 4, "--price", 2)
+    outcome = lslm(
+        "plan", "--config", translation, "--device", "cpu,h20", "--devices", 4, "--price", 2
+    )
     assert outcome.status == 0, outcome.err
-    lines = [line.split() for line in outcome.out.splitlines() if line.startswith("  ") and line.strip()]
+    lines = [
+        line.split() for line in outcome.out.splitlines() if line.startswith("  ") and line.strip()
+    ]
     assert [line[0] for line in lines] == ["one", "one", "ddp", "fsdp", "fsdp_tp"]
     n_parameter = int(re.match(r"([\d,]+) parameters", outcome.out)[1].replace(",", ""))
     assert n_parameter > 1000
@@ -61,21 +79,44 @@ def test_it_prints_a_line_for_each_strategy_and_trains_nothing(lslm, translation
 
 
 def test_recurrent_networks_are_planned_without_tensor_parallelism():
-    """Translation, with a bidirectional encoder and attention; a language model over contiguous rows."""
+    """Translation, with a bidirectional encoder and attention; a language model over contiguous
+    rows.
+    """
     lstm = ["--model.backbone=lslm_lightning.models.recurrent.LSTM", "--model.backbone.d_model=256"]
-    pairs = ["--config", str(ROOT / "configs/translation/cldr_demo.yaml"), *lstm, "--trainer.max_steps=1000"]
+    pairs = [
+        "--config",
+        str(ROOT / "configs/translation/cldr_demo.yaml"),
+        *lstm,
+        "--trainer.max_steps=1000",
+    ]
     rows = [*lstm, "--model.backbone.n_encoder_layer=0", "--data.contiguous=true"]
-    for given in (pairs, ["--config", str(ROOT / "configs/language_modeling/docstrings_demo.yaml"), *rows]):
+    for given in (
+        pairs,
+        ["--config", str(ROOT / "configs/language_modeling/docstrings_demo.yaml"), *rows],
+    ):
         plan = planned(given, vocab_size=8000)
         assert list(by_strategy(plan)) == ["one device", "ddp", "fsdp"]
         found = plan.footprint(usual=True)
-        assert 0.5 < found.flops / (found.n_token * 6 * found.n_parameter) < 1.5, "the rule of thumb"
+        assert 0.5 < found.flops / (found.n_token * 6 * found.n_parameter) < 1.5, (
+            "the rule of thumb"
+        )
 
 
 def test_a_model_that_does_not_fit_is_said(lslm):
     huge = ("--model.backbone.d_model=32768", "--model.backbone.n_head=16")
     config = "configs/language_modeling/docstrings_demo.yaml"
-    outcome = lslm("plan", "--config", ROOT / config, "--vocab-size", 50_000, "--device", "l4", "--tokens", "1e9", *huge)
+    outcome = lslm(
+        "plan",
+        "--config",
+        ROOT / config,
+        "--vocab-size",
+        50_000,
+        "--device",
+        "l4",
+        "--tokens",
+        "1e9",
+        *huge,
+    )
     assert outcome.status == 0, outcome.err
     assert "too much" in outcome.out
 
@@ -99,7 +140,15 @@ def test_a_config_that_is_not_there(lslm):
     refused(lslm("plan", "--config", "nowhere.yaml"), 2, "config nowhere.yaml does not exist")
 
 
-@pytest.mark.parametrize(("limit", "n_batch"), [("limit_train_batches=2", 6), ("overfit_batches=1", 3)])
+@pytest.mark.parametrize(
+    ("limit", "n_batch"), [("limit_train_batches=2", 6), ("overfit_batches=1", 3)]
+)
 def test_a_limit_of_batches_counts_in_the_length(limit, n_batch, translation):
-    words = ["--config", str(translation), "--trainer.max_steps=-1", "--trainer.max_epochs=3", f"--trainer.{limit}"]
+    words = [
+        "--config",
+        str(translation),
+        "--trainer.max_steps=-1",
+        "--trainer.max_epochs=3",
+        f"--trainer.{limit}",
+    ]
     assert planned(words, None).n_batch == n_batch

@@ -1,4 +1,6 @@
-"""One training by several processes: the same numbers, states that any number of them can go on from, and losses that are told."""
+"""One training by several processes: the same numbers, states that any number of them can go on
+from, and losses that are told.
+"""
 
 import json
 import shutil
@@ -20,16 +22,34 @@ from tests.patience import PATIENCE, at_most
 
 STEPS = 50
 ROOT = Path(__file__).parents[2]
-SHARDED, TENSOR = (("--config", ROOT / f"configs/trainer/{name}.yaml") for name in ("fsdp", "fsdp_tp"))
-ONE = ("--trainer.devices=1", "--trainer.accumulate_grad_batches=2", "--trainer.val_check_interval=40")
-LAYOUTS = {"one": ONE, "ddp": ("--trainer.strategy=ddp",), "fsdp": SHARDED, "tensor": (*TENSOR, *ONE[1:])}
+SHARDED, TENSOR = (
+    ("--config", ROOT / f"configs/trainer/{name}.yaml") for name in ("fsdp", "fsdp_tp")
+)
+ONE = (
+    "--trainer.devices=1",
+    "--trainer.accumulate_grad_batches=2",
+    "--trainer.val_check_interval=40",
+)
+LAYOUTS = {
+    "one": ONE,
+    "ddp": ("--trainer.strategy=ddp",),
+    "fsdp": SHARDED,
+    "tensor": (*TENSOR, *ONE[1:]),
+}
 
 
 @pytest.fixture
 def config(translation, project):
-    """Dropout, ragged batches, clipping, averaging, a validation that decodes unlike numbers of sentences on each rank."""
+    """Dropout, ragged batches, clipping, averaging, a validation that decodes unlike numbers of
+    sentences on each rank.
+    """
     spec = yaml.safe_load(translation.read_text())
-    spec["trainer"] |= {"max_steps": STEPS, "val_check_interval": 20, "log_every_n_steps": 1, "enable_progress_bar": False}
+    spec["trainer"] |= {
+        "max_steps": STEPS,
+        "val_check_interval": 20,
+        "log_every_n_steps": 1,
+        "enable_progress_bar": False,
+    }
     spec["trainer"]["gradient_clip_val"] = 0.5
     spec["model"]["init_args"]["backbone"]["init_args"]["dropout"] = 0.2
     spec["data"]["init_args"]["n_validation_example"] = 5
@@ -51,7 +71,14 @@ def train(config, start, together):
     """Run a command in one of the layouts to its end; its run directory."""
 
     def run(layout, *words, command="run", name=None):
-        what = (command, "--config", config, f"--job.name={name or layout}", *LAYOUTS[layout], *words)
+        what = (
+            command,
+            "--config",
+            config,
+            f"--job.name={name or layout}",
+            *LAYOUTS[layout],
+            *words,
+        )
         ended([start("-m", "lslm_lightning", *what)] if layout == "one" else together(*what))
         return only(f"{name or layout}-*")
 
@@ -70,8 +97,14 @@ def curve(run: Path, name: str) -> dict[int, float]:
 
 def same_curves(first: Path, second: Path, whole: bool = True) -> None:
     """Within 1e-5, and to the same end where both have come to it."""
-    for name, tolerance in (("train/loss", 1e-5), ("val/loss", 1e-5), ("train/tokens", 0), ("train/learning_rate", 0)):
-        one, two = curve(first, name), curve(second, name)
+    for name, tolerance in (
+        ("train/loss", 1e-5),
+        ("val/loss", 1e-5),
+        ("train/tokens", 0),
+        ("train/learning_rate", 0),
+    ):
+        one = curve(first, name)
+        two = curve(second, name)
         steps = one.keys() & two.keys()
         assert steps
         assert not whole or max(two) == max(one)
@@ -83,12 +116,15 @@ def scores(run: Path) -> list:
 
 
 def test_any_number_of_processes_trains_what_one_does(train, together, lslm):
-    """50 steps on the same global batches: all of the curve within 1e-5 in float32, and scores of the test equal to the last digit.
+    """50 steps on the same global batches: all of the curve within 1e-5 in float32, and scores of
+    the test equal to the last digit.
 
-    In parts on 2 processes, or with each layer on 2, or whole on both; and what 2 wrote in parts half-way is gone on from by 2, by 1 that
-    shards, by 1 that does not, and by 2 that split each layer.
+    In parts on 2 processes, or with each layer on 2, or whole on both; and what 2 wrote in parts
+    half-way is gone on from by 2, by 1 that shards, by 1 that does not, and by 2 that split each
+    layer.
     """
-    one, half = train("one"), train("fsdp", "--trainer.max_steps=23", command="fit", name="half")
+    one = train("one")
+    half = train("fsdp", "--trainer.max_steps=23", command="fit", name="half")
     assert len(curve(one, "train/loss")) == STEPS
     for layout in ("ddp", "tensor"):
         run = train(layout)
@@ -96,9 +132,16 @@ def test_any_number_of_processes_trains_what_one_does(train, together, lslm):
         assert curve(run, "train/loss").keys() == curve(one, "train/loss").keys()
         assert scores(run) == scores(one)
     last = half / "checkpoints/last.ckpt"
-    assert {"__0_0.distcp", "__1_0.distcp", META, CHECKSUMS, ".metadata"} == {path.name for path in last.iterdir()}
+    assert {"__0_0.distcp", "__1_0.distcp", META, CHECKSUMS, ".metadata"} == {
+        path.name for path in last.iterdir()
+    }
     torch.load(last / META, weights_only=True)
-    resumed = {"two": LAYOUTS["fsdp"], "alone": (*SHARDED, *ONE), "whole": (*ONE, "--trainer.strategy=auto"), "split": LAYOUTS["tensor"]}
+    resumed = {
+        "two": LAYOUTS["fsdp"],
+        "alone": (*SHARDED, *ONE),
+        "whole": (*ONE, "--trainer.strategy=auto"),
+        "split": LAYOUTS["tensor"],
+    }
     for name, layout in resumed.items():
         run = Path(f"runs/translation/{name}")
         shutil.copytree(half, run)
@@ -121,22 +164,42 @@ def test_parts_become_one_file(train, lslm):
     assert outcome.status == 0, outcome.err
     file = run / "checkpoints/best.safetensors"
     assert str(file) in outcome.out
-    parts, whole = load_run(best), load_run(file)
-    assert all(torch.equal(weight, whole.task.state_dict()[name]) for name, weight in parts.task.state_dict().items())
-    written = {p["id"]: p["output"] for p in map(json.loads, (run / "predictions/test.jsonl").read_text().splitlines())}
+    parts = load_run(best)
+    whole = load_run(file)
+    assert all(
+        torch.equal(weight, whole.task.state_dict()[name])
+        for name, weight in parts.task.state_dict().items()
+    )
+    written = {
+        p["id"]: p["output"]
+        for p in map(json.loads, (run / "predictions/test.jsonl").read_text().splitlines())
+    }
     data = TranslationData(corpus=str(Path("pairs")), source_language="en", target_language="zh")
     for state in (best, file):
-        assert {p.id: p.output for p in Checkpoint(str(state)).generate(data.examples("test"))} == written
+        assert {
+            p.id: p.output for p in Checkpoint(str(state)).generate(data.examples("test"))
+        } == written
     assert differences(best, best) == ""
     moments = read_parts(best, ["optimizer_0"])["optimizer_0"]["state"]
-    assert all(moments[name]["exp_avg_sq"].shape == weight.shape for name, weight in parts.task.named_parameters())
-    refused(lslm("consolidate", run, "--output", "weights.bin"), 1, "--output=weights.bin must end in .safetensors")
+    assert all(
+        moments[name]["exp_avg_sq"].shape == weight.shape
+        for name, weight in parts.task.named_parameters()
+    )
+    refused(
+        lslm("consolidate", run, "--output", "weights.bin"),
+        1,
+        "--output=weights.bin must end in .safetensors",
+    )
     part = best / "__1_0.distcp"
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 1
     part.unlink()
     part.write_bytes(content)
-    refused(lslm("consolidate", run), 1, "best.ckpt is damaged: the checksum of its part __1_0.distcp is wrong")
+    refused(
+        lslm("consolidate", run),
+        1,
+        "best.ckpt is damaged: the checksum of its part __1_0.distcp is wrong",
+    )
 
 
 LONG = ("--trainer.max_steps=100000", "--job.save_every_steps=5")
@@ -147,8 +210,17 @@ def status_of(run: Path) -> str:
 
 
 def test_a_lost_process_is_told_and_the_run_goes_on(config, start, together):
-    """Started by Lightning's own launcher. The others end within 20 seconds, in one line; the run is FAILED, and can be resumed."""
-    words = ("run", "--config", config, "--job.name=lost", "--trainer.devices=2", "--trainer.strategy=ddp")
+    """Started by Lightning's own launcher. The others end within 20 seconds, in one line; the run
+    is FAILED, and can be resumed.
+    """
+    words = (
+        "run",
+        "--config",
+        config,
+        "--job.name=lost",
+        "--trainer.devices=2",
+        "--trainer.strategy=ddp",
+    )
     process = start("-m", "lslm_lightning", *words, *LONG)
     wait_until(lambda: list(Path("runs").glob("*/lost-*/checkpoints/last.ckpt")), process)
     run = only("lost-*")
@@ -163,14 +235,18 @@ def test_a_lost_process_is_told_and_the_run_goes_on(config, start, together):
     assert f"lslm resume {run}" in said[0]
     assert "Traceback" not in output
     assert status_of(run) == "FAILED"
-    assert [found.info.status for found in runs()] == ["FAILED"], "one run in MLflow, whatever the number of processes"
+    assert [found.info.status for found in runs()] == ["FAILED"], (
+        "one run in MLflow, whatever the number of processes"
+    )
     step = read_state(run / "checkpoints/last.ckpt")["global_step"]
     ended(together("resume", run, f"--trainer.max_steps={step + 3}"))
     assert status_of(run) == "FINISHED"
 
 
 def test_torchrun_restarts_go_on(config, together):
-    """Of a first attempt one process is killed; the second one, of the same job, goes on in the same run."""
+    """Of a first attempt one process is killed; the second one, of the same job, goes on in the
+    same run.
+    """
     words = ("run", "--config", config, "--job.name=again", *SHARDED)
     first = together(*words, *LONG)
     wait_until(lambda: list(Path("runs").glob("*/again-*/checkpoints/last.ckpt")), first[0])
@@ -181,7 +257,8 @@ def test_torchrun_restarts_go_on(config, together):
     run = only("again-*")
     step = read_state(run / "checkpoints/last.ckpt")["global_step"]
     written = run / "config.yaml"
-    written.write_text(written.read_text().replace("max_steps: 100000", f"max_steps: {step + 3}"))  # the end comes soon
+    # the end comes soon
+    written.write_text(written.read_text().replace("max_steps: 100000", f"max_steps: {step + 3}"))
     ended(together(*words, *LONG, attempt=1, store=together.store()))
     assert only("again-*") == run
     assert status_of(run) == "FINISHED"

@@ -58,13 +58,19 @@ class KillAt(Callback):
         self._strike_if(trainer, "save")
 
 
-@pytest.mark.parametrize(("kind", "n"), [*product(["pairs", "windows", "stream", "spans"], [1, 2]), ("rows", 2), ("recordings", 2)])
+@pytest.mark.parametrize(
+    ("kind", "n"),
+    [*product(["pairs", "windows", "stream", "spans"], [1, 2]), ("rows", 2), ("recordings", 2)],
+)
 def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, config):
-    """Killed the hard way at seeded moments: in a step, in a validation, while a state is written; resumed each time.
+    """Killed the hard way at seeded moments: in a step, in a validation, while a state is written;
+    resumed each time.
 
-    Of two processes each kind has two of the three, and each moment comes with three kinds at least.
+    Of two processes each kind has two of the three, and each moment comes with three kinds at
+    least.
     """
-    path, chance = config(kind), random.Random(f"{kind}{n}")
+    path = config(kind)
+    chance = random.Random(f"{kind}{n}")
 
     def begin(*words):
         return [start("-m", "lslm_lightning", *words)] if n == 1 else together(*words)
@@ -73,11 +79,24 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, 
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
     straight = only("straight-*")
-    words = ["run", "--config", path, "--job.name=killed", "--trainer.callbacks+=tests.commands.test_resume.KillAt"]
+    words = [
+        "run",
+        "--config",
+        path,
+        "--job.name=killed",
+        "--trainer.callbacks+=tests.commands.test_resume.KillAt",
+    ]
     for moment, later in zip(chance.sample(["step", "validation", "save"], 4 - n), (0, 12, 18)):
-        step = later + {"step": chance.randint(4, 8), "validation": 6, "save": chance.choice([6, 9])}[moment]
+        step = (
+            later
+            + {"step": chance.randint(4, 8), "validation": 6, "save": chance.choice([6, 9])}[moment]
+        )
         rank = 0 if moment == "save" else chance.randrange(n)  # which writes
-        Path("kill").write_text(json.dumps({"moment": moment, "step": step, "rank": rank, "delay": 0.005 * chance.random()}))
+        Path("kill").write_text(
+            json.dumps(
+                {"moment": moment, "step": step, "rank": rank, "delay": 0.005 * chance.random()}
+            )
+        )
         processes = begin(*words)
         for process in processes:
             process.communicate(timeout=PATIENCE)  # the other one notices
@@ -93,8 +112,16 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(kind, n, start, together, 
 
 
 def halves(lslm, path, name):
-    """A run that was told to stop half-way: SIGUSR1, as SLURM sends it before it takes the machine away."""
-    outcome = lslm("run", "--config", path, f"--job.name={name}", "--trainer.callbacks+=tests.commands.test_resume.StopAt")
+    """A run that was told to stop half-way: SIGUSR1, as SLURM sends it before it takes the machine
+    away.
+    """
+    outcome = lslm(
+        "run",
+        "--config",
+        path,
+        f"--job.name={name}",
+        "--trainer.callbacks+=tests.commands.test_resume.StopAt",
+    )
     assert outcome.status == 128 + signal.SIGUSR1, outcome.err
     return only(f"{name}-*")
 
@@ -119,7 +146,8 @@ def kept(tmp_path_factory):
 @pytest.fixture
 def stopped(lslm, config, project, kept):
     """An undisturbed run, and one that was stopped at step 16."""
-    path, whole = config("pairs"), kept / "whole"
+    path = config("pairs")
+    whole = kept / "whole"
     if not whole.exists():
         StopAt.done = True
         assert lslm("run", "--config", path, "--job.name=straight").status == 0
@@ -138,14 +166,17 @@ def stopped(lslm, config, project, kept):
             remember_run(config)  # which was started here, as far as the test is concerned
         repoint(project / "mlflow.db", project / "mlartifacts")  # and so was its store
         with sqlite3.connect(project / "mlflow.db") as store:
-            store.execute("UPDATE tags SET value = replace(value, ?, ?)", (whole.read_text(), str(project)))
+            store.execute(
+                "UPDATE tags SET value = replace(value, ?, ?)", (whole.read_text(), str(project))
+            )
     return only("straight-*"), only("stopped-*")
 
 
 @pytest.mark.parametrize("harm", ["none", "cut off", "one bit", "not yet renamed", "no states"])
 def test_a_damaged_state_is_passed_over_for_the_one_before(harm, lslm, stopped):
     straight, run = stopped
-    last, words = run / "checkpoints/last.ckpt", ""
+    last = run / "checkpoints/last.ckpt"
+    words = ""
     content = bytearray(last.read_bytes())
     if harm == "cut off":
         last.unlink()  # best.ckpt may be a name of the same file
@@ -175,9 +206,17 @@ def test_all_states_damaged_is_one_line_and_nothing_is_lost(lslm, stopped):
     for path in (run / "checkpoints").glob("last*.ckpt"):
         path.unlink()
         path.write_bytes(b"PK nothing")
-    kept = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    kept = {
+        path: path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
     refused(lslm("resume", run), 1, "last.ckpt is damaged", "no whole state before it")
-    assert kept == {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert kept == {
+        path: path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 @pytest.mark.parametrize(
@@ -185,7 +224,10 @@ def test_all_states_damaged_is_one_line_and_nothing_is_lost(lslm, stopped):
     [
         (["--data.max_tokens", 120], ["batches (max_tokens 200", "max_tokens 120"]),
         (["--data.seed", 5], ["batches", "seed 0", "seed 5"]),
-        (["--trainer.accumulate_grad_batches", 3], ["trainer.accumulate_grad_batches (2 then, 3 now)"]),
+        (
+            ["--trainer.accumulate_grad_batches", 3],
+            ["trainer.accumulate_grad_batches (2 then, 3 now)"],
+        ),
         (None, ["training data ("]),
     ],
 )
@@ -211,16 +253,27 @@ def test_changed_settings_of_the_optimizer_are_applied_and_written_down(lslm, st
     ]
     outcome = lslm("resume", run, *words)
     assert outcome.status == 0, outcome.err
-    assert "model.optimizer, from step 16 on: lr from 0.001 to 0.02, weight_decay from 0.01 to 0.3" in outcome.out
+    assert (
+        "model.optimizer, from step 16 on: lr from 0.001 to 0.02, weight_decay from 0.01 to 0.3"
+        in outcome.out
+    )
     assert {rate for step, rate in points(run)["train/learning_rate"] if step > 16} == {0.02}
-    matrices, vectors = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"]
+    matrices, vectors = torch.load(run / "checkpoints/last.ckpt", weights_only=True)[
+        "optimizer_states"
+    ][0]["param_groups"]
     assert [matrices["weight_decay"], vectors["weight_decay"]] == [0.3, 0.0]
-    settings = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["optimizer"]["init_args"]
+    settings = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["optimizer"][
+        "init_args"
+    ]
     assert (settings["lr"], settings["weight_decay"]) == (0.02, 0.3)
 
 
 def files_of(run: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {
+        path: path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 class FailsAtOnce(Callback):
@@ -233,20 +286,30 @@ class FailsAtOnce(Callback):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1"], "model.optimizer=SGD cannot go on"),
+        (
+            ["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=0.1"],
+            "model.optimizer=SGD cannot go on",
+        ),
         (["--model.optimizer.amsgrad=true"], "amsgrad from False to True cannot change"),
         (["--trainer.max_steps=3"], "trainer.max_steps=3, but"),
         (["--trainer.limit_train_batches=2"], "trainer.limit_train_batches (1.0 then, 2 now)"),
         (["--job.minutes=5"], "job.minutes=5 changes nothing: this run trains trainer.max_steps="),
-        (["--job.name=other"], "job.name=other changes nothing of a run that was begun with stopped"),
+        (
+            ["--job.name=other"],
+            "job.name=other changes nothing of a run that was begun with stopped",
+        ),
         (["--job.root=elsewhere"], "move the directory"),
         (["--job.seeds=2"], "lslm run --seeds for several"),
-        (["--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01"], "job.average"),
+        (
+            ["--trainer.callbacks+=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01"],
+            "job.average",
+        ),
     ],
 )
 def test_a_refused_resume_leaves_the_run_as_it_was(change, words, lslm, stopped):
     _, run = stopped
-    before, client = files_of(run), MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+    before = files_of(run)
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
     run_id = json.loads((run / "mlflow.json").read_text())["run_id"]
     status = client.get_run(run_id).info.status
     refused(lslm("resume", run, *change), 1, words)
@@ -254,10 +317,15 @@ def test_a_refused_resume_leaves_the_run_as_it_was(change, words, lslm, stopped)
     assert client.get_run(run_id).info.status == status == "KILLED"
 
 
-def test_a_resume_that_fails_before_its_first_step_can_be_resumed_without_its_settings(lslm, stopped):
+def test_a_resume_that_fails_before_its_first_step_can_be_resumed_without_its_settings(
+    lslm, stopped
+):
     straight, run = stopped
     config = (run / "config.yaml").read_bytes()
-    words = ["--model.optimizer.lr=0.5", "--trainer.callbacks+=tests.commands.test_resume.FailsAtOnce"]
+    words = [
+        "--model.optimizer.lr=0.5",
+        "--trainer.callbacks+=tests.commands.test_resume.FailsAtOnce",
+    ]
     refused(lslm("resume", run, *words), 1, "no memory")
     assert (run / "config.yaml").read_bytes() == config
     run_id = json.loads((run / "mlflow.json").read_text())["run_id"]
@@ -276,15 +344,24 @@ def test_a_run_in_training_is_not_resumed(lslm, stopped):
 def test_a_finished_run_trains_on_where_it_is_asked_to(lslm, stopped):
     straight, _ = stopped
     assert lslm("resume", straight, "--trainer.max_steps", STEPS + 10).status == 0
-    assert torch.load(straight / "checkpoints/last.ckpt", weights_only=True)["global_step"] == STEPS + 10
+    assert (
+        torch.load(straight / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+        == STEPS + 10
+    )
     assert max(step for step, _ in points(straight)["train/loss"]) == STEPS + 10
-    note = MlflowClient().get_run(json.loads((straight / "mlflow.json").read_text())["run_id"]).data.tags["mlflow.note.content"]
+    note = (
+        MlflowClient()
+        .get_run(json.loads((straight / "mlflow.json").read_text())["run_id"])
+        .data.tags["mlflow.note.content"]
+    )
     assert "lslm run --config" in note, "which began it"
     assert "lslm resume" not in note
 
 
 def test_another_number_of_processes_is_said_and_every_batch_comes_once(together, stopped):
-    """Two processes with one micro-batch each a step instead of one with two: the same steps but for rounding."""
+    """Two processes with one micro-batch each a step instead of one with two: the same steps but
+    for rounding.
+    """
     straight, run = stopped
     said = ""
     for process in together("resume", run, "--trust", *TWO, "--trainer.accumulate_grad_batches", 1):
@@ -292,14 +369,18 @@ def test_another_number_of_processes_is_said_and_every_batch_comes_once(together
         assert process.returncode == 0, output
         said += output
     assert "saved by 1 processes, goes on with 2 x 1 micro-batches a step, 1 x 2 before" in said
-    one, two = (torch.load(path / "checkpoints/last.ckpt", weights_only=True) for path in (straight, run))
+    one, two = (
+        torch.load(path / "checkpoints/last.ckpt", weights_only=True) for path in (straight, run)
+    )
     assert one["global_step"] == two["global_step"] == STEPS
     assert one["position"] == two["position"] == 2 * STEPS
     for name, weight in one["state_dict"].items():
         torch.testing.assert_close(weight, two["state_dict"][name], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(("words", "status", "said"), [(["nowhere"], 1, "nowhere"), ([], 2, "RUN"), (["--help"], 0, "")])
+@pytest.mark.parametrize(
+    ("words", "status", "said"), [(["nowhere"], 1, "nowhere"), ([], 2, "RUN"), (["--help"], 0, "")]
+)
 def test_what_is_no_run(words, status, said, lslm):
     outcome = lslm("resume", *words)
     assert outcome.status == status
@@ -307,11 +388,22 @@ def test_what_is_no_run(words, status, said, lslm):
 
 
 def test_a_run_whose_process_is_gone_is_marked_by_the_next_command(start, lslm, config):
-    process = start("-m", "lslm_lightning", "run", "--config", config("pairs"), "--job.name=lost", "--trainer.max_steps=100000")
+    process = start(
+        "-m",
+        "lslm_lightning",
+        "run",
+        "--config",
+        config("pairs"),
+        "--job.name=lost",
+        "--trainer.max_steps=100000",
+    )
     wait_until(lambda: bool(list(Path("runs").glob("*/lost-*/checkpoints/last.ckpt"))), process)
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
     run_id = json.loads((only("lost-*") / "mlflow.json").read_text())["run_id"]
-    assert lslm("run", "--config", config("pairs"), "--job.name=next", "--trainer.max_steps=2").status == 0
+    assert (
+        lslm("run", "--config", config("pairs"), "--job.name=next", "--trainer.max_steps=2").status
+        == 0
+    )
     assert client.get_run(run_id).info.status == "RUNNING", "it does run"
     process.kill()
     process.communicate(timeout=PATIENCE)
@@ -325,8 +417,12 @@ def test_sync_brings_what_mlflow_lacks_and_nothing_twice(lslm, stopped, project)
     run_id = json.loads((straight / "mlflow.json").read_text())["run_id"]
     client = MlflowClient(f"sqlite:///{project}/mlflow.db")
     with sqlite3.connect(project / "mlflow.db") as store:
-        lost = store.execute("DELETE FROM metrics WHERE run_uuid = ? AND step > 20", (run_id,)).rowcount
-        some = "DELETE FROM params WHERE run_uuid = ? AND (key LIKE 'backbone.%' OR key LIKE 'max_%')"
+        lost = store.execute(
+            "DELETE FROM metrics WHERE run_uuid = ? AND step > 20", (run_id,)
+        ).rowcount
+        some = (
+            "DELETE FROM params WHERE run_uuid = ? AND (key LIKE 'backbone.%' OR key LIKE 'max_%')"
+        )
         n_parameter = store.execute(some, (run_id,)).rowcount
         store.execute("DELETE FROM tags WHERE run_uuid = ? AND key IN ('task', 'seed')", (run_id,))
     artifacts = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
@@ -337,19 +433,35 @@ def test_sync_brings_what_mlflow_lacks_and_nothing_twice(lslm, stopped, project)
     assert f"{lost:,} points" in outcome.out
     assert n_parameter > 3
     assert f"{n_parameter} parameters, 2 tags were missing" in outcome.out
-    everything = [tuple(json.loads(line).values()) for line in (straight / "metrics.jsonl").read_text().splitlines()]
+    everything = [
+        tuple(json.loads(line).values())
+        for line in (straight / "metrics.jsonl").read_text().splitlines()
+    ]
 
     def same(client, run_id):
         names = {row[2] for row in everything}
-        found = [(m.step, m.timestamp, n, m.value) for n in names for m in client.get_metric_history(run_id, mlflow_name(n))]
-        assert sorted(found) == sorted((step, round(when * 1000), name, value) for step, when, name, value in everything)
+        found = [
+            (m.step, m.timestamp, n, m.value)
+            for n in names
+            for m in client.get_metric_history(run_id, mlflow_name(n))
+        ]
+        assert sorted(found) == sorted(
+            (step, round(when * 1000), name, value) for step, when, name, value in everything
+        )
         assert client.get_run(run_id).info.status == "FINISHED"
 
     same(client, run_id)
     assert "0 points, 0 files, 0 parameters, 0 tags were missing" in lslm("sync", straight).out
     client.delete_run(run_id)
-    refused(lslm("sync", straight), 1, "was deleted in MLflow", f"mlflow runs restore --run-id {run_id}")
-    refused(lslm("resume", straight, "--trainer.max_steps=99"), 1, "was deleted in MLflow", "restore --run-id")
+    refused(
+        lslm("sync", straight), 1, "was deleted in MLflow", f"mlflow runs restore --run-id {run_id}"
+    )
+    refused(
+        lslm("resume", straight, "--trainer.max_steps=99"),
+        1,
+        "was deleted in MLflow",
+        "restore --run-id",
+    )
     client.restore_run(run_id)
     other = project / "other"
     other.mkdir()
@@ -370,7 +482,8 @@ def test_a_copied_project_goes_on_in_its_own_store(lslm, stopped, project, monke
     _, run = stopped
     copy = project.with_name(f"{project.name} copy%20")
     shutil.copytree(project, copy)
-    run_id, before = json.loads((run / "mlflow.json").read_text())["run_id"], (project / "mlflow.db").read_bytes()
+    run_id = json.loads((run / "mlflow.json").read_text())["run_id"]
+    before = (project / "mlflow.db").read_bytes()
     artifacts = {path for path in project.rglob("*") if "mlartifacts" in path.parts}
     monkeypatch.chdir(copy)
     outcome = lslm("resume", run)
@@ -378,7 +491,9 @@ def test_a_copied_project_goes_on_in_its_own_store(lslm, stopped, project, monke
     assert (project / "mlflow.db").read_bytes() == before
     assert {path for path in project.rglob("*") if "mlartifacts" in path.parts} == artifacts
     here = copy / "mlartifacts" / "translation" / run_id / "artifacts"
-    assert (here / "checkpoints" / "best.ckpt").read_bytes() == (only(run.name) / "checkpoints/best.ckpt").read_bytes()
+    assert (here / "checkpoints" / "best.ckpt").read_bytes() == (
+        only(run.name) / "checkpoints/best.ckpt"
+    ).read_bytes()
     assert f"{only(run.name)}: 0 points" in lslm("sync", only(run.name)).out
 
 
@@ -391,13 +506,19 @@ class Wobble(Callback):
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_verify_resume_tells_runs_that_resume_exactly_from_others(exact, lslm, config, monkeypatch, origin, project):
+def test_verify_resume_tells_runs_that_resume_exactly_from_others(
+    exact, lslm, config, monkeypatch, origin, project
+):
     """Its processes are forked, which saves their imports."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(Trial, "start", lambda self, words: origin.fork(words, self.environment, project))
+    monkeypatch.setattr(
+        Trial, "start", lambda self, words: origin.fork(words, self.environment, project)
+    )
     monkeypatch.setattr(os, "killpg", os.kill)
-    words = ["--steps", 6, "--kills", 1] + ([] if exact else ["--trainer.callbacks+=tests.commands.test_resume.Wobble"])
+    words = ["--steps", 6, "--kills", 1] + (
+        [] if exact else ["--trainer.callbacks+=tests.commands.test_resume.Wobble"]
+    )
     outcome = lslm("verify-resume", "--config", config("windows"), *words)
     assert outcome.status == (0 if exact else 1), outcome
     assert ("the same to the last bit" in outcome.out) == exact
@@ -406,7 +527,8 @@ def test_verify_resume_tells_runs_that_resume_exactly_from_others(exact, lslm, c
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"), [(["--config", "none.yaml"], 2, "none.yaml"), (["--config", "x", "--steps", "1"], 2, "1")]
+    ("words", "status", "said"),
+    [(["--config", "none.yaml"], 2, "none.yaml"), (["--config", "x", "--steps", "1"], 2, "1")],
 )
 def test_what_cannot_be_verified(words, status, said, lslm):
     refused(lslm("verify-resume", *words), status, said)
@@ -415,7 +537,10 @@ def test_what_cannot_be_verified(words, status, said, lslm):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--trainer.max_steps", "3"], "--trainer.max_steps=3 with --steps 20: --steps says how long"),
+        (
+            ["--trainer.max_steps", "3"],
+            "--trainer.max_steps=3 with --steps 20: --steps says how long",
+        ),
         (["--steps=7", "--trainer.max_steps=3"], "--trainer.max_steps=3 with --steps 7"),
         (["--trainer", "{max_steps: 3}"], "--trainer.max_steps=3 with --steps 20"),
         (["--trainer=trainer.yaml"], "--trainer.max_epochs=1 with --steps 20"),
@@ -437,18 +562,31 @@ def test_what_this_command_decides_is_refused_by_both_names(words, said, lslm, p
 
 
 def test_settings_of_a_command_line_are_told_from_their_values():
-    words = ["--trainer.devices", "2", "--trainer.callbacks+=Timer", "--model.optimizer.lr=1e-3", "--trainer", "{", "--data", "--max_steps"]
+    words = [
+        "--trainer.devices",
+        "2",
+        "--trainer.callbacks+=Timer",
+        "--model.optimizer.lr=1e-3",
+        "--trainer",
+        "{",
+        "--data",
+        "--max_steps",
+    ]
     assert not {name for name, _ in given_settings(words)} & {*DECIDED}
 
 
 def test_states_differ_where_anything_does(stopped):
     straight, run = stopped
-    one, two = straight / "checkpoints/last.ckpt", run / "checkpoints/last.ckpt"
+    one = straight / "checkpoints/last.ckpt"
+    two = run / "checkpoints/last.ckpt"
     assert differences(one, one) == ""
     assert differences(one, two).startswith("step ")
     for change, words in (
         (lambda s: next(iter(s["state_dict"].values())).view(-1)[0].add_(1e-7), "1 of "),
-        (lambda s: s["optimizer_states"][0]["state"][0]["exp_avg"].view(-1)[0].add_(1e-7), "the optimizer"),
+        (
+            lambda s: s["optimizer_states"][0]["state"][0]["exp_avg"].view(-1)[0].add_(1e-7),
+            "the optimizer",
+        ),
     ):
         state = torch.load(one, weights_only=True)
         change(state)
@@ -458,8 +596,11 @@ def test_states_differ_where_anything_does(stopped):
 
 def test_what_a_run_had_come_to_stands_aside_where_it_is_trained_anew(lslm, stopped):
     straight, _ = stopped
-    before, first = points(straight), json.loads((straight / "mlflow.json").read_text())["run_id"]
-    outcome = lslm("resume", straight, "--no-checkpoint", "--trainer.max_steps=6", "--model.optimizer.lr=0.5")
+    before = points(straight)
+    first = json.loads((straight / "mlflow.json").read_text())["run_id"]
+    outcome = lslm(
+        "resume", straight, "--no-checkpoint", "--trainer.max_steps=6", "--model.optimizer.lr=0.5"
+    )
     assert outcome.status == 0, outcome.err
     aside = straight / "before-1"
     assert str(aside) in outcome.out
@@ -470,7 +611,10 @@ def test_what_a_run_had_come_to_stands_aside_where_it_is_trained_anew(lslm, stop
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
     assert second != first
     assert len(client.get_metric_history(first, "train/loss")) == len(before["train/loss"])
-    assert [client.get_run(each).info.status for each in (first, second)] == ["FINISHED", "FINISHED"]
+    assert [client.get_run(each).info.status for each in (first, second)] == [
+        "FINISHED",
+        "FINISHED",
+    ]
 
 
 def test_syncing_a_killed_run_leaves_its_end_as_it_was(lslm, stopped):
@@ -508,7 +652,9 @@ def test_a_finished_run_that_trains_on_and_is_killed_is_not_finished(lslm, stopp
     straight, _ = stopped
     record = json.loads((straight / "mlflow.json").read_text())
     assert record["status"] == "FINISHED"
-    tracker = Tracker("translation", straight.name, straight, run_id=record["run_id"], system_metrics=False)
+    tracker = Tracker(
+        "translation", straight.name, straight, run_id=record["run_id"], system_metrics=False
+    )
     tracker.start()
     assert RunDirectory(straight).beginning["status"] == "RUNNING"
     assert RunDirectory(straight).beginning["began"] == record["began"]
@@ -524,18 +670,28 @@ def test_children_of_seeds_are_resumed_one_by_one(lslm, stopped):
 
 
 def test_rows_in_order_have_their_processes_and_two_train_what_one_does(together, lslm, config):
-    """Without dropout, two processes with three rows each take the steps of one with six; neither goes on with the state of the other."""
+    """Without dropout, two processes with three rows each take the steps of one with six; neither
+    goes on with the state of the other.
+    """
     path = config("rows")
     words = ("fit", "--config", path, "--trainer.max_steps=20", "--model.backbone.dropout=0")
     for process in together(*words, "--job.name=two"):
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
     assert lslm(*words, "--job.name=one", "--data.batch_size=6").status == 0
-    one, two = (torch.load(only(f"{name}-*") / "checkpoints/last.ckpt", weights_only=True) for name in ("one", "two"))
+    one, two = (
+        torch.load(only(f"{name}-*") / "checkpoints/last.ckpt", weights_only=True)
+        for name in ("one", "two")
+    )
     for name, weight in one["state_dict"].items():
         torch.testing.assert_close(weight, two["state_dict"][name], rtol=0, atol=1e-5)
-    carried = [[torch.cat(parts) for parts in zip(*layers, strict=True)] for layers in zip(*two["carried"], strict=True)]
-    torch.testing.assert_close([list(layer) for layer in one["carried"][0]], carried, rtol=0, atol=1e-4)
+    carried = [
+        [torch.cat(parts) for parts in zip(*layers, strict=True)]
+        for layers in zip(*two["carried"], strict=True)
+    ]
+    torch.testing.assert_close(
+        [list(layer) for layer in one["carried"][0]], carried, rtol=0, atol=1e-4
+    )
     more = ("--trainer.max_steps=30", "--trainer.devices=1", "--trainer.strategy=auto")
     words = "the number of processes, each with contiguous rows of its own, (2 then, 1 now) changed"
     refused(lslm("resume", only("two-*"), *more), 1, words)

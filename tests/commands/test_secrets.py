@@ -1,4 +1,6 @@
-"""A whole run with secrets in its settings, its environment and its command line leaves them nowhere in sight."""
+"""A whole run with secrets in its settings, its environment and its command line leaves them
+nowhere in sight.
+"""
 
 import json
 import os
@@ -24,14 +26,27 @@ def texts_of(folder: Path) -> dict[Path, str]:
     return {path: path.read_bytes().decode("utf-8", "replace") for path in found}
 
 
-def test_no_secret_of_a_run_is_in_sight_and_resume_has_them(lslm, translation, only_run, monkeypatch, project):
+def test_no_secret_of_a_run_is_in_sight_and_resume_has_them(
+    lslm, translation, only_run, monkeypatch, project
+):
     config = yaml.safe_load(translation.read_text())
     config["job"] = {
-        "tags": {"api_key": "c0nfig-secret", "home": "https://me:url-pass@host/x", "pad_token": "<pad>", "note": "hf-in-use-1"}
+        "tags": {
+            "api_key": "c0nfig-secret",
+            "home": "https://me:url-pass@host/x",
+            "pad_token": "<pad>",
+            "note": "hf-in-use-1",
+        }
     }
     translation.write_text(yaml.safe_dump(config))
     monkeypatch.setenv("HF_TOKEN", "hf-in-use-1")
-    outcome = lslm("run", "--config", translation, "--job.tags.password=w0rd", "--job.tags.line=a\x85\u2028b: {}\x1b[2J")
+    outcome = lslm(
+        "run",
+        "--config",
+        translation,
+        "--job.tags.password=w0rd",
+        "--job.tags.line=a\x85\u2028b: {}\x1b[2J",
+    )
     assert outcome.status == 0, outcome.err
     run = RunDirectory(only_run())
     seen = texts_of(project / "runs") | texts_of(project / "mlartifacts")
@@ -56,24 +71,41 @@ def test_no_secret_of_a_run_is_in_sight_and_resume_has_them(lslm, translation, o
     run.secrets.unlink()
     refused = lslm("resume", run.path, "--trainer.max_steps", "8")
     assert refused.status == 2
-    assert "--job.tags.api_key, --job.tags.home, --job.tags.note, --job.tags.password" in refused.err
+    assert (
+        "--job.tags.api_key, --job.tags.home, --job.tags.note, --job.tags.password" in refused.err
+    )
 
 
 @pytest.mark.parametrize("debug", [(), ("--debug",)])
 def test_errors_and_tracebacks_hold_no_secret(lslm, monkeypatch, project, debug):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:p%40ss-w0rd@127.0.0.1:1/x?token=q1w2e3r4t5")
-    (project / "a.yaml").write_text("data: {init_args: {corpus: 'https://u:c0rpus-pass@h/x'}}\nnonsense_of: p@ss-w0rd\n")
-    for words in (["run", "--config", "a.yaml"], ["generate", "abcd1234", "x"], ["compare", "--experiment", "x"]):
+    monkeypatch.setenv(
+        "MLFLOW_TRACKING_URI", "http://me:p%40ss-w0rd@127.0.0.1:1/x?token=q1w2e3r4t5"
+    )
+    (project / "a.yaml").write_text(
+        "data: {init_args: {corpus: 'https://u:c0rpus-pass@h/x'}}\nnonsense_of: p@ss-w0rd\n"
+    )
+    for words in (
+        ["run", "--config", "a.yaml"],
+        ["generate", "abcd1234", "x"],
+        ["compare", "--experiment", "x"],
+    ):
         try:
             outcome = lslm(*words, *debug)
         except SystemExit:
             continue
         assert outcome.status
-        assert not any(secret in outcome.out + outcome.err for secret in ("p%40ss", "p@ss-w0rd", "q1w2e3r4t5", "c0rpus-pass"))
+        assert not any(
+            secret in outcome.out + outcome.err
+            for secret in ("p%40ss", "p@ss-w0rd", "q1w2e3r4t5", "c0rpus-pass")
+        )
 
 
 def test_words_of_a_child_with_secrets_are_not_on_its_command_line(monkeypatch):
-    rung = Rung("a", {}, ["--model.api_key=abc", "--model.pad_token=<pad>", "--data.corpus=https://u:pw@h/x"])
+    rung = Rung(
+        "a",
+        {},
+        ["--model.api_key=abc", "--model.pad_token=<pad>", "--data.corpus=https://u:pw@h/x"],
+    )
     seen, environment = hide_arguments(["run", "--config", "x", *rung.words])
     assert seen == ["run", "--config", "x", "--model.pad_token=<pad>"]
     for name, value in environment.items():
@@ -87,7 +119,10 @@ def test_a_spreadsheet_gets_no_control_characters(tmp_path):
     from lslm_lightning.commands.compare import write_csv
     from lslm_lightning.reports.blocks import Heading, Table
 
-    table = Table([Heading("run\x1b[2J"), Heading("x")], [["a\x1b]0;t\x07\u202e", "\x00=1+1"], ["\r=cmd", 0.1 + 0.2]])
+    table = Table(
+        [Heading("run\x1b[2J"), Heading("x")],
+        [["a\x1b]0;t\x07\u202e", "\x00=1+1"], ["\r=cmd", 0.1 + 0.2]],
+    )
     write_csv(table, tmp_path / "t.csv")
     text = (tmp_path / "t.csv").read_text("utf-8-sig")
     assert not set("\x1b\x07\x00\u202e") & set(text)
@@ -99,7 +134,10 @@ def test_what_is_noted_of_a_system_holds_no_secret(tmp_path, monkeypatch):
 
     monkeypatch.setenv("MY_VARIABLE", "my-v4riable")
     endpoint = Endpoint(
-        "m", base_url="https://me:url-pass@h/v1", key_variable="MY_VARIABLE", extra={"headers": {"x-api-key": "c0nfig-secret"}}
+        "m",
+        base_url="https://me:url-pass@h/v1",
+        key_variable="MY_VARIABLE",
+        extra={"headers": {"x-api-key": "c0nfig-secret"}},
     )
     facts = json.dumps(endpoint.facts())
     assert "c0nfig-secret" not in facts

@@ -27,7 +27,17 @@ from tests.patience import PATIENCE
 
 
 def test_seeds_are_children_of_one_parent(translation, start):
-    process = start("-m", "lslm_lightning", "run", "--config", translation, "--seeds", 2, "--trainer.max_steps", 2)
+    process = start(
+        "-m",
+        "lslm_lightning",
+        "run",
+        "--config",
+        translation,
+        "--seeds",
+        2,
+        "--trainer.max_steps",
+        2,
+    )
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     found = runs()
@@ -38,8 +48,14 @@ def test_seeds_are_children_of_one_parent(translation, start):
     mean = sum(c.data.metrics["test/chrf"] for c in children) / 2
     assert parent.data.metrics["test/chrf"] == pytest.approx(mean, abs=1e-6)
 
-    configs = [yaml.safe_load(path.read_text()) for path in Path("runs/translation").glob("*-seed-*/config.yaml")]
-    assert sorted((c["seed_everything"], c["data"]["init_args"]["seed"]) for c in configs) == [(0, 0), (1, 1)]
+    configs = [
+        yaml.safe_load(path.read_text())
+        for path in Path("runs/translation").glob("*-seed-*/config.yaml")
+    ]
+    assert sorted((c["seed_everything"], c["data"]["init_args"]["seed"]) for c in configs) == [
+        (0, 0),
+        (1, 1),
+    ]
 
 
 def test_a_stopped_parent_lets_its_child_save_and_tells_the_truth_of_both(translation, start):
@@ -49,15 +65,28 @@ def test_a_stopped_parent_lets_its_child_save_and_tells_the_truth_of_both(transl
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, output
-    assert [r.info.status for r in runs()] == ["KILLED", "KILLED"], "the parent, its first child, and no second child"
+    assert [r.info.status for r in runs()] == ["KILLED", "KILLED"], (
+        "the parent, its first child, and no second child"
+    )
     assert "Traceback" not in output
     [last] = Path("runs").glob("*/*-seed-0-*/checkpoints/last.ckpt")
     step = torch.load(last, weights_only=True)["global_step"]
-    assert f"interrupted by SIGINT at step {step}" in output, "one signal saves, a second one would stop at once"
+    assert f"interrupted by SIGINT at step {step}" in output, (
+        "one signal saves, a second one would stop at once"
+    )
     [way_on] = [line for line in output.splitlines() if line.startswith("To ")]
     resume, others = way_on.removeprefix("To go on: ").split(" && ")
     assert shlex.split(resume) == ["lslm", "resume", str(last.parents[1])]
-    given = ["run", "--config", translation, "--seeds", 3, *endless, "--job.seeds=2", "--seed_everything=1"]
+    given = [
+        "run",
+        "--config",
+        translation,
+        "--seeds",
+        3,
+        *endless,
+        "--job.seeds=2",
+        "--seed_everything=1",
+    ]
     assert shlex.split(others) == ["lslm", *map(str, given)]
 
 
@@ -86,7 +115,14 @@ print("ended", run_to_its_end([sys.executable, "-c", sys.argv[1]]), flush=True)
 def test_a_signal_to_the_whole_group_reaches_the_child_once(environment, project, number):
     """As Ctrl-C in a terminal does."""
     command = [sys.executable, "-c", PARENT, COUNT]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
     assert process.stdout.readline() == "ready\n"
     os.killpg(process.pid, number)
     output, errors = process.communicate(timeout=PATIENCE)
@@ -109,7 +145,11 @@ def test_a_child_stops_when_its_parent_was_killed(environment):
 
 def test_what_a_child_ends_with_is_told(environment):
     done = subprocess.run(
-        [sys.executable, "-c", PARENT, "raise SystemExit(7)"], env=environment, capture_output=True, text=True, timeout=PATIENCE
+        [sys.executable, "-c", PARENT, "raise SystemExit(7)"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.stdout == "ended 7\n"
 
@@ -125,9 +165,13 @@ demo.main(["demo"])
 
 
 def test_the_demo_stops_with_its_child(translation, environment):
-    """The child, which takes the place of a training, is told once, and the next one is not begun."""
+    """The child, which takes the place of a training, is told once, and the next one is not
+    begun.
+    """
     command = [sys.executable, "-c", DEMO, COUNT, translation, translation]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     said = []
     while "ready\n" not in said:
         said.append(process.stdout.readline())
@@ -140,25 +184,46 @@ def test_the_demo_stops_with_its_child(translation, environment):
 
 @pytest.fixture
 def children(project, monkeypatch):
-    """`run_seeds` with children that leave the scores they are told to and 7 steps; it gives the words of each and the parent's summary."""
+    """`run_seeds` with children that leave the scores they are told to and 7 steps; it gives the
+    words of each and the parent's summary.
+    """
 
-    def run(*values: dict[str, float] | None, words: str = "run --config tiny.yaml", digests: dict = MappingProxyType({})):
+    def run(
+        *values: dict[str, float] | None,
+        words: str = "run --config tiny.yaml",
+        digests: dict = MappingProxyType({}),
+    ):
         parent = RunDirectory(Path("runs/toy/tiny-1a2b"))
         parent.path.mkdir(parents=True)
-        parent.save_config("model: {class_path: a.B}\ndata: {init_args: {}}\ntrainer: {max_steps: -1}\n")
+        parent.save_config(
+            "model: {class_path: a.B}\ndata: {init_args: {}}\ntrainer: {max_steps: -1}\n"
+        )
         told = []
 
         def train(command, environment):
-            given, seed = values[len(told)], len(told)
+            given = values[len(told)]
+            seed = len(told)
             told.append(command[3:])
             if given is None:
                 return 1
-            [name] = [word.removeprefix("--job.name=") for word in command if word.startswith("--job.name=")]
+            [name] = [
+                word.removeprefix("--job.name=")
+                for word in command
+                if word.startswith("--job.name=")
+            ]
             child = RunDirectory(parent.path.with_name(f"{name}-{seed}"))
             child.path.mkdir()
             child.save_config("model: {class_path: a.B}\ntrainer: {max_steps: 7}\n")
-            data = {"corpus": "toy", "split": "test", "digest": digests.get(seed, "2:0123456789abcdef0123")}
-            write_scores(child.metrics, [Score(metric, value, "", True, "", 1) for metric, value in given.items()], data)
+            data = {
+                "corpus": "toy",
+                "split": "test",
+                "digest": digests.get(seed, "2:0123456789abcdef0123"),
+            }
+            write_scores(
+                child.metrics,
+                [Score(metric, value, "", True, "", 1) for metric, value in given.items()],
+                data,
+            )
             return 0
 
         monkeypatch.setattr(seeds, "run_to_its_end", train)
@@ -177,7 +242,11 @@ def test_scores_without_a_value_leave_the_others(children):
     first = {"bleu": 10.0, "chrf": 20.0, "perplexity": math.nan, "ter": math.nan}
     second = {"bleu": 14.0, "chrf": math.inf, "perplexity": math.inf, "ter": -math.inf}
     _, summary = children(first, second)
-    assert summary["bleu"] == {"mean": 12.0, "deviation": statistics.stdev([10, 14]), "values": {"0": 10.0, "1": 14.0}}
+    assert summary["bleu"] == {
+        "mean": 12.0,
+        "deviation": statistics.stdev([10, 14]),
+        "values": {"0": 10.0, "1": 14.0},
+    }
     assert summary["chrf"] == {"mean": 20.0, "deviation": None, "values": {"0": 20.0}}
     assert summary.keys() == {"bleu", "chrf"}
 
@@ -187,7 +256,9 @@ def test_a_budget_in_minutes_is_measured_once(children):
     first, second, third = children({"bleu": 1.0}, {"bleu": 2.0}, {"bleu": 3.0}, words=given)[0]
     assert not any(word.startswith("--trainer.max_steps") for word in first)
     for words in (second, third):
-        assert {"--trainer.max_steps=7", "--job.minutes=null"} <= set(words[words.index("5") :]), "behind what was given, so that it counts"
+        assert {"--trainer.max_steps=7", "--job.minutes=null"} <= set(words[words.index("5") :]), (
+            "behind what was given, so that it counts"
+        )
     assert all("--debug" in words for words in (first, second, third))
 
 
@@ -214,7 +285,10 @@ def test_a_seed_that_was_tested_on_other_data_is_no_part_of_the_mean(children):
     [
         (["--seed_everything=-3"], "seed_everything=-3 must be between 0 and"),
         ([f"--seed_everything={2**32}"], f"seed_everything={2**32} must be between 0 and"),
-        (["--seeds=2", "--ckpt_path=last.ckpt"], "job.seeds=2 with ckpt_path: a checkpoint is of one seed"),
+        (
+            ["--seeds=2", "--ckpt_path=last.ckpt"],
+            "job.seeds=2 with ckpt_path: a checkpoint is of one seed",
+        ),
     ],
 )
 def test_seeds_that_cannot_be_are_refused_by_name(given, words, lslm, translation):

@@ -1,4 +1,6 @@
-"""Recordings through the whole command line: trained, written down, fused, evaluated, compared, by one process and by two."""
+"""Recordings through the whole command line: trained, written down, fused, evaluated, compared, by
+one process and by two.
+"""
 
 import io
 import json
@@ -18,23 +20,57 @@ CHARACTERS = {"class_path": "lslm_lightning.text.recipes.Characters"}
 
 @pytest.fixture
 def config(project: Path) -> Path:
-    """CTC and a decoder over a small Transformer, with parts left out, another tempo and dropout."""
+    """CTC and a decoder over a small Transformer, with parts left out, another tempo and
+    dropout.
+    """
     write_spoken(project / "spoken")
-    backbone = {"d_model": 16, "n_head": 2, "n_encoder_layer": 1, "n_decoder_layer": 1, "dropout": 0.1}
+    backbone = {
+        "d_model": 16,
+        "n_head": 2,
+        "n_encoder_layer": 1,
+        "n_decoder_layer": 1,
+        "dropout": 0.1,
+    }
     model = {
-        "front_end": {"class_path": "lslm_lightning.audio.front_end.Waveforms", "init_args": {"sample_rate_hz": 8000, "n_mel": 20}},
-        "subsampling": {"class_path": "lslm_lightning.models.subsampling.Subsampling", "init_args": {"stride": 2, "n_channel": 4}},
-        "backbone": {"class_path": "lslm_lightning.models.transformer.Transformer", "init_args": backbone},
-        "search": {"class_path": "lslm_lightning.decoding.JointBeam", "init_args": {"beam_size": 2}},
+        "front_end": {
+            "class_path": "lslm_lightning.audio.front_end.Waveforms",
+            "init_args": {"sample_rate_hz": 8000, "n_mel": 20},
+        },
+        "subsampling": {
+            "class_path": "lslm_lightning.models.subsampling.Subsampling",
+            "init_args": {"stride": 2, "n_channel": 4},
+        },
+        "backbone": {
+            "class_path": "lslm_lightning.models.transformer.Transformer",
+            "init_args": backbone,
+        },
+        "search": {
+            "class_path": "lslm_lightning.decoding.JointBeam",
+            "init_args": {"beam_size": 2},
+        },
         "validation_search": {"class_path": "lslm_lightning.decoding.CtcGreedy"},
         "ctc_weight": 0.5,
         "tempo": 0.1,
         "max_length": 12,
     }
-    data = {"corpus": str(project / "spoken"), "tokenizer": CHARACTERS, "max_frames": 300, "n_validation_example": 4}
-    trainer = {"accelerator": "cpu", "devices": 1, "max_steps": 6, "val_check_interval": 3, "log_every_n_steps": 1}
+    data = {
+        "corpus": str(project / "spoken"),
+        "tokenizer": CHARACTERS,
+        "max_frames": 300,
+        "n_validation_example": 4,
+    }
+    trainer = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "max_steps": 6,
+        "val_check_interval": 3,
+        "log_every_n_steps": 1,
+    }
     settings = {
-        "model": {"class_path": "tasks.speech_recognition.task.SpeechRecognitionTask", "init_args": model},
+        "model": {
+            "class_path": "tasks.speech_recognition.task.SpeechRecognitionTask",
+            "init_args": model,
+        },
         "data": {"class_path": "tasks.speech_recognition.data.SpeechData", "init_args": data},
         "trainer": trainer | {"enable_progress_bar": False},
     }
@@ -56,7 +92,10 @@ def test_from_recordings_to_reports(config, project, lslm):
     assert page.count("<audio") == 6
     assert "most frequent answer" in page
     assert "val/wer" in (run / "metrics.jsonl").read_text()
-    answers = {p["id"]: p["output"] for p in map(json.loads, (run / "predictions/test.jsonl").read_text().splitlines())}
+    answers = {
+        p["id"]: p["output"]
+        for p in map(json.loads, (run / "predictions/test.jsonl").read_text().splitlines())
+    }
     assert len(answers) == 6
     files = [f"spoken/test/{i}.wav" for i in range(6)]
     assert lslm("generate", run, files[2]).out == f"{answers['test.jsonl:3']}\n"
@@ -69,7 +108,10 @@ def test_from_recordings_to_reports(config, project, lslm):
     refused(lslm("generate", run, "words.wav"), 1, "words.wav cannot be read as audio")
 
     ngram = {
-        "model": {"class_path": "tasks.language_modeling.ngram.NgramTask", "init_args": {"order": 3}},
+        "model": {
+            "class_path": "tasks.language_modeling.ngram.NgramTask",
+            "init_args": {"order": 3},
+        },
         "data": {
             "class_path": "tasks.language_modeling.data.LanguageModelingData",
             "init_args": {"corpus": str(project / "spoken"), "tokenizer": CHARACTERS},
@@ -82,20 +124,32 @@ def test_from_recordings_to_reports(config, project, lslm):
     assert (model / "tokenizer.json").read_text() == (run / "tokenizer.json").read_text()
 
     def checkpoint(**settings) -> dict:
-        return {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": str(run), **settings}}
+        return {
+            "class_path": "lslm_lightning.systems.checkpoint.Checkpoint",
+            "init_args": {"run": str(run), **settings},
+        }
 
     beam = {"class_path": "lslm_lightning.decoding.CtcPrefixBeam", "init_args": {"beam_size": 3}}
-    fusion = {"class_path": "lslm_lightning.systems.fusion.ShallowFusion", "init_args": {"run": str(model), "weight": 0.5}}
+    fusion = {
+        "class_path": "lslm_lightning.systems.fusion.ShallowFusion",
+        "init_args": {"run": str(model), "weight": 0.5},
+    }
     (project / "written.txt").write_text("a b\n" * 6)
     exam = {
         "task": "tasks.speech_recognition.task.SpeechRecognitionTask",
-        "data": {"class_path": "tasks.speech_recognition.data.SpeechData", "init_args": {"corpus": str(project / "spoken")}},
+        "data": {
+            "class_path": "tasks.speech_recognition.data.SpeechData",
+            "init_args": {"corpus": str(project / "spoken")},
+        },
         "systems": {
             "joint": checkpoint(),
             "fused": checkpoint(search=beam, fusion=fusion),
             "copy": {"class_path": "lslm_lightning.systems.baselines.CopySource"},
             "text": {**checkpoint(), "init_args": {"run": str(model)}},
-            "file": {"class_path": "lslm_lightning.systems.outputs.Outputs", "init_args": {"path": str(project / "written.txt")}},
+            "file": {
+                "class_path": "lslm_lightning.systems.outputs.Outputs",
+                "init_args": {"path": str(project / "written.txt")},
+            },
         },
     }
     (project / "exam.yaml").write_text(yaml.safe_dump(exam))
@@ -120,10 +174,24 @@ def test_bad_recordings_are_told_before_the_training(config, project, lslm):
 
 
 def test_two_processes_train_what_one_does(config, start, together):
-    one = ("--job.name=one", "--trainer.accumulate_grad_batches=2", "--trainer.val_check_interval=6")
+    one = (
+        "--job.name=one",
+        "--trainer.accumulate_grad_batches=2",
+        "--trainer.val_check_interval=6",
+    )
     ended([start("-m", "lslm_lightning", "run", "--config", config, *one)])
-    ended(together("run", "--config", config, "--job.name=two", "--trainer.devices=2", "--trainer.strategy=ddp"))
-    first, second = only("speech_recognition/one-*"), only("speech_recognition/two-*")
+    ended(
+        together(
+            "run",
+            "--config",
+            config,
+            "--job.name=two",
+            "--trainer.devices=2",
+            "--trainer.strategy=ddp",
+        )
+    )
+    first = only("speech_recognition/one-*")
+    second = only("speech_recognition/two-*")
     same_curves(first, second)
     assert scores(first) == scores(second)
 
@@ -137,7 +205,8 @@ def odd_containers(samples: np.ndarray) -> dict[str, bytes]:
             out.write(samples)
         return file.getvalue()
 
-    small, flac = written(format="WAV", subtype="PCM_U8"), written(format="FLAC")
+    small = written(format="WAV", subtype="PCM_U8")
+    flac = written(format="FLAC")
     mp3 = written(format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
     second = next(i for i in range(40, len(mp3)) if mp3[i : i + 2] == mp3[:2])
     return {
@@ -154,7 +223,9 @@ def test_a_table_may_name_whole_files_of_any_kind(config, project, lslm):
     files = odd_containers(tones("ab cd ab"))
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    rows = "".join(json.dumps({"audio": name, "text": "ab cd ab", "speaker": "anna"}) + "\n" for name in files)
+    rows = "".join(
+        json.dumps({"audio": name, "text": "ab cd ab", "speaker": "anna"}) + "\n" for name in files
+    )
     for split in ("train", "val", "test"):
         with (folder / f"{split}.jsonl").open("a") as file:
             file.write(rows)

@@ -1,4 +1,6 @@
-"""`lslm resume` and the runs of strangers: what their configs may build, and what the user's own may."""
+"""`lslm resume` and the runs of strangers: what their configs may build, and what the user's own
+may.
+"""
 
 import json
 import os
@@ -31,8 +33,12 @@ def audited() -> None:
 
 @pytest.fixture
 def stranger(translation: Path, project: Path):
-    """`change` -> directory of a run that another user has sent, with settings that `change` makes."""
-    (project / f"{EVIL}.py").write_text("from lightning.pytorch import Callback\nclass Evil(Callback): pass\n")
+    """`change` -> directory of a run that another user has sent, with settings that `change`
+    makes.
+    """
+    (project / f"{EVIL}.py").write_text(
+        "from lightning.pytorch import Callback\nclass Evil(Callback): pass\n"
+    )
 
     def make(change) -> Path:
         config = yaml.safe_load(translation.read_text())
@@ -50,7 +56,9 @@ def stranger(translation: Path, project: Path):
 
 
 def callback(path: str, **settings: object):
-    return lambda config: config["trainer"].update(callbacks=[{"class_path": path, "init_args": settings}])
+    return lambda config: config["trainer"].update(
+        callbacks=[{"class_path": path, "init_args": settings}]
+    )
 
 
 def trainer(**settings: object):
@@ -64,38 +72,87 @@ ATTACKS = {
     "a module beside it": callback(f"{EVIL}.Evil"),
     "the same in one word": trainer(callbacks=f"{EVIL}.Evil"),
     "the same in JSON with a tab": trainer(callbacks=f'[{{\t"class_path": "{EVIL}.Evil"}}]'),
-    "the same, appended": lambda config: config["trainer"].update({"callbacks+": {"class_path": f"{EVIL}.Evil"}}),
-    "the same in an error": callback(f"{CALLBACKS}.EarlyStopping", **MONITOR, **{f"class_path='{EVIL}.Evil'": f"class_path '{EVIL}.Evil'"}),
+    "the same, appended": lambda config: config["trainer"].update(
+        {"callbacks+": {"class_path": f"{EVIL}.Evil"}}
+    ),
+    "the same in an error": callback(
+        f"{CALLBACKS}.EarlyStopping",
+        **MONITOR,
+        **{f"class_path='{EVIL}.Evil'": f"class_path '{EVIL}.Evil'"},
+    ),
     "a checkpoint elsewhere": callback(f"{CALLBACKS}.ModelCheckpoint", dirpath="elsewhere"),
     "a function": callback(f"{CALLBACKS}.LambdaCallback", on_fit_start="os.system"),
-    "a callback of our own that writes": callback("lslm_lightning.training.checkpoints.Checkpoints", folder="elsewhere"),
-    "a file of our own that runs": callback("lslm_lightning.commands.process.run_to_its_end", command=["touch", "elsewhere"]),
-    "a listed class with a class inside": callback(f"{CALLBACKS}.EarlyStopping", monitor={"class_path": f"{EVIL}.Evil"}),
-    "a listed class with dict_kwargs": lambda config: config["trainer"].update(
-        callbacks=[{"class_path": f"{CALLBACKS}.RichProgressBar", "dict_kwargs": {"console_kwargs": {"file": "elsewhere"}}}]
+    "a callback of our own that writes": callback(
+        "lslm_lightning.training.checkpoints.Checkpoints", folder="elsewhere"
     ),
-    "a hook": trainer(strategy={"class_path": f"{LIGHTNING}.strategies.DDPStrategy", "init_args": {"ddp_comm_hook": "os.system"}}),
-    "a strategy": trainer(strategy={"class_path": f"{LIGHTNING}.strategies.FSDPStrategy", "init_args": {"auto_wrap_policy": "os.system"}}),
-    "a logger": trainer(logger={"class_path": f"{LIGHTNING}.loggers.CSVLogger", "init_args": {"save_dir": "elsewhere"}}),
-    "a profiler": trainer(profiler={"class_path": f"{LIGHTNING}.profilers.SimpleProfiler", "init_args": {"dirpath": "elsewhere"}}),
+    "a file of our own that runs": callback(
+        "lslm_lightning.commands.process.run_to_its_end", command=["touch", "elsewhere"]
+    ),
+    "a listed class with a class inside": callback(
+        f"{CALLBACKS}.EarlyStopping", monitor={"class_path": f"{EVIL}.Evil"}
+    ),
+    "a listed class with dict_kwargs": lambda config: config["trainer"].update(
+        callbacks=[
+            {
+                "class_path": f"{CALLBACKS}.RichProgressBar",
+                "dict_kwargs": {"console_kwargs": {"file": "elsewhere"}},
+            }
+        ]
+    ),
+    "a hook": trainer(
+        strategy={
+            "class_path": f"{LIGHTNING}.strategies.DDPStrategy",
+            "init_args": {"ddp_comm_hook": "os.system"},
+        }
+    ),
+    "a strategy": trainer(
+        strategy={
+            "class_path": f"{LIGHTNING}.strategies.FSDPStrategy",
+            "init_args": {"auto_wrap_policy": "os.system"},
+        }
+    ),
+    "a logger": trainer(
+        logger={
+            "class_path": f"{LIGHTNING}.loggers.CSVLogger",
+            "init_args": {"save_dir": "elsewhere"},
+        }
+    ),
+    "a profiler": trainer(
+        profiler={
+            "class_path": f"{LIGHTNING}.profilers.SimpleProfiler",
+            "init_args": {"dirpath": "elsewhere"},
+        }
+    ),
     "a plugin": trainer(plugins=[{"class_path": f"{LIGHTNING}.plugins.io.AsyncCheckpointIO"}]),
     "a file of settings": trainer(callbacks="stranger/callbacks.yaml"),
     "a file of data": lambda config: config.update(data="stranger/data.yaml"),
-    "an optimizer": lambda config: config["model"]["init_args"].update(optimizer={"class_path": f"{EVIL}.Evil"}),
-    "a dotted key": lambda config: config["model"]["init_args"].update({"optimizer.class_path": f"{EVIL}.Evil"}),
+    "an optimizer": lambda config: config["model"]["init_args"].update(
+        optimizer={"class_path": f"{EVIL}.Evil"}
+    ),
+    "a dotted key": lambda config: config["model"]["init_args"].update(
+        {"optimizer.class_path": f"{EVIL}.Evil"}
+    ),
     "data": lambda config: config["data"].update(class_path=f"{EVIL}.Evil"),
-    "columns": lambda config: config["data"]["init_args"].update(columns={"source": {"class_path": f"{EVIL}.Evil"}}),
+    "columns": lambda config: config["data"]["init_args"].update(
+        columns={"source": {"class_path": f"{EVIL}.Evil"}}
+    ),
     "code of a repository": lambda config: config["model"]["init_args"].update(
         backbone={
             "class_path": "lslm_lightning.pretrained.encoder_decoder.PretrainedEncoderDecoder",
-            "init_args": {"path": "x", "tokenizer_digest": "y", "config": {"model_type": "t5", "auto_map": {"AutoModel": f"{EVIL}.Evil"}}},
+            "init_args": {
+                "path": "x",
+                "tokenizer_digest": "y",
+                "config": {"model_type": "t5", "auto_map": {"AutoModel": f"{EVIL}.Evil"}},
+            },
         }
     ),
 }
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_strangers_run_builds_nothing_that_runs_or_writes(name: str, lslm, stranger, project: Path) -> None:
+def test_a_strangers_run_builds_nothing_that_runs_or_writes(
+    name: str, lslm, stranger, project: Path
+) -> None:
     run = stranger(ATTACKS[name])
     for file in ("callbacks", "data"):
         (project / f"stranger/{file}.yaml").write_text(f"class_path: {EVIL}.Evil\n")
@@ -109,11 +166,20 @@ def test_a_strangers_run_builds_nothing_that_runs_or_writes(name: str, lslm, str
     assert str(project) not in sys.path
 
 
-def test_an_option_is_found_however_it_is_spelled(lslm, stranger, translation: Path, project: Path) -> None:
+def test_an_option_is_found_however_it_is_spelled(
+    lslm, stranger, translation: Path, project: Path
+) -> None:
     run = stranger(callback(f"{EVIL}.Evil"))
-    config, link = run / "config.yaml", project / "mine.yaml"
+    config = run / "config.yaml"
+    link = project / "mine.yaml"
     link.symlink_to(config)
-    for words in ([f"-c{config}"], [f"-c={config}"], ["--conf", config], [f"--conf={config}"], ["--config", link]):
+    for words in (
+        [f"-c{config}"],
+        [f"-c={config}"],
+        ["--conf", config],
+        [f"--conf={config}"],
+        ["--config", link],
+    ):
         for command in (["fit"], ["plan", f"--config={translation}"]):
             outcome = lslm(*command, *words)
             assert outcome.status in (1, 2), outcome
@@ -131,7 +197,10 @@ def test_a_strangers_run_writes_through_no_link(lslm, stranger, project: Path) -
     refused(lslm("consolidate", run), 1, "report is a link to", "--output FILE")
 
 
-@pytest.mark.parametrize(("line", "words"), [(b"# lslm run --x='", "line 1 is no command line"), (b"# \xff", "is not UTF-8")])
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [(b"# lslm run --x='", "line 1 is no command line"), (b"# \xff", "is not UTF-8")],
+)
 def test_a_first_line_that_cannot_be_read_is_named(lslm, stranger, line: bytes, words: str) -> None:
     config = stranger(lambda config: None) / "config.yaml"
     config.write_bytes(line + b"\n" + config.read_bytes())
@@ -145,8 +214,15 @@ HARMLESS = {
     "a bar": callback(f"{CALLBACKS}.TQDMProgressBar", refresh_rate=10),
     "what is left at its default": callback(f"{CALLBACKS}.RichProgressBar", theme=None, leave=True),
     "a timer": callback(f"{CALLBACKS}.Timer", duration={"hours": 1}),
-    "a strategy": trainer(strategy={"class_path": "lslm_lightning.training.sharding.ShardedStrategy"}),
-    "ddp": trainer(strategy={"class_path": f"{LIGHTNING}.strategies.DDPStrategy", "init_args": {"static_graph": True}}),
+    "a strategy": trainer(
+        strategy={"class_path": "lslm_lightning.training.sharding.ShardedStrategy"}
+    ),
+    "ddp": trainer(
+        strategy={
+            "class_path": f"{LIGHTNING}.strategies.DDPStrategy",
+            "init_args": {"static_graph": True},
+        }
+    ),
     "a torchmetric": callback("torchmetrics.text.WordErrorRate"),
 }
 

@@ -1,4 +1,6 @@
-"""A system that was trained for another task or other languages than an evaluation set has is refused by name."""
+"""A system that was trained for another task or other languages than an evaluation set has is
+refused by name.
+"""
 
 import json
 import os
@@ -48,7 +50,10 @@ def run(task: str, name: str = "a-1", noted: str = "", **data: object) -> Checkp
     folder = Path("runs") / task / name
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "checkpoints/best.ckpt").touch()
-    config = {"model": {"class_path": TASKS[task]}, "data": {"class_path": "x.Y", "init_args": {"corpus": "./mine", **data}}}
+    config = {
+        "model": {"class_path": TASKS[task]},
+        "data": {"class_path": "x.Y", "init_args": {"corpus": "./mine", **data}},
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     if noted:
         (folder / "mlflow.json").write_text(json.dumps({"tags": {"languages": noted}}))
@@ -65,7 +70,9 @@ def data(task: str, *languages: str):
         (corpus / "many").mkdir(exist_ok=True)
         for code in languages:
             (corpus / f"many/test.{code}").write_text("x\n")
-        return TranslationData("corpus/many", source_language=languages[0], target_language=languages[1])
+        return TranslationData(
+            "corpus/many", source_language=languages[0], target_language=languages[1]
+        )
     if task == "summarization":
         (corpus / "pairs").mkdir(exist_ok=True)
         (corpus / "pairs/test.jsonl").write_text('{"document": "x", "summary": "y"}\n')
@@ -76,16 +83,44 @@ def data(task: str, *languages: str):
 @pytest.mark.parametrize(
     ("system", "asked", "words"),
     [
-        (("translation", "en", "de"), ("translation", "en", "zh"), ["translation en-de", "translation en-zh", ": languages differ"]),
-        (("translation", "zh", "en"), ("translation", "en", "zh"), ["translation zh-en", ": languages differ"]),
-        (("summarization", "en"), ("translation", "en", "zh"), ["summarization en", ": task and languages differ"]),
-        (("summarization",), ("translation", "en", "zh"), ["trained for summarization,", ": task differs"]),
-        (("speech_recognition", "en"), ("question_answering", "en"), ["speech_recognition en", "question_answering en", ": task differs"]),
-        (("summarization", "en"), ("language_modeling", "en"), ["language_modeling en", ": task differs"]),
+        (
+            ("translation", "en", "de"),
+            ("translation", "en", "zh"),
+            ["translation en-de", "translation en-zh", ": languages differ"],
+        ),
+        (
+            ("translation", "zh", "en"),
+            ("translation", "en", "zh"),
+            ["translation zh-en", ": languages differ"],
+        ),
+        (
+            ("summarization", "en"),
+            ("translation", "en", "zh"),
+            ["summarization en", ": task and languages differ"],
+        ),
+        (
+            ("summarization",),
+            ("translation", "en", "zh"),
+            ["trained for summarization,", ": task differs"],
+        ),
+        (
+            ("speech_recognition", "en"),
+            ("question_answering", "en"),
+            ["speech_recognition en", "question_answering en", ": task differs"],
+        ),
+        (
+            ("summarization", "en"),
+            ("language_modeling", "en"),
+            ["language_modeling en", ": task differs"],
+        ),
         (("translation", "en", "de"), ("language_modeling", "en"), [": task and languages differ"]),
         (("summarization", "en"), ("summarization", "zh"), ["summarization zh"]),
         (("speech_recognition", "en"), ("speech_recognition", "de"), ["speech_recognition de"]),
-        (("question_answering", "en"), ("question_answering", "zh-Hans"), ["question_answering zh-Hans"]),
+        (
+            ("question_answering", "en"),
+            ("question_answering", "zh-Hans"),
+            ["question_answering zh-Hans"],
+        ),
     ],
 )
 def test_another_task_or_language_is_refused_by_name(system, asked, words):
@@ -107,8 +142,14 @@ def test_another_task_or_language_is_refused_by_name(system, asked, words):
 @pytest.mark.parametrize(
     ("system", "asked"),
     [
-        (("translation", {"source_language": "en", "target_language": "zh-Hans"}), ("translation", "en", "zh")),
-        (("translation", {"source_language": "en_GB", "target_language": "zh"}), ("translation", "en", "zh")),
+        (
+            ("translation", {"source_language": "en", "target_language": "zh-Hans"}),
+            ("translation", "en", "zh"),
+        ),
+        (
+            ("translation", {"source_language": "en_GB", "target_language": "zh"}),
+            ("translation", "en", "zh"),
+        ),
         (("summarization", {}), ("summarization", "zh")),
         (("summarization", {"language": None}), ("summarization", "zh")),
         (("summarization", {"language": "de"}), ("summarization",)),
@@ -124,16 +165,26 @@ def test_what_fits_or_is_not_known_is_not_refused(system, asked):
 def test_a_language_model_may_read_another_language_and_it_is_told():
     model = run("language_modeling", language="en")
     mixed = Interpolation([model.given, run("language_modeling", "b-1", language="de").given])
-    told = check_purposes({"ours": model, "mixed": mixed}, "language_modeling", data("language_modeling", "de"))
+    told = check_purposes(
+        {"ours": model, "mixed": mixed}, "language_modeling", data("language_modeling", "de")
+    )
     assert told.keys() == {"ours", "mixed"}
-    assert "it was trained for language_modeling en, and the evaluation set is language_modeling de" in told["ours"]
+    assert (
+        "it was trained for language_modeling en, and the evaluation set is language_modeling de"
+        in told["ours"]
+    )
     told = check_purposes({"ours": model}, "summarization", data("summarization", "zh"))
-    assert "it was trained for language_modeling en, and the evaluation set is summarization zh" in told["ours"]
+    assert (
+        "it was trained for language_modeling en, and the evaluation set is summarization zh"
+        in told["ours"]
+    )
 
 
 def test_what_a_run_noted_is_known_where_its_config_does_not_say():
     assert run("summarization", noted="zh-Hans").purposes()[0].languages == ("zh-Hans", "zh-Hans")
-    assert run("summarization", "b-1", corpus="aeslc").purposes()[0].languages == ("en", "en"), "as the catalogue says"
+    assert run("summarization", "b-1", corpus="aeslc").purposes()[0].languages == ("en", "en"), (
+        "as the catalogue says"
+    )
     assert Checkpoint("runs/none").purposes()[0] == (None, None)
 
 
@@ -154,11 +205,14 @@ def test_what_a_run_noted_is_known_where_its_config_does_not_say():
 def test_the_languages_of_a_marian_model_are_those_of_its_tokenizer(stated, refuses):
     Path("opus").mkdir()
     (Path("opus") / "tokenizer_config.json").write_text(json.dumps(stated))
-    systems, asked = {"opus": HuggingFace("opus")}, data("translation", "en", "zh")
+    systems = {"opus": HuggingFace("opus")}
+    asked = data("translation", "en", "zh")
     if refuses:
         with pytest.raises(ValueError, match="system opus: it was trained for"):
             check_purposes(systems, "translation", asked)
-        assert check_purposes({"opus": HuggingFace("opus", allow_mismatch=True)}, "translation", asked)
+        assert check_purposes(
+            {"opus": HuggingFace("opus", allow_mismatch=True)}, "translation", asked
+        )
     else:
         assert check_purposes(systems, "translation", asked) == {}
 
@@ -167,20 +221,33 @@ def test_a_checkpoint_is_tested_on_its_own_languages():
     made = run("translation", source_language="en", target_language="de")
     checkpoint = Path(made.given) / "checkpoints/best.ckpt"
     check_checkpoint(checkpoint, "translation", data("translation", "en", "de"))
-    with pytest.raises(ValueError, match="was trained for translation en-de, and this config scores translation en-zh"):
+    with pytest.raises(
+        ValueError,
+        match="was trained for translation en-de, and this config scores translation en-zh",
+    ):
         check_checkpoint(checkpoint, "translation", data("translation", "en", "zh"))
     model = run("language_modeling", language="en")
-    check_checkpoint(Path(model.given) / "checkpoints/best.ckpt", "language_modeling", data("language_modeling", "de"))
+    check_checkpoint(
+        Path(model.given) / "checkpoints/best.ckpt",
+        "language_modeling",
+        data("language_modeling", "de"),
+    )
 
 
 @pytest.mark.parametrize(
     ("trained", "scored"),
-    [("summarization", "question_answering"), ("question_answering", "summarization"), ("summarization", "language_modeling")],
+    [
+        ("summarization", "question_answering"),
+        ("question_answering", "summarization"),
+        ("summarization", "language_modeling"),
+    ],
 )
 def test_a_checkpoint_is_tested_by_its_own_task(trained, scored):
     """Networks of several tasks are alike, so that the weights of one fit another."""
     checkpoint = Path(run(trained, language="en").given) / "checkpoints/best.ckpt"
-    with pytest.raises(ValueError, match=f"was trained for {trained} en, and this config scores {scored} en"):
+    with pytest.raises(
+        ValueError, match=f"was trained for {trained} en, and this config scores {scored} en"
+    ):
         check_checkpoint(checkpoint, scored, data(scored, "en"))
     own = Path(run("own", language="en").given) / "checkpoints/best.ckpt"
     check_checkpoint(own, scored, data(scored, "en"))
@@ -189,7 +256,11 @@ def test_a_checkpoint_is_tested_by_its_own_task(trained, scored):
 def test_what_is_allowed_asks_nobody_anew():
     """Answers are kept by how a system is set up, as far as that changes them."""
     spec = {"class_path": "a.B", "init_args": {"run": "x"}}
-    assert answering({"class_path": "a.B", "init_args": {"run": "x", "allow_mismatch": True}}) == answering(spec) == spec
+    assert (
+        answering({"class_path": "a.B", "init_args": {"run": "x", "allow_mismatch": True}})
+        == answering(spec)
+        == spec
+    )
     assert answering({"class_path": "a.B"}) == {"class_path": "a.B"}
 
 
@@ -202,10 +273,20 @@ def test_evaluate_refuses_the_newest_run_of_a_pattern_before_it_is_asked(lslm, p
     config = {
         "task": TASKS["translation"],
         "data": {"class_path": "tasks.translation.data.TranslationData", "init_args": init},
-        "systems": {"ours": {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": "runs/translation/en-*"}}},
+        "systems": {
+            "ours": {
+                "class_path": "lslm_lightning.systems.checkpoint.Checkpoint",
+                "init_args": {"run": "runs/translation/en-*"},
+            }
+        },
     }
     (project / "exam.yaml").write_text(yaml.safe_dump(config))
-    words = ["system ours", "runs/translation/en-*: chose runs/translation/en-2, the newest of 2", "translation en-de", "translation en-zh"]
+    words = [
+        "system ours",
+        "runs/translation/en-*: chose runs/translation/en-2, the newest of 2",
+        "translation en-de",
+        "translation en-zh",
+    ]
     refused(lslm("evaluate", "--config", project / "exam.yaml"), 1, *words)
     assert not list(Path("runs/translation").glob("exam-*"))
     shutil.rmtree(wrong.given)

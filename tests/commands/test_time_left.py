@@ -11,7 +11,8 @@ from tests.training.test_status_line import Clock
 
 
 def test_the_time_left_of_a_ladder_is_that_of_the_rungs_that_are_missing(monkeypatch):
-    clock, told = Clock(), {}
+    clock = Clock()
+    told = {}
     monkeypatch.setattr(climb, "Work", lambda what, total: Work(what, total, clock=clock))
 
     def train(name, place, parent, time_left):
@@ -42,9 +43,16 @@ def test_baselines_say_how_far_they_are(monkeypatch, capsys):
                 clock.seconds += 20
                 yield prediction
 
-    task = SimpleNamespace(baselines=lambda data: [Slow(), UniformBytes()], metrics=lambda language: [])
-    found = finish.baseline_scores(task, SimpleNamespace(examples=lambda split: examples), display=Display(clock=clock))
-    assert {name: len(answers) for name, answers in found.items()} == {"copy of the source": 4, "uniform bytes": 4}
+    task = SimpleNamespace(
+        baselines=lambda data: [Slow(), UniformBytes()], metrics=lambda language: []
+    )
+    found = finish.baseline_scores(
+        task, SimpleNamespace(examples=lambda split: examples), display=Display(clock=clock)
+    )
+    assert {name: len(answers) for name, answers in found.items()} == {
+        "copy of the source": 4,
+        "uniform bytes": 4,
+    }
     assert capsys.readouterr().out.splitlines() == [
         "baseline copy of the source: 1/4 answers  0:20 elapsed  1:00 left",
         "baseline copy of the source: 2/4 answers  0:40 elapsed  0:40 left",

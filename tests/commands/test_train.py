@@ -58,13 +58,26 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
     assert run.data.params["backbone.d_model"] == "16"
     assert len(run.data.params) < 40, "only what differs from the defaults"
     assert int(run.data.params["n_parameter"]) == load_run(directory.path).task.n_parameter
-    assert {name.partition("/")[0] for name in run.data.metrics} <= {"train", "val", "test", "system", "epoch"}
+    assert {name.partition("/")[0] for name in run.data.metrics} <= {
+        "train",
+        "val",
+        "test",
+        "system",
+        "epoch",
+    }
     note = run.data.tags["mlflow.note.content"]
     conclusion = next(line for line in outcome.out.splitlines() if "the baseline" in line)
     assert note.startswith(f"**{conclusion}**\n"), "what the terminal says first"
     assert f"lslm run --config {translation}" in note
-    assert f"(#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/report/index.html)" in note
-    low, high = next((s["low"], s["high"]) for s in json.loads(directory.metrics.read_text())["scores"] if s["metric"] == "bleu")
+    assert (
+        f"(#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/report/index.html)"
+        in note
+    )
+    low, high = next(
+        (s["low"], s["high"])
+        for s in json.loads(directory.metrics.read_text())["scores"]
+        if s["metric"] == "bleu"
+    )
     assert run.data.tags["interval"] == f"BLEU {number(low)} to {number(high)} (95 %)"
     assert f"{number(low)} to {number(high)}" in note
     assert run.data.tags["headline"] == "test/bleu"
@@ -73,16 +86,27 @@ def test_a_run_leaves_all_that_is_needed(lslm, translation, only_run):
     assert state_of(experiment.tags[TAG])["orderByKey"] == "metrics.`test/bleu`"
     scores = {s["metric"]: s["value"] for s in json.loads(directory.metrics.read_text())["scores"]}
     assert run.data.metrics["test/bleu"] == pytest.approx(scores["bleu"], abs=1e-4)
-    assert {"train/loss", "val/loss", "val/bleu", "train/tokens_per_second"} <= run.data.metrics.keys()
-    assert {(i.dataset.name, t.value) for i in run.inputs.dataset_inputs for t in i.tags if t.key == "mlflow.data.context"} >= {
-        ("pairs en-zh", split) for split in ("train", "val", "test")
-    }
+    assert {
+        "train/loss",
+        "val/loss",
+        "val/bleu",
+        "train/tokens_per_second",
+    } <= run.data.metrics.keys()
+    assert {
+        (i.dataset.name, t.value)
+        for i in run.inputs.dataset_inputs
+        for t in i.tags
+        if t.key == "mlflow.data.context"
+    } >= {("pairs en-zh", split) for split in ("train", "val", "test")}
     recorded = json.loads(directory.metrics.read_text())["data"]
     assert recorded["digest"].startswith("2:")
     assert recorded["languages"] == run.data.tags["corpus.test_languages"] == "en-zh"
     assert recorded["digest"] == run.data.tags["corpus.test_digest"]
     assert recorded["digest"][:36] in {i.dataset.digest for i in run.inputs.dataset_inputs}
-    assert f"test split of {recorded['corpus']}, en-zh: digest {recorded['digest'][:14]}" in outcome.out
+    assert (
+        f"test split of {recorded['corpus']}, en-zh: digest {recorded['digest'][:14]}"
+        in outcome.out
+    )
     assert recorded["digest"] in (directory.report / "report.md").read_text()
     artifacts = {a.path for a in mlflow_client().list_artifacts(run.info.run_id)}
     assert {
@@ -105,22 +129,39 @@ def test_scores_can_be_computed_again_from_what_was_written(lslm, translation, o
     run = load_run(directory.path)
     examples = [
         line.split("\t")
-        for line in map("\t".join, zip(*(Path(f"pairs/test.{x}").read_text("utf-8").splitlines() for x in ("en", "zh")), strict=True))
+        for line in map(
+            "\t".join,
+            zip(
+                *(Path(f"pairs/test.{x}").read_text("utf-8").splitlines() for x in ("en", "zh")),
+                strict=True,
+            ),
+        )
     ]
     from lslm_lightning.data.corpora import open_corpus
     from tasks.translation.data import TranslationData
 
     data = TranslationData("pairs", None, source_language="en", target_language="zh")
-    assert [(e.source, e.references[0]) for e in data.examples("test")] == [tuple(pair) for pair in examples]
+    assert [(e.source, e.references[0]) for e in data.examples("test")] == [
+        tuple(pair) for pair in examples
+    ]
     assert open_corpus("pairs").languages == ("en", "zh")
-    again = score(data.examples("test"), read_predictions(directory.predictions / "test.jsonl"), run.task.metrics("zh"))
+    again = score(
+        data.examples("test"),
+        read_predictions(directory.predictions / "test.jsonl"),
+        run.task.metrics("zh"),
+    )
     written = json.loads(directory.metrics.read_text())["scores"]
     assert [s.value for s in again.scores] == pytest.approx([s["value"] for s in written])
     assert next(s for s in written if s["metric"] == "bleu")["signature"].count("tok:zh") == 1
 
 
 def test_the_written_config_repeats_the_run_exactly(lslm, translation):
-    assert lslm("run", "--config", translation, "--job.minutes", "0.02", "--trainer.max_steps", "-1").status == 0
+    assert (
+        lslm(
+            "run", "--config", translation, "--job.minutes", "0.02", "--trainer.max_steps", "-1"
+        ).status
+        == 0
+    )
     [first] = Path("runs/translation").iterdir()
     config = yaml.safe_load((first / "config.yaml").read_text())
     assert config["trainer"]["max_steps"] >= 1
@@ -135,18 +176,24 @@ def test_the_written_config_repeats_the_run_exactly(lslm, translation):
 def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation, only_run):
     assert lslm("run", "--config", translation).status == 0
     directory = RunDirectory(only_run())
-    config, best = directory.config, directory.checkpoints / "best.ckpt"
+    config = directory.config
+    best = directory.checkpoints / "best.ckpt"
     assert lslm("test", "--config", config, "--ckpt_path", best).status == 0
     [tested] = [p for p in Path("runs/translation").iterdir() if p != directory.path]
     assert (tested / "metrics.json").read_text() == directory.metrics.read_text()
     assert sorted(r.info.status for r in runs()) == ["FINISHED", "FINISHED"]
     validated = lslm("validate", "--config", config, "--ckpt_path", best)
     assert validated.status == 0, validated.err
-    assert "val/loss is of all 12 examples, scores of answers of 4 among them: digest 2:" in validated.out
+    assert (
+        "val/loss is of all 12 examples, scores of answers of 4 among them: digest 2:"
+        in validated.out
+    )
     trained = [json.loads(line) for line in directory.curves.read_text().splitlines()]
     for label, name in (("val/loss", "val/loss"), ("val/BLEU", "val/bleu")):
         [shown] = re.findall(rf"^{label} (\S+)$", validated.out, re.MULTILINE)
-        assert float(shown) in [pytest.approx(row["value"], abs=0.01) for row in trained if row["name"] == name]
+        assert float(shown) in [
+            pytest.approx(row["value"], abs=0.01) for row in trained if row["name"] == name
+        ]
     answered = lslm("predict", "--config", config, "--ckpt_path", best)
     assert answered.status == 0, answered.err
     [predicted] = Path("runs/translation").glob("*/predictions/predict.jsonl")
@@ -158,15 +205,21 @@ def test_fit_then_test_of_its_checkpoint_gives_what_run_gives(lslm, translation,
 def test_a_run_killed_in_its_test_goes_on_with_the_test(lslm, translation, only_run):
     assert lslm("fit", "--config", translation).status == 0
     run = only_run()
-    again = lslm("run", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/last.ckpt")
+    again = lslm(
+        "run", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/last.ckpt"
+    )
     assert again.status == 0, again.err
     [other] = [path for path in run.parent.iterdir() if path != run]
-    assert (other / "checkpoints/best.ckpt").read_bytes() == (run / "checkpoints/best.ckpt").read_bytes()
+    assert (other / "checkpoints/best.ckpt").read_bytes() == (
+        run / "checkpoints/best.ckpt"
+    ).read_bytes()
     assert (other / "metrics.json").exists()
 
 
 def test_shell_overrides_and_print_config(lslm, translation, only_run):
-    printed = lslm("run", "--config", translation, "--model.label_smoothing", "0.25", "--print_config")
+    printed = lslm(
+        "run", "--config", translation, "--model.label_smoothing", "0.25", "--print_config"
+    )
     assert printed.status == 0
     assert yaml.safe_load(printed.out)["model"]["init_args"]["label_smoothing"] == 0.25
     assert not Path("runs").exists()
@@ -176,9 +229,16 @@ def test_the_mean_of_the_last_weights_competes_and_leaves_no_files(lslm, transla
     outcome = lslm("run", "--config", translation, "--job.average", "2")
     assert outcome.status == 0, outcome.err
     assert re.search(r"val/BLEU of the mean of 2 checkpoints \S+, of the best one \S+", outcome.out)
-    assert {p.name for p in (only_run() / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "last-1.ckpt", "settled"}
+    assert {p.name for p in (only_run() / "checkpoints").iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+        "last-1.ckpt",
+        "settled",
+    }
     curve = [json.loads(line) for line in (only_run() / "metrics.jsonl").read_text().splitlines()]
-    assert sum("val/bleu" in str(point) for point in curve) == 2, "the two validations; the mean is no point of the curve"
+    assert sum("val/bleu" in str(point) for point in curve) == 2, (
+        "the two validations; the mean is no point of the curve"
+    )
 
 
 def test_generate_uses_the_run(lslm, translation, only_run):
@@ -187,22 +247,41 @@ def test_generate_uses_the_run(lslm, translation, only_run):
     assert outcome.status == 0, outcome.err
     assert outcome.out.endswith("\n")
     [run] = runs()
-    assert lslm("generate", run.info.run_id[:8], "red cat", "--search", "greedy", "--max-length", "5").out == outcome.out
+    assert (
+        lslm(
+            "generate", run.info.run_id[:8], "red cat", "--search", "greedy", "--max-length", "5"
+        ).out
+        == outcome.out
+    )
 
 
-def test_a_model_is_tested_where_there_is_no_training_split(lslm, translation, only_run, pairs, project):
+def test_a_model_is_tested_where_there_is_no_training_split(
+    lslm, translation, only_run, pairs, project
+):
     assert lslm("fit", "--config", translation).status == 0
     run = only_run()
     (project / "elsewhere").mkdir()
     for language in ("en", "zh"):
         shutil.copy(pairs / f"test.{language}", project / "elsewhere")
-    outcome = lslm("test", "--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/best.ckpt", "--data.corpus", "elsewhere")
+    outcome = lslm(
+        "test",
+        "--config",
+        run / "config.yaml",
+        "--ckpt_path",
+        run / "checkpoints/best.ckpt",
+        "--data.corpus",
+        "elsewhere",
+    )
     assert outcome.status == 0, outcome.err
     [tested] = [path for path in run.parent.iterdir() if path != run]
-    assert {score["n_example"] for score in json.loads((tested / "metrics.json").read_text())["scores"]} == {10}
+    assert {
+        score["n_example"] for score in json.loads((tested / "metrics.json").read_text())["scores"]
+    } == {10}
 
 
-def test_a_report_names_the_commit_that_was_there_when_the_run_began(lslm, translation, monkeypatch):
+def test_a_report_names_the_commit_that_was_there_when_the_run_began(
+    lslm, translation, monkeypatch
+):
     """Also in a clone that was never installed."""
     states = iter([{"git.commit": "12" * 20, "git.dirty": "false"}])
     monkeypatch.setattr("lslm_lightning.tracking.tracker.git_state", lambda: next(states))
@@ -214,34 +293,54 @@ def test_a_report_names_the_commit_that_was_there_when_the_run_began(lslm, trans
 
     monkeypatch.setattr("importlib.metadata.version", uninstalled)
     monkeypatch.setattr("lslm_lightning.commands.records.version", uninstalled)
-    outcome = lslm("run", "--config", translation, "--job.root=my runs", "--job.tags={api_key: Zq7pwx99secret}")
+    outcome = lslm(
+        "run", "--config", translation, "--job.root=my runs", "--job.tags={api_key: Zq7pwx99secret}"
+    )
     assert outcome.status == 0, outcome.err
     [page] = Path("my runs").glob("*/*/report/report.md")
     assert "12" * 6 in page.read_text()
-    assert f"lslm run --config '{page.parents[1]}/config.yaml'" in page.read_text(), "as it is typed in a shell"
+    assert f"lslm run --config '{page.parents[1]}/config.yaml'" in page.read_text(), (
+        "as it is typed in a shell"
+    )
     assert "secret" not in page.read_text()
     assert [run.data.tags["git.commit"] for run in runs()] == ["12" * 20]
 
 
-def test_a_run_is_called_by_its_config_whatever_that_is_called(lslm, translation, project, only_run):
+def test_a_run_is_called_by_its_config_whatever_that_is_called(
+    lslm, translation, project, only_run
+):
     translation.rename(project / "mine (1).yaml")
     words = ("--trainer.max_steps", "1", "--data.target_language=zh")
     outcome = lslm("fit", "--config", "mine (1).yaml", *words)
     assert outcome.status == 0, outcome.err
-    assert re.fullmatch(r"mine_1_-steps_1-\w{8}", only_run().name), "what is as in the config is not told"
+    assert re.fullmatch(r"mine_1_-steps_1-\w{8}", only_run().name), (
+        "what is as in the config is not told"
+    )
 
 
 @pytest.mark.parametrize(
     ("given", "half", "used", "line"),
     [
-        ("auto", 0.5, "bf16-mixed", "precision: bf16-mixed (a step takes 50 ms, 100 ms in float32)"),
+        (
+            "auto",
+            0.5,
+            "bf16-mixed",
+            "precision: bf16-mixed (a step takes 50 ms, 100 ms in float32)",
+        ),
         ("auto", 4.8, "32-true", "precision: 32-true (a step takes 100 ms, 480 ms in bfloat16)"),
-        ("bf16-mixed", 4.8, "bf16-mixed", "it is slower here (a step takes 480 ms, 100 ms in float32)"),
+        (
+            "bf16-mixed",
+            4.8,
+            "bf16-mixed",
+            "it is slower here (a step takes 480 ms, 100 ms in float32)",
+        ),
         ("bf16-mixed", 0.5, "bf16-mixed", None),
         ("32-true", 0.5, "32-true", None),
     ],
 )
-def test_the_precision_is_told_and_kept(lslm, translation, only_run, monkeypatch, given, half, used, line):
+def test_the_precision_is_told_and_kept(
+    lslm, translation, only_run, monkeypatch, given, half, used, line
+):
     measured = []
 
     def measure(task, batch, device):
@@ -249,18 +348,30 @@ def test_the_precision_is_told_and_kept(lslm, translation, only_run, monkeypatch
         return StepTimes(0.1, 0.1 * half)
 
     monkeypatch.setattr("lslm_lightning.commands.train.measure_steps", measure)
-    outcome = lslm("fit", "--config", translation, "--trainer.precision", given, "--trainer.max_steps", "1")
+    outcome = lslm(
+        "fit", "--config", translation, "--trainer.precision", given, "--trainer.max_steps", "1"
+    )
     assert outcome.status == 0, outcome.err
     assert ("precision: " in outcome.out) == (line is not None)
     assert outcome.out.count(line or "") >= 1
-    assert yaml.safe_load((only_run() / "config.yaml").read_text("utf-8"))["trainer"]["precision"] == used
+    assert (
+        yaml.safe_load((only_run() / "config.yaml").read_text("utf-8"))["trainer"]["precision"]
+        == used
+    )
     assert len(measured) == (given != "32-true")
     assert "LSLM_PRECISION" not in os.environ, "the next run in this process measures its own model"
     if given == "auto":
-        monkeypatch.setattr("lslm_lightning.commands.train.measure_steps", lambda *_: pytest.fail("measured again"))
-        outcome = lslm("resume", only_run(), "--trainer.max_steps", "2", "--trainer.precision", "auto")
+        monkeypatch.setattr(
+            "lslm_lightning.commands.train.measure_steps", lambda *_: pytest.fail("measured again")
+        )
+        outcome = lslm(
+            "resume", only_run(), "--trainer.max_steps", "2", "--trainer.precision", "auto"
+        )
         assert outcome.status == 0, outcome.err
-        assert yaml.safe_load((only_run() / "config.yaml").read_text("utf-8"))["trainer"]["precision"] == used
+        assert (
+            yaml.safe_load((only_run() / "config.yaml").read_text("utf-8"))["trainer"]["precision"]
+            == used
+        )
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
@@ -268,27 +379,56 @@ def test_the_precision_is_told_and_kept(lslm, translation, only_run, monkeypatch
 def test_only_a_training_measures_its_precision(command, kept, tmp_path):
     """There may be no training split to measure with."""
     if kept:
-        (tmp_path / "config.yaml").write_text(f"model: {{class_path: a.B}}\ntrainer: {{precision: {kept}}}\n")
-    job = SimpleNamespace(model=SimpleNamespace(backbone="any"), subcommand=command, _faster_precision=lambda: pytest.fail("measured"))
+        (tmp_path / "config.yaml").write_text(
+            f"model: {{class_path: a.B}}\ntrainer: {{precision: {kept}}}\n"
+        )
+    job = SimpleNamespace(
+        model=SimpleNamespace(backbone="any"),
+        subcommand=command,
+        _faster_precision=lambda: pytest.fail("measured"),
+    )
     decided = Command._decided_precision(job, "auto", str(tmp_path / "checkpoints/best.ckpt"))
     assert decided == ("bf16-mixed" if kept == "bf16-mixed" else "32-true")
 
 
 def test_an_open_max_length_is_bounded_by_the_training_targets(lslm, translation, pairs, only_run):
-    """What an untrained model writes without end is short, in its test and wherever its run is used."""
+    """What an untrained model writes without end is short, in its test and wherever its run is
+    used.
+    """
     config = yaml.safe_load(translation.read_text("utf-8"))
     del config["model"]["init_args"]["max_length"]
     translation.write_text(yaml.safe_dump(config))
-    outcome = lslm("run", "--config", translation, "--trainer.max_steps", "1", "--trainer.limit_val_batches", "0")
+    outcome = lslm(
+        "run",
+        "--config",
+        translation,
+        "--trainer.max_steps",
+        "1",
+        "--trainer.limit_val_batches",
+        "0",
+    )
     assert outcome.status == 0, outcome.err
     run = RunDirectory(only_run())
-    longest = 1 + max(len(line) for line in (pairs / "train.zh").read_text("utf-8").splitlines())  # with </s>
+    # with </s>
+    longest = 1 + max(len(line) for line in (pairs / "train.zh").read_text("utf-8").splitlines())
     limit = -(-longest * 3 // 2)
-    assert yaml.safe_load(run.config.read_text("utf-8"))["model"]["init_args"]["max_length"] == limit < 256
+    assert (
+        yaml.safe_load(run.config.read_text("utf-8"))["model"]["init_args"]["max_length"]
+        == limit
+        < 256
+    )
     assert max(p.n_token for p in read_predictions(run.predictions / "test.jsonl")) <= limit
     assert load_run(run.path).task.max_length == limit
     (pairs / "train.zh").rename(pairs / "gone")  # a test needs no training split
-    outcome = lslm("test", "--config", translation, "--ckpt_path", run.checkpoints / "last.ckpt", "--job.name", "again")
+    outcome = lslm(
+        "test",
+        "--config",
+        translation,
+        "--ckpt_path",
+        run.checkpoints / "last.ckpt",
+        "--job.name",
+        "again",
+    )
     (pairs / "gone").rename(pairs / "train.zh")
     assert outcome.status == 0, outcome.err
     [again] = Path("runs/translation").glob("again-*/config.yaml")

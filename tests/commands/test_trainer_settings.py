@@ -1,4 +1,6 @@
-"""Lightning's settings: each works as it documents, or is refused by the name that was given, before there is a run."""
+"""Lightning's settings: each works as it documents, or is refused by the name that was given,
+before there is a run.
+"""
 
 import inspect
 import json
@@ -18,7 +20,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.commands.preflight import check_job
-from lslm_lightning.commands.trainer_settings import check_construction, check_trainer, plain_settings
+from lslm_lightning.commands.trainer_settings import (
+    check_construction,
+    check_trainer,
+    plain_settings,
+)
 from lslm_lightning.data.batching import BatchStream, limited
 from tests.commands.conftest import refused
 
@@ -86,8 +92,14 @@ REFUSALS = [
     ({"limit_test_batches": 0.0}, "trainer.limit_test_batches=0.*lslm fit"),
     ({"limit_train_batches": -1}, "limit_train_batches"),
     ({"limit_val_batches": 1.5}, "limit_val_batches"),
-    ({"overfit_batches": 1, "limit_train_batches": 3}, "trainer.overfit_batches=1 sets trainer.limit_train_batches"),
-    ({"overfit_batches": 0.5, "limit_val_batches": 3}, "trainer.overfit_batches=0.5 sets trainer.limit_val_batches"),
+    (
+        {"overfit_batches": 1, "limit_train_batches": 3},
+        "trainer.overfit_batches=1 sets trainer.limit_train_batches",
+    ),
+    (
+        {"overfit_batches": 0.5, "limit_val_batches": 3},
+        "trainer.overfit_batches=0.5 sets trainer.limit_val_batches",
+    ),
     ({"max_steps": 0}, "trainer.max_steps=0"),
     ({"max_epochs": 0}, "trainer.max_epochs=0"),
     ({"max_steps": -7}, "max_steps"),
@@ -101,23 +113,53 @@ REFUSALS = [
     ({"max_time": "an hour"}, "an hour"),
     ({"fast_dev_run": -2}, "fast_dev_run=-2"),
     ({"reload_dataloaders_every_n_epochs": -1}, "reload_dataloaders_every_n_epochs"),
-    ({"callbacks": callback("RichProgressBar"), "enable_progress_bar": False}, "enable_progress_bar=False and RichProgressBar"),
-    ({"callbacks": callback("StochasticWeightAveraging")}, "StochasticWeightAveraging.*job.average"),
+    (
+        {"callbacks": callback("RichProgressBar"), "enable_progress_bar": False},
+        "enable_progress_bar=False and RichProgressBar",
+    ),
+    (
+        {"callbacks": callback("StochasticWeightAveraging")},
+        "StochasticWeightAveraging.*job.average",
+    ),
     ({"callbacks": callback("WeightAveraging")}, "WeightAveraging.*job.average"),
     ({"callbacks": callback("EMAWeightAveraging")}, "EMAWeightAveraging.*job.average"),
-    ({"callbacks": callback("GradientAccumulationScheduler")}, "GradientAccumulationScheduler.*trainer.accumulate_grad_batches"),
+    (
+        {"callbacks": callback("GradientAccumulationScheduler")},
+        "GradientAccumulationScheduler.*trainer.accumulate_grad_batches",
+    ),
     ({"callbacks": callback("BatchSizeFinder")}, "BatchSizeFinder"),
     ({"callbacks": callback("LearningRateFinder")}, "LearningRateFinder.*model.optimizer.lr"),
     ({"callbacks": callback("ModelPruning")}, "ModelPruning"),
     ({"callbacks": callback("BackboneFinetuning")}, "BackboneFinetuning"),
     ({"callbacks": callback("OnExceptionCheckpoint")}, "OnExceptionCheckpoint"),
-    ({"plugins": [Namespace(class_path="lightning.pytorch.plugins.io.AsyncCheckpointIO")]}, "AsyncCheckpointIO"),
-    ({"max_time": "00:00:01:00", "callbacks": callback("Timer")}, "trainer.max_time=00:00:01:00 and Timer among trainer.callbacks"),
-    ({"precision": "auto", "plugins": plugins("MixedPrecision")}, "precision=auto and MixedPrecision.*set trainer.precision=null"),
-    ({"precision": "bf16-mixed", "plugins": plugins("HalfPrecision")}, "precision=bf16-mixed and HalfPrecision among trainer.plugins"),
-    ({"plugins": plugins("MixedPrecision", "DoublePrecision")}, "MixedPrecision and DoublePrecision do the same"),
-    ({"plugins": plugins(*2 * ["environments.SLURMEnvironment"])}, "SLURMEnvironment and SLURMEnvironment do the same"),
-    ({"plugins": [Namespace(class_path=f"{CALLBACKS}.Timer")]}, "trainer.plugins: Timer is no plugin of a Trainer"),
+    (
+        {"plugins": [Namespace(class_path="lightning.pytorch.plugins.io.AsyncCheckpointIO")]},
+        "AsyncCheckpointIO",
+    ),
+    (
+        {"max_time": "00:00:01:00", "callbacks": callback("Timer")},
+        "trainer.max_time=00:00:01:00 and Timer among trainer.callbacks",
+    ),
+    (
+        {"precision": "auto", "plugins": plugins("MixedPrecision")},
+        "precision=auto and MixedPrecision.*set trainer.precision=null",
+    ),
+    (
+        {"precision": "bf16-mixed", "plugins": plugins("HalfPrecision")},
+        "precision=bf16-mixed and HalfPrecision among trainer.plugins",
+    ),
+    (
+        {"plugins": plugins("MixedPrecision", "DoublePrecision")},
+        "MixedPrecision and DoublePrecision do the same",
+    ),
+    (
+        {"plugins": plugins(*2 * ["environments.SLURMEnvironment"])},
+        "SLURMEnvironment and SLURMEnvironment do the same",
+    ),
+    (
+        {"plugins": [Namespace(class_path=f"{CALLBACKS}.Timer")]},
+        "trainer.plugins: Timer is no plugin of a Trainer",
+    ),
 ]
 
 
@@ -131,7 +173,9 @@ def test_what_a_run_has_no_use_for_is_refused_by_its_name(given, words, defaults
     assert not isinstance(told.value, MisconfigurationException)
     assert "\n" not in str(told.value)
     others = ("enable_progress_bar", "enable_checkpointing", "check_val_every_n_epoch")
-    assert not [name for name in others if name in str(told.value) and name not in given], "nobody gave these"
+    assert not [name for name in others if name in str(told.value) and name not in given], (
+        "nobody gave these"
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,26 +196,45 @@ def test_what_a_run_has_no_use_for_is_refused_by_its_name(given, words, defaults
         {"max_steps": 5, "max_epochs": 2, "min_steps": 5},
         {"max_time": "00:00:01:00"},
         {"callbacks": callback("Timer")},
-        {"plugins": plugins("MixedPrecision", "environments.SLURMEnvironment", "TorchSyncBatchNorm")},
+        {
+            "plugins": plugins(
+                "MixedPrecision", "environments.SLURMEnvironment", "TorchSyncBatchNorm"
+            )
+        },
     ],
 )
 def test_what_works_is_let_pass(given, defaults):
     trainer = defaults.clone()
     trainer.update(Namespace(given))
     check_trainer("run", trainer, is_training=True)
-    assert plain_settings(trainer)["overfit_batches"] == 0, "the data repeat their batches themselves"
+    assert plain_settings(trainer)["overfit_batches"] == 0, (
+        "the data repeat their batches themselves"
+    )
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         *(
-            ({"strategy": f"ddp_{start}"}, f"trainer.strategy=ddp_{start} .* set trainer.strategy=ddp$")
+            (
+                {"strategy": f"ddp_{start}"},
+                f"trainer.strategy=ddp_{start} .* set trainer.strategy=ddp$",
+            )
             for start in ("spawn", "fork", "notebook")
         ),
-        ({"strategy": "ddp_fork_find_unused_parameters_false"}, "trainer.strategy=ddp_fork_find_unused_parameters_false"),
+        (
+            {"strategy": "ddp_fork_find_unused_parameters_false"},
+            "trainer.strategy=ddp_fork_find_unused_parameters_false",
+        ),
         *(
-            ({"strategy": Namespace(class_path="DDPStrategy", init_args=Namespace(start_method=method))}, f"start_method={method}")
+            (
+                {
+                    "strategy": Namespace(
+                        class_path="DDPStrategy", init_args=Namespace(start_method=method)
+                    )
+                },
+                f"start_method={method}",
+            )
             for method in ("spawn", "fork", "forkserver")
         ),
         ({"strategy": "dp"}, "trainer.accelerator=cpu, .*trainer.strategy=dp: .*invalid strategy"),
@@ -186,10 +249,15 @@ def test_what_works_is_let_pass(given, defaults):
         ({"devices": 0}, "trainer.devices=0"),
         ({"accelerator": "tpu"}, "trainer.accelerator=tpu: .*torch_xla"),
         ({"accelerator": "npu"}, "trainer.accelerator=npu: .*invalid accelerator"),
-        ({"precision": "transformer-engine"}, "trainer.precision=transformer-engine: .*transformer_engine"),
+        (
+            {"precision": "transformer-engine"},
+            "trainer.precision=transformer-engine: .*transformer_engine",
+        ),
     ],
 )
-def test_devices_and_ways_to_use_them_are_refused_by_the_name_that_was_given(given, words, defaults):
+def test_devices_and_ways_to_use_them_are_refused_by_the_name_that_was_given(
+    given, words, defaults
+):
     trainer = defaults.clone()
     trainer.update(Namespace({"accelerator": "cpu", "max_steps": 4} | given))
     with pytest.raises(ValueError, match=words) as told:
@@ -198,16 +266,24 @@ def test_devices_and_ways_to_use_them_are_refused_by_the_name_that_was_given(giv
     assert "=auto" not in str(told.value), "which nobody gave"
 
 
-@pytest.mark.parametrize("strategy", ["auto", "ddp", "ddp_find_unused_parameters_true", "single_device", "fsdp"])
+@pytest.mark.parametrize(
+    "strategy", ["auto", "ddp", "ddp_find_unused_parameters_true", "single_device", "fsdp"]
+)
 def test_ways_to_use_devices_that_work_are_let_pass(strategy, defaults):
     trainer = defaults.clone()
-    trainer.update(Namespace({"accelerator": "cpu", "devices": 1, "max_steps": 4, "strategy": strategy}))
+    trainer.update(
+        Namespace({"accelerator": "cpu", "devices": 1, "max_steps": 4, "strategy": strategy})
+    )
     assert check_job("run", Job(), trainer, None) == "cpu"
 
 
 def test_the_fewest_steps_ask_for_no_whole_epoch_besides(defaults):
     """Lightning would train a first epoch to its end, past the steps that were asked for."""
-    for given, expected in (({"min_steps": 20}, 0), ({"min_steps": 20, "min_epochs": 2}, 2), ({}, None)):
+    for given, expected in (
+        ({"min_steps": 20}, 0),
+        ({"min_steps": 20, "min_epochs": 2}, 2),
+        ({}, None),
+    ):
         trainer = defaults.clone()
         trainer.update(Namespace(given))
         assert plain_settings(trainer)["min_epochs"] == expected
@@ -217,15 +293,20 @@ def test_a_model_that_reads_its_texts_once_takes_no_share_of_them(defaults):
     for name in ("limit_train_batches", "overfit_batches"):
         trainer = defaults.clone()
         trainer[name] = 2
-        with pytest.raises(ValueError, match=f"trainer.{name}=2: this model reads all of its texts once"):
+        with pytest.raises(
+            ValueError, match=f"trainer.{name}=2: this model reads all of its texts once"
+        ):
             check_trainer("fit", trainer, is_training=True, one_pass=True)
 
 
 @pytest.mark.parametrize("limit", [2, 5, 1.0, 0.5, 0.01])
 def test_epochs_of_a_stream_are_as_long_as_its_limit_says(limit):
-    """However often training stops: each epoch has as many batches, and the order is that of the whole stream."""
+    """However often training stops: each epoch has as many batches, and the order is that of the
+    whole stream.
+    """
     order = [BatchStream(lambda epoch: range(7), 7, lambda: 0)[i] for i in range(40)]
-    length, seen = limited(7, limit), []
+    length = limited(7, limit)
+    seen = []
     while len(seen) < 20:
         own = list(BatchStream(lambda epoch: range(7), 7, seen.__len__, limit=limit))
         assert len(own) == length - len(seen) % length
@@ -238,31 +319,58 @@ def values(run, name):
     return [row["value"] for row in rows if row["name"] == name]
 
 
-def test_steps_and_the_schedule_count_the_limit_and_the_fewer_of_steps_and_epochs(lslm, translation, only_run):
-    """The last step of a cosine is the last of the run; a validation at half an epoch comes twice in one."""
-    words = ["--trainer.limit_train_batches=4", "--trainer.max_epochs=3", "--trainer.max_steps=100", "--trainer.val_check_interval=0.5"]
-    outcome = lslm("fit", "--config", translation, *words, "--model.schedule=Cosine", "--model.schedule.warmup_steps=0")
+def test_steps_and_the_schedule_count_the_limit_and_the_fewer_of_steps_and_epochs(
+    lslm, translation, only_run
+):
+    """The last step of a cosine is the last of the run; a validation at half an epoch comes twice
+    in one.
+    """
+    words = [
+        "--trainer.limit_train_batches=4",
+        "--trainer.max_epochs=3",
+        "--trainer.max_steps=100",
+        "--trainer.val_check_interval=0.5",
+    ]
+    outcome = lslm(
+        "fit",
+        "--config",
+        translation,
+        *words,
+        "--model.schedule=Cosine",
+        "--model.schedule.warmup_steps=0",
+    )
     assert outcome.status == 0, outcome.err
     rates = values(only_run(), "train/learning_rate")
     n = 12
-    assert rates == pytest.approx([1e-3 * 0.5 * (1 + math.cos(math.pi * step / n)) for step in range(1, n + 1)])
+    assert rates == pytest.approx(
+        [1e-3 * 0.5 * (1 + math.cos(math.pi * step / n)) for step in range(1, n + 1)]
+    )
     assert len(values(only_run(), "val/bleu")) == 6
 
 
 def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translation, only_run):
-    """As Lightning documents: so many batches of both splits, without shuffling; config.yaml keeps what was given."""
+    """As Lightning documents: so many batches of both splits, without shuffling; config.yaml keeps
+    what was given.
+    """
     fast = [
         "--model.optimizer=torch.optim.AdamW",
         "--model.optimizer.lr=0.03",
         "--model.schedule=Constant",
         "--model.schedule.warmup_steps=0",
     ]
-    words = ["--trainer.overfit_batches=1", "--trainer.max_steps=20", "--trainer.val_check_interval=10", "--model.backbone.dropout=0"]
+    words = [
+        "--trainer.overfit_batches=1",
+        "--trainer.max_steps=20",
+        "--trainer.val_check_interval=10",
+        "--model.backbone.dropout=0",
+    ]
     outcome = lslm("fit", "--config", translation, *words, *fast)
     assert outcome.status == 0, outcome.err
     loss = values(only_run(), "train/loss")
     assert loss[-1] < loss[0] / 3
-    assert yaml.safe_load((only_run() / "config.yaml").read_text())["trainer"]["overfit_batches"] == 1
+    assert (
+        yaml.safe_load((only_run() / "config.yaml").read_text())["trainer"]["overfit_batches"] == 1
+    )
     resumed = lslm("resume", only_run(), "--trainer.max_steps=24", "--trainer.overfit_batches=2")
     refused(resumed, 1, "overfit_batches 1 then", "overfit_batches 2 now")
 
@@ -273,16 +381,36 @@ def test_overfitting_repeats_the_first_batch_and_lowers_its_loss(lslm, translati
         (["--trainer.limit_train_batches=0.001"], "trainer.limit_train_batches=0.001 of"),
         (["--trainer.overfit_batches=0.001"], "trainer.overfit_batches=0.001 of"),
         (["--trainer.limit_val_batches=0.001"], "trainer.limit_val_batches=0.001 of"),
-        (["--trainer.limit_test_batches=0.001"], "trainer.limit_test_batches=0.001 of 1 batches of the test split is none"),
-        (["--trainer.val_check_interval=999", "--trainer.check_val_every_n_epoch=1"], "trainer.val_check_interval=999 is more than"),
-        (["--trainer.limit_train_batches=5", "--trainer.accumulate_grad_batches=2"], "5 batches an epoch, by its limit, are no multiple"),
+        (
+            ["--trainer.limit_test_batches=0.001"],
+            "trainer.limit_test_batches=0.001 of 1 batches of the test split is none",
+        ),
+        (
+            ["--trainer.val_check_interval=999", "--trainer.check_val_every_n_epoch=1"],
+            "trainer.val_check_interval=999 is more than",
+        ),
+        (
+            ["--trainer.limit_train_batches=5", "--trainer.accumulate_grad_batches=2"],
+            "5 batches an epoch, by its limit, are no multiple",
+        ),
         (["--trainer.strategy=ddp_spawn"], "trainer.strategy=ddp_spawn"),
-        (["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_bleu"], "val_bleu, which is called val/bleu here"),
-        (["--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=-1"], "model.optimizer: Invalid learning rate"),
-        (["--trainer.max_steps=-1", "--trainer.max_time=00:00:01:00"], "trainer.max_time=00:00:01:00 stops a training"),
+        (
+            ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_bleu"],
+            "val_bleu, which is called val/bleu here",
+        ),
+        (
+            ["--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=-1"],
+            "model.optimizer: Invalid learning rate",
+        ),
+        (
+            ["--trainer.max_steps=-1", "--trainer.max_time=00:00:01:00"],
+            "trainer.max_time=00:00:01:00 stops a training",
+        ),
     ],
 )
-def test_what_only_the_data_can_tell_is_refused_before_there_is_a_run(words, told, lslm, translation):
+def test_what_only_the_data_can_tell_is_refused_before_there_is_a_run(
+    words, told, lslm, translation
+):
     refused(lslm("run", "--config", translation, *words), 1, told)
     assert not list(Path("runs").glob("*/*"))
 
@@ -297,10 +425,23 @@ def test_a_timer_without_time_is_refused_by_the_name_that_was_given(defaults):
 
 
 def test_bars_timers_and_profiles_of_lightning_work(lslm, translation, only_run):
-    bar, timer = "--trainer.callbacks+=RichProgressBar", "--trainer.callbacks+=Timer"
-    outcome = lslm("fit", "--config", translation, bar, timer, "--trainer.callbacks.duration={hours: 1}", "--trainer.profiler=simple")
+    bar = "--trainer.callbacks+=RichProgressBar"
+    timer = "--trainer.callbacks+=Timer"
+    outcome = lslm(
+        "fit",
+        "--config",
+        translation,
+        bar,
+        timer,
+        "--trainer.callbacks.duration={hours: 1}",
+        "--trainer.profiler=simple",
+    )
     assert outcome.status == 0, outcome.err
     assert list(only_run().glob("*profile*.txt"))
-    [given] = [c for c in yaml.safe_load((only_run() / "config.yaml").read_text())["trainer"]["callbacks"] if "Timer" in c["class_path"]]
+    [given] = [
+        c
+        for c in yaml.safe_load((only_run() / "config.yaml").read_text())["trainer"]["callbacks"]
+        if "Timer" in c["class_path"]
+    ]
     assert given["init_args"]["interval"] == "step"
     assert torch.load(only_run() / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4

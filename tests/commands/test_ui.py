@@ -1,4 +1,6 @@
-"""`lslm ui`: MLflow's pages come up on the project's store, and go away with all their processes."""
+"""`lslm ui`: MLflow's pages come up on the project's store, and go away with all their
+processes.
+"""
 
 import json
 import os
@@ -25,10 +27,13 @@ def test_it_says_its_address_serves_and_ends_with_ctrl_c(project: Path, empty_st
     """And shows no run as running whose process is gone."""
     shutil.copy(empty_store, project)
     client, experiment = Store().open_experiment("toy")
-    here, gone = process_tags(), process_tags() | {"lslm.started": "1.00"}
+    here = process_tags()
+    gone = process_tags() | {"lslm.started": "1.00"}
     there, run_id = (client.create_run(experiment, tags=tags).info.run_id for tags in (here, gone))
     address = f"http://127.0.0.1:{(port := free_port())}"
-    process = subprocess.Popen([*COMMAND, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, "--port", str(port)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         lines = [process.stdout.readline(), process.stdout.readline()]
         assert address in lines[1], process.stderr.read() if process.poll() else lines
@@ -44,7 +49,9 @@ def test_it_says_its_address_serves_and_ends_with_ctrl_c(project: Path, empty_st
         urlopen(f"{address}/health")
 
 
-def test_a_server_has_its_own_pages(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_a_server_has_its_own_pages(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:top-secret@example.org/mlflow")
     assert main(["ui"]) == 0
     said = capsys.readouterr().out
@@ -70,13 +77,17 @@ def test_a_port_in_use_is_refused_with_another(project: Path) -> None:
 
 def test_a_store_that_mlflow_cannot_read_ends_it_with_the_reason(project: Path) -> None:
     Path("mlflow.db").write_text("I am no database. " * 1000)
-    process = subprocess.run([*COMMAND, "--port", str(free_port())], capture_output=True, text=True, timeout=PATIENCE)
+    process = subprocess.run(
+        [*COMMAND, "--port", str(free_port())], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert process.returncode == 1
     assert "not a database" in process.stderr
     assert process.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("words", "status"), [(["--help"], 0), (["--port", "x"], 2), (["--prot", "1"], 2)])
+@pytest.mark.parametrize(
+    ("words", "status"), [(["--help"], 0), (["--port", "x"], 2), (["--prot", "1"], 2)]
+)
 def test_arguments_are_judged_without_torch_or_mlflow(words: list[str], status: int) -> None:
     code = f"""
 import sys
@@ -85,5 +96,10 @@ status = main(["ui", *{words}])
 assert not {{"torch", "lightning", "mlflow"}} & sys.modules.keys()
 sys.exit(status)
 """
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
     assert process.returncode == status, process.stderr

@@ -50,14 +50,23 @@ WORDS = ("--config", "my file.yaml", "--api_key=Zq7pwx99secret", "it's")
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", program.COMMANDS)
-def test_every_command_that_is_interrupted_early_says_how_to_begin_again(command, number, said, monkeypatch):
+def test_every_command_that_is_interrupted_early_says_how_to_begin_again(
+    command, number, said, monkeypatch
+):
     monkeypatch.setattr(program, "import_module", lambda name: SimpleNamespace(main=stop(number)))
     line = said(command, *WORDS)
     if command in program.ENDLESS:
         assert line.startswith("lslm: interrupted")
     else:
         again = line.removeprefix("To start again: ")
-        assert shlex.split(again) == ["lslm", command, "--config", "my file.yaml", "--api_key=***", "it's"]
+        assert shlex.split(again) == [
+            "lslm",
+            command,
+            "--config",
+            "my file.yaml",
+            "--api_key=***",
+            "it's",
+        ]
 
 
 @pytest.mark.parametrize("form", ["--config PIPE", "--config=PIPE"])
@@ -148,7 +157,10 @@ def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch, capsys):
     found = SimpleNamespace(task_name="translation", identity="1")
     monkeypatch.setattr(evaluate, "read", lambda config, words: found)
     monkeypatch.setattr(evaluate, "examine", stop())
-    assert said("evaluate", "--config", "e.yaml", "--fresh", "--split=val") == "To go on: lslm evaluate --config e.yaml --split=val"
+    assert (
+        said("evaluate", "--config", "e.yaml", "--fresh", "--split=val")
+        == "To go on: lslm evaluate --config e.yaml --split=val"
+    )
     assert program.run(["evaluate", "--config", "e.yaml", "--share=0/2"]) == 143
     assert capsys.readouterr().err == "", "the process that started it tells it"
 
@@ -156,10 +168,17 @@ def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch, capsys):
 @pytest.mark.usefixtures("project")
 def test_a_ladder_goes_on(said, monkeypatch):
     Path("l.yaml").write_text("base: {}\n")
-    monkeypatch.setattr("lslm_lightning.commands.rungs.read_ladder", lambda path: SimpleNamespace(runs={"a": None}))
-    monkeypatch.setattr("lslm_lightning.commands.climb.Climb", lambda *arguments: SimpleNamespace(conclude=stop()))
+    monkeypatch.setattr(
+        "lslm_lightning.commands.rungs.read_ladder", lambda path: SimpleNamespace(runs={"a": None})
+    )
+    monkeypatch.setattr(
+        "lslm_lightning.commands.climb.Climb", lambda *arguments: SimpleNamespace(conclude=stop())
+    )
     assert ladder.DESCRIPTION
-    assert said("ladder", "--config", "l.yaml", "--only", "a") == "To go on: lslm ladder --config l.yaml --only a"
+    assert (
+        said("ladder", "--config", "l.yaml", "--only", "a")
+        == "To go on: lslm ladder --config l.yaml --only a"
+    )
 
 
 @pytest.fixture
@@ -167,15 +186,28 @@ def run(project) -> RunDirectory:
     """A run directory with a config."""
     found = RunDirectory(project / "runs/translation/my run-1a2b3c4d")
     found.path.mkdir(parents=True)
-    found.config.write_text("# lslm run --config x.yaml\nmodel: {class_path: tasks.translation.task.TranslationTask}\n")
+    found.config.write_text(
+        "# lslm run --config x.yaml\nmodel: {class_path: tasks.translation.task.TranslationTask}\n"
+    )
     return found
 
 
 def test_a_resumed_run_goes_on_and_keeps_what_there_is_by_then(said, run, monkeypatch):
     monkeypatch.setattr(resume, "go_on", stop())
-    monkeypatch.setattr("lslm_lightning.commands.allowance.allowance", lambda words, directory: nullcontext())
+    monkeypatch.setattr(
+        "lslm_lightning.commands.allowance.allowance", lambda words, directory: nullcontext()
+    )
     line = said("resume", str(run.path), "--no-checkpoint", "--trainer.max_steps", "9")
-    assert shlex.split(line) == ["To", "go", "on:", "lslm", "resume", str(run.path), "--trainer.max_steps", "9"]
+    assert shlex.split(line) == [
+        "To",
+        "go",
+        "on:",
+        "lslm",
+        "resume",
+        str(run.path),
+        "--trainer.max_steps",
+        "9",
+    ]
 
 
 @pytest.mark.parametrize("command", ["run", "fit", "validate", "test", "predict"])
@@ -183,12 +215,17 @@ def test_a_resumed_run_goes_on_and_keeps_what_there_is_by_then(said, run, monkey
 def test_a_training_that_has_begun_is_resumed(command, begun, run):
     if not begun:
         run.config.unlink()
-    job, seeds = SimpleNamespace(seeds=1), SimpleNamespace(seeds=3)
-    found = train.way_on_of(SimpleNamespace(resumed=None, directory=run, subcommand=command, job=job))
+    job = SimpleNamespace(seeds=1)
+    seeds = SimpleNamespace(seeds=3)
+    found = train.way_on_of(
+        SimpleNamespace(resumed=None, directory=run, subcommand=command, job=job)
+    )
     expected = f"To go on: {command_line(['resume', str(run.path)])}"
     assert found == (expected if begun and command in ("run", "fit") else None)
     assert train.way_on_of(SimpleNamespace(resumed=None, directory=None)) is None
-    assert train.way_on_of(SimpleNamespace(resumed=run, directory=run)) is None, "lslm resume tells it"
+    assert train.way_on_of(SimpleNamespace(resumed=run, directory=run)) is None, (
+        "lslm resume tells it"
+    )
     parent = SimpleNamespace(resumed=None, directory=run, subcommand=command, job=seeds)
     assert train.way_on_of(parent) is None, "which lslm resume refuses"
 
@@ -197,7 +234,11 @@ def test_a_training_that_has_begun_is_resumed(command, begun, run):
     ("begun", "seed", "steps"),
     [
         (True, 4, ["resume CHILD", "run a --seeds 3 --job.seeds=2 --seed_everything=5"]),
-        (True, 5, ["resume CHILD", "run a --seeds 3 --job.seeds=1 --seed_everything=6 --data.seed=6"]),
+        (
+            True,
+            5,
+            ["resume CHILD", "run a --seeds 3 --job.seeds=1 --seed_everything=6 --data.seed=6"],
+        ),
         (True, 6, ["resume CHILD"]),
         (False, 4, ["run a --seeds 3 --job.seeds=3 --seed_everything=4"]),
         (False, 6, ["run a --seeds 3 --job.seeds=1 --seed_everything=6 --data.seed=6"]),

@@ -1,4 +1,6 @@
-"""Files of a few kilobytes that ask for gigabytes; run as a script, each is read under a limit of memory."""
+"""Files of a few kilobytes that ask for gigabytes; run as a script, each is read under a limit of
+memory.
+"""
 
 import bz2
 import gzip
@@ -18,7 +20,9 @@ from pyarrow import ipc, parquet
 from lslm_lightning.data.archives import read_file, read_members
 from lslm_lightning.data.stream import Stream
 
-PART, N_PART = b"a" * (4 << 20), 100  # 400 MB in all
+# 400 MB in all
+PART = b"a" * (4 << 20)
+N_PART = 100
 ROOM = 700 << 20  # bytes that reading may take; the least cap is 64 MiB, held as bytes and text
 
 
@@ -34,14 +38,18 @@ def zstandard(data: bytes) -> bytes:
 def tar(path: Path, kind: bytes) -> Path:
     """A tar file whose first header of that kind is of 400 MB."""
     header = tarfile.TarInfo("x")
-    header.type, header.size = kind, len(PART) * N_PART
+    header.type = kind
+    header.size = len(PART) * N_PART
     body = gzip.compress(header.tobuf(tarfile.USTAR_FORMAT)) + gzip.compress(PART) * N_PART
     path.write_bytes(body)
     return path
 
 
 def zipped(path: Path) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.txt", "w") as file:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.txt", "w") as file,
+    ):
         for _ in range(N_PART // 2):
             file.write(PART)
     return path
@@ -50,7 +58,9 @@ def zipped(path: Path) -> Path:
 def parquet_plain(path: Path) -> Path:
     """Row groups of 16 MB of one letter, 800 MB in all."""
     table = pyarrow.table({"text": ["a" * (1 << 20)] * 16})
-    with parquet.ParquetWriter(path, table.schema, use_dictionary=False, compression="zstd") as file:
+    with parquet.ParquetWriter(
+        path, table.schema, use_dictionary=False, compression="zstd"
+    ) as file:
         for _ in range(50):
             file.write_table(table)
     return path
@@ -65,11 +75,15 @@ def parquet_dictionary(path: Path) -> Path:
 
 
 def parquet_of_nothing(path: Path) -> Path:
-    parquet.write_table(pyarrow.table({"text": pyarrow.nulls(20_000_000)}), path, compression="zstd")
+    parquet.write_table(
+        pyarrow.table({"text": pyarrow.nulls(20_000_000)}), path, compression="zstd"
+    )
     return path
 
 
-def arrow_of(path: Path, table: pyarrow.Table, new: Callable = ipc.new_file, compression: str | None = None) -> Path:
+def arrow_of(
+    path: Path, table: pyarrow.Table, new: Callable = ipc.new_file, compression: str | None = None
+) -> Path:
     with new(path, table.schema, options=ipc.IpcWriteOptions(compression=compression)) as writer:
         writer.write_table(table)
     return path
@@ -128,7 +142,9 @@ def read(path: Path) -> None:
 def main(folder: Path) -> None:
     """Print what came of each file, as JSON."""
     paths = [make(folder / name) for name, make in MAKERS.items()]
-    ipc.open_stream(arrow_of(folder / "warm", pyarrow.table({"a": [1]}), ipc.new_stream).read_bytes())
+    ipc.open_stream(
+        arrow_of(folder / "warm", pyarrow.table({"a": [1]}), ipc.new_stream).read_bytes()
+    )
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + ROOM,) * 2)
     found = {}

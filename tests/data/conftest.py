@@ -38,10 +38,17 @@ def put(alone: Path) -> Callable[[dict[str, str | bytes], str], None]:
 
 @pytest.fixture
 def describe(alone: Path) -> Callable[..., None]:
-    """Writes configs/corpora.yaml with one corpus, `pets`; by default English and German pairs in data/pets."""
+    """Writes configs/corpora.yaml with one corpus, `pets`; by default English and German pairs in
+    data/pets.
+    """
 
     def write(**keys: Any) -> None:
-        entry = {"task": "translation", "languages": ["en", "de"], "format": "parallel", "splits": {"train": "train.{language}"}}
+        entry = {
+            "task": "translation",
+            "languages": ["en", "de"],
+            "format": "parallel",
+            "splits": {"train": "train.{language}"},
+        }
         (alone / "configs").mkdir(exist_ok=True)
         (alone / "configs/corpora.yaml").write_text(yaml.safe_dump({"pets": entry | keys}))
 

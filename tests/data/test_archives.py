@@ -27,7 +27,9 @@ def make_tar(path: Path, files: dict[str, bytes], kind: bytes = tarfile.REGTYPE)
     with tarfile.open(path, "w:gz") as archive:
         for name, data in files.items():
             member = tarfile.TarInfo(name)
-            member.size, member.type, member.linkname = len(data), kind, "/etc/passwd"
+            member.size = len(data)
+            member.type = kind
+            member.linkname = "/etc/passwd"
             archive.addfile(member, io.BytesIO(data))
     return path
 
@@ -37,7 +39,10 @@ MAKERS = pytest.mark.parametrize(("make", "name"), [(make_zip, "f.zip"), (make_t
 
 @MAKERS
 def test_members_come_sorted(make, name: str, tmp_path: Path) -> None:
-    assert read_members(make(tmp_path / name, FILES), "c/*.txt") == [("c/a.txt", b"first"), ("c/b.txt", b"second")]
+    assert read_members(make(tmp_path / name, FILES), "c/*.txt") == [
+        ("c/a.txt", b"first"),
+        ("c/b.txt", b"second"),
+    ]
 
 
 @MAKERS
@@ -104,7 +109,9 @@ def test_names_that_could_lead_out_of_a_folder(name: str) -> None:
     assert not is_inside(name)
 
 
-@pytest.mark.parametrize("name", ["x.txt", "a/b.txt", "./a/b.txt", "a..b", "...", "宋/ci 1.json", "a:b", r"a\b.txt"])
+@pytest.mark.parametrize(
+    "name", ["x.txt", "a/b.txt", "./a/b.txt", "a..b", "...", "宋/ci 1.json", "a:b", r"a\b.txt"]
+)
 def test_names_that_stay_in_a_folder(name: str) -> None:
     assert is_inside(name) == (name != "a:b")
 
@@ -135,7 +142,8 @@ def test_links_inside_a_tar(target: str, tmp_path: Path) -> None:
     """A link that was left out would be a document less, and nobody told."""
     with tarfile.open(tmp_path / "f.tar", "w") as archive:
         link = tarfile.TarInfo("c/b.txt")
-        link.type, link.linkname = tarfile.SYMTYPE, target
+        link.type = tarfile.SYMTYPE
+        link.linkname = target
         archive.addfile(link)
     with pytest.raises(ValueError, match="is a link or a device"):
         read_members(tmp_path / "f.tar", "*")
@@ -154,7 +162,9 @@ def negative() -> bytes:
     return bytes(header)
 
 
-@pytest.mark.parametrize("data", [chained(5000), negative(), chained(1), b"\x1f\x8b", b"BZh9", b"\xfd7zXZ\0"])
+@pytest.mark.parametrize(
+    "data", [chained(5000), negative(), chained(1), b"\x1f\x8b", b"BZh9", b"\xfd7zXZ\0"]
+)
 def test_headers_that_never_end(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "f.tar").write_bytes(data)
     with pytest.raises(ValueError, match="not a readable archive"):
@@ -176,13 +186,17 @@ def test_a_tar_is_read_however_it_is_packed(kind: str, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "f", f"w:{kind}", format=tarfile.PAX_FORMAT) as archive:
         for name in ("宋/" + "x" * 200, "c/a"):
             member = tarfile.TarInfo(name)
-            member.size, member.pax_headers = 3, {"comment": "c" * 1000}
+            member.size = 3
+            member.pax_headers = {"comment": "c" * 1000}
             archive.addfile(member, io.BytesIO(b"abc"))
     assert [name for name, _ in read_members(tmp_path / "f", "*")] == ["c/a", "宋/" + "x" * 200]
 
 
-def test_the_cap_is_lifted_by_the_setting_that_the_error_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, size = tmp_path / "f.gz", 70 << 20
+def test_the_cap_is_lifted_by_the_setting_that_the_error_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f.gz"
+    size = 70 << 20
     path.write_bytes(gzip.compress(bytes(size), 1))
     with pytest.raises(ValueError, match=f"set {SETTING} to a number of bytes"):
         read_file(path)

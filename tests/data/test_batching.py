@@ -17,12 +17,15 @@ def test_an_epoch_holds_every_example_once_within_the_budget(lengths, max_tokens
     for batch in batches:
         padded = len(batch) * plan.lengths[batch].max(0).sum()
         assert padded <= max_tokens or len(batch) == 1
-    assert all((a == b).all() for a, b in zip(batches, plan(epoch), strict=True)), "pure in (seed, epoch)"
+    assert all((a == b).all() for a, b in zip(batches, plan(epoch), strict=True)), (
+        "pure in (seed, epoch)"
+    )
 
 
 def test_epochs_differ_and_so_do_seeds():
     lengths = np.tile([[5, 6]], (200, 1))
-    first, again = TokenBudget(lengths, 100, seed=0), TokenBudget(lengths, 100, seed=1)
+    first = TokenBudget(lengths, 100, seed=0)
+    again = TokenBudget(lengths, 100, seed=1)
     assert not np.array_equal(np.concatenate(first(0)), np.concatenate(first(1)))
     assert not np.array_equal(np.concatenate(first(0)), np.concatenate(again(0)))
 
@@ -42,15 +45,21 @@ def test_padding_share_counts_what_it_says():
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_ranks_share_the_stream_and_lose_nothing(world):
-    n_batch, taken = 10, []
+    n_batch = 10
+    taken = []
 
     def plan(epoch):
         return [f"{epoch}:{i}" for i in range(n_batch)]
 
     length = len(BatchStream(plan, n_batch, lambda: 0, 0, world))
     for position in range(0, 3 * length, length):
-        shares = [list(BatchStream(plan, n_batch, lambda p=position: p * world, rank, world)) for rank in range(world)]
-        assert {len(share) for share in shares} == {length}, "every rank takes the same number of steps"
+        shares = [
+            list(BatchStream(plan, n_batch, lambda p=position: p * world, rank, world))
+            for rank in range(world)
+        ]
+        assert {len(share) for share in shares} == {length}, (
+            "every rank takes the same number of steps"
+        )
         taken += [item for together in zip(*shares, strict=True) for item in together]
     assert taken == [f"{i // n_batch}:{i % n_batch}" for i in range(len(taken))]
 
@@ -60,7 +69,9 @@ def test_a_stream_goes_on_where_it_stopped(n_batch, world, done):
     plan = lambda epoch: [(epoch, i) for i in range(n_batch)]  # noqa: E731
     stream = BatchStream(plan, n_batch, lambda: 0, world - 1, world)
     rest = list(BatchStream(plan, n_batch, lambda: done * world, world - 1, world))
-    assert rest == [stream[(done + i) * world + world - 1] for i in range(len(stream) - done % len(stream))]
+    assert rest == [
+        stream[(done + i) * world + world - 1] for i in range(len(stream) - done % len(stream))
+    ]
 
 
 def test_bad_settings_are_named():

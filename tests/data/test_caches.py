@@ -1,4 +1,6 @@
-"""A file of a cache that is half-written, or another's, is made again; one that a user named is refused by name."""
+"""A file of a cache that is half-written, or another's, is made again; one that a user named is
+refused by name.
+"""
 
 import hashlib
 import io
@@ -51,11 +53,19 @@ def grams_of(folder: Path) -> list[int]:
 def array(shape: str) -> bytes:
     """The header of an array of numpy that says it has that shape."""
     file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": "<u8", "fortran_order": False, "shape": (1,)})
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "<u8", "fortran_order": False, "shape": (1,)}
+    )
     return file.getvalue().replace(b"(1,)", shape.encode())
 
 
-CACHED = {"checksum": checksum_of, "rows": rows_of, "ids": ids_of, "places": places_of, "grams": grams_of}
+CACHED = {
+    "checksum": checksum_of,
+    "rows": rows_of,
+    "ids": ids_of,
+    "places": places_of,
+    "grams": grams_of,
+}
 CONTENTS = [
     b"",
     b"\xff\xfe",
@@ -71,12 +81,20 @@ CONTENTS = [
 ]
 
 
-@pytest.mark.parametrize("content", [*CONTENTS, None], ids=lambda content: "half" if content is None else repr(content[:8]))
+@pytest.mark.parametrize(
+    "content",
+    [*CONTENTS, None],
+    ids=lambda content: "half" if content is None else repr(content[:8]),
+)
 @pytest.mark.parametrize("name", CACHED)
-def test_a_damaged_file_of_the_cache_is_made_again(name: str, content: bytes | None, alone: Path) -> None:
+def test_a_damaged_file_of_the_cache_is_made_again(
+    name: str, content: bytes | None, alone: Path
+) -> None:
     read: Callable[[Path], object] = CACHED[name]
     expected = read(alone)
-    files = [path for path in (alone / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    files = [
+        path for path in (alone / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"
+    ]
     for path in files:
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2] if content is None else content)
@@ -96,7 +114,14 @@ def prepared(tmp_path: Path) -> Path:
 
 
 OTHER_FILES = ("../a.txt", "/etc/passwd", r"..\a.txt", "shard-00000.ids/../../a.txt")
-INDICES = ["", "[]", "{}", "[" * 100_000, '{"dtype": "O", "eos_id": 2, "shards": []}', '{"dtype": "int32", "eos_id": 2, "shards": [1]}']
+INDICES = [
+    "",
+    "[]",
+    "{}",
+    "[" * 100_000,
+    '{"dtype": "O", "eos_id": 2, "shards": []}',
+    '{"dtype": "int32", "eos_id": 2, "shards": [1]}',
+]
 
 
 @pytest.mark.parametrize("content", INDICES, ids=lambda text: text[:20])
@@ -118,7 +143,8 @@ def test_an_index_names_no_file_elsewhere(file: str, prepared: Path) -> None:
 @pytest.mark.parametrize("line", ["{", "1", '{"file": "../a.txt", "crc32": 1}'])
 def test_a_damaged_line_of_the_journal_is_made_again(line: str, alone: Path) -> None:
     (alone / "a.txt").write_text("one\ntwo\nthree\n")
-    folder, tokenizer = alone / "prepared", Bytes().train()
+    folder = alone / "prepared"
+    tokenizer = Bytes().train()
     prepare(Stream("a.txt"), tokenizer, folder, 1, 4)
     whole = {path.name: path.read_bytes() for path in folder.glob("*.ids")}
     rows = (folder / JOURNAL).read_text().splitlines()
@@ -131,7 +157,9 @@ def test_a_damaged_line_of_the_journal_is_made_again(line: str, alone: Path) -> 
         prepare(Stream("a.txt"), tokenizer, folder, 1, 4)
 
 
-@pytest.mark.parametrize("facts", ["", "[]", "1", '{"order": "x"}', '{"order": 1000000000, "vocab_size": 1, "bos": 0}'])
+@pytest.mark.parametrize(
+    "facts", ["", "[]", "1", '{"order": "x"}', '{"order": 1000000000, "vocab_size": 1, "bos": 0}']
+)
 def test_a_damaged_n_gram_model_is_named(facts: str, tmp_path: Path) -> None:
     (tmp_path / "ngram.json").write_text(facts)
     with pytest.raises(ValueError, match="holds no n-gram model"):

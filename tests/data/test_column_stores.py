@@ -1,4 +1,6 @@
-"""Parquet and Arrow files: what they say of themselves is not believed, and what they hold is read as it is."""
+"""Parquet and Arrow files: what they say of themselves is not believed, and what they hold is read
+as it is.
+"""
 
 import io
 
@@ -44,7 +46,9 @@ def lists(stated: list[int]) -> bytes:
 
 
 def words(stated: list[int]) -> bytes:
-    column = pyarrow.DictionaryArray.from_arrays(pyarrow.array([3, 5, 4], "int32"), pyarrow.array(list("abcdef")))
+    column = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([3, 5, 4], "int32"), pyarrow.array(list("abcdef"))
+    )
     return lying(column, [3, 5, 4], stated)
 
 
@@ -79,32 +83,53 @@ def test_dictionaries_and_lists_of_arrow_and_parquet_are_read_as_they_are() -> N
     ]
     batch = table.to_batches()[0]
     for file in (arrow_bytes(batch), io.BytesIO(arrow_bytes(batch))):
-        assert [record["w"] for record in READERS["arrow"]("f", file, True)] == ["ein", None, "ein", "zwei"]
+        assert [record["w"] for record in READERS["arrow"]("f", file, True)] == [
+            "ein",
+            None,
+            "ein",
+            "zwei",
+        ]
 
 
 @pytest.mark.parametrize("n_byte", [10, 3000, 100_000])
 @pytest.mark.parametrize("n_row", [1, 999, 1000, 1001, 2500])
-def test_batches_of_any_size_are_the_same_rows(n_byte: int, n_row: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_of_any_size_are_the_same_rows(
+    n_byte: int, n_row: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(column_stores, "BATCH_BYTES", n_byte)
     table = pyarrow.table({"text": [f"{i} " * (i % 50) for i in range(n_row)]})
     sink = io.BytesIO()
     parquet.write_table(table, sink, row_group_size=700)
     packed = pyarrow.BufferOutputStream()
-    with ipc.new_stream(packed, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+    with ipc.new_stream(
+        packed, table.schema, options=ipc.IpcWriteOptions(compression="zstd")
+    ) as writer:
         writer.write_table(table)
     for form, data in (("parquet", sink.getvalue()), ("arrow", packed.getvalue().to_pybytes())):
-        assert [record["text"] for record in READERS[form]("f", data, True)] == table["text"].to_pylist()
+        assert [record["text"] for record in READERS[form]("f", data, True)] == table[
+            "text"
+        ].to_pylist()
 
 
 @pytest.mark.parametrize(
-    "kind", [pyarrow.string_view(), pyarrow.list_view(pyarrow.utf8()), pyarrow.run_end_encoded(pyarrow.int32(), pyarrow.utf8())]
+    "kind",
+    [
+        pyarrow.string_view(),
+        pyarrow.list_view(pyarrow.utf8()),
+        pyarrow.run_end_encoded(pyarrow.int32(), pyarrow.utf8()),
+    ],
 )
 def test_columns_whose_values_may_share_their_bytes_are_refused(kind: pyarrow.DataType) -> None:
     schema = pyarrow.schema([pyarrow.field("text", kind)])
     with pytest.raises(ValueError, match=r"^f: column 'text' is of type .*, which is not read"):
         column_stores.check_types("f", schema)
     with pytest.raises(ValueError, match="is not read"):
-        column_stores.check_types("f", pyarrow.schema([pyarrow.field("a", pyarrow.struct([pyarrow.field("b", pyarrow.list_(kind))]))]))
+        column_stores.check_types(
+            "f",
+            pyarrow.schema(
+                [pyarrow.field("a", pyarrow.struct([pyarrow.field("b", pyarrow.list_(kind))]))]
+            ),
+        )
 
 
 @pytest.mark.parametrize("form", ["parquet", "arrow"])
@@ -118,7 +143,8 @@ def test_damaged_column_stores_are_refused_in_one_line(form: str, seed: int) -> 
     good = sink.getvalue() if form == "parquet" else arrow_bytes(table.to_batches()[0])
     messages = []
     for _ in range(200):
-        data, n = bytearray(good), int(random.integers(1, 9))
+        data = bytearray(good)
+        n = int(random.integers(1, 9))
         at = int(random.integers(len(data)))
         data[at : at + n] = [b"\xff", b"\0", b"\x7f"][random.integers(3)] * len(data[at : at + n])
         try:
@@ -132,7 +158,9 @@ def test_damaged_column_stores_are_refused_in_one_line(form: str, seed: int) -> 
 def test_a_quote_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "max_line", lambda: 1000)
     rows = b'text\n"' + b"a\n" * 5000
-    with pytest.raises(ValueError, match=r"^f: line 2: not CSV \(field larger than field limit \(1000\)"):
+    with pytest.raises(
+        ValueError, match=r"^f: line 2: not CSV \(field larger than field limit \(1000\)"
+    ):
         list(READERS["csv"]("f", io.BytesIO(rows), True))
     assert len(next(iter(READERS["csv"]("f", rows + b'"', True)))["text"]) == 10_000
 
@@ -141,8 +169,17 @@ def test_a_line_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     for module in ("readers", "strict_json"):
         monkeypatch.setattr(f"lslm_lightning.data.{module}.CHUNK", 100, raising=False)
     monkeypatch.setattr(readers, "max_line", lambda: 1000)
-    for form, head in (("lines", b""), ("csv", b"text\n"), ("tsv", b"text\n"), ("jsonl", b""), ("json", b'[{"a": "')):
-        with pytest.raises(ValueError, match=r"^f: line \d: has (more|a value of more) than 1,000 .* LSLM_MAX_UNPACKED_BYTES"):
+    for form, head in (
+        ("lines", b""),
+        ("csv", b"text\n"),
+        ("tsv", b"text\n"),
+        ("jsonl", b""),
+        ("json", b'[{"a": "'),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=r"^f: line \d: has (more|a value of more) than 1,000 .* LSLM_MAX_UNPACKED_BYTES",
+        ):
             list(READERS[form]("f", io.BytesIO(head + b"a" * 5000), True))
         assert next(iter(READERS["lines"]("f", b"a" * 5000, True)))["text"] == "a" * 5000
 
@@ -150,22 +187,29 @@ def test_a_line_that_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("compression", ["none", "zstd", "snappy"])
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 def test_the_footer_says_what_arrow_reads_in_it(compression: str, version: str) -> None:
-    table = pyarrow.table({"text": ["a" * (i % 7) for i in range(5000)], "n": [[{"x": i}] for i in range(5000)]})
+    table = pyarrow.table(
+        {"text": ["a" * (i % 7) for i in range(5000)], "n": [[{"x": i}] for i in range(5000)]}
+    )
     sink = io.BytesIO()
     options = {"row_group_size": 700, "data_page_version": version}
-    parquet.write_table(table.replace_schema_metadata({"k": "v" * 300}), sink, compression=compression, **options)
+    parquet.write_table(
+        table.replace_schema_metadata({"k": "v" * 300}), sink, compression=compression, **options
+    )
     metadata = parquet.ParquetFile(sink).metadata
     footer = column_stores.read_footer(sink, len(sink.getvalue()))
     assert footer[column_stores.N_ROW] == metadata.num_rows
     for i, group in enumerate(footer[column_stores.ROW_GROUPS]):
         for k, chunk in enumerate(group[column_stores.COLUMNS]):
-            own, expected = chunk[column_stores.META_DATA], metadata.row_group(i).column(k)
+            own = chunk[column_stores.META_DATA]
+            expected = metadata.row_group(i).column(k)
             assert own[column_stores.UNCOMPRESSED] == expected.total_uncompressed_size
             assert own[column_stores.DATA_PAGE] == expected.data_page_offset
             assert own.get(column_stores.DICTIONARY) == expected.dictionary_page_offset
 
 
-@pytest.mark.parametrize(("n_byte", "n_row"), [(10, 1000), (1 << 20, 64), (1 << 26, 1), (1 << 27, 1)])
+@pytest.mark.parametrize(
+    ("n_byte", "n_row"), [(10, 1000), (1 << 20, 64), (1 << 26, 1), (1 << 27, 1)]
+)
 def test_large_dictionaries_are_decoded_a_few_rows_at_a_time(n_byte: int, n_row: int) -> None:
     words = pyarrow.array(["a" * (n_byte - 4)])  # and four bytes of its length
     column = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 5, "int32"), words)

@@ -1,4 +1,6 @@
-"""Columns are found by the names that people give them, and what is not found is refused with the words to add."""
+"""Columns are found by the names that people give them, and what is not found is refused with the
+words to add.
+"""
 
 import json
 import re
@@ -10,8 +12,13 @@ from lslm_lightning.data.corpora import open_corpus
 from lslm_lightning.text.language_names import language_named, match_language
 from lslm_lightning.text.languages import base_language
 
-SUMMARIES, TRANSLATIONS = ("document", "summary"), ("en", "de")
-TURNS = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+SUMMARIES = ("document", "summary")
+TRANSLATIONS = ("en", "de")
+TURNS = [
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hello"},
+]
 
 
 def lines(*records: dict) -> str:
@@ -40,7 +47,10 @@ def test_languages_by_code_and_name(name: str, text: str, put) -> None:
     assert [(row["en"], row["de"]) for row in corpus.rows("train")] == [("Hi", "Hallo")]
 
 
-@pytest.mark.parametrize(("name", "code"), [("Chinese", "zh"), ("中文", "zh"), ("русский", "ru"), ("FRANÇAIS", "fr"), ("title", None)])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("Chinese", "zh"), ("中文", "zh"), ("русский", "ru"), ("FRANÇAIS", "fr"), ("title", None)],
+)
 def test_names_of_languages(name: str, code: str | None) -> None:
     assert language_named(name) == code
 
@@ -62,7 +72,9 @@ def test_codes_that_mean_one_language(code: str, names: list[str], found: str | 
 
 
 @pytest.mark.skipif(base_language("cmn") != "zh", reason="needs codes of three letters")
-@pytest.mark.parametrize("files", [{"test.cmn": "你好\n", "test.eng": "Hi\n"}, {"test.csv": "cmn_Hans,eng\n你好,Hi\n"}])
+@pytest.mark.parametrize(
+    "files", [{"test.cmn": "你好\n", "test.eng": "Hi\n"}, {"test.csv": "cmn_Hans,eng\n你好,Hi\n"}]
+)
 def test_codes_of_three_letters(files: dict, put) -> None:
     put(files, "d")
     row = open_corpus("d", languages=("en", "zh"), fields=("en", "zh")).rows("test")[0]
@@ -95,7 +107,11 @@ def test_a_field_in_its_own_case_comes_first(put) -> None:
     [
         {"messages": TURNS},
         {"conversations": [{"from": turn["role"], "value": turn["content"]} for turn in TURNS]},
-        {"messages": [turn | {"content": [{"type": "text", "text": turn["content"]}]} for turn in TURNS]},
+        {
+            "messages": [
+                turn | {"content": [{"type": "text", "text": turn["content"]}]} for turn in TURNS
+            ]
+        },
     ],
 )
 def test_chat_is_text(record: dict, fields: tuple[str, ...], put) -> None:
@@ -112,7 +128,9 @@ def test_chat_in_parquet_and_single_turns_of_it(alone) -> None:
     (alone / "d").mkdir()
     parquet.write_table(pyarrow.table({"messages": [TURNS]}), alone / "d/test.parquet")
     assert open_corpus("d").rows("test")[0]["text"].endswith("assistant: Hello")
-    with pytest.raises(ValueError, match=r"no column for 'document' and 'summary'; it has messages") as caught:
+    with pytest.raises(
+        ValueError, match=r"no column for 'document' and 'summary'; it has messages"
+    ) as caught:
         open_corpus("d", fields=SUMMARIES)
     columns = yaml.safe_load(re.search(r"columns: (\{.*?\})", str(caught.value))[1])
     assert columns == {"document": "messages.1.content", "summary": "messages.-1.content"}
@@ -121,15 +139,34 @@ def test_chat_in_parquet_and_single_turns_of_it(alone) -> None:
 
 
 def test_a_turn_without_text_is_refused_by_line(put) -> None:
-    put({"train.jsonl": lines({"messages": TURNS}, {"messages": [*TURNS, {"role": "assistant", "content": None, "tool_calls": []}]})}, "d")
-    with pytest.raises(ValueError, match=r"^train.jsonl:2: turn 4 of 4 has nothing where its text should be"):
+    put(
+        {
+            "train.jsonl": lines(
+                {"messages": TURNS},
+                {"messages": [*TURNS, {"role": "assistant", "content": None, "tool_calls": []}]},
+            )
+        },
+        "d",
+    )
+    with pytest.raises(
+        ValueError, match=r"^train.jsonl:2: turn 4 of 4 has nothing where its text should be"
+    ):
         open_corpus("d").rows("train")
 
 
-@pytest.mark.parametrize("answers", [{"text": ["c"], "answer_start": [2]}, [{"text": "c", "answer_start": 2}]])
+@pytest.mark.parametrize(
+    "answers", [{"text": ["c"], "answer_start": [2]}, [{"text": "c", "answer_start": 2}]]
+)
 def test_answers_of_questions_in_objects(answers, put) -> None:
     empty = {"text": [], "answer_start": []} if isinstance(answers, dict) else []
-    put({"train.jsonl": lines(*({"question": "q", "context": "a c", "answers": own} for own in (answers, empty)))}, "d")
+    put(
+        {
+            "train.jsonl": lines(
+                *({"question": "q", "context": "a c", "answers": own} for own in (answers, empty))
+            )
+        },
+        "d",
+    )
     rows = open_corpus("d", fields=("context", "question", "answers")).rows("train")
     assert [(row["answers"], row["starts"]) for row in rows] == [(["c"], ["2"]), ([], [])]
 
@@ -143,10 +180,17 @@ def test_answers_of_questions_in_objects(answers, put) -> None:
         ("dialogue,topic,summary", (), SUMMARIES, {"document": "dialogue", "summary": "summary"}),
         ("body,label", (), ("text",), {"text": "body"}),
         ("file,sentence", (), ("audio", "text"), {"audio": "file", "text": "sentence"}),
-        ("passage,query,answer", (), ("context", "question", "answers"), {"context": "passage", "question": "query", "answers": "answer"}),
+        (
+            "passage,query,answer",
+            (),
+            ("context", "question", "answers"),
+            {"context": "passage", "question": "query", "answers": "answer"},
+        ),
     ],
 )
-def test_what_is_not_found_is_refused_with_the_words_to_add(header, languages, fields, columns, put) -> None:
+def test_what_is_not_found_is_refused_with_the_words_to_add(
+    header, languages, fields, columns, put
+) -> None:
     put({"train.csv": f"{header}\n{','.join('x' * (header.count(',') + 1))}\n"}, "d")
     with pytest.raises(ValueError, match="no column for") as caught:
         open_corpus("d", languages=languages, fields=fields)
@@ -157,19 +201,37 @@ def test_what_is_not_found_is_refused_with_the_words_to_add(header, languages, f
 
 def test_columns_that_are_given_are_laid_over_those_found(put) -> None:
     put({"train.csv": "article,summary\na,b\n"}, "d")
-    assert open_corpus("d", {"document": "article"}, fields=SUMMARIES).rows("train")[0]["summary"] == ["b"]
-    with pytest.raises(ValueError, match=r"train.csv:2: no column 'artcle' for document; .* for example columns: \{document: article\}"):
+    assert open_corpus("d", {"document": "article"}, fields=SUMMARIES).rows("train")[0][
+        "summary"
+    ] == ["b"]
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"train.csv:2: no column 'artcle' for document; .* for example columns: "
+            r"\{document: article\}"
+        ),
+    ):
         open_corpus("d", {"document": "artcle"}, fields=SUMMARIES).rows("train")
 
 
 def test_running_text_is_no_parallel_text(put) -> None:
     put({"pairs.txt": "Hi\tHallo\n"}, ".")
-    with pytest.raises(ValueError, match=r"is running text without en and de; .* call it .tsv and set data.columns=\{en: 0, de: 1\}"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"is running text without en and de; .* call it .tsv and set data.columns=\{en: 0, "
+            r"de: 1\}"
+        ),
+    ):
         open_corpus("pairs.txt", languages=TRANSLATIONS, fields=TRANSLATIONS)
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("train.json", lines({"text": "a"}, {"text": "b"})), ("train.ndjson", lines({"text": "a"}, {"text": "b"}))]
+    ("name", "text"),
+    [
+        ("train.json", lines({"text": "a"}, {"text": "b"})),
+        ("train.ndjson", lines({"text": "a"}, {"text": "b"})),
+    ],
 )
 def test_json_lines_by_other_names(name: str, text: str, put) -> None:
     put({name: text}, "d")
@@ -184,27 +246,43 @@ def test_json_lines_by_other_names(name: str, text: str, put) -> None:
     [
         ({"test.en": "a\nb\n", "test.id": "c\nc\n"}, None, ["test:1", "test:2"]),
         ({"test.csv": "en,id\na,c\nb,c\n"}, None, ["test.csv:2", "test.csv:3"]),
-        ({"test.jsonl": lines({"en": "a", "id": "c"}, {"en": "b", "id": "c"})}, None, ["test.jsonl:1", "test.jsonl:2"]),
+        (
+            {"test.jsonl": lines({"en": "a", "id": "c"}, {"en": "b", "id": "c"})},
+            None,
+            ["test.jsonl:1", "test.jsonl:2"],
+        ),
         ({"test.csv": "id,en,Indonesian\n7,a,c\n8,b,c\n"}, None, ["7", "8"]),
         ({"test.csv": "id,en,teks\n7,a,c\n8,b,c\n"}, {"id": "teks"}, ["test.csv:2", "test.csv:3"]),
         ({"test.csv": "id,en,teks\n7,a,c\n8,b,c\n"}, {"id": "teks", "row_id": "id"}, ["7", "8"]),
     ],
 )
-def test_indonesian_is_text_and_no_id(files: dict, columns: dict | None, ids: list[str], put) -> None:
+def test_indonesian_is_text_and_no_id(
+    files: dict, columns: dict | None, ids: list[str], put
+) -> None:
     put(files, "d")
     corpus = open_corpus("d", columns, ("en", "id"), ("en", "ind"))
-    assert [(row["id"], row["en"], row["ind"]) for row in corpus.rows("test")] == [(ids[0], "a", "c"), (ids[1], "b", "c")]
+    assert [(row["id"], row["en"], row["ind"]) for row in corpus.rows("test")] == [
+        (ids[0], "a", "c"),
+        (ids[1], "b", "c"),
+    ]
 
 
 def test_an_indonesian_pair_that_nobody_states(put) -> None:
     put({"test.csv": "en,id\na,c\n"}, "d")
-    assert open_corpus("d", {"en": "en", "id": "id"}).rows("test") == [{"id": "test.csv:2", "en": "a", "ind": "c"}]
+    assert open_corpus("d", {"en": "en", "id": "id"}).rows("test") == [
+        {"id": "test.csv:2", "en": "a", "ind": "c"}
+    ]
     with pytest.raises(ValueError, match=r"columns: \{en: en, id: id\} where id is Indonesian"):
         open_corpus("d")
 
 
 def test_ids_by_position_where_those_of_the_file_are_not_unique(put) -> None:
     put({"test.csv": "id,text\n1,a\n1,b\n"}, "d")
-    with pytest.raises(ValueError, match=r"ids must be unique, .* columns: \{row_id: null\}, which numbers the rows"):
+    with pytest.raises(
+        ValueError,
+        match=r"ids must be unique, .* columns: \{row_id: null\}, which numbers the rows",
+    ):
         open_corpus("d").rows("test")
-    assert [row["id"] for row in open_corpus("d", {"row_id": None}, fields=("text",)).rows("test")] == ["test.csv:2", "test.csv:3"]
+    assert [
+        row["id"] for row in open_corpus("d", {"row_id": None}, fields=("text",)).rows("test")
+    ] == ["test.csv:2", "test.csv:3"]

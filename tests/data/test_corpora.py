@@ -53,14 +53,22 @@ def test_tinyshakespeare_is_cut_as_nanogpt_cuts_it(real) -> None:
     corpus = real("tinyshakespeare")
     text = (Path(os.environ["LSLM_DATA"]) / "tinyshakespeare/input.txt").read_text("utf-8")
     assert corpus.rows("train")[0]["text"] == text[: int(0.9 * len(text))]
-    assert corpus.rows("val")[0]["text"] == corpus.rows("test")[0]["text"] == text[int(0.9 * len(text)) :]
+    assert (
+        corpus.rows("val")[0]["text"]
+        == corpus.rows("test")[0]["text"]
+        == text[int(0.9 * len(text)) :]
+    )
 
 
-@pytest.mark.parametrize(("name", "fields"), [("tatoeba-zh-en", ("en", "zh")), ("chinese-poetry-ci", ("text",))])
+@pytest.mark.parametrize(
+    ("name", "fields"), [("tatoeba-zh-en", ("en", "zh")), ("chinese-poetry-ci", ("text",))]
+)
 def test_unofficial_splits_share_nothing(name: str, fields: tuple[str, ...], real) -> None:
     corpus = real(name)
     for field in fields:
-        values = {split: {row[field] for row in corpus.rows(split)} for split in ("train", "val", "test")}
+        values = {
+            split: {row[field] for row in corpus.rows(split)} for split in ("train", "val", "test")
+        }
         assert sum(map(len, values.values())) == len(set.union(*values.values()))
 
 
@@ -74,7 +82,10 @@ def test_brown_counts_are_those_nltk_reports(real) -> None:
 
 def test_wikitext_counts_are_the_published_ones(real) -> None:
     corpus = real("wikitext-2")
-    tokens = {split: sum(len(line.split()) + 1 for line in corpus.rows(split)[0]["text"].split("\n")[:-1]) for split in ("val", "test")}
+    tokens = {
+        split: sum(len(line.split()) + 1 for line in corpus.rows(split)[0]["text"].split("\n")[:-1])
+        for split in ("val", "test")
+    }
     assert tokens == {"val": 217646, "test": 245569}
 
 
@@ -91,7 +102,9 @@ def test_languages_that_are_not_asked_for_are_not_read(real) -> None:
     corpus = real("multi30k")
     pair = open_corpus("multi30k", {"en": "en", "de": "de"})
     assert pair.languages == ("en", "de")
-    assert pair.rows("val") == [{field: row[field] for field in ("id", "en", "de")} for row in corpus.rows("val")]
+    assert pair.rows("val") == [
+        {field: row[field] for field in ("id", "en", "de")} for row in corpus.rows("val")
+    ]
 
 
 # Laws on a corpus of three lines
@@ -102,17 +115,29 @@ def test_the_digest_follows_the_data_and_how_it_is_read(put, describe) -> None:
     splits = {"train": "train.{language}", "test": "test.{language}"}
     describe(splits=splits)
     first = open_corpus("pets")
-    digests = {first.digest("train"), first.digest("test"), open_corpus("pets", {"en": "en"}).digest("train")}
+    digests = {
+        first.digest("train"),
+        first.digest("test"),
+        open_corpus("pets", {"en": "en"}).digest("train"),
+    }
     describe(splits=splits, empty="drop")
     digests.add(open_corpus("pets").digest("train"))
-    put({"train.de": PAIRS["train.de"] + "Ein Tier.\n", "train.en": PAIRS["train.en"] + "An animal.\n"}, "data/pets")
+    put(
+        {
+            "train.de": PAIRS["train.de"] + "Ein Tier.\n",
+            "train.en": PAIRS["train.en"] + "An animal.\n",
+        },
+        "data/pets",
+    )
     digests.add(open_corpus("pets").digest("train"))
     assert len(digests) == 5
     assert open_corpus("pets").digest("train") == open_corpus("pets").digest("train")
 
 
 def test_a_digest_needs_no_file_whose_checksum_is_declared(describe) -> None:
-    describe(files={name: hashlib.sha256(text.encode()).hexdigest() for name, text in PAIRS.items()})
+    describe(
+        files={name: hashlib.sha256(text.encode()).hexdigest() for name, text in PAIRS.items()}
+    )
     assert len(open_corpus("pets").digest("train")) == 64
 
 
@@ -120,9 +145,15 @@ def test_a_digest_needs_no_file_whose_checksum_is_declared(describe) -> None:
     ("files", "message"),
     [
         ({"train.de": "Ein Hund.\n"}, "train.en has 3, train.de has 1"),
-        ({"train.de": b"Ein Hund.\nEine K\xe4tze.\nx\n"}, r"train.de: line 2: byte 16 \(0xe4\) is not UTF-8"),
+        (
+            {"train.de": b"Ein Hund.\nEine K\xe4tze.\nx\n"},
+            r"train.de: line 2: byte 16 \(0xe4\) is not UTF-8",
+        ),
         ({"train.de": ""}, "train.de: is empty"),
-        ({"train.de": "Ein Hund.\n\nEine Kuh.\n"}, r"corpus pets: train:2: de empty \(1 of 3 rows are so\)"),
+        (
+            {"train.de": "Ein Hund.\n\nEine Kuh.\n"},
+            r"corpus pets: train:2: de empty \(1 of 3 rows are so\)",
+        ),
     ],
 )
 def test_bad_input_is_refused(files: dict, message: str, put, describe) -> None:
@@ -135,24 +166,40 @@ def test_bad_input_is_refused(files: dict, message: str, put, describe) -> None:
 
 def test_a_split_that_is_not_there(describe) -> None:
     describe(note="There is no test.")
-    with pytest.raises(ValueError, match=r"corpus pets has no split 'test'; it has train. There is no test."):
+    with pytest.raises(
+        ValueError, match=r"corpus pets has no split 'test'; it has train. There is no test."
+    ):
         open_corpus("pets").rows("test")
 
 
 def test_ids_must_differ(put, describe) -> None:
     put({"train.tsv": "1\ta\tb\n1\tc\td\n"}, "data/pets")
-    describe(format="tsv", header=False, columns={"id": 0, "en": 1, "de": 2}, splits={"train": "train.tsv"})
-    with pytest.raises(ValueError, match="ids must be unique, but train has 1 for 2 rows; choose another column for id"):
+    describe(
+        format="tsv",
+        header=False,
+        columns={"id": 0, "en": 1, "de": 2},
+        splits={"train": "train.tsv"},
+    )
+    with pytest.raises(
+        ValueError,
+        match="ids must be unique, but train has 1 for 2 rows; choose another column for id",
+    ):
         open_corpus("pets").rows("train")
 
 
 def test_a_misspelt_name() -> None:
-    with pytest.raises(ValueError, match=r"corpus 'multi3k' is neither in corpora.yaml nor .*; did you mean 'multi30k'\?"):
+    with pytest.raises(
+        ValueError,
+        match=r"corpus 'multi3k' is neither in corpora.yaml nor .*; did you mean 'multi30k'\?",
+    ):
         open_corpus("multi3k")
 
 
 def test_a_misspelt_path_is_told_from_a_hub_id(put):
     put({"train.txt": "a"}, "data/code")
-    message = r"'data/cod' is no path here \(did you mean 'data/code'\?\); if it is an id .* say so with columns"
+    message = (
+        r"'data/cod' is no path here \(did you mean 'data/code'\?\); if it is an id .* say "
+        r"so with columns"
+    )
     with pytest.raises(ValueError, match=message):
         open_corpus("data/cod")

@@ -1,4 +1,6 @@
-"""What bytes are that are not UTF-8: named where they say it, and never advised what would turn them into rubbish."""
+"""What bytes are that are not UTF-8: named where they say it, and never advised what would turn
+them into rubbish.
+"""
 
 import bz2
 import gzip
@@ -19,7 +21,9 @@ RUSSIAN = "Привет, как дела? Сегодня хорошая пого
 CHINESE = "你好，今天天气很好，我们去公园散步。\n猫坐在窗台上看着外面的鸟。\n"
 TAIWAN = "你好，今天天氣很好，我們去公園散步。\n貓坐在窗台上看著外面的鳥。\n"
 JAPANESE = "こんにちは、今日は天気がいいので公園へ散歩に行きます。\n猫が窓辺に座っています。\n"
-KOREAN = "안녕하세요, 오늘은 날씨가 좋아서 공원에 산책하러 갑니다.\n고양이가 창가에 앉아 있습니다.\n"
+KOREAN = (
+    "안녕하세요, 오늘은 날씨가 좋아서 공원에 산책하러 갑니다.\n고양이가 창가에 앉아 있습니다.\n"
+)
 GERMAN = "Grüße aus München! Die Kinder spielen draußen, und die Tür ist geöffnet.\n"
 FRENCH = "L'été dernier, nous avons mangé des crêpes à la plage près de la forêt.\n"
 CZECH = "Příliš žluťoučký kůň úpěl ďábelské ódy.\nDnes je krásný den.\n"
@@ -30,7 +34,11 @@ TEXTS = [
     ("iso8859_5", "ISO 8859-5", RUSSIAN),
     ("cp866", "DOS 866", RUSSIAN),
     ("koi8_r", "KOI8-R", f"Москва. {RUSSIAN}"),
-    ("koi8_u", "KOI8-U", "Привіт, як справи? Сьогодні гарна погода, і ми йдемо гуляти до їхнього ґанку.\n"),
+    (
+        "koi8_u",
+        "KOI8-U",
+        "Привіт, як справи? Сьогодні гарна погода, і ми йдемо гуляти до їхнього ґанку.\n",
+    ),
     ("iso8859_6", "ISO 8859-6", "مرحبا، الطقس جميل اليوم ونحن ذاهبون للمشي في الحديقة.\n"),
     ("cp1251", "Windows-1251", "Привіт, як справи? Сьогодні гарна погода, і ми йдемо гуляти.\n"),
     ("gb18030", "GB 18030", CHINESE),
@@ -66,7 +74,9 @@ def message(data: bytes, form: str = "lines") -> str:
 def converted(said: str, data: bytes) -> str:
     """The text that the advice leads to."""
     command = re.search(r"iconv -f (\S+) -t UTF-8 FILE > NEW_FILE$", said)
-    return subprocess.run(["iconv", "-f", command[1], "-t", "UTF-8"], input=data, capture_output=True, check=True).stdout.decode()
+    return subprocess.run(
+        ["iconv", "-f", command[1], "-t", "UTF-8"], input=data, capture_output=True, check=True
+    ).stdout.decode()
 
 
 @pytest.mark.parametrize("n", [1, 30])
@@ -86,7 +96,9 @@ def test_what_two_encodings_may_be_is_not_converted():
 
 
 @pytest.mark.parametrize("encoding", WIDE)
-@pytest.mark.parametrize("text", ["en,de\nHi,Hallo\nred,rot\n", f"text\n{RUSSIAN}", f"text\n{CHINESE}", f"a\r\n{GERMAN}"])
+@pytest.mark.parametrize(
+    "text", ["en,de\nHi,Hallo\nred,rot\n", f"text\n{RUSSIAN}", f"text\n{CHINESE}", f"a\r\n{GERMAN}"]
+)
 @pytest.mark.parametrize("form", ["lines", "csv", "tsv", "jsonl", "json", "text", "tagged"])
 def test_wide_encodings_are_named_with_and_without_their_mark(encoding, text, form):
     said = message(text.encode(encoding), form)
@@ -143,22 +155,30 @@ def test_however_short_the_text_no_advice_lies(text, encodings):
             except UnicodeDecodeError as error:
                 said = not_utf8("f", data, error.start)
                 if "iconv" in said:
-                    assert converted(said, data).removeprefix("\ufeff") == data.decode(encoding).removeprefix("\ufeff"), (encoding, n)
+                    assert converted(said, data).removeprefix("\ufeff") == data.decode(
+                        encoding
+                    ).removeprefix("\ufeff"), (encoding, n)
 
 
 def test_damage_in_the_middle_of_utf8_is_no_encoding():
     lines = [f"Zeile {i}: schöne Grüße\n".encode() for i in range(50)]
     lines[30] = "Zeile 30: schöne Grüße\n".encode("cp1252")
     said = message(b"".join(lines))
-    assert said.startswith("f: line 31: byte 783 (0xf6) is not UTF-8, though the text around it is: bytes f6 6e 65 20")
+    assert said.startswith(
+        "f: line 31: byte 783 (0xf6) is not UTF-8, though the text around it is: bytes f6 6e 65 20"
+    )
     assert "iconv" not in said
     assert "though the text around it is" in message(b"".join(lines[30:]))
     assert "half of a surrogate pair" in message("a \ud83d b".encode("utf-8", "surrogatepass"))
 
 
-@pytest.mark.parametrize("form", ["lines", "csv", "tsv", "jsonl", "json", "text", "tagged", "subject", "squad"])
+@pytest.mark.parametrize(
+    "form", ["lines", "csv", "tsv", "jsonl", "json", "text", "tagged", "subject", "squad"]
+)
 def test_nul_is_no_text(form):
-    assert re.match(r"f: line 2: byte 10 \(0x00\) is NUL, which no text has", message(b'{"a": 1}\na\0b\n', form))
+    assert re.match(
+        r"f: line 2: byte 10 \(0x00\) is NUL, which no text has", message(b'{"a": 1}\na\0b\n', form)
+    )
 
 
 @pytest.mark.parametrize("form", ["lines", "csv", "jsonl", "json", "text"])
@@ -168,16 +188,29 @@ def test_files_under_a_wrong_name_are_named(form):
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w") as archive:
         archive.writestr("a.csv", text)
-    packed = {"gzip": gzip.compress(text), "bzip2": bz2.compress(text), "xz": lzma.compress(text), "zip": zipped.getvalue()}
+    packed = {
+        "gzip": gzip.compress(text),
+        "bzip2": bz2.compress(text),
+        "xz": lzma.compress(text),
+        "zip": zipped.getvalue(),
+    }
     packed["Zstandard"] = pyarrow.compress(text, codec="zstd", asbytes=True)
     for kind, data in packed.items():
-        assert re.match(rf"f: line \d+: byte \d+ \(0x..\) is no part of a text: the file is an? {kind} ", message(data, form))
+        assert re.match(
+            rf"f: line \d+: byte \d+ \(0x..\) is no part of a text: the file is an? {kind} ",
+            message(data, form),
+        )
 
 
-@pytest.mark.parametrize("form", ["lines", "csv", "tsv", "jsonl", "json", "text", "parquet", "arrow", "squad", "tagged"])
+@pytest.mark.parametrize(
+    "form", ["lines", "csv", "tsv", "jsonl", "json", "text", "parquet", "arrow", "squad", "tagged"]
+)
 def test_a_pointer_of_git_lfs_is_no_data(form):
     data = b"version https://git-lfs.github.com/spec/v1\noid sha256:df219b\nsize 175385569\n"
-    assert message(data, form) == "f: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder gets that"
+    assert (
+        message(data, form)
+        == "f: is a pointer of Git LFS, not the file itself; `git lfs pull` in its folder gets that"
+    )
     with pytest.raises(ValueError, match="is a pointer of Git LFS"):
         list(READERS[form]("f", io.BytesIO(data), True))
 
@@ -186,7 +219,10 @@ def test_bytes_are_counted_from_the_begin_of_the_file():
     assert message(b"\xef\xbb\xbfone\r\nt\xe9").startswith("f: line 2: byte 9 (0xe9)")
 
 
-@pytest.mark.parametrize(("encoding", "name", "text"), [("gb18030", "GB 18030", CHINESE), ("shift_jis", "Shift-JIS", JAPANESE)])
+@pytest.mark.parametrize(
+    ("encoding", "name", "text"),
+    [("gb18030", "GB 18030", CHINESE), ("shift_jis", "Shift-JIS", JAPANESE)],
+)
 def test_no_character_is_cut_where_a_file_is_one_long_line(encoding, name, text):
     texts = [text[: 5 + i % 20] for i in range(20_000)]
     data = json.dumps(texts, ensure_ascii=False).encode(encoding)
@@ -194,5 +230,7 @@ def test_no_character_is_cut_where_a_file_is_one_long_line(encoding, name, text)
 
 
 def test_a_single_reading_is_not_yet_a_sure_one():
-    assert [reading.encoding for reading in detect("naïve".encode("cp1252"))[0]].count("cp1252") == 1
+    assert [reading.encoding for reading in detect("naïve".encode("cp1252"))[0]].count(
+        "cp1252"
+    ) == 1
     assert not detect("naïve".encode("cp1252"))[1]

@@ -10,7 +10,11 @@ from lslm_lightning.data.corpora import open_corpus
 from tests.data.conftest import sha256
 from tests.data.test_archives import make_tar
 
-SOUNDS = {"recordings/0_anna_0.wav": "a", "recordings/1_anna_1.wav": "b", "recordings/2_otto_0.wav": "c"}
+SOUNDS = {
+    "recordings/0_anna_0.wav": "a",
+    "recordings/1_anna_1.wav": "b",
+    "recordings/2_otto_0.wav": "c",
+}
 LISTED = sha256("".join(f"{sha256(text)}  {name}\n" for name, text in SOUNDS.items()))
 DIGITS = {
     "task": "speech",
@@ -22,11 +26,16 @@ DIGITS = {
 }
 SPLITS = {
     split: {"files": "recordings/", "members": "*.wav", "where": where}
-    for split, where in {"train": {"index": ["0"]}, "test": {"speaker": ["anna"], "index": ["1"]}}.items()
+    for split, where in {
+        "train": {"index": ["0"]},
+        "test": {"speaker": ["anna"], "index": ["1"]},
+    }.items()
 }
 
 
-def test_a_folder_is_verified_read_and_chosen_from(put, describe, capsys: pytest.CaptureFixture) -> None:
+def test_a_folder_is_verified_read_and_chosen_from(
+    put, describe, capsys: pytest.CaptureFixture
+) -> None:
     put(SOUNDS, "data/pets")
     describe(**DIGITS, splits=SPLITS)
     corpus = open_corpus("pets")
@@ -37,14 +46,18 @@ def test_a_folder_is_verified_read_and_chosen_from(put, describe, capsys: pytest
     ]
     assert [row["id"] for row in corpus.rows("test")] == ["1_anna_1"]
     assert corpus.read("recordings/2_otto_0.wav") == b"c"
-    with pytest.raises(FileNotFoundError, match=r"corpus pets: recordings/none.wav is not here, and a row names it"):
+    with pytest.raises(
+        FileNotFoundError, match=r"corpus pets: recordings/none.wav is not here, and a row names it"
+    ):
         corpus.read("recordings/none.wav")
     assert main(["data", "check", "pets"]) == 0
     assert "checksum agrees" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("harm", ["another byte", "one more", "one less"])
-def test_any_change_in_a_folder_is_seen(harm, put, describe, alone: Path, capsys: pytest.CaptureFixture) -> None:
+def test_any_change_in_a_folder_is_seen(
+    harm, put, describe, alone: Path, capsys: pytest.CaptureFixture
+) -> None:
     put(SOUNDS, "data/pets")
     describe(**DIGITS, splits=SPLITS)
     open_corpus("pets").rows("train")
@@ -55,14 +68,18 @@ def test_any_change_in_a_folder_is_seen(harm, put, describe, alone: Path, capsys
         (folder / "3_anna_3.wav").write_text("")
     else:
         (folder / "1_anna_1.wav").unlink()
-    with pytest.raises(ValueError, match=r"recordings: corrupt or truncated \(\d bytes\): members .* should be"):
+    with pytest.raises(
+        ValueError, match=r"recordings: corrupt or truncated \(\d bytes\): members .* should be"
+    ):
         open_corpus("pets").rows("train")
     assert main(["data", "check", "pets"]) == 1
     assert "corrupt or truncated" in capsys.readouterr().err
 
 
 def test_a_folder_comes_from_an_archive(describe, home: str, alone: Path) -> None:
-    packed = {f"pets-1234/{name}": text.encode() for name, text in SOUNDS.items()} | {"pets-1234/README": b"more"}
+    packed = {f"pets-1234/{name}": text.encode() for name, text in SOUNDS.items()} | {
+        "pets-1234/README": b"more"
+    }
     make_tar(alone / "home/all.tar.gz", packed)
     files = {"recordings/": DIGITS["files"]["recordings/"] | {"url": f"{home}all.tar.gz"}}
     describe(**DIGITS | {"files": files}, splits=SPLITS)
@@ -74,16 +91,25 @@ def test_a_folder_comes_from_an_archive(describe, home: str, alone: Path) -> Non
 
 def test_the_checksum_of_a_folder_is_that_of_what_it_was_packed_from(put, alone: Path) -> None:
     put(SOUNDS, "top")
-    archive = make_tar(alone / "a.tar.gz", {f"x/{name}": text.encode() for name, text in SOUNDS.items()})
+    archive = make_tar(
+        alone / "a.tar.gz", {f"x/{name}": text.encode() for name, text in SOUNDS.items()}
+    )
     pattern = "members *recordings/*.wav"
     assert checksum(alone / "top/recordings", pattern) == checksum(archive, pattern) == LISTED
-    assert remembered_checksum(alone / "top/recordings", pattern) == remembered_checksum(alone / "top/recordings", pattern) == LISTED
+    assert (
+        remembered_checksum(alone / "top/recordings", pattern)
+        == remembered_checksum(alone / "top/recordings", pattern)
+        == LISTED
+    )
 
 
 def test_names_of_recordings_must_say_what_is_said(put, describe) -> None:
     put({"recordings/seven.wav": "a"}, "data/pets")
     describe(**DIGITS | {"files": {}}, splits=SPLITS)
-    with pytest.raises(ValueError, match=r"recordings/seven.wav: the name of a recording must be DIGIT_SPEAKER_INDEX.wav"):
+    with pytest.raises(
+        ValueError,
+        match=r"recordings/seven.wav: the name of a recording must be DIGIT_SPEAKER_INDEX.wav",
+    ):
         open_corpus("pets").rows("train")
 
 
@@ -108,8 +134,18 @@ def test_utterances_of_sphinx(put, describe, alone: Path) -> None:
     describe(**SPHINX)
     corpus = open_corpus("pets")
     assert list(corpus.rows("train")) == [
-        {"id": "one-anna", "audio": "feat/close/anna/one-anna.mfc", "text": "YES", "speaker": "anna"},
-        {"id": "two-otto", "audio": "feat/close/otto/two-otto.mfc", "text": "H I", "speaker": "otto"},
+        {
+            "id": "one-anna",
+            "audio": "feat/close/anna/one-anna.mfc",
+            "text": "YES",
+            "speaker": "anna",
+        },
+        {
+            "id": "two-otto",
+            "audio": "feat/close/otto/two-otto.mfc",
+            "text": "H I",
+            "speaker": "otto",
+        },
     ]
     assert [corpus.read(row["audio"]) for row in corpus.rows("train")] == [b"1", b"2"]
     before = corpus.digest("train")
@@ -120,8 +156,14 @@ def test_utterances_of_sphinx(put, describe, alone: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"etc/a.transcription": "YES (one-anna)\n"}, r"a.fileids has 2 lines and a.transcription 1"),
-        ({"etc/a.transcription": "YES (one-anna)\nH I (other)\n"}, r"a.transcription: line 2: must end in \(two-otto\)"),
+        (
+            {"etc/a.transcription": "YES (one-anna)\n"},
+            r"a.fileids has 2 lines and a.transcription 1",
+        ),
+        (
+            {"etc/a.transcription": "YES (one-anna)\nH I (other)\n"},
+            r"a.transcription: line 2: must end in \(two-otto\)",
+        ),
         ({"etc/a.transcription": "YES\nH I\n"}, r"line 1: must end in \(one-anna\)"),
     ],
 )
@@ -135,12 +177,26 @@ def test_lines_that_do_not_belong_together(changed, words: str, put, describe) -
 def test_a_file_of_sphinx_that_is_lacking(put, describe) -> None:
     put(UTTERANCES, "data/pets")
     describe(**SPHINX | {"splits": {"train": ["etc/a.fileids", "etc/a.transcription"]}})
-    with pytest.raises(ValueError, match=r"format sphinx needs a file \*.fileids, one \*.transcription and a folder of features"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"format sphinx needs a file \*.fileids, one \*.transcription and a folder of "
+            r"features"
+        ),
+    ):
         open_corpus("pets").rows("train")
 
 
 def test_the_digest_of_a_manifest_covers_what_it_names(put, alone: Path) -> None:
-    put({"set/train.jsonl": '{"audio": "a.wav", "text": "one"}\n{"audio": "b.wav", "text": "two"}\n', "set/a.wav": "1"}, ".")
+    put(
+        {
+            "set/train.jsonl": (
+                '{"audio": "a.wav", "text": "one"}\n{"audio": "b.wav", "text": "two"}\n'
+            ),
+            "set/a.wav": "1",
+        },
+        ".",
+    )
     corpus = open_corpus("set")
     assert [row["audio"] for row in corpus.rows("train")] == ["a.wav", "b.wav"]
     lacking = corpus.digest("train")

@@ -17,7 +17,11 @@ from tests.data.test_roads import PACK
 def test_a_folder_of_parallel_text(put) -> None:
     put(PAIRS | {"dev.en": "Hi.\n", "dev.de": "Hallo.\n", "NOTES.md": "x"}, "pairs")
     corpus = open_corpus("pairs")
-    assert (corpus.task, set(corpus.languages), set(corpus.splits)) == ("translation", {"en", "de"}, {"train", "val"})
+    assert (corpus.task, set(corpus.languages), set(corpus.splits)) == (
+        "translation",
+        {"en", "de"},
+        {"train", "val"},
+    )
     assert corpus.rows("val") == [{"id": "dev:1", "de": "Hallo.", "en": "Hi."}]
     assert list(open_corpus("pairs", {"de": "de"}).rows("train")[0]) == ["id", "de"]
     for languages, found in ((("de",), {"de"}), (("de", "fr"), {"en", "de"}), ((), {"en", "de"})):
@@ -39,7 +43,11 @@ def test_gzip_reads_like_plain_text(put) -> None:
         ("train.tsv", "en\tde\nHi\tHallo\n", None),
         ("train.tsv", "Hallo\tHi\n", {"en": 1, "de": 0}),
         ("train.csv", "english,german\nHi,Hallo\n", {"en": "english", "de": "german"}),
-        ("train.jsonl", '{"translation": {"en": "Hi", "de": "Hallo"}}', {"en": "translation.en", "de": "translation.de"}),
+        (
+            "train.jsonl",
+            '{"translation": {"en": "Hi", "de": "Hallo"}}',
+            {"en": "translation.en", "de": "translation.de"},
+        ),
     ],
 )
 def test_tables_say_the_same(name: str, text: str, columns: dict | None, put) -> None:
@@ -55,7 +63,9 @@ def test_parquet_in_shards(put, alone: Path) -> None:
 
     (alone / "table").mkdir()
     for number, text in enumerate(["a", "b"]):
-        parquet.write_table(pyarrow.table({"text": [text]}), alone / f"table/train-0000{number}-of-00002.parquet")
+        parquet.write_table(
+            pyarrow.table({"text": [text]}), alone / f"table/train-0000{number}-of-00002.parquet"
+        )
     corpus = open_corpus("table")
     assert corpus.splits == ("train",)
     assert [row["text"] for row in corpus.rows("train")] == ["a", "b"]
@@ -94,7 +104,10 @@ def test_no_split_of_a_small_table_is_empty(put, n: int) -> None:
 @pytest.mark.parametrize("ending", sorted(PACK))
 def test_packed_files_are_files_of_a_corpus(ending: str, put) -> None:
     pack = PACK[ending]
-    put({f"test.{code}{ending}": pack(f"{code} 1\n{code} 2\n".encode()) for code in ("en", "de")}, "parallel")
+    put(
+        {f"test.{code}{ending}": pack(f"{code} 1\n{code} 2\n".encode()) for code in ("en", "de")},
+        "parallel",
+    )
     assert [row["de"] for row in open_corpus("parallel").rows("test")] == ["de 1", "de 2"]
     put({f"{split}.tsv{ending}": pack(b"en\tde\na\tb\n") for split in ("train", "test")}, "tables")
     assert open_corpus("tables").rows("test")[0]["de"] == "b"
@@ -110,7 +123,8 @@ def test_packed_files_are_files_of_a_corpus(ending: str, put) -> None:
 
 def test_what_datasets_saves_is_a_corpus(put) -> None:
     pyarrow = pytest.importorskip("pyarrow")
-    table, buffer = pyarrow.table({"text": ["a", "b"]}), io.BytesIO()
+    table = pyarrow.table({"text": ["a", "b"]})
+    buffer = io.BytesIO()
     with pyarrow.ipc.new_stream(buffer, table.schema) as writer:
         writer.write_table(table)
     about = {"train/state.json": "{}", "train/dataset_info.json": "{}", "dataset_dict.json": "{}"}
@@ -119,8 +133,19 @@ def test_what_datasets_saves_is_a_corpus(put) -> None:
 
 
 def test_languages_packed_differently_are_told(put) -> None:
-    put({"train.part1.en.gz": gzip.compress(b"a\n"), "train.part1.de": "x\n", "train.part2.en": "b\n", "train.part2.de": "y\n"}, "d")
-    with pytest.raises(ValueError, match=r"train.part1.de and train.part1.en.gz are packed differently; pack all languages"):
+    put(
+        {
+            "train.part1.en.gz": gzip.compress(b"a\n"),
+            "train.part1.de": "x\n",
+            "train.part2.en": "b\n",
+            "train.part2.de": "y\n",
+        },
+        "d",
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"train.part1.de and train.part1.en.gz are packed differently; pack all languages",
+    ):
         open_corpus("d")
 
 
@@ -128,21 +153,31 @@ def test_a_column_of_several_that_nothing_has_is_refused(put) -> None:
     put({"train.csv": "en,r1\na,b\n", "test.csv": "en,r1,r2\nc,d,e\n"}, "d")
     corpus = open_corpus("d", {"en": "en", "de": ["r1", "r2"]})
     assert [corpus.rows(split)[0]["de"] for split in ("train", "test")] == [["b"], ["d", "e"]]
-    for columns in ({"en": "en", "de": ["r1", "r3"]}, {"document": ["en", "r3"], "summary": "r1"}, {"text": ["r3", "r1"]}):
-        with pytest.raises(ValueError, match=r"^corpus d: no row has the column 'r3', which columns names"):
+    for columns in (
+        {"en": "en", "de": ["r1", "r3"]},
+        {"document": ["en", "r3"], "summary": "r1"},
+        {"text": ["r3", "r1"]},
+    ):
+        with pytest.raises(
+            ValueError, match=r"^corpus d: no row has the column 'r3', which columns names"
+        ):
             open_corpus("d", columns).rows("test")
 
 
 def test_a_blank_cell_is_no_answer(put) -> None:
     put({"test.csv": "context,question,a1,a2\nc,q,a,b\nc,q,a,\nc,q,,b\nc,q,,\n"}, "d")
-    corpus = open_corpus("d", {"context": "context", "question": "question", "answers": ["a1", "a2"]})
+    corpus = open_corpus(
+        "d", {"context": "context", "question": "question", "answers": ["a1", "a2"]}
+    )
     assert [row["answers"] for row in corpus.rows("test")] == [["a", "b"], ["a"], ["b"], []]
 
 
 @pytest.mark.parametrize("answers", ['["a", ""]', '[" ", "a"]', '["a", null]', '["", ""]'])
 def test_a_blank_answer_beside_others_is_refused(answers: str, put) -> None:
     put({"test.jsonl": f'{{"context": "a", "question": "q", "answers": {answers}}}\n'}, "d")
-    with pytest.raises(ValueError, match=r"^corpus d: test.jsonl:1: text \d of the 2 in answers is empty \(1 of 1"):
+    with pytest.raises(
+        ValueError, match=r"^corpus d: test.jsonl:1: text \d of the 2 in answers is empty \(1 of 1"
+    ):
         open_corpus("d").rows("test")
 
 
@@ -169,7 +204,9 @@ def test_a_table_of_a_header_alone_has_no_rows(put) -> None:
 def test_numbered_columns_are_proposed_as_references(text: str, named: dict, put) -> None:
     put({"test.csv": text}, "d")
     corpus = open_corpus("d", named)
-    assert corpus.rows("test")[0]["de"] == (["b", "c", "d"][: len(named["de"])] if isinstance(named["de"], list) else "b")
+    assert corpus.rows("test")[0]["de"] == (
+        ["b", "c", "d"][: len(named["de"])] if isinstance(named["de"], list) else "b"
+    )
     if isinstance(named["de"], list):
         with pytest.raises(ValueError, match=re.escape(columns_words(named))):
             open_corpus("d", languages=("en", "de"))
@@ -197,14 +234,29 @@ def test_too_small_to_be_split(put) -> None:
 @pytest.mark.parametrize(
     ("files", "path", "message"),
     [
-        ({"a.docx": "x"}, "d/a.docx", r"d/a.docx: cannot tell the format from the name; it must end in txt, tsv"),
-        ({"a.docx": "x"}, "d", r"d: holds neither parallel text \(train.en, train.de\) nor train.jsonl"),
+        (
+            {"a.docx": "x"},
+            "d/a.docx",
+            r"d/a.docx: cannot tell the format from the name; it must end in txt, tsv",
+        ),
+        (
+            {"a.docx": "x"},
+            "d",
+            r"d: holds neither parallel text \(train.en, train.de\) nor train.jsonl",
+        ),
         ({"train.en": "x"}, "d", r"d: holds neither parallel text"),
-        ({"train.tsv": "x", "test.csv": "y"}, "d", r"d: test.csv, train.tsv are of several formats"),
+        (
+            {"train.tsv": "x", "test.csv": "y"},
+            "d",
+            r"d: test.csv, train.tsv are of several formats",
+        ),
         (
             {"train.tsv": "first\tsecond\na\tb\n"},
             "d",
-            r"train.tsv: no column is called text, .*; it has first, second: .* or columns: \{document: first, summary: second\}",
+            (
+                r"train.tsv: no column is called text, .*; it has first, second: .* or columns: "
+                r"\{document: first, summary: second\}"
+            ),
         ),
         ({"train.jsonl": ""}, "d", r"train.jsonl: is empty"),
     ],

@@ -34,14 +34,17 @@ def test_names_depend_on_texts_and_tokenizer():
 
 @pytest.mark.parametrize("n_token", [1000, 1 + 62 * 16, 17, 32])
 def test_windows_of_an_epoch_do_not_overlap_and_miss_less_than_a_window(n_token):
-    windows, phases = Windows(n_token, context=16, batch_size=7, seed=1), set()
+    windows = Windows(n_token, context=16, batch_size=7, seed=1)
+    phases = set()
     for epoch in range(40):
         starts = np.sort(np.concatenate(windows(epoch)))
         assert len(windows(epoch)) == len(windows)
         assert (np.diff(starts) == 16).all()
         assert starts[0] >= 0
         assert len(starts) == (n_token - 1) // 16
-        targets = np.concatenate([np.arange(start + 1, min(start + 17, n_token)) for start in starts])
+        targets = np.concatenate(
+            [np.arange(start + 1, min(start + 17, n_token)) for start in starts]
+        )
         assert n_token - 1 - 16 < len(targets) <= n_token - 1
         assert starts[-1] + 1 < n_token, "every window has a target"
         phases.add(int(starts[0]))
@@ -51,17 +54,28 @@ def test_windows_of_an_epoch_do_not_overlap_and_miss_less_than_a_window(n_token)
 
 
 def test_too_short_a_text_is_refused_with_a_way_out():
-    with pytest.raises(ValueError, match=r"context=64 needs at least 65 training tokens, but there are 10"):
+    with pytest.raises(
+        ValueError, match=r"context=64 needs at least 65 training tokens, but there are 10"
+    ):
         Windows(10, 64, 1)
 
 
-@pytest.mark.parametrize(("n_token", "world"), [(1000, 1), (1000, 2), (1 + 6 * 7 * 16, 2), (113, 1)])
+@pytest.mark.parametrize(
+    ("n_token", "world"), [(1000, 1), (1000, 2), (1 + 6 * 7 * 16, 2), (113, 1)]
+)
 def test_rows_of_an_epoch_are_read_in_order_and_miss_less_than_a_window_each(n_token, world):
-    rows, phases = Contiguous(n_token, context=16, batch_size=7, seed=1, world=world), set()
+    rows = Contiguous(n_token, context=16, batch_size=7, seed=1, world=world)
+    phases = set()
     for epoch in range(40):
         pieces = rows(epoch)
         assert len(pieces) == len(rows)
-        targets = np.concatenate([(start + np.arange(1, 17)) % (n_token - 1) for piece in pieces for start in piece.starts])
+        targets = np.concatenate(
+            [
+                (start + np.arange(1, 17)) % (n_token - 1)
+                for piece in pieces
+                for start in piece.starts
+            ]
+        )
         assert len(targets) == len(set(targets))
         assert n_token - 1 - 16 * 7 * world < len(targets) <= n_token - 1
         for rank in range(world):
@@ -76,9 +90,12 @@ def test_rows_of_an_epoch_are_read_in_order_and_miss_less_than_a_window_each(n_t
 
 
 def test_ranks_have_rows_of_their_own_which_one_process_has_together():
-    two, one = Contiguous(1000, context=16, batch_size=3, world=2), Contiguous(1000, context=16, batch_size=6)
+    two = Contiguous(1000, context=16, batch_size=3, world=2)
+    one = Contiguous(1000, context=16, batch_size=6)
     for i, piece in enumerate(one(5)):
-        assert piece.starts.tolist() == [start for half in two(5)[2 * i : 2 * i + 2] for start in half.starts]
+        assert piece.starts.tolist() == [
+            start for half in two(5)[2 * i : 2 * i + 2] for start in half.starts
+        ]
 
 
 @pytest.mark.parametrize("n_token", [1, 2, 17, 40, 1000, 1 + 4 * 5 * 16])
@@ -94,5 +111,11 @@ def test_a_text_is_read_once_by_all_ranks_together(n_token):
 
 
 def test_too_short_a_text_for_so_many_rows_is_refused_with_a_way_out():
-    with pytest.raises(ValueError, match=r"with 8 rows and context=16 needs at least 129 training tokens, but there are 128; make"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"with 8 rows and context=16 needs at least 129 training tokens, but there are "
+            r"128; make"
+        ),
+    ):
         Contiguous(128, context=16, batch_size=4, world=2)

@@ -1,4 +1,6 @@
-"""`lslm data prepare`: the ids are those of the texts in their order, whatever happened on the way."""
+"""`lslm data prepare`: the ids are those of the texts in their order, whatever happened on the
+way.
+"""
 
 import json
 import os
@@ -79,9 +81,15 @@ def test_ids_take_two_bytes_where_they_fit():
     "harm",
     [
         lambda folder: (folder / "shard-00003.ids").unlink(),
-        lambda folder: (folder / "shard-00003.ids").write_bytes((folder / "shard-00003.ids").read_bytes()[:-2]),
-        lambda folder: (folder / "shard-00003.ids").write_bytes(b"\xff" + (folder / "shard-00003.ids").read_bytes()[1:]),
-        lambda folder: (folder / JOURNAL).write_text("".join((folder / JOURNAL).read_text().splitlines(keepends=True)[:4])[:-9]),
+        lambda folder: (folder / "shard-00003.ids").write_bytes(
+            (folder / "shard-00003.ids").read_bytes()[:-2]
+        ),
+        lambda folder: (folder / "shard-00003.ids").write_bytes(
+            b"\xff" + (folder / "shard-00003.ids").read_bytes()[1:]
+        ),
+        lambda folder: (folder / JOURNAL).write_text(
+            "".join((folder / JOURNAL).read_text().splitlines(keepends=True)[:4])[:-9]
+        ),
         lambda folder: (folder / INDEX).unlink(),
     ],
     ids=["missing", "short", "flipped", "journal cut off", "no index"],
@@ -89,7 +97,8 @@ def test_ids_take_two_bytes_where_they_fit():
 def test_what_is_damaged_is_made_again_and_nothing_else(harm, texts, tmp_path):
     folder = tmp_path / "ids"
     made(texts, folder)
-    straight, index = shards(folder), (folder / INDEX).read_text()
+    straight = shards(folder)
+    index = (folder / INDEX).read_text()
     times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.ids")}
     harm(folder)
     made(texts, folder)
@@ -113,16 +122,34 @@ def test_the_folder_of_other_texts_or_another_tokenizer_is_refused_and_kept(text
 
 
 def test_a_killed_preparation_goes_on_and_leaves_no_process(texts, tmp_path):
-    """The hard way, the parent alone: its workers end with it. Then Ctrl-C, which ends all at once."""
+    """The hard way, the parent alone: its workers end with it. Then Ctrl-C, which ends all at
+    once.
+    """
     with (texts / "b.jsonl").open("a") as file:
         for i in range(20_000):
-            file.write(json.dumps({"text": f"第{i}篇 " + "红绿蓝 " * (i % 20)}, ensure_ascii=False) + "\n")
-    words = ["-m", "lslm_lightning", "data", "prepare", str(texts), "--vocab-size=300", "--tokenizer-texts=500", "--workers=2"]
+            file.write(
+                json.dumps({"text": f"第{i}篇 " + "红绿蓝 " * (i % 20)}, ensure_ascii=False) + "\n"
+            )
+    words = [
+        "-m",
+        "lslm_lightning",
+        "data",
+        "prepare",
+        str(texts),
+        "--vocab-size=300",
+        "--tokenizer-texts=500",
+        "--workers=2",
+    ]
     words += ["--shard-mb=0.02", "--output"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     killed = tmp_path / "killed"
     for number, n_shard in ((signal.SIGKILL, 3), (signal.SIGINT, 20)):
-        process = subprocess.Popen([sys.executable, *words, str(killed)], env=environment, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, *words, str(killed)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         kept = wait_for(killed, n_shard, process)
         workers = psutil.Process(process.pid).children()
         process.send_signal(number)
@@ -132,7 +159,9 @@ def test_a_killed_preparation_goes_on_and_leaves_no_process(texts, tmp_path):
         _, alive = psutil.wait_procs(workers, PATIENCE)
         assert not alive, "a worker outlives its parent"
     assert main([*words[2:], str(killed)]) == 0
-    assert all((killed / name).stat().st_mtime_ns == at for name, at in kept.items()), "what was done is not done again"
+    assert all((killed / name).stat().st_mtime_ns == at for name, at in kept.items()), (
+        "what was done is not done again"
+    )
     straight = tmp_path / "straight"
     prepare(Stream(str(texts)), Tokenizer.load(killed / TOKENIZER), straight, 1, 20_000)
     assert shards(killed) == shards(straight)
@@ -144,7 +173,9 @@ def wait_for(folder: Path, n_shard: int, process: subprocess.Popen) -> dict[str,
     while not (folder / JOURNAL).exists() or (folder / JOURNAL).read_text().count("\n") <= n_shard:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    names = [json.loads(line)["file"] for line in (folder / JOURNAL).read_text().splitlines()[1:n_shard]]
+    names = [
+        json.loads(line)["file"] for line in (folder / JOURNAL).read_text().splitlines()[1:n_shard]
+    ]
     return {name: (folder / name).stat().st_mtime_ns for name in names}
 
 
@@ -167,7 +198,10 @@ def test_what_cannot_be_prepared_is_one_line(words, said, texts, tmp_path, monke
 
 def test_a_folder_that_is_a_file_is_one_line(texts, tmp_path, capfd):
     (tmp_path / "ids").write_text("")
-    assert main(["data", "prepare", str(texts), "--vocab-size=300", "--output", str(tmp_path / "ids")]) == 1
+    assert (
+        main(["data", "prepare", str(texts), "--vocab-size=300", "--output", str(tmp_path / "ids")])
+        == 1
+    )
     err = capfd.readouterr().err
     assert err.count("\n") == 1, err
 
@@ -176,13 +210,16 @@ def test_training_reads_prepared_ids_as_it_reads_a_corpus(texts, project, monkey
     """The same windows, batch for batch."""
     monkeypatch.setenv("LSLM_CACHE", str(project / "cache"))
     for split in ("train", "val", "test"):
-        (project / f"{split}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+        (project / f"{split}.jsonl").write_text(
+            "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
+        )
     recipe = Bytes()
     made(texts, project / "ids", recipe.train())
     plain = LanguageModelingData(str(project), recipe, context=16)
     prepared = LanguageModelingData(str(project), prepared=str(project / "ids"), context=16)
     assert prepared.tokenizer.digest == plain.tokenizer.digest
-    one, two = plain.packed("train"), prepared.packed("train")
+    one = plain.packed("train")
+    two = prepared.packed("train")
     assert len(one.ids) == len(two.ids)
     starts = np.arange(0, len(one.ids), 16)
     assert one[starts].ids.equal(two[starts].ids)

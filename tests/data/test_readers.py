@@ -19,7 +19,12 @@ def read(form: str, data: str | bytes, header: bool = True) -> list[dict]:
 
 
 def test_only_line_feeds_end_lines() -> None:
-    assert lines_of("f", "a\u2028b\x85c\x0cd\r\ne\n\nf".encode()) == ["a\u2028b\x85c\x0cd", "e", "", "f"]
+    assert lines_of("f", "a\u2028b\x85c\x0cd\r\ne\n\nf".encode()) == [
+        "a\u2028b\x85c\x0cd",
+        "e",
+        "",
+        "f",
+    ]
 
 
 def test_a_byte_order_mark_is_not_text() -> None:
@@ -28,7 +33,10 @@ def test_a_byte_order_mark_is_not_text() -> None:
 
 @pytest.mark.parametrize("form", sorted(READERS.keys() - BINARY))
 def test_text_that_is_not_utf8_is_located(form: str) -> None:
-    with pytest.raises(ValueError, match=r"^f: line 2: byte 10 \(0xe9\) is not UTF-8, and its encoding cannot be told from"):
+    with pytest.raises(
+        ValueError,
+        match=r"^f: line 2: byte 10 \(0xe9\) is not UTF-8, and its encoding cannot be told from",
+    ):
         read(form, b'{"a": 1}\nt\xe9\n')
 
 
@@ -42,8 +50,14 @@ def test_an_empty_file_is_refused(form: str, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ('{"train": [{"en": "a"}], "test": [{"en": "b"}]}', r"under 'train', 'test'; .*: jq '.\[.train.\]' FILE > train.json and"),
-        ('{"version": "1", "data": [{"en": "a"}]}', r"lists of rows under 'data'; .*: jq '.\[.data.\]' FILE > data.json$"),
+        (
+            '{"train": [{"en": "a"}], "test": [{"en": "b"}]}',
+            r"under 'train', 'test'; .*: jq '.\[.train.\]' FILE > train.json and",
+        ),
+        (
+            '{"version": "1", "data": [{"en": "a"}]}',
+            r"lists of rows under 'data'; .*: jq '.\[.data.\]' FILE > data.json$",
+        ),
         ('{"rows": [{"en": "a"}, {"en": "b"}], "n": 2}', r"lists of rows under 'rows'; "),
         ('{"en": "a", "de": ["b"]}', r"must be a list of objects, not one dict; .* format: jsonl"),
     ],
@@ -54,7 +68,10 @@ def test_an_object_with_lists_of_rows_is_told_how_to_be_a_list(data: str, messag
 
 
 def test_a_list_in_json_lines_is_told_its_name() -> None:
-    with pytest.raises(ValueError, match=r"^f:1: must be .*, not list; call a file that is one list of objects .json$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^f:1: must be .*, not list; call a file that is one list of objects .json$",
+    ):
         read("jsonl", '[{"en": "a"}]\n')
 
 
@@ -66,7 +83,9 @@ def test_text_is_one_document_and_lines_are_many() -> None:
 def test_tables() -> None:
     assert read("tsv", 'en\tzh\n"Hi"\t嗨\n') == [{"id": "f:2", "en": '"Hi"', "zh": "嗨"}]
     assert read("tsv", "Hi\t嗨\n", header=False) == [{"id": "f:1", 0: "Hi", 1: "嗨"}]
-    assert read("csv", 'en,zh\n"Hi, ""you""\nthere",嗨\n') == [{"id": "f:3", "en": 'Hi, "you"\nthere', "zh": "嗨"}]
+    assert read("csv", 'en,zh\n"Hi, ""you""\nthere",嗨\n') == [
+        {"id": "f:3", "en": 'Hi, "you"\nthere', "zh": "嗨"}
+    ]
 
 
 @pytest.mark.parametrize(("form", "data"), [("tsv", "a\tb\nc\n"), ("csv", "a,b\nc\n")])
@@ -76,18 +95,24 @@ def test_rows_of_another_width_are_located(form: str, data: str) -> None:
 
 
 def test_csv_with_an_open_quote() -> None:
-    with pytest.raises(ValueError, match=r"^f: line 3: not CSV \(unexpected end of data, in line 5\)"):
+    with pytest.raises(
+        ValueError, match=r"^f: line 3: not CSV \(unexpected end of data, in line 5\)"
+    ):
         read("csv", 'a,b\nx,y\n"c,d\ne,f\ng,h\n')
 
 
 def test_a_blank_line_of_a_table_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^f: line 3: is blank; it has 1 columns where the first line has 2"):
+    with pytest.raises(
+        ValueError, match=r"^f: line 3: is blank; it has 1 columns where the first line has 2"
+    ):
         read("tsv", "a\tb\nc\td\n\ne\tf\n")
 
 
 @pytest.mark.parametrize(("form", "mark"), [("csv", ","), ("tsv", "\t")])
 def test_a_column_that_stands_twice_is_named(form: str, mark: str) -> None:
-    with pytest.raises(ValueError, match=r"^f: line 1: has the column 'en' twice; rename or remove one"):
+    with pytest.raises(
+        ValueError, match=r"^f: line 1: has the column 'en' twice; rename or remove one"
+    ):
         read(form, "en|de|en\na|b|c\n".replace("|", mark))
     [record] = read(form, "en|de||\na|b||\n".replace("|", mark))
     assert (record["en"], record["de"]) == ("a", "b"), "columns without a name cannot be chosen"
@@ -98,7 +123,8 @@ def column_store(form: str, columns: list, names: list[str]) -> bytes:
     import pyarrow
     from pyarrow import ipc, parquet
 
-    table, buffer = pyarrow.Table.from_arrays([pyarrow.array(column) for column in columns], names=names), io.BytesIO()
+    table = pyarrow.Table.from_arrays([pyarrow.array(column) for column in columns], names=names)
+    buffer = io.BytesIO()
     if form == "parquet":
         parquet.write_table(table, buffer)
     else:
@@ -118,10 +144,14 @@ def test_column_stores(form: str) -> None:
     with pytest.raises(ValueError, match=r"^f: the schema: has the column 'en' twice"):
         read(form, column_store(form, [["a"], ["b"], ["c"]], ["en", "de", "en"]))
     fields = [pyarrow.field("a", pyarrow.string())] * 2
-    twice = pyarrow.StructArray.from_arrays([pyarrow.array(["x"]), pyarrow.array(["y"])], fields=fields)
+    twice = pyarrow.StructArray.from_arrays(
+        [pyarrow.array(["x"]), pyarrow.array(["y"])], fields=fields
+    )
     with pytest.raises(ValueError, match=r"^f: rows from 1 on: .*duplicate field names"):
         read(form, column_store(form, [twice], ["text"]))
-    broken = pyarrow.Array.from_buffers(pyarrow.utf8(), 2, pyarrow.array([b"good", b"b\xe9d"]).buffers())
+    broken = pyarrow.Array.from_buffers(
+        pyarrow.utf8(), 2, pyarrow.array([b"good", b"b\xe9d"]).buffers()
+    )
     with pytest.raises(ValueError, match=r"^f: row 2: a text is not UTF-8"):
         read(form, column_store(form, [broken], ["text"]))
     with pytest.raises(ValueError, match=rf"^f: not a readable {form.title()} file"):
@@ -131,7 +161,11 @@ def test_column_stores(form: str) -> None:
 @pytest.mark.parametrize(
     ("form", "data", "message"),
     [
-        ("csv", "en;de\nHi;Hallo\n", r"has one column, 'en;de': columns seem to be separated by ';', not by ','; convert it"),
+        (
+            "csv",
+            "en;de\nHi;Hallo\n",
+            r"has one column, 'en;de': columns seem to be separated by ';', not by ','; convert it",
+        ),
         ("csv", "en\tde\nHi\tHallo\n", "separated by tabs, not by ','; name the file .tsv"),
         ("csv", "en|de\nHi|Hallo\n", r"separated by '\|'"),
         ("tsv", "en,de\nHi,Hallo\n", "separated by ',', not by tabs; name the file .csv"),
@@ -152,19 +186,35 @@ def test_one_column_may_have_any_sign() -> None:
 @pytest.mark.parametrize(("form", "mark"), [("csv", ","), ("tsv", "\t")])
 def test_a_return_alone_ends_no_row(form: str, mark: str) -> None:
     rows = read(form, "en|de\r\none\rtwo|drei\rvier\r\nfive\r|six\r\r\n".replace("|", mark))
-    assert [(row["en"], row["de"]) for row in rows] == [("one\rtwo", "drei\rvier"), ("five\r", "six\r")]
-    with pytest.raises(ValueError, match=r"^f: line 1: the names of columns have a carriage return; only LF and CRLF end a line"):
+    assert [(row["en"], row["de"]) for row in rows] == [
+        ("one\rtwo", "drei\rvier"),
+        ("five\r", "six\r"),
+    ]
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"^f: line 1: the names of columns have a carriage return; only LF and CRLF end a "
+            r"line"
+        ),
+    ):
         read(form, "en|de\ra|b\rc|d\r".replace("|", mark))
 
 
 def test_a_field_of_csv_may_be_as_long_as_a_document() -> None:
-    assert read("csv", f"text,n\n{'a' * 200_000},1\n") == [{"id": "f:2", "text": "a" * 200_000, "n": "1"}]
+    assert read("csv", f"text,n\n{'a' * 200_000},1\n") == [
+        {"id": "f:2", "text": "a" * 200_000, "n": "1"}
+    ]
 
 
 def test_json_lines_and_lists() -> None:
     objects = [{"text": "a", "n": [1, 2]}, {"text": "b\n"}]
-    whole, lines = json.dumps(objects), "\n\n".join(map(json.dumps, objects))
-    assert [record["text"] for record in read("json", whole)] == [record["text"] for record in read("jsonl", lines)] == ["a", "b\n"]
+    whole = json.dumps(objects)
+    lines = "\n\n".join(map(json.dumps, objects))
+    assert (
+        [record["text"] for record in read("json", whole)]
+        == [record["text"] for record in read("jsonl", lines)]
+        == ["a", "b\n"]
+    )
     assert [record["id"] for record in read("jsonl", lines)] == ["f:1", "f:3"]
 
 
@@ -186,12 +236,20 @@ def test_broken_json_is_located(form: str, data: str, message: str) -> None:
 
 def test_a_tag_begins_at_the_last_slash() -> None:
     text = "\n\n\tThe/at 1/2/cd dogs/nns ./.\n\n\nThey/ppss bark/vb\n"
-    assert list(READERS["tagged"]("brown/ca01", text.encode(), True)) == [{"id": "ca01", "text": "The 1/2 dogs .\nThey bark"}]
+    assert list(READERS["tagged"]("brown/ca01", text.encode(), True)) == [
+        {"id": "ca01", "text": "The 1/2 dogs .\nThey bark"}
+    ]
 
 
 def test_an_email_with_several_subjects() -> None:
     text = "Hi,\n@home today.\n\n@subject\nAt home\n\n@ann0\nhome\n@ann1\nthere"
-    record = {"id": "a_1", "body": "Hi,\n@home today.", "subject": "At home", "ann0": "home", "ann1": "there"}
+    record = {
+        "id": "a_1",
+        "body": "Hi,\n@home today.",
+        "subject": "At home",
+        "ann0": "home",
+        "ann1": "there",
+    }
     assert list(READERS["subject"]("x/a_1.subject", text.encode(), True)) == [record]
     with pytest.raises(ValueError, match=r"^f: has no line @subject"):
         read("subject", "Hi\n")
@@ -217,7 +275,11 @@ class Counted(io.BytesIO):
 def test_no_more_is_read_than_is_needed(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "CHUNK", 1000)
     objects = [{"text": f"文{i}"} for i in range(10_000)]
-    data = json.dumps(objects) if form == "json" else "".join(json.dumps(one) + "\n" for one in objects)
+    data = (
+        json.dumps(objects)
+        if form == "json"
+        else "".join(json.dumps(one) + "\n" for one in objects)
+    )
     if form != "json" and form != "jsonl":
         data = "text\n" + "".join(f"文{i}\n" for i in range(10_000))
     file = Counted(data.encode())
@@ -229,16 +291,33 @@ def test_no_more_is_read_than_is_needed(form: str, monkeypatch: pytest.MonkeyPat
 
 
 @given(
-    st.lists(st.recursive(st.text(max_size=5) | st.integers() | st.booleans() | st.none(), lambda v: st.lists(v, max_size=3))), st.data()
+    st.lists(
+        st.recursive(
+            st.text(max_size=5) | st.integers() | st.booleans() | st.none(),
+            lambda v: st.lists(v, max_size=3),
+        )
+    ),
+    st.data(),
 )
 def test_json_is_the_same_in_chunks_of_any_size(values, data) -> None:
     values = [value for value in values if not isinstance(value, float)]
     objects = [{"a": value, "é": {"b": value}} for value in values]
-    indent, n = data.draw(st.sampled_from([None, 1])), data.draw(st.integers(1, 9))
+    indent = data.draw(st.sampled_from([None, 1]))
+    n = data.draw(st.integers(1, 9))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers, "CHUNK", n)
-        found = list(READERS["json"]("f", json.dumps(objects, indent=indent, ensure_ascii=False).encode("utf-8", "surrogatepass"), True))
-    assert [(record["a"], record["é"]) for record in found] == [(each["a"], each["é"]) for each in map(spelled, objects)]
+        found = list(
+            READERS["json"](
+                "f",
+                json.dumps(objects, indent=indent, ensure_ascii=False).encode(
+                    "utf-8", "surrogatepass"
+                ),
+                True,
+            )
+        )
+    assert [(record["a"], record["é"]) for record in found] == [
+        (each["a"], each["é"]) for each in map(spelled, objects)
+    ]
 
 
 def spelled(value):
@@ -250,10 +329,16 @@ def spelled(value):
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def test_a_fault_in_the_middle_of_a_long_list_is_found_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_the_middle_of_a_long_list_is_found_in_its_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(readers, "CHUNK", 64)
     lines = [json.dumps({"text": f"{i}" * (i % 50)}) for i in range(200)]
-    for number, wrong in ((120, '{"text": x}'), (199, '{"text": "a"'), (5, '{"text": "a", "text": 1}')):
+    for number, wrong in (
+        (120, '{"text": x}'),
+        (199, '{"text": "a"'),
+        (5, '{"text": "a", "text": 1}'),
+    ):
         broken = [*lines[: number - 1], wrong, *lines[number:]]
         with pytest.raises(ValueError, match=rf"^f: line {number + (number == 199)}: "):
             read("json", "[" + ",\n".join(broken) + "]")
@@ -267,22 +352,55 @@ def test_parallel_lines_stay_together() -> None:
 
 
 def test_parallel_files_of_different_lengths() -> None:
-    with pytest.raises(ValueError, match=r"equal numbers of lines: train.en has 3, train.de has 2;"):
+    with pytest.raises(
+        ValueError, match=r"equal numbers of lines: train.en has 3, train.de has 2;"
+    ):
         list(read_parallel({"en": ("train.en", b"a\nb\n\n"), "de": ("train.de", b"c\nd\n")}))
 
 
 def nested(*questions: dict) -> str:
-    return json.dumps({"version": "v2.0", "data": [{"title": "T", "paragraphs": [{"context": "A b.", "qas": list(questions)}]}]})
+    return json.dumps(
+        {
+            "version": "v2.0",
+            "data": [{"title": "T", "paragraphs": [{"context": "A b.", "qas": list(questions)}]}],
+        }
+    )
 
 
 def test_questions_nested_as_in_squad() -> None:
     answers = [{"text": "b", "answer_start": 2}, {"text": "A b", "answer_start": 0}]
-    impossible = {"id": "r", "question": "Why?", "answers": [], "plausible_answers": answers, "is_impossible": True}
-    text = nested({"id": "q", "question": "What?", "answers": answers}, impossible, {"question": "Who?", "answers": []})
-    common, unmarked = {"title": "T", "context": "A b."}, {"plausible": [], "plausible_starts": []}
+    impossible = {
+        "id": "r",
+        "question": "Why?",
+        "answers": [],
+        "plausible_answers": answers,
+        "is_impossible": True,
+    }
+    text = nested(
+        {"id": "q", "question": "What?", "answers": answers},
+        impossible,
+        {"question": "Who?", "answers": []},
+    )
+    common = {"title": "T", "context": "A b."}
+    unmarked = {"plausible": [], "plausible_starts": []}
     assert read("squad", text) == [
-        {"id": "q", **common, "question": "What?", "answers": ["b", "A b"], "starts": [2, 0], **unmarked},
-        {"id": "r", **common, "question": "Why?", "answers": [], "starts": [], "plausible": ["b", "A b"], "plausible_starts": [2, 0]},
+        {
+            "id": "q",
+            **common,
+            "question": "What?",
+            "answers": ["b", "A b"],
+            "starts": [2, 0],
+            **unmarked,
+        },
+        {
+            "id": "r",
+            **common,
+            "question": "Why?",
+            "answers": [],
+            "starts": [],
+            "plausible": ["b", "A b"],
+            "plausible_starts": [2, 0],
+        },
         {"id": "f:1.1.3", **common, "question": "Who?", "answers": [], "starts": [], **unmarked},
     ]
     assert read("json", text) == read("squad", text), "a file of one's own needs no entry"
@@ -291,17 +409,28 @@ def test_questions_nested_as_in_squad() -> None:
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        (r'{"question": "Wh\ud83dat?", "answers": []}', r"question has half a surrogate pair, \\ud83d, at character 3"),
+        (
+            r'{"question": "Wh\ud83dat?", "answers": []}',
+            r"question has half a surrogate pair, \\ud83d, at character 3",
+        ),
         (r'{"question": "What\u0000?", "answers": []}', r"question has a NUL"),
         ('{"question": true, "answers": []}', "question must be text, not true"),
         ('{"question": NaN, "answers": []}', "question must be text, not NaN"),
-        (r'{"question": "a", "answers": [{"text": "\ude00", "answer_start": 0}]}', "answers has half a surrogate pair"),
+        (
+            r'{"question": "a", "answers": [{"text": "\ude00", "answer_start": 0}]}',
+            "answers has half a surrogate pair",
+        ),
     ],
 )
 def test_texts_of_questions_are_checked_with_their_place(question: str, message: str) -> None:
-    text = nested({"id": "q", "question": "What?", "answers": []}).replace("}]}]}]}", "}, " + question + "]}]}]}")
+    text = nested({"id": "q", "question": "What?", "answers": []}).replace(
+        "}]}]}]}", "}, " + question + "]}]}]}"
+    )
     assert text.endswith("]}]}]}")
-    rows = (to_row(record, {}, ("context", "question", "answers", "starts")) for record in READERS["squad"]("f", text.encode(), True))
+    rows = (
+        to_row(record, {}, ("context", "question", "answers", "starts"))
+        for record in READERS["squad"]("f", text.encode(), True)
+    )
     with pytest.raises(ValueError, match=rf"^f: article 1, paragraph 1, question 2: {message}"):
         list(rows)
 
@@ -309,11 +438,26 @@ def test_texts_of_questions_are_checked_with_their_place(question: str, message:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("[]", r'^f: must be an object with a list "data" of articles, as SQuAD has it; .* format: json'),
+        (
+            "[]",
+            (
+                r'^f: must be an object with a list "data" of articles, as SQuAD has it; .* '
+                r"format: json"
+            ),
+        ),
         ('{"data": 5}', r'^f: must be an object with a list "data" of articles'),
-        ('{"data": [{"title": "T"}]}', r"^f: article 1 is not as in SQuAD \(KeyError: 'paragraphs'\)"),
-        (nested({"id": "q", "question": "What?"}), r"^f: article 1 is not as in SQuAD \(KeyError: 'answers'\)"),
-        (nested({"id": "q", "question": "What?", "answers": ["b"]}), r"^f: article 1 is not as in SQuAD \(TypeError"),
+        (
+            '{"data": [{"title": "T"}]}',
+            r"^f: article 1 is not as in SQuAD \(KeyError: 'paragraphs'\)",
+        ),
+        (
+            nested({"id": "q", "question": "What?"}),
+            r"^f: article 1 is not as in SQuAD \(KeyError: 'answers'\)",
+        ),
+        (
+            nested({"id": "q", "question": "What?", "answers": ["b"]}),
+            r"^f: article 1 is not as in SQuAD \(TypeError",
+        ),
     ],
 )
 def test_what_is_not_nested_so_is_named(data: str, message: str) -> None:

@@ -1,4 +1,6 @@
-"""One text by every road, line for line or column for column: the same text, or the same refusal."""
+"""One text by every road, line for line or column for column: the same text, or the same
+refusal.
+"""
 
 import bz2
 import csv
@@ -68,7 +70,11 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
 }
 FIRST = "first"  # so that no text stands where a byte order mark may
 
-text = st.text(st.sampled_from("a\"',;|\t \n\r\0\u2028\u0085\ufeff\x0b\x1c文é😀\u0301\\{") | st.characters(codec="utf-8"), max_size=12)
+text = st.text(
+    st.sampled_from("a\"',;|\t \n\r\0\u2028\u0085\ufeff\x0b\x1c文é😀\u0301\\{")
+    | st.characters(codec="utf-8"),
+    max_size=12,
+)
 
 
 def written(texts: list[str]) -> dict[str, bytes]:
@@ -78,7 +84,8 @@ def written(texts: list[str]) -> dict[str, bytes]:
     csv.writer(table).writerows([["text"], *([one] for one in texts)])
     unquoted = "".join(f"{_cell(one)}\n" for one in ["text", *texts])
     arrow = pyarrow.table({"text": texts})
-    columns, stream = io.BytesIO(), io.BytesIO()
+    columns = io.BytesIO()
+    stream = io.BytesIO()
     parquet.write_table(arrow, columns)
     with ipc.new_stream(stream, arrow.schema) as writer:
         writer.write_table(arrow)
@@ -86,7 +93,9 @@ def written(texts: list[str]) -> dict[str, bytes]:
         "a.csv": table.getvalue().encode(),
         "b.csv": unquoted.encode(),
         "a.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode(),
-        "b.jsonl": "\r\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode("utf-8-sig"),
+        "b.jsonl": "\r\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode(
+            "utf-8-sig"
+        ),
         "a.json": json.dumps(rows).encode(),
         "b.json": json.dumps(rows, indent=1, ensure_ascii=False).encode(),
         "c.json": "".join(json.dumps(row) + "\n" for row in rows).encode(),
@@ -102,12 +111,19 @@ def written(texts: list[str]) -> dict[str, bytes]:
 
 def _cell(one: str) -> str:
     """As RFC 4180 has it, without a quote where none is needed."""
-    return '"' + one.replace('"', '""') + '"' if any(mark in one for mark in '",\n') or not one or one.endswith("\r") else one
+    return (
+        '"' + one.replace('"', '""') + '"'
+        if any(mark in one for mark in '",\n') or not one or one.endswith("\r")
+        else one
+    )
 
 
 def read(name: str, data: bytes) -> list[str]:
     """The texts as a corpus has them."""
-    return [to_row(record, {}, ("text",))["text"] for record in READERS[format_of(name)](name, data, True)]
+    return [
+        to_row(record, {}, ("text",))["text"]
+        for record in READERS[format_of(name)](name, data, True)
+    ]
 
 
 def streamed(path: Path) -> list[str]:
@@ -117,11 +133,15 @@ def streamed(path: Path) -> list[str]:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(text, min_size=1, max_size=4))
 def test_any_text_is_the_same_in_every_format(tmp_path_factory, texts):
-    texts, folder = [FIRST, *texts], tmp_path_factory.mktemp("roads")
+    texts = [FIRST, *texts]
+    folder = tmp_path_factory.mktemp("roads")
     for name, data in written(texts).items():
         (folder / name).write_bytes(data)
         if "\0" in "".join(texts):
-            for road in (lambda name=name, data=data: read(name, data), lambda name=name: streamed(folder / name)):
+            for road in (
+                lambda name=name, data=data: read(name, data),
+                lambda name=name: streamed(folder / name),
+            ):
                 with pytest.raises(ValueError, match=rf"{name}.*NUL"):
                     road()
         else:
@@ -139,7 +159,9 @@ def test_nasty_texts_are_the_same_packed_or_not(ending, tmp_path):
 
 
 def one_line(texts: list[str]) -> list[str]:
-    return [one for one in texts if not any(mark in one for mark in "\n\t") and not one.endswith("\r")]
+    return [
+        one for one in texts if not any(mark in one for mark in "\n\t") and not one.endswith("\r")
+    ]
 
 
 def test_a_stream_goes_on_at_any_document(tmp_path):
@@ -153,7 +175,8 @@ def test_a_stream_goes_on_at_any_document(tmp_path):
 def test_a_corpus_a_stream_and_prepared_ids_have_the_same_texts(tmp_path, monkeypatch):
     """The tokens of what was prepared, one a byte, decoded again."""
     monkeypatch.setenv("LSLM_CACHE", str(tmp_path / "cache"))
-    tokenizer, found = Bytes().train(), {}
+    tokenizer = Bytes().train()
+    found = {}
     texts = [FIRST, *NASTY[:-1]]
     for name in ("a.csv", "a.jsonl", "a.json", "a.parquet"):
         folder = tmp_path / name.replace(".", "-")
@@ -165,7 +188,9 @@ def test_a_corpus_a_stream_and_prepared_ids_have_the_same_texts(tmp_path, monkey
     (tmp_path / "all").mkdir()
     for name in ("a.csv", "a.jsonl"):
         (tmp_path / "all" / name).write_bytes(written(texts)[name])
-        made = prepare(Stream(str(tmp_path / "all" / name)), tokenizer, tmp_path / f"ids-{name}", 1, 10**9)
+        made = prepare(
+            Stream(str(tmp_path / "all" / name)), tokenizer, tmp_path / f"ids-{name}", 1, 10**9
+        )
         ids = np.asarray(made.ids[np.arange(1, len(made.ids))])
         parts = np.split(ids, np.flatnonzero(ids == tokenizer.eos_id) + 1)[:-1]
         found[name] = [tokenizer.decode(part[:-1].tolist()) for part in parts]
@@ -178,7 +203,10 @@ def test_a_data_set_of_the_hub_has_the_same_texts(tmp_path, monkeypatch):
         folder = tmp_path / name.replace(".", "-")
         folder.mkdir()
         (folder / f"train.{name[2:]}").write_bytes(written([FIRST, *NASTY])[name])
-        assert [row["text"] for row in open_hub(str(folder), {"text": "text"}).rows("train")] == [FIRST, *NASTY]
+        assert [row["text"] for row in open_hub(str(folder), {"text": "text"}).rows("train")] == [
+            FIRST,
+            *NASTY,
+        ]
 
 
 def table_of(values: list, kind: pyarrow.DataType) -> bytes:
@@ -187,9 +215,15 @@ def table_of(values: list, kind: pyarrow.DataType) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("value", ["3.0", "1.50", "1e5", "1E+05", "-0", "-0.0", "0.1000000000000000055", "7", "9" * 5000])
+@pytest.mark.parametrize(
+    "value", ["3.0", "1.50", "1e5", "1E+05", "-0", "-0.0", "0.1000000000000000055", "7", "9" * 5000]
+)
 def test_a_number_is_its_digits(value, tmp_path):
-    for name, data in {"a.csv": f"text\n{value}\n", "a.jsonl": f'{{"text": {value}}}\n', "a.json": f'[{{"text": {value}}}]'}.items():
+    for name, data in {
+        "a.csv": f"text\n{value}\n",
+        "a.jsonl": f'{{"text": {value}}}\n',
+        "a.json": f'[{{"text": {value}}}]',
+    }.items():
         (tmp_path / name).write_text(data)
         assert read(name, data.encode()) == streamed(tmp_path / name) == [value]
 
@@ -197,13 +231,18 @@ def test_a_number_is_its_digits(value, tmp_path):
 def test_numbers_of_column_stores_are_as_python_writes_them():
     assert read("a.parquet", table_of([3.0, 0.1, None], pyarrow.float64())) == ["3.0", "0.1", ""]
     assert read("a.parquet", table_of([3, 2**62], pyarrow.int64())) == ["3", str(2**62)]
-    assert read("a.parquet", table_of([Decimal("3.00"), Decimal("0.10")], pyarrow.decimal128(9, 2))) == ["3.00", "0.10"]
+    assert read(
+        "a.parquet", table_of([Decimal("3.00"), Decimal("0.10")], pyarrow.decimal128(9, 2))
+    ) == ["3.00", "0.10"]
 
 
 @pytest.mark.parametrize("value", ["null", '"a"', '["a", null, 3]'])
 def test_nothing_is_an_empty_text_and_a_list_is_joined(value, tmp_path):
     expected = {"null": "", '"a"': "a"}.get(value, "a  3")
-    for name, data in {"a.jsonl": f'{{"text": {value}}}\n', "a.json": f'[{{"text": {value}}}]'}.items():
+    for name, data in {
+        "a.jsonl": f'{{"text": {value}}}\n',
+        "a.json": f'[{{"text": {value}}}]',
+    }.items():
         (tmp_path / name).write_text(data)
         assert read(name, data.encode()) == streamed(tmp_path / name) == [expected]
 
@@ -235,7 +274,10 @@ def test_what_is_no_text_is_refused_with_its_line_by_every_road(value, message, 
         ("b.json", " line 2(, object 2)?:", f'{{"text": "a"}}\n{{"text": {value}}}\n'),
     ):
         (tmp_path / name).write_text(data)
-        for road in (lambda name=name, data=data: read(name, data.encode()), lambda name=name: streamed(tmp_path / name)):
+        for road in (
+            lambda name=name, data=data: read(name, data.encode()),
+            lambda name=name: streamed(tmp_path / name),
+        ):
             with pytest.raises(ValueError, match=f"{name}:?{where} {message}"):
                 road()
 
@@ -261,7 +303,19 @@ def test_a_value_that_nobody_reads_is_nobodys_fault():
 
 
 def test_columns_of_changing_types_are_read(tmp_path):
-    """Arrow's reader of JSON gives up where a column is a number here and a text there, and a list of lists of both."""
-    rows = [{"text": "a", "ner": [[0, 4, "Protein"]], "n": 1}, {"text": 2.50, "ner": [["x"], {}], "n": "one"}, {"text": "b", "ner": None}]
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows).replace("2.5", "2.50"))
-    assert streamed(tmp_path / "a.jsonl") == read("a.jsonl", (tmp_path / "a.jsonl").read_bytes()) == ["a", "2.50", "b"]
+    """Arrow's reader of JSON gives up where a column is a number here and a text there, and a list
+    of lists of both.
+    """
+    rows = [
+        {"text": "a", "ner": [[0, 4, "Protein"]], "n": 1},
+        {"text": 2.50, "ner": [["x"], {}], "n": "one"},
+        {"text": "b", "ner": None},
+    ]
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows).replace("2.5", "2.50")
+    )
+    assert (
+        streamed(tmp_path / "a.jsonl")
+        == read("a.jsonl", (tmp_path / "a.jsonl").read_bytes())
+        == ["a", "2.50", "b"]
+    )

@@ -4,12 +4,20 @@ from random import Random
 
 import pytest
 
-from lslm_lightning.data.shares import characters_share, group_positions, where, without_empty_shares
+from lslm_lightning.data.shares import (
+    characters_share,
+    group_positions,
+    where,
+    without_empty_shares,
+)
 
 
 def rows(n: int = 400) -> list[dict]:
     random = Random(0)
-    return [{"id": str(i), "en": f"e{random.randrange(n)}", "zh": f"z{random.randrange(n)}"} for i in range(n)]
+    return [
+        {"id": str(i), "en": f"e{random.randrange(n)}", "zh": f"z{random.randrange(n)}"}
+        for i in range(n)
+    ]
 
 
 def test_rows_that_share_a_sentence_share_a_position() -> None:
@@ -23,7 +31,12 @@ def test_rows_that_share_a_sentence_share_a_position() -> None:
 
 
 def test_rows_linked_by_a_chain_share_a_position() -> None:
-    chain = [{"en": "a", "zh": "1"}, {"en": "b", "zh": "2"}, {"en": "b", "zh": "1"}, {"en": "c", "zh": "3"}]
+    chain = [
+        {"en": "a", "zh": "1"},
+        {"en": "b", "zh": "2"},
+        {"en": "b", "zh": "1"},
+        {"en": "c", "zh": "3"},
+    ]
     a, b, c, other = group_positions(chain, ("en", "zh"), seed=1)
     assert a == b == c != other
 
@@ -51,7 +64,10 @@ def test_positions_stay_where_no_share_is_empty() -> None:
     for n in (3, 10, 60, 200):
         positions = group_positions([{"text": f"{n} {i}"} for i in range(n)], ("text",), seed=1)
         moved = without_empty_shares(positions, SHARES)
-        counts = [[sum(low <= p < high for p in found) for low, high in SHARES] for found in (positions, moved)]
+        counts = [
+            [sum(low <= p < high for p in found) for low, high in SHARES]
+            for found in (positions, moved)
+        ]
         assert min(counts[1]) > 0
         assert moved == positions or min(counts[0]) == 0
 
@@ -59,7 +75,11 @@ def test_positions_stay_where_no_share_is_empty() -> None:
 def test_positions_are_uniform_and_follow_the_seed() -> None:
     sample = [{"text": str(i)} for i in range(5000)]
     positions = group_positions(sample, ("text",), seed=1)
-    assert positions == group_positions(sample, ("text",), seed=1) != group_positions(sample, ("text",), seed=2)
+    assert (
+        positions
+        == group_positions(sample, ("text",), seed=1)
+        != group_positions(sample, ("text",), seed=2)
+    )
     for low in (0, 0.25, 0.5, 0.75):
         assert sum(low <= p < low + 0.25 for p in positions) == pytest.approx(1250, abs=5 * 31)
 
@@ -77,10 +97,19 @@ def test_shares_of_characters_join_to_the_text() -> None:
 
 
 def test_rows_are_chosen_by_what_their_fields_say() -> None:
-    sample = [{"id": str(i), "title": title, "kind": kind} for i, (title, kind) in enumerate(["ax", "bx", "ay", "cy"])]
-    assert [row["id"] for row in where(sample, {"title": ["c", "a"]}, "s")] == ["0", "2", "3"], "in their order"
-    assert [row["id"] for row in where(sample, {"title": ["a"], "kind": ["y"]}, "s")] == ["2"], "all fields must agree"
+    sample = [
+        {"id": str(i), "title": title, "kind": kind}
+        for i, (title, kind) in enumerate(["ax", "bx", "ay", "cy"])
+    ]
+    assert [row["id"] for row in where(sample, {"title": ["c", "a"]}, "s")] == ["0", "2", "3"], (
+        "in their order"
+    )
+    assert [row["id"] for row in where(sample, {"title": ["a"], "kind": ["y"]}, "s")] == ["2"], (
+        "all fields must agree"
+    )
     with pytest.raises(ValueError, match=r"s\.title: no row has 'd'; it may be misspelt"):
         where(sample, {"title": ["a", "d"]}, "s")
-    with pytest.raises(ValueError, match="s: rows have no 'name', but id, title, kind; name it under columns"):
+    with pytest.raises(
+        ValueError, match="s: rows have no 'name', but id, title, kind; name it under columns"
+    ):
         where(sample, {"name": ["a"]}, "s")

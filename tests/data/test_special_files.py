@@ -1,4 +1,6 @@
-"""Pipes, devices, sockets and folders in the place of a corpus's files are refused by name, and never read."""
+"""Pipes, devices, sockets and folders in the place of a corpus's files are refused by name, and
+never read.
+"""
 
 import os
 import socket
@@ -68,7 +70,9 @@ def refused(name: str, kind: str, use) -> None:
         assert kind in str(told.value), told.value
 
 
-@pytest.mark.parametrize("name", ["train.txt", "train.jsonl", "train.json", "train.txt.gz", "val.tsv", "test-1.parquet"])
+@pytest.mark.parametrize(
+    "name", ["train.txt", "train.jsonl", "train.json", "train.txt.gz", "val.tsv", "test-1.parquet"]
+)
 def test_in_a_folder_of_splits(name, special, tmp_path):
     kind = special(name)
     folder = tmp_path / "corpus"
@@ -130,7 +134,8 @@ def test_data_check_refuses_them_in_one_line(special, tmp_path, capsys):
 
 
 def test_links_to_files_and_to_folders_are_read(tmp_path):
-    real, linked = tmp_path / "real", tmp_path / "linked"
+    real = tmp_path / "real"
+    linked = tmp_path / "linked"
     real.mkdir()
     linked.mkdir()
     (real / "a.txt").write_text(TEXT)

@@ -1,4 +1,6 @@
-"""Texts that are read as they are needed: every one once an epoch, the same batches for any number of processes, exact places."""
+"""Texts that are read as they are needed: every one once an epoch, the same batches for any number
+of processes, exact places.
+"""
 
 import csv
 import gzip
@@ -15,7 +17,8 @@ from lslm_lightning.data.stream import Stream, format_of
 from lslm_lightning.text.recipes import Bytes
 from tests.data.test_roads import PACK
 
-CONTEXT, BATCH = 8, 3
+CONTEXT = 8
+BATCH = 3
 
 
 @pytest.fixture
@@ -31,7 +34,10 @@ def shards(tmp_path):
         folder = tmp_path / f"{n}"
         folder.mkdir()
         for i in range(n):
-            rows = [json.dumps({"text": f"{i}文{j}" + "x" * (j % 11), "n": j}, ensure_ascii=False) for j in range(n_text)]
+            rows = [
+                json.dumps({"text": f"{i}文{j}" + "x" * (j % 11), "n": j}, ensure_ascii=False)
+                for j in range(n_text)
+            ]
             with gzip.open(folder / f"part-{i}.jsonl.gz", "wt", encoding="utf-8") as file:
                 file.write("\n".join(rows) + "\n")
         return folder
@@ -60,15 +66,22 @@ def test_an_epoch_has_every_token_once(n_shard, shards, tokenizer):
             if lanes.shard(lane, place.shard)[0]:
                 break
             found.update(ids[:, 1:][ids[:, 1:] != tokenizer.pad_id].tolist())
-    expected = Counter(i for text in stream.head(10_000) for i in [*tokenizer.encode(text), tokenizer.eos_id])
+    expected = Counter(
+        i for text in stream.head(10_000) for i in [*tokenizer.encode(text), tokenizer.eos_id]
+    )
     assert found == expected
 
 
 @pytest.mark.parametrize("n_shard", [1, 3, 4, 6, 7, 8])
 def test_no_document_comes_much_oftener_than_another(n_shard, shards, tokenizer):
     """Where shards, or blocks of them, cannot be dealt out evenly, a lane has them by turns."""
-    lanes, n_epoch = Lanes(Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5), 12
-    blocks = [lanes.batches(list(lanes.stream.documents(i))[j : j + 5], 0, i, j // 5) for i in range(n_shard) for j in range(0, 37, 5)]
+    lanes = Lanes(Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
+    n_epoch = 12
+    blocks = [
+        lanes.batches(list(lanes.stream.documents(i))[j : j + 5], 0, i, j // 5)
+        for i in range(n_shard)
+        for j in range(0, 37, 5)
+    ]
     times: Counter = Counter()
     for _, lane, place in islice(lanes.share(0, {}), n_epoch * sum(map(len, blocks))):
         if place.batch == 1:
@@ -87,8 +100,13 @@ def test_any_number_of_processes_reads_the_same_batches(n_shard, shards, tokeniz
             for rank, (ids, lane, _) in enumerate(together):
                 assert np.array_equal(ids, alone[number * world + rank])
                 assert lane % world == rank
-    parts = [islice(lanes.share(0, {}, 1, 2, part, 2), 10) for part in range(2)]  # the two workers of rank 1
-    assert all(np.array_equal(ids, alone[4 * i + 1 + 2 * part]) for part in range(2) for i, (ids, _, _) in enumerate(parts[part]))
+    # the two workers of rank 1
+    parts = [islice(lanes.share(0, {}, 1, 2, part, 2), 10) for part in range(2)]
+    assert all(
+        np.array_equal(ids, alone[4 * i + 1 + 2 * part])
+        for part in range(2)
+        for i, (ids, _, _) in enumerate(parts[part])
+    )
 
 
 @pytest.mark.parametrize("n_shard", [1, 8])
@@ -98,14 +116,18 @@ def test_a_place_is_all_it_takes_to_go_on(n_shard, done, shards, tokenizer):
     lanes = Lanes(Stream(str(shards(n_shard))), tokenizer, CONTEXT, BATCH, n_lane=4, buffer=5)
     straight = list(islice(lanes.share(0, {}), done + 30))
     places: dict[int, Place] = {lane: place for _, lane, place in straight[:done]}
-    for (ids, *at), (again, *at_again) in zip(straight[done:], lanes.share(done, places), strict=False):
+    for (ids, *at), (again, *at_again) in zip(
+        straight[done:], lanes.share(done, places), strict=False
+    ):
         assert np.array_equal(ids, again)
         assert at == at_again
 
 
 def test_epochs_and_seeds_differ(shards, tokenizer):
     stream = Stream(str(shards(8)))
-    first, second = (next(Lanes(stream, tokenizer, CONTEXT, BATCH, seed, 4, 5).read(0))[0] for seed in (0, 1))
+    first, second = (
+        next(Lanes(stream, tokenizer, CONTEXT, BATCH, seed, 4, 5).read(0))[0] for seed in (0, 1)
+    )
     assert not np.array_equal(first, second)
     by_epoch: dict[int, list] = {}
     lanes = Lanes(stream, tokenizer, CONTEXT, BATCH, 0, 4, 5)
@@ -153,9 +175,13 @@ def test_an_empty_file_among_others_has_no_texts(tmp_path):
 
 
 def test_an_inner_column(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"id": 1, "meta": {"body": "x"}}\n{"id": 2, "meta": {"body": ["y", "z"]}}\n')
+    (tmp_path / "a.jsonl").write_text(
+        '{"id": 1, "meta": {"body": "x"}}\n{"id": 2, "meta": {"body": ["y", "z"]}}\n'
+    )
     assert Stream(str(tmp_path), "meta.body").head(9) == ["x", "y z"]
-    with pytest.raises(ValueError, match=r"a.jsonl:1: no column 'meta.title' for text; it has id, meta"):
+    with pytest.raises(
+        ValueError, match=r"a.jsonl:1: no column 'meta.title' for text; it has id, meta"
+    ):
         Stream(str(tmp_path), "meta.title").head(1)
 
 
@@ -170,18 +196,25 @@ def test_files_of_a_store_are_read_like_those_here(shards):
             store.pipe(f"/bucket/{name.rpartition('/')[2]}", file.read())
     there = Stream("memory://bucket/*.jsonl.gz")
     assert there.n_shard == 2
-    assert [list(there.documents(shard, 5)) for shard in range(2)] == [list(here.documents(shard, 5)) for shard in range(2)]
+    assert [list(there.documents(shard, 5)) for shard in range(2)] == [
+        list(here.documents(shard, 5)) for shard in range(2)
+    ]
     store.rm("/bucket", recursive=True)
 
 
-@pytest.mark.parametrize(("ending", "called"), [("gz", "gzip"), ("bz2", "bzip2"), ("xz", "xz"), ("zst", "Zstandard")])
+@pytest.mark.parametrize(
+    ("ending", "called"), [("gz", "gzip"), ("bz2", "bzip2"), ("xz", "xz"), ("zst", "Zstandard")]
+)
 def test_a_packed_file_that_is_cut_off_is_named(ending, called, tmp_path):
     lines = b"".join(b'{"text": "%d"}\n' % (i * 7919) for i in range(20_000))
     packed = PACK[f".{ending}"](lines)
     for data in (packed[:-20], packed[: len(packed) // 2], b"not packed at all"):
         path = tmp_path / f"a.jsonl.{ending}"
         path.write_bytes(data)
-        with pytest.raises(ValueError, match=rf"a.jsonl.{ending}: not a complete {called} file \(.*\); get it again"):
+        with pytest.raises(
+            ValueError,
+            match=rf"a.jsonl.{ending}: not a complete {called} file \(.*\); get it again",
+        ):
             list(Stream(str(path)).documents(0))
         with pytest.raises(ValueError, match=rf"a.jsonl.{ending}: not a complete {called} file"):
             read_file(path)
@@ -211,12 +244,21 @@ def hub(tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("load_dataset", "load_dataset_builder"):
         real = getattr(datasets, name)
-        monkeypatch.setattr(datasets, name, lambda path, *rest, real=real, **named: real(str(folder), *rest, **named))
+        monkeypatch.setattr(
+            datasets,
+            name,
+            lambda path, *rest, real=real, **named: real(str(folder), *rest, **named),
+        )
     return folder
 
 
 def test_a_data_set_of_the_hub_is_checked_like_a_file(hub):
-    rows = ['{"text": "a", "n": 1.5}', '{"text": null, "n": 2.0}', r'{"text": "c\u0000", "n": null}', '{"text": "d", "n": 3.0}']
+    rows = [
+        '{"text": "a", "n": 1.5}',
+        '{"text": null, "n": 2.0}',
+        r'{"text": "c\u0000", "n": null}',
+        '{"text": "d", "n": 3.0}',
+    ]
     for i in range(2):
         (hub / f"train-{i}.jsonl").write_text("\n".join(rows[2 * i : 2 * i + 2]) + "\n")
     stream = Stream("owner/name")
@@ -235,7 +277,11 @@ def test_cells_of_a_data_set_of_the_hub_are_as_they_are_written(hub):
     with (hub / "train.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["text", "n"], *rows])
     for i, column in enumerate(("text", "n")):
-        assert Stream("owner/name", column).head(9) == Stream(str(hub), column).head(9) == [row[i] for row in rows]
+        assert (
+            Stream("owner/name", column).head(9)
+            == Stream(str(hub), column).head(9)
+            == [row[i] for row in rows]
+        )
 
 
 def test_a_stream_without_texts_says_so(tmp_path, tokenizer):

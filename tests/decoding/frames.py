@@ -1,4 +1,6 @@
-"""Connectionist temporal classification (CTC) by its definition: all paths through a few frames, and prefixes in a dictionary."""
+"""Connectionist temporal classification (CTC) by its definition: all paths through a few frames,
+and prefixes in a dictionary.
+"""
 
 import itertools
 import math
@@ -11,7 +13,9 @@ from torch import Tensor
 Sequence = tuple[int, ...]
 
 
-def random_frames(n_source: int, n_frame: int, n_symbol: int, never: tuple[int, ...] = ()) -> Tensor:
+def random_frames(
+    n_source: int, n_frame: int, n_symbol: int, never: tuple[int, ...] = ()
+) -> Tensor:
     """Log p (B, T, V) float64, -inf of the symbols `never`."""
     scores = 2 * torch.randn(n_source, n_frame, n_symbol, dtype=torch.double)
     scores[..., list(never)] = -torch.inf
@@ -44,7 +48,8 @@ def plain_prefix_beam(log_p: Tensor, blank: int, beam_size: int) -> dict[Sequenc
                 if symbol == blank:
                     after[prefix] = float(np.logaddexp(there_blank, whole + p)), there_symbol
                     continue
-                longer, entering = (*prefix, symbol), whole + p
+                longer = (*prefix, symbol)
+                entering = whole + p
                 if prefix and prefix[-1] == symbol:
                     after[prefix] = there_blank, float(np.logaddexp(there_symbol, ends_symbol + p))
                     entering = ends_blank + p

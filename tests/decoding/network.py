@@ -9,18 +9,24 @@ END = 2
 
 
 class Network:
-    """A random recurrent network as a step: its state is a vector a hypothesis, what beams share is a vector a source."""
+    """A random recurrent network as a step: its state is a vector a hypothesis, what beams share is
+    a vector a source.
+    """
 
     def __init__(self, vocab_size: int = 9, width: int = 16, end_bias: float = 0.0) -> None:
         def normal(*shape: int) -> Tensor:
             return torch.randn(shape, dtype=torch.double)
 
-        self.vectors, self.mix, self.out = normal(vocab_size, width), normal(width, width) / width**0.5, normal(width, vocab_size)
+        self.vectors = normal(vocab_size, width)
+        self.mix = normal(width, width) / width**0.5
+        self.out = normal(width, vocab_size)
         self.bias = torch.zeros(vocab_size, dtype=torch.double)
         self.bias[END] = end_bias
         self.rows: list[int] = []  # of each call
 
-    def __call__(self, ids: Tensor, state: tuple[Tensor] | None, shared: Tensor) -> tuple[Tensor, tuple[Tensor]]:
+    def __call__(
+        self, ids: Tensor, state: tuple[Tensor] | None, shared: Tensor
+    ) -> tuple[Tensor, tuple[Tensor]]:
         source = shared.repeat_interleave(len(ids) // len(shared), 0)
         h = torch.zeros_like(source) if state is None else state[0]
         for token in ids.T:
@@ -35,7 +41,9 @@ class Network:
 
 def question(n_source: int = 6, width: int = 16) -> tuple[Tensor, Tensor]:
     """Starts (B, 1) and sources (B, D)."""
-    return torch.ones(n_source, 1, dtype=torch.long), torch.randn(n_source, width, dtype=torch.double)
+    return torch.ones(n_source, 1, dtype=torch.long), torch.randn(
+        n_source, width, dtype=torch.double
+    )
 
 
 def answers(found: Decoded) -> list[list[int]]:

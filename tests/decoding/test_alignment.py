@@ -14,8 +14,12 @@ def test_it_is_the_best_path_that_spells_the_sequence(ids):
     torch.manual_seed(0)
     for log_probs in random_frames(10, 6, 3):
         paths = [path for path in itertools.product(range(3), repeat=6) if spelled(path, 0) == ids]
-        best = max(paths, key=lambda path: sum(log_probs[t, symbol].item() for t, symbol in enumerate(path)))
-        expected, t = [], 0
+        best = max(
+            paths,
+            key=lambda path: sum(log_probs[t, symbol].item() for t, symbol in enumerate(path)),
+        )
+        expected = []
+        t = 0
         for symbol, run in itertools.groupby(best):
             n = len(list(run))
             expected += [(t, t + n)] if symbol else []

@@ -1,4 +1,6 @@
-"""Laws of every search on small random networks in float64, then the answers of `transformers` with the same weights."""
+"""Laws of every search on small random networks in float64, then the answers of `transformers` with
+the same weights.
+"""
 
 import itertools
 import math
@@ -10,8 +12,22 @@ from torch import Tensor
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Sampling, reorder, stepwise
 from tests.decoding.network import END, Network, answers, question
 
-SEARCHES = [Greedy(), Sampling(temperature=1.3), Sampling(top_k=3, top_p=0.8), Beam(1), Beam(4), Beam(3, 0.0), Beam(3, early_stopping=True)]
-TAKES_ONE = [Greedy(), Beam(4), Beam(2, length_penalty=3.0), Beam(3, early_stopping=True), Beam(4, no_repeat_ngram=2)]
+SEARCHES = [
+    Greedy(),
+    Sampling(temperature=1.3),
+    Sampling(top_k=3, top_p=0.8),
+    Beam(1),
+    Beam(4),
+    Beam(3, 0.0),
+    Beam(3, early_stopping=True),
+]
+TAKES_ONE = [
+    Greedy(),
+    Beam(4),
+    Beam(2, length_penalty=3.0),
+    Beam(3, early_stopping=True),
+    Beam(4, no_repeat_ngram=2),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +39,8 @@ def _seeded():
 @pytest.mark.parametrize("min_length", [0, 3])
 def test_one_beam_and_one_choice_are_greedy(no_repeat_ngram, min_length):
     for _ in range(20):
-        network, (start, sources) = Network(), question()
+        network = Network()
+        (start, sources) = question()
         expected = Greedy(no_repeat_ngram)(network, start, sources, END, 12, min_length)
         for search in (
             Beam(1, no_repeat_ngram=no_repeat_ngram),
@@ -37,11 +54,14 @@ def test_one_beam_and_one_choice_are_greedy(no_repeat_ngram, min_length):
 
 @pytest.mark.parametrize("search", TAKES_ONE, ids=str)
 def test_other_rows_of_the_batch_change_nothing(search):
-    network, (start, sources) = Network(end_bias=1.0), question(16)
+    network = Network(end_bias=1.0)
+    (start, sources) = question(16)
     together = search(network, start, sources, END, 15)
     assert len(set(together.n_token.tolist())) > 2
     order = torch.randperm(16)
-    assert answers(search(network, start, sources[order], END, 15)) == [answers(together)[i] for i in order]
+    assert answers(search(network, start, sources[order], END, 15)) == [
+        answers(together)[i] for i in order
+    ]
     for i in range(16):
         alone = search(network, start[:1], sources[i, None], END, 15)
         assert answers(alone)[0] == answers(together)[i]
@@ -51,7 +71,8 @@ def test_other_rows_of_the_batch_change_nothing(search):
 @pytest.mark.parametrize("search", SEARCHES, ids=str)
 def test_lengths_and_ends(search):
     for min_length, max_length in ((0, 1), (0, 12), (4, 12), (5, 5)):
-        network, (start, sources) = Network(end_bias=2.0), question(12)
+        network = Network(end_bias=2.0)
+        (start, sources) = question(12)
         found = search(network, start, sources, END, max_length, min_length)
         assert found.ids.size(1) == found.n_token.max() <= max_length
         for ids, n in zip(found.ids.tolist(), found.n_token.tolist(), strict=True):
@@ -59,11 +80,15 @@ def test_lengths_and_ends(search):
             assert ids[n - 1] == END or n == max_length
             assert set(ids[n:]) <= {END}
             assert n > min_length or (n == min_length == max_length and ids[n - 1] != END)
-        assert found.is_cut(END).tolist() == [END not in ids[:n] for ids, n in zip(found.ids.tolist(), found.n_token.tolist(), strict=True)]
+        assert found.is_cut(END).tolist() == [
+            END not in ids[:n]
+            for ids, n in zip(found.ids.tolist(), found.n_token.tolist(), strict=True)
+        ]
 
 
 def test_an_answer_that_was_cut_goes_on_where_it_may_be_longer():
-    network, (start, sources) = Network(end_bias=2.0), question(40)
+    network = Network(end_bias=2.0)
+    (start, sources) = question(40)
     short, long = (Greedy()(network, start, sources, END, n) for n in (4, 30))
     cut = short.is_cut(END)
     assert 0 < int(cut.sum()) < 40
@@ -73,7 +98,8 @@ def test_an_answer_that_was_cut_goes_on_where_it_may_be_longer():
 @pytest.mark.parametrize("search", [Greedy, Sampling, Beam])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_no_ngram_repeats(search, n):
-    network, (_, sources) = Network(vocab_size=6, end_bias=-3.0), question(12)
+    network = Network(vocab_size=6, end_bias=-3.0)
+    (_, sources) = question(12)
     start = torch.randint(3, 6, (12, n))
     found = search(no_repeat_ngram=n)(network, start, sources, END, 20)
     repeats = search()(network, start, sources, END, 20)
@@ -88,10 +114,13 @@ def test_no_ngram_repeats(search, n):
 
 @pytest.mark.parametrize("search", SEARCHES, ids=str)
 def test_score_is_the_sum_of_log_probabilities(search):
-    network, (start, sources) = Network(end_bias=0.5), question(8)
+    network = Network(end_bias=0.5)
+    (start, sources) = question(8)
     found = search(network, start, sources, END, 12, min_length=2)
     for source, ids, score in zip(sources, answers(found), found.score.tolist(), strict=True):
-        nats = sum(network.log_p([1, *ids[:t]], source)[token].item() for t, token in enumerate(ids))
+        nats = sum(
+            network.log_p([1, *ids[:t]], source)[token].item() for t, token in enumerate(ids)
+        )
         assert score == pytest.approx(
             nats / len(ids) ** getattr(search, "length_penalty", 0.0), abs=1e-5
         )  # greedy and sampling sum in float32
@@ -101,27 +130,47 @@ def test_score_is_the_sum_of_log_probabilities(search):
 @pytest.mark.parametrize("min_length", [0, 2])
 def test_a_beam_of_everything_finds_the_best_of_all(length_penalty, min_length):
     for _ in range(5):
-        network, (start, sources) = Network(vocab_size=4), question(3)
+        network = Network(vocab_size=4)
+        (start, sources) = question(3)
         found = Beam(4**4, length_penalty)(network, start, sources, END, 4, min_length)
         for source, ids, score in zip(sources, answers(found), found.score.tolist(), strict=True):
             scores = {}
             for whole in itertools.product(range(4), repeat=4):
                 cut = whole[: whole.index(END) + 1] if END in whole else whole
                 if cut.count(END) == 0 or len(cut) > min_length:
-                    nats = sum(network.log_p([1, *cut[:t]], source)[token].item() for t, token in enumerate(cut))
+                    nats = sum(
+                        network.log_p([1, *cut[:t]], source)[token].item()
+                        for t, token in enumerate(cut)
+                    )
                     scores[cut] = nats / len(cut) ** length_penalty
             best = max(scores, key=scores.__getitem__)
             assert (tuple(ids), score) == (best, pytest.approx(scores[best], abs=1e-9))
 
 
 @pytest.mark.parametrize(
-    "search", [Sampling(), Sampling(temperature=0.6), Sampling(top_k=4), Sampling(top_p=0.7), Sampling(1.5, top_k=6, top_p=0.9)], ids=str
+    "search",
+    [
+        Sampling(),
+        Sampling(temperature=0.6),
+        Sampling(top_k=4),
+        Sampling(top_p=0.7),
+        Sampling(1.5, top_k=6, top_p=0.9),
+    ],
+    ids=str,
 )
 def test_sampling_draws_from_the_distribution(search):
-    n, log_p = 20_000, torch.randn(10).log_softmax(-1)
-    found = search(lambda ids, state, shared: (log_p.expand(len(ids), -1), ()), torch.ones(n, 1, dtype=torch.long), None, END, 1)
+    n = 20_000
+    log_p = torch.randn(10).log_softmax(-1)
+    found = search(
+        lambda ids, state, shared: (log_p.expand(len(ids), -1), ()),
+        torch.ones(n, 1, dtype=torch.long),
+        None,
+        END,
+        1,
+    )
     sharp = {i: math.exp(x / search.temperature) for i, x in enumerate(log_p.tolist())}
-    kept, mass = {}, 0.0
+    kept = {}
+    mass = 0.0
     likely = sorted(sharp, key=sharp.__getitem__, reverse=True)[: search.top_k]
     for i in likely:
         if mass < (search.top_p or 1) * sum(sharp[j] for j in likely):
@@ -135,22 +184,31 @@ def test_sampling_draws_from_the_distribution(search):
 
 
 def test_chance_comes_from_the_seed():
-    network, (start, sources) = Network(), question()
+    network = Network()
+    (start, sources) = question()
 
     def sample(search: Sampling, **source_of_chance) -> list[list[int]]:
         return answers(search(network, start, sources, END, 12, **source_of_chance))
 
     before = torch.get_rng_state()
     assert sample(Sampling(seed=7)) == sample(Sampling(seed=7)) != sample(Sampling(seed=8))
-    assert sample(Sampling(), generator=torch.Generator().manual_seed(7)) == sample(Sampling(seed=7))
-    assert torch.equal(torch.get_rng_state(), before), "sampling with a seed must leave the global generator alone"
+    assert sample(Sampling(), generator=torch.Generator().manual_seed(7)) == sample(
+        Sampling(seed=7)
+    )
+    assert torch.equal(torch.get_rng_state(), before), (
+        "sampling with a seed must leave the global generator alone"
+    )
     assert sample(Sampling(seed=None)) != sample(Sampling(seed=None))
 
 
-@pytest.mark.parametrize("search", [Greedy(), Greedy(no_repeat_ngram=2), Sampling(top_k=1)], ids=str)
+@pytest.mark.parametrize(
+    "search", [Greedy(), Greedy(no_repeat_ngram=2), Sampling(top_k=1)], ids=str
+)
 def test_prompts_of_different_lengths_equal_one_at_a_time(search):
-    network, (_, sources) = Network(end_bias=1.0), question(10)
-    prompts, length = torch.randint(3, 9, (10, 7)), torch.tensor([2, 7, 3, 3, 5, 2, 6, 4, 7, 2])
+    network = Network(end_bias=1.0)
+    (_, sources) = question(10)
+    prompts = torch.randint(3, 9, (10, 7))
+    length = torch.tensor([2, 7, 3, 3, 5, 2, 6, 4, 7, 2])
     prompts[:, :2] = torch.tensor([3, END])  # an end in the prompt ends nothing
     together = search(network, prompts, sources, END, 8, 2, start_length=length)
     for i, n in enumerate(length):
@@ -161,7 +219,8 @@ def test_prompts_of_different_lengths_equal_one_at_a_time(search):
 
 @pytest.mark.parametrize("search", SEARCHES, ids=str)
 def test_looking_rarely_changes_nothing(search, monkeypatch):
-    network, (start, sources) = Network(end_bias=1.0), question(12)
+    network = Network(end_bias=1.0)
+    (start, sources) = question(12)
     expected = search(network, start, sources, END, 21)
     monkeypatch.setattr(stepwise, "steps_between_looks", lambda device: 8)
     found = search(network, start, sources, END, 21)
@@ -171,20 +230,25 @@ def test_looking_rarely_changes_nothing(search, monkeypatch):
 
 @pytest.mark.parametrize("search", [Greedy(), Sampling(), Beam(3)], ids=str)
 def test_sources_that_are_done_leave_the_batch(search):
-    length, rows = torch.arange(1, 33), []
+    length = torch.arange(1, 33)
+    rows = []
 
     def step(ids: Tensor, n: Tensor | None, length: Tensor) -> tuple[Tensor, Tensor]:
         """Source i wants to end after length[i] tokens."""
         n = torch.zeros(len(ids)) if n is None else n + 1
         rows.append(len(ids))
         logits = torch.zeros(len(ids), 8)
-        logits[:, END] = torch.where(n >= length.repeat_interleave(len(ids) // len(length)), 50.0, -50.0)
+        logits[:, END] = torch.where(
+            n >= length.repeat_interleave(len(ids) // len(length)), 50.0, -50.0
+        )
         return logits, n
 
     found = search(step, torch.ones(32, 1, dtype=torch.long), length, END, 50)
     assert found.n_token.tolist() == (length + 1).tolist()
     for n, n_row in enumerate(rows[1:-1]):
-        assert n_row <= max(4, 1.5 * (32 - n)) * (rows[1] // 32), "less than a third of the batch may be done, and two steps late for beams"
+        assert n_row <= max(4, 1.5 * (32 - n)) * (rows[1] // 32), (
+            "less than a third of the batch may be done, and two steps late for beams"
+        )
     assert len(rows) <= 35
 
 
@@ -193,7 +257,9 @@ def test_state_is_not_copied_where_rows_stay():
 
     def step(ids: Tensor, state: Tensor | None, shared: None) -> tuple[Tensor, Tensor]:
         seen.append(state)
-        return torch.tensor([[0.0, 0, 0, 9, 1]]).expand(len(ids), -1), torch.zeros(len(ids), 1) if state is None else state
+        return torch.tensor([[0.0, 0, 0, 9, 1]]).expand(len(ids), -1), torch.zeros(
+            len(ids), 1
+        ) if state is None else state
 
     Beam(1)(step, torch.ones(2, 1, dtype=torch.long), None, END, 5)
     assert len(seen) == 5
@@ -203,8 +269,10 @@ def test_state_is_not_copied_where_rows_stay():
 @pytest.mark.parametrize("search", [Greedy(), Sampling(), Beam(2)], ids=str)
 def test_processes_step_together(search):
     """A process that is done early goes on stepping until the others are."""
-    network, (start, sources) = Network(end_bias=9.0), question(3)
-    others, said = 6, []
+    network = Network(end_bias=9.0)
+    (start, sources) = question(3)
+    others = 6
+    said = []
 
     def agree(done: bool) -> bool:
         said.append(done)
@@ -241,8 +309,16 @@ def test_reorder_takes_rows_of_everything():
         (lambda: Beam()(Network(), *question(), END, 5, -1), "min_length=-1"),
         (lambda: Greedy()(Network(), *question(), END, 0), "max_length=0"),
         (lambda: Greedy()(Network(), torch.ones(2, 0), None, END, 5), r"start has shape \(2, 0\)"),
-        (lambda: Greedy()(Network(), *question(2), END, 5, start_length=torch.tensor([1, 2])), "start_length"),
-        (lambda: Beam()(Network(), torch.ones(2, 3).long(), None, END, 5, start_length=torch.tensor([1, 2])), "start_length"),
+        (
+            lambda: Greedy()(Network(), *question(2), END, 5, start_length=torch.tensor([1, 2])),
+            "start_length",
+        ),
+        (
+            lambda: Beam()(
+                Network(), torch.ones(2, 3).long(), None, END, 5, start_length=torch.tensor([1, 2])
+            ),
+            "start_length",
+        ),
     ],
 )
 def test_bad_settings_are_named(make, names):
@@ -264,10 +340,20 @@ def test_broken_logits_end_in_an_error(search, bad):
 
 @pytest.fixture(scope="session")
 def marian():
-    pytest.importorskip("transformers", reason="transformers is a test dependency: pip install -e .[dev]")
+    pytest.importorskip(
+        "transformers", reason="transformers is a test dependency: pip install -e .[dev]"
+    )
     from tests import copying
 
-    model = copying.marian(n_layer=1, n_head=4, vocab_size=24, d_model=64, encoder_ffn_dim=64, decoder_ffn_dim=64, init_std=0.1)
+    model = copying.marian(
+        n_layer=1,
+        n_head=4,
+        vocab_size=24,
+        d_model=64,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        init_std=0.1,
+    )
     copying.learn_to_copy(model, n_step=150, n_word=20, mean_length=6)
     return model
 
@@ -280,37 +366,54 @@ def copies(marian):
 
     embedding, backbone, head = marian_from_transformers(marian)
     source = sentences(48, 6, 20, torch.Generator().manual_seed(1))
-    assert len({len(ids) for ids in generate(marian, source, max_new_tokens=16)}) > 4, "hypotheses should end at different lengths"
+    assert len({len(ids) for ids in generate(marian, source, max_new_tokens=16)}) > 4, (
+        "hypotheses should end at different lengths"
+    )
     pad = source == PAD
     with torch.inference_mode():
         shared = (backbone.remember(backbone.encode(embedding(source), pad)), pad)
 
     def step(ids: Tensor, state: tuple | None, shared: tuple) -> tuple[Tensor, tuple]:
-        y, state = backbone.decode(embedding(ids), memory=shared[0], memory_pad=shared[1], state=state)
+        y, state = backbone.decode(
+            embedding(ids), memory=shared[0], memory_pad=shared[1], state=state
+        )
         return head(y[:, -1:], embedding.weight)[:, 0], state
 
     start = torch.full((len(source), 1), START)
-    return source, lambda search, max_length, min_length=0: search(step, start, shared, END, max_length, min_length)
+    return source, lambda search, max_length, min_length=0: search(
+        step, start, shared, END, max_length, min_length
+    )
 
 
 def generate(marian: torch.nn.Module, source: Tensor, **settings) -> list[list[int]]:
-    ids = marian.generate(input_ids=source, attention_mask=(source != 0).long(), do_sample=False, **settings)[:, 1:].tolist()
+    ids = marian.generate(
+        input_ids=source, attention_mask=(source != 0).long(), do_sample=False, **settings
+    )[:, 1:].tolist()
     return [row[: row.index(END) + 1] if END in row else row for row in ids]
 
 
 def test_inference_mode_and_autocast_around_a_search(copies):
-    """As Lightning validates: the sources were encoded there, and their tensors are not to be written to."""
+    """As Lightning validates: the sources were encoded there, and their tensors are not to be
+    written to.
+    """
     source, search = copies
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         for method in (Greedy(), Sampling(), Beam(3)):
             assert search(method, 16).n_token.shape == (len(source),)
 
 
-@pytest.mark.parametrize(("no_repeat_ngram", "min_length", "max_length"), [(0, 0, 16), (2, 0, 16), (0, 5, 8), (1, 3, 16)])
+@pytest.mark.parametrize(
+    ("no_repeat_ngram", "min_length", "max_length"), [(0, 0, 16), (2, 0, 16), (0, 5, 8), (1, 3, 16)]
+)
 def test_greedy_against_transformers(marian, copies, no_repeat_ngram, min_length, max_length):
     source, search = copies
     expected = generate(
-        marian, source, no_repeat_ngram_size=no_repeat_ngram, min_new_tokens=min_length, max_new_tokens=max_length, num_beams=1
+        marian,
+        source,
+        no_repeat_ngram_size=no_repeat_ngram,
+        min_new_tokens=min_length,
+        max_new_tokens=max_length,
+        num_beams=1,
     )
     assert answers(search(Greedy(no_repeat_ngram), max_length, min_length)) == expected
 
@@ -319,9 +422,25 @@ def test_greedy_against_transformers(marian, copies, no_repeat_ngram, min_length
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize(
     ("length_penalty", "no_repeat_ngram", "min_length", "max_length"),
-    [(1.0, 0, 0, 16), (0.0, 0, 0, 16), (2.0, 2, 0, 16), (-1.0, 0, 4, 16), (0.6, 3, 5, 8), (1.0, 0, 0, 3)],
+    [
+        (1.0, 0, 0, 16),
+        (0.0, 0, 0, 16),
+        (2.0, 2, 0, 16),
+        (-1.0, 0, 4, 16),
+        (0.6, 3, 5, 8),
+        (1.0, 0, 0, 3),
+    ],
 )
-def test_beams_against_transformers(marian, copies, beam_size, early_stopping, length_penalty, no_repeat_ngram, min_length, max_length):
+def test_beams_against_transformers(
+    marian,
+    copies,
+    beam_size,
+    early_stopping,
+    length_penalty,
+    no_repeat_ngram,
+    min_length,
+    max_length,
+):
     source, search = copies
     expected = generate(
         marian,
@@ -333,5 +452,7 @@ def test_beams_against_transformers(marian, copies, beam_size, early_stopping, l
         min_new_tokens=min_length,
         max_new_tokens=max_length,
     )
-    found = search(Beam(beam_size, length_penalty, early_stopping, no_repeat_ngram), max_length, min_length)
+    found = search(
+        Beam(beam_size, length_penalty, early_stopping, no_repeat_ngram), max_length, min_length
+    )
     assert answers(found) == expected

@@ -1,4 +1,6 @@
-"""Outputs and training pairs that stand beside the wrong lines are told; those that do not are not."""
+"""Outputs and training pairs that stand beside the wrong lines are told; those that do not are
+not.
+"""
 
 import random
 
@@ -24,9 +26,12 @@ SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
 def sentences(n: int, seed: int = 0, alphabet: dict[int, str] | None = None) -> list[str]:
     """Different ones, of words that are used as often as words are (Zipf)."""
     words = random.Random(0)
-    vocabulary = ["".join(words.choices(SYLLABLES, k=words.choice((1, 2, 2, 3)))) for _ in range(1500)]
+    vocabulary = [
+        "".join(words.choices(SYLLABLES, k=words.choice((1, 2, 2, 3)))) for _ in range(1500)
+    ]
     weights = [1 / (rank + 3) for rank in range(len(vocabulary))]
-    rng, found = random.Random(seed), {}
+    rng = random.Random(seed)
+    found = {}
     while len(found) < n:
         chosen = rng.choices(vocabulary, weights, k=rng.randrange(5, 15))
         text = f"{' '.join(chosen)}, {rng.randrange(90)}"
@@ -34,8 +39,13 @@ def sentences(n: int, seed: int = 0, alphabet: dict[int, str] | None = None) -> 
     return list(found)
 
 
-CYRILLIC = {ord(a): b for a, b in zip("abcdefghijklmnopqrstuvwxyz", "абцдефгхийклмнопярстуввхыз", strict=True)}
-HAN = {ord(a): chr(0x4E00 + 37 * i) for i, a in enumerate("abcdefghijklmnopqrstuvwxyz")} | {32: None}
+CYRILLIC = {
+    ord(a): b
+    for a, b in zip("abcdefghijklmnopqrstuvwxyz", "абцдефгхийклмнопярстуввхыз", strict=True)
+}
+HAN = {ord(a): chr(0x4E00 + 37 * i) for i, a in enumerate("abcdefghijklmnopqrstuvwxyz")} | {
+    32: None
+}
 THAI = {ord(a): chr(0x0E01 + i) for i, a in enumerate("abcdefghijklmnopqrstuvwxyz")} | {32: None}
 SCRIPTS = {"latin": None, "cyrillic": CYRILLIC, "han": HAN, "thai": THAI}
 
@@ -48,7 +58,9 @@ def system(references: list[str], least: float, seed: int = 0) -> list[str]:
     every = [unit for text in units for unit in text]
     outputs = units
     while True:
-        changed = [[rng.choice(every) if rng.random() < 0.1 else u for u in text] for text in outputs]
+        changed = [
+            [rng.choice(every) if rng.random() < 0.1 else u for u in text] for text in outputs
+        ]
         joined = [(" " if has_spaces else "").join(text) for text in changed]
         if sacrebleu.corpus_chrf(joined, [references]).score < least:
             return [(" " if has_spaces else "").join(text) for text in outputs]
@@ -56,7 +68,9 @@ def system(references: list[str], least: float, seed: int = 0) -> list[str]:
 
 
 def shifted(texts: list[str], start: int, stop: int, by: int) -> list[str]:
-    """Lines of a run, each in the place of one `by` lines further up or down; the run goes round."""
+    """Lines of a run, each in the place of one `by` lines further up or down; the run goes
+    round.
+    """
     run = texts[start:stop]
     return [*texts[:start], *run[by:], *run[:by], *texts[stop:]]
 
@@ -114,7 +128,10 @@ def test_ten_lines_of_a_weak_system_are_told(keep, by):
     """Of each text some words are right, after a beginning that is always the same."""
     references = sentences(100, 3)
     rng = random.Random(3)
-    outputs = ["zuzu bobo, " + " ".join(w for w in text.split() if rng.random() < keep) for text in references]
+    outputs = [
+        "zuzu bobo, " + " ".join(w for w in text.split() if rng.random() < keep)
+        for text in references
+    ]
     assert find_shift(outputs, references) is None
     moved = [*outputs[:40], *outputs[40 + by : 50 + by], *outputs[50:]]
     found = find_shift(moved, references)
@@ -124,13 +141,23 @@ def test_ten_lines_of_a_weak_system_are_told(keep, by):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_answers_of_their_own_dates_are_no_permutation(seed):
-    """They share a day, a month or a year with another line alone, as references do with each other."""
+    """They share a day, a month or a year with another line alone, as references do with each
+    other.
+    """
     rng = random.Random(seed)
     months = ["January", "February", "March", "April", "May", "June", "July", "August"]
-    texts = list({f"{rng.choice(months)} {rng.randrange(1, 29)}, {rng.randrange(1900, 2100)}": None for _ in range(600)})
-    references, outputs = texts[:300], texts[300:]
+    texts = list(
+        {
+            f"{rng.choice(months)} {rng.randrange(1, 29)}, {rng.randrange(1900, 2100)}": None
+            for _ in range(600)
+        }
+    )
+    references = texts[:300]
+    outputs = texts[300:]
     found = find_disorder(outputs[:280], references[:280])
-    assert found is None or found.is_unrelated, "what is told of them is that they fit no line of theirs"
+    assert found is None or found.is_unrelated, (
+        "what is told of them is that they fit no line of theirs"
+    )
     assert find_shift(outputs[:280], references[:280]) is None
 
 
@@ -158,7 +185,12 @@ def test_few_different_references_are_no_alarm(references, share):
 
 def test_what_knows_nothing_of_its_line_is_no_alarm():
     references = sentences(300)
-    for outputs in (["the dog"] * 300, [""] * 300, sentences(300, 5), [text.upper()[:9] for text in references]):
+    for outputs in (
+        ["the dog"] * 300,
+        [""] * 300,
+        sentences(300, 5),
+        [text.upper()[:9] for text in references],
+    ):
         assert find_shift(outputs, references) is None
         found = find_disorder(outputs, references)
         assert found is None or found.is_unrelated
@@ -167,8 +199,12 @@ def test_what_knows_nothing_of_its_line_is_no_alarm():
 
 
 def test_answers_from_passages_that_questions_share_are_no_alarm():
-    """A rule answers most questions on a passage by one of its sentences, which has the answers to several of them."""
-    rng, references, outputs = random.Random(0), [], []
+    """A rule answers most questions on a passage by one of its sentences, which has the answers to
+    several of them.
+    """
+    rng = random.Random(0)
+    references = []
+    outputs = []
     for passage in range(120):
         parts = sentences(4, passage)
         for question in range(8):
@@ -182,10 +218,13 @@ def test_answers_from_passages_that_questions_share_are_no_alarm():
 @pytest.mark.parametrize("share_unanswerable", [0, 0.5])
 @pytest.mark.parametrize("seed", range(3))
 def test_answers_to_other_questions_on_the_passage_are_no_permutation(share_unanswerable, seed):
-    """A system that errs takes them for its own; what has no answer has no reference that could fit."""
+    """A system that errs takes them for its own; what has no answer has no reference that could
+    fit.
+    """
     rng = random.Random(seed)
     texts = sentences(480, seed)
-    references, outputs = [], []
+    references = []
+    outputs = []
     for start in range(0, len(texts), 6):
         answers = texts[start : start + 6]
         for i, answer in enumerate(answers):
@@ -204,7 +243,8 @@ def test_answers_to_other_questions_on_the_passage_are_no_permutation(share_unan
 @pytest.mark.parametrize("n", [100, 300])
 def test_what_all_outputs_begin_with_hides_no_permutation(n, share):
     """As where a model opens each answer in the words of one reference."""
-    references, rng = sentences(n, 3), random.Random(3)
+    references = sentences(n, 3)
+    rng = random.Random(3)
     kept = [" ".join(w for w in text.split() if rng.random() < 0.4) for text in references]
     outputs = [f"{references[0][:20]} {text}" for text in kept]
     assert find_disorder(outputs, references) is None
@@ -225,10 +265,14 @@ def test_neighbours_that_share_a_subject_are_no_alarm():
 
 def test_the_check_names_system_lines_and_offset():
     references = sentences(200)
-    examples = [Example(str(i), f"source {i} {t[::-1]}", (t,), "en") for i, t in enumerate(references)]
+    examples = [
+        Example(str(i), f"source {i} {t[::-1]}", (t,), "en") for i, t in enumerate(references)
+    ]
     outputs = shifted(references, 0, 200, 1)
     answers = {"a": [Prediction(e.id, text) for e, text in zip(examples, outputs, strict=True)]}
-    [found] = [f for f in examine(examples, answers, [Bleu("en")]) if f.check == "misaligned outputs"]
+    [found] = [
+        f for f in examine(examples, answers, [Bleu("en")]) if f.check == "misaligned outputs"
+    ]
     assert found.system == "a"
     assert "fit the references 1 line further on better than their own" in found.words
 
@@ -248,7 +292,9 @@ def translated(texts: list[str]) -> list[str]:
     return [text.translate(CYRILLIC) for text in texts]
 
 
-@pytest.mark.parametrize("make", [translated, lambda texts: [text.split(", ")[0] for text in texts]])
+@pytest.mark.parametrize(
+    "make", [translated, lambda texts: [text.split(", ")[0] for text in texts]]
+)
 def test_pairs_one_line_off_are_told(make):
     sources = sentences(1500)
     targets = make(sources)

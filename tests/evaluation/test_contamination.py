@@ -15,7 +15,8 @@ TRAINED = [
 @pytest.mark.parametrize(
     ("source", "reference", "expected"),
     [
-        ("the quick brown fox jumps over the lazy dog while the cat sleeps", "x", True),  # case and signs aside
+        # case and signs aside
+        ("the quick brown fox jumps over the lazy dog while the cat sleeps", "x", True),
         ("x y z", TRAINED[0], True),  # the answer
         ("Good morning", "x", True),  # short, but all of a training text
         ("morning", "x", False),  # short, and a part of one
@@ -41,14 +42,23 @@ def test_nothing_was_trained_on():
 
 
 def test_training_texts_are_read_once(tmp_path):
-    """Learned again only where the cache has nothing that can be read; another key is another text."""
-    exam = [Example("1", TRAINED[0], ("x",)), Example("2", "Good morning", ("x",)), Example("3", "something new", ("x",))]
+    """Learned again only where the cache has nothing that can be read; another key is another
+    text.
+    """
+    exam = [
+        Example("1", TRAINED[0], ("x",)),
+        Example("2", "Good morning", ("x",)),
+        Example("3", "something new", ("x",)),
+    ]
 
     def texts(read):
         read.append(True)
         yield from TRAINED
 
-    first, again, mended, other = [], [], [], []
+    first = []
+    again = []
+    mended = []
+    other = []
     expected = contaminated(exam, learn_once(texts(first), "a", tmp_path))
     assert expected.tolist() == [True, True, False]
     assert (contaminated(exam, learn_once(texts(again), "a", tmp_path)) == expected).all()
@@ -68,7 +78,9 @@ def test_training_texts_are_read_once(tmp_path):
     ],
 )
 def test_texts_without_spaces_are_found_by_their_parts(text):
-    """A line of Thai is no single word: most of it in another line is found, a few words are not."""
+    """A line of Thai is no single word: most of it in another line is found, a few words are
+    not.
+    """
     longer = f"{text[-4:]}{text}{text[:4]}"
     known = learn([f"x {longer} y"])
     assert known.stands_there(text)

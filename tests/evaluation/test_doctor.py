@@ -7,7 +7,15 @@ import pytest
 import regex
 
 from lslm_lightning.contracts import Example, Prediction, Score
-from lslm_lightning.evaluation.doctor import Finding, beam_below_greedy, examine, in_systems_order, is_blind, left_out, unfinished
+from lslm_lightning.evaluation.doctor import (
+    Finding,
+    beam_below_greedy,
+    examine,
+    in_systems_order,
+    is_blind,
+    left_out,
+    unfinished,
+)
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
 from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
@@ -27,7 +35,8 @@ PLACES = [
 def exam(language="de", n=40):
     examples = []
     for i in range(n):
-        name, (english, german, chinese) = NAMES[i % 8], PLACES[i % 5]
+        name = NAMES[i % 8]
+        (english, german, chinese) = PLACES[i % 5]
         source = f"{name} stands beside the {english} number {i}, and the others are waiting."
         target = {
             "de": f"{name} steht neben dem {german} Nummer {i}, und die anderen warten.",
@@ -49,7 +58,10 @@ def checks(examples, outputs, *metrics):
 @pytest.mark.parametrize("language", ["de", "zh"])
 def test_healthy_answers_raise_no_doubt(language):
     examples = exam(language)
-    assert checks(examples, [e.references[0] for e in examples], Bleu(language), Rouge("1", language)) == set()
+    assert (
+        checks(examples, [e.references[0] for e in examples], Bleu(language), Rouge("1", language))
+        == set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,40 +89,87 @@ def test_a_scorer_that_drops_characters_is_named():
 
 
 def test_references_turned_the_wrong_way_are_found():
-    texts = [f"{random.Random(i).choice(NAMES)} sees {i} boats and {i * 7} houses near street {i * 3}" for i in range(60)]
+    texts = [
+        f"{random.Random(i).choice(NAMES)} sees {i} boats and {i * 7} houses near street {i * 3}"
+        for i in range(60)
+    ]
     right = [Example(str(i), "x", (text, f"{text} today")) for i, text in enumerate(texts)]
-    wrong = [Example(str(i), "x", (texts[i], f"{texts[(i * 7 + 3) % 60]} today")) for i in range(60)]
+    wrong = [
+        Example(str(i), "x", (texts[i], f"{texts[(i * 7 + 3) % 60]} today")) for i in range(60)
+    ]
     assert ("references transposed", "") not in checks(right, [e.references[0] for e in right])
     assert ("references transposed", "") in checks(wrong, [e.references[0] for e in wrong])
 
 
-@pytest.mark.parametrize(("greedy", "beam"), [("greedy", "beam"), ("ctcgreedy", "ctcprefixbeam"), ("greedy", "jointbeam")])
+@pytest.mark.parametrize(
+    ("greedy", "beam"),
+    [("greedy", "beam"), ("ctcgreedy", "ctcprefixbeam"), ("greedy", "jointbeam")],
+)
 def test_beam_search_below_greedy_search_is_found(greedy, beam):
     def score(value, higher_is_better=True):
         return Score("bleu", value, "", higher_is_better, "", 10)
 
     searches = {"fast": ("w", greedy), "slow": ("w", beam), "other": ("v", beam)}
-    assert [f.system for f in beam_below_greedy(searches, {"fast": score(30), "slow": score(29), "other": score(1)})] == ["slow"]
+    assert [
+        f.system
+        for f in beam_below_greedy(
+            searches, {"fast": score(30), "slow": score(29), "other": score(1)}
+        )
+    ] == ["slow"]
     assert beam_below_greedy(searches, {"fast": score(30), "slow": score(31)}) == []
     assert beam_below_greedy(searches, {"fast": score(30, False), "slow": score(31, False)}) != []
 
 
 def ending(*reasons):
-    return [Prediction(str(i), "x", n_token=7 * (reason == "length"), finish_reason=reason) for i, reason in enumerate(reasons)]
+    return [
+        Prediction(str(i), "x", n_token=7 * (reason == "length"), finish_reason=reason)
+        for i, reason in enumerate(reasons)
+    ]
 
 
 @pytest.mark.parametrize(
     ("reasons", "limit", "words"),
     [
         ((None, "stop"), "", []),
-        (("stop", "length", "length"), "max_length=128", ["2 of 3 answers were cut at max_length=128; raise it"]),
-        (("length",), "", ["1 of 1 answers were cut at 7 tokens; raise the limit (max_length of a run, max_tokens of an endpoint)"]),
-        (("content_filter", "stop"), "", ["1 of 2 answers were kept back, whole or in part, by the content filter of the provider"]),
-        (("refusal", "tool_calls"), "", ["1 of 2 answers are the words in which", "1 of 2 answers ended with a call of a tool"]),
+        (
+            ("stop", "length", "length"),
+            "max_length=128",
+            ["2 of 3 answers were cut at max_length=128; raise it"],
+        ),
+        (
+            ("length",),
+            "",
+            [
+                (
+                    "1 of 1 answers were cut at 7 tokens; raise the limit (max_length of a run, "
+                    "max_tokens of an endpoint)"
+                )
+            ],
+        ),
+        (
+            ("content_filter", "stop"),
+            "",
+            [
+                (
+                    "1 of 2 answers were kept back, whole or in part, by the content filter of the "
+                    "provider"
+                )
+            ],
+        ),
+        (
+            ("refusal", "tool_calls"),
+            "",
+            ["1 of 2 answers are the words in which", "1 of 2 answers ended with a call of a tool"],
+        ),
         (
             ("reasoning",) * 1200,
             "max_tokens=9",
-            ["1,200 of 1,200 answers are empty, because all their tokens went into reasoning; raise max_tokens=9"],
+            [
+                (
+                    "1,200 of 1,200 answers are empty, because all their tokens went into "
+                    "reasoning; raise max_tokens=9"
+                )
+            ],
         ),
         (("abort",), "", ["1 of 1 answers ended with the reason 'abort', as the server says"]),
     ],
@@ -118,45 +177,78 @@ def ending(*reasons):
 def test_answers_that_did_not_end_by_themselves_are_counted(reasons, limit, words):
     found = unfinished("it", ending(*reasons), limit)
     assert len(found) == len(words)
-    assert all(f.words.startswith(each) and f.system == "it" for f, each in zip(found, words, strict=True))
+    assert all(
+        f.words.startswith(each) and f.system == "it" for f, each in zip(found, words, strict=True)
+    )
 
 
 def test_answers_that_were_cut_are_told_of_every_system_beside_the_other_checks():
     examples = exam()
     outputs = [e.references[0] for e in examples]
-    given = {"it": [Prediction(e.id, text, finish_reason="length") for e, text in zip(examples, outputs, strict=True)]}
+    given = {
+        "it": [
+            Prediction(e.id, text, finish_reason="length")
+            for e, text in zip(examples, outputs, strict=True)
+        ]
+    }
     [found] = examine(examples, given, [Bleu("de")], {"it": "max_length=9"})
-    assert (found.check, found.words) == ("cut answers", "40 of 40 answers were cut at max_length=9; raise it")
+    assert (found.check, found.words) == (
+        "cut answers",
+        "40 of 40 answers were cut at max_length=9; raise it",
+    )
 
 
 def test_nothing_is_told_twice():
     examples = exam()
     given = {"it": [Prediction(e.id, "", finish_reason="reasoning") for e in examples]}
-    assert [f.check for f in examine(examples, given, [Bleu("de")])] == ["reasoning without an answer"]
-    given = {"it": [Prediction(e.id, "", finish_reason="stop" if i else "reasoning") for i, e in enumerate(examples)]}
+    assert [f.check for f in examine(examples, given, [Bleu("de")])] == [
+        "reasoning without an answer"
+    ]
+    given = {
+        "it": [
+            Prediction(e.id, "", finish_reason="stop" if i else "reasoning")
+            for i, e in enumerate(examples)
+        ]
+    }
     found = {f.check: f.words for f in examine(examples, given, [Bleu("de")])}
     assert found["empty outputs"].startswith("39 of 40")
-    russian = [Example(str(i), "", (f"это {word} слово",), "ru") for i, word in enumerate(["один", "два", "три", "пять", "шесть"] * 6)]
-    found = examine(russian, {"it": [Prediction(e.id, e.references[0]) for e in russian]}, [Rouge("1", "en")])
+    russian = [
+        Example(str(i), "", (f"это {word} слово",), "ru")
+        for i, word in enumerate(["один", "два", "три", "пять", "шесть"] * 6)
+    ]
+    found = examine(
+        russian, {"it": [Prediction(e.id, e.references[0]) for e in russian]}, [Rouge("1", "en")]
+    )
     assert [f.where for f in found if f.check == "dropped characters"] == ["evaluation set"]
 
 
 def test_findings_are_in_the_order_of_systems_those_of_the_evaluation_set_first():
-    found = [Finding("a", "second", ""), Finding("b", "first", ""), Finding("c", "", ""), Finding("d", "second", "")]
+    found = [
+        Finding("a", "second", ""),
+        Finding("b", "first", ""),
+        Finding("c", "", ""),
+        Finding("d", "second", ""),
+    ]
     assert [f.check for f in in_systems_order(found, ["first", "second"])] == ["c", "b", "a", "d"]
 
 
-@pytest.mark.parametrize("written", ["<think>why</think>", "why</think>", "<|channel|>analysis<|message|>why<|end|>"])
+@pytest.mark.parametrize(
+    "written", ["<think>why</think>", "why</think>", "<|channel|>analysis<|message|>why<|end|>"]
+)
 def test_reasoning_in_outputs_is_found(written):
     examples = exam()
-    assert ("reasoning in outputs", "it") in checks(examples, [written + e.references[0] for e in examples])
+    assert ("reasoning in outputs", "it") in checks(
+        examples, [written + e.references[0] for e in examples]
+    )
     quoting = [Example(e.id, e.source, (written + e.references[0],), "de", "en") for e in examples]
     assert ("reasoning in outputs", "it") not in checks(quoting, [e.references[0] for e in quoting])
 
 
 def test_settings_that_a_server_did_not_take_are_told():
     assert left_out("it", {}) is None
-    assert left_out("it", {"temperature": 0.0, "seed": 3}).words.startswith("temperature=0.0, seed=3 were left out, because the server")
+    assert left_out("it", {"temperature": 0.0, "seed": 3}).words.startswith(
+        "temperature=0.0, seed=3 were left out, because the server"
+    )
 
 
 TEXTS = {
@@ -182,11 +274,16 @@ UNSPACED = {
 def written(form, n=24):
     """Different texts of one form."""
     letters = [character for character in form if character.isalpha() and not character.isascii()]
-    return [form.format(i=i, word=letters[i % len(letters)] + letters[-1 - i // 2 % len(letters)]) for i in range(n)]
+    return [
+        form.format(i=i, word=letters[i % len(letters)] + letters[-1 - i // 2 % len(letters)])
+        for i in range(n)
+    ]
 
 
 def found_in(texts, stated, *metrics, outputs=None):
-    examples = [Example(str(i), f"source {i}", (text,), stated, stated) for i, text in enumerate(texts)]
+    examples = [
+        Example(str(i), f"source {i}", (text,), stated, stated) for i, text in enumerate(texts)
+    ]
     return checks(examples, outputs or texts, *metrics)
 
 
@@ -196,12 +293,24 @@ def test_rouge_for_english_cannot_tell_other_letters_apart(language):
     for kind in ("1", "2", "L"):
         assert is_blind(Rouge(kind, "en"), texts)
         assert not is_blind(Rouge(kind, language), texts)
-    assert {("constant metric", ""), ("dropped characters", "")} <= found_in(texts, "en", Rouge("1", "en"))
-    assert found_in(texts, language, Rouge("1", language), Bleu(language), Ter(language), TokenF1(language)) == set()
+    assert {("constant metric", ""), ("dropped characters", "")} <= found_in(
+        texts, "en", Rouge("1", "en")
+    )
+    assert (
+        found_in(
+            texts, language, Rouge("1", language), Bleu(language), Ter(language), TokenF1(language)
+        )
+        == set()
+    )
 
 
 @pytest.mark.parametrize(
-    "text", ["Die Füße tragen uns {i} Meter weit", "Près de l'été, {i} élèves ont été là", "Żółw ma {i} łąkę i wąż też"]
+    "text",
+    [
+        "Die Füße tragen uns {i} Meter weit",
+        "Près de l'été, {i} élèves ont été là",
+        "Żółw ma {i} łąkę i wąż też",
+    ],
 )
 def test_letters_with_marks_that_rouge_for_english_drops_are_named(text):
     texts = [text.format(i=i) for i in range(24)]
@@ -210,7 +319,12 @@ def test_letters_with_marks_that_rouge_for_english_drops_are_named(text):
 
 
 def test_a_few_letters_with_marks_in_english_are_no_reason_for_doubt():
-    texts = [f"The café sold {i} cups of tea to the people of this old town" if i < 2 else f"They sold {i} cups" for i in range(40)]
+    texts = [
+        f"The café sold {i} cups of tea to the people of this old town"
+        if i < 2
+        else f"They sold {i} cups"
+        for i in range(40)
+    ]
     assert found_in(texts, "en", Rouge("1", "en")) == set()
 
 
@@ -219,7 +333,13 @@ def test_lines_taken_for_words_are_found_in_every_script_without_spaces(language
     texts = written(UNSPACED[language])
     for metric in (Bleu("en"), WordErrorRate("en"), TokenF1("ru"), Bleu("de")):
         assert ("unsegmented text", "") in found_in(texts, "en", metric), metric.name
-    for metric in (Bleu(language), WordErrorRate(language), TokenF1(language), Rouge("1", language), Ter(language)):
+    for metric in (
+        Bleu(language),
+        WordErrorRate(language),
+        TokenF1(language),
+        Rouge("1", language),
+        Ter(language),
+    ):
         assert found_in(texts, language, metric) == set(), metric.name
 
 
@@ -229,14 +349,26 @@ def test_a_metric_with_one_score_for_many_outputs_is_told(kind):
     outputs = [f"zq{i} xv{i}" for i in range(24)]
     assert ("constant metric", "it") in found_in(texts, "en", Rouge(kind), outputs=outputs)
     assert ("constant metric", "it") not in found_in(texts, "en", Rouge(kind), outputs=texts)
-    assert ("constant metric", "it") not in found_in(texts, "en", ExactMatch(), outputs=outputs), "all or nothing is its nature"
+    assert ("constant metric", "it") not in found_in(texts, "en", ExactMatch(), outputs=outputs), (
+        "all or nothing is its nature"
+    )
     some = [*outputs[:-1], texts[-1]]
     assert ("constant metric", "it") not in found_in(texts, "en", Rouge(kind), outputs=some)
 
 
 def test_metrics_that_tell_answers_apart_are_not_blind():
     texts = ["yes", "Yes.", "no", "No!", "maybe", "15", "3.5"]
-    for metric in (Rouge("1"), Bleu(), Chrf(), Ter(), WordErrorRate(), CharacterErrorRate(), TokenF1(), ExactMatch(), BitsPerByte()):
+    for metric in (
+        Rouge("1"),
+        Bleu(),
+        Chrf(),
+        Ter(),
+        WordErrorRate(),
+        CharacterErrorRate(),
+        TokenF1(),
+        ExactMatch(),
+        BitsPerByte(),
+    ):
         assert not is_blind(metric, texts), metric.name
     assert not is_blind(Rouge("1"), ["yes", "Yes.", "yes!"]), "one answer only"
     assert not is_blind(Rouge("1"), [])
@@ -244,7 +376,9 @@ def test_metrics_that_tell_answers_apart_are_not_blind():
 
 
 class WithoutMarks(WordErrorRate):
-    """A normalization that some recipes of speech recognition do: all marks are taken out, and with them the vowels of Hindi."""
+    """A normalization that some recipes of speech recognition do: all marks are taken out, and with
+    them the vowels of Hindi.
+    """
 
     name = "wer_without_marks"
 
@@ -252,7 +386,9 @@ class WithoutMarks(WordErrorRate):
         return regex.sub(r"\p{M}", " ", text).split()
 
 
-@pytest.mark.parametrize("text", ["सरकार ने नई योजना की {i}", "അരസ് പുതിയ തിട്ടം {i}", "แม่ แม้ น้ำ ใหม่ {i}"])
+@pytest.mark.parametrize(
+    "text", ["सरकार ने नई योजना की {i}", "അരസ് പുതിയ തിട്ടം {i}", "แม่ แม้ น้ำ ใหม่ {i}"]
+)
 def test_a_scorer_that_drops_vowel_signs_is_named(text):
     texts = [text.format(i=i) for i in range(24)]
     assert ("dropped characters", "") in found_in(texts, "hi", WithoutMarks("hi"))
@@ -265,20 +401,32 @@ def test_emoji_have_no_letters_to_drop():
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
-@pytest.mark.parametrize("text", ["Größe {} der Häuser", "서울 {} 박물관", "ＡＢＣ{}サーバー", "tiếng Việt {}"])
+@pytest.mark.parametrize(
+    "text", ["Größe {} der Häuser", "서울 {} 박물관", "ＡＢＣ{}サーバー", "tiếng Việt {}"]
+)
 def test_right_answers_in_another_form_are_no_constant_metric(text, form):
     texts = [text.format(i) for i in range(30)]
     outputs = [unicodedata.normalize(form, each) for each in texts]
-    assert ("constant metric", "it") not in found_in(texts, "und", Rouge("1", "und"), WordErrorRate(), Bleu("und"), outputs=outputs)
+    assert ("constant metric", "it") not in found_in(
+        texts, "und", Rouge("1", "und"), WordErrorRate(), Bleu("und"), outputs=outputs
+    )
 
 
-@pytest.mark.parametrize(("text", "told"), [("eine rote Katze", True), ("eine rote Katze schläft", False)])
+@pytest.mark.parametrize(
+    ("text", "told"), [("eine rote Katze", True), ("eine rote Katze schläft", False)]
+)
 def test_bleu_of_texts_without_four_words_is_told(text, told):
     """sacreBLEU gives such a corpus 0, also where all of it is right."""
     references = [text, text.upper(), text.title()]
     metrics = [Bleu("de"), Chrf(), Ter("de"), Rouge("L", "de")]
-    examples = [Example(str(i), f"s{i}", (reference,), "de", "en") for i, reference in enumerate(references)]
+    examples = [
+        Example(str(i), f"s{i}", (reference,), "de", "en") for i, reference in enumerate(references)
+    ]
     answers = {"it": [Prediction(e.id, e.references[0]) for e in examples]}
-    found = [each.words for each in examine(examples, answers, metrics) if each.check == "constant metric"]
+    found = [
+        each.words
+        for each in examine(examples, answers, metrics)
+        if each.check == "constant metric"
+    ]
     assert bool(found) == told
     assert all(words.startswith("BLEU is 0 for the references themselves") for words in found)

@@ -19,7 +19,10 @@ from tasks.translation.data import TranslationData
 from tests.spoken import write_spoken
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=4)  # half surrogates and NUL too
-PAIR = [Example("0", "a cat", ("猫",), "zh", "en"), Example("1", "two dogs", ("两只狗",), "zh", "en")]
+PAIR = [
+    Example("0", "a cat", ("猫",), "zh", "en"),
+    Example("1", "two dogs", ("两只狗",), "zh", "en"),
+]
 
 
 def digest(examples):
@@ -31,11 +34,15 @@ def translation(corpus, source="en", target="zh", **more):
 
 
 @given(
-    st.lists(st.tuples(TEXTS, st.lists(TEXTS, max_size=3)), max_size=3), st.lists(st.tuples(TEXTS, st.lists(TEXTS, max_size=3)), max_size=3)
+    st.lists(st.tuples(TEXTS, st.lists(TEXTS, max_size=3)), max_size=3),
+    st.lists(st.tuples(TEXTS, st.lists(TEXTS, max_size=3)), max_size=3),
 )
 def test_different_examples_have_different_digests(first, second):
     """Wherever texts are cut: ("ab", "c") is not ("a", "bc"), and one reference is not two."""
-    one, two = ([Example(str(i), source, tuple(references)) for i, (source, references) in enumerate(rows)] for rows in (first, second))
+    one, two = (
+        [Example(str(i), source, tuple(references)) for i, (source, references) in enumerate(rows)]
+        for rows in (first, second)
+    )
     assert (digest(one) == digest(two)) == (first == second)
 
 
@@ -63,7 +70,8 @@ def test_boundaries_between_examples_count():
 
 def test_ids_and_questions_in_words_are_no_part_of_it():
     others = [replace(e, id=f"line-{e.id}", question="Translate!") for e in PAIR]
-    found, asked = evaluation_set(others), evaluation_set(PAIR)
+    found = evaluation_set(others)
+    asked = evaluation_set(PAIR)
     assert (found.digest, found.members) == (asked.digest, asked.members)
     assert found.ids != asked.ids
 
@@ -93,16 +101,25 @@ def test_codes_of_one_language_are_one(code):
 
 
 def test_another_order_is_another_set_with_the_same_members():
-    there, back = evaluation_set(PAIR), evaluation_set(PAIR[::-1])
+    there = evaluation_set(PAIR)
+    back = evaluation_set(PAIR[::-1])
     assert there.digest != back.digest
     assert there.members == back.members != evaluation_set(PAIR[:1]).members
 
 
 def test_passages_of_one_text_are_not_texts_of_their_own():
     def texts(*ids):
-        return [Example(name, "", (text,)) for name, text in zip(ids, ("Once upon", " a time"), strict=True)]
+        return [
+            Example(name, "", (text,))
+            for name, text in zip(ids, ("Once upon", " a time"), strict=True)
+        ]
 
-    assert digest(texts("play#0", "play#1")) == digest(texts("tale#0", "tale#1")) != digest(texts("a", "b")) == digest(texts("1", "2"))
+    assert (
+        digest(texts("play#0", "play#1"))
+        == digest(texts("tale#0", "tale#1"))
+        != digest(texts("a", "b"))
+        == digest(texts("1", "2"))
+    )
     assert digest(texts("a#0", "b#0")) == digest(texts("a", "b"))
     asked = [replace(e, id=f"play#{e.id}") for e in PAIR]
     assert digest(asked) == digest(PAIR), "where something is asked, ids only pair"
@@ -134,11 +151,27 @@ def formats(project) -> list[Path]:
     """The same rows as parallel text, JSON Lines, CSV and TSV, with ids of their own or none."""
     rows = [("a cat", "猫"), ("two, dogs", "两只狗"), ('"so"', "“是”")]
     made = {
-        "parallel": {f"test__{x}": "".join(f"{row[i]}\n" for row in rows) for i, x in enumerate(("en", "zh"))},
-        "lines": {"test__jsonl": "".join(json.dumps({"zh": zh, "en": en}) + "\n" for en, zh in rows)},
-        "named": {"test__jsonl": "".join(json.dumps({"id": f"x{i}", "en": en, "zh": zh}) + "\n" for i, (en, zh) in enumerate(rows))},
-        "csv": {"test__csv": "en,zh\n" + "".join('"{}","{}"\n'.format(*(t.replace('"', '""') for t in row)) for row in rows)},
-        "more": {"test__jsonl": "".join(json.dumps({"en": en, "zh": zh, "note": "!"}) + "\n" for en, zh in rows)},
+        "parallel": {
+            f"test__{x}": "".join(f"{row[i]}\n" for row in rows) for i, x in enumerate(("en", "zh"))
+        },
+        "lines": {
+            "test__jsonl": "".join(json.dumps({"zh": zh, "en": en}) + "\n" for en, zh in rows)
+        },
+        "named": {
+            "test__jsonl": "".join(
+                json.dumps({"id": f"x{i}", "en": en, "zh": zh}) + "\n"
+                for i, (en, zh) in enumerate(rows)
+            )
+        },
+        "csv": {
+            "test__csv": "en,zh\n"
+            + "".join('"{}","{}"\n'.format(*(t.replace('"', '""') for t in row)) for row in rows)
+        },
+        "more": {
+            "test__jsonl": "".join(
+                json.dumps({"en": en, "zh": zh, "note": "!"}) + "\n" for en, zh in rows
+            )
+        },
     }
     return [write(project / name, **files) for name, files in made.items()]
 
@@ -146,25 +179,41 @@ def formats(project) -> list[Path]:
 def test_the_file_format_is_no_part_of_it(formats):
     sets = [translation(path).evaluation_set("test") for path in formats]
     assert len({found.digest for found in sets}) == 1
-    assert len({translation(path).corpus.digest("test") for path in formats}) == len(formats), "how it is read is told apart"
+    assert len({translation(path).corpus.digest("test") for path in formats}) == len(formats), (
+        "how it is read is told apart"
+    )
     assert translation(formats[0], "zh", "en").evaluation_set("test").digest != sets[0].digest
 
 
 def test_directions_and_columns_of_one_corpus(project):
-    corpus = write(project / "many", test__jsonl='{"en": "cat", "zh": "猫", "de": "Katze"}\n{"en": "dog", "zh": "狗", "de": "Hund"}\n')
+    corpus = write(
+        project / "many",
+        test__jsonl=(
+            '{"en": "cat", "zh": "猫", "de": "Katze"}\n{"en": "dog", "zh": "狗", "de": "Hund"}\n'
+        ),
+    )
     pairs = [("en", "zh"), ("en", "de"), ("zh", "en"), ("de", "zh")]
     found = {pair: translation(corpus, *pair).evaluation_set("test") for pair in pairs}
     assert len({each.digest for each in found.values()}) == len(pairs)
-    assert {pair: each.languages for pair, each in found.items()} == {pair: "-".join(pair) for pair in pairs}
+    assert {pair: each.languages for pair, each in found.items()} == {
+        pair: "-".join(pair) for pair in pairs
+    }
     columns = {"en": "de", "zh": "zh"}  # German called English
-    assert translation(corpus, columns=columns).evaluation_set("test").digest not in {each.digest for each in found.values()}
+    assert translation(corpus, columns=columns).evaluation_set("test").digest not in {
+        each.digest for each in found.values()
+    }
 
 
 def test_another_split_and_part_of_one(project):
-    corpus = write(project / "two", test__en="cat\ndog\n", test__zh="猫\n狗\n", val__en="cat\n", val__zh="猫\n")
+    corpus = write(
+        project / "two", test__en="cat\ndog\n", test__zh="猫\n狗\n", val__en="cat\n", val__zh="猫\n"
+    )
     data = translation(corpus)
     assert data.evaluation_set("test").digest != data.evaluation_set("val").digest
-    assert data.recorded("test", data.examples("test")[:1])["digest"] == data.evaluation_set("val").digest
+    assert (
+        data.recorded("test", data.examples("test")[:1])["digest"]
+        == data.evaluation_set("val").digest
+    )
     assert data.recorded("test")["digest"] == data.evaluation_set("test").digest
     assert data.recorded("test")["files"] == data.corpus.digest("test")
 
@@ -176,11 +225,19 @@ def test_questions_texts_and_documents(project):
     other = GenerativeData(str(write(project / "moved", test__jsonl=json.dumps(moved) + "\n")))
     assert asked.evaluation_set("test").digest != other.evaluation_set("test").digest
     text = {"text": "The cat sat on the mat."}
-    read = [LanguageModelingData(str(write(project / name, test__jsonl=json.dumps({"id": name} | text) + "\n"))) for name in ("a", "b")]
+    read = [
+        LanguageModelingData(
+            str(write(project / name, test__jsonl=json.dumps({"id": name} | text) + "\n"))
+        )
+        for name in ("a", "b")
+    ]
     assert read[0].evaluation_set("test").digest == read[1].evaluation_set("test").digest
     several = {"document": "A cat sat.", "summary": ["A cat.", "Cat."]}
     corpus = str(write(project / "several", test__jsonl=json.dumps(several) + "\n"))
-    first, both = (SummarizationData(corpus, first_reference_only=only).evaluation_set("test") for only in (True, False))
+    first, both = (
+        SummarizationData(corpus, first_reference_only=only).evaluation_set("test")
+        for only in (True, False)
+    )
     assert first.digest != both.digest
 
 

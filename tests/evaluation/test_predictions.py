@@ -8,7 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lslm_lightning.contracts import Alternative, Prediction, Token
-from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions, write_predictions
+from lslm_lightning.evaluation.predictions import (
+    PredictionFile,
+    read_predictions,
+    write_predictions,
+)
 from tests.patience import PATIENCE
 
 PREDICTIONS = [
@@ -20,7 +24,9 @@ PREDICTIONS = [
     Prediction("6", nats=2.5, n_token=3, unknown=1, spelling=11.25),
     Prediction("7", nats=2.5, n_token=3, spelling=0.0),
     Prediction("9", output="half an answ", n_token=3, finish_reason="length"),
-    Prediction("8", output="", nats=0.5, alternatives=(Alternative("", 0.5), Alternative("你好", 1.25))),
+    Prediction(
+        "8", output="", nats=0.5, alternatives=(Alternative("", 0.5), Alternative("你好", 1.25))
+    ),
 ]
 
 
@@ -66,7 +72,9 @@ def test_an_interrupted_file_is_continued(tmp_path):
     with PredictionFile(path) as file:  # a finished one, too
         assert len(file.done) == len(PREDICTIONS)
         file.write(Prediction("5", output="more"))
-    assert len(read_predictions(path)) == len(PREDICTIONS), "an id that is there is not written again"
+    assert len(read_predictions(path)) == len(PREDICTIONS), (
+        "an id that is there is not written again"
+    )
 
 
 N_WRITTEN = 100
@@ -91,14 +99,18 @@ def test_a_kill_loses_nothing_that_was_written(tmp_path, caplog):
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     written = partial.read_bytes()
-    partial.write_bytes(written[: written.rfind(b"\n") - 50])  # the last line torn, as a full disk would
+    # the last line torn, as a full disk would
+    partial.write_bytes(written[: written.rfind(b"\n") - 50])
     n_whole = written.count(b"\n") - 1
     assert n_whole >= N_WRITTEN
     with PredictionFile(path) as file:
         assert list(file.done) == [str(i) for i in range(n_whole)]
         file.write(Prediction("last", output="y"))
     assert "torn" in caplog.text
-    assert [prediction.id for prediction in read_predictions(path)][-2:] == [str(n_whole - 1), "last"]
+    assert [prediction.id for prediction in read_predictions(path)][-2:] == [
+        str(n_whole - 1),
+        "last",
+    ]
 
 
 def test_a_torn_last_line_is_dropped_and_said(tmp_path, caplog):
@@ -107,7 +119,8 @@ def test_a_torn_last_line_is_dropped_and_said(tmp_path, caplog):
     assert read_predictions(path) == [Prediction("1", output="a")]
     assert "p.jsonl: the last line was torn" in caplog.text
     caplog.clear()
-    path.write_text('{"id": "1", "output": "a"}\n\n{"id": "2", "output": "b"}')  # whole, only without a line end
+    # whole, only without a line end
+    path.write_text('{"id": "1", "output": "a"}\n\n{"id": "2", "output": "b"}')
     assert len(read_predictions(path)) == 2
     assert caplog.text == ""
 
@@ -120,10 +133,16 @@ def test_a_torn_last_line_is_dropped_and_said(tmp_path, caplog):
         ('{"output": "a"}', 'line 2: expected a JSON object with "id"'),
         ('{"id": 7, "output": "a"}', "line 2: id=7 is of the wrong type"),
         ('{"id": "7", "n_token": true}', "line 2: n_token=True is of the wrong type"),
-        ('{"id": "7", "output": "a", "finish_reason": 3}', "line 2: finish_reason=3 is of the wrong type"),
+        (
+            '{"id": "7", "output": "a", "finish_reason": 3}',
+            "line 2: finish_reason=3 is of the wrong type",
+        ),
         ('{"id": "7", "text": "a"}', r"line 2: \['text'\] is not known"),
         ('{"id": "7", "nats": NaN}', "line 2: nats=NaN is no number"),
-        (r'{"id": "7", "output": "dr\ud83d"}', r"line 2: it has half a surrogate pair, \\ud83d, at character 3"),
+        (
+            r'{"id": "7", "output": "dr\ud83d"}',
+            r"line 2: it has half a surrogate pair, \\ud83d, at character 3",
+        ),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, message):
@@ -148,7 +167,9 @@ def test_what_is_no_answer_is_not_written(tmp_path):
         Prediction("\ud83d", output=""),
     ]
     for prediction in half:
-        with pytest.raises(ValueError, match=r"has half a surrogate pair, \\u[\da-f]{4}, at character"):
+        with pytest.raises(
+            ValueError, match=r"has half a surrogate pair, \\u[\da-f]{4}, at character"
+        ):
             write_predictions(tmp_path / "p.jsonl", [prediction])
     assert not list(tmp_path.iterdir())
 

@@ -17,15 +17,23 @@ from lslm_lightning.metrics.significance import paired_bootstrap
 
 RNG = random.Random(0)
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "rug", "fast", "slowly"]
-EXAMPLES = [Example(f"e{i}", "", (" ".join(RNG.choices(WORDS, k=9)), " ".join(RNG.choices(WORDS, k=8)))) for i in range(60)]
-OUTPUTS = [Prediction(example.id, output=" ".join(example.references[0].split()[: RNG.randint(2, 9)])) for example in EXAMPLES]
+EXAMPLES = [
+    Example(f"e{i}", "", (" ".join(RNG.choices(WORDS, k=9)), " ".join(RNG.choices(WORDS, k=8))))
+    for i in range(60)
+]
+OUTPUTS = [
+    Prediction(example.id, output=" ".join(example.references[0].split()[: RNG.randint(2, 9)]))
+    for example in EXAMPLES
+]
 METRICS = [Bleu(), Chrf(), Ter(), Rouge("L")]
 
 
 def test_scores_are_those_of_the_libraries_with_their_signature():
     scores = score(EXAMPLES, OUTPUTS, METRICS)
     theirs = BLEU()
-    expected = theirs.corpus_score([p.output for p in OUTPUTS], [[e.references[k] for e in EXAMPLES] for k in (0, 1)])
+    expected = theirs.corpus_score(
+        [p.output for p in OUTPUTS], [[e.references[k] for e in EXAMPLES] for k in (0, 1)]
+    )
     bleu = scores["bleu"]
     assert bleu.value == expected.score
     assert bleu.signature == str(theirs.get_signature())
@@ -36,7 +44,8 @@ def test_scores_are_those_of_the_libraries_with_their_signature():
 
 def test_the_order_of_predictions_does_not_matter(tmp_path):
     write_predictions(tmp_path / "p.jsonl", RNG.sample(OUTPUTS, len(OUTPUTS)))
-    direct, shuffled = score(EXAMPLES, OUTPUTS, METRICS), score(EXAMPLES, read_predictions(tmp_path / "p.jsonl"), METRICS)
+    direct = score(EXAMPLES, OUTPUTS, METRICS)
+    shuffled = score(EXAMPLES, read_predictions(tmp_path / "p.jsonl"), METRICS)
     assert direct.scores == shuffled.scores
     assert all((direct.rows[name] == shuffled.rows[name]).all() for name in direct.rows)
 
@@ -53,7 +62,9 @@ def test_one_example_has_no_interval(n):
 
 
 def test_rows_serve_paired_tests():
-    perfect = score(EXAMPLES, [Prediction(e.id, output=e.references[0]) for e in EXAMPLES], [Bleu()])
+    perfect = score(
+        EXAMPLES, [Prediction(e.id, output=e.references[0]) for e in EXAMPLES], [Bleu()]
+    )
     cut = score(EXAMPLES, OUTPUTS, [Bleu()])
     assert perfect.ids == cut.ids == [example.id for example in EXAMPLES]
     found = paired_bootstrap(Bleu(), perfect.rows["bleu"], cut.rows["bleu"], 500)
@@ -71,7 +82,11 @@ def test_rows_serve_paired_tests():
         ([*EXAMPLES, EXAMPLES[5]], OUTPUTS, "1 examples occur twice: 'e5'"),
         ([], [], "the exam has no examples"),
         ([Example("a", "", ())], [Prediction("a", output="")], "1 examples have no reference: 'a'"),
-        (EXAMPLES, [Prediction("e0", nats=1.0), *OUTPUTS[1:]], "1 predictions lack what bleu needs, while others have it: 'e0'"),
+        (
+            EXAMPLES,
+            [Prediction("e0", nats=1.0), *OUTPUTS[1:]],
+            "1 predictions lack what bleu needs, while others have it: 'e0'",
+        ),
     ],
 )
 def test_missing_and_surplus_answers_are_named(examples, predictions, message):
@@ -102,11 +117,17 @@ def test_a_varying_number_of_references_is_said():
 
 
 def test_files_of_scores(tmp_path):
-    predictions = [Prediction(example.id, nats=math.inf if example.id == "e1" else 2.0, n_token=3) for example in EXAMPLES]
+    predictions = [
+        Prediction(example.id, nats=math.inf if example.id == "e1" else 2.0, n_token=3)
+        for example in EXAMPLES
+    ]
     scores = score(EXAMPLES, predictions, [Bleu(), Perplexity(), BitsPerByte()]).scores
     write_scores(tmp_path / "run" / "metrics.json", scores, {"digest": "abc"})
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["metrics.json"]
-    stored = json.loads((tmp_path / "run" / "metrics.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    stored = json.loads(
+        (tmp_path / "run" / "metrics.json").read_text(),
+        parse_constant=lambda name: pytest.fail(f"{name} is no JSON"),
+    )
     assert stored["data"] == {"digest": "abc"}
     assert [record["value"] for record in stored["scores"]] == [None, "inf", "inf"]
     again = read_scores(tmp_path / "run" / "metrics.json")
@@ -126,7 +147,11 @@ def test_what_holds_no_scores_is_refused(content, tmp_path):
 def test_the_tokenizer_signs_what_counts_tokens_and_the_spelling_what_counts_all():
     examples = [Example("1", "", ("red cat",))]
     metrics = [BitsPerByte(), Perplexity(), WordPerplexity()]
-    found = signed(score(examples, [Prediction("1", nats=2.0, n_token=3)], metrics, 0), metrics, "|context:8|spelling:bytes|tokens:ab")
+    found = signed(
+        score(examples, [Prediction("1", nats=2.0, n_token=3)], metrics, 0),
+        metrics,
+        "|context:8|spelling:bytes|tokens:ab",
+    )
     parts = {each.metric: each.signature.split("|")[2:] for each in found.scores}
     assert parts["bits_per_byte"] == ["context:8", "spelling:bytes"]
     assert parts["perplexity"] == ["context:8", "tokens:ab"]
@@ -134,5 +159,8 @@ def test_the_tokenizer_signs_what_counts_tokens_and_the_spelling_what_counts_all
 
 
 def test_how_unknown_words_are_spelled_is_each_systems_own_affair():
-    spelled, bytes_alone = (Score("bits_per_byte", 2.0, "", False, f"nrefs:1{part}", 3) for part in ("|spelling:bytes-6", ""))
+    spelled, bytes_alone = (
+        Score("bits_per_byte", 2.0, "", False, f"nrefs:1{part}", 3)
+        for part in ("|spelling:bytes-6", "")
+    )
     assert not differing_parts(spelled, bytes_alone)

@@ -14,7 +14,12 @@ from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.names import BY_NAME, metric_named
 
 OUTPUTS = ["the cat sat on a mat", "it rains today", "a dog", "birds sing in the old tree"]
-REFERENCES = ["the cat sat on the mat", "it is raining today", "a small dog", "birds sing in an old tree"]
+REFERENCES = [
+    "the cat sat on the mat",
+    "it is raining today",
+    "a small dog",
+    "birds sing in an old tree",
+]
 
 
 def test_scores_equal_those_of_the_libraries() -> None:
@@ -81,8 +86,14 @@ def test_a_number_of_samples_below_none_is_refused() -> None:
 
 @pytest.mark.parametrize(("given", "meant"), [("cmn", "zh"), ("ZH_hans", "zh-Hans"), ("deu", "de")])
 def test_a_language_has_one_meaning_however_it_is_spelled(given: str, meant: str) -> None:
-    texts = (["今天下雨。"], ["今天下雨了。"]) if meant.startswith("zh") else (["Es regnet"], ["Es regnete"])
-    ours, same = (score(*texts, "bleu", language=code, n_resample=0)["bleu"] for code in (given, meant))
+    texts = (
+        (["今天下雨。"], ["今天下雨了。"])
+        if meant.startswith("zh")
+        else (["Es regnet"], ["Es regnete"])
+    )
+    ours, same = (
+        score(*texts, "bleu", language=code, n_resample=0)["bleu"] for code in (given, meant)
+    )
     assert (ours.value, ours.signature) == (same.value, same.signature)
 
 
@@ -101,7 +112,10 @@ def test_sanity_checks_are_warnings() -> None:
 
 
 def test_the_package_loads_nothing_large_until_it_is_asked() -> None:
-    code = "import sys, lslm_lightning; assert not {'torch', 'numpy', 'lightning'} & set(sys.modules), sorted(sys.modules)"
+    code = (
+        "import sys, lslm_lightning; assert not {'torch', 'numpy', 'lightning'} & "
+        "set(sys.modules), sorted(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
     code = "import sys; from lslm_lightning import score; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -41,7 +41,9 @@ CASES = [
 
 def findings(language, change, metrics, of_reference=lambda text: text):
     texts = [f"{TEXTS[language][0]} {i}" for i in range(30)]
-    examples = [Example(str(i), f"{i} x", (of_reference(t),), language) for i, t in enumerate(texts)]
+    examples = [
+        Example(str(i), f"{i} x", (of_reference(t),), language) for i, t in enumerate(texts)
+    ]
     answers = {"it": [Prediction(str(i), change(t)) for i, t in enumerate(texts)]}
     return [f for f in examine(examples, answers, metrics) if f.check == "Unicode forms"]
 
@@ -76,7 +78,9 @@ def test_what_does_not_change_the_score_is_no_alarm():
 
 
 def test_errors_besides_are_not_counted():
-    [found] = findings("en", lambda text: text.replace("The", "A").replace("i", "i\u200b"), [Bleu("en")])
+    [found] = findings(
+        "en", lambda text: text.replace("The", "A").replace("i", "i\u200b"), [Bleu("en")]
+    )
     assert "100.00" not in found.words
 
 

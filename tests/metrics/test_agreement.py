@@ -1,4 +1,6 @@
-"""Short answers are scored as torchmetrics does it, and as the scripts of SQuAD 2.0 and CMRC 2018 say, worked by hand."""
+"""Short answers are scored as torchmetrics does it, and as the scripts of SQuAD 2.0 and CMRC 2018
+say, worked by hand.
+"""
 
 import random
 
@@ -9,19 +11,44 @@ from torchmetrics.functional.text import squad
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
 
-WORDS = ["the", "The", "a", "an", "cat", "Cat", "cats", "dog", "U.S.", "U.S", "1,000", "1000", "naïve", "—", "'tis", "it's", "猫", "(x)"]
+WORDS = [
+    "the",
+    "The",
+    "a",
+    "an",
+    "cat",
+    "Cat",
+    "cats",
+    "dog",
+    "U.S.",
+    "U.S",
+    "1,000",
+    "1000",
+    "naïve",
+    "—",
+    "'tis",
+    "it's",
+    "猫",
+    "(x)",
+]
 
 
 def score(metric, pairs) -> float:
-    return metric.score(sum(metric.statistics(Prediction("", given), wanted) for given, wanted in pairs))
+    return metric.score(
+        sum(metric.statistics(Prediction("", given), wanted) for given, wanted in pairs)
+    )
 
 
 def drawn(n: int, seed: int) -> list[tuple[str, list[str]]]:
     """Answers and references of which something counts, often alike."""
-    chance, pairs = random.Random(seed), []
+    chance = random.Random(seed)
+    pairs = []
     while len(pairs) < n:
         text = " ".join(chance.choices(WORDS, k=chance.randint(0, 6)))
-        wanted = [" ".join(chance.choices(WORDS, k=chance.randint(1, 5))) for _ in range(chance.randint(1, 3))]
+        wanted = [
+            " ".join(chance.choices(WORDS, k=chance.randint(1, 5)))
+            for _ in range(chance.randint(1, 3))
+        ]
         wanted = [w for w in wanted if ExactMatch().rules.plain(w)]
         if wanted:
             pairs.append((chance.choice([text, *wanted, wanted[0].lower() + "."]), wanted))
@@ -33,16 +60,22 @@ def test_against_torchmetrics(seed):
     """One by one; they compute in single precision, whose last bit is what they round."""
     for given, wanted in drawn(200, seed):
         theirs = squad(
-            [{"id": "1", "prediction_text": given}], [{"id": "1", "answers": {"text": wanted, "answer_start": [0] * len(wanted)}}]
+            [{"id": "1", "prediction_text": given}],
+            [{"id": "1", "answers": {"text": wanted, "answer_start": [0] * len(wanted)}}],
         )
         for metric, name in ((ExactMatch(), "exact_match"), (TokenF1(), "f1")):
-            assert score(metric, [(given, wanted)]) == pytest.approx(float(theirs[name]), rel=2**-22, abs=0), (given, wanted)
+            assert score(metric, [(given, wanted)]) == pytest.approx(
+                float(theirs[name]), rel=2**-22, abs=0
+            ), (given, wanted)
 
 
 def test_a_corpus_against_torchmetrics():
     pairs = drawn(1000, 9)
     predictions = [{"id": str(i), "prediction_text": given} for i, (given, _) in enumerate(pairs)]
-    targets = [{"id": str(i), "answers": {"text": wanted, "answer_start": [0] * len(wanted)}} for i, (_, wanted) in enumerate(pairs)]
+    targets = [
+        {"id": str(i), "answers": {"text": wanted, "answer_start": [0] * len(wanted)}}
+        for i, (_, wanted) in enumerate(pairs)
+    ]
     theirs = squad(predictions, targets)
     assert score(ExactMatch(), pairs) == pytest.approx(float(theirs["exact_match"]), abs=1e-4)
     assert score(TokenF1(), pairs) == pytest.approx(float(theirs["f1"]), abs=1e-4)
@@ -60,8 +93,10 @@ def test_a_corpus_against_torchmetrics():
         ("", ["the", "France"], 0, 0),  # "gold_answers = [... if normalize_answer(a['text'])]"
         ("", ["The"], 1, 1),  # all of them are gone: as if unanswerable
         ("the Normans", ["Normans", "the Norse"], 1, 1),
-        ("in the 10th century", ["10th century", "the 10th and 11th centuries"], 0, 4 / 5),  # 2 shared of 3 and 2 words
-        ("red red red", ["red blue"], 0, 2 / 5),  # a word counts as often as both have it: 1 of 3 and of 2
+        # 2 shared of 3 and 2 words
+        ("in the 10th century", ["10th century", "the 10th and 11th centuries"], 0, 4 / 5),
+        # a word counts as often as both have it: 1 of 3 and of 2
+        ("red red red", ["red blue"], 0, 2 / 5),
         ("co-operate", ["cooperate"], 1, 1),  # punctuation is taken out, not replaced by a space
     ],
 )
@@ -76,12 +111,15 @@ def test_squad_2_by_hand(given, wanted, exact, f1):
         ("光荣和ω-force", ["光荣和ω-force"], 1, 1),
         ("《光荣》和ω－FORCE。", ["光荣和ω-force"], 1, 1),  # `remove_punctuation`, lower case
         ("4分钟", ["四分钟"], 0, 2 / 3),  # 分钟 of 3 segments each
-        ("上海的北京", ["上海北京"], 0, 4 / 9),  # the longest common run is 2, not 4: `find_lcs` finds no subsequence
+        # the longest common run is 2, not 4: `find_lcs` finds no subsequence
+        ("上海的北京", ["上海北京"], 0, 4 / 9),
         ("北京上海", ["上海", "北京上海市"], 0, 8 / 9),  # the best of the answers
-        ("iPhone 15 手机", ["iphone 15"], 0, 4 / 6),  # iphone and 15 are words, 手 and 机 characters
+        # iphone and 15 are words, 手 and 机 characters
+        ("iPhone 15 手机", ["iphone 15"], 0, 4 / 6),
         ("iPhone15", ["iphone 15"], 0, 0),  # one word and two
         ("上海 ", ["上海"], 1, 1),
-        ("上 海", ["上海"], 0, 1),  # a space inside is no punctuation to exact match, and no segment to F1
+        # a space inside is no punctuation to exact match, and no segment to F1
+        ("上 海", ["上海"], 0, 1),
         ("…", ["……"], 0, 0),  # an ellipsis is on the script's list as two characters, so it stays
         ("无", ["有"], 0, 0),
         ("。", [""], 1, 1),  # no such question in CMRC 2018: as SQuAD 2.0 has it
@@ -99,9 +137,14 @@ def test_what_was_not_answered_is_nan():
 
 
 def test_signatures_tell_the_rules_apart():
-    assert len({TokenF1(code).signature for code in ("en", "de", "fr", "zh-Hans", "th", "bo", "ja")}) == 7
     assert (
-        TokenF1().signature == TokenF1("en-GB").signature == "norm:lower,punctuation,articles|tok:spaces|match:words|rules:squad|best:max"
+        len({TokenF1(code).signature for code in ("en", "de", "fr", "zh-Hans", "th", "bo", "ja")})
+        == 7
+    )
+    assert (
+        TokenF1().signature
+        == TokenF1("en-GB").signature
+        == "norm:lower,punctuation,articles|tok:spaces|match:words|rules:squad|best:max"
     )
     assert TokenF1("zh").signature == TokenF1("cmn").signature == TokenF1("yue").signature
     assert "articles-de" in ExactMatch("de").signature
@@ -126,7 +169,8 @@ def test_signatures_tell_the_rules_apart():
         ("ar", "القاهرة", "قاهرة", 1, 1),
         ("hi", "दिल्ली।", "दिल्ली", 1, 1),
         ("ru", "«Москва»", "москва", 1, 1),
-        ("th", "ทีมชนะ", "ทีมแพ้", 0, 2 * (2 / 5) * (2 / 4) / (2 / 5 + 2 / 4)),  # ที ม are shared of 5 and 4 clusters
+        # ที ม are shared of 5 and 4 clusters
+        ("th", "ทีมชนะ", "ทีมแพ้", 0, 2 * (2 / 5) * (2 / 4) / (2 / 5 + 2 / 4)),
         ("lo", "ສະບາຍດີ", "ສະບາຍດີ", 1, 1),
         ("km", "ភាសា", "ភាសា។", 1, 1),
         ("ja", "東京タワー", "東京", 0, 2 * 0.4 / 1.4),  # 2 of 5 and of 2 characters

@@ -17,33 +17,55 @@ PAIRS = [
 
 
 def corpus(metric, pairs):
-    return metric.score(sum(metric.statistics(Prediction("", output), [reference]) for reference, output in pairs))
+    return metric.score(
+        sum(metric.statistics(Prediction("", output), [reference]) for reference, output in pairs)
+    )
 
 
 def test_cer_is_jiwers():
     references, outputs = zip(*PAIRS, strict=True)
-    assert corpus(CharacterErrorRate(), PAIRS) == pytest.approx(100 * jiwer.cer(list(references), [" ".join(o.split()) for o in outputs]))
+    assert corpus(CharacterErrorRate(), PAIRS) == pytest.approx(
+        100 * jiwer.cer(list(references), [" ".join(o.split()) for o in outputs])
+    )
 
 
 def test_wer_is_jiwers():
     pairs = [(r, o) for r, o in PAIRS if " " in r]
     references, outputs = zip(*pairs, strict=True)
-    assert corpus(WordErrorRate("en"), pairs) == pytest.approx(100 * jiwer.wer(list(references), list(outputs)))
+    assert corpus(WordErrorRate("en"), pairs) == pytest.approx(
+        100 * jiwer.wer(list(references), list(outputs))
+    )
 
 
 def test_kinds_of_errors_are_jiwers():
     pairs = [(r, o) for r, o in PAIRS if " " in r]
     references, outputs = zip(*pairs, strict=True)
-    metric, whole = WordErrorRate("en"), jiwer.process_words(list(references), list(outputs))
-    found = metric.edits(sum(metric.statistics(Prediction("", output), [reference]) for reference, output in pairs))
-    assert found == (whole.substitutions, whole.deletions, whole.insertions, sum(len(r.split()) for r in references))
+    metric = WordErrorRate("en")
+    whole = jiwer.process_words(list(references), list(outputs))
+    found = metric.edits(
+        sum(metric.statistics(Prediction("", output), [reference]) for reference, output in pairs)
+    )
+    assert found == (
+        whole.substitutions,
+        whole.deletions,
+        whole.insertions,
+        sum(len(r.split()) for r in references),
+    )
 
 
-@pytest.mark.parametrize("metric", [CharacterErrorRate(), WordErrorRate("en"), WordErrorRate("zh")], ids=["cer", "wer", "wer zh"])
-@pytest.mark.parametrize(("reference", "output"), [*PAIRS, ("", "a b"), ("a b", ""), ("", ""), ("ab ba", "b ab a")])
+@pytest.mark.parametrize(
+    "metric",
+    [CharacterErrorRate(), WordErrorRate("en"), WordErrorRate("zh")],
+    ids=["cer", "wer", "wer zh"],
+)
+@pytest.mark.parametrize(
+    ("reference", "output"), [*PAIRS, ("", "a b"), ("a b", ""), ("", ""), ("ab ba", "b ab a")]
+)
 def test_an_alignment_spells_both_texts_and_has_the_counted_edits(metric, reference, output):
     edits = metric.alignment(reference, output)
-    assert [edit.reference for edit in edits if edit.operation != "insert"] == metric.counted(reference)
+    assert [edit.reference for edit in edits if edit.operation != "insert"] == metric.counted(
+        reference
+    )
     assert [edit.output for edit in edits if edit.operation != "delete"] == metric.counted(output)
     for edit in edits:
         assert (edit.reference == edit.output) == (edit.operation == "equal")
@@ -56,8 +78,15 @@ def test_an_alignment_spells_both_texts_and_has_the_counted_edits(metric, refere
 
 def test_confusions_are_counted_over_many_texts():
     metric = WordErrorRate("en")
-    texts = [("one two", "one too"), ("two three", "too three"), ("four", "for four"), ("one", "one")]
-    found = confusions(edit for reference, output in texts for edit in metric.alignment(reference, output))
+    texts = [
+        ("one two", "one too"),
+        ("two three", "too three"),
+        ("four", "for four"),
+        ("one", "one"),
+    ]
+    found = confusions(
+        edit for reference, output in texts for edit in metric.alignment(reference, output)
+    )
     assert found == [(Edit("substitute", "two", "too"), 2), (Edit("insert", "", "for"), 1)]
 
 

@@ -9,12 +9,24 @@ from lslm_lightning.metrics.extraction import Gain, best_sentences
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.text.sentences import join_sentences, split_sentences
 
-# Words that share stems, and whatever may grow together where no space is: letters, numbers, accents, jamo, a sigma that knows its end.
+# Words that share stems, and whatever may grow together where no space is: letters, numbers,
+# accents, jamo, a sigma that knows its end.
 ENGLISH = st.lists(
-    st.sampled_from(["the", "cat", "cats", "running", "runs", "sat.", "Mat!", "3.5", "U.S.", "é", "-"]), min_size=1, max_size=6
+    st.sampled_from(
+        ["the", "cat", "cats", "running", "runs", "sat.", "Mat!", "3.5", "U.S.", "é", "-"]
+    ),
+    min_size=1,
+    max_size=6,
 )
-NASTY = st.text("猫狗跑。！…，.’」a1Σ3５．\u3099か\u1100\u1161あ 」A", min_size=1, max_size=6).map(str.strip).filter(bool)
-DOCUMENTS = {"en": st.lists(ENGLISH.map(" ".join), max_size=6), **dict.fromkeys(("zh", "th", "de"), st.lists(NASTY, max_size=5))}
+NASTY = (
+    st.text("猫狗跑。！…，.’」a1Σ3５．\u3099か\u1100\u1161あ 」A", min_size=1, max_size=6)
+    .map(str.strip)
+    .filter(bool)
+)
+DOCUMENTS = {
+    "en": st.lists(ENGLISH.map(" ".join), max_size=6),
+    **dict.fromkeys(("zh", "th", "de"), st.lists(NASTY, max_size=5)),
+}
 
 
 def slow_gain(sentences, references, language):
@@ -27,7 +39,8 @@ def slow_choice(sentences, references, language, k):
     def gain(places):
         return slow_gain([sentences[i] for i in sorted(places)], references, language)
 
-    chosen, best = [], 0.0
+    chosen = []
+    best = 0.0
     while len(chosen) < k:
         tried = {i: gain([*chosen, i]) for i in range(len(sentences)) if i not in chosen}
         if not tried or max(tried.values()) <= best:
@@ -43,7 +56,9 @@ def test_gains_are_those_of_the_metric_to_the_last_bit(language, data):
     sentences = data.draw(DOCUMENTS[language].filter(bool))
     references = data.draw(st.lists(DOCUMENTS[language].map(" ".join), min_size=1, max_size=2))
     chosen = sorted(data.draw(st.sets(st.sampled_from(range(len(sentences))), min_size=1)))
-    assert Gain(sentences, references, language)(chosen) == slow_gain([sentences[i] for i in chosen], references, language)
+    assert Gain(sentences, references, language)(chosen) == slow_gain(
+        [sentences[i] for i in chosen], references, language
+    )
 
 
 @pytest.mark.parametrize("language", DOCUMENTS)
@@ -52,7 +67,9 @@ def test_the_fast_choice_is_the_slow_one(language, data):
     sentences = data.draw(DOCUMENTS[language])
     references = data.draw(st.lists(DOCUMENTS[language].map(" ".join), min_size=1, max_size=2))
     k = data.draw(st.integers(1, 4))
-    assert best_sentences(sentences, references, language, k) == slow_choice(sentences, references, language, k)
+    assert best_sentences(sentences, references, language, k) == slow_choice(
+        sentences, references, language, k
+    )
 
 
 def test_by_hand():

@@ -11,29 +11,44 @@ TEXTS = ["the cat sat\non the mat\n", "你好，世界", "one", ""]
 
 
 def total(metric, predictions, texts):
-    return sum(metric.statistics(prediction, [text, "a second reference"]) for prediction, text in zip(predictions, texts, strict=True))
+    return sum(
+        metric.statistics(prediction, [text, "a second reference"])
+        for prediction, text in zip(predictions, texts, strict=True)
+    )
 
 
 def test_a_uniform_model_of_bytes_needs_eight_bits_per_byte():
     """The end of text costs nothing here, so that the figure is exact."""
-    predictions = [Prediction(str(i), nats=math.log(256) * len(text.encode()), n_token=len(text.encode())) for i, text in enumerate(TEXTS)]
-    assert BitsPerByte().score(total(BitsPerByte(), predictions, TEXTS)) == pytest.approx(8, abs=1e-12)
-    assert Perplexity().score(total(Perplexity(), predictions, TEXTS)) == pytest.approx(256, rel=1e-12)
-    assert NatsPerToken().score(total(NatsPerToken(), predictions, TEXTS)) == pytest.approx(math.log(256), rel=1e-12)
+    predictions = [
+        Prediction(str(i), nats=math.log(256) * len(text.encode()), n_token=len(text.encode()))
+        for i, text in enumerate(TEXTS)
+    ]
+    assert BitsPerByte().score(total(BitsPerByte(), predictions, TEXTS)) == pytest.approx(
+        8, abs=1e-12
+    )
+    assert Perplexity().score(total(Perplexity(), predictions, TEXTS)) == pytest.approx(
+        256, rel=1e-12
+    )
+    assert NatsPerToken().score(total(NatsPerToken(), predictions, TEXTS)) == pytest.approx(
+        math.log(256), rel=1e-12
+    )
 
 
 def test_a_word_model_has_the_same_perplexity_per_token_and_per_word():
     """Counted as PTB does it: words, line ends, and the end of text."""
     text = "the cat sat\non the mat\n"
     prediction = Prediction("a", nats=9 * math.log(50), n_token=6 + 2 + 1)
-    assert WordPerplexity().score(WordPerplexity().statistics(prediction, [text])) == pytest.approx(50)
+    assert WordPerplexity().score(WordPerplexity().statistics(prediction, [text])) == pytest.approx(
+        50
+    )
     assert Perplexity().score(Perplexity().statistics(prediction, [text])) == pytest.approx(50)
 
 
 def test_words_of_languages_without_spaces():
     prediction = Prediction("a", nats=7 * math.log(9), n_token=3)
     metric = WordPerplexity("zh")
-    assert metric.score(metric.statistics(prediction, ["你好，世界。"])) == pytest.approx(9)  # six characters and the end
+    # six characters and the end
+    assert metric.score(metric.statistics(prediction, ["你好，世界。"])) == pytest.approx(9)
     assert "segments" in metric.signature
     assert "whitespace" in WordPerplexity("en-GB").signature
 
@@ -48,10 +63,15 @@ def test_merged_unknown_words_are_a_dash():
 @pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
 def test_sums_come_before_the_division(metric):
     rng = np.random.default_rng(0)
-    predictions = [Prediction(str(i), nats=float(rng.uniform(1, 9)), n_token=int(rng.integers(1, 9))) for i in range(40)]
+    predictions = [
+        Prediction(str(i), nats=float(rng.uniform(1, 9)), n_token=int(rng.integers(1, 9)))
+        for i in range(40)
+    ]
     texts = ["words " * int(rng.integers(1, 9)) for _ in predictions]
     parts = total(metric, predictions[:7], texts[:7]) + total(metric, predictions[7:], texts[7:])
-    assert metric.score(parts) == pytest.approx(metric.score(total(metric, predictions, texts)), rel=1e-12)
+    assert metric.score(parts) == pytest.approx(
+        metric.score(total(metric, predictions, texts)), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
@@ -65,7 +85,9 @@ def test_where_nothing_is_defined(metric):
 
 def test_no_tokens_no_number():
     assert math.isnan(NatsPerToken().score(np.zeros(5)))
-    assert math.isnan(BitsPerByte().score(BitsPerByte().statistics(Prediction("a", nats=1.0, n_token=1), [""])))
+    assert math.isnan(
+        BitsPerByte().score(BitsPerByte().statistics(Prediction("a", nats=1.0, n_token=1), [""]))
+    )
     assert [(metric.name, metric.unit) for metric in ALL] == [
         ("nats_per_token", "nats/token"),
         ("perplexity", ""),

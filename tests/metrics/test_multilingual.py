@@ -1,4 +1,6 @@
-"""Scores of random corpora in many scripts equal sacreBLEU, jiwer and rouge-score with the tokenizer that the signature declares."""
+"""Scores of random corpora in many scripts equal sacreBLEU, jiwer and rouge-score with the
+tokenizer that the signature declares.
+"""
 
 import unicodedata
 
@@ -49,13 +51,17 @@ FEW = settings(max_examples=8, deadline=None)
 def sentences(language: str, least: int = 1) -> st.SearchStrategy[str]:
     """Texts of the words of a language, written as it is."""
     separator = "" if language in UNSPACED else " "
-    words = st.lists(st.sampled_from([*WORDS[language].split(), "15", "7"]), min_size=least, max_size=8)
+    words = st.lists(
+        st.sampled_from([*WORDS[language].split(), "15", "7"]), min_size=least, max_size=8
+    )
     return words.map(lambda chosen: separator.join(chosen))
 
 
 def corpora(language: str, least: int = 1) -> st.SearchStrategy[list[tuple[str, str]]]:
     """Outputs with their references."""
-    return st.lists(st.tuples(sentences(language), sentences(language, least)), min_size=1, max_size=4)
+    return st.lists(
+        st.tuples(sentences(language), sentences(language, least)), min_size=1, max_size=4
+    )
 
 
 def value(metric, corpus) -> float:
@@ -72,7 +78,11 @@ def units(text: str, kind: str) -> list[str]:
     if kind == "words":
         return text.split()
     if kind == "graphemes":  # numbers stay whole
-        return [cluster for part in regex.findall(r"\d+|\D+", text) for cluster in ([part] if part[0].isdigit() else graphemes(part))]
+        return [
+            cluster
+            for part in regex.findall(r"\d+|\D+", text)
+            for cluster in ([part] if part[0].isdigit() else graphemes(part))
+        ]
     if kind == "syllables":
         return regex.findall(r"་|[^་\s]+", text)
     return regex.findall(r"\d+|\S", text)
@@ -89,16 +99,42 @@ def test_bleu_and_chrf_against_sacrebleu(language, data):
     corpus = data.draw(corpora(language))
     outputs, references = (list(texts) for texts in zip(*corpus))
     metric = Bleu(language)
-    theirs = BLEU(tokenize=declared(metric)["tok"].removesuffix("-IPA"), force=True) if language not in ("ja", "ko") else metric._metric
+    theirs = (
+        BLEU(tokenize=declared(metric)["tok"].removesuffix("-IPA"), force=True)
+        if language not in ("ja", "ko")
+        else metric._metric
+    )
     assert value(metric, corpus) == theirs.corpus_score(outputs, [references]).score
     assert value(Chrf(), corpus) == CHRF().corpus_score(outputs, [references]).score
 
 
 @pytest.mark.parametrize(
     ("code", "tokenizer"),
-    [(code, "char") for code in ("th", "tha", "lo", "km", "my", "bo", "dz", "shn", "ii", "km-KH", "und-Laoo", "jv-Java")]
-    + [(code, "zh") for code in ("zh", "cmn", "zho", "yue", "wuu", "lzh", "cmn_Hant", "zh-TW", "hak")]
-    + [(code, "13a") for code in ("en", "ru", "ar", "hi", "vi", "jv", "und-Latn", "zh-Latn", "id", "no", "nb")],
+    [
+        (code, "char")
+        for code in (
+            "th",
+            "tha",
+            "lo",
+            "km",
+            "my",
+            "bo",
+            "dz",
+            "shn",
+            "ii",
+            "km-KH",
+            "und-Laoo",
+            "jv-Java",
+        )
+    ]
+    + [
+        (code, "zh")
+        for code in ("zh", "cmn", "zho", "yue", "wuu", "lzh", "cmn_Hant", "zh-TW", "hak")
+    ]
+    + [
+        (code, "13a")
+        for code in ("en", "ru", "ar", "hi", "vi", "jv", "und-Latn", "zh-Latn", "id", "no", "nb")
+    ],
 )
 def test_the_tokenizer_of_bleu_follows_the_script(code, tokenizer):
     assert declared(Bleu(code))["tok"] == tokenizer
@@ -116,8 +152,11 @@ def test_ter_against_sacrebleu(language, data):
         theirs = TER()
     else:
         asian = declared(metric)["asian"] == "yes"
-        spaced, theirs = corpus, TER(normalized=asian, asian_support=asian)
-    expected = theirs.corpus_score([pair[0] for pair in spaced], [[pair[1] for pair in spaced]]).score
+        spaced = corpus
+        theirs = TER(normalized=asian, asian_support=asian)
+    expected = theirs.corpus_score(
+        [pair[0] for pair in spaced], [[pair[1] for pair in spaced]]
+    ).score
     assert value(metric, corpus) == expected
 
 
@@ -127,15 +166,25 @@ def test_ter_against_sacrebleu(language, data):
 def test_word_error_rate_against_jiwer(language, data):
     corpus = data.draw(corpora(language))
     metric = WordErrorRate(language)
-    cut = [[" ".join(units(unicodedata.normalize("NFC", text), declared(metric)["units"])) for text in pair] for pair in corpus]
-    assert value(metric, corpus) == pytest.approx(100 * jiwer.wer([pair[1] for pair in cut], [pair[0] for pair in cut]))
+    cut = [
+        [
+            " ".join(units(unicodedata.normalize("NFC", text), declared(metric)["units"]))
+            for text in pair
+        ]
+        for pair in corpus
+    ]
+    assert value(metric, corpus) == pytest.approx(
+        100 * jiwer.wer([pair[1] for pair in cut], [pair[0] for pair in cut])
+    )
 
 
 @LANGUAGES
 @FEW
 @given(st.data())
 def test_rouge_against_rouge_score(language, data):
-    """The declared tokens, each renamed to a word of ASCII, go to rouge-score, which must then give the same."""
+    """The declared tokens, each renamed to a word of ASCII, go to rouge-score, which must then give
+    the same.
+    """
     corpus = data.draw(corpora(language))
     name = declared(Rouge("1", language))["tok"]
     if name.startswith("unicode"):
@@ -192,21 +241,36 @@ def test_a_perfect_answer_is_perfect_and_one_letter_counts(language, data):
 @settings(max_examples=2, deadline=None)
 @given(st.data())
 def test_no_metric_is_constant_on_answers_that_differ_without_a_check(language, stated, data):
-    """Also where the stated language is wrong: the right and the wrong answer differ in score, or a check says why not."""
+    """Also where the stated language is wrong: the right and the wrong answer differ in score, or a
+    check says why not.
+    """
     references = data.draw(st.lists(sentences(language, 4), min_size=6, max_size=6, unique=True))
     wrong = references[1:] + references[:1]
     examples = [Example(str(i), "x", (text,), stated, "en") for i, text in enumerate(references)]
     for metric in metrics_of(stated):
         right = value(metric, [(text, text) for text in references])
         if right == value(metric, list(zip(wrong, references))):
-            found = examine(examples, {"it": [Prediction(str(i), text) for i, text in enumerate(references)]}, [metric])
-            assert {f.check for f in found} & {"constant metric", "dropped characters", "unsegmented text"}, metric.name
+            found = examine(
+                examples,
+                {"it": [Prediction(str(i), text) for i, text in enumerate(references)]},
+                [metric],
+            )
+            assert {f.check for f in found} & {
+                "constant metric",
+                "dropped characters",
+                "unsegmented text",
+            }, metric.name
 
 
 @pytest.mark.parametrize("language", ["tr", "az"])
 @pytest.mark.parametrize(
     ("output", "reference", "right"),
-    [("İSTANBUL", "istanbul", True), ("IŞIK", "ışık", True), ("ILIK", "ilik", False), ("ışık", "işik", False)],
+    [
+        ("İSTANBUL", "istanbul", True),
+        ("IŞIK", "ışık", True),
+        ("ILIK", "ilik", False),
+        ("ışık", "işik", False),
+    ],
 )
 def test_turkish_has_a_lower_case_of_its_own(language, output, reference, right):
     for metric in (Rouge("1", language), TokenF1(language), ExactMatch(language)):
@@ -217,7 +281,13 @@ def test_turkish_has_a_lower_case_of_its_own(language, output, reference, right)
 
 @pytest.mark.parametrize(
     ("language", "word"),
-    [("fa", "می\u200cخواهم"), ("si", "ශ්\u200dරී"), ("hi", "क्\u200dष"), ("ml", "ന്\u200d"), ("bn", "র\u200d্যা")],
+    [
+        ("fa", "می\u200cخواهم"),
+        ("si", "ශ්\u200dරී"),
+        ("hi", "क्\u200dष"),
+        ("ml", "ന്\u200d"),
+        ("bn", "র\u200d্যা"),
+    ],
 )
 def test_a_joiner_belongs_to_its_word(language, word):
     metric = Rouge("1", language)
@@ -226,7 +296,8 @@ def test_a_joiner_belongs_to_its_word(language, word):
 
 
 @pytest.mark.parametrize(
-    ("language", "one", "other"), [("hi", "कि", "की"), ("ml", "കമ്പ്യൂട്ടർ", "കമ്പിയുട്ടർ"), ("ta", "அரசு", "அரசி"), ("th", "แม่", "แม้")]
+    ("language", "one", "other"),
+    [("hi", "कि", "की"), ("ml", "കമ്പ്യൂട്ടർ", "കമ്പിയുട്ടർ"), ("ta", "அரசு", "அரசி"), ("th", "แม่", "แม้")],
 )
 def test_vowel_signs_and_tones_tell_words_apart(language, one, other):
     for metric in metrics_of(language):

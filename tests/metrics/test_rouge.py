@@ -1,4 +1,6 @@
-"""ROUGE equals rouge-score to the last digit for English, and means something in other languages."""
+"""ROUGE equals rouge-score to the last digit for English, and means something in other
+languages.
+"""
 
 import numpy as np
 import pytest
@@ -10,21 +12,33 @@ from lslm_lightning.text.sentences import split_sentences
 
 KINDS = ["1", "2", "L", "Lsum"]
 ENGLISH = [
-    ("The cats were sitting. They slept on mats!", ["A cat sits on the mat. It sleeps.", "Cats slept on the mats. Cats were sitting."]),
+    (
+        "The cats were sitting. They slept on mats!",
+        ["A cat sits on the mat. It sleeps.", "Cats slept on the mats. Cats were sitting."],
+    ),
     ("", ["Nothing was written.", "Silence."]),
-    ("Running costs rose 3.5% in 2024", ["The cost of running it rose by 3.5 percent in 2024.", "Costs ran away. They rose."]),
+    (
+        "Running costs rose 3.5% in 2024",
+        ["The cost of running it rose by 3.5 percent in 2024.", "Costs ran away. They rose."],
+    ),
     ("!?", ["Only signs.", "..."]),
     ("the same", ["the same", "the other"]),
 ]
 CHINESE = [
-    ("苹果秋季发布会正式推出iPhone 15", ["苹果公司正式推出iPhone 15。", "新款手机亮相。苹果股价上涨！"]),
+    (
+        "苹果秋季发布会正式推出iPhone 15",
+        ["苹果公司正式推出iPhone 15。", "新款手机亮相。苹果股价上涨！"],
+    ),
     ("", ["没有输出。", "空。"]),
     ("北京明天下雨。请带伞。", ["请带伞。北京明天有雨。", "明天雨"]),
 ]
 
 
 def total(metric, corpus):
-    return sum(metric.statistics(Prediction(str(i), output), references) for i, (output, references) in enumerate(corpus))
+    return sum(
+        metric.statistics(Prediction(str(i), output), references)
+        for i, (output, references) in enumerate(corpus)
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -42,22 +56,32 @@ def test_against_rouge_score_in_english(kind, n_reference):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_chinese_equals_english_of_the_same_shape(kind):
-    """Each Chinese character is renamed to a word of letters only: rouge-score must then give the same."""
-    theirs, metric, tokens = RougeScorer([f"rouge{kind}"]), Rouge(kind, "zh"), UnicodeTokenizer()
+    """Each Chinese character is renamed to a word of letters only: rouge-score must then give the
+    same.
+    """
+    theirs = RougeScorer([f"rouge{kind}"])
+    metric = Rouge(kind, "zh")
+    tokens = UnicodeTokenizer()
 
     def renamed(text):
         lines = split_sentences(text, "zh")
-        return "\n".join(" ".join("".join(f"x{ord(c):x}" for c in token) for token in tokens.tokenize(line)) for line in lines)
+        return "\n".join(
+            " ".join("".join(f"x{ord(c):x}" for c in token) for token in tokens.tokenize(line))
+            for line in lines
+        )
 
     for output, references in CHINESE:
-        expected = theirs.score_multi([renamed(reference) for reference in references], renamed(output))[f"rouge{kind}"].fmeasure
+        expected = theirs.score_multi(
+            [renamed(reference) for reference in references], renamed(output)
+        )[f"rouge{kind}"].fmeasure
         assert metric.statistics(Prediction("a", output), references).tolist() == [expected, 1.0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_chinese_headlines(kind):
     metric = Rouge(kind, "zh")
-    same, other = "苹果秋季发布会正式推出iPhone 15手机。", "二手市场上旧款价格因iPhone 15大跌"
+    same = "苹果秋季发布会正式推出iPhone 15手机。"
+    other = "二手市场上旧款价格因iPhone 15大跌"
     assert metric.score(total(metric, [(same, [same])])) == 100
     assert metric.score(total(metric, [(same, [other])])) < 40
     assert metric.score(total(metric, [("全然不同", [other])])) == 0
@@ -65,7 +89,13 @@ def test_chinese_headlines(kind):
 
 @pytest.mark.parametrize(
     ("language", "text"),
-    [("de", "Größere Übung"), ("ru", "привет мир"), ("ja", "東京タワーへ行く"), ("ko", "안녕 세계"), ("hi", "नमस्ते दुनिया")],
+    [
+        ("de", "Größere Übung"),
+        ("ru", "привет мир"),
+        ("ja", "東京タワーへ行く"),
+        ("ko", "안녕 세계"),
+        ("hi", "नमस्ते दुनिया"),
+    ],
 )
 def test_no_language_loses_its_letters(language, text):
     metric = Rouge("2", language)
@@ -74,15 +104,26 @@ def test_no_language_loses_its_letters(language, text):
 
 def test_unicode_tokens():
     tokenize = UnicodeTokenizer().tokenize
-    assert tokenize("ｉＰｈｏｎｅ　１５卖3.5万，Größe!") == ["iphone", "15", "卖", "3.5", "万", "größe"]
+    assert tokenize("ｉＰｈｏｎｅ　１５卖3.5万，Größe!") == [
+        "iphone",
+        "15",
+        "卖",
+        "3.5",
+        "万",
+        "größe",
+    ]
     assert tokenize("，。！ ...") == []
 
 
 def test_sentences_matter_only_to_lsum():
-    one_line, lines = "First things come first. Then others.", "First things come first.\nThen others."
+    one_line = "First things come first. Then others."
+    lines = "First things come first.\nThen others."
     for kind in KINDS:
         metric = Rouge(kind)
-        assert (metric.statistics(Prediction("a", one_line), [lines]) == metric.statistics(Prediction("a", lines), [one_line])).all()
+        assert (
+            metric.statistics(Prediction("a", one_line), [lines])
+            == metric.statistics(Prediction("a", lines), [one_line])
+        ).all()
     swapped = "Then others. First things come first."
     assert Rouge("Lsum").statistics(Prediction("a", swapped), [one_line])[0] == 1
     assert Rouge("L").statistics(Prediction("a", swapped), [one_line])[0] < 1
@@ -99,7 +140,9 @@ def test_statistics_add_up_over_any_split(kind):
 
 def test_signature_and_what_is_not_defined():
     assert Rouge("1").signature.startswith("tok:rouge|stem:porter")
-    assert Rouge("Lsum", "zh").signature.startswith("tok:unicode|norm:nfkc|stem:no|sentences:rules-zh")
+    assert Rouge("Lsum", "zh").signature.startswith(
+        "tok:unicode|norm:nfkc|stem:no|sentences:rules-zh"
+    )
     assert (Rouge("L").name, Rouge("L").unit) == ("rougeL", "")
     assert np.isnan(Rouge("1").statistics(Prediction("a", nats=1.0), ["x"])).all()
     assert np.isnan(Rouge("1").score(np.zeros(2)))
@@ -112,7 +155,9 @@ def test_signature_and_what_is_not_defined():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_words_of_jieba_against_rouge_score_on_words_with_spaces(kind):
-    """Words written as a1, a2, ... are English to rouge-score: the same sequence of words has the same score."""
+    """Words written as a1, a2, ... are English to rouge-score: the same sequence of words has the
+    same score.
+    """
     jieba = pytest.importorskip("jieba")
     names: dict[str, str] = {}
 
@@ -120,10 +165,17 @@ def test_words_of_jieba_against_rouge_score_on_words_with_spaces(kind):
         words = [w for w in jieba.lcut(text.lower()) if any(map(str.isalnum, w))]
         return " ".join(names.setdefault(word, f"a{len(names)}") for word in words)
 
-    output, reference = "自然语言处理技术正在迅速发展", "自然语言的处理技术发展得很迅速"
+    output = "自然语言处理技术正在迅速发展"
+    reference = "自然语言的处理技术发展得很迅速"
     metric = Rouge(kind, "zh", words="jieba")
-    theirs = RougeScorer([f"rouge{kind}"]).score(as_english(reference), as_english(output))[f"rouge{kind}"].fmeasure
-    assert metric.score(metric.statistics(Prediction("1", output), [reference])) == pytest.approx(100 * theirs, abs=1e-12)
+    theirs = (
+        RougeScorer([f"rouge{kind}"])
+        .score(as_english(reference), as_english(output))[f"rouge{kind}"]
+        .fmeasure
+    )
+    assert metric.score(metric.statistics(Prediction("1", output), [reference])) == pytest.approx(
+        100 * theirs, abs=1e-12
+    )
 
 
 def test_words_of_jieba_have_a_name_and_a_signature_of_their_own():
@@ -139,7 +191,10 @@ def test_words_of_jieba_are_for_chinese():
         Rouge("1", "de", words="jieba")
 
 
-@pytest.mark.parametrize(("language", "text"), [("ja", "東京は雨です。傘を持って！"), ("ko", "서울에 비가 옵니다. 우산을 가져가세요!")])
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("ja", "東京は雨です。傘を持って！"), ("ko", "서울에 비가 옵니다. 우산을 가져가세요!")],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_japanese_and_korean_texts_agree_with_themselves(kind, language, text):
     metric = Rouge(kind, language)

@@ -11,7 +11,12 @@ from sacrebleu.significance import PairedTest, _compute_p_value
 from lslm_lightning.contracts import Metric, Prediction
 from lslm_lightning.metrics.bleu import Bleu, Chrf
 from lslm_lightning.metrics.rouge import Rouge
-from lslm_lightning.metrics.significance import bootstrap_totals, interval, paired_bootstrap, paired_randomization
+from lslm_lightning.metrics.significance import (
+    bootstrap_totals,
+    interval,
+    paired_bootstrap,
+    paired_randomization,
+)
 
 RNG = np.random.default_rng(3)
 WORDS = [f"word{i}" for i in range(200)]
@@ -21,7 +26,10 @@ REFERENCES = [" ".join(RNG.choice(WORDS, RNG.integers(5, 20))) for _ in range(30
 class Mean(Metric):
     """The mean of a number: what statistics books solve on paper."""
 
-    name, unit, higher_is_better, signature = "mean", "", True, ""
+    name = "mean"
+    unit = ""
+    higher_is_better = True
+    signature = ""
 
     def statistics(self, answer, references):
         return np.array([answer.nats, 1.0])
@@ -36,14 +44,24 @@ def mean_rows(values):
 
 def noisy(share, seed):
     rng = np.random.default_rng(seed)
-    return [" ".join(rng.choice(WORDS) if rng.random() < share else word for word in text.split()) for text in REFERENCES]
+    return [
+        " ".join(rng.choice(WORDS) if rng.random() < share else word for word in text.split())
+        for text in REFERENCES
+    ]
 
 
 def rows_of(metric, outputs):
-    return np.stack([metric.statistics(Prediction("", output), [reference]) for output, reference in zip(outputs, REFERENCES, strict=True)])
+    return np.stack(
+        [
+            metric.statistics(Prediction("", output), [reference])
+            for output, reference in zip(outputs, REFERENCES, strict=True)
+        ]
+    )
 
 
-FIRST, SECOND, WORSE = noisy(0.30, 1), noisy(0.32, 2), noisy(0.45, 4)
+FIRST = noisy(0.30, 1)
+SECOND = noisy(0.32, 2)
+WORSE = noisy(0.45, 4)
 
 
 def test_resampling_draws_as_many_examples_as_there_are():
@@ -66,10 +84,15 @@ def test_the_interval_of_a_mean_is_the_textbook_one():
     values = np.random.default_rng(0).normal(10, 2, 400)
     low, high = interval(Mean(), bootstrap_totals(mean_rows(values)))
     error = values.std() / 20
-    assert (low, high) == (pytest.approx(values.mean() - 1.96 * error, abs=0.02), pytest.approx(values.mean() + 1.96 * error, abs=0.02))
+    assert (low, high) == (
+        pytest.approx(values.mean() - 1.96 * error, abs=0.02),
+        pytest.approx(values.mean() + 1.96 * error, abs=0.02),
+    )
 
 
-@pytest.mark.parametrize(("metric", "theirs"), [(Bleu(), BLEU()), (Chrf(), CHRF())], ids=["bleu", "chrf"])
+@pytest.mark.parametrize(
+    ("metric", "theirs"), [(Bleu(), BLEU()), (Chrf(), CHRF())], ids=["bleu", "chrf"]
+)
 def test_intervals_against_sacrebleu(metric, theirs):
     expected = theirs.corpus_score(FIRST, [REFERENCES], n_bootstrap=1000)
     low, high = interval(metric, bootstrap_totals(rows_of(metric, FIRST)))
@@ -93,9 +116,13 @@ def test_intervals_against_rouge_score():
     )
 
 
-@pytest.mark.parametrize(("metric", "theirs"), [(Bleu(), BLEU()), (Chrf(), CHRF())], ids=["bleu", "chrf"])
+@pytest.mark.parametrize(
+    ("metric", "theirs"), [(Bleu(), BLEU()), (Chrf(), CHRF())], ids=["bleu", "chrf"]
+)
 def test_randomization_against_sacrebleu(metric, theirs):
-    _, table = PairedTest([("a", FIRST), ("b", SECOND)], {"m": theirs}, [REFERENCES], test_type="ar", n_samples=4000)()
+    _, table = PairedTest(
+        [("a", FIRST), ("b", SECOND)], {"m": theirs}, [REFERENCES], test_type="ar", n_samples=4000
+    )()
     expected = next(results[1].p_value for name, results in table.items() if name != "System")
     ours = paired_randomization(metric, rows_of(metric, FIRST), rows_of(metric, SECOND), 4000)
     assert ours.p == pytest.approx(expected, abs=4 * (0.25 / 4000) ** 0.5)
@@ -103,14 +130,24 @@ def test_randomization_against_sacrebleu(metric, theirs):
 
 
 def test_bootstrap_against_sacrebleu():
-    """The resamples are the same in distribution: its formula for p, on ours, gives its p. Ours has two tails (see the docstring)."""
-    metric, n = Bleu(), 4000
-    first, second = rows_of(metric, FIRST), rows_of(metric, SECOND)
-    _, table = PairedTest([("a", FIRST), ("b", SECOND)], {"m": BLEU()}, [REFERENCES], test_type="bs", n_samples=n)()
+    """The resamples are the same in distribution: its formula for p, on ours, gives its p. Ours has
+    two tails (see the docstring).
+    """
+    metric = Bleu()
+    n = 4000
+    first = rows_of(metric, FIRST)
+    second = rows_of(metric, SECOND)
+    _, table = PairedTest(
+        [("a", FIRST), ("b", SECOND)], {"m": BLEU()}, [REFERENCES], test_type="bs", n_samples=n
+    )()
     totals = bootstrap_totals(np.hstack([first, second]), n)
-    differences = np.array([metric.score(total[:10]) - metric.score(total[10:]) for total in totals])
+    differences = np.array(
+        [metric.score(total[:10]) - metric.score(total[10:]) for total in totals]
+    )
     ours = paired_bootstrap(metric, first, second, n)
-    theirs = _compute_p_value(np.abs(differences) - np.abs(differences).mean(), abs(ours.difference))
+    theirs = _compute_p_value(
+        np.abs(differences) - np.abs(differences).mean(), abs(ours.difference)
+    )
     assert theirs == pytest.approx(table["BLEU"][1].p_value, abs=4 * (0.25 / n) ** 0.5)
     assert ours.low < differences.mean() < ours.high
 
@@ -126,8 +163,10 @@ def test_a_system_does_not_differ_from_itself(test):
 
 @pytest.mark.parametrize("test", [paired_bootstrap, paired_randomization])
 def test_a_true_difference_is_found_and_has_a_sign(test):
-    better, worse = rows_of(Bleu(), FIRST), rows_of(Bleu(), WORSE)
-    found, turned = test(Bleu(), better, worse, 1000), test(Bleu(), worse, better, 1000)
+    better = rows_of(Bleu(), FIRST)
+    worse = rows_of(Bleu(), WORSE)
+    found = test(Bleu(), better, worse, 1000)
+    turned = test(Bleu(), worse, better, 1000)
     assert found.p == turned.p == pytest.approx(1 / 1001)  # no resample reached it
     assert found.difference == -turned.difference > 0
     assert 0 < found.low < found.difference < found.high
@@ -135,9 +174,17 @@ def test_a_true_difference_is_found_and_has_a_sign(test):
 
 @pytest.mark.parametrize("test", [paired_bootstrap, paired_randomization])
 def test_equal_systems_are_called_different_five_times_in_a_hundred(test):
-    rng, n_trial = np.random.default_rng(5), 400
-    samples = ((mean_rows(rng.normal(5, 1, 100)), mean_rows(rng.normal(5, 1, 100))) for _ in range(n_trial))
-    share = np.mean([test(Mean(), first, second, 200, seed=trial).p < 0.05 for trial, (first, second) in enumerate(samples)])
+    rng = np.random.default_rng(5)
+    n_trial = 400
+    samples = (
+        (mean_rows(rng.normal(5, 1, 100)), mean_rows(rng.normal(5, 1, 100))) for _ in range(n_trial)
+    )
+    share = np.mean(
+        [
+            test(Mean(), first, second, 200, seed=trial).p < 0.05
+            for trial, (first, second) in enumerate(samples)
+        ]
+    )
     assert share == pytest.approx(0.05, abs=3 * (0.05 * 0.95 / n_trial) ** 0.5)
 
 
@@ -157,5 +204,7 @@ def test_one_example_says_nothing_about_chance(test):
 
 
 def test_rows_must_be_of_the_same_examples():
-    with pytest.raises(ValueError, match=r"same examples for two systems or more, but got .*\(3, 2\).*\(4, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"same examples for two systems or more, but got .*\(3, 2\).*\(4, 2\)"
+    ):
         paired_bootstrap(Mean(), np.ones((3, 2)), np.ones((4, 2)))

@@ -1,4 +1,6 @@
-"""Weights of `transformers` models in ours, to compare the two. Only what differs is said: everything else has to agree by itself."""
+"""Weights of `transformers` models in ours, to compare the two. Only what differs is said:
+everything else has to agree by itself.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -35,16 +37,22 @@ def copy_projections(ours: nn.Module, *theirs: nn.Module) -> None:
 
 def split_projections(ours: nn.Module, theirs: nn.MultiheadAttention) -> None:
     """The same from torch's one matrix."""
-    weights, biases = theirs.in_proj_weight.data.chunk(3), theirs.in_proj_bias.data.chunk(3)
+    weights = theirs.in_proj_weight.data.chunk(3)
+    biases = theirs.in_proj_bias.data.chunk(3)
     for own, weight, bias in zip((ours.query, ours.key, ours.value), weights, biases, strict=True):
         own.weight.data.copy_(weight)
         own.bias.data.copy_(bias)
 
 
 @torch.no_grad()
-def marian_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
-    """Embedding (with its scale), backbone and head (its bias is `final_logits_bias`) of a MarianMTModel, in its dtype and eval mode."""
-    config, model = hf_model.config, hf_model.model
+def marian_from_transformers(
+    hf_model: nn.Module,
+) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
+    """Embedding (with its scale), backbone and head (its bias is `final_logits_bias`) of a
+    MarianMTModel, in its dtype and eval mode.
+    """
+    config = hf_model.config
+    model = hf_model.model
     backbone = Transformer(
         config.d_model,
         config.encoder_attention_heads,
@@ -57,7 +65,9 @@ def marian_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Trans
         feed_forward=FEED_FORWARD[config.activation_function],
     )
     for ours, theirs in zip(
-        [*backbone.encoder.layers, *backbone.decoder.layers], [*model.encoder.layers, *model.decoder.layers], strict=True
+        [*backbone.encoder.layers, *backbone.decoder.layers],
+        [*model.encoder.layers, *model.decoder.layers],
+        strict=True,
     ):
         attention = theirs.self_attn
         copy_projections(ours.self_attention, attention.q_proj, attention.k_proj, attention.v_proj)
@@ -65,13 +75,19 @@ def marian_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Trans
         copy_linear(ours.self_norm, theirs.self_attn_layer_norm)
         if ours.cross_attention is not None:
             attention = theirs.encoder_attn
-            copy_projections(ours.cross_attention, attention.q_proj, attention.k_proj, attention.v_proj)
+            copy_projections(
+                ours.cross_attention, attention.q_proj, attention.k_proj, attention.v_proj
+            )
             copy_linear(ours.cross_attention.output, attention.out_proj)
             copy_linear(ours.cross_norm, theirs.encoder_attn_layer_norm)
         copy_linear(ours.feed_forward.inner, theirs.fc1)
         copy_linear(ours.feed_forward.output, theirs.fc2)
         copy_linear(ours.feed_forward_norm, theirs.final_layer_norm)
-    embedding = TokenEmbedding(config.vocab_size, config.d_model, scale=config.d_model**0.5 if config.scale_embedding else None)
+    embedding = TokenEmbedding(
+        config.vocab_size,
+        config.d_model,
+        scale=config.d_model**0.5 if config.scale_embedding else None,
+    )
     embedding.weight.copy_(model.shared.weight)
     head = TiedProjection(config.vocab_size, config.d_model, bias=True)
     head.bias.copy_(hf_model.final_logits_bias[0])
@@ -85,9 +101,12 @@ def copy_transposed(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 @torch.no_grad()
-def gpt2_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
+def gpt2_from_transformers(
+    hf_model: nn.Module,
+) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
     """Embedding, backbone and head of a GPT2LMHeadModel."""
-    config, model = hf_model.config, hf_model.transformer
+    config = hf_model.config
+    model = hf_model.transformer
     backbone = Transformer(
         config.n_embd,
         config.n_head,
@@ -97,9 +116,13 @@ def gpt2_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transfo
         feed_forward=FEED_FORWARD[config.activation_function],
     )
     for ours, theirs in zip(backbone.decoder.layers, model.h, strict=True):
-        attention, fused = ours.self_attention, theirs.attn.c_attn
+        attention = ours.self_attention
+        fused = theirs.attn.c_attn
         for own, weight, bias in zip(
-            (attention.query, attention.key, attention.value), fused.weight.chunk(3, 1), fused.bias.chunk(3), strict=True
+            (attention.query, attention.key, attention.value),
+            fused.weight.chunk(3, 1),
+            fused.bias.chunk(3),
+            strict=True,
         ):
             own.weight.copy_(weight.T)
             own.bias.copy_(bias)
@@ -117,9 +140,12 @@ def gpt2_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transfo
 
 
 @torch.no_grad()
-def llama_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transformer, FreeProjection]:
+def llama_from_transformers(
+    hf_model: nn.Module,
+) -> tuple[TokenEmbedding, Transformer, FreeProjection]:
     """Embedding, backbone and head of a LlamaForCausalLM."""
-    config, model = hf_model.config, hf_model.model
+    config = hf_model.config
+    model = hf_model.model
     backbone = Transformer(
         config.hidden_size,
         config.num_attention_heads,
@@ -153,7 +179,9 @@ def llama_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transf
 
 @torch.no_grad()
 def bert_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transformer]:
-    """Embedding and backbone of a BertModel for texts of one segment, whose vector goes into those of the positions."""
+    """Embedding and backbone of a BertModel for texts of one segment, whose vector goes into those
+    of the positions.
+    """
     config = hf_model.config
     backbone = Transformer(
         config.hidden_size,
@@ -176,7 +204,9 @@ def bert_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transfo
         copy_linear(ours.feed_forward.output, theirs.output.dense)
         copy_linear(ours.feed_forward_norm, theirs.output.LayerNorm)
     embeddings = hf_model.embeddings
-    backbone.encoder.position.weight.copy_(embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0])
+    backbone.encoder.position.weight.copy_(
+        embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
+    )
     copy_linear(backbone.encoder.first, embeddings.LayerNorm)
     embedding = TokenEmbedding(config.vocab_size, config.hidden_size)
     embedding.weight.copy_(embeddings.word_embeddings.weight)

@@ -1,4 +1,6 @@
-"""The models on which the laws are tested, tiny and in float64, with every parameter random so that none can be without effect."""
+"""The models on which the laws are tested, tiny and in float64, with every parameter random so that
+none can be without effect.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +20,12 @@ D_MODEL = 16
 POSITIONS = [Sinusoidal, partial(Learned, max_length=32), Rotary, ALiBi, NoPosition]
 NORMS = [nn.LayerNorm, nn.RMSNorm]
 FEED_FORWARDS = [ReLU, GELU, partial(GELU, approximate="tanh"), SwiGLU, GEGLU, ChainedReLU]
-SIZES = [{"n_kv_head": 2}, {"d_k": 6, "d_v": 3}, {"n_kv_head": 1, "d_k": 2, "d_v": 5, "d_feedforward": D_MODEL}, {"embedding_norm": True}]
+SIZES = [
+    {"n_kv_head": 2},
+    {"d_k": 6, "d_v": 3},
+    {"n_kv_head": 1, "d_k": 2, "d_v": 5, "d_feedforward": D_MODEL},
+    {"embedding_norm": True},
+]
 
 Family = Callable[..., Backbone]
 
@@ -26,13 +33,25 @@ Family = Callable[..., Backbone]
 def build(**settings) -> Transformer:
     """A Transformer in float64 and evaluation, 2 + 2 layers if not said otherwise."""
     torch.manual_seed(0)
-    return shaken(Transformer(**{"d_model": D_MODEL, "n_encoder_layer": 2, "n_decoder_layer": 2, "d_feedforward": 24, **settings}))
+    return shaken(
+        Transformer(
+            **{
+                "d_model": D_MODEL,
+                "n_encoder_layer": 2,
+                "n_decoder_layer": 2,
+                "d_feedforward": 24,
+                **settings,
+            }
+        )
+    )
 
 
 def recurrent(kind: type[Recurrent], **settings) -> Recurrent:
     """A recurrent network in the same way."""
     torch.manual_seed(0)
-    return shaken(kind(**{"d_model": D_MODEL, "n_encoder_layer": 2, "n_decoder_layer": 2, **settings}))
+    return shaken(
+        kind(**{"d_model": D_MODEL, "n_encoder_layer": 2, "n_decoder_layer": 2, **settings})
+    )
 
 
 def shaken(model: nn.Module) -> nn.Module:
@@ -49,10 +68,20 @@ def label(settings: dict) -> str:
 
 COMBINED = [
     {"position": position, "norm": norm, "feed_forward": feed_forward, "norm_first": norm_first}
-    for position, norm, feed_forward, norm_first in product(POSITIONS, NORMS, FEED_FORWARDS, [True, False])
+    for position, norm, feed_forward, norm_first in product(
+        POSITIONS, NORMS, FEED_FORWARDS, [True, False]
+    )
 ]
 SIZED = [{"position": position, **sizes} for position, sizes in product(POSITIONS, SIZES)]
-FAMILIES = [pytest.param(partial(build, **settings), id=label(settings)) for settings in COMBINED + SIZED]
-EVERY_POSITION = [pytest.param(partial(build, position=position), id=label({"position": position})) for position in POSITIONS]
+FAMILIES = [
+    pytest.param(partial(build, **settings), id=label(settings)) for settings in COMBINED + SIZED
+]
+EVERY_POSITION = [
+    pytest.param(partial(build, position=position), id=label({"position": position}))
+    for position in POSITIONS
+]
 RECURRENT = [pytest.param(partial(recurrent, kind), id=kind.__name__) for kind in (RNN, GRU, LSTM)]
-RECURRENT += [pytest.param(partial(recurrent, kind, attention=Bahdanau), id=f"{kind.__name__}-Bahdanau") for kind in (GRU, LSTM)]
+RECURRENT += [
+    pytest.param(partial(recurrent, kind, attention=Bahdanau), id=f"{kind.__name__}-Bahdanau")
+    for kind in (GRU, LSTM)
+]

@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lslm_lightning.models.attention import CrossAttention, SelfAttention, View, record_attention, spelled_out, spells_out
+from lslm_lightning.models.attention import (
+    CrossAttention,
+    SelfAttention,
+    View,
+    record_attention,
+    spelled_out,
+    spells_out,
+)
 from tests.models.convert import split_projections
 from tests.models.families import build
 
@@ -21,11 +28,18 @@ def pad_after(lengths: list[int], n: int) -> Tensor:
 
 
 def test_it_is_the_formula_head_by_head():
-    """W_q, W_k to n_head * d_k, W_v to n_head * d_v, output from n_head * d_v, scores over sqrt(d_k); d_k, d_v and d_model all differ."""
-    n_head, n_kv_head, d_k, d_v = 4, 2, 3, 5
-    attention, x = SelfAttention(8, n_head, n_kv_head, d_k, d_v).double(), torch.randn(6, 8, dtype=torch.double)
+    """W_q, W_k to n_head * d_k, W_v to n_head * d_v, output from n_head * d_v, scores over
+    sqrt(d_k); d_k, d_v and d_model all differ.
+    """
+    n_head = 4
+    n_kv_head = 2
+    d_k = 3
+    d_v = 5
+    attention = SelfAttention(8, n_head, n_kv_head, d_k, d_v).double()
+    x = torch.randn(6, 8, dtype=torch.double)
     projections = (attention.query, attention.key, attention.value)
-    (w_q, w_k, w_v), (b_q, b_k, b_v) = [p.weight for p in projections], [p.bias for p in projections]
+    (w_q, w_k, w_v) = [p.weight for p in projections]
+    (b_q, b_k, b_v) = [p.bias for p in projections]
     heads = []
     for h in range(n_head):
         g = h // (n_head // n_kv_head)
@@ -39,25 +53,34 @@ def test_it_is_the_formula_head_by_head():
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_self_attention_against_torch(causal: bool):
-    ours, theirs = SelfAttention(16, 4, 4, 4, 4).double(), nn.MultiheadAttention(16, 4, batch_first=True, dtype=torch.double)
+    ours = SelfAttention(16, 4, 4, 4, 4).double()
+    theirs = nn.MultiheadAttention(16, 4, batch_first=True, dtype=torch.double)
     theirs.in_proj_bias.data.normal_()
     split_projections(ours, theirs)
-    ours.output.weight.data, ours.output.bias.data = theirs.out_proj.weight.data, theirs.out_proj.bias.data.normal_()
-    x, pad = torch.randn(3, 6, 16, dtype=torch.double), pad_after([6, 4, 1], 6)
+    ours.output.weight.data = theirs.out_proj.weight.data
+    ours.output.bias.data = theirs.out_proj.bias.data.normal_()
+    x = torch.randn(3, 6, 16, dtype=torch.double)
+    pad = pad_after([6, 4, 1], 6)
     if causal:
         expected, _ = theirs(x, x, x, attn_mask=torch.ones(6, 6, dtype=torch.bool).triu(1))
         torch.testing.assert_close(ours(x, view_of(6, causal=True))[0], expected, **EXACT)
     else:
         expected, _ = theirs(x, x, x, key_padding_mask=pad)
-        torch.testing.assert_close(ours(x, view_of(6, ~pad[:, None, None]))[0][~pad], expected[~pad], **EXACT)
+        torch.testing.assert_close(
+            ours(x, view_of(6, ~pad[:, None, None]))[0][~pad], expected[~pad], **EXACT
+        )
 
 
 def test_cross_attention_against_torch():
-    ours, theirs = CrossAttention(16, 4, 4, 4, 4).double(), nn.MultiheadAttention(16, 4, batch_first=True, dtype=torch.double)
+    ours = CrossAttention(16, 4, 4, 4, 4).double()
+    theirs = nn.MultiheadAttention(16, 4, batch_first=True, dtype=torch.double)
     theirs.in_proj_bias.data.normal_()
     split_projections(ours, theirs)
-    ours.output.weight.data, ours.output.bias.data = theirs.out_proj.weight.data, theirs.out_proj.bias.data.normal_()
-    x, memory, pad = torch.randn(3, 4, 16, dtype=torch.double), torch.randn(3, 6, 16, dtype=torch.double), pad_after([6, 4, 1], 6)
+    ours.output.weight.data = theirs.out_proj.weight.data
+    ours.output.bias.data = theirs.out_proj.bias.data.normal_()
+    x = torch.randn(3, 4, 16, dtype=torch.double)
+    memory = torch.randn(3, 6, 16, dtype=torch.double)
+    pad = pad_after([6, 4, 1], 6)
     expected, weights = theirs(x, memory, memory, key_padding_mask=pad, average_attn_weights=False)
     torch.testing.assert_close(ours(x, memory, ~pad[:, None, None]), expected, **EXACT)
     with record_attention() as record:
@@ -71,25 +94,37 @@ def test_spelled_out_equals_fused(kind: str, n_kv_head: int):
     """Outputs and gradients: short bfloat16 on a CPU takes the one, everything else the other."""
     shapes = [(2, 4, 5, 3), (2, n_kv_head, 5, 3), (2, n_kv_head, 5, 6)]
     inputs = [torch.randn(*shape, dtype=torch.double, requires_grad=True) for shape in shapes]
-    mask = {"bool": ~pad_after([5, 2], 5)[:, None, None], "float": torch.randn(1, 4, 5, 5, dtype=torch.double)}.get(kind)
+    mask = {
+        "bool": ~pad_after([5, 2], 5)[:, None, None],
+        "float": torch.randn(1, 4, 5, 5, dtype=torch.double),
+    }.get(kind)
     ours, weights = spelled_out(*inputs, mask, kind == "causal")
-    theirs = F.scaled_dot_product_attention(*inputs, attn_mask=mask, is_causal=kind == "causal", enable_gqa=True)
+    theirs = F.scaled_dot_product_attention(
+        *inputs, attn_mask=mask, is_causal=kind == "causal", enable_gqa=True
+    )
     torch.testing.assert_close(ours, theirs, **EXACT)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 5, dtype=torch.double), **EXACT)
     target = torch.randn_like(ours)
-    torch.testing.assert_close(torch.autograd.grad(ours, inputs, target), torch.autograd.grad(theirs, inputs, target), **EXACT)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, inputs, target),
+        torch.autograd.grad(theirs, inputs, target),
+        **EXACT,
+    )
 
 
 def test_it_is_spelled_out_only_where_that_is_faster():
-    query, many = torch.randn(1, 1, 4, 8, dtype=torch.bfloat16), torch.randn(1, 1, 1000, 8, dtype=torch.bfloat16)
+    query = torch.randn(1, 1, 4, 8, dtype=torch.bfloat16)
+    many = torch.randn(1, 1, 1000, 8, dtype=torch.bfloat16)
     assert spells_out(query, query)
     assert not spells_out(query.float(), query.float())
     assert not spells_out(query, many)
 
 
 def test_recording_keeps_the_weights_and_changes_nothing():
-    model, x = build(n_kv_head=2), torch.randn(3, 5, 16, dtype=torch.double)
-    source, pad = torch.randn(3, 6, 16, dtype=torch.double), pad_after([6, 4, 1], 6)
+    model = build(n_kv_head=2)
+    x = torch.randn(3, 5, 16, dtype=torch.double)
+    source = torch.randn(3, 6, 16, dtype=torch.double)
+    pad = pad_after([6, 4, 1], 6)
 
     def run() -> Tensor:
         return model.decode(x, memory=model.encode(source, pad), memory_pad=pad)[0]
@@ -101,9 +136,16 @@ def test_recording_keeps_the_weights_and_changes_nothing():
     assert [len(record.encoder), len(record.self), len(record.cross)] == [2, 2, 2]
     for weights in record.encoder + record.self + record.cross:
         assert not weights.requires_grad
-        torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1], dtype=torch.double), **EXACT)
-    assert all(weights.shape == (3, 4, 5, 5) and weights.triu(1).eq(0).all() for weights in record.self)
-    assert all(weights.shape == (3, 4, 5, 6) and weights.mT[pad[:, None].expand(3, 4, 6)].eq(0).all() for weights in record.cross)
+        torch.testing.assert_close(
+            weights.sum(-1), torch.ones(weights.shape[:-1], dtype=torch.double), **EXACT
+        )
+    assert all(
+        weights.shape == (3, 4, 5, 5) and weights.triu(1).eq(0).all() for weights in record.self
+    )
+    assert all(
+        weights.shape == (3, 4, 5, 6) and weights.mT[pad[:, None].expand(3, 4, 6)].eq(0).all()
+        for weights in record.cross
+    )
 
 
 def test_recording_ends_with_an_error_inside():

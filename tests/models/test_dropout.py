@@ -8,7 +8,9 @@ from lslm_lightning.models.dropout import Dropout
 
 @pytest.mark.parametrize("p", [0.1, 0.15, 0.5])
 def test_share_and_mean(p: float):
-    """A million elements: the share dropped is within five standard deviations, what is kept is divided by 1 - p, signs stay."""
+    """A million elements: the share dropped is within five standard deviations, what is kept is
+    divided by 1 - p, signs stay.
+    """
     torch.manual_seed(0)
     x = torch.randn(1000, 1001, dtype=torch.double)
     y = Dropout(p)(x)
@@ -16,7 +18,8 @@ def test_share_and_mean(p: float):
     assert abs(dropped.double().mean() - p) < 5 * (p * (1 - p) / x.numel()) ** 0.5
     torch.testing.assert_close(y[~dropped], x[~dropped] / (1 - p), rtol=2e-5, atol=0)
     assert dropped.double().mean(0).std() < 2 * (p * (1 - p) / 1000) ** 0.5  # no column is special
-    assert abs((dropped[:, 1:] & dropped[:, :-1]).double().mean() - p * p) < 5e-3 * p  # neighbours know nothing of each other
+    # neighbours know nothing of each other
+    assert abs((dropped[:, 1:] & dropped[:, :-1]).double().mean() - p * p) < 5e-3 * p
 
 
 def test_gradient_is_that_of_what_was_kept():

@@ -19,7 +19,8 @@ def test_tied_logits_start_with_variance_one():
 
 
 def test_each_mark_adds_its_vector():
-    x, marks = torch.zeros(2, 3, 6), [torch.tensor([[0, 1, 1], [1, 0, 0]]), torch.tensor([[2, 2, 0], [0, 1, 2]]).int()]
+    x = torch.zeros(2, 3, 6)
+    marks = [torch.tensor([[0, 1, 1], [1, 0, 0]]), torch.tensor([[2, 2, 0], [0, 1, 2]]).int()]
     module = Marked((2, 3), 6)
     expected = module.weights[0][marks[0]] + module.weights[1][marks[1].long()]
     assert torch.equal(module(x, *marks), expected)

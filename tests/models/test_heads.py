@@ -8,7 +8,11 @@ import torch
 
 from lslm_lightning.models.heads import FreeProjection, PointerGenerator, Source, TiedProjection
 
-V, D, B, S, T = 9, 6, 2, 5, 3
+V = 9
+D = 6
+B = 2
+S = 5
+T = 3
 
 
 def randomized(head):
@@ -34,19 +38,29 @@ def inputs() -> dict[str, Any]:
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_projections(inputs, bias):
-    tied, free = randomized(TiedProjection(V, D, bias)), randomized(FreeProjection(V, D, bias))
-    y, embedding = inputs["y"], inputs["embedding"]
-    torch.testing.assert_close(tied(**inputs), y @ embedding.T + (tied.bias if bias else 0), rtol=0, atol=1e-12)
-    torch.testing.assert_close(free(**inputs), y @ free.weight.T + (free.bias if bias else 0), rtol=0, atol=1e-12)
+    tied = randomized(TiedProjection(V, D, bias))
+    free = randomized(FreeProjection(V, D, bias))
+    y = inputs["y"]
+    embedding = inputs["embedding"]
+    torch.testing.assert_close(
+        tied(**inputs), y @ embedding.T + (tied.bias if bias else 0), rtol=0, atol=1e-12
+    )
+    torch.testing.assert_close(
+        free(**inputs), y @ free.weight.T + (free.bias if bias else 0), rtol=0, atol=1e-12
+    )
 
 
 def test_pointer_generator_is_a_distribution(inputs):
     probability = randomized(PointerGenerator(V, D))(**inputs).exp()
-    torch.testing.assert_close(probability.sum(-1), torch.ones(2 * B, T, dtype=torch.double), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        probability.sum(-1), torch.ones(2 * B, T, dtype=torch.double), rtol=0, atol=1e-12
+    )
 
 
 def test_pointer_generator_answers_in_single_precision_under_autocast(inputs):
-    """What a search ranks is what the loss was taken of: sums of small probabilities must not be lost in 8 bits."""
+    """What a search ranks is what the loss was taken of: sums of small probabilities must not be
+    lost in 8 bits.
+    """
     head = PointerGenerator(V, D)
     single = {"y": inputs["y"][::2].float(), "embedding": inputs["embedding"].float()}
     source = inputs["source"]._replace(memory=inputs["source"].memory.float())
@@ -57,18 +71,23 @@ def test_pointer_generator_answers_in_single_precision_under_autocast(inputs):
     assert scores.dtype == torch.float32
     torch.testing.assert_close(scores.exp().sum(-1), torch.ones(B, T), rtol=0, atol=1e-5)
     real = target != 0
-    torch.testing.assert_close(-scores.gather(-1, target[..., None])[..., 0][real].sum(), nats, rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        -scores.gather(-1, target[..., None])[..., 0][real].sum(), nats, rtol=1e-4, atol=0
+    )
 
 
 def test_pointer_generator_against_a_loop(inputs):
     head = randomized(PointerGenerator(V, D))
     ours = head(**inputs)
     for n in range(2 * B):
-        memory, source = inputs["source"].memory[n // 2], inputs["source"].ids[n // 2]
+        memory = inputs["source"].memory[n // 2]
+        source = inputs["source"].ids[n // 2]
         n_source = int((~inputs["source"].pad[n // 2]).sum())
         for t in range(T):
             y = inputs["y"][n, t]
-            attention = torch.stack([head.query.weight @ y @ memory[s] / math.sqrt(D) for s in range(n_source)]).softmax(0)
+            attention = torch.stack(
+                [head.query.weight @ y @ memory[s] / math.sqrt(D) for s in range(n_source)]
+            ).softmax(0)
             context = sum(attention[s] * memory[s] for s in range(n_source))
             gate = (head.gate.weight[0] @ torch.cat([y, context]) + head.gate.bias[0]).sigmoid()
             expected = gate * (inputs["embedding"] @ y).softmax(0)
@@ -81,11 +100,15 @@ def test_pointer_generator_gradients(inputs):
     head = randomized(PointerGenerator(V, D))
     source = inputs["source"]
     moving = [x.requires_grad_() for x in (inputs["y"], inputs["embedding"], source.memory)]
-    assert torch.autograd.gradcheck(lambda y, embedding, memory: head(y, embedding, source._replace(memory=memory)), moving)
+    assert torch.autograd.gradcheck(
+        lambda y, embedding, memory: head(y, embedding, source._replace(memory=memory)), moving
+    )
 
 
 def test_pointer_generator_learns_to_copy_what_it_never_wrote(inputs):
-    """With the vocabulary shut for a word of the source, its probability and gradient come from copying, and stay numbers."""
+    """With the vocabulary shut for a word of the source, its probability and gradient come from
+    copying, and stay numbers.
+    """
     head = randomized(PointerGenerator(V, D))
     inputs["embedding"][4] = -1e4 * inputs["y"][0, 0]
     memory = inputs["source"].memory.requires_grad_()
@@ -105,20 +128,34 @@ def test_pointer_generator_needs_a_source(inputs):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("head", [TiedProjection, FreeProjection])
 def test_nats_are_the_smoothed_cross_entropy_without_padding(head, smoothing):
-    y, embedding = torch.randn(2, 3, 8, dtype=torch.double), torch.randn(7, 8, dtype=torch.double)
-    target, head = torch.tensor([[1, 2, 0], [3, 0, 0]]), head(7, 8).double()
+    y = torch.randn(2, 3, 8, dtype=torch.double)
+    embedding = torch.randn(7, 8, dtype=torch.double)
+    target = torch.tensor([[1, 2, 0], [3, 0, 0]])
+    head = head(7, 8).double()
     log_p = head(y, embedding).log_softmax(-1)
     real = [(0, 0, 1), (0, 1, 2), (1, 0, 3)]
-    expected = -sum((1 - smoothing) * log_p[b, t, i] + smoothing * log_p[b, t].mean() for b, t, i in real)
-    torch.testing.assert_close(head.nats(y, embedding, target, 0, smoothing), expected, rtol=0, atol=1e-12)
+    expected = -sum(
+        (1 - smoothing) * log_p[b, t, i] + smoothing * log_p[b, t].mean() for b, t, i in real
+    )
+    torch.testing.assert_close(
+        head.nats(y, embedding, target, 0, smoothing), expected, rtol=0, atol=1e-12
+    )
 
 
 def test_nats_of_a_pointer_are_those_of_its_mixture():
     torch.manual_seed(0)
     head = PointerGenerator(9, 8).double()
-    y, embedding, memory = (torch.randn(*shape, 8, dtype=torch.double) for shape in ((2, 4), (9,), (2, 5)))
+    y, embedding, memory = (
+        torch.randn(*shape, 8, dtype=torch.double) for shape in ((2, 4), (9,), (2, 5))
+    )
     source = torch.tensor([[3, 4, 3, 0, 0], [5, 6, 7, 8, 5]])
-    pad, target = source == 0, torch.tensor([[3, 1, 0, 0], [5, 2, 8, 1]])
+    pad = source == 0
+    target = torch.tensor([[3, 1, 0, 0], [5, 2, 8, 1]])
     log_p = head(y, embedding, Source(memory, source, pad))
     expected = -log_p.gather(-1, target[..., None])[..., 0][target != 0].sum()
-    torch.testing.assert_close(head.nats(y, embedding, target, 0, 0.0, Source(memory, source, pad)), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        head.nats(y, embedding, target, 0, 0.0, Source(memory, source, pad)),
+        expected,
+        rtol=0,
+        atol=1e-12,
+    )

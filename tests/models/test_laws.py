@@ -22,12 +22,17 @@ def pad_after(lengths: list[int], n: int) -> Tensor:
 
 def reorder(nested, index: Tensor):
     """What a search may do with a state."""
-    return nested.index_select(0, index) if isinstance(nested, Tensor) else tuple(reorder(item, index) for item in nested)
+    return (
+        nested.index_select(0, index)
+        if isinstance(nested, Tensor)
+        else tuple(reorder(item, index) for item in nested)
+    )
 
 
 def in_pieces(model: Backbone, x: Tensor, sizes: list[int], **memory) -> Tensor:
     """Decode piece by piece."""
-    state, pieces = None, []
+    state = None
+    pieces = []
     for piece in x.split(sizes, 1):
         y, state = model.decode(piece, state=state, **memory)
         pieces.append(y)
@@ -37,7 +42,9 @@ def in_pieces(model: Backbone, x: Tensor, sizes: list[int], **memory) -> Tensor:
 @pytest.mark.parametrize("family", FAMILIES + RECURRENT)
 @torch.no_grad()
 def test_stepping_equals_reading(family: Family):
-    model, x, memory = family(), vectors(2, 6), vectors(2, 4)
+    model = family()
+    x = vectors(2, 6)
+    memory = vectors(2, 4)
     whole, _ = model.decode(x, memory=memory)
     torch.testing.assert_close(in_pieces(model, x, [1] * 6, memory=memory), whole, **EXACT)
     torch.testing.assert_close(in_pieces(model, x, [3, 1, 2], memory=memory), whole, **EXACT)
@@ -46,7 +53,9 @@ def test_stepping_equals_reading(family: Family):
 @pytest.mark.parametrize("family", FAMILIES + RECURRENT)
 @torch.no_grad()
 def test_the_future_is_invisible(family: Family):
-    model, x, memory = family(), vectors(2, 6), vectors(2, 4)
+    model = family()
+    x = vectors(2, 6)
+    memory = vectors(2, 4)
     before, _ = model.decode(x, memory=memory)
     x[:, 4:] = vectors(2, 2)
     after, _ = model.decode(x, memory=memory)
@@ -57,28 +66,42 @@ def test_the_future_is_invisible(family: Family):
 @pytest.mark.parametrize("family", FAMILIES + RECURRENT)
 @torch.no_grad()
 def test_padding_changes_nothing(family: Family):
-    model, source, x, lengths = family(), vectors(3, 6), vectors(3, 5), [6, 2, 4]
+    model = family()
+    source = vectors(3, 6)
+    x = vectors(3, 5)
+    lengths = [6, 2, 4]
     pad = pad_after(lengths, 6)
     memory = model.encode(source, pad)
     y, _ = model.decode(x, memory=memory, memory_pad=pad)
     for i, n in enumerate(lengths):
         alone = model.encode(source[i : i + 1, :n])
         torch.testing.assert_close(memory[i : i + 1, :n], alone, **EXACT)
-        torch.testing.assert_close(y[i : i + 1], model.decode(x[i : i + 1], memory=alone)[0], **EXACT)
+        torch.testing.assert_close(
+            y[i : i + 1], model.decode(x[i : i + 1], memory=alone)[0], **EXACT
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES + RECURRENT)
 @torch.no_grad()
 def test_beams_share_a_source_and_may_be_reordered(family: Family):
-    """Three beams a source, reordered twice on the way, against whole histories with copied memories."""
-    model, source, pad = family(), vectors(2, 5), pad_after([5, 3], 5)
+    """Three beams a source, reordered twice on the way, against whole histories with copied
+    memories.
+    """
+    model = family()
+    source = vectors(2, 5)
+    pad = pad_after([5, 3], 5)
     memory = model.encode(source, pad)
-    shared, copied, copied_pad = model.remember(memory), memory.repeat_interleave(3, 0), pad.repeat_interleave(3, 0)
-    history, state = vectors(6, 2), None
+    shared = model.remember(memory)
+    copied = memory.repeat_interleave(3, 0)
+    copied_pad = pad.repeat_interleave(3, 0)
+    history = vectors(6, 2)
+    state = None
     y, state = model.decode(history, memory=shared, memory_pad=pad, state=state)
     for index in ([2, 2, 0, 3, 5, 4], [1, 0, 0, 5, 5, 5]):
         index = torch.tensor(index)
-        history, state, x = history[index], reorder(state, index), vectors(6, 1)
+        history = history[index]
+        state = reorder(state, index)
+        x = vectors(6, 1)
         history = torch.cat([history, x], 1)
         y, state = model.decode(x, memory=shared, memory_pad=pad, state=state)
         whole, _ = model.decode(history, memory=copied, memory_pad=copied_pad)
@@ -88,7 +111,10 @@ def test_beams_share_a_source_and_may_be_reordered(family: Family):
 @pytest.mark.parametrize("family", FAMILIES + RECURRENT)
 @torch.no_grad()
 def test_saving_and_loading_changes_nothing(family: Family, tmp_path):
-    model, fresh, source, x = family(), family(), vectors(2, 4), vectors(2, 3)
+    model = family()
+    fresh = family()
+    source = vectors(2, 4)
+    x = vectors(2, 3)
     for parameter in fresh.parameters():
         parameter.data.normal_()
     torch.save(model.state_dict(), tmp_path / "weights.pt")
@@ -102,9 +128,14 @@ def test_saving_and_loading_changes_nothing(family: Family, tmp_path):
 @pytest.mark.parametrize("family", EVERY_POSITION + RECURRENT)
 @torch.no_grad()
 def test_rows_of_different_lengths_go_on_where_they_ended(family: Family):
-    """Prompts padded on the right, a padded piece after them, then single steps: each row as if it were alone."""
-    model, lengths = family(n_encoder_layer=0), [[4, 2, 1], [1, 3, 3], [1, 1, 1], [2, 2, 2]]
-    state, seen, outputs = None, [[], [], []], [[], [], []]
+    """Prompts padded on the right, a padded piece after them, then single steps: each row as if it
+    were alone.
+    """
+    model = family(n_encoder_layer=0)
+    lengths = [[4, 2, 1], [1, 3, 3], [1, 1, 1], [2, 2, 2]]
+    state = None
+    seen = [[], [], []]
+    outputs = [[], [], []]
     for step in lengths:
         x = vectors(3, max(step))
         y, state = model.decode(x, pad_after(step, max(step)), state=state)
@@ -112,19 +143,29 @@ def test_rows_of_different_lengths_go_on_where_they_ended(family: Family):
             seen[i].append(x[i : i + 1, :n])
             outputs[i].append(y[i : i + 1, :n])
     for i in range(3):
-        torch.testing.assert_close(torch.cat(outputs[i], 1), model.decode(torch.cat(seen[i], 1))[0], **EXACT)
+        torch.testing.assert_close(
+            torch.cat(outputs[i], 1), model.decode(torch.cat(seen[i], 1))[0], **EXACT
+        )
 
 
 @pytest.mark.parametrize("family", EVERY_POSITION + RECURRENT)
 @torch.no_grad()
 def test_remembering_changes_nothing(family: Family):
-    model, memory, x = family(), vectors(2, 5), vectors(4, 3)
-    torch.testing.assert_close(model.decode(x, memory=model.remember(memory))[0], model.decode(x, memory=memory)[0], **EXACT)
+    model = family()
+    memory = vectors(2, 5)
+    x = vectors(4, 3)
+    torch.testing.assert_close(
+        model.decode(x, memory=model.remember(memory))[0],
+        model.decode(x, memory=memory)[0],
+        **EXACT,
+    )
 
 
 @pytest.mark.parametrize("family", EVERY_POSITION + RECURRENT)
 def test_gradients_flow_through_a_state(family: Family):
-    model, x, gradients = family(n_encoder_layer=0), vectors(2, 6), []
+    model = family(n_encoder_layer=0)
+    x = vectors(2, 6)
+    gradients = []
     for sizes in ([6], [2, 1, 1, 2]):
         model.zero_grad()
         in_pieces(model, x, sizes).square().sum().backward()
@@ -134,11 +175,16 @@ def test_gradients_flow_through_a_state(family: Family):
 
 @pytest.mark.parametrize("family", EVERY_POSITION + RECURRENT)
 def test_a_source_that_is_all_padding_gives_numbers(family: Family):
-    model, pad = family().train(), pad_after([3, 0], 3)
+    model = family().train()
+    pad = pad_after([3, 0], 3)
     for context in (torch.enable_grad(), torch.autocast("cpu", dtype=torch.bfloat16)):
         model.zero_grad()
         with context:
-            y, _ = model.float().decode(vectors(2, 4).float(), memory=model.encode(vectors(2, 3).float(), pad), memory_pad=pad)
+            y, _ = model.float().decode(
+                vectors(2, 4).float(),
+                memory=model.encode(vectors(2, 3).float(), pad),
+                memory_pad=pad,
+            )
         y[0].float().sum().backward()
         assert y.isfinite().all()
         assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
@@ -146,8 +192,11 @@ def test_a_source_that_is_all_padding_gives_numbers(family: Family):
 
 @pytest.mark.parametrize("family", EVERY_POSITION + RECURRENT)
 def test_bfloat16_stays_near_float64(family: Family):
-    """Angles and distances must not be rounded with the weights: at position 30 a rounded one would be off by far more."""
-    model, x = family(n_encoder_layer=0), vectors(1, 32)
+    """Angles and distances must not be rounded with the weights: at position 30 a rounded one would
+    be off by far more.
+    """
+    model = family(n_encoder_layer=0)
+    x = vectors(1, 32)
     expected, _ = model.decode(x)
     y, _ = model.bfloat16().decode(x.bfloat16())
     assert (y.double() - expected).square().mean() < 2e-3 * expected.square().mean()

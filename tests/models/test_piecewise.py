@@ -7,12 +7,18 @@ import torch.nn.functional as F
 from lslm_lightning.models import piecewise
 from lslm_lightning.models.piecewise import piecewise_nats
 
-N, D, V = 50, 6, 40
+N = 50
+D = 6
+V = 40
 
 
 def inputs(bias, dtype=torch.double):
     torch.manual_seed(0)
-    parts = [torch.randn(N, D, dtype=dtype), torch.randn(V, D, dtype=dtype), *([torch.randn(V, dtype=dtype)] if bias else [])]
+    parts = [
+        torch.randn(N, D, dtype=dtype),
+        torch.randn(V, D, dtype=dtype),
+        *([torch.randn(V, dtype=dtype)] if bias else []),
+    ]
     return [part.requires_grad_() for part in parts], torch.randint(V, (N,))
 
 
@@ -33,11 +39,14 @@ def test_loss_and_gradients_are_those_of_cross_entropy(bias, smoothing, n_row, m
     monkeypatch.setattr(piecewise, "N_ROW", n_row)
     parts, target = inputs(bias)
     y, weight, b = (*parts, None)[:3]
-    ours, theirs = piecewise_nats(y, weight, b, target, smoothing), of_torch(y, weight, b, target, smoothing)
+    ours = piecewise_nats(y, weight, b, target, smoothing)
+    theirs = of_torch(y, weight, b, target, smoothing)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
     torch.testing.assert_close(gradients(ours, parts), gradients(theirs, parts), rtol=0, atol=1e-12)
     with torch.no_grad():
-        torch.testing.assert_close(piecewise_nats(y, weight, b, target, smoothing), theirs, rtol=1e-12, atol=0)
+        torch.testing.assert_close(
+            piecewise_nats(y, weight, b, target, smoothing), theirs, rtol=1e-12, atol=0
+        )
 
 
 def test_under_autocast_it_is_as_near_to_the_truth_as_cross_entropy():
@@ -49,7 +58,12 @@ def test_under_autocast_it_is_as_near_to_the_truth_as_cross_entropy():
         with torch.autocast("cpu", torch.bfloat16):
             found = loss(y, weight, None, target, 0.0)
         assert found.dtype == torch.float32
-        far.append([float((a - b).square().mean()) for a, b in zip(gradients(found, (y, weight)), truth, strict=True)])
+        far.append(
+            [
+                float((a - b).square().mean())
+                for a, b in zip(gradients(found, (y, weight)), truth, strict=True)
+            ]
+        )
     assert all(ours < 1.5 * theirs for ours, theirs in zip(*far, strict=True))
 
 
@@ -63,7 +77,8 @@ def test_nothing_to_predict_costs_nothing():
 
 
 def test_frozen_vectors_get_no_gradient_and_the_others_the_same():
-    y, weight = torch.randn(9, 6, requires_grad=True), torch.randn(11, 6)
+    y = torch.randn(9, 6, requires_grad=True)
+    weight = torch.randn(11, 6)
     target = torch.arange(9)
     [of_y] = torch.autograd.grad(piecewise_nats(y, weight, None, target), y)
     [expected] = torch.autograd.grad(F.cross_entropy(y @ weight.T, target, reduction="sum"), y)
@@ -72,7 +87,10 @@ def test_frozen_vectors_get_no_gradient_and_the_others_the_same():
 
 def test_second_derivatives_are_refused():
     """They would be wrong: the gradients are computed with the loss."""
-    y, weight = torch.randn(9, 6, requires_grad=True), torch.randn(11, 6, requires_grad=True)
-    [of_y] = torch.autograd.grad(piecewise_nats(y, weight, None, torch.arange(9)) ** 2, y, create_graph=True)
+    y = torch.randn(9, 6, requires_grad=True)
+    weight = torch.randn(11, 6, requires_grad=True)
+    [of_y] = torch.autograd.grad(
+        piecewise_nats(y, weight, None, torch.arange(9)) ** 2, y, create_graph=True
+    )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         of_y.pow(2).sum().backward()

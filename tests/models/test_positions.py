@@ -12,15 +12,25 @@ from tests.models.families import build
 def test_sinusoidal_is_the_formula():
     x = Sinusoidal(6, 2, 3).embed(torch.zeros(1, 2, 6, dtype=torch.double), torch.tensor([0, 7]))
     angle = [7 / 10_000 ** (2 * i / 6) for i in range(3)]
-    expected = torch.tensor([[0, 0, 0, 1, 1, 1], [*map(torch.sin, torch.tensor(angle)), *map(torch.cos, torch.tensor(angle))]])
+    expected = torch.tensor(
+        [
+            [0, 0, 0, 1, 1, 1],
+            [*map(torch.sin, torch.tensor(angle)), *map(torch.cos, torch.tensor(angle))],
+        ]
+    )
     torch.testing.assert_close(x[0], expected.double(), rtol=0, atol=1e-6)
 
 
 def test_rotary_scores_see_distances_only():
-    rotary, query, key = Rotary(16, 1, 16), torch.randn(1, 1, 1, 16), torch.randn(1, 1, 1, 16)
+    rotary = Rotary(16, 1, 16)
+    query = torch.randn(1, 1, 1, 16)
+    key = torch.randn(1, 1, 1, 16)
 
     def score(i: int, j: int) -> torch.Tensor:
-        return (rotate(query, rotary.rotation(torch.tensor([i]))) * rotate(key, rotary.rotation(torch.tensor([j])))).sum()
+        return (
+            rotate(query, rotary.rotation(torch.tensor([i])))
+            * rotate(key, rotary.rotation(torch.tensor([j])))
+        ).sum()
 
     torch.testing.assert_close(score(3, 1), score(40, 38), rtol=1e-4, atol=1e-5)
     assert not torch.isclose(score(3, 1), score(3, 2), rtol=1e-2)
@@ -35,7 +45,8 @@ def test_alibi_is_the_formula():
 
 
 def test_learned_positions_refuse_what_has_no_vector():
-    model, x = build(position=partial(Learned, max_length=4), n_encoder_layer=0), torch.randn(1, 5, 16, dtype=torch.double)
+    model = build(position=partial(Learned, max_length=4), n_encoder_layer=0)
+    x = torch.randn(1, 5, 16, dtype=torch.double)
     _, state = model.decode(x[:, :4])
     for piece, before in ((x, None), (x[:, 4:], state)):
         with pytest.raises(ValueError, match=r"max_length=4 must not be below the 5 tokens"):

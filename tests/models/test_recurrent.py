@@ -16,7 +16,8 @@ KINDS = {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_a_language_model_is_a_stack_of_torchs_own(kind):
-    model, x = recurrent(kind, n_encoder_layer=0), vectors(3, 7)
+    model = recurrent(kind, n_encoder_layer=0)
+    x = vectors(3, 7)
     theirs = KINDS[kind](D_MODEL, D_MODEL, 2, batch_first=True).double()
     for i, layer in enumerate(model.decoder):
         for name, parameter in layer.named_parameters():
@@ -26,7 +27,8 @@ def test_a_language_model_is_a_stack_of_torchs_own(kind):
 
 @torch.no_grad()
 def test_the_encoder_reads_in_both_directions():
-    model, x = recurrent(LSTM), vectors(1, 5)
+    model = recurrent(LSTM)
+    x = vectors(1, 5)
     before = model.encode(x)
     x[:, 2] += 1
     assert not torch.isclose(model.encode(x), before).all(-1).any()
@@ -35,9 +37,13 @@ def test_the_encoder_reads_in_both_directions():
 @pytest.mark.parametrize("attention", [Luong, Bahdanau])
 @torch.no_grad()
 def test_attention_is_recorded_and_sums_to_one(attention):
-    model, source, x = recurrent(LSTM, attention=attention), vectors(2, 5), vectors(2, 3)
+    model = recurrent(LSTM, attention=attention)
+    source = vectors(2, 5)
+    x = vectors(2, 3)
     with record_attention() as record:
-        model.decode(x, memory=model.encode(source, pad_after([5, 3], 5)), memory_pad=pad_after([5, 3], 5))
+        model.decode(
+            x, memory=model.encode(source, pad_after([5, 3], 5)), memory_pad=pad_after([5, 3], 5)
+        )
     [weights] = record.cross
     assert weights.shape == (2, 1, 3, 5)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 1, 3, dtype=torch.double))
@@ -78,9 +84,14 @@ def test_impossible_sizes_are_refused(settings, rule):
 @torch.no_grad()
 def test_rows_with_a_source_go_on_where_they_ended(attention):
     """One row begins with padding alone."""
-    model, memory, x, lengths = recurrent(LSTM, attention=attention), vectors(3, 4), vectors(3, 5), [3, 1, 0]
+    model = recurrent(LSTM, attention=attention)
+    memory = vectors(3, 4)
+    x = vectors(3, 5)
+    lengths = [3, 1, 0]
     _, state = model.decode(x[:, :3], pad_after(lengths, 3), memory=memory)
     y, _ = model.decode(x[:, 3:], memory=memory, state=state)
     for i, n in enumerate(lengths):
-        alone, _ = model.decode(torch.cat([x[i : i + 1, :n], x[i : i + 1, 3:]], 1), memory=memory[i : i + 1])
+        alone, _ = model.decode(
+            torch.cat([x[i : i + 1, :n], x[i : i + 1, 3:]], 1), memory=memory[i : i + 1]
+        )
         torch.testing.assert_close(y[i : i + 1], alone[:, n:], **EXACT)

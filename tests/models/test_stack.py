@@ -32,22 +32,43 @@ def copy_attention_and_feed_forward(ours: Layer, theirs: nn.Module) -> None:
 @SAME
 @NORM_FIRST
 def test_encoder_layer_against_torch(activation, feed_forward, norm_first):
-    theirs = nn.TransformerEncoderLayer(16, 4, 24, 0.1, activation, batch_first=True, norm_first=norm_first, dtype=torch.double)
-    model = build(n_encoder_layer=1, n_decoder_layer=0, feed_forward=feed_forward, norm_first=norm_first, position=NoPosition)
-    theirs, ours = randomized(theirs), model.encoder.layers[0]
+    theirs = nn.TransformerEncoderLayer(
+        16, 4, 24, 0.1, activation, batch_first=True, norm_first=norm_first, dtype=torch.double
+    )
+    model = build(
+        n_encoder_layer=1,
+        n_decoder_layer=0,
+        feed_forward=feed_forward,
+        norm_first=norm_first,
+        position=NoPosition,
+    )
+    theirs = randomized(theirs)
+    ours = model.encoder.layers[0]
     copy_attention_and_feed_forward(ours, theirs)
     copy_linear(ours.feed_forward_norm, theirs.norm2)
     model.encoder.last = nn.Identity()
-    x, pad = torch.randn(3, 6, 16, dtype=torch.double), torch.arange(6) >= torch.tensor([6, 4, 1])[:, None]
-    torch.testing.assert_close(model.encode(x, pad)[~pad], theirs(x, src_key_padding_mask=pad)[~pad], rtol=0, atol=1e-11)
+    x = torch.randn(3, 6, 16, dtype=torch.double)
+    pad = torch.arange(6) >= torch.tensor([6, 4, 1])[:, None]
+    torch.testing.assert_close(
+        model.encode(x, pad)[~pad], theirs(x, src_key_padding_mask=pad)[~pad], rtol=0, atol=1e-11
+    )
 
 
 @SAME
 @NORM_FIRST
 def test_decoder_layer_against_torch(activation, feed_forward, norm_first):
-    theirs = nn.TransformerDecoderLayer(16, 4, 24, 0.1, activation, batch_first=True, norm_first=norm_first, dtype=torch.double)
-    model = build(n_encoder_layer=1, n_decoder_layer=1, feed_forward=feed_forward, norm_first=norm_first, position=NoPosition)
-    theirs, ours = randomized(theirs), model.decoder.layers[0]
+    theirs = nn.TransformerDecoderLayer(
+        16, 4, 24, 0.1, activation, batch_first=True, norm_first=norm_first, dtype=torch.double
+    )
+    model = build(
+        n_encoder_layer=1,
+        n_decoder_layer=1,
+        feed_forward=feed_forward,
+        norm_first=norm_first,
+        position=NoPosition,
+    )
+    theirs = randomized(theirs)
+    ours = model.decoder.layers[0]
     copy_attention_and_feed_forward(ours, theirs)
     copy_linear(ours.cross_norm, theirs.norm2)
     copy_linear(ours.feed_forward_norm, theirs.norm3)
@@ -55,14 +76,19 @@ def test_decoder_layer_against_torch(activation, feed_forward, norm_first):
     split_projections(ours.cross_attention, cross)
     copy_linear(ours.cross_attention.output, cross.out_proj)
     model.decoder.last = nn.Identity()
-    x, memory = torch.randn(3, 5, 16, dtype=torch.double), torch.randn(3, 6, 16, dtype=torch.double)
-    pad, future = torch.arange(6) >= torch.tensor([6, 4, 1])[:, None], torch.ones(5, 5, dtype=torch.bool).triu(1)
+    x = torch.randn(3, 5, 16, dtype=torch.double)
+    memory = torch.randn(3, 6, 16, dtype=torch.double)
+    pad = torch.arange(6) >= torch.tensor([6, 4, 1])[:, None]
+    future = torch.ones(5, 5, dtype=torch.bool).triu(1)
     expected = theirs(x, memory, tgt_mask=future, memory_key_padding_mask=pad)
-    torch.testing.assert_close(model.decode(x, memory=memory, memory_pad=pad)[0], expected, rtol=0, atol=1e-11)
+    torch.testing.assert_close(
+        model.decode(x, memory=memory, memory_pad=pad)[0], expected, rtol=0, atol=1e-11
+    )
 
 
 def test_dropout_acts_while_training_and_can_be_repeated():
-    model, x = build(n_encoder_layer=0, dropout=0.5), torch.randn(2, 4, 16, dtype=torch.double)
+    model = build(n_encoder_layer=0, dropout=0.5)
+    x = torch.randn(2, 4, 16, dtype=torch.double)
 
     def run(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)

@@ -10,7 +10,9 @@ from lslm_lightning.models.subsampling import Stacking, Subsampling
 REDUCTIONS = [partial(Subsampling, stride=stride, n_channel=4) for stride in (1, 2, 4)] + [
     partial(Stacking, stride=stride) for stride in (1, 3, 4)
 ]
-everyone = pytest.mark.parametrize("made", REDUCTIONS, ids=lambda made: f"{made.func.__name__} by {made.keywords['stride']}")
+everyone = pytest.mark.parametrize(
+    "made", REDUCTIONS, ids=lambda made: f"{made.func.__name__} by {made.keywords['stride']}"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,11 @@ def test_lengths_are_those_said_beforehand(made, n_feature):
     for n in range(1, 20):
         y, lengths = front(torch.randn(1, n, n_feature), torch.tensor([n]))
         assert y.shape == (1, front.out_length(n), 16)
-        assert lengths.tolist() == [front.out_length(n)] == front.out_length(torch.tensor([n])).tolist()
+        assert (
+            lengths.tolist()
+            == [front.out_length(n)]
+            == front.out_length(torch.tensor([n])).tolist()
+        )
         assert front.out_length(n) == -(-n // front.stride)
 
 
@@ -45,8 +51,12 @@ def test_vectors_are_normalized(made):
     front = made(13, 16).double()
     y, lengths = front(5 * torch.randn(2, 30, 13, dtype=torch.double) + 3, torch.tensor([30, 17]))
     for row, n in zip(y, lengths):
-        torch.testing.assert_close(row[:n].mean(-1), torch.zeros(n, dtype=torch.double), rtol=0, atol=1e-6)
-        torch.testing.assert_close(row[:n].var(-1, correction=0), torch.ones(n, dtype=torch.double), rtol=0, atol=1e-2)
+        torch.testing.assert_close(
+            row[:n].mean(-1), torch.zeros(n, dtype=torch.double), rtol=0, atol=1e-6
+        )
+        torch.testing.assert_close(
+            row[:n].var(-1, correction=0), torch.ones(n, dtype=torch.double), rtol=0, atol=1e-2
+        )
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4])

@@ -1,4 +1,6 @@
-"""Laws that hold for every position x norm x feed-forward, norm first or last, and for all widths of heads."""
+"""Laws that hold for every position x norm x feed-forward, norm first or last, and for all widths
+of heads.
+"""
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ from tests.models.test_laws import EXACT, in_pieces, pad_after, vectors
 @pytest.mark.parametrize("family", EVERY_POSITION)
 @torch.no_grad()
 def test_a_decoder_alone_steps_past_the_growth_of_its_cache(family: Family):
-    model, x = family(n_encoder_layer=0, n_kv_head=2), vectors(2, 32)
+    model = family(n_encoder_layer=0, n_kv_head=2)
+    x = vectors(2, 32)
     whole, _ = model.decode(x)
     torch.testing.assert_close(in_pieces(model, x, [5] + [1] * 27), whole, **EXACT)
 
@@ -21,7 +24,9 @@ def test_a_decoder_alone_steps_past_the_growth_of_its_cache(family: Family):
 @pytest.mark.parametrize("family", EVERY_POSITION)
 def test_checkpointing_changes_no_gradient(family: Family):
     """Dropout included: what is recomputed draws the same numbers."""
-    gradients, source, x = [], vectors(2, 5), vectors(2, 4)
+    gradients = []
+    source = vectors(2, 5)
+    x = vectors(2, 4)
     for flag in (False, True):
         model = family(dropout=0.5, activation_checkpointing=flag).train()
         torch.manual_seed(1)
@@ -39,17 +44,24 @@ def test_checkpointing_changes_no_gradient(family: Family):
 
 @torch.no_grad()
 def test_every_position_but_none_tells_order():
-    """Without positions an encoder sees a bag; with any scheme, the same bag in another order is something else."""
-    x, index = vectors(1, 5), torch.tensor([2, 0, 1, 4, 3])
+    """Without positions an encoder sees a bag; with any scheme, the same bag in another order is
+    something else.
+    """
+    x = vectors(1, 5)
+    index = torch.tensor([2, 0, 1, 4, 3])
     for family in EVERY_POSITION:
         model = family.values[0](n_decoder_layer=0)
-        same = torch.allclose(model.encode(x)[:, index], model.encode(x[:, index]), rtol=0, atol=1e-11)
+        same = torch.allclose(
+            model.encode(x)[:, index], model.encode(x[:, index]), rtol=0, atol=1e-11
+        )
         assert same == (family.id == "NoPosition"), family.id
 
 
 def test_nothing_is_shared_between_stacks_or_models():
     one, two = (Transformer(D_MODEL, position=Learned) for _ in range(2))
-    tables = {id(model.position.weight) for model in (one.encoder, one.decoder, two.encoder, two.decoder)}
+    tables = {
+        id(model.position.weight) for model in (one.encoder, one.decoder, two.encoder, two.decoder)
+    }
     assert len(tables) == 4
 
 
@@ -57,7 +69,9 @@ def test_nothing_is_shared_between_stacks_or_models():
 @pytest.mark.parametrize("n_layer", [2, 24])
 @torch.no_grad()
 def test_initialization_keeps_the_scale_at_any_depth(n_layer: int, norm_first: bool):
-    """The residual stream starts with variance 1 and has at most a few times that on top of 24 layers, as on top of 2."""
+    """The residual stream starts with variance 1 and has at most a few times that on top of 24
+    layers, as on top of 2.
+    """
     torch.manual_seed(0)
     model = Transformer(64, 4, n_layer, 0, norm_first=norm_first).eval()
     model.encoder.last = nn.Identity()

@@ -19,15 +19,30 @@ class Sentences(NamedTuple):
 
 
 def read_brown(path: Path) -> Sentences:
-    """Of documents sorted by name the first 450, and the other 50, in which words that are not in the first are UNK."""
+    """Of documents sorted by name the first 450, and the other 50, in which words that are not in
+    the first are UNK.
+    """
     with zipfile.ZipFile(path) as file:
         names = sorted(name for name in file.namelist() if re.search(r"/c[a-r]\d\d$", name))
-        documents = [[line.split() for line in file.read(name).decode().splitlines() if line.split()] for name in names]
+        documents = [
+            [line.split() for line in file.read(name).decode().splitlines() if line.split()]
+            for name in names
+        ]
     number = {"<unk>": UNK, "<s>": BOS, "</s>": EOS}
     first, second = (
-        [[word.rpartition("/")[0] for word in sentence] for document in part for sentence in document]
+        [
+            [word.rpartition("/")[0] for word in sentence]
+            for document in part
+            for sentence in document
+        ]
         for part in (documents[:450], documents[450:])
     )
     assert [len(first), len(second)] == [50_068, 7_272]
-    train = as_ids([[number.setdefault(word, len(number)) for word in sentence] for sentence in first])
-    return Sentences(train, as_ids([[number.get(word, UNK) for word in sentence] for sentence in second]), len(number))
+    train = as_ids(
+        [[number.setdefault(word, len(number)) for word in sentence] for sentence in first]
+    )
+    return Sentences(
+        train,
+        as_ids([[number.get(word, UNK) for word in sentence] for sentence in second]),
+        len(number),
+    )

@@ -46,7 +46,9 @@ def test_a_model_comes_back(order, sentences, tmp_path):
     write_arpa(model, WORDS, tmp_path / "m.arpa")
     again, words = read_arpa(tmp_path / "m.arpa")
     assert words == WORDS
-    np.testing.assert_allclose(again.log_probs(as_ids(sentences)), model.log_probs(as_ids(sentences)), atol=1e-5)
+    np.testing.assert_allclose(
+        again.log_probs(as_ids(sentences)), model.log_probs(as_ids(sentences)), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("order", [2, 4])
@@ -66,7 +68,9 @@ def test_a_file_of_others_is_read_as_kenlm_reads_it(by_hand):
     number = {word: i for i, word in enumerate(words)}
 
     def scores(text):
-        ids = np.array([number.get(word, number["<unk>"]) for word in ("<s>", *text.split(), "</s>")])
+        ids = np.array(
+            [number.get(word, number["<unk>"]) for word in ("<s>", *text.split(), "</s>")]
+        )
         return model.log_probs(ids)[1:] / math.log(10)
 
     assert scores("a b") == pytest.approx([-0.2, -0.3, -0.6], abs=1e-6)
@@ -87,7 +91,11 @@ def test_a_file_of_others_is_read_as_kenlm_reads_it(by_hand):
         ("-0.3\ta b", "nan\ta b", "line 15: nan is no logarithm of a probability"),
         ("-0.5\ta\t-0.3", "-0.5\ta\tnan", "line 10: nan is no logarithm of a back-off"),
         ("-0.5\ta\t-0.3", "-0.5\ta\tinf", "line 10: inf is no logarithm of a back-off"),
-        ("ngram 2=3", "ngram 2=99999999999999999999", "bytes cannot have 99999999999999999999 n-grams"),
+        (
+            "ngram 2=3",
+            "ngram 2=99999999999999999999",
+            "bytes cannot have 99999999999999999999 n-grams",
+        ),
         ("-0.3\ta b", "-0.3\ta c", "line 15: the word 'c' is not among the 1-grams"),
         ("-0.3\ta b", "-0.3\t<s> a", "line 15: the n-gram stands there twice"),
         ("-0.9\tb", "-0.9\ta", "line 11: the word 'a' stands there twice"),

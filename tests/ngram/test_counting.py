@@ -18,9 +18,12 @@ def grams(sentences, n):
         yield from (tuple(words[i - n + 1 : i + 1]) for i in range(max(1, n - 1), len(words)))
 
 
-@pytest.mark.parametrize(("order", "vocab_size"), [(1, 2), (3, 34), (5, 50_000), (7, 1000), (4, 2**20)])
+@pytest.mark.parametrize(
+    ("order", "vocab_size"), [(1, 2), (3, 34), (5, 50_000), (7, 1000), (4, 2**20)]
+)
 def test_packed_words_come_back_and_compare_as_they_do(order, vocab_size):
-    random, packing = np.random.default_rng(0), Packing(order, vocab_size)
+    random = np.random.default_rng(0)
+    packing = Packing(order, vocab_size)
     columns = [random.integers(0, vocab_size, 500) for _ in range(order)]
     keys = packing.pack(columns)
     assert all(np.array_equal(packing.column(keys, i), column) for i, column in enumerate(columns))
@@ -29,7 +32,13 @@ def test_packed_words_come_back_and_compare_as_they_do(order, vocab_size):
 
 def test_before_a_sentence_stands_its_beginning_alone():
     ids = as_ids([[7, 8], [9]])
-    assert np.stack(windows(ids, 3, BOS), 1).tolist() == [[7, 1, 1], [8, 7, 1], [2, 8, 7], [9, 1, 1], [2, 9, 1]]
+    assert np.stack(windows(ids, 3, BOS), 1).tolist() == [
+        [7, 1, 1],
+        [8, 7, 1],
+        [2, 8, 7],
+        [9, 1, 1],
+        [2, 9, 1],
+    ]
 
 
 @pytest.mark.parametrize("n_row", [50, 400, 10**6])
@@ -42,14 +51,21 @@ def test_counts_are_those_of_a_dictionary(order, n_row, sentences, tmp_path: Pat
     counts = adjusted_counts(counter.rows(), counter.packing, BOS)
     before = [[(int(word),) for word in counts[0].first]]
     for own in counts[1:]:
-        before.append([(int(first), *before[-1][suffix]) for first, suffix in zip(own.first, own.suffix, strict=True)])
+        before.append(
+            [
+                (int(first), *before[-1][suffix])
+                for first, suffix in zip(own.first, own.suffix, strict=True)
+            ]
+        )
     for n, (own, words) in enumerate(zip(counts, before, strict=True), 1):
         raw = Counter(grams(sentences, n))
         assert dict(zip(words, own.raw.tolist(), strict=True)) == raw
         extended = defaultdict(set)
         for gram in grams(sentences, n + 1):
             extended[gram[1:]].add(gram[0])
-        adjusted = {gram: raw[gram] if n == order or gram[0] == BOS else len(extended[gram]) for gram in raw}
+        adjusted = {
+            gram: raw[gram] if n == order or gram[0] == BOS else len(extended[gram]) for gram in raw
+        }
         assert dict(zip(words, own.adjusted.tolist(), strict=True)) == adjusted
 
 

@@ -7,7 +7,9 @@ from lslm_lightning.ngram.interpolation import fitted_weights, mixture_nats
 
 
 def random_models(n: int = 400) -> list[np.ndarray]:
-    """Nats of tokens by three models, of which each knows some better; the first finds one impossible."""
+    """Nats of tokens by three models, of which each knows some better; the first finds one
+    impossible.
+    """
     chance = np.random.default_rng(0)
     nats = [-np.log(chance.beta(a, 3, n)) for a in (1, 2, 1)]
     nats[0][5] = np.inf
@@ -15,7 +17,8 @@ def random_models(n: int = 400) -> list[np.ndarray]:
 
 
 def test_a_mixture_is_the_sum_of_probabilities():
-    nats, weights = random_models(), (0.2, 0.5, 0.3)
+    nats = random_models()
+    weights = (0.2, 0.5, 0.3)
     expected = -np.log(sum(w * np.exp(-part) for w, part in zip(weights, nats, strict=True)))
     np.testing.assert_allclose(mixture_nats(nats, weights), expected, rtol=1e-12)
     assert np.array_equal(mixture_nats(nats, (0.0, 1.0, 0.0)), nats[1])
@@ -25,7 +28,8 @@ def test_no_other_weights_are_better():
     nats = random_models()
     best = fitted_weights(nats)
     assert best.sum() == pytest.approx(1)
-    least, chance = mixture_nats(nats, best).mean(), np.random.default_rng(1)
+    least = mixture_nats(nats, best).mean()
+    chance = np.random.default_rng(1)
     for _ in range(200):
         other = np.abs(best + chance.normal(0, 0.1, 3))
         assert mixture_nats(nats, other / other.sum()).mean() >= least - 1e-9

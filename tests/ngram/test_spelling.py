@@ -31,5 +31,7 @@ def test_letters_and_ends_add_up_to_one():
 def test_a_word_costs_its_letters_one_after_the_other():
     spelling = Spelling(WORDS)
     row = [BEGIN, *b"talks", END]
-    by_hand = -math.fsum(spelling._model.log_distribution(np.array(row[:i]))[row[i]] for i in range(1, len(row)))
+    by_hand = -math.fsum(
+        spelling._model.log_distribution(np.array(row[:i]))[row[i]] for i in range(1, len(row))
+    )
     assert spelling.nats(["walk", "talks"])[1] == pytest.approx(by_hand, abs=1e-9)

@@ -1,4 +1,6 @@
-"""Models of transformers of a few families with a thousand weights, saved in folders as users save theirs."""
+"""Models of transformers of a few families with a thousand weights, saved in folders as users save
+theirs.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,35 +32,83 @@ from lslm_lightning.training.batches import PairBatch, padded
 from tasks.language_modeling.task import LanguageModelingTask
 from tasks.translation.task import TranslationTask
 
-PAD, EOS, UNKNOWN = 0, 1, 2
+PAD = 0
+EOS = 1
+UNKNOWN = 2
 WORDS = ["<pad>", "</s>", "<unk>", *"abcdefghijklmnopqrstuvwxyz"]
-LAYERS = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
-ROTARY = {**LAYERS, "vocab_size": len(WORDS), "bos_token_id": EOS, "eos_token_id": EOS, "max_position_embeddings": 32}
-SIDES = {f"{side}_{what}": n for side in ("encoder", "decoder") for what, n in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 32))}
-IDS = {"vocab_size": len(WORDS), "d_model": 16, "pad_token_id": PAD, "eos_token_id": EOS, "decoder_start_token_id": PAD}
+LAYERS = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
+ROTARY = {
+    **LAYERS,
+    "vocab_size": len(WORDS),
+    "bos_token_id": EOS,
+    "eos_token_id": EOS,
+    "max_position_embeddings": 32,
+}
+SIDES = {
+    f"{side}_{what}": n
+    for side in ("encoder", "decoder")
+    for what, n in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 32))
+}
+IDS = {
+    "vocab_size": len(WORDS),
+    "d_model": 16,
+    "pad_token_id": PAD,
+    "eos_token_id": EOS,
+    "decoder_start_token_id": PAD,
+}
 CAUSAL = {
     "gpt2": lambda: GPT2LMHeadModel(
-        GPT2Config(vocab_size=len(WORDS), n_positions=32, n_embd=16, n_layer=2, n_head=2, bos_token_id=EOS, eos_token_id=EOS)
+        GPT2Config(
+            vocab_size=len(WORDS),
+            n_positions=32,
+            n_embd=16,
+            n_layer=2,
+            n_head=2,
+            bos_token_id=EOS,
+            eos_token_id=EOS,
+        )
     ),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**ROTARY)),
     "mistral": lambda: MistralForCausalLM(MistralConfig(**ROTARY, sliding_window=4)),
 }
 PAIRED = {
-    "marian": lambda: MarianMTModel(MarianConfig(**IDS, **SIDES, max_position_embeddings=32, scale_embedding=True)),
-    "bart": lambda: BartForConditionalGeneration(BartConfig(**IDS, **SIDES, bos_token_id=EOS, max_position_embeddings=32)),
-    "t5": lambda: T5ForConditionalGeneration(T5Config(**IDS, d_kv=8, d_ff=32, num_layers=1, num_heads=2)),
+    "marian": lambda: MarianMTModel(
+        MarianConfig(**IDS, **SIDES, max_position_embeddings=32, scale_embedding=True)
+    ),
+    "bart": lambda: BartForConditionalGeneration(
+        BartConfig(**IDS, **SIDES, bos_token_id=EOS, max_position_embeddings=32)
+    ),
+    "t5": lambda: T5ForConditionalGeneration(
+        T5Config(**IDS, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    ),
 }
 
 
 def save(model: torch.nn.Module, folder: Path, ends: bool, words: Sequence[str] = WORDS) -> Path:
-    """Weights, configuration and a tokenizer of words and Chinese characters, which writes `</s>` after a text where `ends`."""
-    backend = Backend(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated")])
+    """Weights, configuration and a tokenizer of words and Chinese characters, which writes `</s>`
+    after a text where `ends`.
+    """
+    backend = Backend(
+        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    )
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated")]
+    )
     if ends:
-        backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", EOS)])
+        backend.post_processor = processors.TemplateProcessing(
+            single="$A </s>", special_tokens=[("</s>", EOS)]
+        )
     model.save_pretrained(folder)
     names = {"pad_token": "<pad>"} if ends else {}
-    PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>", **names).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="</s>", unk_token="<unk>", **names
+    ).save_pretrained(folder)
     return folder
 
 
@@ -89,13 +139,21 @@ def marian(tmp_path_factory) -> Path:
 
 def language_task(folder: Path, **settings) -> LanguageModelingTask:
     """With the weights of the folder, in float64."""
-    task = LanguageModelingTask(PretrainedDecoder(str(folder)), HuggingFace(str(folder)).train(), **{"context": 16, **settings})
+    task = LanguageModelingTask(
+        PretrainedDecoder(str(folder)),
+        HuggingFace(str(folder)).train(),
+        **{"context": 16, **settings},
+    )
     task.backbone.begin()
     return task.double().eval()
 
 
 def translation_task(folder: Path, **settings) -> TranslationTask:
-    task = TranslationTask(PretrainedEncoderDecoder(str(folder)), HuggingFace(str(folder)).train(), **{"max_length": 12, **settings})
+    task = TranslationTask(
+        PretrainedEncoderDecoder(str(folder)),
+        HuggingFace(str(folder)).train(),
+        **{"max_length": 12, **settings},
+    )
     task.backbone.begin()
     return task.double().eval()
 
@@ -103,4 +161,10 @@ def translation_task(folder: Path, **settings) -> TranslationTask:
 def pairs(sources: list[list[int]], targets: list[list[int]]) -> PairBatch:
     source = padded([[*ids, EOS] for ids in sources], PAD)
     target = padded([[PAD, *ids, EOS] for ids in targets], PAD)
-    return PairBatch(source, source == PAD, target, sum(map(len, targets)) + len(targets), sum(map(len, sources)) + len(sources))
+    return PairBatch(
+        source,
+        source == PAD,
+        target,
+        sum(map(len, targets)) + len(targets),
+        sum(map(len, sources)) + len(sources),
+    )

@@ -1,4 +1,6 @@
-"""Losses, scores, and what is written: the same as those of the models themselves. In float64 wherever theirs is."""
+"""Losses, scores, and what is written: the same as those of the models themselves. In float64
+wherever theirs is.
+"""
 
 import random
 
@@ -11,7 +13,15 @@ from lslm_lightning.contracts import Example
 from lslm_lightning.decoding import Beam, Greedy
 from lslm_lightning.systems.hugging_face import HuggingFace as System
 from lslm_lightning.training.batches import WindowBatch
-from tests.pretrained.conftest import EOS, PAD, UNKNOWN, WORDS, language_task, pairs, translation_task
+from tests.pretrained.conftest import (
+    EOS,
+    PAD,
+    UNKNOWN,
+    WORDS,
+    language_task,
+    pairs,
+    translation_task,
+)
 
 RANDOM = random.Random(0)
 SENTENCES = [[RANDOM.randrange(3, len(WORDS)) for _ in range(n)] for n in (1, 7, 4, 9, 2, 5)]
@@ -28,41 +38,59 @@ def learn(task, batch, n_step=150):
 
 def window(rows, pad_id):
     width = max(map(len, rows))
-    return WindowBatch(torch.tensor([row + [pad_id] * (width - len(row)) for row in rows]), sum(len(row) - 1 for row in rows))
+    return WindowBatch(
+        torch.tensor([row + [pad_id] * (width - len(row)) for row in rows]),
+        sum(len(row) - 1 for row in rows),
+    )
 
 
 def test_loss_of_a_language_model(causal):
     """Of texts of different lengths with ends among the targets: padding is no `</s>`."""
-    task, model = language_task(causal), AutoModelForCausalLM.from_pretrained(causal).double().eval()
+    task = language_task(causal)
+    model = AutoModelForCausalLM.from_pretrained(causal).double().eval()
     rows = [[EOS, *ids, EOS] for ids in SENTENCES]
     assert task.tokenizer.pad_id != EOS
-    nats = sum(model(torch.tensor([row]), labels=torch.tensor([row])).loss.item() * (len(row) - 1) for row in rows)
+    nats = sum(
+        model(torch.tensor([row]), labels=torch.tensor([row])).loss.item() * (len(row) - 1)
+        for row in rows
+    )
     batch = window(rows, task.tokenizer.pad_id)
-    assert task.loss(batch).item() == pytest.approx(nats, rel=1e-6)  # its loss is in float32, whatever the logits are in
+    # its loss is in float32, whatever the logits are in
+    assert task.loss(batch).item() == pytest.approx(nats, rel=1e-6)
     logits = [model(torch.tensor([row])).logits[0, :-1].log_softmax(-1) for row in rows]
-    exact = -sum(p[torch.arange(len(row) - 1), row[1:]].sum().item() for p, row in zip(logits, rows, strict=True))
+    exact = -sum(
+        p[torch.arange(len(row) - 1), row[1:]].sum().item()
+        for p, row in zip(logits, rows, strict=True)
+    )
     assert task.loss(batch).item() == pytest.approx(exact, rel=1e-12)
 
 
 def test_loss_of_an_encoder_and_decoder(paired):
-    task, model = translation_task(paired), AutoModelForSeq2SeqLM.from_pretrained(paired).double().eval()
+    task = translation_task(paired)
+    model = AutoModelForSeq2SeqLM.from_pretrained(paired).double().eval()
     batch = pairs(SENTENCES, SENTENCES[::-1])
     labels = batch.target[:, 1:].masked_fill(batch.target[:, 1:] == PAD, -100)
-    expected = model(batch.source, attention_mask=(~batch.source_pad).long(), labels=labels).loss.item() * batch.n_token
+    expected = (
+        model(batch.source, attention_mask=(~batch.source_pad).long(), labels=labels).loss.item()
+        * batch.n_token
+    )
     assert task.loss(batch).item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("stride", [4, 16])
 def test_scores_of_texts_are_those_of_the_system(causal, stride):
     """The same folder, fine-tuned for no step; in windows that are shorter than the text."""
-    task, system = language_task(causal, stride=stride).float(), System(str(causal), context=16, stride=stride)
+    task = language_task(causal, stride=stride).float()
+    system = System(str(causal), context=16, stride=stride)
     rows = [[EOS, *(SENTENCES[1] + SENTENCES[3]) * 3, EOS], [EOS, *SENTENCES[2], EOS]]
     for row, nats in zip(rows, task.token_nats(rows), strict=True):
         expected, contexts = system._token_nats(row)
         np.testing.assert_allclose(nats, expected, rtol=1e-4)  # float32
         np.testing.assert_array_equal(task.contexts(row), contexts)
     text = " ".join(WORDS[i] for i in SENTENCES[3] * 4)
-    [own], [other] = (list(scorer.log_prob([Example("t", "", (text,))])) for scorer in (task, system))
+    [own], [other] = (
+        list(scorer.log_prob([Example("t", "", (text,))])) for scorer in (task, system)
+    )
     assert own.nats == pytest.approx(other.nats, rel=1e-5)
     assert (own.n_token, own.unknown) == (other.n_token, other.unknown) == (37, 0)
 
@@ -77,7 +105,11 @@ def test_continuations(causal):
     for prompt, ids, n in zip(prompts, decoded.ids.tolist(), decoded.n_token.tolist(), strict=True):
         given = torch.tensor([prompt])
         whole = task.backbone.model.generate(
-            given, attention_mask=torch.ones_like(given), max_new_tokens=10, do_sample=False, pad_token_id=PAD
+            given,
+            attention_mask=torch.ones_like(given),
+            max_new_tokens=10,
+            do_sample=False,
+            pad_token_id=PAD,
         )
         assert ids[:n] == whole[0, len(prompt) :].tolist()
 
@@ -89,11 +121,25 @@ def test_translations(paired, search):
     batch = pairs([*SENTENCES, *([UNKNOWN, *ids] for ids in SENTENCES)], SENTENCES)
     decoded = task.decode(batch.source, search)
     assert len(set(decoded.n_token.tolist())) > 1
-    beams = {} if isinstance(search, Greedy) else {"num_beams": search.beam_size, "length_penalty": search.length_penalty}
-    settings = {"max_new_tokens": 12, "do_sample": False, "forced_eos_token_id": None, "bad_words_ids": [[PAD]], **beams}
-    for row, ids, n in zip(batch.source, decoded.ids.tolist(), decoded.n_token.tolist(), strict=True):
+    beams = (
+        {}
+        if isinstance(search, Greedy)
+        else {"num_beams": search.beam_size, "length_penalty": search.length_penalty}
+    )
+    settings = {
+        "max_new_tokens": 12,
+        "do_sample": False,
+        "forced_eos_token_id": None,
+        "bad_words_ids": [[PAD]],
+        **beams,
+    }
+    for row, ids, n in zip(
+        batch.source, decoded.ids.tolist(), decoded.n_token.tolist(), strict=True
+    ):
         alone = row[row != PAD][None]
-        [whole] = task.backbone.model.generate(alone, attention_mask=torch.ones_like(alone), **settings).tolist()
+        [whole] = task.backbone.model.generate(
+            alone, attention_mask=torch.ones_like(alone), **settings
+        ).tolist()
         assert [PAD, *ids[:n]] == whole
 
 

@@ -12,7 +12,11 @@ from lslm_lightning.text.hugging_face import check_runs_no_code, model_config
 
 ROOT = Path(__file__).parents[2]
 GPT2 = {"model_type": "gpt2", "vocab_size": 29, "n_embd": 8, "n_layer": 1, "n_head": 1}
-AUTO_MAP = {"auto_map": {name: f"evil_model.{name}" for name in ("AutoConfig", "AutoModel", "AutoModelForCausalLM")}}
+AUTO_MAP = {
+    "auto_map": {
+        name: f"evil_model.{name}" for name in ("AutoConfig", "AutoModel", "AutoModelForCausalLM")
+    }
+}
 
 
 def folder_of(path: Path, config: dict) -> str:
@@ -41,7 +45,10 @@ def test_kernels_are_refused_in_a_folder_and_in_a_run(settings: dict, tmp_path: 
         PretrainedDecoder(str(tmp_path), config=GPT2 | settings, tokenizer_digest="x")
 
 
-@pytest.mark.parametrize("settings", [{}, {"attn_implementation": None}, {"_attn_implementation": "sdpa"}, {"use_kernels": False}])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"attn_implementation": None}, {"_attn_implementation": "sdpa"}, {"use_kernels": False}],
+)
 def test_what_transformers_has_itself_passes(settings: dict, tmp_path: Path) -> None:
     check_runs_no_code(GPT2 | settings)
     assert model_config(folder_of(tmp_path, GPT2 | settings)).model_type == "gpt2"
@@ -59,7 +66,9 @@ def test_code_of_a_folder_is_refused_where_it_does_not(tmp_path: Path) -> None:
     assert not [name for name in sys.modules if "evil_model" in name]
 
 
-@pytest.mark.parametrize("settings", [AUTO_MAP, {"sub": AUTO_MAP}, {"custom_generate": "evil/repository"}])
+@pytest.mark.parametrize(
+    "settings", [AUTO_MAP, {"sub": AUTO_MAP}, {"custom_generate": "evil/repository"}]
+)
 def test_code_is_refused_in_a_run(settings: dict) -> None:
     with pytest.raises(ValueError, match="code of others"):
         PretrainedDecoder("x", config=GPT2 | settings, tokenizer_digest="x")
@@ -68,10 +77,19 @@ def test_code_is_refused_in_a_run(settings: dict) -> None:
 def test_no_call_of_transformers_lets_code_in() -> None:
     """Every call by which `transformers` could load a class says that it must not."""
     loading = {"from_pretrained", "from_config"}
-    for path in ("lslm_lightning/text/hugging_face.py", "lslm_lightning/systems/hugging_face.py", "lslm_lightning/pretrained/network.py"):
+    for path in (
+        "lslm_lightning/text/hugging_face.py",
+        "lslm_lightning/systems/hugging_face.py",
+        "lslm_lightning/pretrained/network.py",
+    ):
         source = (ROOT / path).read_text()
         calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-        named = [c for c in calls if {n.attr for a in [c.func, *c.args] for n in [a] if isinstance(n, ast.Attribute)} & loading]
+        named = [
+            c
+            for c in calls
+            if {n.attr for a in [c.func, *c.args] for n in [a] if isinstance(n, ast.Attribute)}
+            & loading
+        ]
         assert named, path
         for call in named:
             given = {ast.unparse(k.value) for k in call.keywords if k.arg is None}

@@ -11,10 +11,17 @@ from tasks.summarization.extractive import ExtractiveTask
 from tests.pretrained.conftest import CAUSAL, WORDS, save
 
 SIZES = {"vocab_size": len(WORDS), "max_position_embeddings": 32}
-BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+BERT = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
 ENCODERS = {
     "bert": lambda: BertModel(BertConfig(**SIZES, **BERT)),
-    "distilbert": lambda: DistilBertModel(DistilBertConfig(**SIZES, dim=16, n_layers=2, n_heads=2, hidden_dim=32)),
+    "distilbert": lambda: DistilBertModel(
+        DistilBertConfig(**SIZES, dim=16, n_layers=2, n_heads=2, hidden_dim=32)
+    ),
 }
 
 
@@ -33,16 +40,23 @@ def test_vectors_are_those_of_transformers(folder):
     reference = AutoModel.from_pretrained(folder, dtype=torch.float64).eval()
     expected = reference(ids, attention_mask=(~pad).long()).last_hidden_state
     torch.testing.assert_close(network.encode(ids, pad)[~pad], expected[~pad], rtol=0, atol=1e-12)
-    assert not [name for name, _ in network.named_parameters() if "pooler" in name], "it would have no gradient"
+    assert not [name for name, _ in network.named_parameters() if "pooler" in name], (
+        "it would have no gradient"
+    )
 
 
 def test_which_of_two_texts_a_token_is_of_is_told_to_networks_that_ask(folder):
     network = PretrainedEncoder(str(folder))
     network.begin()
     network.double().eval()
-    ids, kinds = torch.tensor([[3, 4, 5, 6]]), torch.tensor([[0, 0, 1, 1]])
+    ids = torch.tensor([[3, 4, 5, 6]])
+    kinds = torch.tensor([[0, 0, 1, 1]])
     reference = AutoModel.from_pretrained(folder, dtype=torch.float64).eval()
-    given = {"token_type_ids": kinds} if type(reference).__name__.removesuffix("Model") == "Bert" else {}
+    given = (
+        {"token_type_ids": kinds}
+        if type(reference).__name__.removesuffix("Model") == "Bert"
+        else {}
+    )
     found = network.encode(network.marks((2,))(ids, kinds))
     torch.testing.assert_close(found, reference(ids, **given).last_hidden_state, rtol=0, atol=1e-12)
     assert torch.equal(found, network.encode(ids)) == (not given)
@@ -56,7 +70,11 @@ def test_it_chooses_sentences(folder):
     task.backbone.begin()
     [answer] = task.eval().generate([Example("1", "A b c. D e f. G h.", ("D e f.",))])
     assert answer.output in ("A b c.", "D e f.", "G h.")
-    assert {name.split(".")[0] for name in task.state_dict()} == {"backbone", "sentence_backbone", "score"}, "its words are its own"
+    assert {name.split(".")[0] for name in task.state_dict()} == {
+        "backbone",
+        "sentence_backbone",
+        "score",
+    }, "its words are its own"
 
 
 def test_what_reads_in_one_direction_is_no_encoder(tmp_path):

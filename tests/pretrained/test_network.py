@@ -25,9 +25,11 @@ def weights(module):
 
 def test_stepping_equals_reading(causal):
     """As for our own, also where gradients are wanted."""
-    network, ids = language_task(causal).backbone, torch.arange(3, 15).view(2, 6)
+    network = language_task(causal).backbone
+    ids = torch.arange(3, 15).view(2, 6)
     whole, _ = network.decode(ids)
-    state, steps = None, []
+    state = None
+    steps = []
     for part in ids.split([2, 1, 3], 1):
         y, state = network.decode(part, state=state)
         steps.append(y)
@@ -36,11 +38,14 @@ def test_stepping_equals_reading(causal):
 
 def test_stepping_equals_reading_beside_a_memory(paired):
     """Two rows a source; one source is padded."""
-    network, ids = translation_task(paired).backbone, torch.arange(3, 27).view(4, 6)
+    network = translation_task(paired).backbone
+    ids = torch.arange(3, 27).view(4, 6)
     source = torch.tensor([[3, 4, 5, 1], [9, 1, 0, 0]])
-    memory, pad = network.encode(source, source == 0), source == 0
+    memory = network.encode(source, source == 0)
+    pad = source == 0
     whole, _ = network.decode(ids, memory=memory, memory_pad=pad)
-    state, steps = None, []
+    state = None
+    steps = []
     for part in ids.split([2, 1, 3], 1):
         y, state = network.decode(part, memory=memory, memory_pad=pad, state=state)
         steps.append(y)
@@ -52,7 +57,9 @@ def test_stepping_equals_reading_beside_a_memory(paired):
 
 def test_a_plan_is_made_of_shapes(gpt2):
     with torch.device("meta"):
-        task = LanguageModelingTask(PretrainedDecoder(str(gpt2)), HuggingFace(str(gpt2)).train(), context=16)
+        task = LanguageModelingTask(
+            PretrainedDecoder(str(gpt2)), HuggingFace(str(gpt2)).train(), context=16
+        )
         batch = WindowBatch(torch.zeros(4, 17, dtype=torch.int64), 64)
     found = footprint(task, batch, bfloat16=False)
     assert found.n_parameter == sum(p.numel() for p in language_task(gpt2).parameters())
@@ -95,14 +102,25 @@ def test_dropout_is_the_models_own(gpt2):
 
 
 def test_the_other_kind_of_model(gpt2, marian):
-    with pytest.raises(ValueError, match=r"gpt2.* is not what PretrainedEncoderDecoder takes .*: a gpt2 lacks an encoder"):
+    with pytest.raises(
+        ValueError,
+        match=r"gpt2.* is not what PretrainedEncoderDecoder takes .*: a gpt2 lacks an encoder",
+    ):
         PretrainedEncoderDecoder(str(gpt2))
-    with pytest.raises(ValueError, match=r"marian.* is not what PretrainedDecoder takes .*: a marian has an encoder"):
+    with pytest.raises(
+        ValueError,
+        match=r"marian.* is not what PretrainedDecoder takes .*: a marian has an encoder",
+    ):
         PretrainedDecoder(str(marian))
 
 
 def test_an_encoder_alone_is_no_language_model(tmp_path):
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     save(BertForMaskedLM(BertConfig(vocab_size=len(WORDS), **sizes)), tmp_path, False)
     with pytest.raises(ValueError, match="it sees the tokens that it is to predict"):
         PretrainedDecoder(str(tmp_path))
@@ -112,7 +130,9 @@ def test_weights_that_could_hold_code_are_not_read(marian, tmp_path):
     shutil.copytree(marian, tmp_path, dirs_exist_ok=True)
     (tmp_path / "model.safetensors").unlink()
     torch.save({}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(ValueError, match=r"no weights in safetensors, but pytorch_model\.bin, which may hold code"):
+    with pytest.raises(
+        ValueError, match=r"no weights in safetensors, but pytorch_model\.bin, which may hold code"
+    ):
         PretrainedEncoderDecoder(str(tmp_path))
 
 
@@ -126,7 +146,13 @@ def test_weights_of_another_network(gpt2, marian, tmp_path):
 
 def test_another_tokenizer_or_head(gpt2):
     network = PretrainedDecoder(str(gpt2))
-    with pytest.raises(ValueError, match=r"PretrainedDecoder reads the ids of its own tokenizer, not those of Tokenizer\(bytes"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"PretrainedDecoder reads the ids of its own tokenizer, not those of "
+            r"Tokenizer\(bytes"
+        ),
+    ):
         LanguageModelingTask(network, BytePair().train(["a text"]))
     with pytest.raises(ValueError, match=r"model\.head must be left out"):
         LanguageModelingTask(network, HuggingFace(str(gpt2)).train(), head=FreeProjection)
@@ -135,7 +161,12 @@ def test_another_tokenizer_or_head(gpt2):
 def test_a_model_that_is_nowhere(monkeypatch, tmp_path):
     monkeypatch.setattr("lslm_lightning.text.hugging_face.hub_answers", lambda: False)
     for path in ("nobody/nothing", str(tmp_path / "missing")):
-        with pytest.raises(ValueError, match="no folder here, was not fetched before, and the Hugging Face hub cannot be reached"):
+        with pytest.raises(
+            ValueError,
+            match=(
+                "no folder here, was not fetched before, and the Hugging Face hub cannot be reached"
+            ),
+        ):
             PretrainedDecoder(path)
 
 
@@ -158,7 +189,9 @@ def test_weights_that_do_not_fit_are_named(gpt2, tmp_path):
 
 
 def test_what_keeps_no_keys_and_values_is_refused(tmp_path):
-    mamba = MambaForCausalLM(MambaConfig(vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, state_size=4))
+    mamba = MambaForCausalLM(
+        MambaConfig(vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, state_size=4)
+    )
     with pytest.raises(ValueError, match="this model keeps no cache, where only keys and values"):
         PretrainedDecoder(str(save(mamba, tmp_path / "mamba", ends=False)))
 
@@ -179,7 +212,13 @@ def test_more_words_than_the_model_has_rows_are_refused(gpt2, tmp_path):
     content = json.loads(path.read_text("utf-8"))
     content["model"]["vocab"]["more"] = len(content["model"]["vocab"])
     path.write_text(json.dumps(content), "utf-8")
-    with pytest.raises(ValueError, match=r"its tokenizer has ids up to 29 and its model 29 rows for them; .*resize_token_embeddings"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"its tokenizer has ids up to 29 and its model 29 rows for them; "
+            r".*resize_token_embeddings"
+        ),
+    ):
         HuggingFace(str(folder)).train()
 
 

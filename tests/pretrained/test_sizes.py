@@ -1,4 +1,6 @@
-"""A config.json that claims more than its weights have is refused before anything of that size is made."""
+"""A config.json that claims more than its weights have is refused before anything of that size is
+made.
+"""
 
 import json
 import shutil
@@ -49,7 +51,9 @@ def claiming(folder: Path, copy: Path, **settings) -> str:
 
 
 @pytest.mark.parametrize(("name", "value"), CLAIMS, ids=str)
-def test_a_size_that_the_weights_cannot_have_is_refused_by_all_who_read_it(name, value, causal, tmp_path):
+def test_a_size_that_the_weights_cannot_have_is_refused_by_all_who_read_it(
+    name, value, causal, tmp_path
+):
     path = claiming(causal, tmp_path / "copy", **{name: value})
     users = [
         lambda: model_config(path),
@@ -59,20 +63,32 @@ def test_a_size_that_the_weights_cannot_have_is_refused_by_all_who_read_it(name,
         lambda: HuggingFace(path).loaded,
     ]
     for use in users:
-        with pytest.raises(ValueError, match=rf"config.json has [a-z_]+=[\d,^]+, more than the [\d,]+ .*set {SETTING}"):
+        with pytest.raises(
+            ValueError,
+            match=rf"config.json has [a-z_]+=[\d,^]+, more than the [\d,]+ .*set {SETTING}",
+        ):
             use()
 
 
-@pytest.mark.parametrize(("name", "value"), [claim for claim in CLAIMS if claim[1] != 1_200], ids=str)
+@pytest.mark.parametrize(
+    ("name", "value"), [claim for claim in CLAIMS if claim[1] != 1_200], ids=str
+)
 def test_a_config_of_a_run_has_the_bounds_of_any_model(name, value):
     with pytest.raises(ValueError, match=f"nowhere: its config.json has .*set {SETTING}"):
-        PretrainedDecoder("nowhere", config={"model_type": "gpt2", name: value}, tokenizer_digest="x")
+        PretrainedDecoder(
+            "nowhere", config={"model_type": "gpt2", name: value}, tokenizer_digest="x"
+        )
 
 
 @pytest.mark.parametrize("settings", TOGETHER, ids=str)
-def test_sizes_that_are_too_many_together_are_refused_while_the_model_is_built(settings, causal, tmp_path):
+def test_sizes_that_are_too_many_together_are_refused_while_the_model_is_built(
+    settings, causal, tmp_path
+):
     path = claiming(causal, tmp_path / "copy", **settings)
-    for use in (lambda: PretrainedDecoder(path, tokenizer_digest="x"), lambda: HuggingFace(path).loaded):
+    for use in (
+        lambda: PretrainedDecoder(path, tokenizer_digest="x"),
+        lambda: HuggingFace(path).loaded,
+    ):
         with pytest.raises(ValueError, match="does not fit its weights"):
             use()
 
@@ -90,7 +106,9 @@ def test_many_small_tensors_are_stopped_by_their_number():
         with bounded_parameters(Bounds(10**9, 100), "name"):
             built.extend(torch.nn.Linear(1, 1) for _ in range(10**6))
 
-    with pytest.raises(ValueError, match=r"^name: a model of more than 100 weights and biases; .*set"):
+    with pytest.raises(
+        ValueError, match=r"^name: a model of more than 100 weights and biases; .*set"
+    ):
         build()
     assert len(built) <= 50
 
@@ -114,8 +132,30 @@ def test_a_damaged_file_counts_as_nothing(causal, tmp_path):
 
 
 def test_every_kind_of_model_that_transformers_knows_may_have_its_sizes():
-    config = {"model_type": "llama", "rope_theta": 10**10, "sliding_window": 2**31 - 1, "max_length": 10**18, "eos_token_id": [1, 2]}
+    config = {
+        "model_type": "llama",
+        "rope_theta": 10**10,
+        "sliding_window": 2**31 - 1,
+        "max_length": 10**18,
+        "eos_token_id": [1, 2],
+    }
     check_sizes(config, Bounds(10_000_000, 1_000, 1_000))
-    check_sizes({"max_position_embeddings": 10_485_760, "vocab_size": 290_943, "num_hidden_layers": 128}, Bounds())
-    for kind in ("llama", "gpt2", "t5", "bart", "marian", "bert", "gpt_neo", "mixtral", "albert", "mamba", "bloom", "qwen2"):
+    check_sizes(
+        {"max_position_embeddings": 10_485_760, "vocab_size": 290_943, "num_hidden_layers": 128},
+        Bounds(),
+    )
+    for kind in (
+        "llama",
+        "gpt2",
+        "t5",
+        "bart",
+        "marian",
+        "bert",
+        "gpt_neo",
+        "mixtral",
+        "albert",
+        "mamba",
+        "bloom",
+        "qwen2",
+    ):
         check_sizes(CONFIG_MAPPING[kind]().to_dict(), Bounds(10_000_000, 1_000, 1_000))

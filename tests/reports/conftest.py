@@ -13,18 +13,23 @@ from tests.conftest import CHROMIUM
 from tests.patience import PATIENCE
 
 OPTIONS = (
-    "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update --disable-sync "
+    "--headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync "
     "--remote-debugging-pipe"
 )
 KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}  # code, text
 
 
 class Browser:
-    """One page of a headless Chromium. `events` holds everything it reported since `open`, as (method, parameters)."""
+    """One page of a headless Chromium. `events` holds everything it reported since `open`, as
+    (method, parameters).
+    """
 
     def __init__(self, profile):
-        (read, self.command), (self.answer, write) = os.pipe(), os.pipe()
-        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (read, write)]  # above 3 and 4, where Chromium reads and writes
+        (read, self.command) = os.pipe()
+        (self.answer, write) = os.pipe()
+        # above 3 and 4, where Chromium reads and writes
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (read, write)]
         arguments = [CHROMIUM, *OPTIONS.split(), f"--user-data-dir={profile}", "about:blank"]
         self.process = subprocess.Popen(
             ["bash", "-c", f'exec "$0" "$@" 3<&{ends[0]} 4>&{ends[1]}', *arguments],
@@ -34,11 +39,18 @@ class Browser:
         )
         for end in (read, write, *ends):
             os.close(end)
-        self.buffer, self.number, self.session, self.events = b"", 0, None, []
+        self.buffer = b""
+        self.number = 0
+        self.session = None
+        self.events = []
 
     def connect(self):
-        target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
-        self.session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        target = next(
+            t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page"
+        )
+        self.session = self.call(
+            "Target.attachToTarget", targetId=target["targetId"], flatten=True
+        )["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
@@ -47,7 +59,9 @@ class Browser:
             ready, _, _ = select.select([self.answer], [], [], PATIENCE)
             part = os.read(self.answer, 1 << 20) if ready else b""
             if not part:
-                raise RuntimeError("chromium " + ("closed its pipe" if ready else f"was silent for {PATIENCE:g} s"))
+                raise RuntimeError(
+                    "chromium " + ("closed its pipe" if ready else f"was silent for {PATIENCE:g} s")
+                )
             self.buffer += part
         message, self.buffer = self.buffer.split(b"\0", 1)
         message = json.loads(message)
@@ -58,7 +72,11 @@ class Browser:
     def call(self, method, **params):
         self.number += 1
         session = {"sessionId": self.session} if self.session else {}
-        os.write(self.command, json.dumps({"id": self.number, "method": method, "params": params, **session}).encode() + b"\0")
+        os.write(
+            self.command,
+            json.dumps({"id": self.number, "method": method, "params": params, **session}).encode()
+            + b"\0",
+        )
         while (message := self._message()).get("id") != self.number:
             pass
         if "error" in message:
@@ -67,30 +85,54 @@ class Browser:
 
     def open(self, url, width=1280, dark=False):
         """Show the page `width` CSS pixels wide."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         self.events.clear()
         self.call("Page.navigate", url=url)
         while not any(method == "Page.loadEventFired" for method, _ in self.events):
             self._message()
 
     def evaluate(self, expression):
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)[
+            "result"
+        ].get("value")
 
     def press(self, key):
         code, text = KEYS[key]
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=text)
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=code,
+                text=text,
+            )
 
     def screenshot(self, whole=False):
         """The picture as a PNG in bytes."""
-        return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))["data"])
+        return base64.b64decode(
+            self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))[
+                "data"
+            ]
+        )
 
     def _clip(self, whole):
         if not whole:
             return {}
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        return {"clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}}
+        return {
+            "clip": {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        }
 
     def pdf(self):
         return base64.b64decode(self.call("Page.printToPDF", printBackground=False)["data"])

@@ -4,7 +4,10 @@ from lslm_lightning.reports import Heading, Interval, Measure, Missing, Table
 
 
 def test_columns_of_numbers_share_their_decimals():
-    table = Table(["name", "x", "y", "text"], [["a", 1.5, np.int64(10), "u"], ["b", np.float64(100.25), None, "v"]])
+    table = Table(
+        ["name", "x", "y", "text"],
+        [["a", 1.5, np.int64(10), "u"], ["b", np.float64(100.25), None, "v"]],
+    )
     assert table.numeric() == [False, True, True, False]
     assert table.column_places()[1] == 1
     assert Table(["x"], [[0.5], [100.0]], places=3).column_places() == [3]

@@ -22,10 +22,17 @@ from lslm_lightning.reports import (
 )
 
 TEXTS = {
-    "de": ("Two men stand before a white wall.", "Zwei Männer stehen vor einer Mauer.", "Zwei Männer stehen vor einer weißen Wand."),
+    "de": (
+        "Two men stand before a white wall.",
+        "Zwei Männer stehen vor einer Mauer.",
+        "Zwei Männer stehen vor einer weißen Wand.",
+    ),
     "zh": ("I'd like to stay one more night.", "我想再呆一晚。可能吗？", "我想再住一晚。可以吗？"),
 }
-HOSTILE = "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'> \x1b[31m \u202e" + "unbroken" * 40
+HOSTILE = (
+    "<script>window.hit = 1</script><img src=x onerror='window.hit = 1'> \x1b[31m \u202e"
+    + "unbroken" * 40
+)
 
 
 @pytest.fixture(scope="module", params=TEXTS)
@@ -33,16 +40,55 @@ def page(request, tmp_path_factory):
     language = request.param
     source, output, reference = TEXTS[language]
     signature = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.5.1"
-    scores = [Score(name, 37.2, "%", True, signature, 1000, 36.1, 38.3) for name in ("BLEU", "chrF", "ROUGE-1", "ROUGE-2")]
-    systems = {"run": scores, "baseline " + "x" * 30: [Score("BLEU", math.nan, "%", True, signature, 1000)]}
+    scores = [
+        Score(name, 37.2, "%", True, signature, 1000, 36.1, 38.3)
+        for name in ("BLEU", "chrF", "ROUGE-1", "ROUGE-2")
+    ]
+    systems = {
+        "run": scores,
+        "baseline " + "x" * 30: [Score("BLEU", math.nan, "%", True, signature, 1000)],
+    }
     command = "lslm run " + "--option value " * 20
-    facts = RunFacts("translation", f"en-{language} {HOSTILE}", corpus_digest="sha256:" + "0f" * 32, command=command)
-    rows = [{"step": s, "name": name, "value": 9.0 / s} for s in range(1, 900) for name in ("train/loss", "val/loss", "train/lr")]
-    samples = [Sample(f"test-{i}", {"output": output if i else HOSTILE}, source, [reference], {}, language) for i in range(20)]
-    samples.append(Sample("long", {"output": output}, source * 100, [reference, reference], {"output": 1.5}, language))
-    attention = Heatmap(np.random.default_rng(0).random((30, 40)), ["token"] * 30, ["source"] * 40, row_language=language)
+    facts = RunFacts(
+        "translation",
+        f"en-{language} {HOSTILE}",
+        corpus_digest="sha256:" + "0f" * 32,
+        command=command,
+    )
+    rows = [
+        {"step": s, "name": name, "value": 9.0 / s}
+        for s in range(1, 900)
+        for name in ("train/loss", "val/loss", "train/lr")
+    ]
+    samples = [
+        Sample(f"test-{i}", {"output": output if i else HOSTILE}, source, [reference], {}, language)
+        for i in range(20)
+    ]
+    samples.append(
+        Sample(
+            "long",
+            {"output": output},
+            source * 100,
+            [reference, reference],
+            {"output": 1.5},
+            language,
+        )
+    )
+    attention = Heatmap(
+        np.random.default_rng(0).random((30, 40)),
+        ["token"] * 30,
+        ["source"] * 40,
+        row_language=language,
+    )
     extra = Section("Attention", [attention])
-    report = run_report(facts, ScoreTable(systems), rows, length_section({"output": [3, 4, 9]}, [3, 5, 8]), Samples(samples), [extra])
+    report = run_report(
+        facts,
+        ScoreTable(systems),
+        rows,
+        length_section({"output": [3, 4, 9]}, [3, 5, 8]),
+        Samples(samples),
+        [extra],
+    )
     return write_report(report, tmp_path_factory.mktemp(language)).as_uri()
 
 
@@ -50,12 +96,22 @@ def page(request, tmp_path_factory):
 @pytest.mark.parametrize("width", [380, 1280])
 def test_the_page_opens_quietly_and_fits(browser, page, width, dark):
     browser.open(page, width, dark)
-    noise = [event for event in browser.events if event[0] in ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")]
+    noise = [
+        event
+        for event in browser.events
+        if event[0] in ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+    ]
     assert noise == []
-    asked = {parameters["request"]["url"] for method, parameters in browser.events if method == "Network.requestWillBeSent"}
+    asked = {
+        parameters["request"]["url"]
+        for method, parameters in browser.events
+        if method == "Network.requestWillBeSent"
+    }
     assert {url for url in asked if not url.startswith("data:")} == {page}
     assert browser.evaluate("window.hit") is None
-    assert browser.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert browser.evaluate(
+        "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
     pixels = np.asarray(Image.open(BytesIO(browser.screenshot())).convert("L"), float)
     assert pixels.std() > 5
     assert (np.median(pixels) < 60) if dark else (np.median(pixels) > 200)
@@ -75,16 +131,23 @@ def test_the_page_works_with_the_keyboard(browser, page):
 
 def test_headings_do_not_skip_levels_and_every_link_has_its_target(browser, page):
     browser.open(page)
-    levels = browser.evaluate("[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
+    levels = browser.evaluate(
+        "[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])"
+    )
     assert levels[0] == 1
     assert max(b - a for a, b in pairwise(levels)) == 1
-    assert browser.evaluate("[...document.querySelectorAll('a')].every(a => document.querySelector(a.hash))")
+    assert browser.evaluate(
+        "[...document.querySelectorAll('a')].every(a => document.querySelector(a.hash))"
+    )
 
 
 def test_the_page_prints_with_what_was_folded(browser, page):
     browser.open(page)
     browser.call("Emulation.setEmulatedMedia", media="print")
     assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
-    assert browser.evaluate("[...document.querySelectorAll('details:not(.data) .sample')].every(s => s.checkVisibility())")
+    assert browser.evaluate(
+        "[...document.querySelectorAll('details:not(.data) .sample')].every(s => "
+        "s.checkVisibility())"
+    )
     assert browser.pdf().startswith(b"%PDF")
     browser.call("Emulation.setEmulatedMedia", media="")

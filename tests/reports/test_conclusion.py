@@ -1,4 +1,6 @@
-"""A test's conclusion in words: worse, no sure difference, or better, in this order, in all places."""
+"""A test's conclusion in words: worse, no sure difference, or better, in this order, in all
+places.
+"""
 
 import math
 
@@ -21,11 +23,15 @@ N = 60
 RNG = np.random.default_rng(3)
 NOISE = RNG.normal(0, 1, N)
 OWN = NOISE + 10
-CLEAR, SAME = NOISE + RNG.normal(0, 0.5, N), RNG.normal(0, 3, N)
+CLEAR = NOISE + RNG.normal(0, 0.5, N)
+SAME = RNG.normal(0, 3, N)
 
 
 class Higher(Metric):
-    name, unit, higher_is_better, signature = "bleu", "", True, ""
+    name = "bleu"
+    unit = ""
+    higher_is_better = True
+    signature = ""
 
     def statistics(self, answer, references):
         raise NotImplementedError
@@ -35,15 +41,23 @@ class Higher(Metric):
 
 
 class Lower(Higher):
-    name, higher_is_better = "wer", False
+    name = "wer"
+    higher_is_better = False
 
 
 def concluded(metric, **others):
     """The conclusion on OWN beside others, all as values of N examples."""
     rows = {name: mean_rows(values) for name, values in others.items()}
     pairs = compare_with_others(metric, mean_rows(OWN), rows, 500)
-    scores = {name: Score(metric.name, metric.score(own.sum(0)), metric.unit, metric.higher_is_better, "", N) for name, own in rows.items()}
-    own = Score(metric.name, metric.score(mean_rows(OWN).sum(0)), "", metric.higher_is_better, "", N)
+    scores = {
+        name: Score(
+            metric.name, metric.score(own.sum(0)), metric.unit, metric.higher_is_better, "", N
+        )
+        for name, own in rows.items()
+    }
+    own = Score(
+        metric.name, metric.score(mean_rows(OWN).sum(0)), "", metric.higher_is_better, "", N
+    )
     return conclude(own, scores, pairs)
 
 
@@ -51,17 +65,31 @@ def concluded(metric, **others):
 @pytest.mark.parametrize(
     ("other", "outcome", "words"),
     [
-        (CLEAR + 9, {"BLEU": "better", "WER": "worse"}, 'This run is {} than the baseline "it" in {}.'),
-        (CLEAR + 11, {"BLEU": "worse", "WER": "better"}, 'This run is {} than the baseline "it" in {}.'),
+        (
+            CLEAR + 9,
+            {"BLEU": "better", "WER": "worse"},
+            'This run is {} than the baseline "it" in {}.',
+        ),
+        (
+            CLEAR + 11,
+            {"BLEU": "worse", "WER": "better"},
+            'This run is {} than the baseline "it" in {}.',
+        ),
         (
             SAME + 10,
             {"BLEU": "unsure", "WER": "unsure"},
-            'There is no sure difference between this run and the baseline "it" in {1}: chance could explain it.',
+            (
+                'There is no sure difference between this run and the baseline "it" in {1}: chance '
+                "could explain it."
+            ),
         ),
         (
             OWN,
             {"BLEU": "unsure", "WER": "unsure"},
-            'There is no sure difference between this run and the baseline "it" in {1}: the scores are equal.',
+            (
+                'There is no sure difference between this run and the baseline "it" in {1}: the '
+                "scores are equal."
+            ),
         ),
     ],
 )
@@ -90,9 +118,14 @@ def test_worse_comes_first_whatever_the_order():
 
 
 def test_all_of_several_are_counted():
-    assert concluded(Higher(), a=CLEAR, b=CLEAR + 1, c=CLEAR + 2).summary == "This run is better than all 3 baselines in BLEU."
+    assert (
+        concluded(Higher(), a=CLEAR, b=CLEAR + 1, c=CLEAR + 2).summary
+        == "This run is better than all 3 baselines in BLEU."
+    )
     found = concluded(Higher(), a=SAME + 10, b=SAME[::-1] + 10, c=OWN + RNG.normal(0, 9, N))
-    assert found.summary == "There is no sure difference from any of the 3 baselines in BLEU: chance could explain it."
+    assert found.summary == (
+        "There is no sure difference from any of the 3 baselines in BLEU: chance could explain it."
+    )
 
 
 def test_what_is_told_are_the_numbers_of_the_paired_test():
@@ -100,10 +133,14 @@ def test_what_is_told_are_the_numbers_of_the_paired_test():
     others = {"a": SAME + 10, "b": CLEAR + 9.9, "c": CLEAR + 9.95}
     rows = {name: mean_rows(values) for name, values in others.items()}
     pairs = compare_with_others(Higher(), mean_rows(OWN), rows, 500)
-    alone = [paired_randomization(Higher(), mean_rows(OWN), own, 500, SEED) for own in rows.values()]
+    alone = [
+        paired_randomization(Higher(), mean_rows(OWN), own, 500, SEED) for own in rows.values()
+    ]
     assert [pair.p for pair in pairs] == pytest.approx(holm([each.p for each in alone]))
     for pair, each in zip(pairs, alone, strict=True):
-        assert (pair.difference, pair.low, pair.high) == pytest.approx((each.difference, each.low, each.high))
+        assert (pair.difference, pair.low, pair.high) == pytest.approx(
+            (each.difference, each.low, each.high)
+        )
     for pair, line in zip(pairs, concluded(Higher(), **others).details, strict=True):
         assert line.endswith(f"{chance(pair.p)}.")
         assert f"{abs(pair.difference):.3g}"[:3] in line
@@ -114,7 +151,10 @@ def test_a_score_that_is_missing_loses_and_a_missing_baseline_is_left_out():
         return Score("bits_per_byte", value, "bits/byte", False, "", N)
 
     found = conclude(score(math.nan), {"xz -9": score(2.033), "b": score(math.nan)}, [])
-    assert (found.outcome, found.summary) == ("worse", 'This run has no bits per byte, and "xz -9" has 2.033.')
+    assert (found.outcome, found.summary) == (
+        "worse",
+        'This run has no bits per byte, and "xz -9" has 2.033.',
+    )
     assert conclude(score(1.0), {"b": score(math.nan)}, []) == NOTHING
     assert conclude(score(1.0), {}, []) == NOTHING
     assert NOTHING.sentences == []
@@ -124,22 +164,45 @@ def test_a_score_that_is_missing_loses_and_a_missing_baseline_is_left_out():
 @pytest.mark.parametrize("p", [0.05, 0.0500001, 1.0, math.nan])
 def test_p_that_is_not_below_the_level_is_no_sure_difference(p):
     own, other = (Score("bleu", value, "", True, "", N) for value in (12.0, 10.0))
-    found = conclude(own, {"b": other}, [Pair("this run", "b", "bleu", 2.0, 0.1, 3.9, 0.01, p, p, 0.6)])
+    found = conclude(
+        own, {"b": other}, [Pair("this run", "b", "bleu", 2.0, 0.1, 3.9, 0.01, p, p, 0.6)]
+    )
     assert found.outcome == "unsure"
 
 
 def test_of_one_example_no_test_is_claimed():
     own, other = (Score("bits_per_byte", value, "", False, "", 1) for value in (4.2, 5.1))
-    pairs = [Pair("this run", "xz -9", "bits_per_byte", -0.9, math.nan, math.nan, math.nan, math.nan, math.nan, 1.0)]
+    pairs = [
+        Pair(
+            "this run",
+            "xz -9",
+            "bits_per_byte",
+            -0.9,
+            math.nan,
+            math.nan,
+            math.nan,
+            math.nan,
+            math.nan,
+            1.0,
+        )
+    ]
     found = conclude(own, {"xz -9": other}, pairs)
     assert found.outcome == "unsure"
     assert found.summary.endswith(' "xz -9" in bits per byte: no test is possible.')
-    assert found.details[0].endswith("no test is possible, because one example says nothing about chance.")
+    assert found.details[0].endswith(
+        "no test is possible, because one example says nothing about chance."
+    )
 
 
 @pytest.mark.parametrize(
     ("p", "words"),
-    [(0.00001, "p < 0.001"), (0.0312, "p = 0.0312"), (0.049996, "p < 0.05"), (0.05, "p = 0.05"), (1.0, "p = 1")],
+    [
+        (0.00001, "p < 0.001"),
+        (0.0312, "p = 0.0312"),
+        (0.049996, "p < 0.05"),
+        (0.05, "p = 0.05"),
+        (1.0, "p = 1"),
+    ],
 )
 def test_p_is_not_rounded_over_the_level(p, words):
     assert chance(p) == words
@@ -148,7 +211,9 @@ def test_p_is_not_rounded_over_the_level(p, words):
 def test_markdown_shows_names_as_they_are():
     own, other = (Score("bleu", value, "", True, "", N) for value in (12.0, 10.0))
     name = "<img src=x>*a*_b_\x1b[31m"
-    text = conclude(own, {name: other}, [Pair("x", name, "bleu", 2.0, 0.1, 3.9, 0.01, 0.01, 0.01, 0.6)]).markdown()
+    text = conclude(
+        own, {name: other}, [Pair("x", name, "bleu", 2.0, 0.1, 3.9, 0.01, 0.01, 0.01, 0.6)]
+    ).markdown()
     assert text.startswith("**This run is better than")
     assert "<img" not in text
     assert "*a*" not in text.replace("\\*", "")
@@ -186,7 +251,9 @@ TEXTS = [f"the small dog number {i} runs over the green hill" for i in range(40)
 WRONG = [text.replace("dog", "cat").replace("green", "blue") for text in TEXTS]
 
 
-@pytest.mark.parametrize("metric", [Bleu(), Rouge("L"), WordErrorRate("en")], ids=["BLEU", "ROUGE-L", "WER"])
+@pytest.mark.parametrize(
+    "metric", [Bleu(), Rouge("L"), WordErrorRate("en")], ids=["BLEU", "ROUGE-L", "WER"]
+)
 def test_an_evaluation_says_first_which_system_loses_to_a_baseline(metric):
     asked = [Example(f"e{i}", "source", (text,)) for i, text in enumerate(TEXTS)]
 
@@ -194,10 +261,14 @@ def test_an_evaluation_says_first_which_system_loses_to_a_baseline(metric):
         return Entry(name, [Prediction(e.id, text) for e, text in zip(asked, texts, strict=True)])
 
     entries = [entry("copy", TEXTS[:30] + WRONG[30:]), entry("mine", WRONG), entry("good", TEXTS)]
-    found = lead(results_of(asked, entries, [metric], metric.name, n_resample=300), [metric], ["copy"])
+    found = lead(
+        results_of(asked, entries, [metric], metric.name, n_resample=300), [metric], ["copy"]
+    )
     label = metric_label(metric.name)
     assert found.outcome == "worse"
-    assert found.summary.startswith(f'"mine" is worse than the baseline "copy" in {label}. "good" leads with {label} ')
+    assert found.summary.startswith(
+        f'"mine" is worse than the baseline "copy" in {label}. "good" leads with {label} '
+    )
     assert 'It is better than the system "copy"' in found.summary
     assert [line.split(" (")[0] for line in found.details] == [
         '"mine": worse than "copy"',
@@ -205,21 +276,35 @@ def test_an_evaluation_says_first_which_system_loses_to_a_baseline(metric):
     ]
     assert found.pairs == {frozenset(("mine", "copy")), frozenset(("good", "copy"))}
     entries = [entry("copy", WRONG), entry("mine", TEXTS)]
-    found = lead(results_of(asked, entries, [metric], metric.name, n_resample=300), [metric], ["copy"])
+    found = lead(
+        results_of(asked, entries, [metric], metric.name, n_resample=300), [metric], ["copy"]
+    )
     assert found.outcome == "better"
     assert found.summary.startswith(f'"mine" leads with {label} ')
-    found = lead(results_of(asked, [entry("mine", TEXTS)], [metric], metric.name, n_resample=300), [metric])
+    found = lead(
+        results_of(asked, [entry("mine", TEXTS)], [metric], metric.name, n_resample=300), [metric]
+    )
     assert found.summary.startswith(f'"mine" has {label} '), "nothing leads that is alone"
 
 
-@pytest.mark.parametrize("metric", [Bleu(), Rouge("L"), WordErrorRate("en")], ids=["BLEU", "ROUGE-L", "WER"])
+@pytest.mark.parametrize(
+    "metric", [Bleu(), Rouge("L"), WordErrorRate("en")], ids=["BLEU", "ROUGE-L", "WER"]
+)
 @pytest.mark.parametrize("names", [("copy", "mine"), ("mine", "copy")])
 def test_a_system_that_equals_its_baseline_does_not_lead(metric, names):
     asked = [Example(f"e{i}", "source", (text,)) for i, text in enumerate(TEXTS)]
-    entries = [Entry(name, [Prediction(e.id, text) for e, text in zip(asked, WRONG, strict=True)]) for name in names]
-    found = lead(results_of(asked, entries, [metric], metric.name, n_resample=300), [metric], ["copy"])
+    entries = [
+        Entry(name, [Prediction(e.id, text) for e, text in zip(asked, WRONG, strict=True)])
+        for name in names
+    ]
+    found = lead(
+        results_of(asked, entries, [metric], metric.name, n_resample=300), [metric], ["copy"]
+    )
     label = metric_label(metric.name)
-    words = f'There is no sure difference between "mine" and the baseline "copy" in {label}: the scores are equal.'
+    words = (
+        f'There is no sure difference between "mine" and the baseline "copy" in {label}: the '
+        "scores are equal."
+    )
     assert found.summary == words
     assert found.outcome == "unsure"
 

@@ -1,9 +1,17 @@
-"""What MLflow shows of a run: sentences first, then scores with intervals, the command and where the report is."""
+"""What MLflow shows of a run: sentences first, then scores with intervals, the command and where
+the report is.
+"""
 
 import math
 
 from lslm_lightning.contracts import Score
-from lslm_lightning.reports.description import MOST_COLUMNS, bounds, describe, ranking_table, score_table
+from lslm_lightning.reports.description import (
+    MOST_COLUMNS,
+    bounds,
+    describe,
+    ranking_table,
+    score_table,
+)
 
 BLEU = Score("bleu", 43.214, "", True, "sig", 10, 41.8, 44.6)
 TER = Score("ter", 50.0, "%", False, "sig", 10, 48.0, 52.0)
@@ -21,7 +29,14 @@ def test_parts_come_in_order_and_only_those_that_are_there() -> None:
         "lslm run --config a.yaml",
         {"report": "#/experiments/1/runs/ab/artifacts/report/index.html", "folder": "/runs/a"},
     )
-    parts = ["**Better than copy.**", "43.21", "- Model: LSTM", "lslm run --config a.yaml", "[report](#/experiments/1", "`/runs/a`"]
+    parts = [
+        "**Better than copy.**",
+        "43.21",
+        "- Model: LSTM",
+        "lslm run --config a.yaml",
+        "[report](#/experiments/1",
+        "`/runs/a`",
+    ]
     assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
     assert text.startswith(parts[0])
     assert "Sanity" not in text
@@ -31,7 +46,10 @@ def test_parts_come_in_order_and_only_those_that_are_there() -> None:
 def test_a_row_for_each_metric_with_the_interval_of_the_run_and_the_baselines() -> None:
     lines = score_table({"this run": [BLEU, TER], "copy": [other(4.5)]}).splitlines()
     assert lines[0] == "| metric | this run | 95 % interval | copy |"
-    assert lines[2:] == ["| BLEU ↑ | **43.21** | 41.8 to 44.6 | 4.5 |", "| TER ↓ % | **50** | 48 to 52 | – |"]
+    assert lines[2:] == [
+        "| BLEU ↑ | **43.21** | 41.8 to 44.6 | 4.5 |",
+        "| TER ↓ % | **50** | 48 to 52 | – |",
+    ]
 
 
 def test_a_table_without_intervals_has_no_column_for_them() -> None:
@@ -42,9 +60,16 @@ def test_a_table_without_intervals_has_no_column_for_them() -> None:
 
 def test_systems_are_ranked_by_the_headline_whichever_way_it_goes() -> None:
     scores = {"a": [other(1.0)], "none": [], "undefined": [other(math.nan)], "b": [BLEU, TER]}
-    assert [line.split(" | ")[0] for line in ranking_table(scores, "bleu").splitlines()[2:]] == ["| b", "| a", "| undefined"]
+    assert [line.split(" | ")[0] for line in ranking_table(scores, "bleu").splitlines()[2:]] == [
+        "| b",
+        "| a",
+        "| undefined",
+    ]
     assert "| b | **43.21** | 41.8 to 44.6 |" in ranking_table(scores, "bleu")
-    wer = {name: [Score("wer", value, "%", False, "", 1)] for name, value in (("bad", 90.0), ("good", 10.0))}
+    wer = {
+        name: [Score("wer", value, "%", False, "", 1)]
+        for name, value in (("bad", 90.0), ("good", 10.0))
+    }
     assert ranking_table(wer, "wer").index("good") < ranking_table(wer, "wer").index("bad")
     assert ranking_table({}, "bleu") == ""
 
@@ -59,7 +84,11 @@ def test_many_systems_are_left_to_the_report() -> None:
 
 
 def test_names_and_commands_are_text_whatever_is_in_them() -> None:
-    text = describe(score_table({"<b>|a": [BLEU]}), facts={"Model": "<script>[x](y)"}, command="lslm run --job.name='```\n# x'")
+    text = describe(
+        score_table({"<b>|a": [BLEU]}),
+        facts={"Model": "<script>[x](y)"},
+        command="lslm run --job.name='```\n# x'",
+    )
     assert "<script>" not in text
     assert "<b>" not in text
     assert "\\|a" in text

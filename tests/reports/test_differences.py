@@ -56,4 +56,16 @@ def test_nothing_is_marked_without_a_reference_or_in_a_very_long_text(references
 
 def test_units_are_words_marks_and_characters():
     text = "Don't go， 东京 for 12.5"
-    assert [text[start:end] for start, end in units(text)] == ["Don", "'", "t", "go", "，", "东", "京", "for", "12", ".", "5"]
+    assert [text[start:end] for start, end in units(text)] == [
+        "Don",
+        "'",
+        "t",
+        "go",
+        "，",
+        "东",
+        "京",
+        "for",
+        "12",
+        ".",
+        "5",
+    ]

@@ -28,17 +28,32 @@ def test_harmless_text_is_not_changed():
 
 def words(tokens):
     """Text of inline tokens, with a space where the text was broken."""
-    return "".join(" " if token.content == "<br>" or token.type == "softbreak" else token.content for token in tokens)
+    return "".join(
+        " " if token.content == "<br>" or token.type == "softbreak" else token.content
+        for token in tokens
+    )
 
 
 @given(SPECIAL)
 def test_markdown_shows_the_text_itself_and_nothing_more(text):
-    for frame, kind in ("p {}", "paragraph_open"), ("- p {}", "bullet_list_open"), ("|h|\n|---|\n| p {} |", "table_open"):
+    for frame, kind in (
+        ("p {}", "paragraph_open"),
+        ("- p {}", "bullet_list_open"),
+        ("|h|\n|---|\n| p {} |", "table_open"),
+    ):
         tokens = PARSER.parse(frame.format(markdown(text)))
         assert tokens[0].type == kind
-        assert all(token.type not in ("html_block", "code_block", "fence", "heading_open", "hr") for token in tokens)
+        assert all(
+            token.type not in ("html_block", "code_block", "fence", "heading_open", "hr")
+            for token in tokens
+        )
         children = [token for token in tokens if token.type == "inline"][-1].children
-        assert {token.type for token in children} <= {"text", "text_special", "html_inline", "softbreak"}
+        assert {token.type for token in children} <= {
+            "text",
+            "text_special",
+            "html_inline",
+            "softbreak",
+        }
         assert all(token.content == "<br>" for token in children if token.type == "html_inline")
         assert words(children).split() == ["p", *text.split()]
 
@@ -64,7 +79,9 @@ def test_nothing_closes_code(text):
 
 @given(SPECIAL, SPECIAL)
 def test_a_cell_of_a_table_stays_one_cell(text, code):
-    tokens = PARSER.parse("|h|i|\n|---|---|\n| p " + in_cell(f"{markdown(text)} {code_span('x' + code)}") + " | q |")
+    tokens = PARSER.parse(
+        "|h|i|\n|---|---|\n| p " + in_cell(f"{markdown(text)} {code_span('x' + code)}") + " | q |"
+    )
     assert [token.type for token in tokens].count("td_open") == 2
     children = [token for token in tokens if token.type == "inline"][-2].children
     assert children[-1].type == "code_inline"

@@ -1,4 +1,6 @@
-"""All outputs of all systems in a real browser: search, order, differences, pages, hostile texts."""
+"""All outputs of all systems in a real browser: search, order, differences, pages, hostile
+texts.
+"""
 
 import json
 
@@ -9,7 +11,10 @@ from lslm_lightning.reports.explorer import Explorer
 from lslm_lightning.reports.page import render_markdown, write_report
 from lslm_lightning.reports.samples import Sample
 
-HOSTILE = "</script><script>window.hit = 1</script><!--<img src=x onerror='window.hit = 1'> \u2028 \x1b[31m"
+HOSTILE = (
+    "</script><script>window.hit = 1</script><!--<img src=x onerror='window.hit = 1'> "
+    "\u2028 \x1b[31m"
+)
 N = 45
 
 
@@ -19,12 +24,22 @@ def sample(i: int) -> Sample:
     wrong = reference.replace("住", "呆").replace("men", "dogs")
     outputs = {"one": reference if i < 30 else wrong, "two": wrong if i != 7 else HOSTILE}
     scores = {"one": 100.0 - i, "two": 50.0}
-    return Sample(f"test:{i}", outputs, f"Source number {i}", [reference], scores, "zh" if i % 3 == 0 else "en")
+    return Sample(
+        f"test:{i}",
+        outputs,
+        f"Source number {i}",
+        [reference],
+        scores,
+        "zh" if i % 3 == 0 else "en",
+    )
 
 
 @pytest.fixture(scope="module")
 def report():
-    return Report("Outputs", [Section("Outputs side by side", [Explorer([sample(i) for i in range(N)], "bleu")])])
+    return Report(
+        "Outputs",
+        [Section("Outputs side by side", [Explorer([sample(i) for i in range(N)], "bleu")])],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +48,19 @@ def page(report, tmp_path_factory):
 
 
 def ids(browser):
-    return browser.evaluate("[...document.querySelectorAll('[data-list] .sample h3')].map(e => e.textContent.trim())")
+    return browser.evaluate(
+        "[...document.querySelectorAll('[data-list] .sample h3')].map(e => e.textContent.trim())"
+    )
 
 
 def put(browser, name, value):
     code = f"const e = document.querySelector('[data-controls]').elements[{json.dumps(name)}]; "
-    code += f"e.type === 'checkbox' ? e.checked = {json.dumps(value)} : e.value = {json.dumps(value)}; "
-    browser.evaluate(f"(() => {{ {code} e.dispatchEvent(new Event('input', {{bubbles: true}})) }})()")
+    code += (
+        f"e.type === 'checkbox' ? e.checked = {json.dumps(value)} : e.value = {json.dumps(value)}; "
+    )
+    browser.evaluate(
+        f"(() => {{ {code} e.dispatchEvent(new Event('input', {{bubbles: true}})) }})()"
+    )
 
 
 def test_everything_can_be_reached_page_by_page(browser, page):
@@ -51,7 +72,9 @@ def test_everything_can_be_reached_page_by_page(browser, page):
         found += ids(browser)
     assert found == [f"test:{i}" for i in range(N)]
     assert browser.evaluate("document.querySelector('[data-next]').disabled")
-    assert "41 to 45 of 45" in browser.evaluate("document.querySelector('[data-count]').textContent")
+    assert "41 to 45 of 45" in browser.evaluate(
+        "document.querySelector('[data-count]').textContent"
+    )
 
 
 def test_search_reads_sources_outputs_and_references_in_any_width_and_case(browser, page):
@@ -84,7 +107,8 @@ def test_only_differences(browser, page):
 def test_differences_are_marked_word_by_word_and_character_by_character(browser, page):
     browser.open(page)
     marks = browser.evaluate(
-        "[...document.querySelectorAll('[data-list] .sample')].map(s => [...s.querySelectorAll('mark')].map(m => m.textContent))"
+        "[...document.querySelectorAll('[data-list] .sample')].map(s => "
+        "[...s.querySelectorAll('mark')].map(m => m.textContent))"
     )
     assert marks[0] == ["呆"]
     assert marks[1] == ["dogs"]
@@ -95,9 +119,15 @@ def test_hostile_outputs_are_text(browser, page):
     put(browser, "query", "window.hit")
     assert ids(browser) == ["test:7"]
     assert browser.evaluate("window.hit") is None
-    assert "</script><script>" in browser.evaluate("document.querySelector('[data-list]').textContent")
+    assert "</script><script>" in browser.evaluate(
+        "document.querySelector('[data-list]').textContent"
+    )
     assert browser.evaluate("document.querySelectorAll('script').length") == 2
-    noise = [event for event in browser.events if event[0] in ("Log.entryAdded", "Runtime.exceptionThrown")]
+    noise = [
+        event
+        for event in browser.events
+        if event[0] in ("Log.entryAdded", "Runtime.exceptionThrown")
+    ]
     assert noise == []
 
 
@@ -111,6 +141,9 @@ def test_it_works_with_the_keyboard(browser, page):
 def test_paper_and_markdown_show_the_first_ones(browser, page, report):
     browser.open(page)
     browser.call("Emulation.setEmulatedMedia", media="print")
-    assert browser.evaluate("getComputedStyle(document.querySelector('[data-controls]')).display") == "none"
+    assert (
+        browser.evaluate("getComputedStyle(document.querySelector('[data-controls]')).display")
+        == "none"
+    )
     browser.call("Emulation.setEmulatedMedia", media="")
     assert "test:0" in render_markdown(report)

@@ -17,7 +17,8 @@ def drawn(figure):
 
 
 def test_a_curve_rises_where_its_values_rise():
-    x, y = np.arange(50), np.cumsum(np.random.default_rng(0).uniform(0, 1, 50))
+    x = np.arange(50)
+    y = np.cumsum(np.random.default_rng(0).uniform(0, 1, 50))
     frame, [line] = Curves([Series("a", x, y)]).drawing()
     points = np.array(line.points)
     assert (np.diff(points[:, 0]) > 0).all()
@@ -27,12 +28,22 @@ def test_a_curve_rises_where_its_values_rise():
 
 
 def test_two_curves_share_their_axes():
-    _, [first, second] = Curves([Series("a", [0, 1], [1.0, 2.0]), Series("b", [1, 0], [2.0, 1.0])]).drawing()
+    _, [first, second] = Curves(
+        [Series("a", [0, 1], [1.0, 2.0]), Series("b", [1, 0], [2.0, 1.0])]
+    ).drawing()
     assert first.points == second.points
 
 
 @pytest.mark.parametrize(
-    ("y", "n_run"), [([1, 2, 3], 1), ([1, NAN, 3], 2), ([NAN, 1, math.inf, 2, 3, NAN, 4], 3), ([NAN, NAN, 5, NAN], 1), ([NAN], 0), ([], 0)]
+    ("y", "n_run"),
+    [
+        ([1, 2, 3], 1),
+        ([1, NAN, 3], 2),
+        ([NAN, 1, math.inf, 2, 3, NAN, 4], 3),
+        ([NAN, NAN, 5, NAN], 1),
+        ([NAN], 0),
+        ([], 0),
+    ],
 )
 def test_points_that_are_not_finite_are_gaps(y, n_run):
     figure = Curves([Series("a", range(len(y)), y)])
@@ -56,7 +67,10 @@ def test_points_are_marked_where_there_are_few(n):
 def test_a_histogram_has_points_nowhere_and_says_of_how_many_texts_it_is():
     figure = Histogram({"a": [1, 2, 3], "reference": [1]}, "tokens")
     assert "<circle" not in drawn(figure)
-    assert [heading.unit for heading in figure.table().columns[1:]] == ["% of 3 texts", "% of 1 text"]
+    assert [heading.unit for heading in figure.table().columns[1:]] == [
+        "% of 3 texts",
+        "% of 1 text",
+    ]
 
 
 def test_a_point_between_gaps_is_a_dot():
@@ -77,7 +91,9 @@ def test_many_points_are_averaged_and_the_figure_says_so():
 
 
 def test_values_over_many_powers_of_ten_get_a_log_axis_that_says_so():
-    frame, _ = Curves([Series("a", [1, 2, 3], [8000.0, 300.0, 20.0])], y_label="perplexity").drawing()
+    frame, _ = Curves(
+        [Series("a", [1, 2, 3], [8000.0, 300.0, 20.0])], y_label="perplexity"
+    ).drawing()
     assert frame.y_label == "perplexity (log scale)"
     frame, _ = Curves([Series("a", [1, 2, 3], [0.0, 300.0, 8000.0])]).drawing()
     assert frame.y_label == ""
@@ -115,7 +131,9 @@ def test_an_empty_histogram_draws():
 def test_a_heatmap_has_a_cell_a_pair_and_shades_in_order():
     values = np.random.default_rng(0).random((3, 5))
     figure = Heatmap(values, list("abc"), ["Sie", "gehen", "nach", "Haus", "."])
-    cells = re.findall(r'<rect x="(\d+)" y="(\d+)" width="1" height="1" fill-opacity="([\d.]+)"/>', drawn(figure))
+    cells = re.findall(
+        r'<rect x="(\d+)" y="(\d+)" width="1" height="1" fill-opacity="([\d.]+)"/>', drawn(figure)
+    )
     assert [(int(y), int(x)) for x, y, _ in cells] == [(i, j) for i in range(3) for j in range(5)]
     shades = np.array([float(shade) for *_, shade in cells]).reshape(3, 5)
     np.testing.assert_allclose(shades, values / values.max(), atol=0.005)
@@ -127,7 +145,9 @@ def test_cells_that_are_not_finite_are_empty_and_zeros_draw():
 
 
 def test_a_heatmap_without_a_label_for_each_row_and_column_is_refused():
-    with pytest.raises(ValueError, match=r"\(2, 2\) must have one label for each row and column.*\(2, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"\(2, 2\) must have one label for each row and column.*\(2, 1\)"
+    ):
         Heatmap([[1.0, 2.0], [3.0, 4.0]], ["a", "b"], ["c"])
 
 

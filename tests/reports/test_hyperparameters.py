@@ -22,12 +22,21 @@ model:
         norm: {class_path: torch.nn.LayerNorm, init_args: {eps: 1.0e-05}}
         activation_checkpointing: false
     head: lslm_lightning.models.heads.TiedHead
-    optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.003, betas: [0.9, 0.98], fused: true}}
+    optimizer:
+      class_path: torch.optim.AdamW
+      init_args: {lr: 0.003, betas: [0.9, 0.98], fused: true}
     schedule: null
     search: {class_path: lslm_lightning.decoding.Beam, init_args: {beam_size: 5}}
     label_smoothing: 0.1
-data: {class_path: tasks.translation.data.TranslationData, init_args: {max_tokens: 1024, corpus: cldr}}
-trainer: {max_steps: 60, max_epochs: -1, precision: bf16-mixed, accumulate_grad_batches: 1, strategy: auto}
+data:
+  class_path: tasks.translation.data.TranslationData
+  init_args: {max_tokens: 1024, corpus: cldr}
+trainer:
+  max_steps: 60
+  max_epochs: -1
+  precision: bf16-mixed
+  accumulate_grad_batches: 1
+  strategy: auto
 """)
 
 
@@ -41,7 +50,15 @@ def test_what_matters_is_told_and_what_is_off_is_not():
     }
 
 
-@pytest.mark.parametrize("config", [{}, {"model": None}, {"model": {"class_path": "a.B"}}, {"trainer": {}, "data": {"init_args": None}}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"model": None},
+        {"model": {"class_path": "a.B"}},
+        {"trainer": {}, "data": {"init_args": None}},
+    ],
+)
 def test_a_config_that_says_little_has_few_lines(config):
     assert hyperparameters(config) == {}
 
@@ -69,7 +86,10 @@ def test_every_config_has_few_and_short_lines(path):
 )
 def test_only_classes_are_shortened(value, shown):
     backbone = {"class_path": "mine.net", "init_args": {"x": value}}
-    assert hyperparameters({"model": {"init_args": {"backbone": backbone}}})["Architecture"] == f"net: x {shown}"
+    assert (
+        hyperparameters({"model": {"init_args": {"backbone": backbone}}})["Architecture"]
+        == f"net: x {shown}"
+    )
 
 
 def test_of_many_settings_some_are_counted():
@@ -79,7 +99,9 @@ def test_of_many_settings_some_are_counted():
 
 
 def test_the_page_has_them_as_text():
-    facts = RunFacts("t", "n", n_parameter=1234, hyperparameters={"Architecture": "<b>Net: d_model 8"})
+    facts = RunFacts(
+        "t", "n", n_parameter=1234, hyperparameters={"Architecture": "<b>Net: d_model 8"}
+    )
     report = run_report(facts, ScoreTable({}), [])
     assert [section.title for section in report.sections] == ["Model and training", "What was run"]
     for page in (render_html(report), render_markdown(report)):

@@ -5,7 +5,15 @@ import math
 import pytest
 
 from lslm_lightning.contracts import Score
-from lslm_lightning.reports import Report, RunFacts, ScoreTable, Section, render_html, render_markdown, run_report
+from lslm_lightning.reports import (
+    Report,
+    RunFacts,
+    ScoreTable,
+    Section,
+    render_html,
+    render_markdown,
+    run_report,
+)
 from lslm_lightning.reports.axes import WIDTH, text_width
 from lslm_lightning.reports.intervals import Intervals
 
@@ -14,10 +22,16 @@ def score(value, low=None, high=None, metric="bleu", higher=True):
     return Score(metric, value, "", higher, "", 100, low, high)
 
 
-SCORES = {"mine": score(20.0, 18.0, 22.0), "copy": score(12.0, 10.0, 14.0), "best": score(30.0, 29.0, 31.0)}
+SCORES = {
+    "mine": score(20.0, 18.0, 22.0),
+    "copy": score(12.0, 10.0, 14.0),
+    "best": score(30.0, 29.0, 31.0),
+}
 
 
-@pytest.mark.parametrize(("higher", "order"), [(True, ["best", "mine", "copy"]), (False, ["copy", "mine", "best"])])
+@pytest.mark.parametrize(
+    ("higher", "order"), [(True, ["best", "mine", "copy"]), (False, ["copy", "mine", "best"])]
+)
 def test_the_best_comes_first(higher, order):
     scores = {name: score(s.value, s.low, s.high, "wer", higher) for name, s in SCORES.items()}
     assert [bar.name for bar in Intervals(scores, "mine").drawing().bars] == order
@@ -36,7 +50,12 @@ def test_marks_stand_in_proportion_between_their_bounds():
 
 
 def test_scores_without_interval_or_number_spoil_nothing():
-    scores = SCORES | {"none": score(math.nan), "inf": score(math.inf), "bare": score(25.0), "odd": score(5.0, math.nan, 6.0)}
+    scores = SCORES | {
+        "none": score(math.nan),
+        "inf": score(math.inf),
+        "bare": score(25.0),
+        "odd": score(5.0, math.nan, 6.0),
+    }
     figure = Intervals(scores, "mine")
     bars = {bar.name: bar for bar in figure.drawing().bars}
     assert bars.keys() == {"mine", "copy", "best", "bare", "odd"}
@@ -68,11 +87,19 @@ def test_text_of_others_is_text():
 
 def test_a_run_and_its_baselines_have_the_figure_and_one_alone_has_none():
     def report(**systems):
-        table = ScoreTable({name: [score(1.0, metric="other"), own] for name, own in systems.items()})
+        table = ScoreTable(
+            {name: [score(1.0, metric="other"), own] for name, own in systems.items()}
+        )
         return run_report(RunFacts("t", "n"), table, [], headline="bleu")
 
-    [figure] = [b for b in report(run=score(9.0), copy=score(8.0)).sections[0].blocks if isinstance(b, Intervals)]
+    [figure] = [
+        b
+        for b in report(run=score(9.0), copy=score(8.0)).sections[0].blocks
+        if isinstance(b, Intervals)
+    ]
     assert figure.own == "run"
     assert figure.caption == "BLEU (higher is better)"
-    assert report(run=score(9.0, 8.0, 10.0)).lead.startswith("BLEU 9.000 (95 % interval 8.000 to 10.000)")
+    assert report(run=score(9.0, 8.0, 10.0)).lead.startswith(
+        "BLEU 9.000 (95 % interval 8.000 to 10.000)"
+    )
     assert not [b for b in report(run=score(9.0)).sections[0].blocks if isinstance(b, Intervals)]

@@ -40,6 +40,9 @@ def test_a_column_shares_decimals_unless_its_values_are_worlds_apart():
     assert decimals([math.nan]) is None
 
 
-@pytest.mark.parametrize(("seconds", "shown"), [(5.04, "5.0 s"), (723, "12 min 3 s"), (7500, "2 h 5 min"), (None, "–"), (math.nan, "–")])
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(5.04, "5.0 s"), (723, "12 min 3 s"), (7500, "2 h 5 min"), (None, "–"), (math.nan, "–")],
+)
 def test_durations_are_in_units_a_reader_counts_in(seconds, shown):
     assert duration(seconds) == shown

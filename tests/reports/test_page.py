@@ -57,18 +57,37 @@ VOID = {"meta", "link", "wbr"}
 
 def report(text):
     """Every kind of block, with `text` in every place for words."""
-    rows = [[text, Missing(text)], [Code(text, text), Measure(1.0, best=True)], [Heading(text, text), text]]
+    rows = [
+        [text, Missing(text)],
+        [Code(text, text), Measure(1.0, best=True)],
+        [Heading(text, text), text],
+    ]
     table = Table([Heading(text, text, True), text], rows, text, [text])
     score = Score(text, 1.0, text, True, text, 3, 0.5, 1.5)
-    scores = [ScoreTable({text: [score]}, text), ScoreTable({text: [score], "other": [score]}, text)]
+    scores = [
+        ScoreTable({text: [score]}, text),
+        ScoreTable({text: [score], "other": [score]}, text),
+    ]
     figures = [
         Curves([Series(text, [1, 2], [1.0, 2.0])], text, text, text),
         Histogram({text: [1, 2]}, text, text),
         Heatmap(np.eye(2), [text, text], [text, "long"], text, text, text, text, text),
     ]
-    samples = Samples([Sample(text, {text: text}, text, [text, text], {text: 1.0}, text, text)], text, text)
-    blocks = [Text(text, text), Facts({text: text, "code": Code(text)}), Code(text, text), table, *scores, *figures, samples]
-    return Report(text, [Section(text, [*blocks, Columns(blocks), Folded(text, blocks)])], text, text, text)
+    samples = Samples(
+        [Sample(text, {text: text}, text, [text, text], {text: 1.0}, text, text)], text, text
+    )
+    blocks = [
+        Text(text, text),
+        Facts({text: text, "code": Code(text)}),
+        Code(text, text),
+        table,
+        *scores,
+        *figures,
+        samples,
+    ]
+    return Report(
+        text, [Section(text, [*blocks, Columns(blocks), Folded(text, blocks)])], text, text, text
+    )
 
 
 class Structure(HTMLParser):
@@ -76,7 +95,9 @@ class Structure(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.tags, self.words, self.open = [], [], []
+        self.tags = []
+        self.words = []
+        self.open = []
         self.feed(page)
         self.close()
 
@@ -96,10 +117,14 @@ class Structure(HTMLParser):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_words_never_become_structure_in_html(text):
-    harmless, hostile = Structure(render_html(report("xyzzy " * 3))), Structure(render_html(report(text)))
+    harmless = Structure(render_html(report("xyzzy " * 3)))
+    hostile = Structure(render_html(report(text)))
     assert hostile.tags == harmless.tags
     assert hostile.open == harmless.open == []
-    assert not any(tag[0] in ("script", "img", "iframe") or any(name.startswith("on") for name in tag[1:]) for tag in hostile.tags)
+    assert not any(
+        tag[0] in ("script", "img", "iframe") or any(name.startswith("on") for name in tag[1:])
+        for tag in hostile.tags
+    )
     assert visible(text) in hostile.words
 
 
@@ -108,10 +133,16 @@ def test_words_never_become_structure_in_markdown(text):
     parser = MarkdownIt("commonmark").enable("table")
 
     def structure(page):
-        tokens = [inner for token in parser.parse(page) for inner in (token, *(token.children or []))]
+        tokens = [
+            inner for token in parser.parse(page) for inner in (token, *(token.children or []))
+        ]
         assert {token.content for token in tokens if token.type == "html_inline"} <= {"<br>"}
         assert all(token.content == "" or token.type != "html_block" for token in tokens)
-        return [token.type for token in tokens if token.type not in ("text", "text_special", "html_inline")]
+        return [
+            token.type
+            for token in tokens
+            if token.type not in ("text", "text_special", "html_inline")
+        ]
 
     assert structure(render_markdown(report(text))) == structure(render_markdown(report("xyzzy")))
 
@@ -142,7 +173,9 @@ def contrast(first, second):
 
     def luminance(colour):
         channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        linear = np.where(
+            channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+        )
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
     low, high = sorted((luminance(first), luminance(second)))
@@ -151,7 +184,10 @@ def contrast(first, second):
 
 def test_words_stand_out_from_paper_in_light_and_dark():
     style = (TEMPLATES / "style.css").read_text("utf-8")
-    palettes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]]
+    palettes = [
+        dict(re.findall(r"--(\w+): (#\w{6})", block))
+        for block in re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]
+    ]
     assert len(palettes) == 2
     for palette in palettes:
         for ink in ("ink", "muted", "accent"):
@@ -161,7 +197,14 @@ def test_words_stand_out_from_paper_in_light_and_dark():
 
 
 def test_samples_carry_their_language():
-    sample = Sample("1", {"output": "他去过伦敦。"}, "He has been to London.", ["他去过伦敦两次。"], language="zh", source_language="en")
+    sample = Sample(
+        "1",
+        {"output": "他去过伦敦。"},
+        "He has been to London.",
+        ["他去过伦敦两次。"],
+        language="zh",
+        source_language="en",
+    )
     page = render_html(Report("t", [Section("s", [Samples([sample])])]))
     assert page.count('class="text" lang="zh"') == 2
     assert page.count('class="text" lang="en"') == 1
@@ -169,13 +212,18 @@ def test_samples_carry_their_language():
 
 
 def test_an_output_that_is_empty_or_missing_says_so():
-    page = render_html(Report("t", [Section("s", [Samples([Sample("1", {"a": "", "b": None, "c": "ok"})])])]))
+    page = render_html(
+        Report("t", [Section("s", [Samples([Sample("1", {"a": "", "b": None, "c": "ok"})])])])
+    )
     assert "(empty)" in page
     assert re.search(r"b</h4>\s*<div[^>]*>\s*–", page)
 
 
 def test_dashes_carry_their_reasons():
-    table = Table(["system", "bits/byte"], [["words", Missing("it has <unk>")], ["bytes", 2.5], ["none", None]])
+    table = Table(
+        ["system", "bits/byte"],
+        [["words", Missing("it has <unk>")], ["bytes", 2.5], ["none", None]],
+    )
     made = Report("t", [Section("s", [table])])
     page = render_html(made)
     assert '<span class="dash">–</span><sup>1</sup>' in page
@@ -187,8 +235,12 @@ def test_dashes_carry_their_reasons():
 
 def test_a_thousand_examples_of_five_systems_stay_below_the_limit(tmp_path):
     text = "<&>'\"中" * 500
-    samples = [Sample(str(i), dict.fromkeys("abcde", text), text, [text[::-1]] * 3) for i in range(1000)]
-    path = write_report(Report("t", [Section("s", [Samples(samples)])]), tmp_path / "made" / "report")
+    samples = [
+        Sample(str(i), dict.fromkeys("abcde", text), text, [text[::-1]] * 3) for i in range(1000)
+    ]
+    path = write_report(
+        Report("t", [Section("s", [Samples(samples)])]), tmp_path / "made" / "report"
+    )
     assert path == tmp_path / "made" / "report" / "index.html"
     assert path.stat().st_size < MAX_BYTES
     shown = re.search(r"(\d+) of 1,000 examples", path.read_text("utf-8"))

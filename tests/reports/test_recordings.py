@@ -44,13 +44,28 @@ def test_marks_stand_where_they_belong_and_do_not_cover_each_other():
 
 
 def test_what_is_said_is_text_and_never_markup():
-    pairs = [Pair("equal", "a", "a"), Pair("substitute", "<b>", "<script>"), Pair("delete", "c", ""), Pair("insert", "", "d")]
-    blocks = [Aligned(pairs), Sound(b"abc", "audio/flac", "<i>"), Spectrogram(np.eye(3), 100, [Mark(0, 1, "<u>")])]
+    pairs = [
+        Pair("equal", "a", "a"),
+        Pair("substitute", "<b>", "<script>"),
+        Pair("delete", "c", ""),
+        Pair("insert", "", "d"),
+    ]
+    blocks = [
+        Aligned(pairs),
+        Sound(b"abc", "audio/flac", "<i>"),
+        Spectrogram(np.eye(3), 100, [Mark(0, 1, "<u>")]),
+    ]
     report = Report("a page", [Section("Recordings", blocks)])
-    page, text = render_html(report), render_markdown(report)
+    page = render_html(report)
+    text = render_markdown(report)
     for tag in ("<script>", "<b>", "<i>", "<u>"):
         assert tag not in page.partition("</head>")[2]
-    assert page.count('class="pair substitute"') == page.count('class="pair delete"') == page.count('class="pair insert"') == 1
+    assert (
+        page.count('class="pair substitute"')
+        == page.count('class="pair delete"')
+        == page.count('class="pair insert"')
+        == 1
+    )
     assert 'src="data:audio/flac;base64,YWJj"' in page
     assert "media-src data:;" in page
     assert "a <b> c *" in text

@@ -16,7 +16,9 @@ def test_a_limit_takes_samples_evenly_and_keeps_count(n, limit):
         gaps = {b - a for a, b in pairwise(chosen)}
         assert chosen[0] == 0
         assert not gaps or max(gaps) - min(gaps) <= 1
-    assert samples.shown == (f"{limit} of {n} examples, evenly spaced." if n > limit else f"{n} examples.")
+    assert samples.shown == (
+        f"{limit} of {n} examples, evenly spaced." if n > limit else f"{n} examples."
+    )
 
 
 def test_limiting_again_remembers_how_many_there_were():
@@ -25,7 +27,11 @@ def test_limiting_again_remembers_how_many_there_were():
 
 
 def test_long_texts_are_cut_and_the_rest_is_counted():
-    [sample] = Samples([Sample("1", {"a": "y" * 130, "b": None, "c": ""}, "x" * 99, ["z" * 101])]).limited(1, 100).samples
+    [sample] = (
+        Samples([Sample("1", {"a": "y" * 130, "b": None, "c": ""}, "x" * 99, ["z" * 101])])
+        .limited(1, 100)
+        .samples
+    )
     assert sample.outputs == {"a": "y" * 100 + " […30 more characters]", "b": None, "c": ""}
     assert sample.source == "x" * 99
     assert sample.references == ["z" * 100 + " […1 more characters]"]
@@ -43,7 +49,9 @@ def test_a_long_source_folds_between_words(source):
 def test_references_are_marked_for_one_output_only():
     outputs, [reference] = Sample("1", {"a": "a red dog"}, references=["a blue dog"]).compared()
     assert [piece.text for piece in reference if piece.differs] == ["blue"]
-    outputs, [reference] = Sample("1", {"a": "a red dog", "b": None}, references=["a blue dog"]).compared()
+    outputs, [reference] = Sample(
+        "1", {"a": "a red dog", "b": None}, references=["a blue dog"]
+    ).compared()
     assert [piece.text for piece in outputs["a"] if piece.differs] == ["red"]
     assert outputs["b"] is None
     assert not any(piece.differs for piece in reference)

@@ -11,7 +11,9 @@ from lslm_lightning.reports.blocks import Heading, Report, Section
 from lslm_lightning.reports.page import render_html
 from lslm_lightning.reports.scatter import Scatter, overlaps, written_apart
 
-POINTS = st.dictionaries(st.sampled_from("abcdefgh"), st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1)
+POINTS = st.dictionaries(
+    st.sampled_from("abcdefgh"), st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1
+)
 
 
 @given(POINTS, st.booleans())
@@ -21,7 +23,10 @@ def test_the_front_is_what_no_other_beats(points, higher):
 
     def beaten(name):
         cost, quality = points[name]
-        return any(c <= cost and sign * q >= sign * quality and (c, q) != (cost, quality) for c, q in points.values())
+        return any(
+            c <= cost and sign * q >= sign * quality and (c, q) != (cost, quality)
+            for c, q in points.values()
+        )
 
     front = scatter.front()
     assert sorted(front) == sorted(name for name in points if not beaten(name))
@@ -29,7 +34,9 @@ def test_the_front_is_what_no_other_beats(points, higher):
 
 
 def test_points_that_are_not_finite_are_left_out():
-    scatter = Scatter({"a": (1.0, np.nan), "b": (2.0, 3.0)}, Heading("time"), Heading("bleu", "", True))
+    scatter = Scatter(
+        {"a": (1.0, np.nan), "b": (2.0, 3.0)}, Heading("time"), Heading("bleu", "", True)
+    )
     _, marks, path = scatter.drawing()
     assert [mark.name for mark in marks] == ["b"]
     assert not path
@@ -46,7 +53,11 @@ def test_names_of_marks_that_lie_together_are_written_apart(n):
 
 
 def test_names_are_text():
-    scatter = Scatter({"<b>bold": (1.0, 2.0), "other": (3.0, 4.0)}, Heading("time", "s"), Heading("bleu", "", True))
+    scatter = Scatter(
+        {"<b>bold": (1.0, 2.0), "other": (3.0, 4.0)},
+        Heading("time", "s"),
+        Heading("bleu", "", True),
+    )
     page = render_html(Report("R", [Section("S", [scatter])]))
     assert "<b>" not in page
     assert "&lt;b&gt;bold" in page

@@ -13,10 +13,17 @@ def test_runs_made_at_once_never_share_a_directory(project: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
         runs = list(pool.map(lambda _: new_run("toy", "same.name"), range(200)))
     assert len({run.path for run in runs}) == 200
-    assert all(run.path.is_dir() and run.path.parent == Path("runs/toy") and run.path.name.startswith("same.name-") for run in runs)
+    assert all(
+        run.path.is_dir()
+        and run.path.parent == Path("runs/toy")
+        and run.path.name.startswith("same.name-")
+        for run in runs
+    )
 
 
-def test_a_name_that_is_taken_is_an_error_and_not_shared(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_taken_is_an_error_and_not_shared(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("secrets.token_hex", lambda n: "abcd")
     new_run("toy", "one")
     with pytest.raises(FileExistsError):
@@ -30,7 +37,15 @@ def test_a_name_stays_in_its_folder(project: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("a b", "a_b"), ("a-1.x+y", "a-1.x+y"), ("-x", "_x"), ("", "_"), ("../a/b", "_._a_b"), ("诗 1", "诗_1")]
+    ("text", "name"),
+    [
+        ("a b", "a_b"),
+        ("a-1.x+y", "a-1.x+y"),
+        ("-x", "_x"),
+        ("", "_"),
+        ("../a/b", "_._a_b"),
+        ("诗 1", "诗_1"),
+    ],
 )
 def test_any_text_becomes_a_name(project: Path, text: str, name: str) -> None:
     assert as_name(text) == name
@@ -54,7 +69,9 @@ def test_a_configuration_is_kept_as_it_was(project: Path) -> None:
 
 def test_the_best_checkpoint_goes_before_the_last(project: Path) -> None:
     run = new_run("toy", "one")
-    with pytest.raises(ValueError, match=r"neither best\.ckpt nor last\.ckpt: it is no training run"):
+    with pytest.raises(
+        ValueError, match=r"neither best\.ckpt nor last\.ckpt: it is no training run"
+    ):
         run.checkpoint()
     run.checkpoints.mkdir()
     for name in ("last.ckpt", "best.ckpt"):
@@ -66,7 +83,10 @@ def test_a_run_without_mlflow_has_no_id(project: Path) -> None:
     assert RunDirectory(project).run_id is None
 
 
-@pytest.mark.parametrize("name", ["report", "report/index.html", "checkpoints/settled", "checkpoints/.best.part", "x/y/z"])
+@pytest.mark.parametrize(
+    "name",
+    ["report", "report/index.html", "checkpoints/settled", "checkpoints/.best.part", "x/y/z"],
+)
 @pytest.mark.parametrize("target", ["elsewhere", "missing", "one-2"])
 def test_links_that_lead_out_are_refused(project: Path, name: str, target: str) -> None:
     for folder in ("elsewhere", "one-2", "one/x"):

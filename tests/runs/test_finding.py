@@ -21,7 +21,9 @@ def runs(project) -> Path:
         if name != "a-4":
             (folder / name / "checkpoints/best.ckpt").touch()
         if name != "a-5":
-            (folder / name / "config.yaml").write_text("model: {class_path: tasks.translation.task.TranslationTask}\n")
+            (folder / name / "config.yaml").write_text(
+                "model: {class_path: tasks.translation.task.TranslationTask}\n"
+            )
             os.utime(folder / name / "config.yaml", (when, when))
     return folder
 
@@ -30,7 +32,10 @@ def test_a_pattern_stands_for_the_newest_run_and_says_of_how_many(runs):
     chosen = choose_run("runs/toy/a-*")
     assert (chosen.path, chosen.n_match) == (runs / "a-2", 3)
     assert str(chosen) == "run runs/toy/a-*: chose runs/toy/a-2, the newest of 3"
-    assert str(choose_run("runs/*/b-*")) == "run runs/*/b-*: chose runs/toy/b-1, the only one that matches"
+    assert (
+        str(choose_run("runs/*/b-*"))
+        == "run runs/*/b-*: chose runs/toy/b-1, the only one that matches"
+    )
     assert choose_run("runs/toy/a-1") is None
     for pattern in ("runs/toy/c-*", "runs/toy/a-4*", "runs/toy/a-5*"):
         with pytest.raises(ValueError, match="no run with a checkpoint matches"):
@@ -60,7 +65,9 @@ def test_systems_say_which_runs_their_patterns_chose(runs):
 
 
 def test_a_pattern_may_stand_for_a_run_that_was_tested(project):
-    """A run of `lslm test`, or the parent of seeds, has no checkpoint; one in training has no scores yet."""
+    """A run of `lslm test`, or the parent of seeds, has no checkpoint; one in training has no
+    scores yet.
+    """
     for name, file in (("a-1", "metrics.json"), ("a-2", "checkpoints/last.ckpt")):
         path = project / "runs/toy" / name / file
         path.parent.mkdir(parents=True)

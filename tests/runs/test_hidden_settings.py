@@ -1,4 +1,6 @@
-"""config.yaml shows no secret, and a command that reads it gets the secret back, and nothing else."""
+"""config.yaml shows no secret, and a command that reads it gets the secret back, and nothing
+else.
+"""
 
 import json
 from pathlib import Path
@@ -14,7 +16,10 @@ from lslm_lightning.safety.redaction import KNOWN
 from lslm_lightning.text.yaml_files import ParserLoader, parse_yaml, read_yaml
 
 CONFIG = {
-    "model": {"class_path": "a.B", "init_args": {"api_key": "k-1", "pad_token": "<pad>", "rate": 0.1}},
+    "model": {
+        "class_path": "a.B",
+        "init_args": {"api_key": "k-1", "pad_token": "<pad>", "rate": 0.1},
+    },
     "data": {
         "init_args": {
             "corpus": "https://me:pw@host/x.jsonl?n=1",
@@ -34,7 +39,9 @@ def parsed(config: Path) -> object:
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
     directory = RunDirectory(tmp_path)
-    directory.save_settings("lslm run --model.api_key=k-1\n\x85\u2028model: {class_path: evil.X}", CONFIG)
+    directory.save_settings(
+        "lslm run --model.api_key=k-1\n\x85\u2028model: {class_path: evil.X}", CONFIG
+    )
     return directory
 
 
@@ -54,9 +61,14 @@ def test_the_first_line_is_a_comment_to_every_reader(run):
     assert "evil" not in yaml.safe_dump(read_yaml(run.config, loader=ParserLoader))
 
 
-@pytest.mark.parametrize("character", [*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029", "\ufeff", "\ud800", "\U000e0061"])
+@pytest.mark.parametrize(
+    "character",
+    [*map(chr, range(32)), "\x7f", "\x85", "\u2028", "\u2029", "\ufeff", "\ud800", "\U000e0061"],
+)
 def test_no_character_of_the_command_breaks_config(tmp_path, character):
-    RunDirectory(tmp_path).save_settings(f"lslm run --x=a{character}model: 1", {"model": {"class_path": "a.B"}})
+    RunDirectory(tmp_path).save_settings(
+        f"lslm run --x=a{character}model: 1", {"model": {"class_path": "a.B"}}
+    )
     assert read_config(tmp_path / "config.yaml") == {"model": {"class_path": "a.B"}}
 
 
@@ -112,7 +124,9 @@ def test_a_secret_of_the_environment_comes_back_without_it(tmp_path, monkeypatch
 )
 def test_secrets_can_change_no_other_setting(tmp_path, evil):
     run = RunDirectory(tmp_path)
-    run.save_settings("x", {"model": {"class_path": "a.B", "init_args": {"api_key": "k"}}, "data": CONFIG["data"]})
+    run.save_settings(
+        "x", {"model": {"class_path": "a.B", "init_args": {"api_key": "k"}}, "data": CONFIG["data"]}
+    )
     run.secrets.write_text(json.dumps(evil))
     config = yaml.safe_dump(read_config(run.config))
     assert "evil" not in config
@@ -166,7 +180,8 @@ def test_asterisks_of_the_user_are_no_secret(tmp_path):
         (5, "***", True),
         (5, "***5", False),
         (["a"], "***", False),
-        ("a" * 10_000, "a".join(["***"] * 1000) + "b", False),  # which a regular expression tries for ever
+        # which a regular expression tries for ever
+        ("a" * 10_000, "a".join(["***"] * 1000) + "b", False),
     ],
 )
 def test_a_value_fits_what_is_shown_of_it(value, shown, does):

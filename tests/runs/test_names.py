@@ -15,10 +15,19 @@ BACKBONE = {
 }
 BASE = {
     "seed_everything": 0,
-    "model": {"class_path": "tasks.translation.task.TranslationTask", "init_args": {"backbone": BACKBONE}},
+    "model": {
+        "class_path": "tasks.translation.task.TranslationTask",
+        "init_args": {"backbone": BACKBONE},
+    },
     "data": {
         "class_path": "tasks.translation.data.TranslationData",
-        "init_args": {"corpus": "cldr", "target_language": "zh", "num_workers": 0, "api_key": None, "style": "plain"},
+        "init_args": {
+            "corpus": "cldr",
+            "target_language": "zh",
+            "num_workers": 0,
+            "api_key": None,
+            "style": "plain",
+        },
     },
     "trainer": {"max_steps": 100, "precision": "auto", "gradient_clip_val": 1.0, "logger": False},
     "job": {"name": None, "root": "runs", "minutes": 2.0, "tags": {}},
@@ -31,7 +40,8 @@ def changed(**settings):
 
     config = copy.deepcopy(BASE)
     for key, value in settings.items():
-        at, names = config, key.split("__")
+        at = config
+        names = key.split("__")
         for name in names[:-1]:
             at = at[name] if name in at else at["init_args"][name]
         (at if names[-1] in at or "init_args" not in at else at["init_args"])[names[-1]] = value
@@ -46,26 +56,55 @@ def name(arguments, config, more=(), stem="cldr_demo"):
     ("arguments", "settings", "expected"),
     [
         ("--config a.yaml", {}, "cldr_demo"),
-        ("--config a.yaml --data.target_language de", {"data__target_language": "de"}, "cldr_demo-de"),
-        ("--config a.yaml --data.init_args.target_language=de", {"data__target_language": "de"}, "cldr_demo-de"),
+        (
+            "--config a.yaml --data.target_language de",
+            {"data__target_language": "de"},
+            "cldr_demo-de",
+        ),
+        (
+            "--config a.yaml --data.init_args.target_language=de",
+            {"data__target_language": "de"},
+            "cldr_demo-de",
+        ),
         ("--data.target_language zh", {}, "cldr_demo"),
         ("--data.target_language de --data.target_language zh", {}, "cldr_demo"),
         ("--model.backbone.d_model 64", {"model__backbone__d_model": 64}, "cldr_demo-d_model_64"),
         ("--model.backbone.bias false", {"model__backbone__bias": False}, "cldr_demo-no_bias"),
-        ("--trainer.gradient_clip_val null", {"trainer__gradient_clip_val": None}, "cldr_demo-no_gradient_clip_val"),
+        (
+            "--trainer.gradient_clip_val null",
+            {"trainer__gradient_clip_val": None},
+            "cldr_demo-no_gradient_clip_val",
+        ),
         ("--seed_everything 3", {"seed_everything": 3}, "cldr_demo-seed_3"),
-        ("--trainer.precision bf16-mixed", {"trainer__precision": "bf16-mixed"}, "cldr_demo-bf16-mixed"),
+        (
+            "--trainer.precision bf16-mixed",
+            {"trainer__precision": "bf16-mixed"},
+            "cldr_demo-bf16-mixed",
+        ),
         ("--data.style bold", {"data__style": "bold"}, "cldr_demo-style_bold"),
         ("--data.corpus data/my_texts/", {"data__corpus": "data/my_texts/"}, "cldr_demo-my_texts"),
         ("--job.minutes 0.5", {"job__minutes": 0.5}, "cldr_demo-minutes_0.5"),
-        ("--trainer.logger true --job.root x --data.num_workers 2 --ckpt_path p", {"data__num_workers": 2}, "cldr_demo"),
+        (
+            "--trainer.logger true --job.root x --data.num_workers 2 --ckpt_path p",
+            {"data__num_workers": 2},
+            "cldr_demo",
+        ),
         (
             "--model.backbone lslm_lightning.models.recurrent.LSTM",
-            {"model__backbone": {"class_path": "lslm_lightning.models.recurrent.LSTM", "init_args": {}}},
+            {
+                "model__backbone": {
+                    "class_path": "lslm_lightning.models.recurrent.LSTM",
+                    "init_args": {},
+                }
+            },
             "cldr_demo-LSTM",
         ),
         ("--model.backbone lslm_lightning.models.transformer.Transformer", {}, "cldr_demo"),
-        ("--model my_parts.StrictTranslation", {"model": {"class_path": "my_parts.StrictTranslation"}}, "cldr_demo-StrictTranslation"),
+        (
+            "--model my_parts.StrictTranslation",
+            {"model": {"class_path": "my_parts.StrictTranslation"}},
+            "cldr_demo-StrictTranslation",
+        ),
         ("--trainer.callbacks+=EarlyStopping", {}, "cldr_demo-callbacks_EarlyStopping"),
         (
             "--trainer.callbacks+=EarlyStopping",
@@ -80,7 +119,9 @@ def test_a_name_has_what_differs_from_the_config(arguments, settings, expected):
 
 
 def test_further_configs_and_several_settings_stand_in_order():
-    arguments = "--config a.yaml --config fsdp.yaml --data.target_language de --model.backbone.d_model 64"
+    arguments = (
+        "--config a.yaml --config fsdp.yaml --data.target_language de --model.backbone.d_model 64"
+    )
     config = changed(data__target_language="de", model__backbone__d_model=64)
     assert name(arguments, config, ["fsdp"]) == "cldr_demo-fsdp-de-d_model_64"
 
@@ -93,7 +134,10 @@ def test_of_many_settings_a_few_are_told():
 
 
 def test_data_comes_before_the_model_and_training_last():
-    arguments = "--job.minutes null --trainer.max_steps 60 --model.backbone.d_model 64 --data.target_language de"
+    arguments = (
+        "--job.minutes null --trainer.max_steps 60 --model.backbone.d_model 64 "
+        "--data.target_language de"
+    )
     config = changed(
         job__minutes=None,
         trainer__max_steps=60,
@@ -141,7 +185,10 @@ def test_no_secret_stands_in_a_name(monkeypatch):
 
 def test_without_a_whole_config_every_setting_is_told():
     settings = typed_settings(["--data.corpus", "poems", "--trainer.max_steps", "5"])
-    assert run_name("run", settings, changed(data__corpus="poems", trainer__max_steps=5), {}) == "run-poems-steps_5"
+    assert (
+        run_name("run", settings, changed(data__corpus="poems", trainer__max_steps=5), {})
+        == "run-poems-steps_5"
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,19 @@ from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.trust import only_trusted
 
 ROOT = Path(__file__).parents[2]
-SHADOWS = ("bz2", "jieba", "json", "kernels", "lzma", "msvcrt", "org", "peft", "tarfile", "winreg", "yaml")
+SHADOWS = (
+    "bz2",
+    "jieba",
+    "json",
+    "kernels",
+    "lzma",
+    "msvcrt",
+    "org",
+    "peft",
+    "tarfile",
+    "winreg",
+    "yaml",
+)
 
 
 @pytest.fixture
@@ -37,7 +49,9 @@ def paths(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
     ids=str,
 )
-def test_a_class_of_the_users_brings_its_directory_last(paths: list[str], project: Path, value: object) -> None:
+def test_a_class_of_the_users_brings_its_directory_last(
+    paths: list[str], project: Path, value: object
+) -> None:
     before = list(paths)
     with only_trusted():
         add_working_directory(value)
@@ -67,15 +81,20 @@ def test_nothing_else_does(paths: list[str], project: Path, value: object) -> No
 
 
 def shadowed(folder: Path) -> Path:
-    """Fill a folder with modules that libraries look for; each leaves its name in the file that is returned."""
+    """Fill a folder with modules that libraries look for; each leaves its name in the file that is
+    returned.
+    """
     log = folder / "log"
     for name in SHADOWS:
         (folder / f"{name}.py").write_text(f"open({str(log)!r}, 'a').write({name + chr(10)!r})\n")
     return log
 
 
-def test_python_processes_that_a_command_starts_leave_it_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log, before = shadowed(project), os.environ.get("PYTHONSAFEPATH")
+def test_python_processes_that_a_command_starts_leave_it_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = shadowed(project)
+    before = os.environ.get("PYTHONSAFEPATH")
     words = [sys.executable, "-c", "import json, multiprocessing.pool, tarfile"]
     monkeypatch.setattr(sync, "main", lambda argv: subprocess.run(words).returncode)
     assert main(["sync", "x"]) == 0
@@ -86,7 +105,9 @@ def test_python_processes_that_a_command_starts_leave_it_alone(project: Path, mo
 def test_python_m_leaves_it_alone(project: Path) -> None:
     """As far as it can: what Python imports before the command is Python's own affair."""
     log = shadowed(project)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"} | {"PYTHONPATH": str(ROOT)}
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"} | {
+        "PYTHONPATH": str(ROOT)
+    }
     words = [sys.executable, "-m", "lslm_lightning", "data", "list"]
     outcome = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr

@@ -7,7 +7,10 @@ import pytest
 
 from lslm_lightning.runs.own_runs import is_own_run, records, remember_run
 
-CONFIG = "# lslm run\nmodel: {class_path: tasks.a.B}\ntrainer: {callbacks: [{class_path: mine.Callback}]}\n"
+CONFIG = (
+    "# lslm run\nmodel: {class_path: tasks.a.B}\ntrainer: {callbacks: [{class_path: "
+    "mine.Callback}]}\n"
+)
 
 
 @pytest.fixture
@@ -36,13 +39,17 @@ def test_code_may_change(config: Path, project: Path) -> None:
     assert is_own_run(config)
 
 
-@pytest.mark.parametrize("change", [lambda text: text + " ", lambda text: text.replace("mine.C", "mine.D")])
+@pytest.mark.parametrize(
+    "change", [lambda text: text + " ", lambda text: text.replace("mine.C", "mine.D")]
+)
 def test_another_config_is_another_run(config: Path, change) -> None:
     config.write_text(change(CONFIG))
     assert not is_own_run(config)
 
 
-def test_a_run_that_comes_back_with_code_of_its_own_is_not_known(config: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_comes_back_with_code_of_its_own_is_not_known(
+    config: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     returned = project / "returned"
     shutil.copytree(config.parent, returned / "runs")
     (returned / "mine.py").write_text("raise AssertionError\n")
@@ -64,7 +71,9 @@ def test_the_record_is_outside_of_the_run_and_the_users_alone(config: Path, proj
     assert [path.name for path in config.parent.iterdir()] == ["config.yaml"]
 
 
-def test_a_place_that_cannot_be_written_fails_no_run(config: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_cannot_be_written_fails_no_run(
+    config: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (project / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(project / "file"))
     remember_run(config)

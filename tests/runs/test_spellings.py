@@ -1,4 +1,6 @@
-"""However a class path is spelled in a run's config.yaml, nothing is imported that is not allowed."""
+"""However a class path is spelled in a run's config.yaml, nothing is imported that is not
+allowed.
+"""
 
 import json
 import sys
@@ -59,7 +61,9 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     package = tmp_path / "path" / STRANGER
     package.mkdir(parents=True)
     for name in ("__init__.py", "inner.py"):
-        (package / name).write_text("class Norm:\n    def __init__(self, *args, **settings): pass\n")
+        (package / name).write_text(
+            "class Norm:\n    def __init__(self, *args, **settings): pass\n"
+        )
     monkeypatch.syspath_prepend(package.parent)
     HAPPENED.clear()
     yield
@@ -78,31 +82,67 @@ def keys(draw: st.DrawFn) -> str:
     """`class_path` as a key of YAML."""
     name = "class_path"
     some = draw(st.sets(st.integers(0, len(name) - 1), max_size=3))
-    forms = (name, f"'{name}'", f'"{name}"', f"!!str {name}", f"&key {name}", f"? {name}\n", escaped(name, some))
+    forms = (
+        name,
+        f"'{name}'",
+        f'"{name}"',
+        f"!!str {name}",
+        f"&key {name}",
+        f"? {name}\n",
+        escaped(name, some),
+    )
     return draw(st.sampled_from(forms))
 
 
 @st.composite
 def mappings(draw: st.DrawFn) -> str:
-    """Flow mappings with a class path: what a tab, a comment, a line break or a merge key makes of them."""
-    path, space = draw(st.sampled_from(PATHS)), draw(st.sampled_from(("", " ", "\t", "\n ", " # {\n")))
+    """Flow mappings with a class path: what a tab, a comment, a line break or a merge key makes of
+    them.
+    """
+    path = draw(st.sampled_from(PATHS))
+    space = draw(st.sampled_from(("", " ", "\t", "\n ", " # {\n")))
     some = draw(st.sets(st.integers(0, len(path) - 1), max_size=3))
-    value = draw(st.sampled_from((path, f"'{path}'", escaped(path, some), f"!!str {path}", f"&value {path}")))
-    key, arguments = draw(keys()), draw(st.sampled_from(("", ", init_args: {}", ", dict_kwargs: {x: 1}")))
+    value = draw(
+        st.sampled_from((path, f"'{path}'", escaped(path, some), f"!!str {path}", f"&value {path}"))
+    )
+    key = draw(keys())
+    arguments = draw(st.sampled_from(("", ", init_args: {}", ", dict_kwargs: {x: 1}")))
     spec = f"{key}: {value}{arguments}"
-    form = draw(st.sampled_from(("{%s%s%s}", "{<<:%s{%s}%s}", "{ <<:%s[{%s}]%s}", "[%s{%s}%s]", "{init_args:%s {x: {%s}}%s}")))
+    form = draw(
+        st.sampled_from(
+            (
+                "{%s%s%s}",
+                "{<<:%s{%s}%s}",
+                "{ <<:%s[{%s}]%s}",
+                "[%s{%s}%s]",
+                "{init_args:%s {x: {%s}}%s}",
+            )
+        )
+    )
     return form % (space or " ", spec, space if "#" not in space else "\n ")
 
 
 @st.composite
 def values(draw: st.DrawFn) -> str:
-    """YAML of what stands where a class is named: a path, a mapping, or a text with one, up to three deep."""
+    """YAML of what stands where a class is named: a path, a mapping, or a text with one, up to
+    three deep.
+    """
     path = draw(st.sampled_from(PATHS))
-    text = draw(st.one_of(st.just(path), st.just(json.dumps({"class_path": path}, indent="\t")), mappings()))
+    text = draw(
+        st.one_of(st.just(path), st.just(json.dumps({"class_path": path}, indent="\t")), mappings())
+    )
     for _ in range(draw(st.integers(0, 3))):
         quoted = json.dumps(text)
         text = draw(
-            st.sampled_from((quoted, "'" + text.replace("'", "''") + "'", f"[{quoted}]", f"!!str {quoted}", f"{{class_path: {quoted}}}"))
+            st.sampled_from(
+                (
+                    quoted,
+                    "'" + text.replace("'", "''") + "'",
+                    f"[{quoted}]",
+                    f"!!str {quoted}",
+                    f"{{class_path: {quoted}}}",
+                )
+            )
         )
     return text
 
@@ -112,8 +152,10 @@ def config_of(place: str, value: str) -> str:
     indented = value.replace("\n", "\n" + 14 * " ")
     return (
         f"model:\n  class_path: {TASK}\n  init_args:\n    backbone:\n      class_path: {BACKBONE}\n"
-        "      init_args:\n        d_model: 8\n        n_head: 1\n        n_encoder_layer: 0\n        n_decoder_layer: 1\n"
-        f"        {place}: {indented}\ndata:\n  class_path: tasks.language_modeling.data.LanguageModelingData\n"
+        "      init_args:\n        d_model: 8\n        n_head: 1\n        n_encoder_layer: 0\n   "
+        "     n_decoder_layer: 1\n"
+        f"        {place}: {indented}\ndata:\n  class_path: "
+        "tasks.language_modeling.data.LanguageModelingData\n"
     )
 
 
@@ -131,7 +173,9 @@ FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=list(Heal
 
 @FUZZ
 @given(st.sampled_from(PLACES), values())
-def test_a_run_is_refused_before_anything_is_imported(stranger, tmp_path, place: str, value: str) -> None:
+def test_a_run_is_refused_before_anything_is_imported(
+    stranger, tmp_path, place: str, value: str
+) -> None:
     run = run_of(tmp_path, config_of(place, value))
     with pytest.raises(ValueError, match=r"\A[^\n]+\Z"):  # in one line; the checkpoint is none, too
         load_run(run)
@@ -142,7 +186,8 @@ def test_a_run_is_refused_before_anything_is_imported(stranger, tmp_path, place:
 @given(st.sampled_from(PLACES), values())
 def test_the_parser_alone_imports_nothing_either(stranger, place: str, value: str) -> None:
     """With the check left out, since it may not know some spelling."""
-    check, loading.check_trust = loading.check_trust, lambda config: None
+    check = loading.check_trust
+    loading.check_trust = lambda config: None
     try:
         config = parse_yaml(config_of(place, value))
     except (ValueError, yaml.YAMLError):
@@ -158,8 +203,14 @@ def test_the_parser_alone_imports_nothing_either(stranger, place: str, value: st
 
 
 def test_a_model_of_this_project_is_built(tmp_path: Path) -> None:
-    """The same configuration, without a stranger: what the fuzz tests see refused is refused for its class."""
-    for value in ("torch.nn.LayerNorm", "{class_path: torch.nn.RMSNorm}", '\'{\t"class_path": "torch.nn.RMSNorm"}\''):
+    """The same configuration, without a stranger: what the fuzz tests see refused is refused for
+    its class.
+    """
+    for value in (
+        "torch.nn.LayerNorm",
+        "{class_path: torch.nn.RMSNorm}",
+        '\'{\t"class_path": "torch.nn.RMSNorm"}\'',
+    ):
         with only_trusted():
             model = build(parse_yaml(config_of("norm", value))["model"], TOKENIZER)
         assert isinstance(model.tokenizer, Tokenizer)

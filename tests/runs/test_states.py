@@ -18,7 +18,10 @@ from lslm_lightning.runs.states import META, in_words, only_data, read_parts, re
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Weights and a number."""
-    state = {"state_dict": {"a.weight": torch.arange(6.0).view(2, 3)}, "optimizer_0": {"state": {"a.weight": {"step": torch.tensor(7.0)}}}}
+    state = {
+        "state_dict": {"a.weight": torch.arange(6.0).view(2, 3)},
+        "optimizer_0": {"state": {"a.weight": {"step": torch.tensor(7.0)}}},
+    }
     dcp.save(state, checkpoint_id=tmp_path / "state", no_dist=True)
     return tmp_path / "state"
 
@@ -41,7 +44,15 @@ class Evil:
 def dotted(module: str, name: str, argument: str) -> bytes:
     """A pickle of protocol 4 that calls a name in a module, which may be a path of names."""
     words = b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
-    return b"\x80\x04" + words + b"\x93" + b"\x8c" + bytes([len(argument)]) + argument.encode() + b"\x85R."
+    return (
+        b"\x80\x04"
+        + words
+        + b"\x93"
+        + b"\x8c"
+        + bytes([len(argument)])
+        + argument.encode()
+        + b"\x85R."
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,13 +64,21 @@ def dotted(module: str, name: str, argument: str) -> bytes:
         dotted("torch.distributed.checkpoint.state_dict_loader", "load", "touch owned"),
     ],
 )
-def test_an_index_that_names_more_than_data_is_refused(folder: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_names_more_than_data_is_refused(
+    folder: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder.parent)
     (folder / ".metadata").write_bytes(content)
     with pytest.raises((pickle.UnpicklingError, OSError), match="which is no data"):
         read_parts(folder, ["state_dict"])
-    with pytest.raises((pickle.UnpicklingError, OSError), match="which is no data"), only_data(), in_words(folder):
-        dcp.load({"state_dict": {"a.weight": torch.zeros(2, 3)}}, checkpoint_id=folder, no_dist=True)
+    with (
+        pytest.raises((pickle.UnpicklingError, OSError), match="which is no data"),
+        only_data(),
+        in_words(folder),
+    ):
+        dcp.load(
+            {"state_dict": {"a.weight": torch.zeros(2, 3)}}, checkpoint_id=folder, no_dist=True
+        )
     assert not (folder.parent / "owned").exists()
 
 
@@ -79,7 +98,9 @@ def put_index(folder: Path, metadata: Metadata) -> None:
 
 
 @pytest.mark.parametrize("size", [(1 << 40,), (1 << 20, 1 << 20), (-1, -6)])
-def test_an_index_of_tensors_that_the_folder_cannot_have(folder: Path, size: tuple[int, ...]) -> None:
+def test_an_index_of_tensors_that_the_folder_cannot_have(
+    folder: Path, size: tuple[int, ...]
+) -> None:
     metadata = index_of(folder)
     metadata.state_dict_metadata["state_dict.a.weight"].size = torch.Size(size)
     for part in folder.glob("*.distcp"):
@@ -153,13 +174,17 @@ LARGER = {
     "compressed": deflate,
     "its parts have": name_one_part_often,
     "makes a bytearray": lambda path: torch.save({"state_dict": Allocation()}, path),
-    "zip file": lambda path: torch.save({"state_dict": Allocation()}, path, _use_new_zipfile_serialization=False),
+    "zip file": lambda path: torch.save(
+        {"state_dict": Allocation()}, path, _use_new_zipfile_serialization=False
+    ),
 }
 
 
 @pytest.mark.parametrize("words", LARGER)
 @pytest.mark.parametrize("is_folder", [False, True])
-def test_a_state_that_takes_more_memory_than_it_has_bytes(tmp_path: Path, words: str, is_folder: bool) -> None:
+def test_a_state_that_takes_more_memory_than_it_has_bytes(
+    tmp_path: Path, words: str, is_folder: bool
+) -> None:
     path = tmp_path / "last.ckpt"
     file = path / META if is_folder else path
     file.parent.mkdir(exist_ok=True)

@@ -13,13 +13,22 @@ INNOCENT = [
     {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.1, "betas": [0.9, 0.99]}},
     {"norm": "torch.nn.LayerNorm", "ff": {"class_path": "lslm_lightning.models.feed_forward.GELU"}},
     {"schedule": {"class_path": "lslm_lightning.optim.Cosine", "init_args": {"warmup_steps": 7}}},
-    {"path": "tokenizer.json", "other": "data/train.en", "text": "Translate: {source}. Answer.", "version": "1.2.3", "empty": ""},
+    {
+        "path": "tokenizer.json",
+        "other": "data/train.en",
+        "text": "Translate: {source}. Answer.",
+        "version": "1.2.3",
+        "empty": "",
+    },
     {"activation": "torch.nn.functional.relu"},
 ]
 
 HOSTILE: dict[str, Any] = {
     "a class": {"class_path": "evil.Task"},
-    "a class inside": {"class_path": "torch.nn.Linear", "init_args": {"x": [{"class_path": "evil.Task"}]}},
+    "a class inside": {
+        "class_path": "torch.nn.Linear",
+        "init_args": {"x": [{"class_path": "evil.Task"}]},
+    },
     "a function": {"norm": "os.system"},
     "the short form of a class": {"norm": "subprocess.Popen"},
     "YAML in a text": {"norm": "{class_path: subprocess.Popen, init_args: {args: ls}}"},
@@ -29,7 +38,9 @@ HOSTILE: dict[str, Any] = {
     "a trusted beginning only": {"class_path": "torch.nnn.Evil"},
     "torch, but not its layers": {"class_path": "torch.hub.load"},
     "lightning, which no model needs": {"class_path": "lightning.pytorch.Trainer"},
-    "lightning through our own imports": {"class_path": "lslm_lightning.training.task.LightningModule"},
+    "lightning through our own imports": {
+        "class_path": "lslm_lightning.training.task.LightningModule"
+    },
     "a bare name": {"class_path": "Task"},
     "no name": {"class_path": None},
 }
@@ -73,7 +84,9 @@ SPELLINGS: dict[str, Any] = {
     "an appended list": {"callbacks+": ["os.system"]},
     "a program of our own": {"norm": "lslm_lightning.commands.process.run_to_its_end"},
     "a function of our own that writes": {"class_path": "lslm_lightning.ngram.arpa.write_arpa"},
-    "a system, which could trust others": {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint"},
+    "a system, which could trust others": {
+        "class_path": "lslm_lightning.systems.checkpoint.Checkpoint"
+    },
     "a class, after parsing": {"norm": Path},
     "control characters": {"class_path": "evil\x1b[2J\n.Norm"},
     "aliases without end around it": {"a": RECURSIVE, "b": LAUGHS, "c": "os.system"},
@@ -88,4 +101,10 @@ def test_other_spellings_do_not_pass(name: str) -> None:
 
 
 def test_texts_that_look_like_paths_are_no_classes() -> None:
-    check_trust({"corpus": "json.gz", "columns": {"source": "email.text", "target": ["os.path"]}, "again": [RECURSIVE, LAUGHS]})
+    check_trust(
+        {
+            "corpus": "json.gz",
+            "columns": {"source": "email.text", "target": ["os.path"]},
+            "again": [RECURSIVE, LAUGHS],
+        }
+    )

@@ -64,7 +64,9 @@ def by_rich_text() -> None:
     console().print(Text(HOSTILE, "yellow"), soft_wrap=True)
 
 
-@pytest.mark.parametrize("say", [by_print, by_error, by_log, by_lines, by_traceback, by_console, by_rich_text])
+@pytest.mark.parametrize(
+    "say", [by_print, by_error, by_log, by_lines, by_traceback, by_console, by_rich_text]
+)
 def test_nothing_moves_the_cursor(say):
     learn_secret("a-secret-of-mine")
     with guarded() as terminal:
@@ -120,7 +122,10 @@ def test_streams_are_as_before_afterwards():
     assert (sys.stdout, sys.stderr) == before
 
 
-@pytest.mark.parametrize("words", [["tr\x1b[31mian"], ["data", "check", "a\x1b]0;t\x07"], ["data", "check", "--x\x1b[2J", "y"]])
+@pytest.mark.parametrize(
+    "words",
+    [["tr\x1b[31mian"], ["data", "check", "a\x1b]0;t\x07"], ["data", "check", "--x\x1b[2J", "y"]],
+)
 def test_errors_of_commands(capfd, project, words):
     try:
         status = main(words)
@@ -135,8 +140,10 @@ def test_errors_of_commands(capfd, project, words):
 def test_a_catalogue_of_a_stranger(capfd, project, monkeypatch):
     (project / "configs").mkdir()
     (project / "configs/corpora.yaml").write_text(
-        'mine:\n  task: translation\n  languages: [en, de]\n  licence: "[red]free[/red] :x: \\e[31m"\n'
-        "  citation: none\n  splits: {test: [test.en, test.de]}\n  format: parallel\n  files: {test.en: {}, test.de: {}}\n"
+        'mine:\n  task: translation\n  languages: [en, de]\n  licence: "[red]free[/red] :x: '
+        '\\e[31m"\n'
+        "  citation: none\n  splits: {test: [test.en, test.de]}\n  format: parallel\n  files: "
+        "{test.en: {}, test.de: {}}\n"
     )
     monkeypatch.setenv("COLUMNS", "300")
     status = main(["data", "list"])
@@ -147,15 +154,25 @@ def test_a_catalogue_of_a_stranger(capfd, project, monkeypatch):
 
 
 def test_no_other_code_makes_a_console_or_writes_beside_the_guard():
-    """Every table and bar comes from `safety.terminal`, and nothing is written to a file descriptor."""
+    """Every table and bar comes from `safety.terminal`, and nothing is written to a file
+    descriptor.
+    """
     root = Path(__file__).parents[2]
     files = [*(root / "lslm_lightning").rglob("*.py"), *(root / "tasks").rglob("*.py")]
     forbidden = re.compile(
         r"\bConsole\(|\brich\.print\b|rich\.markup|(?<!\w)sys\.__std|std(out|err)\.buffer|os\.write\([12],|mkstemp|mkdtemp\("
     )
-    lines = [(path.relative_to(root), line) for path in files for line in path.read_text("utf-8").splitlines()]
+    lines = [
+        (path.relative_to(root), line)
+        for path in files
+        for line in path.read_text("utf-8").splitlines()
+    ]
     found = [f"{path}: {line.strip()}" for path, line in lines if forbidden.search(line)]
-    own = ("lslm_lightning/safety/terminal.py", "lslm_lightning/commands/output.py", "lslm_lightning/commands/pipes.py")
+    own = (
+        "lslm_lightning/safety/terminal.py",
+        "lslm_lightning/commands/output.py",
+        "lslm_lightning/commands/pipes.py",
+    )
     assert [each for each in found if not each.startswith(own)] == []
 
 

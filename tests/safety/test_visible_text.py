@@ -14,7 +14,9 @@ ENGLAND = "\U0001f3f4" + "".join(chr(0xE0000 + ord(c)) for c in "gbeng") + "\U00
 @given(st.text(alphabet=st.characters(), max_size=50))
 def test_no_control_is_left(text):
     shown = visible(text)
-    assert all(unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp") for c in shown if c not in "\t\n")
+    assert all(
+        unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp") for c in shown if c not in "\t\n"
+    )
     assert not set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff") & set(shown)
     assert visible(shown) == shown
     shown.encode()

@@ -29,7 +29,9 @@ def test_every_word_and_every_end_is_paid_for(system):
     [found] = system.log_prob([text("1", "a b\nb x\n")])
     by_hand = [0.2, 0.3, 0.6, 0.4 + 0.9, 1.2, 0.7]
     assert found.nats == pytest.approx(LN10 * sum(by_hand), rel=1e-6)
-    assert [token.nats for token in found.tokens] == pytest.approx([LN10 * each for each in by_hand], abs=1e-4)
+    assert [token.nats for token in found.tokens] == pytest.approx(
+        [LN10 * each for each in by_hand], abs=1e-4
+    )
     assert [token.start for token in found.tokens] == [0, 2, 3, 4, 6, 7]
     assert [token.context for token in found.tokens] == [1] * 6
     assert (found.n_token, found.unknown) == (6, 1)
@@ -44,11 +46,20 @@ def test_passages_are_read_as_one_text(system):
 
 
 @pytest.mark.parametrize(
-    ("words", "spelled"), [("a b\nb a\n", True), ("a b", True), ("a  b\n", False), ("a b\n\nb\n", False), ("a x\n", True)]
+    ("words", "spelled"),
+    [
+        ("a b\nb a\n", True),
+        ("a b", True),
+        ("a  b\n", False),
+        ("a b\n\nb\n", False),
+        ("a x\n", True),
+    ],
 )
 def test_bits_per_byte_is_a_dash_where_the_text_is_not_spelled(words, spelled, system):
     examples = [text("1", words)]
-    scores = score(examples, list(system.log_prob(examples)), [BitsPerByte(), NatsPerToken()], n_resample=0)
+    scores = score(
+        examples, list(system.log_prob(examples)), [BitsPerByte(), NatsPerToken()], n_resample=0
+    )
     assert math.isnan(scores["bits_per_byte"].value) != spelled
     assert scores["nats_per_token"].value > 0
 

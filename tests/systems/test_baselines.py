@@ -6,7 +6,13 @@ import pytest
 
 from lslm_lightning.contracts import Example
 from lslm_lightning.metrics.likelihood import BitsPerByte
-from lslm_lightning.systems.baselines import CopySource, ExtractiveOracle, FirstSentences, LongestSentence, UniformBytes
+from lslm_lightning.systems.baselines import (
+    CopySource,
+    ExtractiveOracle,
+    FirstSentences,
+    LongestSentence,
+    UniformBytes,
+)
 
 TEXT = "The cat sat. A very long sentence about dogs and boats follows here. It rained in Berlin."
 ENGLISH = Example("1", TEXT, ("In Berlin it rained.", "Rain."))
@@ -23,13 +29,17 @@ def test_rules():
     assert answer(CopySource(), ENGLISH) == TEXT
     assert answer(FirstSentences(1), ENGLISH) == "The cat sat."
     assert answer(FirstSentences(2), CHINESE) == "猫坐着。今天北京下了一场很大的雨！"
-    assert answer(LongestSentence(), ENGLISH) == "A very long sentence about dogs and boats follows here."
+    assert (
+        answer(LongestSentence(), ENGLISH)
+        == "A very long sentence about dogs and boats follows here."
+    )
     assert answer(FirstSentences(9), ENGLISH) == TEXT
 
 
 def test_the_oracle_takes_what_the_reference_has():
     assert answer(ExtractiveOracle(1), ENGLISH) == "It rained in Berlin."
-    assert answer(ExtractiveOracle(3), ENGLISH) == "It rained in Berlin."  # more would only cost precision
+    # more would only cost precision
+    assert answer(ExtractiveOracle(3), ENGLISH) == "It rained in Berlin."
     assert answer(ExtractiveOracle(1), CHINESE) == "今天北京下了一场很大的雨！"
     assert answer(ExtractiveOracle(2), Example("3", "", ("x",))) == ""
 

@@ -12,7 +12,9 @@ from lslm_lightning.training.task import Task
 class Answering:
     """A task with a search and the most tokens of an answer."""
 
-    n_parameter, memory_bytes, answer_limit = 1, 4, Task.answer_limit
+    n_parameter = 1
+    memory_bytes = 4
+    answer_limit = Task.answer_limit
 
     def __init__(self, search, **settings):
         self.search = search

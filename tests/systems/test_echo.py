@@ -1,4 +1,6 @@
-"""What a server says that it scored is the text that was sent, token for token, or it is not believed."""
+"""What a server says that it scored is the text that was sent, token for token, or it is not
+believed.
+"""
 
 import math
 from itertools import pairwise
@@ -14,7 +16,10 @@ NAT = 0.5  # of each token
 
 def echoed(tokens, logprobs=None, **more):
     """A reply as it is kept: the first token has no probability."""
-    return {"tokens": tokens, "logprobs": [None, *[-NAT] * (len(tokens) - 1)] if logprobs is None else logprobs} | more
+    return {
+        "tokens": tokens,
+        "logprobs": [None, *[-NAT] * (len(tokens) - 1)] if logprobs is None else logprobs,
+    } | more
 
 
 def pieces(text, cuts):
@@ -23,12 +28,19 @@ def pieces(text, cuts):
     return [text[first:second] for first, second in pairwise(at)]
 
 
-@given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=30), st.lists(st.integers(0, 50)), st.integers(0, 3))
+@given(
+    st.text(min_size=1, max_size=20),
+    st.text(min_size=1, max_size=30),
+    st.lists(st.integers(0, 50)),
+    st.integers(0, 3),
+)
 def test_the_sum_is_that_of_the_passages_own_tokens(context, passage, cuts, n_written):
     """Whatever the tokens, and whatever a server writes behind them."""
     tokens = [*pieces(context, []), *pieces(passage, cuts)]
     logprobs = [None, *[-1.0 - i for i in range(len(tokens) - 1)]]
-    nats, n_token = score_passage(echoed([*tokens, *"Z" * n_written], [*logprobs, *[-0.01] * n_written]), context, passage)
+    nats, n_token = score_passage(
+        echoed([*tokens, *"Z" * n_written], [*logprobs, *[-0.01] * n_written]), context, passage
+    )
     assert n_token == len(tokens) - 1
     assert nats == pytest.approx(-math.fsum(logprobs[1:]))
 
@@ -36,7 +48,15 @@ def test_the_sum_is_that_of_the_passages_own_tokens(context, passage, cuts, n_wr
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=2, max_size=12), st.data())
 def test_a_text_with_one_character_more_less_or_another_is_not_believed(text, data):
     at = data.draw(st.integers(0, len(text) - 1))
-    other = data.draw(st.sampled_from([text[:at] + text[at + 1 :], text[:at] + "☃" + text[at + 1 :], text[:at] + "☃" + text[at:]]))
+    other = data.draw(
+        st.sampled_from(
+            [
+                text[:at] + text[at + 1 :],
+                text[:at] + "☃" + text[at + 1 :],
+                text[:at] + "☃" + text[at:],
+            ]
+        )
+    )
     if other.startswith(text):
         return
     with pytest.raises(EchoError, match=r"token|gave back"):
@@ -62,17 +82,26 @@ def test_tokens_that_are_parts_of_characters(tokens):
 
 
 def test_parts_of_the_last_character_are_all_scored():
-    assert score_passage(echoed(["\n", "a", "\ufffd", "\ufffd", "\ufffd"]), "\n", "a你") == (4 * NAT, 4)
+    assert score_passage(echoed(["\n", "a", "\ufffd", "\ufffd", "\ufffd"]), "\n", "a你") == (
+        4 * NAT,
+        4,
+    )
 
 
 @pytest.mark.parametrize("first", ["<s>", "<|begin_of_text|>", "[BOS]", "", "▁"])
 def test_a_token_before_the_text_is_none_of_it(first):
-    """vLLM and llama.cpp put `<s>` in front; then the first token of the text has a probability, too."""
-    assert score_passage(echoed([first, "\n", "a", " b"], [None, -9.0, -1.0, -2.0]), "\n", "a b") == (3.0, 2)
+    """vLLM and llama.cpp put `<s>` in front; then the first token of the text has a probability,
+    too.
+    """
+    assert score_passage(
+        echoed([first, "\n", "a", " b"], [None, -9.0, -1.0, -2.0]), "\n", "a b"
+    ) == (3.0, 2)
 
 
 def test_the_pieces_of_sentencepiece():
-    assert score_passage(echoed(["<s>", "▁", "x", "▁a", "▁b"], [None, -9, -9, -1, -2]), "x", " a b") == (3.0, 2)
+    assert score_passage(
+        echoed(["<s>", "▁", "x", "▁a", "▁b"], [None, -9, -9, -1, -2]), "x", " a b"
+    ) == (3.0, 2)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +110,11 @@ def test_the_pieces_of_sentencepiece():
         (["Z"], [-0.1], "begin 'Z', and the text"),  # no echo
         (["b", "c"], [None, -1], "begin 'b'"),  # the beginning was cut
         (["\n", "a", "b"], [None, -1, -1], "end 1 characters before the text does"),
-        (["\n", "a", "b", "C"], [None, -1, -1, -1], "after 3 characters its token is 'C'.* goes on 'c'"),
+        (
+            ["\n", "a", "b", "C"],
+            [None, -1, -1, -1],
+            "after 3 characters its token is 'C'.* goes on 'c'",
+        ),
         (["\n", "a", "b", "c"], [None, -1, None, -1], "token 3, 'b', has no probability"),
         (["\n", "a", "b", "c"], [None, -1, 0.5, -1], "has 0.5 for a log probability"),
         (["\n", "a", "b", "c"], [None, -1, float("nan"), -1], "has nan"),
@@ -89,7 +122,8 @@ def test_the_pieces_of_sentencepiece():
         (["\n", "a", "b", "c"], [None, -1, -float("inf"), -1], "do not know it"),
         (["\n", "a", "b", "c"], [None, -1, -9999.0, -1], "-9999, by which servers say"),
         (["\n", "a", "b", "c"], [None, -1, -1], "4 tokens and 3 probabilities"),
-        (["token_id:198", "token_id:64"], [None, -1], "begin 'token_id:198'"),  # vLLM with --return-tokens-as-token-ids
+        # vLLM with --return-tokens-as-token-ids
+        (["token_id:198", "token_id:64"], [None, -1], "begin 'token_id:198'"),
         ([], [], "no tokens with probabilities"),
     ],
 )
@@ -109,7 +143,9 @@ def test_probabilities_of_one_were_filled_in():
     assert score_passage(echoed([*"\n12"], [None, 0.0, 1e-7]), "\n", "12") == (0.0, 2)  # rounding
 
 
-@pytest.mark.parametrize(("tokens", "start"), [(["a\n\nb"], 0), (["a", "\n\n", "b"], 1), (["a", "\n", "\nb"], None)])
+@pytest.mark.parametrize(
+    ("tokens", "start"), [(["a\n\nb"], 0), (["a", "\n\n", "b"], 1), (["a", "\n", "\nb"], None)]
+)
 def test_a_token_on_both_sides_is_told_with_the_character_where_it_begins(tokens, start):
     if start is None:
         assert score_passage(echoed(tokens), "a\n", "\nb") == (NAT, 1)
@@ -134,16 +170,31 @@ def test_characters_of_several_bytes_have_one_place_each():
 
 # Shapes
 
-LEGACY = {"tokens": ["\n", "a", " b"], "token_logprobs": [None, -1.0, -2.0], "text_offset": [0, 1, 2]}
+LEGACY = {
+    "tokens": ["\n", "a", " b"],
+    "token_logprobs": [None, -1.0, -2.0],
+    "text_offset": [0, 1, 2],
+}
 
 
 @pytest.mark.parametrize(
     ("body", "choice"),
     [
         ({}, {"logprobs": LEGACY}),
-        ({}, {"logprobs": LEGACY | {"text_offset": [9, 10, 11]}}),  # shifted; the tokens say it better
-        ({}, {"logprobs": {name: LEGACY[name] for name in ("tokens", "token_logprobs")} | {"token_ids": [1, 2, 3]}}),
-        ({"prompt": [{"text": "\na b", "logprobs": LEGACY}]}, {"logprobs": {"tokens": ["Z"], "token_logprobs": [-0.1]}}),  # Together
+        # shifted; the tokens say it better
+        ({}, {"logprobs": LEGACY | {"text_offset": [9, 10, 11]}}),
+        (
+            {},
+            {
+                "logprobs": {name: LEGACY[name] for name in ("tokens", "token_logprobs")}
+                | {"token_ids": [1, 2, 3]}
+            },
+        ),
+        # Together
+        (
+            {"prompt": [{"text": "\na b", "logprobs": LEGACY}]},
+            {"logprobs": {"tokens": ["Z"], "token_logprobs": [-0.1]}},
+        ),
         (
             {},
             {
@@ -178,9 +229,28 @@ def test_every_shape_of_a_reply(body, choice):
     [
         ({}, {}),
         ({}, {"logprobs": None}),
-        ({"completion_probabilities": [{"content": "Z", "probs": [{"tok_str": "Z", "prob": 0.9}]}]}, {"logprobs": None}),  # llama.cpp
+        # llama.cpp
+        (
+            {
+                "completion_probabilities": [
+                    {"content": "Z", "probs": [{"tok_str": "Z", "prob": 0.9}]}
+                ]
+            },
+            {"logprobs": None},
+        ),
         ({}, {"logprobs": {"content": [{"token": "Z", "logprob": -0.1, "bytes": [90]}]}}),
-        ({}, {"prompt_logprobs": [None, {"1": {"logprob": -1, "decoded_token": "a"}, "2": {"logprob": -3, "decoded_token": "b"}}]}),
+        (
+            {},
+            {
+                "prompt_logprobs": [
+                    None,
+                    {
+                        "1": {"logprob": -1, "decoded_token": "a"},
+                        "2": {"logprob": -3, "decoded_token": "b"},
+                    },
+                ]
+            },
+        ),
         ({}, {"logprobs": {"token_logprobs": [None, -1.0, -2.0], "text_offset": [1, 2, 3]}}),
         ({}, {"logprobs": {"token_logprobs": [None, -1.0, -2.0], "tokens": [198, 64, 275]}}),
         ({}, {"prompt_logprobs": [None, {"64": -1.0}, {"293": -2.0}]}),
@@ -193,10 +263,24 @@ def test_shapes_that_say_nothing_of_the_text(body, choice):
 
 def test_replies_that_an_older_version_kept():
     """Places in characters, and the text, stripped, but no tokens."""
-    kept = {"text": "你好 b", "logprobs": [None, -1.0, -2.0, -4.0, -0.1], "offsets": [0, 1, 2, 4, 5]}
-    assert score_passage({**kept, "logprobs": kept["logprobs"][:4], "offsets": [0, 1, 2, 3]}, "\n", "你好 b") == (7.0, 3)
-    assert score_passage({**kept, "text": "ab b", "offsets": [0, 1, 2, 3, 5]}, "\n", "ab b") == (7.0, 3)
-    for wrong in ({"text": "你好"}, {"offsets": [3, 4, 5, 6, 7]}, {"offsets": [0, 1, 4, 7, 8]}, {"offsets": [5]}):
+    kept = {
+        "text": "你好 b",
+        "logprobs": [None, -1.0, -2.0, -4.0, -0.1],
+        "offsets": [0, 1, 2, 4, 5],
+    }
+    assert score_passage(
+        {**kept, "logprobs": kept["logprobs"][:4], "offsets": [0, 1, 2, 3]}, "\n", "你好 b"
+    ) == (7.0, 3)
+    assert score_passage({**kept, "text": "ab b", "offsets": [0, 1, 2, 3, 5]}, "\n", "ab b") == (
+        7.0,
+        3,
+    )
+    for wrong in (
+        {"text": "你好"},
+        {"offsets": [3, 4, 5, 6, 7]},
+        {"offsets": [0, 1, 4, 7, 8]},
+        {"offsets": [5]},
+    ):
         with pytest.raises(EchoError):
             score_passage(kept | wrong, "\n", "你好 b")
 
@@ -211,5 +295,7 @@ def test_hundreds_of_parts_of_characters_in_a_row_are_matched():
     """As a tokenizer for English gives Chinese: two tokens a character, and no text of either."""
     text = "你好" * 100
     tokens = ["\n", *["\ufffd"] * (2 * len(text))]
-    found = score_passage({"tokens": tokens, "logprobs": [None, *[-1.0] * (2 * len(text))]}, "\n", text)
+    found = score_passage(
+        {"tokens": tokens, "logprobs": [None, *[-1.0] * (2 * len(text))]}, "\n", text
+    )
     assert found == (400.0, 400)

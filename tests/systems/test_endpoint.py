@@ -51,7 +51,9 @@ def test_a_passing_fault_is_asked_again(provider, fault):
 def test_a_server_that_is_too_slow_is_asked_again(provider):
     """More often than it was told to be slow, where the machine is."""
     provider.faults = ["slow", "slow"]
-    assert answers(endpoint(provider, concurrency=1, timeout_seconds=1.0, max_retries=100)) == ANSWERS
+    assert (
+        answers(endpoint(provider, concurrency=1, timeout_seconds=1.0, max_retries=100)) == ANSWERS
+    )
     assert len(provider.requests) >= len(EXAMPLES) + 2
 
 
@@ -78,9 +80,15 @@ def test_an_answer_is_paid_once(provider):
 
 def test_the_budget_stops_before_it_is_passed_and_what_came_is_kept(provider):
     prices = Prices(1e6, 1e6)  # 1 a byte here
-    system, got = endpoint(provider, prices=prices, budget=400, max_tokens=20, concurrency=2), []
+    system = endpoint(provider, prices=prices, budget=400, max_tokens=20, concurrency=2)
+    got = []
     with pytest.raises(BudgetError, match="budget=400"):
-        got.extend(system.generate(EXAMPLES * 1 + [Example(str(i), "s", ("r",), question=f"more {i}") for i in range(6, 60)]))
+        got.extend(
+            system.generate(
+                EXAMPLES * 1
+                + [Example(str(i), "s", ("r",), question=f"more {i}") for i in range(6, 60)]
+            )
+        )
     assert system.ledger.spent <= 400
     assert 2 <= len(got) == len(provider.requests)
 
@@ -133,7 +141,11 @@ def test_a_server_that_does_not_echo_is_a_reason(provider):
 
     provider.content = without
     with pytest.raises(CannotError, match="echo"):
-        list(Endpoint("m", kind="completions", base_url=provider.url).log_prob([Example("1", "", ("a text",))]))
+        list(
+            Endpoint("m", kind="completions", base_url=provider.url).log_prob(
+                [Example("1", "", ("a text",))]
+            )
+        )
 
 
 def test_a_server_that_does_not_count_is_counted_at_the_most(provider):
@@ -158,7 +170,10 @@ def tokenized(provider, tokens_of):
     def echo(path, body):
         tokens = tokens_of(body["prompt"])
         found = content(path, body)
-        found["choices"][0]["logprobs"] = {"tokens": tokens, "token_logprobs": [None, *[-1.0] * (len(tokens) - 1)]}
+        found["choices"][0]["logprobs"] = {
+            "tokens": tokens,
+            "token_logprobs": [None, *[-1.0] * (len(tokens) - 1)],
+        }
         return found
 
     provider.content = echo
@@ -188,10 +203,20 @@ def test_what_the_server_writes_behind_the_text_is_not_scored(provider):
 
 
 def test_a_passage_is_scored_after_a_context_that_ends_where_a_token_does(provider):
-    """A blank line is one token, half of which belongs to the passage before: neither lost nor counted twice."""
-    tokenized(provider, lambda prompt: [part for word in prompt.split("\n\n") for part in (*word, "\n\n")][:-1])
-    found = {p.id: p for p in endpoint(provider, kind="completions").log_prob(passages("ab\n", "\ncd"))}
-    assert [(found[f"poem#{i}"].nats, found[f"poem#{i}"].n_token) for i in (0, 1)] == [(3.0, 3), (3.0, 3)]
+    """A blank line is one token, half of which belongs to the passage before: neither lost nor
+    counted twice.
+    """
+    tokenized(
+        provider,
+        lambda prompt: [part for word in prompt.split("\n\n") for part in (*word, "\n\n")][:-1],
+    )
+    found = {
+        p.id: p for p in endpoint(provider, kind="completions").log_prob(passages("ab\n", "\ncd"))
+    }
+    assert [(found[f"poem#{i}"].nats, found[f"poem#{i}"].n_token) for i in (0, 1)] == [
+        (3.0, 3),
+        (3.0, 3),
+    ]
     assert "ab\ncd" in [body["prompt"] for body in provider.requests]
     [first] = endpoint(provider, kind="completions").log_prob(passages("\ncd"))
     assert first.n_token == 3
@@ -199,16 +224,32 @@ def test_a_passage_is_scored_after_a_context_that_ends_where_a_token_does(provid
 
 def test_a_server_that_must_write_a_token_is_asked_for_one(provider):
     content = provider.content
-    refusal = Raw({"object": "error", "message": "max_tokens must be at least 1, got 0.", "param": None, "code": 400}, 400)
-    provider.content = lambda path, body: refusal if body["max_tokens"] == 0 else content(path, body)
-    found = list(endpoint(provider, kind="completions", concurrency=1).log_prob([Example(str(i), "", (f"text {i}",)) for i in range(4)]))
+    refusal = Raw(
+        {
+            "object": "error",
+            "message": "max_tokens must be at least 1, got 0.",
+            "param": None,
+            "code": 400,
+        },
+        400,
+    )
+    provider.content = lambda path, body: (
+        refusal if body["max_tokens"] == 0 else content(path, body)
+    )
+    found = list(
+        endpoint(provider, kind="completions", concurrency=1).log_prob(
+            [Example(str(i), "", (f"text {i}",)) for i in range(4)]
+        )
+    )
     assert [p.n_token for p in found] == [6] * 4
     assert [body["max_tokens"] for body in provider.requests] == [0, 1, 1, 1, 1]
 
 
 def test_a_server_that_refuses_to_echo_is_a_reason(provider):
     message = "Setting 'echo' and 'logprobs' at the same time is not supported for this model."
-    provider.content = lambda path, body: Raw({"error": {"message": message, "param": None, "code": None}}, 400)
+    provider.content = lambda path, body: Raw(
+        {"error": {"message": message, "param": None, "code": None}}, 400
+    )
     with pytest.raises(CannotError, match="at the same time"):
         list(endpoint(provider, kind="completions").log_prob(passages("text")))
 
@@ -222,7 +263,10 @@ def replying(provider, message, finish="stop", usage=None):
 
     def reply(path, body):
         found = content(path, body)
-        found["choices"][0] |= {"message": {"role": "assistant", **message}, "finish_reason": finish}
+        found["choices"][0] |= {
+            "message": {"role": "assistant", **message},
+            "finish_reason": finish,
+        }
         return found | ({} if usage is None else {"usage": usage})
 
     provider.content = reply
@@ -236,10 +280,25 @@ def replying(provider, message, finish="stop", usage=None):
         ({"content": None, "reasoning": "let me think"}, "stop", {}, "", "reasoning"),
         ({"content": "<think>no end"}, "length", {}, "<think>no end", "length"),
         ({"content": "<think>no end"}, "length", {"strip_reasoning": True}, "", "reasoning"),
-        ({"content": "<think>red is 红</think>\n红"}, "stop", {"strip_reasoning": True}, "红", "stop"),
+        (
+            {"content": "<think>red is 红</think>\n红"},
+            "stop",
+            {"strip_reasoning": True},
+            "红",
+            "stop",
+        ),
         ({"content": ""}, "content_filter", {}, "", "content_filter"),
         ({"content": None, "refusal": "No."}, "stop", {}, "No.", "refusal"),
-        ({"content": None, "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": ""}}]}, "tool_calls", {}, "", "tool_calls"),
+        (
+            {
+                "content": None,
+                "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": ""}}],
+            },
+            "tool_calls",
+            {},
+            "",
+            "tool_calls",
+        ),
     ],
 )
 def test_why_an_answer_ends_is_kept_and_told(provider, message, finish, settings, output, reason):
@@ -249,25 +308,34 @@ def test_why_an_answer_ends_is_kept_and_told(provider, message, finish, settings
         assert {(p.output, p.finish_reason) for p in found} == {(output, reason)}
     assert len(provider.requests) == len(EXAMPLES)
     findings = examine(EXAMPLES, {"tiny": found}, [], {"tiny": "max_tokens=256"})
-    told = [f.words for f in findings if f.system == "tiny" and f.words.startswith("6 of 6 answers")]
+    told = [
+        f.words for f in findings if f.system == "tiny" and f.words.startswith("6 of 6 answers")
+    ]
     assert len(told) == (reason != "stop")
     assert reason not in ("length", "reasoning") or "max_tokens=256" in told[0]
 
 
 def test_stripping_changes_no_question_and_stands_in_the_signature(provider):
     replying(provider, {"content": "<think>why</think>红"})
-    kept, stripped = endpoint(provider), endpoint(provider, strip_reasoning=True)
+    kept = endpoint(provider)
+    stripped = endpoint(provider, strip_reasoning=True)
     assert set(answers(kept).values()) == {"<think>why</think>红"}
     assert set(answers(stripped).values()) == {"红"}
     assert len(provider.requests) == len(EXAMPLES)
-    assert (kept.signature("generate"), stripped.signature("generate")) == ("", "|reasoning:stripped")
+    assert (kept.signature("generate"), stripped.signature("generate")) == (
+        "",
+        "|reasoning:stripped",
+    )
 
 
 def test_a_reply_that_an_older_version_kept_is_still_an_answer(provider, tmp_path):
     answers(endpoint(provider))
     for path in (tmp_path / "cache" / "answers").rglob("*.json"):
         kept = json.loads(path.read_text("utf-8"))
-        path.write_text(json.dumps({name: kept[name] for name in ("text", "n_input", "n_output", "seconds")}), "utf-8")
+        path.write_text(
+            json.dumps({name: kept[name] for name in ("text", "n_input", "n_output", "seconds")}),
+            "utf-8",
+        )
     found = list(endpoint(provider).generate(EXAMPLES))
     assert {p.id: p.output for p in found} == ANSWERS
     assert {p.finish_reason for p in found} == {None}
@@ -277,11 +345,20 @@ def test_a_reply_that_an_older_version_kept_is_still_an_answer(provider, tmp_pat
 def test_a_question_that_the_providers_filter_refuses_leaves_the_others_their_answers(provider):
     """Azure says so by status 400."""
     content = provider.content
-    error = {"message": "The response was filtered", "param": "prompt", "code": "content_filter", "status": 400}
+    error = {
+        "message": "The response was filtered",
+        "param": "prompt",
+        "code": "content_filter",
+        "status": 400,
+    }
     filtered = Raw({"error": error | {"innererror": {"code": "ResponsibleAIPolicyViolation"}}}, 400)
-    provider.content = lambda path, body: filtered if body["messages"][-1]["content"] == "问题 3" else content(path, body)
+    provider.content = lambda path, body: (
+        filtered if body["messages"][-1]["content"] == "问题 3" else content(path, body)
+    )
     found = {p.id: (p.output, p.finish_reason) for p in endpoint(provider).generate(EXAMPLES)}
-    assert found == {i: (text, "stop") for i, text in ANSWERS.items()} | {"3": ("", "content_filter")}
+    assert found == {i: (text, "stop") for i, text in ANSWERS.items()} | {
+        "3": ("", "content_filter")
+    }
 
 
 # Errors, and what a server does not take
@@ -290,12 +367,26 @@ def test_a_question_that_the_providers_filter_refuses_leaves_the_others_their_an
 @pytest.mark.parametrize(
     ("reply", "words", "n_request"),
     [
-        (Raw({"error": {"message": "No endpoints found", "code": 404}}), "Error code: 404 - No endpoints found$", 1),
-        (Raw({"error": {"message": "You exceeded your quota", "type": "insufficient_quota"}}, 429), "429 - You exceeded your quota$", 1),
+        (
+            Raw({"error": {"message": "No endpoints found", "code": 404}}),
+            "Error code: 404 - No endpoints found$",
+            1,
+        ),
+        (
+            Raw(
+                {"error": {"message": "You exceeded your quota", "type": "insufficient_quota"}}, 429
+            ),
+            "429 - You exceeded your quota$",
+            1,
+        ),
         (Raw({"error": {"message": "too many", "type": "requests"}}, 429), "429 - too many$", 2),
         (Raw({"detail": "Not Found"}, 404), "404 - Not Found$", 1),
         (Raw({"error": {"message": "upstream", "code": 502}}), "502 - upstream$", 2),
-        (Raw({"error": {"message": "bad temperature", "param": "temperature"}}, 400), "400 - bad temperature$", 1),
+        (
+            Raw({"error": {"message": "bad temperature", "param": "temperature"}}, 400),
+            "400 - bad temperature$",
+            1,
+        ),
     ],
 )
 def test_the_reason_of_an_error_is_told_once(provider, reply, words, n_request):
@@ -307,18 +398,29 @@ def test_the_reason_of_an_error_is_told_once(provider, reply, words, n_request):
 
 def test_a_stream_that_was_not_asked_for_is_an_answer(provider):
     piece = json.dumps({"choices": [{"index": 0, "delta": {"content": "红"}}]})
-    provider.content = lambda path, body: Raw(f"data: {piece}\n\ndata: [DONE]\n\n", 200, "text/event-stream")
+    provider.content = lambda path, body: Raw(
+        f"data: {piece}\n\ndata: [DONE]\n\n", 200, "text/event-stream"
+    )
     assert set(answers(endpoint(provider)).values()) == {"红"}
 
 
 def reasoning_model(provider):
     """A server that takes neither max_tokens nor another temperature than its own."""
-    content, refusals = provider.content, []
+    content = provider.content
+    refusals = []
 
     def reply(path, body):
         for name, words, code in (
-            ("max_tokens", "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.", "unsupported_parameter"),
-            ("temperature", "Unsupported value: 'temperature' does not support 0.", "unsupported_value"),
+            (
+                "max_tokens",
+                "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+                "unsupported_parameter",
+            ),
+            (
+                "temperature",
+                "Unsupported value: 'temperature' does not support 0.",
+                "unsupported_value",
+            ),
         ):
             if name in body:
                 refusals.append(name)
@@ -336,17 +438,24 @@ def test_what_a_model_takes_is_learned_from_its_server_once(provider, caplog):
     system = endpoint(provider, concurrency=3, max_tokens=20, prices=prices, budget=40 * 200)
     assert len(answers(system, many)) == 40
     assert len(refusals) <= 2 * 3, "by the workers whose request was under way"
-    taken = [body for body in provider.requests if "temperature" not in body and "max_tokens" not in body]
+    taken = [
+        body for body in provider.requests if "temperature" not in body and "max_tokens" not in body
+    ]
     assert len(taken) == 40
     assert {body["max_completion_tokens"] for body in taken} == {20}
-    assert system.ledger.spent == sum(2 * len(e.question.encode()) + 1 for e in many), "what was refused costs nothing"
+    assert system.ledger.spent == sum(2 * len(e.question.encode()) + 1 for e in many), (
+        "what was refused costs nothing"
+    )
     facts = system.facts()
     assert facts["left_out"] == {"temperature": 0.0}
     assert facts["replaced"] == {"max_tokens": "max_completion_tokens=20"}
     assert facts["limit"] == "max_tokens=20"
     assert [r.message for r in caplog.records if "not taken by the server" in r.message] == [
         "tiny: max_tokens=20 is not taken by the server: max_completion_tokens=20 is sent instead",
-        "tiny: temperature=0.0 is not taken by the server and is left out: its own default holds, which may change answers",
+        (
+            "tiny: temperature=0.0 is not taken by the server and is left out: its own default "
+            "holds, which may change answers"
+        ),
     ]
     provider.content = lambda path, body: Raw({"error": {"message": "down"}}, 401)
     again = endpoint(provider, concurrency=1, max_tokens=20)
@@ -360,7 +469,10 @@ def test_explicit_settings_are_sent_as_they_are(provider):
     system = endpoint(provider, temperature=None, extra=extra)
     answers(system)
     assert refusals == []
-    [sent] = {json.dumps({name: value for name, value in body.items() if name != "messages"}) for body in provider.requests}
+    [sent] = {
+        json.dumps({name: value for name, value in body.items() if name != "messages"})
+        for body in provider.requests
+    }
     assert json.loads(sent) == {"model": "tiny", **extra}
     assert system.facts()["asked_with"]["extra"] == extra
     assert system.facts()["limit"] == "max_completion_tokens=500"
@@ -376,7 +488,10 @@ def test_null_leaves_a_parameter_out(provider):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"extra": {"temperature": 1, "top_k": 3}}, "extra must not have temperature, .* give temperature as settings"),
+        (
+            {"extra": {"temperature": 1, "top_k": 3}},
+            "extra must not have temperature, .* give temperature as settings",
+        ),
         ({"extra": {"stream": True}}, "extra must not have stream"),
         ({"extra": {"n": 4, "model": "other"}}, "extra must not have n and model"),
         ({"max_tokens": None, "budget": 1.0, "prices": Prices(1, 1)}, "budget=1 needs max_tokens"),
@@ -400,15 +515,26 @@ def test_settings_that_contradict_each_other_are_refused(provider, settings, wor
 
 
 def test_a_budget_is_not_left_without_its_limit(provider):
-    refusal = Raw({"error": {"message": "Unsupported parameter: 'max_tokens'", "param": "max_tokens"}}, 400)
+    refusal = Raw(
+        {"error": {"message": "Unsupported parameter: 'max_tokens'", "param": "max_tokens"}}, 400
+    )
     content = provider.content
     provider.content = lambda path, body: refusal if "max_tokens" in body else content(path, body)
-    with pytest.raises(EndpointError, match=r"without a limit budget=9 cannot be kept: .* {max_completion_tokens"):
+    with pytest.raises(
+        EndpointError, match=r"without a limit budget=9 cannot be kept: .* {max_completion_tokens"
+    ):
         list(endpoint(provider, prices=Prices(1, 1), budget=9.0).generate(EXAMPLES[:1]))
     assert answers(endpoint(provider, prices=Prices(1, 1))) == ANSWERS
 
 
-REPLY = {"text": "红", "n_input": 1, "n_output": 1, "seconds": 0.5, "finish": "stop", "reasoning": False}
+REPLY = {
+    "text": "红",
+    "n_input": 1,
+    "n_output": 1,
+    "seconds": 0.5,
+    "finish": "stop",
+    "reasoning": False,
+}
 DAMAGED = [
     '{"text": "half \\ud83d", "n_input": 1, "n_output": 1, "seconds": 1}',
     '{"text": "a\\u0000b", "n_input": 1, "n_output": 1, "seconds": 1}',
@@ -421,8 +547,14 @@ DAMAGED = [
     "{}",
     "[" * 100_000,
     b"\xff\xfe{}",
-    *(json.dumps({name: value for name, value in REPLY.items() if name != left_out}) for left_out in list(REPLY)[:4]),
-    *(json.dumps(REPLY | {name: None}) for name in ("text", "n_input", "n_output", "seconds", "reasoning")),
+    *(
+        json.dumps({name: value for name, value in REPLY.items() if name != left_out})
+        for left_out in list(REPLY)[:4]
+    ),
+    *(
+        json.dumps(REPLY | {name: None})
+        for name in ("text", "n_input", "n_output", "seconds", "reasoning")
+    ),
     json.dumps(REPLY | {"text": 5}),
     json.dumps(REPLY | {"n_input": -1}),
     json.dumps(REPLY | {"n_output": 10**400}),
@@ -444,7 +576,10 @@ def test_a_damaged_reply_in_the_cache_is_passed_over_and_named(provider, kept, c
     assert answers(endpoint(provider), EXAMPLES[:2]) == before
     assert len(provider.requests) == 4
     told = [r.message for r in caplog.records]
-    assert [len([words for words in told if f"cached reply {path} is damaged" in words]) for path in paths] == [1, 1]
+    assert [
+        len([words for words in told if f"cached reply {path} is damaged" in words])
+        for path in paths
+    ] == [1, 1]
     assert answers(endpoint(provider), EXAMPLES[:2]) == before
     assert len(provider.requests) == 4, "mended"
 
@@ -464,7 +599,8 @@ def test_threads_that_fail_at_once_tell_it_once(provider, caplog, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("lslm_lightning.systems.endpoint.keep", fail)
-    monkeypatch.setattr("logging.Logger.isEnabledFor", lambda *_: time.sleep(0.05) or True)  # a slow warning: all come before it ends
+    # a slow warning: all come before it ends
+    monkeypatch.setattr("logging.Logger.isEnabledFor", lambda *_: time.sleep(0.05) or True)
     assert answers(endpoint(provider, concurrency=len(EXAMPLES))) == ANSWERS
     assert len([r for r in caplog.records if "replies cannot be cached in" in r.message]) == 1
 
@@ -488,10 +624,16 @@ DRIPS = {
     "headers": lambda: chain([HEAD], (f"X-{i}: 1\r\n".encode() for i in count())),
     "interim": lambda: repeat(b"HTTP/1.1 102 Processing\r\n\r\n"),
     "body": lambda: chain([HEAD, b"Content-Length: 1000000\r\n\r\n{"], repeat(b" ")),
-    "chunks": lambda: chain([HEAD, b"Transfer-Encoding: chunked\r\n\r\n"], repeat(b"8\r\n: PING\r\n\r\n")),
+    "chunks": lambda: chain(
+        [HEAD, b"Transfer-Encoding: chunked\r\n\r\n"], repeat(b"8\r\n: PING\r\n\r\n")
+    ),
     "no length": lambda: chain([HEAD, b"Connection: close\r\n\r\n{"], repeat(b"\n")),
-    "stream": lambda: chain([b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"], repeat(b": PING\n\n")),
-    "error": lambda: chain([b"HTTP/1.1 503 Busy\r\nContent-Length: 1000000\r\n\r\n{"], repeat(b" ")),
+    "stream": lambda: chain(
+        [b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"], repeat(b": PING\n\n")
+    ),
+    "error": lambda: chain(
+        [b"HTTP/1.1 503 Busy\r\nContent-Length: 1000000\r\n\r\n{"], repeat(b" ")
+    ),
 }
 
 
@@ -522,15 +664,27 @@ def dripping():
 @pytest.mark.parametrize("kind", DRIPS)
 def test_a_server_that_sends_a_byte_now_and_then_is_late(kind, dripping, provider):
     """Without end: the test would not end either."""
-    system = Endpoint("m", base_url=dripping(DRIPS[kind]), timeout_seconds=1.0, max_retries=0, max_tokens=7, prices=Prices(1e6, 1e6))
-    with pytest.raises(EndpointError, match=r"no reply to '0' in 1 requests: nothing whole came in timeout_seconds=1"):
+    system = Endpoint(
+        "m",
+        base_url=dripping(DRIPS[kind]),
+        timeout_seconds=1.0,
+        max_retries=0,
+        max_tokens=7,
+        prices=Prices(1e6, 1e6),
+    )
+    with pytest.raises(
+        EndpointError,
+        match=r"no reply to '0' in 1 requests: nothing whole came in timeout_seconds=1",
+    ):
         list(system.generate(EXAMPLES[:1]))
     facts = system.facts()
     assert (facts["requests"], facts["requests_lost"], facts["tokens_written"]) == (1, 1, 7)
     assert facts["money"] > len(EXAMPLES[0].question.encode()) + 7 - 1
 
 
-@pytest.mark.parametrize(("fault", "n_lost"), [("slow", 2), ("cut", 2), ("broken", 2), (504, 2), (503, 0), (429, 0)])
+@pytest.mark.parametrize(
+    ("fault", "n_lost"), [("slow", 2), ("cut", 2), ("broken", 2), (504, 2), (503, 0), (429, 0)]
+)
 def test_what_may_be_on_the_bill_is_entered(provider, fault, n_lost):
     """With 1 a token: a lost reply as the most that it may cost."""
     provider.faults = [fault, fault]
@@ -538,7 +692,8 @@ def test_what_may_be_on_the_bill_is_entered(provider, fault, n_lost):
     system = endpoint(provider, concurrency=1, prices=Prices(1e6, 1e6), max_tokens=20, **deadline)
     list(system.generate(EXAMPLES[:1]))
     question = len(EXAMPLES[0].question.encode())
-    answered, most = 2 * question + 1, question + 64 + 20
+    answered = 2 * question + 1
+    most = question + 64 + 20
     assert system.ledger.spent == answered + n_lost * most
     assert (system.ledger.n_request, system.ledger.n_lost) == (3, n_lost)
 
@@ -547,7 +702,9 @@ def test_what_may_be_on_the_bill_is_entered(provider, fault, n_lost):
 def test_no_budget_is_passed_by_replies_that_are_lost(provider, fault):
     provider.faults = [fault] * 100
     deadline = {"timeout_seconds": 1.0} if fault == "slow" else {}
-    system = endpoint(provider, prices=Prices(1e6, 1e6), budget=250, max_tokens=20, max_retries=50, **deadline)
+    system = endpoint(
+        provider, prices=Prices(1e6, 1e6), budget=250, max_tokens=20, max_retries=50, **deadline
+    )
     with pytest.raises(BudgetError, match="budget=250"):
         list(system.generate(EXAMPLES[:1]))
     assert len(provider.requests) <= 2
@@ -584,7 +741,9 @@ def test_a_server_that_is_not_there_costs_nothing(provider):
 
 def test_a_count_beyond_all_measure_is_no_count(provider):
     content = provider.content
-    provider.content = lambda path, body: content(path, body) | {"usage": {"prompt_tokens": 10**400, "completion_tokens": 1}}
+    provider.content = lambda path, body: (
+        content(path, body) | {"usage": {"prompt_tokens": 10**400, "completion_tokens": 1}}
+    )
     system = endpoint(provider, max_tokens=7, prices=Prices(1, 1))
     list(system.generate(EXAMPLES[:1]))
     assert system.ledger.n_output == 7

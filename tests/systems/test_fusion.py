@@ -1,4 +1,6 @@
-"""A run whose search asks the language model of another run: n-gram and neural, by Checkpoint, a config and `lslm generate`."""
+"""A run whose search asks the language model of another run: n-gram and neural, by Checkpoint, a
+config and `lslm generate`.
+"""
 
 import math
 import shutil
@@ -33,9 +35,13 @@ QUESTION = [Example("1", "?at", ("cat",))]
 
 
 class Spelling(Task):
-    """Reads a text letter by letter, a frame each and a blank between; "?" could be any letter, a little rather a b than a c."""
+    """Reads a text letter by letter, a frame each and a blank between; "?" could be any letter, a
+    little rather a b than a c.
+    """
 
-    searches, min_length, max_length = (CtcSearch,), 0, 9
+    searches = (CtcSearch,)
+    min_length = 0
+    max_length = 9
 
     def __init__(self, tokenizer: Tokenizer, search: CtcSearch = CtcPrefixBeam(5)) -> None:  # noqa: B008 (frozen)
         super().__init__(None, tokenizer)
@@ -49,7 +55,12 @@ class Spelling(Task):
         return []
 
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
-        return [Prediction(e.id, self.tokenizer.decode(self.found(e.source).ids), self.found(e.source).nats) for e in examples]
+        return [
+            Prediction(
+                e.id, self.tokenizer.decode(self.found(e.source).ids), self.found(e.source).nats
+            )
+            for e in examples
+        ]
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         yield from self.answer(examples)
@@ -59,9 +70,16 @@ class Spelling(Task):
         frames[..., [self.tokenizer.bos_id, self.tokenizer.eos_id]] = -torch.inf
         frames[:, 1::2, self.tokenizer.pad_id] = 9.0
         for t, letter in enumerate(text):
-            for other, score in {"b": 1.2, "c": 1.0, "a": 0.0}.items() if letter == "?" else [(letter, 9.0)]:
+            for other, score in (
+                {"b": 1.2, "c": 1.0, "a": 0.0}.items() if letter == "?" else [(letter, 9.0)]
+            ):
                 frames[:, 2 * t, self.tokenizer.encode(other)] = score
-        return self.search(frames.log_softmax(-1), torch.tensor([2 * len(text)]), self.tokenizer.pad_id, self.fusion)[0][0]
+        return self.search(
+            frames.log_softmax(-1),
+            torch.tensor([2 * len(text)]),
+            self.tokenizer.pad_id,
+            self.fusion,
+        )[0][0]
 
 
 def saved(name: str, spec: dict, task: Task, tokenizer: Tokenizer, **more: object) -> RunDirectory:
@@ -70,22 +88,39 @@ def saved(name: str, spec: dict, task: Task, tokenizer: Tokenizer, **more: objec
     run.save_config(yaml.safe_dump({"model": spec}))
     tokenizer.save(run.tokenizer)
     run.checkpoints.mkdir()
-    torch.save({"state_dict": task.state_dict(), "tokenizer_digest": tokenizer.digest, **more}, run.checkpoints / "best.ckpt")
+    torch.save(
+        {"state_dict": task.state_dict(), "tokenizer_digest": tokenizer.digest, **more},
+        run.checkpoints / "best.ckpt",
+    )
     return run
 
 
 def ngram(tokenizer: Tokenizer, texts: Sequence[str] = TEXTS) -> RunDirectory:
     task = NgramTask(tokenizer, order=3)
     row = np.concatenate([[task.bos, *tokenizer.encode(text), tokenizer.eos_id] for text in texts])
-    run = saved("ngram", {"class_path": "tasks.language_modeling.ngram.NgramTask", "init_args": {"order": 3}}, task, tokenizer)
+    run = saved(
+        "ngram",
+        {"class_path": "tasks.language_modeling.ngram.NgramTask", "init_args": {"order": 3}},
+        task,
+        tokenizer,
+    )
     train([row], 3, task.bos + 1, task.bos).save(run.checkpoints / "ngram")
     sums = {path.name: checksum(path) for path in (run.checkpoints / "ngram").iterdir()}
-    torch.save({"state_dict": {}, "tokenizer_digest": tokenizer.digest, "tables": sums}, run.checkpoints / "best.ckpt")
+    torch.save(
+        {"state_dict": {}, "tokenizer_digest": tokenizer.digest, "tables": sums},
+        run.checkpoints / "best.ckpt",
+    )
     return run
 
 
-NETWORKS = {"Transformer": Transformer(d_model=16, n_head=2, n_encoder_layer=0, n_decoder_layer=2), "LSTM": LSTM(16, 0, 2)}
-PATHS = {"Transformer": "lslm_lightning.models.transformer.Transformer", "LSTM": "lslm_lightning.models.recurrent.LSTM"}
+NETWORKS = {
+    "Transformer": Transformer(d_model=16, n_head=2, n_encoder_layer=0, n_decoder_layer=2),
+    "LSTM": LSTM(16, 0, 2),
+}
+PATHS = {
+    "Transformer": "lslm_lightning.models.transformer.Transformer",
+    "LSTM": "lslm_lightning.models.recurrent.LSTM",
+}
 SIZES = {"Transformer": {"d_model": 16, "n_head": 2}, "LSTM": {"d_model": 16}}
 
 
@@ -135,9 +170,18 @@ def test_an_answer_has_its_own_log_p_and_what_the_model_adds(kind, asking, token
     alone = answer(system(asking))
     assert alone.output == "bat"
     assert answer(system(asking, fusion=ShallowFusion(str(model.path), weight=0.0))) == alone
-    together = answer(system(asking, fusion=ShallowFusion(str(model.path), weight=1.5, length_bonus=0.25), search=CtcPrefixBeam(500)))
+    together = answer(
+        system(
+            asking,
+            fusion=ShallowFusion(str(model.path), weight=1.5, length_bonus=0.25),
+            search=CtcPrefixBeam(500),
+        )
+    )
     task = ShallowFusion(str(model.path)).loaded.task
-    rows = {text: [tokenizer.eos_id, *tokenizer.encode(text), tokenizer.eos_id] for text in ("cat", "bat", "aat", "at", together.output)}
+    rows = {
+        text: [tokenizer.eos_id, *tokenizer.encode(text), tokenizer.eos_id]
+        for text in ("cat", "bat", "aat", "at", together.output)
+    }
     nats = {text: float(task.token_nats([row])[0].sum()) for text, row in rows.items()}
     exact = system(asking, search=CtcPrefixBeam(500)).loaded.task
     every = {tokenizer.decode(h.ids): h.nats for h in everything(exact, "?at")}
@@ -161,7 +205,10 @@ def test_a_model_with_another_tokenizer_is_refused_before_and_while_it_is_loaded
     other = ngram(Characters().train([*TEXTS, "xyz"]))
     fusion = ShallowFusion(str(other.path))
     for refused in (system(asking, fusion=fusion).ready, system(asking, fusion=fusion).generate):
-        with pytest.raises(ValueError, match=r"its tokenizer is not that of .* lslm_lightning\.text\.recipes\.Existing"):
+        with pytest.raises(
+            ValueError,
+            match=r"its tokenizer is not that of .* lslm_lightning\.text\.recipes\.Existing",
+        ):
             list(refused(QUESTION) or ())
     with pytest.raises(ValueError, match="there is no run"):
         system(asking, fusion=ShallowFusion("nowhere")).ready(QUESTION)
@@ -170,7 +217,9 @@ def test_a_model_with_another_tokenizer_is_refused_before_and_while_it_is_loaded
 def test_what_cannot_fuse_is_refused(asking, tokenizer):
     model = ngram(tokenizer)
     fusion = ShallowFusion(str(model.path))
-    with pytest.raises(ValueError, match="search=CtcGreedy and fusion: CtcGreedy asks no language model"):
+    with pytest.raises(
+        ValueError, match="search=CtcGreedy and fusion: CtcGreedy asks no language model"
+    ):
         answer(system(asking, fusion=fusion, search=CtcGreedy()))
     with pytest.raises(ValueError, match="search=Beam: Spelling answers by CtcSearch"):
         answer(system(asking, search=Beam()))
@@ -184,13 +233,16 @@ def test_what_cannot_fuse_is_refused(asking, tokenizer):
 
 def test_the_model_is_told_in_facts_and_in_the_fingerprint(asking, tokenizer):
     model = ngram(tokenizer)
-    alone, together = system(asking), system(asking, fusion=ShallowFusion(str(model.path), 0.5, 1.0))
+    alone = system(asking)
+    together = system(asking, fusion=ShallowFusion(str(model.path), 0.5, 1.0))
     assert "fusion" not in alone.facts()
     assert together.facts()["fusion"] == f"0.5 x {model.path.name}, +1 a token"
     assert together.facts()["search"] == "ctcprefixbeam"
     before = together.fingerprint()
     assert len({alone.fingerprint(), ShallowFusion(str(model.path)).fingerprint(), before}) == 3
-    torch.save({**torch.load(model.checkpoints / "best.ckpt"), "more": 1}, model.checkpoints / "best.ckpt")
+    torch.save(
+        {**torch.load(model.checkpoints / "best.ckpt"), "more": 1}, model.checkpoints / "best.ckpt"
+    )
     assert system(asking, fusion=ShallowFusion(str(model.path))).fingerprint() != before
     shutil.rmtree(model.path)
     assert system(asking, fusion=ShallowFusion(str(model.path))).fingerprint() is None
@@ -198,7 +250,10 @@ def test_the_model_is_told_in_facts_and_in_the_fingerprint(asking, tokenizer):
 
 def test_a_config_names_search_and_model(asking, tokenizer):
     model = ngram(tokenizer)
-    fusion = {"class_path": "lslm_lightning.systems.fusion.ShallowFusion", "init_args": {"run": "runs/fusion/ngram-*", "weight": 2.0}}
+    fusion = {
+        "class_path": "lslm_lightning.systems.fusion.ShallowFusion",
+        "init_args": {"run": "runs/fusion/ngram-*", "weight": 2.0},
+    }
     search = {"class_path": "lslm_lightning.decoding.CtcPrefixBeam", "init_args": {"beam_size": 7}}
     settings = {"run": str(asking.path), "trust": True, "search": search, "fusion": fusion}
     parser = Parser(prog="lslm evaluate")
@@ -214,14 +269,23 @@ def test_generate_asks_a_model_too(asking, tokenizer, capfd):
     model = ngram(tokenizer)
 
     def generated(*words: object) -> tuple[int, str]:
-        status = main(["generate", str(asking.path), "?at", "--trust", "--device", "cpu", *map(str, words)])
+        status = main(
+            ["generate", str(asking.path), "?at", "--trust", "--device", "cpu", *map(str, words)]
+        )
         out, err = capfd.readouterr()
         return status, (out if status == 0 else err).strip()
 
     assert generated() == (0, "bat")
     assert generated("--fusion", model.path, "--fusion-weight", "2") == (0, "cat")
-    assert generated("--fusion", model.path, "--fusion-weight", "0", "--beam-size", "3") == (0, "bat")
-    assert generated("--search", "beam", "--beam-size", "2") == generated("--search", "greedy") == (0, "bat")
+    assert generated("--fusion", model.path, "--fusion-weight", "0", "--beam-size", "3") == (
+        0,
+        "bat",
+    )
+    assert (
+        generated("--search", "beam", "--beam-size", "2")
+        == generated("--search", "greedy")
+        == (0, "bat")
+    )
     for words, names in (
         (["--fusion-weight", "2"], "name its run with --fusion"),
         (["--search", "greedy", "--fusion", model.path], "CtcGreedy asks no language model"),

@@ -1,4 +1,6 @@
-"""Models of transformers: what they write is what `generate` writes, and what they score is what their logits say."""
+"""Models of transformers: what they write is what `generate` writes, and what they score is what
+their logits say.
+"""
 
 import json
 import shutil
@@ -36,12 +38,17 @@ def test_batches_do_not_change_what_is_written(marian):
 
 def test_a_causal_model_reads_the_question(gpt2):
     system = HuggingFace(str(gpt2), max_new_tokens=3)
-    asked = [Example("0", "ignored", ("x",), question="a b c"), Example("1", "ignored", ("x",), question="a b c d e f")]
+    asked = [
+        Example("0", "ignored", ("x",), question="a b c"),
+        Example("1", "ignored", ("x",), question="a b c d e f"),
+    ]
     found = {p.id: p.output for p in system.generate(asked)}
     model, tokenizer = system.loaded
     for example in asked:
         ids = tokenizer(example.question, return_tensors="pt").input_ids
-        written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=3, do_sample=False)[0, ids.size(1) :]
+        written = model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=3, do_sample=False
+        )[0, ids.size(1) :]
         assert found[example.id] == tokenizer.decode(written, skip_special_tokens=True)
 
 
@@ -103,31 +110,43 @@ def test_of_a_long_question_a_causal_model_reads_the_end(gpt2):
     """16 positions, 4 of them for the answer."""
     words = "abcdefghijklmnopqrstuvwxyz"
     system = HuggingFace(str(gpt2), max_new_tokens=4)
-    long, end = Example("long", "", ("x",), question=" ".join(words)), Example("end", "", ("x",), question=" ".join(words[-12:]))
+    long = Example("long", "", ("x",), question=" ".join(words))
+    end = Example("end", "", ("x",), question=" ".join(words[-12:]))
     found = {p.id: p.output for p in system.generate([long, end])}
     assert found["long"] == found["end"]
     assert found["long"]
     assert system.signature("generate") == "|source:12"
-    assert system.cut_sources([long, end]) == (1, "questions have more than 12 tokens and lost their beginning")
+    assert system.cut_sources([long, end]) == (
+        1,
+        "questions have more than 12 tokens and lost their beginning",
+    )
 
 
 def test_a_question_needs_room_beside_its_answer(gpt2):
-    with pytest.raises(ValueError, match=r"max_new_tokens=16 .* leaves no room for a question in its 16 positions"):
-        list(HuggingFace(str(gpt2), max_new_tokens=16).generate([Example("0", "", ("x",), question="a b")]))
+    with pytest.raises(
+        ValueError, match=r"max_new_tokens=16 .* leaves no room for a question in its 16 positions"
+    ):
+        list(
+            HuggingFace(str(gpt2), max_new_tokens=16).generate(
+                [Example("0", "", ("x",), question="a b")]
+            )
+        )
 
 
 def test_of_a_long_source_an_encoder_reads_the_beginning(marian):
     """Its tokenizer names no limit, its positions end at 1024."""
     system = HuggingFace(str(marian), max_new_tokens=4)
     letters = "abcdefghijklmnopqrstuvwxyz" * 60
-    long, beginning = Example("long", " ".join(letters), ("x",)), Example("beginning", " ".join(letters[:1024]), ("x",))
+    long = Example("long", " ".join(letters), ("x",))
+    beginning = Example("beginning", " ".join(letters[:1024]), ("x",))
     found = {p.id: p.output for p in system.generate([long, beginning])}
     assert found["long"] == found["beginning"]
     assert system.signature("generate") == "|source:1024"
 
 
 def test_whose_tokens_are_counted_stands_in_the_signature(gpt2, tmp_path):
-    again, other = HuggingFace(str(gpt2)).signature("log_prob"), tmp_path / "other"
+    again = HuggingFace(str(gpt2)).signature("log_prob")
+    other = tmp_path / "other"
     shutil.copytree(gpt2, other)
     path = other / "tokenizer.json"
     path.write_text(path.read_text("utf-8").replace('"z"', '"ß"'), "utf-8")
@@ -146,26 +165,43 @@ def configured(folder, copy, **settings):
     return str(copy)
 
 
-@pytest.mark.parametrize("settings", [{}, {"forced_eos_token_id": 1}, {"eos_token_id": [1, 4, 5]}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"forced_eos_token_id": 1}, {"eos_token_id": [1, 4, 5]}], ids=str
+)
 @pytest.mark.parametrize(("kind", "short", "long"), [("marian", 3, 60), ("gpt2", 2, 9)])
-def test_an_answer_that_was_cut_goes_on_where_it_may_be_longer(kind, short, long, settings, request, tmp_path):
+def test_an_answer_that_was_cut_goes_on_where_it_may_be_longer(
+    kind, short, long, settings, request, tmp_path
+):
     folder = configured(request.getfixturevalue(kind), tmp_path / "it", **settings)
     letters = "abcdefghijklmnopqrstuvwxyz"
-    asked = [Example(str(i), (text := " ".join(letters[i : i + 3 + i % 3])), ("x",), question=text) for i in range(20)]
-    first, second = ({p.id: p for p in HuggingFace(folder, max_new_tokens=n).generate(asked)} for n in (short, long))
+    asked = [
+        Example(str(i), (text := " ".join(letters[i : i + 3 + i % 3])), ("x",), question=text)
+        for i in range(20)
+    ]
+    first, second = (
+        {p.id: p for p in HuggingFace(folder, max_new_tokens=n).generate(asked)}
+        for n in (short, long)
+    )
     ended = {i for i, p in first.items() if p.finish_reason == "stop"}
     assert all(second[i].output.startswith(first[i].output) for i in first)
     assert all(first[i].output == second[i].output for i in ended)
     on = [second[i].n_token - first[i].n_token for i in first.keys() - ended]
     assert sum(on) > 0
-    assert min(on) > 0 or "forced_eos_token_id" in settings, "an end that is forced may be where an end would have been"
+    assert min(on) > 0 or "forced_eos_token_id" in settings, (
+        "an end that is forced may be where an end would have been"
+    )
 
 
 def test_what_a_folder_says_of_how_to_write_is_in_the_record(marian, tmp_path, caplog):
     """Two folders with the same weights that answer otherwise are told apart."""
     plain = HuggingFace(str(marian), max_new_tokens=8)
-    penalty = HuggingFace(configured(marian, tmp_path / "penalty", repetition_penalty=9.0, suppress_tokens=[5]), max_new_tokens=8)
-    assert [p.output for p in plain.generate(EXAMPLES)] != [p.output for p in penalty.generate(EXAMPLES)]
+    penalty = HuggingFace(
+        configured(marian, tmp_path / "penalty", repetition_penalty=9.0, suppress_tokens=[5]),
+        max_new_tokens=8,
+    )
+    assert [p.output for p in plain.generate(EXAMPLES)] != [
+        p.output for p in penalty.generate(EXAMPLES)
+    ]
     assert "repetition_penalty" not in plain.facts().get("generation_config", {})
     told = penalty.facts()["generation_config"]
     assert (told["repetition_penalty"], told["suppress_tokens"]) == (9.0, [5])
@@ -174,14 +210,35 @@ def test_what_a_folder_says_of_how_to_write_is_in_the_record(marian, tmp_path, c
 
 
 def test_what_of_a_folder_does_not_hold_is_said(marian, tmp_path, caplog):
-    folder = configured(marian, tmp_path / "chance", do_sample=True, temperature=0.6, num_beams=4, max_length=512, no_repeat_ngram_size=3)
+    folder = configured(
+        marian,
+        tmp_path / "chance",
+        do_sample=True,
+        temperature=0.6,
+        num_beams=4,
+        max_length=512,
+        no_repeat_ngram_size=3,
+    )
     system = HuggingFace(folder, max_new_tokens=8)
     first = [p.output for p in system.generate(EXAMPLES)]
-    assert first == [p.output for p in HuggingFace(folder, max_new_tokens=8).generate(EXAMPLES)], "no chance"
-    assert system.facts()["generation_config_set_aside"] == {"do_sample": True, "temperature": 0.6, "num_beams": 4, "max_length": 512}
+    assert first == [p.output for p in HuggingFace(folder, max_new_tokens=8).generate(EXAMPLES)], (
+        "no chance"
+    )
+    assert system.facts()["generation_config_set_aside"] == {
+        "do_sample": True,
+        "temperature": 0.6,
+        "num_beams": 4,
+        "max_length": 512,
+    }
     assert system.facts()["generation_config"]["no_repeat_ngram_size"] == 3
     assert system.facts()["limit"] == "max_new_tokens=8"
-    for word in ("do_sample=True", "temperature=0.6", "num_beams=4", "max_length=512", "greedy search"):
+    for word in (
+        "do_sample=True",
+        "temperature=0.6",
+        "num_beams=4",
+        "max_length=512",
+        "greedy search",
+    ):
         assert word in caplog.text
     json.dumps(system.facts())
     assert "num_beams" not in HuggingFace(folder, n_beam=4, max_new_tokens=8).set_aside

@@ -51,7 +51,9 @@ def test_a_budget_without_prices_is_refused():
 
 @pytest.mark.parametrize("wrong", [-1.0, -1e-300, math.nan, math.inf, -math.inf])
 def test_prices_and_budgets_with_which_no_sum_makes_sense_are_refused(wrong):
-    with pytest.raises(ValueError, match=f"prices.input_per_million={wrong} must be a number of at least 0"):
+    with pytest.raises(
+        ValueError, match=f"prices.input_per_million={wrong} must be a number of at least 0"
+    ):
         Prices(wrong, 1.0)
     with pytest.raises(ValueError, match=f"prices.output_per_million={wrong} must be"):
         Prices(1.0, wrong)

@@ -27,14 +27,22 @@ def test_lines_stand_in_the_order_of_the_exam(tmp_path):
 
 def test_json_lines_are_found_by_id(tmp_path):
     rows = [{"id": str(i), "output": f"出{i}\u2028", "model": "any"} for i in (2, 0, 1, 9)]
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-    assert written(tmp_path / "a.jsonl") == [("0", "出0\u2028"), ("1", "出1\u2028"), ("2", "出2\u2028")]
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8"
+    )
+    assert written(tmp_path / "a.jsonl") == [
+        ("0", "出0\u2028"),
+        ("1", "出1\u2028"),
+        ("2", "出2\u2028"),
+    ]
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".GZ", ".xz", ".bz2"])
 def test_names_say_the_format_in_any_case_packed_or_not(ending, tmp_path):
     pack = PACK[ending.lower()]
-    (tmp_path / f"a.JSONL{ending}").write_bytes(pack("".join(f'{{"id": "{i}", "output": "x{i}"}}\n' for i in range(3)).encode()))
+    (tmp_path / f"a.JSONL{ending}").write_bytes(
+        pack("".join(f'{{"id": "{i}", "output": "x{i}"}}\n' for i in range(3)).encode())
+    )
     (tmp_path / f"a.de{ending}").write_bytes(pack(b"x0\nx1\nx2\n"))
     for name in ("a.JSONL", "a.de"):
         assert written(tmp_path / f"{name}{ending}") == [(str(i), f"x{i}") for i in range(3)]
@@ -49,15 +57,22 @@ def test_a_table_is_not_taken_for_lines(name, tmp_path):
         Outputs(str(tmp_path / name)).ready(EXAMPLES)
 
 
-@pytest.mark.parametrize("inner", ["\r", "\x0b", "\x0c", "\x1c", "\x1e", "\x85", "\u2028", "\u2029", " ", "\r\r"])
+@pytest.mark.parametrize(
+    "inner", ["\r", "\x0b", "\x0c", "\x1c", "\x1e", "\x85", "\u2028", "\u2029", " ", "\r\r"]
+)
 def test_only_line_feeds_end_lines(inner, tmp_path):
     """As in corpora: a line for each, whatever other tools take for the end of one."""
     outputs = [f"eins{inner}und", f"{inner}zwei", "drei"]
     for end in ("\n", "\r\n"):
         (tmp_path / "a.txt").write_bytes(end.join([*outputs, ""]).encode())
         assert [output for _, output in written(tmp_path / "a.txt")] == outputs
-        assert [output for _, output in written(tmp_path / "a.txt")] == lines_of("a", (tmp_path / "a.txt").read_bytes())
-        rows = [json.dumps({"id": str(i), "output": output}, ensure_ascii=False) for i, output in enumerate(outputs)]
+        assert [output for _, output in written(tmp_path / "a.txt")] == lines_of(
+            "a", (tmp_path / "a.txt").read_bytes()
+        )
+        rows = [
+            json.dumps({"id": str(i), "output": output}, ensure_ascii=False)
+            for i, output in enumerate(outputs)
+        ]
         (tmp_path / "a.jsonl").write_bytes(end.join([*rows, ""]).encode())
         assert [output for _, output in written(tmp_path / "a.jsonl")] == outputs
 
@@ -80,21 +95,45 @@ def test_ids_may_be_numbers(tmp_path):
             b'{"id": "0", "output": "x"}\n\n{"id": "0", "output": "x"}\n',
             "line 3: the id '0' stands in line 1 already; remove one",
         ),
-        ("a.jsonl", b'{"id": "0", "output": "x"}\n{"id": 0, "output": "y"}\n', "line 2: the id '0' stands in line 1 already"),
-        ("a.jsonl", b'{"id": "0", "output": "x", "output": "y"}\n', "line 1: the key 'output' stands twice"),
-        ("a.jsonl", rb'{"id": "0", "output": "dr\ud83d"}', r"line 1: output has half a surrogate pair, \\ud83d, at character 3"),
+        (
+            "a.jsonl",
+            b'{"id": "0", "output": "x"}\n{"id": 0, "output": "y"}\n',
+            "line 2: the id '0' stands in line 1 already",
+        ),
+        (
+            "a.jsonl",
+            b'{"id": "0", "output": "x", "output": "y"}\n',
+            "line 1: the key 'output' stands twice",
+        ),
+        (
+            "a.jsonl",
+            rb'{"id": "0", "output": "dr\ud83d"}',
+            r"line 1: output has half a surrogate pair, \\ud83d, at character 3",
+        ),
         ("a.jsonl", rb'{"id": "\udfff", "output": "x"}', "line 1: id has half a surrogate pair"),
-        ("a.jsonl", rb'{"id": "0", "output": "x\u0000"}', r"line 1: output has a NUL, U\+0000, at character 2"),
+        (
+            "a.jsonl",
+            rb'{"id": "0", "output": "x\u0000"}',
+            r"line 1: output has a NUL, U\+0000, at character 2",
+        ),
         ("a.jsonl", b'{"id": "0", "output": NaN}', "line 1: output must be text, not NaN"),
         ("a.jsonl", b'{"id": "0", "output": true}', "line 1: output must be text, not true"),
         ("a.jsonl", b'{"id": "0", "output": null}', "line 1: output must be text, not null"),
-        ("a.jsonl", b'{"id": null, "output": "x"}', "line 1: id must be text or a number, not null"),
+        (
+            "a.jsonl",
+            b'{"id": null, "output": "x"}',
+            "line 1: id must be text or a number, not null",
+        ),
         ("a.jsonl", b'{"id": true, "output": "x"}', "line 1: id must be text, not true"),
         ("a.jsonl", b'{"id": "0"\n', "line 1: not JSON"),
         ("a.jsonl", b'["0", "x"]\n', "line 1: expected"),
         ("a.txt", b"one\nt\0o\nthree\n", r"line 2: byte 5 \(0x00\) is NUL"),
         ("a.txt", "eins\nzwei\ndrei\n".encode("utf-16-le"), "the file is UTF-16"),
-        ("a.txt", f"{RUSSIAN}\nx\ny\n".encode("cp1251"), "line 1: .*reads as Windows-1251, .*: iconv -f CP1251 -t UTF-8"),
+        (
+            "a.txt",
+            f"{RUSSIAN}\nx\ny\n".encode("cp1251"),
+            "line 1: .*reads as Windows-1251, .*: iconv -f CP1251 -t UTF-8",
+        ),
     ],
 )
 def test_what_is_no_answer_is_refused(tmp_path, name, content, words):

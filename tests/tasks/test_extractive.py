@@ -1,4 +1,6 @@
-"""Extractive summarization: labels are those of the oracle, answers are made of the source, and what can be learned is learned."""
+"""Extractive summarization: labels are those of the oracle, answers are made of the source, and
+what can be learned is learned.
+"""
 
 import json
 import math
@@ -49,10 +51,16 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def documents(n: int, language: str, seed: int) -> list[dict[str, str]]:
-    """Sentences of a few words; that with the marker, "key" or 关, is the summary, but for one word."""
-    chance, rows = random.Random(seed), []
+    """Sentences of a few words; that with the marker, "key" or 关, is the summary, but for one
+    word.
+    """
+    chance = random.Random(seed)
+    rows = []
     for _ in range(n):
-        drawn = [[chance.choice(WORDS) for _ in range(chance.randint(2, 5))] for _ in range(chance.randint(1, 6))]
+        drawn = [
+            [chance.choice(WORDS) for _ in range(chance.randint(2, 5))]
+            for _ in range(chance.randint(1, 6))
+        ]
         best = chance.randrange(len(drawn))
         if language == "en":
             drawn[best].insert(1, "key")
@@ -61,7 +69,12 @@ def documents(n: int, language: str, seed: int) -> list[dict[str, str]]:
             sentences = ["".join(CHINESE[word] for word in words) + "。" for words in drawn]
             sentences[best] = f"关{sentences[best]}"
         joined = (" " if language == "en" else "").join(sentences)
-        rows.append({"document": joined, "summary": sentences[best].replace("dog", "bird").replace("狗", "鸟")})
+        rows.append(
+            {
+                "document": joined,
+                "summary": sentences[best].replace("dog", "bird").replace("狗", "鸟"),
+            }
+        )
     return rows
 
 
@@ -69,7 +82,9 @@ def corpus(folder: Path, language: str = "en", n: int = 40) -> Path:
     folder.mkdir(exist_ok=True)
     for seed, split in enumerate(("train", "val", "test")):
         rows = documents(n if split == "train" else 12, language, seed)
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+        (folder / f"{split}.jsonl").write_text(
+            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8"
+        )
     return folder
 
 
@@ -77,14 +92,22 @@ def corpus(folder: Path, language: str = "en", n: int = 40) -> Path:
 def made(tmp_path: Path) -> Callable[..., ExtractiveData]:
     def make(language: str = "en", n: int = 40, **settings) -> ExtractiveData:
         folder = corpus(tmp_path / language, language, n)
-        return ExtractiveData(str(folder), **{"tokenizer": Characters(), "k": 1, "max_tokens": 600, "n_validation_example": 6} | settings)
+        return ExtractiveData(
+            str(folder),
+            **{"tokenizer": Characters(), "k": 1, "max_tokens": 600, "n_validation_example": 6}
+            | settings,
+        )
 
     return make
 
 
 def task_of(data: ExtractiveData, backbone: str = "transformer", **settings) -> ExtractiveTask:
     torch.manual_seed(0)
-    layers = {"sentence_backbone": lambda d: Transformer(d, 2, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0)}
+    layers = {
+        "sentence_backbone": lambda d: Transformer(
+            d, 2, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0
+        )
+    }
     return ExtractiveTask(BACKBONES[backbone](), data.tokenizer, **{"k": 1} | layers | settings)
 
 
@@ -95,10 +118,14 @@ def task_of(data: ExtractiveData, backbone: str = "transformer", **settings) -> 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_labels_are_those_of_the_oracle(made, language, k):
     data = made(language, k=k)
-    encoded, examples = data.encoded("train"), data.examples("train")
+    encoded = data.encoded("train")
+    examples = data.examples("train")
     assert {e.language for e in examples} == {language}
-    for example, row, answer in zip(examples, range(len(encoded)), ExtractiveOracle(k).generate(examples), strict=True):
-        sentences, labels = split_sentences(example.source, language), encoded.chosen[row]
+    for example, row, answer in zip(
+        examples, range(len(encoded)), ExtractiveOracle(k).generate(examples), strict=True
+    ):
+        sentences = split_sentences(example.source, language)
+        labels = encoded.chosen[row]
         assert len(labels) == len(sentences)
         chosen = [sentence for sentence, label in zip(sentences, labels) if label]
         assert (" " if language == "en" else "").join(chosen) == answer.output
@@ -106,13 +133,21 @@ def test_labels_are_those_of_the_oracle(made, language, k):
 
 
 def test_labels_are_found_once_and_anew_when_anything_changes(tmp_path, monkeypatch):
-    texts, references = [["A cat.", "A dog."]] * 7, [("A dog.",)] * 7
+    texts = [["A cat.", "A dog."]] * 7
+    references = [("A dog.",)] * 7
     first = chosen_once(texts, references, "en", 1, tmp_path)
     assert first == [[1]] * 7
     monkeypatch.setattr(oracle, "best_sentences", lambda *given: 1 / 0)
     assert chosen_once(texts, references, "en", 1, tmp_path) == first
-    others = [(texts, references, "en", 2), (texts, references, "de", 1), (texts[1:], references[1:], "en", 1)]
-    others += [([["A cat.", "A", "dog."], *texts[1:]], references, "en", 1), (texts, [("A cat.",), *references[1:]], "en", 1)]
+    others = [
+        (texts, references, "en", 2),
+        (texts, references, "de", 1),
+        (texts[1:], references[1:], "en", 1),
+    ]
+    others += [
+        ([["A cat.", "A", "dog."], *texts[1:]], references, "en", 1),
+        (texts, [("A cat.",), *references[1:]], "en", 1),
+    ]
     for other in others:
         with pytest.raises(ZeroDivisionError):
             chosen_once(*other, tmp_path)
@@ -122,9 +157,12 @@ def test_labels_are_found_once_and_anew_when_anything_changes(tmp_path, monkeypa
 
 def test_several_processes_find_what_one_finds(tmp_path, monkeypatch):
     rows = documents(30, "en", 5)
-    texts, references = [split_sentences(row["document"]) for row in rows], [[row["summary"]] for row in rows]
+    texts = [split_sentences(row["document"]) for row in rows]
+    references = [[row["summary"]] for row in rows]
     monkeypatch.setattr(oracle, "CHUNK", 4)
-    alone, together = (chosen_once(texts, references, "en", 2, tmp_path / str(n), n) for n in (1, 2))
+    alone, together = (
+        chosen_once(texts, references, "en", 2, tmp_path / str(n), n) for n in (1, 2)
+    )
     assert alone == together
     assert all(alone)
 
@@ -134,13 +172,19 @@ def test_several_processes_find_what_one_finds(tmp_path, monkeypatch):
 
 def test_every_sentence_has_its_tokens_and_what_is_too_long_is_out_of_reach():
     tokenizer = Bytes().train()
-    bos, eos = tokenizer.bos_id, tokenizer.eos_id
-    a, b = tokenizer.encode("aaa"), tokenizer.encode("bb")
+    bos = tokenizer.bos_id
+    eos = tokenizer.eos_id
+    a = tokenizer.encode("aaa")
+    b = tokenizer.encode("bb")
     [whole] = read([["aaa", "bb"]], tokenizer, 8)
     assert whole == ([bos, *a, bos, *b, eos], [4, 3])
     assert read([["aaa", "bb"]], tokenizer, 7) == [([bos, *a, bos, b[0], eos], [4, 2])]
-    assert read([["aaa", "bb"]], tokenizer, 6) == [([bos, *a, eos], [4])], "of the second there would be no token"
-    assert read([["aaa", "bb"]], tokenizer, 3) == [([bos, a[0], eos], [2])], "the first can always be chosen"
+    assert read([["aaa", "bb"]], tokenizer, 6) == [([bos, *a, eos], [4])], (
+        "of the second there would be no token"
+    )
+    assert read([["aaa", "bb"]], tokenizer, 3) == [([bos, a[0], eos], [2])], (
+        "the first can always be chosen"
+    )
     assert read([[], ["bb"]], tokenizer, 9) == [([], []), ([bos, *b, eos], [3])]
 
 
@@ -155,7 +199,11 @@ def test_a_batch_counts_what_the_loss_sums(made):
     data = made()
     encoded = data.encoded("train")
     batch = encoded[[0, 3, 7]]
-    assert batch.n_token == int((~batch.sentence_pad).sum()) == int(encoded.sentences.lengths[[0, 3, 7]].sum())
+    assert (
+        batch.n_token
+        == int((~batch.sentence_pad).sum())
+        == int(encoded.sentences.lengths[[0, 3, 7]].sum())
+    )
     assert batch.n_source_token == int((~batch.source_pad).sum())
     assert int((batch.sentence >= 0).sum()) == batch.n_source_token - 3, "all but </s>"
     empty = encoded[[]]
@@ -164,8 +212,10 @@ def test_a_batch_counts_what_the_loss_sums(made):
 
 def test_the_loss_is_the_sum_of_nats_of_each_decision(made):
     data = made()
-    task, batch = task_of(data).double().eval(), data.encoded("train")[[0, 3, 7]]
-    scores, nats = task.scores(batch), 0.0
+    task = task_of(data).double().eval()
+    batch = data.encoded("train")[[0, 3, 7]]
+    scores = task.scores(batch)
+    nats = 0.0
     for row, n in enumerate((~batch.sentence_pad).sum(1).tolist()):
         for i in range(n):
             p = torch.sigmoid(scores[row, i]).item()
@@ -180,7 +230,9 @@ def test_trigrams_are_blocked_by_hand():
     english = ["The cat sat down.", "Dogs bark.", "A cat, SAT down!", "So the cat sat."]
     scores = [3.0, 1.0, 2.5, 2.0]
     assert choose(english, scores, 2) == [0, 2]
-    assert choose(english, scores, 2, words_of("en")) == [0, 1], "'cat sat down' and 'the cat sat' are taken"
+    assert choose(english, scores, 2, words_of("en")) == [0, 1], (
+        "'cat sat down' and 'the cat sat' are taken"
+    )
     assert choose(english, scores, 4, words_of("en")) == [0, 1]
     assert choose(english, scores, 3) == [0, 2, 3]
     chinese = ["今天北京下雨。", "猫在睡。", "北京，下雨了。", "京下了。"]
@@ -199,12 +251,17 @@ def test_the_best_are_chosen_in_the_order_of_the_source(scores, k):
 def test_an_answer_is_made_of_sentences_of_the_source(made, language):
     data = made(language)
     task = task_of(data, k=3, block_trigrams=False).eval()
-    for example, answer in zip(data.examples("test"), task.answer(data.examples("test")), strict=True):
-        sentences, written = split_sentences(example.source, language), split_sentences(answer.output, language)
+    for example, answer in zip(
+        data.examples("test"), task.answer(data.examples("test")), strict=True
+    ):
+        sentences = split_sentences(example.source, language)
+        written = split_sentences(answer.output, language)
         assert len(written) == min(3, len(sentences))
         places = iter(sentences)
         assert all(sentence in places for sentence in written), "in their order"
-        assert answer.n_token == sum(len(data.tokenizer.encode(sentence)) + 1 for sentence in written)
+        assert answer.n_token == sum(
+            len(data.tokenizer.encode(sentence)) + 1 for sentence in written
+        )
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -222,11 +279,15 @@ def test_odd_sources(made, backbone):
 # The network
 
 
-@pytest.mark.parametrize(("backbone", "over_sentences"), [("transformer", Transformer), ("lstm", Transformer), ("transformer", LSTM)])
+@pytest.mark.parametrize(
+    ("backbone", "over_sentences"),
+    [("transformer", Transformer), ("lstm", Transformer), ("transformer", LSTM)],
+)
 def test_padding_changes_nothing(made, backbone, over_sentences):
     data = made()
     sentence_backbone = partial(over_sentences, n_encoder_layer=1, n_decoder_layer=0)
-    task, encoded = task_of(data, backbone, sentence_backbone=sentence_backbone).double().eval(), data.encoded("train")
+    task = task_of(data, backbone, sentence_backbone=sentence_backbone).double().eval()
+    encoded = data.encoded("train")
     together = task.scores(encoded[list(range(12))])
     for row in range(12):
         alone = task.scores(encoded[[row]])[0]
@@ -235,25 +296,33 @@ def test_padding_changes_nothing(made, backbone, over_sentences):
     torch.testing.assert_close(task.loss(encoded[list(range(12))]), losses, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize(("backbone", "language"), [("transformer", "en"), ("lstm", "en"), ("transformer", "zh")])
+@pytest.mark.parametrize(
+    ("backbone", "language"), [("transformer", "en"), ("lstm", "en"), ("transformer", "zh")]
+)
 def test_the_sentence_with_a_marker_is_found_in_texts_never_seen(made, backbone, language):
     def adam(parameters):
         return torch.optim.AdamW(parameters, lr=5e-3)
 
-    data = made(language, n=300, tokenizer=Words() if language == "en" else Characters(), max_tokens=1000)
+    data = made(
+        language, n=300, tokenizer=Words() if language == "en" else Characters(), max_tokens=1000
+    )
     task = task_of(data, backbone, optimizer=adam, schedule=Constant(0))
     fit(task, data, max_steps=80)
     task.eval()
     examples = data.examples("test")
     found = [p.output for p in task.answer(examples)]
     marker = "key" if language == "en" else "关"
-    right = [next(s for s in split_sentences(e.source, language) if marker in s.lower()) for e in examples]
+    right = [
+        next(s for s in split_sentences(e.source, language) if marker in s.lower())
+        for e in examples
+    ]
     assert found == right
 
 
 def test_a_batch_is_learned_by_heart(made):
     data = made()
-    batch, task = data.encoded("train")[[1, 2, 3, 4]], task_of(data)
+    batch = data.encoded("train")[[1, 2, 3, 4]]
+    task = task_of(data)
     optimizer = torch.optim.AdamW(task.parameters(), lr=5e-3)
     for _ in range(80):
         optimizer.zero_grad()
@@ -275,7 +344,9 @@ def test_a_step_in_shapes_alone(made):
     data = made()
     with torch.device("meta"):
         task = task_of(data)
-    batch = SentenceBatch(*(v.to("meta") if isinstance(v, torch.Tensor) else v for v in data.sizes().usual))
+    batch = SentenceBatch(
+        *(v.to("meta") if isinstance(v, torch.Tensor) else v for v in data.sizes().usual)
+    )
     found = footprint(task, batch, bfloat16=True)
     assert found.flops > 0
     assert found.n_position == batch.source.numel()
@@ -289,8 +360,14 @@ def test_a_step_in_shapes_alone(made):
     [
         ({"k": 0}, "k=0 of ExtractiveTask"),
         ({"max_source_length": 2}, "max_source_length=2"),
-        ({"sentence_backbone": lambda d: Transformer(d, 2)}, "of sentence_backbone must be at least 1 and n_decoder_layer=3 must be 0"),
-        ({"sentence_backbone": lambda d: Transformer(d, 2, 0, 1)}, "n_encoder_layer=0 of sentence_backbone"),
+        (
+            {"sentence_backbone": lambda d: Transformer(d, 2)},
+            "of sentence_backbone must be at least 1 and n_decoder_layer=3 must be 0",
+        ),
+        (
+            {"sentence_backbone": lambda d: Transformer(d, 2, 0, 1)},
+            "n_encoder_layer=0 of sentence_backbone",
+        ),
     ],
 )
 def test_bad_settings_of_the_task(made, settings, words):
@@ -300,7 +377,9 @@ def test_bad_settings_of_the_task(made, settings, words):
 
 def test_a_backbone_that_writes_is_refused(made, monkeypatch):
     monkeypatch.setitem(BACKBONES, "transformer", lambda: Transformer(32, 2, 1, 1))
-    with pytest.raises(ValueError, match="of backbone must be at least 1 and n_decoder_layer=1 must be 0"):
+    with pytest.raises(
+        ValueError, match="of backbone must be at least 1 and n_decoder_layer=1 must be 0"
+    ):
         task_of(made())
 
 
@@ -310,7 +389,9 @@ def test_bad_settings_of_the_data(made, tmp_path):
     with pytest.raises(ValueError, match="max_source_length=2"):
         made(max_source_length=2)
     data = made()
-    (tmp_path / "en" / "train.jsonl").write_text(json.dumps({"document": "A cat.", "summary": "Nothing"}) + "\n")
+    (tmp_path / "en" / "train.jsonl").write_text(
+        json.dumps({"document": "A cat.", "summary": "Nothing"}) + "\n"
+    )
     with pytest.raises(ValueError, match="shares a word with its summary"):
         data.encoded("train")
 
@@ -320,11 +401,17 @@ def test_task_and_data_must_fit(made, tmp_path):
     task_of(data).check(data)
     with pytest.raises(ValueError, match="SummarizationData"):
         task_of(data).check(SummarizationData(str(tmp_path / "en"), Characters()))
-    with pytest.raises(ValueError, match=r"model.max_source_length=300 and data.max_source_length=400"):
+    with pytest.raises(
+        ValueError, match=r"model.max_source_length=300 and data.max_source_length=400"
+    ):
         task_of(data, max_source_length=300).check(data)
     with pytest.raises(ValueError, match="n_validation_example=0"):
         task_of(data).check(made(n_validation_example=0))
-    few = {"sentence_backbone": lambda d: Transformer(d, 2, 1, 0, position=lambda *sizes: Learned(*sizes, max_length=50))}
+    few = {
+        "sentence_backbone": lambda d: Transformer(
+            d, 2, 1, 0, position=lambda *sizes: Learned(*sizes, max_length=50)
+        )
+    }
     with pytest.raises(ValueError, match="max_length=50 of the positions of sentence_backbone"):
         task_of(data, **few).check(data)
 
@@ -345,7 +432,12 @@ def config(project: Path, empty_store: Path) -> Path:
         },
         "data": {
             "class_path": "tasks.summarization.extractive_data.ExtractiveData",
-            "init_args": {"corpus": str(folder), "k": 1, "max_tokens": 600, "n_validation_example": 6},
+            "init_args": {
+                "corpus": str(folder),
+                "k": 1,
+                "max_tokens": 600,
+                "n_validation_example": 6,
+            },
         },
         "trainer": {"accelerator": "cpu", "devices": 1, "max_steps": 4, "val_check_interval": 2},
     }
@@ -369,9 +461,12 @@ def test_a_run_is_trained_reported_used_and_evaluated(config, project, monkeypat
     assert "first sentence" in (folder / "report" / "report.md").read_text("utf-8")
     assert "val/rougeL" in (folder / "metrics.jsonl").read_text("utf-8")
     data = ExtractiveData(str(project / "corpus"), Words(), k=1)
-    examples, answers = data.examples("test"), {p.id: p.output for p in read_predictions(folder / "predictions" / "test.jsonl")}
+    examples = data.examples("test")
+    answers = {p.id: p.output for p in read_predictions(folder / "predictions" / "test.jsonl")}
     system = Checkpoint(str(folder))
-    assert {p.id: p.output for p in system.generate(examples)} == answers, "save and load change nothing"
+    assert {p.id: p.output for p in system.generate(examples)} == answers, (
+        "save and load change nothing"
+    )
     assert "search" not in system.facts()
     with pytest.raises(ValueError, match="search=Beam: ExtractiveTask"):
         Checkpoint(str(folder), search=Beam()).facts()
@@ -382,10 +477,19 @@ def test_a_run_is_trained_reported_used_and_evaluated(config, project, monkeypat
     assert "--max-length, --beam-size does not apply to ExtractiveTask" in err
     exam = {
         "task": "tasks.summarization.task.SummarizationTask",
-        "data": {"class_path": "tasks.summarization.data.SummarizationData", "init_args": {"corpus": str(project / "corpus")}},
+        "data": {
+            "class_path": "tasks.summarization.data.SummarizationData",
+            "init_args": {"corpus": str(project / "corpus")},
+        },
         "systems": {
-            "extract": {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": {"run": str(folder)}},
-            "oracle": {"class_path": "lslm_lightning.systems.baselines.ExtractiveOracle", "init_args": {"k": 1}},
+            "extract": {
+                "class_path": "lslm_lightning.systems.checkpoint.Checkpoint",
+                "init_args": {"run": str(folder)},
+            },
+            "oracle": {
+                "class_path": "lslm_lightning.systems.baselines.ExtractiveOracle",
+                "init_args": {"k": 1},
+            },
         },
     }
     (project / "exam.yaml").write_text(yaml.safe_dump(exam))
@@ -393,7 +497,10 @@ def test_a_run_is_trained_reported_used_and_evaluated(config, project, monkeypat
     assert status == 0, err
     assert "p = " in out
     assert lslm("plan", "--config", config)[0] == 0
-    for words, reason in ((["--model.backbone.n_decoder_layer=1"], "n_decoder_layer=1"), (["--model.k=0"], "k=0")):
+    for words, reason in (
+        (["--model.backbone.n_decoder_layer=1"], "n_decoder_layer=1"),
+        (["--model.k=0"], "k=0"),
+    ):
         status, _, err = lslm("run", "--config", config, *words)
         assert (status, len(err.strip().splitlines())) == (1, 1)
         assert reason in err

@@ -32,9 +32,14 @@ def test_xz_costs_what_the_file_costs():
     texts = ["a" * 1000, "红绿蓝" * 50, "some words, some more words"]
     examples = [Example(str(i), "", (t,)) for i, t in enumerate(texts)]
     metric = BitsPerByte()
-    total = sum(metric.statistics(p, e.references) for p, e in zip(Xz().log_prob(examples), examples, strict=True))
+    total = sum(
+        metric.statistics(p, e.references)
+        for p, e in zip(Xz().log_prob(examples), examples, strict=True)
+    )
     whole = "".join(texts).encode()
-    assert metric.score(total) == pytest.approx(8 * len(lzma.compress(whole, preset=9)) / len(whole))
+    assert metric.score(total) == pytest.approx(
+        8 * len(lzma.compress(whole, preset=9)) / len(whole)
+    )
 
 
 def test_baselines_answer_as_their_names_say():
@@ -52,20 +57,31 @@ def test_baselines_answer_as_their_names_say():
 
 
 def scorer(examples, n_context):
-    """Every character one token, costing as many bits as its place in the window, which starts anew after `n_context`."""
+    """Every character one token, costing as many bits as its place in the window, which starts anew
+    after `n_context`.
+    """
     for example in examples:
         text = example.references[0]
         contexts = [1 + i % n_context for i in range(len(text))]
         tokens = tuple(Token(i, c * math.log(2), c) for i, c in enumerate(contexts))
-        yield Prediction(example.id, nats=sum(t.nats for t in tokens), n_token=len(tokens), tokens=tokens)
+        yield Prediction(
+            example.id, nats=sum(t.nats for t in tokens), n_token=len(tokens), tokens=tokens
+        )
 
 
 def test_bits_by_position_in_the_window_add_up():
     examples = [Example(f"a#{i}", "", ("红" * 24,), "zh") for i in range(3)]
     table = by_position(examples, {"model": list(scorer(examples, 8))})
     rows = {row[0]: row[2] for row in table.rows}
-    assert {row[0]: row[1] for row in table.rows} == {"1": 9, "2 to 3": 18, "4 to 7": 36, "8 to 15": 9}
-    assert rows == pytest.approx({"1": 1 / 3, "2 to 3": 2.5 / 3, "4 to 7": 5.5 / 3, "8 to 15": 8 / 3})
+    assert {row[0]: row[1] for row in table.rows} == {
+        "1": 9,
+        "2 to 3": 18,
+        "4 to 7": 36,
+        "8 to 15": 9,
+    }
+    assert rows == pytest.approx(
+        {"1": 1 / 3, "2 to 3": 2.5 / 3, "4 to 7": 5.5 / 3, "8 to 15": 8 / 3}
+    )
 
 
 @given(st.text(max_size=50))
@@ -75,18 +91,29 @@ def test_bytes_before_each_character(text):
 
 @given(st.lists(st.integers(0, 12), max_size=12))
 def test_pieces_of_a_passage_are_the_passage(starts):
-    """Whatever tokens begin where, several at one character included; the end of the text is a sign of its own."""
+    """Whatever tokens begin where, several at one character included; the end of the text is a sign
+    of its own.
+    """
     text = "明月几时有,把酒问青天"
     inside = sorted(s for s in starts if s < len(text))
-    prediction = Prediction("a", nats=1.0, tokens=tuple(Token(s, 0.5, 1) for s in [*inside, len(text)]))
+    prediction = Prediction(
+        "a", nats=1.0, tokens=tuple(Token(s, 0.5, 1) for s in [*inside, len(text)])
+    )
     found = pieces(text, prediction)
     assert "".join(piece for piece, _ in found) == text + END
-    assert sum(value or 0 for _, value in found) == pytest.approx(0.5 * (len(inside) + 1) / math.log(2))
+    assert sum(value or 0 for _, value in found) == pytest.approx(
+        0.5 * (len(inside) + 1) / math.log(2)
+    )
 
 
 @given(st.text(alphabet="ab月 ", max_size=40), st.text(alphabet="ab月 ", max_size=60))
 def test_the_longest_copy_against_trying_all(text, known):
-    every = [text[i:j] for i in range(len(text)) for j in range(i + 1, len(text) + 1) if text[i:j] in known]
+    every = [
+        text[i:j]
+        for i in range(len(text))
+        for j in range(i + 1, len(text) + 1)
+        if text[i:j] in known
+    ]
     assert len(longest_copy(text, known)) == max(map(len, every), default=0)
     assert longest_copy(text, known) in known
 
@@ -102,7 +129,9 @@ def test_prompts_are_beginnings_of_the_exam(tmp_path):
     data = LanguageModelingData(str(tmp_path))
     prompts = data.prompts("test")
     assert len(prompts) == 4
-    assert len({p.id for p in prompts} | {e.id for e in data.examples("test")}) == 4 + len(data.examples("test"))
+    assert len({p.id for p in prompts} | {e.id for e in data.examples("test")}) == 4 + len(
+        data.examples("test")
+    )
     for prompt in prompts:
         assert 0 < len(prompt.source) <= 200
         assert prompt.source + prompt.references[0] in text
@@ -110,8 +139,13 @@ def test_prompts_are_beginnings_of_the_exam(tmp_path):
 
 def test_what_was_not_paid_for_as_a_whole_is_in_no_picture_beside_what_was():
     examples = [Example("1", "", ("red caterpillar",))]
-    answers = {"dash": [Prediction("1", nats=1.0, n_token=3, unknown=1)], "spelled": [Prediction("1", nats=1.0, unknown=1, spelling=7.0)]}
+    answers = {
+        "dash": [Prediction("1", nats=1.0, n_token=3, unknown=1)],
+        "spelled": [Prediction("1", nats=1.0, unknown=1, spelling=7.0)],
+    }
     [curves, *_] = scored(examples, {"dash": answers["dash"]})[0].blocks
     assert [series.name for series in curves.series] == ["dash"], "alone it can be looked at"
     [curves, *_] = scored(examples, answers)[0].blocks
-    assert [(series.name, series.y) for series in curves.series] == [("spelled", [pytest.approx(8 / math.log(2) / 15)])]
+    assert [(series.name, series.y) for series in curves.series] == [
+        ("spelled", [pytest.approx(8 / math.log(2) / 15)])
+    ]

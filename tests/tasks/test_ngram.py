@@ -78,7 +78,10 @@ def test_passages_of_a_text_add_up_to_the_text_whatever_is_beside_it(trained):
     task, _ = trained()
     text = "red green blue cat dog runs"
     [whole] = task.log_prob([Example("t", "", (text,))])
-    passages = [Example("other", "", ("bird",)), *(Example(f"t#{i}", "", (part,)) for i, part in enumerate([text[:9], text[9:]]))]
+    passages = [
+        Example("other", "", ("bird",)),
+        *(Example(f"t#{i}", "", (part,)) for i, part in enumerate([text[:9], text[9:]])),
+    ]
     parts = list(task.log_prob(passages))[1:]
     assert math.fsum(p.nats for p in parts) == pytest.approx(whole.nats, abs=1e-9)
     assert [t.context for t in whole.tokens][:6] == [1, 2, 3, 4, 4, 4]
@@ -102,14 +105,23 @@ def test_the_likeliest_continuation_is_found_by_every_search(trained):
 def test_unknown_words_pay_for_their_letters_in_bits_per_byte_alone(trained):
     task, _ = trained(Words(), order=2)
     first, second, *_ = words = [*task.tokenizer.entries().values()]
-    texts = {"known": f"{first} {second}", "unknown": f"{first} caterpillar", "changed": f"{first}  caterpillar"}
-    known, unknown, changed = task.log_prob([Example(name, "", (text,)) for name, text in texts.items()])
+    texts = {
+        "known": f"{first} {second}",
+        "unknown": f"{first} caterpillar",
+        "changed": f"{first}  caterpillar",
+    }
+    known, unknown, changed = task.log_prob(
+        [Example(name, "", (text,)) for name, text in texts.items()]
+    )
     assert known.spelling == 0
     assert unknown.spelling == pytest.approx(Spelling(words).nats(["caterpillar"])[0])
     assert unknown.unknown == 1
     for answer in (known, unknown):
         text = texts[answer.id]
-        bits, perplexity = (metric.score(metric.statistics(answer, [text])) for metric in (BitsPerByte(), Perplexity()))
+        bits, perplexity = (
+            metric.score(metric.statistics(answer, [text]))
+            for metric in (BitsPerByte(), Perplexity())
+        )
         assert bits == pytest.approx((answer.nats + answer.spelling) / math.log(2) / len(text))
         assert perplexity == pytest.approx(math.exp(answer.nats / 3))
     assert "spelling:bytes" in task.signature_of_answers("log_prob")
@@ -122,7 +134,9 @@ def test_a_closed_vocabulary_has_no_unknown_word(trained):
     logits, _ = task.step(torch.tensor([[task.tokenizer.eos_id]]), None, ())
     assert logits[0, task.tokenizer.unk_id] == -torch.inf
     assert float(logits.exp().sum()) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ValueError, match="has characters that the training text lacks, and closed_vocabulary=True"):
+    with pytest.raises(
+        ValueError, match="has characters that the training text lacks, and closed_vocabulary=True"
+    ):
         list(task.log_prob([Example("t", "", ("Zürich",))]))
 
 
@@ -141,7 +155,12 @@ def test_wrong_settings_are_refused(settings, words):
 
 
 def test_a_closed_vocabulary_is_not_trained_on_unknown_words(trained):
-    with pytest.raises(ValueError, match="the training text has words that the tokenizer leaves out, and closed_vocabulary=True"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            "the training text has words that the tokenizer leaves out, and closed_vocabulary=True"
+        ),
+    ):
         trained(Words(vocab_size=6), closed_vocabulary=True)
 
 
@@ -151,16 +170,33 @@ def test_prepared_texts_make_the_same_model(trained, text, tmp_path, monkeypatch
     monkeypatch.setattr(packing, "CHUNK_IDS", 70)
     documents = [f"red green {word}" for word in WORDS] * 9
     (text / "train.txt").unlink()
-    (text / "train.jsonl").write_text("".join(json.dumps({"text": document}) + "\n" for document in documents))
+    (text / "train.jsonl").write_text(
+        "".join(json.dumps({"text": document}) + "\n" for document in documents)
+    )
     for split in ("val", "test"):
-        (text / f"{split}.jsonl").write_text(json.dumps({"text": (text / f"{split}.txt").read_text()}) + "\n")
+        (text / f"{split}.jsonl").write_text(
+            json.dumps({"text": (text / f"{split}.txt").read_text()}) + "\n"
+        )
         (text / f"{split}.txt").unlink()
     task, data = trained(order=3)
     data.tokenizer.save(tmp_path / "tokenizer.json")
     folder = tmp_path / "prepared"
-    words = ["--tokenizer", str(tmp_path / "tokenizer.json"), "--shard-mb", "0.0005", "--workers", "1"]
-    assert main(["data", "prepare", str(text / "train.jsonl"), "--output", str(folder), *words]) == 0
+    words = [
+        "--tokenizer",
+        str(tmp_path / "tokenizer.json"),
+        "--shard-mb",
+        "0.0005",
+        "--workers",
+        "1",
+    ]
+    assert (
+        main(["data", "prepare", str(text / "train.jsonl"), "--output", str(folder), *words]) == 0
+    )
     assert len([*folder.glob("shard-*")]) > 1
     other, _ = trained(order=3, prepared=str(folder))
-    row = [task.tokenizer.eos_id, *task.tokenizer.encode("red green cat blue"), task.tokenizer.eos_id]
+    row = [
+        task.tokenizer.eos_id,
+        *task.tokenizer.encode("red green cat blue"),
+        task.tokenizer.eos_id,
+    ]
     np.testing.assert_array_equal(task.token_nats([row])[0], other.token_nats([row])[0])

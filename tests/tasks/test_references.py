@@ -1,4 +1,6 @@
-"""Several texts of an answer are references of their own: scores are those of sacreBLEU, jiwer and rouge-score; the first is learned."""
+"""Several texts of an answer are references of their own: scores are those of sacreBLEU, jiwer and
+rouge-score; the first is learned.
+"""
 
 import json
 from pathlib import Path
@@ -35,7 +37,9 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def write(rows: list[dict], name: str = "d/test.jsonl") -> str:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+        path.write_text(
+            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8"
+        )
         return path.parent.name
 
     return write
@@ -48,7 +52,12 @@ def padded(references: list[list[str]]) -> list[list[str | None]]:
 
 
 def corpus_score(metric, examples, outputs: list[str]) -> float:
-    return metric.score(sum(metric.statistics(Prediction(e.id, text), e.references) for e, text in zip(examples, outputs, strict=True)))
+    return metric.score(
+        sum(
+            metric.statistics(Prediction(e.id, text), e.references)
+            for e, text in zip(examples, outputs, strict=True)
+        )
+    )
 
 
 def columns_of(references: list[list[str]]) -> list[dict]:
@@ -62,31 +71,53 @@ def test_scores_of_translations_are_those_of_sacrebleu(form: str, put) -> None:
     if form == "lists":
         rows = [{"en": source, "de": own} for source, own in zip(SOURCES, REFERENCES, strict=True)]
     elif form == "columns":
-        rows = [{"en": source} | own for source, own in zip(SOURCES, columns_of(REFERENCES), strict=True)]
+        rows = [
+            {"en": source} | own
+            for source, own in zip(SOURCES, columns_of(REFERENCES), strict=True)
+        ]
         columns = {"en": "en", "de": ["ref0", "ref1", "ref2"]}
     else:
         rows = [
-            {"en": source, "refs": [{"text": text, "by": "x"} for text in own]} for source, own in zip(SOURCES, REFERENCES, strict=True)
+            {"en": source, "refs": [{"text": text, "by": "x"} for text in own]}
+            for source, own in zip(SOURCES, REFERENCES, strict=True)
         ]
         columns = {"en": "en", "de": "refs.text"}
     data = TranslationData(put(rows), columns=columns, source_language="en", target_language="de")
     examples = data.examples("test")
     assert [list(e.references) for e in examples] == REFERENCES
-    for metric, right in ((Bleu("de"), sacrebleu.corpus_bleu), (Chrf(), sacrebleu.corpus_chrf), (Ter("de"), sacrebleu.corpus_ter)):
-        assert corpus_score(metric, examples, OUTPUTS) == pytest.approx(right(OUTPUTS, padded(REFERENCES)).score, abs=1e-9)
+    for metric, right in (
+        (Bleu("de"), sacrebleu.corpus_bleu),
+        (Chrf(), sacrebleu.corpus_chrf),
+        (Ter("de"), sacrebleu.corpus_ter),
+    ):
+        assert corpus_score(metric, examples, OUTPUTS) == pytest.approx(
+            right(OUTPUTS, padded(REFERENCES)).score, abs=1e-9
+        )
 
 
 def test_training_learns_the_first_reference_and_reads_all_of_a_source(put) -> None:
     folder = put([{"en": ["One .", "Two ."], "de": own} for own in REFERENCES], "d/train.jsonl")
     to_german = TranslationData(folder, source_language="en", target_language="de")
-    assert list(to_german.training_texts()) == [text for own in REFERENCES for text in ("One . Two .", own[0])]
+    assert list(to_german.training_texts()) == [
+        text for own in REFERENCES for text in ("One . Two .", own[0])
+    ]
     to_english = TranslationData(folder, source_language="de", target_language="en")
     assert [e.references for e in to_english.examples("train")] == [("One .", "Two .")] * 3
-    assert to_english.examples("train")[1].source == " ".join(REFERENCES[1]), "a list that is read is joined"
+    assert to_english.examples("train")[1].source == " ".join(REFERENCES[1]), (
+        "a list that is read is joined"
+    )
 
 
 def test_references_are_joined_where_that_is_asked_for(put) -> None:
-    folder = put([{"document": ["a", "b"], "sentences": ["s1.", "s2."], "several": [["t1.", "t2."], ["u1.", "u2."]]}])
+    folder = put(
+        [
+            {
+                "document": ["a", "b"],
+                "sentences": ["s1.", "s2."],
+                "several": [["t1.", "t2."], ["u1.", "u2."]],
+            }
+        ]
+    )
     for column, found in (("sentences", ("s1.\ns2.",)), ("several", ("t1.\nt2.", "u1.\nu2."))):
         columns = {"document": "document", "summary": {"column": column, "join": "\n"}}
         [example] = SummarizationData(folder, columns=columns).examples("test")
@@ -102,7 +133,10 @@ def test_transcripts_are_references(put) -> None:
     folder = put([{"audio": f"{i}.wav", "text": text} for i, text in enumerate(transcripts)])
     data = SpeechData(folder, language="en")
     examples = data.examples("test")
-    assert [e.references for e in examples] == [("hello there world",), ("the cat sat", "a cat sat down")]
+    assert [e.references for e in examples] == [
+        ("hello there world",),
+        ("the cat sat", "a cat sat down"),
+    ]
     assert list(data.transcripts("test")) == ["hello there world", "the cat sat"]
     outputs = ["hello world", "a cat sat"]
     closest = min(REFERENCES_OF_CAT, key=lambda text: jiwer.wer(text, outputs[1]))
@@ -116,30 +150,56 @@ REFERENCES_OF_CAT = ("the cat sat", "a cat sat down")
 def test_summaries_and_answers_of_varying_number(put) -> None:
     from rouge_score.rouge_scorer import RougeScorer
 
-    summaries = [["a cat sat", "the cat on a mat", "cat"], ["dogs ran"], ["birds sing", "singing birds"]]
-    data = SummarizationData(put([{"document": "d", "summary": own} for own in summaries]), language="en")
+    summaries = [
+        ["a cat sat", "the cat on a mat", "cat"],
+        ["dogs ran"],
+        ["birds sing", "singing birds"],
+    ]
+    data = SummarizationData(
+        put([{"document": "d", "summary": own} for own in summaries]), language="en"
+    )
     assert [list(e.references) for e in data.examples("test")] == summaries
-    outputs, scorer = ["the cat sat", "dogs", "birds sing"], RougeScorer(["rouge1"], use_stemmer=True)
-    right = [100 * scorer.score_multi(own, text)["rouge1"].fmeasure for own, text in zip(summaries, outputs, strict=True)]
-    assert corpus_score(Rouge("1", "en"), data.examples("test"), outputs) == pytest.approx(sum(right) / 3, abs=1e-9)
-    questions = [{"context": "a b c", "question": "q?", "answers": own} for own in (["a", "b c"], "c", [])]
+    outputs = ["the cat sat", "dogs", "birds sing"]
+    scorer = RougeScorer(["rouge1"], use_stemmer=True)
+    right = [
+        100 * scorer.score_multi(own, text)["rouge1"].fmeasure
+        for own, text in zip(summaries, outputs, strict=True)
+    ]
+    assert corpus_score(Rouge("1", "en"), data.examples("test"), outputs) == pytest.approx(
+        sum(right) / 3, abs=1e-9
+    )
+    questions = [
+        {"context": "a b c", "question": "q?", "answers": own} for own in (["a", "b c"], "c", [])
+    ]
     asked = GenerativeData(put(questions, "q/test.jsonl"), language="en").examples("test")
     assert [e.references for e in asked] == [("a", "b c"), ("c",), ("",)]
 
 
 @pytest.mark.parametrize("field", ["de", "summary"])
 def test_an_empty_reference_beside_others(field: str, put) -> None:
-    """sacreBLEU takes "" for a reference of no words, so that an answer can be as long as nothing: refused, unless told otherwise."""
-    rows = [{"en": "a", "document": "a", field: ["x"]}, {"en": "b", "document": "b", field: ["y", " "]}]
+    """sacreBLEU takes "" for a reference of no words, so that an answer can be as long as nothing:
+    refused, unless told otherwise.
+    """
+    rows = [
+        {"en": "a", "document": "a", field: ["x"]},
+        {"en": "b", "document": "b", field: ["y", " "]},
+    ]
     Path("data/pets").mkdir(parents=True)
     Path("data/pets/test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     Path("configs").mkdir()
-    about = {"task": "translation", "languages": ["en", "de"]} if field == "de" else {"task": "summarization", "languages": ["en"]}
+    about = (
+        {"task": "translation", "languages": ["en", "de"]}
+        if field == "de"
+        else {"task": "summarization", "languages": ["en"]}
+    )
     for policy, found in (("refuse", None), ("keep", ["y", " "]), ("drop", ["y"])):
         entry = about | {"format": "jsonl", "empty": policy, "splits": {"test": "test.jsonl"}}
         Path("configs/corpora.yaml").write_text(json.dumps({"pets": entry}))
         if found is None:
-            with pytest.raises(ValueError, match=rf"test.jsonl:2: text 2 of the 2 in {field} is empty \(1 of 2 rows are so\)"):
+            with pytest.raises(
+                ValueError,
+                match=rf"test.jsonl:2: text 2 of the 2 in {field} is empty \(1 of 2 rows are so\)",
+            ):
                 open_corpus("pets").rows("test")
         else:
             assert open_corpus("pets").rows("test")[1][field] == found

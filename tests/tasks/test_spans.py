@@ -1,4 +1,6 @@
-"""Answers are found where they are: the laws of the task, the choice among candidates, and whole runs."""
+"""Answers are found where they are: the laws of the task, the choice among candidates, and whole
+runs.
+"""
 
 import math
 import random
@@ -34,17 +36,28 @@ from tests.training.conftest import assert_resumes_exactly, fit
 
 SMALL = {"max_length": 40, "stride": 8, "max_question_length": 10}
 BACKBONES = {
-    "transformer": lambda: (Transformer(32, 2, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), {}),
+    "transformer": lambda: (
+        Transformer(32, 2, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0),
+        {},
+    ),
     "lstm": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), {}),
     "bidaf": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), {"flow": flow}),
-    "judged": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), {"judge": judge}),
-    "bidaf, judged": lambda: (LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0), {"flow": flow, "judge": judge}),
+    "judged": lambda: (
+        LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0),
+        {"judge": judge},
+    ),
+    "bidaf, judged": lambda: (
+        LSTM(32, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0),
+        {"flow": flow, "judge": judge},
+    ),
 }
 everyone = pytest.mark.parametrize("backbone", BACKBONES)
 
 
 def flow(d_model: int) -> AttentionFlow:
-    return AttentionFlow(d_model, lambda d: LSTM(d, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0))
+    return AttentionFlow(
+        d_model, lambda d: LSTM(d, n_encoder_layer=1, n_decoder_layer=0, dropout=0.0)
+    )
 
 
 def judge(d_model: int) -> Judge:
@@ -61,7 +74,12 @@ def made(tmp_path: Path) -> Callable[..., SpanData]:
     def make(language: str = "en", n: int = 60, missing: bool = True, **settings) -> SpanData:
         folder = questions.write(tmp_path / f"{language}{missing}", n, language, missing)
         tokenizer = Words() if language == "en" else Characters()
-        return SpanData(str(folder), **{"tokenizer": tokenizer, "max_tokens": 600, "n_validation_example": 12} | SMALL | settings)
+        return SpanData(
+            str(folder),
+            **{"tokenizer": tokenizer, "max_tokens": 600, "n_validation_example": 12}
+            | SMALL
+            | settings,
+        )
 
     return make
 
@@ -90,8 +108,12 @@ def brute_force(windows, n: int, longest: int) -> tuple[dict[tuple[int, int], fl
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_best_spans_are_those_of_exhaustive_search(seed):
-    chance, rng = random.Random(seed), np.random.default_rng(seed)
-    n, longest, room, stride = chance.randint(0, 12), chance.randint(1, 5), 5, chance.randint(1, 5)
+    chance = random.Random(seed)
+    rng = np.random.default_rng(seed)
+    n = chance.randint(0, 12)
+    longest = chance.randint(1, 5)
+    room = 5
+    stride = chance.randint(1, 5)
     text = "abcdefghijkl"[:n]
     windows = []
     for first in range(0, max(1, n - room + stride), stride):
@@ -99,20 +121,27 @@ def test_the_best_spans_are_those_of_exhaustive_search(seed):
         edges = rng.random((2, size + 3)) < 0.7
         window = Window(0, np.zeros(size + 3), np.zeros(size + 3), 2, first, size, *edges)
         windows.append((window, rng.normal(size=(size + 4, 2))))  # with one of padding
-    passage = Passage(list(range(n)), [(i, i + 1) for i in range(n)], None, np.ones(n, bool), np.ones(n, bool))
+    passage = Passage(
+        list(range(n)), [(i, i + 1) for i in range(n)], None, np.ones(n, bool), np.ones(n, bool)
+    )
     expected, none = brute_force(windows, n, longest)
     scores, nothing = band(windows, n, longest)
     assert nothing == none
-    assert {(i, i + j): scores[i, j] for i, j in zip(*np.nonzero(np.isfinite(scores)))} == pytest.approx(expected)
+    assert {
+        (i, i + j): scores[i, j] for i, j in zip(*np.nonzero(np.isfinite(scores)))
+    } == pytest.approx(expected)
     answers = weighed(scores, nothing, text, passage, 4)
     total = math.log(sum(map(math.exp, [*expected.values(), none])))
     best = sorted(expected.items(), key=lambda item: -item[1])[:4]
     assert [a.output for a in answers] == [*(text[i : j + 1] for (i, j), _ in best), ""]
-    assert [a.nats for a in answers] == pytest.approx([*(total - value for _, value in best), total - none])
+    assert [a.nats for a in answers] == pytest.approx(
+        [*(total - value for _, value in best), total - none]
+    )
 
 
 def test_equal_texts_are_one_answer_and_white_space_is_none():
-    text, offsets = "a  a b", [(0, 1), (1, 3), (3, 4), (4, 6)]
+    text = "a  a b"
+    offsets = [(0, 1), (1, 3), (3, 4), (4, 6)]
     passage = Passage([0] * 4, offsets, None, np.ones(4, bool), np.ones(4, bool))
     scores = np.array([[-1.0], [-0.5], [-2.0], [-3.0]])
     assert [a.output for a in weighed(scores, -9.0, text, passage, 5)] == ["a", "b", ""]
@@ -124,14 +153,22 @@ nats = st.lists(st.floats(0.01, 30), min_size=1, max_size=5)
 @given(nats, st.floats(0.01, 30), st.floats(-20, 20))
 @hypothesis.example([28.0], 1.0, 0.0)
 def test_a_threshold_moves_no_answer_and_nothing_else(values, none, threshold):
-    """As if its score had been lower from the start: probabilities add up to one, and the rest keep their order and their distances."""
+    """As if its score had been lower from the start: probabilities add up to one, and the rest keep
+    their order and their distances.
+    """
     total = math.log(sum(math.exp(-v) for v in [*values, none]))
-    answers = [Alternative(str(i), v + total) for i, v in enumerate(sorted(values))] + [Alternative("", none + total)]
+    answers = [Alternative(str(i), v + total) for i, v in enumerate(sorted(values))] + [
+        Alternative("", none + total)
+    ]
     found = {a.output: a.nats for a in decided(answers, threshold)}
     assert sum(math.exp(-n) for n in found.values()) == pytest.approx(1, abs=1e-5)
     moved = math.log(sum(math.exp(-v) for v in [*values, none + threshold]))
-    assert found == pytest.approx({**{str(i): v + moved for i, v in enumerate(sorted(values))}, "": none + threshold + moved}, abs=1e-5)
-    first, margin = decided(answers, threshold)[0], answers[0].nats - answers[-1].nats
+    assert found == pytest.approx(
+        {**{str(i): v + moved for i, v in enumerate(sorted(values))}, "": none + threshold + moved},
+        abs=1e-5,
+    )
+    first = decided(answers, threshold)[0]
+    margin = answers[0].nats - answers[-1].nats
     if abs(margin - threshold) > 1e-5:
         assert (first.output == "") == (margin > threshold)
     never = decided(answers, math.inf)
@@ -143,11 +180,16 @@ def test_nothing_to_choose_from_is_no_answer_for_certain():
     assert decided([Alternative("", 0.0)], math.inf) == [Alternative("", 0.0)]
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(-4, 4)), min_size=1, max_size=9))
+@given(
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(-4, 4)), min_size=1, max_size=9)
+)
 def test_the_best_threshold_is_that_of_exhaustive_search(drawn):
     """Each is (has an answer, its best span is right, by how many nats no answer leads)."""
     examples = [Example(str(i), "", ("yes" if has else "",)) for i, (has, _, _) in enumerate(drawn)]
-    answers = [[Alternative("yes" if right else "no", 5.0 + lead), Alternative("", 5.0)] for _, right, lead in drawn]
+    answers = [
+        [Alternative("yes" if right else "no", 5.0 + lead), Alternative("", 5.0)]
+        for _, right, lead in drawn
+    ]
 
     def total(threshold: float) -> float:
         given = [decided(own, threshold)[0].output for own in answers]
@@ -166,7 +208,8 @@ def test_the_best_threshold_is_that_of_exhaustive_search(drawn):
 @everyone
 def test_padding_changes_nothing(made, backbone):
     data = made(max_length=24, tokenizer=BytePair(300))
-    task, encoded = task_of(data, backbone, max_length=24).double().eval(), data.encoded("train")
+    task = task_of(data, backbone, max_length=24).double().eval()
+    encoded = data.encoded("train")
     rows = list(range(0, len(encoded), 9))
     assert len({len(encoded.windows[i].ids) for i in rows}) > 1
     together = task.scores(encoded[rows])
@@ -180,36 +223,51 @@ def test_padding_changes_nothing(made, backbone):
 @everyone
 def test_only_candidates_have_a_chance(made, backbone):
     data = made()
-    task, batch = task_of(data, backbone).double().eval(), data.encoded("train")[[0, 3, 7]]
+    task = task_of(data, backbone).double().eval()
+    batch = data.encoded("train")[[0, 3, 7]]
     p = task.scores(batch).exp()
     assert (p[~batch.candidate] == 0).all()
     assert (p[batch.candidate] > 0).all()
     places, verdict = task.judged(batch)
-    torch.testing.assert_close(places.exp().sum(1), torch.ones(3, 2, dtype=torch.double), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        places.exp().sum(1), torch.ones(3, 2, dtype=torch.double), rtol=0, atol=1e-12
+    )
     if verdict is None:
         assert torch.equal(places.exp(), p)
         return
-    torch.testing.assert_close(p[:, 0].prod(1), 1 - verdict.sigmoid(), rtol=0, atol=1e-12)  # of no answer
+    # of no answer
+    torch.testing.assert_close(p[:, 0].prod(1), 1 - verdict.sigmoid(), rtol=0, atol=1e-12)
     pairs = p[:, 1:, None, 0] * p[:, None, 1:, 1]  # of each start and end
-    expected = verdict.sigmoid()[:, None, None] * places[:, 1:, None, 0].exp() * places[:, None, 1:, 1].exp()
+    expected = (
+        verdict.sigmoid()[:, None, None]
+        * places[:, 1:, None, 0].exp()
+        * places[:, None, 1:, 1].exp()
+    )
     torch.testing.assert_close(pairs, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_the_loss_is_the_nats_of_each_start_and_end(made, label_smoothing):
     data = made()
-    task, batch = task_of(data).double().eval(), data.encoded("train")[[0, 1, 2, 3]]
-    scores, by_hand = task.scores(batch), 0.0
+    task = task_of(data).double().eval()
+    batch = data.encoded("train")[[0, 1, 2, 3]]
+    scores = task.scores(batch)
+    by_hand = 0.0
     for row, (start, end) in enumerate(zip(batch.start.tolist(), batch.end.tolist())):
-        by_hand -= (1 - label_smoothing) * float(scores[row, max(0, start), 0] + scores[row, max(0, end), 1])
-        by_hand -= label_smoothing * sum(float(scores[row, batch.candidate[row, :, side], side].mean()) for side in (0, 1))
+        by_hand -= (1 - label_smoothing) * float(
+            scores[row, max(0, start), 0] + scores[row, max(0, end), 1]
+        )
+        by_hand -= label_smoothing * sum(
+            float(scores[row, batch.candidate[row, :, side], side].mean()) for side in (0, 1)
+        )
     assert task.loss(batch, label_smoothing).item() == pytest.approx(by_hand, rel=1e-12)
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 def test_beside_a_judge_the_loss_is_of_its_verdict_and_of_known_places(made, label_smoothing):
-    """Those of what only looks like an answer, and "not here" of windows whose place is in another; without a judge it is as if nobody had
-    marked what is none."""
+    """Those of what only looks like an answer, and "not here" of windows whose place is in another;
+    without a judge it is as if nobody had marked what is none.
+    """
     data = made()
     batch = data.encoded("train")[[1, 2, 4, 5]]
     assert batch.has_answer.all()
@@ -223,11 +281,15 @@ def test_beside_a_judge_the_loss_is_of_its_verdict_and_of_known_places(made, lab
 
     def by_hand(case: WindowBatch) -> float:
         total = 0.0
-        for row, (start, end, has) in enumerate(zip(case.start.tolist(), case.end.tolist(), case.has_answer.tolist())):
+        for row, (start, end, has) in enumerate(
+            zip(case.start.tolist(), case.end.tolist(), case.has_answer.tolist())
+        ):
             total -= math.log(1 / (1 + math.exp(-verdict[row] if has else verdict[row])))
             if start >= 0:
                 total -= (1 - label_smoothing) * float(places[row, start, 0] + places[row, end, 1])
-                total -= label_smoothing * sum(float(places[row, case.candidate[row, :, side], side].mean()) for side in (0, 1))
+                total -= label_smoothing * sum(
+                    float(places[row, case.candidate[row, :, side], side].mean()) for side in (0, 1)
+                )
         return total
 
     for case in (batch, looks, unmarked, elsewhere):
@@ -268,7 +330,9 @@ def test_a_judge_says_the_same_of_all_windows_and_places_tell_them_apart(made):
     torch.testing.assert_close(verdicts, verdicts[:1].expand_as(verdicts))
     answerable = [e for e in data.examples("test") if any(e.references)]
     said = [next(a.output for a in p.alternatives if a.output) for p in task.answer(answerable)]
-    right = sum(text.removesuffix(".") == e.references[0] for text, e in zip(said, answerable, strict=True))
+    right = sum(
+        text.removesuffix(".") == e.references[0] for text, e in zip(said, answerable, strict=True)
+    )
     assert right >= 0.8 * len(answerable)
 
 
@@ -283,14 +347,18 @@ def test_words_that_are_not_seen_keep_their_hints(made):
     assert torch.equal(task.scores(other), seen), "whatever the words"
     torch.manual_seed(1)
     assert not torch.equal(task.scores(batch._replace(hint=torch.zeros_like(batch.hint))), seen)
-    assert not torch.equal(task.eval().scores(other), task.scores(batch)), "all are seen after training"
+    assert not torch.equal(task.eval().scores(other), task.scores(batch)), (
+        "all are seen after training"
+    )
 
 
 @everyone
 def test_a_batch_is_learned_by_heart(made, backbone):
     data = made()
-    task, encoded = task_of(data, backbone), data.encoded("train")
-    batch, optimizer = encoded[range(8)], torch.optim.AdamW(task.parameters(), lr=1e-2)
+    task = task_of(data, backbone)
+    encoded = data.encoded("train")
+    batch = encoded[range(8)]
+    optimizer = torch.optim.AdamW(task.parameters(), lr=1e-2)
     for _ in range(60):
         optimizer.zero_grad()
         (task.loss(batch) / batch.n_token).backward()
@@ -298,7 +366,8 @@ def test_a_batch_is_learned_by_heart(made, backbone):
     assert task.loss(batch).item() / batch.n_token < 0.02
     task.threshold.fill_(0.0)
     examples = data.examples("train")[:8]
-    found = [p.output.removesuffix(".") for p in task.eval().answer(examples)]  # which is part of the word to this tokenizer
+    # which is part of the word to this tokenizer
+    found = [p.output.removesuffix(".") for p in task.eval().answer(examples)]
     assert found == [e.references[0] for e in examples]
 
 
@@ -306,14 +375,24 @@ def test_the_flow_is_that_of_the_paper():
     """Equations 1 and 2, written out for one window."""
     torch.manual_seed(0)
     module = flow(4).double()
-    h, u = torch.randn(1, 5, 4, dtype=torch.double), torch.randn(1, 3, 4, dtype=torch.double)
+    h = torch.randn(1, 5, 4, dtype=torch.double)
+    u = torch.randn(1, 3, 4, dtype=torch.double)
     weight = torch.cat([module.of_passage.weight[0], module.of_question.weight[0], module.of_both])
-    s = torch.stack([torch.stack([weight @ torch.cat([a, b, a * b]) + module.of_passage.bias[0] for b in u[0]]) for a in h[0]])
+    s = torch.stack(
+        [
+            torch.stack(
+                [weight @ torch.cat([a, b, a * b]) + module.of_passage.bias[0] for b in u[0]]
+            )
+            for a in h[0]
+        ]
+    )
     attended = torch.stack([sum(p * b for p, b in zip(row.softmax(0), u[0])) for row in s])
     summary = sum(p * a for p, a in zip(s.amax(1).softmax(0), h[0]))
     g = torch.stack([torch.cat([a, c, a * c, a * summary]) for a, c in zip(h[0], attended)])
     none = torch.zeros(1, 5, dtype=torch.bool)
-    torch.testing.assert_close(module.flow(h, u, none, none[:, :3])[0], module.joined(g), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        module.flow(h, u, none, none[:, :3])[0], module.joined(g), rtol=0, atol=1e-12
+    )
 
 
 def test_places_are_found_in_order():
@@ -323,9 +402,14 @@ def test_places_are_found_in_order():
     assert pad.tolist() == [[False, False, False], [False, True, True]]
 
 
-@pytest.mark.parametrize(("backbone", "language"), [("transformer", "en"), ("lstm", "zh"), ("bidaf", "en"), ("judged", "zh")])
+@pytest.mark.parametrize(
+    ("backbone", "language"),
+    [("transformer", "en"), ("lstm", "zh"), ("bidaf", "en"), ("judged", "zh")],
+)
 def test_what_is_learned_answers_questions_never_seen(made, backbone, language, tmp_path):
-    """And knows where there is no answer, by a threshold that a validation has chosen and that a checkpoint keeps."""
+    """And knows where there is no answer, by a threshold that a validation has chosen and that a
+    checkpoint keeps.
+    """
 
     def adam(parameters):
         return torch.optim.AdamW(parameters, lr=1e-2)
@@ -339,7 +423,12 @@ def test_what_is_learned_answers_questions_never_seen(made, backbone, language, 
     task._trainer = None
     answers = [sorted(p.alternatives, key=lambda a: a.output == "") for p in raw]
     task.threshold.fill_(best_threshold(examples, answers))
-    result = score(data.examples("test"), task.answer(data.examples("test")), task.metrics(language), n_resample=0)
+    result = score(
+        data.examples("test"),
+        task.answer(data.examples("test")),
+        task.metrics(language),
+        n_resample=0,
+    )
     assert result["f1"].value > 80
 
 
@@ -351,9 +440,19 @@ def test_what_is_learned_answers_questions_never_seen(made, backbone, language, 
 def test_answers_are_in_their_passages_whatever_they_are_asked(made, backbone, whole_words):
     data = made(tokenizer=BytePair(300), whole_words=whole_words)
     task = task_of(data, backbone, whole_words=whole_words).eval()
-    passages = ["", " \n ", "x", "Ünï e\u0301 👩‍👩‍👧 猫在睡。", " ".join(f"word{i}" for i in range(60))]
+    passages = [
+        "",
+        " \n ",
+        "x",
+        "Ünï e\u0301 👩‍👩‍👧 猫在睡。",
+        " ".join(f"word{i}" for i in range(60)),
+    ]
     asked = ["", "Who?", "Where does " + "Anna " * 20 + "live?"]
-    examples = [Example(f"{i}-{j}", f"{a}\n{p}", ()) for i, a in enumerate(asked) for j, p in enumerate(passages)]
+    examples = [
+        Example(f"{i}-{j}", f"{a}\n{p}", ())
+        for i, a in enumerate(asked)
+        for j, p in enumerate(passages)
+    ]
     together = task.answer(examples)
     for example, answer in zip(examples, together, strict=True):
         passage = as_question(example).passage
@@ -374,7 +473,9 @@ def test_answers_are_in_their_passages_whatever_they_are_asked(made, backbone, w
 def test_windows_beyond_what_is_read_at_once_are_read_after(made, backbone, monkeypatch):
     data = made(tokenizer=BytePair(300))
     task = task_of(data, backbone).double().eval()
-    examples = [Example(str(n), "Who?\n" + " ".join(f"word{i}" for i in range(n)), ()) for n in (60, 3, 40)]
+    examples = [
+        Example(str(n), "Who?\n" + " ".join(f"word{i}" for i in range(n)), ()) for n in (60, 3, 40)
+    ]
     together = task.answer(examples)
     monkeypatch.setattr(spans, "AT_ONCE", 100)
     for one, other in zip(together, task.answer(examples), strict=True):
@@ -407,8 +508,14 @@ def test_every_question_has_an_answer_the_threshold_is_off(made):
         ({"n_alternative": 0}, "n_alternative=0 must be at least 1"),
         ({"stride": 28}, "stride=28 must be at most 27"),
         ({"word_dropout": 1.0}, "dropout=1.0 must be at least 0 and below 1"),
-        ({"has_hints": False, "judge": judge}, "set has_hints=true, in model and data, or neither of them"),
-        ({"has_hints": False, "word_dropout": 0.1}, "set has_hints=true, in model and data, or neither of them"),
+        (
+            {"has_hints": False, "judge": judge},
+            "set has_hints=true, in model and data, or neither of them",
+        ),
+        (
+            {"has_hints": False, "word_dropout": 0.1},
+            "set has_hints=true, in model and data, or neither of them",
+        ),
         (
             {"flow": lambda d: AttentionFlow(d, lambda d: Transformer(d, 2))},
             "of modelling must be at least 1 and n_decoder_layer=3",
@@ -421,20 +528,32 @@ def test_bad_settings_of_the_task(made, settings, words):
 
 
 def test_a_backbone_that_writes_is_refused(made):
-    with pytest.raises(ValueError, match="of backbone must be at least 1 and n_decoder_layer=1 must be 0"):
+    with pytest.raises(
+        ValueError, match="of backbone must be at least 1 and n_decoder_layer=1 must be 0"
+    ):
         SpanTask(Transformer(32, 2, 1, 1), made().tokenizer)
 
 
 def test_task_and_data_must_fit(made):
     data = made()
     task_of(data).check(data)
-    for name, value in (("max_length", 39), ("stride", 9), ("max_question_length", 9), ("has_hints", False), ("whole_words", False)):
-        with pytest.raises(ValueError, match=rf"model.{name}=.* and data.{name}={value} must be equal"):
+    for name, value in (
+        ("max_length", 39),
+        ("stride", 9),
+        ("max_question_length", 9),
+        ("has_hints", False),
+        ("whole_words", False),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"model.{name}=.* and data.{name}={value} must be equal"
+        ):
             task_of(data).check(made(**{name: value}))
     with pytest.raises(ValueError, match="n_validation_example=0"):
         task_of(data).check(made(n_validation_example=0))
     short = Transformer(32, 2, 1, 0, position=lambda *sizes: Learned(*sizes, max_length=30))
-    with pytest.raises(ValueError, match="max_length=30 of the positions of backbone is below max_length=40"):
+    with pytest.raises(
+        ValueError, match="max_length=30 of the positions of backbone is below max_length=40"
+    ):
         SpanTask(short, data.tokenizer, **SMALL).check(data)
 
 
@@ -457,7 +576,9 @@ def test_a_step_in_shapes_alone(made, backbone):
     data = made()
     with torch.device("meta"):
         task = task_of(data, backbone)
-    batch = WindowBatch(*(v.to("meta") if isinstance(v, torch.Tensor) else v for v in data.sizes().usual))
+    batch = WindowBatch(
+        *(v.to("meta") if isinstance(v, torch.Tensor) else v for v in data.sizes().usual)
+    )
     found = footprint(task, batch, bfloat16=True)
     assert found.flops > 0
     assert found.n_position == batch.source.numel()

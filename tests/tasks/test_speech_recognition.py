@@ -1,4 +1,6 @@
-"""Speech recognition: what can be learned from, losses that agree with torch's, and answers that padding does not change."""
+"""Speech recognition: what can be learned from, losses that agree with torch's, and answers that
+padding does not change.
+"""
 
 import io
 import json
@@ -58,16 +60,33 @@ def made(tmp_path: Path) -> Callable[..., SpeechData]:
         folder = tmp_path / "spoken"
         if not folder.exists():
             write_spoken(folder, n_train)
-        return SpeechData(str(folder), **{"tokenizer": Characters(), "max_frames": 400, "n_validation_example": 4} | settings)
+        return SpeechData(
+            str(folder),
+            **{"tokenizer": Characters(), "max_frames": 400, "n_validation_example": 4} | settings,
+        )
 
     return make
 
 
-def task_of(data: SpeechData, family: str = "transformer", heads: str = "ctc", dropout: float = 0.0, **settings) -> SpeechRecognitionTask:
+def task_of(
+    data: SpeechData,
+    family: str = "transformer",
+    heads: str = "ctc",
+    dropout: float = 0.0,
+    **settings,
+) -> SpeechRecognitionTask:
     torch.manual_seed(0)
     backbone = FAMILIES[family](0 if heads == "ctc" else 1)
-    plain = {"augment": partial(SpecAugment, 0, 0, 0, 0), "search": SEARCHES[heads], "max_length": 20}
-    options = plain | {"front_end": FRONT_END, "subsampling": partial(Subsampling, stride=2, n_channel=8), "ctc_weight": HEADS[heads]}
+    plain = {
+        "augment": partial(SpecAugment, 0, 0, 0, 0),
+        "search": SEARCHES[heads],
+        "max_length": 20,
+    }
+    options = plain | {
+        "front_end": FRONT_END,
+        "subsampling": partial(Subsampling, stride=2, n_channel=8),
+        "ctc_weight": HEADS[heads],
+    }
     task = SpeechRecognitionTask(backbone, data.tokenizer, **options | settings)
     task.lend(data)
     return task
@@ -84,16 +103,25 @@ def test_rows_become_utterances(made):
     data = made()
     example = data.examples("test")[0]
     assert isinstance(example, Utterance)
-    assert (example.source, example.medium, example.text, example.speaker) == ("test/0.wav", "sound", "", "otto")
+    assert (example.source, example.medium, example.text, example.speaker) == (
+        "test/0.wav",
+        "sound",
+        "",
+        "otto",
+    )
     assert example.read()[:4] == b"RIFF"
-    assert (data.language, example.language) == ("und-Latn", "und-Latn")  # a few words, and nobody says of which language
+    # a few words, and nobody says of which language
+    assert (data.language, example.language) == ("und-Latn", "und-Latn")
 
 
 def test_a_transcript_needs_a_vector_each_and_one_between_equals(made, tmp_path, capsys):
-    """Four letters, two of them equal neighbours: five vectors of two frames each, of a hop of 80 samples."""
+    """Four letters, two of them equal neighbours: five vectors of two frames each, of a hop of 80
+    samples.
+    """
     data = made()
     rows = [json.loads(line) for line in (tmp_path / "spoken/train.jsonl").read_text().splitlines()]
-    lengths = {"short": 7 * 80, "enough": 8 * 80}  # 1 + n // hop frames: 8 and 9, which are 4 and 5 vectors
+    # 1 + n // hop frames: 8 and 9, which are 4 and 5 vectors
+    lengths = {"short": 7 * 80, "enough": 8 * 80}
     for name, n in lengths.items():
         (tmp_path / f"spoken/{name}.wav").write_bytes(wav(tones("abcd")[:n]))
         rows.append({"audio": f"{name}.wav", "text": "abbc", "speaker": "otto"})
@@ -112,7 +140,9 @@ def test_a_transcript_needs_a_vector_each_and_one_between_equals(made, tmp_path,
     decoder = task_of(made(), heads="decoder")
     other = made()
     decoder.lend(other)
-    assert len(other.encoded("train")) == len(rows), "a decoder can write more than there are vectors"
+    assert len(other.encoded("train")) == len(rows), (
+        "a decoder can write more than there are vectors"
+    )
 
 
 BAD = {
@@ -138,7 +168,10 @@ def test_what_cannot_be_read_is_refused_by_name_or_left_out(harm, made, tmp_path
     task_of(left)
     assert len(left.encoded("train")) == 23
     assert left.counts["train_unreadable_left_out"] == 1
-    assert "1 of 24 recordings of train cannot be read and are left out: train/3.wav" in capsys.readouterr().out
+    assert (
+        "1 of 24 recordings of train cannot be read and are left out: train/3.wav"
+        in capsys.readouterr().out
+    )
     for split in ("val", "test"):
         (tmp_path / f"spoken/{split}/1.wav").write_bytes(data)
         with pytest.raises(ValueError, match=rf"{split}/1.wav .*out of the corpus"):
@@ -157,13 +190,16 @@ def test_a_file_that_is_not_there(made, tmp_path):
     (tmp_path / "spoken/train/3.wav").unlink()
     data = made()
     task_of(data)
-    with pytest.raises(ValueError, match=r"^corpus \S+: train/3.wav is not here, and a row names it"):
+    with pytest.raises(
+        ValueError, match=r"^corpus \S+: train/3.wav is not here, and a row names it"
+    ):
         data.encoded("train")
 
 
 def test_what_had_to_be_done_to_recordings_is_told(made, tmp_path, capsys):
     made()
-    stereo, samples = io.BytesIO(), tones("abc")
+    stereo = io.BytesIO()
+    samples = tones("abc")
     soundfile.write(stereo, np.stack([samples, samples], 1), RATE_HZ, format="WAV")
     spoken = tmp_path / "spoken"
     (spoken / "train/1.wav").write_bytes(stereo.getvalue())
@@ -173,9 +209,18 @@ def test_what_had_to_be_done_to_recordings_is_told(made, tmp_path, capsys):
     task_of(data)
     data.encoded("train")
     said = capsys.readouterr().out
-    for words in ("1 with channels averaged (train/1.wav)", "1 resampled (train/2.wav)", "1 clipped (train/4.wav)"):
+    for words in (
+        "1 with channels averaged (train/1.wav)",
+        "1 resampled (train/2.wav)",
+        "1 clipped (train/4.wav)",
+    ):
         assert words in said
-    assert data.counts["train_resampled"] == data.counts["train_with_channels_averaged"] == data.counts["train_clipped"] == 1
+    assert (
+        data.counts["train_resampled"]
+        == data.counts["train_with_channels_averaged"]
+        == data.counts["train_clipped"]
+        == 1
+    )
     assert len(said.splitlines()) == 1
 
 
@@ -186,7 +231,10 @@ def test_transcripts_that_the_tokenizer_does_not_know(made, tmp_path, capsys):
     (tmp_path / "spoken/test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = made()
     task_of(data).check(data)
-    assert "1 of 6 transcripts of test have characters that the tokenizer does not know, <unk> to it: test/0.wav" in capsys.readouterr().out
+    assert (
+        "1 of 6 transcripts of test have characters that the tokenizer does not know, <unk> to "
+        "it: test/0.wav"
+    ) in capsys.readouterr().out
     assert data.counts["test_with_unknown"] == 1
 
 
@@ -194,10 +242,16 @@ def test_recordings_without_a_word_are_left_out_by_name(made, capsys):
     """Those that a corpus keeps; by default it refuses them."""
     data = made()
     task_of(data)
-    data._examples["train"] = [replace(e, references=("",)) if 0 < i < 8 else e for i, e in enumerate(data.examples("train"))]
+    data._examples["train"] = [
+        replace(e, references=("",)) if 0 < i < 8 else e
+        for i, e in enumerate(data.examples("train"))
+    ]
     assert len(data.encoded("train")) == 24 - 7
     names = ", ".join(f"train/{i}.wav" for i in range(1, 6))
-    assert f"7 of 24 recordings of train have an empty transcript and are left out: {names}, ..." in capsys.readouterr().out
+    assert (
+        f"7 of 24 recordings of train have an empty transcript and are left out: {names}, ..."
+        in capsys.readouterr().out
+    )
     assert data.counts["train_empty_left_out"] == 7
 
 
@@ -217,7 +271,9 @@ def test_batches_keep_to_their_frames(made):
         assert taken.features.shape[:2].numel() <= 200 or len(batch) == 1
         assert taken.n_source_token == int(taken.lengths.sum())
         assert taken.n_token == int((taken.target[:, 1:] != data.tokenizer.pad_id).sum())
-        assert not taken.features[torch.arange(taken.features.size(1)) >= taken.lengths[:, None]].any()
+        assert not taken.features[
+            torch.arange(taken.features.size(1)) >= taken.lengths[:, None]
+        ].any()
     empty = rows[[]]
     assert (empty.n_token, empty.n_source_token) == (0, 0)
 
@@ -227,15 +283,23 @@ def test_batches_of_an_exam_have_all_of_it_longest_first(made):
     task_of(data).check(data)
     examples = data.examples("test")
     batches = [data.exam_batches(examples, rank, 2) for rank in (0, 1)]
-    assert sorted(e.id for own in batches for batch in own for e in batch) == sorted(e.id for e in examples)
+    assert sorted(e.id for own in batches for batch in own for e in batch) == sorted(
+        e.id for e in examples
+    )
     lengths = {e.source: len(FRONT_END(e.read(), e.source)) for e in examples}
-    assert all(len(batch) * max(lengths[e.source] for e in batch) <= 150 or len(batch) == 1 for own in batches for batch in own)
+    assert all(
+        len(batch) * max(lengths[e.source] for e in batch) <= 150 or len(batch) == 1
+        for own in batches
+        for batch in own
+    )
 
 
 def test_recordings_of_like_length_are_answered_together(made):
     examples = made().examples("test")
     together = [[len(e.read()) for e in batch] for batch in by_length(examples, 2)]
-    assert [n for batch in together for n in batch] == sorted((len(e.read()) for e in examples), reverse=True)
+    assert [n for batch in together for n in batch] == sorted(
+        (len(e.read()) for e in examples), reverse=True
+    )
     assert [len(batch) for batch in together] == [2, 2, 2]
 
 
@@ -247,13 +311,22 @@ def test_the_loss_of_ctc_is_that_of_torch_on_each_recording_alone(made, family):
     data = made()
     task = task_of(data, family).double().eval()
     rows = data.encoded("train")
-    batch, nats = doubled(rows[list(range(8))]), 0.0
+    batch = doubled(rows[list(range(8))])
+    nats = 0.0
     for i in range(8):
-        features, labels = rows.features[i].double()[None], torch.tensor(rows.target[i][1:-1].tolist())
+        features = rows.features[i].double()[None]
+        labels = torch.tensor(rows.target[i][1:-1].tolist())
         heard = task.hear(features, torch.tensor([features.size(1)]))
         logits = task.ctc(heard.memory)[0]
         logits[:, : data.tokenizer.eos_id + 1] = -torch.inf  # <pad>, <s> and </s> are 0, 1 and 2
-        own = F.ctc_loss(logits.log_softmax(-1), labels, torch.tensor(len(logits)), torch.tensor(len(labels)), task.blank, reduction="sum")
+        own = F.ctc_loss(
+            logits.log_softmax(-1),
+            labels,
+            torch.tensor(len(logits)),
+            torch.tensor(len(labels)),
+            task.blank,
+            reduction="sum",
+        )
         nats += own.item()
     assert task.loss(batch).item() == pytest.approx(nats, rel=1e-12)
 
@@ -264,9 +337,16 @@ def test_two_losses_are_added_by_weight(made, heads):
     task = task_of(data, heads=heads).double().eval()
     batch = doubled(data.encoded("train")[[0, 3, 5]])
     heard = task.hear(batch.features, batch.lengths)
-    y, _ = task.backbone.decode(task.embedding(batch.target[:, :-1]), memory=heard.memory, memory_pad=heard.pad)
+    y, _ = task.backbone.decode(
+        task.embedding(batch.target[:, :-1]), memory=heard.memory, memory_pad=heard.pad
+    )
     logits = y @ task.embedding.weight.T
-    own = F.cross_entropy(logits.flatten(0, 1), batch.target[:, 1:].flatten(), ignore_index=data.tokenizer.pad_id, reduction="sum")
+    own = F.cross_entropy(
+        logits.flatten(0, 1),
+        batch.target[:, 1:].flatten(),
+        ignore_index=data.tokenizer.pad_id,
+        reduction="sum",
+    )
     weight = HEADS[heads]
     expected = (1 - weight) * own + (weight * task.ctc_nats(heard, batch.target) if weight else 0.0)
     torch.testing.assert_close(task.loss(batch), expected, rtol=1e-12, atol=0)
@@ -276,18 +356,25 @@ def test_two_losses_are_added_by_weight(made, heads):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_padding_changes_nothing(made, family, heads):
     data = made()
-    task, rows = task_of(data, family, heads).double().eval(), data.encoded("train")
+    task = task_of(data, family, heads).double().eval()
+    rows = data.encoded("train")
     losses = sum(task.loss(doubled(rows[[i]])) for i in range(10))
-    torch.testing.assert_close(task.loss(doubled(rows[list(range(10))])), losses, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        task.loss(doubled(rows[list(range(10))])), losses, rtol=1e-12, atol=0
+    )
     examples = data.examples("test")
     together = [p.output for p in task.answer(examples)]
     assert together == [p.output for example in examples for p in task.answer([example])]
 
 
-@pytest.mark.parametrize(("family", "heads"), [("lstm", "ctc"), ("transformer", "ctc"), ("transformer", "both"), ("lstm", "decoder")])
+@pytest.mark.parametrize(
+    ("family", "heads"),
+    [("lstm", "ctc"), ("transformer", "ctc"), ("transformer", "both"), ("lstm", "decoder")],
+)
 def test_a_batch_is_learned_by_heart(made, family, heads):
     data = made()
-    task, rows = task_of(data, family, heads), data.encoded("train")
+    task = task_of(data, family, heads)
+    rows = data.encoded("train")
     batch = rows[[0, 1, 2, 3]]
     optimizer = torch.optim.AdamW(task.parameters(), lr=1e-2)
     for _ in range(120):
@@ -305,7 +392,9 @@ def test_a_batch_is_learned_by_heart(made, family, heads):
     }
     for search in searches[heads]:
         task.search = search
-        assert [p.output for p in task.answer(examples)] == [e.references[0] for e in examples], search
+        assert [p.output for p in task.answer(examples)] == [e.references[0] for e in examples], (
+            search
+        )
         assert {p.finish_reason for p in task.answer(examples)} == {"stop"}
     task.max_length = 1
     cut = {"stop"} if heads == "ctc" else {"length"}  # CTC writes what the frames say
@@ -314,29 +403,43 @@ def test_a_batch_is_learned_by_heart(made, family, heads):
 
 
 def test_tones_never_heard_are_written_down(made):
-    """A trained model reads new sentences of the language, in training with parts left out and at another tempo."""
+    """A trained model reads new sentences of the language, in training with parts left out and at
+    another tempo.
+    """
 
     def adam(parameters):
         return torch.optim.AdamW(parameters, lr=1e-2)
 
     data = made(n_train=100, max_frames=800)
-    task = task_of(data, optimizer=adam, schedule=Constant(0), augment=partial(SpecAugment, 1, 3, 1, 4), tempo=0.1)
+    task = task_of(
+        data,
+        optimizer=adam,
+        schedule=Constant(0),
+        augment=partial(SpecAugment, 1, 3, 1, 4),
+        tempo=0.1,
+    )
     fit(task, data, max_steps=120)
     task.eval()
     examples = data.examples("test")
     metric = task.metrics("en")[1]
-    total = sum(metric.statistics(p, e.references) for p, e in zip(task.answer(examples), examples, strict=True))
+    total = sum(
+        metric.statistics(p, e.references)
+        for p, e in zip(task.answer(examples), examples, strict=True)
+    )
     assert metric.score(total) < 20
 
 
 def test_another_tempo_is_never_too_fast_for_the_transcript(made):
     data = made()
-    task, batch = task_of(data, tempo=0.9).train(), data.encoded("train")[list(range(12))]
+    task = task_of(data, tempo=0.9).train()
+    batch = data.encoded("train")[list(range(12))]
     for seed in range(20):
         torch.manual_seed(seed)
         features, lengths = task.altered(batch.features, batch.lengths, batch.target)
         assert features.size(1) == int(lengths.max())
-        assert (task.subsampling.out_length(lengths) >= n_needed(batch.target, data.tokenizer.pad_id)).all()
+        assert (
+            task.subsampling.out_length(lengths) >= n_needed(batch.target, data.tokenizer.pad_id)
+        ).all()
         assert torch.isfinite(task.loss(batch))
     assert not torch.equal(lengths, batch.lengths)
 
@@ -360,7 +463,9 @@ def test_a_step_in_shapes_alone(made, family):
     with torch.device("meta"):
         task = task_of(data, family, "both")
     task.lend(data)
-    batch = SpeechBatch(*(v.to("meta") if isinstance(v, torch.Tensor) else v for v in data.sizes().usual))
+    batch = SpeechBatch(
+        *(v.to("meta") if isinstance(v, torch.Tensor) else v for v in data.sizes().usual)
+    )
     assert footprint(task, batch, bfloat16=True).flops > 0
 
 
@@ -384,7 +489,11 @@ def test_a_file_becomes_an_example(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(wav(tones("ab")))
     example = SpeechRecognitionTask.example("1", str(path))
-    assert (example.source, example.medium, example.read()) == (str(path), "sound", path.read_bytes())
+    assert (example.source, example.medium, example.read()) == (
+        str(path),
+        "sound",
+        path.read_bytes(),
+    )
     with pytest.raises(FileNotFoundError, match=r"'nothing.wav' is no file"):
         SpeechRecognitionTask.example("1", "nothing.wav")
 
@@ -396,9 +505,12 @@ def test_a_report_has_players_pictures_and_alignments(made):
     data = made()
     task = task_of(data).eval()
     examples = data.examples("test")
-    predictions = [Prediction(e.id, e.references[0] if i else "a b") for i, e in enumerate(examples)]
+    predictions = [
+        Prediction(e.id, e.references[0] if i else "a b") for i, e in enumerate(examples)
+    ]
     report = Report("a run", sections(task, data, predictions))
-    page, text = render_html(report), render_markdown(report)
+    page = render_html(report)
+    text = render_markdown(report)
     assert page.count("<audio") == page.count("data:audio/flac;base64,") == len(examples)
     assert page.count("data:image/png;base64,") == len(examples)
     assert "media-src data:" in page
@@ -412,10 +524,20 @@ def test_a_page_has_players_for_twenty_long_recordings(made, tmp_path):
     """A quarter of a minute each: 7 MB of FLAC, so that MP3 must do."""
     chance = np.random.default_rng(0)
     sounds = [wav(0.1 * chance.standard_normal(15 * 16_000), 16_000) for _ in range(20)]
-    examples = [Utterance(str(i), f"{i}.wav", ("a b c d",), read=partial(bytes, sound)) for i, sound in enumerate(sounds)]
+    examples = [
+        Utterance(str(i), f"{i}.wav", ("a b c d",), read=partial(bytes, sound))
+        for i, sound in enumerate(sounds)
+    ]
     task = task_of(made(), front_end=Waveforms(16_000)).eval()
-    page = write_report(Report("a run", [recordings(task, examples, ["a b"] * 20)]), tmp_path / "report").read_text("utf-8")
-    assert page.count("<audio") == page.count("data:audio/mpeg;base64,") == page.count("data:image/png;base64,") == 20
+    page = write_report(
+        Report("a run", [recordings(task, examples, ["a b"] * 20)]), tmp_path / "report"
+    ).read_text("utf-8")
+    assert (
+        page.count("<audio")
+        == page.count("data:audio/mpeg;base64,")
+        == page.count("data:image/png;base64,")
+        == 20
+    )
     assert "The page has room" not in page
 
 
@@ -424,12 +546,17 @@ def test_sounds_stop_at_their_room(n, made, monkeypatch):
     """Those with most errors come first."""
     monkeypatch.setattr("tasks.speech_recognition.report.encodings", lambda rate_hz: [FLAC])
     data = made()
-    task, examples = task_of(data).eval(), data.examples("test")
+    task = task_of(data).eval()
+    examples = data.examples("test")
     outputs = [e.references[0] for e in examples]
     outputs[3] = "d d d d d d d"
-    pictures = sum(len(picture(task, e, text).address) for e, text in zip(examples, outputs, strict=True))
+    pictures = sum(
+        len(picture(task, e, text).address) for e, text in zip(examples, outputs, strict=True)
+    )
     sound = Sound(encoded(FRONT_END.waveform(examples[3].read(), ""), FLAC), FLAC.kind)
-    monkeypatch.setattr("tasks.speech_recognition.report.MAX_CHARACTERS", pictures + n * len(sound.address))
+    monkeypatch.setattr(
+        "tasks.speech_recognition.report.MAX_CHARACTERS", pictures + n * len(sound.address)
+    )
     page = render_html(Report("a run", [recordings(task, examples, outputs)]))
     assert page.count("<audio") == n
     assert page.count(sound.address) == n
@@ -448,14 +575,20 @@ def test_half_are_those_with_most_errors():
     ("settings", "words"),
     [
         ({"ctc_weight": 1.5}, r"ctc_weight=1.5 must be from 0"),
-        ({"ctc_weight": 0.3}, r"ctc_weight=0.3 and n_decoder_layer=0 do not fit.*add decoder layers"),
+        (
+            {"ctc_weight": 0.3},
+            r"ctc_weight=0.3 and n_decoder_layer=0 do not fit.*add decoder layers",
+        ),
         ({"tempo": 1.0}, r"tempo=1.0 must be at least 0"),
         ({"search": Beam()}, r"search=Beam does not fit ctc_weight=1.0; choose a CtcSearch"),
         ({"validation_search": JointBeam()}, r"validation_search=JointBeam does not fit"),
         ({"max_length": 0}, r"max_length=0"),
         ({"min_length": 2}, r"min_length=2 is of the decoder, and search=CtcPrefixBeam"),
         ({"label_smoothing": 0.1}, r"label_smoothing=0.1 is of the decoder"),
-        ({"heads": "decoder", "search": JointBeam(ctc_weight=0.3)}, r"search=JointBeam.* asks CTC, and the model's ctc_weight=0"),
+        (
+            {"heads": "decoder", "search": JointBeam(ctc_weight=0.3)},
+            r"search=JointBeam.* asks CTC, and the model's ctc_weight=0",
+        ),
     ],
 )
 def test_bad_settings(made, settings, words):
@@ -464,7 +597,8 @@ def test_bad_settings(made, settings, words):
 
 
 def test_a_network_that_reads_ids_is_refused(made):
-    data, backbone = made(), FAMILIES["lstm"](0)
+    data = made()
+    backbone = FAMILIES["lstm"](0)
     backbone.tokenizer_digest = "that of its own words"
     with pytest.raises(ValueError, match="backbone=LSTM reads ids of words, not sound"):
         SpeechRecognitionTask(backbone, data.tokenizer)
@@ -477,24 +611,39 @@ def test_task_and_data_must_fit(made, pairs):
         task_of(data).check(made(n_validation_example=0))
     other = TranslationData(str(pairs), Characters(), source_language="en", target_language="zh")
     task_of(data).lend(other)
-    with pytest.raises(ValueError, match="SpeechRecognitionTask cannot read TranslationData but SpeechData"):
+    with pytest.raises(
+        ValueError, match="SpeechRecognitionTask cannot read TranslationData but SpeechData"
+    ):
         task_of(data).check(other)
-    for settings, words in (({"max_frames": 0}, "max_frames=0"), ({"unreadable": "drop"}, "unreadable='drop' must be")):
+    for settings, words in (
+        ({"max_frames": 0}, "max_frames=0"),
+        ({"unreadable": "drop"}, "unreadable='drop' must be"),
+    ):
         with pytest.raises(ValueError, match=words):
             made(**settings)
 
 
 def test_recordings_longer_than_the_positions(made, monkeypatch):
-    data, few = made(), partial(Learned, max_length=5)
+    data = made()
+    few = partial(Learned, max_length=5)
     monkeypatch.setitem(FAMILIES, "transformer", lambda n: Transformer(32, 2, 1, n, position=few))
-    with pytest.raises(ValueError, match=r"max_length=5 of the backbone's positions is below \d+, the vectors of the longest recording"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"max_length=5 of the backbone's positions is below \d+, the vectors of the "
+            r"longest recording"
+        ),
+    ):
         task_of(data).check(data)
 
 
 def test_recordings_of_the_training_have_positions_at_every_tempo(made, monkeypatch):
     data = made()
     task_of(data)
-    frames = [int(data.encoded("train").lengths.max()), *(data.measure(split) for split in ("val", "test"))]
+    frames = [
+        int(data.encoded("train").lengths.max()),
+        *(data.measure(split) for split in ("val", "test")),
+    ]
     longest = task_of(data).subsampling.out_length(max(frames))
     few = partial(Learned, max_length=longest)
     monkeypatch.setitem(FAMILIES, "transformer", lambda n: Transformer(32, 2, 1, n, position=few))
@@ -505,17 +654,22 @@ def test_recordings_of_the_training_have_positions_at_every_tempo(made, monkeypa
 
 def test_no_mark_goes_beyond_the_recording(made):
     data = made()
-    task, example = task_of(data).eval(), data.examples("test")[0]
+    task = task_of(data).eval()
+    example = data.examples("test")[0]
     n_frame = len(FRONT_END(example.read(), example.source))
     assert n_frame % 2, "the last vector stands for one frame alone"
     found = marks(task, example, ("ab" * n_frame)[: (n_frame + 1) // 2], n_frame)
-    assert [(mark.start, mark.end) for mark in found] == [(t, min(t + 2, n_frame)) for t in range(0, n_frame, 2)]
+    assert [(mark.start, mark.end) for mark in found] == [
+        (t, min(t + 2, n_frame)) for t in range(0, n_frame, 2)
+    ]
 
 
 def test_ready_features_are_no_waveforms(made, tmp_path):
     data = made()
     task_of(data, front_end=Frames(13))
-    with pytest.raises(ValueError, match=r"train/0.wav .*24 of 24 recordings of train cannot be read"):
+    with pytest.raises(
+        ValueError, match=r"train/0.wav .*24 of 24 recordings of train cannot be read"
+    ):
         data.encoded("train")
     with pytest.raises(ValueError, match="n_coefficient=0"):
         Frames(0)

@@ -12,8 +12,12 @@ from tasks.summarization.task import SummarizationTask
 
 
 def test_abstractiveness_by_hand():
-    examples = [Example("1", "the cat sat on the mat", ("the cat sat",)), Example("2", "一二三四", ("一二五",), "zh", "zh")]
-    copied, mixed = ["the cat sat", "一二三"], ["the dog sat", "一二五"]
+    examples = [
+        Example("1", "the cat sat on the mat", ("the cat sat",)),
+        Example("2", "一二三四", ("一二五",), "zh", "zh"),
+    ]
+    copied = ["the cat sat", "一二三"]
+    mixed = ["the dog sat", "一二五"]
     assert abstractiveness(examples, copied) == [0, 0, 0, 3, pytest.approx(10 / 6)]
     unigrams, bigrams, trigrams, words, compression = abstractiveness(examples, mixed)
     assert unigrams == pytest.approx(100 * 2 / 6)
@@ -51,7 +55,9 @@ def written(folder: Path, summary: str, document: str = "") -> SummarizationData
 )
 def test_a_corpus_that_names_no_language_is_known_by_its_script(tmp_path, summary, language):
     data = written(tmp_path, summary)
-    assert {(e.language, e.source_language) for e in data.examples("test")} == {(language, language)}
+    assert {(e.language, e.source_language) for e in data.examples("test")} == {
+        (language, language)
+    }
 
 
 def test_the_training_split_tells_the_language_of_all(tmp_path):
@@ -87,11 +93,17 @@ def test_the_language_that_is_given_counts(tmp_path):
     assert data.examples("test")[0].language == "yue"
 
 
-def test_tasks_that_read_different_fields_of_a_corpus_have_tokenizers_of_their_own(tmp_path, monkeypatch):
+def test_tasks_that_read_different_fields_of_a_corpus_have_tokenizers_of_their_own(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("LSLM_CACHE", str(tmp_path))
     recipe = BytePair(1000)
-    language_modeling, summarization = LanguageModelingData("docstrings", recipe), SummarizationData("docstrings", recipe)
-    rows = [{"id": str(i), "text": "red green " * 9, "document": "one two " * 9, "summary": ["three"]} for i in range(9)]
+    language_modeling = LanguageModelingData("docstrings", recipe)
+    summarization = SummarizationData("docstrings", recipe)
+    rows = [
+        {"id": str(i), "text": "red green " * 9, "document": "one two " * 9, "summary": ["three"]}
+        for i in range(9)
+    ]
     language_modeling._corpus = summarization._corpus = Rows(rows)
     assert language_modeling.tokenizer.digest != summarization.tokenizer.digest
 
@@ -99,7 +111,9 @@ def test_tasks_that_read_different_fields_of_a_corpus_have_tokenizers_of_their_o
 class Rows:
     """A corpus in memory."""
 
-    splits, languages, join = ("train",), ("en",), " "
+    splits = ("train",)
+    languages = ("en",)
+    join = " "
 
     def __init__(self, rows: list[dict]) -> None:
         self._rows = rows
@@ -112,6 +126,8 @@ class Rows:
 
 
 def test_without_a_training_split_no_baseline_needs_one():
-    data = type("Data", (), {"corpus": Rows([{"id": "1", "document": "a. b.", "summary": ["a"]}])})()
+    data = type(
+        "Data", (), {"corpus": Rows([{"id": "1", "document": "a. b.", "summary": ["a"]}])}
+    )()
     data.corpus.splits = ("test",)
     assert [system.name for system in SummarizationTask.baselines(None, data)] == ["first sentence"]

@@ -14,7 +14,9 @@ from tasks.translation.task import TranslationTask
 class Mean(Backbone):
     """The mean of the source beside each input: no attention, no state."""
 
-    d_model, n_encoder_layer, n_decoder_layer = 8, 1, 1
+    d_model = 8
+    n_encoder_layer = 1
+    n_decoder_layer = 1
 
     def encode(self, x, pad=None):
         return x
@@ -42,17 +44,23 @@ def test_answers_that_end_at_max_length_say_so(tmp_path, monkeypatch):
     monkeypatch.setenv("LSLM_CACHE", str(tmp_path / "cache"))
     for split in ("train", "val", "test"):
         for name in ("en", "de"):
-            (tmp_path / f"{split}.{name}").write_text("".join(f"{chr(97 + i)}{chr(98 + i)}\n" for i in range(20)))
+            (tmp_path / f"{split}.{name}").write_text(
+                "".join(f"{chr(97 + i)}{chr(98 + i)}\n" for i in range(20))
+            )
     data = TranslationData(str(tmp_path), Characters(), source_language="en", target_language="de")
     torch.manual_seed(0)
     task = TranslationTask(Mean(), data.tokenizer, max_length=4).eval()
-    examples = [Example(str(i), text, ("x",)) for i, text in enumerate(e.source for e in data.examples("test"))]
+    examples = [
+        Example(str(i), text, ("x",))
+        for i, text in enumerate(e.source for e in data.examples("test"))
+    ]
     seen = set()
     for search in (Greedy(), Beam(3, length_penalty=2.0), Sampling(temperature=2.0)):
         task.search = search
         decoded = task.decode(torch.tensor(task.read(examples)), search)
         expected = [
-            "stop" if data.tokenizer.eos_id in ids[:n] else "length" for ids, n in zip(decoded.ids.tolist(), decoded.n_token, strict=True)
+            "stop" if data.tokenizer.eos_id in ids[:n] else "length"
+            for ids, n in zip(decoded.ids.tolist(), decoded.n_token, strict=True)
         ]
         assert [p.finish_reason for p in task.answer(examples)] == expected
         seen |= set(expected)

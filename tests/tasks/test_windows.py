@@ -1,4 +1,6 @@
-"""Windows lose nothing: places are exact to the character in every script, and every answer is in some window."""
+"""Windows lose nothing: places are exact to the character in every script, and every answer is in
+some window.
+"""
 
 import json
 from itertools import pairwise
@@ -26,10 +28,32 @@ TEXTS = [
 
 def wordpiece(folder) -> tokenizers.Tokenizer:
     """As BERT has it: lower case, without accents, cleaned, [CLS] and [SEP] around."""
-    letters = sorted({c for text in TEXTS for c in normalizers.BertNormalizer().normalize_str(text) if not c.isspace()})
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{c}" for c in letters), "the", "##at", "cat"]
-    backend = tokenizers.Tokenizer(models.WordPiece({word: i for i, word in enumerate(dict.fromkeys(words))}, unk_token="[UNK]"))
-    backend.normalizer, backend.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    letters = sorted(
+        {
+            c
+            for text in TEXTS
+            for c in normalizers.BertNormalizer().normalize_str(text)
+            if not c.isspace()
+        }
+    )
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *letters,
+        *(f"##{c}" for c in letters),
+        "the",
+        "##at",
+        "cat",
+    ]
+    backend = tokenizers.Tokenizer(
+        models.WordPiece(
+            {word: i for i, word in enumerate(dict.fromkeys(words))}, unk_token="[UNK]"
+        )
+    )
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     path = folder / "tokenizer.json"
     backend.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
@@ -47,7 +71,8 @@ RECIPES = [
     Words(),
 ]
 KINDS = [*map(repr, RECIPES), "wordpiece"]
-EXACT = [kind for kind in KINDS if kind != "Words(vocab_size=None, min_count=1)"]  # whose tokens may hold several words
+# whose tokens may hold several words
+EXACT = [kind for kind in KINDS if kind != "Words(vocab_size=None, min_count=1)"]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +81,25 @@ def every(tmp_path_factory):
     return found | {"wordpiece": wordpiece(tmp_path_factory.mktemp("wordpiece"))}
 
 
-SPELLED = ["cat", " ", "\n", "你", "。", "👩‍👩‍👧", "e\u0301", "\u0301", "İ", "ﬁ", "🏽", "naïve", "3.5", "<s>", "[SEP]", "\u200d", "\xa0"]
+SPELLED = [
+    "cat",
+    " ",
+    "\n",
+    "你",
+    "。",
+    "👩‍👩‍👧",
+    "e\u0301",
+    "\u0301",
+    "İ",
+    "ﬁ",
+    "🏽",
+    "naïve",
+    "3.5",
+    "<s>",
+    "[SEP]",
+    "\u200d",
+    "\xa0",
+]
 piece = st.sampled_from(SPELLED)
 passages = st.lists(piece | st.text(max_size=4), max_size=14).map("".join)
 
@@ -73,7 +116,8 @@ def test_tokens_are_places_of_the_text_in_order(kind, every, text):
     assert all(first <= second for first, second in pairwise(offsets))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "wordpiece"])  # BERT's throws control characters away
+# BERT's throws control characters away
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "wordpiece"])
 @settings(max_examples=150)
 @given(text=passages)
 @example(text="e\u0301e\u0301 👩‍👩‍👧‍👦👍🏽")
@@ -92,7 +136,8 @@ def test_an_answer_comes_back_in_what_its_tokens_say(kind, every, text, data):
     _, offsets = every[kind].encode_with_offsets(text)
     tokens = tokens_of(offsets, start, end)
     assume(tokens is not None)
-    found, wanted = text_of(text, offsets, *tokens), text[start:end].strip()
+    found = text_of(text, offsets, *tokens)
+    wanted = text[start:end].strip()
     if kind != "wordpiece":
         assert wanted in found
     if offsets[tokens[0]][0] == start and offsets[tokens[1]][1] == end:
@@ -104,30 +149,53 @@ def test_an_answer_comes_back_in_what_its_tokens_say(kind, every, text, data):
 @given(text=passages, data=st.data())
 @example(text="The ﬁne İstanbul: 3.5万。", data=None)
 def test_words_are_answers_exactly(kind, every, text, data):
-    """Words that begin and end with tokens are an answer of whole words, and it says these to the character."""
+    """Words that begin and end with tokens are an answer of whole words, and it says these to the
+    character.
+    """
     words = [span for _, span in segment_with_offsets(text)]
     assume(words)
-    first, last = (0, len(words) - 1) if data is None else sorted(data.draw(st.tuples(*[st.integers(0, len(words) - 1)] * 2)))
-    start, end = words[first][0], words[last][1]
+    first, last = (
+        (0, len(words) - 1)
+        if data is None
+        else sorted(data.draw(st.tuples(*[st.integers(0, len(words) - 1)] * 2)))
+    )
+    start = words[first][0]
+    end = words[last][1]
     _, offsets = every[kind].encode_with_offsets(text)
     tokens = tokens_of(offsets, start, end)
     assume(tokens is not None)  # of what BERT's throws away
-    assume(visible_part(text, *offsets[tokens[0]])[0] == start and visible_part(text, *offsets[tokens[1]])[1] == end)
+    assume(
+        visible_part(text, *offsets[tokens[0]])[0] == start
+        and visible_part(text, *offsets[tokens[1]])[1] == end
+    )
     assert text_of(text, offsets, *widened(*tokens, *word_edges(text, offsets))) == text[start:end]
 
 
 @pytest.mark.parametrize("word", ["cafe\u0301", "नमस्ते", "A\u030a"])
 def test_a_word_keeps_the_accents_that_a_tokenizer_takes_out(every, word):
     text = f"cat {word} the {word}"
-    passage = Reader(every["wordpiece"], Sizes(40, 8, 8), has_hints=False, whole_words=True).text(text, "en")
+    passage = Reader(every["wordpiece"], Sizes(40, 8, 8), has_hints=False, whole_words=True).text(
+        text, "en"
+    )
     for start in (text.find(word), text.rfind(word)):
-        tokens = widened(*tokens_of(passage.offsets, start, start + len(word)), passage.begins, passage.ends)
+        tokens = widened(
+            *tokens_of(passage.offsets, start, start + len(word)), passage.begins, passage.ends
+        )
         assert text_of(text, passage.offsets, *tokens) == word
 
 
-@pytest.mark.parametrize("kind", ["BytePair(vocab_size=400, min_count=2, lowercase=False)", "Characters(min_count=1)", "wordpiece"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "BytePair(vocab_size=400, min_count=2, lowercase=False)",
+        "Characters(min_count=1)",
+        "wordpiece",
+    ],
+)
 def test_usual_words_have_edges_of_their_own(kind, every):
-    """The premise of the test above holds of real text: each word begins with a token, and ends with one."""
+    """The premise of the test above holds of real text: each word begins with a token, and ends
+    with one.
+    """
     _, offsets = every[kind].encode_with_offsets(TEXTS[0])
     begins, ends = word_edges(TEXTS[0], offsets)
     n = len(segment_with_offsets(TEXTS[0]))
@@ -139,18 +207,25 @@ def test_usual_words_have_edges_of_their_own(kind, every):
 
 def question(passage: str, asked: str = "Who?", answer: str | None = None) -> Question:
     start = None if answer is None else passage.find(answer)
-    return Question("1", f"{asked}\n{passage}", (answer or "",), asked=asked, passage=passage, starts=(start,))
+    return Question(
+        "1", f"{asked}\n{passage}", (answer or "",), asked=asked, passage=passage, starts=(start,)
+    )
 
 
 @settings(max_examples=100)
 @given(st.integers(0, 90), st.integers(20, 60), st.integers(1, 30), st.integers(0, 12))
 def test_every_token_is_in_a_window_and_short_answers_whole(n, max_length, stride, n_asked):
-    """A stride shorter than the room leaves an overlap; an answer no longer than that is whole in one of them."""
+    """A stride shorter than the room leaves an overlap; an answer no longer than that is whole in
+    one of them.
+    """
     tokenizer = Bytes().train()
     sizes = Sizes(max_length, stride, 8)
     assume(stride <= max_length - 8 - 3)
-    passage, asked = "x" * n, "q" * n_asked
-    [(read, windows)] = Reader(tokenizer, sizes, has_hints=False, whole_words=False).read([question(passage, asked)])
+    passage = "x" * n
+    asked = "q" * n_asked
+    [(read, windows)] = Reader(tokenizer, sizes, has_hints=False, whole_words=False).read(
+        [question(passage, asked)]
+    )
     n_asked = min(n_asked, 8)
     room = max_length - n_asked - 3
     assert len(read.ids) == n
@@ -158,7 +233,13 @@ def test_every_token_is_in_a_window_and_short_answers_whole(n, max_length, strid
     for w in windows:
         assert len(w.ids) <= max_length
         assert w.n_before == n_asked + 2
-        assert w.ids.tolist() == [1, *tokenizer.encode(asked)[:8], 2, *read.ids[w.first : w.first + w.n_passage], 2]
+        assert w.ids.tolist() == [
+            1,
+            *tokenizer.encode(asked)[:8],
+            2,
+            *read.ids[w.first : w.first + w.n_passage],
+            2,
+        ]
     longest = room - stride + 1
     for start in range(n):
         last = min(n, start + longest) - 1
@@ -169,7 +250,13 @@ def test_every_token_is_in_a_window_and_short_answers_whole(n, max_length, strid
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        ((20, 10, 8), "stride=10 must be at most 9, which is max_length=20 less max_question_length=8 and 3 around both"),
+        (
+            (20, 10, 8),
+            (
+                "stride=10 must be at most 9, which is max_length=20 less max_question_length=8 "
+                "and 3 around both"
+            ),
+        ),
         ((20, 0, 8), "stride=0 must be at least 1 token"),
         ((20, 1, 30), "stride=1 must be at most -13"),
     ],
@@ -184,7 +271,11 @@ def test_a_batch_says_what_is_what(every):
     reader = Reader(tokenizer, Sizes(24, 4, 6), has_hints=True, whole_words=True)
     [(_, windows)] = reader.read([question("the cat sat on the mat " * 4, "the cat")])
     batch = reader.batch([windows[0], windows[-1]], [(4, 6, True), (0, 0, True)])
-    assert (batch.start.tolist(), batch.end.tolist(), batch.has_answer.tolist()) == ([4, 0], [6, 0], [True, True])
+    assert (batch.start.tolist(), batch.end.tolist(), batch.has_answer.tolist()) == (
+        [4, 0],
+        [6, 0],
+        [True, True],
+    )
     assert tokenizer.frame() == ([2], [3], [3], (0, 1))
     first = windows[0]
     asked = tokenizer.encode("the cat")
@@ -215,17 +306,23 @@ def hint(asked: str, passage: str, language: str = "en") -> list[list[int]]:
     own, other = (hints.words_of(text, language) for text in (passage, asked))
     _, share = hints.sentence_share(other, own)
     found = hints.hints(own, other, share)
-    return [((found >> shift) % size).tolist() for size, shift in zip(hints.SIZES, hints._SHIFTS, strict=True)]
+    return [
+        ((found >> shift) % size).tolist()
+        for size, shift in zip(hints.SIZES, hints._SHIFTS, strict=True)
+    ]
 
 
 def test_hints_by_hand():
-    match, runs, repeats, shapes, sentence = hint("Where do CATS sit, the black cats?", "The black cat sat. The CATS sit, 3 of A4.")
+    match, runs, repeats, shapes, sentence = hint(
+        "Where do CATS sit, the black cats?", "The black cat sat. The CATS sit, 3 of A4."
+    )
     #              The black cat sat . The CATS sit , 3 of A4 .
     assert match == [2, 3, 1, 0, 0, 2, 3, 3, 0, 0, 0, 0, 0]
     assert runs == [3, 3, 3, 0, 0, 1, 2, 2, 0, 0, 0, 0, 0]
     assert repeats == [1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1]
     assert shapes == [3, 2, 2, 2, 0, 3, 4, 2, 0, 7, 2, 6, 0]
-    # of where 1, do 1, cat 1/2, sit 1, the 1/2, black 1 the first sentence has 2 of 5, and so has the second
+    # of where 1, do 1, cat 1/2, sit 1, the 1/2, black 1 the first sentence has 2 of 5, and so has
+    # the second
     assert sentence == [3] * 13
 
 
@@ -240,9 +337,13 @@ def test_tokens_have_the_hints_of_their_words(every):
     tokenizer = every["BytePair(vocab_size=400, min_count=2, lowercase=False)"]
     _, offsets = tokenizer.encode_with_offsets(" The  cats sat")
     found = hints.of_tokens(words, np.array([1, 2, 3]), offsets)
-    assert [found[i] for i, (start, end) in enumerate(offsets) if "c" in " The  cats sat"[start:end]] == [2]
+    assert [
+        found[i] for i, (start, end) in enumerate(offsets) if "c" in " The  cats sat"[start:end]
+    ] == [2]
     assert sorted(set(found.tolist())) == [1, 2, 3]
-    assert hints.of_tokens(hints.words_of("", "en"), np.zeros(0, dtype=np.int64), [(0, 1)]).tolist() == [0]
+    assert hints.of_tokens(
+        hints.words_of("", "en"), np.zeros(0, dtype=np.int64), [(0, 1)]
+    ).tolist() == [0]
 
 
 @given(passages, passages)
@@ -254,4 +355,6 @@ def test_hints_are_below_their_sizes(asked, passage):
 def test_a_passage_read_twice_is_the_same(every):
     reader = Reader(every[KINDS[0]], Sizes(40, 8, 8), has_hints=True, whole_words=True)
     both = [windows for _, windows in reader.read([question("The cat sat.", "Who sat?")] * 2)]
-    assert json.dumps([w.ids.tolist() for w in both[0]]) == json.dumps([w.ids.tolist() for w in both[1]])
+    assert json.dumps([w.ids.tolist() for w in both[0]]) == json.dumps(
+        [w.ids.tolist() for w in both[1]]
+    )

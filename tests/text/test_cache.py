@@ -35,8 +35,13 @@ def _train_in_process(log, cache, barrier, digests):
 
 def test_processes_that_start_together_train_once(tmp_path):
     context = multiprocessing.get_context("spawn")
-    barrier, digests, log = context.Barrier(4), context.Queue(), str(tmp_path / "log")
-    processes = [context.Process(target=_train_in_process, args=(log, tmp_path, barrier, digests)) for _ in range(4)]
+    barrier = context.Barrier(4)
+    digests = context.Queue()
+    log = str(tmp_path / "log")
+    processes = [
+        context.Process(target=_train_in_process, args=(log, tmp_path, barrier, digests))
+        for _ in range(4)
+    ]
     for process in processes:
         process.start()
     found = {digests.get(timeout=PATIENCE) for _ in processes}

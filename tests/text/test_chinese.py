@@ -17,7 +17,13 @@ def test_scripts():
 
 
 def test_cjk_agrees_with_the_names_of_unicode():
-    letters = ("CJK UNIFIED IDEOGRAPH", "CJK COMPATIBILITY IDEOGRAPH", "HANGUL SYLLABLE", "HIRAGANA LETTER", "KATAKANA LETTER")
+    letters = (
+        "CJK UNIFIED IDEOGRAPH",
+        "CJK COMPATIBILITY IDEOGRAPH",
+        "HANGUL SYLLABLE",
+        "HIRAGANA LETTER",
+        "KATAKANA LETTER",
+    )
     parts = (
         "CJK UNIFIED",
         "CJK COMPAT",

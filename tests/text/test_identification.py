@@ -55,7 +55,10 @@ LOCALES = [
 def names(code: str) -> list[str]:
     """Names of countries and languages, as CLDR has them."""
     locale = Locale(code)
-    return [f"{language} {country}" for language, country in zip(locale.languages.values(), locale.territories.values())]
+    return [
+        f"{language} {country}"
+        for language, country in zip(locale.languages.values(), locale.territories.values())
+    ]
 
 
 @pytest.mark.parametrize("code", LOCALES)
@@ -94,7 +97,9 @@ def test_languages_of_texts(text, code):
 
 
 ENGLISH = [f"The minister said on day {i} that the government has a new plan." for i in range(60)]
-GERMAN = [f"Der Minister sagte am Tag {i}, dass die Regierung einen neuen Plan hat." for i in range(60)]
+GERMAN = [
+    f"Der Minister sagte am Tag {i}, dass die Regierung einen neuen Plan hat." for i in range(60)
+]
 FRENCH = [f"Le ministre a dit, jour {i}, que le gouvernement a un nouveau plan." for i in range(60)]
 CHINESE = [f"部长在第{i}天说政府有新计划。" for i in range(60)]
 THAI = [f"รัฐมนตรีกล่าวในวันที่ {i} ว่ารัฐบาลมีแผนใหม่" for i in range(60)]
@@ -128,20 +133,35 @@ def test_texts_in_several_languages_have_the_rules_of_none(texts, code, several)
 
 def test_what_was_assumed_is_said_with_how_to_set_it():
     sure = tell_language(["Сегодня правительство объявило новый план"] * 300).assumption
-    assert sure == "language: ru, told from 200 texts (Cyrillic); set data.language to say otherwise"
-    assert "told from 1 text (" in tell_language(["", "Сегодня правительство объявило новый план", "12"]).assumption
+    assert (
+        sure == "language: ru, told from 200 texts (Cyrillic); set data.language to say otherwise"
+    )
+    assert (
+        "told from 1 text ("
+        in tell_language(["", "Сегодня правительство объявило новый план", "12"]).assumption
+    )
     assert "not to be told from 1 text (Latin)" in tell_language(["abc"]).assumption
     assert "set data.language" in tell_language(["12"]).assumption
 
 
 def test_the_identifier_is_loaded_only_when_a_language_is_asked_for():
-    code = "import sys; import lslm_lightning.text.identification as i; i.tell_language(['中文']); print('py3langid' in sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = (
+        "import sys; import lslm_lightning.text.identification as i; "
+        "i.tell_language(['中文']); print('py3langid' in sys.modules)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert out.strip() == "False"
 
 
 @pytest.mark.parametrize(
-    "text", ["並查看更", "THIS IS AN ENGLISH SENTENCE. EVERY LETTER IS CAPITALIZED!!! AMAZING.", "me ha gustado un vídeo"]
+    "text",
+    [
+        "並查看更",
+        "THIS IS AN ENGLISH SENTENCE. EVERY LETTER IS CAPITALIZED!!! AMAZING.",
+        "me ha gustado un vídeo",
+    ],
 )
 def test_chance_has_no_part_in_it(text):
     assert len({tell_language([text]).code for _ in range(10)}) == 1

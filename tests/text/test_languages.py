@@ -117,9 +117,29 @@ def test_scripts_of_languages(code, script):
 
 
 def test_languages_without_spaces():
-    unspaced = ("zh", "cmn", "yue", "wuu", "lzh", "hak", "ja", "th", "lo", "km", "my", "shn", "bo", "dz", "ii", "und-Thai", "jv-Java")
+    unspaced = (
+        "zh",
+        "cmn",
+        "yue",
+        "wuu",
+        "lzh",
+        "hak",
+        "ja",
+        "th",
+        "lo",
+        "km",
+        "my",
+        "shn",
+        "bo",
+        "dz",
+        "ii",
+        "und-Thai",
+        "jv-Java",
+    )
     assert not any(map(writes_spaces, unspaced))
-    assert all(map(writes_spaces, ("en", "ko", "vi", "zh-Latn", "jv", "hi", "am", "ka", "und", "mn")))
+    assert all(
+        map(writes_spaces, ("en", "ko", "vi", "zh-Latn", "jv", "hi", "am", "ka", "und", "mn"))
+    )
 
 
 def test_names():

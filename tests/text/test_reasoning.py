@@ -16,7 +16,13 @@ from lslm_lightning.text.reasoning import has_reasoning, strip_reasoning
         ("<think>no end", ""),
         ("<thinking>a</thinking>红<THINK>b</THINK>", "红"),
         ("[THINK]why[/THINK]红", "红"),
-        ("<|channel|>analysis<|message|>red is 红<|end|><|start|>assistant<|channel|>final<|message|>红<|return|>", "红"),
+        (
+            (
+                "<|channel|>analysis<|message|>red is "
+                "红<|end|><|start|>assistant<|channel|>final<|message|>红<|return|>"
+            ),
+            "红",
+        ),
         ("<|channel|>analysis<|message|>red is", ""),
         ("analysisWe need Chinese.assistantfinal红", "红"),
     ],
@@ -33,7 +39,16 @@ def test_a_text_without_reasoning_stays(text):
         assert strip_reasoning(text) == text.strip()
 
 
-@pytest.mark.parametrize("text", ["I think so.", "a < b and c > d", "Analysis of the final assistant", "<b>bold</b>", "[1] think"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I think so.",
+        "a < b and c > d",
+        "Analysis of the final assistant",
+        "<b>bold</b>",
+        "[1] think",
+    ],
+)
 def test_words_about_thinking_are_no_reasoning(text):
     assert not has_reasoning(text)
     assert strip_reasoning(text) == text

@@ -11,10 +11,25 @@ import tokenizers
 from jsonargparse import ArgumentParser
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Existing, Recipe, Unigram, Words
+from lslm_lightning.text.recipes import (
+    BytePair,
+    Bytes,
+    Characters,
+    Existing,
+    Recipe,
+    Unigram,
+    Words,
+)
 
 CORPUS = ["the cat sat on the mat\n", "床前明月光，疑是地上霜。\n举头望明月，低头思故乡。"] * 10
-TRAINED = [BytePair(300), BytePair(300, lowercase=True), Unigram(330), Unigram(40, byte_fallback=False), Characters(), Words()]
+TRAINED = [
+    BytePair(300),
+    BytePair(300, lowercase=True),
+    Unigram(330),
+    Unigram(40, byte_fallback=False),
+    Characters(),
+    Words(),
+]
 
 
 # ---- every kind
@@ -40,7 +55,10 @@ def test_an_empty_corpus_is_refused(recipe, texts):
         (lambda: BytePair(vocab_size=258), "vocab_size=258 of BytePair must be at least 259"),
         (lambda: BytePair(min_count=0), "min_count=0 of BytePair must be at least 1"),
         (lambda: Unigram(vocab_size=260), "vocab_size=260 of Unigram must be at least 261"),
-        (lambda: Unigram(vocab_size=4, byte_fallback=False), "vocab_size=4 of Unigram must be at least 5"),
+        (
+            lambda: Unigram(vocab_size=4, byte_fallback=False),
+            "vocab_size=4 of Unigram must be at least 5",
+        ),
         (lambda: Characters(min_count=0), "min_count=0 of Characters"),
         (lambda: Words(vocab_size=4), "vocab_size=4 of Words must be at least 5"),
     ],
@@ -52,9 +70,12 @@ def test_sizes_out_of_range_are_refused(make, message):
 
 DIGESTS = """
 from lslm_lightning.text.recipes import *
-texts = [f"{a} {b} {a}{b} 明月{b}" for a in ("red", "green", "blue", "dark") for b in ("cat", "cats", "dog", "tree", "trees", "故乡")] * 7
+colours = ("red", "green", "blue", "dark")
+things = ("cat", "cats", "dog", "tree", "trees", "故乡")
+texts = [f"{a} {b} {a}{b} 明月{b}" for a in colours for b in things] * 7
 texts += [chr(code) for code in range(0x4e00, 0x4e30)]
-for recipe in (BytePair(400), Unigram(330), Unigram(99, byte_fallback=False, coverage=1), Characters(), Words(vocab_size=20)):
+unigrams = Unigram(330), Unigram(99, byte_fallback=False, coverage=1)
+for recipe in (BytePair(400), *unigrams, Characters(), Words(vocab_size=20)):
     print(recipe.train(texts).digest)
 """
 
@@ -62,8 +83,18 @@ for recipe in (BytePair(400), Unigram(330), Unigram(99, byte_fallback=False, cov
 def test_training_is_deterministic():
     outputs = set()
     for threads, seed in (("1", "0"), ("3", "7")):
-        environment = os.environ | {"RAYON_NUM_THREADS": threads, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run([sys.executable, "-c", DIGESTS], env=environment, capture_output=True, text=True, check=True)
+        environment = os.environ | {
+            "RAYON_NUM_THREADS": threads,
+            "PYTHONHASHSEED": seed,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", DIGESTS],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         outputs.add(done.stdout)
     assert len(outputs) == 1
     assert len(outputs.pop().split()) == 5
@@ -80,7 +111,9 @@ def test_vocabulary_sizes():
 def test_yaml_chooses_a_recipe_by_class_path():
     parser = ArgumentParser()
     parser.add_argument("--tokenizer", type=Recipe)
-    chosen = parser.parse_args(["--tokenizer=lslm_lightning.text.recipes.Words", "--tokenizer.min_count=4"])
+    chosen = parser.parse_args(
+        ["--tokenizer=lslm_lightning.text.recipes.Words", "--tokenizer.min_count=4"]
+    )
     assert parser.instantiate_classes(chosen).tokenizer == Words(min_count=4)
 
 
@@ -92,7 +125,11 @@ def test_characters_keep_every_space_and_line_end():
     text = "\n a\tb  c\r\n"
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert len(tokenizer.encode(text)) == len(text)
-    assert tokenizer.encode("aQb") == [*tokenizer.encode("a"), tokenizer.unk_id, *tokenizer.encode("b")]
+    assert tokenizer.encode("aQb") == [
+        *tokenizer.encode("a"),
+        tokenizer.unk_id,
+        *tokenizer.encode("b"),
+    ]
     assert tokenizer.decode(tokenizer.encode("aQb")) == "a<unk>b"
 
 
@@ -110,7 +147,8 @@ def test_words_of_a_tokenized_corpus():
 
 def test_lowercase_words_are_the_same_wherever_they_stand():
     tokenizer = BytePair(400, lowercase=True).train(CORPUS)
-    first, within = tokenizer.encode("The cat"), tokenizer.encode("mat THE Cat")
+    first = tokenizer.encode("The cat")
+    within = tokenizer.encode("mat THE Cat")
     assert within[-len(first) :] == first
     assert not tokenizer.lossless
     for text in ("The CAT  sat,\n on É 龘 🏽 Straße <S>", "A", "明月 Moon\n"):
@@ -149,8 +187,11 @@ def saved(tmp_path: Path, backend: tokenizers.Tokenizer, special: list[str]) -> 
 
 def test_gpt2_style(tmp_path):
     backend = tokenizers.Tokenizer(models.BPE())
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), vocab_size=300, show_progress=False)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), vocab_size=300, show_progress=False
+    )
     backend.train_from_iterator(CORPUS, trainer)
     size = backend.get_vocab_size()
     tokenizer = saved(tmp_path, backend, ["<|endoftext|>"]).train()
@@ -164,8 +205,11 @@ def test_gpt2_style(tmp_path):
 
 def test_bert_style(tmp_path):
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "##s", "[", "]", "sep"]
-    backend = tokenizers.Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    backend.normalizer, backend.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    backend = tokenizers.Tokenizer(
+        models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]")
+    )
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece()
     tokenizer = saved(tmp_path, backend, words[:4]).train()
     assert (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id, tokenizer.eos_id) == (0, 1, 2, 3)
@@ -174,12 +218,19 @@ def test_bert_style(tmp_path):
 
 
 def test_sentencepiece_style(tmp_path):
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *[(piece, -2.0) for piece in ("▁", "<", "/", "s", ">", "▁a", "a")]]
+    pieces = [
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        *[(piece, -2.0) for piece in ("▁", "<", "/", "s", ">", "▁a", "a")],
+    ]
     backend = tokenizers.Tokenizer(models.Unigram(pieces, unk_id=2))
-    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
     tokenizer = saved(tmp_path, backend, ["<pad>", "</s>", "<unk>"]).train()
     assert (tokenizer.pad_id, tokenizer.eos_id, tokenizer.bos_id) == (0, 1, 10)
-    assert not {0, 1, 10} & set(tokenizer.encode("a</s> </s> <pad><s>"))  # it would be, in the library as it comes
+    # it would be, in the library as it comes
+    assert not {0, 1, 10} & set(tokenizer.encode("a</s> </s> <pad><s>"))
     assert tokenizer.decode(tokenizer.encode("a </s>")).replace(" ", "") == "a</s>"
 
 
@@ -192,7 +243,9 @@ def test_adopting_our_own_changes_nothing(recipe, tmp_path):
 
 def test_adopting_twice_changes_nothing_more(tmp_path):
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the"]
-    backend = tokenizers.Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    backend = tokenizers.Tokenizer(
+        models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]")
+    )
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     once = saved(tmp_path, backend, words[:4]).train()
     assert once.encode("the [SEP] the") == [4, 1, 1, 4]
@@ -201,10 +254,18 @@ def test_adopting_twice_changes_nothing_more(tmp_path):
 
 
 def test_what_cannot_keep_the_promises_is_refused(tmp_path):
-    recipe = saved(tmp_path, tokenizers.Tokenizer(models.WordLevel({"#": 0, "<unk>": 1}, unk_token="<unk>")), ["#"])
-    with pytest.raises(ValueError, match=r"foreign\.json: ordinary text becomes the special token '#'"):
+    recipe = saved(
+        tmp_path,
+        tokenizers.Tokenizer(models.WordLevel({"#": 0, "<unk>": 1}, unk_token="<unk>")),
+        ["#"],
+    )
+    with pytest.raises(
+        ValueError, match=r"foreign\.json: ordinary text becomes the special token '#'"
+    ):
         recipe.train()
-    recipe = saved(tmp_path, tokenizers.Tokenizer(models.BPE({"a": 0}, [])), ["<pad>", "<s>", "</s>"])
+    recipe = saved(
+        tmp_path, tokenizers.Tokenizer(models.BPE({"a": 0}, [])), ["<pad>", "<s>", "</s>"]
+    )
     with pytest.raises(ValueError, match="drops or refuses characters it does not know"):
         recipe.train()
     (tmp_path / "foreign.json").write_text(json.dumps({"model": "gpt2"}))

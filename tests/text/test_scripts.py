@@ -19,12 +19,15 @@ from lslm_lightning.text.scripts import (
 def mostly(kind: str) -> set[str]:
     """Scripts most letters of which are of a class."""
     letters = regex.findall(r"\p{L}", "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000)))))
-    total, of_class = (Counter(map(script_of, found)) for found in (letters, regex.findall(kind, "".join(letters))))
+    total, of_class = (
+        Counter(map(script_of, found)) for found in (letters, regex.findall(kind, "".join(letters)))
+    )
     return {code for code, n in of_class.items() if code and 2 * n > total[code]}
 
 
 def test_scripts_of_complex_context_are_those_of_unicode():
-    assert mostly(COMPLEX_CLASS) == COMPLEX - {"Gukh"}  # of which `script_of` does not know letters yet
+    # of which `script_of` does not know letters yet
+    assert mostly(COMPLEX_CLASS) == COMPLEX - {"Gukh"}
 
 
 def test_ideographic_scripts_are_those_of_unicode():
@@ -34,8 +37,15 @@ def test_ideographic_scripts_are_those_of_unicode():
 
 
 def test_korean_and_latin_have_spaces():
-    assert {units_of_script(code) for code in ("Hang", "Kore", "Latn", "Cyrl", "Arab", "Deva", "Geor", "Ethi", "")} == {"words"}
-    assert [units_of_script(code) for code in ("Hans", "Thai", "Tibt")] == ["segments", "graphemes", "syllables"]
+    assert {
+        units_of_script(code)
+        for code in ("Hang", "Kore", "Latn", "Cyrl", "Arab", "Deva", "Geor", "Ethi", "")
+    } == {"words"}
+    assert [units_of_script(code) for code in ("Hans", "Thai", "Tibt")] == [
+        "segments",
+        "graphemes",
+        "syllables",
+    ]
 
 
 @pytest.mark.parametrize("character", "aяअก中か가ཀאგაሀα")
@@ -44,7 +54,13 @@ def test_the_script_of_a_letter_is_that_of_unicode(character):
 
 
 def test_only_letters_have_a_script():
-    assert letters_by_script("Füße план 中文カナ ไทย 123 — 🏽") == {"Latn": 4, "Cyrl": 4, "Hani": 2, "Kana": 2, "Thai": 3}
+    assert letters_by_script("Füße план 中文カナ ไทย 123 — 🏽") == {
+        "Latn": 4,
+        "Cyrl": 4,
+        "Hani": 2,
+        "Kana": 2,
+        "Thai": 3,
+    }
     assert script_of("1") is script_of(" ") is script_of("。") is None
 
 

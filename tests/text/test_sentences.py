@@ -18,7 +18,12 @@ CASES = {
         "《你好！》|（对。）|走；来，去、停：等",
     ],
     "zh-Hans-CN": ["一。|二！|三？"],
-    "de": ["Das war am 3. Oktober z.B. in Berlin.|Dr. Müller kam.|„Ja.“|Er ging.|Im Jahr 1990.|Dann kam Nr. 7."],
+    "de": [
+        (
+            "Das war am 3. Oktober z.B. in Berlin.|Dr. Müller kam.|„Ja.“|Er ging.|Im Jahr "
+            "1990.|Dann kam Nr. 7."
+        )
+    ],
     "fr": ["M. Dupont est là.|Quoi ?|Oui !|« Bien. »|Il part."],
     "ja": ["今日は。|「行く！」|と言った。|終わり"],
     "ko": ["안녕하세요.|반갑습니다!|끝"],
@@ -37,14 +42,22 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("language", "marked"), [(language, marked) for language, texts in CASES.items() for marked in texts])
+@pytest.mark.parametrize(
+    ("language", "marked"),
+    [(language, marked) for language, texts in CASES.items() for marked in texts],
+)
 def test_sentences_end_where_marked(language, marked):
-    sentences = [sentence for line in marked.split("\n") for sentence in line.split("|") if sentence]
+    sentences = [
+        sentence for line in marked.split("\n") for sentence in line.split("|") if sentence
+    ]
     separator = "" if language.startswith(("zh", "ja")) else " "
     assert split_sentences(marked.replace("|", separator), language) == sentences
 
 
-@given(st.text(alphabet='aB 1.!?。！？…"”」)\n\t中ä;Mr') | st.text(), st.sampled_from(["en", "zh", "de", "xx"]))
+@given(
+    st.text(alphabet='aB 1.!?。！？…"”」)\n\t中ä;Mr') | st.text(),
+    st.sampled_from(["en", "zh", "de", "xx"]),
+)
 def test_only_white_space_is_lost(text, language):
     sentences = split_sentences(text, language)
     assert "".join("".join(sentences).split()) == "".join(text.split())
@@ -56,7 +69,9 @@ def test_splitting_again_changes_nothing():
     assert split_sentences("\n".join(sentences), "en") == sentences
 
 
-ENDS = regex.findall(r"[\p{Sentence_Terminal}--[.!?．﹒․]]", "".join(map(chr, range(0x20000))), regex.VERSION1)
+ENDS = regex.findall(
+    r"[\p{Sentence_Terminal}--[.!?．﹒․]]", "".join(map(chr, range(0x20000))), regex.VERSION1
+)
 
 
 @pytest.mark.parametrize("sign", ENDS)
@@ -66,7 +81,14 @@ def test_every_sign_that_unicode_calls_a_sentence_end_is_one_even_without_a_spac
 
 @pytest.mark.parametrize(
     ("language", "text"),
-    [("zh", "一。二"), ("yue", "一。二"), ("th", "ก ข"), ("my", "က။ ခ"), ("en", "One. Two"), ("bo", "ཀ། ཁ།")],
+    [
+        ("zh", "一。二"),
+        ("yue", "一。二"),
+        ("th", "ก ข"),
+        ("my", "က။ ခ"),
+        ("en", "One. Two"),
+        ("bo", "ཀ། ཁ།"),
+    ],
 )
 def test_sentences_are_joined_as_the_language_writes_them(language, text):
     assert join_sentences(split_sentences(text, language), language) == text

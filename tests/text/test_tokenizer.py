@@ -24,12 +24,36 @@ CORPUS = [
     * 20,
     "ünïcödé e\u0301 🏽👩‍👩‍👧 \x00\x1f\u2028 नमस्ते",
 ]
-RECIPES = [BytePair(400), Bytes(), Unigram(400), Unigram(60, byte_fallback=False), Characters(), Words()]
+RECIPES = [
+    BytePair(400),
+    Bytes(),
+    Unigram(400),
+    Unigram(60, byte_fallback=False),
+    Characters(),
+    Words(),
+]
 TOKENIZERS = {repr(recipe): recipe.train(CORPUS) for recipe in RECIPES}
 LOSSLESS = [tokenizer for tokenizer in TOKENIZERS.values() if tokenizer.lossless]
 everyone = pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS.keys())
 
-spelled = st.sampled_from(["<s>", "</s>", "<pad>", "<unk>", "<0x41>", "<", "s>", "/s>", " ", "\n", "a", "▁", "你", "\u0301"])
+spelled = st.sampled_from(
+    [
+        "<s>",
+        "</s>",
+        "<pad>",
+        "<unk>",
+        "<0x41>",
+        "<",
+        "s>",
+        "/s>",
+        " ",
+        "\n",
+        "a",
+        "▁",
+        "你",
+        "\u0301",
+    ]
+)
 tempting = st.lists(spelled | st.text(max_size=3), max_size=12).map("".join)
 
 
@@ -53,7 +77,9 @@ def test_which_are_lossless():
 @example("a </s> b")
 def test_text_never_becomes_a_special_token(text):
     for tokenizer in TOKENIZERS.values():
-        assert not {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id} & set(tokenizer.encode(text))
+        assert not {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id} & set(
+            tokenizer.encode(text)
+        )
 
 
 @settings(max_examples=100)
@@ -66,9 +92,17 @@ def test_bytes_are_utf8(text):
 def test_saving_changes_nothing(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "new" / "tokenizer.json")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["tokenizer.json"]
-    for again in (Tokenizer.load(tmp_path / "new" / "tokenizer.json"), pickle.loads(pickle.dumps(tokenizer)), copy.deepcopy(tokenizer)):
+    for again in (
+        Tokenizer.load(tmp_path / "new" / "tokenizer.json"),
+        pickle.loads(pickle.dumps(tokenizer)),
+        copy.deepcopy(tokenizer),
+    ):
         assert again.digest == tokenizer.digest
-        assert (again.kind, again.lossless, again.unk_id) == (tokenizer.kind, tokenizer.lossless, tokenizer.unk_id)
+        assert (again.kind, again.lossless, again.unk_id) == (
+            tokenizer.kind,
+            tokenizer.lossless,
+            tokenizer.unk_id,
+        )
         assert again.encode("the </s> 世界") == tokenizer.encode("the </s> 世界")
 
 
@@ -91,7 +125,10 @@ def test_offsets_point_into_the_text(tokenizer):
     assert len(ids) == len(offsets)
     if tokenizer.kind != "words":  # words leave the spaces out
         assert (offsets[0][0], offsets[-1][1]) == (0, len(text))
-        assert all(start in (before_end, before_start) for (before_start, before_end), (start, _) in pairwise(offsets))
+        assert all(
+            start in (before_end, before_start)
+            for (before_start, before_end), (start, _) in pairwise(offsets)
+        )
     cat = [text[start:end] for start, end in offsets if start >= 4 and end <= 8]
     assert "".join(cat).strip() == "cat"
 
@@ -113,7 +150,10 @@ ENDS = [("<s>", 1), ("</s>", 2)]
             processors.TemplateProcessing(pair="<s> <s> $A </s> $B:1", special_tokens=ENDS),
             Frame([1, 1], [2], [], (0, 1)),
         ),
-        (processors.TemplateProcessing(pair="$A </s> $B:1 <s>", special_tokens=ENDS), Frame([1], [2], [2], (0, 1))),
+        (
+            processors.TemplateProcessing(pair="$A </s> $B:1 <s>", special_tokens=ENDS),
+            Frame([1], [2], [2], (0, 1)),
+        ),
     ],
 )
 def test_a_foreign_tokenizer_frames_as_it_does(processor, frame, tmp_path):
@@ -122,7 +162,9 @@ def test_a_foreign_tokenizer_frames_as_it_does(processor, frame, tmp_path):
     backend.post_processor = processor
     tokenizer = Tokenizer(backend)
     assert tokenizer.frame() == frame
-    assert tokenizer.encode("a") == TOKENIZERS["Characters(min_count=1)"].encode("a"), "ids are plain"
+    assert tokenizer.encode("a") == TOKENIZERS["Characters(min_count=1)"].encode("a"), (
+        "ids are plain"
+    )
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
@@ -135,7 +177,9 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     assert Tokenizer.load(path).kind == "bytes"
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1, 2]", b'{"model": 1}', b"\xff\xfe", b"not json"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[1, 2]", b'{"model": 1}', b"\xff\xfe", b"not json"]
+)
 def test_what_is_no_tokenizer_is_refused_in_one_line(content, tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_bytes(content)
@@ -156,7 +200,9 @@ def test_a_torn_file_is_refused(tmp_path):
 
 def test_a_tokenizer_without_roles_is_refused(tmp_path):
     path = tmp_path / "tokenizer.json"
-    tokenizers.Tokenizer(models.WordLevel({"a": 0, "<unk>": 1, "<pad>": 2}, unk_token="<unk>")).save(str(path))
+    tokenizers.Tokenizer(
+        models.WordLevel({"a": 0, "<unk>": 1, "<pad>": 2}, unk_token="<unk>")
+    ).save(str(path))
     assert json.loads(path.read_text())["model"]["type"] == "WordLevel"
     with pytest.raises(ValueError, match="no token for bos and eos"):
         Tokenizer.load(path)
@@ -226,7 +272,9 @@ def test_ids_far_beyond_the_tokens_are_refused(roles, tmp_path):
     plain = layout(model={"type": "WordLevel", "vocab": vocabulary, "unk_token": "a"})
     made = {"source": plain, "target": None, "ids": None, "before": [[], []], **roles}
     path.write_text(json.dumps(made if roles else plain))
-    with pytest.raises(ValueError, match=r"tokens have ids up to .* a model would need a row for each"):
+    with pytest.raises(
+        ValueError, match=r"tokens have ids up to .* a model would need a row for each"
+    ):
         Tokenizer.load(path)
 
 

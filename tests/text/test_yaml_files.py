@@ -59,7 +59,16 @@ def test_a_setting_that_stands_twice_in_two_spellings_is_refused(loader, text, l
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-@pytest.mark.parametrize("text", ["t: {x: a}\nt.y: b", "a.b: {x: a}\na.c: b", "a: {b: {x: y}}\na.b.c: z", "t.x: a\nt: b", "a.: b\n.a: c"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "t: {x: a}\nt.y: b",
+        "a.b: {x: a}\na.c: b",
+        "a: {b: {x: y}}\na.b.c: z",
+        "t.x: a\nt: b",
+        "a.: b\n.a: c",
+    ],
+)
 def test_keys_with_dots_that_are_several_settings_are_read(loader, text):
     assert parse_yaml(text, loader) == yaml.safe_load(text)
 
@@ -91,7 +100,9 @@ def test_merge_keys_and_anchors_work(loader, text):
 )
 def test_a_boolean_is_no_text(text, word):
     for loader in (ConfigLoader, ParserLoader):
-        with pytest.raises(MeaningError, match=rf"^line 2: .*\b{word} is (true|false) .*write '{word}' in quotes"):
+        with pytest.raises(
+            MeaningError, match=rf"^line 2: .*\b{word} is (true|false) .*write '{word}' in quotes"
+        ):
             parse_yaml("seed: 1\n" + text.format(word), loader)
         quoted = parse_yaml(text.format(f'"{word}"'), loader)
         assert f'"{word}"' in json.dumps(quoted)
@@ -108,7 +119,9 @@ def test_an_index_of_a_column_is_a_number():
     assert parse_yaml("columns: {en: 0, de: 12}") == {"columns": {"en": 0, "de": 12}}
 
 
-@pytest.mark.parametrize("text", ["languages: [en, ~]", "columns: {de: }", "columns: {de: null}", "~: 1"])
+@pytest.mark.parametrize(
+    "text", ["languages: [en, ~]", "columns: {de: }", "columns: {de: null}", "~: 1"]
+)
 def test_nothing_is_no_text(text):
     with pytest.raises(MeaningError, match="is null to YAML"):
         parse_yaml(text)
@@ -119,10 +132,36 @@ def test_settings_that_are_left_out_and_booleans_stay():
     assert parse_yaml(text) == yaml.safe_load(text)
 
 
-WORDS = st.sampled_from(["no", "on", "y", "1e3", "1.5e3", "012", "1:30", "2024-01-01", "~", "null", ".5e1", "=", "<<", "0o7", ""])
+WORDS = st.sampled_from(
+    [
+        "no",
+        "on",
+        "y",
+        "1e3",
+        "1.5e3",
+        "012",
+        "1:30",
+        "2024-01-01",
+        "~",
+        "null",
+        ".5e1",
+        "=",
+        "<<",
+        "0o7",
+        "",
+    ]
+)
 TREES = st.recursive(
-    WORDS | st.text(max_size=8) | st.integers() | st.booleans() | st.none() | st.floats(allow_nan=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | WORDS, inner, max_size=3),
+    WORDS
+    | st.text(max_size=8)
+    | st.integers()
+    | st.booleans()
+    | st.none()
+    | st.floats(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5) | WORDS, inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -160,7 +199,9 @@ def test_the_file_is_named(tmp_path: Path, content, message):
 
 
 CHAIN = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
-MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 30))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 30)
+)
 LADDER = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 2000))
 SQUARE = f"a: &a [{'x, ' * 2000}]\nb: [{'*a, ' * 2000}]"
 
@@ -190,7 +231,9 @@ def test_what_would_grow_without_end_is_refused(loader, text, words):
 
 @pytest.mark.parametrize("depth", [50, 99])
 def test_what_is_nested_as_configurations_are_is_read(depth):
-    assert parse_yaml("[" * depth + "x, " * 200 + "]" * depth) == yaml.safe_load("[" * depth + "x, " * 200 + "]" * depth)
+    assert parse_yaml("[" * depth + "x, " * 200 + "]" * depth) == yaml.safe_load(
+        "[" * depth + "x, " * 200 + "]" * depth
+    )
 
 
 def test_many_short_aliases_are_read():

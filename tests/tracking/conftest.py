@@ -15,7 +15,11 @@ def store(project: Path, empty_store: Path) -> Path:
 @pytest.fixture(params=["sqlite", "server"])
 def address(request: pytest.FixtureRequest) -> str:
     """Both kinds of store."""
-    return f"sqlite:///{request.getfixturevalue('store')}" if request.param == "sqlite" else request.getfixturevalue("server")
+    return (
+        f"sqlite:///{request.getfixturevalue('store')}"
+        if request.param == "sqlite"
+        else request.getfixturevalue("server")
+    )
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ def test_a_point_is_on_disk_when_append_returns(tmp_path: Path) -> None:
 
 def test_what_a_full_disk_does_not_take_waits(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    curves, written = Curves(path), []
+    curves = Curves(path)
+    written = []
 
     class Full:
         """Takes ten bytes, and no more until there is room."""
@@ -49,7 +50,8 @@ def test_what_a_full_disk_does_not_take_waits(tmp_path: Path) -> None:
 
 def test_two_threads_write_every_point_once(tmp_path: Path) -> None:
     """Training logs, and so does the thread of system metrics."""
-    curves, n = Curves(tmp_path / "metrics.jsonl"), 5000
+    curves = Curves(tmp_path / "metrics.jsonl")
+    n = 5000
 
     def log(name: str) -> None:
         for step in range(n):

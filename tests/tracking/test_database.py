@@ -1,4 +1,6 @@
-"""A store is whole or not there, whatever ends the process that makes it, and follows its project."""
+"""A store is whole or not there, whatever ends the process that makes it, and follows its
+project.
+"""
 
 import os
 import shutil
@@ -53,9 +55,14 @@ def older_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = make_older_store(tmp_path_factory.mktemp("older") / "mlflow.db", 5)
     execute(
         file,
-        "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (7, 'toy', 'active')",
-        "INSERT INTO runs (run_uuid, experiment_id, status, lifecycle_stage, start_time, artifact_uri, source_type)"
-        " VALUES ('0123456789abcdef0123456789abcdef', 7, 'FINISHED', 'active', 1, '/none', 'LOCAL')",
+        (
+            "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (7, 'toy', "
+            "'active')"
+        ),
+        "INSERT INTO runs (run_uuid, experiment_id, status, lifecycle_stage, start_time, "
+        "artifact_uri, source_type)"
+        " VALUES ('0123456789abcdef0123456789abcdef', 7, 'FINISHED', 'active', 1, '/none', "
+        "'LOCAL')",
     )
     return file
 
@@ -84,17 +91,23 @@ def usable(file: Path) -> list[str]:
 # Interruptions
 
 
-def test_a_store_whose_maker_is_killed_is_whole_or_not_there(project: Path, empty_store: Path, older_store: Path) -> None:
+def test_a_store_whose_maker_is_killed_is_whole_or_not_there(
+    project: Path, empty_store: Path, older_store: Path
+) -> None:
     """And one whose migration is, as it was."""
-    made, migrated = [project / name for name in ("1", "150")], [project / name for name in ("3", "12", "25")]
+    made = [project / name for name in ("1", "150")]
+    migrated = [project / name for name in ("3", "12", "25")]
     for folder in made + migrated:
         folder.mkdir()
-    (made[1] / "mlflow.db").touch()  # what an earlier version left of a process that was killed at once
+    # what an earlier version left of a process that was killed at once
+    (made[1] / "mlflow.db").touch()
     for folder in migrated:
         shutil.copy(older_store, folder)
     killed_at(*((folder, int(folder.name)) for folder in made + migrated))
     assert [database.schema_of(folder / "mlflow.db") for folder in made] == [(set(), None)] * 2
-    assert all((folder / "mlflow.db").read_bytes() == older_store.read_bytes() for folder in migrated)
+    assert all(
+        (folder / "mlflow.db").read_bytes() == older_store.read_bytes() for folder in migrated
+    )
     assert (made[1] / ".mlflow.db.draft").exists()
     assert usable(made[1] / "mlflow.db") == ["Default", "new"]
     assert usable(migrated[1] / "mlflow.db") == ["Default", "new", "toy"]
@@ -102,8 +115,14 @@ def test_a_store_whose_maker_is_killed_is_whole_or_not_there(project: Path, empt
     assert database.schema_of(made[1] / "mlflow.db") == database.schema_of(empty_store)
 
 
-def test_a_store_follows_the_umask(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "make_tables", lambda file: file.write_bytes(empty_store.read_bytes()) and file.chmod(0o644))
+def test_a_store_follows_the_umask(
+    project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        database,
+        "make_tables",
+        lambda file: file.write_bytes(empty_store.read_bytes()) and file.chmod(0o644),
+    )
     before = os.umask(0o002)
     try:
         database.prepare(project / "mlflow.db")
@@ -138,9 +157,14 @@ def test_a_journal_of_a_store_that_was_removed_is_not_taken_for_the_new_one(
     assert usable(project / "mlflow.db") == ["Default", "new"]
 
 
-def test_the_second_process_waits_and_says_for_whom(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_process_waits_and_says_for_whom(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(database, "LOCK_SECONDS", 0.1)
-    with FileLock("mlflow.db.lock"), pytest.raises(TrackingError, match=r"mlflow\.db\.lock was held by another process"):
+    with (
+        FileLock("mlflow.db.lock"),
+        pytest.raises(TrackingError, match=r"mlflow\.db\.lock was held by another process"),
+    ):
         Store().client()
 
 
@@ -158,13 +182,22 @@ def test_an_older_store_is_migrated_and_kept(project: Path, older_store: Path, m
     assert (project / "mlflow.db").is_symlink()
     assert target.stat().st_mode & 0o777 == 0o640
     assert execute(target, "PRAGMA journal_mode") == [(mode,)]
-    [before] = [path for path in target.parent.glob("mlflow.db.*") if not path.name.endswith("lock")]
-    for query in ("SELECT run_uuid FROM runs", "SELECT name FROM experiments WHERE experiment_id = 7"):
+    [before] = [
+        path for path in target.parent.glob("mlflow.db.*") if not path.name.endswith("lock")
+    ]
+    for query in (
+        "SELECT run_uuid FROM runs",
+        "SELECT name FROM experiments WHERE experiment_id = 7",
+    ):
         assert execute(before, query) == execute(target, query) != []
 
 
 def test_tables_of_another_program_stay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    execute(project / "mlflow.db", "CREATE TABLE studies (name TEXT)", "INSERT INTO studies VALUES ('mine')")
+    execute(
+        project / "mlflow.db",
+        "CREATE TABLE studies (name TEXT)",
+        "INSERT INTO studies VALUES ('mine')",
+    )
     assert usable(project / "mlflow.db") == ["Default", "new"]
     assert execute(project / "mlflow.db", "SELECT name FROM studies") == [("mine",)]
 
@@ -207,7 +240,9 @@ NAMES = ["x%20y", "per%", "what?", "q?a=b", "a#b", "sp ace 中文", "[x];{y}", "
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_path_is_taken_as_it_is(project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_any_path_is_taken_as_it_is(
+    project: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     folder = project / name
     folder.mkdir()
     monkeypatch.setattr(database, "make_tables", lambda file: shutil.copy(empty_store, file))
@@ -220,7 +255,9 @@ def test_any_path_is_taken_as_it_is(project: Path, empty_store: Path, monkeypatc
         assert Store(address).uri == store.uri
     run = client.create_run(experiment).info.run_id
     client.log_artifact(run, folder / "file", "sub")
-    assert (folder / "mlartifacts" / "toy" / run / "artifacts" / "sub" / "file").read_text() == "text"
+    assert (
+        folder / "mlartifacts" / "toy" / run / "artifacts" / "sub" / "file"
+    ).read_text() == "text"
     assert [each.path for each in client.list_artifacts(run, "sub")] == ["sub/file"]
     assert Path(client.download_artifacts(run, "sub/file")).read_text() == "text"
     assert [path.name for path in project.iterdir()] == [name]
@@ -236,7 +273,9 @@ def test_any_path_is_taken_as_it_is(project: Path, empty_store: Path, monkeypatc
         ("sqlite:///sp%20ace/mlflow.db", "sp ace/mlflow.db"),
     ],
 )
-def test_options_and_quotes_are_no_part_of_the_name(project: Path, empty_store: Path, address: str, file: str) -> None:
+def test_options_and_quotes_are_no_part_of_the_name(
+    project: Path, empty_store: Path, address: str, file: str
+) -> None:
     (project / "sp ace").mkdir()
     (project / file).parent.mkdir(exist_ok=True)
     shutil.copy(empty_store, project / file)
@@ -247,7 +286,9 @@ def test_options_and_quotes_are_no_part_of_the_name(project: Path, empty_store: 
     assert names == {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
 
 
-@pytest.mark.parametrize("address", ["sqlite:///mlflow.db?foo=1", "sqlite:///:memory:", "sqlite://"])
+@pytest.mark.parametrize(
+    "address", ["sqlite:///mlflow.db?foo=1", "sqlite:///:memory:", "sqlite://"]
+)
 def test_what_cannot_be_meant_is_refused(store: Path, address: str) -> None:
     with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI"):
         Store(address).open_experiment("toy")
@@ -264,7 +305,9 @@ def before(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -
     (folder / "runs/toy/a-1").mkdir(parents=True)
     shutil.copy(empty_store, folder)
     client, experiment = Store(f"sqlite:///{folder}/mlflow.db").open_experiment("toy")
-    run = client.create_run(experiment, tags={"lslm.directory": f"{folder}/runs/toy/a-1"}).info.run_id
+    run = client.create_run(
+        experiment, tags={"lslm.directory": f"{folder}/runs/toy/a-1"}
+    ).info.run_id
     client.log_text(run, "first", "note.txt")
     noted = f'{{"run_id": "{run}", "store": "sqlite:///{folder}/mlflow.db"}}'
     (folder / "runs/toy/a-1/mlflow.json").write_text(noted)
@@ -272,7 +315,9 @@ def before(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def opened(folder: Path) -> tuple[object, str, str]:
-    """A client, the id of the run that a project has, and the folder where a new run's artifacts go."""
+    """A client, the id of the run that a project has, and the folder where a new run's artifacts
+    go.
+    """
     client, experiment = Store(f"sqlite:///{folder}/mlflow.db").open_experiment("toy")
     [run] = client.search_runs([experiment])
     new = client.create_run(experiment)
@@ -318,15 +363,30 @@ def test_runs_stay_where_their_artifacts_are(before: Path) -> None:
     assert Path(client.download_artifacts(run, "note.txt")).read_text() == "first"
 
 
-@pytest.mark.parametrize("location", ["/somewhere/else/toy", "s3://bucket/mlartifacts/toy", "mlflow-artifacts:/1", "/x/mlartifacts/1"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "/somewhere/else/toy",
+        "s3://bucket/mlartifacts/toy",
+        "mlflow-artifacts:/1",
+        "/x/mlartifacts/1",
+    ],
+)
 def test_a_location_that_is_not_ours_stays(before: Path, location: str) -> None:
-    execute(before / "mlflow.db", f"UPDATE experiments SET artifact_location = '{location}' WHERE name = 'toy'")
+    execute(
+        before / "mlflow.db",
+        f"UPDATE experiments SET artifact_location = '{location}' WHERE name = 'toy'",
+    )
     Store(f"sqlite:///{before}/mlflow.db").client()
-    [found] = execute(before / "mlflow.db", "SELECT artifact_location FROM experiments WHERE name = 'toy'")
+    [found] = execute(
+        before / "mlflow.db", "SELECT artifact_location FROM experiments WHERE name = 'toy'"
+    )
     assert found == (location,)
 
 
-def test_another_name_of_the_same_folder_changes_nothing(before: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_name_of_the_same_folder_changes_nothing(
+    before: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before.with_name("link").symlink_to(before)
     content = (before / "mlflow.db").read_bytes()
     Store(f"sqlite:///{before.with_name('link')}/mlflow.db").client()

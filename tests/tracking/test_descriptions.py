@@ -76,11 +76,18 @@ def test_a_description_that_the_user_gave_as_a_tag_stays(store: Path, run_direct
     assert shown(tracker) == "mine"
 
 
-def test_it_comes_to_another_store_with_the_run(store: Path, run_directory: Path, project: Path) -> None:
+def test_it_comes_to_another_store_with_the_run(
+    store: Path, run_directory: Path, project: Path
+) -> None:
     tracker = begun(run_directory)
     tracker.set_description("**BLEU** is 12.")
     first = shown(tracker)
-    other = begun(run_directory, run_id=tracker.version, again=False, tracking_uri=f"sqlite:///{project}/other.db")
+    other = begun(
+        run_directory,
+        run_id=tracker.version,
+        again=False,
+        tracking_uri=f"sqlite:///{project}/other.db",
+    )
     other.restore_description()
     assert other.version != tracker.version
     assert shown(other) == first

@@ -16,7 +16,16 @@ def test_every_text_becomes_a_name_that_mlflow_takes(text: str) -> None:
     _validate_param_name(mlflow_name(text))
 
 
-@pytest.mark.parametrize("name", ["val/bleu", "lr-AdamW/pg1", "model.init_args.d_model", "system/gpu_0_utilization_percentage", "困惑度"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "val/bleu",
+        "lr-AdamW/pg1",
+        "model.init_args.d_model",
+        "system/gpu_0_utilization_percentage",
+        "困惑度",
+    ],
+)
 def test_good_names_stay(name: str) -> None:
     assert mlflow_name(name) == name
 
@@ -29,7 +38,13 @@ def test_long_values_become_their_hash_and_others_stay() -> None:
 
 def test_a_configuration_becomes_dotted_names() -> None:
     model = Namespace(n=1, norm={"class_path": "a.B"})
-    config = {"model": model, "betas": [0.9, 0.95], "callbacks": [{"class_path": "c.D"}], "none": None, "e": {}}
+    config = {
+        "model": model,
+        "betas": [0.9, 0.95],
+        "callbacks": [{"class_path": "c.D"}],
+        "none": None,
+        "e": {},
+    }
     assert dict(flatten(config)) == {
         "model.n": 1,
         "model.norm.class_path": "a.B",

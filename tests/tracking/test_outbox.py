@@ -1,4 +1,6 @@
-"""Everything arrives once, or is said to be missing; whoever puts something in never waits and never fails."""
+"""Everything arrives once, or is said to be missing; whoever puts something in never waits and
+never fails.
+"""
 
 import threading
 from collections.abc import Sequence
@@ -32,7 +34,12 @@ class Shop:
 
     def outbox(self, **settings: float) -> Outbox:
         settings = {"interval": 0.02, "patience": 0.3, **settings}
-        return Outbox(self.send, lambda error: isinstance(error, ConnectionError), self.told.append, **settings)
+        return Outbox(
+            self.send,
+            lambda error: isinstance(error, ConnectionError),
+            self.told.append,
+            **settings,
+        )
 
 
 def points(n: int, name: str = "a") -> list[Point]:
@@ -107,7 +114,8 @@ def test_close_delivers_before_its_last_act() -> None:
 def test_putting_in_never_waits(is_open: bool) -> None:
     shop = Shop()
     outbox = shop.outbox()
-    begun, go_on = threading.Event(), threading.Event()
+    begun = threading.Event()
+    go_on = threading.Event()
     outbox.call(lambda: (begun.set(), go_on.wait(PATIENCE)))
     assert begun.wait(PATIENCE)
     if not is_open:
@@ -121,7 +129,8 @@ def test_putting_in_never_waits(is_open: bool) -> None:
 
 def test_points_that_come_in_while_a_batch_is_on_its_way_gather() -> None:
     shop = Shop()
-    begun, go_on = threading.Event(), threading.Event()
+    begun = threading.Event()
+    go_on = threading.Event()
     send, shop.send = shop.send, lambda batch: (begun.set(), go_on.wait(PATIENCE), send(batch))
     outbox = shop.outbox()
     outbox.put(points(500)[:1])

@@ -12,14 +12,23 @@ CONFIG = {
         "init_args": {
             "backbone": {
                 "class_path": "lslm_lightning.models.transformer.Transformer",
-                "init_args": {"d_model": 128, "norm": {"class_path": "torch.nn.LayerNorm", "init_args": {"eps": 1e-5}}},
+                "init_args": {
+                    "d_model": 128,
+                    "norm": {"class_path": "torch.nn.LayerNorm", "init_args": {"eps": 1e-5}},
+                },
             },
             "optimizer": {"class_path": "mine.Adam", "init_args": {"lr": 0.003}},
             "max_source_length": None,
         },
     },
-    "data": {"class_path": "tasks.translation.data.TranslationData", "init_args": {"max_source_length": 256, "seed": 0}},
-    "trainer": {"max_steps": 100, "callbacks": [{"class_path": "torch.Stop", "init_args": {"at": 3}}]},
+    "data": {
+        "class_path": "tasks.translation.data.TranslationData",
+        "init_args": {"max_source_length": 256, "seed": 0},
+    },
+    "trainer": {
+        "max_steps": 100,
+        "callbacks": [{"class_path": "torch.Stop", "init_args": {"at": 3}}],
+    },
     "job": {"name": "demo", "root": "runs", "minutes": 2.0, "tags": {"who": "me"}, "parent": None},
     "ckpt_path": None,
 }
@@ -49,8 +58,14 @@ def test_names_say_the_setting_and_values_the_class() -> None:
 
 def test_a_name_does_not_depend_on_what_else_was_changed() -> None:
     """Columns of runs stand below each other."""
-    changed = {"data": {"init_args": {"max_source_length": 64}}, "model": {"class_path": CONFIG["model"]["class_path"]}}
-    assert short_parameters(CONFIG, changed) == {"data.max_source_length": 64, "task_class": "TranslationTask"}
+    changed = {
+        "data": {"init_args": {"max_source_length": 64}},
+        "model": {"class_path": CONFIG["model"]["class_path"]},
+    }
+    assert short_parameters(CONFIG, changed) == {
+        "data.max_source_length": 64,
+        "task_class": "TranslationTask",
+    }
 
 
 def test_settings_that_only_the_changed_part_has_are_shown() -> None:
@@ -65,11 +80,18 @@ def test_a_class_of_ones_own_is_told_from_one_of_the_same_name() -> None:
 
 
 def test_secrets_are_hidden() -> None:
-    config = {"system": {"class_path": "a.B", "init_args": {"headers": {"api_key": "s3cret-of-mine"}, "password": "s3cret-of-mine"}}}
+    config = {
+        "system": {
+            "class_path": "a.B",
+            "init_args": {"headers": {"api_key": "s3cret-of-mine"}, "password": "s3cret-of-mine"},
+        }
+    }
     assert "s3cret-of-mine" not in str(short_parameters(config, config))
 
 
-PARTS = st.sampled_from(["model", "data", "trainer", "job", "init_args", "class_path", "seed", "a", "b"])
+PARTS = st.sampled_from(
+    ["model", "data", "trainer", "job", "init_args", "class_path", "seed", "a", "b"]
+)
 
 
 @given(st.sets(st.lists(PARTS, min_size=1, max_size=5).map(".".join), max_size=30))

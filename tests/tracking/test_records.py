@@ -1,4 +1,6 @@
-"""Nothing that MLflow refuses takes something else with it; a copy, a move and a deletion are noticed."""
+"""Nothing that MLflow refuses takes something else with it; a copy, a move and a deletion are
+noticed.
+"""
 
 import json
 import shutil
@@ -77,7 +79,10 @@ def test_a_store_that_is_away_is_not_asked_in_parts() -> None:
     assert asked == [[1, 2, 3]]
 
 
-@given(st.sets(st.text(min_size=1, max_size=5), max_size=12), st.text("ab/.+", min_size=240, max_size=600))
+@given(
+    st.sets(st.text(min_size=1, max_size=5), max_size=12),
+    st.text("ab/.+", min_size=240, max_size=600),
+)
 def test_different_names_stay_different_and_short(names: set[str], long: str) -> None:
     names |= {long, f"{long}+", f"{long}*", "C++", "C**"}
     found = mlflow_names(names)
@@ -87,7 +92,15 @@ def test_different_names_stay_different_and_short(names: set[str], long: str) ->
 
 def test_one_parameter_takes_no_other_with_it(store: Path, run_directory: Path) -> None:
     good = {f"p{i}": i for i in range(18)}
-    bad = {"k" * 300: 1, "v": "x" * 7000, "a\ud800b": "half a pair \udc00", "nul": "a\0b", "C++": 1, "C**": 2, "": 3}
+    bad = {
+        "k" * 300: 1,
+        "v": "x" * 7000,
+        "a\ud800b": "half a pair \udc00",
+        "nul": "a\0b",
+        "C++": 1,
+        "C**": 2,
+        "": 3,
+    }
     tracker = begun(run_directory)
     tracker.log_hyperparams({**good, **bad, "deep": {"er" * 100: {"st" * 100: 1}}})
     tracker.log_metrics({"m" * 300: 1.0, "loss": 2.0, "n\udc00": 3.0}, 1)
@@ -100,7 +113,9 @@ def test_one_parameter_takes_no_other_with_it(store: Path, run_directory: Path) 
 
 
 @pytest.mark.parametrize("limit", [250, 500])
-def test_a_server_with_a_lower_limit_gets_the_hash(store: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+def test_a_server_with_a_lower_limit_gets_the_hash(
+    store: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
     """As MLflow before 2.8, and Databricks, had."""
     tracker = begun(run_directory)
     log_batch = tracker.client.log_batch
@@ -111,7 +126,9 @@ def test_a_server_with_a_lower_limit_gets_the_hash(store: Path, run_directory: P
         log_batch(run_id, metrics, params)
 
     monkeypatch.setattr(tracker.client, "log_batch", refuse)
-    tracker.log_hyperparams({f"p{i}": i for i in range(19)} | {"long": "x" * 600, "longer": "x" * 5000})
+    tracker.log_hyperparams(
+        {f"p{i}": i for i in range(19)} | {"long": "x" * 600, "longer": "x" * 5000}
+    )
     params = ended(tracker).data.params
     assert tracker.problems == []
     assert len(params) == 21
@@ -119,7 +136,9 @@ def test_a_server_with_a_lower_limit_gets_the_hash(store: Path, run_directory: P
     assert params["long"].startswith("sha256:") != params["longer"]
 
 
-def test_one_point_takes_no_other_with_it(store: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_point_takes_no_other_with_it(
+    store: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tracker = begun(run_directory)
     log_batch = tracker.client.log_batch
 
@@ -140,7 +159,11 @@ def test_one_point_takes_no_other_with_it(store: Path, run_directory: Path, monk
 
 @pytest.mark.parametrize(
     ("method", "code"),
-    [("set_experiment_tag", "PERMISSION_DENIED"), ("set_experiment_tag", "INVALID_PARAMETER_VALUE"), ("search_runs", "PERMISSION_DENIED")],
+    [
+        ("set_experiment_tag", "PERMISSION_DENIED"),
+        ("set_experiment_tag", "INVALID_PARAMETER_VALUE"),
+        ("search_runs", "PERMISSION_DENIED"),
+    ],
 )
 def test_a_view_that_is_refused_costs_a_run_nothing(
     store: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch, method: str, code: str
@@ -174,7 +197,12 @@ def old(store: Path, run_directory: Path) -> Run:
 @pytest.mark.parametrize("place", ["runs/toy/copy", "runs/other/first-1a2b", "elsewhere"])
 @pytest.mark.parametrize("again", [True, False])
 def test_a_copy_gets_a_run_of_its_own(
-    old: Run, run_directory: Path, project: Path, place: str, again: bool, caplog: pytest.LogCaptureFixture
+    old: Run,
+    run_directory: Path,
+    project: Path,
+    place: str,
+    again: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     copy = Path(shutil.copytree(run_directory, project / place))
     tracker = begun(copy, run_id=old.info.run_id, again=again)
@@ -210,7 +238,9 @@ def with_a_backup(directory: Path) -> Path:
 
 @pytest.mark.parametrize("how", [renamed, linked, with_a_backup])
 @pytest.mark.parametrize("again", [True, False])
-def test_what_is_no_copy_keeps_its_run(old: Run, run_directory: Path, how: Callable[[Path], Path], again: bool) -> None:
+def test_what_is_no_copy_keeps_its_run(
+    old: Run, run_directory: Path, how: Callable[[Path], Path], again: bool
+) -> None:
     directory = how(run_directory)
     found = ended(begun(directory, run_id=old.info.run_id, again=again))
     assert found.info.run_id == old.info.run_id
@@ -218,15 +248,26 @@ def test_what_is_no_copy_keeps_its_run(old: Run, run_directory: Path, how: Calla
 
 
 @pytest.mark.parametrize("again", [True, False])
-def test_a_run_that_was_deleted_is_named_with_the_way_back(old: Run, run_directory: Path, again: bool) -> None:
-    before = {path: path.read_bytes() for path in run_directory.iterdir() if path.name != "environment.txt"}
+def test_a_run_that_was_deleted_is_named_with_the_way_back(
+    old: Run, run_directory: Path, again: bool
+) -> None:
+    before = {
+        path: path.read_bytes()
+        for path in run_directory.iterdir()
+        if path.name != "environment.txt"
+    }
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
     client.delete_run(old.info.run_id)
-    with pytest.raises(TrackingError, match=f"was deleted.*mlflow runs restore --run-id {old.info.run_id}"):
+    with pytest.raises(
+        TrackingError, match=f"was deleted.*mlflow runs restore --run-id {old.info.run_id}"
+    ):
         begun(run_directory, run_id=old.info.run_id, again=again)
     assert {path: path.read_bytes() for path in before} == before
     client.restore_run(old.info.run_id)
-    assert ended(begun(run_directory, run_id=old.info.run_id, again=again)).info.run_id == old.info.run_id
+    assert (
+        ended(begun(run_directory, run_id=old.info.run_id, again=again)).info.run_id
+        == old.info.run_id
+    )
 
 
 def test_what_is_missing_is_known_by_name(old: Run, run_directory: Path) -> None:
@@ -236,12 +277,16 @@ def test_what_is_missing_is_known_by_name(old: Run, run_directory: Path) -> None
     tracker.log_hyperparams({"new": {"k" * 300: 1}})
     tracker.set_tags({"other": 1})
     assert tracker.flush()
-    assert tracker.missing_records({"lr": 0.1, "new": {"k" * 300: 1}}, {"seed": "7", "other": 1}) == ([], [])
+    assert tracker.missing_records(
+        {"lr": 0.1, "new": {"k" * 300: 1}}, {"seed": "7", "other": 1}
+    ) == ([], [])
     ended(tracker)
 
 
 @pytest.mark.parametrize("is_earlier", [False, True])
-def test_sync_brings_the_settings_that_the_release_of_a_run_stored(old: Run, run_directory: Path, is_earlier: bool) -> None:
+def test_sync_brings_the_settings_that_the_release_of_a_run_stored(
+    old: Run, run_directory: Path, is_earlier: bool
+) -> None:
     """Those of an earlier one are in its config.yaml alone."""
     noted = json.loads((run_directory / "mlflow.json").read_text())
     assert noted["parameters"] == {"lr": "0.1"}
@@ -249,7 +294,11 @@ def test_sync_brings_the_settings_that_the_release_of_a_run_stored(old: Run, run
         del noted["parameters"]
         (run_directory / "mlflow.json").write_text(json.dumps(noted))
     assert main(["sync", str(run_directory)]) == 0
-    params = MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}").get_run(old.info.run_id).data.params
+    params = (
+        MlflowClient(f"sqlite:///{Path('mlflow.db').absolute()}")
+        .get_run(old.info.run_id)
+        .data.params
+    )
     assert params == {"lr": "0.1"} | ({"model.class_path": "a.B"} if is_earlier else {})
 
 
@@ -258,12 +307,18 @@ def test_folders_of_evaluations_are_left_out_of_a_sync_of_all(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name, files in {"ladder": ["mlflow.json", "report/index.html"], "run": ["config.yaml", "mlflow.json", "report/index.html"]}.items():
+    for name, files in {
+        "ladder": ["mlflow.json", "report/index.html"],
+        "run": ["config.yaml", "mlflow.json", "report/index.html"],
+    }.items():
         for file in files:
             (project / name / file).parent.mkdir(parents=True, exist_ok=True)
             (project / name / file).write_text("{}")
     monkeypatch.setattr("lslm_lightning.commands.sync.sync", lambda directory: "brought")
     assert main(["sync", "ladder", "run"]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told == ["ladder: left out, for the same lslm evaluate or lslm ladder stores it again", "run: brought"]
+    assert told == [
+        "ladder: left out, for the same lslm evaluate or lslm ladder stores it again",
+        "run: brought",
+    ]
     assert main(["sync", "nowhere", "run"]) == 1

@@ -27,7 +27,9 @@ def silent() -> Iterator[int]:
 @pytest.fixture
 def stranger() -> Iterator[int]:
     """The port of a web server that is not MLflow's."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as web:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler
+    ) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         yield web.server_port
         web.shutdown()
@@ -64,7 +66,13 @@ def test_another_kind_of_server(project: Path, stranger: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["htp://127.0.0.1:5000", "localhost:5000", "./mlruns", "postgresql://me:top-secret@127.0.0.1:1/x?password=also"]
+    "uri",
+    [
+        "htp://127.0.0.1:5000",
+        "localhost:5000",
+        "./mlruns",
+        "postgresql://me:top-secret@127.0.0.1:1/x?password=also",
+    ],
 )
 def test_an_address_that_is_none(project: Path, uri: str) -> None:
     text = refusal(uri)
@@ -98,7 +106,9 @@ def test_a_deleted_experiment_says_how_to_get_it_back(store: Path) -> None:
 def test_where_things_are(project: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client, experiment = Store().open_experiment("toy")
     assert (project / "mlflow.db").exists()
-    assert client.get_experiment(experiment).artifact_location == str(project / "mlartifacts" / "toy")
+    assert client.get_experiment(experiment).artifact_location == str(
+        project / "mlartifacts" / "toy"
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@host:1/path")
     assert str(Store()) == "http://***@host:1/path"
     assert Store().artifacts is None
@@ -108,7 +118,9 @@ def test_where_things_are(project: Path, store: Path, monkeypatch: pytest.Monkey
 def test_secrets_are_taken_out_of_any_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken")
     store = Store("https://user:p%40ss@host/")
-    text = store.redact("https://user:p%40ss@host/ user:p%40ss p@ss t0ken http://other:pair@elsewhere/x")
+    text = store.redact(
+        "https://user:p%40ss@host/ user:p%40ss p@ss t0ken http://other:pair@elsewhere/x"
+    )
     assert "p@ss" not in text
     assert "p%40ss" not in text
     assert "t0ken" not in text
@@ -116,7 +128,10 @@ def test_secrets_are_taken_out_of_any_text(monkeypatch: pytest.MonkeyPatch) -> N
     assert "elsewhere/x" in text
 
 
-@pytest.mark.parametrize(("status", "passes"), [(403, False), (404, False), (413, False), (429, True), (500, True), (503, True)])
+@pytest.mark.parametrize(
+    ("status", "passes"),
+    [(403, False), (404, False), (413, False), (429, True), (500, True), (503, True)],
+)
 def test_only_what_may_pass_is_tried_again(status: int, passes: bool) -> None:
     response = requests.Response()
     response.status_code = status
@@ -124,7 +139,10 @@ def test_only_what_may_pass_is_tried_again(status: int, passes: bool) -> None:
 
 
 def test_processes_that_start_together_share_one_new_store(project: Path) -> None:
-    code = "from lslm_lightning.tracking import Store; c, e = Store().open_experiment('toy'); print(e, c.create_run(e).info.run_id)"
+    code = (
+        "from lslm_lightning.tracking import Store; c, e = Store().open_experiment('toy'); "
+        "print(e, c.create_run(e).info.run_id)"
+    )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(2)]
     answers = [process.communicate() for process in processes]

@@ -1,4 +1,6 @@
-"""A run directory or a database from a stranger gets no credentials, no files of this machine, and writes nowhere else."""
+"""A run directory or a database from a stranger gets no credentials, no files of this machine, and
+writes nowhere else.
+"""
 
 import http.server
 import json
@@ -44,7 +46,9 @@ def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[Any]]]
 
 
 def note(directory: Path, **facts: Any) -> None:
-    (directory / "mlflow.json").write_text(json.dumps({"run_id": "a" * 32, "experiment": "toy", **facts}))
+    (directory / "mlflow.json").write_text(
+        json.dumps({"run_id": "a" * 32, "experiment": "toy", **facts})
+    )
 
 
 def test_sync_sends_nothing_to_a_server_that_a_run_names(project, run_directory, stranger):
@@ -57,7 +61,16 @@ def test_sync_sends_nothing_to_a_server_that_a_run_names(project, run_directory,
 
 
 @pytest.mark.parametrize(
-    "address", ["http://evil:5000", "https://evil/x", "HTTPS://Evil", "postgresql://evil/db", "databricks://evil", "./elsewhere", "x://y"]
+    "address",
+    [
+        "http://evil:5000",
+        "https://evil/x",
+        "HTTPS://Evil",
+        "postgresql://evil/db",
+        "databricks://evil",
+        "./elsewhere",
+        "x://y",
+    ],
 )
 def test_a_store_that_was_never_named_is_not_used(project, address):
     with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
@@ -73,10 +86,20 @@ def test_a_server_that_was_named_once_is_used_again(project, monkeypatch):
     record = state_directory() / "tracking-servers"
     assert "my-pass-word" not in record.read_text()
     assert record.stat().st_mode & 0o077 == 0
-    for alike in ("https://evil:/x@host:5000/mlflow", "https://evil\\@host:5000/mlflow", "https://you:x@host:5000/mlflow"):
+    for alike in (
+        "https://evil:/x@host:5000/mlflow",
+        "https://evil\\@host:5000/mlflow",
+        "https://you:x@host:5000/mlflow",
+    ):
         with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
             recorded_store({"store": alike}, Path())
-    for alike in ("http://other.evil", "http://other@evil", "http://othe", "http://other:1", "https://other"):
+    for alike in (
+        "http://other.evil",
+        "http://other@evil",
+        "http://othe",
+        "http://other:1",
+        "https://other",
+    ):
         with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI"):
             recorded_store({"store": alike}, Path())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mine")
@@ -91,26 +114,44 @@ def test_a_run_on_a_server_makes_it_known(server, project, run_directory, monkey
     tracker.start()
     tracker.end("FINISHED")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert recorded_store(json.loads((run_directory / "mlflow.json").read_text()), run_directory) == server
+    assert (
+        recorded_store(json.loads((run_directory / "mlflow.json").read_text()), run_directory)
+        == server
+    )
 
 
 def test_a_database_that_keeps_files_on_a_server_gets_none(store, project, run_directory, stranger):
     address, seen = stranger
-    MlflowClient(f"sqlite:///{store}").create_experiment("toy", artifact_location=f"{address}/api/2.0/mlflow-artifacts/artifacts")
+    MlflowClient(f"sqlite:///{store}").create_experiment(
+        "toy", artifact_location=f"{address}/api/2.0/mlflow-artifacts/artifacts"
+    )
     with pytest.raises(TrackingError, match=f"{address}, which you have not named"):
         Tracker("toy", "first", run_directory, system_metrics=False).start()
     assert seen == []
 
 
-@pytest.mark.parametrize("place", ["s3://evil/x", "ftp://127.0.0.1:1/x", "file://{}/elsewhere", "{}/elsewhere", "{}/a/../elsewhere"])
-def test_a_database_of_a_run_keeps_files_in_its_folder(store, project, run_directory, monkeypatch, place):
+@pytest.mark.parametrize(
+    "place",
+    [
+        "s3://evil/x",
+        "ftp://127.0.0.1:1/x",
+        "file://{}/elsewhere",
+        "{}/elsewhere",
+        "{}/a/../elsewhere",
+    ],
+)
+def test_a_database_of_a_run_keeps_files_in_its_folder(
+    store, project, run_directory, monkeypatch, place
+):
     database = project / "a/mlflow.db"
     database.parent.mkdir()
     address = f"sqlite:///{database}"
     MlflowClient(address).create_experiment("toy", artifact_location=place.format(project))
     with store_of_run({"store": address}, run_directory):
         tracker = Tracker("toy", "first", run_directory, system_metrics=False)
-    with pytest.raises(TrackingError, match="outside of its folder; if that is right, set MLFLOW_TRACKING_URI"):
+    with pytest.raises(
+        TrackingError, match="outside of its folder; if that is right, set MLFLOW_TRACKING_URI"
+    ):
         tracker.start()
     assert not (project / "elsewhere").exists()
     assert not (run_directory / "mlflow.json").exists()
@@ -144,7 +185,14 @@ def linked(directory: Path, secret: Path) -> list[str]:
     (directory / "samples").symlink_to(secret)
     (directory / "tokenizer.json").symlink_to(secret / "file")
     (directory / "report/relative").symlink_to("deep/file")
-    return ["predictions/test.jsonl", "report/deep/file", "report/folder", "samples", "tokenizer.json", "report/relative"]
+    return [
+        "predictions/test.jsonl",
+        "report/deep/file",
+        "report/folder",
+        "samples",
+        "tokenizer.json",
+        "report/relative",
+    ]
 
 
 def test_links_are_left_out_of_uploads_and_told(store, project, run_directory, monkeypatch):
@@ -155,14 +203,29 @@ def test_links_are_left_out_of_uploads_and_told(store, project, run_directory, m
     assert local_files(run_directory) == ["report/deep/real", "report/index.html"]
     tracker = Tracker("toy", "first", run_directory, system_metrics=False)
     told: list[str] = []
-    monkeypatch.setattr("lslm_lightning.tracking.tracker.log.warning", lambda words, *given: told.append(words % given))
+    monkeypatch.setattr(
+        "lslm_lightning.tracking.tracker.log.warning",
+        lambda words, *given: told.append(words % given),
+    )
     tracker.start()
-    for name in ("report", "samples", "predictions", "tokenizer.json", "predictions/test.jsonl", "report/deep/file"):
+    for name in (
+        "report",
+        "samples",
+        "predictions",
+        "tokenizer.json",
+        "predictions/test.jsonl",
+        "report/deep/file",
+    ):
         tracker.log_artifact(run_directory / name)
     tracker.log_table(run_directory / "predictions/test.jsonl")
     tracker.end("FINISHED")
     kept = [path for path in (project / "mlartifacts").rglob("*") if path.is_file()]
-    assert {path.name for path in kept} == {"index.html", "real", "environment.txt", "metrics.jsonl"}
+    assert {path.name for path in kept} == {
+        "index.html",
+        "real",
+        "environment.txt",
+        "metrics.jsonl",
+    }
     assert not any("private" in path.read_text() for path in kept)
     for name in links:
         assert sum(f"/{name}" in words for words in told) == 1, told
@@ -173,20 +236,45 @@ def test_only_links_inside_of_a_run_count(tmp_path):
     (tmp_path / "a/b").write_text("x")
     assert links_of(tmp_path / "a", tmp_path) == []
     (tmp_path / "run").symlink_to(tmp_path / "a")
-    assert links_of(tmp_path / "run/b", tmp_path / "run") == [], "how the run directory itself is reached is the user's affair"
+    assert links_of(tmp_path / "run/b", tmp_path / "run") == [], (
+        "how the run directory itself is reached is the user's affair"
+    )
 
 
 def test_parameters_tags_and_notes_hold_no_secret(store, project, run_directory, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf-value-in-use")
-    tracker = Tracker("toy", "first", run_directory, tags={"api_key": "tag-secret", "pad_token": "<pad>"}, system_metrics=False)
+    tracker = Tracker(
+        "toy",
+        "first",
+        run_directory,
+        tags={"api_key": "tag-secret", "pad_token": "<pad>"},
+        system_metrics=False,
+    )
     tracker.start()
-    tracker.log_hyperparams({"a": {"password": "p4ram", "url": "http://u:inurl@h", "max_tokens": 5, "x": "hf-value-in-use"}})
+    tracker.log_hyperparams(
+        {
+            "a": {
+                "password": "p4ram",
+                "url": "http://u:inurl@h",
+                "max_tokens": 5,
+                "x": "hf-value-in-use",
+            }
+        }
+    )
     tracker.set_tags({"note": "Bearer abcdefgh1234567", "client_secret": "later-tag"})
     tracker.log_dataset("d", "1", "test", "https://host/x.jsonl?token=dataset-t0ken")
     tracker.end("FINISHED")
     run = MlflowClient(f"sqlite:///{store}").get_run(tracker.version)
     everything = str(run.to_dictionary()) + (run_directory / "mlflow.json").read_text()
-    for secret in ("tag-secret", "p4ram", "inurl", "hf-value-in-use", "abcdefgh1234567", "later-tag", "dataset-t0ken"):
+    for secret in (
+        "tag-secret",
+        "p4ram",
+        "inurl",
+        "hf-value-in-use",
+        "abcdefgh1234567",
+        "later-tag",
+        "dataset-t0ken",
+    ):
         assert secret not in everything, secret
     assert run.data.params["a.max_tokens"] == "5"
     assert run.data.tags["pad_token"] == "<pad>"
@@ -195,5 +283,10 @@ def test_parameters_tags_and_notes_hold_no_secret(store, project, run_directory,
 def test_errors_of_a_store_hold_no_secret(project, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "my-own-token")
     store = Store("https://me:p%40ss-word@host/mlflow?token=q1")
-    text = store.explain(ValueError("GET https://me:p%40ss-word@host/mlflow?token=q1: p@ss-word, my-own-token, x?access_token=r2"))
+    text = store.explain(
+        ValueError(
+            "GET https://me:p%40ss-word@host/mlflow?token=q1: p@ss-word, my-own-token, "
+            "x?access_token=r2"
+        )
+    )
     assert not any(secret in text for secret in ("p%40ss", "p@ss", "my-own", "q1", "r2"))

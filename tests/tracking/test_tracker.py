@@ -36,13 +36,18 @@ def stored(tracker: Tracker) -> Run:
 
 def history(tracker: Tracker, name: str) -> list[tuple[int, float, int]]:
     return sorted(
-        (point.step, point.value, point.timestamp) for point in MlflowClient(tracker.store.uri).get_metric_history(tracker.version, name)
+        (point.step, point.value, point.timestamp)
+        for point in MlflowClient(tracker.store.uri).get_metric_history(tracker.version, name)
     )
 
 
 def mirrored(directory: Path, name: str) -> list[tuple[int, float, int]]:
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    return sorted((row["step"], row["value"], round(row["time"] * 1000)) for row in rows if row["name"] == name)
+    return sorted(
+        (row["step"], row["value"], round(row["time"] * 1000))
+        for row in rows
+        if row["name"] == name
+    )
 
 
 def test_every_point_is_stored_once_as_it_was(tracker: Tracker, run_directory: Path) -> None:
@@ -62,7 +67,9 @@ def test_not_a_number_and_infinity_are_stored_too(tracker: Tracker) -> None:
     assert tracker.problems == []
 
 
-def test_the_status_is_what_the_first_end_says_and_never_what_lightning_says(tracker: Tracker) -> None:
+def test_the_status_is_what_the_first_end_says_and_never_what_lightning_says(
+    tracker: Tracker,
+) -> None:
     tracker.finalize("success")
     assert stored(tracker).info.status == "RUNNING"
     tracker.end("KILLED")
@@ -98,7 +105,9 @@ def test_git_state_is_a_tag(store: Path, run_directory: Path) -> None:
     Path("tracked.txt").write_text("1")
     for command in (["init", "-q"], ["add", "tracked.txt"], ["commit", "-qm", "first"]):
         subprocess.run([*git, *command], check=True)
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
     for dirty in ("false", "true"):
         tracker = Tracker("toy", "first", run_directory, system_metrics=False)
         tracker.start()
@@ -112,8 +121,16 @@ def test_data_sets_are_inputs_with_whole_digests(tracker: Tracker) -> None:
     tracker.log_dataset("multi30k", "ab" * 32, "train", "https://example.org/multi30k")
     tracker.log_dataset("multi30k", "cd" * 32, "test", "/data/multi30k")
     assert tracker.flush()
-    inputs = {tag.value: found for found in stored(tracker).inputs.dataset_inputs for tag in found.tags if tag.key == "mlflow.data.context"}
-    assert {split: found.dataset.name for split, found in inputs.items()} == {"train": "multi30k", "test": "multi30k"}
+    inputs = {
+        tag.value: found
+        for found in stored(tracker).inputs.dataset_inputs
+        for tag in found.tags
+        if tag.key == "mlflow.data.context"
+    }
+    assert {split: found.dataset.name for split, found in inputs.items()} == {
+        "train": "multi30k",
+        "test": "multi30k",
+    }
     assert "ab" * 32 in [tag.value for tag in inputs["train"].tags]
     assert json.loads(inputs["test"].dataset.source) == {"uri": "/data/multi30k"}
 
@@ -130,10 +147,16 @@ def test_two_splits_with_the_same_content_are_two_inputs(tracker: Tracker) -> No
         for tag in each.tags
         if tag.key == "mlflow.data.context"
     }
-    assert found == {("pairs en-zh", "val"), ("pairs en-zh (test)", "test"), ("pairs en-de", "test")}
+    assert found == {
+        ("pairs en-zh", "val"),
+        ("pairs en-zh (test)", "test"),
+        ("pairs en-de", "test"),
+    }
 
 
-def test_artifacts_lie_as_in_the_run_directory(tracker: Tracker, run_directory: Path, tmp_path: Path) -> None:
+def test_artifacts_lie_as_in_the_run_directory(
+    tracker: Tracker, run_directory: Path, tmp_path: Path
+) -> None:
     for name in ("config.yaml", "checkpoints/best.ckpt", "report/index.html", "elsewhere.txt"):
         path = run_directory / name if name != "elsewhere.txt" else tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -142,7 +165,9 @@ def test_artifacts_lie_as_in_the_run_directory(tracker: Tracker, run_directory: 
         tracker.log_artifact(run_directory / path)
     tracker.log_artifact(tmp_path / "elsewhere.txt", "notes")
     assert tracker.flush()
-    folder = Path(MlflowClient(tracker.store.uri).download_artifacts(tracker.version, "", str(tmp_path)))
+    folder = Path(
+        MlflowClient(tracker.store.uri).download_artifacts(tracker.version, "", str(tmp_path))
+    )
     for name in ("config.yaml", "checkpoints/best.ckpt", "report/index.html"):
         assert (folder / name).read_text() == f"this is {name}: 你好"
     assert (folder / "notes" / "elsewhere.txt").exists()
@@ -154,17 +179,23 @@ def test_predictions_are_a_table_that_says_how_many_rows_it_has_of_how_many(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.store.uri)  # load_table asks the global store
     path = run_directory / "test.jsonl"
-    rows = [{"id": str(i), "output": f"<b>第{i}句</b>"} for i in range(50)] + [{"id": "50", "nats": 1.5}]
+    rows = [{"id": str(i), "output": f"<b>第{i}句</b>"} for i in range(50)] + [
+        {"id": "50", "nats": 1.5}
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     tracker.log_table(path, limit=20)
     assert tracker.flush()
     run = stored(tracker)
-    table = MlflowClient(tracker.store.uri).load_table(run.info.experiment_id, "tables/test.json", [run.info.run_id])
+    table = MlflowClient(tracker.store.uri).load_table(
+        run.info.experiment_id, "tables/test.json", [run.info.run_id]
+    )
     assert list(table["output"]) == [f"<b>第{i}句</b>" for i in range(20)]
     assert run.data.tags["rows.test"] == "20 of 51"
 
 
-def test_what_cannot_be_stored_is_told_once_and_ends_nothing(tracker: Tracker, tmp_path: Path) -> None:
+def test_what_cannot_be_stored_is_told_once_and_ends_nothing(
+    tracker: Tracker, tmp_path: Path
+) -> None:
     tracker.log_artifact(tmp_path / "missing")
     tracker.log_table(tmp_path / "missing.jsonl")
     tracker.log_metrics({"a": 1.0}, 0)
@@ -177,11 +208,15 @@ def test_what_cannot_be_stored_is_told_once_and_ends_nothing(tracker: Tracker, t
 def test_a_run_can_be_part_of_another(store: Path, run_directory: Path) -> None:
     parent = Tracker("toy", "parent", run_directory, system_metrics=False)
     parent.start()
-    child = Tracker("toy", "child", run_directory, parent_run_id=parent.version, system_metrics=False)
+    child = Tracker(
+        "toy", "child", run_directory, parent_run_id=parent.version, system_metrics=False
+    )
     child.start()
     child.end("FINISHED")
     parent.end("FINISHED")
-    found = MlflowClient(parent.store.uri).search_runs([stored(parent).info.experiment_id], f"tags.mlflow.parentRunId = '{parent.version}'")
+    found = MlflowClient(parent.store.uri).search_runs(
+        [stored(parent).info.experiment_id], f"tags.mlflow.parentRunId = '{parent.version}'"
+    )
     assert [run.info.run_id for run in found] == [child.version]
 
 
@@ -194,7 +229,9 @@ def test_the_load_of_the_machine_is_measured(store: Path, run_directory: Path) -
     assert "system/cpu_utilization_percentage" in metrics
 
 
-def test_other_ranks_know_the_run_and_touch_nothing(tracker: Tracker, run_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_ranks_know_the_run_and_touch_nothing(
+    tracker: Tracker, run_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = (run_directory / "metrics.jsonl").stat().st_mtime_ns
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     monkeypatch.setattr("lslm_lightning.tracking.tracker.Store.open_experiment", None)
@@ -234,10 +271,16 @@ class Toy(LightningModule):
 
 
 def test_lightning_fits_and_tests_in_one_run(tracker: Tracker, run_directory: Path) -> None:
-    quiet = {"enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False, "accelerator": "cpu"}
+    quiet = {
+        "enable_progress_bar": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+    }
     trainer = Trainer(logger=tracker, max_steps=12, log_every_n_steps=1, **quiet)
     assert trainer.log_dir == str(run_directory)
-    data, model = DataLoader(torch.randn(24, 2), 2), Toy()
+    data = DataLoader(torch.randn(24, 2), 2)
+    model = Toy()
     trainer.fit(model, data)
     trainer.test(model, data, verbose=False)
     assert stored(tracker).info.status == "RUNNING"
@@ -247,10 +290,14 @@ def test_lightning_fits_and_tests_in_one_run(tracker: Tracker, run_directory: Pa
     assert stored(tracker).info.status == "FINISHED"
 
 
-def test_lightning_never_waits_for_the_store_between_steps(store: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lightning_never_waits_for_the_store_between_steps(
+    store: Path, run_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tracker = Tracker("toy", "first", run_directory, system_metrics=False)
     tracker.start()
-    send, trained, answers = tracker._client.log_batch, threading.Event(), []
+    send = tracker._client.log_batch
+    trained = threading.Event()
+    answers = []
 
     def log_batch(*arguments: object, **settings: object) -> None:
         answers.append(trained.wait(PATIENCE))
@@ -259,15 +306,24 @@ def test_lightning_never_waits_for_the_store_between_steps(store: Path, run_dire
     monkeypatch.setattr(tracker._client, "log_batch", log_batch)
     model = Toy()
     model.on_train_end = trained.set
-    quiet = {"enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False, "accelerator": "cpu"}
-    Trainer(logger=tracker, max_steps=20, log_every_n_steps=1, **quiet).fit(model, DataLoader(torch.randn(40, 2), 2))
+    quiet = {
+        "enable_progress_bar": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+    }
+    Trainer(logger=tracker, max_steps=20, log_every_n_steps=1, **quiet).fit(
+        model, DataLoader(torch.randn(40, 2), 2)
+    )
     tracker.end("FINISHED")
     assert len(history(tracker, "train/loss")) == 20
     assert answers
     assert all(answers), "all steps were trained before the store answered once"
 
 
-def test_a_full_disk_keeps_nothing_from_mlflow(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_nothing_from_mlflow(
+    tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(facts: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -280,7 +336,9 @@ def test_a_full_disk_keeps_nothing_from_mlflow(tracker: Tracker, monkeypatch: py
     assert stored(tracker).info.status == "FINISHED"
 
 
-def test_a_killed_process_leaves_a_run_that_is_not_finished(store: Path, run_directory: Path) -> None:
+def test_a_killed_process_leaves_a_run_that_is_not_finished(
+    store: Path, run_directory: Path
+) -> None:
     code = f"""
 import time
 from lslm_lightning.tracking import Tracker
@@ -303,9 +361,17 @@ time.sleep(600)
     assert len(mirrored(run_directory, "loss")) == 101
 
 
-def test_an_outage_of_the_server_costs_no_point_and_no_time(server: str, run_directory: Path) -> None:
+def test_an_outage_of_the_server_costs_no_point_and_no_time(
+    server: str, run_directory: Path
+) -> None:
     wire = Wire(int(server.rpartition(":")[2]))
-    tracker = Tracker("toy", "first", run_directory, f"http://user:top-secret@127.0.0.1:{wire.port}", system_metrics=False)
+    tracker = Tracker(
+        "toy",
+        "first",
+        run_directory,
+        f"http://user:top-secret@127.0.0.1:{wire.port}",
+        system_metrics=False,
+    )
     tracker.start()
     tracker.log_metrics({"loss": 0.0}, 0)
     assert tracker.flush()
@@ -322,5 +388,9 @@ def test_an_outage_of_the_server_costs_no_point_and_no_time(server: str, run_dir
     assert stored(tracker).data.tags["during"] == "outage"
     assert stored(tracker).info.status == "FINISHED"
     assert len(tracker.problems) == 2
-    everything = [*tracker.problems, str(stored(tracker).to_dictionary()), (run_directory / "mlflow.json").read_text()]
+    everything = [
+        *tracker.problems,
+        str(stored(tracker).to_dictionary()),
+        (run_directory / "mlflow.json").read_text(),
+    ]
     assert not any("top-secret" in text for text in everything)

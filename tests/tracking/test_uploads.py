@@ -11,7 +11,8 @@ class Leaky:
     """A store that keeps half of each file, the first `n` times."""
 
     def __init__(self, n):
-        self.n, self.files = n, {}
+        self.n = n
+        self.files = {}
 
     def log_artifact(self, run_id, path, folder):
         self._take(path, f"{folder}/{path.name}" if folder else path.name)
@@ -28,7 +29,9 @@ class Leaky:
 
     def list_artifacts(self, run_id, folder=None):
         return [
-            SimpleNamespace(path=name, is_dir=False, file_size=size) for name, size in self.files.items() if name.startswith(folder or "")
+            SimpleNamespace(path=name, is_dir=False, file_size=size)
+            for name, size in self.files.items()
+            if name.startswith(folder or "")
         ]
 
 
@@ -40,9 +43,17 @@ def what(request, tmp_path):
         (path / "deep").mkdir(parents=True)
         (path / "part").write_bytes(b"12345678")
         (path / "deep/part").write_bytes(b"1234")
-        return path, "checkpoints", {"checkpoints/best.ckpt/part": 8, "checkpoints/best.ckpt/deep/part": 4}
+        return (
+            path,
+            "checkpoints",
+            {"checkpoints/best.ckpt/part": 8, "checkpoints/best.ckpt/deep/part": 4},
+        )
     path.write_bytes(b"12345678")
-    return (path, "checkpoints", {"checkpoints/best.ckpt": 8}) if request.param == "file" else (path, "", {"best.ckpt": 8})
+    return (
+        (path, "checkpoints", {"checkpoints/best.ckpt": 8})
+        if request.param == "file"
+        else (path, "", {"best.ckpt": 8})
+    )
 
 
 def test_what_arrives_whole_is_sent_once(what):
@@ -87,4 +98,6 @@ def test_answers_of_validations_are_not_to_be_sent(tmp_path):
     (tmp_path / "predictions").mkdir()
     for name in ("test", "val", "val-step-000003", "predict", "valid"):
         (tmp_path / f"predictions/{name}.jsonl").write_text("{}\n")
-    assert local_files(tmp_path) == [f"predictions/{name}.jsonl" for name in ("predict", "test", "valid")]
+    assert local_files(tmp_path) == [
+        f"predictions/{name}.jsonl" for name in ("predict", "test", "valid")
+    ]

@@ -1,4 +1,6 @@
-"""The view that MLflow opens on an experiment: made of its runs, and left alone once somebody changes it."""
+"""The view that MLflow opens on an experiment: made of its runs, and left alone once somebody
+changes it.
+"""
 
 import json
 from collections.abc import Mapping
@@ -24,19 +26,40 @@ from lslm_lightning.tracking.views import (
 )
 
 
-def run(metrics: Mapping[str, float] | None = None, params: Mapping[str, str] | None = None, **tags: str) -> SimpleNamespace:
+def run(
+    metrics: Mapping[str, float] | None = None, params: Mapping[str, str] | None = None, **tags: str
+) -> SimpleNamespace:
     """A run as the client returns it."""
-    return SimpleNamespace(data=SimpleNamespace(metrics=dict(metrics or {}), params=dict(params or {}), tags=tags))
+    return SimpleNamespace(
+        data=SimpleNamespace(metrics=dict(metrics or {}), params=dict(params or {}), tags=tags)
+    )
 
 
 def test_columns_lead_with_the_score_and_with_what_differs_and_end_with_what_all_share() -> None:
     shared = {"n_parameter": "1", "data.train_pairs": "9", "optimizer.lr": "0.1"}
     runs = [
-        run({"test/bleu": 1, "test/ter": 2}, shared | {"backbone.d_model": "64"}, headline="test/bleu"),
-        run({"test/bleu": 2, "test/ter": 1}, shared | {"data.train_pairs": "8"}, headline="test/bleu"),
+        run(
+            {"test/bleu": 1, "test/ter": 2},
+            shared | {"backbone.d_model": "64"},
+            headline="test/bleu",
+        ),
+        run(
+            {"test/bleu": 2, "test/ter": 1},
+            shared | {"data.train_pairs": "8"},
+            headline="test/bleu",
+        ),
     ]
     names = [name.split("`")[1] for name in view_state(runs)["selectedColumns"]]
-    wanted = ["test/bleu", "interval", "backbone.d_model", "test/ter", "corpus", "languages", "model", "n_parameter"]
+    wanted = [
+        "test/bleu",
+        "interval",
+        "backbone.d_model",
+        "test/ter",
+        "corpus",
+        "languages",
+        "model",
+        "n_parameter",
+    ]
     assert names == wanted
     runs[0].data.tags |= {"corpus": "one", "command": "run", "model": "LSTM"}
     runs[1].data.tags |= {"corpus": "other", "command": "evaluate"}
@@ -63,8 +86,21 @@ def test_the_headline_is_what_runs_say_or_the_best_that_there_is(runs: list, wan
 
 
 def test_charts_begin_with_scores_of_tests_and_validations() -> None:
-    names = ["train/loss", "val/loss", "val/bleu", "val/chrf", "test/ter", "test/bleu", "test/bleu_deviation"]
-    runs = [run(dict.fromkeys([*names, "epoch", "system/cpu", "data/train_pairs"], 1.0), headline="test/bleu")]
+    names = [
+        "train/loss",
+        "val/loss",
+        "val/bleu",
+        "val/chrf",
+        "test/ter",
+        "test/bleu",
+        "test/bleu_deviation",
+    ]
+    runs = [
+        run(
+            dict.fromkeys([*names, "epoch", "system/cpu", "data/train_pairs"], 1.0),
+            headline="test/bleu",
+        )
+    ]
     wanted = ["test/bleu", "test/ter", "val/bleu", "val/loss", "val/chrf", "train/loss"]
     assert ordered_metrics(runs, "test/bleu") == wanted
     state = view_state(runs)
@@ -100,11 +136,18 @@ def test_trainings_do_not_differ_from_evaluations_by_their_settings() -> None:
 
 def test_runs_of_an_earlier_release_do_not_fill_the_columns() -> None:
     """They have every setting, under its whole name."""
-    whole = {"model.init_args.backbone.init_args.d_model": "64", "trainer.max_steps": "9", "seed_everything": "0"}
-    old, new = run(params=whole), run(params={"n_parameter": "1", "backbone.d_model": "64"})
+    whole = {
+        "model.init_args.backbone.init_args.d_model": "64",
+        "trainer.max_steps": "9",
+        "seed_everything": "0",
+    }
+    old = run(params=whole)
+    new = run(params={"n_parameter": "1", "backbone.d_model": "64"})
     resumed = run(params=whole | {"n_parameter": "2", "backbone.d_model": "32"})
     assert differing_parameters([old, new, resumed]) == ["backbone.d_model", "seed_everything"]
-    assert differing_parameters([old, run(params=whole | {"trainer.max_steps": "8"})]) == ["trainer.max_steps"]
+    assert differing_parameters([old, run(params=whole | {"trainer.max_steps": "8"})]) == [
+        "trainer.max_steps"
+    ]
 
 
 def test_the_best_comes_first_whichever_way_the_metric_goes() -> None:
@@ -138,7 +181,8 @@ def test_a_view_that_somebody_saved_anew_is_left_alone() -> None:
 def begun() -> tuple[MlflowClient, str]:
     """An experiment with a tested run."""
     client, experiment = Store().open_experiment("toy")
-    client.delete_experiment_tag(experiment, "mlflow.experimentKind")  # as experiments of earlier releases are
+    # as experiments of earlier releases are
+    client.delete_experiment_tag(experiment, "mlflow.experimentKind")
     made = client.create_run(experiment, start_time=1_700_000_000_000)
     client.log_metric(made.info.run_id, "test/bleu", 1.0)
     return client, experiment
@@ -170,11 +214,16 @@ def test_what_people_changed_in_an_experiment_stays(store: object) -> None:
     client.log_metric(client.search_runs([experiment])[0].info.run_id, "test/chrf", 1.0)
     publish(client, experiment)
     tags = client.get_experiment(experiment).tags
-    assert {name: tags[name] for name in before if tags[name] != before[name]}.keys() == {f"{TAG}-parts"}
+    assert {name: tags[name] for name in before if tags[name] != before[name]}.keys() == {
+        f"{TAG}-parts"
+    }
 
 
 def test_many_runs_with_many_settings_fit() -> None:
     """MLflow takes 20,000 characters."""
     names = [f"{split}/metric_{i}" for split in ("test", "val", "train") for i in range(30)]
-    runs = [run(dict.fromkeys(names, 1.0), {f"setting_{j}": str(i * j) for j in range(100)}) for i in range(200)]
+    runs = [
+        run(dict.fromkeys(names, 1.0), {f"setting_{j}": str(i * j) for j in range(100)})
+        for i in range(200)
+    ]
     assert len(envelope("a", view_state(runs))) < 20_000

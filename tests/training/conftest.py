@@ -33,7 +33,10 @@ def pairs(tmp_path: Path) -> Path:
     folder = tmp_path / "pairs"
     folder.mkdir()
     for split, n in (("train", 60), ("val", 12), ("test", 10)):
-        sentences = [" ".join(WORDS[(i * 7 + j * 3 + len(split)) % len(WORDS)] for j in range(1 + i % 6)) for i in range(n)]
+        sentences = [
+            " ".join(WORDS[(i * 7 + j * 3 + len(split)) % len(WORDS)] for j in range(1 + i % 6))
+            for i in range(n)
+        ]
         (folder / f"{split}.en").write_text("".join(f"{s}\n" for s in sentences))
         (folder / f"{split}.de").write_text("".join(f"{s[::-1]}\n" for s in sentences))
     return folder
@@ -43,7 +46,9 @@ def pairs(tmp_path: Path) -> Path:
 def translation_data(pairs: Path) -> Callable[..., TranslationData]:
     def make(**settings) -> TranslationData:
         options = {"max_tokens": 120, "n_validation_example": 6, **settings}
-        return TranslationData(str(pairs), Characters(), source_language="en", target_language="de", **options)
+        return TranslationData(
+            str(pairs), Characters(), source_language="en", target_language="de", **options
+        )
 
     return make
 
@@ -51,7 +56,9 @@ def translation_data(pairs: Path) -> Callable[..., TranslationData]:
 @pytest.fixture
 def text_data(text: Path) -> Callable[..., LanguageModelingData]:
     def make(**settings) -> LanguageModelingData:
-        return LanguageModelingData(str(text), Characters(), **{"context": 16, "batch_size": 4, **settings})
+        return LanguageModelingData(
+            str(text), Characters(), **{"context": 16, "batch_size": 4, **settings}
+        )
 
     return make
 
@@ -59,13 +66,19 @@ def text_data(text: Path) -> Callable[..., LanguageModelingData]:
 def translation_task(data: TranslationData, dropout: float = 0.1, **settings) -> TranslationTask:
     """Two layers of 16, the same weights every time."""
     torch.manual_seed(0)
-    backbone = Transformer(d_model=16, n_head=2, n_encoder_layer=1, n_decoder_layer=1, dropout=dropout)
+    backbone = Transformer(
+        d_model=16, n_head=2, n_encoder_layer=1, n_decoder_layer=1, dropout=dropout
+    )
     return TranslationTask(backbone, data.tokenizer, search=Beam(2), max_length=60, **settings)
 
 
-def language_task(data: LanguageModelingData, dropout: float = 0.1, **settings) -> LanguageModelingTask:
+def language_task(
+    data: LanguageModelingData, dropout: float = 0.1, **settings
+) -> LanguageModelingTask:
     torch.manual_seed(0)
-    backbone = Transformer(d_model=16, n_head=2, n_encoder_layer=0, n_decoder_layer=1, dropout=dropout)
+    backbone = Transformer(
+        d_model=16, n_head=2, n_encoder_layer=0, n_decoder_layer=1, dropout=dropout
+    )
     return LanguageModelingTask(backbone, data.tokenizer, **{"context": 16, **settings})
 
 
@@ -85,12 +98,17 @@ def fit(task: Task, data, callbacks=(), ckpt_path=None, **settings) -> Trainer:
         callbacks=list(callbacks),
         **options,
     )
-    trainer.fit(task, datamodule=data, ckpt_path=ckpt_path, weights_only=True if ckpt_path else None)
+    trainer.fit(
+        task, datamodule=data, ckpt_path=ckpt_path, weights_only=True if ckpt_path else None
+    )
     return trainer
 
 
-def assert_resumes_exactly(parts: Callable[[], tuple[Task, TaskData]], folder: Path, n_step: int) -> None:
-    """`n_step` steps straight, and 3 steps and the rest from the state on disk, end in the same weights to the last bit.
+def assert_resumes_exactly(
+    parts: Callable[[], tuple[Task, TaskData]], folder: Path, n_step: int
+) -> None:
+    """`n_step` steps straight, and 3 steps and the rest from the state on disk, end in the same
+    weights to the last bit.
 
     Args:
         parts: a task and its data, always the same ones.
@@ -102,5 +120,8 @@ def assert_resumes_exactly(parts: Callable[[], tuple[Task, TaskData]], folder: P
         fit(task, data, [Checkpoints(folder / name)], max_steps=max_steps, **common, **settings)
         return torch.cat([p.detach().flatten() for p in task.parameters()])
 
-    straight, _ = weights(n_step, "straight"), weights(3, "stopped")
-    assert torch.equal(weights(n_step, "stopped", ckpt_path=str(folder / "stopped" / "last.ckpt")), straight)
+    straight = weights(n_step, "straight")
+    _ = weights(3, "stopped")
+    assert torch.equal(
+        weights(n_step, "stopped", ckpt_path=str(folder / "stopped" / "last.ckpt")), straight
+    )

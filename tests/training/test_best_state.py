@@ -1,4 +1,6 @@
-"""The best state of a run is the best by the validation that the run has now, whatever another one said."""
+"""The best state of a run is the best by the validation that the run has now, whatever another one
+said.
+"""
 
 import os
 
@@ -61,20 +63,38 @@ def translation(translation_data, data=(), **settings):
 
 
 def goes_on(make, source, folder, capsys, n_step=3, callbacks=(), **settings):
-    """Train on from another folder's last state; the best score that is there then, and what was said."""
+    """Train on from another folder's last state; the best score that is there then, and what was
+    said.
+    """
     task, data = make()
     checkpoints = Checkpoints(folder)
     path = str(source / "last.ckpt")
-    trainer = fit(task, data, [ChangedSettings(), *callbacks, Answers(), checkpoints], path, max_steps=n_step, **{**VALIDATED, **settings})
+    trainer = fit(
+        task,
+        data,
+        [ChangedSettings(), *callbacks, Answers(), checkpoints],
+        path,
+        max_steps=n_step,
+        **{**VALIDATED, **settings},
+    )
     checkpoints.settle(trainer, task)
     return checkpoints, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["another run", "the same run"])
-@pytest.mark.parametrize("what", ["texts", "limit", "monitor", "examples", "search", "references", "nothing"])
-def test_a_score_by_another_validation_does_not_win(what, place, text_data, translation_data, text, pairs, tmp_path, capsys):
-    before = translation(translation_data) if what in ("search", "examples", "references", "nothing") else language(text_data)
-    after, settings = before, {}
+@pytest.mark.parametrize(
+    "what", ["texts", "limit", "monitor", "examples", "search", "references", "nothing"]
+)
+def test_a_score_by_another_validation_does_not_win(
+    what, place, text_data, translation_data, text, pairs, tmp_path, capsys
+):
+    before = (
+        translation(translation_data)
+        if what in ("search", "examples", "references", "nothing")
+        else language(text_data)
+    )
+    after = before
+    settings = {}
     first_run(before, tmp_path / "a")
     if what == "texts":
         (text / "val.txt").write_text("eight nine zero " * 30)
@@ -104,15 +124,23 @@ def test_a_score_by_another_validation_does_not_win(what, place, text_data, tran
     assert not list(folder.glob("outdated*"))
 
 
-def test_the_old_best_wins_where_it_is_better_by_the_new_validation(text_data, text, tmp_path, capsys):
+def test_the_old_best_wins_where_it_is_better_by_the_new_validation(
+    text_data, text, tmp_path, capsys
+):
     first_run(language(text_data), tmp_path / "a")
     old = torch.load(tmp_path / "a/best.ckpt", weights_only=True)
     (text / "val.txt").write_text("eight nine zero " * 30)
-    checkpoints, said = goes_on(language(text_data, **HARMFUL), tmp_path / "a", tmp_path / "b", capsys, n_step=4)
+    checkpoints, said = goes_on(
+        language(text_data, **HARMFUL), tmp_path / "a", tmp_path / "b", capsys, n_step=4
+    )
     best = torch.load(checkpoints.best, weights_only=True)
     assert best["global_step"] == old["global_step"]
-    assert all(torch.equal(best["state_dict"][name], weight) for name, weight in old["state_dict"].items())
-    assert f"val/loss of the best state by the validation before {checkpoints.best_score:.4g}" in said
+    assert all(
+        torch.equal(best["state_dict"][name], weight) for name, weight in old["state_dict"].items()
+    )
+    assert (
+        f"val/loss of the best state by the validation before {checkpoints.best_score:.4g}" in said
+    )
 
 
 def test_an_old_best_that_is_not_here_is_set_aside(text_data, text, tmp_path, capsys):
@@ -135,21 +163,35 @@ def test_no_step_left_still_validates_by_the_new_validation(text_data, text, tmp
     assert outcome_of(tmp_path / "a")["measured"] == again.measured != checkpoints.measured
 
 
-def test_a_process_that_dies_before_its_first_validation_loses_no_best_state(text_data, text, tmp_path, capsys):
-    """The second one goes on without a validation; the third still has the first one's best to validate."""
+def test_a_process_that_dies_before_its_first_validation_loses_no_best_state(
+    text_data, text, tmp_path, capsys
+):
+    """The second one goes on without a validation; the third still has the first one's best to
+    validate.
+    """
     folder = tmp_path / "a"
     first_run(language(text_data), folder)
     old = torch.load(folder / "best.ckpt", weights_only=True)["global_step"]
     (text / "val.txt").write_text("eight nine zero " * 30)
     task, data = language(text_data, **HARMFUL)()
     path = str(folder / "last.ckpt")
-    fit(task, data, [ChangedSettings(), Checkpoints(folder)], path, max_steps=3, limit_val_batches=1.0, val_check_interval=100)
+    fit(
+        task,
+        data,
+        [ChangedSettings(), Checkpoints(folder)],
+        path,
+        max_steps=3,
+        limit_val_batches=1.0,
+        val_check_interval=100,
+    )
     checkpoints, _ = goes_on(language(text_data, **HARMFUL), folder, folder, capsys, n_step=4)
     assert torch.load(checkpoints.best, weights_only=True)["global_step"] == old
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_a_state_of_an_earlier_release_counts_where_its_config_validates_alike(same, text_data, tmp_path, capsys):
+def test_a_state_of_an_earlier_release_counts_where_its_config_validates_alike(
+    same, text_data, tmp_path, capsys
+):
     folder = tmp_path / "a"
     first_run(language(text_data), folder)
     for path in {path.resolve() for path in folder.glob("*.ckpt")}:
@@ -165,7 +207,9 @@ def test_a_state_of_an_earlier_release_counts_where_its_config_validates_alike(s
 
 
 @pytest.mark.parametrize(("average_of", "n_kept"), [("last", 2), ("best", 0)])
-def test_states_to_be_averaged_are_not_chosen_by_old_scores(average_of, n_kept, text_data, text, tmp_path):
+def test_states_to_be_averaged_are_not_chosen_by_old_scores(
+    average_of, n_kept, text_data, text, tmp_path
+):
     folder = tmp_path / "a"
     task, data = language(text_data)()
     fit(task, data, [Believed(folder, average=2, average_of=average_of)], max_steps=3, **VALIDATED)
@@ -179,34 +223,55 @@ def test_states_to_be_averaged_are_not_chosen_by_old_scores(average_of, n_kept, 
             seen.append(len(self._scores))
 
     task, data = language(text_data)()
-    fit(task, data, [Watch(folder, average=2, average_of=average_of)], str(folder / "last.ckpt"), max_steps=4, **VALIDATED)
+    fit(
+        task,
+        data,
+        [Watch(folder, average=2, average_of=average_of)],
+        str(folder / "last.ckpt"),
+        max_steps=4,
+        **VALIDATED,
+    )
     assert seen == [n_kept], "the last states are the last by any validation"
 
 
-def test_what_stops_early_forgets_the_scores_of_another_validation(text_data, text, tmp_path, capsys):
+def test_what_stops_early_forgets_the_scores_of_another_validation(
+    text_data, text, tmp_path, capsys
+):
     stop = lambda: EarlyStopping("val/loss", patience=100)  # noqa: E731
     task, data = language(text_data)()
     fit(task, data, [first := stop(), Checkpoints(tmp_path / "a")], max_steps=2, **VALIDATED)
     (text / "val.txt").write_text("eight nine zero " * 30)
-    _, said = goes_on(language(text_data), tmp_path / "a", tmp_path / "a", capsys, callbacks=[stop()])
+    _, said = goes_on(
+        language(text_data), tmp_path / "a", tmp_path / "a", capsys, callbacks=[stop()]
+    )
     assert "reset: EarlyStopping" in said
     state = torch.load(tmp_path / "a/last.ckpt", weights_only=True)["callbacks"]
     scores = {name.partition("{")[0]: own.get("best_score") for name, own in state.items()}
-    assert float(scores["EarlyStopping"]) == pytest.approx(scores["Checkpoints"]) != float(first.best_score)
+    assert (
+        float(scores["EarlyStopping"])
+        == pytest.approx(scores["Checkpoints"])
+        != float(first.best_score)
+    )
 
 
 def test_a_last_state_that_is_better_is_not_forgotten_for_the_mean(text_data, tmp_path):
     """A state that is only validated brings no scores of its own."""
     task, data = language(text_data)()
     checkpoints = Checkpoints(tmp_path, average=2)
-    trainer = fit(task, data, [checkpoints], max_steps=5, limit_val_batches=1.0, val_check_interval=2)
+    trainer = fit(
+        task, data, [checkpoints], max_steps=5, limit_val_batches=1.0, val_check_interval=2
+    )
     checkpoints.settle(trainer, task)
     assert torch.load(checkpoints.best, weights_only=True)["global_step"] == 5
-    [values] = trainer.validate(task, datamodule=data, ckpt_path=str(checkpoints.best), verbose=False, weights_only=True)
+    [values] = trainer.validate(
+        task, datamodule=data, ckpt_path=str(checkpoints.best), verbose=False, weights_only=True
+    )
     assert values["val/loss"] == pytest.approx(checkpoints.best_score)
 
 
-@pytest.mark.parametrize("name", ["../../elsewhere/step-00000002.ckpt", "{}/elsewhere/step-00000002.ckpt"])
+@pytest.mark.parametrize(
+    "name", ["../../elsewhere/step-00000002.ckpt", "{}/elsewhere/step-00000002.ckpt"]
+)
 def test_a_state_names_no_file_elsewhere(tmp_path, name):
     own = Checkpoints(tmp_path / "run/checkpoints", average=2)
     state = own.state_dict() | {"numbered": {name.format(tmp_path): 0.5}}
@@ -229,4 +294,7 @@ def test_states_follow_the_umask(text_data, tmp_path):
         fit(task, data, [Checkpoints(tmp_path)], max_steps=1)
     finally:
         os.umask(before)
-    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("*.ckpt")} == {"last.ckpt": 0o664, "best.ckpt": 0o664}
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("*.ckpt")} == {
+        "last.ckpt": 0o664,
+        "best.ckpt": 0o664,
+    }

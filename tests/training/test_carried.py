@@ -29,7 +29,9 @@ PLAIN = {"dropout": 0.0, "optimizer": sgd, "schedule": Constant(0)}
 
 def recurrent_task(data, kind=LSTM, dropout=0.2, **settings):
     torch.manual_seed(0)
-    return LanguageModelingTask(kind(16, 0, 2, dropout), data.tokenizer, **{"context": 16, **settings})
+    return LanguageModelingTask(
+        kind(16, 0, 2, dropout), data.tokenizer, **{"context": 16, **settings}
+    )
 
 
 def weights(task):
@@ -60,25 +62,35 @@ class Plain(nn.Module):
     def forward(self, ids, state):
         y, state = self.layers(F.embedding(ids[:, :-1], self.vectors), state)
         loss = F.cross_entropy(F.linear(y, self.vectors).flatten(0, 1), ids[:, 1:].flatten())
-        return loss, tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+        return loss, tuple(part.detach() for part in state) if isinstance(
+            state, tuple
+        ) else state.detach()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_is_a_plain_loop_of_truncated_back_propagation(kind, text_data):
-    """In float64, over more than an epoch: rows of the ring in order, the state carried and detached, anew where an epoch begins."""
-    data, n_step = text_data(contiguous=True, context=16, batch_size=4), 40
+    """In float64, over more than an epoch: rows of the ring in order, the state carried and
+    detached, anew where an epoch begins.
+    """
+    data = text_data(contiguous=True, context=16, batch_size=4)
+    n_step = 40
     task = recurrent_task(data, kind, scale_embedding=False, **PLAIN).double()
-    plain, losses = Plain(task, KINDS[kind]), []
+    plain = Plain(task, KINDS[kind])
+    losses = []
     ids = torch.tensor(np.asarray(data.packed("train").ids))[:-1].long()  # the last is the first
     n = len(ids)
     length = n // 64 * 16
-    optimizer, state = sgd(plain.parameters()), None
+    optimizer = sgd(plain.parameters())
+    state = None
     for step in range(n_step):
         epoch, at = divmod(step * 16, length)
         if at == 0:
             state = None
             phase = int(np.random.default_rng((0, epoch)).integers(n))
-        rows = [torch.arange(phase + r * length + at, phase + r * length + at + 17) % n for r in range(4)]
+        rows = [
+            torch.arange(phase + r * length + at, phase + r * length + at + 17) % n
+            for r in range(4)
+        ]
         loss, state = plain(ids[torch.stack(rows)], state)
         optimizer.zero_grad()
         loss.backward()
@@ -101,15 +113,28 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(stop, text_data, tmp_pa
     assert trainer.current_epoch > 0
     validated = {"limit_val_batches": 1.0, "val_check_interval": 2}
     first, second = (recurrent_task(text_data(contiguous=True)) for _ in range(2))
-    fit(first, text_data(contiguous=True), [Checkpoints(tmp_path)], **common | validated | {"max_steps": stop})
-    fit(second, text_data(contiguous=True), [Checkpoints(tmp_path)], str(tmp_path / "last.ckpt"), **common | validated)
+    fit(
+        first,
+        text_data(contiguous=True),
+        [Checkpoints(tmp_path)],
+        **common | validated | {"max_steps": stop},
+    )
+    fit(
+        second,
+        text_data(contiguous=True),
+        [Checkpoints(tmp_path)],
+        str(tmp_path / "last.ckpt"),
+        **common | validated,
+    )
     assert torch.equal(weights(second), weights(straight))
 
 
 def test_validation_reads_rows_in_order_with_their_state(text_data):
     data = text_data(contiguous=True, context=8, batch_size=3)
     task = recurrent_task(data, context=8, **PLAIN).double()
-    trainer = fit(task, data, max_steps=1, limit_val_batches=1.0, val_check_interval=1, precision="64-true")
+    trainer = fit(
+        task, data, max_steps=1, limit_val_batches=1.0, val_check_interval=1, precision="64-true"
+    )
     ids = [int(i) for i in data.packed("val").ids]
     length = -(-(len(ids) - 1) // 24) * 8
     rows = [ids[i : i + length + 1] for i in range(0, len(ids) - 1, length)]
@@ -123,7 +148,10 @@ def test_validation_reads_rows_in_order_with_their_state(text_data):
 def test_a_text_read_in_pieces_is_one_long_pass(kind, text_data):
     task = recurrent_task(text_data(), kind).double().eval()
     texts = ["red green blue " * 9, "cat", "", "two dogs? " * 5, "one " * 40]
-    rows = [[task.tokenizer.eos_id, *task.tokenizer.encode(text), task.tokenizer.eos_id] for text in texts]
+    rows = [
+        [task.tokenizer.eos_id, *task.tokenizer.encode(text), task.tokenizer.eos_id]
+        for text in texts
+    ]
     shares = []
     task.on_scored = shares.append
     for row, nats in zip(rows, task.token_nats(rows, batch_size=3), strict=True):
@@ -131,7 +159,9 @@ def test_a_text_read_in_pieces_is_one_long_pass(kind, text_data):
         expected = -logits.log_softmax(-1)[torch.arange(len(row) - 1), row[1:]]
         np.testing.assert_allclose(nats, expected.detach(), rtol=0, atol=1e-12)
         assert task.contexts(row).tolist() == list(range(1, len(row)))
-    assert "context" not in task.signature_of_answers("log_prob"), "how far it reads is its own affair"
+    assert "context" not in task.signature_of_answers("log_prob"), (
+        "how far it reads is its own affair"
+    )
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
 
@@ -142,7 +172,9 @@ def test_a_stride_asks_for_windows(text_data):
     [nats] = task.token_nats([row])
     [(start, first, end)] = list(task.windows(row))[2:3]
     logits = task.logits(torch.tensor([row[start : end - 1]]))[0]
-    expected = F.cross_entropy(logits, torch.tensor(row[start + 1 : end]), reduction="none")[first - start - 1 :]
+    expected = F.cross_entropy(logits, torch.tensor(row[start + 1 : end]), reduction="none")[
+        first - start - 1 :
+    ]
     np.testing.assert_allclose(nats[first - 1 : end - 1], expected.detach(), rtol=0, atol=1e-12)
     assert task.contexts(row).max() == 16
     assert task.signature_of_answers("log_prob").startswith("|context:16|stride:8|")
@@ -160,7 +192,14 @@ def test_a_continuation_goes_on_with_its_state(text_data):
 def test_a_budget_in_minutes_is_measured_on_rows_in_order(text_data):
     data = text_data(contiguous=True)
     task = recurrent_task(data)
-    trainer = fit(task, data, [Budget(0.05, lambda n, settled: None)], max_steps=-1, limit_val_batches=1.0, val_check_interval=5)
+    trainer = fit(
+        task,
+        data,
+        [Budget(0.05, lambda n, settled: None)],
+        max_steps=-1,
+        limit_val_batches=1.0,
+        val_check_interval=5,
+    )
     assert trainer.global_step > 1
 
 
@@ -173,10 +212,24 @@ def test_token_vectors_are_scaled_where_no_norm_follows(text_data):
 
 def test_what_cannot_be_carried_is_refused(text_data):
     data = text_data(contiguous=True)
-    with pytest.raises(ValueError, match=r"contiguous=true carries the state of Transformer .* set it to false, or choose a recurrent"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"contiguous=true carries the state of Transformer .* set it to false, or choose a "
+            r"recurrent"
+        ),
+    ):
         language_task(data).check(data)
     recurrent_task(data).check(data)
-    with pytest.raises(ValueError, match=r"data\.contiguous=true cannot read in order what data\.stream gives"):
+    with pytest.raises(
+        ValueError, match=r"data\.contiguous=true cannot read in order what data\.stream gives"
+    ):
         text_data(contiguous=True, stream=object())
-    with pytest.raises(ValueError, match=r"400 rows and context=16 needs at least 6401 training tokens, but there are \d+; make"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"400 rows and context=16 needs at least 6401 training tokens, but there are \d+; "
+            r"make"
+        ),
+    ):
         fit(recurrent_task(data), text_data(contiguous=True, batch_size=400))

@@ -26,7 +26,11 @@ def direct_nats(task, ids, first, start):
 def test_every_token_counts_once_from_at_least_context_minus_stride_others(stride, text_data):
     data = text_data()
     task = language_task(data, stride=stride).double().eval()
-    ids = [task.tokenizer.eos_id, *task.tokenizer.encode(data.corpus.rows("test")[0]["text"])[:70], task.tokenizer.eos_id]
+    ids = [
+        task.tokenizer.eos_id,
+        *task.tokenizer.encode(data.corpus.rows("test")[0]["text"])[:70],
+        task.tokenizer.eos_id,
+    ]
     windows = list(task.windows(ids))
     assert [t for _, first, end in windows for t in range(first, end)] == list(range(1, len(ids)))
     assert all(end - 1 - start <= task.context for start, _, end in windows)
@@ -36,7 +40,9 @@ def test_every_token_counts_once_from_at_least_context_minus_stride_others(strid
     [nats] = task.token_nats([ids])
     assert shares == sorted(set(shares))
     assert shares[-1] == 1.0
-    expected = [direct_nats(task, ids, t, start) for start, first, end in windows for t in range(first, end)]
+    expected = [
+        direct_nats(task, ids, t, start) for start, first, end in windows for t in range(first, end)
+    ]
     np.testing.assert_allclose(nats, expected, rtol=0, atol=1e-5)
 
 
@@ -45,7 +51,14 @@ def test_passages_of_a_text_add_up_to_the_text(text_data):
     task = language_task(data).double().eval()
     text = data.corpus.rows("test")[0]["text"]
     [whole] = task.log_prob([Example("t", "", (text,))])
-    parts = list(task.log_prob([Example(f"t#{i}", "", (part,)) for i, part in enumerate([text[:50], text[50:120], text[120:]])]))
+    parts = list(
+        task.log_prob(
+            [
+                Example(f"t#{i}", "", (part,))
+                for i, part in enumerate([text[:50], text[50:120], text[120:]])
+            ]
+        )
+    )
     assert math.fsum(p.nats for p in parts) == pytest.approx(whole.nats, abs=1e-9)
     assert sum(p.n_token for p in parts) == whole.n_token == len(task.tokenizer.encode(text)) + 1
 
@@ -53,7 +66,10 @@ def test_passages_of_a_text_add_up_to_the_text(text_data):
 def test_scores_do_not_depend_on_what_shares_a_batch(text_data):
     data = text_data()
     task = language_task(data).double().eval()
-    rows = [[task.tokenizer.eos_id, *task.tokenizer.encode(t)] for t in ("red green blue " * 5, "cat", "two dogs? " * 9)]
+    rows = [
+        [task.tokenizer.eos_id, *task.tokenizer.encode(t)]
+        for t in ("red green blue " * 5, "cat", "two dogs? " * 9)
+    ]
     together = task.token_nats(rows)
     for row, nats in zip(rows, together, strict=True):
         np.testing.assert_allclose(task.token_nats([row], batch_size=1)[0], nats, rtol=0, atol=1e-5)
@@ -74,17 +90,29 @@ def test_within_the_context_a_continuation_is_written_in_one_go(text_data):
     task = language_task(text_data(), search=Greedy()).double().eval()
     prompts = [[2, *task.tokenizer.encode(p)] for p in ("red", "green")]
     decoded = task.continue_rows(prompts, 10)
-    expected = [ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)]
+    expected = [
+        ids[:n] for ids, n in zip(decoded.ids.tolist(), decoded.n_token.tolist(), strict=True)
+    ]
     assert task.continue_far(prompts, 10) == expected
 
 
 @pytest.mark.parametrize("position", [Rotary, partial(Learned, max_length=16)])
-def test_beyond_the_context_each_token_is_written_from_what_the_model_was_trained_to_read(text_data, position):
-    """Greedy: every new token is the most likely one given at least the later half of a context, and never more than a whole one."""
+def test_beyond_the_context_each_token_is_written_from_what_the_model_was_trained_to_read(
+    text_data, position
+):
+    """Greedy: every new token is the most likely one given at least the later half of a context,
+    and never more than a whole one.
+    """
     data = text_data()
     torch.manual_seed(0)
-    backbone = Transformer(d_model=16, n_head=2, n_encoder_layer=0, n_decoder_layer=1, position=position)
-    task = LanguageModelingTask(backbone, data.tokenizer, context=16, search=Greedy(), min_length=50).double().eval()
+    backbone = Transformer(
+        d_model=16, n_head=2, n_encoder_layer=0, n_decoder_layer=1, position=position
+    )
+    task = (
+        LanguageModelingTask(backbone, data.tokenizer, context=16, search=Greedy(), min_length=50)
+        .double()
+        .eval()
+    )
     prompts = [[2, *task.tokenizer.encode(p)] for p in ("red green blue one two three", "c")]
     with torch.no_grad():
         for prompt, answer in zip(prompts, task.continue_far(prompts, 50), strict=True):
@@ -113,17 +141,23 @@ def test_text_that_its_tokens_do_not_give_back_has_no_bits_per_byte(text_data):
     data = text_data()
     data.recipe = BytePair(300, lowercase=True)
     task = language_task(data)
-    same, other = task.log_prob([Example("a", "", ("red green",)), Example("b", "", ("Red GREEN",))])
+    same, other = task.log_prob(
+        [Example("a", "", ("red green",)), Example("b", "", ("Red GREEN",))]
+    )
     assert (same.unknown, other.unknown) == (0, 1)
 
 
 def test_texts_whose_ids_have_a_number_sign_stay_apart(text):
-    (text / "c#.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in ("red green", "blue", "one two")))
+    (text / "c#.jsonl").write_text(
+        "".join(json.dumps({"text": t}) + "\n" for t in ("red green", "blue", "one two"))
+    )
     data = LanguageModelingData(str(text / "c#.jsonl"), Characters(), context=16)
     (split,) = data.corpus.splits[:1]
     task = language_task(data).double().eval()
     answers = list(task.log_prob(data.examples(split)))
-    assert sum(a.n_token for a in answers) == sum(len(e.references[0]) + 1 for e in data.examples(split))
+    assert sum(a.n_token for a in answers) == sum(
+        len(e.references[0]) + 1 for e in data.examples(split)
+    )
 
 
 def test_stride_beyond_the_context_is_refused(text_data):
@@ -132,5 +166,7 @@ def test_stride_beyond_the_context_is_refused(text_data):
 
 
 def test_data_of_another_sort_of_task_are_refused(text_data, translation_data):
-    with pytest.raises(ValueError, match="LanguageModelingTask cannot read TranslationData but WindowData"):
+    with pytest.raises(
+        ValueError, match="LanguageModelingTask cannot read TranslationData but WindowData"
+    ):
         language_task(text_data()).check(translation_data())

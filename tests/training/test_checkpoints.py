@@ -25,7 +25,9 @@ def test_the_best_by_validation_and_the_last_are_kept(text_data, tmp_path):
 
     checkpoints = Watch(tmp_path)
     fit(task, data, [checkpoints], max_steps=5, **VALIDATED)
-    best, last = (torch.load(path, weights_only=True) for path in (checkpoints.best, checkpoints.last))
+    best, last = (
+        torch.load(path, weights_only=True) for path in (checkpoints.best, checkpoints.last)
+    )
     assert best["global_step"] == 1 + seen.index(min(seen)) != last["global_step"] == 5
     assert checkpoints.best_score == min(seen)
     assert best["tokenizer_digest"] == data.tokenizer.digest
@@ -40,25 +42,46 @@ def test_mean_of_weights_is_their_mean(text_data, tmp_path):
     mean = mean_of_weights(checkpoints.steps())
     assert mean["global_step"] == 5
     for name, weight in mean["state_dict"].items():
-        torch.testing.assert_close(weight, torch.stack([s[name] for s in states]).mean(0), rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(
+            weight, torch.stack([s[name] for s in states]).mean(0), rtol=1e-6, atol=1e-7
+        )
 
 
 @pytest.mark.parametrize(
     ("average", "interval", "rate", "wins"),
     [(3, 1, 5.0, True), (3, 1, 2.0, False), (0, 5, 2.0, True), (0, 5, 30.0, False)],
-    ids=["the mean of steps that overshoot", "the mean of an ascent", "a last state of an ascent", "a last state that overshoots"],
+    ids=[
+        "the mean of steps that overshoot",
+        "the mean of an ascent",
+        "a last state of an ascent",
+        "a last state that overshoots",
+    ],
 )
-def test_a_state_becomes_the_best_exactly_where_it_validates_better(average, interval, rate, wins, text_data, tmp_path):
-    data, checkpoints = text_data(), Checkpoints(tmp_path, average=average)
+def test_a_state_becomes_the_best_exactly_where_it_validates_better(
+    average, interval, rate, wins, text_data, tmp_path
+):
+    data = text_data()
+    checkpoints = Checkpoints(tmp_path, average=average)
     task = language_task(data, optimizer=lambda p: torch.optim.SGD(p, lr=rate))
-    trainer = fit(task, data, [checkpoints], max_steps=6, limit_val_batches=1.0, val_check_interval=interval)
-    candidate = mean_of_weights(checkpoints.steps()) if average else torch.load(checkpoints.last, weights_only=True)
-    before, score = torch.load(checkpoints.best, weights_only=True), checkpoints.best_score
+    trainer = fit(
+        task, data, [checkpoints], max_steps=6, limit_val_batches=1.0, val_check_interval=interval
+    )
+    candidate = (
+        mean_of_weights(checkpoints.steps())
+        if average
+        else torch.load(checkpoints.last, weights_only=True)
+    )
+    before = torch.load(checkpoints.best, weights_only=True)
+    score = checkpoints.best_score
     checkpoints.settle(trainer, task)
     best = torch.load(checkpoints.best, weights_only=True)["state_dict"]
     expected = (candidate if wins else before)["state_dict"]
     assert all(torch.equal(best[name], expected[name]) for name in expected)
-    assert {path.name for path in tmp_path.glob("*.ckpt")} == {"best.ckpt", "last.ckpt", "last-1.ckpt"}
+    assert {path.name for path in tmp_path.glob("*.ckpt")} == {
+        "best.ckpt",
+        "last.ckpt",
+        "last-1.ckpt",
+    }
 
     task.load_state_dict(candidate["state_dict"])
     [values] = trainer.validate(task, datamodule=data, verbose=False)
@@ -75,8 +98,11 @@ def test_a_state_becomes_the_best_exactly_where_it_validates_better(average, int
         (0, 0, ""),
     ],
 )
-def test_fewer_states_than_are_to_be_averaged_are_told(average, limit, words, text_data, tmp_path, capsys):
-    data, checkpoints = text_data(), Checkpoints(tmp_path, average=average)
+def test_fewer_states_than_are_to_be_averaged_are_told(
+    average, limit, words, text_data, tmp_path, capsys
+):
+    data = text_data()
+    checkpoints = Checkpoints(tmp_path, average=average)
     task = language_task(data)
     settings = {"max_steps": 4, "limit_val_batches": limit, "val_check_interval": 2}
     checkpoints.settle(fit(task, data, [checkpoints], **settings), task)
@@ -95,7 +121,9 @@ def test_a_save_that_fails_leaves_the_old_state(tmp_path):
 
     path = tmp_path / "last.ckpt"
     path.write_bytes(b"whole")
-    trainer = Full(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer = Full(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
     with pytest.raises(OSError, match="No space left"):
         save_atomically(trainer, path)
     assert path.read_bytes() == b"whole"
@@ -103,22 +131,35 @@ def test_a_save_that_fails_leaves_the_old_state(tmp_path):
 
 
 class Clock(Callback):
-    """A clock for `Budget` on which each batch of training takes as long as `seconds` says of its step, and nothing else takes time."""
+    """A clock for `Budget` on which each batch of training takes as long as `seconds` says of its
+    step, and nothing else takes time.
+    """
 
     def __init__(self, monkeypatch, seconds):
-        self.now, self.seconds = 0.0, seconds
-        monkeypatch.setattr("lslm_lightning.training.budget.time", SimpleNamespace(monotonic=lambda: self.now))
+        self.now = 0.0
+        self.seconds = seconds
+        monkeypatch.setattr(
+            "lslm_lightning.training.budget.time", SimpleNamespace(monotonic=lambda: self.now)
+        )
 
     def on_train_batch_start(self, trainer, task, *args):
         self.now += self.seconds(trainer.global_step)
 
 
-@pytest.mark.parametrize("schedule", [Cosine(0), Cosine(60), Linear(60), Trapezoid(60), Constant(), InverseSquareRoot(60)], ids=repr)
+@pytest.mark.parametrize(
+    "schedule",
+    [Cosine(0), Cosine(60), Linear(60), Trapezoid(60), Constant(), InverseSquareRoot(60)],
+    ids=repr,
+)
 def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data, monkeypatch, schedule):
-    """The steps of a run with a budget equal those of a run that was given the same number, however wrong the first measure was."""
-    seconds = 0.02 if schedule == Cosine(0) else 0.001  # the first cannot be shortened once it has begun
+    """The steps of a run with a budget equal those of a run that was given the same number, however
+    wrong the first measure was.
+    """
+    # the first cannot be shortened once it has begun
+    seconds = 0.02 if schedule == Cosine(0) else 0.001
     monkeypatch.setattr(Budget, "_measure_step", lambda self, trainer, task: seconds)
-    steps, ends = [], []
+    steps = []
+    ends = []
     for limits in ({"max_steps": -1, "max_epochs": -1}, {}):
         data = translation_data()
         task = translation_task(data, schedule=schedule)
@@ -136,9 +177,17 @@ def test_measuring_a_budget_leaves_the_run_as_it_was(translation_data, monkeypat
         assert steps[0][0] > 1.5 * steps[-1][0], "a step takes longer than was said"
 
 
-@pytest.mark.parametrize(("schedule", "slows_at"), [(Cosine(60), 50), (Trapezoid(60), 50), (Trapezoid(60), 140)], ids=repr)
-def test_a_machine_that_becomes_slower_leaves_the_steps_so_far_as_they_were(translation_data, monkeypatch, schedule, slows_at):
-    """With a clock of its own: steps take 10 ms, and 40 from one step on; what was trained belongs to the number that is settled."""
+@pytest.mark.parametrize(
+    ("schedule", "slows_at"),
+    [(Cosine(60), 50), (Trapezoid(60), 50), (Trapezoid(60), 140)],
+    ids=repr,
+)
+def test_a_machine_that_becomes_slower_leaves_the_steps_so_far_as_they_were(
+    translation_data, monkeypatch, schedule, slows_at
+):
+    """With a clock of its own: steps take 10 ms, and 40 from one step on; what was trained belongs
+    to the number that is settled.
+    """
     steps: list[tuple[int, bool]] = []
     rates: list[tuple[int, float]] = []
 
@@ -151,7 +200,12 @@ def test_a_machine_that_becomes_slower_leaves_the_steps_so_far_as_they_were(tran
     data = translation_data()
     budget = Budget(0.05, lambda *told: steps.append(told))
     trainer = fit(
-        translation_task(data, schedule=schedule), data, [clock, Rates(), budget], max_steps=-1, max_epochs=-1, val_check_interval=100
+        translation_task(data, schedule=schedule),
+        data,
+        [clock, Rates(), budget],
+        max_steps=-1,
+        max_epochs=-1,
+        val_check_interval=100,
     )
     n_step = steps[-1][0]
     assert steps[-1][1]
@@ -164,10 +218,22 @@ def test_a_machine_that_becomes_slower_leaves_the_steps_so_far_as_they_were(tran
 def test_a_budget_with_windows_and_with_early_validations(translation_data, monkeypatch, settings):
     steps = []
     clock = Clock(monkeypatch, lambda step: 0.01)
-    monkeypatch.setattr(Budget, "_measure_step", lambda self, trainer, task: 0.01 * trainer.accumulate_grad_batches)
+    monkeypatch.setattr(
+        Budget, "_measure_step", lambda self, trainer, task: 0.01 * trainer.accumulate_grad_batches
+    )
     data = translation_data()
-    settings = {"max_steps": -1, "max_epochs": -1, "limit_val_batches": 1.0, "val_check_interval": 90} | settings
-    trainer = fit(translation_task(data), data, [clock, Budget(0.02, lambda *told: steps.append(told))], **settings)
+    settings = {
+        "max_steps": -1,
+        "max_epochs": -1,
+        "limit_val_batches": 1.0,
+        "val_check_interval": 90,
+    } | settings
+    trainer = fit(
+        translation_task(data),
+        data,
+        [clock, Budget(0.02, lambda *told: steps.append(told))],
+        **settings,
+    )
     assert trainer.global_step == steps[-1][0] > 1
     assert steps[-1][1]
 

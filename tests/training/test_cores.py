@@ -33,17 +33,42 @@ def write(root: Path, files: dict[str, str]) -> None:
 V1 = "4:memory:/m\n3:cpu,cpuacct:/docker/ab"
 FILES = {
     "no control groups": ({}, HERE),
-    "no limit": ({"proc/self/cgroup": "0::/user", "sys/fs/cgroup/user/cpu.max": "max 100000"}, HERE),
-    "a limit of its own": ({"proc/self/cgroup": "0::/job", "sys/fs/cgroup/job/cpu.max": "200000 100000"}, 2),
-    "a part of a core": ({"proc/self/cgroup": "0::/job", "sys/fs/cgroup/job/cpu.max": "50000 100000"}, 1),
-    "one and a half": ({"proc/self/cgroup": "0::/job", "sys/fs/cgroup/job/cpu.max": "150000 100000"}, 2),
-    "of the group around it": ({"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "300000 100000"}, 3),
-    "the smaller of two": (
-        {"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "100000 100000", "sys/fs/cgroup/a/b/cpu.max": "400000 100000"},
+    "no limit": (
+        {"proc/self/cgroup": "0::/user", "sys/fs/cgroup/user/cpu.max": "max 100000"},
+        HERE,
+    ),
+    "a limit of its own": (
+        {"proc/self/cgroup": "0::/job", "sys/fs/cgroup/job/cpu.max": "200000 100000"},
+        2,
+    ),
+    "a part of a core": (
+        {"proc/self/cgroup": "0::/job", "sys/fs/cgroup/job/cpu.max": "50000 100000"},
         1,
     ),
-    "a container with the host's path": ({"proc/self/cgroup": "0::/host/x", "sys/fs/cgroup/cpu.max": "400000 100000"}, 4),
-    "above the machine": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "6400000 100000"}, HERE),
+    "one and a half": (
+        {"proc/self/cgroup": "0::/job", "sys/fs/cgroup/job/cpu.max": "150000 100000"},
+        2,
+    ),
+    "of the group around it": (
+        {"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/cpu.max": "300000 100000"},
+        3,
+    ),
+    "the smaller of two": (
+        {
+            "proc/self/cgroup": "0::/a/b",
+            "sys/fs/cgroup/a/cpu.max": "100000 100000",
+            "sys/fs/cgroup/a/b/cpu.max": "400000 100000",
+        },
+        1,
+    ),
+    "a container with the host's path": (
+        {"proc/self/cgroup": "0::/host/x", "sys/fs/cgroup/cpu.max": "400000 100000"},
+        4,
+    ),
+    "above the machine": (
+        {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "6400000 100000"},
+        HERE,
+    ),
     "version 1": (
         {
             "proc/self/cgroup": V1,
@@ -53,15 +78,29 @@ FILES = {
         3,
     ),
     "version 1 in a container": (
-        {"proc/self/cgroup": V1, "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"},
+        {
+            "proc/self/cgroup": V1,
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        },
         2,
     ),
     "version 1, no limit": (
-        {"proc/self/cgroup": V1, "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"},
+        {
+            "proc/self/cgroup": V1,
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        },
         HERE,
     ),
-    "version 1, of the memory": ({"proc/self/cgroup": V1, "sys/fs/cgroup/memory/m/cpu.max": "1 100"}, HERE),
-    "files of another kernel": ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "lots"}, HERE),
+    "version 1, of the memory": (
+        {"proc/self/cgroup": V1, "sys/fs/cgroup/memory/m/cpu.max": "1 100"},
+        HERE,
+    ),
+    "files of another kernel": (
+        {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "lots"},
+        HERE,
+    ),
 }
 
 
@@ -82,7 +121,9 @@ def test_limits_of_control_groups_count(machine, files, n):
         ("3", 2, 1, 4, False),
     ],
 )
-def test_threads_are_no_more_than_cores_unless_the_user_says_so(monkeypatch, given, there, n_process, used, told):
+def test_threads_are_no_more_than_cores_unless_the_user_says_so(
+    monkeypatch, given, there, n_process, used, told
+):
     n_thread = [4]
     monkeypatch.setattr(torch, "get_num_threads", lambda: n_thread[-1])
     monkeypatch.setattr(torch, "set_num_threads", n_thread.append)
@@ -90,7 +131,9 @@ def test_threads_are_no_more_than_cores_unless_the_user_says_so(monkeypatch, giv
     monkeypatch.setenv(cores.THREADS, given or "")
     assert bool(limit_threads(n_process)) == told
     assert n_thread[-1] == used
-    assert os.environ[cores.THREADS] == (given or ("" if used == 4 else str(used))), "processes that this one starts do alike"
+    assert os.environ[cores.THREADS] == (given or ("" if used == 4 else str(used))), (
+        "processes that this one starts do alike"
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -112,5 +155,7 @@ def test_commands_that_answer_limit_their_threads_too(monkeypatch, capsys):
         conclude=lambda command, began: None,
     )
     monkeypatch.setattr("lslm_lightning.commands.examination.Examination", lambda *_: examination)
-    evaluate.examine(None, Path(), SimpleNamespace(fresh=False, share=None, devices=1), ["evaluate"])
+    evaluate.examine(
+        None, Path(), SimpleNamespace(fresh=False, share=None, devices=1), ["evaluate"]
+    )
     assert capsys.readouterr().err == "threads: 2 in place of 64\n"

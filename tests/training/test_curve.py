@@ -1,4 +1,6 @@
-"""The training curve: every step is in one point, whatever the number of steps, validations and stops."""
+"""The training curve: every step is in one point, whatever the number of steps, validations and
+stops.
+"""
 
 from types import SimpleNamespace
 
@@ -19,7 +21,8 @@ from tests.training.test_interruption import SignalAt
 class Curve(Logger):
     """Keeps what is logged, by step."""
 
-    name, version = "curve", 0
+    name = "curve"
+    version = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +41,9 @@ def trained(translation_data, tmp_path, monkeypatch):
     """Train and return the points of the curve."""
 
     def train(folder: str, *more, resume: bool = False, **settings) -> tuple[Curve, Reporter]:
-        data, curve, reporter = translation_data(max_tokens=60), Curve(), Reporter(shown=False)
+        data = translation_data(max_tokens=60)
+        curve = Curve()
+        reporter = Reporter(shown=False)
         checkpoints = Checkpoints(tmp_path / folder)
         set_up = reporter.setup
 
@@ -48,7 +53,13 @@ def trained(translation_data, tmp_path, monkeypatch):
 
         reporter.setup = with_curve
         last = str(checkpoints.last) if resume else None
-        fit(translation_task(data), data, [reporter, checkpoints, Interruption(checkpoints), *more], ckpt_path=last, **settings)
+        fit(
+            translation_task(data),
+            data,
+            [reporter, checkpoints, Interruption(checkpoints), *more],
+            ckpt_path=last,
+            **settings,
+        )
         return curve, reporter
 
     return train
@@ -61,7 +72,13 @@ CASES = [
     {"max_steps": 12, "log_every_n_steps": 5},
     {"max_steps": 12, "log_every_n_steps": 50, "limit_val_batches": 1, "val_check_interval": 4},
     {"max_steps": 12, "log_every_n_steps": 5, "limit_val_batches": 1, "val_check_interval": 3},
-    {"max_steps": 6, "log_every_n_steps": 4, "accumulate_grad_batches": 2, "limit_val_batches": 1, "val_check_interval": 6},
+    {
+        "max_steps": 6,
+        "log_every_n_steps": 4,
+        "accumulate_grad_batches": 2,
+        "limit_val_batches": 1,
+        "val_check_interval": 6,
+    },
     {"max_steps": -1, "max_epochs": 2},
 ]
 
@@ -70,20 +87,25 @@ CASES = [
 def test_each_step_is_in_one_point_of_the_curve(settings, trained):
     each, _ = trained("each", **settings | {"log_every_n_steps": 1})
     curve, reporter = trained("run", **settings)
-    steps, last = list(curve.points), list(each.points)[-1]
+    steps = list(curve.points)
+    last = list(each.points)[-1]
     assert steps[-1] == last
-    assert curve.points[last]["train/tokens"] == each.points[last]["train/tokens"] == reporter.n_token
+    assert (
+        curve.points[last]["train/tokens"] == each.points[last]["train/tokens"] == reporter.n_token
+    )
     assert reporter.tokens_per_second > 0
     if (every := settings.get("log_every_n_steps", 50)) > last:
         assert len(steps) >= min(last, 10), "a curve, and no dot"
     assert set(range(every, last + 1, every)) <= set(steps)
-    before, seen = 0, 0.0
+    before = 0
+    seen = 0.0
     for step in steps:  # the loss of a point is the mean over its tokens
         nats = n_token = 0.0
         for at in range(before + 1, step + 1):
             n = each.points[at]["train/tokens"] - seen
             seen = each.points[at]["train/tokens"]
-            nats, n_token = nats + n * each.points[at]["train/loss"], n_token + n
+            nats = nats + n * each.points[at]["train/loss"]
+            n_token = n_token + n
         assert curve.points[step]["train/loss"] == pytest.approx(nats / n_token, rel=0.2)
         before = step
 
@@ -103,7 +125,9 @@ def test_a_run_that_is_stopped_and_resumed_has_the_same_curve(settings, stop_at,
 
 
 def test_no_points_are_logged_where_none_are_wanted(trained):
-    curve, reporter = trained("run", max_steps=5, log_every_n_steps=0, limit_val_batches=1, val_check_interval=2)
+    curve, reporter = trained(
+        "run", max_steps=5, log_every_n_steps=0, limit_val_batches=1, val_check_interval=2
+    )
     assert not curve.points
     assert reporter.n_token > 0
 
@@ -123,7 +147,9 @@ def test_the_loss_that_is_shown_is_not_waited_for(monkeypatch):
     trainer = SimpleNamespace(global_step=20, accumulate_grad_batches=1, world_size=1)
     reporter = Reporter()
     reporter._work = TrainingWork(0, 100)
-    reporter._loss, reporter._target_tokens, reporter._tokens = torch.tensor(5.0).as_subclass(OnDevice), 1024, 2048
+    reporter._loss = torch.tensor(5.0).as_subclass(OnDevice)
+    reporter._target_tokens = 1024
+    reporter._tokens = 2048
     for is_there, shown in ((False, None), (False, None), (True, 6.0), (True, 6.0)):
         arrived[:] = [1] * is_there
         reporter._look(trainer)

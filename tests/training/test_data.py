@@ -27,13 +27,17 @@ def test_the_tokenizer_of_a_class_of_ones_own_is_made_from_its_texts(pairs):
     def made(kind):
         return kind(str(pairs), Characters(), source_language="en", target_language="de").tokenizer
 
-    plain, own = made(TranslationData), made(Backwards)
+    plain = made(TranslationData)
+    own = made(Backwards)
     assert plain.unk_id in plain.encode("RED")
     assert own.unk_id not in own.encode("RED")
 
 
 def test_packed_ids_are_those_of_the_class(text):
-    plain, own = (kind(str(text), Characters(), context=16, batch_size=4) for kind in (LanguageModelingData, Shouted))
+    plain, own = (
+        kind(str(text), Characters(), context=16, batch_size=4)
+        for kind in (LanguageModelingData, Shouted)
+    )
     for data in (plain, own):
         data._tokenizer = Shouted(str(text), Characters(), context=16, batch_size=4).tokenizer
     assert not (plain.packed("train").ids == own.packed("train").ids).all()
@@ -42,7 +46,11 @@ def test_packed_ids_are_those_of_the_class(text):
 
 def test_a_row_without_references_counts_as_empty(translation_data, monkeypatch):
     data = translation_data()
-    monkeypatch.setattr(data, "to_example", lambda row: replace(TranslationData.to_example(data, row), references=()))
+    monkeypatch.setattr(
+        data,
+        "to_example",
+        lambda row: replace(TranslationData.to_example(data, row), references=()),
+    )
     assert data.to_pairs(data.rows("train")[0])[0][1] == ""
     data._tokenizer = translation_data().tokenizer
     assert len(data.pairs("train")) == 0
@@ -51,10 +59,14 @@ def test_a_row_without_references_counts_as_empty(translation_data, monkeypatch)
 
 def test_a_batch_of_an_exam_counts_what_is_read(translation_data):
     """Sources that will be cut share a batch with others as if they were cut."""
-    cut, whole = (translation_data(exam_tokens=40, max_source_length=4, truncate=cut) for cut in (True, False))
+    cut, whole = (
+        translation_data(exam_tokens=40, max_source_length=4, truncate=cut) for cut in (True, False)
+    )
     for data in (cut, whole):
         batches = data.exam_batches(data.examples("test"))
-        assert sorted(e.id for batch in batches for e in batch) == sorted(e.id for e in data.examples("test"))
+        assert sorted(e.id for batch in batches for e in batch) == sorted(
+            e.id for e in data.examples("test")
+        )
         assert (len(batches) == 1) == (data is cut)
 
 

@@ -21,7 +21,9 @@ class Terminal:
         self.stream = os.fdopen(slave, "w", encoding="utf-8")
 
     def connect(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let the standard streams write to it: within a test, since pytest sets them anew before one."""
+        """Let the standard streams write to it: within a test, since pytest sets them anew before
+        one.
+        """
         for name in ("stdout", "stderr"):
             monkeypatch.setattr(sys, name, self.stream)
 
@@ -54,7 +56,9 @@ def terminal(monkeypatch) -> Terminal:
 def test_a_terminal_has_a_line_that_is_redrawn(columns, terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     terminal.connect(monkeypatch)
-    display, work, test = Display(), training(Clock()), Work("test batch", 9)
+    display = Display()
+    work = training(Clock())
+    test = Work("test batch", 9)
     assert display.is_live
     display.begin(work, lasting=True)
     with display.showing(test):
@@ -106,16 +110,20 @@ def test_elsewhere_there_are_plain_lines_now_and_then(where, terminal, monkeypat
     terminal.connect(monkeypatch)
     where(monkeypatch, tmp_path)
     clock = Clock()
-    display, work = Display(clock=clock), TrainingWork(0, 1000, clock=clock)
+    display = Display(clock=clock)
+    work = TrainingWork(0, 1000, clock=clock)
     assert not display.is_live
     display.begin(work, lasting=True)
     for step in range(1, 1001):
         clock.seconds += 3.6
         work.update(step)
-        work.loss, work.tokens_per_second = 5.0, 1000.0
+        work.loss = 5.0
+        work.tokens_per_second = 1000.0
         display.tell(work)
     sys.stdout.flush()
-    lines = ((tmp_path / "log").read_text() if sys.stdout is not terminal.stream else terminal.read()).splitlines()
+    lines = (
+        (tmp_path / "log").read_text() if sys.stdout is not terminal.stream else terminal.read()
+    ).splitlines()
     assert lines[0] == "step 0/1,000  0:00 elapsed"
     assert lines[1] == "step 5/1,000  0:18 elapsed  59:42 left  loss 5.000  1,000 tokens/s"
     assert 60 < len(lines) < 150, "an hour is read in a minute"
@@ -134,7 +142,8 @@ def test_progress_of_an_evaluation_goes_to_standard_error(terminal, monkeypatch,
 
 
 def test_nothing_is_shown_where_nothing_is_wanted(capsys):
-    display, work = Display(shown=False), Work("test batch", 3)
+    display = Display(shown=False)
+    work = Work("test batch", 3)
     display.begin(work, lasting=True)
     work.update(1)
     display.tell(work)

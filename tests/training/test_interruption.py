@@ -49,10 +49,23 @@ def test_an_interrupted_run_goes_on_bit_for_bit(micro_batch, workers, translatio
 
     def run(folder, max_steps, *more, **settings):
         data = translation_data(max_tokens=60, num_workers=workers)
-        task, checkpoints, seen = translation_task(data), Checkpoints(tmp_path / folder), Validations()
-        ending = pytest.raises(Interrupted, match=r"interrupted by SIGTERM at step .*kept") if more else nullcontext()
+        task = translation_task(data)
+        checkpoints = Checkpoints(tmp_path / folder)
+        seen = Validations()
+        ending = (
+            pytest.raises(Interrupted, match=r"interrupted by SIGTERM at step .*kept")
+            if more
+            else nullcontext()
+        )
         with ending:
-            fit(task, data, [checkpoints, Interruption(checkpoints), seen, *more], max_steps=max_steps, **COMMON, **settings)
+            fit(
+                task,
+                data,
+                [checkpoints, Interruption(checkpoints), seen, *more],
+                max_steps=max_steps,
+                **COMMON,
+                **settings,
+            )
         return task, seen.steps, checkpoints
 
     before = signal.getsignal(signal.SIGTERM)
@@ -84,13 +97,24 @@ class SignalInValidation(Callback):
         pytest.fail("the validation was not left")
 
 
-@pytest.mark.parametrize(("settings", "told"), [({}, "nothing was saved yet"), ({"every_steps": 1}, "kept .*last.ckpt")])
+@pytest.mark.parametrize(
+    ("settings", "told"), [({}, "nothing was saved yet"), ({"every_steps": 1}, "kept .*last.ckpt")]
+)
 def test_a_long_validation_is_left_in_time(settings, told, translation_data, tmp_path, monkeypatch):
     monkeypatch.setattr(interruption, "STOP_SECONDS", 0.5)
-    data, checkpoints = translation_data(), Checkpoints(tmp_path, **settings)
+    data = translation_data()
+    checkpoints = Checkpoints(tmp_path, **settings)
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGALRM)}
-    with pytest.raises(Interrupted, match=f"SIGUSR1; no step ended in 0.5 seconds; {told}") as stopped:
-        fit(translation_task(data), data, [checkpoints, Interruption(checkpoints), SignalInValidation()], max_steps=7, **COMMON)
+    with pytest.raises(
+        Interrupted, match=f"SIGUSR1; no step ended in 0.5 seconds; {told}"
+    ) as stopped:
+        fit(
+            translation_task(data),
+            data,
+            [checkpoints, Interruption(checkpoints), SignalInValidation()],
+            max_steps=7,
+            **COMMON,
+        )
     assert stopped.value.signum == signal.SIGUSR1
     assert before == {number: signal.getsignal(number) for number in before}
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
@@ -109,9 +133,16 @@ def test_a_save_is_not_cut_short(translation_data, tmp_path, monkeypatch):
     left: list[float] = []
 
     monkeypatch.setattr(checkpoints_module, "save_atomically", slowly)
-    data, checkpoints = translation_data(max_tokens=60), Checkpoints(tmp_path)
+    data = translation_data(max_tokens=60)
+    checkpoints = Checkpoints(tmp_path)
     with pytest.raises(Interrupted, match=r"interrupted by SIGTERM at step \d+; kept"):
-        fit(translation_task(data), data, [checkpoints, Interruption(checkpoints), SignalAt(1)], max_steps=7, **COMMON)
+        fit(
+            translation_task(data),
+            data,
+            [checkpoints, Interruption(checkpoints), SignalAt(1)],
+            max_steps=7,
+            **COMMON,
+        )
     assert checkpoints.last.exists()
     assert 0 < left[0] <= PATIENCE, "the alarm is set"
 
@@ -119,11 +150,20 @@ def test_a_save_is_not_cut_short(translation_data, tmp_path, monkeypatch):
 def test_ranks_on_gpus_agree_a_step_later(monkeypatch):
     """Nobody waits for the answer; what was wished before a save does not bring a second one."""
     brought = []
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor, op: brought.append(int(tensor)))
-    cpu, agreement = torch.device("cpu"), Agreement()
-    assert [agreement(number, cpu) for number in (0, 3, 0)] == [0, 3, 0], "a processor has it at once"
+    monkeypatch.setattr(
+        torch.distributed, "all_reduce", lambda tensor, op: brought.append(int(tensor))
+    )
+    cpu = torch.device("cpu")
+    agreement = Agreement()
+    assert [agreement(number, cpu) for number in (0, 3, 0)] == [0, 3, 0], (
+        "a processor has it at once"
+    )
     monkeypatch.setattr(interruption, "is_behind", lambda device: True)
-    monkeypatch.setattr(interruption, "arriving", lambda tensor: (tensor.clone(), SimpleNamespace(synchronize=lambda: None)))
+    monkeypatch.setattr(
+        interruption,
+        "arriving",
+        lambda tensor: (tensor.clone(), SimpleNamespace(synchronize=lambda: None)),
+    )
     assert [agreement(number, cpu) for number in (0, 3, 0, 0)] == [0, 0, 3, 0]
     assert [agreement(1, cpu), agreement(1, cpu)] == [0, 1]
     agreement.forget()

@@ -21,14 +21,21 @@ REFERENCES = {
 
 def made(language, stated):
     """A task that goes by ROUGE-L, and its validation examples."""
-    task = SimpleNamespace(monitor="val/rougeL", metrics=lambda code: [Rouge("1", code), Rouge("L", code)])
-    exam = [Example(str(i), "x", (text,), stated, stated) for i, text in enumerate(REFERENCES[language])]
+    task = SimpleNamespace(
+        monitor="val/rougeL", metrics=lambda code: [Rouge("1", code), Rouge("L", code)]
+    )
+    exam = [
+        Example(str(i), "x", (text,), stated, stated) for i, text in enumerate(REFERENCES[language])
+    ]
     return task, SimpleNamespace(validation_exam=lambda: exam)
 
 
 @pytest.mark.parametrize("language", REFERENCES)
 def test_a_metric_that_tells_no_reference_from_another_is_refused_before_training(language):
-    with pytest.raises(ValueError, match=r"rougeL, by which the best checkpoint is chosen.*language='en'; set data.language"):
+    with pytest.raises(
+        ValueError,
+        match=r"rougeL, by which the best checkpoint is chosen.*language='en'; set data.language",
+    ):
         check_distinguishes(*made(language, "en"))
     check_distinguishes(*made(language, language))
     check_distinguishes(*made(language, "und"))
@@ -50,12 +57,14 @@ class Saved(Checkpoints):
 def validated(folder, values, higher_is_better=True):
     """Checkpoints after validations with these (score, val/loss)."""
     folder.mkdir(exist_ok=True)
-    checkpoints, task = Saved(folder), SimpleNamespace(monitor="val/rougeL", higher_is_better=higher_is_better)
+    checkpoints = Saved(folder)
+    task = SimpleNamespace(monitor="val/rougeL", higher_is_better=higher_is_better)
     for step, (score, loss) in enumerate(values, 1):
         metrics = {"val/rougeL": torch.tensor(score), "val/loss": torch.tensor(loss)}
         trainer = SimpleNamespace(global_step=step, callback_metrics=metrics, is_global_zero=False)
         restored = Saved(folder)
-        restored.load_state_dict(checkpoints.state_dict())  # as if each validation were of a run that was resumed
+        # as if each validation were of a run that was resumed
+        restored.load_state_dict(checkpoints.state_dict())
         checkpoints = restored
         checkpoints.keep(trainer, task)
     return checkpoints
@@ -74,5 +83,7 @@ def validated(folder, values, higher_is_better=True):
 def test_of_equal_scores_the_lower_loss_wins(tmp_path, values, best, n_alike):
     found = validated(tmp_path, values)
     assert (found.best_step, found.n_alike) == (best, n_alike)
-    mirrored = validated(tmp_path, [(-score, loss) for score, loss in values], higher_is_better=False)
+    mirrored = validated(
+        tmp_path, [(-score, loss) for score, loss in values], higher_is_better=False
+    )
     assert mirrored.best_step == best

@@ -23,7 +23,10 @@ class Machine:
     """
 
     def __init__(self, single: float, half: float, first: float = 0.0) -> None:
-        self.seconds, self.first, self.now, self.steps = {False: single, True: half}, first, 0.0, []
+        self.seconds = {False: single, True: half}
+        self.first = first
+        self.now = 0.0
+        self.steps = []
 
     def clock(self) -> float:
         return self.now
@@ -40,7 +43,15 @@ class Machine:
 @pytest.mark.parametrize("single", [0.002, 0.08, 3.0])
 @pytest.mark.parametrize(
     ("share", "chosen"),
-    [(0.5, HALF), (0.89, HALF), (0.91, SINGLE), (0.95, SINGLE), (1.05, SINGLE), (5.9, SINGLE), (90, SINGLE)],
+    [
+        (0.5, HALF),
+        (0.89, HALF),
+        (0.91, SINGLE),
+        (0.95, SINGLE),
+        (1.05, SINGLE),
+        (5.9, SINGLE),
+        (90, SINGLE),
+    ],
 )
 def test_bfloat16_is_chosen_where_a_step_takes_at_most_nine_tenths(single, share, chosen):
     machine = Machine(single, share * single, first=2 * single)
@@ -107,11 +118,19 @@ def tasks():
     tokenizer = Bytes().train()
     ids = torch.randint(5, 200, (2, 7))
     pad = torch.zeros(2, 7, dtype=torch.bool)
-    yield SequenceToSequenceTaskOfTest(Transformer(16, 2, 1, 1), tokenizer), PairBatch(ids, pad, ids, 12, 14)
+    yield (
+        SequenceToSequenceTaskOfTest(Transformer(16, 2, 1, 1), tokenizer),
+        PairBatch(ids, pad, ids, 12, 14),
+    )
     windows = WindowBatch(torch.zeros(2, 9, dtype=torch.int64, device="meta"), 16)
     yield LanguageModelingTask(Transformer(16, 2, 0, 1, dropout=0.5), tokenizer, context=8), windows
     carried = windows._replace(follows=True)
-    yield LanguageModelingTask(LSTM(n_encoder_layer=0, n_decoder_layer=1, d_model=16), tokenizer, context=8), carried
+    yield (
+        LanguageModelingTask(
+            LSTM(n_encoder_layer=0, n_decoder_layer=1, d_model=16), tokenizer, context=8
+        ),
+        carried,
+    )
 
 
 class SequenceToSequenceTaskOfTest(SequenceToSequenceTask):
@@ -125,7 +144,8 @@ class SequenceToSequenceTaskOfTest(SequenceToSequenceTask):
 @pytest.mark.parametrize(("task", "batch"), tasks(), ids=["pairs", "windows", "carried"])
 def test_measuring_changes_nothing_of_a_run(task, batch):
     task.eval()
-    before, state = copy.deepcopy(task.state_dict()), torch.get_rng_state()
+    before = copy.deepcopy(task.state_dict())
+    state = torch.get_rng_state()
     times = measure_steps(task, batch, torch.device("cpu"))
     assert 0 < times.single < math.inf
     assert 0 < times.half < math.inf

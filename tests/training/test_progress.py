@@ -38,7 +38,8 @@ def test_tokens_of_all_ranks_are_counted(world):
     task = SimpleNamespace(check_finite=lambda nats, since: None, n_step=1000)
     reporter = Reporter(shown=False)
     assert reporter.tokens_per_second is None
-    batch, outputs = SimpleNamespace(n_token=30, n_source_token=12), {"loss": torch.tensor(1.0)}
+    batch = SimpleNamespace(n_token=30, n_source_token=12)
+    outputs = {"loss": torch.tensor(1.0)}
     reporter.on_train_start(trainer, task)
     reporter.on_train_batch_end(trainer, task, outputs, batch, 0)
     assert logged[0]["train/tokens"] == reporter.n_token == 42 * world
@@ -64,7 +65,8 @@ LINES = [
 @pytest.mark.parametrize(("done", "total", "seconds", "line"), LINES)
 def test_a_log_says_now_and_then_how_long_the_rest_takes(done, total, seconds, line, capsys):
     clock = Clock()
-    display, work = Display(clock=clock), Work("test batch", total, clock=clock)
+    display = Display(clock=clock)
+    work = Work("test batch", total, clock=clock)
     display.begin(work)
     clock.seconds = seconds
     work.update(done)
@@ -84,14 +86,21 @@ def clock(monkeypatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("lslm_lightning.training.progress.time.monotonic", clock)
     for shown in (Work, Display):
-        monkeypatch.setattr(shown.__init__, "__defaults__", (*shown.__init__.__defaults__[:-1], clock))
+        monkeypatch.setattr(
+            shown.__init__, "__defaults__", (*shown.__init__.__defaults__[:-1], clock)
+        )
     return clock
 
 
 def test_validations_and_tests_say_how_long_they_take(clock, capsys):
-    trainer = SimpleNamespace(is_global_zero=True, num_test_batches=[4], num_predict_batches=[4], num_val_batches=[4])
-    trainer.state, trainer.sanity_checking = SimpleNamespace(fn="validate"), False
-    reporter, told, task = Reporter(), [], SimpleNamespace()
+    trainer = SimpleNamespace(
+        is_global_zero=True, num_test_batches=[4], num_predict_batches=[4], num_val_batches=[4]
+    )
+    trainer.state = SimpleNamespace(fn="validate")
+    trainer.sanity_checking = False
+    reporter = Reporter()
+    told = []
+    task = SimpleNamespace()
 
     def take(what, step, n=4):
         for i in range(n):
@@ -107,14 +116,19 @@ def test_validations_and_tests_say_how_long_they_take(clock, capsys):
     assert next(batches) == "a"
     take("answers", lambda i: next(batches), 3)
     assert [what for what, _ in told] == ["test", "predict", "validation", "answers"]
-    expected = ["1/4  0:20 elapsed  1:00 left", "2/4  0:40 elapsed  0:40 left", "3/4  1:00 elapsed  0:20 left"]
+    expected = [
+        "1/4  0:20 elapsed  1:00 left",
+        "2/4  0:40 elapsed  0:40 left",
+        "3/4  1:00 elapsed  0:20 left",
+    ]
     for _, lines in told:
         assert [line.partition(" batch ")[2] for line in lines] == expected
 
 
 def test_a_test_of_one_long_text_tells_how_long_it_takes(clock, capsys):
     trainer = SimpleNamespace(is_global_zero=True, num_test_batches=[1], num_predict_batches=[1])
-    reporter, task = Reporter(), SimpleNamespace()
+    reporter = Reporter()
+    task = SimpleNamespace()
     for what in ("test", "predict"):
         getattr(reporter, f"on_{what}_start")(trainer, task)
         for share in (0.0, 0.25, 0.5, 1.0):

@@ -21,7 +21,8 @@ def training(clock: Clock, step: int = 12_340, total: int = 200_000) -> Training
     for done, seconds in ((1, 5), (2, 6), (step, 7200)):
         clock.seconds = seconds
         work.update(done)
-    work.loss, work.tokens_per_second = 12.3456, 123_456.0
+    work.loss = 12.3456
+    work.tokens_per_second = 123_456.0
     work.scores = {"val/bleu": 38.123, "val/loss": 2.5, "val/chrf": 60.0}
     return work
 
@@ -35,7 +36,9 @@ def test_a_line_fits_any_width(width):
 
 
 @pytest.mark.parametrize("width", [77, 78, 100, 117, 118, 200])
-@pytest.mark.parametrize(("step", "total"), [(7, 40), (123, 800), (12_340, 200_000), (999_999, 1_000_000)])
+@pytest.mark.parametrize(
+    ("step", "total"), [(7, 40), (123, 800), (12_340, 200_000), (999_999, 1_000_000)]
+)
 def test_at_80_and_120_columns_all_that_matters_is_there(width, step, total):
     clock = Clock()
     work = training(clock, step, total)
@@ -51,8 +54,21 @@ def test_at_80_and_120_columns_all_that_matters_is_there(width, step, total):
 def test_what_matters_least_goes_first():
     work = training(Clock())
     lines = [work.line(width) for width in range(200, 20, -1)]
-    order = ("val/chrF", "val/loss", "val/BLEU", "elapsed", "tokens/s", "step", "tok", "2:00:00", "loss", "left")
-    gone = [next((i for i, line in enumerate(lines) if name not in line), len(lines)) for name in order]
+    order = (
+        "val/chrF",
+        "val/loss",
+        "val/BLEU",
+        "elapsed",
+        "tokens/s",
+        "step",
+        "tok",
+        "2:00:00",
+        "loss",
+        "left",
+    )
+    gone = [
+        next((i for i, line in enumerate(lines) if name not in line), len(lines)) for name in order
+    ]
     assert gone == sorted(gone)
 
 
@@ -67,7 +83,15 @@ def test_a_bar_has_the_share_that_is_done(done):
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599.6, "1:00:00"), (3661, "1:01:01"), (360_000, "100:00:00"), (-3, "0:00")],
+    [
+        (0, "0:00"),
+        (59.4, "0:59"),
+        (59.6, "1:00"),
+        (3599.6, "1:00:00"),
+        (3661, "1:01:01"),
+        (360_000, "100:00:00"),
+        (-3, "0:00"),
+    ],
 )
 def test_times_are_written_as_clocks_do(seconds, shown):
     assert clock_time(seconds) == shown
@@ -75,7 +99,15 @@ def test_times_are_written_as_clocks_do(seconds, shown):
 
 @pytest.mark.parametrize(
     ("number", "shown"),
-    [(0, "0"), (999.4, "999"), (999.6, "1.00k"), (12_345, "12.3k"), (99_950, "100k"), (999_600, "1.00M"), (5e9, "5.00G")],
+    [
+        (0, "0"),
+        (999.4, "999"),
+        (999.6, "1.00k"),
+        (12_345, "12.3k"),
+        (99_950, "100k"),
+        (999_600, "1.00M"),
+        (5e9, "5.00G"),
+    ],
 )
 def test_counts_are_short(number, shown):
     assert short_count(number) == shown

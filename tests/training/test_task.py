@@ -31,7 +31,8 @@ def test_gradient_is_that_of_the_mean_over_the_tokens_of_the_whole_window(transl
     task = translation_task(data, **PLAIN).double()
     expected = copy.deepcopy(task)
     fit(task, data, max_steps=1, accumulate_grad_batches=3, precision="64-true")
-    stream, pairs = data.train_stream, data.pairs("train")
+    stream = data.train_stream
+    pairs = data.pairs("train")
     batches = [pairs[stream[i]] for i in range(3)]
     n_token = [b.n_token for b in batches]
     assert len(set(n_token)) > 1, "the batches must be ragged for this to prove anything"
@@ -62,7 +63,9 @@ def test_validation_never_changes_training(translation_data, tmp_path):
         task = translation_task(data)
         settings = {"limit_val_batches": 1.0, "val_check_interval": 2} if validate else {}
         directory = RunDirectory(tmp_path / "run")
-        callbacks = [Exam(directory, Tracker("translation", "run", directory.path))] if validate else []
+        callbacks = (
+            [Exam(directory, Tracker("translation", "run", directory.path))] if validate else []
+        )
         trainer = fit(task, data, callbacks, max_steps=6, **settings)
         ends.append(weights(task))
     assert "val/bleu" in trainer.callback_metrics
@@ -71,7 +74,9 @@ def test_validation_never_changes_training(translation_data, tmp_path):
 
 @pytest.mark.parametrize("kind", ["translation", "text"])
 @pytest.mark.parametrize("stop", [2, 5, 6])
-def test_straight_equals_stopped_and_resumed_bit_for_bit(kind, stop, translation_data, text_data, tmp_path):
+def test_straight_equals_stopped_and_resumed_bit_for_bit(
+    kind, stop, translation_data, text_data, tmp_path
+):
     def make():
         if kind == "translation":
             data = translation_data(max_tokens=400)
@@ -86,7 +91,14 @@ def test_straight_equals_stopped_and_resumed_bit_for_bit(kind, stop, translation
     data, first = make()
     fit(first, data, [Checkpoints(tmp_path / "b")], max_steps=stop, **common)
     data, second = make()
-    fit(second, data, [Checkpoints(tmp_path / "b")], ckpt_path=str(tmp_path / "b" / "last.ckpt"), max_steps=9, **common)
+    fit(
+        second,
+        data,
+        [Checkpoints(tmp_path / "b")],
+        ckpt_path=str(tmp_path / "b" / "last.ckpt"),
+        max_steps=9,
+        **common,
+    )
     assert torch.equal(weights(second), weights(straight))
 
 
@@ -97,8 +109,14 @@ def test_a_few_examples_are_learned_by_heart(kind, translation_data, text_data):
 
     settings = {"optimizer": adam, "schedule": Constant(0), "dropout": 0.0}
     data = translation_data() if kind == "translation" else text_data()
-    task = translation_task(data, **settings) if kind == "translation" else language_task(data, **settings)
-    batch = data.pairs("train")[[3, 9, 5]] if kind == "translation" else data.packed("train")[[0, 40]]
+    task = (
+        translation_task(data, **settings)
+        if kind == "translation"
+        else language_task(data, **settings)
+    )
+    batch = (
+        data.pairs("train")[[3, 9, 5]] if kind == "translation" else data.packed("train")[[0, 40]]
+    )
     optimizer = adam(task.parameters())
     for _ in range(300):
         optimizer.zero_grad()
@@ -120,33 +138,50 @@ def test_validation_loss_is_exact_over_the_split_and_never_smoothed(translation_
     total = n = 0.0
     for row in data.corpus.rows("val"):
         source = torch.tensor([[*data.tokenizer.encode(row["en"]), data.tokenizer.eos_id]])
-        target = torch.tensor([[data.tokenizer.bos_id, *data.tokenizer.encode(row["de"]), data.tokenizer.eos_id]])
+        target = torch.tensor(
+            [[data.tokenizer.bos_id, *data.tokenizer.encode(row["de"]), data.tokenizer.eos_id]]
+        )
         memory = task.backbone.encode(task.embedding(source))
         y, _ = task.backbone.decode(task.embedding(target[:, :-1]), memory=memory)
-        total += float(F.cross_entropy(task.head(y, task.embedding.weight)[0], target[0, 1:], reduction="sum"))
+        total += float(
+            F.cross_entropy(task.head(y, task.embedding.weight)[0], target[0, 1:], reduction="sum")
+        )
         n += target.size(1) - 1
     assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(total / n, rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(translation_data):
     data = translation_data()
-    task = translation_task(data, optimizer=lambda p: torch.optim.SGD(p, lr=1e30), schedule=Constant(0))
+    task = translation_task(
+        data, optimizer=lambda p: torch.optim.SGD(p, lr=1e30), schedule=Constant(0)
+    )
     with pytest.raises(ArithmeticError, match=r"the loss is (nan|inf) at step [1-3]"):
         fit(task, data)
 
 
 @pytest.mark.parametrize("stop", [4, 6, 8])
 @pytest.mark.parametrize("interval", [3, 4])
-def test_a_training_that_ended_within_an_epoch_goes_on_within_it(stop, interval, text_data, tmp_path):
+def test_a_training_that_ended_within_an_epoch_goes_on_within_it(
+    stop, interval, text_data, tmp_path
+):
     """Two epochs of six batches are twelve steps, wherever a limit on the steps came between."""
     common = {"limit_train_batches": 6, "limit_val_batches": 1.0, "val_check_interval": interval}
     ends = []
     for limits in ([-1], [stop, -1]):
         for max_steps in limits:
-            data, path = text_data(), tmp_path / str(len(limits)) / "last.ckpt"
+            data = text_data()
+            path = tmp_path / str(len(limits)) / "last.ckpt"
             task = language_task(data, schedule=Constant(0))
             start = str(path) if path.exists() else None
-            trainer = fit(task, data, [Checkpoints(path.parent)], start, max_steps=max_steps, max_epochs=2, **common)
+            trainer = fit(
+                task,
+                data,
+                [Checkpoints(path.parent)],
+                start,
+                max_steps=max_steps,
+                max_epochs=2,
+                **common,
+            )
         ends.append((trainer.global_step, trainer.current_epoch, weights(task)))
     assert ends[0][:2] == ends[1][:2] == (12, 2)
     assert torch.equal(ends[0][2], ends[1][2])
@@ -170,7 +205,13 @@ def test_a_language_model_with_an_encoder_is_refused(text_data):
 def test_any_trainer_of_lightning_gives_the_scores(kind, translation_data, text_data, tmp_path):
     data = translation_data() if kind == "translation" else text_data()
     task = translation_task(data) if kind == "translation" else language_task(data)
-    trainer = Trainer(accelerator="cpu", max_epochs=1, limit_train_batches=2, default_root_dir=tmp_path, logger=CSVLogger(tmp_path))
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        limit_train_batches=2,
+        default_root_dir=tmp_path,
+        logger=CSVLogger(tmp_path),
+    )
     trainer.fit(task, datamodule=data)
     names = {m.name for m in task.metrics("en")}
     validated = {f"val/{name}" for name in names} | {"val/loss"}
@@ -180,7 +221,11 @@ def test_any_trainer_of_lightning_gives_the_scores(kind, translation_data, text_
     [tested] = trainer.test(task, datamodule=data, verbose=False)
     assert {f"test/{name}" for name in names} <= tested.keys()
     evaluation = next(c for c in trainer.callbacks if isinstance(c, Evaluation))
-    assert tested[f"test/{task.headline}"] == pytest.approx(evaluation.result[task.headline].value, rel=1e-6)
+    assert tested[f"test/{task.headline}"] == pytest.approx(
+        evaluation.result[task.headline].value, rel=1e-6
+    )
     assert sum(isinstance(c, Evaluation) for c in trainer.callbacks) == 1
-    answered = [prediction.id for batch in trainer.predict(task, datamodule=data) for prediction in batch]
+    answered = [
+        prediction.id for batch in trainer.predict(task, datamodule=data) for prediction in batch
+    ]
     assert sorted(answered) == sorted(example.id for example in data.examples("test"))

@@ -1,4 +1,6 @@
-"""`cldr`: translation among five languages of what Unicode's Common Locale Data Repository can say, made by Babel without a download."""
+"""`cldr`: translation among five languages of what Unicode's Common Locale Data Repository can say,
+made by Babel without a download.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -16,13 +18,16 @@ SEED = 1
 
 
 def open_cldr(columns: Mapping[str, Any]) -> Corpus:
-    """Rows with the same phrase in all five languages; no sentence of any language occurs twice in the corpus, so none in two splits.
+    """Rows with the same phrase in all five languages; no sentence of any language occurs twice in
+    the corpus, so none in two splits.
 
-    Names alone (territories, languages, units, currencies) are all in train; test and val hold combinations of them.
+    Names alone (territories, languages, units, currencies) are all in train; test and val hold
+    combinations of them.
     """
     if unknown := set(columns) - set(LANGUAGES):
         raise ValueError(
-            f"corpus cldr: columns={dict(columns)} names {', '.join(sorted(unknown))}; its languages are {', '.join(LANGUAGES)}"
+            f"corpus cldr: columns={dict(columns)} names {', '.join(sorted(unknown))}; its "
+            f"languages are {', '.join(LANGUAGES)}"
         )
     return Corpus(
         name="cldr",
@@ -35,18 +40,25 @@ def open_cldr(columns: Mapping[str, Any]) -> Corpus:
         licence="Unicode-3.0",
         citation="Unicode CLDR, formatted by Babel",
         home="https://cldr.unicode.org",
-        note=f"Made by Babel {metadata.version('babel')}, seed {SEED}; no-break spaces are written as spaces.",
+        note=(
+            f"Made by Babel {metadata.version('babel')}, seed {SEED}; no-break spaces are "
+            "written as spaces."
+        ),
         sizes=SIZES,
     )
 
 
 @cache
 def _splits() -> Splits:
-    return made_once("cldr", [metadata.version("babel"), SIZES, SEED], lambda: make_splits(SIZES, SEED))
+    return made_once(
+        "cldr", [metadata.version("babel"), SIZES, SEED], lambda: make_splits(SIZES, SEED)
+    )
 
 
 def make_splits(sizes: Mapping[str, int], seed: int) -> Splits:
-    """Distinct phrases, as many as `sizes` says, filled in its order; the names alone are the first of train."""
+    """Distinct phrases, as many as `sizes` says, filled in its order; the names alone are the first
+    of train.
+    """
     from babel import Locale  # loads its data on import
 
     from lslm_lightning.data.builtin.phrases import Phrases
@@ -56,7 +68,10 @@ def make_splits(sizes: Mapping[str, int], seed: int) -> Splits:
     seen: dict[str, set[str]] = {language: set() for language in LANGUAGES}
 
     def distinct(phrase: Callable[[Any], str]) -> Row | None:
-        row = {language: " ".join(phrase(locale).split()) for language, locale in zip(LANGUAGES, locales, strict=True)}
+        row = {
+            language: " ".join(phrase(locale).split())
+            for language, locale in zip(LANGUAGES, locales, strict=True)
+        }
         if any(row[language] in seen[language] for language in LANGUAGES):
             return None
         for language in LANGUAGES:

@@ -17,9 +17,11 @@ Splits = Mapping[str, list[Row]]
 
 
 def made_once(name: str, depends_on: Any, make: Callable[[], Splits]) -> Splits:
-    """What `make` gives, from the cache if it was made before from the same `depends_on` (anything JSON knows) by the same code.
+    """What `make` gives, from the cache if it was made before from the same `depends_on` (anything
+    JSON knows) by the same code.
 
-    Processes that start together make it once. A cache that cannot be written costs time and nothing else.
+    Processes that start together make it once. A cache that cannot be written costs time and
+    nothing else.
     """
     code = [path.read_text("utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
     key = hashlib.sha256(json.dumps([depends_on, code]).encode()).hexdigest()[:16]

@@ -1,6 +1,8 @@
-"""Dates, times, numbers, currencies, units, territories, languages and lists in several languages, as Babel writes them.
+"""Dates, times, numbers, currencies, units, territories, languages and lists in several languages,
+as Babel writes them.
 
-A phrase is a function of a locale: called with each of several locales it gives translations of one another.
+A phrase is a function of a locale: called with each of several locales it gives translations of one
+another.
 """
 
 from collections.abc import Callable
@@ -9,7 +11,14 @@ from decimal import Decimal
 from random import Random
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_interval, format_skeleton, format_time, format_timedelta
+from babel.dates import (
+    format_date,
+    format_datetime,
+    format_interval,
+    format_skeleton,
+    format_time,
+    format_timedelta,
+)
 from babel.lists import format_list
 from babel.numbers import format_currency, format_decimal, format_percent
 from babel.units import format_unit
@@ -132,13 +141,16 @@ class Phrases:
         return self.random.choices(kinds, weights=[5, 3, 2, 3, 3, 4, 3, 5, 4])[0]()
 
     def _date(self) -> Phrase:
-        day, form = self._day(), self.random.choice(["full", "long", "medium", "yMMMM", "MMMEd", "MMMMd"])
+        day = self._day()
+        form = self.random.choice(["full", "long", "medium", "yMMMM", "MMMEd", "MMMMd"])
         if form in ("full", "long", "medium"):
             return lambda locale: format_date(day, form, locale)
         return lambda locale: format_skeleton(form, day, locale=locale)
 
     def _moment(self) -> Phrase:
-        moment = datetime.combine(self._day(), datetime.min.time()) + timedelta(seconds=self.random.randrange(86400))
+        moment = datetime.combine(self._day(), datetime.min.time()) + timedelta(
+            seconds=self.random.randrange(86400)
+        )
         form = self.random.choice(["medium", "short", "time"])
         if form == "time":
             return lambda locale: format_time(moment, "medium", locale=locale)
@@ -146,9 +158,12 @@ class Phrases:
 
     def _period(self) -> Phrase:
         if self.random.random() < 0.3:
-            unit, sign = self.random.choice(["minutes", "hours", "days", "weeks"]), self.random.choice([-1, 1])
+            unit = self.random.choice(["minutes", "hours", "days", "weeks"])
+            sign = self.random.choice([-1, 1])
             delta = timedelta(**{unit: sign * self.random.randrange(1, 60)})
-            return lambda locale: format_timedelta(delta, threshold=100, granularity="minute", add_direction=True, locale=locale)
+            return lambda locale: format_timedelta(
+                delta, threshold=100, granularity="minute", add_direction=True, locale=locale
+            )
         start = self._day()
         end = start + timedelta(days=self.random.randrange(1, 200))
         return lambda locale: format_interval(start, end, "yMMMd", locale=locale)
@@ -156,23 +171,42 @@ class Phrases:
     def _number(self) -> Phrase:
         value = self.random.choice([-1, 1, 1, 1]) * self._decimal(8, self.random.randrange(3))
         if self.random.random() < 0.4:
-            return lambda locale: format_percent(value.scaleb(-4), locale=locale, decimal_quantization=False)
+            return lambda locale: format_percent(
+                value.scaleb(-4), locale=locale, decimal_quantization=False
+            )
         return lambda locale: format_decimal(value, locale=locale)
 
     def _amount(self) -> Phrase:
-        return self._money(self.random.choice(CURRENCIES), self._decimal(6, self.random.choice([0, 2])))
+        return self._money(
+            self.random.choice(CURRENCIES), self._decimal(6, self.random.choice([0, 2]))
+        )
 
     def _measure(self) -> Phrase:
         return self._unit(self.random.choice(UNITS), self._count())
 
     def _measures(self) -> Phrase:
-        return self._list([self._unit(name, self._count()) for name in self.random.sample(UNITS, self.random.choice([2, 3]))])
+        return self._list(
+            [
+                self._unit(name, self._count())
+                for name in self.random.sample(UNITS, self.random.choice([2, 3]))
+            ]
+        )
 
     def _places(self) -> Phrase:
-        return self._list([self._territory(code) for code in self.random.sample(self.territories, self.random.choice([2, 3, 4]))])
+        return self._list(
+            [
+                self._territory(code)
+                for code in self.random.sample(self.territories, self.random.choice([2, 3, 4]))
+            ]
+        )
 
     def _tongues(self) -> Phrase:
-        return self._list([self._language(code) for code in self.random.sample(self.languages, self.random.choice([2, 3, 4]))])
+        return self._list(
+            [
+                self._language(code)
+                for code in self.random.sample(self.languages, self.random.choice([2, 3, 4]))
+            ]
+        )
 
     def _list(self, parts: list[Phrase]) -> Phrase:
         style = self.random.choice(["standard", "or"])
@@ -207,6 +241,8 @@ def _named_by_all(names: list, without: set[str]) -> list[str]:
 
 
 def _measured(count: Decimal | int, unit: str, locale: Locale) -> str:
-    """With the unit's long name, or the short one where that is the same: Babel then writes the unit's identifier for the long one."""
+    """With the unit's long name, or the short one where that is the same: Babel then writes the
+    unit's identifier for the long one.
+    """
     text = format_unit(count, unit, "long", locale=locale)
     return format_unit(count, unit, "short", locale=locale) if unit in text else text

@@ -8,7 +8,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-NOT_PACKAGED = {"site-packages", "dist-packages", "test", "tests", "idlelib", "turtledemo", "lib2to3"}
+NOT_PACKAGED = {
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "turtledemo",
+    "lib2to3",
+}
 
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -24,7 +32,9 @@ class Documented(NamedTuple):
 
     @property
     def signature(self) -> str:
-        """Parameters in parentheses and what is returned; of a class its bases, of one without bases nothing."""
+        """Parameters in parentheses and what is returned; of a class its bases, of one without
+        bases nothing.
+        """
         if isinstance(self.node, ast.ClassDef):
             return f"({', '.join(map(ast.unparse, self.node.bases))})" if self.node.bases else ""
         returns = f" -> {ast.unparse(self.node.returns)}" if self.node.returns else ""
@@ -38,16 +48,24 @@ def standard_library() -> Iterator[tuple[str, Path]]:
 
 
 def distribution(name: str) -> Iterator[tuple[str, Path]]:
-    """Dotted module and file of every module of an installed distribution, without its tests; nothing when it is not installed."""
+    """Dotted module and file of every module of an installed distribution, without its tests;
+    nothing when it is not installed.
+    """
     try:
         files = metadata.files(name) or []
     except metadata.PackageNotFoundError:
         files = []
-    yield from _modules((Path(file), Path(file.locate())) for file in files if file.suffix == ".py" and ".." not in file.parts)
+    yield from _modules(
+        (Path(file), Path(file.locate()))
+        for file in files
+        if file.suffix == ".py" and ".." not in file.parts
+    )
 
 
 def documented(modules: Iterable[tuple[str, Path]]) -> Iterator[Documented]:
-    """Classes, functions and methods with a docstring, in order; a file that does not parse has none."""
+    """Classes, functions and methods with a docstring, in order; a file that does not parse has
+    none.
+    """
     for module, path in modules:
         try:
             with warnings.catch_warnings():
@@ -70,5 +88,9 @@ def _objects(tree: ast.AST, module: str, prefix: str) -> Iterator[Documented]:
 def _modules(files: Iterable[tuple[Path, Path]]) -> Iterator[tuple[str, Path]]:
     for relative, path in sorted(files):
         parts = relative.with_suffix("").parts
-        if not (NOT_PACKAGED & set(parts) or parts[-1].startswith("test_") or parts[-1].endswith("_test")):
+        if not (
+            NOT_PACKAGED & set(parts)
+            or parts[-1].startswith("test_")
+            or parts[-1].endswith("_test")
+        ):
             yield ".".join(part for part in parts if part != "__init__"), path

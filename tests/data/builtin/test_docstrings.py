@@ -1,4 +1,6 @@
-"""The docstrings of what is installed: parsed, never imported, nothing twice, no module in two splits."""
+"""The docstrings of what is installed: parsed, never imported, nothing twice, no module in two
+splits.
+"""
 
 import ast
 import sys
@@ -8,7 +10,12 @@ import pytest
 
 from lslm_lightning.data.builtin import docstrings
 from lslm_lightning.data.builtin.docstrings import pairs, spelled, split_by_module, versions
-from lslm_lightning.data.builtin.sources import Documented, distribution, documented, standard_library
+from lslm_lightning.data.builtin.sources import (
+    Documented,
+    distribution,
+    documented,
+    standard_library,
+)
 from lslm_lightning.data.corpora import open_corpus
 
 SOURCE = '''
@@ -53,8 +60,12 @@ def test_objects_are_found_without_importing(source: Path) -> None:
     assert "box" not in sys.modules
 
 
-@pytest.mark.parametrize("broken", [b"def f(:", b"\x00", b"\xff\xfe", b"# coding: none\n", b"(" * 5000])
-def test_files_that_do_not_parse_are_passed_over(broken: bytes, source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "broken", [b"def f(:", b"\x00", b"\xff\xfe", b"# coding: none\n", b"(" * 5000]
+)
+def test_files_that_do_not_parse_are_passed_over(
+    broken: bytes, source: Path, tmp_path: Path
+) -> None:
     (tmp_path / "broken.py").write_bytes(broken)
     modules = [("broken", tmp_path / "broken.py"), ("gone", tmp_path / "gone.py"), ("box", source)]
     assert len(list(documented(modules))) == 4
@@ -69,7 +80,10 @@ def test_a_pair_is_made_of_name_signature_body_and_summary(source: Path) -> None
         "name": "open",
         "text": "Opens the box for its owner.\n\nNothing happens if it is open.",
         "body": "Nothing happens if it is open.",
-        "document": "Open of box\nbox.Box.open(self, force: bool=False, *, by='hand') -> None\nNothing happens if it is open.",
+        "document": (
+            "Open of box\nbox.Box.open(self, force: bool=False, *, by='hand') -> "
+            "None\nNothing happens if it is open."
+        ),
         "summary": ["Opens the box for its owner."],
     }
 
@@ -88,10 +102,20 @@ def test_a_name_is_spelled_out_in_words_that_a_summary_uses(name: str, words: st
 
 
 def test_equal_names_summaries_and_bodies_come_once(source: Path, tmp_path: Path) -> None:
-    body, summary, same_name = "It is\n    made, of PAPER", "A box: that holds things", "Other words to begin with."
-    texts = [f"A cardboard case for it.\n\n    {body}.", f"{summary}.\n\n    Another body.", "Any summary at all.\n\n    Any body."]
-    (tmp_path / "more.py").write_text("".join(f'class C{i}:\n    """{text}"""\n' for i, text in enumerate(texts)))
-    (tmp_path / "box2.py").write_text(f'class C2:\n    """{same_name}\n\n    Yet another body."""\n')
+    body = "It is\n    made, of PAPER"
+    summary = "A box: that holds things"
+    same_name = "Other words to begin with."
+    texts = [
+        f"A cardboard case for it.\n\n    {body}.",
+        f"{summary}.\n\n    Another body.",
+        "Any summary at all.\n\n    Any body.",
+    ]
+    (tmp_path / "more.py").write_text(
+        "".join(f'class C{i}:\n    """{text}"""\n' for i, text in enumerate(texts))
+    )
+    (tmp_path / "box2.py").write_text(
+        f'class C2:\n    """{same_name}\n\n    Yet another body."""\n'
+    )
     modules = [("box", source), ("more", tmp_path / "more.py"), ("more", tmp_path / "box2.py")]
     assert [row["id"] for row in pairs(documented(modules))][3:] == ["more.C2"]
 
@@ -99,7 +123,10 @@ def test_equal_names_summaries_and_bodies_come_once(source: Path, tmp_path: Path
 def test_the_standard_library_and_distributions_are_found() -> None:
     modules = dict(standard_library())
     assert {"json.decoder", "asyncio", "argparse"} <= modules.keys()
-    assert not any(name.split(".")[0] in ("test", "site-packages", "idlelib") or ".tests." in name for name in modules)
+    assert not any(
+        name.split(".")[0] in ("test", "site-packages", "idlelib") or ".tests." in name
+        for name in modules
+    )
     assert "pooch.core" in dict(distribution("pooch"))
     assert list(distribution("not-installed")) == []
 
@@ -127,11 +154,17 @@ def test_the_test_text_is_as_long_as_promised(library: list[dict]) -> None:
 
 
 def test_the_split_depends_on_names_alone(library: list[dict]) -> None:
-    by_split = {split: {row["id"] for row in rows} for split, rows in split_by_module(library).items()}
-    assert by_split == {split: {row["id"] for row in rows} for split, rows in split_by_module(library[::-1]).items()}
+    by_split = {
+        split: {row["id"] for row in rows} for split, rows in split_by_module(library).items()
+    }
+    assert by_split == {
+        split: {row["id"] for row in rows} for split, rows in split_by_module(library[::-1]).items()
+    }
 
 
-def test_it_is_made_once_and_its_digest_follows_the_versions(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_made_once_and_its_digest_follows_the_versions(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = []
 
     def make() -> dict:
@@ -162,5 +195,11 @@ def test_versions_are_those_installed() -> None:
 
 
 def test_columns_are_fixed() -> None:
-    with pytest.raises(ValueError, match=r"corpus docstrings: columns=\{'text': 'body'\} cannot be set; its rows have text, document"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"corpus docstrings: columns=\{'text': 'body'\} cannot be set; its rows have text, "
+            r"document"
+        ),
+    ):
         open_corpus("docstrings", {"text": "body"})

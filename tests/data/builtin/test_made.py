@@ -26,10 +26,14 @@ def test_processes_that_start_together_make_it_once(alone: Path) -> None:
     assert len(made) == 1
     made_once("c", ["2"], make)
     assert len(made) == 2
-    assert all(json.loads(path.read_text()) == SPLITS for path in (alone / "cache/builtin").glob("*.json"))
+    assert all(
+        json.loads(path.read_text()) == SPLITS for path in (alone / "cache/builtin").glob("*.json")
+    )
 
 
-def test_a_cache_that_cannot_be_written_only_costs_time(monkeypatch: pytest.MonkeyPatch, alone: Path) -> None:
+def test_a_cache_that_cannot_be_written_only_costs_time(
+    monkeypatch: pytest.MonkeyPatch, alone: Path
+) -> None:
     (alone / "file").write_text("")
     monkeypatch.setenv("LSLM_CACHE", str(alone / "file"))
     assert made_once("c", [], lambda: SPLITS) == SPLITS
