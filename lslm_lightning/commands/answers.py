@@ -21,6 +21,7 @@ from lslm_lightning.commands.records import timing, training_flops
 from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
 from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
 from lslm_lightning.evaluation.results import Entry
+from lslm_lightning.files import atomic_write
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.training.cores import THREADS, available_cores
 from lslm_lightning.training.display import Display
@@ -247,10 +248,8 @@ class Answers:
 
     def note(self, name: str, record: dict[str, Any]) -> None:
         """Write what is on record, whole or not at all."""
-        path = self.record_path(name)
-        draft = path.with_name(f"{path.name}.draft")
-        draft.write_text(json.dumps(redacted_settings(record), ensure_ascii=False) + "\n", "utf-8")
-        draft.replace(path)
+        text = json.dumps(redacted_settings(record), ensure_ascii=False)
+        atomic_write(self.record_path(name), text + "\n")
 
     def files(self, name: str) -> list[Path]:
         """All that is kept of a system's answers."""

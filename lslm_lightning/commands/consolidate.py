@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.commands.outcome import DONE
+from lslm_lightning.files import draft_of
 
 if TYPE_CHECKING:
     from lslm_lightning.text.tokenizer import Tokenizer
@@ -127,10 +128,6 @@ def to_arpa(tables: Path, tokenizer: "Tokenizer", output: Path) -> int:
             word += f"<{i}>"
         words[i] = special.get(i, word)
         taken.add(words[i])
-    draft = output.with_name(f".{output.name}.part")
-    try:
+    with draft_of(output) as draft:
         write_arpa(model, words, draft)
-        draft.replace(output)
-    finally:
-        draft.unlink(missing_ok=True)
     return sum(len(table.keys) for table in model.tables)

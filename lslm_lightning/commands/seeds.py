@@ -13,6 +13,7 @@ from lslm_lightning.commands.outcome import WorkError, command_line, is_stop
 from lslm_lightning.commands.process import run_to_its_end
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.scoring import described, read_scores
+from lslm_lightning.files import atomic_write
 from lslm_lightning.reports.description import describe, score_table
 from lslm_lightning.reports.numerals import number
 from lslm_lightning.runs import RunDirectory
@@ -83,7 +84,8 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
             "--job.minutes=null",
         ]
     summary = summarize(scores)
-    parent.metrics.write_text(json.dumps({"seeds": n, "summary": summary}, indent=1) + "\n")
+    text = json.dumps({"seeds": n, "summary": summary}, indent=1)
+    atomic_write(parent.metrics, text + "\n")
     show(summary, n, tracker)
     if data:
         print(digest_line(data))

@@ -3,7 +3,6 @@
 import fnmatch
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from lslm_lightning.data.archives import files_in, read_members
 from lslm_lightning.data.locations import cache_directory
+from lslm_lightning.files import atomic_write
 from lslm_lightning.safety.paths import check_is_file
 
 MEMBERS = "members "
@@ -92,10 +92,7 @@ def _remembered(files: Iterable[Path], what: str, compute: Callable[[], str]) ->
         pass
     found = compute()
     with suppress(OSError):  # a read-only cache only costs time
-        note.parent.mkdir(parents=True, exist_ok=True)
-        draft = note.with_name(f"{note.name}.{os.getpid()}")
-        draft.write_text(found)
-        draft.replace(note)
+        atomic_write(note, found)
     return found
 
 

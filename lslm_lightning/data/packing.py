@@ -1,7 +1,6 @@
 """Texts as one long memory-mapped row of token ids, and training windows over it."""
 
 import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lslm_lightning.files import draft_of
 from lslm_lightning.text.tokenizer import Tokenizer
 
 CHUNK = 1024
@@ -25,18 +25,12 @@ def pack(texts: Iterable[str], tokenizer: Tokenizer, path: Path) -> np.ndarray:
     killed process leaves nothing half-written under the final name.
     """
     if not is_whole(path, tokenizer.eos_id):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                np.array([tokenizer.eos_id], dtype=np.int32).tofile(file)
-                source = iter(texts)
-                while chunk := list(islice(source, CHUNK)):
-                    for ids in tokenizer.encode_batch(chunk):
-                        np.array([*ids, tokenizer.eos_id], dtype=np.int32).tofile(file)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with draft_of(path) as draft, draft.open("wb") as file:
+            np.array([tokenizer.eos_id], dtype=np.int32).tofile(file)
+            source = iter(texts)
+            while chunk := list(islice(source, CHUNK)):
+                for ids in tokenizer.encode_batch(chunk):
+                    np.array([*ids, tokenizer.eos_id], dtype=np.int32).tofile(file)
     return np.memmap(path, dtype=np.int32, mode="r")
 
 

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, dtype_of, is_shard
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.data.workers import shared_out
+from lslm_lightning.files import atomic_write, draft_of
 from lslm_lightning.safety.redaction import redacted
 from lslm_lightning.text.tokenizer import Tokenizer
 
@@ -101,9 +102,7 @@ def prepare(
             "dtype": str(dtype_of(tokenizer.vocab_size)),
             "shards": done,
         }
-        draft = folder / f".{INDEX}.part"
-        draft.write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        draft.replace(folder / INDEX)
+        atomic_write(folder / INDEX, json.dumps(index, indent=1, ensure_ascii=False) + "\n")
         return Prepared.open(folder)
     finally:
         lock.release()
@@ -147,9 +146,7 @@ def _begin(folder: Path, identity: dict[str, Any], tokenizer: Tokenizer) -> list
 
 def _write(journal: Path, rows: Sequence[dict[str, Any]]) -> None:
     """The whole journal anew, or not at all."""
-    draft = journal.with_suffix(".part")
-    draft.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    draft.replace(journal)
+    atomic_write(journal, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 class _Texts(NamedTuple):
@@ -204,8 +201,7 @@ def _encode(texts: _Texts, path: Path, dtype: np.dtype) -> dict[str, Any]:
     """In a worker: write one shard."""
     n_token = 0
     crc = 0
-    draft = path.with_name(f".{path.name}.part")
-    with draft.open("wb") as file:
+    with draft_of(path, durable=True) as draft, draft.open("wb") as file:
         for chunk in texts.chunks():
             rows = _tokenizer.encode_batch(chunk)
             ids = np.fromiter((n for row in rows for n in (*row, _tokenizer.eos_id)), dtype)
@@ -213,9 +209,6 @@ def _encode(texts: _Texts, path: Path, dtype: np.dtype) -> dict[str, Any]:
             file.write(content)
             crc = zlib.crc32(content, crc)
             n_token = n_token + len(ids)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
     return {
         "file": path.name,
         "n_document": len(texts.ends),

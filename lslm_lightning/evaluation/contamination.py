@@ -4,8 +4,8 @@ skill.
 
 import hashlib
 import os
-import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.files import draft_of
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.normalization import normalize
 from lslm_lightning.text.scripts import COMPLEX, script_of
@@ -102,13 +103,9 @@ def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) ->
     ):
         pass  # none, or a damaged one
     known = learn(texts)
-    draft = path.with_suffix(f".{secrets.token_hex(4)}.npz")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(draft, grams=known.grams, wholes=known.wholes)
-        draft.replace(path)
-    except OSError:  # a full disk costs time, not the evaluation
-        draft.unlink(missing_ok=True)
+    # a full disk costs time, not the evaluation
+    with suppress(OSError), draft_of(path) as draft, draft.open("wb") as file:
+        np.savez(file, grams=known.grams, wholes=known.wholes)
     return known
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Self, TextIO
 
 from lslm_lightning.contracts import Alternative, OutputsError, Prediction, Token
+from lslm_lightning.files import atomic_write
 from lslm_lightning.text.surrogates import lone_surrogate
 
 logger = logging.getLogger(__name__)
@@ -86,12 +87,7 @@ def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Predic
     for prediction in predictions:
         first.setdefault(prediction.id, prediction)
     lines = [_line(prediction) for prediction in first.values()]
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    with _open(partial, "w") as file:
-        file.writelines(lines)
-    os.replace(partial, path)
+    atomic_write(Path(path), "".join(lines))
 
 
 def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:

@@ -25,6 +25,7 @@ from lslm_lightning.evaluation.doctor import (
     left_out,
 )
 from lslm_lightning.evaluation.scoring import Scores, score, signed
+from lslm_lightning.files import atomic_write
 from lslm_lightning.metrics.significance import N_RESAMPLE
 from lslm_lightning.safety.redaction import redacted_settings
 
@@ -240,14 +241,9 @@ def write_results(path: str | os.PathLike[str], results: Results, data: Mapping[
         "refusals": list(results.refusals),
         "findings": [asdict(finding) for finding in results.findings],
     }
-    path = Path(path)
-    draft = path.with_name(path.name + ".partial")
-    draft.write_text(
-        json.dumps(redacted_settings(plain(record)), ensure_ascii=False, indent=1, allow_nan=False)
-        + "\n",
-        "utf-8",
-    )
-    os.replace(draft, path)
+    shown = redacted_settings(plain(record))
+    text = json.dumps(shown, ensure_ascii=False, indent=1, allow_nan=False)
+    atomic_write(Path(path), text + "\n")
 
 
 def plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
+from lslm_lightning.files import atomic_write
 from lslm_lightning.metrics.significance import ENOUGH, SEED, bootstrap_totals, interval
 from lslm_lightning.safety.redaction import redacted_settings
 
@@ -152,18 +153,13 @@ def write_scores(
         findings: of the sanity checks: "check", "system" and "words" of each.
     """
     records = [{name: _to_json(value) for name, value in asdict(score).items()} for score in scores]
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     record = {
         "data": redacted_settings(dict(data)),
         "scores": records,
         "findings": redacted_settings(list(map(dict, findings))),
     }
-    partial.write_text(
-        json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    os.replace(partial, path)
+    text = json.dumps(record, ensure_ascii=False, indent=2, allow_nan=False)
+    atomic_write(Path(path), text + "\n")
 
 
 def read_scores(path: str | os.PathLike[str]) -> list[Score]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from lslm_lightning.files import atomic_write
 from lslm_lightning.reports import escaping
 from lslm_lightning.reports.blocks import Report
 from lslm_lightning.reports.explorer import Explorer
@@ -87,10 +88,9 @@ def write_report(report: Report, directory: str | os.PathLike) -> Path:
             )
         n_sample //= 2
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "report.md").write_text(render_markdown(report, n_sample), "utf-8")
+    atomic_write(directory / "report.md", render_markdown(report, n_sample))
     path = directory / "index.html"
-    path.write_bytes(page)
+    atomic_write(path, page)
     return path
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lslm_lightning.files import atomic_write
 from lslm_lightning.runs.hidden_settings import hidden_values
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.user_files import write_private
@@ -146,9 +147,7 @@ class RunDirectory:
 
     def save_config(self, text: str) -> None:
         """Write config.yaml; a reader never sees half of it."""
-        draft = self.path / f".config.{secrets.token_hex(4)}"
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(self.config)
+        atomic_write(self.config, text)
 
 
 def earlier(path: Path, number: int) -> Path:

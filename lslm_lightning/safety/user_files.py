@@ -5,6 +5,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from lslm_lightning.files import atomic_write
 from lslm_lightning.safety.redaction import redacted
 
 
@@ -17,7 +18,7 @@ def state_directory() -> Path:
 
 def write_private(path: Path, text: str, errors: str = "strict") -> None:
     """Write a file that only its owner may read, whole or not at all."""
-    _write(path, text, 0o600, errors)
+    atomic_write(path, text, 0o600, errors)
 
 
 def write_settings(path: Path, text: str) -> None:
@@ -26,7 +27,7 @@ def write_settings(path: Path, text: str) -> None:
 
     All others may read what the user's umask lets them read.
     """
-    _write(path, text, 0o666 if redacted(text) == text else 0o600, "strict")
+    atomic_write(path, text, 0o666 if redacted(text) == text else 0o600)
 
 
 def permit_as_usual(path: Path) -> None:
@@ -40,16 +41,3 @@ def permit_as_usual(path: Path) -> None:
         path.chmod(stat.S_IMODE(usual.stat().st_mode))
     finally:
         usual.unlink()
-
-
-def _write(path: Path, text: str, mode: int, errors: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with open(number, "w", encoding="utf-8", errors=errors, newline="\n") as file:
-            file.write(text)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

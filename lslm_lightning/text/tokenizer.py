@@ -7,7 +7,6 @@ All state is one `tokenizer.json`.
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import NamedTuple, Self
 
 import tokenizers
 from tokenizers.pre_tokenizers import ByteLevel
+
+from lslm_lightning.files import atomic_write
 
 # What each role is called, in our own tokenizers (first) and in well-known foreign ones.
 ROLES = {
@@ -152,17 +153,7 @@ class Tokenizer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `tokenizer.json`, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            # readable by whom the user's umask lets read
-            with draft.open("x", encoding="utf-8") as file:
-                file.write(self._json)
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        atomic_write(Path(path), self._json)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lslm_lightning.files import atomic_write
 from lslm_lightning.safety import named_servers
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.tracking.curves import Curves, Point
@@ -137,7 +138,7 @@ class Tracker(Logger):
         try:
             self._curves = Curves(self.directory / "metrics.jsonl")
             if self._again:
-                (self.directory / "environment.txt").write_text(environment())
+                atomic_write(self.directory / "environment.txt", environment())
         except OSError as error:
             raise TrackingError(
                 f"cannot write in the run directory: {error.strerror}: {error.filename}"
@@ -205,11 +206,9 @@ class Tracker(Logger):
 
     def _note(self, facts: Mapping[str, object]) -> None:
         """Write into `mlflow.json`, which keeps what else is there where this run goes on."""
-        path = self.directory / "mlflow.json"
         self._noted |= facts
-        draft = path.with_name(f".{path.name}.part")
-        draft.write_text(json.dumps(redacted_settings(self._noted)) + "\n")
-        draft.replace(path)
+        text = json.dumps(redacted_settings(self._noted))
+        atomic_write(self.directory / "mlflow.json", text + "\n")
 
     def _remember(self, facts: Mapping[str, object]) -> None:
         """`_note`, which a full disk does not make an error of."""

@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 
 from lslm_lightning.contracts import metric_label
+from lslm_lightning.files import atomic_write
 from lslm_lightning.runs.directory import earlier
 from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import (
@@ -446,7 +447,7 @@ class Checkpoints(Checkpoint):
             }
             if math.isfinite(self.best_loss):
                 outcome["best_loss"] = self.best_loss
-            self._settled.write_text(json.dumps(outcome) + "\n")
+            atomic_write(self._settled, json.dumps(outcome) + "\n")
             for path in (*states, self.directory / "average.ckpt", *outdated):
                 remove(path)
         trainer.strategy.barrier("settled")

@@ -14,6 +14,7 @@ from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.doctor import Finding, cut_sources, examine
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
 from lslm_lightning.evaluation.scoring import Scores, described, score, signed, write_scores
+from lslm_lightning.files import atomic_write
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.data import TaskData
@@ -206,6 +207,5 @@ class Exam(Evaluation):
             samples = task.samples()
         if samples and trainer.is_global_zero:
             path = self.directory.path / "samples" / f"step-{trainer.global_step:06d}.txt"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text("\n\n".join(samples) + "\n", "utf-8")
+            atomic_write(path, "\n\n".join(samples) + "\n")
             self.tracker.log_artifact(path)

@@ -4,7 +4,6 @@ processes, and kept in the cache.
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from lslm_lightning.data.workers import shared_out
+from lslm_lightning.files import draft_of
 from lslm_lightning.metrics.extraction import best_sentences
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.training.cores import available_cores
@@ -46,14 +46,9 @@ def chosen_once(
     with FileLock(path.with_suffix(".lock")):
         if (kept := read_chosen(path, documents)) is not None:
             return kept
-        draft = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            with draft.open("w", encoding="utf-8") as file:
-                for places in chosen(documents, references, language, k, n_worker):
-                    file.write(f"{json.dumps(places)}\n")
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        with draft_of(path) as draft, draft.open("w", encoding="utf-8") as file:
+            for places in chosen(documents, references, language, k, n_worker):
+                file.write(f"{json.dumps(places)}\n")
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from filelock import FileLock
 
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.data.rows import Row
+from lslm_lightning.files import atomic_write
 
 Splits = Mapping[str, list[Row]]
 
@@ -54,10 +54,8 @@ def are_splits(value: Any) -> bool:
 
 
 def _keep(path: Path, text: str) -> None:
-    draft = path.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
-        draft.write_text(text, "utf-8")
-        draft.replace(path)
+        atomic_write(path, text)
 
 
 def rows_digest(rows: list[Row]) -> str:
