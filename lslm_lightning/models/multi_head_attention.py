@@ -1,0 +1,133 @@
+"""Multi-head attention as the literature writes it, and its weights in the classes of a backbone.
+
+B batch, T time of queries, S time of keys, H num_heads, K d_k, V d_v.
+"""
+
+from typing import Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from lslm_lightning.models.attention import Attention, SelfAttention
+
+NAMES = {"W_q": "query", "W_k": "key", "W_v": "value", "linear": "output"}  # ours -> of a backbone
+Kind = TypeVar("Kind", bound=Attention)
+
+
+class MultiHeadAttention(nn.Module):
+    """softmax(Q K^T / sqrt(d_k)) V in each of several heads, which are joined by a linear map.
+
+    The widths of keys and values, `d_k` and `d_v`, are free: neither must divide `d_model`. Where
+    both are `d_model / num_heads`, it equals `torch.nn.MultiheadAttention`. It computes all weights
+    and keeps them; a backbone's own attention uses fused kernels, with the same weights (see
+    `to_attention`).
+
+    Source: Vaswani et al. 2017, section 3.2.
+
+    Args:
+        num_heads: heads, each with projections of its own.
+        d_model: width of the inputs and of the output.
+        d_k: width of a query and of a key, in each head.
+        d_v: width of a value, in each head.
+        dropout: share of the attention weights that are dropped in training.
+
+    Attributes:
+        attn: weights of the last call, (B, H, T, S), before dropout and without a gradient; None
+            before the first.
+
+    Raises:
+        ValueError: a size is below 1, or `dropout` not from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        d_model: int,
+        d_k: int,
+        d_v: int,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        sizes = {"num_heads": num_heads, "d_model": d_model, "d_k": d_k, "d_v": d_v}
+        for name, size in sizes.items():
+            if size < 1:
+                raise ValueError(f"{name}={size} must be at least 1")
+        self.num_heads = num_heads
+        self.d_model = d_model
+        self.d_k = d_k
+        self.d_v = d_v
+        self.W_q = nn.Linear(d_model, num_heads * d_k)
+        self.W_k = nn.Linear(d_model, num_heads * d_k)
+        self.W_v = nn.Linear(d_model, num_heads * d_v)
+        self.linear = nn.Linear(num_heads * d_v, d_model)
+        self.dropout = nn.Dropout(dropout)
+        self.attn: Tensor | None = None
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """(B, T, d_model), (B, S, d_model), (B, S, d_model) -> (B, T, d_model).
+
+        A query that may attend to nothing has weights of 0.
+
+        Args:
+            mask: broadcastable to (B, H, T, S); zero or False where attention is forbidden.
+        """
+        q = self._heads(self.W_q(query), self.d_k)  # (B, H, T, K)
+        k = self._heads(self.W_k(key), self.d_k)  # (B, H, S, K)
+        v = self._heads(self.W_v(value), self.d_v)  # (B, H, S, V)
+        scores = q @ k.mT / self.d_k**0.5  # (B, H, T, S)
+        if mask is None:
+            weights = scores.softmax(-1)
+        else:
+            is_forbidden = mask == 0
+            scores = scores.masked_fill(is_forbidden, torch.finfo(scores.dtype).min)
+            weights = scores.softmax(-1).masked_fill(is_forbidden, 0)
+        self.attn = weights.detach()
+        mixed = self.dropout(weights) @ v  # (B, H, T, V)
+        return self.linear(mixed.transpose(1, 2).flatten(2))
+
+    def _heads(self, projected: Tensor, width: int) -> Tensor:
+        """(B, T, H * width) -> (B, H, T, width)."""
+        return projected.unflatten(-1, (self.num_heads, width)).transpose(1, 2)
+
+    def to_attention(self, kind: type[Kind] = SelfAttention) -> Kind:
+        """Return the attention of a backbone, `SelfAttention` or `CrossAttention`, with a copy of
+        these weights.
+        """
+        made = kind(self.d_model, self.num_heads, self.num_heads, self.d_k, self.d_v)
+        made.to(self.linear.weight)
+        for name, other in NAMES.items():
+            getattr(made, other).load_state_dict(getattr(self, name).state_dict())
+        return made.train(self.training)
+
+    @classmethod
+    def from_attention(cls, attention: Attention, dropout: float = 0.1) -> Self:
+        """Return one with a copy of the weights of a backbone's attention.
+
+        Keys and values that several heads share are repeated for each; a projection without a bias
+        has one of 0.
+        """
+        heads = attention.n_head
+        made = cls(heads, attention.output.out_features, attention.d_k, attention.d_v, dropout)
+        made.to(attention.output.weight)
+        for name, other in NAMES.items():
+            source = getattr(attention, other)
+            n_repeat = heads // attention.n_kv_head if name in ("W_k", "W_v") else 1
+            with torch.no_grad():
+                getattr(made, name).weight.copy_(repeated(source.weight, n_repeat, attention))
+                bias = torch.zeros_like(source.weight[:, 0]) if source.bias is None else source.bias
+                getattr(made, name).bias.copy_(repeated(bias, n_repeat, attention))
+        return made.train(attention.training)
+
+
+def repeated(rows: Tensor, n: int, attention: Attention) -> Tensor:
+    """Return rows of a projection with those of each shared head `n` times."""
+    if n == 1:
+        return rows
+    heads = rows.unflatten(0, (attention.n_kv_head, -1))
+    return heads.repeat_interleave(n, 0).flatten(0, 1)
