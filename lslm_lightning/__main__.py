@@ -116,8 +116,9 @@ def run(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    from lslm_lightning.commands.outcome import PARENT, command_line, outcome, way_on
-    from lslm_lightning.commands.pipes import copy_pipes
+    from lslm_lightning.commands.exit_status import outcome
+    from lslm_lightning.configuration.pipes import copy_pipes
+    from lslm_lightning.experiments.outcome import PARENT, command_line, way_on
 
     debug = "--debug" in argv
     given = [word for word in argv if word != "--debug"]

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from lslm_lightning.__main__ import main
-from lslm_lightning.commands.rungs import read_ladder
+from lslm_lightning.experiments.variants import read_ladder
 from lslm_lightning.runs.loading import build
 from lslm_lightning.text.recipes import Bytes
 

@@ -14,7 +14,7 @@ import yaml
 
 from lslm_lightning.__main__ import COMMANDS
 from lslm_lightning.commands import prepare
-from lslm_lightning.commands.rungs import read_ladder
+from lslm_lightning.experiments.variants import read_ladder
 from tests.benchmarks.__main__ import load
 from tests.benchmarks.record import RESULTS, Record
 
@@ -77,7 +77,7 @@ def config_of(words: list[str], tmp_path: Path) -> str:
 def test_training_lines_parse(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from lslm_lightning.commands.train import main
+    from lslm_lightning.experiments.training import main
 
     (tmp_path / "my_parts.py").write_text(
         next(block for block in blocks("README.md", "python") if "(Metric)" in block), "utf-8"

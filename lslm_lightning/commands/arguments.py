@@ -6,29 +6,12 @@ import argparse
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+from lslm_lightning.exit_status import WRONG_ARGUMENTS
 
 WIDEST = 100  # lines of a description
-
-
-def spelled_out(words: Sequence[str]) -> list[str]:
-    """Return words of a command with `--config` for `-c`, also where that has its value in the same
-    word.
-    """
-    short = re.compile("-c(?!-)=?", re.DOTALL)
-    found = []
-    for word in words:
-        if word == "-c":
-            found.append("--config")
-        elif begin := short.match(word):
-            found.append(f"--config={word[begin.end() :]}")
-        else:
-            found.append(word)
-    return found
 
 
 class Layout(argparse.HelpFormatter):

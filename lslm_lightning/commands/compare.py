@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+from lslm_lightning.exit_status import WRONG_ARGUMENTS
 from lslm_lightning.safety.display import safe_text
 from lslm_lightning.safety.redaction import redacted_arguments
 
@@ -73,7 +73,7 @@ def main(argv: list[str]) -> int:
         )
         return WRONG_ARGUMENTS
     if own.experiment:
-        from lslm_lightning.commands.leaderboard import brief, leaderboard
+        from lslm_lightning.experiments.leaderboard import brief, leaderboard
 
         table = leaderboard(own.experiment, own.metric)
         shown = brief(table)
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> int:
         for run in own.runs:
             if run not in choices:
                 check_run(run)
-        from lslm_lightning.commands.side_by_side import side_by_side
+        from lslm_lightning.experiments.comparison import side_by_side
         from lslm_lightning.reports.page import write_report
 
         for chosen in choices.values():
@@ -104,7 +104,7 @@ def main(argv: list[str]) -> int:
         folder = Path(own.output or f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
         table = shown
         page = write_report(report, folder / "report")
-    from lslm_lightning.commands.tables import show_conclusion, show_findings, show_table
+    from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
 
     if own.runs:
         show_conclusion([report.lead, *report.details])

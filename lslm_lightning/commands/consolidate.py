@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import DONE
+from lslm_lightning.exit_status import DONE
 from lslm_lightning.files import draft_of
 
 if TYPE_CHECKING:

@@ -24,7 +24,6 @@ from lslm_lightning.commands.corpus_view import (
     proposals,
     rows_table,
 )
-from lslm_lightning.commands.outcome import command_line, way_on
 from lslm_lightning.data import builtin, local
 from lslm_lightning.data.catalogue import USERS, DataFile, Entry, read_catalogue
 from lslm_lightning.data.columns import columns_words
@@ -35,6 +34,7 @@ from lslm_lightning.data.fetching import local_file, n_byte, verified_file, veri
 from lslm_lightning.data.locations import cache_directory, data_directories
 from lslm_lightning.data.rows import Row, references_of
 from lslm_lightning.evaluation.alignment import describe_pairs
+from lslm_lightning.experiments.outcome import command_line, way_on
 from lslm_lightning.safety.terminal import console as plain_console
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.scripts import letters_by_script, units_of_script

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import WorkError
-from lslm_lightning.commands.process import run_to_its_end
+from lslm_lightning.experiments.child_process import run_to_its_end
+from lslm_lightning.experiments.outcome import WorkError
 
 CONFIGS = (
     "configs/language_modeling/docstrings_demo.yaml",

@@ -1,24 +1,20 @@
 """`lslm evaluate --config FILE`: any number of systems through one exam, and one report."""
 
 import argparse
-import hashlib
-import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import WRONG_ARGUMENTS, command_line, way_on
+from lslm_lightning.exit_status import WRONG_ARGUMENTS
+from lslm_lightning.experiments.outcome import command_line, way_on
 from lslm_lightning.safety.magnitudes import N_PROCESS
 
 if TYPE_CHECKING:
-    from lslm_lightning.contracts import Generator, Metric, Scorer
-    from lslm_lightning.training.data import TaskData
+    from lslm_lightning.experiments.evaluation_spec import Evaluation
 
-KEYS = ("task", "data", "systems", "split", "n_shot", "n_resample", "metrics")  # of a config
 DESCRIPTION = """Let any number of systems answer one exam; score, compare and report what they
 wrote.
 
@@ -76,166 +72,6 @@ def arguments() -> Parser:
     return it
 
 
-@dataclass
-class Evaluation:
-    """What a config says, built."""
-
-    task: type
-    data: "TaskData"
-    systems: "Mapping[str, Generator | Scorer]"
-    split: str
-    n_shot: int
-    metrics: "Sequence[Metric] | None"  # None for the task's
-    specs: Mapping[str, Any]  # of the systems, as in the config
-    identity: str  # of the exam: all that decides the questions
-    n_resample: int
-    keys: Mapping[str, str]  # by system: its name, and a digest of how it is set up
-    broken: Mapping[str, str]  # by system: why it could not be built
-
-    @property
-    def task_name(self) -> str:
-        from lslm_lightning.commands.job import task_name
-
-        return task_name(self.task)
-
-
-def read(config: str, words: list[str]) -> Evaluation:
-    """Parse and build.
-
-    Raises:
-        SystemExit: with status 2, after one line, where it is not right.
-    """
-    from jsonargparse.typing import PositiveInt
-
-    from lslm_lightning.commands.config_errors import check_files
-    from lslm_lightning.commands.train import Parser as ConfigParser
-    from lslm_lightning.contracts import Generator, Metric, Scorer
-    from lslm_lightning.metrics.significance import N_RESAMPLE
-    from lslm_lightning.safety.magnitudes import check_magnitudes
-    from lslm_lightning.text.yaml_files import parse_yaml
-    from lslm_lightning.training.data import TaskData
-    from lslm_lightning.training.task import Task
-
-    try:
-        check_files([f"--config={config}", *words], known=())
-    except ValueError as error:
-        print(f"lslm: {error}", file=sys.stderr)
-        raise SystemExit(WRONG_ARGUMENTS) from None
-    parser = ConfigParser(prog="lslm evaluate")
-    parser.add_argument("--config", action="config")
-    parser.add_argument("--task", type=type[Task], required=True)
-    parser.add_subclass_arguments(TaskData, "data", required=True)
-    parser.add_argument("--systems", type=dict[str, Generator | Scorer], required=True)
-    parser.add_argument("--split", type=str, default="test")
-    parser.add_argument("--n_shot", type=int, default=0)
-    parser.add_argument("--n_resample", type=PositiveInt, default=N_RESAMPLE)
-    parser.add_argument("--metrics", type=list[Metric] | None, default=None)
-    try:
-        found = parser.parse_args([f"--config={config}", *words])
-    except (ImportError, AttributeError) as error:  # of `task`, where the parser lets them through
-        parser.error(str(error))
-    check_magnitudes(found)
-    described = parse_yaml(parser.dump(found, skip_none=False, format="yaml"))
-    systems, broken = built_systems(found.pop("systems"))
-    built = instantiated(parser, found)
-    exam = [
-        described["data"],
-        found.split,
-        found.n_shot,
-        built.data.prompt_version,
-        built.data.corpus.digest(found.split),
-    ]
-    specs = described["systems"]
-    keys = {name: f"{name}-{digest_of(answering(spec))}" for name, spec in specs.items()}
-    return Evaluation(
-        *(built.task, built.data, systems, found.split, found.n_shot, built.metrics, specs),
-        *(digest_of(exam), found.n_resample, keys, broken),
-    )
-
-
-class Unbuilt:
-    """Stands for a system that could not be built: it can nothing."""
-
-
-def built_systems(specs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Build systems, and return with them why some could not be.
-
-    Raises:
-        ValueError: a system refuses its settings, which are to be corrected before any is asked.
-    """
-    from jsonargparse import Namespace
-
-    from lslm_lightning.commands.answers import failure
-    from lslm_lightning.commands.config_errors import BROKE_DOWN
-    from lslm_lightning.commands.train import Parser as ConfigParser
-    from lslm_lightning.contracts import Generator, Scorer
-    from lslm_lightning.runs.trust import resolve
-
-    systems = {}
-    broken = {}
-    for name, spec in specs.items():
-        named = resolve(spec.class_path)
-        only_scores = hasattr(named, "log_prob") and not hasattr(named, "generate")
-        parser = ConfigParser(prog="lslm evaluate")
-        parser.add_argument("--system", type=Scorer if only_scores else Generator)
-        try:
-            systems[name] = instantiated(parser, Namespace(system=spec)).system
-        except ValueError as error:
-            if not str(error).startswith(BROKE_DOWN):
-                raise
-            systems[name] = Unbuilt()
-            broken[name] = failure(error.__cause__ or error)
-        except BaseException as error:
-            systems[name] = Unbuilt()
-            broken[name] = failure(error)
-    return systems, broken
-
-
-def answering(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The spec of a system without what changes none of its answers."""
-    arguments = {
-        name: value
-        for name, value in (spec.get("init_args") or {}).items()
-        if name != "allow_mismatch"
-    }
-    return {**spec, "init_args": arguments} if "init_args" in spec else spec
-
-
-def check_systems(specs: Mapping[str, Any]) -> None:
-    """Refuse systems that cannot be built.
-
-    Raises:
-        SystemExit: with status 2, after one line.
-    """
-    from lslm_lightning.commands.train import Parser as ConfigParser
-    from lslm_lightning.contracts import Generator, Scorer
-
-    parser = ConfigParser(prog="lslm ladder")
-    parser.add_argument("--systems", type=dict[str, Generator | Scorer])
-    instantiated(parser, parser.parse_object({"systems": dict(specs)}))
-
-
-def instantiated(parser: Any, found: Any) -> Any:
-    """What a parser found, built.
-
-    Raises:
-        ValueError: a class refuses its settings, in its own words.
-    """
-    from lslm_lightning.commands.config_errors import cause_of
-
-    try:
-        return parser.instantiate(found)
-    except ValueError as error:
-        raise cause_of(error)  # noqa: B904 (as it came)
-
-
-def digest_of(settings: Any) -> str:
-    """Eight hexadecimal digits."""
-    return hashlib.sha256(
-        json.dumps(settings, sort_keys=True, ensure_ascii=False, default=str).encode()
-    ).hexdigest()[:8]
-
-
 def main(argv: list[str]) -> int:
     """Ask, score, report."""
     own, words = arguments().parse_known_args(argv[1:])
@@ -243,8 +79,9 @@ def main(argv: list[str]) -> int:
         words = f"--devices {own.devices} must be at least 1 and at most {N_PROCESS:,}"
         print(f"lslm: {words}", file=sys.stderr)
         return WRONG_ARGUMENTS
-    from lslm_lightning.commands.given_settings import check_given
     from lslm_lightning.commands.training import tell_loading
+    from lslm_lightning.configuration.given_settings import check_given
+    from lslm_lightning.experiments.evaluation_spec import KEYS, read
 
     check_given(["--config", own.config, *words], KEYS).check_paths()
     if not own.share:
@@ -279,9 +116,11 @@ def name_of(config: str, words: Sequence[str]) -> str:
     return run_name(stem_of(config), settings, {}, {})
 
 
-def examine(evaluation: Evaluation, folder: Path, own: argparse.Namespace, argv: list[str]) -> None:
+def examine(
+    evaluation: "Evaluation", folder: Path, own: argparse.Namespace, argv: list[str]
+) -> None:
     """The whole evaluation, or a share of its answers."""
-    from lslm_lightning.commands.examination import Examination
+    from lslm_lightning.experiments.evaluation import Examination
     from lslm_lightning.training.cores import limit_threads
 
     began = time.time()

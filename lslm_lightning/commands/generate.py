@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+from lslm_lightning.exit_status import WRONG_ARGUMENTS
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS, command_line, way_on
+from lslm_lightning.exit_status import DONE, WRONG_ARGUMENTS
+from lslm_lightning.experiments.outcome import command_line, way_on
 
 DESCRIPTION = """Train models that are to be compared, one after the other, and report them
 together: scores with intervals, paired tests, learning curves, costs.
@@ -49,8 +50,8 @@ def check_config(config: str, words: list[str]) -> None:
     Raises:
         SystemExit: with status 2, after one line, where one does not.
     """
-    from lslm_lightning.commands.config_errors import yaml_of
-    from lslm_lightning.commands.given_settings import Given, refuse
+    from lslm_lightning.configuration.errors import yaml_of
+    from lslm_lightning.configuration.given_settings import Given, refuse
     from lslm_lightning.text.yaml_files import ConfigLoader
 
     try:
@@ -72,7 +73,7 @@ def check_config(config: str, words: list[str]) -> None:
 def main(argv: list[str]) -> int:
     """Train what is missing, then examine all."""
     own, words = arguments().parse_known_args(argv[1:])
-    from lslm_lightning.commands.rungs import read_ladder
+    from lslm_lightning.experiments.variants import read_ladder
     from lslm_lightning.runs.directory import as_name, check_name
 
     try:
@@ -85,7 +86,7 @@ def main(argv: list[str]) -> int:
                 f"--only {unknown[0]}: the runs of this ladder are {', '.join(ladder.runs)}"
             )
         check_config(own.config, words)
-        from lslm_lightning.commands.climb import Climb
+        from lslm_lightning.experiments.sweep import Climb
         from lslm_lightning.training.signals import stoppable
 
         climb = Climb(ladder, name, Path(own.root), words)

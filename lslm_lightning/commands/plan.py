@@ -6,13 +6,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import DONE
 from lslm_lightning.commands.training import check_training
+from lslm_lightning.exit_status import DONE
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
-    from lslm_lightning.commands.devices import Device
-    from lslm_lightning.commands.estimate import Estimate, Plan
+    from lslm_lightning.planning.devices import Device
+    from lslm_lightning.planning.estimate import Estimate, Plan
 
 DESCRIPTION = """Parameters, memory a device, floating-point operations, tokens a second, time and
 cost of a config, without training it.
@@ -80,8 +80,8 @@ def main(argv: list[str]) -> int:
     check_magnitudes({"--tokens": own.tokens, "--price": own.price, "--vocab_size": own.vocab_size})
     given = [word for file in own.config for word in ("--config", file)] + words
     check_training(["fit", *given], with_corpus=own.vocab_size is None)
-    from lslm_lightning.commands.devices import device_named
-    from lslm_lightning.commands.estimate import estimates, planned
+    from lslm_lightning.planning.devices import device_named
+    from lslm_lightning.planning.estimate import estimates, planned
 
     devices = [device_named(name) for name in own.device.split(",")]
     plan = planned(given, own.vocab_size)

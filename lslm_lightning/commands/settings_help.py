@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lslm_lightning
-from lslm_lightning.commands.config_errors import is_import_path, no_such_name
-from lslm_lightning.commands.given_settings import FIXED, OURS, refuse
-from lslm_lightning.commands.signatures import (
+from lslm_lightning.configuration.errors import is_import_path, no_such_name
+from lslm_lightning.configuration.given_settings import FIXED, OURS, refuse
+from lslm_lightning.configuration.signatures import (
     Setting,
     constant,
     definition_of,
@@ -175,7 +175,9 @@ def help_of(command: str) -> str:
     """Return the help of `lslm run`, `fit`, `validate`, `test` or `predict`."""
     is_training = command in ("run", "fit")
     seed = shown(
-        mapping_of(constant("lslm_lightning.commands.train", "SETTINGS"))["seed_everything_default"]
+        mapping_of(constant("lslm_lightning.configuration.cli", "SETTINGS"))[
+            "seed_everything_default"
+        ]
     )
     options = OPTIONS | {
         "--ckpt_path FILE": CHECKPOINTS[command],
@@ -222,7 +224,7 @@ def block_settings(block: str) -> list[Setting]:
     """Return the settings of the Trainer or of a job, with the defaults of the commands."""
     settings = {setting.name: setting for setting in settings_of(FIXED[block]) or ()}
     if block == "trainer":
-        ours = mapping_of(constant("lslm_lightning.commands.job", "TRAINER_DEFAULTS"))
+        ours = mapping_of(constant("lslm_lightning.configuration.job", "TRAINER_DEFAULTS"))
         for name, default in ours.items():
             settings[name] = settings[name]._replace(default=default)
     return list(settings.values())

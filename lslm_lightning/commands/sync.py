@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import DONE, FAILED
+from lslm_lightning.exit_status import DONE, FAILED
 
 if TYPE_CHECKING:
     from lslm_lightning.runs import RunDirectory

@@ -5,7 +5,8 @@ imported; then the job.
 import os
 import sys
 
-from lslm_lightning.commands.outcome import DONE, PARENT
+from lslm_lightning.exit_status import DONE
+from lslm_lightning.experiments.outcome import PARENT
 
 
 def main(argv: list[str]) -> int:
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> int:
         argv = [argv[0], "--help"]
     elif not check_training(argv):
         tell_loading()
-    from lslm_lightning.commands.train import main as train
+    from lslm_lightning.experiments.training import main as train
 
     return train(argv)
 
@@ -55,8 +56,8 @@ def check_training(argv: list[str], with_corpus: bool = True) -> bool:
         SystemExit: with status 2, after one line, for wrong arguments.
         ValueError, FileNotFoundError: a corpus or a file does not exist.
     """
-    from lslm_lightning.commands.allowance import allowance
-    from lslm_lightning.commands.given_settings import check_given
+    from lslm_lightning.configuration.allowance import allowance
+    from lslm_lightning.configuration.given_settings import check_given
 
     with allowance(argv):
         given = check_given(argv)

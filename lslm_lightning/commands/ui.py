@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.request import urlopen
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.process import KILL, signal_group
+from lslm_lightning.experiments.child_process import KILL, signal_group
 from lslm_lightning.tracking import Store, TrackingError
 from lslm_lightning.tracking.lost import end_lost_runs
 from lslm_lightning.tracking.store import CREDENTIALS

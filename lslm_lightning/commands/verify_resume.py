@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import DONE, WRONG_ARGUMENTS, WorkError
-from lslm_lightning.commands.process import KILL, signal_group
 from lslm_lightning.commands.training import check_training
+from lslm_lightning.exit_status import DONE, WRONG_ARGUMENTS
+from lslm_lightning.experiments.child_process import KILL, signal_group
+from lslm_lightning.experiments.outcome import WorkError
 
 DESCRIPTION = """Train a few steps straight, and the same steps with kills (SIGKILL) between; the
 weights must be the same to the last bit.

@@ -75,8 +75,8 @@ def use(name: str, strategy: str) -> Part:
     """Trains one size for 50 steps by a strategy; what it took, and what the plan says of it."""
 
     def part(done: Mapping[str, Figures], smoke: bool) -> Figures:
-        from lslm_lightning.commands.devices import device_named
-        from lslm_lightning.commands.estimate import planned, replicated, sharded
+        from lslm_lightning.planning.devices import device_named
+        from lslm_lightning.planning.estimate import planned, replicated, sharded
 
         words = (TINY if smoke else SIZES[name]).words()
         plan = planned(words, None)

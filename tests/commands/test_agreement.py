@@ -7,12 +7,12 @@ import pytest
 import yaml
 from torch.distributed import TCPStore
 
-from lslm_lightning.commands import processes
-from lslm_lightning.commands.climb import Climb
-from lslm_lightning.commands.devices import DEVICES
-from lslm_lightning.commands.estimate import Plan
 from lslm_lightning.commands.plan import precisions
-from lslm_lightning.commands.processes import agree_on_precision, check_agreement
+from lslm_lightning.experiments.sweep import Climb
+from lslm_lightning.planning.devices import DEVICES
+from lslm_lightning.planning.estimate import Plan
+from lslm_lightning.training.distributed import processes
+from lslm_lightning.training.distributed.processes import agree_on_precision, check_agreement
 from lslm_lightning.training.precision import AUTO, DECIDED, HALF, SINGLE
 
 LAUNCHERS = (

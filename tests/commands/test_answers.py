@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from lslm_lightning.commands.answers import Answers
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.results import conclude
+from lslm_lightning.experiments.predictions import Answers
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.outputs import Outputs

@@ -14,8 +14,8 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
-from lslm_lightning.commands import leaderboard
-from lslm_lightning.commands.side_by_side import n_parameter
+from lslm_lightning.experiments import leaderboard
+from lslm_lightning.experiments.comparison import n_parameter
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tasks.translation.data import TranslationData

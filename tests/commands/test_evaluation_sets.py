@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from lslm_lightning.commands.compare import main
-from lslm_lightning.commands.evaluation_sets import find_set
-from lslm_lightning.commands.side_by_side import side_by_side
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.evaluation.predictions import write_predictions
 from lslm_lightning.evaluation.scoring import score, write_scores
+from lslm_lightning.experiments.comparison import side_by_side
+from lslm_lightning.experiments.evaluation_sets import find_set
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.text.recipes import Characters

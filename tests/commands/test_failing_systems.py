@@ -16,12 +16,12 @@ import torch
 import yaml
 from jsonargparse import Namespace
 
-from lslm_lightning.commands.answers import Answers
-from lslm_lightning.commands.evaluate import built_systems, check_systems
-from lslm_lightning.commands.examination import Examination
-from lslm_lightning.commands.outcome import WorkError
 from lslm_lightning.contracts import CannotError, Example, OutputsError, Prediction
 from lslm_lightning.evaluation.results import conclude
+from lslm_lightning.experiments.evaluation import Examination
+from lslm_lightning.experiments.evaluation_spec import built_systems, check_systems
+from lslm_lightning.experiments.outcome import WorkError
+from lslm_lightning.experiments.predictions import Answers
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.ledger import BudgetError
@@ -396,8 +396,8 @@ def test_a_system_that_cannot_say_what_it_can_takes_no_others(
     ability, error, tmp_path, monkeypatch
 ):
     """As `lslm evaluate --devices 2` does it, in this process and in those that share the work."""
-    monkeypatch.setattr("lslm_lightning.commands.answers.POLL_SECONDS", 0.01)
-    monkeypatch.setattr("lslm_lightning.commands.answers.leave_with_parent", lambda: None)
+    monkeypatch.setattr("lslm_lightning.experiments.predictions.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("lslm_lightning.experiments.predictions.leave_with_parent", lambda: None)
     systems = {
         "one": System("one"),
         "two": Undecided("two", ability, error),
@@ -432,7 +432,7 @@ def test_a_system_that_cannot_say_what_it_can_takes_no_others(
 def test_a_process_that_shares_an_exam_answers_by_its_other_systems(
     error, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("lslm_lightning.commands.answers.leave_with_parent", lambda: None)
+    monkeypatch.setattr("lslm_lightning.experiments.predictions.leave_with_parent", lambda: None)
     systems = {"one": System("one", "half", error), "two": System("two")}
     answers = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
     answers.answer_share(0, 1)
@@ -448,7 +448,7 @@ def test_what_a_process_did_not_answer_that_ended_early_is_asked_here(
     monkeypatch,
     capsys,
 ):
-    monkeypatch.setattr("lslm_lightning.commands.answers.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("lslm_lightning.experiments.predictions.POLL_SECONDS", 0.01)
     systems = {"one": System("one"), "two": System("two")}
     answers = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
     answers.share_out([sys.executable, "-c", "import os; os._exit(3)"], 2)
@@ -457,7 +457,7 @@ def test_what_a_process_did_not_answer_that_ended_early_is_asked_here(
 
 
 def test_a_damaged_share_is_left_as_it_is_and_its_system_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("lslm_lightning.commands.answers.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("lslm_lightning.experiments.predictions.POLL_SECONDS", 0.01)
     systems = {"one": System("one"), "two": System("two")}
     answers = Answers(systems, {name: name for name in systems}, EXAMPLES, "generate", tmp_path)
     code = f"open({str(tmp_path / 'one.0-of-1.jsonl')!r}, 'w').write('[1]\\n')"

@@ -7,19 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from lslm_lightning.commands.finish import (
+from lslm_lightning.contracts import Example, Prediction
+from lslm_lightning.evaluation.scoring import score
+from lslm_lightning.experiments.run_report import (
     against_baselines,
     compared_with,
     conclusion_on,
     headline_of,
 )
-from lslm_lightning.commands.tables import show_conclusion
-from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.metrics.error_rate import WordErrorRate
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.reports import RunFacts, ScoreTable, render_html, render_markdown, run_report
+from lslm_lightning.reports.terminal import show_conclusion
 
 EXAMPLES = [Example(f"e{i}", "source", (f"a dog of {i} years runs home",)) for i in range(40)]
 RIGHT = [e.references[0] for e in EXAMPLES]

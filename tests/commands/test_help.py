@@ -15,16 +15,16 @@ from jsonargparse import ArgumentParser
 from lslm_lightning.__main__ import COMMANDS
 from lslm_lightning.commands import settings_help
 from lslm_lightning.commands.arguments import Parser as ArgumentsParser
-from lslm_lightning.commands.config_errors import TOP, _names_of
-from lslm_lightning.commands.evaluate import KEYS
-from lslm_lightning.commands.given_settings import FIXED, check_given
-from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.commands.ladder import check_config
-from lslm_lightning.commands.outcome import PARENT
 from lslm_lightning.commands.settings_help import Section, help_of
-from lslm_lightning.commands.signatures import first_missing, settings_of
-from lslm_lightning.commands.train import SETTINGS, Parser
 from lslm_lightning.commands.training import tell_loading
+from lslm_lightning.configuration.cli import SETTINGS, Parser
+from lslm_lightning.configuration.errors import TOP, _names_of
+from lslm_lightning.configuration.given_settings import FIXED, check_given
+from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer
+from lslm_lightning.configuration.signatures import first_missing, settings_of
+from lslm_lightning.experiments.evaluation_spec import KEYS
+from lslm_lightning.experiments.outcome import PARENT
 from lslm_lightning.runs.trust import import_named
 from lslm_lightning.text.yaml_files import parse_yaml, read_yaml
 from tests.commands.conftest import Outcome, write_translation

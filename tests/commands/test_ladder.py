@@ -10,8 +10,8 @@ import yaml
 from mlflow import MlflowClient
 
 from lslm_lightning.__main__ import main
-from lslm_lightning.commands import climb as module
-from lslm_lightning.commands.rungs import read_ladder
+from lslm_lightning.experiments import sweep as module
+from lslm_lightning.experiments.variants import read_ladder
 from lslm_lightning.runs.loading import read_config
 from tests.commands.alike import config_of
 from tests.commands.conftest import refused

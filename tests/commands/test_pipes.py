@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.commands.pipes import command_to_repeat, copy_pipes
+from lslm_lightning.configuration.pipes import command_to_repeat, copy_pipes
 
 CONFIG = "trainer: {max_steps: 3}\n"
 
@@ -88,7 +88,7 @@ def test_a_pipe_without_end_is_no_config():
 def test_standard_input(redirection, name, tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG)
     code = (
-        "import sys; from lslm_lightning.commands.pipes import copy_pipes; "
+        "import sys; from lslm_lightning.configuration.pipes import copy_pipes; "
         "print(open(copy_pipes(sys.argv[1:])[1]).read())"
     )
     shell = (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.commands.devices import DEVICES
-from lslm_lightning.commands.estimate import estimates, planned
+from lslm_lightning.planning.devices import DEVICES
+from lslm_lightning.planning.estimate import estimates, planned
 from tests.commands.conftest import refused
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from lslm_lightning.commands.resume import command_of
-from lslm_lightning.commands.rungs import Rung
+from lslm_lightning.experiments.resuming import command_of
+from lslm_lightning.experiments.variants import Rung
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.safety.arguments import VARIABLE, given_arguments, hide_arguments

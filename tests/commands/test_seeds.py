@@ -16,9 +16,9 @@ import pytest
 import torch
 import yaml
 
-from lslm_lightning.commands import seeds
 from lslm_lightning.contracts import Score
 from lslm_lightning.evaluation.scoring import write_scores
+from lslm_lightning.experiments import seeds
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
 from tests.commands.conftest import refused, wait_until
@@ -106,7 +106,7 @@ sys.exit(9)
 
 PARENT = """
 import sys
-from lslm_lightning.commands.process import run_to_its_end
+from lslm_lightning.experiments.child_process import run_to_its_end
 print("ended", run_to_its_end([sys.executable, "-c", sys.argv[1]]), flush=True)
 """
 
@@ -130,7 +130,9 @@ def test_a_signal_to_the_whole_group_reaches_the_child_once(environment, project
     assert process.returncode == -number, errors
 
 
-FOLLOWER = f"from lslm_lightning.commands.process import follow_parent\nfollow_parent()\n{COUNT}"
+FOLLOWER = (
+    f"from lslm_lightning.experiments.child_process import follow_parent\nfollow_parent()\n{COUNT}"
+)
 
 
 def test_a_child_stops_when_its_parent_was_killed(environment):
@@ -157,7 +159,7 @@ def test_what_a_child_ends_with_is_told(environment):
 DEMO = """
 import sys
 from lslm_lightning.commands import demo
-from lslm_lightning.commands.process import run_to_its_end
+from lslm_lightning.experiments.child_process import run_to_its_end
 demo.CONFIGS = sys.argv[2:]
 demo.run_to_its_end = lambda command: run_to_its_end([sys.executable, "-c", sys.argv[1]])
 demo.main(["demo"])

@@ -86,7 +86,7 @@ ATTACKS = {
         "lslm_lightning.training.checkpoints.Checkpoints", folder="elsewhere"
     ),
     "a file of our own that runs": callback(
-        "lslm_lightning.commands.process.run_to_its_end", command=["touch", "elsewhere"]
+        "lslm_lightning.experiments.child_process.run_to_its_end", command=["touch", "elsewhere"]
     ),
     "a listed class with a class inside": callback(
         f"{CALLBACKS}.EarlyStopping", monitor={"class_path": f"{EVIL}.Evil"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lslm_lightning.commands.evaluate import answering
-from lslm_lightning.commands.suitability import check_checkpoint, check_purposes
+from lslm_lightning.experiments.evaluation_spec import answering
+from lslm_lightning.experiments.suitability import check_checkpoint, check_purposes
 from lslm_lightning.systems.baselines import CopySource
 from lslm_lightning.systems.checkpoint import Checkpoint
 from lslm_lightning.systems.hugging_face import HuggingFace

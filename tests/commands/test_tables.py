@@ -2,9 +2,9 @@
 
 import pytest
 
-from lslm_lightning.commands.tables import show_table
 from lslm_lightning.reports.blocks import Code, Missing, Table
 from lslm_lightning.reports.numerals import DASH
+from lslm_lightning.reports.terminal import show_table
 
 
 @pytest.mark.parametrize("width", ["20", "80", "200"])

@@ -2,8 +2,9 @@
 
 from types import SimpleNamespace
 
-from lslm_lightning.commands import climb, finish
 from lslm_lightning.contracts import Example
+from lslm_lightning.experiments import run_report as finish
+from lslm_lightning.experiments import sweep as climb
 from lslm_lightning.systems.baselines import CopySource, UniformBytes
 from lslm_lightning.training.display import Display
 from lslm_lightning.training.work import Work

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from lslm_lightning.commands.train import Command
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import score
+from lslm_lightning.experiments.training import Command
 from lslm_lightning.reports.numerals import number
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.directory import RunDirectory
@@ -292,7 +292,7 @@ def test_a_report_names_the_commit_that_was_there_when_the_run_began(
         return version(name)
 
     monkeypatch.setattr("importlib.metadata.version", uninstalled)
-    monkeypatch.setattr("lslm_lightning.commands.records.version", uninstalled)
+    monkeypatch.setattr("lslm_lightning.experiments.run_records.version", uninstalled)
     outcome = lslm(
         "run", "--config", translation, "--job.root=my runs", "--job.tags={api_key: Zq7pwx99secret}"
     )
@@ -347,7 +347,7 @@ def test_the_precision_is_told_and_kept(
         measured.append(len(batch.source))
         return StepTimes(0.1, 0.1 * half)
 
-    monkeypatch.setattr("lslm_lightning.commands.train.measure_steps", measure)
+    monkeypatch.setattr("lslm_lightning.experiments.training.measure_steps", measure)
     outcome = lslm(
         "fit", "--config", translation, "--trainer.precision", given, "--trainer.max_steps", "1"
     )
@@ -362,7 +362,8 @@ def test_the_precision_is_told_and_kept(
     assert "LSLM_PRECISION" not in os.environ, "the next run in this process measures its own model"
     if given == "auto":
         monkeypatch.setattr(
-            "lslm_lightning.commands.train.measure_steps", lambda *_: pytest.fail("measured again")
+            "lslm_lightning.experiments.training.measure_steps",
+            lambda *_: pytest.fail("measured again"),
         )
         outcome = lslm(
             "resume", only_run(), "--trainer.max_steps", "2", "--trainer.precision", "auto"

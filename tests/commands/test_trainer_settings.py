@@ -18,14 +18,14 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lslm_lightning.commands.job import TRAINER_DEFAULTS, Job, JobTrainer
-from lslm_lightning.commands.preflight import check_job
-from lslm_lightning.commands.trainer_settings import (
+from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer
+from lslm_lightning.configuration.trainer_settings import (
     check_construction,
     check_trainer,
     plain_settings,
 )
 from lslm_lightning.data.batching import BatchStream, limited
+from lslm_lightning.experiments.preflight import check_job
 from tests.commands.conftest import refused
 
 CALLBACKS = "lightning.pytorch.callbacks"

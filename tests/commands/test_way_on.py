@@ -12,10 +12,12 @@ from types import SimpleNamespace
 import pytest
 
 from lslm_lightning import __main__ as program
-from lslm_lightning.commands import data, evaluate, ladder, resume, train
-from lslm_lightning.commands.outcome import PARENT, command_line, outcome, way_on
-from lslm_lightning.commands.process import follow_parent
-from lslm_lightning.commands.seeds import way_on_with
+from lslm_lightning.commands import data, evaluate, ladder
+from lslm_lightning.commands.exit_status import outcome
+from lslm_lightning.experiments import training as train
+from lslm_lightning.experiments.child_process import follow_parent
+from lslm_lightning.experiments.outcome import PARENT, command_line, way_on
+from lslm_lightning.experiments.seeds import way_on_with
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.training.signals import Interrupted
 from tests.patience import PATIENCE
@@ -155,7 +157,9 @@ def test_a_preparation_goes_on(said, monkeypatch):
 def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch, capsys):
     Path("e.yaml").write_text("split: test\n")
     found = SimpleNamespace(task_name="translation", identity="1")
-    monkeypatch.setattr(evaluate, "read", lambda config, words: found)
+    monkeypatch.setattr(
+        "lslm_lightning.experiments.evaluation_spec.read", lambda config, words: found
+    )
     monkeypatch.setattr(evaluate, "examine", stop())
     assert (
         said("evaluate", "--config", "e.yaml", "--fresh", "--split=val")
@@ -169,10 +173,12 @@ def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch, capsys):
 def test_a_ladder_goes_on(said, monkeypatch):
     Path("l.yaml").write_text("base: {}\n")
     monkeypatch.setattr(
-        "lslm_lightning.commands.rungs.read_ladder", lambda path: SimpleNamespace(runs={"a": None})
+        "lslm_lightning.experiments.variants.read_ladder",
+        lambda path: SimpleNamespace(runs={"a": None}),
     )
     monkeypatch.setattr(
-        "lslm_lightning.commands.climb.Climb", lambda *arguments: SimpleNamespace(conclude=stop())
+        "lslm_lightning.experiments.sweep.Climb",
+        lambda *arguments: SimpleNamespace(conclude=stop()),
     )
     assert ladder.DESCRIPTION
     assert (
@@ -193,9 +199,9 @@ def run(project) -> RunDirectory:
 
 
 def test_a_resumed_run_goes_on_and_keeps_what_there_is_by_then(said, run, monkeypatch):
-    monkeypatch.setattr(resume, "go_on", stop())
+    monkeypatch.setattr("lslm_lightning.experiments.resuming.go_on", stop())
     monkeypatch.setattr(
-        "lslm_lightning.commands.allowance.allowance", lambda words, directory: nullcontext()
+        "lslm_lightning.configuration.allowance.allowance", lambda words, directory: nullcontext()
     )
     line = said("resume", str(run.path), "--no-checkpoint", "--trainer.max_steps", "9")
     assert shlex.split(line) == [

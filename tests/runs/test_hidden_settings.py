@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lslm_lightning.commands.hidden_settings import check_secrets, revealed
+from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.hidden_settings import fits
 from lslm_lightning.runs.loading import read_config

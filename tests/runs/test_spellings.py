@@ -29,7 +29,7 @@ PATHS = (
     "os.system",
     "builtins.exec",
     "subprocess.Popen",
-    "lslm_lightning.commands.process.run_to_its_end",
+    "lslm_lightning.experiments.child_process.run_to_its_end",
     "lslm_lightning.runs.trust.importlib.import_module",
     "torch.nn.modules.module.torch.hub.load",
     "torch.hub.load",

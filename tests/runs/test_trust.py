@@ -82,7 +82,7 @@ SPELLINGS: dict[str, Any] = {
     "a text that no reader can read": {"norm": '{"class_path": evil.Norm'},
     "a dotted key": {"norm.class_path": "evil.Norm"},
     "an appended list": {"callbacks+": ["os.system"]},
-    "a program of our own": {"norm": "lslm_lightning.commands.process.run_to_its_end"},
+    "a program of our own": {"norm": "lslm_lightning.experiments.child_process.run_to_its_end"},
     "a function of our own that writes": {"class_path": "lslm_lightning.ngram.arpa.write_arpa"},
     "a system, which could trust others": {
         "class_path": "lslm_lightning.systems.checkpoint.Checkpoint"

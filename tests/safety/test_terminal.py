@@ -171,7 +171,7 @@ def test_no_other_code_makes_a_console_or_writes_beside_the_guard():
     own = (
         "lslm_lightning/safety/terminal.py",
         "lslm_lightning/commands/output.py",
-        "lslm_lightning/commands/pipes.py",
+        "lslm_lightning/configuration/pipes.py",
     )
     assert [each for each in found if not each.startswith(own)] == []
 

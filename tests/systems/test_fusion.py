@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor
 
 from lslm_lightning.__main__ import main
-from lslm_lightning.commands.train import Parser
+from lslm_lightning.configuration.cli import Parser
 from lslm_lightning.contracts import Example, Generator, Metric, Prediction, Scorer
 from lslm_lightning.decoding import Beam, CtcGreedy, CtcPrefixBeam, CtcSearch
 from lslm_lightning.models.recurrent import LSTM

@@ -173,7 +173,7 @@ TREES = st.recursive(
 def test_what_is_written_is_read_back_by_every_loader(tree):
     from jsonargparse import get_loader
 
-    from lslm_lightning.commands import config_errors  # noqa: F401 (sets the loader)
+    from lslm_lightning.configuration import errors as config_errors  # noqa: F401 (sets the loader)
 
     text = dump_yaml({"any": tree})
     for loader in LOADERS:

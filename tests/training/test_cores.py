@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lslm_lightning.commands import evaluate, generate
-from lslm_lightning.commands.answers import threads
+from lslm_lightning.experiments.predictions import threads
 from lslm_lightning.training import cores
 from lslm_lightning.training.cores import available_cores, limit_threads
 
@@ -139,7 +139,7 @@ def test_threads_are_no_more_than_cores_unless_the_user_says_so(
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_processes_that_share_an_evaluation_share_the_cores(monkeypatch, n):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    monkeypatch.setattr("lslm_lightning.commands.answers.available_cores", lambda: 4)
+    monkeypatch.setattr("lslm_lightning.experiments.predictions.available_cores", lambda: 4)
     assert threads(n) == {cores.THREADS: str(4 // n)}
 
 
@@ -154,7 +154,7 @@ def test_commands_that_answer_limit_their_threads_too(monkeypatch, capsys):
         answers=SimpleNamespace(alone=nullcontext),
         conclude=lambda command, began: None,
     )
-    monkeypatch.setattr("lslm_lightning.commands.examination.Examination", lambda *_: examination)
+    monkeypatch.setattr("lslm_lightning.experiments.evaluation.Examination", lambda *_: examination)
     evaluate.examine(
         None, Path(), SimpleNamespace(fresh=False, share=None, devices=1), ["evaluate"]
     )

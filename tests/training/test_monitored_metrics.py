@@ -4,7 +4,7 @@ import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 
-from lslm_lightning.commands.monitors import check_monitors, metrics_of_training
+from lslm_lightning.configuration.monitors import check_monitors, metrics_of_training
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.exam import Exam

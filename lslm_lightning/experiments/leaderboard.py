@@ -11,10 +11,10 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from lslm_lightning.commands.evaluation_sets import find_set
 from lslm_lightning.contracts import metric_key, metric_label
 from lslm_lightning.evaluation.comparison import comparable_signature
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet, shown, version_of
+from lslm_lightning.experiments.evaluation_sets import find_set
 from lslm_lightning.reports.blocks import Cell, Code, Heading, Table
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Store

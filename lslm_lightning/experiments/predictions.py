@@ -16,11 +16,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lslm_lightning.commands.outcome import FAILED, PARENT, WorkError, is_stop, one_line
-from lslm_lightning.commands.records import timing, training_flops
 from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
 from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
 from lslm_lightning.evaluation.results import Entry
+from lslm_lightning.exit_status import FAILED
+from lslm_lightning.experiments.outcome import PARENT, WorkError, is_stop, one_line
+from lslm_lightning.experiments.run_records import timing, training_flops
 from lslm_lightning.files import atomic_write
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.training.cores import THREADS, available_cores

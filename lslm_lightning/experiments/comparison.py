@@ -10,22 +10,6 @@ from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from lslm_lightning.commands.evaluation_sets import (
-    FoundSet,
-    data_of,
-    examples_of,
-    find_set,
-    opened,
-    paired,
-)
-from lslm_lightning.commands.leaderboard import letters
-from lslm_lightning.commands.records import (
-    seen_in_training,
-    timing,
-    trained,
-    training_flops,
-    versions,
-)
 from lslm_lightning.contracts import Example, Prediction, Score, metric_key, metric_label
 from lslm_lightning.evaluation.comparison import ANSWERING, SIGNIFICANT
 from lslm_lightning.evaluation.doctor import Finding
@@ -38,6 +22,22 @@ from lslm_lightning.evaluation.evaluation_set import (
 from lslm_lightning.evaluation.results import Entry, Results, conclude
 from lslm_lightning.evaluation.scoring import read_scores
 from lslm_lightning.evaluation.seeds import compare_seeds
+from lslm_lightning.experiments.evaluation_sets import (
+    FoundSet,
+    data_of,
+    examples_of,
+    find_set,
+    opened,
+    paired,
+)
+from lslm_lightning.experiments.leaderboard import letters
+from lslm_lightning.experiments.run_records import (
+    seen_in_training,
+    timing,
+    trained,
+    training_flops,
+    versions,
+)
 from lslm_lightning.reports.blocks import (
     Cell,
     Code,

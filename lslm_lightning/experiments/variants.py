@@ -3,19 +3,19 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lslm_lightning.commands.config_errors import yaml_of
-from lslm_lightning.commands.evaluate import digest_of
+from lslm_lightning.configuration.errors import yaml_of
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet
+from lslm_lightning.experiments.evaluation_spec import digest_of
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.safety.magnitudes import check_magnitudes
-from lslm_lightning.text.yaml_files import ConfigLoader, parse_yaml
+from lslm_lightning.text.yaml_files import ConfigLoader
 
 KEYS = ("base", "rungs", "parameters")
 # models of equal size are sought among widths that are multiples of the first, up to the second
@@ -132,17 +132,14 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: they are wrong, as the command would say.
     """
-    from lslm_lightning.commands.train import main
+    from lslm_lightning.configuration.cli import read_settings
 
-    out = StringIO()
     err = StringIO()
     try:
-        with redirect_stdout(out), redirect_stderr(err):
-            main(["run", *words, "--print_config"])
-    except SystemExit as ending:
-        if ending.code:
-            raise ValueError(err.getvalue().strip().removeprefix("lslm: ")) from None
-    found = parse_yaml(out.getvalue())
+        with redirect_stderr(err):
+            found = read_settings(["run", *words])
+    except SystemExit:
+        raise ValueError(err.getvalue().strip().removeprefix("lslm: ")) from None
     check_magnitudes(found)
     return found
 
@@ -161,7 +158,7 @@ def data_digests(spec: Mapping[str, Any]) -> DataDigests:
         ValueError, OSError: it cannot be read.
     """
     # it imports torch, and a ladder is read before
-    from lslm_lightning.commands.evaluation_sets import data_of
+    from lslm_lightning.experiments.evaluation_sets import data_of
 
     data = data_of(spec)
     splits = [
@@ -184,7 +181,7 @@ def width_of(words: Sequence[str], n_parameter: float) -> int | None:
     Raises:
         ValueError: none does.
     """
-    from lslm_lightning.commands.estimate import planned
+    from lslm_lightning.planning.estimate import planned
 
     backbone = (parsed(words)["model"]["init_args"].get("backbone") or {}).get("init_args") or {}
     if "d_model" not in backbone:

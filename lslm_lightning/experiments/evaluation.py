@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from lslm_lightning.commands.answers import Answers, failure
-from lslm_lightning.commands.finish import run_links
-from lslm_lightning.commands.outcome import WorkError, command_line, true_ending
-from lslm_lightning.commands.records import seen_in_training, trained, versions
-from lslm_lightning.commands.suitability import MismatchError, check_purposes
-from lslm_lightning.commands.tables import show_conclusion, show_findings, show_table
 from lslm_lightning.contracts import Example, Metric
 from lslm_lightning.evaluation.results import Results, conclude, write_results
 from lslm_lightning.evaluation.scoring import described
+from lslm_lightning.experiments.outcome import WorkError, command_line, true_ending
+from lslm_lightning.experiments.predictions import Answers, failure
+from lslm_lightning.experiments.run_records import seen_in_training, trained, versions
+from lslm_lightning.experiments.run_report import run_links
+from lslm_lightning.experiments.suitability import MismatchError, check_purposes
 from lslm_lightning.reports.blocks import Report, Section
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.description import describe, interval_in_words, ranking_table
@@ -31,6 +30,7 @@ from lslm_lightning.reports.evaluation import (
 )
 from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
+from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.safety.redaction import redacted, redacted_settings
@@ -41,7 +41,7 @@ from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.parameters import short_class, short_parameters
 
 if TYPE_CHECKING:
-    from lslm_lightning.commands.evaluate import Evaluation
+    from lslm_lightning.experiments.evaluation_spec import Evaluation
 
 # Facts of what a system found out about its settings: from an endpoint's server, from a Hugging
 # Face folder

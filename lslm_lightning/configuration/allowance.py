@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
-from lslm_lightning.commands.arguments import spelled_out
-from lslm_lightning.commands.config_errors import yaml_of
+from lslm_lightning.configuration.errors import yaml_of
+from lslm_lightning.configuration.long_options import spelled_out
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.directory import refuse_links
 from lslm_lightning.runs.own_code import add_working_directory, paths_in

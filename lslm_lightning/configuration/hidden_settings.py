@@ -5,7 +5,7 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
-from lslm_lightning.commands.arguments import spelled_out
+from lslm_lightning.configuration.long_options import spelled_out
 from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.runs.hidden_settings import Keys, reveal
 from lslm_lightning.safety.redaction import MASK

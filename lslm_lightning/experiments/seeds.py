@@ -8,11 +8,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from lslm_lightning.commands.finish import digest_line, run_links
-from lslm_lightning.commands.outcome import WorkError, command_line, is_stop
-from lslm_lightning.commands.process import run_to_its_end
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.scoring import described, read_scores
+from lslm_lightning.experiments.child_process import run_to_its_end
+from lslm_lightning.experiments.outcome import WorkError, command_line, is_stop
+from lslm_lightning.experiments.run_report import digest_line, run_links
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports.description import describe, score_table
 from lslm_lightning.reports.numerals import number

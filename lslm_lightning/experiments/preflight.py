@@ -9,16 +9,16 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
-from lslm_lightning.commands.given_settings import no_checkpoint
-from lslm_lightning.commands.job import Job
-from lslm_lightning.commands.processes import check_agreement, check_meeting
-from lslm_lightning.commands.trainer_settings import check_trainer, translated
+from lslm_lightning.configuration.given_settings import no_checkpoint
+from lslm_lightning.configuration.job import Job
+from lslm_lightning.configuration.trainer_settings import check_trainer, translated
 from lslm_lightning.evaluation.alignment import describe_pairs
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.runs.integrity import damage
 from lslm_lightning.runs.states import META
 from lslm_lightning.training.cores import available_cores
 from lslm_lightning.training.data import TaskData, say
+from lslm_lightning.training.distributed.processes import check_agreement, check_meeting
 from lslm_lightning.training.optimizer_settings import refuse_optimizer, trial_optimizer
 from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.precision import AUTO, HALF, SINGLE

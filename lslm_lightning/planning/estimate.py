@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lslm_lightning.commands.allowance import TRUST, allowance
-from lslm_lightning.commands.config_errors import check_files
-from lslm_lightning.commands.devices import Device
-from lslm_lightning.commands.hidden_settings import check_secrets
-from lslm_lightning.commands.train import SETTINGS, Command, quiet
+from lslm_lightning.configuration.allowance import TRUST, allowance
+from lslm_lightning.configuration.cli import SETTINGS, ExperimentCLI, quiet
+from lslm_lightning.configuration.errors import check_files
+from lslm_lightning.configuration.hidden_settings import check_secrets
 from lslm_lightning.data.batching import limited
-from lslm_lightning.runs.trust import is_restricted
-from lslm_lightning.safety.magnitudes import check_magnitudes
+from lslm_lightning.planning.devices import Device
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.data import TaskData
@@ -30,16 +28,14 @@ SINGLE = 4
 HALF = 2
 
 
-class Blueprint(Command):
+class Blueprint(ExperimentCLI):
     """The task and the data of a config, and no job: nothing is written, no device is asked for."""
 
     vocab_size: int | None = None
 
     def before_instantiate_classes(self) -> None:
         """Refuse numbers that no setting can mean, and nothing for this machine's sake."""
-        if is_restricted():
-            self._check_trust()
-        check_magnitudes(self.config[self.subcommand])
+        self.check_settings()
 
     def after_instantiate_classes(self) -> None:
         """There is no run."""

@@ -10,15 +10,14 @@ import torch
 from rich.table import Table
 from rich.text import Text
 
-from lslm_lightning.commands.outcome import command_line
-from lslm_lightning.commands.records import versions
-from lslm_lightning.commands.tables import show_conclusion, show_findings
 from lslm_lightning.contracts import Generator, Metric, Score, metric_label
 from lslm_lightning.evaluation.comparison import Pair, compare_with_others
 from lslm_lightning.evaluation.doctor import Finding
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
+from lslm_lightning.experiments.outcome import command_line
+from lslm_lightning.experiments.run_records import versions
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report
 from lslm_lightning.reports.conclusion import NOTHING, Conclusion, conclude, qualified
@@ -30,6 +29,7 @@ from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable, heading_of
+from lslm_lightning.reports.terminal import show_conclusion, show_findings
 from lslm_lightning.runs.loading import build, load_weights, read_config
 from lslm_lightning.safety.redaction import redacted_settings
 from lslm_lightning.safety.terminal import console
@@ -42,7 +42,7 @@ from lslm_lightning.training.sharding import ShardedStrategy
 from lslm_lightning.training.task import Task
 
 if TYPE_CHECKING:
-    from lslm_lightning.commands.train import Command
+    from lslm_lightning.experiments.training import Command
 
 
 def finish(command: "Command", subcommand: str) -> None:

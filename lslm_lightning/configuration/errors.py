@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lslm_lightning.commands.arguments import spelled_out
+from lslm_lightning.configuration.long_options import spelled_out
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.parser import ArgumentParser
 from lslm_lightning.runs.trust import ADVICE, DENIED, is_restricted, resolve

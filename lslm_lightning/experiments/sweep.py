@@ -10,14 +10,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lslm_lightning.commands.evaluate import check_systems, digest_of, read
-from lslm_lightning.commands.evaluation_sets import find_set
-from lslm_lightning.commands.examination import Examination
-from lslm_lightning.commands.job import task_name
-from lslm_lightning.commands.outcome import WorkError, true_ending
-from lslm_lightning.commands.process import run_to_its_end
-from lslm_lightning.commands.rungs import DataDigests, Ladder, Rung, data_digests, parsed, width_of
+from lslm_lightning.configuration.job import task_name
 from lslm_lightning.evaluation.evaluation_set import difference
+from lslm_lightning.experiments.child_process import run_to_its_end
+from lslm_lightning.experiments.evaluation import Examination
+from lslm_lightning.experiments.evaluation_sets import find_set
+from lslm_lightning.experiments.evaluation_spec import check_systems, digest_of, read
+from lslm_lightning.experiments.outcome import WorkError, true_ending
+from lslm_lightning.experiments.variants import (
+    DataDigests,
+    Ladder,
+    Rung,
+    data_digests,
+    parsed,
+    width_of,
+)
 from lslm_lightning.runs import RunDirectory, reserve
 from lslm_lightning.runs.directory import locked
 from lslm_lightning.runs.loading import read_config

@@ -11,7 +11,7 @@ from types import FrameType
 
 import psutil
 
-from lslm_lightning.commands.outcome import PARENT
+from lslm_lightning.experiments.outcome import PARENT
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # the last two are not on Windows
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once by either

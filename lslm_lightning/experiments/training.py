@@ -8,31 +8,38 @@ import re
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from enum import Enum
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock
-from jsonargparse import ArgumentError, Namespace
+from jsonargparse import Namespace
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.loggers import Logger
 
-from lslm_lightning.commands.allowance import TRUST, allowance
-from lslm_lightning.commands.config_errors import cause_of, check_files, explain
-from lslm_lightning.commands.finish import finish, run_links
-from lslm_lightning.commands.hidden_settings import check_secrets, revealed
-from lslm_lightning.commands.job import ONE_PASS, TRAINER_DEFAULTS, Job, JobTrainer, task_name
-from lslm_lightning.commands.monitors import check_monitors
-from lslm_lightning.commands.outcome import WorkError, command_line
-from lslm_lightning.commands.preflight import (
+from lslm_lightning.configuration.allowance import TRUST, allowance
+from lslm_lightning.configuration.cli import SETTINGS, ExperimentCLI, quiet, without_enums
+from lslm_lightning.configuration.errors import cause_of, check_files
+from lslm_lightning.configuration.hidden_settings import check_secrets
+from lslm_lightning.configuration.job import ONE_PASS, Job, JobTrainer
+from lslm_lightning.configuration.monitors import check_monitors
+from lslm_lightning.configuration.trainer_settings import (
+    check_batches,
+    check_construction,
+    check_shares,
+    plain_settings,
+    profiler_of,
+    translated,
+)
+from lslm_lightning.experiments.child_process import follow_parent
+from lslm_lightning.experiments.outcome import WorkError, command_line
+from lslm_lightning.experiments.preflight import (
     TRAINING,
     check_goes_on,
     check_job,
@@ -44,8 +51,27 @@ from lslm_lightning.commands.preflight import (
     read_splits,
     same_validation,
 )
-from lslm_lightning.commands.process import follow_parent
-from lslm_lightning.commands.processes import (
+from lslm_lightning.experiments.run_report import finish, run_links
+from lslm_lightning.experiments.seeds import run_seeds
+from lslm_lightning.experiments.suitability import check_checkpoint
+from lslm_lightning.reports.description import describe
+from lslm_lightning.runs import RunDirectory, new_run, reserve
+from lslm_lightning.runs.directory import locked
+from lslm_lightning.runs.loading import config_to_build, load_weights, read_config
+from lslm_lightning.runs.names import run_name, stem_of, typed_settings
+from lslm_lightning.runs.own_runs import remember_run
+from lslm_lightning.runs.trust import is_restricted, resolve
+from lslm_lightning.safety.magnitudes import check_magnitudes
+from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.yaml_files import dump_yaml, parse_yaml
+from lslm_lightning.tracking import Store, Tracker
+from lslm_lightning.tracking.parameters import short_parameters
+from lslm_lightning.training.budget import Budget
+from lslm_lightning.training.checkpoints import Checkpoints
+from lslm_lightning.training.checks import check_distinguishes
+from lslm_lightning.training.cores import THREADS, limit_threads
+from lslm_lightning.training.data import TaskData, say
+from lslm_lightning.training.distributed.processes import (
     DIRECTORY,
     LAUNCHED,
     Watch,
@@ -57,33 +83,6 @@ from lslm_lightning.commands.processes import (
     of_launcher,
     take_launched,
 )
-from lslm_lightning.commands.seeds import run_seeds
-from lslm_lightning.commands.suitability import check_checkpoint
-from lslm_lightning.commands.trainer_settings import (
-    check_batches,
-    check_construction,
-    check_shares,
-    plain_settings,
-    profiler_of,
-    translated,
-)
-from lslm_lightning.reports.description import describe
-from lslm_lightning.runs import RunDirectory, new_run, reserve
-from lslm_lightning.runs.directory import locked
-from lslm_lightning.runs.loading import config_to_build, load_weights, read_config
-from lslm_lightning.runs.names import run_name, stem_of, typed_settings
-from lslm_lightning.runs.own_runs import remember_run
-from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
-from lslm_lightning.safety.magnitudes import check_magnitudes
-from lslm_lightning.text.tokenizer import Tokenizer
-from lslm_lightning.text.yaml_files import dump_yaml, parse_yaml
-from lslm_lightning.tracking import Store, Tracker
-from lslm_lightning.tracking.parameters import short_parameters
-from lslm_lightning.training.budget import Budget
-from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.checks import check_distinguishes
-from lslm_lightning.training.cores import THREADS, limit_threads
-from lslm_lightning.training.data import TaskData, say
 from lslm_lightning.training.exam import Exam
 from lslm_lightning.training.interruption import Interruption
 from lslm_lightning.training.optimizer_settings import ChangedSettings
@@ -105,32 +104,7 @@ from lslm_lightning.training.task import NotFiniteError, Task
 log = logging.getLogger(__name__)
 
 
-class Parser(LightningArgumentParser):
-    """Errors in one line: what is wrong, where, and the nearest right word.
-
-    No option can be shortened: what looks for `--config` in the words would not find it.
-    """
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{"allow_abbrev": False, **settings})
-
-    def parse_string(self, content: str, path: Any = "", **settings: Any) -> Namespace:
-        """Parse the content of a file, which jsonargparse has made the working directory's, with
-        what it hides.
-        """
-        return super().parse_string(
-            revealed(content, Path(path)) if path else content, path=path, **settings
-        )
-
-    def error(self, message: str, ex: Exception | None = None) -> None:
-        # the parser of a nested class: those around it add where it stands
-        if not self.exit_on_error:
-            raise ArgumentError(None, message) from ex
-        print(f"lslm: {explain(message, self)}", file=sys.stderr)
-        raise SystemExit(2)
-
-
-class Command(LightningCLI):
+class Command(ExperimentCLI):
     """One job of one of the five subcommands."""
 
     directory: RunDirectory | None = None
@@ -148,16 +122,6 @@ class Command(LightningCLI):
         self.chosen = args[0]
         super().__init__(*arguments, args=args, **settings)
 
-    def subcommands(self) -> dict[str, set[str]]:
-        """Return the one that is asked for: its parser takes a while to make, and five take five
-        times as long.
-        """
-        # left out, so that all know the same settings
-        ours = {"verbose", "return_predictions", "weights_only"}
-        inherited = {name: skip | ours for name, skip in LightningCLI.subcommands().items()}
-        known = inherited | {"run": {"model", "datamodule"}}
-        return {self.chosen: known[self.chosen]}
-
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(Job, "job")
         parser.link_arguments(
@@ -171,15 +135,6 @@ class Command(LightningCLI):
         """Made only when all splits could be read: that of a large corpus takes minutes."""
         read_splits(self.subcommand, data)
         return data.tokenizer
-
-    @property
-    def job(self) -> Job:
-        return Job(**self._get(self.config, "job").as_dict())
-
-    @property
-    def task_name(self) -> str:
-        """The folder of its runs, and the experiment in MLflow."""
-        return task_name(resolve(self._get(self.config, "model").class_path))
 
     def _chosen_name(self) -> str:
         """Return the run's name as it was given, or made of the config's and what was set
@@ -208,17 +163,6 @@ class Command(LightningCLI):
         except (SystemExit, Exception):
             return {}
         return found[self.subcommand].as_dict()
-
-    def _parse_ckpt_path(self) -> None:
-        """Our checkpoints hold no hyperparameters: LightningCLI need not read them, nor stumble
-        over a broken one.
-        """
-
-    def _set_seed(self) -> None:
-        seed = self._get(self.config, "seed_everything")
-        if seed is not None and not 0 <= seed < 2**32:
-            raise ValueError(f"seed_everything={seed} must be between 0 and {2**32 - 1:,}")
-        super()._set_seed()
 
     def before_instantiate_classes(self) -> None:
         """All that can fail is tried before any long work: how long to train, the devices, the
@@ -254,15 +198,6 @@ class Command(LightningCLI):
             if not self.resumed:  # whose directory is there, and whose job.root may be another's
                 reserve(self.task_name, self.job.root)
             Store().open_experiment(self.task_name)
-
-    def _check_trust(self) -> None:
-        """Refuse what the run wants to build, as it was parsed and is about to be built.
-
-        Raises:
-            ValueError: it is not trusted.
-        """
-        for name in ("model", "data", "trainer"):
-            check_trust(self._get(self.config, name))
 
     def _decided_precision(self, given: Any, state: str | None) -> Any:
         """Return `trainer.precision` for this machine, which config.yaml keeps.
@@ -558,19 +493,6 @@ class Command(LightningCLI):
 
 SCORING = ("validate", "test")
 
-SETTINGS = {  # of LightningCLI
-    "subclass_mode_model": True,
-    "subclass_mode_data": True,
-    "trainer_class": JobTrainer,
-    "trainer_defaults": TRAINER_DEFAULTS,
-    "save_config_callback": None,
-    "seed_everything_default": 0,
-    "auto_configure_optimizers": False,
-    "load_from_checkpoint_support": False,
-    "parser_class": Parser,
-    "parser_kwargs": {"prog": "lslm"},
-}
-
 
 def config_of(state: str | None) -> dict[str, Any]:
     """Return the config.yaml of the run that a checkpoint belongs to; nothing where there is
@@ -588,40 +510,9 @@ def precision_of(state: str | None) -> str | None:
     return None if kept == AUTO else kept
 
 
-def without_enums(settings: Any) -> Any:
-    """The same settings with words for members of enumerations, which some of Lightning's defaults
-    are and no YAML can hold.
-    """
-    if isinstance(settings, Namespace):
-        return Namespace({name: without_enums(value) for name, value in vars(settings).items()})
-    if isinstance(settings, dict):
-        return {name: without_enums(value) for name, value in settings.items()}
-    if isinstance(settings, list):
-        return [without_enums(value) for value in settings]
-    return settings.value if isinstance(settings, Enum) else settings
-
-
 def listed(given: Any) -> list[Any]:
     """What a setting of the Trainer has: one, several, or none."""
     return given if isinstance(given, list) else [] if given is None else [given]
-
-
-def quiet() -> None:
-    """Lightning's hints are for those who call it themselves."""
-    # on how to sum a norm faster
-    logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
-    for name in (
-        "lightning.pytorch",
-        "lightning.fabric",
-        "lightning.pytorch.utilities.rank_zero",
-        "lightning.pytorch.accelerators.cuda",
-    ):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="lightning.*")
-    warnings.filterwarnings("ignore", message=".*sync_dist.*")
-    # keys and values, which training does not write into
-    warnings.filterwarnings("ignore", message=".*returned a view tensor.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 
 
 def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
@@ -650,9 +541,9 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
         and (restarted := met_before())
         and restarted.config.exists()
     ):
-        from lslm_lightning.commands.resume import main as resume
+        from lslm_lightning.experiments.resuming import resume_run
 
-        return resume(["resume", str(restarted.path), TRUST])  # this very command began it
+        return resume_run(str(restarted.path), trust=True)  # this very command began it
     before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
     given = {name: os.environ.get(name) for name in (DIRECTORY, DECIDED, THREADS, *LAUNCHED)}
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]

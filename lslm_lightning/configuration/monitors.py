@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 
-from lslm_lightning.commands.trainer_settings import n_train_batch
+from lslm_lightning.configuration.trainer_settings import n_train_batch
 from lslm_lightning.data.batching import limited
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.progress import CURVE

@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from lslm_lightning.commands.arguments import spelled_out
-from lslm_lightning.commands.config_errors import (
+from lslm_lightning.configuration.errors import (
     SUFFIXES,
     TOP,
     check_files,
@@ -21,15 +20,16 @@ from lslm_lightning.commands.config_errors import (
     unknown_name,
     yaml_of,
 )
-from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
-from lslm_lightning.commands.signatures import LASTING, first_missing, settings_of
+from lslm_lightning.configuration.long_options import spelled_out
+from lslm_lightning.configuration.signatures import LASTING, first_missing, settings_of
 from lslm_lightning.data.corpora import check_corpus_name
+from lslm_lightning.exit_status import WRONG_ARGUMENTS
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
 
 FIXED = {  # blocks of a config whose class is always the same
-    "trainer": "lslm_lightning.commands.job.JobTrainer",
-    "job": "lslm_lightning.commands.job.Job",
+    "trainer": "lslm_lightning.configuration.job.JobTrainer",
+    "job": "lslm_lightning.configuration.job.Job",
 }
 OPTIONS = ("config", "print_config", "print_shtab", "help", "seeds", "trust", "debug")
 OURS = (

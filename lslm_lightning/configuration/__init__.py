@@ -1,0 +1,1 @@
+"""Settings of experiments: from files and command lines to objects."""

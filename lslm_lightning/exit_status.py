@@ -1,0 +1,5 @@
+"""Exit statuses of commands."""
+
+DONE = 0
+FAILED = 1
+WRONG_ARGUMENTS = 2

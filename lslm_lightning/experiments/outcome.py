@@ -1,0 +1,93 @@
+"""Endings of a piece of work: what failed, who stopped it, and the command that goes on."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lslm_lightning.configuration.pipes import command_to_repeat
+from lslm_lightning.safety.redaction import redacted_arguments
+
+if TYPE_CHECKING:
+    from lslm_lightning.tracking import Tracker
+
+PARENT = "LSLM_PARENT"  # tells a command which process waits for it
+
+
+class WorkError(RuntimeError):
+    """A part of the work failed, as the message says; what else there was to do was done."""
+
+
+@contextmanager
+def true_ending(tracker: "Tracker") -> Iterator[None]:
+    """MLflow is told how what is inside ended: FINISHED, FAILED, or KILLED by Ctrl-C or a
+    signal.
+    """
+    status = "FAILED"
+    try:
+        yield
+        status = "FINISHED"
+    except Exception:
+        raise
+    except BaseException:
+        status = "KILLED"
+        raise
+    finally:
+        tracker.end(status)
+
+
+def is_stop(error: BaseException) -> bool:
+    """Whether someone asked this process to stop, by Ctrl-C or a signal."""
+    return isinstance(error, KeyboardInterrupt) or hasattr(error, "signum")
+
+
+def command_line(words: Sequence[str] | None = None, config: Path | None = None) -> str:
+    """Return `lslm WORDS` as it is typed in a shell, without secrets and temporary files.
+
+    Args:
+        words: default: those that this process was started with.
+        config: has every setting of the command, and stands for a config that came through a pipe.
+    """
+    given = sys.argv[1:] if words is None else words
+    return shlex.join(["lslm", *redacted_arguments(command_to_repeat(given, config))])
+
+
+@contextmanager
+def way_on(line: str) -> Iterator[None]:
+    """Tell how to go on to whoever stops what is inside; a part of it that was stopped may know
+    better.
+
+    Args:
+        line: "To go on: COMMAND"; "" where another process tells it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if is_stop(error) and getattr(error, "way_on", None) is None:
+            error.way_on = line
+        raise
+
+
+def one_line(error: BaseException) -> str:
+    """What happened, without line breaks; the kind of error only where its words do not explain
+    themselves.
+    """
+    kind = type(error).__name__
+    try:
+        if isinstance(error, OSError) and error.strerror and error.filename:
+            names = [error.filename, error.filename2]  # of a copy, which names the full disk last
+            return _plain(f"{' to '.join(str(name) for name in names if name)}: {error.strerror}")
+        words = _plain(str(error))
+    except Exception:  # an error of somebody else's, whose own text is broken
+        return kind
+    ours = type(error).__module__.partition(".")[0] == "lslm_lightning"
+    if words and (ours or isinstance(error, ValueError | OSError | ArithmeticError)):
+        return words
+    return f"{kind}: {words}" if words else kind
+
+
+def _plain(text: str) -> str:
+    """`text` in one line; half surrogate pairs, as of file names in Latin-1, are spelled out."""
+    return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,153 @@
+"""Runs that were stopped, and go on as if they had not been."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lslm_lightning.exit_status import DONE
+from lslm_lightning.safety.redaction import redacted_arguments
+
+if TYPE_CHECKING:
+    from lslm_lightning.runs import RunDirectory
+
+OTHERWISE = ("max_", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "enable_")
+# with these changed, the curves go on as they would have
+HARMLESS = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))
+STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which state they go on
+
+
+def resume_run(
+    reference: str,
+    words: Sequence[str] = (),
+    anew: bool = False,
+    trust: bool = False,
+) -> int:
+    """Train from the last state of a run, or `anew`; return an exit status.
+
+    Args:
+        reference: a run directory or an MLflow run id.
+        words: settings to change, as on the command line.
+        trust: let the run name any class.
+    """
+    from lslm_lightning.runs import find_run
+    from lslm_lightning.tracking.store import store_of_run
+
+    directory = find_run(reference)
+    command = command_of(directory)
+    if directory.beginning.get("status") == "FINISHED" and not words:
+        print(f"{directory.path} is finished; a larger --trainer.max_steps trains on")
+        return DONE
+    from lslm_lightning.configuration.allowance import TRUST, allowance
+    from lslm_lightning.configuration.given_settings import check_given
+
+    train_words = [command, "--config", str(directory.config), *words]
+    train_words += [TRUST] if trust else []
+    with allowance(train_words, directory):  # refused before anything of the run is touched
+        check_given([word for word in train_words if word != TRUST])
+    # what there is by then is to be kept
+    with store_of_run(directory.beginning, directory.path):
+        return go_on(directory, train_words, words, anew)
+
+
+def go_on(
+    directory: "RunDirectory", train_words: Sequence[str], words: Sequence[str], anew: bool
+) -> int:
+    """Train from the last state, or `anew`.
+
+    Args:
+        words: of `train_words` those that the user gave.
+    """
+    from lslm_lightning.runs.integrity import last_whole_state
+
+    if STATE not in os.environ:  # otherwise this is one of several processes
+        state = None if anew else last_whole_state(directory)
+        if anew:
+            set_aside(directory)
+        elif state is None and any(directory.checkpoints.glob("*.ckpt")):
+            raise ValueError(
+                f"{directory.checkpoints} has no last.ckpt (MLflow keeps none); --no-checkpoint "
+                "trains anew from step 0"
+            )
+        os.environ[STATE] = str(state or "")
+    state = os.environ[STATE]
+    if changes := [
+        word for word in words if word.startswith("--") and not word.startswith(HARMLESS)
+    ]:
+        print(
+            (
+                "points that were logged already stay as they are, also where "
+                f"{' '.join(redacted_arguments(changes))} would make them others"
+            ),
+            flush=True,
+        )
+    from lslm_lightning.experiments.training import main as train
+
+    try:
+        return train([*train_words, f"--ckpt_path={state or 'null'}"], directory)
+    finally:
+        os.environ.pop(STATE, None)
+
+
+def set_aside(directory: "RunDirectory") -> None:
+    """What the run has come to goes to a folder of its own, so that nothing of it is taken for what
+    is to come.
+
+    Raises:
+        ValueError: another process trains in the directory.
+    """
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from lslm_lightning.runs.directory import locked
+
+    if rank_zero_only.rank or 0:
+        return
+    lock = locked(directory)
+    try:
+        number = 1 + len([*directory.path.glob("before-*")])
+        before = directory.path / f"before-{number}"
+        before.mkdir()
+        for name in (
+            "checkpoints",
+            "metrics.jsonl",
+            "metrics.json",
+            "mlflow.json",
+            "predictions",
+            "report",
+            "samples",
+        ):
+            if (directory.path / name).exists():
+                (directory.path / name).rename(before / name)
+    finally:
+        lock.release()
+    print(f"what there was is in {before}", flush=True)
+
+
+def command_of(directory: "RunDirectory") -> str:
+    """The command that began the run, as the first line of its config.yaml has it.
+
+    Raises:
+        ValueError: it was no training, or several.
+    """
+    from lslm_lightning.runs.loading import read_config
+
+    config = read_config(directory.config)
+    with directory.config.open(encoding="utf-8") as file:
+        line = file.readline()
+    try:
+        words = shlex.split(line.removeprefix("#"))
+    except ValueError as error:
+        raise ValueError(
+            f"{directory.config}, line 1 is no command line ({error}); write `# lslm run` there"
+        ) from None
+    command = words[1] if words[:1] == ["lslm"] and len(words) > 1 else "run"
+    if command not in ("run", "fit"):
+        raise ValueError(
+            f"{directory.path} is of lslm {command}, which trains nothing: give that command again"
+        )
+    if config.get("job", {}).get("seeds", 1) > 1:
+        raise ValueError(
+            f"{directory.path} is the parent of seeds: resume its children, "
+            f"{directory.path.name}-seed-*, one by one"
+        )
+    return command
