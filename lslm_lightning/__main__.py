@@ -118,7 +118,7 @@ def run(argv: list[str]) -> int:
         return 2
     from lslm_lightning.commands.exit_status import outcome
     from lslm_lightning.configuration.pipes import copy_pipes
-    from lslm_lightning.experiments.outcome import PARENT, command_line, way_on
+    from lslm_lightning.experiments.outcome import PARENT, command_line, way_on, working_on
 
     debug = "--debug" in argv
     given = [word for word in argv if word != "--debug"]
@@ -130,7 +130,8 @@ def run(argv: list[str]) -> int:
         words = copy_pipes(given)
         if words != given and sys.argv[1:] == argv:  # with which other processes are started
             sys.argv[1:] = words
-        with way_on("" if is_silent else f"To start again: {command_line(words)}"):
+        again = "" if is_silent else f"To start again: {command_line(words)}"
+        with working_on(words), way_on(again):
             return import_module(f"lslm_lightning.commands.{COMMANDS[words[0]][0]}").main(words)
 
     # of a process that another one waits for, that one tells how to go on

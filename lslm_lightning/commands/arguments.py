@@ -4,12 +4,11 @@ once.
 
 import argparse
 import re
-import sys
 import textwrap
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from lslm_lightning.exit_status import WRONG_ARGUMENTS
+from lslm_lightning.exit_status import SettingsError
 
 WIDEST = 100  # lines of a description
 
@@ -73,5 +72,4 @@ class Parser(argparse.ArgumentParser):
         if wrong := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             near = get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), 1)
         hint = f"did you mean {near[0]}?" if near else f"{self.prog} --help"
-        print(f"lslm: {' '.join(message.split())}; {hint}", file=sys.stderr)
-        raise SystemExit(WRONG_ARGUMENTS)
+        raise SettingsError(f"{' '.join(message.split())}; {hint}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lslm_lightning.exit_status import DONE, FAILED
+from lslm_lightning.exit_status import DONE, FAILED, WRONG_ARGUMENTS, SettingsError
 from lslm_lightning.experiments.outcome import is_stop, one_line
 from lslm_lightning.training.signals import stop_at_once
 
@@ -71,6 +71,11 @@ def outcome(work: Callable[[], int], debug: bool = False) -> int:
     try:
         with terminable():
             return work() or DONE
+    except SettingsError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"lslm: {error.message}", file=sys.stderr)
+        return WRONG_ARGUMENTS
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else DONE if error.code is None else FAILED
     except KeyboardInterrupt as error:

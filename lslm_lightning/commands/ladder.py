@@ -48,7 +48,7 @@ def check_config(config: str, words: list[str]) -> None:
     """Refuse settings, classes and corpora that do not exist, before anything is trained.
 
     Raises:
-        SystemExit: with status 2, after one line, where one does not.
+        SettingsError: one does not.
     """
     from lslm_lightning.configuration.errors import yaml_of
     from lslm_lightning.configuration.given_settings import Given, refuse

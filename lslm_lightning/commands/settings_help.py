@@ -291,7 +291,7 @@ def class_help(name: str) -> str:
     """Return the settings of a class, given its import path or its name.
 
     Raises:
-        SystemExit: with status 2, after one line, where there is no such class.
+        SettingsError: there is no such class.
     """
     path = path_of(name)
     settings = settings_of(path)

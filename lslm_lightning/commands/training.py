@@ -53,7 +53,7 @@ def check_training(argv: list[str], with_corpus: bool = True) -> bool:
         with_corpus: look for the corpus, and files that the run begins with, too.
 
     Raises:
-        SystemExit: with status 2, after one line, for wrong arguments.
+        SettingsError: arguments are wrong.
         ValueError, FileNotFoundError: a corpus or a file does not exist.
     """
     from lslm_lightning.configuration.allowance import allowance

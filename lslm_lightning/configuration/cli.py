@@ -3,7 +3,6 @@ objects.
 """
 
 import logging
-import sys
 import warnings
 from enum import Enum
 from pathlib import Path
@@ -16,6 +15,7 @@ from lslm_lightning.configuration.allowance import allowance
 from lslm_lightning.configuration.errors import check_files, explain
 from lslm_lightning.configuration.hidden_settings import check_secrets, revealed
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer, task_name
+from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.runs.trust import check_trust, is_restricted, resolve
 from lslm_lightning.safety.magnitudes import check_magnitudes
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -45,8 +45,7 @@ class Parser(LightningArgumentParser):
         # the parser of a nested class: those around it add where it stands
         if not self.exit_on_error:
             raise ArgumentError(None, message) from ex
-        print(f"lslm: {explain(message, self)}", file=sys.stderr)
-        raise SystemExit(2)
+        raise SettingsError(explain(message, self))
 
 
 class ExperimentCLI(LightningCLI):
@@ -143,7 +142,7 @@ def read_settings(words: list[str]) -> dict[str, Any]:
         words: the subcommand first, as in `["run", "--config", "mine.yaml"]`.
 
     Raises:
-        SystemExit: with status 2, after one line on standard error, where they are wrong.
+        SettingsError: they are wrong.
         ValueError: files or secrets are missing, or a stranger's config names what it must not.
     """
     quiet()

@@ -3,7 +3,6 @@ imported.
 """
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,7 +22,7 @@ from lslm_lightning.configuration.errors import (
 from lslm_lightning.configuration.long_options import spelled_out
 from lslm_lightning.configuration.signatures import LASTING, first_missing, settings_of
 from lslm_lightning.data.corpora import check_corpus_name
-from lslm_lightning.exit_status import WRONG_ARGUMENTS
+from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.safety.paths import did_you_mean
 from lslm_lightning.text.yaml_files import TEXTS, ParserLoader, parse_yaml
 
@@ -205,7 +204,7 @@ class Given:
         """Refuse a command without model or data, and a test without weights.
 
         Raises:
-            SystemExit: with status 2, after one line, without model or data.
+            SettingsError: there is no model or no data.
             ValueError: there are no weights.
         """
         begun = {place.partition(".")[0] for place in self.values}
@@ -226,7 +225,7 @@ def check_given(words: Sequence[str], known: Sequence[str] = TOP) -> Given:
     """Return what the arguments of a command set, where all its names, classes and files exist.
 
     Raises:
-        SystemExit: with status 2, after one line, where one does not.
+        SettingsError: one does not.
     """
     try:
         check_files(words, known)
@@ -239,8 +238,7 @@ def check_given(words: Sequence[str], known: Sequence[str] = TOP) -> Given:
 
 def refuse(message: str) -> NoReturn:
     """End the command for its wrong arguments."""
-    print(f"lslm: {message}", file=sys.stderr)
-    raise SystemExit(WRONG_ARGUMENTS)
+    raise SettingsError(message)
 
 
 def options_of(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lslm_lightning.exit_status import WRONG_ARGUMENTS
+from lslm_lightning.exit_status import SettingsError
 
 if TYPE_CHECKING:
     from lslm_lightning.contracts import Generator, Metric, Scorer
@@ -43,7 +42,7 @@ def read(config: str, words: list[str]) -> Evaluation:
     """Parse and build.
 
     Raises:
-        SystemExit: with status 2, after one line, where it is not right.
+        SettingsError: it is not right.
     """
     from jsonargparse.typing import PositiveInt
 
@@ -59,8 +58,7 @@ def read(config: str, words: list[str]) -> Evaluation:
     try:
         check_files([f"--config={config}", *words], known=())
     except ValueError as error:
-        print(f"lslm: {error}", file=sys.stderr)
-        raise SystemExit(WRONG_ARGUMENTS) from None
+        raise SettingsError(str(error)) from None
     parser = ConfigParser(prog="lslm evaluate")
     parser.add_argument("--config", action="config")
     parser.add_argument("--task", type=type[Task], required=True)
@@ -145,7 +143,7 @@ def check_systems(specs: Mapping[str, Any]) -> None:
     """Refuse systems that cannot be built.
 
     Raises:
-        SystemExit: with status 2, after one line.
+        SettingsError: one cannot.
     """
     from lslm_lightning.configuration.cli import Parser as ConfigParser
     from lslm_lightning.contracts import Generator, Scorer

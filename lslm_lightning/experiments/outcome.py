@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,14 +44,33 @@ def is_stop(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or hasattr(error, "signum")
 
 
+_words: ContextVar[tuple[str, ...] | None] = ContextVar("words", default=None)
+
+
+@contextmanager
+def working_on(words: Sequence[str]) -> Iterator[None]:
+    """Let `command_words` return these inside."""
+    token = _words.set(tuple(words))
+    try:
+        yield
+    finally:
+        _words.reset(token)
+
+
+def command_words() -> list[str]:
+    """Return the words of the command at work, or of the one that a call from Python stands for."""
+    words = _words.get()
+    return list(sys.argv[1:] if words is None else words)
+
+
 def command_line(words: Sequence[str] | None = None, config: Path | None = None) -> str:
     """Return `lslm WORDS` as it is typed in a shell, without secrets and temporary files.
 
     Args:
-        words: default: those that this process was started with.
+        words: default: those of the command at work.
         config: has every setting of the command, and stands for a config that came through a pipe.
     """
-    given = sys.argv[1:] if words is None else words
+    given = command_words() if words is None else words
     return shlex.join(["lslm", *redacted_arguments(command_to_repeat(given, config))])
 
 

@@ -9,6 +9,10 @@ from lslm_lightning.exit_status import DONE
 from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lslm_lightning.configuration.words import Settings
+    from lslm_lightning.experiments.run import Run
     from lslm_lightning.runs import RunDirectory
 
 OTHERWISE = ("max_", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "enable_")
@@ -17,11 +21,42 @@ HARMLESS = ("--config", *(f"--trainer.{name}" for name in OTHERWISE))
 STATE = "LSLM_RESUME_FROM"  # tells the processes of one job from which state they go on
 
 
+def resume(
+    run: "str | Path | Run",
+    settings: "Settings | None" = None,
+    *,
+    anew: bool = False,
+    trust: bool = False,
+) -> "Run":
+    """Go on with a run that was stopped, as if it had not been; a finished one trains on.
+
+    Args:
+        run: a run directory, an MLflow run id, or what `train` returned.
+        settings: changed ones, by keys with dots: `{"trainer.max_steps": 20_000}`.
+        anew: train from step 0; what there was goes to a folder of its own.
+        trust: let the run name any class.
+
+    Raises:
+        ValueError: the run has no state, or settings do not allow to go on.
+    """
+    from lslm_lightning.configuration.words import setting_words
+    from lslm_lightning.experiments.library import library_call
+    from lslm_lightning.experiments.run import Run
+    from lslm_lightning.runs import find_run
+
+    directory = run.directory if isinstance(run, Run) else find_run(str(run))
+    words = setting_words(settings or {})
+    with library_call(["resume", str(directory.path), *words]):
+        resume_run(str(directory.path), words, anew, trust, handles_signals=False)
+    return Run(directory)
+
+
 def resume_run(
     reference: str,
     words: Sequence[str] = (),
     anew: bool = False,
     trust: bool = False,
+    handles_signals: bool = True,
 ) -> int:
     """Train from the last state of a run, or `anew`; return an exit status.
 
@@ -29,6 +64,7 @@ def resume_run(
         reference: a run directory or an MLflow run id.
         words: settings to change, as on the command line.
         trust: let the run name any class.
+        handles_signals: see `training.perform`.
     """
     from lslm_lightning.runs import find_run
     from lslm_lightning.tracking.store import store_of_run
@@ -47,11 +83,15 @@ def resume_run(
         check_given([word for word in train_words if word != TRUST])
     # what there is by then is to be kept
     with store_of_run(directory.beginning, directory.path):
-        return go_on(directory, train_words, words, anew)
+        return go_on(directory, train_words, words, anew, handles_signals)
 
 
 def go_on(
-    directory: "RunDirectory", train_words: Sequence[str], words: Sequence[str], anew: bool
+    directory: "RunDirectory",
+    train_words: Sequence[str],
+    words: Sequence[str],
+    anew: bool,
+    handles_signals: bool = True,
 ) -> int:
     """Train from the last state, or `anew`.
 
@@ -81,10 +121,11 @@ def go_on(
             ),
             flush=True,
         )
-    from lslm_lightning.experiments.training import main as train
+    from lslm_lightning.experiments.training import perform
 
     try:
-        return train([*train_words, f"--ckpt_path={state or 'null'}"], directory)
+        perform([*train_words, f"--ckpt_path={state or 'null'}"], directory, handles_signals)
+        return DONE
     finally:
         os.environ.pop(STATE, None)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from lslm_lightning.contracts import Score, metric_label
 from lslm_lightning.evaluation.scoring import described, read_scores
 from lslm_lightning.experiments.child_process import run_to_its_end
-from lslm_lightning.experiments.outcome import WorkError, command_line, is_stop
+from lslm_lightning.experiments.outcome import WorkError, command_line, command_words, is_stop
 from lslm_lightning.experiments.run_report import digest_line, run_links
 from lslm_lightning.files import atomic_write
 from lslm_lightning.reports.description import describe, score_table
@@ -45,7 +45,7 @@ def run_seeds(n: int, first: int, parent: RunDirectory, tracker: Tracker) -> Non
             sys.executable,
             "-m",
             "lslm_lightning",
-            *sys.argv[1:],
+            *command_words(),
             *steps,
             "--job.seeds=1",
             f"--seed_everything={seed}",
@@ -145,7 +145,12 @@ def way_on_with(child: RunDirectory | None, seed: int, end: int, shuffles: bool)
         single = [f"--data.seed={seed}"] if shuffles and seed + 1 == end else []
         steps.append(
             command_line(
-                [*sys.argv[1:], f"--job.seeds={end - seed}", f"--seed_everything={seed}", *single]
+                [
+                    *command_words(),
+                    f"--job.seeds={end - seed}",
+                    f"--seed_everything={seed}",
+                    *single,
+                ]
             )
         )
     return f"To go on: {' && '.join(steps)}"

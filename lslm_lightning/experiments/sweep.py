@@ -12,6 +12,7 @@ from typing import Any
 
 from lslm_lightning.configuration.job import task_name
 from lslm_lightning.evaluation.evaluation_set import difference
+from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.child_process import run_to_its_end
 from lslm_lightning.experiments.evaluation import Examination
 from lslm_lightning.experiments.evaluation_sets import find_set
@@ -197,7 +198,7 @@ class Climb:
                 )
         try:
             words = self.to_resume(rung) or self.to_begin(rung, parent)
-        except (ValueError, SystemExit) as error:  # of a network that cannot have the size
+        except (ValueError, SettingsError) as error:  # of a network that cannot have the size
             print(f"lslm: {name}: {error}", file=sys.stderr, flush=True)
             return False
         environment = {

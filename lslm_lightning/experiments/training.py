@@ -37,7 +37,10 @@ from lslm_lightning.configuration.trainer_settings import (
     profiler_of,
     translated,
 )
+from lslm_lightning.configuration.words import Config, Settings, config_words
+from lslm_lightning.exit_status import DONE, SettingsError
 from lslm_lightning.experiments.child_process import follow_parent
+from lslm_lightning.experiments.library import library_call
 from lslm_lightning.experiments.outcome import WorkError, command_line
 from lslm_lightning.experiments.preflight import (
     TRAINING,
@@ -51,6 +54,7 @@ from lslm_lightning.experiments.preflight import (
     read_splits,
     same_validation,
 )
+from lslm_lightning.experiments.run import Run
 from lslm_lightning.experiments.run_report import finish, run_links
 from lslm_lightning.experiments.seeds import run_seeds
 from lslm_lightning.experiments.suitability import check_checkpoint
@@ -111,6 +115,7 @@ class Command(ExperimentCLI):
     tracker: Tracker | None = None
     watch: Watch | None = None
     resumed: RunDirectory | None = None  # that of the run that goes on
+    handles_signals = True
     lock: FileLock | None = None
     began = 0.0
     arguments: Sequence[str] = ()  # the command line, from the subcommand on
@@ -340,7 +345,7 @@ class Command(ExperimentCLI):
             reporter,
         ]
         # they save, and so come after what has sums to be saved
-        callbacks += [checkpoints, Interruption(checkpoints)]
+        callbacks += [checkpoints, Interruption(checkpoints, self.handles_signals)]
         config["logger"] = [
             self.tracker,
             *(logger for logger in listed(config["logger"]) if isinstance(logger, Logger)),
@@ -521,20 +526,73 @@ def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
     Args:
         resumed: go on with the run in this directory.
     """
+    perform(argv, resumed)
+    return DONE
+
+
+def train(
+    config: Config,
+    settings: Settings | None = None,
+    *,
+    test: bool = True,
+    name: str | None = None,
+    root: str | Path | None = None,
+    seeds: int = 1,
+    trust: bool = False,
+) -> Run:
+    """Train as `lslm run` does: a run directory, an MLflow run, a test, a report.
+
+    Args:
+        config: a YAML file, its content as a mapping, or several of either, which are merged.
+        settings: replace those of the config, by keys with dots: `{"trainer.max_steps": 500}`.
+        test: answer the test split with the best checkpoint, and report.
+        name: of the run. Default: made of the config's name and of the settings.
+        root: folder of all runs. Default: `runs` in the working directory.
+        seeds: train with so many seeds; the run is the parent of theirs.
+        trust: let a config that lies in another's run name any class.
+
+    Raises:
+        ValueError: settings are wrong.
+        WorkError: some of several seeds failed.
+    """
+    given = {"job.name": name, "job.root": root, "job.seeds": None if seeds == 1 else seeds}
+    given = {key: value for key, value in given.items() if value is not None}
+    with config_words(config, {**(settings or {}), **given}) as words:
+        words = ["run" if test else "fit", *words, *([TRUST] if trust else [])]
+        with library_call(words):
+            directory = perform(words, handles_signals=False)
+    return Run(directory)
+
+
+def perform(
+    argv: Sequence[str],
+    resumed: RunDirectory | None = None,
+    handles_signals: bool = True,
+) -> RunDirectory:
+    """Do the job of a command and return its run directory.
+
+    Args:
+        argv: words of the command, from the subcommand on.
+        resumed: go on with the run in this directory.
+        handles_signals: whether what asks the process to stop is handled here.
+    """
     with allowance(argv, resumed):
-        return do([word for word in argv if word != TRUST], resumed)
+        return _perform([word for word in argv if word != TRUST], resumed, handles_signals)
 
 
-def do(argv: list[str], resumed: RunDirectory | None) -> int:
-    """Do the work of `main`, where what configs may name is settled."""
+def _perform(
+    argv: list[str],
+    resumed: RunDirectory | None,
+    handles_signals: bool,
+) -> RunDirectory:
+    """Do the work of `perform`, where what configs may name is settled."""
     quiet()
     is_child = follow_parent()
     try:
         check_files(argv)
         check_secrets(argv)
     except ValueError as error:
-        print(f"lslm: {error}", file=sys.stderr)
-        return 2
+        raise SettingsError(str(error)) from None
     if (
         resumed is None
         and argv[0] in TRAINING
@@ -543,13 +601,16 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
     ):
         from lslm_lightning.experiments.resuming import resume_run
 
-        return resume_run(str(restarted.path), trust=True)  # this very command began it
-    before = {number: signal.signal(number, stop_at_once) for number in stopping_signals()}
+        resume_run(str(restarted.path), trust=True)  # this very command began it
+        return restarted
+    numbers = stopping_signals() if handles_signals else []
+    before = {number: signal.signal(number, stop_at_once) for number in numbers}
     given = {name: os.environ.get(name) for name in (DIRECTORY, DECIDED, THREADS, *LAUNCHED)}
     arguments = [re.sub(r"^--seeds(?==|$)", "--job.seeds", word) for word in argv]
     status = "FAILED"
     command = Command.__new__(Command)
     command.resumed = resumed
+    command.handles_signals = handles_signals
     command.arguments = arguments
     command.watch = Watch(lambda: lose(command))
     command.watch.start()
@@ -593,7 +654,7 @@ def do(argv: list[str], resumed: RunDirectory | None) -> int:
             os.environ.update({} if value is None else {name: value})
         for number, handler in before.items():
             signal.signal(number, handler)
-    return 0
+    return command.directory
 
 
 def way_on_of(command: Command) -> str | None:

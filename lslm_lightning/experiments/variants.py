@@ -3,15 +3,14 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
 from dataclasses import dataclass
 from difflib import get_close_matches
-from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lslm_lightning.configuration.errors import yaml_of
 from lslm_lightning.evaluation.evaluation_set import EvaluationSet
+from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.evaluation_spec import digest_of
 from lslm_lightning.runs.directory import check_name
 from lslm_lightning.safety.magnitudes import check_magnitudes
@@ -134,12 +133,10 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
     """
     from lslm_lightning.configuration.cli import read_settings
 
-    err = StringIO()
     try:
-        with redirect_stderr(err):
-            found = read_settings(["run", *words])
-    except SystemExit:
-        raise ValueError(err.getvalue().strip().removeprefix("lslm: ")) from None
+        found = read_settings(["run", *words])
+    except SettingsError as error:
+        raise ValueError(error.message) from None
     check_magnitudes(found)
     return found
 

@@ -113,10 +113,15 @@ class Interruption(Callback):
     validation is due, after it; a long validation is left after `STOP_SECONDS`, with the state that
     was saved before, while a save is finished however long it takes. A second signal stops at once.
     Where no signal came, but the time to save has, they save and go on.
+
+    Args:
+        handles_signals: without it signals are the caller's affair, and only the time to save
+            counts.
     """
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
+    def __init__(self, checkpoints: Checkpoints, handles_signals: bool = True) -> None:
         self.checkpoints = checkpoints
+        self.handles_signals = handles_signals
         self.received = 0
         self._agreement = Agreement()
         self._before: dict[int, Any] = {}
@@ -149,6 +154,8 @@ class Interruption(Callback):
         )
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        if not self.handles_signals:
+            return
         self._before = {number: signal.signal(number, self._note) for number in stopping_signals()}
         self._before |= self._deadline.install()
 
@@ -189,7 +196,8 @@ class Interruption(Callback):
         self._restore()
 
     def _restore(self) -> None:
-        self._deadline.stop()
+        if self._before:
+            self._deadline.stop()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}

@@ -1,0 +1,60 @@
+"""Settings given in Python as the words of a command line."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TypeAlias
+
+from lslm_lightning.configuration.pipes import FOLDER
+from lslm_lightning.safety.user_files import write_settings
+from lslm_lightning.text.yaml_files import dump_yaml
+
+OneConfig: TypeAlias = str | PathLike[str] | Mapping[str, object]
+Config: TypeAlias = OneConfig | Sequence[OneConfig]  # several are merged, the last counts
+Settings: TypeAlias = Mapping[str, object]  # values by keys with dots: {"trainer.max_steps": 100}
+
+
+@contextmanager
+def config_words(config: Config, settings: Settings | None = None) -> Iterator[list[str]]:
+    """Yield a config and settings as words of a command line, as long as its files exist.
+
+    Args:
+        config: a YAML file, its content as a mapping, or several of either.
+        settings: replace those of the config, by keys with dots.
+
+    Raises:
+        TypeError: `config` is something else, or a key of `settings` is no text.
+    """
+    several = isinstance(config, Sequence) and not isinstance(config, str)
+    words: list[str] = []
+    with tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
+        for number, each in enumerate(config if several else [config]):
+            if isinstance(each, Mapping):
+                path = Path(folder, f"config{number or ''}.yaml")
+                write_settings(path, dump_yaml(json.loads(json.dumps(each, default=str))))
+                words += ["--config", str(path)]
+            elif isinstance(each, str | PathLike):
+                words += ["--config", str(each)]
+            else:
+                raise TypeError(
+                    f"config must be the path of a YAML file or a mapping, but is {each!r}"
+                )
+        yield [*words, *setting_words(settings or {})]
+
+
+def setting_words(settings: Settings) -> list[str]:
+    """Return settings by keys with dots as words of a command line.
+
+    Raises:
+        TypeError: a key is no text.
+    """
+    words = []
+    for name, value in settings.items():
+        if not isinstance(name, str):
+            raise TypeError(f"settings: {name!r} must be a text, as in 'trainer.max_steps'")
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        words.append(f"--{name}={text}")
+    return words

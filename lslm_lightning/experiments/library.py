@@ -1,0 +1,56 @@
+"""Calls from Python, which leave the process of the caller as it was."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from lslm_lightning.exit_status import SettingsError
+from lslm_lightning.experiments.outcome import working_on
+
+QUIETED = (  # loggers that a training silences
+    "torch.distributed.tensor._redistribute",
+    "lightning.pytorch",
+    "lightning.fabric",
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+)
+
+
+@contextmanager
+def library_call(words: Sequence[str]) -> Iterator[None]:
+    """Do the work of a command inside, for a caller whose process goes on with other work.
+
+    Environment variables, filters of warnings, levels of loggers, random states and the number of
+    torch's threads are those of before afterwards. Signal handlers, `sys.argv` and streams are
+    never touched.
+
+    Args:
+        words: of the command that the call stands for; records show them.
+
+    Raises:
+        ValueError: settings are wrong, which would end a command with the status 2.
+    """
+    import torch
+    from lightning.pytorch.utilities.seed import isolate_rng
+
+    levels = {name: logging.getLogger(name).level for name in QUIETED}
+    environment = dict(os.environ)
+    n_thread = torch.get_num_threads()
+    try:
+        with warnings.catch_warnings(), isolate_rng(), working_on(words):
+            yield
+    except SettingsError as error:
+        raise ValueError(error.message) from error.__cause__
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # as Lightning ends a Trainer's work
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        torch.set_num_threads(n_thread)

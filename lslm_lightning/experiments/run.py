@@ -1,0 +1,79 @@
+"""A run that was trained: its scores, predictions, report and model."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lslm_lightning.contracts import Prediction, Score
+from lslm_lightning.evaluation.predictions import read_predictions
+from lslm_lightning.evaluation.scoring import read_scores
+from lslm_lightning.runs.directory import RunDirectory
+from lslm_lightning.runs.loading import read_config
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lslm_lightning.runs.loading import Run as LoadedRun
+
+
+class Run:
+    """A finished training, read from its directory when it is asked for.
+
+    Args:
+        directory: of the run.
+
+    Attributes:
+        path: of the run directory.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+        self.path = directory.path
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {score.value:.4g}" for name, score in self.scores.items())
+        return f"Run({str(self.path)!r}{f', {scores}' if scores else ''})"
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """All settings, as in config.yaml."""
+        return read_config(self.directory.config)
+
+    @property
+    def mlflow_run_id(self) -> str | None:
+        """Id of its run in MLflow; None where there is none."""
+        return self.directory.run_id
+
+    @property
+    def scores(self) -> Mapping[str, Score]:
+        """Scores of the test by metric, with intervals and signatures; empty before a test."""
+        path = self.directory.metrics
+        return {score.metric: score for score in read_scores(path)} if path.exists() else {}
+
+    @property
+    def predictions(self) -> list[Prediction]:
+        """Answers to the test split, in its order; empty before a test."""
+        path = self.directory.predictions / "test.jsonl"
+        return read_predictions(path) if path.exists() else []
+
+    @property
+    def report(self) -> Path | None:
+        """Path of the report, a page of HTML; None before a test."""
+        page = self.directory.report / "index.html"
+        return page if page.exists() else None
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """Logged metrics: a row for each step at which one was logged, a column for each metric."""
+        import pandas as pd
+
+        rows = pd.read_json(self.directory.curves, lines=True)
+        return rows.pivot_table(index="step", columns="name", values="value", aggfunc="last")
+
+    @cached_property
+    def model(self) -> "LoadedRun":
+        """The model with the weights of the best checkpoint, its tokenizer and its task."""
+        from lslm_lightning.runs.loading import load_run
+
+        return load_run(self.path, trust=True)
