@@ -1,12 +1,22 @@
 """Language models, their tasks and their evaluation on PyTorch Lightning: one YAML file, one run,
 one score to trust.
+
+>>> from lslm_lightning import train
+>>> run = train("configs/translation/cldr_demo.yaml", {"trainer.max_steps": 500})
+>>> run.scores["bleu"].value, run.report
 """
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lslm_lightning.evaluation.texts import score_texts as score
+    from lslm_lightning.experiments.comparing import compare
+    from lslm_lightning.experiments.evaluating import evaluate
+    from lslm_lightning.experiments.resuming import resume
+    from lslm_lightning.experiments.sweep import sweep
+    from lslm_lightning.experiments.training import train
     from lslm_lightning.runs.loading import load_run
 
 # oneDNN compiles a kernel for every shape it meets and keeps 1024 of them. Batches of a token
@@ -23,21 +33,40 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "load_run", "score"]
+__all__ = [
+    "__version__",
+    "compare",
+    "evaluate",
+    "load_run",
+    "resume",
+    "score",
+    "sweep",
+    "train",
+]
+
+PLACES = {  # of what is imported when it is asked for
+    "compare": ("lslm_lightning.experiments.comparing", "compare"),
+    "evaluate": ("lslm_lightning.experiments.evaluating", "evaluate"),
+    "load_run": ("lslm_lightning.runs.loading", "load_run"),
+    "resume": ("lslm_lightning.experiments.resuming", "resume"),
+    "score": ("lslm_lightning.evaluation.texts", "score_texts"),
+    "sweep": ("lslm_lightning.experiments.sweep", "sweep"),
+    "train": ("lslm_lightning.experiments.training", "train"),
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for: `import lslm_lightning` alone loads nothing
     large.
     """
-    if name == "score":
-        from lslm_lightning.evaluation.texts import score_texts
+    if name not in PLACES:
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}: it offers {', '.join(__all__)}"
+        )
+    module, attribute = PLACES[name]
+    return getattr(import_module(module), attribute)
 
-        return score_texts
-    if name == "load_run":
-        from lslm_lightning.runs.loading import load_run
 
-        return load_run
-    raise AttributeError(
-        f"module {__name__!r} has no attribute {name!r}: it offers {', '.join(__all__)}"
-    )
+def __dir__() -> list[str]:
+    """Return the names that the package offers."""
+    return __all__

@@ -51,7 +51,7 @@ LAYERS: dict[str, set[str]] = {
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},
     "commands": EVERYTHING,
     "__main__": EVERYTHING,
-    "__init__": {"runs", "evaluation"},
+    "__init__": {"runs", "evaluation", "experiments"},
 }
 TORCH_ONLY = {"lightning", "mlflow", "transformers", "datasets", "tokenizers"}
 FILES = sorted([*(ROOT / "lslm_lightning").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")])

@@ -3,16 +3,13 @@ of MLflow in a table.
 """
 
 import csv
-import shlex
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.exit_status import WRONG_ARGUMENTS
 from lslm_lightning.safety.display import safe_text
-from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
     from lslm_lightning.reports.blocks import Table
@@ -72,68 +69,49 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return WRONG_ARGUMENTS
+    from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
+
     if own.experiment:
         from lslm_lightning.experiments.leaderboard import brief, leaderboard
 
         table = leaderboard(own.experiment, own.metric)
-        shown = brief(table)
+        show_table(brief(table))
     else:
-        from lslm_lightning.runs import choose_run
-        from lslm_lightning.runs.finding import check_run
+        from lslm_lightning.experiments.comparing import compare
 
-        choices = {run: chosen for run in own.runs if (chosen := choose_run(run, is_tested=True))}
-        for run in own.runs:
-            if run not in choices:
-                check_run(run)
-        from lslm_lightning.experiments.comparison import side_by_side
-        from lslm_lightning.reports.page import write_report
-
-        for chosen in choices.values():
-            print(chosen, flush=True)
-        runs = [str(choices[run].path) if run in choices else run for run in own.runs]
-        words = {run: str(chosen) for run, chosen in choices.items()}
-        shown, report, task, findings = side_by_side(
-            runs,
+        found = compare(
+            own.runs,
             own.metric,
-            own.trust,
-            own.n_resample,
-            shlex.join(redacted_arguments(["lslm", *argv])),
-            words,
+            n_resample=own.n_resample,
+            output=own.output,
+            trust=own.trust,
         )
-        names = "-".join(Path(run).name[:24] for run in runs[:3])
-        folder = Path(own.output or f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
-        table = shown
-        page = write_report(report, folder / "report")
-    from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
-
-    if own.runs:
-        show_conclusion([report.lead, *report.details])
-    show_table(shown)
-    if own.runs:
-        show_findings(findings)
+        for chosen in found.choices.values():
+            print(chosen, flush=True)
+        table = found.scores
+        show_conclusion(found.summary)
+        show_table(table)
+        show_findings(found.findings)
     if own.csv:
         write_csv(table, Path(own.csv))
         print(f"table {own.csv}")
     if own.runs:
-        print(f"report {page}")
+        print(f"report {found.report}")
     return 0
 
 
 def write_csv(table: "Table", path: Path) -> None:
     """The table for a spreadsheet, which must take no text for a formula."""
-    from lslm_lightning.reports.blocks import Measure, Missing
+    from lslm_lightning.experiments.comparing import plain
 
-    def plain(value: object) -> object:
-        if isinstance(value, Measure):
-            return value.value
-        if value is None or isinstance(value, Missing):
-            return ""
-        return value if isinstance(value, int | float) else harmless(str(value))
+    def shown(value: object) -> object:
+        found = plain(value)
+        return "" if found is None else harmless(found) if isinstance(found, str) else found
 
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([harmless(heading.column) for heading in table.headings()])
-        writer.writerows([plain(cell) for cell in row] for row in table.rows)
+        writer.writerows([shown(cell) for cell in row] for row in table.rows)
 
 
 def harmless(text: str) -> str:

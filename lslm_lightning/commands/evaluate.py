@@ -2,13 +2,11 @@
 
 import argparse
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.exit_status import WRONG_ARGUMENTS
+from lslm_lightning.exit_status import DONE, WRONG_ARGUMENTS
 from lslm_lightning.experiments.outcome import command_line, way_on
 from lslm_lightning.safety.magnitudes import N_PROCESS
 
@@ -83,59 +81,35 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.configuration.given_settings import check_given
     from lslm_lightning.experiments.evaluation_spec import KEYS, read
 
-    check_given(["--config", own.config, *words], KEYS).check_paths()
+    words = ["--config", own.config, *words]
+    check_given(words, KEYS).check_paths()
     if not own.share:
         tell_loading()
+    from lslm_lightning.experiments.evaluating import conclude, folder_of
     from lslm_lightning.runs.directory import as_name, check_name
     from lslm_lightning.training.signals import Interrupted, stoppable
 
-    stem = as_name(Path(own.config).stem)
-    check_name(own.name or stem, "--name")
-    evaluation = read(own.config, words)
-    again = command_line([word for word in argv if word != "--fresh"])
-    root = Path(own.root) / evaluation.task_name
-    folder = root / f"{own.name or stem}-{evaluation.identity}"
-    if not own.name and not folder.exists():  # which one of an earlier release may have begun
-        folder = root / f"{name_of(own.config, words)}-{evaluation.identity}"
+    check_name(own.name or as_name(Path(own.config).stem), "--name")
+    evaluation = read(words)
+    folder = folder_of(evaluation, words, Path(own.root), own.name)
+    again = [word for word in argv if word != "--fresh"]
     try:
-        with way_on(f"To go on: {again}"), stoppable():
-            examine(evaluation, folder, own, argv)
+        with way_on(f"To go on: {command_line(again)}"), stoppable():
+            if own.share:
+                answer_share(evaluation, folder, own.share)
+            else:
+                command = [sys.executable, "-m", "lslm_lightning", *again]
+                conclude(evaluation, folder, own.fresh, own.devices, command)
     except Interrupted as error:
         if own.share:  # the process that started this one tells it
             return 128 + error.signum
         raise
-    return 0
+    return DONE
 
 
-def name_of(config: str, words: Sequence[str]) -> str:
-    """Return a name of the config's and of what the command line asks otherwise."""
-    from lslm_lightning.runs.names import run_name, stem_of, typed_settings
-
-    asked = ("data.", "split", "n_shot")
-    settings = {key: text for key, text in typed_settings(words).items() if key.startswith(asked)}
-    return run_name(stem_of(config), settings, {}, {})
-
-
-def examine(
-    evaluation: "Evaluation", folder: Path, own: argparse.Namespace, argv: list[str]
-) -> None:
-    """The whole evaluation, or a share of its answers."""
+def answer_share(evaluation: "Evaluation", folder: Path, share: str) -> None:
+    """Answer a share of the questions, I/N, for the process that started this one."""
     from lslm_lightning.experiments.evaluation import Examination
-    from lslm_lightning.training.cores import limit_threads
 
-    began = time.time()
-    examination = Examination(evaluation, folder, own.fresh)
-    if own.share:
-        index, n = map(int, own.share.split("/"))
-        examination.answers.answer_share(index, n)
-        return
-    examination.tell()
-    with examination.answers.alone():
-        if own.devices > 1:
-            words = [word for word in argv if word != "--fresh"]
-            examination.answers.share_out(
-                [sys.executable, "-m", "lslm_lightning", *words], own.devices
-            )
-        elif told := limit_threads():
-            print(told, file=sys.stderr, flush=True)
-        examination.conclude(command_line(argv), began)
+    index, n = map(int, share.split("/"))
+    Examination(evaluation, folder).answers.answer_share(index, n)

@@ -11,7 +11,7 @@ from types import FrameType
 
 import psutil
 
-from lslm_lightning.experiments.outcome import PARENT
+from lslm_lightning.experiments.outcome import PARENT, is_call
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")  # the last two are not on Windows
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows ends a process at once by either
@@ -94,9 +94,10 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
         if child and child.poll() is None:
             signal_group(child, signum)
 
-    numbers = [getattr(signal, name) for name in STOPPING if hasattr(signal, name)]
+    names = () if is_call() else STOPPING  # whose signals are the caller's affair
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     handlers: dict[int, Callable] = dict.fromkeys(numbers, stop)
-    if hasattr(signal, "SIGTSTP"):
+    if numbers and hasattr(signal, "SIGTSTP"):
         handlers[signal.SIGTSTP] = pause
     before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
@@ -112,6 +113,11 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str] | None
         )
         pass_on()  # what came before there was a child
         status = child.wait()
+    except BaseException:  # of a call from Python: a handler of the caller's raised it
+        if child is not None and child.poll() is None:
+            signal_child(child, signal.SIGINT)
+            child.wait()
+        raise
     finally:
         for number, handler in before.items():
             if handler is not None:

@@ -122,7 +122,7 @@ class Examination:
                 found[name] = f"system {name}: " + "; ".join(map(str, chosen))
         return found
 
-    def conclude(self, command: str, began: float) -> None:
+    def conclude(self, command: str, began: float) -> Results:
         """Answer what is open, score what is written, report, and store it all in an MLflow run of
         its own.
 
@@ -139,9 +139,9 @@ class Examination:
         self.answers.prepare()
         tracker.start()
         with true_ending(tracker):
-            self.examine(tracker, command, began)
+            return self.examine(tracker, command, began)
 
-    def examine(self, tracker: Tracker, command: str, began: float) -> None:
+    def examine(self, tracker: Tracker, command: str, began: float) -> Results:
         """The same after `answers.prepare`, in the MLflow run of `tracker`."""
         results = self.results()
         data = self.evaluation.data
@@ -161,7 +161,10 @@ class Examination:
             f"{name} ({entry.reason})" for name, entry in results.entries.items() if entry.failed
         ]:
             words = f"{len(failed)} of {len(results.entries)} systems failed, {'; '.join(failed)}"
-            raise WorkError(f"{words}; the same command asks for what they have not answered")
+            error = WorkError(f"{words}; the same command asks for what they have not answered")
+            error.results = results
+            raise error
+        return results
 
     def results(self) -> Results:
         """From answers on disk, asked for where they are missing, to scores."""

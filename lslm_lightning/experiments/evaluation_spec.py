@@ -38,8 +38,8 @@ class Evaluation:
         return task_name(self.task)
 
 
-def read(config: str, words: list[str]) -> Evaluation:
-    """Parse and build.
+def read(words: Sequence[str]) -> Evaluation:
+    """Parse and build what words of a command line say, `--config FILE` among them.
 
     Raises:
         SettingsError: it is not right.
@@ -56,7 +56,7 @@ def read(config: str, words: list[str]) -> Evaluation:
     from lslm_lightning.training.task import Task
 
     try:
-        check_files([f"--config={config}", *words], known=())
+        check_files(words, known=())
     except ValueError as error:
         raise SettingsError(str(error)) from None
     parser = ConfigParser(prog="lslm evaluate")
@@ -69,7 +69,7 @@ def read(config: str, words: list[str]) -> Evaluation:
     parser.add_argument("--n_resample", type=PositiveInt, default=N_RESAMPLE)
     parser.add_argument("--metrics", type=list[Metric] | None, default=None)
     try:
-        found = parser.parse_args([f"--config={config}", *words])
+        found = parser.parse_args(list(words))
     except (ImportError, AttributeError) as error:  # of `task`, where the parser lets them through
         parser.error(str(error))
     check_magnitudes(found)

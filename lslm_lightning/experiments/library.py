@@ -39,7 +39,7 @@ def library_call(words: Sequence[str]) -> Iterator[None]:
     environment = dict(os.environ)
     n_thread = torch.get_num_threads()
     try:
-        with warnings.catch_warnings(), isolate_rng(), working_on(words):
+        with warnings.catch_warnings(), isolate_rng(), working_on(words, is_call=True):
             yield
     except SettingsError as error:
         raise ValueError(error.message) from error.__cause__

@@ -12,13 +12,20 @@ from lslm_lightning.configuration.pipes import command_to_repeat
 from lslm_lightning.safety.redaction import redacted_arguments
 
 if TYPE_CHECKING:
+    from lslm_lightning.evaluation.results import Results
     from lslm_lightning.tracking import Tracker
 
 PARENT = "LSLM_PARENT"  # tells a command which process waits for it
 
 
 class WorkError(RuntimeError):
-    """A part of the work failed, as the message says; what else there was to do was done."""
+    """A part of the work failed, as the message says; what else there was to do was done.
+
+    Attributes:
+        results: of the rest of an evaluation, where there are any.
+    """
+
+    results: "Results | None" = None
 
 
 @contextmanager
@@ -44,17 +51,29 @@ def is_stop(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or hasattr(error, "signum")
 
 
+_is_call: ContextVar[bool] = ContextVar("is_call", default=False)
 _words: ContextVar[tuple[str, ...] | None] = ContextVar("words", default=None)
 
 
 @contextmanager
-def working_on(words: Sequence[str]) -> Iterator[None]:
-    """Let `command_words` return these inside."""
+def working_on(words: Sequence[str], is_call: bool = False) -> Iterator[None]:
+    """Let `command_words` return these inside.
+
+    Args:
+        is_call: whether a call from Python works, in a process that has other work too.
+    """
     token = _words.set(tuple(words))
+    before = _is_call.set(is_call)
     try:
         yield
     finally:
         _words.reset(token)
+        _is_call.reset(before)
+
+
+def is_call() -> bool:
+    """Return whether a call from Python is at work, and not a command."""
+    return _is_call.get()
 
 
 def command_words() -> list[str]:

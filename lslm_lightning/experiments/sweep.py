@@ -6,28 +6,34 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from lslm_lightning.configuration.job import task_name
+from lslm_lightning.configuration.words import Settings, setting_words
 from lslm_lightning.evaluation.evaluation_set import difference
+from lslm_lightning.evaluation.results import Results
 from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.child_process import run_to_its_end
+from lslm_lightning.experiments.evaluating import EvaluationResults
 from lslm_lightning.experiments.evaluation import Examination
 from lslm_lightning.experiments.evaluation_sets import find_set
 from lslm_lightning.experiments.evaluation_spec import check_systems, digest_of, read
-from lslm_lightning.experiments.outcome import WorkError, true_ending
+from lslm_lightning.experiments.library import library_call
+from lslm_lightning.experiments.outcome import WorkError, command_line, true_ending
 from lslm_lightning.experiments.variants import (
     DataDigests,
     Ladder,
     Rung,
     data_digests,
     parsed,
+    read_ladder,
     width_of,
 )
 from lslm_lightning.runs import RunDirectory, reserve
-from lslm_lightning.runs.directory import locked
+from lslm_lightning.runs.directory import as_name, check_name, locked
 from lslm_lightning.runs.loading import read_config
 from lslm_lightning.runs.trust import resolve
 from lslm_lightning.safety.arguments import hide_arguments
@@ -131,7 +137,7 @@ class Climb:
             words += ["--config", str(path)] if settings else []
         return [*words, *rung.words, *self.words]
 
-    def conclude(self, only: Sequence[str], command: str) -> None:
+    def conclude(self, only: Sequence[str], command: str) -> Results:
         """Train these rungs, and report them with those that are finished.
 
         Raises:
@@ -154,12 +160,15 @@ class Climb:
             with true_ending(tracker):
                 print(f"ladder {folder}", flush=True)
                 failed = self.train_all(only, tracker.version)
-                self.report(tracker, command, began)
+                results = self.report(tracker, command, began)
                 if failed:
-                    raise WorkError(
+                    error = WorkError(
                         f"{len(failed)} of {len(only)} runs failed: {', '.join(failed)}; the "
                         "same command tries them again"
                     )
+                    error.results = results
+                    raise error
+                return results
         finally:
             lock.release()
 
@@ -315,7 +324,7 @@ class Climb:
                 }
         return found
 
-    def report(self, tracker: Tracker, command: str, began: float) -> None:
+    def report(self, tracker: Tracker, command: str, began: float) -> Results:
         """The page of all rungs that are finished.
 
         Raises:
@@ -341,7 +350,7 @@ class Climb:
         }
         path = folder / "evaluation.yaml"
         write_settings(path, dump_yaml(json.loads(json.dumps(config))))
-        examination = Examination(read(str(path), []), folder)
+        examination = Examination(read(["--config", str(path)]), folder)
         examination.tell()
         with examination.answers.alone():
             wanted = examination.evaluation.data.evaluation_set("test")
@@ -352,7 +361,43 @@ class Climb:
                 if own == wanted and not examination.answers.path(name).exists():
                     shutil.copy(run / "predictions/test.jsonl", examination.answers.path(name))
             examination.answers.prepare()
-            examination.examine(tracker, command, began)
+            return examination.examine(tracker, command, began)
+
+
+def sweep(
+    config: str | PathLike[str],
+    settings: Settings | None = None,
+    *,
+    name: str | None = None,
+    root: str | PathLike[str] = "runs",
+    only: Sequence[str] = (),
+) -> EvaluationResults:
+    """Train several models on the same data and compare them, as `lslm ladder` does.
+
+    What is finished is not trained again, and what was stopped goes on.
+
+    Args:
+        config: a YAML file with `base` and `rungs`.
+        settings: of all runs, by keys with dots: `{"trainer.max_steps": 500}`.
+        name: of the sweep. Default: that of the config.
+        root: folder of all runs.
+        only: train these now; the page has them and what is finished. Default: all.
+
+    Raises:
+        ValueError: the config is wrong, or a variant cannot be built.
+        WorkError: a training failed; the same call tries it again.
+    """
+    words = setting_words(settings or {})
+    with library_call(["ladder", "--config", str(config), *words]):
+        ladder = read_ladder(Path(config))
+        chosen = name or as_name(Path(config).stem)
+        check_name(chosen, "name")
+        if unknown := [each for each in only if each not in ladder.runs]:
+            known = ", ".join(ladder.runs)
+            raise ValueError(f"only={unknown[0]!r} must be among the runs of this sweep: {known}")
+        found = Climb(ladder, chosen, Path(root), words)
+        results = found.conclude(only or list(ladder.runs), command_line())
+    return EvaluationResults(results, found.directory.path)
 
 
 def differ(one: Any, two: Any) -> bool:

@@ -1,0 +1,115 @@
+"""Finished runs compared in one call."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from lslm_lightning.experiments.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lslm_lightning.evaluation.doctor import Finding
+    from lslm_lightning.reports.blocks import Report, Table
+
+AnyRun: TypeAlias = str | PathLike[str] | Run
+
+
+@dataclass(frozen=True)
+class ComparisonResults:
+    """Scores of finished runs on one test set, with paired tests.
+
+    Attributes:
+        summary: which run is better, and how sure that is, a sentence each.
+        findings: of the sanity checks.
+        report: path of the report, a page of HTML.
+        choices: by pattern, which run it stands for, in words.
+    """
+
+    summary: Sequence[str]
+    findings: "Sequence[Finding]"
+    report: Path
+    choices: dict[str, str]
+    scores: "Table"
+
+    def table(self) -> "pd.DataFrame":
+        """Return the scores: a row for each run, a column for each metric."""
+        import pandas as pd
+
+        columns = [heading.column for heading in self.scores.headings()]
+        rows = [list(map(plain, row)) for row in self.scores.rows]
+        return pd.DataFrame(rows, columns=columns).set_index(columns[0])
+
+
+def compare(
+    runs: Sequence[AnyRun],
+    metric: str | None = None,
+    *,
+    n_resample: int = 10_000,
+    output: str | PathLike[str] | None = None,
+    trust: bool = False,
+) -> ComparisonResults:
+    """Compare finished runs as `lslm compare` does: scores with intervals, paired tests, a report.
+
+    Args:
+        runs: two or more: run directories, MLflow run ids, patterns for the newest run that
+            matches, or what `train` returned.
+        metric: that leads. Default: the task's.
+        n_resample: samples of intervals and paired tests.
+        output: folder of the report. Default: runs/<task>/compare-<runs>.
+        trust: let the runs' configs name any class.
+
+    Raises:
+        ValueError: there are fewer than two runs, one is missing or was not tested, or they are of
+            different tasks.
+    """
+    from lslm_lightning.experiments.comparison import side_by_side
+    from lslm_lightning.experiments.outcome import command_line, command_words, working_on
+    from lslm_lightning.reports.page import write_report
+    from lslm_lightning.runs import choose_run
+    from lslm_lightning.runs.finding import check_run
+
+    if isinstance(runs, str) or len(runs) < 2:
+        raise ValueError(f"runs must be two or more, but is {runs!r}")
+    if n_resample < 1:
+        raise ValueError(f"n_resample={n_resample} must be at least 1; 10000 suits most test sets")
+    named = [str(run.path) if isinstance(run, Run) else str(run) for run in runs]
+    choices = {run: chosen for run in named if (chosen := choose_run(run, is_tested=True))}
+    for run in named:
+        if run not in choices:
+            check_run(run)
+    paths = [str(choices[run].path) if run in choices else run for run in named]
+    words = {run: str(chosen) for run, chosen in choices.items()}
+    is_command = command_words()[:1] == ["compare"]
+    with working_on(command_words() if is_command else ["compare", *named]):
+        scores, page, task, findings = side_by_side(
+            paths, metric, trust, n_resample, command_line(), words
+        )
+    folder = Path(output) if output else default_folder(task, paths)
+    path = write_report(page, folder / "report")
+    return ComparisonResults(sentences_of(page), findings, path, words, scores)
+
+
+def default_folder(task: str, runs: Sequence[str]) -> Path:
+    """Return the folder of a comparison that was given none."""
+    names = "-".join(Path(run).name[:24] for run in runs[:3])
+    return Path(f"runs/{task}/compare-{names}-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
+def sentences_of(report: "Report") -> list[str]:
+    """Return what a report says first."""
+    return [sentence for sentence in (report.lead, *report.details) if sentence]
+
+
+def plain(value: object) -> object:
+    """Return the number or the text of a table's cell; None where there is none."""
+    from lslm_lightning.reports.blocks import Measure, Missing
+
+    if isinstance(value, Measure):
+        return value.value
+    if value is None or isinstance(value, Missing):
+        return None
+    return value if isinstance(value, int | float) else str(value)

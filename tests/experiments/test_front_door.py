@@ -1,0 +1,133 @@
+"""The whole way from a plain Python file: train, go on, evaluate, compare, twice in one process."""
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import lslm_lightning
+from lslm_lightning import compare, evaluate, resume, train
+from tests.commands.conftest import write_translation
+from tests.conftest import write_pairs
+
+CHECKPOINT = "lslm_lightning.systems.checkpoint.Checkpoint"
+
+
+def process_state() -> dict[str, object]:
+    """What a caller would not have changed."""
+    return {
+        "environment": {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"},
+        "arguments": list(sys.argv),
+        "streams": (sys.stdout, sys.stderr),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "folder": os.getcwd(),
+        "filters": list(warnings.filters),
+        "levels": [logging.getLogger(name).level for name in ("", "lightning.pytorch", "mlflow")],
+        "threads": torch.get_num_threads(),
+        "random": torch.get_rng_state().tolist(),
+    }
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder with a corpus and a config, which is the working directory meanwhile."""
+    folder = tmp_path_factory.mktemp("front")
+    write_translation(folder / "tiny.yaml", write_pairs(folder / "pairs"))
+    before = os.getcwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LSLM_CACHE", str(folder / "cache"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        os.chdir(folder)
+        yield folder
+        os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def runs(project):
+    """Two runs, of a file and of a mapping; and the process before and after the second."""
+    first = train("tiny.yaml", {"trainer.max_steps": 2}, name="first")
+    content = yaml.safe_load(Path("tiny.yaml").read_text())
+    before = process_state()
+    second = train(content, {"trainer.max_steps": 3, "model.backbone.d_model": 8}, name="second")
+    return first, second, before, process_state()
+
+
+def test_the_process_of_the_caller_stays_as_it_was(runs):
+    *_, before, after = runs
+    assert {name for name in before if before[name] != after[name]} == set()
+
+
+def test_a_run_has_scores_predictions_a_report_and_a_model(runs):
+    first, second, *_ = runs
+    for run in (first, second):
+        assert run.scores["bleu"].n_example == len(run.predictions) == 10
+        assert run.report.name == "index.html"
+        assert run.mlflow_run_id
+        assert run.history["train/loss"].notna().any()
+    assert second.config["model"]["init_args"]["backbone"]["init_args"]["d_model"] == 8
+    assert second.model.task.n_parameter < first.model.task.n_parameter
+    assert repr(first).startswith(f"Run({str(first.path)!r}, bleu ")
+
+
+def test_a_run_goes_on(runs):
+    again = resume(runs[0], {"trainer.max_steps": 4})
+    assert again.path == runs[0].path
+    assert again.history.index.max() == 4
+
+
+def test_systems_are_evaluated_and_tabled(runs):
+    config = {
+        "task": "tasks.translation.task.TranslationTask",
+        "data": runs[0].config["data"],
+        "systems": {
+            run.path.name: {"class_path": CHECKPOINT, "init_args": {"run": str(run.path)}}
+            for run in runs[:2]
+        },
+    }
+    config["systems"]["gone"] = {"class_path": CHECKPOINT, "init_args": {"run": "runs/nowhere"}}
+    results = evaluate(config, {"n_resample": 50}, name="both")
+    table = results.table()
+    for run in runs[:2]:
+        found = table.loc[(run.path.name, "bleu")]
+        assert found["value"] == pytest.approx(run.scores["bleu"].value)
+    assert list(results.failures) == ["gone"]
+    assert results.report.exists()
+    assert {frozenset((pair.first, pair.second)) for pair in results.pairs} == {
+        frozenset(run.path.name for run in runs[:2])
+    }
+
+
+def test_runs_are_compared(runs):
+    found = compare(list(runs[:2]), n_resample=50)
+    assert set(found.table().index) == {run.path.name for run in runs[:2]}
+    assert found.report.exists()
+    assert found.summary
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: train("tiny.yaml", {"trainer.max_step": 2}), ValueError, "did you mean"),
+        (lambda: train("nowhere.yaml"), ValueError, "nowhere.yaml"),
+        (lambda: train(3), TypeError, "must be the path"),
+        (lambda: train("tiny.yaml", {3: 2}), TypeError, "must be a text"),
+        (lambda: compare(["runs/translation/first"]), ValueError, "two or more"),
+        (lambda: evaluate("tiny.yaml"), ValueError, "systems"),
+        (lambda: resume("nowhere"), ValueError, "there is no run"),
+    ],
+)
+def test_what_is_wrong_is_an_error_and_ends_no_process(project, call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_names_are_loaded_when_they_are_asked_for():
+    assert set(lslm_lightning.__all__) <= set(dir(lslm_lightning))
+    with pytest.raises(AttributeError, match="it offers"):
+        lslm_lightning.fit  # noqa: B018
