@@ -65,10 +65,13 @@ class Run:
 
     @property
     def history(self) -> "pd.DataFrame":
-        """Logged metrics: a row for each step at which one was logged, a column for each metric."""
+        """Logged metrics: a row for each step at which one was logged, a column for each metric;
+        without those of the machine, which MLflow has.
+        """
         import pandas as pd
 
         rows = pd.read_json(self.directory.curves, lines=True)
+        rows = rows[~rows["name"].str.startswith("system/")]
         return rows.pivot_table(index="step", columns="name", values="value", aggfunc="last")
 
     @cached_property

@@ -118,7 +118,7 @@ def test_runs_are_compared(runs):
         (lambda: train(3), TypeError, "must be the path"),
         (lambda: train("tiny.yaml", {3: 2}), TypeError, "must be a text"),
         (lambda: compare(["runs/translation/first"]), ValueError, "two or more"),
-        (lambda: evaluate("tiny.yaml"), ValueError, "systems"),
+        (lambda: evaluate("tiny.yaml"), ValueError, "is not known"),
         (lambda: resume("nowhere"), ValueError, "there is no run"),
     ],
 )
