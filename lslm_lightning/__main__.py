@@ -84,8 +84,8 @@ def usage() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     # Imported here: before `leave_working_directory` a file json.py of that directory would be.
-    from lslm_lightning.commands.output import protect_output
     from lslm_lightning.safety.arguments import given_arguments
+    from lslm_lightning.safety.output import protect_output
     from lslm_lightning.safety.terminal import guarded_output
 
     argv = given_arguments(sys.argv[1:] if argv is None else argv)
@@ -144,7 +144,7 @@ def help_on_class(argv: list[str]) -> str:
     """Return the help of `lslm COMMAND --help CLASS`; "" where something else is wanted."""
     if not any(word.startswith(("-h", "--help")) for word in argv):
         return ""
-    from lslm_lightning.commands.settings_help import ALL, class_help, topic_of
+    from lslm_lightning.configuration.help import ALL, class_help, topic_of
 
     topic = topic_of(argv)
     return class_help(topic) if topic not in (None, "", ALL) else ""

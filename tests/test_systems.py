@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.commands.ui import stop
 from lslm_lightning.experiments import child_process as commands
+from lslm_lightning.experiments.dashboard import stop
 from lslm_lightning.runs.states import synchronize
 from lslm_lightning.tracking import database
 from lslm_lightning.training.interruption import Deadline

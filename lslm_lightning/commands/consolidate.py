@@ -3,14 +3,9 @@ tables as a file that others read.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lslm_lightning.commands.arguments import Parser
 from lslm_lightning.exit_status import DONE
-from lslm_lightning.files import draft_of
-
-if TYPE_CHECKING:
-    from lslm_lightning.text.tokenizer import Tokenizer
 
 DESCRIPTION = """Put the weights of a run into one safetensors file, whoever wrote them: one
 process, or several, each its part.
@@ -43,6 +38,7 @@ def main(argv: list[str]) -> int:
     """Read, check, write under a temporary name, rename."""
     own = arguments().parse_args(argv[1:])
     from lslm_lightning.commands.named_run import named_run
+    from lslm_lightning.experiments.consolidation import consolidate, to_arpa
     from lslm_lightning.runs import find_run
     from lslm_lightning.runs.directory import refuse_links
     from lslm_lightning.runs.integrity import damage
@@ -74,60 +70,3 @@ def main(argv: list[str]) -> int:
         f"{output}: {n_tensor} tensors, {n_number:,} numbers, {output.stat().st_size / 1e6:,.1f} MB"
     )
     return DONE
-
-
-def consolidate(state: Path, output: Path) -> tuple[int, int]:
-    """Write the weights of a state; how many tensors, and numbers in them.
-
-    Raises:
-        OSError: `output` cannot be written; what stood there stays.
-    """
-    from safetensors.torch import save_file
-
-    from lslm_lightning.runs.states import put, read_state, synchronize
-    from lslm_lightning.safety.user_files import permit_as_usual
-
-    saved = read_state(state)
-    weights = {name: weight.contiguous() for name, weight in saved["state_dict"].items()}
-    noted = {
-        "format": "pt",
-        "tokenizer_digest": saved["tokenizer_digest"],
-        "step": str(saved["global_step"]),
-    }
-    draft = output.with_name(f".{output.name}.part")
-    try:
-        save_file(weights, draft, noted)
-        permit_as_usual(draft)
-        synchronize(draft)
-        put(draft, output)
-    finally:
-        draft.unlink(missing_ok=True)
-    return len(weights), sum(weight.numel() for weight in weights.values())
-
-
-def to_arpa(tables: Path, tokenizer: "Tokenizer", output: Path) -> int:
-    """Write an n-gram model; how many n-grams it has.
-
-    Raises:
-        OSError: `output` cannot be written; what stood there stays.
-    """
-    from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, visible, write_arpa
-    from lslm_lightning.ngram.model import NgramModel
-
-    model = NgramModel.load(tables)
-    # numbers that no token has, and those that never occur
-    words = [f"<{i}>" for i in range(model.vocab_size)]
-    for i, token in tokenizer.entries().items():
-        words[i] = visible(token)
-    special = {tokenizer.eos_id: END, model.bos: BEGIN} | (
-        {} if tokenizer.unk_id is None else {tokenizer.unk_id: UNKNOWN}
-    )
-    taken = set(special.values())
-    for i, word in enumerate(words):
-        while i not in special and word in taken:  # " " and "\u2581", say, look alike
-            word += f"<{i}>"
-        words[i] = special.get(i, word)
-        taken.add(words[i])
-    with draft_of(output) as draft:
-        write_arpa(model, words, draft)
-    return sum(len(table.keys) for table in model.tables)

@@ -1,7 +1,6 @@
 """How a command ends: its exit status, and one line when it failed."""
 
 import _thread
-import logging
 import os
 import signal
 import sys
@@ -9,14 +8,12 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lslm_lightning.exit_status import DONE, FAILED, WRONG_ARGUMENTS, SettingsError
 from lslm_lightning.experiments.outcome import is_stop, one_line
+from lslm_lightning.safety.log import show_log
 from lslm_lightning.training.signals import stop_at_once
-
-if TYPE_CHECKING:
-    pass
 
 AGAIN_SECONDS = 0.05  # from a stop that was dropped to the next try
 
@@ -67,7 +64,7 @@ def outcome(work: Callable[[], int], debug: bool = False) -> int:
     """Return the exit status of `work`; its errors become one line on standard error, with the
     traceback when asked.
     """
-    _show_log()
+    show_log()
     try:
         with terminable():
             return work() or DONE
@@ -100,20 +97,3 @@ def _say_stopped(words: str, error: BaseException) -> None:
     print(f"lslm: {words}", file=sys.stderr)
     if line := getattr(error, "way_on", None):
         print(line, file=sys.stderr, flush=True)
-
-
-class StandardError(logging.Handler):
-    """Writes to what standard error is at the time: several commands may run in one process."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        print(self.format(record), file=sys.stderr, flush=True)
-
-
-def _show_log() -> None:
-    """What our own code tells while it works, as plain lines on standard error."""
-    log = logging.getLogger("lslm_lightning")
-    if not log.handlers:
-        log.addHandler(StandardError())
-        log.setLevel(logging.INFO)
-        log.propagate = False

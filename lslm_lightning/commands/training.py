@@ -11,13 +11,7 @@ from lslm_lightning.experiments.outcome import PARENT
 
 def main(argv: list[str]) -> int:
     """Tell what help is wanted, or look for misspelt names and paths, and do the job."""
-    from lslm_lightning.commands.settings_help import (
-        ALL,
-        FIXED,
-        block_help,
-        help_of,
-        topic_of,
-    )
+    from lslm_lightning.configuration.help import ALL, FIXED, block_help, help_of, topic_of
 
     topic = topic_of(argv)
     if topic == "":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lslm_lightning.__main__ import main
-from lslm_lightning.commands.data import columns_given
+from lslm_lightning.experiments.corpora import columns_given
 
 CONFIG = """
 pets:

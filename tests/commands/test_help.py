@@ -13,14 +13,14 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from lslm_lightning.__main__ import COMMANDS
-from lslm_lightning.commands import settings_help
 from lslm_lightning.commands.arguments import Parser as ArgumentsParser
 from lslm_lightning.commands.ladder import check_config
-from lslm_lightning.commands.settings_help import Section, help_of
 from lslm_lightning.commands.training import tell_loading
+from lslm_lightning.configuration import help as settings_help
 from lslm_lightning.configuration.cli import SETTINGS, Parser
 from lslm_lightning.configuration.errors import TOP, _names_of
 from lslm_lightning.configuration.given_settings import FIXED, check_given
+from lslm_lightning.configuration.help import Section, help_of
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.configuration.signatures import first_missing, settings_of
 from lslm_lightning.experiments.evaluation_spec import KEYS

@@ -19,7 +19,7 @@ from rich.progress import track
 from rich.table import Table
 from lslm_lightning.experiments.outcome import outcome
 from lslm_lightning.experiments.outcome import one_line
-from lslm_lightning.commands.output import protect_output
+from lslm_lightning.safety.output import protect_output
 
 def work():
     print("BLEU ↑, 困惑度 ↓ −1.5 ± 0.2 … \\N{GRINNING FACE} \\udcff", flush=True)
@@ -121,7 +121,7 @@ def test_output_that_goes_nowhere_stops_no_work(shell, work, tmp_path):
 def test_a_file_that_is_opened_takes_no_place_of_a_closed_stream(tmp_path):
     """Its descriptor would be 1, and what libraries print would stand in it."""
     code = """
-from lslm_lightning.commands.output import protect_output
+from lslm_lightning.safety.output import protect_output
 protect_output("run")
 with open("store", "w") as file:
     print("into the store", flush=True)
@@ -167,7 +167,7 @@ def test_a_command_that_makes_nothing_but_output_ends_with_its_reader(work, tmp_
 
 
 def test_streams_of_others_are_left_alone(capsys):
-    from lslm_lightning.commands.output import protect_output
+    from lslm_lightning.safety.output import protect_output
 
     before = sys.stdout, sys.stderr
     protect_output("run")

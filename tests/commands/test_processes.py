@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from lslm_lightning.commands.verify_resume import differences
+from lslm_lightning.experiments.resume_proof import differences
 from lslm_lightning.runs import load_run
 from lslm_lightning.runs.states import CHECKSUMS, META, read_parts, read_state
 from lslm_lightning.systems.checkpoint import Checkpoint

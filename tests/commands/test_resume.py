@@ -18,7 +18,8 @@ from filelock import FileLock
 from lightning.pytorch import Callback
 from mlflow import MlflowClient
 
-from lslm_lightning.commands.verify_resume import DECIDED, Trial, differences, given_settings
+from lslm_lightning.commands.verify_resume import DECIDED, given_settings
+from lslm_lightning.experiments.resume_proof import Trial, differences
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.runs.own_runs import remember_run
 from lslm_lightning.tracking import Tracker

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from lslm_lightning.commands.sync import sync
+from lslm_lightning.experiments.synchronization import sync
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.safety import named_servers
 from lslm_lightning.safety.user_files import state_directory

@@ -1,0 +1,319 @@
+"""Corpora: listed, fetched, checked."""
+
+import os
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lslm_lightning.data import builtin, local
+from lslm_lightning.data.catalogue import USERS, DataFile, Entry, read_catalogue
+from lslm_lightning.data.columns import columns_words
+from lslm_lightning.data.corpora import find_entry, open_corpus
+from lslm_lightning.data.corpus import Corpus
+from lslm_lightning.data.entries import first_records, open_entry
+from lslm_lightning.data.fetching import local_file, n_byte, verified_file, verify
+from lslm_lightning.data.locations import cache_directory, data_directories
+from lslm_lightning.data.rows import Row, references_of
+from lslm_lightning.evaluation.alignment import describe_pairs
+from lslm_lightning.experiments.corpus_tables import (
+    N_RECORD,
+    columns_table,
+    config_of,
+    proposals,
+    rows_table,
+)
+from lslm_lightning.text.languages import units_of
+from lslm_lightning.text.scripts import letters_by_script, units_of_script
+from lslm_lightning.text.yaml_files import CatalogueLoader, MeaningError, parse_yaml
+
+
+def columns_given(text: str) -> dict[str, Any]:
+    """Field -> column, from YAML or JSON.
+
+    Raises:
+        ArgumentTypeError: it is no mapping of names.
+    """
+    try:
+        columns = parse_yaml(text, CatalogueLoader)
+    except MeaningError as error:
+        raise ArgumentTypeError(f"{text!r}: {error.problem}") from None
+    except yaml.YAMLError:
+        columns = None
+    if not isinstance(columns, dict) or not all(
+        isinstance(field, str) and not field.isdecimal() for field in columns
+    ):
+        raise ArgumentTypeError(
+            f"{text!r} must map fields to columns, as in '{{en: english, de: german}}' (with "
+            "quotes around the whole)"
+        )
+    return columns
+
+
+def list_corpora(console: Console) -> int:
+    """A table of all corpora, task by task."""
+    catalogue = read_catalogue()
+    corpora = [open_corpus(name) for name in [*catalogue, *builtin.CORPORA]]
+    table = Table(
+        "corpus",
+        "languages",
+        "rows",
+        "licence",
+        "where",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
+    table.columns[1].max_width = 9
+    table.columns[3].min_width = 14
+    table.columns[4].min_width = 10
+    for task in dict.fromkeys(corpus.task for corpus in corpora):
+        table.add_section()
+        table.add_row(Text(task.replace("_", " "), "bold"))
+        for corpus in (corpus for corpus in corpora if corpus.task == task):
+            rows = "\n".join(
+                f"{split} {corpus.sizes[split]:,}" if split in corpus.sizes else split
+                for split in corpus.splits
+            )
+            where = _where(catalogue[corpus.name]) if corpus.name in catalogue else "built in"
+            table.add_row(corpus.name, " ".join(corpus.languages), rows, corpus.licence, where)
+    console.print(table)
+    console.print(
+        f"docstrings has documents for language modeling too. Your own corpora go into {USERS}.",
+        soft_wrap=True,
+    )
+    for folder in data_directories():
+        console.print(f"{_label(folder):<11}{folder}/<corpus>/", soft_wrap=True)
+    return 0
+
+
+def _label(folder: Path) -> str:
+    """A short name of a folder that is searched."""
+    if folder == cache_directory() / "data":
+        return "cache"
+    return "LSLM_DATA" if folder == Path(os.environ.get("LSLM_DATA", "")).expanduser() else "here"
+
+
+def _where(entry: Entry) -> str:
+    found = {file.name: local_file(entry, file) for file in entry.data_files}
+    missing = [name for name, path in found.items() if path is None]
+    if len(missing) == len(found):
+        return "not here"
+    folders = [
+        folder
+        for folder in data_directories()
+        if any(path and path.is_relative_to(folder) for path in found.values())
+    ]
+    where = entry.folder or ", ".join(map(_label, folders))
+    return where + (f", but not {', '.join(missing)}" if missing else "")
+
+
+def fetch_files(console: Console, name: str) -> int:
+    """Gets what is missing and verifies everything, a line a file."""
+    if name in builtin.CORPORA:
+        console.print(f"{name} is built in: there is nothing to fetch")
+        return 0
+    catalogue = read_catalogue()
+    if name not in catalogue:
+        near = get_close_matches(name, catalogue, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(catalogue)}"
+        raise ValueError(
+            f"corpus {name!r} is not in corpora.yaml, so its files are not known; {hint}"
+        )
+    entry = catalogue[name]
+    console.print(f"{name}, licence: {entry.licence}", soft_wrap=True)
+    for file in entry.data_files:
+        here = local_file(entry, file)
+        path = verified_file(entry, file)
+        console.print(
+            f"{file.name}: {'was here' if here else 'fetched'}, {_verdict(file)}, {path}",
+            soft_wrap=True,
+        )
+    return 0
+
+
+def _verdict(file: DataFile) -> str:
+    return "checksum agrees" if file.checksums else "no checksum known"
+
+
+def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None = None) -> int:
+    """Verifies all files and reads all splits, shows what was found, and a config; what is wrong
+    goes to standard error, a line each.
+    """
+    columns = dict(columns or {})
+    try:
+        entry = find_entry(name, columns)
+        corpus = open_corpus(name, columns) if entry is None else open_entry(entry, columns)
+    except ValueError:
+        _show_unknown(console, name, columns)
+        raise
+    problems, faulty = (
+        check_files(console, entry) if entry and name in read_catalogue() else ([], set())
+    )
+    if not problems:
+        _show_columns(console, corpus, entry, columns)
+    table = Table(
+        "split",
+        "rows",
+        "field",
+        "mean length",
+        "in words",
+        "longest",
+        "digest of files",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for column in (1, 3, 4, 5):
+        table.columns[column].justify = "right"
+    remarks: list[str] = []
+    for split in corpus.splits:
+        if entry and faulty & set(entry.split_files(split)):
+            continue
+        try:
+            rows = corpus.rows(split)
+            if len(rows) != corpus.sizes.get(split, len(rows)):
+                raise ValueError(
+                    f"corpus {name}: {split} has {len(rows)} rows, but {corpus.sizes[split]} are "
+                    "declared"
+                )
+            _add_lengths(table, corpus, split, rows)
+            if words := misaligned_rows(corpus, rows):
+                remarks.append(f"! {split}: {words}; are both sides in one order?")
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    if table.rows:
+        console.print(table)
+    for label, text in (
+        ("licence", corpus.licence),
+        ("source", corpus.citation),
+        ("home", corpus.home),
+        ("note", corpus.note),
+    ):
+        if text:
+            console.print(f"{label}: {text}", soft_wrap=True)
+    for remark in remarks:
+        console.print(remark, style="yellow", soft_wrap=True)
+    if not problems and (config := config_of(corpus, columns)):
+        console.print(
+            "\nconfig of lslm evaluate, but for its systems; lslm run takes the same data:",
+            soft_wrap=True,
+        )
+        print(config, end="")
+    for problem in dict.fromkeys(problems):  # a file that splits share has one fault
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _show_columns(
+    console: Console, corpus: Corpus, entry: Entry | None, columns: Mapping[str, Any]
+) -> None:
+    """Columns of the files and what they are read as; of what has none, the fields of its rows."""
+    try:
+        if entry is None or entry.format == "parallel":
+            console.print(rows_table(corpus, corpus.splits[0]))
+            return
+        split = next(iter(entry.splits.values()))
+        named = {field: field for field in corpus.fields}
+        console.print(
+            columns_table(
+                first_records(entry, N_RECORD),
+                {**named, **entry.columns, **split.columns, **columns},
+            )
+        )
+    except (ValueError, OSError):
+        return  # reading the splits tells what is wrong
+
+
+def _show_unknown(console: Console, name: str, columns: Mapping[str, Any]) -> None:
+    """Columns of a path that does not say what they mean, and those that tasks could read."""
+    path = Path(name).expanduser()
+    try:
+        records = local.records_of(path, N_RECORD) if path.exists() else []
+        found = proposals(records) if not columns else []
+        configs = {
+            columns_words(proposal): config_of(open_corpus(name, proposal), proposal)
+            for proposal in found
+        }
+    except (ValueError, OSError):
+        return  # which the caller tells
+    if records:
+        console.print(columns_table(records, columns))
+    for words, config in configs.items():
+        console.print(f"\nperhaps {words}:", soft_wrap=True)
+        print(config, end="")
+
+
+def misaligned_rows(corpus: Corpus, rows: Sequence[Row]) -> str:
+    """How pairs of a translation or summarization corpus look misaligned; "" where they do not."""
+    if corpus.task not in ("translation", "summarization") or len(corpus.fields) < 2:
+        return ""
+    sides = [[references_of(row[field])[0] for row in rows] for field in corpus.fields[:2]]
+    return describe_pairs(*sides)
+
+
+def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:
+    """Prints a table of the files; gives what is wrong, and the names of the files that are."""
+    problems = []
+    missing = []
+    differing = []
+    table = Table("file", "bytes", "checksum", "where", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.columns[1].justify = "right"
+    for file in entry.data_files:
+        path = local_file(entry, file)
+        if path is None:
+            table.add_row(file.name, "", "not here")
+            missing.append(file.name)
+            continue
+        try:
+            verify(path, file, remember=False)
+            verdict = _verdict(file)
+        except ValueError as error:
+            verdict = "differs"
+            differing.append(file.name)
+            problems.append(str(error))
+        table.add_row(file.name, f"{n_byte(path):,}", verdict, str(path.parent))
+    console.print(table)
+    if missing:
+        problems.append(
+            f"corpus {entry.name}, not here: {', '.join(missing)}; lslm data fetch {entry.name} "
+            "gets what is missing"
+        )
+    return problems, {*missing, *differing}
+
+
+def _texts_of(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def _add_lengths(table: Table, corpus: Corpus, split: str, rows: Sequence[Row]) -> None:
+    digest = corpus.digest(split)[:12]
+    for number, field in enumerate(corpus.fields):
+        texts = [text for row in rows for text in _texts_of(row.get(field, []))]
+        if not texts:  # of lists that may be empty
+            continue
+        language = field if corpus.task == "translation" else next(iter(corpus.languages), "")
+        letters = letters_by_script("".join(texts[:100])).most_common(1)
+        units = (
+            units_of(language) if language else units_of_script(letters[0][0] if letters else "")
+        )
+        words = f"{fmean(len(text.split()) for text in texts):,.1f}" if units == "words" else ""
+        label = field if len(texts) == len(rows) else f"{field} x {len(texts) / len(rows):.3g}"
+        first = ("", "", "") if number else (split, f"{len(rows):,}", digest)
+        table.add_row(
+            *first[:2],
+            label,
+            f"{fmean(map(len, texts)):,.1f}",
+            words,
+            f"{max(map(len, texts)):,}",
+            first[2],
+        )

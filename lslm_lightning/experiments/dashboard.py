@@ -1,0 +1,139 @@
+"""MLflow's web pages, served on the runs of a store."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import webbrowser
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
+from urllib.request import urlopen
+
+from lslm_lightning.experiments.child_process import KILL, signal_group
+from lslm_lightning.tracking import Store, TrackingError
+from lslm_lightning.tracking.store import CREDENTIALS
+from lslm_lightning.tracking.views import TAG, links, publish
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SILENCE = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def published(store: Store, client: "MlflowClient") -> dict[str, str]:
+    """Write the view of each experiment that has runs of this project; return the experiments' ids
+    by name.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    found = {}
+    for experiment in store.ask(client.search_experiments):
+        number = experiment.experiment_id
+        if experiment.tags.get(TAG) or store.ask(partial(has_runs, client, number)):
+            with suppress(TrackingError):  # a store in which this user may only read
+                store.ask(partial(publish, client, number))
+            found[experiment.name] = number
+    return found
+
+
+def has_runs(client: "MlflowClient", experiment_id: str) -> bool:
+    """Return whether an experiment holds a run of this project."""
+    return bool(client.search_runs([experiment_id], "tags.`lslm.directory` != ''", max_results=1))
+
+
+def show_links(address: str, experiments: Mapping[str, str], is_opened: bool = False) -> None:
+    """Print the links to the views of experiments, at the address of a server."""
+    addresses = [address]
+    for name, number in experiments.items():
+        print(f"{name}:", flush=True)
+        for what, page in links(number).items():
+            addresses.append(f"{address}/{page}")
+            print(f"  {what:<12}  {addresses[-1]}", flush=True)
+    if is_opened:
+        webbrowser.open(addresses[:2][-1])
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise ValueError unless a server can listen there."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"cannot listen on {host}, port {port}: {error}; try --port "
+            f"{port + 1 if port < 65535 else 5000}"
+        ) from None
+
+
+def serve(store: Store, host: str, port: int, announce: Callable[[str], object]) -> NoReturn:
+    """Run MLflow's server on the store and print its address when it answers.
+
+    Args:
+        announce: takes the address then.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    command += [
+        "--artifacts-destination",
+        str(store.artifacts),
+        "--uvicorn-opts",
+        "--log-level warning",
+    ]
+    # of no use to a server here
+    inherited = {name: value for name, value in os.environ.items() if name not in CREDENTIALS}
+    # not as an argument: it may hold a password
+    environment = {**inherited, **SILENCE, "MLFLOW_BACKEND_STORE_URI": store.uri}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with tempfile.TemporaryFile("w+") as output:
+        server = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            print(f"Opening {store} ...", flush=True)
+            wait_until_up(f"http://{host}:{port}", server)
+            if server.poll() is None:
+                print(f"MLflow is at http://{host}:{port}   (Ctrl-C ends it)", flush=True)
+                announce(f"http://{host}:{port}")
+            server.wait()
+        finally:
+            stop(server)
+        output.seek(0)
+        lines = output.read().strip().splitlines() or ["no reason given"]
+    reason = next((line for line in reversed(lines) if "Error" in line), lines[-1])
+    raise ValueError(f"MLflow's server ended: {store.redact(reason)}")
+
+
+def wait_until_up(address: str, server: subprocess.Popen) -> None:
+    """Return when the server answers, or has ended."""
+    while server.poll() is None:
+        try:
+            with urlopen(f"{address}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+
+
+def stop(server: subprocess.Popen) -> None:
+    """End the server and the processes it started."""
+    if server.poll() is None:
+        signal_group(server, signal.SIGTERM)
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            signal_group(server, KILL)

@@ -1,0 +1,111 @@
+"""Texts of any size as token ids on disk, for training that maps them into memory."""
+
+import argparse
+import os
+from importlib import import_module
+
+from rich.console import Console
+
+from lslm_lightning.safety.magnitudes import check_magnitudes
+from lslm_lightning.training.display import Display
+from lslm_lightning.training.status_line import Part
+from lslm_lightning.training.work import Work
+
+
+def prepare_texts(console: Console, own: argparse.Namespace) -> int:
+    """Tokenizer first, then the ids, with a line of progress now and then."""
+    numbers = ("workers", "vocab_size", "tokenizer_texts", "shard_mb")
+    check_magnitudes({name: getattr(own, name) for name in numbers})
+    for name in ("workers", "tokenizer_texts", "shard_mb"):
+        if getattr(own, name) <= 0:
+            raise ValueError(f"--{name.replace('_', '-')}={getattr(own, name)} must be more than 0")
+    from lslm_lightning.data.prepare import Progress, prepare
+    from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
+    from lslm_lightning.data.stream import Stream
+    from lslm_lightning.text.recipes import BytePair, Existing
+    from lslm_lightning.text.tokenizer import Tokenizer
+
+    stream = Stream(own.source, own.column, own.split)
+    if not stream.files:
+        import_without_torch()
+    console.print(f"{own.source}: {stream.n_shard} files or parts", soft_wrap=True)
+    if (own.output / JOURNAL).exists() and own.tokenizer is None:
+        tokenizer = Tokenizer.load(own.output / TOKENIZER)
+        console.print(
+            f"going on with the tokenizer in {own.output}: {tokenizer.vocab_size:,} entries",
+            soft_wrap=True,
+        )
+    elif own.tokenizer is not None:
+        tokenizer = Existing(own.tokenizer).train()
+    else:
+        console.print(
+            f"training a tokenizer of {own.vocab_size:,} entries on the first "
+            f"{own.tokenizer_texts:,} texts"
+        )
+        tokenizer = BytePair(own.vocab_size).train(stream.head(own.tokenizer_texts))
+    is_known = stream.files and not any(is_packed(path) for path, _ in stream.files)
+    total = sum(size for _, size in stream.files) / 1e6 if is_known else None
+    display = Display()
+    latest = None
+    work = PreparationWork("prepared", total, "MB")
+
+    def tell(progress: Progress) -> None:
+        nonlocal latest
+        if latest is None:  # what was there before says nothing of the speed
+            work.start = (progress.n_byte - progress.n_byte_new) / 1e6
+        latest = progress
+        work.n_token = progress.n_token
+        work.speed = progress.megabytes_per_second
+        work.update(progress.n_byte / 1e6)
+        display.tell(work)
+
+    with display.showing(work):
+        prepared = prepare(
+            stream, tokenizer, own.output, own.workers, int(own.shard_mb * 1e6), tell
+        )
+    n_token, n_document = (
+        sum(shard[name] for shard in prepared.index["shards"]) for name in ("n_token", "n_document")
+    )
+    speed = f", {latest.megabytes_per_second:.1f} MB/s" if latest else ""
+    console.print(
+        (
+            f"{own.output}: {n_token:,} tokens of {n_document:,} texts in "
+            f"{len(prepared.index['shards'])} files{speed}"
+        ),
+        soft_wrap=True,
+    )
+    return 0
+
+
+class PreparationWork(Work):
+    """Megabytes of text that are turned into ids."""
+
+    # tokens so far, and megabytes per second
+    n_token = 0
+    speed = 0.0
+
+    def parts(self) -> list[Part]:
+        """Return megabytes, times, tokens and speed."""
+        more = [
+            Part((f"{self.n_token:,} tokens", ""), (8,)),
+            Part((f"{self.speed:.1f} MB/s", ""), (7,)),
+        ]
+        return [self.head(), *self.times(), *(more if self.n_token else [])]
+
+
+def import_without_torch() -> None:
+    """`datasets` would bring torch where it is installed, which takes 200 MB and seconds and is of
+    no use here.
+    """
+    before = os.environ.get("USE_TORCH")
+    os.environ["USE_TORCH"] = "0"
+    try:
+        import_module("datasets")
+    finally:
+        os.environ.pop("USE_TORCH")
+        os.environ.update({} if before is None else {"USE_TORCH": before})
+
+
+def is_packed(address: str) -> bool:
+    """Whether a file's size says nothing of its text's."""
+    return address.rpartition(".")[2] in ("gz", "zst", "xz", "bz2", "parquet", "arrow")

@@ -1,0 +1,185 @@
+"""A training that is killed and resumed, compared with the same one straight."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from lslm_lightning.experiments.child_process import KILL, signal_group
+from lslm_lightning.experiments.outcome import WorkError
+
+
+def accumulated(configs: Sequence[str], words: Sequence[str]) -> int:
+    """Micro-batches in a step, as the configs or the command line have it."""
+    from lslm_lightning.text.yaml_files import read_yaml
+
+    name = "--trainer.accumulate_grad_batches"
+    given = [1]
+    for config in configs:
+        settings = read_yaml(Path(config))
+        trainer = settings.get("trainer") if isinstance(settings, dict) else None
+        given += [(trainer or {}).get("accumulate_grad_batches") or given[-1]]
+    given += [value for word, value in pairwise(words) if word == name]
+    given += [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
+    return int(given[-1])
+
+
+KEPT = ("optimizer", "lr_schedulers", "carried", "tables")  # of a state, besides its weights
+
+
+class Trial:
+    """Commands in a folder of their own.
+
+    Args:
+        seed: of the moments of kills.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.random = random.Random(seed)
+        self.interval = 1.0  # seconds between two saves
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("LSLM_R")}
+        places = {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+            "XDG_STATE_HOME": str(folder),
+        }
+        self.environment = kept | places
+
+    def start(self, words: Sequence[str]) -> subprocess.Popen:
+        log = (self.folder / "log").open("a+", encoding="utf-8")
+        command = [sys.executable, "-m", "lslm_lightning", *words]
+        return subprocess.Popen(
+            command, env=self.environment, stdout=log, stderr=log, process_group=0
+        )
+
+    def train(self, words: Sequence[str]) -> None:
+        """To the end; WorkError with the last line where it fails."""
+        process = self.start(words)
+        seen = [(self.saved(), time.monotonic())]
+        try:
+            while (status := process.poll()) is None:
+                if (saved := self.saved()) != seen[-1][0]:
+                    seen.append((saved, time.monotonic()))
+                time.sleep(0.01)
+        finally:
+            stop(process)
+        between = [later - earlier for (_, earlier), (_, later) in pairwise(seen[1:])]
+        self.interval = min(between, default=self.interval)
+        if status:
+            lines = (self.folder / "log").read_text("utf-8", "replace").strip().splitlines()
+            raise WorkError(f"lslm {words[0]} failed: {lines[-1] if lines else f'status {status}'}")
+
+    def kill_and_resume(self, words: Sequence[str], n: int) -> int:
+        """Start, kill when a state has been saved, and so on; the last time to the end. How many
+        kills came before the end.
+        """
+        n_middle = 0
+        for number in range(1, n + 1):
+            before = self.saved()
+            process = self.start(words)
+            try:
+                while process.poll() is None and self.saved() == before:
+                    time.sleep(0.01)
+                time.sleep(self.random.random() * self.interval)
+                is_middle = process.poll() is None
+            finally:
+                stop(process)
+            n_middle += is_middle
+            print(
+                f"kill {number}: {'in the middle' if is_middle else 'at the end already'}",
+                flush=True,
+            )
+            found = sorted((self.folder / "runs").glob("*/killed-*"))
+            if not found:
+                log = (self.folder / "log").read_text("utf-8", "replace")
+                raise WorkError(f"the run did not begin: {log.strip().splitlines()[-1:]}")
+            words = ["resume", str(found[0])]
+        self.train(words)
+        return n_middle
+
+    def saved(self) -> int:
+        """When a run has last saved a state; 0 for never."""
+        return max(
+            (
+                path.stat().st_mtime_ns
+                for path in (self.folder / "runs").glob("*/*/checkpoints/last.ckpt")
+            ),
+            default=0,
+        )
+
+    def precision(self, name: str) -> str | int | None:
+        """Return the `trainer.precision` that a run was trained in."""
+        from lslm_lightning.runs.loading import read_config
+
+        return read_config(self.state(name).parent.parent / "config.yaml")["trainer"].get(
+            "precision"
+        )
+
+    def state(self, name: str) -> Path:
+        [path] = (self.folder / "runs").glob(f"*/{name}-*/checkpoints/last.ckpt")
+        return path
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Kill a process and those that it has started."""
+    if process.poll() is None:
+        signal_group(process, KILL)
+    process.wait()
+
+
+def differences(first: Path, second: Path) -> str:
+    """Where two states of training differ, in words; "" for nowhere."""
+    import torch
+
+    one = whole_state(first)
+    two = whole_state(second)
+    if one["global_step"] != two["global_step"]:
+        return f"step {one['global_step']} and step {two['global_step']}"
+    weights = [
+        name
+        for name, weight in one["state_dict"].items()
+        if not torch.equal(weight, two["state_dict"][name])
+    ]
+    if weights:
+        far = max(
+            float((one["state_dict"][n].double() - two["state_dict"][n].double()).abs().max())
+            for n in weights
+        )
+        return (
+            f"{len(weights)} of {len(one['state_dict'])} weights, {weights[0]} is one, by "
+            f"{far:.3g} at most"
+        )
+    kept = [equal(one[name], two[name]) for name in one if name.startswith(KEPT)]
+    return (
+        "" if all(kept) else "the optimizer, the schedule, or what is carried from batch to batch"
+    )
+
+
+def whole_state(path: Path) -> dict[str, Any]:
+    """Weights, and the optimizer's moments, wherever they lie."""
+    from lslm_lightning.runs.states import read_parts, read_state
+
+    state = read_state(path)
+    if path.is_dir():
+        state |= read_parts(path, [f"optimizer_{i}" for i in range(len(state["optimizer_groups"]))])
+    return state
+
+
+def equal(first: object, second: object) -> bool:
+    """Whether nested states are the same, tensors bit for bit."""
+    import torch
+
+    if isinstance(first, torch.Tensor):
+        return isinstance(second, torch.Tensor) and torch.equal(first, second)
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(
+            equal(first[name], second[name]) for name in first
+        )
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return first == second

@@ -1,0 +1,108 @@
+"""What a run has on disk, brought to MLflow."""
+
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lslm_lightning.runs import RunDirectory
+
+
+def is_comparison(folder: Path) -> bool:
+    """Return whether a folder is of `lslm evaluate` or `lslm ladder`, whose MLflow run has no one
+    configuration.
+    """
+    return (
+        (folder / "mlflow.json").is_file()
+        and (folder / "report").is_dir()
+        and not (folder / "config.yaml").exists()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What MLflow lacked of a run, and has now; names, but of points, which are many."""
+
+    n_point: int
+    files: list[str]
+    parameters: list[str]
+    tags: list[str]
+
+    def __str__(self) -> str:
+        counts = (
+            f"{self.n_point:,} points, {len(self.files)} files, {len(self.parameters)} "
+            f"parameters, {len(self.tags)} tags"
+        )
+        return f"{counts} were missing{''.join(f'  {name}' for name in self.files)}"
+
+
+def sync(directory: "RunDirectory") -> Brought:
+    """Send what MLflow lacks of a run, and look whether it has it then.
+
+    Raises:
+        ValueError: the run is in training; it has no MLflow run.
+        TrackingError: MLflow does not answer, or has not taken all; the run was deleted there.
+    """
+    from lslm_lightning.runs.directory import locked
+    from lslm_lightning.tracking import Tracker, TrackingError
+    from lslm_lightning.tracking.store import store_of_run
+
+    noted = directory.beginning
+    if "run_id" not in noted:
+        raise ValueError(f"{directory.path} has no mlflow.json: it was never told to MLflow")
+    lock = locked(directory)
+    try:
+        task = noted.get("experiment") or directory.path.parent.name
+        tags = noted.get("tags", {})
+        with store_of_run(noted, directory.path):
+            tracker = Tracker(
+                *(task, directory.path.name, directory.path, None, tags),
+                system_metrics=False,
+                run_id=noted["run_id"],
+                again=False,
+            )
+        tracker.start()
+        try:
+            config = noted.get("parameters") or whole_config(directory)
+            parameters, missing_tags = tracker.missing_records(config, tags)
+            tracker.log_hyperparams(config)
+            tracker.set_tags(tags)
+            tracker.restore_description()
+            for each in noted.get("datasets", []):
+                tracker.log_dataset(*each)
+            for path in sorted(directory.predictions.glob("*.jsonl")):
+                if path.stem in ("test", "predict"):
+                    tracker.log_table(path)
+            files = tracker.missing_files()
+            for name in files:
+                tracker.log_artifact(directory.path / name)
+            if not tracker.flush():
+                raise TrackingError(
+                    f"MLflow at {tracker.store} does not answer: {'; '.join(tracker.problems)}"
+                )
+            left = [*tracker.missing_files(), *chain(*tracker.missing_records(config, tags))]
+            left += dict.fromkeys(point.name for point in tracker.missing_points())
+            if left:
+                raise TrackingError(
+                    f"MLflow at {tracker.store} has not taken {', '.join(left)}; "
+                    f"{'; '.join(tracker.problems)}"
+                )
+        finally:
+            curves = directory.curves
+            status = noted.get("ending") or noted.get("status", "RUNNING")
+            ended = curves.stat().st_mtime if curves.exists() else None
+            # nobody is at work here, whatever was noted last
+            tracker.end("KILLED" if status == "RUNNING" else status, ended)
+    finally:
+        lock.release()
+    return Brought(tracker.n_missing, files, parameters, missing_tags)
+
+
+def whole_config(directory: "RunDirectory") -> dict[str, Any]:
+    """Return all settings of a run: the parameters that runs of earlier releases have in MLflow."""
+    from lslm_lightning.runs.loading import read_config
+
+    config = {} if directory.config.is_symlink() else read_config(directory.config)
+    config.pop("config", None)
+    return config
