@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from lslm_lightning.experiments.comparing import compare
     from lslm_lightning.experiments.evaluating import evaluate
     from lslm_lightning.experiments.resuming import resume
+    from lslm_lightning.experiments.starting import train
     from lslm_lightning.experiments.sweep import sweep
-    from lslm_lightning.experiments.training import train
     from lslm_lightning.runs.loading import load_run
 
 # oneDNN compiles a kernel for every shape it meets and keeps 1024 of them. Batches of a token
@@ -51,7 +51,7 @@ PLACES = {  # of what is imported when it is asked for
     "resume": ("lslm_lightning.experiments.resuming", "resume"),
     "score": ("lslm_lightning.evaluation.texts", "score_texts"),
     "sweep": ("lslm_lightning.experiments.sweep", "sweep"),
-    "train": ("lslm_lightning.experiments.training", "train"),
+    "train": ("lslm_lightning.experiments.starting", "train"),
 }
 
 

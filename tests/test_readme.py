@@ -77,7 +77,7 @@ def config_of(words: list[str], tmp_path: Path) -> str:
 def test_training_lines_parse(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from lslm_lightning.experiments.training import main
+    from lslm_lightning.experiments.starting import start as main
 
     (tmp_path / "my_parts.py").write_text(
         next(block for block in blocks("README.md", "python") if "(Metric)" in block), "utf-8"

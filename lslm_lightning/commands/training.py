@@ -25,9 +25,10 @@ def main(argv: list[str]) -> int:
         argv = [argv[0], "--help"]
     elif not check_training(argv):
         tell_loading()
-    from lslm_lightning.experiments.training import main as train
+    from lslm_lightning.experiments.starting import start
 
-    return train(argv)
+    start(argv)
+    return DONE
 
 
 def tell_loading() -> None:

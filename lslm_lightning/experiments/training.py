@@ -37,10 +37,8 @@ from lslm_lightning.configuration.trainer_settings import (
     profiler_of,
     translated,
 )
-from lslm_lightning.configuration.words import Config, Settings, config_words
-from lslm_lightning.exit_status import DONE, SettingsError
+from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.child_process import follow_parent
-from lslm_lightning.experiments.library import library_call
 from lslm_lightning.experiments.outcome import WorkError, command_line
 from lslm_lightning.experiments.preflight import (
     TRAINING,
@@ -54,7 +52,6 @@ from lslm_lightning.experiments.preflight import (
     read_splits,
     same_validation,
 )
-from lslm_lightning.experiments.run import Run
 from lslm_lightning.experiments.run_report import finish, run_links
 from lslm_lightning.experiments.seeds import run_seeds
 from lslm_lightning.experiments.suitability import check_checkpoint
@@ -83,7 +80,6 @@ from lslm_lightning.training.distributed.processes import (
     connect_again,
     is_loss,
     meet,
-    met_before,
     of_launcher,
     take_launched,
 )
@@ -520,56 +516,13 @@ def listed(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [] if given is None else [given]
 
 
-def main(argv: list[str], resumed: RunDirectory | None = None) -> int:
-    """Parse, do the job, and say truly how it ended.
-
-    Args:
-        resumed: go on with the run in this directory.
-    """
-    perform(argv, resumed)
-    return DONE
-
-
-def train(
-    config: Config,
-    settings: Settings | None = None,
-    *,
-    test: bool = True,
-    name: str | None = None,
-    root: str | Path | None = None,
-    seeds: int = 1,
-    trust: bool = False,
-) -> Run:
-    """Train as `lslm run` does: a run directory, an MLflow run, a test, a report.
-
-    Args:
-        config: a YAML file, its content as a mapping, or several of either, which are merged.
-        settings: replace those of the config, by keys with dots: `{"trainer.max_steps": 500}`.
-        test: answer the test split with the best checkpoint, and report.
-        name: of the run. Default: made of the config's name and of the settings.
-        root: folder of all runs. Default: `runs` in the working directory.
-        seeds: train with so many seeds; the run is the parent of theirs.
-        trust: let a config that lies in another's run name any class.
-
-    Raises:
-        ValueError: settings are wrong.
-        WorkError: some of several seeds failed.
-    """
-    given = {"job.name": name, "job.root": root, "job.seeds": None if seeds == 1 else seeds}
-    given = {key: value for key, value in given.items() if value is not None}
-    with config_words(config, {**(settings or {}), **given}) as words:
-        words = ["run" if test else "fit", *words, *([TRUST] if trust else [])]
-        with library_call(words):
-            directory = perform(words, handles_signals=False)
-    return Run(directory)
-
-
 def perform(
     argv: Sequence[str],
     resumed: RunDirectory | None = None,
     handles_signals: bool = True,
 ) -> RunDirectory:
-    """Do the job of a command and return its run directory.
+    """Do the job of a command and return its run directory; not for a run of a restarted launcher,
+    which goes on.
 
     Args:
         argv: words of the command, from the subcommand on.
@@ -593,16 +546,6 @@ def _perform(
         check_secrets(argv)
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    if (
-        resumed is None
-        and argv[0] in TRAINING
-        and (restarted := met_before())
-        and restarted.config.exists()
-    ):
-        from lslm_lightning.experiments.resuming import resume_run
-
-        resume_run(str(restarted.path), trust=True)  # this very command began it
-        return restarted
     numbers = stopping_signals() if handles_signals else []
     before = {number: signal.signal(number, stop_at_once) for number in numbers}
     given = {name: os.environ.get(name) for name in (DIRECTORY, DECIDED, THREADS, *LAUNCHED)}
