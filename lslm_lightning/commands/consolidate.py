@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     from lslm_lightning.runs.integrity import damage
     from lslm_lightning.runs.own_runs import is_own_run
     from lslm_lightning.runs.states import NGRAM
-    from lslm_lightning.text.tokenizer import Tokenizer
+    from lslm_lightning.text.tokenizer_files import load_tokenizer
 
     directory = find_run(named_run(own.run))
     state = directory.checkpoints / f"{own.state}.ckpt"
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     if words := damage(state):
         raise ValueError(f"{state} is damaged: {words}")
     if tables is not None:
-        n_gram = to_arpa(tables, Tokenizer.load(directory.tokenizer), output)
+        n_gram = to_arpa(tables, load_tokenizer(directory.tokenizer), output)
         print(f"{output}: {n_gram:,} n-grams, {output.stat().st_size / 1e6:,.1f} MB")
         return DONE
     n_tensor, n_number = consolidate(state, output)

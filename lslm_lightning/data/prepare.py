@@ -21,6 +21,7 @@ from lslm_lightning.data.workers import shared_out
 from lslm_lightning.files import atomic_write, draft_of
 from lslm_lightning.safety.redaction import redacted
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.tokenizer_files import load_tokenizer
 
 CHUNK = 256  # documents that are encoded at once
 
@@ -194,7 +195,7 @@ _tokenizer: Tokenizer | None = None  # of a worker
 
 def _load(path: str) -> None:
     global _tokenizer
-    _tokenizer = Tokenizer.load(path)
+    _tokenizer = load_tokenizer(path)
 
 
 def _encode(texts: _Texts, path: Path, dtype: np.dtype) -> dict[str, Any]:

@@ -23,14 +23,14 @@ def prepare_texts(console: Console, own: argparse.Namespace) -> int:
     from lslm_lightning.data.prepared import JOURNAL, TOKENIZER
     from lslm_lightning.data.stream import Stream
     from lslm_lightning.text.recipes import BytePair, Existing
-    from lslm_lightning.text.tokenizer import Tokenizer
+    from lslm_lightning.text.tokenizer_files import load_tokenizer
 
     stream = Stream(own.source, own.column, own.split)
     if not stream.files:
         import_without_torch()
     console.print(f"{own.source}: {stream.n_shard} files or parts", soft_wrap=True)
     if (own.output / JOURNAL).exists() and own.tokenizer is None:
-        tokenizer = Tokenizer.load(own.output / TOKENIZER)
+        tokenizer = load_tokenizer(own.output / TOKENIZER)
         console.print(
             f"going on with the tokenizer in {own.output}: {tokenizer.vocab_size:,} entries",
             soft_wrap=True,

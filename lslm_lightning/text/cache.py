@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from lslm_lightning.text.recipes import Recipe
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.tokenizer_files import load_tokenizer
 
 
 def train_once(
@@ -29,7 +30,7 @@ def train_once(
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         try:
-            return Tokenizer.load(path)
+            return load_tokenizer(path)
         except (FileNotFoundError, ValueError):  # none yet, or damaged: half a file, another's
             recipe.train(texts()).save(path)
-        return Tokenizer.load(path)
+        return load_tokenizer(path)

@@ -17,13 +17,13 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from lslm_lightning.text.guard import guard, protect
+from lslm_lightning.text.pretrained import PretrainedTokenizer
 from lslm_lightning.text.tokenizer import (
     ROLES,
     UNKNOWN,
     Tokenizer,
     find_token,
     read_backend,
-    read_pretrained,
 )
 from lslm_lightning.text.unigram import without_chance, without_rare_characters
 
@@ -260,7 +260,7 @@ class Existing(Recipe):
 
     def train(self, texts: Iterable[str] = ()) -> Tokenizer:
         """The adopted tokenizer; ValueError when it cannot keep the promises of `Tokenizer`."""
-        if (pretrained := read_pretrained(self.path)) is not None:
+        if (pretrained := PretrainedTokenizer.read(self.path)) is not None:
             return pretrained
         backend = read_backend(self.path)
         for names in ROLES.values():

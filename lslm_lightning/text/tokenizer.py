@@ -156,22 +156,6 @@ class Tokenizer:
         atomic_write(Path(path), self._json)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a `tokenizer.json`.
-
-        Raises:
-            FileNotFoundError: nothing is there.
-            ValueError: what is there is no tokenizer, or lacks a token for pad, bos or eos.
-        """
-        if (pretrained := read_pretrained(path)) is not None:
-            return pretrained
-        backend = read_backend(path)
-        try:
-            return cls(backend)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-
-    @classmethod
     def from_json(cls, text: str) -> Self:
         """Build from the content of a `tokenizer.json`."""
         return cls(backend_of(text))
@@ -248,13 +232,6 @@ def read_backend(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
     backend.no_padding()
     backend.no_truncation()
     return backend
-
-
-def read_pretrained(path: str | os.PathLike[str]) -> Tokenizer | None:
-    """The tokenizer of a pretrained model, if that is what the file holds."""
-    from lslm_lightning.text.pretrained import PretrainedTokenizer
-
-    return PretrainedTokenizer.read(path)
 
 
 def find_token(backend: tokenizers.Tokenizer, names: Sequence[str]) -> str | None:

@@ -5,7 +5,7 @@ written, then one function scores them.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch.distributed
 from lightning.pytorch import Callback, Trainer
@@ -19,7 +19,9 @@ from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.sharding import data_share, splits_layers
-from lslm_lightning.training.task import Task
+
+if TYPE_CHECKING:
+    from lslm_lightning.training.task import Task
 
 
 class Tested(NamedTuple):
@@ -59,17 +61,17 @@ class Evaluation(Callback):
         self.limited = False  # whether the last test was cut short by a setting of the Trainer
         self._answers: list[Prediction] = []
 
-    def begin_validation(self, trainer: Trainer, task: Task) -> None:
+    def begin_validation(self, trainer: Trainer, task: "Task") -> None:
         """Do what belongs before the answers of a validation."""
 
     def keep(self, trainer: Trainer, name: str, predictions: list[Prediction]) -> list[Prediction]:
         """Keep what was answered in "val", "test" or "predict"; return what is to be scored."""
         return predictions
 
-    def end_test(self, trainer: Trainer, task: Task, tested: Tested) -> None:
+    def end_test(self, trainer: Trainer, task: "Task", tested: Tested) -> None:
         """Do what belongs after the scores of a test."""
 
-    def on_validation_epoch_end(self, trainer: Trainer, task: Task) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, task: "Task") -> None:
         if trainer.sanity_checking or not isinstance(trainer.datamodule, TaskData):
             return
         exam = trainer.datamodule.validation_exam()
@@ -90,19 +92,19 @@ class Evaluation(Callback):
         name = f"val-step-{trainer.global_step:06d}" if trainer.state.fn == "fit" else "val"
         self.keep(trainer, name, predictions)
 
-    def on_test_epoch_start(self, trainer: Trainer, task: Task) -> None:
+    def on_test_epoch_start(self, trainer: Trainer, task: "Task") -> None:
         self._answers = []
 
     on_predict_epoch_start = on_test_epoch_start
 
     def on_test_batch_end(
-        self, trainer: Trainer, task: Task, outputs: list[Prediction], *args: Any
+        self, trainer: Trainer, task: "Task", outputs: list[Prediction], *args: Any
     ) -> None:
         self._answers += outputs
 
     on_predict_batch_end = on_test_batch_end
 
-    def on_test_epoch_end(self, trainer: Trainer, task: Task) -> None:
+    def on_test_epoch_end(self, trainer: Trainer, task: "Task") -> None:
         if not isinstance(trainer.datamodule, TaskData):
             return
         exam = trainer.datamodule.examples("test")
@@ -130,7 +132,7 @@ class Evaluation(Callback):
                 task.log(f"test/{each.metric}", each.value)
         self.end_test(trainer, task, Tested(exam, predictions, metrics))
 
-    def on_predict_epoch_end(self, trainer: Trainer, task: Task) -> None:
+    def on_predict_epoch_end(self, trainer: Trainer, task: "Task") -> None:
         self.keep(trainer, "predict", gathered(self._answers))
 
     @property
@@ -162,7 +164,7 @@ class Exam(Evaluation):
         self.data: dict[str, str] = {}  # what metrics.json says of the data of the last test
         self.findings: list[Finding] = []  # of the sanity checks on the answers of the last test
 
-    def begin_validation(self, trainer: Trainer, task: Task) -> None:
+    def begin_validation(self, trainer: Trainer, task: "Task") -> None:
         if trainer.state.fn == "fit" and (trainer.is_global_zero or splits_layers(trainer)):
             self._write_samples(trainer, task)
 
@@ -174,7 +176,7 @@ class Exam(Evaluation):
         write_predictions(path, predictions)
         return read_predictions(path) if name == "test" else predictions
 
-    def end_test(self, trainer: Trainer, task: Task, tested: Tested) -> None:
+    def end_test(self, trainer: Trainer, task: "Task", tested: Tested) -> None:
         exam, predictions, metrics = tested
         n_cut, words = task.cut_sources(exam)
         if not trainer.is_global_zero:
@@ -202,7 +204,7 @@ class Exam(Evaluation):
             data.dataset_name, self.data["digest"], "test", corpus.home or corpus.name
         )
 
-    def _write_samples(self, trainer: Trainer, task: Task) -> None:
+    def _write_samples(self, trainer: Trainer, task: "Task") -> None:
         with trainer.precision_plugin.val_step_context():
             samples = task.samples()
         if samples and trainer.is_global_zero:

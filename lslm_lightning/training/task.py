@@ -24,6 +24,7 @@ from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
 from lslm_lightning.text.identification import language_by_letters
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import ExamBatch
+from lslm_lightning.training.exam import Evaluation
 from lslm_lightning.training.optimizer_settings import name_of, recorded
 from lslm_lightning.training.precision import weights_cast_once
 from lslm_lightning.training.sharding import (
@@ -513,7 +514,6 @@ class Task(LightningModule, ABC):
         """Return, as Lightning's hook, what scores decoded answers, where the Trainer has nothing
         that does.
         """
-        from lslm_lightning.training.exam import Evaluation  # it knows tasks
 
         has_one = any(isinstance(callback, Evaluation) for callback in self.trainer.callbacks)
         return [] if has_one else [Evaluation()]

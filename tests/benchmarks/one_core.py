@@ -10,12 +10,12 @@ import sys
 import time
 
 from lslm_lightning.data.prepare import CHUNK
-from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.tokenizer_files import load_tokenizer
 
 
 def main(tokenizer_file: str, path: str, n_byte: str) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    tokenizer = Tokenizer.load(tokenizer_file)
+    tokenizer = load_tokenizer(tokenizer_file)
     texts = []
     wanted = int(n_byte)
     n_read = 0

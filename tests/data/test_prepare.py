@@ -22,7 +22,7 @@ from lslm_lightning.data.prepare import prepare
 from lslm_lightning.data.prepared import INDEX, JOURNAL, TOKENIZER, Prepared, ShardedIds, dtype_of
 from lslm_lightning.data.stream import Stream
 from lslm_lightning.text.recipes import Bytes, Characters
-from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.tokenizer_files import load_tokenizer
 from tasks.language_modeling.data import LanguageModelingData
 from tests.patience import PATIENCE
 
@@ -163,7 +163,7 @@ def test_a_killed_preparation_goes_on_and_leaves_no_process(texts, tmp_path):
         "what was done is not done again"
     )
     straight = tmp_path / "straight"
-    prepare(Stream(str(texts)), Tokenizer.load(killed / TOKENIZER), straight, 1, 20_000)
+    prepare(Stream(str(texts)), load_tokenizer(killed / TOKENIZER), straight, 1, 20_000)
     assert shards(killed) == shards(straight)
     assert (killed / INDEX).read_text() == (straight / INDEX).read_text()
 

@@ -26,7 +26,7 @@ from transformers.utils import sentencepiece_model_pb2_new as layout
 from lslm_lightning.text.hugging_face import HuggingFace
 from lslm_lightning.text.recipes import Existing
 from lslm_lightning.text.sentencepiece import read_pieces
-from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.text.tokenizer_files import load_tokenizer
 
 TEXTS = [
     "The cat sat on the mat.",
@@ -267,7 +267,7 @@ def test_saving_changes_nothing(kind, request, tmp_path):
         folder, tmp_path / "again" / "folder", ignore=shutil.ignore_patterns("saved", "again")
     )
     others = [
-        Tokenizer.load(path),
+        load_tokenizer(path),
         Existing(str(path)).train(),
         pickle.loads(pickle.dumps(tokenizer)),
         copy.deepcopy(tokenizer),
