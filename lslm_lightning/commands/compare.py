@@ -69,10 +69,9 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return WRONG_ARGUMENTS
-    from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
-
     if own.experiment:
         from lslm_lightning.experiments.leaderboard import brief, leaderboard
+        from lslm_lightning.reports.terminal import show_table
 
         table = leaderboard(own.experiment, own.metric)
         show_table(brief(table))
@@ -86,6 +85,8 @@ def main(argv: list[str]) -> int:
             output=own.output,
             trust=own.trust,
         )
+        from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
+
         for chosen in found.choices.values():
             print(chosen, flush=True)
         table = found.scores

@@ -63,8 +63,10 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv[1:])
     console = plain_console()
     if arguments.command == "prepare":
+        from lslm_lightning.experiments.preparation import prepare_texts
+
         with way_on(f"To go on: {command_line(argv)}"):
-            return prepare.prepare_texts(console, arguments)
+            return prepare_texts(console, arguments)
     if arguments.command == "list":
         return list_corpora(console)
     if arguments.command == "fetch":

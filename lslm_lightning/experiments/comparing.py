@@ -5,17 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
-
-from lslm_lightning.experiments.run import Run
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lslm_lightning.evaluation.doctor import Finding
+    from lslm_lightning.experiments.run import Run
     from lslm_lightning.reports.blocks import Report, Table
-
-AnyRun: TypeAlias = str | PathLike[str] | Run
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class ComparisonResults:
 
 
 def compare(
-    runs: Sequence[AnyRun],
+    runs: "Sequence[str | PathLike[str] | Run]",
     metric: str | None = None,
     *,
     n_resample: int = 10_000,
@@ -66,9 +63,7 @@ def compare(
         ValueError: there are fewer than two runs, one is missing or was not tested, or they are of
             different tasks.
     """
-    from lslm_lightning.experiments.comparison import side_by_side
     from lslm_lightning.experiments.outcome import command_line, command_words, working_on
-    from lslm_lightning.reports.page import write_report
     from lslm_lightning.runs import choose_run
     from lslm_lightning.runs.finding import check_run
 
@@ -76,11 +71,14 @@ def compare(
         raise ValueError(f"runs must be two or more, but is {runs!r}")
     if n_resample < 1:
         raise ValueError(f"n_resample={n_resample} must be at least 1; 10000 suits most test sets")
-    named = [str(run.path) if isinstance(run, Run) else str(run) for run in runs]
+    named = [str(run if isinstance(run, str | PathLike) else run.path) for run in runs]
     choices = {run: chosen for run in named if (chosen := choose_run(run, is_tested=True))}
     for run in named:
         if run not in choices:
             check_run(run)
+    from lslm_lightning.experiments.comparison import side_by_side  # slow to import
+    from lslm_lightning.reports.page import write_report
+
     paths = [str(choices[run].path) if run in choices else run for run in named]
     words = {run: str(chosen) for run, chosen in choices.items()}
     is_command = command_words()[:1] == ["compare"]

@@ -142,17 +142,22 @@ def folder_of(
 ) -> Path:
     """Return the folder of an evaluation, called by its config and what decides the questions."""
     from lslm_lightning.runs.directory import as_name
-    from lslm_lightning.runs.names import run_name, stem_of, typed_settings
 
     config = words[words.index("--config") + 1]
     parent = root / evaluation.task_name
     folder = parent / f"{name or as_name(Path(config).stem)}-{evaluation.identity}"
-    if name or folder.exists():
+    if name or folder.exists():  # one of an earlier release may be called by its config alone
         return folder
-    asked = ("data.", "split", "n_shot")  # which one of an earlier release may have begun
-    typed = typed_settings(words)
-    typed = {key: text for key, text in typed.items() if key.startswith(asked)}
-    return parent / f"{run_name(stem_of(config), typed, {}, {})}-{evaluation.identity}"
+    return parent / f"{name_of(config, words)}-{evaluation.identity}"
+
+
+def name_of(config: str, words: Sequence[str]) -> str:
+    """Return a name made of the config's and of what the words set otherwise."""
+    from lslm_lightning.runs.names import run_name, stem_of, typed_settings
+
+    asked = ("data.", "split", "n_shot")
+    settings = {key: text for key, text in typed_settings(words).items() if key.startswith(asked)}
+    return run_name(stem_of(config), settings, {}, {})
 
 
 def conclude(

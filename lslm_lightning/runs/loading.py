@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from torch import Size
 
     from lslm_lightning.text.tokenizer import Tokenizer
-    from lslm_lightning.text.tokenizer_files import load_tokenizer
 
 
 SMALLEST_TENSOR = 64  # bytes that a tensor takes in a checkpoint, at least
@@ -72,6 +71,8 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
         raise ValueError(
             f"{directory.tokenizer} is missing: without its tokenizer the run cannot be used"
         )
+
+    from lslm_lightning.text.tokenizer_files import load_tokenizer
 
     tokenizer = load_tokenizer(directory.tokenizer)
     n_byte = size_of(checkpoint)

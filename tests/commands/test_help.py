@@ -23,6 +23,7 @@ from lslm_lightning.configuration.given_settings import FIXED, check_given
 from lslm_lightning.configuration.help import Section, help_of
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.configuration.signatures import first_missing, settings_of
+from lslm_lightning.exit_status import SettingsError
 from lslm_lightning.experiments.evaluation_spec import KEYS
 from lslm_lightning.experiments.outcome import PARENT
 from lslm_lightning.runs.trust import import_named
@@ -462,11 +463,11 @@ def test_one_process_says_that_libraries_are_loaded(environment, said, monkeypat
 
 @pytest.mark.parametrize("known", [TOP, KEYS])
 @pytest.mark.parametrize("content", ["", "a text", "[1, 2]", "zzzz: 1"])
-def test_a_config_that_is_none_is_told_what_this_command_reads(known, content, tmp_path, capsys):
+def test_a_config_that_is_none_is_told_what_this_command_reads(known, content, tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(content)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SettingsError) as told:
         check_given(["--config", str(path)], known)
-    message = capsys.readouterr().err
+    message = told.value.message
     assert ", ".join(known) in message
     assert "NoneType" not in message

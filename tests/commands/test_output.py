@@ -17,7 +17,7 @@ import logging, os, pathlib, sys, warnings
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from lslm_lightning.experiments.outcome import outcome
+from lslm_lightning.commands.exit_status import outcome
 from lslm_lightning.experiments.outcome import one_line
 from lslm_lightning.safety.output import protect_output
 

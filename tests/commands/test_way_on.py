@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from lslm_lightning import __main__ as program
-from lslm_lightning.commands import data, evaluate, ladder
+from lslm_lightning.commands import evaluate, ladder
 from lslm_lightning.commands.exit_status import outcome
 from lslm_lightning.experiments import training as train
 from lslm_lightning.experiments.child_process import follow_parent
@@ -148,7 +148,7 @@ def test_a_stop_that_python_drops_comes_again(number, status, capsys):
 
 
 def test_a_preparation_goes_on(said, monkeypatch):
-    monkeypatch.setattr(data.prepare, "prepare_texts", stop())
+    monkeypatch.setattr("lslm_lightning.experiments.preparation.prepare_texts", stop())
     words = ("data", "prepare", "texts/*.jsonl", "--output", "a b")
     assert shlex.split(said(*words).removeprefix("To go on: ")) == ["lslm", *words]
 
@@ -157,10 +157,10 @@ def test_a_preparation_goes_on(said, monkeypatch):
 def test_an_evaluation_goes_on_without_asking_anew(said, monkeypatch, capsys):
     Path("e.yaml").write_text("split: test\n")
     found = SimpleNamespace(task_name="translation", identity="1")
-    monkeypatch.setattr(
-        "lslm_lightning.experiments.evaluation_spec.read", lambda config, words: found
-    )
-    monkeypatch.setattr(evaluate, "examine", stop())
+    monkeypatch.setattr("lslm_lightning.experiments.evaluation_spec.read", lambda words: found)
+    monkeypatch.setattr("lslm_lightning.experiments.evaluating.folder_of", lambda *_: Path())
+    monkeypatch.setattr("lslm_lightning.experiments.evaluating.conclude", stop())
+    monkeypatch.setattr(evaluate, "answer_share", stop())
     assert (
         said("evaluate", "--config", "e.yaml", "--fresh", "--split=val")
         == "To go on: lslm evaluate --config e.yaml --split=val"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lslm_lightning.commands.evaluate import name_of
+from lslm_lightning.experiments.evaluating import name_of
 from lslm_lightning.runs.directory import check_name, new_run
 from lslm_lightning.runs.names import LONGEST_BYTES, run_name, stem_of, typed_settings
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lslm_lightning.commands import evaluate, generate
+from lslm_lightning.commands import generate
+from lslm_lightning.experiments import evaluating
 from lslm_lightning.experiments.predictions import threads
 from lslm_lightning.training import cores
 from lslm_lightning.training.cores import available_cores, limit_threads
@@ -155,7 +156,5 @@ def test_commands_that_answer_limit_their_threads_too(monkeypatch, capsys):
         conclude=lambda command, began: None,
     )
     monkeypatch.setattr("lslm_lightning.experiments.evaluation.Examination", lambda *_: examination)
-    evaluate.examine(
-        None, Path(), SimpleNamespace(fresh=False, share=None, devices=1), ["evaluate"]
-    )
+    evaluating.conclude(None, Path())
     assert capsys.readouterr().err == "threads: 2 in place of 64\n"
