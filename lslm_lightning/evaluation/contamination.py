@@ -56,7 +56,7 @@ def contaminated(examples: Sequence[Example], known: Known) -> np.ndarray:
     24 stand for 8. Of sources that are no text nothing is known: what is said in a recording may
     well have been said in another one.
     """
-    texts = [(e.source, *e.references) if e.medium == "text" else () for e in examples]
+    texts = [(e.source, *e.references) if e.modality == "text" else () for e in examples]
     return np.array(
         [any(known.stands_there(text) for text in own if text) for own in texts], dtype=bool
     )

@@ -59,10 +59,10 @@ def evaluation_set(examples: Sequence[Example]) -> EvaluationSet:
 
 def _line(example: Example, continues: bool) -> bytes:
     """One line of JSON: no two different examples share one, wherever their texts are cut."""
-    is_text = example.medium == "text"
+    is_text = example.modality == "text"
     source = example.source if is_text else hashlib.sha256(example.content()).hexdigest()
     languages = [base_language(example.source_language), base_language(example.language)]
-    fields = [example.medium, *languages, source, list(example.references), continues]
+    fields = [example.modality, *languages, source, list(example.references), continues]
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 

@@ -3,16 +3,25 @@ again.
 """
 
 import glob
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
+from lslm_lightning.contracts import (
+    CannotError,
+    Example,
+    Generator,
+    Mode,
+    Prediction,
+    Scorer,
+    System,
+)
+from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer, as_system
 from lslm_lightning.evaluation.predictions import PredictionFile, read_predictions
 
 
 def ask(
-    system: Generator | Scorer,
+    system: System | DuckGenerator | DuckScorer,
     mode: Mode,
     examples: Sequence[Example],
     path: str | Path,
@@ -33,30 +42,20 @@ def ask(
         CannotError: the system cannot do what the exam wants.
         ValueError: it answers what it was not asked, or ends before it has answered all.
     """
-    side = getattr(system, mode, None)
-    if side is None:
-        can = (
-            "writes text but gives no probabilities"
-            if mode == "log_prob"
-            else "gives probabilities but writes no text"
-        )
-        raise CannotError(can)
+    system = as_system(system)
+    answering = method_of(system, mode)
     with PredictionFile(path) as file:
         if all(e.id in file.done for e in examples):
             return [file.done[e.id] for e in examples]
-        check_medium(system, examples)
+        check_modality(system, examples)
         done = {
             *file.done,
             *(p.id for path in ([known] if known else []) for p in everything(path)),
         }
-        rest = (
-            list(examples)
-            if getattr(system, "whole_exam", False)
-            else unanswered(examples, done, *share)
-        )
+        rest = list(examples) if system.needs_all_examples else unanswered(examples, done, *share)
         wanted = {e.id for e in rest}
         progress(len(file.done), len(examples))
-        for prediction in side(rest):
+        for prediction in answering(rest):
             if prediction.id not in wanted:
                 raise ValueError(
                     f"{system.name} answered {prediction.id!r}, which it was not asked"
@@ -71,15 +70,41 @@ def ask(
         return [file.done[e.id] for e in examples if e.id in file.done]
 
 
-def check_medium(system: Generator | Scorer, examples: Sequence[Example]) -> None:
-    """Raise CannotError where a system reads text, say, and the exam is sound: it would answer the
-    names of files.
+class Unbuilt(System):
+    """The place of a system that could not be built: it answers nothing."""
+
+    name = "unbuilt"
+
+
+def method_of(system: System, mode: Mode) -> Callable[[Sequence[Example]], Iterator[Prediction]]:
+    """Return the method by which a system answers.
+
+    Raises:
+        CannotError: it has none for this mode.
     """
-    reads = getattr(system, "reads", "text")
-    if reads is not None and (
-        other := next((e.medium for e in examples if e.medium != reads), None)
+    if mode == "generate" and isinstance(system, Generator):
+        return system.generate
+    if mode == "log_prob" and isinstance(system, Scorer):
+        return system.log_prob
+    raise CannotError(
+        "writes text but gives no probabilities"
+        if mode == "log_prob"
+        else "gives probabilities but writes no text"
+    )
+
+
+def check_modality(system: System, examples: Sequence[Example]) -> None:
+    """Refuse examples of another modality than the system reads: of sound, say, a system of text
+    would read the names of files.
+
+    Raises:
+        CannotError: both modalities are named.
+    """
+    own = system.modality
+    if own is not None and (
+        other := next((e.modality for e in examples if e.modality != own), None)
     ):
-        raise CannotError(f"reads {reads}, and this exam is {other}")
+        raise CannotError(f"reads {own}, and this evaluation set is {other}")
 
 
 def unanswered(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from lslm_lightning.contracts import Example, Metric
+from lslm_lightning.evaluation.duck_typing import as_system, unwrapped
 from lslm_lightning.evaluation.results import Results, conclude, write_results
 from lslm_lightning.evaluation.scoring import described
 from lslm_lightning.experiments.outcome import WorkError, command_line, true_ending
@@ -32,10 +33,9 @@ from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
 from lslm_lightning.reports.terminal import show_conclusion, show_findings, show_table
 from lslm_lightning.reports.trained import training_sections
-from lslm_lightning.runs.directory import check_name
+from lslm_lightning.runs.directory import RunDirectory, check_name
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.safety.terminal import console
-from lslm_lightning.systems.baselines import ExtractiveOracle
 from lslm_lightning.text.yaml_files import dump_yaml
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.parameters import short_class, short_parameters
@@ -59,6 +59,7 @@ class Examination:
     def __init__(self, evaluation: "Evaluation", folder: Path, fresh: bool = False) -> None:
         self.evaluation = evaluation
         self.folder = folder
+        self.systems = {name: as_system(each) for name, each in evaluation.systems.items()}
         data = evaluation.data
         self.examples: list[Example] = data.exam(evaluation.split, evaluation.n_shot)
         if not self.examples:
@@ -69,7 +70,7 @@ class Examination:
             check_name(name, "system")
         self.mismatches: dict[str, str] = {}
         broken = dict(evaluation.broken)
-        for name, system in evaluation.systems.items():
+        for name, system in self.systems.items():
             try:
                 self.mismatches |= check_purposes({name: system}, evaluation.task_name, data)
             except MismatchError:
@@ -83,7 +84,7 @@ class Examination:
         self.headline = evaluation.task.headline if evaluation.task.headline in names else names[0]
         prompts = data.prompts(evaluation.split)
         self.answers = Answers(
-            evaluation.systems,
+            self.systems,
             evaluation.keys,
             self.examples,
             data.mode,
@@ -92,10 +93,9 @@ class Examination:
             fresh,
         )
         self.answers.broken |= broken
-        for name, system in evaluation.systems.items():
+        for name, system in self.systems.items():
             try:
-                if tune := getattr(system, "tune", None):
-                    tune(lambda: data.examples("val"))
+                system.calibrate(lambda: data.examples("val"))
             except BaseException as error:
                 self.answers.broken[name] = failure(error)
 
@@ -112,9 +112,9 @@ class Examination:
     def choices(self) -> dict[str, str]:
         """The runs that patterns stand for, in words, by system."""
         found = {}
-        for name, system in self.evaluation.systems.items():
+        for name, system in self.systems.items():
             try:
-                chosen = getattr(system, "chosen_runs", list)()
+                chosen = system.chosen_runs()
             except BaseException as error:  # nothing matches, say: told when the system is asked
                 failure(error)
                 continue
@@ -212,11 +212,11 @@ class Examination:
         }
         sections: list[Section] = evaluation.task.sections_of(data, evaluation.split, outputs)
         runs = {}  # one of several systems stands for a run that they share
-        for name, system in evaluation.systems.items():
+        for name, system in self.systems.items():
             try:
                 has_answered = not results.entries[name].reason
-                if has_answered and (directory := getattr(system, "directory", None)):
-                    runs.setdefault(directory.path.resolve(), trained(directory, name))
+                if has_answered and (path := system.run_directory):
+                    runs.setdefault(path.resolve(), trained(RunDirectory(path), name))
             except BaseException as error:
                 words = f"{name}: no training curves for the report: {failure(error)}"
                 print(words, file=sys.stderr, flush=True)
@@ -241,8 +241,8 @@ class Examination:
 
     def baselines(self) -> list[str]:
         """Names of the systems that need no model, and that every other one has to beat."""
-        systems = self.evaluation.systems.items()
-        return [name for name, system in systems if is_baseline(system)]
+        systems = self.systems.items()
+        return [name for name, system in systems if system.is_baseline]
 
     def tags(self) -> dict[str, str]:
         """Tags of the evaluation's MLflow run and of its children; the words of questions are the
@@ -300,7 +300,8 @@ class Examination:
                 {key: value for key, value in values.items() if not math.isnan(value)}, 0
             )
             config = {"system": self.evaluation.specs[name] | found_settings(results, name)}
-            changed = {"system": set_otherwise(self.evaluation.systems[name], config["system"])}
+            own = unwrapped(self.systems[name])
+            changed = {"system": set_otherwise(own, config["system"])}
             child.log_hyperparams(short_parameters(config, changed) | constants(entry.facts))
             child.set_tags(
                 {
@@ -395,12 +396,6 @@ def set_otherwise(system: object, spec: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in spec.items() if name != "init_args"} | (
         {"init_args": changed} if changed else {}
     )
-
-
-def is_baseline(system: object) -> bool:
-    """Whether a system is there to be beaten; one that sees the references is not."""
-    in_baselines = type(system).__module__.rpartition(".")[2] == "baselines"
-    return in_baselines and not isinstance(system, ExtractiveOracle)
 
 
 def found_settings(results: Results, name: str) -> dict[str, Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lslm_lightning.exit_status import SettingsError
 
 if TYPE_CHECKING:
-    from lslm_lightning.contracts import Generator, Metric, Scorer
+    from lslm_lightning.contracts import Metric, System
     from lslm_lightning.training.data import TaskData
 
 KEYS = ("task", "data", "systems", "split", "n_shot", "n_resample", "metrics")  # of a config
@@ -21,7 +21,7 @@ class Evaluation:
 
     task: type
     data: "TaskData"
-    systems: "Mapping[str, Generator | Scorer]"
+    systems: "Mapping[str, System]"
     split: str
     n_shot: int
     metrics: "Sequence[Metric] | None"  # None for the task's
@@ -48,7 +48,8 @@ def read(words: Sequence[str]) -> Evaluation:
 
     from lslm_lightning.configuration.cli import Parser as ConfigParser
     from lslm_lightning.configuration.errors import check_files
-    from lslm_lightning.contracts import Generator, Metric, Scorer
+    from lslm_lightning.contracts import Metric, System
+    from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer
     from lslm_lightning.metrics.significance import N_RESAMPLE
     from lslm_lightning.safety.magnitudes import check_magnitudes
     from lslm_lightning.text.yaml_files import parse_yaml
@@ -63,7 +64,9 @@ def read(words: Sequence[str]) -> Evaluation:
     parser.add_argument("--config", action="config")
     parser.add_argument("--task", type=type[Task], required=True)
     parser.add_subclass_arguments(TaskData, "data", required=True)
-    parser.add_argument("--systems", type=dict[str, Generator | Scorer], required=True)
+    parser.add_argument(
+        "--systems", type=dict[str, System | DuckGenerator | DuckScorer], required=True
+    )
     parser.add_argument("--split", type=str, default="test")
     parser.add_argument("--n_shot", type=int, default=0)
     parser.add_argument("--n_resample", type=PositiveInt, default=N_RESAMPLE)
@@ -91,11 +94,7 @@ def read(words: Sequence[str]) -> Evaluation:
     )
 
 
-class Unbuilt:
-    """Stands for a system that could not be built: it can nothing."""
-
-
-def built_systems(specs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def built_systems(specs: Mapping[str, Any]) -> "tuple[dict[str, System], dict[str, str]]":
     """Build systems, and return with them why some could not be.
 
     Raises:
@@ -105,7 +104,9 @@ def built_systems(specs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
     from lslm_lightning.configuration.cli import Parser as ConfigParser
     from lslm_lightning.configuration.errors import BROKE_DOWN
-    from lslm_lightning.contracts import Generator, Scorer
+    from lslm_lightning.contracts import System
+    from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer, as_system
+    from lslm_lightning.evaluation.harness import Unbuilt
     from lslm_lightning.experiments.predictions import failure
     from lslm_lightning.runs.trust import resolve
 
@@ -113,11 +114,14 @@ def built_systems(specs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, s
     broken = {}
     for name, spec in specs.items():
         named = resolve(spec.class_path)
-        only_scores = hasattr(named, "log_prob") and not hasattr(named, "generate")
+        kinds = (System, DuckGenerator, DuckScorer)
+        kind = System | DuckGenerator | DuckScorer  # of a function, by what it returns
+        if isinstance(named, type):
+            kind = next((each for each in kinds if issubclass(named, each)), System)
         parser = ConfigParser(prog="lslm evaluate")
-        parser.add_argument("--system", type=Scorer if only_scores else Generator)
+        parser.add_argument("--system", type=kind)
         try:
-            systems[name] = instantiated(parser, Namespace(system=spec)).system
+            systems[name] = as_system(instantiated(parser, Namespace(system=spec)).system)
         except ValueError as error:
             if not str(error).startswith(BROKE_DOWN):
                 raise
@@ -146,10 +150,11 @@ def check_systems(specs: Mapping[str, Any]) -> None:
         SettingsError: one cannot.
     """
     from lslm_lightning.configuration.cli import Parser as ConfigParser
-    from lslm_lightning.contracts import Generator, Scorer
+    from lslm_lightning.contracts import System
+    from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer
 
     parser = ConfigParser(prog="lslm ladder")
-    parser.add_argument("--systems", type=dict[str, Generator | Scorer])
+    parser.add_argument("--systems", type=dict[str, System | DuckGenerator | DuckScorer])
     instantiated(parser, parser.parse_object({"systems": dict(specs)}))
 
 

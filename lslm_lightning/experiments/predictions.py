@@ -16,13 +16,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
+from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, System
+from lslm_lightning.evaluation.duck_typing import as_system
 from lslm_lightning.evaluation.harness import absorb, ask, everything, n_answer
 from lslm_lightning.evaluation.results import Entry
 from lslm_lightning.exit_status import FAILED
 from lslm_lightning.experiments.outcome import PARENT, WorkError, is_stop, one_line
 from lslm_lightning.experiments.run_records import timing, training_flops
 from lslm_lightning.files import atomic_write
+from lslm_lightning.runs.directory import RunDirectory
 from lslm_lightning.safety.redaction import redacted, redacted_settings
 from lslm_lightning.training.cores import THREADS, available_cores
 from lslm_lightning.training.display import Display
@@ -49,7 +51,7 @@ class Answers:
 
     def __init__(
         self,
-        systems: Mapping[str, Generator | Scorer],
+        systems: Mapping[str, System],
         keys: Mapping[str, str],
         examples: Sequence[Example],
         mode: Mode,
@@ -57,7 +59,7 @@ class Answers:
         prompts: Sequence[Example] = (),
         fresh: bool = False,
     ) -> None:
-        self.systems = systems
+        self.systems = {name: as_system(system) for name, system in systems.items()}
         self.keys = keys
         self.examples = examples
         self.mode = mode
@@ -129,7 +131,7 @@ class Answers:
         found = []
         for name, system in self.systems.items():
             try:
-                if getattr(system, "shared", True):
+                if system.shardable:
                     found.append(name)
             except BaseException as error:
                 self.broken[name] = failure(error)
@@ -209,13 +211,13 @@ class Answers:
         for name, reason in self.unready.items():
             print(f"{name} is left out: {reason}", file=sys.stderr, flush=True)
 
-    def prepare_system(self, name: str, system: Generator | Scorer) -> None:
+    def prepare_system(self, name: str, system: System) -> None:
         """Get the answers of one system that are on disk into order, and look for it where some are
         lacking.
         """
         absorb(self.path(name))
         then = self.record(name).get("fingerprint")
-        now = fingerprint(system)
+        now = system.fingerprint()
         if then and now and then != now:
             for path in self.files(name):
                 path.rename(path.with_name(f"{path.name}.{time.time_ns()}.old"))
@@ -229,8 +231,8 @@ class Answers:
             then = None
         if now and not then:  # before the first answer, so that no two models answer one exam
             self.note(name, self.record(name) | {"fingerprint": now})
-        if self.is_open(name) and hasattr(system, "ready"):
-            system.ready(self.examples)
+        if self.is_open(name):
+            system.prepare(self.examples)
 
     def is_open(self, name: str) -> bool:
         """Whether there is something that the system has not answered yet."""
@@ -268,7 +270,7 @@ class Answers:
         """
         return [self.entry(name, system) for name, system in self.systems.items()]
 
-    def entry(self, name: str, system: Generator | Scorer) -> Entry:
+    def entry(self, name: str, system: System) -> Entry:
         if name in self.unready:
             return Entry(name, reason=self.unready[name], failed=True)
         try:
@@ -284,7 +286,7 @@ class Answers:
     def asked(
         self,
         name: str,
-        system: Generator | Scorer,
+        system: System,
         what: str,
         examples: Sequence[Example],
         path: Path,
@@ -309,7 +311,7 @@ class Answers:
     def described(
         self,
         name: str,
-        system: Generator | Scorer,
+        system: System,
         predictions: Sequence[Prediction],
     ) -> dict[str, Any]:
         """Return the record of a system with its signature and its facts, which are asked for once.
@@ -320,8 +322,7 @@ class Answers:
         noted = self.record(name)
         if isinstance(noted.get("facts"), dict) and isinstance(noted.get("signature"), str):
             return noted
-        signature = getattr(system, "signature", lambda mode: "")(self.mode)
-        noted |= {"signature": signature, "facts": {}}
+        noted |= {"signature": system.signature(self.mode), "facts": {}}
         try:
             found = facts(system, predictions) | self.unread(system)
             noted["facts"] = json.loads(json.dumps(found))
@@ -331,16 +332,16 @@ class Answers:
             self.note(name, noted)
         return noted
 
-    def unread(self, system: Generator | Scorer) -> dict[str, str]:
+    def unread(self, system: System) -> dict[str, str]:
         """How many sources a system that writes answers did not read to their end, in words;
         nothing where it read all.
         """
-        if self.mode != "generate" or not hasattr(system, "cut_sources"):
+        if self.mode != "generate":
             return {}
         n_cut, words = system.cut_sources(self.examples)
         return {"cut_sources": f"{n_cut:,} of {len(self.examples):,} {words}"} if n_cut else {}
 
-    def continued(self, name: str, system: Generator | Scorer) -> list[Prediction]:
+    def continued(self, name: str, system: System) -> list[Prediction]:
         """How the system continues the prompts; nothing of one that writes no text."""
         if not self.prompts or not isinstance(system, Generator):
             return []
@@ -366,11 +367,13 @@ def failure(error: BaseException) -> str:
     return f"{reason} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
 
 
-def facts(system: Any, predictions: Sequence[Prediction]) -> dict[str, Any]:
+def facts(system: System, predictions: Sequence[Prediction]) -> dict[str, Any]:
     """What the system says of itself, how long it took, and what its training took."""
-    found = {**getattr(system, "facts", dict)(), **timing(predictions)}
-    directory = getattr(system, "directory", None)
-    return found if directory is None else found | training_flops(directory, found["n_parameter"])
+    found = {**system.info(), **timing(predictions)}
+    folder = system.run_directory
+    if folder is None:
+        return found
+    return found | training_flops(RunDirectory(folder), found["n_parameter"])
 
 
 def leave_with_parent() -> None:
@@ -384,13 +387,6 @@ def leave_with_parent() -> None:
         os._exit(FAILED)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def fingerprint(system: Any) -> str | None:
-    """What tells weights, or a file of outputs, from others; None of systems that have no such
-    thing.
-    """
-    return getattr(system, "fingerprint", lambda: None)()
 
 
 def threads(n: int) -> dict[str, str]:

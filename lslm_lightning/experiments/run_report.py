@@ -13,6 +13,7 @@ from rich.text import Text
 from lslm_lightning.contracts import Generator, Metric, Score, metric_label
 from lslm_lightning.evaluation.comparison import Pair, compare_with_others
 from lslm_lightning.evaluation.doctor import Finding
+from lslm_lightning.evaluation.duck_typing import as_system
 from lslm_lightning.evaluation.evaluation_set import shown
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
@@ -165,7 +166,7 @@ def baseline_scores(
     display = display or Display(shown=False)
     examples = data.examples("test")
     found = {}
-    for system in task.baselines(data):
+    for system in map(as_system, task.baselines(data)):
         answering = (
             system.generate(examples)
             if isinstance(system, Generator)

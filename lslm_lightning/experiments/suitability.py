@@ -1,10 +1,11 @@
 """Whether trained systems were trained for what an evaluation set asks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lslm_lightning.systems.purpose import Purpose, purpose_of_run
+from lslm_lightning.contracts import Purpose, System
+from lslm_lightning.systems.purpose import purpose_of_run
 from lslm_lightning.text.languages import base_language
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class MismatchError(ValueError):
     """A system was trained for something else than it is asked."""
 
 
-def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> dict[str, str]:
+def check_purposes(systems: Mapping[str, System], task: str, data: "TaskData") -> dict[str, str]:
     """Refuse systems that were trained for another task or for other languages than the evaluation
     set has.
 
@@ -49,8 +50,8 @@ def check_purposes(systems: Mapping[str, Any], task: str, data: "TaskData") -> d
             is_language_model = purpose.task == LANGUAGE_MODELING or (
                 differing == ["languages"] and data.mode == "log_prob"
             )
-            if not is_language_model and not getattr(system, "allow_mismatch", False):
-                which = "".join(f" ({chosen})" for chosen in getattr(system, "chosen_runs", list)())
+            if not is_language_model and not system.allow_mismatch:
+                which = "".join(f" ({chosen})" for chosen in system.chosen_runs())
                 verb = "differs" if differing == ["task"] else "differ"
                 raise MismatchError(
                     f"system {name}{which}: {words}: {' and '.join(differing)} {verb}; name "
@@ -83,12 +84,12 @@ def check_checkpoint(checkpoint: str | Path, task: str, data: "TaskData") -> Non
         )
 
 
-def trained_for(system: Any) -> list[Purpose]:
+def trained_for(system: System) -> Sequence[Purpose]:
     """What a system was trained for; empty of one that knows no such thing, or whose run is no
     longer here.
     """
     try:
-        return getattr(system, "purposes", list)()
+        return system.purposes()
     except Exception:  # a pattern that nothing matches, say: told when the system is asked
         return []
 

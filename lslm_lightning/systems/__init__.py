@@ -1,3 +1,1 @@
-"""Systems under test, one kind a file: anything with a name that can write an answer or give the
-probability of one.
-"""
+"""Systems under evaluation, one kind a file; see `contracts.System`."""

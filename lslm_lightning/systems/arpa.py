@@ -10,13 +10,13 @@ from time import perf_counter
 
 import numpy as np
 
-from lslm_lightning.contracts import Example, Mode, Prediction, passages_of
+from lslm_lightning.contracts import Example, Mode, Prediction, Scorer, passages_of
 from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, WORD, read_arpa
 from lslm_lightning.ngram.arpa import Arpa as ArpaFile
 from lslm_lightning.ngram.spelling import ORDER, Spelling
 
 
-class Arpa:
+class Arpa(Scorer):
     """The model in an ARPA file. Words stand between white space, and every line that has any is a
     sentence.
 
@@ -25,14 +25,14 @@ class Arpa:
     """
 
     # passages of a text must come together
-    whole_exam = True
-    shared = False
+    needs_all_examples = True
+    shardable = False
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self.name = self.path.stem
 
-    def ready(self, examples: Sequence[Example]) -> None:
+    def prepare(self, examples: Sequence[Example]) -> None:
         """Raises FileNotFoundError where there is no such file, ValueError where it is broken or
         would find a new word impossible.
         """

@@ -6,20 +6,24 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from lslm_lightning.contracts import Example, Mode, Prediction
+from lslm_lightning.contracts import Example, Generator, Mode, Prediction, Scorer
 from lslm_lightning.metrics.extraction import best_sentences
 from lslm_lightning.text.sentences import join_sentences, split_sentences
 
 
-class Rule:
-    """A system that makes its answer from the source alone, or without it: then it `reads` None."""
+class Rule(Generator):
+    """A system that makes its answer from the source alone, or without it: its `modality` is then
+    None.
+    """
+
+    is_baseline = True
 
     def __init__(
-        self, name: str, answer: Callable[[Example], str], reads: str | None = "text"
+        self, name: str, answer: Callable[[Example], str], modality: str | None = "text"
     ) -> None:
         self.name = name
         self._answer = answer
-        self.reads = reads
+        self.modality = modality
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         for example in examples:
@@ -67,6 +71,8 @@ class ExtractiveOracle(Rule):
     They are given in the order of the source; see `best_sentences`.
     """
 
+    is_baseline = False  # it sees the references
+
     def __init__(self, k: int = 3) -> None:
         if k < 1:
             raise ValueError(f"k={k} of ExtractiveOracle must be at least 1")
@@ -81,7 +87,7 @@ class ExtractiveOracle(Rule):
 def most_frequent(answers: Sequence[str]) -> Rule:
     """Always the same: the most frequent of these (training) answers, the first of equals."""
     [(answer, _)] = Counter(answers).most_common(1)
-    return Rule("most frequent answer", lambda example: answer, reads=None)
+    return Rule("most frequent answer", lambda example: answer, modality=None)
 
 
 def random_answer(answers: Sequence[str], seed: int = 0) -> Rule:
@@ -89,13 +95,14 @@ def random_answer(answers: Sequence[str], seed: int = 0) -> Rule:
     return Rule(
         "random answer",
         lambda example: random.Random(f"{seed} {example.id}").choice(answers),
-        reads=None,
+        modality=None,
     )
 
 
-class UniformBytes:
+class UniformBytes(Scorer):
     """Every byte as probable as any other: 8 bits a byte, whatever the text."""
 
+    is_baseline = True
     name = "uniform bytes"
 
     def signature(self, mode: Mode) -> str:
@@ -108,14 +115,15 @@ class UniformBytes:
             yield Prediction(example.id, nats=8 * math.log(2) * size, n_token=size)
 
 
-class Xz:
+class Xz(Scorer):
     """`xz -9` on the text of the whole exam, its bits shared evenly among the bytes: knows no
     training text.
     """
 
     name = "xz -9"
-    whole_exam = True
-    shared = False
+    is_baseline = True
+    needs_all_examples = True
+    shardable = False
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         sizes = [len(e.references[0].encode()) for e in examples]

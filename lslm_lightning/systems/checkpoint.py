@@ -6,17 +6,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
+from lslm_lightning.contracts import (
+    CannotError,
+    Example,
+    Generator,
+    Mode,
+    Prediction,
+    Purpose,
+    Scorer,
+)
 from lslm_lightning.decoding import AnySearch
-from lslm_lightning.runs import Chosen, RunDirectory, choose_run, find_run, load_run
+from lslm_lightning.runs import Chosen, choose_run, find_run, load_run
 from lslm_lightning.runs.loading import Run, config_to_build
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
-from lslm_lightning.systems.purpose import Purpose, purpose_of_run
+from lslm_lightning.systems.purpose import purpose_of_run
 from lslm_lightning.systems.weights import fingerprint_of
 
 
-class Checkpoint:
+class Checkpoint(Generator, Scorer):
     """The model of a run; it is loaded when it is first asked.
 
     Args:
@@ -76,13 +84,13 @@ class Checkpoint:
         """What the run was trained for."""
         return [purpose_of_run(self.run)]
 
-    def ready(self, examples: Sequence[Example]) -> None:
+    def prepare(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where there is no such run, or its model has a number that no setting
         can mean.
         """
         config_to_build(find_run(self.run).config)
         if self.fusion is not None:
-            self.fusion.ready(self.run)
+            self.fusion.prepare(self.run)
 
     def fingerprint(self) -> str | None:
         """Of the weights; None where some are no longer here."""
@@ -113,9 +121,9 @@ class Checkpoint:
         return loaded
 
     @property
-    def reads(self) -> str:
-        """The medium of the run's task."""
-        return self.loaded.task.reads
+    def modality(self) -> str:
+        """That of the run's task."""
+        return self.loaded.task.modality
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         import torch
@@ -141,7 +149,7 @@ class Checkpoint:
         """What of its way of answering belongs to its scores."""
         return self.loaded.task.signature_of_answers(mode)
 
-    def facts(self) -> dict[str, Any]:
+    def info(self) -> dict[str, Any]:
         """Size, and the weights and the search that made the answers, where there was one."""
         task = self.loaded.task
         return {
@@ -154,9 +162,9 @@ class Checkpoint:
         }
 
     @property
-    def directory(self) -> RunDirectory | None:
-        """Of the run, with its config and its curves; None where it is no longer here."""
+    def run_directory(self) -> Path | None:
+        """Folder of the run, with its config and its curves; None where it is no longer here."""
         try:
-            return find_run(self.run)
+            return find_run(self.run).path
         except ValueError:
             return None

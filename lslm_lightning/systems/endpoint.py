@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
-from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
+from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.safety.redaction import (
     learn_address,
@@ -101,7 +101,7 @@ class RefusedError(EndpointError):
         self.problem = problem
 
 
-class Endpoint:
+class Endpoint(Generator, Scorer):
     """Asks questions in words (`Example.question`) and takes the text of the reply as the answer.
 
     Requests that fail with 429 or 5xx, or time out, are sent again after growing pauses, unless the
@@ -133,8 +133,8 @@ class Endpoint:
     """
 
     # one ledger counts what the exam costs, answers of earlier attempts included
-    whole_exam = True
-    shared = False
+    needs_all_examples = True
+    shardable = False
 
     def __init__(
         self,
@@ -224,7 +224,7 @@ class Endpoint:
             )
         return DeadlineClient(key, self.base_url, self.timeout_seconds)
 
-    def ready(self, examples: Sequence[Example]) -> None:
+    def prepare(self, examples: Sequence[Example]) -> None:
         """Raises EndpointError where there is no key."""
         _ = self.client
 
@@ -363,7 +363,7 @@ class Endpoint:
             return "|reasoning:stripped" if self.strip_reasoning else ""
         return f"|context:one passage|tokens:{self.model}"
 
-    def facts(self) -> dict[str, Any]:
+    def info(self) -> dict[str, Any]:
         """Tokens and money, of the cache too, and all that changes answers."""
         ledger = self.ledger
         money = {"money": ledger.spent, "currency": ledger.prices.currency} if ledger.prices else {}

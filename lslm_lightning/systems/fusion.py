@@ -44,7 +44,7 @@ class ShallowFusion:
         """The run that is meant; ValueError where nothing matches a pattern."""
         return self.given if self.chosen is None else str(self.chosen.path)
 
-    def ready(self, asking: str) -> None:
+    def prepare(self, asking: str) -> None:
         """Raises ValueError where there is no such run, where its model has a number that no
         setting can mean, or where its tokenizer is not that of the run `asking`.
         """

@@ -14,10 +14,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lslm_lightning.contracts import CannotError, Example, Mode, Prediction, passages_of
+from lslm_lightning.contracts import (
+    CannotError,
+    Example,
+    Generator,
+    Mode,
+    Prediction,
+    Purpose,
+    Scorer,
+    passages_of,
+)
 from lslm_lightning.safety.parameters import bounded_parameters
 from lslm_lightning.systems.batches import by_length, whole_texts
-from lslm_lightning.systems.purpose import Purpose
 from lslm_lightning.text.hugging_face import NO_CODE, file_of, is_local, model_config, reason
 from lslm_lightning.text.languages import base_language, name_of_language
 from lslm_lightning.text.model_sizes import bounds_of
@@ -62,7 +70,7 @@ class Loaded(NamedTuple):
     tokenizer: Any
 
 
-class HuggingFace:
+class HuggingFace(Generator, Scorer):
     """Weights are read from safetensors alone, and code from a model's repository is never run.
 
     A sequence-to-sequence model reads the source of an example, a causal one the question in words,
@@ -156,7 +164,7 @@ class HuggingFace:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         return Loaded(model.to(device).eval(), tokenizer)
 
-    def ready(self, examples: Sequence[Example]) -> None:
+    def prepare(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where there is no such model, or no transformers."""
         model_config(self.path)
 
@@ -436,7 +444,7 @@ class HuggingFace:
         digest = hashlib.sha256(vocabulary.encode()).hexdigest()[:8]
         return f"|context:{self.context}|stride:{self.stride}|tokens:{digest}"
 
-    def facts(self) -> dict[str, Any]:
+    def info(self) -> dict[str, Any]:
         """Size, and the search."""
         weights = list(self.loaded.model.parameters())
         aside = self.set_aside

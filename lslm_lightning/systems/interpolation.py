@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from lslm_lightning.contracts import CannotError, Example, Mode, Prediction
+from lslm_lightning.contracts import CannotError, Example, Mode, Prediction, Purpose, Scorer
 from lslm_lightning.ngram.interpolation import fitted_weights, mixture_nats
 from lslm_lightning.runs import Chosen, find_run
 from lslm_lightning.systems.batches import whole_texts
 from lslm_lightning.systems.checkpoint import Checkpoint
-from lslm_lightning.systems.purpose import Purpose
 
 
-class Interpolation:
+class Interpolation(Scorer):
     """A weighted sum of what language models with one tokenizer say of each token: n-gram and
     neural ones alike.
 
@@ -54,7 +53,7 @@ class Interpolation:
         self.allow_mismatch = allow_mismatch
         self._validation: Callable[[], Sequence[Example]] | None = None
 
-    def tune(self, examples: Callable[[], Sequence[Example]]) -> None:
+    def calibrate(self, examples: Callable[[], Sequence[Example]]) -> None:
         """Told of the validation split, which is read when weights are needed."""
         self._validation = examples
 
@@ -66,10 +65,10 @@ class Interpolation:
         """What the runs were trained for."""
         return [purpose for part in self.parts for purpose in part.purposes()]
 
-    def ready(self, examples: Sequence[Example]) -> None:
+    def prepare(self, examples: Sequence[Example]) -> None:
         """Raises ValueError where there is no such run, or where tokenizers differ."""
         for part in self.parts:
-            part.ready(examples)
+            part.prepare(examples)
         digests = [
             hashlib.sha256(find_run(part.run).tokenizer.read_bytes()).hexdigest()
             for part in self.parts
@@ -131,7 +130,7 @@ class Interpolation:
             f"|{piece}" for piece in dict.fromkeys(piece for pieces in found for piece in pieces)
         )
 
-    def facts(self) -> dict[str, Any]:
+    def info(self) -> dict[str, Any]:
         """Sizes of all parts together, and their weights."""
         shares = ", ".join(
             f"{weight:.3f} {part.name}"

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
-from lslm_lightning.contracts import Example, OutputsError, Prediction
+from lslm_lightning.contracts import Example, Generator, OutputsError, Prediction
 from lslm_lightning.data.archives import bare_name, read_file
 from lslm_lightning.data.file_names import FORMATS
 from lslm_lightning.data.readers import numbered_lines
@@ -14,7 +14,7 @@ from lslm_lightning.data.values import Number, as_text
 from lslm_lightning.safety.paths import did_you_mean
 
 
-class Outputs:
+class Outputs(Generator):
     """Answers in a file: one a line in the order of the exam, or JSON Lines with `id` and `output`
     (`.jsonl`).
 
@@ -23,9 +23,9 @@ class Outputs:
     """
 
     # lines are counted
-    whole_exam = True
-    shared = False
-    reads = None
+    needs_all_examples = True
+    shardable = False
+    modality = None
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
@@ -34,7 +34,7 @@ class Outputs:
             PurePath(bare_name(self.path.name)).suffix.lower().removeprefix("."), "text"
         )
 
-    def ready(self, examples: Sequence[Example]) -> None:
+    def prepare(self, examples: Sequence[Example]) -> None:
         """Raises FileNotFoundError where there is no such file, OutputsError where it does not
         answer these examples.
         """

@@ -2,27 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from lslm_lightning.contracts import Purpose
 from lslm_lightning.data.catalogue import read_catalogue
 from lslm_lightning.runs import RunDirectory, find_run
 from lslm_lightning.runs.loading import read_config
-
-
-class Purpose(NamedTuple):
-    """Task that a system was trained for, and languages of its sources and of its answers; None
-    where nobody states it.
-    """
-
-    task: str | None = None  # "translation"
-    languages: tuple[str, str] | None = None
-
-    def __str__(self) -> str:
-        return " ".join(
-            part
-            for part in (self.task or "", "-".join(dict.fromkeys(self.languages or ())))
-            if part
-        )
 
 
 def purpose_of_run(reference: str | Path) -> Purpose:

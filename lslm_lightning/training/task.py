@@ -5,6 +5,7 @@ and answers to an exam.
 import hashlib
 import math
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -73,7 +74,7 @@ class Task(LightningModule, ABC):
     tunes = False  # whether `tuned` chooses anything
     competes = False  # whether a state is being validated that becomes the best one if it does well
     goes_on = False  # whether a checkpoint is about to be loaded
-    reads = "text"  # the medium of its examples; see `contracts.Example`
+    modality = "text"  # of its examples; see `contracts.Example`
     # how answers are written, token by token; None of a task that writes none
     search: AnySearch | None = None
     searches: tuple[type, ...] = (Search,)  # the kinds that it may be of, the preferred one first
@@ -82,6 +83,18 @@ class Task(LightningModule, ABC):
     bounded: Mapping[str, Any] = {}  # what it has decided, for config.yaml
     # is told the share of a batch of long texts that is scored
     on_scored: Callable[[float], None] | None = None
+
+    def __init_subclass__(cls) -> None:
+        """Read `reads` of a task written for the last release as `modality`."""
+        super().__init_subclass__()
+        if "reads" in vars(cls):
+            cls.modality = vars(cls)["reads"]
+            warnings.warn(
+                f"{cls.__name__}.reads is now called modality; rename it: the next release does "
+                "not read the old name",
+                FutureWarning,
+                stacklevel=2,
+            )
 
     def __init__(
         self,

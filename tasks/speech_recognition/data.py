@@ -17,7 +17,7 @@ from lslm_lightning.training.batches import Ragged, padded
 from lslm_lightning.training.budget_data import BudgetData
 from lslm_lightning.training.data import say
 
-MEDIUM = "sound"
+MODALITY = "sound"
 SHOWN = 5  # names of files that a message has at most
 # of 16 bits a sample at 16,000 Hz: a guess at the length of what nobody has measured
 BYTES_A_FRAME = 320
@@ -34,7 +34,7 @@ class Utterance(Example):
     is said.
     """
 
-    medium: str = MEDIUM
+    modality: str = MODALITY
     speaker: str = ""
     read: Callable[[], bytes] = field(default=no_sound, repr=False, compare=False)
 

@@ -28,7 +28,7 @@ from lslm_lightning.text.languages import writes_spaces
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.checks import LONGEST, check_kind, check_lengths, longest_answer
 from lslm_lightning.training.task import Task
-from tasks.speech_recognition.data import MEDIUM, SpeechBatch, SpeechData, Utterance, stacked
+from tasks.speech_recognition.data import MODALITY, SpeechBatch, SpeechData, Utterance, stacked
 
 # a probability of 0; with minus infinity the gradient of torch's ctc_loss is not a number
 NEVER = -1e4
@@ -76,7 +76,7 @@ class SpeechRecognitionTask(Task):
     monitor = "val/wer"
     higher_is_better = False
     headline = "wer"
-    reads = MEDIUM
+    modality = MODALITY
 
     def __init__(
         self,

@@ -262,7 +262,7 @@ def test_a_run_whose_answers_are_not_whole_is_named_and_the_others_are_compared(
 def test_a_run_is_as_large_as_its_model(two_runs):
     """Not as its checkpoint, which holds tied weights and buffers too."""
     for run in two_runs:
-        assert n_parameter(RunDirectory(run)) == Checkpoint(str(run)).facts()["n_parameter"]
+        assert n_parameter(RunDirectory(run)) == Checkpoint(str(run)).info()["n_parameter"]
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from lslm_lightning.evaluation.harness import Unbuilt
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.experiments.evaluation import set_otherwise
-from lslm_lightning.experiments.evaluation_spec import Unbuilt
 from lslm_lightning.systems.baselines import FirstSentences
 from lslm_lightning.systems.checkpoint import Checkpoint
 from tests.commands.conftest import refused, wait_until

@@ -309,8 +309,9 @@ def test_a_whole_evaluation(lslm, project, pairs):
     assert found["half"]["reason"] == "Panic: half way (one_of_five.py, line 24)"
     assert "directory: no training curves for the report: LookupError: no directory" in outcome.err
     assert "nowhere is left out: there is no run 'nowhere'" in "".join(
-        outcome.err.splitlines()[:3]
+        outcome.err.splitlines()[:4]
     ), "before any work"
+    assert outcome.err.count("derive it from Generator of lslm_lightning.contracts") == 1
     assert "4 of 7 systems failed" in " ".join(outcome.err.split())
 
 

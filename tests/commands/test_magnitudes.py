@@ -139,8 +139,8 @@ def test_a_run_with_them_is_refused_by_all_who_would_use_its_model(settings, nam
     users = [
         lambda: load_run(run),
         lambda: load_run(run / "checkpoints" / "best.ckpt", trust=True),
-        lambda: Checkpoint(str(run)).ready([]),
-        lambda: ShallowFusion(str(run)).ready(str(run)),
+        lambda: Checkpoint(str(run)).prepare([]),
+        lambda: ShallowFusion(str(run)).prepare(str(run)),
         lambda: config_of(str(run / "checkpoints" / "best.ckpt")),
     ]
     for use in users:
@@ -153,7 +153,7 @@ def test_a_run_of_a_larger_machine_can_be_used(absurd_run):
     config = yaml.safe_load((run / "config.yaml").read_text())
     config |= {"trainer": {"devices": 100_000}, "data": {"init_args": {"num_workers": 100_000}}}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    Checkpoint(str(run)).ready([])
+    Checkpoint(str(run)).prepare([])
     assert config_of(str(run / "checkpoints" / "best.ckpt")) == config
 
 

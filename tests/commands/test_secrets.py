@@ -139,7 +139,7 @@ def test_what_is_noted_of_a_system_holds_no_secret(tmp_path, monkeypatch):
         key_variable="MY_VARIABLE",
         extra={"headers": {"x-api-key": "c0nfig-secret"}},
     )
-    facts = json.dumps(endpoint.facts())
+    facts = json.dumps(endpoint.info())
     assert "c0nfig-secret" not in facts
     from lslm_lightning.safety.redaction import redacted
 

@@ -85,7 +85,7 @@ def test_ids_and_questions_in_words_are_no_part_of_it():
         {"references": ("猫 ",)},
         {"language": "yue"},
         {"source_language": "de"},
-        {"medium": "sound"},
+        {"modality": "sound"},
     ],
 )
 def test_what_is_asked_and_what_is_right_are_part_of_it(change):
@@ -262,14 +262,14 @@ def test_recordings_are_compared_by_their_bytes(project):
 
 @dataclass(frozen=True, slots=True)
 class Picture(Example):
-    """An example of a medium that a user adds."""
+    """An example of a modality that a user adds."""
 
-    medium: str = "picture"
+    modality: str = "picture"
 
     def content(self) -> bytes:
         return b"pixels"
 
 
-def test_another_medium_says_what_it_reads():
+def test_another_modality_says_what_it_reads():
     assert digest([Picture("0", "a.png", ("cat",))]) == digest([Picture("1", "b.png", ("cat",))])
     assert digest([Picture("0", "pixels", ("cat",))]) != digest([Example("0", "pixels", ("cat",))])

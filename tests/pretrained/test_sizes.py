@@ -59,7 +59,7 @@ def test_a_size_that_the_weights_cannot_have_is_refused_by_all_who_read_it(
         lambda: model_config(path),
         lambda: PretrainedDecoder(path),
         lambda: Recipe(path).train(),
-        lambda: HuggingFace(path).ready([]),
+        lambda: HuggingFace(path).prepare([]),
         lambda: HuggingFace(path).loaded,
     ]
     for use in users:

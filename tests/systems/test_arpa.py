@@ -74,6 +74,6 @@ def test_unknown_words_pay_for_their_letters(system):
 def test_a_file_without_unknown_words_is_refused(tmp_path):
     (tmp_path / "closed.arpa").write_text(BY_HAND.replace("<unk>", "c"))
     with pytest.raises(ValueError, match="has no <unk>"):
-        Arpa(str(tmp_path / "closed.arpa")).ready([])
+        Arpa(str(tmp_path / "closed.arpa")).prepare([])
     with pytest.raises(FileNotFoundError, match=r"none\.arpa: there is no such file"):
-        Arpa(str(tmp_path / "none.arpa")).ready([])
+        Arpa(str(tmp_path / "none.arpa")).prepare([])

@@ -33,4 +33,4 @@ class Answering:
 def test_where_answers_are_cut_is_on_record(task, limit):
     system = Checkpoint("a run")
     system.__dict__["loaded"] = SimpleNamespace(task=task, checkpoint="best.ckpt")
-    assert system.facts().get("limit") == limit
+    assert system.info().get("limit") == limit

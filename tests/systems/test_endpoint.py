@@ -71,9 +71,9 @@ def test_an_answer_is_paid_once(provider):
     first, second = (endpoint(provider, prices=prices) for _ in range(2))
     assert answers(first) == answers(second) == ANSWERS
     assert len(provider.requests) == len(EXAMPLES)
-    assert first.facts()["money"] == pytest.approx(second.facts()["money"])
+    assert first.info()["money"] == pytest.approx(second.info()["money"])
     read = sum(len(e.question.encode()) for e in EXAMPLES)
-    assert first.facts()["money"] == pytest.approx((read + 2 * (read + 6)) / 1e6)
+    assert first.info()["money"] == pytest.approx((read + 2 * (read + 6)) / 1e6)
     answers(endpoint(provider, temperature=0.5))
     assert len(provider.requests) == 2 * len(EXAMPLES)  # another setting is another question
 
@@ -116,7 +116,7 @@ def test_probabilities_come_from_an_echo(provider):
 def test_no_key_is_told_before_anything_is_asked(provider, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(EndpointError, match="OPENAI_API_KEY is not set"):
-        endpoint(provider).ready([])
+        endpoint(provider).prepare([])
 
 
 def test_a_budget_is_of_the_exam_and_not_of_an_attempt(provider):
@@ -446,7 +446,7 @@ def test_what_a_model_takes_is_learned_from_its_server_once(provider, caplog):
     assert system.ledger.spent == sum(2 * len(e.question.encode()) + 1 for e in many), (
         "what was refused costs nothing"
     )
-    facts = system.facts()
+    facts = system.info()
     assert facts["left_out"] == {"temperature": 0.0}
     assert facts["replaced"] == {"max_tokens": "max_completion_tokens=20"}
     assert facts["limit"] == "max_tokens=20"
@@ -460,7 +460,7 @@ def test_what_a_model_takes_is_learned_from_its_server_once(provider, caplog):
     provider.content = lambda path, body: Raw({"error": {"message": "down"}}, 401)
     again = endpoint(provider, concurrency=1, max_tokens=20)
     assert len(answers(again, many[::-1])) == 40, "all from the cache, what was refused as well"
-    assert again.facts()["left_out"] == {"temperature": 0.0}
+    assert again.info()["left_out"] == {"temperature": 0.0}
 
 
 def test_explicit_settings_are_sent_as_they_are(provider):
@@ -474,8 +474,8 @@ def test_explicit_settings_are_sent_as_they_are(provider):
         for body in provider.requests
     }
     assert json.loads(sent) == {"model": "tiny", **extra}
-    assert system.facts()["asked_with"]["extra"] == extra
-    assert system.facts()["limit"] == "max_completion_tokens=500"
+    assert system.info()["asked_with"]["extra"] == extra
+    assert system.info()["limit"] == "max_completion_tokens=500"
     answers(endpoint(provider, temperature=None, extra=extra | {"reasoning_effort": "high"}))
     assert len(provider.requests) == 2 * len(EXAMPLES), "another setting is another question"
 
@@ -677,7 +677,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_late(kind, dripping, provide
         match=r"no reply to '0' in 1 requests: nothing whole came in timeout_seconds=1",
     ):
         list(system.generate(EXAMPLES[:1]))
-    facts = system.facts()
+    facts = system.info()
     assert (facts["requests"], facts["requests_lost"], facts["tokens_written"]) == (1, 1, 7)
     assert facts["money"] > len(EXAMPLES[0].question.encode()) + 7 - 1
 

@@ -211,7 +211,7 @@ def test_a_model_with_another_tokenizer_is_refused_before_and_while_it_is_loaded
         ):
             list(refused(QUESTION) or ())
     with pytest.raises(ValueError, match="there is no run"):
-        system(asking, fusion=ShallowFusion("nowhere")).ready(QUESTION)
+        system(asking, fusion=ShallowFusion("nowhere")).prepare(QUESTION)
 
 
 def test_what_cannot_fuse_is_refused(asking, tokenizer):
@@ -224,7 +224,7 @@ def test_what_cannot_fuse_is_refused(asking, tokenizer):
     with pytest.raises(ValueError, match="search=Beam: Spelling answers by CtcSearch"):
         answer(system(asking, search=Beam()))
     with pytest.raises(ValueError, match="fusion: Sampling asks no language model"):
-        Checkpoint(str(model.path), fusion=fusion).facts()
+        Checkpoint(str(model.path), fusion=fusion).info()
     with pytest.raises(ValueError, match="Spelling is no language model"):
         answer(system(asking, fusion=ShallowFusion(str(asking.path), trust=True)))
     with pytest.raises(ValueError, match=r"weight=-1"):
@@ -235,9 +235,9 @@ def test_the_model_is_told_in_facts_and_in_the_fingerprint(asking, tokenizer):
     model = ngram(tokenizer)
     alone = system(asking)
     together = system(asking, fusion=ShallowFusion(str(model.path), 0.5, 1.0))
-    assert "fusion" not in alone.facts()
-    assert together.facts()["fusion"] == f"0.5 x {model.path.name}, +1 a token"
-    assert together.facts()["search"] == "ctcprefixbeam"
+    assert "fusion" not in alone.info()
+    assert together.info()["fusion"] == f"0.5 x {model.path.name}, +1 a token"
+    assert together.info()["search"] == "ctcprefixbeam"
     before = together.fingerprint()
     assert len({alone.fingerprint(), ShallowFusion(str(model.path)).fingerprint(), before}) == 3
     torch.save(

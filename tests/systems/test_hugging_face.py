@@ -94,7 +94,7 @@ def test_an_encoder_gives_no_probability_of_a_text_alone(marian):
 
 def test_a_folder_that_is_no_model(tmp_path):
     with pytest.raises(ValueError, match="no model that can be used"):
-        HuggingFace(str(tmp_path)).ready([])
+        HuggingFace(str(tmp_path)).prepare([])
 
 
 def test_weights_that_could_hold_code_are_not_read(marian, tmp_path):
@@ -202,10 +202,10 @@ def test_what_a_folder_says_of_how_to_write_is_in_the_record(marian, tmp_path, c
     assert [p.output for p in plain.generate(EXAMPLES)] != [
         p.output for p in penalty.generate(EXAMPLES)
     ]
-    assert "repetition_penalty" not in plain.facts().get("generation_config", {})
-    told = penalty.facts()["generation_config"]
+    assert "repetition_penalty" not in plain.info().get("generation_config", {})
+    told = penalty.info()["generation_config"]
     assert (told["repetition_penalty"], told["suppress_tokens"]) == (9.0, [5])
-    assert "generation_config_set_aside" not in penalty.facts()
+    assert "generation_config_set_aside" not in penalty.info()
     assert "set aside" not in caplog.text
 
 
@@ -224,14 +224,14 @@ def test_what_of_a_folder_does_not_hold_is_said(marian, tmp_path, caplog):
     assert first == [p.output for p in HuggingFace(folder, max_new_tokens=8).generate(EXAMPLES)], (
         "no chance"
     )
-    assert system.facts()["generation_config_set_aside"] == {
+    assert system.info()["generation_config_set_aside"] == {
         "do_sample": True,
         "temperature": 0.6,
         "num_beams": 4,
         "max_length": 512,
     }
-    assert system.facts()["generation_config"]["no_repeat_ngram_size"] == 3
-    assert system.facts()["limit"] == "max_new_tokens=8"
+    assert system.info()["generation_config"]["no_repeat_ngram_size"] == 3
+    assert system.info()["limit"] == "max_new_tokens=8"
     for word in (
         "do_sample=True",
         "temperature=0.6",
@@ -240,5 +240,5 @@ def test_what_of_a_folder_does_not_hold_is_said(marian, tmp_path, caplog):
         "greedy search",
     ):
         assert word in caplog.text
-    json.dumps(system.facts())
+    json.dumps(system.info())
     assert "num_beams" not in HuggingFace(folder, n_beam=4, max_new_tokens=8).set_aside

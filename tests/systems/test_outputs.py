@@ -54,7 +54,7 @@ def test_a_table_is_not_taken_for_lines(name, tmp_path):
     data = b"id,output\n0,x\n1,y\n"
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     with pytest.raises(OutputsError, match=rf"{name}: answers are read from lines of text"):
-        Outputs(str(tmp_path / name)).ready(EXAMPLES)
+        Outputs(str(tmp_path / name)).prepare(EXAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_what_is_no_answer_is_refused(tmp_path, name, content, words):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
-        Outputs(str(tmp_path / "none.txt")).ready(EXAMPLES)
+        Outputs(str(tmp_path / "none.txt")).prepare(EXAMPLES)
 
 
 def test_a_file_of_another_exam_is_refused_before_anything_is_asked(tmp_path):
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     with pytest.raises(ValueError, match="2 lines for 3 examples"):
-        Outputs(str(tmp_path / "a.txt")).ready(EXAMPLES)
+        Outputs(str(tmp_path / "a.txt")).prepare(EXAMPLES)

@@ -467,9 +467,9 @@ def test_a_run_is_trained_reported_used_and_evaluated(config, project, monkeypat
     assert {p.id: p.output for p in system.generate(examples)} == answers, (
         "save and load change nothing"
     )
-    assert "search" not in system.facts()
+    assert "search" not in system.info()
     with pytest.raises(ValueError, match="search=Beam: ExtractiveTask"):
-        Checkpoint(str(folder), search=Beam()).facts()
+        Checkpoint(str(folder), search=Beam()).info()
     assert lslm("generate", folder, examples[0].source)[:2] == (0, f"{answers[examples[0].id]}\n")
     assert lslm("generate", folder, "关红。")[1] == "关红。\n"
     status, _, err = lslm("generate", folder, "A cat.", "--beam-size", "3", "--max-length", "5")

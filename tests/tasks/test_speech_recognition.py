@@ -103,7 +103,7 @@ def test_rows_become_utterances(made):
     data = made()
     example = data.examples("test")[0]
     assert isinstance(example, Utterance)
-    assert (example.source, example.medium, example.text, example.speaker) == (
+    assert (example.source, example.modality, example.text, example.speaker) == (
         "test/0.wav",
         "sound",
         "",
@@ -489,7 +489,7 @@ def test_a_file_becomes_an_example(tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(wav(tones("ab")))
     example = SpeechRecognitionTask.example("1", str(path))
-    assert (example.source, example.medium, example.read()) == (
+    assert (example.source, example.modality, example.read()) == (
         str(path),
         "sound",
         path.read_bytes(),

@@ -1,0 +1,44 @@
+"""The vocabulary of evaluation. A newcomer's first package.
+
+An *example* is one question of an evaluation set; a *system* answers it with a *prediction*; a
+*metric* turns examples and predictions into additive statistics and their sum into a number; a
+*score* is that number with all that is needed to believe it.
+"""
+
+from lslm_lightning.contracts.example import (
+    Alternative,
+    Example,
+    Prediction,
+    Token,
+    passages_of,
+)
+from lslm_lightning.contracts.metric import LABELS, Metric, Score, metric_key, metric_label
+from lslm_lightning.contracts.system import (
+    CannotError,
+    Generator,
+    Mode,
+    OutputsError,
+    Purpose,
+    Scorer,
+    System,
+)
+
+__all__ = [
+    "LABELS",
+    "Alternative",
+    "CannotError",
+    "Example",
+    "Generator",
+    "Metric",
+    "Mode",
+    "OutputsError",
+    "Prediction",
+    "Purpose",
+    "Score",
+    "Scorer",
+    "System",
+    "Token",
+    "metric_key",
+    "metric_label",
+    "passages_of",
+]
