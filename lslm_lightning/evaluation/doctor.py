@@ -10,7 +10,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import regex
@@ -78,9 +78,9 @@ def examine(
             tokenized("", references, "references"),
             miscounted("", references, metrics),
         ]
-        blind = [metric for metric in metrics if is_blind(metric, references)]
+        blind = [metric for metric in metrics if is_blind(metric, examples)]
         found.append(cannot_tell_apart(blind))
-        found += [out_of_reach(metric, references) for metric in metrics if metric not in blind]
+        found += [out_of_reach(metric, examples) for metric in metrics if metric not in blind]
     told = {each.check for each in found if each}
     for system, predictions in answers.items():
         found += unfinished(system, predictions, (limits or {}).get(system, ""))
@@ -245,25 +245,25 @@ def mean_size(texts: Sequence[str], pieces: Sequence[str]) -> float | None:
     return sum(map(len, pieces)) / len(pieces)
 
 
-def is_blind(metric: Metric, references: Sequence[str]) -> bool:
+def is_blind(metric: Metric, examples: Sequence[Example]) -> bool:
     """Whether a metric gives another answer the score of the right one, for most of these
-    references.
+    examples.
     """
-    distinct = list({letters_only(text): text for text in references if text.strip()}.values())[
-        :PROBED
-    ]
+    firsts = [replace(e, references=e.references[:1]) for e in examples if e.references[0].strip()]
+    distinct = list({letters_only(e.references[0]): e for e in firsts}.values())[:PROBED]
     if len(distinct) < 2:
         return False
     pairs = list(zip(distinct, distinct[1:] + distinct[:1]))
     alike = sum(
-        alone(metric, right, right) == alone(metric, other, right) for right, other in pairs
+        alone(metric, right.references[0], right) == alone(metric, other.references[0], right)
+        for right, other in pairs
     )
     return 2 * alike > len(pairs)  # nan, of a metric that reads no text, equals nothing
 
 
-def alone(metric: Metric, output: str, *references: str) -> float:
+def alone(metric: Metric, output: str, example: Example) -> float:
     """Score of one output."""
-    return metric.score_alone(metric.statistics(Prediction("", output), references))
+    return metric.score_alone(metric.statistics(example, Prediction(example.id, output)))
 
 
 def letters_only(text: str) -> str:
@@ -285,13 +285,15 @@ def cannot_tell_apart(blind: Sequence[Metric]) -> Finding | None:
     return Finding("constant metric", "", words)
 
 
-def out_of_reach(metric: Metric, references: Sequence[str]) -> Finding | None:
+def out_of_reach(metric: Metric, examples: Sequence[Example]) -> Finding | None:
     """A metric by which right answers have 0: BLEU where no text has four words."""
     if not metric.higher_is_better:
         return None
     total: np.ndarray | float = 0.0
-    for text in filter(str.strip, references):
-        total = total + metric.statistics(Prediction("", text), [text])
+    for example in (e for e in examples if e.references[0].strip()):
+        text, *_ = example.references
+        only = replace(example, references=(text,))
+        total = total + metric.statistics(only, Prediction(example.id, text))
         if metric.score(total) != 0:  # nan, of a metric that reads no text, is no 0
             return None
     if not np.any(total):
@@ -318,14 +320,11 @@ def constant(
         return None
     found = []
     for metric in metrics:
-        scores = (
-            alone(metric, text, *e.references) for text, e in zip(texts, examples, strict=True)
-        )
+        scores = (alone(metric, text, e) for text, e in zip(texts, examples, strict=True))
         first = next(scores)
         if all(score == first for score in scores):
             halves = {
-                alone(metric, e.references[0][: len(e.references[0]) // 2], *e.references)
-                for e in examples
+                alone(metric, e.references[0][: len(e.references[0]) // 2], e) for e in examples
             }
             if halves - {first}:
                 found.append(f"{metric_label(metric.name)} is {first:.2f}")

@@ -206,9 +206,7 @@ def _rows(
     """Statistics (N, D) in the order of the examples; ValueError when only some answers can be
     scored.
     """
-    rows = np.stack(
-        [metric.statistics(answers[example.id], example.references) for example in examples]
-    )
+    rows = metric.rows(examples, [answers[example.id] for example in examples])
     undefined = np.isnan(rows).any(axis=1)
     if not undefined.all():
         lacking = [

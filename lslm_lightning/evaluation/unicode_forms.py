@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from lslm_lightning.contracts import Example, Metric, Prediction
 
 VARIATION = {chr(code) for code in range(0xFE00, 0xFE10)}
@@ -60,10 +58,10 @@ def describe_forms(
     if not apart:
         return ""
     folded = [replace(p, output=one_form(p.output)) for p in predictions]
-    alike = [tuple(map(one_form, e.references)) for e in examples]
+    alike = [replace(e, references=tuple(map(one_form, e.references))) for e in examples]
     changes: dict[str, tuple[float, float]] = {}
     for metric in metrics:
-        now = total_score(metric, predictions, [e.references for e in examples])
+        now = total_score(metric, predictions, examples)
         then = total_score(metric, folded, alike)
         gain = then - now if metric.higher_is_better else now - then
         if gain >= LEAST:
@@ -84,11 +82,10 @@ def describe_forms(
 
 
 def total_score(
-    metric: Metric, predictions: Sequence[Prediction], references: Sequence[Sequence[str]]
+    metric: Metric, predictions: Sequence[Prediction], examples: Sequence[Example]
 ) -> float:
     """The metric of a corpus."""
-    rows = [metric.statistics(p, texts) for p, texts in zip(predictions, references, strict=True)]
-    return float(metric.score(np.sum(rows, 0)))
+    return float(metric.score(metric.rows(examples, predictions).sum(0)))
 
 
 def in_order(predictions: Sequence[Prediction], examples: Sequence[Example]) -> list[Prediction]:

@@ -3,11 +3,10 @@ CMRC 2018 score it.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
 
 import numpy as np
 
-from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.metrics.answer_rules import rules_of
 
 
@@ -32,14 +31,13 @@ class _Agreement(Metric):
     def signature(self) -> str:
         return f"{self.rules.signature}|best:max"
 
-    def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
+    def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
         """The agreement, 0 to 1, and 1."""
-        if answer.output is None:
+        if prediction.output is None:
             return np.full(2, np.nan)
-        wanted = [reference for reference in references if self.rules.plain(reference)] or [""]
-        return np.array(
-            [max(self.agreement(reference, answer.output) for reference in wanted), 1.0]
-        )
+        wanted = [text for text in example.references if self.rules.plain(text)] or [""]
+        closest = max(self.agreement(text, prediction.output) for text in wanted)
+        return np.array([closest, 1.0])
 
     @abstractmethod
     def agreement(self, wanted: str, given: str) -> float:

@@ -1,13 +1,12 @@
 """BLEU, chrF and TER, all by sacreBLEU: ours is only the adapter."""
 
 import importlib.util
-from collections.abc import Sequence
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.metrics.base import Metric as SacrebleuMetric
 
-from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, script_of_language, units_of
 
@@ -33,11 +32,11 @@ class _Sacrebleu(Metric):
         signature.update("nrefs", None)
         return signature.format()
 
-    def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
-        if answer.output is None:
+    def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
+        if prediction.output is None:
             return np.full(self._n_statistic, np.nan)
         rows = self._metric._extract_corpus_statistics(
-            [answer.output], [[reference] for reference in references]
+            [prediction.output], [[reference] for reference in example.references]
         )
         return np.array(rows[0], dtype=np.float64)
 
@@ -132,11 +131,14 @@ class Ter(_Sacrebleu):
     def signature(self) -> str:
         return super().signature + (f"|units:{self._units}" if self._units else "")
 
-    def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
-        if self._units is None or answer.output is None:
-            return super().statistics(answer, references)
-        spaced = [" ".join(segment(text)) for text in (answer.output, *references)]
-        return super().statistics(Prediction(answer.id, spaced[0]), spaced[1:])
+    def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
+        if self._units is None or prediction.output is None:
+            return super().statistics(example, prediction)
+        output, *references = (
+            " ".join(segment(text)) for text in (prediction.output, *example.references)
+        )
+        spaced = Example(example.id, "", tuple(references))
+        return super().statistics(spaced, Prediction(prediction.id, output))
 
 
 def tokenizer_of(language: str) -> str:

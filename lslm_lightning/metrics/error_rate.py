@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import jiwer
 import numpy as np
 
-from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import units_of
 from lslm_lightning.text.normalization import normalize
@@ -44,11 +44,11 @@ class _ErrorRate(Metric):
     unit = "%"
     higher_is_better = False
 
-    def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
+    def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
         """Substitutions, deletions, insertions, and units of the reference."""
-        if answer.output is None:
+        if prediction.output is None:
             return np.full(4, np.nan)
-        found = [self._counts(reference, answer.output) for reference in references]
+        found = [self._counts(reference, prediction.output) for reference in example.references]
         return np.array(
             min(found, key=lambda edits: (sum(edits[:3]) / max(1, edits.length), sum(edits[:3]))),
             dtype=np.float64,

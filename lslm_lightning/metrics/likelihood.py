@@ -1,11 +1,10 @@
 """How probable a text is to a model: from nats to perplexity and bits per byte."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import units_of
 
@@ -21,13 +20,15 @@ class _Likelihood(Metric):
     unit = ""
     signature = "reference:first"
 
-    def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
-        if answer.nats is None:
+    def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
+        if prediction.nats is None:
             return np.full(6, np.nan)
-        text = references[0]
-        unknown = answer.unknown if answer.spelling is None else 0
-        sizes = [answer.n_token, self._n_word(text), len(text.encode("utf-8", "surrogatepass"))]
-        return np.array([answer.nats, *sizes, unknown, answer.spelling or 0.0], dtype=np.float64)
+        text = example.references[0]
+        n_byte = len(text.encode("utf-8", "surrogatepass"))
+        unknown = prediction.unknown if prediction.spelling is None else 0
+        sizes = [prediction.n_token, self._n_word(text), n_byte]
+        costs = [unknown, prediction.spelling or 0.0]
+        return np.array([prediction.nats, *sizes, *costs], dtype=np.float64)
 
     def _n_word(self, text: str) -> int:
         return len(text.split()) + text.count("\n") + 1

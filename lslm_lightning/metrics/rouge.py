@@ -3,14 +3,13 @@
 import importlib.util
 import logging
 import warnings
-from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
 
-from lslm_lightning.contracts import Metric, Prediction
+from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language, script_of_language, units_of
 from lslm_lightning.text.normalization import lower_case, normalize
@@ -162,12 +161,13 @@ class Rouge(Metric):
         )
         return f"{self._tokens}{sentences}|best:f1|rouge-score:{version('rouge-score')}"
 
-    def statistics(self, answer: Prediction, references: Sequence[str]) -> np.ndarray:
+    def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
         """F1 of the best reference, and 1."""
-        if answer.output is None:
+        if prediction.output is None:
             return np.full(2, np.nan)
         scores = self._scorer.score_multi(
-            [self._lines(reference) for reference in references], self._lines(answer.output)
+            [self._lines(reference) for reference in example.references],
+            self._lines(prediction.output),
         )
         return np.array([scores[self._kind].fmeasure, 1.0])
 

@@ -71,9 +71,7 @@ def rows_of(
     metric: ExactMatch | TokenF1, examples: Sequence[Example], answers: Sequence[Prediction]
 ) -> np.ndarray:
     """Statistics (N, 2)."""
-    return np.stack(
-        [metric.statistics(p, e.references) for e, p in zip(examples, answers, strict=True)]
-    )
+    return metric.rows(examples, answers)
 
 
 def answered(examples: Sequence[Example], systems: Mapping[str, Sequence[Prediction]]) -> Section:

@@ -66,7 +66,7 @@ def kinds(
     for name, own in texts.items():
         for metric in metrics:
             total = sum(
-                metric.statistics(Prediction(e.id, text), e.references)
+                metric.statistics(e, Prediction(e.id, text))
                 for e, text in zip(examples, own, strict=True)
             )
             *edits, length = metric.edits(total)
@@ -94,7 +94,7 @@ def parts(examples: Sequence[Utterance], texts: Outputs, metric: WordErrorRate) 
     statistics = {
         name: np.stack(
             [
-                metric.statistics(Prediction(e.id, text), e.references)
+                metric.statistics(e, Prediction(e.id, text))
                 for e, text in zip(examples, own, strict=True)
             ]
         )

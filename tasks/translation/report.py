@@ -109,7 +109,7 @@ def ngrams(examples: Sequence[Example], texts: Mapping[str, Sequence[str]]) -> S
     rows = []
     for name, own in texts.items():
         total = sum(
-            metric.statistics(Prediction(e.id, text), e.references)
+            metric.statistics(e, Prediction(e.id, text))
             for e, text in zip(examples, own, strict=True)
         )
         length = total[0]

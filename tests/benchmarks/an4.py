@@ -37,7 +37,7 @@ def fusion(done: Mapping[str, Figures], smoke: bool) -> Figures:
         run.task.fusion = model
         metric = run.task.metrics(examples[0].language)[0]
         by_id = {p.id: p for p in run.answers(examples)}
-        return metric.score(sum(metric.statistics(by_id[e.id], e.references) for e in examples))
+        return metric.score(sum(metric.statistics(e, by_id[e.id]) for e in examples))
 
     tried = {
         (weight, bonus): wer(chosen_on, N_TRIED, weight, bonus)

@@ -11,6 +11,7 @@ from lslm_lightning.evaluation.comparison import compare_systems
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.rouge import Rouge
 from tests.benchmarks.benchmark import Benchmark, Check, Figures
+from tests.support.metrics import statistics_of
 
 N_EXAMPLE = 5000
 N_SYSTEM = 5
@@ -33,7 +34,7 @@ def rows(metric: Metric, n_example: int) -> dict[str, np.ndarray]:
         ]
         pairs = zip(outputs, references, strict=True)
         found[str(i)] = np.stack(
-            [metric.statistics(Prediction("", " ".join(a)), [" ".join(b)]) for a, b in pairs]
+            [statistics_of(metric, Prediction("", " ".join(a)), [" ".join(b)]) for a, b in pairs]
         )
     return found
 

@@ -32,7 +32,7 @@ def test_every_value_is_in_one_quartile(values):
 
 def test_buckets_of_an_exam():
     metric = Bleu("en")
-    rows = np.stack([metric.statistics(Prediction(e.id, e.source), e.references) for e in EXAMPLES])
+    rows = np.stack([metric.statistics(e, Prediction(e.id, e.source)) for e in EXAMPLES])
     found = standard_buckets(
         EXAMPLES, metric, {"copy": rows}, known=["the cat old " * 200, "dog runs 7 " * 50, "house"]
     )

@@ -287,12 +287,16 @@ def found_in(texts, stated, *metrics, outputs=None):
     return checks(examples, outputs or texts, *metrics)
 
 
+def examples_of(references):
+    return [Example(str(i), "", (text,)) for i, text in enumerate(references)]
+
+
 @pytest.mark.parametrize("language", TEXTS)
 def test_rouge_for_english_cannot_tell_other_letters_apart(language):
     texts = [text.partition(": ")[2] for text in written(TEXTS[language])]
     for kind in ("1", "2", "L"):
-        assert is_blind(Rouge(kind, "en"), texts)
-        assert not is_blind(Rouge(kind, language), texts)
+        assert is_blind(Rouge(kind, "en"), examples_of(texts))
+        assert not is_blind(Rouge(kind, language), examples_of(texts))
     assert {("constant metric", ""), ("dropped characters", "")} <= found_in(
         texts, "en", Rouge("1", "en")
     )
@@ -369,10 +373,10 @@ def test_metrics_that_tell_answers_apart_are_not_blind():
         ExactMatch(),
         BitsPerByte(),
     ):
-        assert not is_blind(metric, texts), metric.name
-    assert not is_blind(Rouge("1"), ["yes", "Yes.", "yes!"]), "one answer only"
+        assert not is_blind(metric, examples_of(texts)), metric.name
+    assert not is_blind(Rouge("1"), examples_of(["yes", "Yes.", "yes!"])), "one answer only"
     assert not is_blind(Rouge("1"), [])
-    assert is_blind(Rouge("2"), ["one", "two", "three"]), "a single word has no pairs"
+    assert is_blind(Rouge("2"), examples_of(["one", "two", "three"])), "a single word has no pairs"
 
 
 class WithoutMarks(WordErrorRate):

@@ -8,6 +8,7 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter, tokenizer_of
+from tests.support.metrics import statistics_of
 
 ENGLISH = [
     (
@@ -58,7 +59,7 @@ against = pytest.mark.parametrize(
 def rows_of(metric, corpus):
     return np.stack(
         [
-            metric.statistics(Prediction(str(i), output), references)
+            statistics_of(metric, Prediction(str(i), output), references)
             for i, (output, references) in enumerate(corpus)
         ]
     )
@@ -107,7 +108,7 @@ def test_extremes(metric, theirs, corpus):
         rows_of(metric, [("", references[:1]) for _, references in corpus]).sum(0)
     )
     assert (perfect, nothing) == ((pytest.approx(100), 0) if metric.higher_is_better else (0, 100))
-    assert np.isnan(metric.score(metric.statistics(Prediction("a", nats=1.0), ["x"])))
+    assert np.isnan(metric.score(statistics_of(metric, Prediction("a", nats=1.0), ["x"])))
 
 
 def test_names_and_units():
@@ -152,5 +153,5 @@ def test_bleu_of_one_sentence_against_sacrebleu(output, reference):
     metric = Bleu("zh")
     theirs = BLEU(tokenize="zh", effective_order=True).sentence_score(output, [reference]).score
     assert metric.score_alone(
-        metric.statistics(Prediction("1", output), [reference])
+        statistics_of(metric, Prediction("1", output), [reference])
     ) == pytest.approx(theirs, abs=1e-9)

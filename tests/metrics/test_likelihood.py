@@ -5,6 +5,7 @@ import pytest
 
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.metrics.likelihood import BitsPerByte, NatsPerToken, Perplexity, WordPerplexity
+from tests.support.metrics import statistics_of
 
 ALL = [NatsPerToken(), Perplexity(), WordPerplexity(), BitsPerByte()]
 TEXTS = ["the cat sat\non the mat\n", "你好，世界", "one", ""]
@@ -12,7 +13,7 @@ TEXTS = ["the cat sat\non the mat\n", "你好，世界", "one", ""]
 
 def total(metric, predictions, texts):
     return sum(
-        metric.statistics(prediction, [text, "a second reference"])
+        statistics_of(metric, prediction, [text, "a second reference"])
         for prediction, text in zip(predictions, texts, strict=True)
     )
 
@@ -38,17 +39,17 @@ def test_a_word_model_has_the_same_perplexity_per_token_and_per_word():
     """Counted as PTB does it: words, line ends, and the end of text."""
     text = "the cat sat\non the mat\n"
     prediction = Prediction("a", nats=9 * math.log(50), n_token=6 + 2 + 1)
-    assert WordPerplexity().score(WordPerplexity().statistics(prediction, [text])) == pytest.approx(
-        50
-    )
-    assert Perplexity().score(Perplexity().statistics(prediction, [text])) == pytest.approx(50)
+    assert WordPerplexity().score(
+        statistics_of(WordPerplexity(), prediction, [text])
+    ) == pytest.approx(50)
+    assert Perplexity().score(statistics_of(Perplexity(), prediction, [text])) == pytest.approx(50)
 
 
 def test_words_of_languages_without_spaces():
     prediction = Prediction("a", nats=7 * math.log(9), n_token=3)
     metric = WordPerplexity("zh")
     # six characters and the end
-    assert metric.score(metric.statistics(prediction, ["你好，世界。"])) == pytest.approx(9)
+    assert metric.score(statistics_of(metric, prediction, ["你好，世界。"])) == pytest.approx(9)
     assert "segments" in metric.signature
     assert "whitespace" in WordPerplexity("en-GB").signature
 
@@ -56,7 +57,7 @@ def test_words_of_languages_without_spaces():
 def test_merged_unknown_words_are_a_dash():
     prediction = Prediction("a", nats=3.0, n_token=4, unknown=1)
     for metric in ALL:
-        value = metric.score(metric.statistics(prediction, ["a b c"]))
+        value = metric.score(statistics_of(metric, prediction, ["a b c"]))
         assert math.isnan(value) == (metric.name in ("word_perplexity", "bits_per_byte"))
 
 
@@ -76,17 +77,19 @@ def test_sums_come_before_the_division(metric):
 
 @pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
 def test_where_nothing_is_defined(metric):
-    assert math.isnan(metric.score(metric.statistics(Prediction("a", output="text"), ["x"])))
+    assert math.isnan(metric.score(statistics_of(metric, Prediction("a", output="text"), ["x"])))
     assert not metric.higher_is_better
-    impossible = metric.statistics(Prediction("a", nats=math.inf, n_token=1), ["x"])
+    impossible = statistics_of(metric, Prediction("a", nats=math.inf, n_token=1), ["x"])
     assert metric.score(impossible) == math.inf
-    assert metric.score(metric.statistics(Prediction("a", nats=1e6, n_token=1), ["x"])) > 1e5
+    assert metric.score(statistics_of(metric, Prediction("a", nats=1e6, n_token=1), ["x"])) > 1e5
 
 
 def test_no_tokens_no_number():
     assert math.isnan(NatsPerToken().score(np.zeros(5)))
     assert math.isnan(
-        BitsPerByte().score(BitsPerByte().statistics(Prediction("a", nats=1.0, n_token=1), [""]))
+        BitsPerByte().score(
+            statistics_of(BitsPerByte(), Prediction("a", nats=1.0, n_token=1), [""])
+        )
     )
     assert [(metric.name, metric.unit) for metric in ALL] == [
         ("nats_per_token", "nats/token"),

@@ -19,6 +19,7 @@ from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
 from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
 from lslm_lightning.metrics.rouge import Rouge
+from tests.support.metrics import statistics_of
 
 WORDS = {
     "th": "แผน พลังงาน ใหม่ สำหรับ เมือง ใหญ่ ทีม ชนะ การแข่งขัน แพ้",
@@ -65,7 +66,9 @@ def corpora(language: str, least: int = 1) -> st.SearchStrategy[list[tuple[str, 
 
 
 def value(metric, corpus) -> float:
-    rows = [metric.statistics(Prediction("", output), [reference]) for output, reference in corpus]
+    rows = [
+        statistics_of(metric, Prediction("", output), [reference]) for output, reference in corpus
+    ]
     return metric.score(np.sum(rows, 0))
 
 

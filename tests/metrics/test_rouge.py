@@ -9,6 +9,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.metrics.rouge import Rouge, UnicodeTokenizer
 from lslm_lightning.text.sentences import split_sentences
+from tests.support.metrics import statistics_of
 
 KINDS = ["1", "2", "L", "Lsum"]
 ENGLISH = [
@@ -36,7 +37,7 @@ CHINESE = [
 
 def total(metric, corpus):
     return sum(
-        metric.statistics(Prediction(str(i), output), references)
+        statistics_of(metric, Prediction(str(i), output), references)
         for i, (output, references) in enumerate(corpus)
     )
 
@@ -74,7 +75,10 @@ def test_chinese_equals_english_of_the_same_shape(kind):
         expected = theirs.score_multi(
             [renamed(reference) for reference in references], renamed(output)
         )[f"rouge{kind}"].fmeasure
-        assert metric.statistics(Prediction("a", output), references).tolist() == [expected, 1.0]
+        assert statistics_of(metric, Prediction("a", output), references).tolist() == [
+            expected,
+            1.0,
+        ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -121,12 +125,12 @@ def test_sentences_matter_only_to_lsum():
     for kind in KINDS:
         metric = Rouge(kind)
         assert (
-            metric.statistics(Prediction("a", one_line), [lines])
-            == metric.statistics(Prediction("a", lines), [one_line])
+            statistics_of(metric, Prediction("a", one_line), [lines])
+            == statistics_of(metric, Prediction("a", lines), [one_line])
         ).all()
     swapped = "Then others. First things come first."
-    assert Rouge("Lsum").statistics(Prediction("a", swapped), [one_line])[0] == 1
-    assert Rouge("L").statistics(Prediction("a", swapped), [one_line])[0] < 1
+    assert statistics_of(Rouge("Lsum"), Prediction("a", swapped), [one_line])[0] == 1
+    assert statistics_of(Rouge("L"), Prediction("a", swapped), [one_line])[0] < 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -144,7 +148,7 @@ def test_signature_and_what_is_not_defined():
         "tok:unicode|norm:nfkc|stem:no|sentences:rules-zh"
     )
     assert (Rouge("L").name, Rouge("L").unit) == ("rougeL", "")
-    assert np.isnan(Rouge("1").statistics(Prediction("a", nats=1.0), ["x"])).all()
+    assert np.isnan(statistics_of(Rouge("1"), Prediction("a", nats=1.0), ["x"])).all()
     assert np.isnan(Rouge("1").score(np.zeros(2)))
     with pytest.raises(ValueError, match="kind='3' of Rouge must be one of"):
         Rouge("3")
@@ -173,9 +177,9 @@ def test_words_of_jieba_against_rouge_score_on_words_with_spaces(kind):
         .score(as_english(reference), as_english(output))[f"rouge{kind}"]
         .fmeasure
     )
-    assert metric.score(metric.statistics(Prediction("1", output), [reference])) == pytest.approx(
-        100 * theirs, abs=1e-12
-    )
+    assert metric.score(
+        statistics_of(metric, Prediction("1", output), [reference])
+    ) == pytest.approx(100 * theirs, abs=1e-12)
 
 
 def test_words_of_jieba_have_a_name_and_a_signature_of_their_own():
@@ -198,8 +202,8 @@ def test_words_of_jieba_are_for_chinese():
 @pytest.mark.parametrize("kind", KINDS)
 def test_japanese_and_korean_texts_agree_with_themselves(kind, language, text):
     metric = Rouge(kind, language)
-    assert metric.score(metric.statistics(Prediction("1", text), [text])) == pytest.approx(100)
-    assert metric.score(metric.statistics(Prediction("1", "iPhone 15"), [text])) == 0
+    assert metric.score(statistics_of(metric, Prediction("1", text), [text])) == pytest.approx(100)
+    assert metric.score(statistics_of(metric, Prediction("1", "iPhone 15"), [text])) == 0
 
 
 def test_what_is_counted_are_words_and_not_their_stems():

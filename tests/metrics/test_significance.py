@@ -17,6 +17,7 @@ from lslm_lightning.metrics.significance import (
     paired_bootstrap,
     paired_randomization,
 )
+from tests.support.metrics import statistics_of
 
 RNG = np.random.default_rng(3)
 WORDS = [f"word{i}" for i in range(200)]
@@ -31,8 +32,8 @@ class Mean(Metric):
     higher_is_better = True
     signature = ""
 
-    def statistics(self, answer, references):
-        return np.array([answer.nats, 1.0])
+    def statistics(self, example, prediction):
+        return np.array([prediction.nats, 1.0])
 
     def score(self, total):
         return float(total[0] / total[1])
@@ -53,7 +54,7 @@ def noisy(share, seed):
 def rows_of(metric, outputs):
     return np.stack(
         [
-            metric.statistics(Prediction("", output), [reference])
+            statistics_of(metric, Prediction("", output), [reference])
             for output, reference in zip(outputs, REFERENCES, strict=True)
         ]
     )

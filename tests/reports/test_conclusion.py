@@ -33,7 +33,7 @@ class Higher(Metric):
     higher_is_better = True
     signature = ""
 
-    def statistics(self, answer, references):
+    def statistics(self, example, prediction):
         raise NotImplementedError
 
     def score(self, total):

@@ -13,6 +13,7 @@ from lslm_lightning.systems.baselines import (
     LongestSentence,
     UniformBytes,
 )
+from tests.support.metrics import statistics_of
 
 TEXT = "The cat sat. A very long sentence about dogs and boats follows here. It rained in Berlin."
 ENGLISH = Example("1", TEXT, ("In Berlin it rained.", "Rain."))
@@ -54,4 +55,4 @@ def test_uniform_bytes_are_eight_bits():
     [prediction] = UniformBytes().log_prob([Example("1", "", ("猫 sat",))])
     assert prediction.nats == pytest.approx(7 * 8 * math.log(2))
     metric = BitsPerByte()
-    assert metric.score(metric.statistics(prediction, ["猫 sat"])) == pytest.approx(8)
+    assert metric.score(statistics_of(metric, prediction, ["猫 sat"])) == pytest.approx(8)

@@ -106,7 +106,7 @@ def test_probabilities_come_from_an_echo(provider):
     passages = [Example(f"poem#{i}", "", (part,), "zh", "zh") for i, part in enumerate(text)]
     metric = BitsPerByte()
     predictions = {p.id: p for p in endpoint(provider, kind="completions").log_prob(passages)}
-    total = sum(metric.statistics(predictions[e.id], e.references) for e in passages)
+    total = sum(metric.statistics(e, predictions[e.id]) for e in passages)
     assert metric.score(total) == pytest.approx(8)
     assert math.isfinite(total.sum())
     with pytest.raises(CannotError, match="chat"):

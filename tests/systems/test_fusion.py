@@ -204,7 +204,7 @@ def everything(task: Spelling, text: str) -> list:
 def test_a_model_with_another_tokenizer_is_refused_before_and_while_it_is_loaded(asking):
     other = ngram(Characters().train([*TEXTS, "xyz"]))
     fusion = ShallowFusion(str(other.path))
-    for refused in (system(asking, fusion=fusion).ready, system(asking, fusion=fusion).generate):
+    for refused in (system(asking, fusion=fusion).prepare, system(asking, fusion=fusion).generate):
         with pytest.raises(
             ValueError,
             match=r"its tokenizer is not that of .* lslm_lightning\.text\.recipes\.Existing",

@@ -33,8 +33,7 @@ def test_xz_costs_what_the_file_costs():
     examples = [Example(str(i), "", (t,)) for i, t in enumerate(texts)]
     metric = BitsPerByte()
     total = sum(
-        metric.statistics(p, e.references)
-        for p, e in zip(Xz().log_prob(examples), examples, strict=True)
+        metric.statistics(e, p) for p, e in zip(Xz().log_prob(examples), examples, strict=True)
     )
     whole = "".join(texts).encode()
     assert metric.score(total) == pytest.approx(

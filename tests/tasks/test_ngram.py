@@ -20,6 +20,7 @@ from lslm_lightning.training import window_data
 from tasks.language_modeling.data import LanguageModelingData
 from tasks.language_modeling.ngram import NgramTask
 from tests.conftest import WORDS
+from tests.support.metrics import statistics_of
 from tests.training.conftest import fit
 
 LAST = {"max_steps": -1, "max_epochs": 1, "gradient_clip_val": None}
@@ -119,13 +120,13 @@ def test_unknown_words_pay_for_their_letters_in_bits_per_byte_alone(trained):
     for answer in (known, unknown):
         text = texts[answer.id]
         bits, perplexity = (
-            metric.score(metric.statistics(answer, [text]))
+            metric.score(statistics_of(metric, answer, [text]))
             for metric in (BitsPerByte(), Perplexity())
         )
         assert bits == pytest.approx((answer.nats + answer.spelling) / math.log(2) / len(text))
         assert perplexity == pytest.approx(math.exp(answer.nats / 3))
     assert "spelling:bytes" in task.signature_of_answers("log_prob")
-    bits = BitsPerByte().score(BitsPerByte().statistics(changed, [texts["changed"]]))
+    bits = BitsPerByte().score(statistics_of(BitsPerByte(), changed, [texts["changed"]]))
     assert math.isnan(bits), "of two spaces the words say nothing"
 
 

@@ -54,7 +54,7 @@ def padded(references: list[list[str]]) -> list[list[str | None]]:
 def corpus_score(metric, examples, outputs: list[str]) -> float:
     return metric.score(
         sum(
-            metric.statistics(Prediction(e.id, text), e.references)
+            metric.statistics(e, Prediction(e.id, text))
             for e, text in zip(examples, outputs, strict=True)
         )
     )
