@@ -59,13 +59,16 @@ class Metric(ABC):
 
     `unit` is what stands behind the number ("%", "bits/byte", ""), `signature` all that changes it
     besides the answers. `counts_tokens` says that it divides by the tokens of the system that
-    answers, so that only systems with one tokenizer compare.
+    answers, so that only systems with one tokenizer compare. A metric of the corpus as a whole, of
+    which no example has a part, is not `is_additive`: it overrides `corpus_score`, its statistics
+    are nan, and it has neither an interval nor a paired test.
     """
 
     name: str
     unit: str
     higher_is_better: bool
     counts_tokens = False
+    is_additive = True
 
     @property
     @abstractmethod
@@ -94,6 +97,10 @@ class Metric(ABC):
     @abstractmethod
     def score(self, total: np.ndarray) -> float:
         """Return the number for summed statistics (D,); nan where it is not defined."""
+
+    def corpus_score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
+        """Return the score of a whole corpus; nan where a prediction lacks what is read."""
+        return self.score(self.rows(examples, predictions).sum(axis=0))
 
     def score_alone(self, statistics: np.ndarray) -> float:
         """The number for one example, to be read beside others; as `score`, unless that means

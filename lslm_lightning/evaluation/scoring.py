@@ -102,6 +102,8 @@ def score(
     n_reference = _n_reference(examples)
     scores = [
         _score(metric, rows[metric.name], totals.get(metric.name), n_reference)
+        if metric.is_additive
+        else _corpus_score(metric, examples, answers, n_reference)
         for metric in metrics
     ]
     return Scores(scores, ids, rows)
@@ -225,6 +227,15 @@ def _score(metric: Metric, rows: np.ndarray, totals: np.ndarray | None, n_refere
     return Score(
         metric.name, value, metric.unit, metric.higher_is_better, signature, len(rows), low, high
     )
+
+
+def _corpus_score(
+    metric: Metric, examples: Sequence[Example], answers: dict[str, Prediction], n_reference: str
+) -> Score:
+    """Score a metric of the corpus as a whole, which has no interval."""
+    value = metric.corpus_score(examples, [answers[example.id] for example in examples])
+    signature = f"nrefs:{n_reference}|{metric.signature}"
+    return Score(metric.name, value, metric.unit, metric.higher_is_better, signature, len(examples))
 
 
 def _n_reference(examples: Sequence[Example]) -> str:

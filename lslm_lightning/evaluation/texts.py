@@ -1,20 +1,28 @@
 """Scores of plain texts against references, in one call from Python."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.evaluation.doctor import examine
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
-from lslm_lightning.metrics.names import metric_named
+from lslm_lightning.metrics.names import as_metrics, metric_named, metrics_at
 from lslm_lightning.text.identification import tell_language
 from lslm_lightning.text.languages import canonical
+
+if TYPE_CHECKING:
+    import torchmetrics
+
+    Given: TypeAlias = str | Metric | torchmetrics.Metric | Mapping[str, object]
+
+SPEC = ("class_path", "init_args")
 
 
 def score_texts(
     outputs: Sequence[str],
     references: Sequence[str | Sequence[str]],
-    metrics: str | Metric | Sequence[str | Metric],
+    metrics: "Given | Sequence[Given]",
     language: str | None = None,
     n_resample: int = N_RESAMPLE,
 ) -> Scores:
@@ -28,7 +36,9 @@ def score_texts(
         outputs: one text for each example.
         references: one text, or several, for each example.
         metrics: names ("bleu", "chrf", "chrf++", "ter", "rouge1", "rouge2", "rougeL", "rougeLsum",
-            "wer", "cer", "f1", "exact_match") or metrics themselves, one or several.
+            "wer", "cer", "f1", "exact_match"), class paths ("torchmetrics.text.CHRFScore", or a
+            mapping of class_path and init_args), or metrics themselves, also of torchmetrics, one
+            or several.
         language: of the references, as a code of BCP 47 ("en", "zh", "th"); it decides how words
             are counted. Default: told from the references; the signature of each score shows the
             rules.
@@ -83,12 +93,30 @@ def _texts(name: str, values: Sequence[str]) -> list[str]:
     return values
 
 
-def _metrics(given: str | Metric | Sequence[str | Metric], language: str) -> list[Metric]:
+def _metrics(given: "Given | Sequence[Given]", language: str) -> list[Metric]:
     """Return the metrics, at least one, that are given as themselves or by their names."""
-    single = isinstance(given, str | Metric)
-    named = [given] if single else list(given) if isinstance(given, Iterable) else []
-    if not named or not all(isinstance(each, str | Metric) for each in named):
-        raise ValueError(
-            f'metrics must be a name ("bleu"), a Metric or a list of these, but is {given!r}'
-        )
-    return [metric_named(each, language) if isinstance(each, str) else each for each in named]
+    several = list(given) if isinstance(given, list | tuple) else [given]
+    if not several:
+        raise _no_metric(given)
+    return [metric for each in several for metric in _metrics_of(each, language)]
+
+
+def _metrics_of(given: "Given", language: str) -> list[Metric]:
+    """Return the metrics of one name, class path, specification or object."""
+    if isinstance(given, str):
+        return metrics_at(given) if "." in given else [metric_named(given, language)]
+    if isinstance(given, Mapping):
+        if not isinstance(given.get("class_path"), str) or given.keys() - {*SPEC}:
+            raise _no_metric(given)
+        return metrics_at(given["class_path"], given.get("init_args"))
+    try:
+        return as_metrics([given])
+    except TypeError:
+        raise _no_metric(given) from None
+
+
+def _no_metric(given: object) -> ValueError:
+    return ValueError(
+        'metrics must be a name ("bleu"), a class path, class_path and init_args, a metric, or a '
+        f"list of these, but is {given!r}"
+    )

@@ -1,13 +1,20 @@
 """Metrics by the names that people write: "bleu", "chrf", "rougeL", "wer"."""
 
 import difflib
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 from lslm_lightning.contracts import Metric
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
 from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
 from lslm_lightning.metrics.rouge import Rouge
+
+if TYPE_CHECKING:
+    import torchmetrics
+
+    MetricLike: TypeAlias = Metric | torchmetrics.Metric
 
 BY_NAME: dict[str, Callable[[str], Metric]] = {
     "bleu": Bleu,
@@ -41,6 +48,46 @@ def metric_named(name: str, language: str = "en") -> Metric:
             "object"
         )
     return BY_NAME[folded[_fold(name)]](language)
+
+
+def as_metrics(given: "Iterable[MetricLike]") -> list[Metric]:
+    """Return metrics as they are, and for each object of torchmetrics one for every number that it
+    computes.
+
+    Raises:
+        TypeError: something is neither. ValueError: torchmetrics cannot score texts by it.
+    """
+    made: list[Metric] = []
+    for each in given:
+        if isinstance(each, Metric):
+            made.append(each)
+            continue
+        from torchmetrics import Metric as Torchmetric  # slow to import, as torch is
+
+        from lslm_lightning.metrics.torchmetrics_text import metrics_of
+
+        if not isinstance(each, Torchmetric):
+            raise TypeError(
+                f"{each!r} is no metric: give an object of lslm_lightning.contracts.Metric or of "
+                "torchmetrics.Metric"
+            )
+        made += metrics_of(each)
+    return made
+
+
+def metrics_at(class_path: str, init_args: Mapping[str, object] | None = None) -> list[Metric]:
+    """Return the metrics that a class gives, as a config names it: "torchmetrics.text.BLEUScore".
+
+    Raises:
+        ValueError: there is no such class, it refuses its arguments, or it is no metric.
+    """
+    module, _, name = class_path.rpartition(".")
+    try:
+        made = vars(importlib.import_module(module))[name](**(init_args or {}))
+        return as_metrics([made])
+    except (ImportError, KeyError, TypeError, ValueError) as error:
+        reason = f"there is no {name} in {module}" if isinstance(error, KeyError) else error
+        raise ValueError(f"metric {class_path}: {reason}") from error
 
 
 def _fold(name: str) -> str:

@@ -1,0 +1,298 @@
+"""Metrics of `torchmetrics.text` as metrics of this project: theirs is the number, ours the rows.
+
+Three kinds, by their states. Sums over examples (CharErrorRate, BLEUScore, CHRFScore, ...) are
+additive statistics as they stand. Means of a number an example (ROUGEScore, BERTScore without idf,
+...) are sums of that number and of 1. All others are of the corpus as a whole: they have a score,
+and neither an interval nor a paired test.
+"""
+
+import hashlib
+import inspect
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import TypeAlias
+
+import numpy as np
+import torch
+import torchmetrics
+from torch import Tensor, nn
+from torchmetrics import text
+from torchmetrics.utilities.data import dim_zero_sum
+
+from lslm_lightning.contracts import Example, Metric, Prediction
+
+LEARNED = tuple(  # need transformers; means of a number an example where they weigh no words by idf
+    getattr(text, name) for name in ("BERTScore", "InfoLM") if name in text.__all__
+)
+FIRST_REFERENCE = (  # that take one reference an example
+    *(text.CharErrorRate, text.EditDistance, text.MatchErrorRate, text.WordErrorRate),
+    *(text.WordInfoLost, text.WordInfoPreserved, *LEARNED[1:]),
+)
+MEANS = (text.ROUGEScore, text.ExtendedEditDistance)  # of a number an example
+WITHOUT_EFFECT = {"batch_size", "device", "num_threads", "return_hash", "verbose"}  # on scores
+PROBE = ("a cat sat there", ("a cat sat there",))
+ORDERED = [  # pairs of unlike lengths
+    ("a", ("a b c d",)),
+    ("a b c d", ("a b",)),
+    ("a b", ("c",)),
+    ("c d a", ("d c a",)),
+]
+Pairs: TypeAlias = Sequence[tuple[str, tuple[str, ...]]]  # outputs and their references
+CACHED = 4  # batches of per-example numbers, which the outputs of one metric share
+
+
+def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
+    """Return a metric for each number that `wrapped` computes: three of BERTScore, one of
+    CharErrorRate.
+
+    Raises:
+        ValueError: it does not read texts, gives no number, or keeps no trace of its arguments; the
+            message says what to set.
+    """
+    kind = type(wrapped).__name__
+    if isinstance(wrapped, text.Perplexity):
+        raise ValueError(
+            "torchmetrics.text.Perplexity reads logits, which predictions do not keep; name "
+            "lslm_lightning.metrics.likelihood.Perplexity, which reads their nats"
+        )
+    if not isinstance(wrapped.higher_is_better, bool):
+        raise ValueError(
+            f"{kind}.higher_is_better={wrapped.higher_is_better} must be true or false, so that "
+            "systems can be ranked: set it on a class of your own that derives from it"
+        )
+    wrapped.distributed_available_fn = _is_alone  # every process has all predictions
+    computed = _Computed(wrapped)
+    try:
+        numbers = computed.values([PROBE, PROBE])
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{kind} cannot score a text: {error}") from error
+    if computed.is_sum:
+        made = _Summed
+    elif isinstance(wrapped, MEANS) or (isinstance(wrapped, LEARNED) and not wrapped.idf):
+        made = _Mean
+    elif isinstance(wrapped, LEARNED) and computed.depends_on_order:
+        raise ValueError(
+            f"{kind} with idf=True scores the same texts otherwise in another order with "
+            f"torchmetrics {version('torchmetrics')}, which gives outputs the references of "
+            "others; set idf to false"
+        )
+    else:
+        made = _WholeCorpus
+    return [made(computed, output) for output in numbers]
+
+
+def _is_alone() -> bool:
+    """Stand for `torch.distributed.is_available`, so that nothing is synchronized."""
+    return False
+
+
+class _Computed:
+    """A torchmetrics object, and the numbers that it gives for texts."""
+
+    def __init__(self, wrapped: torchmetrics.Metric) -> None:
+        self.wrapped = wrapped
+        self.settings = settings_of(wrapped)
+        self.is_sum = all(reduce is dim_zero_sum for reduce in wrapped._reductions.values())
+        self._cache: OrderedDict[tuple, dict[str, np.ndarray]] = OrderedDict()
+
+    def update(self, pairs: Pairs) -> None:
+        """Make the states those of these outputs and references alone."""
+        self.wrapped.reset()
+        outputs = [output for output, _ in pairs]
+        if isinstance(self.wrapped, text.SQuAD):
+            answers = [
+                {"answers": {"answer_start": [0] * len(wanted), "text": list(wanted)}, "id": str(i)}
+                for i, (_, wanted) in enumerate(pairs)
+            ]
+            self.wrapped.update(
+                [{"prediction_text": each, "id": str(i)} for i, each in enumerate(outputs)], answers
+            )
+        elif self.reads_first_reference:
+            self.wrapped.update(outputs, [wanted[0] for _, wanted in pairs])
+        else:
+            self.wrapped.update(outputs, [list(wanted) for _, wanted in pairs])
+
+    @property
+    def reads_first_reference(self) -> bool:
+        return isinstance(self.wrapped, FIRST_REFERENCE)
+
+    def compute(self) -> dict[str, np.ndarray]:
+        """Return the numbers of the states, by name ("" of the only one), each (1,) or (N,)."""
+        found = type(self.wrapped).compute(self.wrapped)  # not the wrapper, which synchronizes
+        if isinstance(found, tuple):
+            raise ValueError("return_sentence_level_score must be false: rows have those scores")
+        named = found if isinstance(found, Mapping) else {"": found}
+        return {
+            name: np.atleast_1d(torch.as_tensor(value).double().cpu().numpy())
+            for name, value in named.items()
+            if not isinstance(value, str)
+        }
+
+    def values(self, pairs: Pairs) -> dict[str, np.ndarray]:
+        """Return the numbers of the corpus that these pairs make."""
+        with torch.no_grad():
+            self.update(pairs)
+            return self.compute()
+
+    def per_example(self, pairs: Pairs) -> dict[str, np.ndarray]:
+        """Return each number (N,) of every pair alone."""
+        key = tuple(pairs)
+        if key not in self._cache:
+            self._cache[key] = self._per_example(pairs)
+            while len(self._cache) > CACHED:
+                self._cache.popitem(last=False)
+        return self._cache[key]
+
+    def _per_example(self, pairs: Pairs) -> dict[str, np.ndarray]:
+        # one by one: BERTScore of torchmetrics 1.9 gives outputs of unlike length the references of
+        # others, and breaks down on one pair, which is given twice
+        n_copy = 2 if isinstance(self.wrapped, LEARNED) else 1
+        each = [self.values([pair] * n_copy) for pair in pairs]
+        return {name: np.array([own[name].mean() for own in each]) for name in each[0]}
+
+    @property
+    def depends_on_order(self) -> bool:
+        """Whether the same pairs in another order have another score."""
+        first, second = (self.values(order) for order in (ORDERED, [*ORDERED[1:], *ORDERED[:1]]))
+        return any(
+            not np.allclose(first[name].mean(), second[name].mean(), rtol=1e-3) for name in first
+        )
+
+
+class _Torchmetrics(Metric):
+    """One number of a metric of torchmetrics, in its own unit."""
+
+    unit = ""
+
+    def __init__(self, computed: _Computed, output: str) -> None:
+        self.computed = computed
+        self.output = output
+        wrapped = computed.wrapped
+        self.name = "_".join(filter(None, (type(wrapped).__name__, output)))
+        self.higher_is_better = wrapped.higher_is_better
+
+    @property
+    def signature(self) -> str:
+        kind = type(self.computed.wrapped)
+        home = (
+            "torchmetrics.text"
+            if kind.__module__.startswith("torchmetrics.text")
+            else (kind.__module__)
+        )
+        parts = [f"{home}.{kind.__name__}"]
+        parts += [f"{name}:{value}" for name, value in self.computed.settings.items()]
+        parts += ["reference:first"] if self.computed.reads_first_reference else []
+        parts += [f"output:{self.output}"] if self.output else []
+        return "|".join([*parts, f"torchmetrics:{version('torchmetrics')}"])
+
+
+def _pair(example: Example, prediction: Prediction) -> tuple[str, tuple[str, ...]]:
+    return prediction.output or "", tuple(example.references)
+
+
+class _Summed(_Torchmetrics):
+    """States that are sums over examples: their values, side by side, are the statistics."""
+
+    def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
+        states = self.computed.wrapped._defaults
+        if prediction.output is None:
+            return np.full(sum(state.numel() for state in states.values()), np.nan)
+        self.computed.update([_pair(example, prediction)])
+        values = [getattr(self.computed.wrapped, name) for name in states]
+        return torch.cat([value.detach().double().cpu().flatten() for value in values]).numpy()
+
+    def score(self, total: np.ndarray) -> float:
+        if np.isnan(total).any():
+            return float("nan")
+        wrapped = self.computed.wrapped
+        start = 0
+        for name, default in wrapped._defaults.items():
+            end = start + default.numel()
+            value = torch.tensor(total[start:end], dtype=torch.float64).reshape(default.shape)
+            setattr(wrapped, name, value)
+            start = end
+        return float(self.computed.compute()[self.output].item())
+
+
+class _Mean(_Torchmetrics):
+    """Mean over examples of a number that each has alone: its sum, and 1 an example."""
+
+    def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
+        return self.rows([example], [prediction])[0]
+
+    def rows(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> np.ndarray:
+        has_output = np.array([p.output is not None for p in predictions])
+        rows = np.full((len(examples), 2), np.nan)
+        pairs = [_pair(e, p) for e, p in zip(examples, predictions, strict=True)]
+        if kept := [pair for pair, has_it in zip(pairs, has_output, strict=True) if has_it]:
+            rows[has_output] = np.stack(
+                [self.computed.per_example(kept)[self.output], np.ones(len(kept))], axis=1
+            )
+        return rows
+
+    def score(self, total: np.ndarray) -> float:
+        value, n_example = total
+        return float(value / n_example) if n_example else float("nan")
+
+
+class _WholeCorpus(_Torchmetrics):
+    """A number of the corpus as a whole, of which no example has a part of its own."""
+
+    is_additive = False
+
+    def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
+        return np.full(1, np.nan)
+
+    def score(self, total: np.ndarray) -> float:
+        return float("nan")
+
+    def corpus_score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
+        if any(p.output is None for p in predictions):
+            return float("nan")
+        pairs = [_pair(e, p) for e, p in zip(examples, predictions, strict=True)]
+        return float(self.computed.values(pairs)[self.output].mean())
+
+
+def settings_of(wrapped: torchmetrics.Metric) -> dict[str, str]:
+    """Return the arguments with which `wrapped` was made, as text, by name, in their order.
+
+    Raises:
+        ValueError: the object keeps no trace of one.
+    """
+    found = {}
+    for name, parameter in inspect.signature(type(wrapped).__init__).parameters.items():
+        is_tunnel = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if name == "self" or name in WITHOUT_EFFECT or is_tunnel:
+            continue
+        found[name] = _as_text(_argument(wrapped, name))
+    return found
+
+
+def _argument(wrapped: torchmetrics.Metric, name: str) -> object:
+    """Return an argument by the attribute that a metric, or its tokenizer, keeps it under."""
+    if name == "use_stemmer" and "stemmer" in vars(wrapped):
+        return wrapped.stemmer is not None
+    holders = [wrapped, vars(wrapped).get("tokenizer")]
+    for holder in holders:
+        for attribute in (name, f"_{name}", f"{name}_fn"):
+            if holder is not None and attribute in getattr(holder, "__dict__", {}):
+                return vars(holder)[attribute]
+    raise ValueError(
+        f"{type(wrapped).__name__} keeps no trace of its argument {name}, which its signature must "
+        f"have: set self.{name} on a class of your own that derives from it"
+    )
+
+
+def _as_text(value: object) -> str:
+    """Return a value as a signature has it; of a network, a digest of its weights."""
+    if isinstance(value, nn.Module):
+        digest = hashlib.sha256()
+        for name, weight in sorted(value.state_dict().items()):
+            digest.update(name.encode() + weight.cpu().contiguous().numpy().tobytes())
+        return f"{type(value).__name__}-{digest.hexdigest()[:8]}"
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if callable(value):
+        value = getattr(value, "__qualname__", type(value).__name__)
+    return str(value).replace("|", "/")
