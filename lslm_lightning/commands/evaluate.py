@@ -25,8 +25,8 @@ The config says:
   split     of the corpus (default test)
   n_shot    worked examples in questions that are asked in words (default 0)
   n_resample  of intervals and paired tests (default 10000)
-  metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics;
-            the task's own headline leads
+  metrics   in place of the task's: a list of class_path and init_args, of lslm_lightning.metrics
+            or torchmetrics.text; the task's own headline leads
               where it is among them, else the first
   systems   a name for each -> its class_path and init_args, of lslm_lightning.systems:
               checkpoint.Checkpoint       run: a run directory, a checkpoint in one, an MLflow run

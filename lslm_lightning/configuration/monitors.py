@@ -129,7 +129,7 @@ def why_absent(monitor: str, task: Task, data: TaskData, trainer: Mapping[str, A
         return ""
     if trainer["limit_val_batches"] == 0:
         return ": trainer.limit_val_batches=0 turns validation off"
-    answered = {f"val/{metric.name}" for metric in task.metrics("en")}
+    answered = {f"val/{metric.name}" for metric in task.all_metrics("en")}
     if monitor in answered and not data.n_validation_example:
         return ": data.n_validation_example=0 leaves validation no examples to answer"
     return ""

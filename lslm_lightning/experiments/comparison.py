@@ -10,7 +10,7 @@ from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from lslm_lightning.contracts import Example, Prediction, Score, metric_key, metric_label
+from lslm_lightning.contracts import Example, Metric, Prediction, Score, metric_key, metric_label
 from lslm_lightning.evaluation.comparison import ANSWERING, SIGNIFICANT
 from lslm_lightning.evaluation.doctor import Finding
 from lslm_lightning.evaluation.evaluation_set import (
@@ -38,6 +38,7 @@ from lslm_lightning.experiments.run_records import (
     training_flops,
     versions,
 )
+from lslm_lightning.metrics.names import metrics_at
 from lslm_lightning.reports.blocks import (
     Cell,
     Code,
@@ -208,7 +209,7 @@ def compared(
         ]
         sections += training_sections(histories, headline)
     else:
-        metrics = task.metrics(asked.examples[0].language)
+        metrics = [*task.metrics(asked.examples[0].language), *extra_metrics(together)]
         texts, found = seen_in_training(asked.data, asked.examples)
         entries = [entry(run, answered[run.name]) for run in together if run.name in answered]
         results = conclude(asked.examples, entries, metrics, headline, texts, found, n_resample)
@@ -405,6 +406,15 @@ def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
     return Entry(
         run.name, predictions, recorded=run.headline_scores, signature="|".join(parts), facts=facts
     )
+
+
+def extra_metrics(runs: Sequence[Finished]) -> list[Metric]:
+    """Return the extra metrics that the tasks of all runs have alike."""
+    named = [
+        (run.config["model"].get("init_args") or {}).get("extra_metrics") or [] for run in runs
+    ]
+    shared = [spec for spec in named[0] if all(spec in others for others in named)]
+    return [m for spec in shared for m in metrics_at(spec["class_path"], spec.get("init_args"))]
 
 
 def recorded_cuts(run: Finished) -> dict[str, str]:

@@ -44,12 +44,14 @@ def read(words: Sequence[str]) -> Evaluation:
     Raises:
         SettingsError: it is not right.
     """
+    import torchmetrics
     from jsonargparse.typing import PositiveInt
 
     from lslm_lightning.configuration.cli import Parser as ConfigParser
     from lslm_lightning.configuration.errors import check_files
     from lslm_lightning.contracts import Metric, System
     from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer
+    from lslm_lightning.metrics.names import as_metrics
     from lslm_lightning.metrics.significance import N_RESAMPLE
     from lslm_lightning.safety.magnitudes import check_magnitudes
     from lslm_lightning.text.yaml_files import parse_yaml
@@ -70,7 +72,7 @@ def read(words: Sequence[str]) -> Evaluation:
     parser.add_argument("--split", type=str, default="test")
     parser.add_argument("--n_shot", type=int, default=0)
     parser.add_argument("--n_resample", type=PositiveInt, default=N_RESAMPLE)
-    parser.add_argument("--metrics", type=list[Metric] | None, default=None)
+    parser.add_argument("--metrics", type=list[Metric | torchmetrics.Metric] | None, default=None)
     try:
         found = parser.parse_args(list(words))
     except (ImportError, AttributeError) as error:  # of `task`, where the parser lets them through
@@ -79,6 +81,7 @@ def read(words: Sequence[str]) -> Evaluation:
     described = parse_yaml(parser.dump(found, skip_none=False, format="yaml"))
     systems, broken = built_systems(found.pop("systems"))
     built = instantiated(parser, found)
+    metrics = None if built.metrics is None else as_metrics(built.metrics)
     exam = [
         described["data"],
         found.split,
@@ -89,7 +92,7 @@ def read(words: Sequence[str]) -> Evaluation:
     specs = described["systems"]
     keys = {name: f"{name}-{digest_of(answering(spec))}" for name, spec in specs.items()}
     return Evaluation(
-        *(built.task, built.data, systems, found.split, found.n_shot, built.metrics, specs),
+        *(built.task, built.data, systems, found.split, found.n_shot, metrics, specs),
         *(digest_of(exam), found.n_resample, keys, broken),
     )
 

@@ -96,7 +96,7 @@ def finish(command: "Command", subcommand: str) -> None:
         beside = baseline_scores(
             command.model, command.datamodule, display=reporter_of(command).display
         )
-        metrics = command.model.metrics(command.datamodule.examples("test")[0].language)
+        metrics = command.model.all_metrics(command.datamodule.examples("test")[0].language)
         headline = headline_of(metrics, command.model.headline)
         pairs = compared_with(headline, exam.result, beside) if headline else []
         conclusion = (
@@ -176,7 +176,7 @@ def baseline_scores(
             display.each(f"baseline {system.name}:", answering, len(examples), "answers")
         )
         found[system.name] = score(
-            examples, answers, task.metrics(examples[0].language), n_resample
+            examples, answers, task.all_metrics(examples[0].language), n_resample
         )
     return found
 

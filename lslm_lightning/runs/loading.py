@@ -120,6 +120,10 @@ def config_to_build(path: Path) -> dict[str, Any]:
     return config
 
 
+# arguments of a task that come from elsewhere, or that a model which answers has no use for
+UNUSED = {"tokenizer", "extra_metrics"}
+
+
 def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
     """The task that `spec` (class_path, init_args) describes, as LightningCLI built it, with fresh
     weights.
@@ -135,10 +139,10 @@ def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
         raise ValueError(
             f"config.yaml: init_args of {spec['class_path']} must be a mapping, but is {given!r}"
         )
-    arguments = {name: value for name, value in given.items() if name != "tokenizer"}
+    arguments = {name: value for name, value in given.items() if name not in UNUSED}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(
-        task_class, "task", skip={"tokenizer"}, instantiate=False, fail_untyped=False
+        task_class, "task", skip=UNUSED, instantiate=False, fail_untyped=False
     )
     try:
         parsed = parser.parse_object({"task": arguments})

@@ -41,7 +41,8 @@ HOMES = (*TRUSTED, "torch._C._nn", "torch._jit_internal", "torch.functional")
 
 CALLBACKS = "lightning.pytorch.callbacks"
 TEXT_METRICS = "torchmetrics.text"
-NGRAM_METRIC = {"n_gram", "smooth", "weights"}
+STATES = {"compute_on_cpu", "compute_with_cache", "dist_sync_on_step", "sync_on_compute"}
+NGRAM_METRIC = {"n_gram", "smooth", "weights"} | STATES
 HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that run and write nothing
     f"{CALLBACKS}.DeviceStatsMonitor": {"cpu_stats"},
     f"{CALLBACKS}.EarlyStopping": {
@@ -90,15 +91,17 @@ HARMLESS: dict[str, set[str]] = {  # classes of a Trainer, with arguments that r
         "n_word_order",
         "return_sentence_level_score",
         "whitespace",
+        *STATES,
     },
-    f"{TEXT_METRICS}.CharErrorRate": set(),
-    f"{TEXT_METRICS}.EditDistance": {"reduction", "substitution_cost"},
-    f"{TEXT_METRICS}.MatchErrorRate": set(),
-    f"{TEXT_METRICS}.Perplexity": {"ignore_index"},
+    f"{TEXT_METRICS}.CharErrorRate": STATES,
+    f"{TEXT_METRICS}.EditDistance": {"reduction", "substitution_cost"} | STATES,
+    f"{TEXT_METRICS}.MatchErrorRate": STATES,
+    f"{TEXT_METRICS}.Perplexity": {"ignore_index"} | STATES,
+    f"{TEXT_METRICS}.ROUGEScore": {"accumulate", "rouge_keys", "use_stemmer"} | STATES,
     f"{TEXT_METRICS}.SacreBLEUScore": NGRAM_METRIC | {"lowercase", "tokenize"},
-    f"{TEXT_METRICS}.WordErrorRate": set(),
-    f"{TEXT_METRICS}.WordInfoLost": set(),
-    f"{TEXT_METRICS}.WordInfoPreserved": set(),
+    f"{TEXT_METRICS}.WordErrorRate": STATES,
+    f"{TEXT_METRICS}.WordInfoLost": STATES,
+    f"{TEXT_METRICS}.WordInfoPreserved": STATES,
 }
 
 ADVICE = "if you know its code and trust it, add --trust"
@@ -123,10 +126,17 @@ class Gate:
 
     def allows(self, path: str) -> bool:
         """Return whether the name may be imported."""
-        if path in self.also or (self.training and path in harmless_names()):
+        if path in self.also or self.is_harmless(path):
             return True
         is_trusted = any(path.startswith(f"{package}.") for package in TRUSTED)
         return is_trusted and (not path.startswith("tasks.") or has_own_tasks())
+
+    def is_harmless(self, path: str) -> bool:
+        """Return whether a path is one of `HARMLESS`, which counts in training, and of a metric
+        anywhere.
+        """
+        counts = self.training or path.startswith(f"{TEXT_METRICS}.")
+        return counts and path in harmless_names()
 
 
 GATE: ContextVar[Gate | None] = ContextVar("GATE", default=None)
@@ -201,7 +211,7 @@ def check_trust(config: Any) -> None:
         if path in gate.also:
             continue
         found = resolve(path)
-        if gate.training and path in harmless_names():
+        if gate.is_harmless(path):
             check_arguments(path, arguments)
         elif not is_at_home(found, path):
             refuse(path)

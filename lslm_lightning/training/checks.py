@@ -42,7 +42,7 @@ def check_distinguishes(task: Any, data: Any) -> None:
     """
     name = task.monitor.removeprefix("val/")
     examples = data.validation_exam()
-    metrics = task.metrics(examples[0].language) if examples else []
+    metrics = task.all_metrics(examples[0].language) if examples else []
     metric = next((metric for metric in metrics if metric.name == name), None)
     if metric is None or not is_blind(metric, examples):
         return

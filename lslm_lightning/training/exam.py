@@ -85,7 +85,7 @@ class Evaluation(Callback):
             predictions = gathered(list(task.answers(self.progress(trainer, batches))))
         if task.is_choosing:
             predictions = task.tuned(exam, predictions)
-        result = score(exam, predictions, task.metrics(exam[0].language), n_resample=0)
+        result = score(exam, predictions, task.all_metrics(exam[0].language), n_resample=0)
         for each in result.scores:
             if not math.isnan(each.value):
                 task.log(f"val/{each.metric}", each.value)
@@ -120,7 +120,7 @@ class Evaluation(Callback):
                 )
                 print(told, flush=True)
             exam = [example for example in exam if example.id in answered]
-        metrics = task.metrics(exam[0].language)
+        metrics = task.all_metrics(exam[0].language)
         result = (
             score(exam, predictions, metrics)
             if trainer.is_global_zero

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torchmetrics
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
@@ -20,6 +21,7 @@ from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.decoding import AnySearch, CtcSearch, Fusion, Search
 from lslm_lightning.decoding.search import alone
 from lslm_lightning.evaluation.evaluation_set import evaluation_set
+from lslm_lightning.metrics.names import as_metrics
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
 from lslm_lightning.text.identification import language_by_letters
@@ -63,6 +65,8 @@ class Task(LightningModule, ABC):
         optimizer: called with parameter groups; matrices decay, vectors do not.
         schedule: factor on the learning rate by step.
         label_smoothing: share of probability spread over the vocabulary, in training only.
+        extra_metrics: by which answers in validation and test are scored besides `metrics`: of
+            lslm_lightning.metrics or torchmetrics.text.
     """
 
     monitor = "val/loss"  # what chooses the best checkpoint
@@ -105,6 +109,7 @@ class Task(LightningModule, ABC):
         ),
         schedule: Schedule = Cosine(warmup_steps=200),  # noqa: B008 (frozen)
         label_smoothing: float = 0.0,
+        extra_metrics: list[Metric | torchmetrics.Metric] | None = None,
     ) -> None:
         super().__init__()
         if not 0.0 <= label_smoothing < 1.0:
@@ -122,6 +127,7 @@ class Task(LightningModule, ABC):
         self.optimizer_of = optimizer
         self.schedule = schedule
         self.label_smoothing = label_smoothing
+        self.extra_metrics = as_metrics(extra_metrics or [])
         self._window_tokens: int = 0
         self._window_nats: Tensor | float = 0.0
         self._totals = torch.zeros(2, dtype=torch.float64)
@@ -141,6 +147,10 @@ class Task(LightningModule, ABC):
     @abstractmethod
     def metrics(cls, language: str) -> list[Metric]:
         """What an exam in this language is scored by; `headline` is one of them."""
+
+    def all_metrics(self, language: str) -> list[Metric]:
+        """Return what answers in this language are scored by: `metrics`, and the extra ones."""
+        return [*self.metrics(language), *self.extra_metrics]
 
     @classmethod
     def sections_of(
@@ -165,7 +175,9 @@ class Task(LightningModule, ABC):
             return {}
         exam = data.validation_exam()
         metrics = (
-            {f"val/{m.name}": m.signature for m in self.metrics(exam[0].language)} if exam else {}
+            {f"val/{m.name}": m.signature for m in self.all_metrics(exam[0].language)}
+            if exam
+            else {}
         )
         if self.monitor in metrics:
             search = getattr(self, "validation_search", None) or self.search
@@ -518,7 +530,7 @@ class Task(LightningModule, ABC):
         not.
         """
         exam = data.validation_exam()
-        answered = self.metrics(exam[0].language) if exam else []
+        answered = self.all_metrics(exam[0].language) if exam else []
         return ["val/loss", *(f"val/{metric.name}" for metric in answered)]
 
     # Exams

@@ -314,9 +314,7 @@ def test_folders_of_evaluations_are_left_out_of_a_sync_of_all(
         for file in files:
             (project / name / file).parent.mkdir(parents=True, exist_ok=True)
             (project / name / file).write_text("{}")
-    monkeypatch.setattr(
-        "lslm_lightning.experiments.synchronization.sync", lambda directory: "brought"
-    )
+    monkeypatch.setattr("lslm_lightning.commands.sync.sync", lambda directory: "brought")
     assert main(["sync", "ladder", "run"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told == [

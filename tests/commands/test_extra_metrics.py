@@ -1,0 +1,96 @@
+"""Metrics of torchmetrics that YAML names score validation, test and evaluation alike."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from torchmetrics.text import CharErrorRate
+
+from lslm_lightning.evaluation.predictions import read_predictions
+from lslm_lightning.experiments.comparison import extra_metrics
+from lslm_lightning.runs import load_run
+from tasks.translation.data import TranslationData
+
+CHRF = {"class_path": "torchmetrics.text.CHRFScore", "init_args": {"n_word_order": 0}}
+CER = {"class_path": "torchmetrics.text.CharErrorRate"}
+NAMES = ["CHRFScore", "CharErrorRate"]
+
+
+def scores_of(record: list[dict]) -> dict[str, dict]:
+    by_name = {score["metric"]: score for score in record}
+    return {name: by_name[name] for name in NAMES if name in by_name}
+
+
+@pytest.fixture
+def run(lslm, translation, only_run):
+    """A run whose task has extra metrics."""
+    config = yaml.safe_load(translation.read_text())
+    config["model"]["init_args"]["extra_metrics"] = [CHRF, CER]
+    translation.write_text(yaml.safe_dump(config))
+    outcome = lslm("run", "--config", translation)
+    assert outcome.status == 0, outcome.err
+    return only_run()
+
+
+def test_a_run_and_an_evaluation_score_alike(lslm, run, pairs, project):
+    logged = {json.loads(line)["name"] for line in (run / "metrics.jsonl").read_text().splitlines()}
+    assert {f"val/{name}" for name in NAMES} <= logged
+    tested = scores_of(json.loads((run / "metrics.json").read_text())["scores"])
+    assert list(tested) == NAMES
+
+    loaded = load_run(str(run))
+    assert loaded.task.extra_metrics == [], "what answers needs none"
+    outputs = {p.id: p.output for p in read_predictions(run / "predictions/test.jsonl")}
+    examples = TranslationData(str(pairs), source_language="en", target_language="zh").examples(
+        "test"
+    )
+    theirs = CharErrorRate()
+    theirs.update([outputs[e.id] for e in examples], [e.references[0] for e in examples])
+    assert tested["CharErrorRate"]["value"] == pytest.approx(float(theirs.compute()), rel=1e-5)
+
+    data = {"corpus": str(pairs), "source_language": "en", "target_language": "zh"}
+    config = {
+        "task": "tasks.translation.task.TranslationTask",
+        "data": {"class_path": "tasks.translation.data.TranslationData", "init_args": data},
+        "metrics": [CHRF, CER, {"class_path": "lslm_lightning.metrics.bleu.Chrf"}],
+        "n_resample": 1000,
+        "systems": {
+            "run": {
+                "class_path": "lslm_lightning.systems.checkpoint.Checkpoint",
+                "init_args": {"run": str(run)},
+            },
+            "copy": {"class_path": "lslm_lightning.systems.baselines.CopySource"},
+        },
+    }
+    (project / "exam.yaml").write_text(yaml.safe_dump(config))
+    outcome = lslm("evaluate", "--config", project / "exam.yaml")
+    assert outcome.status == 0, outcome.err
+    [path] = Path("runs/translation").glob("exam-*/metrics.json")
+    found = json.loads(path.read_text())
+    evaluated = scores_of(found["systems"]["run"]["scores"])
+    for name in NAMES:
+        for key in ("value", "signature", "higher_is_better", "n_example"):
+            assert evaluated[name][key] == tested[name][key]
+        assert evaluated[name]["low"] == pytest.approx(tested[name]["low"])
+    assert {pair["metric"] for pair in found["pairs"]} >= set(NAMES)
+
+    config["metrics"] = [{"class_path": "torchmetrics.text.Perplexity"}]
+    (project / "exam.yaml").write_text(yaml.safe_dump(config))
+    outcome = lslm("evaluate", "--config", project / "exam.yaml")
+    assert outcome.status != 0
+    assert "torchmetrics.text.Perplexity reads logits" in outcome.err
+
+
+def test_runs_are_compared_by_the_extra_metrics_that_they_share():
+    def finished(*specs):
+        settings = {"init_args": {"extra_metrics": list(specs)}} if specs else {}
+        return SimpleNamespace(config={"model": settings})
+
+    shared = extra_metrics([finished(CHRF, CER), finished(CER, CHRF)])
+    assert [metric.name for metric in shared] == NAMES
+    assert [metric.name for metric in extra_metrics([finished(CHRF, CER), finished(CER)])] == [
+        "CharErrorRate"
+    ]
+    assert extra_metrics([finished(CER), finished()]) == []
