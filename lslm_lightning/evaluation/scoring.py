@@ -69,22 +69,29 @@ def score(
     metrics: Sequence[Metric],
     n_resample: int = N_RESAMPLE,
     seed: int = SEED,
+    rows: Mapping[str, np.ndarray] | None = None,
 ) -> Scores:
     """Scores of one system's predictions; their order does not matter.
 
     A metric that needs what the system cannot give (BLEU of a scorer) is nan. `n_resample=0` leaves
     the confidence intervals out; one example has none.
 
+    Args:
+        rows: statistics (N, D) of additive metrics, by name, where they are known already.
+
     Raises:
         ValueError: the ids of examples and predictions differ, or an id occurs twice, or only some
             answers can be scored.
     """
-    answers = _by_id(examples, predictions)
+    answers = predictions_by_id(examples, predictions)
     ids = [example.id for example in examples]
     names = [metric.name for metric in metrics]
     if len(set(names)) < len(names):
         raise ValueError(f"metrics must have different names, but got {names}")
-    rows = {metric.name: _rows(metric, examples, answers) for metric in metrics}
+    known = rows or {}
+    rows = {
+        metric.name: _rows(metric, examples, answers, known.get(metric.name)) for metric in metrics
+    }
     scored = [metric for metric in metrics if np.isfinite(rows[metric.name]).all()]
     totals: dict[str, np.ndarray] = {}
     if n_resample and scored and len(examples) >= ENOUGH:
@@ -175,8 +182,14 @@ def read_scores(path: str | os.PathLike[str]) -> list[Score]:
         ) from None
 
 
-def _by_id(examples: Sequence[Example], predictions: Iterable[Prediction]) -> dict[str, Prediction]:
-    """The prediction of each example; ValueError naming ids unless there is exactly one."""
+def predictions_by_id(
+    examples: Sequence[Example], predictions: Iterable[Prediction]
+) -> dict[str, Prediction]:
+    """Return the prediction of each example, by id.
+
+    Raises:
+        ValueError: there is not exactly one for each; ids are named.
+    """
     ids = [example.id for example in examples]
     if not ids:
         raise ValueError("the exam has no examples: nothing can be scored")
@@ -203,12 +216,16 @@ def _refuse(what: str, ids: Sequence[str]) -> None:
 
 
 def _rows(
-    metric: Metric, examples: Sequence[Example], answers: dict[str, Prediction]
+    metric: Metric,
+    examples: Sequence[Example],
+    answers: dict[str, Prediction],
+    known: np.ndarray | None = None,
 ) -> np.ndarray:
     """Statistics (N, D) in the order of the examples; ValueError when only some answers can be
     scored.
     """
-    rows = metric.rows(examples, [answers[example.id] for example in examples])
+    predictions = [answers[example.id] for example in examples]
+    rows = metric.rows(examples, predictions) if known is None else known
     undefined = np.isnan(rows).any(axis=1)
     if not undefined.all():
         lacking = [

@@ -3,7 +3,7 @@ written, then one function scores them.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,10 +13,18 @@ from lightning.pytorch import Callback, Trainer
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
 from lslm_lightning.evaluation.doctor import Finding, cut_sources, examine
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
-from lslm_lightning.evaluation.scoring import Scores, described, score, signed, write_scores
+from lslm_lightning.evaluation.scoring import (
+    Scores,
+    described,
+    predictions_by_id,
+    score,
+    signed,
+    write_scores,
+)
 from lslm_lightning.files import atomic_write
 from lslm_lightning.runs import RunDirectory
 from lslm_lightning.tracking import Tracker
+from lslm_lightning.training.accumulation import CorpusScore
 from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.sharding import data_share, splits_layers
 
@@ -82,15 +90,41 @@ class Evaluation(Callback):
             return
         batches = trainer.datamodule.exam_batches(exam, *data_share(trainer))
         with trainer.precision_plugin.val_step_context():
-            predictions = gathered(list(task.answers(self.progress(trainer, batches))))
+            own = list(task.answers(self.progress(trainer, batches)))
+        predictions = gathered(own)
         if task.is_choosing:
             predictions = task.tuned(exam, predictions)
-        result = score(exam, predictions, task.all_metrics(exam[0].language), n_resample=0)
-        for each in result.scores:
-            if not math.isnan(each.value):
-                task.log(f"val/{each.metric}", each.value)
+        self.log_scores(task, exam, predictions, {p.id for p in own})
         name = f"val-step-{trainer.global_step:06d}" if trainer.state.fn == "fit" else "val"
         self.keep(trainer, name, predictions)
+
+    def log_scores(
+        self,
+        task: "Task",
+        exam: Sequence[Example],
+        predictions: Sequence[Prediction],
+        own: Collection[str],
+    ) -> None:
+        """Log the scores of a validation, of which this process computes its part; collective.
+
+        Args:
+            predictions: of all processes.
+            own: ids of the examples that this process answered.
+        """
+        answers = predictions_by_id(exam, predictions)
+        metrics = task.all_metrics(exam[0].language)
+        sums = {}
+        for metric in metrics:
+            if metric.is_additive:
+                width = len(metric.statistics(exam[0], answers[exam[0].id]))
+                sums[metric.name] = CorpusScore(metric, exam, width).to(task.device)
+                sums[metric.name].update([answers[e.id] for e in exam if e.id in own])
+                sums[metric.name].compute()
+        rows = {name: each.statistics for name, each in sums.items()}
+        for each in score(exam, predictions, metrics, n_resample=0, rows=rows).scores:
+            if not math.isnan(each.value):
+                name = f"val/{each.metric}"
+                task.log(name, sums.get(each.metric, each.value), metric_attribute=name)
 
     def on_test_epoch_start(self, trainer: Trainer, task: "Task") -> None:
         self._answers = []

@@ -26,6 +26,7 @@ from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.optim import Cosine, Schedule, decay_groups, n_parameter
 from lslm_lightning.text.identification import language_by_letters
 from lslm_lightning.text.tokenizer import Tokenizer
+from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.batches import ExamBatch
 from lslm_lightning.training.exam import Evaluation
 from lslm_lightning.training.optimizer_settings import name_of, recorded
@@ -130,8 +131,7 @@ class Task(LightningModule, ABC):
         self.extra_metrics = as_metrics(extra_metrics or [])
         self._window_tokens: int = 0
         self._window_nats: Tensor | float = 0.0
-        self._totals = torch.zeros(2, dtype=torch.float64)
-        self._added_up = False
+        self.validation_loss = MeanNats()
 
     # What a task says about itself
 
@@ -485,18 +485,14 @@ class Task(LightningModule, ABC):
     # Validation: exact sums over the split; scores of real decoding are the Exam's
 
     def on_validation_epoch_start(self) -> None:
-        self._totals = torch.zeros(2, dtype=torch.float64)
-        self._added_up = False
+        self.validation_loss.reset()
+        self.validation_loss.n_alike = self.trainer.world_size // data_share(self.trainer)[1]
+        self.validation_loss.update(torch.zeros(()), 0)  # also where this process has no batch
         gather(self)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         if batch.n_token:
-            self._totals += torch.stack(
-                [
-                    self.loss(batch).cpu().double(),
-                    torch.tensor(float(batch.n_token), dtype=torch.float64),
-                ]
-            )
+            self.validation_loss.update(self.loss(batch), batch.n_token)
 
     def add_up(self) -> tuple[float, int]:
         """Nats and tokens of this validation over all ranks; the first call of each is collective.
@@ -504,21 +500,14 @@ class Task(LightningModule, ABC):
         Raises:
             NotFiniteError: the nats are none, on every rank.
         """
-        if self.trainer.world_size > 1 and not self._added_up:
-            # processes that read the same
-            n_alike = self.trainer.world_size // data_share(self.trainer)[1]
-            self._totals = (
-                self.trainer.strategy.reduce(self._totals.to(self.device), reduce_op="sum").cpu()
-                / n_alike
-            )
-        self._added_up = True
-        nats, n_token = self._totals.tolist()
+        self.validation_loss.compute()
+        nats, n_token = self.validation_loss.totals
         self.check_finite(nats)
-        return nats, int(n_token)
+        return nats, n_token
 
     def on_validation_epoch_end(self) -> None:
         for name, value in self.validation_values(*self.add_up()).items():
-            self.log(name, value)
+            self.log(name, self.validation_loss if name == "val/loss" else value)
         release(self)
 
     def validation_values(self, nats: float, n_token: int) -> dict[str, float]:
