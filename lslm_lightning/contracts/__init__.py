@@ -5,6 +5,7 @@ An *example* is one question of an evaluation set; a *system* answers it with a 
 *score* is that number with all that is needed to believe it.
 """
 
+from lslm_lightning.contracts.answers import Answers, pair_answers
 from lslm_lightning.contracts.example import (
     Alternative,
     Example,
@@ -26,6 +27,7 @@ from lslm_lightning.contracts.system import (
 __all__ = [
     "LABELS",
     "Alternative",
+    "Answers",
     "CannotError",
     "Example",
     "Generator",
@@ -40,5 +42,6 @@ __all__ = [
     "Token",
     "metric_key",
     "metric_label",
+    "pair_answers",
     "passages_of",
 ]

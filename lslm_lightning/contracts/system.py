@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from lslm_lightning.contracts.answers import Answers
 from lslm_lightning.contracts.example import Example, Prediction
 
 Mode = Literal["generate", "log_prob"]  # the method by which an evaluation asks its systems
@@ -137,7 +138,12 @@ class System(ABC):
 
 
 class Generator(System):
-    """A system that writes answers."""
+    """A system that writes answers.
+
+    Some can find several: `generate(examples, n_best)` gives each prediction `alternatives`, at
+    most `n_best`, the best first, with the first as its `output` and minus log p of that one as
+    `nats`. A search that finds fewer raises ValueError.
+    """
 
     @abstractmethod
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
@@ -150,10 +156,33 @@ class Scorer(System):
     Examples whose ids agree up to "#" ("play#0", "play#1", ...) are consecutive passages of one
     text, given together and in order: each is scored after those before it, and the end of the text
     belongs to the last.
+
+    With `answers`, log p of given answers after given sources is asked for:
+
+    - An answer has the tokens of its own text, and the source those of its own, as `generate` reads
+      and writes them: where a tokenizer keeps spaces, an answer begins with its space.
+    - The end of the answer is scored with it, and counted in `n_token`, by every model that writes
+      one; an empty answer is the end alone. Servers do not score it.
+    - A causal model reads what is longer than its context in the windows of whole texts. A model
+      with a decoder that has no position for the last token of an answer raises ValueError.
+    - Tokens that are `<unk>` are scored as `<unk>`, and counted in `unknown`.
+    - An example without a source asks for the probability of a whole text, which is then that of
+      `log_prob(examples)`.
     """
 
     @abstractmethod
-    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Yield one prediction with `nats` of the first reference for each example, in any
-        order.
+    def log_prob(
+        self,
+        examples: Sequence[Example],
+        answers: Answers | None = None,
+    ) -> Iterator[Prediction]:
+        """Yield one prediction with `nats` of the first reference for each example, in any order.
+
+        Args:
+            answers: in place of the references. Then there is, in order, one prediction for each
+                answer of each example, with the example's `id`, the answer as `output`, and as
+                `nats` minus log p of the answer given the example's source.
+
+        Raises:
+            CannotError: the system cannot score such examples, or no given answers.
         """

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lslm_lightning.contracts import (
+    Answers,
     CannotError,
     Example,
     Generator,
@@ -132,14 +133,21 @@ class Checkpoint(Generator, Scorer):
             torch.manual_seed(0)  # sampling writes the same again
             yield from self.loaded.task.generate(batch)
 
-    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        if not hasattr(self.loaded.task, "log_prob"):
+    def log_prob(
+        self, examples: Sequence[Example], answers: Answers | None = None
+    ) -> Iterator[Prediction]:
+        """Nats of whole texts, or of answers after their sources; see `contracts.Scorer`."""
+        task = self.loaded.task
+        if not hasattr(task, "log_prob"):
+            alone = "a given answer" if answers is not None else "a text alone"
             raise CannotError(
-                f"{type(self.loaded.task).__name__} writes answers and gives no probability of a "
-                "text alone"
+                f"{type(task).__name__} writes answers and gives no probability of {alone}"
             )
+        if answers is not None:
+            yield from task.log_prob(examples, answers)
+            return
         for batch in whole_texts(examples):
-            yield from self.loaded.task.log_prob(batch)
+            yield from task.log_prob(batch)
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
         """As `Task.cut_sources`."""

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from lslm_lightning.contracts import CannotError, Example, Mode, Prediction, Purpose, Scorer
+from lslm_lightning.contracts import (
+    Answers,
+    CannotError,
+    Example,
+    Mode,
+    Prediction,
+    Purpose,
+    Scorer,
+)
 from lslm_lightning.ngram.interpolation import fitted_weights, mixture_nats
 from lslm_lightning.runs import Chosen, find_run
 from lslm_lightning.systems.batches import whole_texts
@@ -111,12 +119,20 @@ class Interpolation(Scorer):
         rows = self._tasks[0].rows(self._validation())
         return fitted_weights([np.concatenate(task.token_nats(rows)) for task in self._tasks])
 
-    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+    def log_prob(
+        self, examples: Sequence[Example], answers: Answers | None = None
+    ) -> Iterator[Prediction]:
+        """Nats of whole texts, or of answers after their sources; see `contracts.Scorer`."""
+        if answers is not None:
+            yield from self._tasks[0].scored_answers(examples, answers, self._token_nats)
+            return
         for batch in whole_texts(examples):
             yield from self._tasks[0].scored(batch, self._token_nats)
 
-    def _token_nats(self, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        every = [task.token_nats(rows) for task in self._tasks]
+    def _token_nats(
+        self, rows: Sequence[Sequence[int]], n_given: Sequence[int] | None = None
+    ) -> list[np.ndarray]:
+        every = [task.token_nats(rows, n_given) for task in self._tasks]
         return [mixture_nats(parts, self.weights) for parts in zip(*every, strict=True)]
 
     def signature(self, mode: Mode) -> str:

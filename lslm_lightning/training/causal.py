@@ -133,15 +133,27 @@ class CausalTask(LanguageModel):
             first = end
 
     @torch.no_grad()
-    def token_nats(self, rows: Sequence[Sequence[int]], batch_size: int = 16) -> list[np.ndarray]:
-        """Minus log probability of each id but the first of each row, float64.
+    def token_nats(
+        self,
+        rows: Sequence[Sequence[int]],
+        n_given: Sequence[int] | None = None,
+        batch_size: int = 16,
+    ) -> list[np.ndarray]:
+        """Minus log probability of each id but the first of each row, float64; 0 for what is given,
+        whose scores are not computed.
 
         What is longer than `context` is read in pieces of that length, each with the state after
         the one before, in bounded memory.
         """
         nats = [np.zeros(len(row) - 1) for row in rows]
+        begins = [1] * len(rows) if n_given is None else n_given
         jobs = sorted(
-            ((i, *w) for i, row in enumerate(rows) for w in self.windows(row)),
+            (
+                (i, start, max(first, begin), end)
+                for i, (row, begin) in enumerate(zip(rows, begins, strict=True))
+                for start, first, end in self.windows(row)
+                if end > begin
+            ),
             key=lambda job: job[1] - job[3],
         )
         n_id = sum(end - 1 - start for _, start, _, end in jobs)

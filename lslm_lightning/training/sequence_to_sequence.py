@@ -5,13 +5,22 @@ from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from lslm_lightning.contracts import Example, Mode, Prediction
+from lslm_lightning.contracts import (
+    Answers,
+    CannotError,
+    Example,
+    Mode,
+    Prediction,
+    pair_answers,
+)
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
 from lslm_lightning.models.backbone import Backbone
-from lslm_lightning.models.heads import Head, Source, TiedProjection
+from lslm_lightning.models.heads import Head, Source, TiedProjection, single
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
 from lslm_lightning.training.checks import LONGEST, check_kind, check_lengths, longest_answer
@@ -145,6 +154,101 @@ class SequenceToSequenceTask(Task):
             min(self.min_length, longest),
             agree=self.agree,
         )
+
+    # Probabilities
+
+    def log_prob(
+        self, examples: Sequence[Example], answers: Answers | None = None
+    ) -> Iterator[Prediction]:
+        """Nats of each answer after its source, which is read as far as `generate` reads it; see
+        `contracts.Scorer`.
+
+        Raises:
+            CannotError: there are no `answers`.
+            ValueError: a source or an answer is longer than the backbone has positions.
+        """
+        if answers is None:
+            raise CannotError(
+                f"{type(self).__name__} reads a source and gives no probability of a text alone"
+            )
+        began = perf_counter()
+        pairs = pair_answers(examples, answers)
+        sources = dict(zip(map(id, examples), self.read(examples), strict=True))
+        rows = [sources[id(example)] for example, _ in pairs]
+        targets = [
+            [self.tokenizer.bos_id, *ids, self.tokenizer.eos_id]
+            for ids in self.tokenizer.encode_targets([answer for _, answer in pairs])
+        ]
+        for (example, _), row, target in zip(pairs, rows, targets, strict=True):
+            self.check_positions(example, len(row), len(target) - 1)
+        nats = self.target_nats(rows, targets)
+        seconds = (perf_counter() - began) / max(1, len(pairs))
+        for (example, answer), target, values in zip(pairs, targets, nats, strict=True):
+            yield Prediction(
+                example.id,
+                answer,
+                nats=math.fsum(values),
+                n_token=len(values),
+                seconds=seconds,
+                unknown=target.count(self.tokenizer.unk_id),
+            )
+
+    def check_positions(self, example: Example, n_source: int, n_answer: int) -> None:
+        """Refuse what is longer than the positions of the backbone.
+
+        Raises:
+            ValueError: a number of tokens, the end included, is too large.
+        """
+        longest = self.backbone.longest
+        for name, n_token in (("source", n_source), ("answer", n_answer)):
+            if longest is not None and n_token > longest:
+                raise ValueError(
+                    f"example {example.id!r}: its {name} has {n_token:,} tokens, the end included, "
+                    f"and the model has positions for max_length={longest:,}; shorten it, or "
+                    "train with more positions"
+                )
+
+    @torch.no_grad()
+    def target_nats(
+        self,
+        sources: Sequence[Sequence[int]],
+        targets: Sequence[Sequence[int]],
+        batch_size: int = 32,
+    ) -> list[np.ndarray]:
+        """Minus log probability of each id but the first of each target, float64.
+
+        Args:
+            sources: ids of what is read, one row a target. Equal rows of a batch are read once.
+            targets: ids from `<s>` to `</s>`.
+            batch_size: targets at a time, those of like length together.
+        """
+        pad = self.tokenizer.pad_id
+        nats = [np.zeros(0)] * len(targets)
+        order = sorted(range(len(targets)), key=lambda i: (-len(targets[i]), -len(sources[i])))
+        for at in range(0, len(order), batch_size):
+            chunk = order[at : at + batch_size]
+            number = {
+                row: n for n, row in enumerate(dict.fromkeys(tuple(sources[i]) for i in chunk))
+            }
+            source = padded([*number], pad).to(self.device)
+            owner = torch.tensor([number[tuple(sources[i])] for i in chunk], device=self.device)
+            target = padded([targets[i] for i in chunk], pad).to(self.device)
+            memory = self.backbone.encode(self.embedding(source), source == pad)[owner]
+            source = source[owner]
+            y, _ = self.backbone.decode(
+                self.embedding(target[:, :-1]), memory=memory, memory_pad=source == pad
+            )
+            logits = self.head(y, self.embedding.weight, Source(memory, source, source == pad))
+            found = F.cross_entropy(
+                single(logits).flatten(0, 1),
+                target[:, 1:].flatten(),
+                ignore_index=pad,
+                reduction="none",
+            )
+            rows = found.view(len(chunk), -1).double().cpu().numpy()
+            for i, row in zip(chunk, rows, strict=True):
+                nats[i] = row[: len(targets[i]) - 1]
+        return nats
 
     def signature_of_answers(self, mode: Mode) -> str:
         return "" if self.max_source_length is None else f"|source:{self.max_source_length}"

@@ -213,7 +213,9 @@ class NgramTask(LanguageModeling, LanguageModel):
             ids[1:].astype(np.int64), np.flatnonzero(ids[:-1] == self.tokenizer.eos_id), self.bos
         )
 
-    def token_nats(self, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    def token_nats(
+        self, rows: Sequence[Sequence[int]], n_given: Sequence[int] | None = None
+    ) -> list[np.ndarray]:
         unknown = self.tokenizer.unk_id
         if self.closed_vocabulary and unknown is not None and any(unknown in row for row in rows):
             raise ValueError(

@@ -1,0 +1,79 @@
+"""Tasks with the weights of tiny models of `transformers`, in float64, and these models."""
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, MarianConfig, MarianMTModel
+
+from lslm_lightning.text.recipes import Characters
+from lslm_lightning.text.tokenizer import Tokenizer
+from tasks.language_modeling.task import LanguageModelingTask
+from tasks.translation.task import TranslationTask
+from tests.models.convert import gpt2_from_transformers, marian_from_transformers
+
+ALPHABET = "abcdefgh "
+N_POSITION = 24
+
+
+def tokenizer_of(alphabet: str) -> Tokenizer:
+    """Return the tokenizer that has one token for each character, and `<unk>` for others."""
+    return Characters().train([alphabet])
+
+
+def randomized(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the model in float64 with parameters large enough that probabilities differ."""
+    torch.manual_seed(5)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(torch.randn_like(parameter) * 0.2)
+    return model.double().eval()
+
+
+def gpt2_task(alphabet: str = ALPHABET, **settings) -> tuple[LanguageModelingTask, GPT2LMHeadModel]:
+    tokenizer = tokenizer_of(alphabet)
+    model = randomized(
+        GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=tokenizer.vocab_size,
+                n_positions=N_POSITION,
+                n_embd=16,
+                n_layer=2,
+                n_head=2,
+                bos_token_id=tokenizer.eos_id,
+                eos_token_id=tokenizer.eos_id,
+            )
+        )
+    )
+    embedding, backbone, head = gpt2_from_transformers(model)
+    task = LanguageModelingTask(backbone, tokenizer, **{"context": N_POSITION, **settings})
+    task.embedding = embedding
+    task.head = head
+    return task.double().eval(), model
+
+
+def marian_task(alphabet: str = ALPHABET, **settings) -> tuple[TranslationTask, MarianMTModel]:
+    tokenizer = tokenizer_of(alphabet)
+    sizes = {
+        f"{side}_{what}": n
+        for side in ("encoder", "decoder")
+        for what, n in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 32))
+    }
+    model = randomized(
+        MarianMTModel(
+            MarianConfig(
+                vocab_size=tokenizer.vocab_size,
+                d_model=16,
+                max_position_embeddings=64,
+                pad_token_id=tokenizer.pad_id,
+                eos_token_id=tokenizer.eos_id,
+                bos_token_id=tokenizer.bos_id,
+                decoder_start_token_id=tokenizer.bos_id,
+                forced_eos_token_id=None,
+                **sizes,
+            )
+        )
+    )
+    model.final_logits_bias.normal_()
+    embedding, backbone, head = marian_from_transformers(model)
+    task = TranslationTask(backbone, tokenizer, **settings)
+    task.embedding = embedding
+    task.head = head
+    return task.double().eval(), model
