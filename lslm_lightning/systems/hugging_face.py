@@ -6,15 +6,17 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lslm_lightning.contracts import (
+    Answers,
     CannotError,
     Example,
     Generator,
@@ -22,13 +24,25 @@ from lslm_lightning.contracts import (
     Prediction,
     Purpose,
     Scorer,
+    pair_answers,
     passages_of,
 )
 from lslm_lightning.safety.parameters import bounded_parameters
 from lslm_lightning.systems.batches import by_length, whole_texts
+from lslm_lightning.systems.hugging_face_scores import (
+    first_id,
+    is_unknown,
+    nats_of,
+    score_continuations,
+    score_labels,
+    windows,
+)
 from lslm_lightning.text.hugging_face import NO_CODE, file_of, is_local, model_config, reason
 from lslm_lightning.text.languages import base_language, name_of_language
 from lslm_lightning.text.model_sizes import bounds_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 HOUSEKEEPING = (  # of a generation config: they change no answer
@@ -245,17 +259,7 @@ class HuggingFace(Generator, Scorer):
 
         model, tokenizer = self.loaded
         began = perf_counter()
-        tokenizer.padding_side = "right" if self.reads_sources else "left"
-        tokenizer.truncation_side = tokenizer.padding_side
-        limit = {} if self.longest is None else {"truncation": True, "max_length": self.longest}
-        given = tokenizer(
-            [self._prompt(e) for e in batch],
-            return_tensors="pt",
-            padding=True,
-            **limit,
-            **self._special(),
-        )
-        given = {name: given[name].to(model.device) for name in ("input_ids", "attention_mask")}
+        given = self._read(batch)
         with torch.inference_mode():
             limits = {"num_beams": self.n_beam, "max_new_tokens": self.max_new_tokens}
             written = model.generate(**given, **limits, do_sample=False, **NO_CODE)
@@ -284,6 +288,23 @@ class HuggingFace(Generator, Scorer):
             )
             for e, text, n, ended in zip(batch, outputs, counts, ends, strict=True)
         ]
+
+    def _read(self, batch: Sequence[Example]) -> dict[str, "Tensor"]:
+        """Padded `input_ids` and `attention_mask` of what is read, cut to `longest`, on the model's
+        device.
+        """
+        model, tokenizer = self.loaded
+        tokenizer.padding_side = "right" if self.reads_sources else "left"
+        tokenizer.truncation_side = tokenizer.padding_side
+        limit = {} if self.longest is None else {"truncation": True, "max_length": self.longest}
+        given = tokenizer(
+            [self._prompt(e) for e in batch],
+            return_tensors="pt",
+            padding=True,
+            **limit,
+            **self._special(),
+        )
+        return {name: given[name].to(model.device) for name in ("input_ids", "attention_mask")}
 
     @cached_property
     def end_ids(self) -> list[int]:
@@ -329,13 +350,27 @@ class HuggingFace(Generator, Scorer):
 
     # Probabilities
 
-    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Of a causal model, in sliding windows over whole texts, end of text included where the
-        tokenizer has one.
+    def log_prob(
+        self, examples: Sequence[Example], answers: Answers | None = None
+    ) -> Iterator[Prediction]:
+        """Nats of whole texts by a causal model, in sliding windows, end of text included where the
+        tokenizer has one. With `answers`, those of each answer after what `generate` reads of its
+        example; see `contracts.Scorer`.
+
+        The labels of a sequence-to-sequence model are those that its tokenizer makes of an answer
+        for training, with the end behind them.
 
         Raises:
-            CannotError: the model is no language model.
+            CannotError: a sequence-to-sequence model is asked for the probability of a text alone.
+            ValueError: a decoder has not as many positions as an answer has tokens.
         """
+        if answers is not None:
+            began = perf_counter()
+            pairs = pair_answers(examples, answers)
+            found = self._score_answers(pairs) if pairs else []
+            seconds = (perf_counter() - began) / max(1, len(pairs))
+            yield from (replace(prediction, seconds=seconds) for prediction in found)
+            return
         if self.reads_sources:
             raise CannotError(
                 f"{self.name} has an encoder: it gives no probability of a text alone"
@@ -350,23 +385,13 @@ class HuggingFace(Generator, Scorer):
         began = perf_counter()
         text = "".join(e.references[0] for e in passages)
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        first = next(
-            i
-            for i in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-            if i is not None
-        )
         last = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        ids = [first, *encoded["input_ids"], *last]
+        ids = [first_id(tokenizer), *encoded["input_ids"], *last]
         nats, contexts = self._token_nats(ids)
         starts = np.array(
             [start for start, _ in encoded["offset_mapping"]] + [len(text)] * len(last)
         )
-        unknown = np.equal(
-            ids[1:],
-            -1
-            if tokenizer.unk_token_id in (None, tokenizer.eos_token_id)
-            else tokenizer.unk_token_id,
-        )
+        unknown = is_unknown(tokenizer, ids[1:])
         yield from passages_of(
             passages, starts, nats, contexts, unknown, seconds=perf_counter() - began
         )
@@ -378,24 +403,26 @@ class HuggingFace(Generator, Scorer):
         import torch
 
         model = self.loaded.model
-        context = self.context
-        stride = self.stride
         nats = np.zeros(len(ids) - 1)
         contexts = np.zeros(len(ids) - 1, dtype=np.int64)
-        first = 1
-        while first < len(ids):
-            end = min(len(ids), first + (context if first == 1 else stride))
-            start = max(0, end - 1 - context)
+        for start, first, end in windows(len(ids), self.context, self.stride):
             window = torch.tensor([ids[start:end]], device=model.device)
             with torch.inference_mode():
-                logits = model(window[:, :-1]).logits[0, first - start - 1 :].float()
-            losses = torch.nn.functional.cross_entropy(
-                logits, window[0, first - start :], reduction="none"
-            )
-            nats[first - 1 : end - 1] = losses.double().cpu().numpy()
+                logits = model(window[:, :-1]).logits[0, first - start - 1 :]
+            nats[first - 1 : end - 1] = nats_of(logits, window[0, first - start :])
             contexts[first - 1 : end - 1] = np.arange(first, end) - start
-            first = end
         return nats, contexts
+
+    def _score_answers(self, pairs: Sequence[tuple[Example, str]]) -> list[Prediction]:
+        """Predictions for answers, each behind its question or to its source, in order."""
+        model, tokenizer = self.loaded
+        if self.reads_sources:
+            return score_labels(model, tokenizer, pairs, self._read, self.batch_size)
+        prompts = [self._prompt(e) if e.question or e.source else "" for e, _ in pairs]
+        given = tokenizer(prompts, **self._special()).input_ids
+        before = [ids or [first_id(tokenizer)] for ids in given]
+        reach = (self.context, self.stride)
+        return score_continuations(model, tokenizer, pairs, before, *reach, self.batch_size)
 
     @cached_property
     def positions(self) -> int | None:

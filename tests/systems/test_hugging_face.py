@@ -242,3 +242,54 @@ def test_what_of_a_folder_does_not_hold_is_said(marian, tmp_path, caplog):
         assert word in caplog.text
     json.dumps(system.info())
     assert "num_beams" not in HuggingFace(folder, n_beam=4, max_new_tokens=8).set_aside
+
+
+# log p of given answers
+
+
+def summed(system: HuggingFace, source: str, answer: str) -> tuple[float, int]:
+    """log p of an answer and its end, by one pass of the model over this pair alone."""
+    model, tokenizer = system.loaded
+    given = tokenizer(source).input_ids
+    ids = [*tokenizer(answer).input_ids, 1]
+    with torch.no_grad():
+        if system.reads_sources:
+            begin = torch.tensor([[model.config.decoder_start_token_id, *ids[:-1]]])
+            logits = model(input_ids=torch.tensor([given]), decoder_input_ids=begin).logits[0]
+        else:
+            row = torch.tensor([[*(given or [1]), *ids]])
+            logits = model(row).logits[0, -len(ids) - 1 : -1]
+    log_p = logits.log_softmax(-1)
+    return sum(float(log_p[t, token]) for t, token in enumerate(ids)), len(ids)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "marian"])
+def test_answers_are_scored_as_the_model_itself_scores_them(kind, request):
+    """In batches of unlike pairs; an empty answer, an unknown word, several for one example."""
+    system = HuggingFace(str(request.getfixturevalue(kind)), dtype="float64", batch_size=3)
+    examples = [Example("0", "a b c", ()), Example("1", "d", ()), Example("2", "x y z e f", ())]
+    answers = [["d e", "", "a 猫 b c d"], ["q"], ["a", "b b b"]]
+    found = list(system.log_prob(examples, answers))
+    expected = [(e, a) for e, given in zip(examples, answers, strict=True) for a in given]
+    assert [(p.id, p.output) for p in found] == [(e.id, a) for e, a in expected]
+    for (example, answer), prediction in zip(expected, found, strict=True):
+        log_p, n_token = summed(system, example.source, answer)
+        assert -prediction.nats == pytest.approx(log_p, rel=0, abs=1e-6)
+        assert prediction.n_token == n_token
+    assert [p.unknown for p in found] == [0, 0, 1, 0, 0, 0]
+
+
+def test_a_text_is_an_answer_without_a_source(gpt2):
+    """In one window, and in several."""
+    texts = ["a b c", "", " ".join("abcdefghijklmnopqrstuvwxyz")]
+    examples = [Example(str(i), "", (text,)) for i, text in enumerate(texts)]
+    system = HuggingFace(str(gpt2), dtype="float64", context=8, stride=4)
+    whole = list(system.log_prob(examples))
+    answers = list(system.log_prob(examples, texts))
+    assert [p.nats for p in answers] == pytest.approx([p.nats for p in whole], abs=1e-9)
+    assert [(p.n_token, p.tokens) for p in answers] == [(p.n_token, p.tokens) for p in whole]
+
+
+def test_an_answer_beyond_the_positions_of_a_decoder_is_refused(marian):
+    with pytest.raises(ValueError, match=r"example '0': its answer has 1,101 tokens.* 1,024 pos"):
+        list(HuggingFace(str(marian)).log_prob(EXAMPLES[:1], ["a " * 1100]))

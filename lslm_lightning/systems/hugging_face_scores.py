@@ -1,0 +1,225 @@
+"""Log probabilities of given tokens by a model of `transformers`, many rows at a time.
+
+B rows, T time, S source time, V vocabulary.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from lslm_lightning.contracts import Example, Prediction, passages_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+Pair: TypeAlias = tuple[Example, str]
+"""An example, and an answer to be scored."""
+
+
+class Window(NamedTuple):
+    """Part of a row of ids: a model reads ids[start : end - 1], and the targets first..end - 1
+    count.
+    """
+
+    start: int
+    first: int
+    end: int
+
+
+def windows(n: int, context: int, stride: int) -> Iterator[Window]:
+    """Windows over a row of `n` ids, of at most `context` tokens each, which advance by `stride`;
+    each id but the first counts once.
+    """
+    first = 1
+    while first < n:
+        end = min(n, first + (context if first == 1 else stride))
+        yield Window(max(0, end - 1 - context), first, end)
+        first = end
+
+
+def score_continuations(
+    model: Any,
+    tokenizer: Any,
+    pairs: Sequence[Pair],
+    before: Sequence[Sequence[int]],
+    context: int,
+    stride: int,
+    batch_size: int,
+) -> list[Prediction]:
+    """Predictions of a causal model for answers that stand behind given ids, in order.
+
+    Args:
+        before: ids that are read and not scored, at least one for each answer.
+        context: tokens that are read at a time.
+        stride: tokens by which a window advances.
+        batch_size: windows that are read together.
+    """
+    encoded = tokenizer(
+        [answer for _, answer in pairs], add_special_tokens=False, return_offsets_mapping=True
+    )
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    tokens = [[*ids, *end] for ids in encoded["input_ids"]]
+    rows = [[*given, *ids] for given, ids in zip(before, tokens, strict=True)]
+    n_given = [len(given) for given in before]
+    scored = causal_nats(model, rows, n_given, context, stride, batch_size)
+    found = []
+    for (example, answer), ids, offsets, (nats, contexts) in zip(
+        pairs, tokens, encoded["offset_mapping"], scored, strict=True
+    ):
+        starts = np.array([*(start for start, _ in offsets), *[len(answer)] * len(end)])
+        alone = Example(example.id, "", (answer,))
+        unknown = is_unknown(tokenizer, ids)
+        [prediction] = passages_of([alone], starts, nats, contexts, unknown)
+        found.append(replace(prediction, output=answer))
+    return found
+
+
+def score_labels(
+    model: Any,
+    tokenizer: Any,
+    pairs: Sequence[Pair],
+    read: Callable[[Sequence[Example]], Mapping[str, "Tensor"]],
+    batch_size: int,
+) -> list[Prediction]:
+    """Predictions of a sequence-to-sequence model for answers to sources, in order.
+
+    Args:
+        read: returns the padded sources of examples: input_ids (B, S) and attention_mask (B, S).
+        batch_size: answers that are scored together, those of like length.
+
+    Raises:
+        ValueError: the decoder has not as many positions as an answer has tokens.
+    """
+    labels = labels_of(tokenizer, [answer for _, answer in pairs])
+    limit = getattr(model.config, "max_position_embeddings", None)
+    for (example, _), row in zip(pairs, labels, strict=True):
+        if limit is not None and len(row) > limit:
+            raise ValueError(
+                f"example {example.id!r}: its answer has {len(row):,} tokens, the end included, "
+                f"and the model has {limit:,} positions; shorten it"
+            )
+    found: dict[int, Prediction] = {}
+    order = sorted(range(len(pairs)), key=lambda i: (-len(labels[i]), -pairs[i][0].length))
+    for at in range(0, len(order), batch_size):
+        chunk = order[at : at + batch_size]
+        given = read([pairs[i][0] for i in chunk])
+        for i, nats in zip(
+            chunk, paired_nats(model, given, [labels[i] for i in chunk]), strict=True
+        ):
+            example, answer = pairs[i]
+            n_unknown = int(is_unknown(tokenizer, labels[i]).sum())
+            found[i] = Prediction(
+                example.id, answer, math.fsum(nats), n_token=len(nats), unknown=n_unknown
+            )
+    return [found[i] for i in range(len(pairs))]
+
+
+def labels_of(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
+    """Ids that a decoder is trained to write, with the end behind them where there is a token for
+    it.
+    """
+    end = tokenizer.eos_token_id
+    return [
+        [*ids, end] if end is not None and ids[-1:] != [end] else list(ids)
+        for ids in tokenizer(text_target=list(answers)).input_ids
+    ]
+
+
+def is_unknown(tokenizer: Any, ids: Sequence[int]) -> np.ndarray:
+    """(n,) bool, True for `<unk>`."""
+    unknown = tokenizer.unk_token_id
+    return np.equal(ids, -1 if unknown in (None, tokenizer.eos_token_id) else unknown)
+
+
+def first_id(tokenizer: Any) -> int:
+    """Id that stands before a text with nothing before it."""
+    ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return next(i for i in ids if i is not None)
+
+
+def causal_nats(
+    model: Any,
+    rows: Sequence[Sequence[int]],
+    n_given: Sequence[int],
+    context: int,
+    stride: int,
+    batch_size: int,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Minus log probability of each id behind the given ones, float64, and the number of ids that
+    each was predicted from, for each row.
+
+    Args:
+        model: a causal model.
+        n_given: ids at the start of each row, at least 1, that are read and not scored.
+    """
+    import torch
+
+    found = [
+        (np.zeros(len(row) - n), np.zeros(len(row) - n, dtype=np.int64))
+        for row, n in zip(rows, n_given, strict=True)
+    ]
+    jobs = [
+        (i, window._replace(first=max(window.first, n)))
+        for i, (row, n) in enumerate(zip(rows, n_given, strict=True))
+        for window in windows(len(row), context, stride)
+        if window.end > n
+    ]
+    jobs.sort(key=lambda job: job[1].start - job[1].end)
+    for at in range(0, len(jobs), batch_size):
+        chunk = jobs[at : at + batch_size]
+        ids = padded([rows[i][w.start : w.end] for i, w in chunk], 0, model.device)
+        place = torch.arange(1, ids.size(1), device=model.device)
+        width = torch.tensor([w.end - w.start for _, w in chunk], device=model.device)
+        first = torch.tensor([w.first - w.start for _, w in chunk], device=model.device)
+        real = place < width[:, None]  # (B, T)
+        with torch.inference_mode():
+            logits = model(ids[:, :-1], attention_mask=real.long()).logits
+        counts = real & (place >= first[:, None])
+        values = iter(nats_of(logits[counts], ids[:, 1:][counts]))
+        for i, w in chunk:
+            nats, contexts = found[i]
+            part = slice(w.first - n_given[i], w.end - n_given[i])
+            nats[part] = [next(values) for _ in range(w.end - w.first)]
+            contexts[part] = np.arange(w.first, w.end) - w.start
+    return found
+
+
+def paired_nats(
+    model: Any, given: Mapping[str, "Tensor"], labels: Sequence[Sequence[int]]
+) -> list[np.ndarray]:
+    """Minus log probability of each label, float64, for each row.
+
+    Args:
+        model: a sequence-to-sequence model.
+        given: its sources: input_ids (B, S) and attention_mask (B, S).
+        labels: ids that its decoder is to write, the end included.
+    """
+    import torch
+
+    target = padded(labels, -100, model.device)
+    with torch.inference_mode():
+        logits = model(**given, labels=target).logits  # (B, T, V)
+    real = target != -100
+    values = nats_of(logits[real], target[real])
+    return np.split(values, np.cumsum([len(row) for row in labels])[:-1])
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int, device: Any) -> "Tensor":
+    """Return rows as one (B, longest) int64 tensor, filled up with `pad_id` on the right."""
+    import torch
+
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in rows], device=device)
+
+
+def nats_of(logits: "Tensor", ids: "Tensor") -> np.ndarray:
+    """Minus log probability of `ids` (n,) under `logits` (n, V), in at least single precision."""
+    import torch
+
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    nats = torch.nn.functional.cross_entropy(logits, ids, reduction="none")
+    return nats.double().cpu().numpy()
