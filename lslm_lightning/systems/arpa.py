@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -10,7 +11,15 @@ from time import perf_counter
 
 import numpy as np
 
-from lslm_lightning.contracts import Example, Mode, Prediction, Scorer, passages_of
+from lslm_lightning.contracts import (
+    Answers,
+    Example,
+    Mode,
+    Prediction,
+    Scorer,
+    pair_answers,
+    passages_of,
+)
 from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, WORD, read_arpa
 from lslm_lightning.ngram.arpa import Arpa as ArpaFile
 from lslm_lightning.ngram.spelling import ORDER, Spelling
@@ -65,15 +74,42 @@ class Arpa(Scorer):
         words = "\n".join(self._read.words).encode("utf-8", "surrogateescape")
         return f"|spelling:bytes-{ORDER}|tokens:words-{hashlib.sha256(words).hexdigest()[:8]}"
 
-    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+    def log_prob(
+        self, examples: Sequence[Example], answers: Answers | None = None
+    ) -> Iterator[Prediction]:
         """Nats of the first reference of each example; passages of one text ("text#0", "text#1",
-        ...) are read as one.
+        ...) are read as one. With `answers`, those of each answer after its source, with a space
+        between them where neither has one; see `contracts.Scorer`.
         """
+        if answers is not None:
+            for example, answer in pair_answers(examples, answers):
+                yield self._score_answer(example, answer)
+            return
         for _, group in groupby(examples, key=lambda example: example.id.partition("#")[0]):
             began = perf_counter()
             text = list(group)
             scored = self._score("".join(example.references[0] for example in text))
             yield from passages_of(text, *scored, seconds=perf_counter() - began)
+
+    def _score_answer(self, example: Example, answer: str) -> Prediction:
+        """The words that stand in the answer, and the ends of its lines."""
+        began = perf_counter()
+        source = example.source
+        apart = not source or not answer or source[-1].isspace() or answer[0].isspace()
+        before = source if apart else source + " "
+        starts, nats, contexts, unknown, changed, spelling = self._score(before + answer)
+        own = starts >= len(before)
+        [found] = passages_of(
+            [Example(example.id, "", (answer,))],
+            starts[own] - len(before),
+            nats[own],
+            contexts[own],
+            unknown[own],
+            changed,
+            spelling[own],
+            perf_counter() - began,
+        )
+        return replace(found, output=answer)
 
     def _score(
         self, text: str

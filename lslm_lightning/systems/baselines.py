@@ -6,7 +6,16 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from lslm_lightning.contracts import Example, Generator, Mode, Prediction, Scorer
+from lslm_lightning.contracts import (
+    Answers,
+    CannotError,
+    Example,
+    Generator,
+    Mode,
+    Prediction,
+    Scorer,
+    pair_answers,
+)
 from lslm_lightning.metrics.extraction import best_sentences
 from lslm_lightning.text.sentences import join_sentences, split_sentences
 
@@ -109,10 +118,19 @@ class UniformBytes(Scorer):
         """A byte is its token."""
         return "|tokens:bytes"
 
-    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        for example in examples:
-            size = len(example.references[0].encode())
-            yield Prediction(example.id, nats=8 * math.log(2) * size, n_token=size)
+    def log_prob(
+        self, examples: Sequence[Example], answers: Answers | None = None
+    ) -> Iterator[Prediction]:
+        """Nats of texts, or of answers whatever their sources; the end costs nothing."""
+        pairs = (
+            [(example, example.references[0]) for example in examples]
+            if answers is None
+            else pair_answers(examples, answers)
+        )
+        for example, text in pairs:
+            size = len(text.encode())
+            output = None if answers is None else text
+            yield Prediction(example.id, output, nats=8 * math.log(2) * size, n_token=size)
 
 
 class Xz(Scorer):
@@ -125,7 +143,16 @@ class Xz(Scorer):
     needs_all_examples = True
     shardable = False
 
-    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+    def log_prob(
+        self, examples: Sequence[Example], answers: Answers | None = None
+    ) -> Iterator[Prediction]:
+        """Nats of texts.
+
+        Raises:
+            CannotError: there are `answers`.
+        """
+        if answers is not None:
+            raise CannotError(f"{self.name} packs texts, and gives no probability of an answer")
         sizes = [len(e.references[0].encode()) for e in examples]
         n_bit = 8 * len(
             lzma.compress("".join(e.references[0] for e in examples).encode(), preset=9)

@@ -10,13 +10,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
-from lslm_lightning.contracts import CannotError, Example, Generator, Mode, Prediction, Scorer
+from lslm_lightning.contracts import (
+    Answers,
+    CannotError,
+    Example,
+    Generator,
+    Mode,
+    Prediction,
+    Scorer,
+    pair_answers,
+)
 from lslm_lightning.data.locations import cache_directory
 from lslm_lightning.safety.redaction import (
     learn_address,
@@ -277,13 +287,17 @@ class Endpoint(Generator, Scorer):
 
     # Probabilities
 
-    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+    def log_prob(
+        self, examples: Sequence[Example], answers: Answers | None = None
+    ) -> Iterator[Prediction]:
         """By completions that echo the text; each passage after the one before it. The end of the
-        text is not scored.
+        text is not scored. With `answers`, those of each answer after the question or the source of
+        its example; see `contracts.Scorer`.
 
         What is scored are exactly the characters of the passage, by tokens that are those of the
         text: where a token would hold the end of the one before and the beginning of the passage,
-        the passage is scored after a context that ends before that token.
+        the passage is scored after a context that ends before that token. Of an answer such a token
+        counts as a whole: it is the first of the answer.
 
         Raises:
             CannotError: a chat gives no probabilities, nor does every server of completions; its
@@ -293,6 +307,9 @@ class Endpoint(Generator, Scorer):
             raise CannotError(
                 f"{self.model} is asked by chat, which gives no probabilities of a given text"
             )
+        if answers is not None:
+            yield from self._score_answers(pair_answers(examples, answers))
+            return
         texts = {e.id: e.references[0] for e in examples}
 
         def score(example: Example) -> Prediction:
@@ -306,6 +323,75 @@ class Endpoint(Generator, Scorer):
 
         yield from self._side_by_side(score, examples)
 
+    def _score_answers(self, pairs: Sequence[tuple[Example, str]]) -> Iterator[Prediction]:
+        """Predictions in the order of the pairs, as soon as those before them are there."""
+        numbered = [
+            Example(str(i), example.source, (answer,), question=example.question)
+            for i, (example, answer) in enumerate(pairs)
+        ]
+        found: dict[int, Prediction] = {}
+        n_given = 0
+        for prediction in self._side_by_side(self._score_answer, numbered):
+            found[int(prediction.id)] = prediction
+            while n_given in found:
+                example, answer = pairs[n_given]
+                yield replace(found.pop(n_given), id=example.id, output=answer)
+                n_given += 1
+
+    def _score_answer(self, example: Example) -> Prediction:
+        """The first reference of an example, after its question or its source."""
+        before = example.question or example.source
+        answer = example.references[0]
+        if not answer:
+            return Prediction(example.id, nats=0.0)
+        if not before:
+            return self._score(example, "")
+        try:
+            reply = self._echo(example.id, before + answer)
+            try:
+                nats, n_token = score_passage(reply, before, answer)
+            except BoundaryError as error:
+                text = before + answer
+                if not error.start:
+                    raise EchoError("its first token holds the whole source") from None
+                nats, n_token = score_passage(reply, text[: error.start], text[error.start :])
+        except EchoError as error:
+            raise self._gives_nothing(str(error)) from None
+        return Prediction(example.id, nats=nats, n_token=n_token, seconds=reply["seconds"])
+
+    def _echo(self, name: str, text: str) -> dict[str, Any]:
+        """The reply to a request for the tokens of a text and their probabilities.
+
+        Args:
+            name: of the question, for messages.
+
+        Raises:
+            EchoError: the server refuses to give them.
+        """
+        payload = {
+            "model": self.model,
+            "prompt": text,
+            "max_tokens": 0,
+            "echo": True,
+            "logprobs": 0,
+        } | self.extra
+        n_written = len({"max_tokens"} & self.scoring_refusals.changes.keys())
+        most_input = len(text.encode()) + OVERHEAD
+        try:
+            return self._ask(name, payload, most_input, n_written, self.scoring_refusals)
+        except RefusedError as error:
+            asked = ("echo", "logprobs", "prompt_logprobs")
+            if named_parameter(error.problem, payload) not in asked:
+                raise
+            raise EchoError(error.problem.message) from None
+
+    def _gives_nothing(self, reason: str) -> CannotError:
+        words = (
+            f"{self.model} does not give back the probabilities of a text that it is sent "
+            "(echo, logprobs)"
+        )
+        return CannotError(redacted(f"{words}: {reason}"))
+
     def _score(self, example: Example, before: str) -> Prediction:
         """The passage of an example, after what is before it in its text."""
         others = iter(CONTEXTS)
@@ -314,23 +400,8 @@ class Endpoint(Generator, Scorer):
         context = before or next(others)
         reason = ""
         for _ in range(MOST_CONTEXTS):
-            text = context + passage
-            payload = {
-                "model": self.model,
-                "prompt": text,
-                "max_tokens": 0,
-                "echo": True,
-                "logprobs": 0,
-            } | self.extra
             try:
-                n_written = len({"max_tokens"} & self.scoring_refusals.changes.keys())
-                reply = self._ask(
-                    example.id,
-                    payload,
-                    len(text.encode()) + OVERHEAD,
-                    n_written,
-                    self.scoring_refusals,
-                )
+                reply = self._echo(example.id, context + passage)
                 seconds += reply["seconds"]
                 nats, n_token = score_passage(reply, context, passage)
                 return Prediction(example.id, nats=nats, n_token=n_token, seconds=seconds)
@@ -340,22 +411,9 @@ class Endpoint(Generator, Scorer):
             except EchoError as error:
                 reason = str(error)
                 break
-            except RefusedError as error:
-                if named_parameter(error.problem, payload) not in (
-                    "echo",
-                    "logprobs",
-                    "prompt_logprobs",
-                ):
-                    raise
-                reason = error.problem.message
-                break
             if not context:
                 break
-        words = (
-            f"{self.model} does not give back the probabilities of a text that it is sent "
-            "(echo, logprobs)"
-        )
-        raise CannotError(redacted(f"{words}: {reason}"))
+        raise self._gives_nothing(reason)
 
     def signature(self, mode: Mode) -> str:
         """A passage is scored after the one before it, in tokens that the model alone knows."""

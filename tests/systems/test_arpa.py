@@ -77,3 +77,25 @@ def test_a_file_without_unknown_words_is_refused(tmp_path):
         Arpa(str(tmp_path / "closed.arpa")).prepare([])
     with pytest.raises(FileNotFoundError, match=r"none\.arpa: there is no such file"):
         Arpa(str(tmp_path / "none.arpa")).prepare([])
+
+
+def test_an_answer_is_scored_as_the_end_of_its_line(system):
+    """After a source, with a space between them where neither has one; alone as a text is."""
+    source, answer = "a b", "b x"
+    [whole], [before] = (
+        list(system.log_prob([text("1", words)])) for words in ("a b b x\n", "a b\n")
+    )
+    found = list(
+        system.log_prob(
+            [Example("1", source, ()), Example("2", "a b ", ()), Example("3", "", ())],
+            [answer, answer, "a b b x"],
+        )
+    )
+    assert [p.n_token for p in found] == [3, 3, 5]
+    assert found[2].nats == pytest.approx(whole.nats)
+    given = sum(token.nats for token in before.tokens[:2])
+    assert found[0].nats == found[1].nats == pytest.approx(whole.nats - given, abs=1e-3)
+    assert [p.unknown for p in found] == [whole.unknown] * 3
+    [empty] = system.log_prob([Example("4", source, ())], [""])
+    assert empty.n_token == 1
+    assert empty.nats == pytest.approx(before.nats - given, abs=1e-3)

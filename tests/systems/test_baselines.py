@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lslm_lightning.contracts import Example
+from lslm_lightning.contracts import CannotError, Example
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.baselines import (
     CopySource,
@@ -12,6 +12,7 @@ from lslm_lightning.systems.baselines import (
     FirstSentences,
     LongestSentence,
     UniformBytes,
+    Xz,
 )
 from tests.support.metrics import statistics_of
 
@@ -56,3 +57,14 @@ def test_uniform_bytes_are_eight_bits():
     assert prediction.nats == pytest.approx(7 * 8 * math.log(2))
     metric = BitsPerByte()
     assert metric.score(statistics_of(metric, prediction, ["猫 sat"])) == pytest.approx(8)
+
+
+def test_bytes_are_as_probable_in_an_answer():
+    [first, second] = UniformBytes().log_prob([Example("1", "source", ())], [["猫", "ab"]])
+    assert [first.nats, second.nats] == pytest.approx([24 * math.log(2), 16 * math.log(2)])
+    assert (first.id, first.output, second.output) == ("1", "猫", "ab")
+
+
+def test_packing_says_nothing_of_an_answer():
+    with pytest.raises(CannotError, match="no probability of an answer"):
+        list(Xz().log_prob([Example("1", "source", ())], ["a"]))

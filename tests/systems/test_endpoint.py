@@ -254,6 +254,42 @@ def test_a_server_that_refuses_to_echo_is_a_reason(provider):
         list(endpoint(provider, kind="completions").log_prob(passages("text")))
 
 
+# log p of given answers
+
+
+def test_answers_are_scored_after_their_questions_in_order(provider):
+    """A byte is 8 bits here; what is asked is the question and the answer as one text."""
+    examples = [*EXAMPLES[:2], Example("source", "白日", ()), Example("text", "", ())]
+    answers = [["依山", "", "fin"], ["黄河"], ["入"], ["海流"]]
+    system = endpoint(provider, kind="completions", concurrency=3)
+    found = list(system.log_prob(examples, answers))
+    expected = [(e.id, a) for e, given in zip(examples, answers, strict=True) for a in given]
+    assert [(p.id, p.output) for p in found] == expected
+    for prediction in found:
+        size = len(prediction.output.encode())
+        assert prediction.nats == pytest.approx(8 * math.log(2) * size)
+        assert prediction.n_token == len(prediction.output)
+    asked = {body["prompt"] for body in provider.requests}
+    assert {EXAMPLES[0].question + "依山", "白日入"} < asked
+    assert EXAMPLES[0].question not in asked, "an empty answer costs nothing"
+
+
+def test_a_token_that_begins_in_the_source_is_the_first_of_the_answer(provider):
+    """The text stays the source and the answer, whatever the server's tokens."""
+    tokenized(provider, lambda prompt: [*prompt[:2], prompt[2:5], *prompt[5:]])
+    [found] = endpoint(provider, kind="completions").log_prob([Example("1", "ab ", ())], ["cdef"])
+    assert found.n_token == 3
+    assert [body["prompt"] for body in provider.requests] == ["ab cdef"]
+
+
+def test_answers_need_a_server_that_echoes(provider):
+    with pytest.raises(CannotError, match="chat"):
+        list(endpoint(provider).log_prob(EXAMPLES[:1], ["a"]))
+    tokenized(provider, lambda prompt: ["other"])
+    with pytest.raises(CannotError, match="does not give back the probabilities"):
+        list(endpoint(provider, kind="completions").log_prob(EXAMPLES[:1], ["a"]))
+
+
 # Why an answer ends, and reasoning
 
 

@@ -15,6 +15,7 @@ from lslm_lightning.models.positions import Learned
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.ngram.counting import NgramCounter
 from lslm_lightning.ngram.training import estimated
+from lslm_lightning.systems.interpolation import Interpolation
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.scoring import TextScorer
 from tasks.language_modeling.ngram import NgramTask
@@ -191,3 +192,14 @@ def test_a_reader_of_sources_scores_no_text_alone():
 def test_each_example_needs_its_answers(answers):
     with pytest.raises(ValueError, match=rf"answers has {len(answers)} entries for 2 examples"):
         list(gpt2_task()[0].log_prob(EXAMPLES[:2], answers))
+
+
+def test_a_mixture_scores_answers_token_by_token(tmp_path):
+    tasks = [ngram_task(tmp_path, "ab"), gpt2_task("ab")[0]]
+    system = Interpolation(["one", "other"], weights=[0.25, 0.75])
+    system.__dict__["_tasks"] = tasks
+    [found] = system.log_prob([Example("1", "ab", ())], ["ba"])
+    eos, encode = tasks[0].tokenizer.eos_id, tasks[0].tokenizer.encode
+    rows = [task.token_nats([[eos, *encode("abba"), eos]])[0][2:] for task in tasks]
+    mixed = 0.25 * np.exp(-rows[0]) + 0.75 * np.exp(-rows[1])
+    assert found.nats == pytest.approx(-np.log(mixed).sum(), abs=1e-6)
