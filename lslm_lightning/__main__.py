@@ -27,6 +27,7 @@ COMMANDS = {
         "generate",
         "use a trained model: continue, translate, summarize, answer, transcribe",
     ),
+    "log-prob": ("log_prob", "log p of given answers after given sources, or of whole texts"),
     "evaluate": (
         "evaluate",
         "any number of systems through one exam: scores, paired tests, one report",

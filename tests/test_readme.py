@@ -104,6 +104,13 @@ def test_generate_lines_parse(words: list[str]) -> None:
     parser().parse_args(words[1:])
 
 
+@pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "log-prob"])
+def test_log_prob_lines_parse(words: list[str]) -> None:
+    from lslm_lightning.commands.log_prob import parser
+
+    assert parser().parse_args(words[1:]).pairs == "-"
+
+
 @pytest.mark.parametrize("words", [p for p in LINES if p.values[0][0] == "evaluate"])
 def test_evaluate_lines_parse(words: list[str], capsys: pytest.CaptureFixture) -> None:
     from lslm_lightning.commands.evaluate import main

@@ -10,7 +10,8 @@ import select
 import sys
 from typing import TextIO
 
-STREAMED = ("generate",)  # commands whose output is all they make: without a reader they end
+# commands whose output is all they make: without a reader they end
+STREAMED = ("generate", "log-prob")
 
 
 def protect_output(command: str) -> None:

@@ -133,6 +133,7 @@ class TaskData(LightningDataModule, ABC):
 
     languages: Sequence[str] = ()  # those it reads of a parallel corpus
     fields: Sequence[str] = ()  # what it reads of every row
+    source_fields: Sequence[str] = ()  # those that the source is made of, by their names alone
 
     @abstractmethod
     def training_texts(self) -> Iterable[str]:

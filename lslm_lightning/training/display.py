@@ -116,8 +116,8 @@ class Display:
         finally:
             self.end(work)
 
-    def each(self, what: str, items: Iterable[T], total: int, unit: str = "") -> Iterator[T]:
-        """Yield the items, and show how many of `total` are done."""
+    def each(self, what: str, items: Iterable[T], total: int | None, unit: str = "") -> Iterator[T]:
+        """Yield the items, and show how many of `total` are done; None where nobody knows it."""
         with self.showing(Work(what, total, unit, clock=self.clock)) as work:
             for done, item in enumerate(items, 1):
                 yield item

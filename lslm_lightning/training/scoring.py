@@ -120,6 +120,8 @@ class TextScorer(metaclass=ABCMeta):
         """
         began = perf_counter()
         pairs = pair_answers(examples, answers)
+        if not pairs:
+            return
         sources = self.tokenizer.encode_batch([example.source for example, _ in pairs])
         encoded = [self.tokenizer.encode_with_offsets(answer) for _, answer in pairs]
         rows = [

@@ -84,6 +84,7 @@ class QuestionData(TaskData):
     """
 
     fields = ("context", "question", "answers")
+    source_fields = ("question", "context")
 
     def __init__(self, *args: Any, language: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -23,6 +23,7 @@ class DocumentData(TaskData):
     """
 
     fields = ("document", "summary")
+    source_fields = ("document",)
 
     def __init__(
         self,

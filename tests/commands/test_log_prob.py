@@ -1,0 +1,222 @@
+"""`lslm log-prob`: each line scored in its place, by runs and by folders of Hugging Face."""
+
+import gzip
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lslm_lightning.__main__ import main
+from lslm_lightning.contracts import Example
+from lslm_lightning.models.positions import Learned
+from lslm_lightning.models.transformer import Transformer
+from lslm_lightning.runs import load_run
+from lslm_lightning.systems import given_answers
+from lslm_lightning.systems.given_answers import AnswerScorer, GivenAnswers, answers_in
+from lslm_lightning.systems.hugging_face import HuggingFace
+from lslm_lightning.training.task import Task
+from tasks.language_modeling.task import LanguageModelingTask
+from tasks.translation.task import TranslationTask
+from tests.systems.tiny import save_gpt2
+from tests.training.converted import tokenizer_of
+
+SIZES = {"d_model": 16, "n_head": 2, "n_decoder_layer": 1, "dropout": 0.0}
+LEARNED = {
+    "class_path": "lslm_lightning.models.positions.Learned",
+    "init_args": {"max_length": 12},
+}
+TRANSLATION = {
+    "model": {
+        "class_path": "tasks.translation.task.TranslationTask",
+        "init_args": {
+            "backbone": {
+                "class_path": "lslm_lightning.models.transformer.Transformer",
+                "init_args": {**SIZES, "n_encoder_layer": 1, "position": LEARNED},
+            }
+        },
+    },
+    "data": {
+        "class_path": "tasks.translation.data.TranslationData",
+        "init_args": {"source_language": "en", "target_language": "de"},
+    },
+}
+LANGUAGE_MODELING = {
+    "model": {
+        "class_path": "tasks.language_modeling.task.LanguageModelingTask",
+        "init_args": {
+            "context": 16,
+            "backbone": {
+                "class_path": "lslm_lightning.models.transformer.Transformer",
+                "init_args": {**SIZES, "n_encoder_layer": 0},
+            },
+        },
+    },
+    "data": {"class_path": "tasks.language_modeling.data.LanguageModelingData"},
+}
+
+
+def write_run(folder: Path, config: dict, task: Task) -> Path:
+    """A run directory as a training leaves it, as far as a model is read from it."""
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    task.tokenizer.save(folder / "tokenizer.json")
+    torch.save({"state_dict": task.state_dict()}, folder / "checkpoints" / "best.ckpt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    backbone = Transformer(
+        16, 2, 1, 1, dropout=0.0, position=lambda *sizes: Learned(*sizes, max_length=12)
+    )
+    task = TranslationTask(backbone, tokenizer_of("abc de"))
+    return write_run(tmp_path_factory.mktemp("translation") / "run", TRANSLATION, task)
+
+
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    task = LanguageModelingTask(
+        Transformer(16, 2, 0, 1, dropout=0.0), tokenizer_of("abc de"), context=16
+    )
+    return write_run(tmp_path_factory.mktemp("language") / "run", LANGUAGE_MODELING, task)
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory) -> Path:
+    return save_gpt2(tmp_path_factory.mktemp("gpt2"))
+
+
+@pytest.fixture
+def scored(monkeypatch, capfd):
+    """Status, records on standard output and lines on standard error of `lslm log-prob`."""
+
+    def run(*arguments: object, given: str = "") -> tuple[int, list[dict], list[str]]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+        capfd.readouterr()
+        status = main(["log-prob", *map(str, arguments)])
+        out, err = capfd.readouterr()
+        return status, [json.loads(line) for line in out.splitlines()], err.splitlines()
+
+    return run
+
+
+def lines(*records: object) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def test_answers_of_a_run_come_in_order_with_what_the_model_says(translator, scored, tmp_path):
+    """The source by its own name and by that of its language; packed; in float64 where asked."""
+    records = [
+        {"source": "ab cd", "answer": "de"},
+        {"en": "a", "answer": ["abc", "", "x"], "id": "choice"},
+    ]
+    path = tmp_path / "pairs.jsonl.gz"
+    path.write_bytes(gzip.compress((lines(records[0]) + "\n" + lines(records[1])).encode()))
+    status, found, _ = scored(translator, path, "--dtype", "float64")
+    assert status == 0
+    task = load_run(translator).task.double()
+    expected = list(
+        task.log_prob([Example("1", "ab cd", ()), Example("2", "a", ())], ["de", ["abc", "", "x"]])
+    )
+    assert [(each["id"], each["answer"]) for each in found] == [
+        ("1", "de"),
+        ("choice", "abc"),
+        ("choice", ""),
+        ("choice", "x"),
+    ]
+    for record, prediction in zip(found, expected, strict=True):
+        assert record["nats"] == pytest.approx(prediction.nats, rel=0, abs=1e-9)
+        assert record["log_p"] == -record["nats"]
+        assert (record["n_token"], record["unknown"]) == (prediction.n_token, prediction.unknown)
+
+
+def test_texts_and_answers_stand_side_by_side(language_model, scored):
+    """A text is an answer without a source; what a tokenizer does not know is counted."""
+    given = lines({"text": "ab?"}, {"source": "", "answer": "ab?"}, {"source": "a", "answer": "b?"})
+    status, found, _ = scored(language_model, "-", given=given)
+    assert status == 0
+    assert [list(each) for each in found][:2] == [
+        ["id", kind, "nats", "log_p", "n_token", "unknown"] for kind in ("text", "answer")
+    ]
+    assert found[0]["nats"] == pytest.approx(found[1]["nats"], abs=1e-6)
+    assert [each["n_token"] for each in found] == [4, 4, 3]
+    assert [each["unknown"] for each in found] == [1, 1, 1]
+
+
+def test_a_folder_of_hugging_face(gpt2, scored):
+    given = lines({"source": "a b", "answer": ["c d", "e"]}, {"text": "a b c"})
+    status, found, _ = scored(gpt2, "-", "--dtype", "float64", given=given)
+    assert status == 0
+    system = HuggingFace(str(gpt2), dtype="float64")
+    expected = [
+        *system.log_prob([Example("1", "a b", ())], [["c d", "e"]]),
+        *system.log_prob([Example("2", "", ("a b c",))]),
+    ]
+    assert [each["nats"] for each in found] == pytest.approx([p.nats for p in expected], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"source": "a"}, 'no "answer" and no "text"'),
+        ({"answer": "a"}, "no 'source' or 'en'"),
+        ({"source": "a", "answer": 3}, "answer must be text, not 3"),
+        ({"source": "a", "answer": ["b", None]}, "answer must be text, not null"),
+        ({"text": "a"}, "no probability of a text alone"),
+        ({"source": "a", "answer": "a" * 12}, "its answer has 13 tokens"),
+        (["a"], 'expected {"source": ...'),
+    ],
+)
+def test_a_line_that_cannot_be_scored_is_named_and_those_before_it_are_printed(
+    record, message, translator, scored, tmp_path
+):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(lines({"source": "a", "answer": "b"}, record, {"source": "a", "answer": "c"}))
+    status, found, err = scored(translator, path)
+    assert status == 1
+    assert [each["answer"] for each in found] == ["b"]
+    assert err[-1].startswith(f"lslm: {path}: line 2: ")
+    assert message in err[-1]
+
+
+def test_broken_json_is_named(translator, scored):
+    status, found, err = scored(translator, "-", given='{"source": "a", "answer": "b"}\n{"a" 1}\n')
+    assert (status, len(found)) == (1, 1)
+    assert err[-1].startswith("lslm: standard input: line 2: not JSON")
+
+
+def test_wrong_arguments_are_one_line(scored, tmp_path, translator):
+    for words in (
+        (translator, tmp_path / "pears.jsonl"),
+        (translator, "-", "--batch-size", 0),
+        (translator, "-", "--dtype", "float"),
+    ):
+        status, found, err = scored(*words)
+        assert (status, found, len(err)) == (2, [], 1)
+    assert scored(tmp_path / "none", "-")[0] == 1
+
+
+def test_chunks_change_nothing(translator, monkeypatch):
+    """Records of several chunks, from Python."""
+    records = [{"en": "abc de"[: i % 6], "answer": "dea"[: i % 4]} for i in range(11)]
+    scorer = AnswerScorer(translator)
+    together = list(scorer.log_prob(records))
+    monkeypatch.setattr(given_answers, "CHUNK", 3)
+    apart = list(scorer.log_prob(records))
+    assert [p.output for p in apart] == [record["answer"] for record in records]
+    assert [p.nats for p in apart] == pytest.approx([p.nats for p in together], abs=1e-5)
+    with pytest.raises(ValueError, match="record 2: it has an answer and no 'source' or 'en'"):
+        list(scorer.log_prob([records[0], {"answer": "a"}]))
+
+
+def test_questions_are_read_as_their_data_give_them():
+    record = {"question": "who\tis\nit", "context": "the cat\nsat", "answer": "cat"}
+    assert answers_in(record, 3, "here", ("question", "context")) == GivenAnswers(
+        "3", "who is it\nthe cat\nsat", ("cat",), "here"
+    )
