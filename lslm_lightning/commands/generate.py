@@ -12,6 +12,7 @@ from lslm_lightning.exit_status import WRONG_ARGUMENTS
 from lslm_lightning.safety.magnitudes import check_magnitudes
 
 if TYPE_CHECKING:
+    from lslm_lightning.contracts import Prediction
     from lslm_lightning.decoding import AnySearch, Fusion
     from lslm_lightning.training.task import Task
 
@@ -25,9 +26,11 @@ reads files, TEXT names one.
   lslm generate runs/translation/cldr_demo-1a2b3c4d "Monday, 3 May"
   lslm generate "runs/language_modeling/*" "def forward(" --max-length 40      the newest run
   lslm generate RUN --search sampling --top-p 0.9 --seed 1 < prompts.txt > continued.txt
+  lslm generate RUN "Monday, 3 May" --search beam --n-best 3      the three best, with their log p
 
 With `-`, or with text piped in, each line of standard input is one text and gives one line of
-output."""
+output; with --n-best, N lines with its number, the log p of the answer and the answer between
+tabs."""
 
 
 def parser() -> Parser:
@@ -113,6 +116,13 @@ def parser() -> Parser:
         type=int,
         metavar="N",
         help="fewest new tokens (default: as the run was configured)",
+    )
+    it.add_argument(
+        "--n-best",
+        type=int,
+        default=1,
+        metavar="N",
+        help="beam, sampling: N answers to each text, a line each behind its log p (default 1)",
     )
     it.add_argument("--seed", type=int, default=0, help="of sampling (default 0)")
     it.add_argument(
@@ -205,15 +215,12 @@ def main(argv: list[str]) -> int:
         chunks(lines(arguments.text), 1 if alone else arguments.batch_size)
     ):
         examples = [task.example(f"{number}-{i}", text) for i, text in enumerate(chunk)]
-        predictions = list(task.generate(examples))
-        answers = {p.id: p.output for p in predictions}
-        for example in examples:
-            print(
-                one_line(answers[example.id])
-                if arguments.text in (None, "-")
-                else answers[example.id],
-                flush=True,
-            )
+        more = {} if arguments.n_best == 1 else {"n_best": arguments.n_best}
+        predictions = list(task.generate(examples, **more))
+        answers = {p.id: p for p in predictions}
+        for i, example in enumerate(examples, n_answer + 1):
+            is_piped = arguments.text in (None, "-")
+            print(shown(answers[example.id], i if is_piped else None), flush=True)
         n_answer = n_answer + len(examples)
         n_cut = n_cut + sum(p.finish_reason == "length" for p in predictions)
     if n_cut and not isinstance(task, LanguageModel):  # a continuation has no end of its own
@@ -231,6 +238,21 @@ def refuse(message: str) -> int:
     return WRONG_ARGUMENTS
 
 
+def shown(prediction: "Prediction", number: int | None) -> str:
+    """Return what is printed of a prediction: its output, or a line for each of its alternatives.
+
+    Args:
+        number: of the line that was piped in, whose output must be one line; None for a text.
+    """
+    if prediction.alternatives:
+        first = [] if number is None else [str(number)]
+        return "\n".join(
+            "\t".join([*first, f"{-nats:.4f}", one_line(output).replace("\t", " ")])
+            for output, nats in prediction.alternatives
+        )
+    return prediction.output if number is None else one_line(prediction.output)
+
+
 def one_line(text: str) -> str:
     """An output whose line breaks are spaces: one line in, one line out."""
     return text.replace("\r", " ").replace("\n", " ")
@@ -245,6 +267,11 @@ def settle(task: "Task", arguments: argparse.Namespace) -> None:
     from lslm_lightning.decoding import CtcSearch
     from lslm_lightning.training.checks import check_lengths
 
+    if arguments.n_best != 1 and not task.finds_n_best:
+        raise ValueError(
+            f"--n-best does not apply to {type(task).__name__}, which finds one answer; leave it "
+            "out"
+        )
     if task.search is None:
         names = [
             name
@@ -259,6 +286,8 @@ def settle(task: "Task", arguments: argparse.Namespace) -> None:
             )
         return
     task.search = chosen_search(task.search, arguments, task.searches)
+    if arguments.n_best != 1:
+        task.search.check_n_best(arguments.n_best)
     for option in ("max_length", "min_length"):
         if (value := getattr(arguments, option)) is not None:
             if isinstance(task.search, CtcSearch):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lslm_lightning.commands.arguments import Parser
-from lslm_lightning.commands.outcome import WRONG_ARGUMENTS
+from lslm_lightning.exit_status import WRONG_ARGUMENTS
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
 DESCRIPTION = """Print log p of given answers, each after its source, as JSON Lines.

@@ -1,7 +1,7 @@
 """Beam search.
 
-B sources, A of them still in the batch, k beams, V vocabulary, P length of the start, L = P +
-max_length.
+B sources, A of them still in the batch, k beams, m best answers, V vocabulary, P length of the
+start, L = P + max_length.
 """
 
 from collections.abc import Callable
@@ -36,21 +36,28 @@ class _Beams(NamedTuple):
     history: Tensor  # (A, k, L) start and new tokens of the hypotheses that go on
     running: Tensor  # (A, k) their log p
     ended: Tensor  # (A, k) scores of the best hypotheses that ended, falling
-    best: Tensor  # (A, L) the first of these
-    n_best: Tensor  # (A,) its new tokens
+    best: Tensor  # (A, m, L) the first m of these
+    n_token: Tensor  # (A, m) their new tokens
     done: Tensor  # (A,) bool
 
-    def answer(self, width: int, end: int) -> Decoded:
-        n_longest = int(self.n_best.max())
-        after = torch.arange(n_longest, device=self.best.device) >= self.n_best[:, None]
+    def answer(self, width: int, end: int, length_penalty: float) -> Decoded:
+        """The m best of each source."""
+        n_token = self.n_token.flatten()
+        n_longest = int(n_token.max())
+        after = torch.arange(n_longest, device=self.best.device) >= n_token[:, None]
+        n_best = self.best.size(1)
+        score = self.ended[:, :n_best].flatten()
         return Decoded(
-            self.best[:, width : width + n_longest].masked_fill(after, end),
-            self.n_best,
-            self.ended[:, 0],
+            self.best.flatten(0, 1)[:, width : width + n_longest].masked_fill(after, end),
+            n_token,
+            score,
+            score * n_token.to(score.dtype) ** length_penalty,
         )
 
 
-def _first_beams(start: Tensor, n_beam: int, max_length: int, dtype: torch.dtype) -> _Beams:
+def _first_beams(
+    start: Tensor, n_beam: int, max_length: int, dtype: torch.dtype, n_best: int
+) -> _Beams:
     n_source, width = start.shape
     history = start.new_zeros(n_source, n_beam, width + max_length)
     history[..., :width] = start[:, None]
@@ -63,8 +70,8 @@ def _first_beams(start: Tensor, n_beam: int, max_length: int, dtype: torch.dtype
         history,
         running,
         ended,
-        history[:, 0].clone(),
-        zero,
+        history[:, :n_best].clone(),
+        torch.zeros_like(start[:, :1]).repeat(1, n_best),
         zero.bool(),
     )
 
@@ -97,6 +104,35 @@ def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
     longer = history.gather(1, parent[..., None].expand(-1, -1, history.size(-1)))
     longer[..., t] = token
     return longer
+
+
+def _kept(
+    beams: _Beams, candidates: _Candidates, score: Tensor, t: int, n: int
+) -> tuple[Tensor, Tensor]:
+    """The best hypotheses that ended (A, m, L) and their new tokens (A, m), after those that end
+    with their `n`-th new token at position `t`, whose scores are (A, k), -inf for others. Of equals
+    the older one stays.
+    """
+    n_best = beams.best.size(1)
+    if n_best == 1:
+        top, index = score.max(1, keepdim=True)  # (A, 1)
+        is_new = top > beams.ended[:, :1]
+        old, n_old = beams.best, beams.n_token
+    else:
+        # what continues a beam that is not there is no answer
+        real = candidates.score[:, : score.size(1)] > EMPTY / 2
+        whole = torch.cat((beams.ended[:, :n_best], score.where(real, -torch.inf)), 1)
+        order = whole.sort(dim=1, descending=True, stable=True).indices
+        place = order[:, :n_best]  # (A, m)
+        is_new = place >= n_best
+        index = (place - n_best).clamp(min=0)
+        before = place.clamp(max=n_best - 1)
+        old = beams.best.gather(1, before[..., None].expand_as(beams.best))
+        n_old = beams.n_token.gather(1, before)
+    new = _extended(
+        beams.history, candidates.parent.gather(1, index), candidates.token.gather(1, index), t
+    )
+    return new.where(is_new[..., None], old), n_old.masked_fill(is_new, n)
 
 
 def _follow(state: Nested, parent: Tensor, keep: Tensor | None, first: bool) -> Nested:
@@ -141,6 +177,13 @@ class Beam(Search):
                 f"beam_size={self.beam_size} must be at least 1; 4 or 5 is usual, and 1 is Greedy"
             )
 
+    def check_n_best(self, n_best: int) -> None:
+        if not 1 <= n_best <= self.beam_size:
+            raise ValueError(
+                f"n_best={n_best} must be at least 1 and at most beam_size={self.beam_size} of the "
+                "search; raise beam_size, or lower n_best"
+            )
+
     @torch.inference_mode(False)  # in it, autocast would cast all weights anew at every step
     @torch.no_grad()
     def __call__(
@@ -155,8 +198,10 @@ class Beam(Search):
         start_length: Tensor | None = None,
         agree: Callable[[bool], bool] = alone,
         generator: torch.Generator | None = None,
+        n_best: int = 1,
     ) -> Decoded:
         check_call(start, max_length, min_length)
+        self.check_n_best(n_best)
         if start_length is not None and (start_length != start.size(1)).any():
             raise ValueError(
                 "start_length must be the width of start for Beam; search prompts of one length "
@@ -165,7 +210,7 @@ class Beam(Search):
         mine = shared
         (logits, state) = step(start, None, shared)
         log_p = self._log_p(logits)  # (A, V) at first, then (A k, V)
-        beams = whole = _first_beams(start, self.beam_size, max_length, log_p.dtype)
+        beams = whole = _first_beams(start, self.beam_size, max_length, log_p.dtype, n_best)
         for n in range(1, max_length + 1):
             t = start.size(1) + n - 1
             forbid_repeats(
@@ -197,7 +242,7 @@ class Beam(Search):
             log_p = self._log_p(logits)
         write_back(whole, beams)
         wait_for_others(step, start, shared, agree)
-        return whole.answer(start.size(1), end)
+        return whole.answer(start.size(1), end, self.length_penalty)
 
     def _log_p(self, logits: Tensor) -> Tensor:
         """What the tokens add to the score of a hypothesis; may be written to."""
@@ -214,13 +259,7 @@ class Beam(Search):
         score = candidates.score[:, :k] / length
         score = score.masked_fill(~candidates.ends[:, :k] | beams.done[:, None], -torch.inf)
         ended = torch.cat((beams.ended, score), 1).topk(k).values
-        top, index = score.max(1, keepdim=True)  # (A, 1)
-        better = top > beams.ended[:, :1]
-        best = _extended(
-            beams.history, candidates.parent.gather(1, index), candidates.token.gather(1, index), t
-        )[:, 0]
-        best = best.where(better, beams.best)
-        n_best = beams.n_best.masked_fill(better[:, 0], n)
+        best, n_token = _kept(beams, candidates, score, t, n)
 
         score, index = (candidates.score + candidates.ends * EMPTY).topk(k)
         worst = ended[:, -1]
@@ -230,4 +269,4 @@ class Beam(Search):
         parent = candidates.parent.gather(1, index)
         token = candidates.token.gather(1, index)
         history = _extended(beams.history, parent, token, t)
-        return _Beams(beams.place, history, score, ended, best, n_best, done), parent
+        return _Beams(beams.place, history, score, ended, best, n_token, done), parent

@@ -22,16 +22,35 @@ order. `shared` has one row a source.
 
 
 class Decoded(NamedTuple):
-    """What a search found, without the start."""
+    """What a search found, without the start.
+
+    With `n_best` above 1 there are B * n_best rows: i * n_best to i * n_best + n_best - 1 belong to
+    source i, the best first. A row with `n_token` 0 is none: the search found fewer.
+    """
 
     ids: Tensor  # (B, T) int64, `end` after the end
     n_token: Tensor  # (B,) int64, `end` included where it was reached
     # (B,) sum of log p under the model; a beam search divides it by its length penalty
     score: Tensor
+    log_p: Tensor | None = None  # (B,) that sum as it is; None where a search does not tell it
 
     def is_cut(self, end: int) -> Tensor:
         """(B,) bool: whether an answer reached the most tokens that were allowed before `end`."""
-        return self.ids.gather(1, self.n_token[:, None] - 1)[:, 0] != end
+        last = (self.n_token[:, None] - 1).clamp(min=0)
+        return self.ids.gather(1, last)[:, 0] != end
+
+    def n_best_lists(self, n_best: int) -> list[list[tuple[list[int], float]]]:
+        """For each source the new tokens of its answers, the best first, with their log p."""
+        found = [
+            (ids[:n], log_p)
+            for ids, n, log_p in zip(
+                self.ids.tolist(), self.n_token.tolist(), self.log_p.tolist(), strict=True
+            )
+        ]
+        return [
+            [(ids, log_p) for ids, log_p in found[i : i + n_best] if ids]
+            for i in range(0, len(found), n_best)
+        ]
 
 
 def alone(done: bool) -> bool:
@@ -49,6 +68,18 @@ class Search(ABC):
     no_repeat_ngram: int
     fuses = False  # whether it can ask a language model too
 
+    def check_n_best(self, n_best: int) -> None:
+        """Refuse to find so many answers to one source.
+
+        Raises:
+            ValueError: the search finds fewer.
+        """
+        if n_best != 1:
+            raise ValueError(
+                f"n_best={n_best} must be 1 for {type(self).__name__}, which finds one answer; use "
+                "Beam or Sampling for several"
+            )
+
     @abstractmethod
     def __call__(
         self,
@@ -62,6 +93,7 @@ class Search(ABC):
         start_length: Tensor | None = None,
         agree: Callable[[bool], bool] = alone,
         generator: torch.Generator | None = None,
+        n_best: int = 1,
     ) -> Decoded:
         """Continue `start` until `end`, which is never among the first `min_length` new tokens, or
         for `max_length` new tokens.
@@ -74,6 +106,7 @@ class Search(ABC):
                 processes are. Until then one that is done keeps stepping, so that collective
                 operations inside `step` meet.
             generator: what Sampling draws from, in place of its seed.
+            n_best: answers to each source; see `Decoded`.
 
         Raises:
             ValueError: a setting out of range, NaN from the model, or no token left that is

@@ -58,7 +58,10 @@ class _Rows(NamedTuple):
         time = torch.arange(int(self.n_token.max()), device=self.history.device)  # (T,)
         ids = self.history.gather(1, self.begin[:, None] + time)
         return Decoded(
-            ids.masked_fill(time >= self.n_token[:, None], end), self.n_token, self.score
+            ids.masked_fill(time >= self.n_token[:, None], end),
+            self.n_token,
+            self.score,
+            self.score,
         )
 
 
@@ -78,6 +81,14 @@ def _first_rows(start: Tensor, start_length: Tensor | None, max_length: int) -> 
     return _Rows(
         torch.arange(n_source).to(start), history, begin, torch.zeros_like(begin), score, begin < 0
     ), shortest
+
+
+def _best_first(found: Decoded, n_best: int) -> Decoded:
+    """The same answers, those of each source in the order of their log p."""
+    order = found.score.view(-1, n_best).sort(dim=1, descending=True, stable=True).indices
+    first = torch.arange(0, len(found.score), n_best).to(order)
+    ids, n_token, score = reorder(found[:3], (order + first[:, None]).flatten())
+    return Decoded(ids, n_token, score, score)
 
 
 class _Stepwise(Search):
@@ -101,8 +112,14 @@ class _Stepwise(Search):
         start_length: Tensor | None = None,
         agree: Callable[[bool], bool] = alone,
         generator: torch.Generator | None = None,
+        n_best: int = 1,
     ) -> Decoded:
         check_call(start, max_length, min_length)
+        self.check_n_best(n_best)
+        if n_best > 1:  # as many rows a source
+            rows_of = torch.arange(len(start)).repeat_interleave(n_best)
+            start, shared = reorder((start, shared), rows_of)
+            start_length = None if start_length is None else start_length[rows_of]
         rows, first = _first_rows(start, start_length, max_length)
         whole = rows
         mine = shared
@@ -132,7 +149,8 @@ class _Stepwise(Search):
             ids = rows.history[:, t, None]
         write_back(whole, rows)
         wait_for_others(step, start, shared, agree)
-        return whole.answer(end)
+        found = whole.answer(end)
+        return found if n_best == 1 else _best_first(found, n_best)
 
 
 @dataclass(frozen=True)
@@ -154,6 +172,9 @@ class Greedy(_Stepwise):
 class Sampling(_Stepwise):
     """Tokens drawn from the model's distribution, sharpened by `temperature`, cut to the `top_k`
     most likely tokens and to the fewest that hold `top_p` of the probability.
+
+    Of `n_best` answers each is drawn by itself, so that one may come twice; the one with the
+    highest log p under the model comes first.
 
     One uniform number a token is drawn beforehand, so that the same seed gives the same answers on
     every device, whatever rows leave early. Each call starts again from `seed`; None goes on with
@@ -185,6 +206,10 @@ class Sampling(_Stepwise):
                 f"top_p={self.top_p} must be above 0 and at most 1; leave it out to sample from "
                 "all tokens, or use Greedy"
             )
+
+    def check_n_best(self, n_best: int) -> None:
+        if n_best < 1:
+            raise ValueError(f"n_best={n_best} must be at least 1 answer")
 
     def _chooser(
         self, start: Tensor, n_step: int, generator: torch.Generator | None

@@ -126,12 +126,16 @@ class Checkpoint(Generator, Scorer):
         """That of the run's task."""
         return self.loaded.task.modality
 
-    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
+    def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
+        """Answers, with `n_best` above 1 several each; see `contracts.Generator`."""
         import torch
 
+        if n_best != 1 and not self.loaded.task.finds_n_best:
+            raise CannotError(f"{type(self.loaded.task).__name__} finds one answer, not {n_best}")
+        more = {"n_best": n_best} if n_best != 1 else {}
         for batch in by_length(examples, self.batch_size):
             torch.manual_seed(0)  # sampling writes the same again
-            yield from self.loaded.task.generate(batch)
+            yield from self.loaded.task.generate(batch, **more)
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from lslm_lightning.contracts import (
+    Alternative,
     Answers,
     CannotError,
     Example,
@@ -30,6 +31,7 @@ from lslm_lightning.contracts import (
 from lslm_lightning.safety.parameters import bounded_parameters
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.hugging_face_scores import (
+    best_beams,
     first_id,
     is_unknown,
     nats_of,
@@ -222,8 +224,19 @@ class HuggingFace(Generator, Scorer):
 
     # Answers
 
-    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Says which settings of the folder do not hold."""
+    def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
+        """Answers, with `n_best` above 1 several each, of as many beams at least; see
+        `contracts.Generator`. Their log p is that of the search, with what the folder forces or
+        penalizes. A warning says which settings of the folder do not hold.
+
+        Raises:
+            ValueError: `n_best` is below 1, or there are fewer beams.
+        """
+        if not 1 <= n_best <= max(1, self.n_beam):
+            raise ValueError(
+                f"n_best={n_best} must be at least 1 and at most n_beam={self.n_beam}; raise "
+                "n_beam, or lower n_best"
+            )
         if aside := self.set_aside:
             given = ", ".join(f"{name}={value!r}" for name, value in aside.items())
             words = "greedy search" if self.n_beam == 1 else f"{self.n_beam} beams"
@@ -238,7 +251,7 @@ class HuggingFace(Generator, Scorer):
                 self.max_new_tokens,
             )
         for batch in by_length(examples, self.batch_size):
-            yield from self._answer(batch)
+            yield from self._answer(batch) if n_best == 1 else self._n_best(batch, n_best)
 
     def cut_sources(self, examples: Sequence[Example]) -> tuple[int, str]:
         """Return how many questions are too long to be read whole, and words that follow "12 of
@@ -288,6 +301,28 @@ class HuggingFace(Generator, Scorer):
             )
             for e, text, n, ended in zip(batch, outputs, counts, ends, strict=True)
         ]
+
+    def _n_best(self, batch: Sequence[Example], n_best: int) -> Iterator[Prediction]:
+        """Predictions with the best of the beams as `alternatives`."""
+        began = perf_counter()
+        given = self._read(batch)
+        n_read = 1 if self.reads_sources else given["input_ids"].size(1)
+        limits = {"num_beams": self.n_beam, "max_new_tokens": self.max_new_tokens, **NO_CODE}
+        lists = best_beams(self.loaded.model, given, limits, n_best, n_read, self.end_ids)
+        seconds = (perf_counter() - began) / len(batch)
+        decode = partial(self.loaded.tokenizer.decode, skip_special_tokens=True)
+        for example, found in zip(batch, lists, strict=True):
+            ids, nats = found[0]
+            alternatives = [Alternative(decode(each).strip(), own) for each, own in found]
+            yield Prediction(
+                example.id,
+                alternatives[0].output,
+                nats,
+                n_token=len(ids),
+                seconds=seconds,
+                alternatives=tuple(alternatives),
+                finish_reason="stop" if ids[-1] in self.end_ids else "length",
+            )
 
     def _read(self, batch: Sequence[Example]) -> dict[str, "Tensor"]:
         """Padded `input_ids` and `attention_mask` of what is read, cut to `longest`, on the model's

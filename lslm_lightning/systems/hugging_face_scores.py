@@ -1,4 +1,4 @@
-"""Log probabilities of given tokens by a model of `transformers`, many rows at a time.
+"""Log probabilities by a model of `transformers`, of given tokens and of those that it writes.
 
 B rows, T time, S source time, V vocabulary.
 """
@@ -223,3 +223,39 @@ def nats_of(logits: "Tensor", ids: "Tensor") -> np.ndarray:
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     nats = torch.nn.functional.cross_entropy(logits, ids, reduction="none")
     return nats.double().cpu().numpy()
+
+
+def best_beams(
+    model: Any,
+    given: Mapping[str, "Tensor"],
+    settings: Mapping[str, Any],
+    n_best: int,
+    n_read: int,
+    end_ids: Sequence[int],
+) -> list[list[tuple[list[int], float]]]:
+    """For each source the `n_best` answers of a beam search, the best first: new tokens, with the
+    end where there is one, and minus their log p.
+
+    Args:
+        settings: of `model.generate`, at least `num_beams`.
+        n_read: tokens of each written row that were given.
+    """
+    import torch
+
+    with torch.inference_mode():
+        found = model.generate(
+            **given,
+            **settings,
+            do_sample=False,
+            num_return_sequences=n_best,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+    power = model.generation_config.length_penalty
+    power = 1.0 if power is None else power
+    answers = []
+    for row, score in zip(found.sequences.tolist(), found.sequences_scores.tolist(), strict=True):
+        new = row[n_read:]
+        end = next((i + 1 for i, token in enumerate(new) if token in end_ids), len(new))
+        answers.append((new[:end], -score * end**power))
+    return [answers[i : i + n_best] for i in range(0, len(answers), n_best)]

@@ -24,6 +24,7 @@ from lslm_lightning.models.heads import Head, Source, TiedProjection, single
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
 from lslm_lightning.training.checks import LONGEST, check_kind, check_lengths, longest_answer
+from lslm_lightning.training.n_best import n_best_prediction
 from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.task import Task
 
@@ -42,6 +43,8 @@ class SequenceToSequenceTask(Task):
         scale_embedding: multiply token vectors by sqrt(d_model): a word then weighs as much as what
             the layers add to it.
     """
+
+    finds_n_best = True
 
     def __init__(
         self,
@@ -130,8 +133,12 @@ class SequenceToSequenceTask(Task):
         )
 
     @torch.no_grad()
-    def decode(self, source: Tensor, search: Search, max_length: int | None = None) -> Decoded:
-        """The search's answers to padded sources (B, S) int64, of at most `max_length` tokens."""
+    def decode(
+        self, source: Tensor, search: Search, max_length: int | None = None, n_best: int = 1
+    ) -> Decoded:
+        """The search's answers to padded sources (B, S) int64, of at most `max_length` tokens; see
+        `Decoded`.
+        """
         pad = source == self.tokenizer.pad_id
         memory = self.backbone.encode(self.embedding(source), pad)
 
@@ -153,6 +160,7 @@ class SequenceToSequenceTask(Task):
             longest,
             min(self.min_length, longest),
             agree=self.agree,
+            **({"n_best": n_best} if n_best > 1 else {}),
         )
 
     # Probabilities
@@ -273,9 +281,22 @@ class SequenceToSequenceTask(Task):
             min(longest, self.max_length),
         )
 
-    def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """An answer to each example, in order."""
-        yield from self.answer(examples)
+    def generate(self, examples: Sequence[Example], n_best: int = 1) -> Iterator[Prediction]:
+        """An answer to each example, in order; with `n_best` above 1 several, as `alternatives`.
+
+        Raises:
+            ValueError: the search finds no more than one, or fewer than `n_best`.
+        """
+        yield from self.answer(examples) if n_best == 1 else self._n_best(examples, n_best)
+
+    def _n_best(self, examples: Sequence[Example], n_best: int) -> Iterator[Prediction]:
+        self.search.check_n_best(n_best)
+        began = perf_counter()
+        source = padded(self.read(examples), self.tokenizer.pad_id).to(self.device)
+        lists = self.decode(source, self.search, n_best=n_best).n_best_lists(n_best)
+        seconds = (perf_counter() - began) / len(examples)
+        for example, found in zip(examples, lists, strict=True):
+            yield n_best_prediction(example, found, self.tokenizer, seconds)
 
     def answer(self, examples: Sequence[Example]) -> list[Prediction]:
         began = perf_counter()

@@ -83,6 +83,7 @@ class Task(LightningModule, ABC):
     # how answers are written, token by token; None of a task that writes none
     search: AnySearch | None = None
     searches: tuple[type, ...] = (Search,)  # the kinds that it may be of, the preferred one first
+    finds_n_best = False  # whether `generate` takes `n_best`, for several answers to one source
     fusion: Fusion | None = None  # a language model that the search asks
     has_open_length = False  # whether the training split is to decide `max_length`
     bounded: Mapping[str, Any] = {}  # what it has decided, for config.yaml

@@ -17,6 +17,7 @@ from lslm_lightning.commands.generate import chosen_search, lines, parser
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
 from lslm_lightning.training.task import Task
+from tests.commands.written_runs import write_translator
 from tests.patience import PATIENCE
 
 
@@ -201,6 +202,56 @@ def test_a_real_run_answers_with_its_own_search_and_what_is_given(lslm, translat
         assert outcome.status == 0, outcome.err
         assert outcome.out.endswith("\n")
     assert lslm("generate", only_run(), "red cat", "--temperature", "0.5").status == 2
+
+
+# Several answers to one text
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory) -> Path:
+    return write_translator(tmp_path_factory.mktemp("translation") / "run")
+
+
+@pytest.mark.parametrize("search", [["--search", "beam"], ["--search", "sampling", "--seed", "3"]])
+def test_n_best_are_printed_with_their_log_p(search, translator, monkeypatch, capfd):
+    """A line each, the best first; of what is piped in behind the number of the line."""
+    options = [*search, "--max-length", "6", "--n-best", "3"]
+    assert main(["generate", str(translator), "ab c", *options]) == 0
+    rows = [line.split("\t") for line in capfd.readouterr().out.splitlines()]
+    assert [len(row) for row in rows] == [2, 2, 2]
+    log_p = [float(row[0]) for row in rows]
+    assert max(log_p) < 0
+    if "sampling" in search:
+        assert log_p == sorted(log_p, reverse=True)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab c\nd e\n")))
+    assert main(["generate", str(translator), "-", *options, "--batch-size", "1"]) == 0
+    piped = [line.split("\t") for line in capfd.readouterr().out.splitlines()]
+    assert [row[0] for row in piped] == ["1", "1", "1", "2", "2", "2"]
+    assert [row[1:] for row in piped[:3]] == rows
+
+
+def test_one_best_is_the_answer_alone(translator, capfd):
+    words = ["generate", str(translator), "ab c", "--search", "beam", "--max-length", "6"]
+    assert main(words) == main([*words, "--n-best", "1"]) == 0
+    first, second = capfd.readouterr().out.splitlines()
+    assert first == second
+    assert main([*words, "--n-best", "2"]) == 0
+    assert capfd.readouterr().out.splitlines()[0].split("\t")[1] == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--search", "greedy", "--n-best", "2"], "n_best=2 must be 1 for Greedy"),
+        (["--search", "beam", "--beam-size", "2", "--n-best", "3"], "at most beam_size=2"),
+        (["--n-best", "0"], "n_best=0"),
+    ],
+)
+def test_more_than_a_search_finds_is_refused(arguments, message, translator, capfd):
+    assert main(["generate", str(translator), "ab", *arguments]) == 2
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.startswith("lslm generate: ")
+    assert message in line
 
 
 @pytest.mark.parametrize(

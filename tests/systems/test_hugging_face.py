@@ -293,3 +293,43 @@ def test_a_text_is_an_answer_without_a_source(gpt2):
 def test_an_answer_beyond_the_positions_of_a_decoder_is_refused(marian):
     with pytest.raises(ValueError, match=r"example '0': its answer has 1,101 tokens.* 1,024 pos"):
         list(HuggingFace(str(marian)).log_prob(EXAMPLES[:1], ["a " * 1100]))
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "marian"])
+def test_n_best_are_those_of_the_folder(kind, request):
+    """In batches; log p is that of the tokens, whatever the length penalty makes of it."""
+    folder = request.getfixturevalue(kind)
+    system = HuggingFace(str(folder), dtype="float64", n_beam=4, max_new_tokens=5, batch_size=4)
+    model, tokenizer = system.loaded
+    model.generation_config.length_penalty = 0.5
+    model.generation_config.forced_eos_token_id = None
+    found = {p.id: p for p in system.generate(EXAMPLES, n_best=3)}
+    alone = {p.id: p.output for p in system.generate(EXAMPLES)}
+    for example in EXAMPLES:
+        prediction = found[example.id]
+        ids = tokenizer([example.source], return_tensors="pt").input_ids
+        given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        n_read = 1 if system.reads_sources else ids.size(1)
+        settings = {"num_beams": 4, "max_new_tokens": 5, "do_sample": False}
+        written = model.generate(**given, **settings, num_return_sequences=3)[:, n_read:]
+        texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+        assert [each.output for each in prediction.alternatives] == [t.strip() for t in texts]
+        assert prediction.output == alone[example.id]
+        first, nats = written[0].tolist(), 0.0
+        end = first.index(1) + 1 if 1 in first else len(first)
+        for t in range(end):
+            with torch.no_grad():
+                if system.reads_sources:
+                    logits = model(
+                        **given, decoder_input_ids=torch.tensor([[0, *first[:t]]])
+                    ).logits
+                else:
+                    logits = model(torch.tensor([[*ids[0].tolist(), *first[:t]]])).logits
+            nats -= float(logits[0, -1].log_softmax(-1)[first[t]])
+        assert prediction.nats == pytest.approx(nats, rel=1e-6)  # they are added up in float32
+        assert prediction.n_token == end
+
+
+def test_n_best_needs_as_many_beams(marian):
+    with pytest.raises(ValueError, match="n_best=3 must be at least 1 and at most n_beam=2"):
+        list(HuggingFace(str(marian), n_beam=2).generate(EXAMPLES, n_best=3))
