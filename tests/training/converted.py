@@ -1,7 +1,14 @@
 """Tasks with the weights of tiny models of `transformers`, in float64, and these models."""
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, MarianConfig, MarianMTModel
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    MarianConfig,
+    MarianMTModel,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 from lslm_lightning.text.recipes import Characters
 from lslm_lightning.text.tokenizer import Tokenizer
@@ -12,6 +19,8 @@ from tests.models.convert import gpt2_from_transformers, marian_from_transformer
 ALPHABET = "abcdefgh "
 N_POSITION = 24
 END_BIAS = 3.0  # answers of a few tokens
+GPT2_SEED = 2
+MARIAN_SEED = 2
 
 
 def tokenizer_of(alphabet: str) -> Tokenizer:
@@ -19,11 +28,12 @@ def tokenizer_of(alphabet: str) -> Tokenizer:
     return Characters().train([alphabet])
 
 
-def randomized(model: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """Return the model in float64, with parameters so large that probabilities differ. By these
-    seeds some answers end early, and some do not.
+def randomized(kind: type[PreTrainedModel], config: PretrainedConfig, seed: int) -> PreTrainedModel:
+    """Return a model in float64, with parameters so large that probabilities differ. By the seeds
+    that are used here some answers end early, and some do not.
     """
     torch.manual_seed(seed)
+    model = kind(config)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data.add_(torch.randn_like(parameter) * 0.3)
@@ -32,20 +42,16 @@ def randomized(model: torch.nn.Module, seed: int) -> torch.nn.Module:
 
 def gpt2_task(alphabet: str = ALPHABET, **settings) -> tuple[LanguageModelingTask, GPT2LMHeadModel]:
     tokenizer = tokenizer_of(alphabet)
-    model = randomized(
-        GPT2LMHeadModel(
-            GPT2Config(
-                vocab_size=tokenizer.vocab_size,
-                n_positions=N_POSITION,
-                n_embd=16,
-                n_layer=2,
-                n_head=2,
-                bos_token_id=tokenizer.eos_id,
-                eos_token_id=tokenizer.eos_id,
-            )
-        ),
-        seed=1,
+    config = GPT2Config(
+        vocab_size=tokenizer.vocab_size,
+        n_positions=N_POSITION,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=tokenizer.eos_id,
+        eos_token_id=tokenizer.eos_id,
     )
+    model = randomized(GPT2LMHeadModel, config, GPT2_SEED)
     embedding, backbone, head = gpt2_from_transformers(model)
     task = LanguageModelingTask(backbone, tokenizer, **{"context": N_POSITION, **settings})
     task.embedding = embedding
@@ -60,22 +66,18 @@ def marian_task(alphabet: str = ALPHABET, **settings) -> tuple[TranslationTask, 
         for side in ("encoder", "decoder")
         for what, n in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 32))
     }
-    model = randomized(
-        MarianMTModel(
-            MarianConfig(
-                vocab_size=tokenizer.vocab_size,
-                d_model=16,
-                max_position_embeddings=64,
-                pad_token_id=tokenizer.pad_id,
-                eos_token_id=tokenizer.eos_id,
-                bos_token_id=tokenizer.bos_id,
-                decoder_start_token_id=tokenizer.bos_id,
-                forced_eos_token_id=None,
-                **sizes,
-            )
-        ),
-        seed=2,
+    config = MarianConfig(
+        vocab_size=tokenizer.vocab_size,
+        d_model=16,
+        max_position_embeddings=64,
+        pad_token_id=tokenizer.pad_id,
+        eos_token_id=tokenizer.eos_id,
+        bos_token_id=tokenizer.bos_id,
+        decoder_start_token_id=tokenizer.bos_id,
+        forced_eos_token_id=None,
+        **sizes,
     )
+    model = randomized(MarianMTModel, config, MARIAN_SEED)
     model.final_logits_bias.normal_()
     model.final_logits_bias[0, tokenizer.eos_id] += END_BIAS
     embedding, backbone, head = marian_from_transformers(model)
