@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lslm_lightning.evaluation.texts import score_texts as score
     from lslm_lightning.experiments.comparing import compare
     from lslm_lightning.experiments.evaluating import evaluate
+    from lslm_lightning.experiments.generation import SearchSettings, generate
     from lslm_lightning.experiments.resuming import resume
     from lslm_lightning.experiments.starting import train
     from lslm_lightning.experiments.sweep import sweep
@@ -34,9 +35,11 @@ if "OMP_WAIT_POLICY" not in os.environ:
 __version__ = "0.1.0"
 
 __all__ = [
+    "SearchSettings",
     "__version__",
     "compare",
     "evaluate",
+    "generate",
     "load_run",
     "resume",
     "score",
@@ -47,6 +50,8 @@ __all__ = [
 PLACES = {  # of what is imported when it is asked for
     "compare": ("lslm_lightning.experiments.comparing", "compare"),
     "evaluate": ("lslm_lightning.experiments.evaluating", "evaluate"),
+    "SearchSettings": ("lslm_lightning.experiments.generation", "SearchSettings"),
+    "generate": ("lslm_lightning.experiments.generation", "generate"),
     "load_run": ("lslm_lightning.runs.loading", "load_run"),
     "resume": ("lslm_lightning.experiments.resuming", "resume"),
     "score": ("lslm_lightning.evaluation.texts", "score_texts"),

@@ -13,9 +13,10 @@ import pytest
 
 from lslm_lightning import runs
 from lslm_lightning.__main__ import main
-from lslm_lightning.commands.generate import chosen_search, lines, parser
+from lslm_lightning.commands.generate import lines, parser
 from lslm_lightning.contracts import Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling, Search
+from lslm_lightning.experiments.generation import chosen_search
 from lslm_lightning.training.task import Task
 from tests.commands.written_runs import write_translator
 from tests.patience import PATIENCE

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 import lslm_lightning
-from lslm_lightning import compare, evaluate, resume, train
+from lslm_lightning import SearchSettings, compare, evaluate, generate, resume, train
 from tests.commands.conftest import write_translation
 from tests.conftest import write_pairs
 
@@ -131,3 +131,16 @@ def test_names_are_loaded_when_they_are_asked_for():
     assert set(lslm_lightning.__all__) <= set(dir(lslm_lightning))
     with pytest.raises(AttributeError, match="it offers"):
         lslm_lightning.fit  # noqa: B018
+
+
+def test_texts_are_answered(runs):
+    settings = SearchSettings(search="beam", beam_size=3, max_length=6)
+    found = generate(runs[0], ["one", "two two"], settings, n_best=2)
+    assert [len(each.alternatives) for each in found] == [2, 2]
+    assert [each.output for each in found] == [each.alternatives[0].output for each in found]
+    [alone] = generate(runs[0].path, ["one"], settings)
+    assert alone.output == found[0].output
+    with pytest.raises(ValueError, match="list of texts"):
+        generate(runs[0], "one")
+    with pytest.raises(ValueError, match="does not apply"):
+        generate(runs[0], ["one"], SearchSettings(temperature=0.5))

@@ -1,0 +1,278 @@
+"""Texts answered by a trained model."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import islice
+from os import PathLike
+from typing import TYPE_CHECKING, Literal
+
+from lslm_lightning.contracts import Prediction
+from lslm_lightning.safety.magnitudes import check_magnitudes
+
+if TYPE_CHECKING:
+    from lslm_lightning.decoding import AnySearch, Fusion
+    from lslm_lightning.experiments.run import Run
+    from lslm_lightning.training.task import Task
+
+# also the names of a search's settings
+OPTIONS = ("no_repeat_ngram", "beam_size", "length_penalty", "temperature", "top_k", "top_p")
+FUSION = ("fusion", "fusion_weight", "length_bonus")
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Settings of a search for answers; None leaves one as the run has it.
+
+    Args:
+        search: kind; of another kind than the run's, the rest starts from that kind's defaults.
+        no_repeat_ngram: never write so many tokens twice.
+        beam_size: hypotheses side by side, of beams.
+        length_penalty: of beams; above 1 favours long answers.
+        temperature: of sampling; below 1 is more careful.
+        top_k: of sampling: only so many of the most probable tokens.
+        top_p: of sampling: only the most probable tokens that make up this share.
+        max_length: most new tokens.
+        min_length: fewest new tokens.
+        fusion: a language model, a run with the same tokenizer, that beams ask too.
+        fusion_weight: of its log probabilities.
+        length_bonus: with `fusion`: added for each token.
+    """
+
+    search: Literal["greedy", "beam", "sampling"] | None = None
+    no_repeat_ngram: int | None = None
+    beam_size: int | None = None
+    length_penalty: float | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    max_length: int | None = None
+    min_length: int | None = None
+    fusion: str | None = None
+    fusion_weight: float | None = None
+    length_bonus: float | None = None
+
+
+AS_THE_RUN_HAS_IT = SearchSettings()
+
+
+def generate(
+    run: "str | PathLike[str] | Run",
+    texts: Sequence[str],
+    settings: SearchSettings = AS_THE_RUN_HAS_IT,
+    *,
+    n_best: int = 1,
+    seed: int = 0,
+    batch_size: int = 32,
+    device: str = "auto",
+    trust: bool = False,
+) -> list[Prediction]:
+    """Answer texts with a trained model, as `lslm generate` does; return a prediction for each.
+
+    Args:
+        run: a run directory, a checkpoint in one, an MLflow run id, a pattern for the newest run
+            that matches, or what `train` returned.
+        texts: to continue, translate, summarize or answer, or files to transcribe.
+        settings: of the search.
+        n_best: answers for each text, as `Prediction.alternatives`.
+        seed: of sampling.
+        batch_size: texts answered together.
+        device: cpu, cuda, or auto.
+        trust: let the run's config name any class.
+
+    Raises:
+        ValueError: there is no such run, or a setting is out of range or not of this search.
+    """
+    from lslm_lightning.experiments.library import library_call
+
+    if isinstance(texts, str):
+        raise ValueError(f"texts must be a list of texts, but is {texts!r}")
+    if batch_size < 1 or n_best < 1:
+        raise ValueError(f"batch_size={batch_size} and n_best={n_best} must be at least 1")
+    reference = str(run if isinstance(run, str | PathLike) else run.path)
+    with library_call(["generate", reference]):
+        writer = Writer(reference, seed, batch_size, device, trust)
+        writer.search_by(settings, n_best)
+        return list(writer.answers(texts))
+
+
+class Writer:
+    """A trained model that answers texts, a batch at a time.
+
+    Args:
+        run: see `generate`, and there for the others.
+
+    Raises:
+        ValueError: there is no such run, or it cannot be used.
+
+    Attributes:
+        task: the model.
+        n_answer: texts answered so far.
+        n_cut: answers among these that were cut at the most tokens.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        seed: int = 0,
+        batch_size: int = 32,
+        device: str = "auto",
+        trust: bool = False,
+    ) -> None:
+        import torch
+
+        from lslm_lightning.runs import choose_run, load_run
+        from lslm_lightning.training.language_model import LanguageModel
+
+        chosen = choose_run(run)
+        self.task = load_run(run if chosen is None else str(chosen.path), trust=trust).task
+        self.is_language_model = isinstance(self.task, LanguageModel)
+        self.n_best = 1
+        self.n_answer = 0
+        self.n_cut = 0
+        self.batch_size = batch_size
+        self.device = device
+        if device == "auto":
+            self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.trust = trust
+        self.task.to(self.device)
+        torch.manual_seed(seed)
+
+    def search_by(self, settings: SearchSettings, n_best: int = 1) -> None:
+        """Search for answers as the settings say.
+
+        Raises:
+            ValueError: a setting is out of range, or does not apply to this task or its search.
+        """
+        from lslm_lightning.decoding import Beam
+
+        check_magnitudes(vars(settings))
+        apply_settings(self.task, settings, n_best)
+        if (fusion := fusion_of(self.task, settings, self.device, self.trust)) is not None:
+            self.task.answer_by(None, fusion)
+        self.n_best = n_best
+        if isinstance(self.task.search, Beam) and self.is_language_model:
+            self.batch_size = 1  # beams want prompts of one length
+
+    def answers(self, texts: Iterable[str]) -> Iterator[Prediction]:
+        """Yield a prediction for each text, in order."""
+        source = iter(texts)
+        while chunk := list(islice(source, self.batch_size)):
+            first = self.n_answer
+            examples = [self.task.example(str(first + i), text) for i, text in enumerate(chunk)]
+            more = {} if self.n_best == 1 else {"n_best": self.n_best}
+            found = {p.id: p for p in self.task.generate(examples, **more)}
+            self.n_answer += len(examples)
+            self.n_cut += sum(p.finish_reason == "length" for p in found.values())
+            yield from (found[example.id] for example in examples)
+
+
+def apply_settings(task: "Task", settings: SearchSettings, n_best: int = 1) -> None:
+    """Let the task answer as the settings say.
+
+    Raises:
+        ValueError: an option is out of range, or does not apply to this task or its search.
+    """
+    from lslm_lightning.decoding import CtcSearch
+    from lslm_lightning.training.checks import check_lengths
+
+    if n_best != 1 and not task.finds_n_best:
+        raise ValueError(
+            f"--n-best does not apply to {type(task).__name__}, which finds one answer; leave it "
+            "out"
+        )
+    if task.search is None:
+        names = [
+            name
+            for name in ("search", "max_length", "min_length", *OPTIONS, *FUSION)
+            if getattr(settings, name) is not None
+        ]
+        if names:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+            raise ValueError(
+                f"{options} does not apply to {type(task).__name__}, which writes nothing token "
+                "by token; leave it out"
+            )
+        return
+    task.search = chosen_search(task.search, settings, task.searches)
+    if n_best != 1:
+        task.search.check_n_best(n_best)
+    for option in ("max_length", "min_length"):
+        if (value := getattr(settings, option)) is not None:
+            if isinstance(task.search, CtcSearch):
+                name = f"--{option.replace('_', '-')}"
+                raise ValueError(
+                    f"{name} does not apply to {type(task.search).__name__}, which writes what "
+                    "the frames say; leave it out"
+                )
+            setattr(task, option, value)
+    check_lengths(task.min_length, task.max_length)
+
+
+def fusion_of(task: "Task", settings: SearchSettings, device: str, trust: bool) -> "Fusion | None":
+    """Return the language model that `fusion` names; None where it names none.
+
+    Raises:
+        ValueError: there is no such run, it has another tokenizer, or a setting of it came without
+            it.
+    """
+    from lslm_lightning.systems.fusion import ShallowFusion
+
+    weights = {"weight": settings.fusion_weight, "length_bonus": settings.length_bonus}
+    given = {name: value for name, value in weights.items() if value is not None}
+    if settings.fusion is None:
+        if given:
+            raise ValueError(
+                "--fusion-weight and --length-bonus are settings of a language model; name its "
+                "run with --fusion"
+            )
+        return None
+    return ShallowFusion(settings.fusion, **given, trust=trust).over(task.tokenizer, device)
+
+
+def chosen_search(
+    own: "AnySearch", settings: SearchSettings, searches: Sequence[type]
+) -> "AnySearch":
+    """The run's own search with what was given; a `--search` of another kind starts from that
+    kind's defaults.
+
+    Chance goes on from batch to batch, whatever the seed of the run's search.
+
+    Args:
+        searches: kinds that the task can use, the preferred one first.
+
+    Raises:
+        ValueError: an option is not of this search, or out of range.
+    """
+    from lslm_lightning.decoding import Beam, CtcGreedy, CtcPrefixBeam, Greedy, JointBeam, Sampling
+
+    called = {
+        "greedy": (Greedy, CtcGreedy),
+        "beam": (Beam, CtcPrefixBeam, JointBeam),
+        "sampling": (Sampling,),
+    }
+    kinds = [
+        kind
+        for family in searches
+        for kind in called.get(settings.search, (type(own),))
+        if issubclass(kind, family)
+    ]
+    if not kinds and settings.search:
+        raise ValueError(
+            f"--search {settings.search} does not apply to this run, whose search is "
+            f"{type(own).__name__}; leave it out"
+        )
+    search = own if not kinds or isinstance(own, tuple(kinds)) else kinds[0]()
+    known = {field.name for field in fields(search)} if is_dataclass(search) else set()
+    given = {name: value for name in OPTIONS if (value := getattr(settings, name)) is not None}
+    if wrong := [f"--{name.replace('_', '-')}" for name in given if name not in known]:
+        whose = (
+            f"--search {settings.search}"
+            if settings.search
+            else f"this run's search, {type(search).__name__}"
+        )
+        raise ValueError(
+            f"{', '.join(wrong)} does not apply to {whose}; leave it out, or choose another "
+            "--search"
+        )
+    changes = given | ({"seed": None} if "seed" in known else {})
+    return replace(search, **changes) if changes else search
