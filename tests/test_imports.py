@@ -45,7 +45,7 @@ LAYERS: dict[str, set[str]] = {
     "planning": {"configuration", "runs", "text", "safety", "data", "training"},
     "experiments": {
         *("configuration", "planning", "runs", "text", "safety", "data", "tracking", "training"),
-        *("contracts", "metrics", "evaluation", "systems", "reports", "ngram"),
+        *("contracts", "metrics", "evaluation", "systems", "reports", "ngram", "decoding"),
     },
     "systems": {"runs", "contracts", "text", "metrics", "decoding", "data", "ngram", "safety"},
     "reports": {"evaluation", "metrics", "contracts", "text", "safety"},
