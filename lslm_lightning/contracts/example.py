@@ -89,7 +89,7 @@ class Alternative(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """A system's answer to the example of the same id: `output` from generators, `nats` (minus log
-    probability) from scorers.
+    probability) from scorers, with the answer as `output` where that was given.
 
     `n_token` is the number of tokens written or scored, end of text included; `seconds` its wall
     time, a batch shared evenly. `unknown` counts tokens the system could only call `<unk>`;

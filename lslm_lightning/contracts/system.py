@@ -142,7 +142,7 @@ class Generator(System):
 
     Some can find several: `generate(examples, n_best)` gives each prediction `alternatives`, at
     most `n_best`, the best first, with the first as its `output` and minus log p of that one as
-    `nats`. A search that finds fewer raises ValueError.
+    `nats`. A search that cannot find so many raises ValueError.
     """
 
     @abstractmethod

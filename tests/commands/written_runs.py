@@ -10,7 +10,7 @@ from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.training.task import Task
 from tasks.language_modeling.task import LanguageModelingTask
 from tasks.translation.task import TranslationTask
-from tests.training.converted import tokenizer_of
+from tests.training.tiny_tasks import tokenizer_of
 
 SIZES = {"d_model": 16, "n_head": 2, "n_decoder_layer": 1, "dropout": 0.0}
 LEARNED = {

@@ -149,3 +149,29 @@ def test_padding_is_never_written(marian):
     with torch.no_grad():
         task.backbone.model.final_logits_bias[0, PAD] = 50.0
     assert not (task.decode(pairs(SENTENCES, SENTENCES).source, Beam(3)).ids == PAD).any()
+
+
+def test_given_answers_are_scored_as_by_the_system(paired):
+    """The same folder, fine-tuned for no step; padding, unknown words and empty answers."""
+    task = translation_task(paired)
+    system = System(str(paired), dtype="float64", batch_size=3)
+    examples = [Example(str(i), text, ()) for i, text in enumerate(("a b c", "d", "x y z e"))]
+    answers = [["d e", "", "a 猫 b c"], ["q"], ["b b b"]]
+    own, others = (list(scorer.log_prob(examples, answers)) for scorer in (task, system))
+    assert [p.nats for p in own] == pytest.approx([p.nats for p in others], rel=1e-9)
+    assert [(p.output, p.n_token, p.unknown) for p in own] == [
+        (p.output, p.n_token, p.unknown) for p in others
+    ]
+
+
+def test_given_answers_after_what_a_language_model_reads(causal):
+    task = language_task(causal)
+    model = AutoModelForCausalLM.from_pretrained(causal).double().eval()
+    for source, answer in (("a b c", "d e"), ("", "x"), ("q r", "")):
+        given = [EOS, *task.tokenizer.encode(source)]
+        row = [*given, *task.tokenizer.encode(answer), EOS]
+        with torch.no_grad():
+            log_p = model(torch.tensor([row])).logits[0].log_softmax(-1)
+        expected = -sum(float(log_p[t - 1, row[t]]) for t in range(len(given), len(row)))
+        [found] = task.log_prob([Example("1", source, ())], [answer])
+        assert found.nats == pytest.approx(expected, rel=1e-9)

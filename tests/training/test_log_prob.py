@@ -13,14 +13,18 @@ import torch
 from lslm_lightning.contracts import CannotError, Example, pair_answers
 from lslm_lightning.models.positions import Learned
 from lslm_lightning.models.transformer import Transformer
-from lslm_lightning.ngram.counting import NgramCounter
-from lslm_lightning.ngram.training import estimated
 from lslm_lightning.systems.interpolation import Interpolation
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.scoring import TextScorer
 from tasks.language_modeling.ngram import NgramTask
 from tasks.translation.task import TranslationTask
-from tests.training.converted import N_POSITION, gpt2_task, marian_task, tokenizer_of
+from tests.training.tiny_tasks import (
+    N_POSITION,
+    gpt2_task,
+    marian_task,
+    ngram_task,
+    tokenizer_of,
+)
 
 EXACT = {"rel": 0, "abs": 1e-6}
 PAIRS = [
@@ -33,19 +37,6 @@ PAIRS = [
 ]
 EXAMPLES = [Example(str(i), source, ()) for i, (source, _) in enumerate(PAIRS)]
 ANSWERS = [answer for _, answer in PAIRS]
-
-
-def ngram_task(folder: Path, alphabet: str = "ab", order: int = 3) -> NgramTask:
-    """A model of a few texts over the alphabet and one unknown character."""
-    tokenizer = tokenizer_of(alphabet)
-    task = NgramTask(tokenizer, order=order)
-    counter = NgramCounter(order, task.bos + 1, task.bos, folder)
-    texts = ["ab", "abba", "a", "", "b?a", "aab"]
-    for text in texts:
-        counter.add(np.array([task.bos, *tokenizer.encode(text), tokenizer.eos_id]))
-    impossible = {tokenizer.pad_id, tokenizer.bos_id} - {tokenizer.eos_id}
-    task.model = estimated(counter, task.bos + 1, impossible=sorted(impossible))
-    return task
 
 
 def gpt2_log_p(task, model, source: str, answer: str) -> float:

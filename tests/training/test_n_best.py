@@ -7,7 +7,7 @@ import torch
 
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.decoding import Beam, Greedy, Sampling
-from tests.training.converted import gpt2_task, marian_task
+from tests.training.tiny_tasks import gpt2_task, marian_task, ngram_task
 
 SOURCES = ["abc", "head", "a bee", "fed", "g"]
 
@@ -130,6 +130,18 @@ def test_log_p_of_an_alternative_is_that_of_the_given_answer(make, search, n_bes
                 assert -scored.nats == pytest.approx(log_p, abs=1e-5)  # a sample sums in float32
                 compared += 1
     assert compared > 3
+
+
+@pytest.mark.parametrize(("search", "n_best"), [(Beam(4), 4), (Sampling(seed=1), 9)], ids=str)
+def test_an_ngram_model_knows_its_n_best(search, n_best, tmp_path):
+    """With the log p of the given answer, where it is written in the tokens of its text."""
+    task = ngram_task(tmp_path)
+    task.search = search
+    [found] = task.generate(examples(["a"]), n_best=n_best)
+    known = [each for each in found.alternatives if "<unk>" not in each.output]
+    scored = list(task.log_prob(examples(["a"]), [[each.output for each in known]]))
+    assert len(known) > 2
+    assert [each.nats for each in known] == pytest.approx([p.nats for p in scored], abs=1e-4)
 
 
 @pytest.mark.parametrize("make", [gpt2_task, marian_task])

@@ -1,5 +1,8 @@
-"""Tasks with the weights of tiny models of `transformers`, in float64, and these models."""
+"""Tasks with tiny models: with the weights of `transformers` in float64, or counted."""
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from transformers import (
     GPT2Config,
@@ -10,8 +13,11 @@ from transformers import (
     PreTrainedModel,
 )
 
+from lslm_lightning.ngram.counting import NgramCounter
+from lslm_lightning.ngram.training import estimated
 from lslm_lightning.text.recipes import Characters
 from lslm_lightning.text.tokenizer import Tokenizer
+from tasks.language_modeling.ngram import NgramTask
 from tasks.language_modeling.task import LanguageModelingTask
 from tasks.translation.task import TranslationTask
 from tests.models.convert import gpt2_from_transformers, marian_from_transformers
@@ -85,3 +91,16 @@ def marian_task(alphabet: str = ALPHABET, **settings) -> tuple[TranslationTask, 
     task.embedding = embedding
     task.head = head
     return task.double().eval(), model
+
+
+def ngram_task(folder: Path, alphabet: str = "ab", order: int = 3) -> NgramTask:
+    """A model of a few texts over the alphabet and one unknown character."""
+    tokenizer = tokenizer_of(alphabet)
+    task = NgramTask(tokenizer, order=order)
+    counter = NgramCounter(order, task.bos + 1, task.bos, folder)
+    texts = ["ab", "abba", "a", "", "b?a", "aab"]
+    for text in texts:
+        counter.add(np.array([task.bos, *tokenizer.encode(text), tokenizer.eos_id]))
+    impossible = {tokenizer.pad_id, tokenizer.bos_id} - {tokenizer.eos_id}
+    task.model = estimated(counter, task.bos + 1, impossible=sorted(impossible))
+    return task
