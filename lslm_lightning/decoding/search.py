@@ -22,7 +22,7 @@ order. `shared` has one row a source.
 
 
 class Decoded(NamedTuple):
-    """What a search found, without the start.
+    """Answers that a search found, without the start.
 
     With `n_best` above 1 there are B * n_best rows: i * n_best to i * n_best + n_best - 1 belong to
     source i, the best first. A row with `n_token` 0 is none: the search found fewer.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+SCORED_TOKENS = 2048  # in a batch: each has a score for every token of the vocabulary
 Pair: TypeAlias = tuple[Example, str]
 """An example, and an answer to be scored."""
 
@@ -104,8 +105,8 @@ def score_labels(
             )
     found: dict[int, Prediction] = {}
     order = sorted(range(len(pairs)), key=lambda i: (-len(labels[i]), -pairs[i][0].length))
-    for at in range(0, len(order), batch_size):
-        chunk = order[at : at + batch_size]
+    for part in batches([len(labels[i]) for i in order], batch_size):
+        chunk = order[part]
         given = read([pairs[i][0] for i in chunk])
         for i, nats in zip(
             chunk, paired_nats(model, given, [labels[i] for i in chunk]), strict=True
@@ -116,6 +117,17 @@ def score_labels(
                 example.id, answer, math.fsum(nats), n_token=len(nats), unknown=n_unknown
             )
     return [found[i] for i in range(len(pairs))]
+
+
+def batches(sizes: Sequence[int], batch_size: int) -> Iterator[slice]:
+    """Parts of rows of falling sizes: at most `batch_size` rows, and at most `SCORED_TOKENS` tokens
+    with their padding, of more than one row.
+    """
+    at = 0
+    while at < len(sizes):
+        n = max(1, min(batch_size, SCORED_TOKENS // max(1, sizes[at])))
+        yield slice(at, at + n)
+        at += n
 
 
 def labels_of(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
@@ -169,8 +181,8 @@ def causal_nats(
         if window.end > n
     ]
     jobs.sort(key=lambda job: job[1].start - job[1].end)
-    for at in range(0, len(jobs), batch_size):
-        chunk = jobs[at : at + batch_size]
+    for part in batches([w.end - w.start for _, w in jobs], batch_size):
+        chunk = jobs[part]
         ids = padded([rows[i][w.start : w.end] for i, w in chunk], 0, model.device)
         place = torch.arange(1, ids.size(1), device=model.device)
         width = torch.tensor([w.end - w.start for _, w in chunk], device=model.device)

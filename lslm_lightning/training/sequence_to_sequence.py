@@ -28,6 +28,8 @@ from lslm_lightning.training.n_best import n_best_prediction
 from lslm_lightning.training.pair_data import PairData
 from lslm_lightning.training.task import Task
 
+SCORED_TOKENS = 2048  # of given answers, scored at a time
+
 
 class SequenceToSequenceTask(Task):
     """An encoder-decoder with one vocabulary, embedding and tokenizer for both sides.
@@ -228,13 +230,15 @@ class SequenceToSequenceTask(Task):
         Args:
             sources: ids of what is read, one row a target. Equal rows of a batch are read once.
             targets: ids from `<s>` to `</s>`.
-            batch_size: targets at a time, those of like length together.
+            batch_size: targets at a time, those of like length together; fewer where they have
+                more than `SCORED_TOKENS` tokens, each of which has a score for every word.
         """
         pad = self.tokenizer.pad_id
         nats = [np.zeros(0)] * len(targets)
         order = sorted(range(len(targets)), key=lambda i: (-len(targets[i]), -len(sources[i])))
-        for at in range(0, len(order), batch_size):
-            chunk = order[at : at + batch_size]
+        while order:
+            n = max(1, min(batch_size, SCORED_TOKENS // len(targets[order[0]])))
+            chunk, order = order[:n], order[n:]
             number = {
                 row: n for n, row in enumerate(dict.fromkeys(tuple(sources[i]) for i in chunk))
             }

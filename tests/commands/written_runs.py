@@ -57,7 +57,7 @@ def write_run(folder: Path, config: dict, task: Task) -> Path:
 
 
 def write_translator(folder: Path) -> Path:
-    """From "en" to "de", over five letters, with 12 positions."""
+    """Write a run that translates "en" to "de", over five letters, with 12 positions."""
     torch.manual_seed(0)
     backbone = Transformer(
         16, 2, 1, 1, dropout=0.0, position=lambda *sizes: Learned(*sizes, max_length=12)
@@ -66,7 +66,7 @@ def write_translator(folder: Path) -> Path:
 
 
 def write_language_model(folder: Path) -> Path:
-    """Over five letters, with a context of 16."""
+    """Write a run of a language model over five letters, with a context of 16."""
     torch.manual_seed(0)
     backbone = Transformer(16, 2, 0, 1, dropout=0.0)
     task = LanguageModelingTask(backbone, tokenizer_of("abc de"), context=16)

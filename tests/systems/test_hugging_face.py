@@ -265,7 +265,7 @@ def summed(system: HuggingFace, source: str, answer: str) -> tuple[float, int]:
 
 @pytest.mark.parametrize("kind", ["gpt2", "marian"])
 def test_answers_are_scored_as_the_model_itself_scores_them(kind, request):
-    """In batches of unlike pairs; an empty answer, an unknown word, several for one example."""
+    """Batches of unlike pairs; an empty answer, an unknown word, several for one example."""
     system = HuggingFace(str(request.getfixturevalue(kind)), dtype="float64", batch_size=3)
     examples = [Example("0", "a b c", ()), Example("1", "d", ()), Example("2", "x y z e f", ())]
     answers = [["d e", "", "a 猫 b c d"], ["q"], ["a", "b b b"]]
@@ -280,7 +280,7 @@ def test_answers_are_scored_as_the_model_itself_scores_them(kind, request):
 
 
 def test_a_text_is_an_answer_without_a_source(gpt2):
-    """In one window, and in several."""
+    """Read in one window, and in several."""
     texts = ["a b c", "", " ".join("abcdefghijklmnopqrstuvwxyz")]
     examples = [Example(str(i), "", (text,)) for i, text in enumerate(texts)]
     system = HuggingFace(str(gpt2), dtype="float64", context=8, stride=4)
@@ -297,7 +297,7 @@ def test_an_answer_beyond_the_positions_of_a_decoder_is_refused(marian):
 
 @pytest.mark.parametrize("kind", ["gpt2", "marian"])
 def test_n_best_are_those_of_the_folder(kind, request):
-    """In batches; log p is that of the tokens, whatever the length penalty makes of it."""
+    """Batched; log p is that of the tokens, whatever the length penalty makes of it."""
     folder = request.getfixturevalue(kind)
     system = HuggingFace(str(folder), dtype="float64", n_beam=4, max_new_tokens=5, batch_size=4)
     model, tokenizer = system.loaded

@@ -118,7 +118,7 @@ def total_probability(task, source: str, symbols: str, longest: int) -> float:
 @pytest.mark.parametrize("source", ["", "ab", "b?"])
 @pytest.mark.parametrize("kind", ["causal", "sequence to sequence", "ngram"])
 def test_probabilities_of_all_continuations_sum_to_one(kind, source, tmp_path):
-    """Of two letters and an unknown one; what no text is made of has no probability."""
+    """Texts of two letters and an unknown one; what no text is made of has no probability."""
     task = task_of(kind, tmp_path, "ab")
     if kind != "ngram":
         never = torch.zeros(task.tokenizer.vocab_size, dtype=torch.float64)

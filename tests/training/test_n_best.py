@@ -118,7 +118,7 @@ def test_the_first_of_n_beams_is_the_answer(make):
 @pytest.mark.parametrize("make", [gpt2_task, marian_task])
 @pytest.mark.parametrize(("search", "n_best"), [(Beam(4), 4), (Sampling(seed=1), 30)], ids=str)
 def test_log_p_of_an_alternative_is_that_of_the_given_answer(make, search, n_best):
-    """Where an answer ended, and is written in the tokens of its text."""
+    """Compared are answers that ended, and are written in the tokens of their text."""
     task, _ = make(search=search, max_length=6)
     compared = 0
     for example in examples(SOURCES):
@@ -158,7 +158,7 @@ def test_samples_come_best_first_and_again_with_their_seed(make):
 
 
 def test_samples_are_drawn_as_often_as_they_are_probable():
-    """Of one token each, over many seeds: the mean of what is drawn is the model's distribution."""
+    """Answers of one token: their frequencies are the probabilities of the model."""
     task, _ = marian_task("ab", search=Sampling(), max_length=1)
     source = torch.tensor([[*task.tokenizer.encode("ab"), task.tokenizer.eos_id]])
     decoded = task.decode(source, Sampling(seed=0), n_best=4000)
@@ -199,7 +199,7 @@ def test_beyond_the_context_each_goes_on_by_itself(search):
 
 
 def test_fewer_answers_than_asked_are_all_there_are():
-    """Of one token there are only as many answers as tokens."""
+    """Answers of one token are only as many as tokens."""
     task, _ = marian_task("ab", search=Beam(12), max_length=1)
     [found] = task.generate(examples(["ab"]), n_best=12)
     assert len(found.alternatives) == task.tokenizer.vocab_size
