@@ -10,6 +10,7 @@ import torch
 from transformers import MarianMTModel
 
 from lslm_lightning.contracts import Example
+from lslm_lightning.systems import hugging_face_scores
 from lslm_lightning.systems.hugging_face import HuggingFace
 from tests.systems.tiny import save_gpt2, save_marian, save_tokenizer
 
@@ -263,9 +264,11 @@ def summed(system: HuggingFace, source: str, answer: str) -> tuple[float, int]:
     return sum(float(log_p[t, token]) for t, token in enumerate(ids)), len(ids)
 
 
+@pytest.mark.parametrize("most", [hugging_face_scores.SCORED_TOKENS, 10])
 @pytest.mark.parametrize("kind", ["gpt2", "marian"])
-def test_answers_are_scored_as_the_model_itself_scores_them(kind, request):
+def test_answers_are_scored_as_the_model_itself_scores_them(kind, most, request, monkeypatch):
     """Batches of unlike pairs; an empty answer, an unknown word, several for one example."""
+    monkeypatch.setattr(hugging_face_scores, "SCORED_TOKENS", most)
     system = HuggingFace(str(request.getfixturevalue(kind)), dtype="float64", batch_size=3)
     examples = [Example("0", "a b c", ()), Example("1", "d", ()), Example("2", "x y z e f", ())]
     answers = [["d e", "", "a 猫 b c d"], ["q"], ["a", "b b b"]]

@@ -14,6 +14,7 @@ from lslm_lightning.contracts import CannotError, Example, pair_answers
 from lslm_lightning.models.positions import Learned
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.systems.interpolation import Interpolation
+from lslm_lightning.training import sequence_to_sequence
 from lslm_lightning.training.causal import CausalTask
 from lslm_lightning.training.scoring import TextScorer
 from tasks.language_modeling.ngram import NgramTask
@@ -75,7 +76,9 @@ def test_log_p_is_the_sum_of_transformers(make, log_p):
 
 
 @pytest.mark.parametrize("kind", ["causal", "sequence to sequence", "ngram"])
-def test_a_batch_scores_each_answer_as_if_alone(kind, tmp_path):
+def test_a_batch_scores_each_answer_as_if_alone(kind, tmp_path, monkeypatch):
+    """Whatever fits into a batch."""
+    monkeypatch.setattr(sequence_to_sequence, "SCORED_TOKENS", 10)
     task = task_of(kind, tmp_path, "abcdefgh ")
     several = [["a", "bcd", ""], ["head"], [], [" a", "abc", "de"], ["h"], ["x", "g a"]]
     together = list(task.log_prob(EXAMPLES, several))
