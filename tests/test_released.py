@@ -28,8 +28,8 @@ HERE = Path(__file__).parent / "released"
 EXPECTED = json.loads((HERE / "expected.json").read_text("utf-8"))
 RESUMED = [name for name in RECIPES if "resumed" in EXPECTED[name]]
 # Other instruction sets (SSE4 in place of AVX-512) changed losses by less than 1e-4 and weights by
-# less than 3e-3; a state without Adam's moments, or with another batch or learning rate, changes losses by
-# 9e-4 and more.
+# less than 3e-3; a state without Adam's moments, or with another batch or learning rate, changes
+# losses by 9e-4 and more.
 LOSS = 1e-4  # relative tolerance of losses and scores
 WEIGHT = 1e-2  # absolute tolerance of norms and projections of weights
 

@@ -1,11 +1,22 @@
 """Systems of the last release, which had methods but no base class, as systems of this one."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from lslm_lightning.contracts import Example, Generator, Mode, Prediction, Purpose, Scorer, System
+from lslm_lightning.contracts import (
+    Answers,
+    CannotError,
+    Example,
+    Generator,
+    Mode,
+    Prediction,
+    Purpose,
+    Scorer,
+    System,
+)
 
 
 @runtime_checkable
@@ -103,8 +114,14 @@ class _GeneratorAdapter(_Adapter, Generator):
 class _ScorerAdapter(_Adapter, Scorer):
     """A duck-typed system that gives probabilities."""
 
-    def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        return self.wrapped.log_prob(examples)
+    def log_prob(
+        self, examples: Sequence[Example], answers: Answers | None = None
+    ) -> Iterator[Prediction]:
+        if answers is None:
+            return self.wrapped.log_prob(examples)
+        if "answers" not in inspect.signature(self.wrapped.log_prob).parameters:
+            raise CannotError(f"{self.name}.log_prob takes no answers: give it that parameter")
+        return self.wrapped.log_prob(examples, answers)
 
 
 class _BothAdapter(_GeneratorAdapter, _ScorerAdapter):

@@ -189,3 +189,23 @@ def test_no_ability_of_a_system_is_looked_up_by_name():
             if looks_up and node.func.id in ("getattr", "hasattr"):
                 of = ast.unparse(node.args[0])
                 assert of not in ("system", "named", "baseline"), f"{path}, line {node.lineno}"
+
+
+def test_a_scorer_of_the_last_release_is_asked_for_given_answers_only_where_it_takes_them():
+    class Old:
+        name = "old"
+
+        def log_prob(self, examples):
+            return iter([Prediction(example.id, nats=1.0) for example in examples])
+
+    class New(Old):
+        def log_prob(self, examples, answers=None):
+            return iter([Prediction("0", text, nats=2.0) for text in answers])
+
+    asked = [Example("0", "source", ())]
+    with pytest.warns(FutureWarning):
+        old, new = as_system(Old()), as_system(New())
+    assert [p.nats for p in old.log_prob(asked)] == [1.0]
+    with pytest.raises(CannotError, match="takes no answers"):
+        old.log_prob(asked, ["a"])
+    assert [p.output for p in new.log_prob(asked, ["a"])] == ["a"]
