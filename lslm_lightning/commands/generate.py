@@ -187,7 +187,8 @@ def main(argv: list[str]) -> int:
         return refuse(str(error))
     is_piped = arguments.text in (None, "-")
     for number, prediction in enumerate(writer.answers(lines(arguments.text)), 1):
-        print(shown(prediction, number if is_piped else None), flush=True)
+        line = number if is_piped else None
+        print(shown(prediction, line, arguments.n_best > 1), flush=True)
     if writer.n_cut and not writer.is_language_model:  # a continuation has no end of its own
         message = (
             f"{writer.n_cut:,} of {writer.n_answer:,} answers were cut at "
@@ -203,13 +204,14 @@ def refuse(message: str) -> int:
     return WRONG_ARGUMENTS
 
 
-def shown(prediction: "Prediction", number: int | None) -> str:
+def shown(prediction: "Prediction", number: int | None, with_others: bool = False) -> str:
     """Return what is printed of a prediction: its output, or a line for each of its alternatives.
 
     Args:
         number: of the line that was piped in, whose output must be one line; None for a text.
+        with_others: show the alternatives, which some tasks always have.
     """
-    if prediction.alternatives:
+    if with_others:
         first = [] if number is None else [str(number)]
         return "\n".join(
             "\t".join([*first, f"{-nats:.4f}", one_line(output).replace("\t", " ")])
