@@ -1,4 +1,4 @@
-"""What a validation adds up, over batches and processes, as states of torchmetrics."""
+"""Sums over batches and processes in training and validation, as states of torchmetrics."""
 
 from collections.abc import Callable, Sequence
 
@@ -57,6 +57,54 @@ class MeanNats(DoubleSums):
         n_token = self.n_token / self.n_alike
         self.totals = (float(nats), int(n_token))
         return (nats / n_token.clamp(min=1)).float()
+
+
+class TrainingSums(DoubleSums):
+    """Loss and tokens of training steps since the last point of a curve.
+
+    The loss is added up on its own device and waits for none; `compute` on a clone there is
+    collective.
+    """
+
+    loss: Tensor
+    n_target: Tensor
+    n_token: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_sum("loss")
+        self.add_sum("n_target")
+        self.add_sum("n_token")
+        self.has_loss = False  # of this process, since `reset`
+
+    def update(self, loss: Tensor | None, n_target: int, n_token: int) -> None:
+        """Add a micro-batch: its loss (a scalar; None of a model trained without), its target
+        tokens, and these with its source tokens.
+        """
+        if loss is not None:
+            exact = precise(loss.detach())
+            self.loss = self.loss.to(exact.device, exact.dtype) + exact
+            self.has_loss = True
+        self.n_target = self.n_target + n_target
+        self.n_token = self.n_token + n_token
+
+    def compute(self) -> Tensor:
+        """Return loss, target tokens and tokens, float64 (3,)."""
+        sums = [self.loss, self.n_target, self.n_token]
+        return torch.stack([each.cpu().double() for each in sums]) / self.n_alike
+
+    def reset(self) -> None:
+        """Begin again from zero."""
+        self.loss = torch.zeros((), dtype=torch.float64)  # whose device need not have this type
+        super().reset()
+        self.has_loss = False
+
+
+def precise(x: Tensor) -> Tensor:
+    """Return a tensor in double precision, in which the order of a sum of losses makes no
+    difference, where its device has it.
+    """
+    return x if x.device.type == "mps" else x.double()
 
 
 class CorpusScore(DoubleSums):

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Timer
-from torch import Tensor
 
+from lslm_lightning.training.accumulation import TrainingSums
 from lslm_lightning.training.display import Display
 from lslm_lightning.training.interruption import arriving, is_behind
 from lslm_lightning.training.sharding import data_share
@@ -60,6 +60,7 @@ class Reporter(Callback):
         self._validated_step: int | None = None
         # a loss that is on its way from a GPU, and its target tokens
         self._awaited: tuple[Any, int] | None = None
+        self._sums = TrainingSums()  # of this rank, since the last point of the curve
         self._reset()
 
     @property
@@ -68,28 +69,21 @@ class Reporter(Callback):
         return self.n_token / self.train_seconds if self.train_seconds else None
 
     def _reset(self) -> None:
-        self._loss: Any = 0.0
-        self._target_tokens = self._tokens = 0
-        self._carried = (0.0, 0, 0)  # the same three, of all ranks, from the process before
+        self._sums.reset()
+        self._carried = (0.0, 0, 0)  # loss, target tokens and tokens of the process before
         self._since = time.monotonic()
 
-    def _sums(self) -> tuple[float, int, int]:
+    def _totals(self) -> tuple[float, int, int]:
         """Loss, target tokens and tokens of all ranks since the last point of the curve;
         collective.
         """
-        own = torch.tensor(
-            [float(self._loss), self._target_tokens, self._tokens], dtype=torch.float64
-        )
+        sums = self._sums.clone()
         if self._trainer is not None and self._trainer.world_size > 1:
-            # processes that read the same
-            n_alike = self._trainer.world_size // data_share(self._trainer)[1]
-            own = (
-                self._trainer.strategy.reduce(
-                    own.to(self._trainer.strategy.root_device), reduce_op="sum"
-                ).cpu()
-                / n_alike
-            )
-        loss, *tokens = (own + torch.tensor(self._carried, dtype=torch.float64)).tolist()
+            sums.n_alike = self._trainer.world_size // data_share(self._trainer)[1]
+            sums.to(self._trainer.strategy.root_device)
+        sums.update(None, 0, 0)  # also where there was no step
+        carried = torch.tensor(self._carried, dtype=torch.float64)
+        loss, *tokens = (sums.compute() + carried).tolist()
         return loss, *map(round, tokens)
 
     def _shows(self, trainer: Trainer) -> bool:
@@ -145,7 +139,7 @@ class Reporter(Callback):
         """Sums since the last point of the curve too, so that the next one is what it would have
         been.
         """
-        loss, target_tokens, tokens = self._sums()
+        loss, target_tokens, tokens = self._totals()
         seconds = time.monotonic() - self._since if tokens else 0.0
         totals = {
             "n_token": self.n_token,
@@ -167,17 +161,16 @@ class Reporter(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if outputs:  # none of a model that is not trained by gradients
-            self._loss = self._loss + precise(outputs["loss"].detach())
-        self._target_tokens += batch.n_token
-        self._tokens += batch.n_token + batch.n_source_token
+        # no outputs of a model that is not trained by gradients
+        loss = outputs["loss"] if outputs else None
+        self._sums.update(loss, batch.n_token, batch.n_token + batch.n_source_token)
         is_step = not trainer.fit_loop._should_accumulate()
         self._n_micro = 0 if is_step else self._n_micro + 1
         if is_step and self._is_point(trainer, task):
-            self._log(trainer, task, self._sums())
+            self._log(trainer, task, self._totals())
         elif trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             # callbacks may look at the end of an epoch
-            self._publish(trainer, *self._sums())
+            self._publish(trainer, *self._totals())
         if self._work is not None:
             self._show_step(trainer, task, batch_idx)
 
@@ -193,7 +186,7 @@ class Reporter(Callback):
         return step % every == 0
 
     def _log(self, trainer: Trainer, task: Task, sums: tuple[float, int, int]) -> None:
-        """Log a point of the curve, given `_sums`, which waits for a GPU and so stands before the
+        """Log a point of the curve, given `_totals`, which waits for a GPU and so stands before the
         clock.
         """
         loss, target_tokens, tokens = sums
@@ -233,7 +226,7 @@ class Reporter(Callback):
 
     def _close(self, trainer: Trainer, task: Task) -> None:
         """Let steps that no point of the curve holds have one; collective."""
-        sums = self._sums()
+        sums = self._totals()
         if not sums[2]:
             return
         if trainer.log_every_n_steps:
@@ -267,11 +260,10 @@ class Reporter(Callback):
         """
         work = self._work
         is_new = "train/loss" not in self.latest
-        if self._tokens and (is_new or trainer.global_step - self._last_step >= FEW_STEPS):
+        n_token = int(self._sums.n_token)
+        if n_token and (is_new or trainer.global_step - self._last_step >= FEW_STEPS):
             n_share = data_share(trainer)[1] if trainer.world_size > 1 else 1
-            work.tokens_per_second = (
-                n_share * self._tokens / max(1e-9, time.monotonic() - self._since)
-            )
+            work.tokens_per_second = n_share * n_token / max(1e-9, time.monotonic() - self._since)
             if (found := self._own_loss()) is not None:
                 nats, target_tokens = found
                 work.loss = (
@@ -287,17 +279,19 @@ class Reporter(Callback):
         """Return the sum of the losses of this rank since the last point of the curve, and its
         target tokens; None while it is not here.
         """
-        if not isinstance(self._loss, Tensor):
+        if not self._sums.has_loss:
             return None
-        if self._loss.device.type == "cpu":
-            return float(self._loss), self._target_tokens
-        if not is_behind(self._loss.device):  # nothing tells whether reading would wait
+        loss = self._sums.loss
+        n_target = int(self._sums.n_target)
+        if loss.device.type == "cpu":
+            return float(loss), n_target
+        if not is_behind(loss.device):  # nothing tells whether reading would wait
             return None
         found = None
         if self._awaited is not None and self._awaited[0][1].query():
             found = float(self._awaited[0][0]), self._awaited[1]
         if self._awaited is None or found is not None:
-            self._awaited = arriving(self._loss), self._target_tokens
+            self._awaited = arriving(loss), n_target
         return found
 
     def on_validation_start(self, trainer: Trainer, task: Task) -> None:
@@ -447,10 +441,3 @@ def learning_rate(trainer: Trainer) -> float | None:
         if "lr" in group
     ]
     return groups[0]["lr"] if groups else None
-
-
-def precise(x: Tensor) -> Tensor:
-    """In double precision, in which the order of a sum of losses makes no difference, where the
-    device has it.
-    """
-    return x if x.device.type == "mps" else x.double()

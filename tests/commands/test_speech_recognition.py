@@ -155,8 +155,8 @@ def test_from_recordings_to_reports(config, project, lslm):
     (project / "exam.yaml").write_text(yaml.safe_dump(exam))
     outcome = lslm("evaluate", "--config", project / "exam.yaml", "--n_resample", "50")
     assert outcome.status == 0, outcome.err
-    assert "copy: reads text, and this exam is sound" in outcome.out
-    assert "text: reads text, and this exam is sound" in outcome.out
+    assert "copy: reads text, and this evaluation set is sound" in outcome.out
+    assert "text: reads text, and this evaluation set is sound" in outcome.out
     assert "reads sound" not in outcome.out
     evaluated = next(Path("runs").glob("speech_recognition/*/metrics.json"), None)
     assert evaluated is not None

@@ -14,7 +14,7 @@ from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.scoring import score
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.rouge import Rouge
-from lslm_lightning.training.accumulation import CorpusScore, MeanNats
+from lslm_lightning.training.accumulation import CorpusScore, MeanNats, TrainingSums
 from tests.training.conftest import fit, translation_task
 
 RNG = np.random.default_rng(5)
@@ -67,6 +67,28 @@ def test_two_processes_have_the_mean_of_one(tmp_path):
     assert shares == [mean_of(BATCHES)] * 2
     same = in_two_processes(lambda rank: mean_of(BATCHES, n_alike=2), alike)
     assert same == [mean_of(BATCHES)] * 2
+
+
+def sums_of(steps):
+    sums = TrainingSums()
+    for loss, n in steps:
+        sums.update(loss, n, 2 * n)
+    clone = sums.clone()
+    clone.update(None, 0, 0)
+    return clone.compute().tolist(), sums.has_loss
+
+
+def test_the_sums_of_a_curve_are_of_all_processes(tmp_path):
+    wanted = [math.fsum(float(x.double()) for x, _ in BATCHES), 207.0, 414.0]
+    assert sums_of(BATCHES) == (wanted, True)
+    assert (
+        in_two_processes(lambda rank: sums_of(BATCHES[rank::2]), tmp_path) == [(wanted, True)] * 2
+    )
+    assert sums_of([(None, 5)]) == ([0.0, 5.0, 10.0], False)
+    sums = TrainingSums()
+    sums.update(torch.tensor(2.0), 1, 1)
+    sums.reset()
+    assert (sums.has_loss, float(sums.loss), int(sums.n_token)) == (False, 0.0, 0)
 
 
 def score_of(metric, *updates):

@@ -147,9 +147,8 @@ def test_the_loss_that_is_shown_is_not_waited_for(monkeypatch):
     trainer = SimpleNamespace(global_step=20, accumulate_grad_batches=1, world_size=1)
     reporter = Reporter()
     reporter._work = TrainingWork(0, 100)
-    reporter._loss = torch.tensor(5.0).as_subclass(OnDevice)
-    reporter._target_tokens = 1024
-    reporter._tokens = 2048
+    reporter._sums.update(torch.tensor(5.0), 1024, 2048)
+    reporter._sums.loss = torch.tensor(5.0).as_subclass(OnDevice)
     for is_there, shown in ((False, None), (False, None), (True, 6.0), (True, 6.0)):
         arrived[:] = [1] * is_there
         reporter._look(trainer)
