@@ -113,18 +113,18 @@ class Evaluation(Callback):
         """
         answers = predictions_by_id(exam, predictions)
         metrics = task.all_metrics(exam[0].language)
-        sums = {}
+        rows = {}
         for metric in metrics:
             if metric.is_additive:
                 width = len(metric.statistics(exam[0], answers[exam[0].id]))
-                sums[metric.name] = CorpusScore(metric, exam, width).to(task.device)
-                sums[metric.name].update([answers[e.id] for e in exam if e.id in own])
-                sums[metric.name].compute()
-        rows = {name: each.statistics for name, each in sums.items()}
+                state = CorpusScore(metric, exam, width).to(task.device)
+                state.update([answers[e.id] for e in exam if e.id in own])
+                state.compute()
+                rows[metric.name] = state.statistics
         for each in score(exam, predictions, metrics, n_resample=0, rows=rows).scores:
             if not math.isnan(each.value):
-                name = f"val/{each.metric}"
-                task.log(name, sums.get(each.metric, each.value), metric_attribute=name)
+                # as a number: a callback of the user's own may log one under the same name
+                task.log(f"val/{each.metric}", each.value)
 
     def on_test_epoch_start(self, trainer: Trainer, task: "Task") -> None:
         self._answers = []
