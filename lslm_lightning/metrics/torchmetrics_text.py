@@ -64,6 +64,7 @@ def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
     wrapped.distributed_available_fn = _is_alone  # every process has all predictions
     computed = _Computed(wrapped)
     try:
+        _load_once(wrapped)
         numbers = computed.values([PROBE, PROBE])
     except (OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{kind} cannot score a text: {error}") from error
@@ -85,6 +86,14 @@ def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
 def _is_alone() -> bool:
     """Stand for `torch.distributed.is_available`, so that nothing is synchronized."""
     return False
+
+
+def _load_once(wrapped: torchmetrics.Metric) -> None:
+    """Give BERTScore the model that it would load again for every pair of texts."""
+    if isinstance(wrapped, LEARNED[:1]) and wrapped.model is None:
+        from transformers import AutoModel
+
+        wrapped.model = AutoModel.from_pretrained(wrapped.model_name_or_path)
 
 
 class _Computed:
@@ -149,7 +158,9 @@ class _Computed:
         # others, and breaks down on one pair, which is given twice
         n_copy = 2 if isinstance(self.wrapped, LEARNED) else 1
         each = [self.values([pair] * n_copy) for pair in pairs]
-        return {name: np.array([own[name].mean() for own in each]) for name in each[0]}
+        found = {name: np.array([own[name].mean() for own in each]) for name in each[0]}
+        # 0 of a text without tokens, as bert_score of its authors has it
+        return {name: np.nan_to_num(values, nan=0.0) for name, values in found.items()}
 
     @property
     def depends_on_order(self) -> bool:

@@ -58,10 +58,11 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
     reference = Path(reference).expanduser()
     directory = find_run(reference)
     config = config_to_build(directory.config)
+    model = without_extra_metrics(config["model"])
     if trust:
-        add_working_directory(config["model"])
+        add_working_directory(model)
     else:
-        check_trust(config["model"])
+        check_trust(model)
     checkpoint = (
         reference.absolute()
         if reference.is_file() or (reference / META).exists()
@@ -81,7 +82,7 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
         f"config.yaml does not fit {checkpoint}, which has {n_byte:,} bytes",
     )
     with nullcontext() if trust else only_trusted(), bounded:
-        task = build(config["model"], tokenizer)
+        task = build(model, tokenizer)
     load_weights(task, checkpoint, tokenizer)
     return Run(directory, config, tokenizer, task.eval(), checkpoint)
 
@@ -120,8 +121,13 @@ def config_to_build(path: Path) -> dict[str, Any]:
     return config
 
 
-# arguments of a task that come from elsewhere, or that a model which answers has no use for
-UNUSED = {"tokenizer", "extra_metrics"}
+def without_extra_metrics(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec of a task without metrics, for which a model that answers has no use."""
+    given = spec.get("init_args")
+    if not isinstance(given, Mapping):
+        return dict(spec)
+    kept = {name: value for name, value in given.items() if name != "extra_metrics"}
+    return {**spec, "init_args": kept}
 
 
 def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
@@ -139,10 +145,10 @@ def build(spec: Mapping[str, Any], tokenizer: "Tokenizer") -> "LightningModule":
         raise ValueError(
             f"config.yaml: init_args of {spec['class_path']} must be a mapping, but is {given!r}"
         )
-    arguments = {name: value for name, value in given.items() if name not in UNUSED}
+    arguments = {name: value for name, value in given.items() if name != "tokenizer"}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(
-        task_class, "task", skip=UNUSED, instantiate=False, fail_untyped=False
+        task_class, "task", skip={"tokenizer"}, instantiate=False, fail_untyped=False
     )
     try:
         parsed = parser.parse_object({"task": arguments})

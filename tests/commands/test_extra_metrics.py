@@ -12,10 +12,11 @@ from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.experiments.comparison import extra_metrics
 from lslm_lightning.runs import load_run
 from tasks.translation.data import TranslationData
+from tests.support.bert import write_bert
 
 CHRF = {"class_path": "torchmetrics.text.CHRFScore", "init_args": {"n_word_order": 0}}
 CER = {"class_path": "torchmetrics.text.CharErrorRate"}
-NAMES = ["CHRFScore", "CharErrorRate"]
+NAMES = ["CHRFScore", "CharErrorRate", *(f"BERTScore_{n}" for n in ("precision", "recall", "f1"))]
 
 
 def scores_of(record: list[dict]) -> dict[str, dict]:
@@ -24,17 +25,25 @@ def scores_of(record: list[dict]) -> dict[str, dict]:
 
 
 @pytest.fixture
-def run(lslm, translation, only_run):
+def bert(project, pairs):
+    """A learned metric, of which no page of the internet knows."""
+    folder = write_bert(project / "bert", (pairs / "train.zh").read_text("utf-8"))
+    settings = {"model_name_or_path": folder, "num_layers": 2, "max_length": 32, "truncation": True}
+    return {"class_path": "torchmetrics.text.BERTScore", "init_args": settings}
+
+
+@pytest.fixture
+def run(lslm, translation, only_run, bert):
     """A run whose task has extra metrics."""
     config = yaml.safe_load(translation.read_text())
-    config["model"]["init_args"]["extra_metrics"] = [CHRF, CER]
+    config["model"]["init_args"]["extra_metrics"] = [CHRF, CER, bert]
     translation.write_text(yaml.safe_dump(config))
     outcome = lslm("run", "--config", translation)
     assert outcome.status == 0, outcome.err
     return only_run()
 
 
-def test_a_run_and_an_evaluation_score_alike(lslm, run, pairs, project):
+def test_a_run_and_an_evaluation_score_alike(lslm, run, pairs, project, bert):
     logged = {json.loads(line)["name"] for line in (run / "metrics.jsonl").read_text().splitlines()}
     assert {f"val/{name}" for name in NAMES} <= logged
     tested = scores_of(json.loads((run / "metrics.json").read_text())["scores"])
@@ -54,7 +63,7 @@ def test_a_run_and_an_evaluation_score_alike(lslm, run, pairs, project):
     config = {
         "task": "tasks.translation.task.TranslationTask",
         "data": {"class_path": "tasks.translation.data.TranslationData", "init_args": data},
-        "metrics": [CHRF, CER, {"class_path": "lslm_lightning.metrics.bleu.Chrf"}],
+        "metrics": [CHRF, CER, bert, {"class_path": "lslm_lightning.metrics.bleu.Chrf"}],
         "n_resample": 1000,
         "systems": {
             "run": {
@@ -89,7 +98,7 @@ def test_runs_are_compared_by_the_extra_metrics_that_they_share():
         return SimpleNamespace(config={"model": settings})
 
     shared = extra_metrics([finished(CHRF, CER), finished(CER, CHRF)])
-    assert [metric.name for metric in shared] == NAMES
+    assert [metric.name for metric in shared] == NAMES[:2]
     assert [metric.name for metric in extra_metrics([finished(CHRF, CER), finished(CER)])] == [
         "CharErrorRate"
     ]

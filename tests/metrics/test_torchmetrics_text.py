@@ -17,6 +17,7 @@ from lslm_lightning.evaluation.results import Entry, conclude
 from lslm_lightning.evaluation.scoring import score as score_examples
 from lslm_lightning.metrics.names import as_metrics, metrics_at
 from lslm_lightning.metrics.torchmetrics_text import metrics_of
+from tests.support.bert import write_bert
 
 OUTPUTS = [
     "the cat sat on the mat today",
@@ -32,7 +33,6 @@ REFERENCES = [
     ["it rains a little", "rain falls"],
     ["it is a long way to go home", "home is far away"],
 ]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 FIRSTS = [wanted[0] for wanted in REFERENCES]
 EXAMPLES = [Example(str(i), f"s {i}", tuple(wanted)) for i, wanted in enumerate(REFERENCES)]
 PREDICTIONS = [Prediction(str(i), output) for i, output in enumerate(OUTPUTS)]
@@ -212,25 +212,8 @@ def test_what_is_no_metric_is_refused():
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory):
-    """A BERT of 2 layers with random weights, and a tokenizer of words."""
-    from transformers import BertConfig, BertModel, BertTokenizer
-
-    folder = tmp_path_factory.mktemp("bert")
-    words = sorted({word for t in [*OUTPUTS, *itertools.chain(*REFERENCES)] for word in t.split()})
-    (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *words]))
-
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(SPECIAL) + len(words),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=32,
-    )
-    BertModel(config).save_pretrained(folder)
-    BertTokenizer(str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
-    return str(folder)
+    words = [word for t in [*OUTPUTS, *itertools.chain(*REFERENCES)] for word in t.split()]
+    return write_bert(tmp_path_factory.mktemp("bert"), words)
 
 
 def bert_score(path, idf=False):
@@ -269,6 +252,14 @@ def test_bert_score_is_a_mean_over_examples(bert):
     reference = bert_score(bert)
     reference.update(OUTPUTS[:1] * 2, FIRSTS[:1] * 2)
     assert found.rows["BERTScore_f1"][0, 0] == pytest.approx(float(reference.compute()["f1"][0]))
+
+
+def test_an_empty_output_has_no_likeness_and_fails_nothing(bert):
+    metrics = metrics_of(bert_score(bert))
+    emptied = [Prediction("0", ""), *PREDICTIONS[1:]]
+    found = score_examples(EXAMPLES, emptied, metrics, n_resample=20)
+    assert [found.rows[m.name][0].tolist() for m in metrics] == [[0, 1]] * 3
+    assert all(0 < each.value < 1 for each in found.scores)
 
 
 def test_bert_score_by_idf_is_of_the_corpus_or_refused(bert):
