@@ -5,12 +5,15 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch.nn import functional as F
+from torchmetrics.text import CharErrorRate, Perplexity
 
+from lslm_lightning.metrics.error_rate import CharacterErrorRate
 from lslm_lightning.optim import Constant
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.checkpoints import Checkpoints
 from lslm_lightning.training.exam import Evaluation, Exam
 from lslm_lightning.training.task import micro_batch_seed
+from tasks.translation.task import TranslationTask
 from tests.training.conftest import fit, language_task, translation_task
 
 
@@ -229,3 +232,22 @@ def test_any_trainer_of_lightning_gives_the_scores(kind, translation_data, text_
         prediction.id for batch in trainer.predict(task, datamodule=data) for prediction in batch
     ]
     assert sorted(answered) == sorted(example.id for example in data.examples("test"))
+
+
+def test_a_task_of_the_last_release_says_its_modality_by_the_old_name() -> None:
+    with pytest.warns(FutureWarning, match=r"Old\.reads is now called modality"):
+
+        class Old(TranslationTask):
+            reads = "picture"
+
+    assert (Old.modality, TranslationTask.modality) == ("picture", "text")
+
+
+def test_extra_metrics_stand_behind_those_of_the_task(translation_data) -> None:
+    data = translation_data()
+    own = [metric.name for metric in translation_task(data).all_metrics("zh")]
+    task = translation_task(data, extra_metrics=[CharErrorRate(), CharacterErrorRate()])
+    assert [metric.name for metric in task.all_metrics("zh")] == [*own, "CharErrorRate", "cer"]
+    assert task.validation_metrics(data)[-2:] == ["val/CharErrorRate", "val/cer"]
+    with pytest.raises(ValueError, match="Perplexity reads logits"):
+        translation_task(data, extra_metrics=[Perplexity()])
