@@ -63,7 +63,7 @@ from lslm_lightning.reports.evaluation import (
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.reports.trained import training_sections
 from lslm_lightning.runs import RunDirectory, find_run
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.loading import read_config, without_extra_metrics
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.trust import check_trust, only_trusted, resolve
 from lslm_lightning.safety.redaction import redacted, redacted_settings
@@ -178,7 +178,7 @@ def compared(
         if trust:
             add_working_directory(run.config)
         else:
-            check_trust(run.config["model"])
+            check_trust(without_extra_metrics(run.config["model"]))
             check_trust(run.config["data"])
     task = resolve(runs[0].config["model"]["class_path"])
     headline = metric_key((metric or task.headline).rpartition("/")[2], runs[0].headline_scores)
@@ -209,7 +209,7 @@ def compared(
         ]
         sections += training_sections(histories, headline)
     else:
-        metrics = [*task.metrics(asked.examples[0].language), *extra_metrics(together)]
+        metrics = [*task.metrics(asked.examples[0].language), *extra_metrics(together, trust)]
         texts, found = seen_in_training(asked.data, asked.examples)
         entries = [entry(run, answered[run.name]) for run in together if run.name in answered]
         results = conclude(asked.examples, entries, metrics, headline, texts, found, n_resample)
@@ -408,12 +408,19 @@ def entry(run: Finished, predictions: Sequence[Prediction]) -> Entry:
     )
 
 
-def extra_metrics(runs: Sequence[Finished]) -> list[Metric]:
-    """Return the extra metrics that the tasks of all runs have alike."""
+def extra_metrics(runs: Sequence[Finished], trust: bool = False) -> list[Metric]:
+    """Return the extra metrics that the tasks of all runs have alike.
+
+    Raises:
+        ValueError: one is not trusted, since it may run code of others.
+    """
     named = [
         (run.config["model"].get("init_args") or {}).get("extra_metrics") or [] for run in runs
     ]
     shared = [spec for spec in named[0] if all(spec in others for others in named)]
+    if not trust:
+        with only_trusted(training=True):
+            check_trust(shared)
     return [m for spec in shared for m in metrics_at(spec["class_path"], spec.get("init_args"))]
 
 

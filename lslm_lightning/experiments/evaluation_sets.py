@@ -18,7 +18,7 @@ from lslm_lightning.evaluation.evaluation_set import (
 from lslm_lightning.evaluation.predictions import read_predictions
 from lslm_lightning.evaluation.scoring import read_scores, score
 from lslm_lightning.runs import RunDirectory
-from lslm_lightning.runs.loading import read_config
+from lslm_lightning.runs.loading import read_config, without_extra_metrics
 from lslm_lightning.runs.own_code import add_working_directory
 from lslm_lightning.runs.trust import (
     check_trust,
@@ -80,7 +80,7 @@ def find_set(directory: RunDirectory, known: dict[str, TaskData], trust: bool = 
         if trust:
             add_working_directory(config)
         else:
-            check_trust(config["model"])
+            check_trust(without_extra_metrics(config["model"]))
             check_trust(config["data"])
         with nullcontext() if trust else only_trusted():
             own = opened(config["data"], known)

@@ -103,3 +103,6 @@ def test_runs_are_compared_by_the_extra_metrics_that_they_share():
         "CharErrorRate"
     ]
     assert extra_metrics([finished(CER), finished()]) == []
+    named = finished({"class_path": "os.system", "init_args": {"command": "true"}})
+    with pytest.raises(ValueError, match=r"os\.system.* --trust"):
+        extra_metrics([named, named])
