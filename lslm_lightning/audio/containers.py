@@ -23,7 +23,7 @@ class Contents(NamedTuple):
     n_added: int = 0  # frames of silence at the start that the file does not have
 
 
-class Layout(NamedTuple):
+class SoundLayout(NamedTuple):
     """How a format writes its chunks: an id, a size, the contents, padding."""
 
     start: int  # offset of the first chunk
@@ -35,11 +35,11 @@ class Layout(NamedTuple):
     samples: bytes  # beginning of the id of the chunk with the samples
 
 
-RIFF = Layout(12, 4, 4, "little", 2, False, b"data")
+RIFF = SoundLayout(12, 4, 4, "little", 2, False, b"data")
 RIFX = RIFF._replace(order="big")
-AIFF = Layout(12, 4, 4, "big", 2, False, b"SSND")
-CAF = Layout(8, 4, 8, "big", 1, False, b"data")
-WAVE64 = Layout(40, 16, 8, "little", 8, True, b"data")
+AIFF = SoundLayout(12, 4, 4, "big", 2, False, b"SSND")
+CAF = SoundLayout(8, 4, 8, "big", 1, False, b"data")
+WAVE64 = SoundLayout(40, 16, 8, "little", 8, True, b"data")
 LAYOUTS = {
     b"RIFF": RIFF,
     b"RF64": RIFF,
@@ -58,7 +58,7 @@ class Chunk(NamedTuple):
     size: int  # as stated
 
 
-def read_chunks(data: bytes, layout: Layout) -> list[Chunk]:
+def read_chunks(data: bytes, layout: SoundLayout) -> list[Chunk]:
     """Return the chunks up to that of the samples, which is the last, or up to the end."""
     found = []
     at = layout.start
@@ -110,7 +110,7 @@ def require(data: bytes, n_byte: int) -> None:
         raise TruncatedError(f"{len(data):,} of {n_byte:,} bytes are there")
 
 
-def _chunked(data: bytes, layout: Layout) -> bytes:
+def _chunked(data: bytes, layout: SoundLayout) -> bytes:
     chunks = read_chunks(data, layout)
     if not chunks or not chunks[-1].name.startswith(layout.samples):
         size = int.from_bytes(data[4:8], layout.order)
@@ -138,7 +138,7 @@ def _chunked(data: bytes, layout: Layout) -> bytes:
     return b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WAVE" + body
 
 
-def holds_chunks(data: bytes, start: int, layout: Layout) -> bool:
+def holds_chunks(data: bytes, start: int, layout: SoundLayout) -> bool:
     """Whether nothing but chunks of an id and a size that fits stand from `start` on."""
     rest = read_chunks(data, layout._replace(start=start, samples=b"\0"))
     end = rest[-1].start + rest[-1].size if rest else start

@@ -15,7 +15,7 @@ from lslm_lightning.audio.waveform import Waveform, read_audio
 CLIPPED = 1e-3  # share of samples at full scale from which a recording counts as clipped
 
 
-class Reading(NamedTuple):
+class SoundReading(NamedTuple):
     """What a file gives: features (T, F), and what had to be done or is wrong with it, in a word
     each.
     """
@@ -39,7 +39,7 @@ class FrontEnd(ABC):
     def frames_per_second(self) -> float: ...
 
     @abstractmethod
-    def read(self, data: bytes, name: str) -> Reading:
+    def read(self, data: bytes, name: str) -> SoundReading:
         """Features of a file, float32, on the CPU, always the same for the same bytes; at least one
         frame.
 
@@ -100,7 +100,7 @@ class Waveforms(FrontEnd):
         """Without normalizing, so that what is loud looks so."""
         return self.log_mel(self.waveform(data, name).samples)
 
-    def read(self, data: bytes, name: str) -> Reading:
+    def read(self, data: bytes, name: str) -> SoundReading:
         waveform = self.waveform(data, name)
         features = self.log_mel(waveform.samples)
         remarks = {
@@ -108,7 +108,7 @@ class Waveforms(FrontEnd):
             "with channels averaged": waveform.n_channel > 1,
             "clipped": waveform.clipped > CLIPPED,
         }
-        return Reading(
+        return SoundReading(
             normalized(features) if self.normalize else features,
             tuple(word for word, holds in remarks.items() if holds),
         )
@@ -145,9 +145,9 @@ class Frames(FrontEnd):
         """Without slopes."""
         return normalized(read_frames(data, name, self.n_coefficient))
 
-    def read(self, data: bytes, name: str) -> Reading:
+    def read(self, data: bytes, name: str) -> SoundReading:
         parts = [read_frames(data, name, self.n_coefficient)]
         for _ in range(self.n_delta):
             parts.append(deltas(parts[-1]))
         features = torch.cat(parts, 1)
-        return Reading(normalized(features) if self.normalize else features)
+        return SoundReading(normalized(features) if self.normalize else features)

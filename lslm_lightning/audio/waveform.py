@@ -34,7 +34,7 @@ class Waveform(NamedTuple):
         return len(self.samples) / self.sample_rate_hz
 
 
-class Decoded(NamedTuple):
+class DecodedSound(NamedTuple):
     """All frames of a file."""
 
     frames: np.ndarray  # (n, channels) float64
@@ -52,7 +52,7 @@ class Seekable(io.BytesIO):
             return self.tell()
 
 
-def decode(data: bytes, name: str, n_byte: int) -> Decoded:
+def decode(data: bytes, name: str, n_byte: int) -> DecodedSound:
     """Decode to the end, also where the header does not know the number of frames.
 
     Args:
@@ -79,7 +79,7 @@ def decode(data: bytes, name: str, n_byte: int) -> Decoded:
             if n_read * file.channels * SAMPLE_BYTES > limit:
                 raise too_large(name, limit, n_byte)
             blocks.append(block)
-        return Decoded(np.concatenate(blocks), file.samplerate, stated)
+        return DecodedSound(np.concatenate(blocks), file.samplerate, stated)
 
 
 def read_audio(data: bytes, name: str, sample_rate_hz: int) -> Waveform:

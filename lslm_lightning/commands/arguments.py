@@ -13,7 +13,7 @@ from lslm_lightning.exit_status import SettingsError
 WIDEST = 100  # lines of a description
 
 
-class Layout(argparse.HelpFormatter):
+class HelpLayout(argparse.HelpFormatter):
     """Descriptions as wide as the terminal: prose is filled, and lines that are indented stay
     lines.
 
@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
     """Errors in one line, with the nearest option for one that is not known."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **{"formatter_class": Layout, **settings})
+        super().__init__(*arguments, **{"formatter_class": HelpLayout, **settings})
 
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"unrecognized arguments: (--[^ =]+)", message)

@@ -11,7 +11,7 @@ from lslm_lightning.experiments.outcome import command_line, way_on
 from lslm_lightning.safety.magnitudes import N_PROCESS
 
 if TYPE_CHECKING:
-    from lslm_lightning.experiments.evaluation_spec import Evaluation
+    from lslm_lightning.experiments.evaluation_spec import EvaluationSpec
 
 DESCRIPTION = """Let any number of systems answer one exam; score, compare and report what they
 wrote.
@@ -107,7 +107,7 @@ def main(argv: list[str]) -> int:
     return DONE
 
 
-def answer_share(evaluation: "Evaluation", folder: Path, share: str) -> None:
+def answer_share(evaluation: "EvaluationSpec", folder: Path, share: str) -> None:
     """Answer a share of the questions, I/N, for the process that started this one."""
     from lslm_lightning.experiments.evaluation import Examination
 

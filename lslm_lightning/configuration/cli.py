@@ -24,7 +24,7 @@ from lslm_lightning.training.data import TaskData
 from lslm_lightning.training.task import Task
 
 
-class Parser(LightningArgumentParser):
+class ConfigParser(LightningArgumentParser):
     """Errors in one line: what is wrong, where, and the nearest right word.
 
     No option can be shortened: what looks for `--config` in the words would not find it.
@@ -122,7 +122,7 @@ class ExperimentCLI(LightningCLI):
         check_magnitudes(self.config[self.subcommand])
 
 
-class Reader(ExperimentCLI):
+class SettingsReader(ExperimentCLI):
     """The settings that words and files come to; nothing is built."""
 
     def before_instantiate_classes(self) -> None:
@@ -149,7 +149,7 @@ def read_settings(words: list[str]) -> dict[str, Any]:
     check_files(words)
     check_secrets(words)
     with allowance(words):
-        reader = Reader(Task, TaskData, args=words, **SETTINGS)
+        reader = SettingsReader(Task, TaskData, args=words, **SETTINGS)
     settings = without_enums(reader.config[reader.subcommand])
     parser = reader._parser(reader.subcommand)
     text = parser.dump(settings, skip_none=False, skip_link_targets=True, format="yaml")
@@ -167,7 +167,7 @@ SETTINGS = {  # of LightningCLI
     "seed_everything_default": 0,
     "auto_configure_optimizers": False,
     "load_from_checkpoint_support": False,
-    "parser_class": Parser,
+    "parser_class": ConfigParser,
     "parser_kwargs": {"prog": "lslm"},
 }
 

@@ -36,7 +36,7 @@ PACKAGES = (
 ALL = "all"
 
 
-class Section(NamedTuple):
+class HelpSection(NamedTuple):
     """Settings of one class that a help shows; `rows` has a few words on each.
 
     The defaults are read from the source of the class.
@@ -47,7 +47,7 @@ class Section(NamedTuple):
     rows: dict[str, str]
 
 
-RUN = Section(
+RUN = HelpSection(
     "The run, --job.NAME",
     FIXED["job"],
     {
@@ -70,7 +70,7 @@ DEVICES = {
     "strategy": "ddp, or see configs/trainer/",
     "precision": "32-true, bf16-mixed, auto (the faster one)",
 }
-TRAINER = Section(
+TRAINER = HelpSection(
     "Training, --trainer.NAME",
     FIXED["trainer"],
     {
@@ -82,7 +82,7 @@ TRAINER = Section(
         **DEVICES,
     },
 )
-TESTING = Section(
+TESTING = HelpSection(
     "Evaluation, --trainer.NAME",
     FIXED["trainer"],
     {
@@ -92,7 +92,7 @@ TESTING = Section(
         "limit_predict_batches": "only so many batches",
     },
 )
-MODEL = Section(
+MODEL = HelpSection(
     "Model, --model.NAME, of every task",
     "lslm_lightning.training.task.Task",
     {
@@ -101,12 +101,12 @@ MODEL = Section(
         "optimizer": "--model.optimizer.lr changes its rate",
     },
 )
-NETWORK = Section(
+NETWORK = HelpSection(
     "Network, --model.backbone.NAME, of the Transformer",
     "lslm_lightning.models.transformer.Transformer",
     dict.fromkeys(("d_model", "n_head", "n_encoder_layer", "n_decoder_layer", "dropout"), ""),
 )
-DATA = Section(
+DATA = HelpSection(
     "Data, --data.NAME, of most tasks",
     "lslm_lightning.training.pair_data.PairData",
     {
@@ -206,7 +206,7 @@ def help_of(command: str) -> str:
     return "\n".join(lines)
 
 
-def less(section: Section, names: Collection[str]) -> Section:
+def less(section: HelpSection, names: Collection[str]) -> HelpSection:
     """Return a section without some of its rows."""
     return section._replace(
         rows={name: text for name, text in section.rows.items() if name not in names}
@@ -230,7 +230,7 @@ def block_settings(block: str) -> list[Setting]:
     return list(settings.values())
 
 
-def lines_of(section: Section) -> list[str]:
+def lines_of(section: HelpSection) -> list[str]:
     """Return the lines of a section, with defaults from the source."""
     block = next((name for name, path in FIXED.items() if path == section.path), "")
     known = block_settings(block) if block else settings_of(section.path) or ()

@@ -76,7 +76,7 @@ REFUSED: dict[type, str] = {
 }
 
 
-class Rule(NamedTuple):
+class SettingRule(NamedTuple):
     """A setting that is refused where `is_wrong` says so of its value."""
 
     name: str
@@ -85,64 +85,64 @@ class Rule(NamedTuple):
 
 
 RULES = (
-    Rule(
+    SettingRule(
         "barebones", bool, "turns off checkpoints and logging, which a run is made of; leave it out"
     ),
-    Rule(
+    SettingRule(
         "enable_checkpointing",
         lambda value: value is False,
         "a run keeps its checkpoints; leave it out (job.keep_last: 1 keeps fewest)",
     ),
-    Rule(
+    SettingRule(
         "default_root_dir", lambda value: value is not None, "runs are kept in job.root; set that"
     ),
-    Rule(
+    SettingRule(
         "logger",
         lambda value: value is True,
         "metrics.jsonl and MLflow have all metrics already; name a logger, or leave it out",
     ),
-    Rule(
+    SettingRule(
         "use_distributed_sampler",
         bool,
         "the data share themselves out among processes; leave it out",
     ),
-    Rule(
+    SettingRule(
         "model_registry",
         lambda value: value is not None,
         "checkpoints are kept in the run directory and in MLflow; leave it out",
     ),
-    Rule("accumulate_grad_batches", lambda value: value < 1, "must be at least 1 batch"),
-    Rule(
+    SettingRule("accumulate_grad_batches", lambda value: value < 1, "must be at least 1 batch"),
+    SettingRule(
         "overfit_batches",
         lambda value: value < 0 or (isinstance(value, float) and value > 1),
         "must be a whole number of batches, or a share from 0.0 to 1.0",
     ),
-    Rule(
+    SettingRule(
         "val_check_interval",
         lambda value: value == 0,
         "must be more than 0; trainer.limit_val_batches=0 turns validation off",
     ),
-    Rule(
+    SettingRule(
         "check_val_every_n_epoch",
         lambda value: value is not None and value < 1,
         "must be at least 1 epoch, or null",
     ),
-    Rule(
+    SettingRule(
         "num_sanity_val_steps",
         lambda value: value is not None and value < -1,
         "must be at least 0, or -1 for all batches",
     ),
-    Rule(
+    SettingRule(
         "gradient_clip_val",
         lambda value: value is not None and not value >= 0,
         "must be at least 0, which clips nothing",
     ),
-    Rule(
+    SettingRule(
         "profiler",
         lambda value: isinstance(value, str) and value not in PROFILERS,
         "is none of simple, advanced and pytorch",
     ),
-    Rule(
+    SettingRule(
         "log_every_n_steps",
         lambda value: value is not None and value < 0,
         "must be at least 0, which logs no training curve",

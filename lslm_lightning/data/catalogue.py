@@ -59,7 +59,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """A corpus as `corpora.yaml` describes it; that file explains the keys."""
 
     name: str
@@ -149,7 +149,7 @@ class Entry:
         return DataFile(name, checksums, url)
 
 
-def read_catalogue(users: Path = USERS) -> dict[str, Entry]:
+def read_catalogue(users: Path = USERS) -> dict[str, CatalogueEntry]:
     """Entries by name.
 
     Raises:
@@ -179,9 +179,9 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     return entries
 
 
-def _entry(name: str, about: Mapping[str, Any]) -> Entry:
+def _entry(name: str, about: Mapping[str, Any]) -> CatalogueEntry:
     where = f"corpora.yaml: {name}"
-    _require_keys(where, about, Entry)
+    _require_keys(where, about, CatalogueEntry)
     for key, kind, rule in (
         ("splits", Mapping, "map names to files"),
         ("files", Mapping, "map names to checksums"),
@@ -227,7 +227,7 @@ def _entry(name: str, about: Mapping[str, Any]) -> Entry:
         for key in ("languages", "share_of", "fields")
         if isinstance(about.get(key), list)
     }
-    return Entry(name=name, **(dict(about) | lists | {"splits": splits}))
+    return CatalogueEntry(name=name, **(dict(about) | lists | {"splits": splits}))
 
 
 def _is_choice(value: Any) -> bool:
@@ -253,7 +253,7 @@ def _is_share(value: Any) -> bool:
 
 def _require_keys(where: str, about: Mapping[str, Any], kind: type) -> None:
     known = {f.name: f for f in fields(kind)}
-    needed = {"task", "languages", "format", "splits"} if kind is Entry else {"files"}
+    needed = {"task", "languages", "format", "splits"} if kind is CatalogueEntry else {"files"}
     for key in about:
         if key not in known or key == "name":
             near = difflib.get_close_matches(key, known, 1)

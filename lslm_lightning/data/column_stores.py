@@ -22,7 +22,7 @@ DICTIONARY_PAGE = 2  # of Parquet's PageType
 DICTIONARY_BATCH = 2  # of Arrow's MessageHeader
 
 
-class Budget:
+class SizeLimit:
     """Bytes that a file may still unpack to.
 
     Args:
@@ -108,7 +108,9 @@ def _is_text(kind: Any) -> bool:
     return types.is_string(kind) or types.is_large_string(kind)
 
 
-def bounded_slices(batch: "pyarrow.RecordBatch", budget: Budget) -> Iterator["pyarrow.RecordBatch"]:
+def bounded_slices(
+    batch: "pyarrow.RecordBatch", budget: SizeLimit
+) -> Iterator["pyarrow.RecordBatch"]:
     """Cut a batch into parts that are small as Python's objects too, counting their bytes.
 
     Raises:
@@ -118,7 +120,7 @@ def bounded_slices(batch: "pyarrow.RecordBatch", budget: Budget) -> Iterator["py
         yield from _halved(batch.slice(start, BATCH), budget)
 
 
-def _halved(batch: "pyarrow.RecordBatch", budget: Budget) -> Iterator["pyarrow.RecordBatch"]:
+def _halved(batch: "pyarrow.RecordBatch", budget: SizeLimit) -> Iterator["pyarrow.RecordBatch"]:
     """Yield a batch, or its halves, and theirs, where it is large."""
     n_byte = sum(map(unpacked_bytes, batch.columns))
     budget.check(n_byte)
@@ -188,7 +190,7 @@ PAGE_TYPE = 1
 PAGE_BYTES = 2
 
 
-def rows_at_once(file: Any, budget: Budget) -> int:
+def rows_at_once(file: Any, budget: SizeLimit) -> int:
     """Return how many rows of a Parquet file may be decoded together, by the largest dictionaries
     of its columns.
 
@@ -237,7 +239,7 @@ def _dictionary_bytes(chunk: dict[int, int], file: Any) -> int:
 # Arrow
 
 
-def check_messages(file: Any, budget: Budget) -> None:
+def check_messages(file: Any, budget: SizeLimit) -> None:
     """Refuse an Arrow file or stream whose compressed buffers say that they unpack to too much.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lslm_lightning.data import builtin, entries, hub, local
-from lslm_lightning.data.catalogue import Entry, read_catalogue
+from lslm_lightning.data.catalogue import CatalogueEntry, read_catalogue
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.safety.paths import nearest_path
 
@@ -75,7 +75,7 @@ def check_corpus_name(name: str, columns: Mapping[str, Any]) -> None:
 
 def find_entry(
     name: str, columns: Mapping[str, Any], languages: Sequence[str] = (), fields: Sequence[str] = ()
-) -> Entry | None:
+) -> CatalogueEntry | None:
     """Description of an entry of corpora.yaml, or of a file or folder of this machine; None of any
     other corpus.
 

@@ -81,7 +81,7 @@ MARGIN = 0.12
 SAMPLE = 1 << 16
 
 
-class Reading(NamedTuple):
+class DecodedBytes(NamedTuple):
     """A text that bytes may be, and how likely."""
 
     encoding: str
@@ -145,7 +145,7 @@ def not_utf8(where: str, data: bytes, at: int, offset: int = 0, known: str = "")
     )
 
 
-def detect(data: bytes) -> tuple[list[Reading], bool]:
+def detect(data: bytes) -> tuple[list[DecodedBytes], bool]:
     """Return what bytes of one encoding may be, the likeliest first, and whether that one is
     sure.
     """
@@ -160,7 +160,7 @@ def detect(data: bytes) -> tuple[list[Reading], bool]:
         for name in match.could_be_from_charset
     }
     latin = next((found[name] for name in LATIN if name in found), None)
-    best: dict[str, Reading] = {}
+    best: dict[str, DecodedBytes] = {}
     for encoding in order:
         # of Latin letters, ours are told apart by language
         match = latin if encoding in LATIN else found.get(encoding)
@@ -170,7 +170,7 @@ def detect(data: bytes) -> tuple[list[Reading], bool]:
         familiar = _familiarity(encoding, text)
         score = familiar - match.chaos + match.coherence
         if familiar > 0.5 and (text not in best or score > best[text].score):
-            best[text] = Reading(encoding, text, score)
+            best[text] = DecodedBytes(encoding, text, score)
     ranked = sorted(best.values(), key=lambda each: -each.score)
     close = [each for each in ranked if each.score > ranked[0].score - MARGIN]
     return close, len(close) == 1 and _is_enough(close[0])
@@ -187,7 +187,7 @@ def _names(encoding: str) -> tuple[str, str]:
     return NAMES.get(encoding, (f"Windows-{encoding[2:]}", encoding.upper()))
 
 
-def _is_enough(reading: Reading) -> bool:
+def _is_enough(reading: DecodedBytes) -> bool:
     n = sum(not character.isascii() for character in reading.text)
     return n >= (N_LATIN if reading.encoding in LATIN else N_OTHER)
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lslm_lightning.data.archives import bare_name, read_file, read_members
-from lslm_lightning.data.catalogue import DataFile, Entry, Split
+from lslm_lightning.data.catalogue import CatalogueEntry, DataFile, Split
 from lslm_lightning.data.checksums import remembered_checksum, remembered_listing
 from lslm_lightning.data.corpus import Corpus
 from lslm_lightning.data.fetching import local_file, verified_file
@@ -32,7 +32,9 @@ from lslm_lightning.data.values import place_of
 from lslm_lightning.text.language_names import match_language
 
 
-def open_entry(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str] = ()) -> Corpus:
+def open_entry(
+    entry: CatalogueEntry, columns: Mapping[str, Any], languages: Sequence[str] = ()
+) -> Corpus:
     """The corpus of an entry; `columns` are laid over the entry's.
 
     Of a parallel corpus only the languages that `languages` or, where not all of those are there,
@@ -71,7 +73,7 @@ def open_entry(entry: Entry, columns: Mapping[str, Any], languages: Sequence[str
 
 
 def _asked_for(
-    entry: Entry, columns: Mapping[str, Any], languages: Sequence[str]
+    entry: CatalogueEntry, columns: Mapping[str, Any], languages: Sequence[str]
 ) -> dict[str, str]:
     """The entry's own code of each language that is asked for, in the entry's order; {} where that
     is not all there.
@@ -84,7 +86,7 @@ def _asked_for(
     return dict(sorted(found.items(), key=lambda item: entry.languages.index(item[1])))
 
 
-def _of_languages(entry: Entry, languages: Sequence[str]) -> Entry:
+def _of_languages(entry: CatalogueEntry, languages: Sequence[str]) -> CatalogueEntry:
     """The entry with these of its languages alone, and where files are listed one a language, with
     their files.
     """
@@ -101,7 +103,7 @@ def _of_languages(entry: Entry, languages: Sequence[str]) -> Entry:
     return replace(entry, languages=tuple(languages), splits=splits)
 
 
-def _load(entry: Entry, name: str) -> list[Row]:
+def _load(entry: CatalogueEntry, name: str) -> list[Row]:
     split = entry.splits[name]
     required = entry.required
     records = list(_records(entry, name))
@@ -145,7 +147,7 @@ def _load(entry: Entry, name: str) -> list[Row]:
     return rows
 
 
-def _share(rows: list[Row], entry: Entry, split: Split) -> list[Row]:
+def _share(rows: list[Row], entry: CatalogueEntry, split: Split) -> list[Row]:
     low, high = split.share
     if entry.share_of == "characters":
         return [characters_share(row, low, high) for row in rows]
@@ -165,13 +167,13 @@ def _unshared(split: Split) -> Split:
     return replace(split, share=None, rows=None)
 
 
-def split_paths(entry: Entry, name: str) -> list[Path]:
+def split_paths(entry: CatalogueEntry, name: str) -> list[Path]:
     """The split's files on this machine, fetched if need be, verified."""
     files = {file.name: file for file in entry.data_files}
     return [verified_file(entry, files[file]) for file in entry.split_files(name)]
 
 
-def first_records(entry: Entry, n: int) -> list[Record]:
+def first_records(entry: CatalogueEntry, n: int) -> list[Record]:
     """The first records of the first split, with the files' own columns.
 
     Raises:
@@ -180,7 +182,7 @@ def first_records(entry: Entry, n: int) -> list[Record]:
     return list(islice(_records(entry, next(iter(entry.splits))), n))
 
 
-def _records(entry: Entry, name: str) -> Iterator[Record]:
+def _records(entry: CatalogueEntry, name: str) -> Iterator[Record]:
     split = entry.splits[name]
     paths = split_paths(entry, name)
     names = _record_names(entry, name)
@@ -204,7 +206,7 @@ def _records(entry: Entry, name: str) -> Iterator[Record]:
                 yield from read(member, data, entry.header)
 
 
-def _record_names(entry: Entry, name: str) -> dict[str, str]:
+def _record_names(entry: CatalogueEntry, name: str) -> dict[str, str]:
     """What ids call the files of a split: their own names, or from the corpus's folder on where two
     of its files have one name.
     """
@@ -235,7 +237,7 @@ def _parallel_records(
             yield Record(f"{label}:{number}", {language: record[language] for language in part})
 
 
-def _fingerprint(entry: Entry, name: str) -> Any:
+def _fingerprint(entry: CatalogueEntry, name: str) -> Any:
     """Declared checksums stand for the contents; files without one are read, and so are those that
     rows name.
     """
@@ -268,7 +270,7 @@ def _fingerprint(entry: Entry, name: str) -> Any:
     ]
 
 
-def _named(entry: Entry, name: str) -> list[dict[str, str]]:
+def _named(entry: CatalogueEntry, name: str) -> list[dict[str, str]]:
     """What stands for the files that rows name, unless they lie in folders which are files of the
     split.
     """
@@ -285,7 +287,7 @@ def _named(entry: Entry, name: str) -> list[dict[str, str]]:
     ]
 
 
-def _read(entry: Entry, name: str) -> bytes:
+def _read(entry: CatalogueEntry, name: str) -> bytes:
     path = local_file(entry, DataFile(name, {}, None))
     if path is None or not path.is_file():
         raise FileNotFoundError(f"corpus {entry.name}: {name} is not here, and a row names it")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from lslm_lightning.data.archives import files_in, read_members
-from lslm_lightning.data.catalogue import DataFile, Entry
+from lslm_lightning.data.catalogue import CatalogueEntry, DataFile
 from lslm_lightning.data.checksums import checksum, remembered_checksum, root_of
 from lslm_lightning.data.locations import cache_directory, corpus_path, find_file
 from lslm_lightning.safety.paths import check_is_file, is_inside
@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 20
 log = logging.getLogger(__name__)
 
 
-def local_file(entry: Entry, file: DataFile) -> Path | None:
+def local_file(entry: CatalogueEntry, file: DataFile) -> Path | None:
     """Where the file lies on this machine, unverified, or None."""
     if entry.folder is None:
         return find_file(entry.place, file.name)
@@ -26,7 +26,7 @@ def local_file(entry: Entry, file: DataFile) -> Path | None:
     return path if path.exists() else None
 
 
-def verified_file(entry: Entry, file: DataFile) -> Path:
+def verified_file(entry: CatalogueEntry, file: DataFile) -> Path:
     """The file, fetched if it is not here, once its checksum agrees.
 
     Raises:
@@ -78,7 +78,7 @@ def n_byte(path: Path) -> int:
     )
 
 
-def fetch(entry: Entry, file: DataFile) -> Path:
+def fetch(entry: CatalogueEntry, file: DataFile) -> Path:
     """The file in the user's cache, downloaded from its public home and verified; one process
     downloads, others wait.
 
@@ -147,7 +147,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if len(text) < 100 else type(error).__name__
 
 
-def _missing(entry: Entry, file: DataFile, why: str) -> str:
+def _missing(entry: CatalogueEntry, file: DataFile, why: str) -> str:
     folder = entry.folder or f"{os.environ.get('LSLM_DATA') or 'data'}/{entry.place}"
     home = f"get it from {file.url or entry.home} and " if file.url or entry.home else ""
     return (

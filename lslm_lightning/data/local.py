@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lslm_lightning.data.archives import bare_name, read_file
-from lslm_lightning.data.catalogue import Entry, Split
+from lslm_lightning.data.catalogue import CatalogueEntry, Split
 from lslm_lightning.data.columns import Meaning, find_meaning
 from lslm_lightning.data.file_names import (
     ARCHIVES,
@@ -47,7 +47,7 @@ def describe(
     columns: Mapping[str, Any],
     fields: Sequence[str] = (),
     languages: Sequence[str] = (),
-) -> Entry:
+) -> CatalogueEntry:
     """The entry for a path.
 
     A folder holds tables or texts, `train.jsonl` (or tsv, csv, json, parquet, arrow, txt; packed
@@ -80,7 +80,7 @@ def records_of(path: Path, n: int) -> list[Record]:
 
 def _file(
     path: Path, columns: Mapping[str, Any], fields: Sequence[str], languages: Sequence[str]
-) -> Entry:
+) -> CatalogueEntry:
     if path.name.lower().endswith(ARCHIVES):
         raise ValueError(
             f"{path}: is an archive; unpack it into a folder, and give that as the corpus"
@@ -114,12 +114,12 @@ def _shared(
     meaning: Meaning,
     header: bool,
     note: str,
-) -> Entry:
+) -> CatalogueEntry:
     """Files without splits: rows, or the characters of texts, are shared out."""
     required = _required(meaning)
     files = names[0] if len(names) == 1 else list(names)
     known = required_fields(meaning.task, meaning.languages)
-    return Entry(
+    return CatalogueEntry(
         name=str(path),
         task=meaning.task,
         languages=meaning.languages,
@@ -139,7 +139,7 @@ def _shared(
 
 def _folder(
     path: Path, columns: Mapping[str, Any], fields: Sequence[str], languages: Sequence[str]
-) -> Entry:
+) -> CatalogueEntry:
     files = files_of(path)
     if entry := _parallel_folder(path, files):
         return entry
@@ -161,7 +161,7 @@ def _folder(
     if left_out:
         log.info("%s: not read, for their names say no split: %s", path, some_of(left_out))
     note = _sentences(_parts_note(splits), meaning.assumed, _left_out_note(left_out))
-    return Entry(
+    return CatalogueEntry(
         str(path),
         meaning.task,
         meaning.languages,
@@ -174,7 +174,7 @@ def _folder(
     )
 
 
-def _documents(path: Path, names: Sequence[str], meaning: Meaning) -> Entry:
+def _documents(path: Path, names: Sequence[str], meaning: Meaning) -> CatalogueEntry:
     """A folder of texts, one document a file: split by a hash of their names; fewer than three of
     them by characters.
     """
@@ -200,7 +200,7 @@ def _documents(path: Path, names: Sequence[str], meaning: Meaning) -> Entry:
         + ", ".join(f"{split} {len(own):,}" for split, own in chosen.items())
     )
     log.info("%s: %s", path, note)
-    return Entry(
+    return CatalogueEntry(
         str(path),
         meaning.task,
         meaning.languages,
@@ -244,7 +244,7 @@ def _tables(path: Path, files: Sequence[File]) -> list[File]:
     return sorted(tables, key=lambda file: natural(file.name))
 
 
-def _parallel_folder(path: Path, files: Sequence[File]) -> Entry | None:
+def _parallel_folder(path: Path, files: Sequence[File]) -> CatalogueEntry | None:
     """Parallel text: a file a language and part, in order; None where there is none in two
     languages.
     """
@@ -300,7 +300,7 @@ def _parallel_folder(path: Path, files: Sequence[File]) -> Entry | None:
             split: Split(own[0] if len(own) == 1 else own) for split, own in splits.items()
         }
         note = _parts_note(described)
-    return Entry(
+    return CatalogueEntry(
         name=str(path),
         task="translation",
         languages=languages,

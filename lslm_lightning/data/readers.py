@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 from lslm_lightning.data.archives import LFS_POINTER, refuse_pointer
 from lslm_lightning.data.column_stores import (
-    Budget,
+    SizeLimit,
     bounded_slices,
     check_messages,
     check_offsets,
@@ -511,7 +511,7 @@ def _distinct(where: str, names: Sequence[str]) -> None:
         )
 
 
-def _random_access(name: str, source: Source) -> tuple[Any, Budget]:
+def _random_access(name: str, source: Source) -> tuple[Any, SizeLimit]:
     """A file for Arrow, which reads its end first, and what it may unpack to.
 
     One that can only be read from its begin is taken into memory.
@@ -521,11 +521,11 @@ def _random_access(name: str, source: Source) -> tuple[Any, Budget]:
     if isinstance(source, bytes) or not source.seekable():
         data = source if isinstance(source, bytes) else source.read()
         refuse_pointer(name, data)
-        return pyarrow.BufferReader(data), Budget(name, len(data), True)
+        return pyarrow.BufferReader(data), SizeLimit(name, len(data), True)
     refuse_pointer(name, source.read(len(LFS_POINTER)))
     n_byte = source.seek(0, io.SEEK_END)
     source.seek(0)
-    return pyarrow.PythonFile(source, "r"), Budget(name, n_byte, False)
+    return pyarrow.PythonFile(source, "r"), SizeLimit(name, n_byte, False)
 
 
 def _rows(name: str, kind: str, batches: Iterator[Any]) -> Iterator[Record]:

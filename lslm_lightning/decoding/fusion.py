@@ -57,7 +57,7 @@ def stacked(parts: Sequence[Nested]) -> Nested:
     return first._make(rows) if hasattr(first, "_make") else tuple(rows)
 
 
-class Reading:
+class FusionState:
     """What is added to hypotheses of different lengths, for a search that keeps each or makes it
     one token longer.
 

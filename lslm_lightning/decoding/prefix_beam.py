@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.decoding.ctc import CtcSearch, Hypothesis, check_frames
-from lslm_lightning.decoding.fusion import Fusion, Reading
+from lslm_lightning.decoding.fusion import Fusion, FusionState
 
 # key and parent of prefixes that are not there
 NOBODY = -1
@@ -165,7 +165,7 @@ class CtcPrefixBeam(CtcSearch):
         k = self.beam_size
         prefixes = _empty_prefixes(n_source, k)
         steps = []
-        reading = Reading(fusion, n_source * k, n_symbol, log_probs.device)
+        reading = FusionState(fusion, n_source * k, n_symbol, log_probs.device)
         for t in range(int(n_frame.max(initial=0))):
             n = int((n_frame > t).sum())
             after, step = _advance(

@@ -11,7 +11,7 @@ from torch import Tensor
 LEAST = -1e4  # of what is cumulated: infinities have no difference
 
 
-class Frames(NamedTuple):
+class PrefixFrames(NamedTuple):
     """What all hypotheses of a source share; after its last frame only blanks follow, which change
     no probability.
     """
@@ -30,7 +30,7 @@ class Paths(NamedTuple):
     begun: Tensor  # (N, 1) log p of all sequences that begin with the hypothesis
 
 
-def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> Frames:
+def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> PrefixFrames:
     """What `PrefixScores` reads, from log_probs (B, T, V) and lengths (B,)."""
     # (B, T)
     after = (
@@ -40,7 +40,7 @@ def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> Frames:
     log_p = log_probs.double().masked_fill(after[..., None], -torch.inf)
     log_p[..., blank] = log_p[..., blank].masked_fill(after, 0)
     top = finite(log_p.amax(1, keepdim=True))
-    return Frames(log_p, top, (log_p - top).exp())
+    return PrefixFrames(log_p, top, (log_p - top).exp())
 
 
 def finite(log_p: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class PrefixScores:
 
     That of a token is the sum over all sequences that begin with the hypothesis and it, divided by
     the sum over all that begin with the hypothesis; that of the end is the hypothesis itself,
-    divided by the same. Its `shared` are `Frames`, its state `Paths`.
+    divided by the same. Its `shared` are `PrefixFrames`, its state `Paths`.
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
     recognition", algorithm 2; Graves 2012, "Supervised sequence labelling with recurrent neural
@@ -86,7 +86,9 @@ class PrefixScores:
         self.blank = blank
         self.end = end
 
-    def __call__(self, ids: Tensor, state: Paths | None, shared: Frames) -> tuple[Tensor, Paths]:
+    def __call__(
+        self, ids: Tensor, state: Paths | None, shared: PrefixFrames
+    ) -> tuple[Tensor, Paths]:
         """ids (N, 1), of which the first mean nothing -> log p (N, V)."""
         paths = (
             self._empty(shared.log_p) if state is None else self._longer(state, ids, shared.log_p)

@@ -27,7 +27,7 @@ FACTOR = 0x9E3779B97F4A7C15  # odd, so that no digest loses a bit; 2^64 over the
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownTexts:
     """Digests of all n-grams of the training texts, and of the texts that are shorter: 8 bytes a
     word, sorted, uint64.
     """
@@ -47,7 +47,7 @@ class Known:
         return bool(holds(self.grams, n_grams(words, n)).mean() >= SHARE)
 
 
-def contaminated(examples: Sequence[Example], known: Known) -> np.ndarray:
+def contaminated(examples: Sequence[Example], known: KnownTexts) -> np.ndarray:
     """A mask (N,): the examples of which the source, or a reference, stands in the training texts.
 
     A text does when at least half of its 8-grams do; one of fewer than eight words when it is the
@@ -62,7 +62,7 @@ def contaminated(examples: Sequence[Example], known: Known) -> np.ndarray:
     )
 
 
-def learn(texts: Iterable[str]) -> Known:
+def learn(texts: Iterable[str]) -> KnownTexts:
     """What there is to know of training texts."""
     grams = [np.empty(0, np.uint64)]
     wholes = []
@@ -75,10 +75,10 @@ def learn(texts: Iterable[str]) -> Known:
             wholes.append(whole(words))
         else:
             grams.append(n_grams(words, n))
-    return Known(np.unique(np.concatenate(grams)), np.unique(np.array(wholes, np.uint64)))
+    return KnownTexts(np.unique(np.concatenate(grams)), np.unique(np.array(wholes, np.uint64)))
 
 
-def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) -> Known:
+def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) -> KnownTexts:
     """The same, from the cache where it was learned before.
 
     Args:
@@ -88,7 +88,7 @@ def learn_once(texts: Iterable[str], key: str, cache: str | os.PathLike[str]) ->
     path = Path(cache) / f"{hashlib.sha256(f'{key} {N} {VERSION}'.encode()).hexdigest()[:32]}.npz"
     try:
         with np.load(path) as found:
-            known = Known(found["grams"], found["wholes"])
+            known = KnownTexts(found["grams"], found["wholes"])
         if all(part.dtype == np.uint64 and part.ndim == 1 for part in (known.grams, known.wholes)):
             return known
     except (

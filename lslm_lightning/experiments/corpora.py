@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lslm_lightning.data import builtin, local
-from lslm_lightning.data.catalogue import USERS, DataFile, Entry, read_catalogue
+from lslm_lightning.data.catalogue import USERS, CatalogueEntry, DataFile, read_catalogue
 from lslm_lightning.data.columns import columns_words
 from lslm_lightning.data.corpora import find_entry, open_corpus
 from lslm_lightning.data.corpus import Corpus
@@ -104,7 +104,7 @@ def _label(folder: Path) -> str:
     return "LSLM_DATA" if folder == Path(os.environ.get("LSLM_DATA", "")).expanduser() else "here"
 
 
-def _where(entry: Entry) -> str:
+def _where(entry: CatalogueEntry) -> str:
     found = {file.name: local_file(entry, file) for file in entry.data_files}
     missing = [name for name, path in found.items() if path is None]
     if len(missing) == len(found):
@@ -215,7 +215,7 @@ def check_corpus(console: Console, name: str, columns: Mapping[str, Any] | None 
 
 
 def _show_columns(
-    console: Console, corpus: Corpus, entry: Entry | None, columns: Mapping[str, Any]
+    console: Console, corpus: Corpus, entry: CatalogueEntry | None, columns: Mapping[str, Any]
 ) -> None:
     """Columns of the files and what they are read as; of what has none, the fields of its rows."""
     try:
@@ -261,7 +261,7 @@ def misaligned_rows(corpus: Corpus, rows: Sequence[Row]) -> str:
     return describe_pairs(*sides)
 
 
-def check_files(console: Console, entry: Entry) -> tuple[list[str], set[str]]:
+def check_files(console: Console, entry: CatalogueEntry) -> tuple[list[str], set[str]]:
     """Prints a table of the files; gives what is wrong, and the names of the files that are."""
     problems = []
     missing = []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lslm_lightning.evaluation.comparison import Pair
     from lslm_lightning.evaluation.doctor import Finding
     from lslm_lightning.evaluation.results import Results
-    from lslm_lightning.experiments.evaluation_spec import Evaluation
+    from lslm_lightning.experiments.evaluation_spec import EvaluationSpec
 
 
 class EvaluationResults:
@@ -135,7 +135,7 @@ def evaluate(
 
 
 def folder_of(
-    evaluation: "Evaluation",
+    evaluation: "EvaluationSpec",
     words: Sequence[str],
     root: Path,
     name: str | None = None,
@@ -161,7 +161,7 @@ def name_of(config: str, words: Sequence[str]) -> str:
 
 
 def conclude(
-    evaluation: "Evaluation",
+    evaluation: "EvaluationSpec",
     folder: Path,
     fresh: bool = False,
     n_process: int = 1,

@@ -41,7 +41,7 @@ from lslm_lightning.tracking import Tracker
 from lslm_lightning.tracking.parameters import short_class, short_parameters
 
 if TYPE_CHECKING:
-    from lslm_lightning.experiments.evaluation_spec import Evaluation
+    from lslm_lightning.experiments.evaluation_spec import EvaluationSpec
 
 # Facts of what a system found out about its settings: from an endpoint's server, from a Hugging
 # Face folder
@@ -56,7 +56,7 @@ class Examination:
         fresh: set earlier answers aside.
     """
 
-    def __init__(self, evaluation: "Evaluation", folder: Path, fresh: bool = False) -> None:
+    def __init__(self, evaluation: "EvaluationSpec", folder: Path, fresh: bool = False) -> None:
         self.evaluation = evaluation
         self.folder = folder
         self.systems = {name: as_system(each) for name, each in evaluation.systems.items()}

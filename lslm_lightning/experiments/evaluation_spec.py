@@ -16,7 +16,7 @@ KEYS = ("task", "data", "systems", "split", "n_shot", "n_resample", "metrics")  
 
 
 @dataclass
-class Evaluation:
+class EvaluationSpec:
     """What a config says, built."""
 
     task: type
@@ -38,7 +38,7 @@ class Evaluation:
         return task_name(self.task)
 
 
-def read(words: Sequence[str]) -> Evaluation:
+def read(words: Sequence[str]) -> EvaluationSpec:
     """Parse and build what words of a command line say, `--config FILE` among them.
 
     Raises:
@@ -47,7 +47,7 @@ def read(words: Sequence[str]) -> Evaluation:
     import torchmetrics
     from jsonargparse.typing import PositiveInt
 
-    from lslm_lightning.configuration.cli import Parser as ConfigParser
+    from lslm_lightning.configuration.cli import ConfigParser as ConfigParser
     from lslm_lightning.configuration.errors import check_files
     from lslm_lightning.contracts import Metric, System
     from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer
@@ -91,7 +91,7 @@ def read(words: Sequence[str]) -> Evaluation:
     ]
     specs = described["systems"]
     keys = {name: f"{name}-{digest_of(answering(spec))}" for name, spec in specs.items()}
-    return Evaluation(
+    return EvaluationSpec(
         *(built.task, built.data, systems, found.split, found.n_shot, metrics, specs),
         *(digest_of(exam), found.n_resample, keys, broken),
     )
@@ -105,7 +105,7 @@ def built_systems(specs: Mapping[str, Any]) -> "tuple[dict[str, System], dict[st
     """
     from jsonargparse import Namespace
 
-    from lslm_lightning.configuration.cli import Parser as ConfigParser
+    from lslm_lightning.configuration.cli import ConfigParser as ConfigParser
     from lslm_lightning.configuration.errors import BROKE_DOWN
     from lslm_lightning.contracts import System
     from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer, as_system
@@ -152,7 +152,7 @@ def check_systems(specs: Mapping[str, Any]) -> None:
     Raises:
         SettingsError: one cannot.
     """
-    from lslm_lightning.configuration.cli import Parser as ConfigParser
+    from lslm_lightning.configuration.cli import ConfigParser as ConfigParser
     from lslm_lightning.contracts import System
     from lslm_lightning.evaluation.duck_typing import DuckGenerator, DuckScorer
 

@@ -14,7 +14,7 @@ from lslm_lightning.runs.loading import read_config
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lslm_lightning.runs.loading import Run as LoadedRun
+    from lslm_lightning.runs.loading import LoadedRun as LoadedRun
 
 
 class Run:

@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from lslm_lightning.ngram.estimation import Table
+from lslm_lightning.ngram.estimation import CountTable
 from lslm_lightning.ngram.model import NgramModel
 
 UNKNOWN = "<unk>"
@@ -59,24 +59,24 @@ def visible(token: str) -> str:
     return re.sub(r"\s", lambda found: f"<U+{ord(found[0]):04X}>", shown)
 
 
-class Arpa(NamedTuple):
+class ArpaModel(NamedTuple):
     """What an ARPA file holds."""
 
     model: NgramModel
     words: list[str]
 
 
-def read_arpa(path: Path) -> Arpa:
+def read_arpa(path: Path) -> ArpaModel:
     """A model, and its words by their numbers, in the order of the file.
 
     Raises:
         ValueError: with the number of the line that is wrong.
     """
     with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-        return Reader(path, file).read()
+        return ArpaReader(path, file).read()
 
 
-class Reader:
+class ArpaReader:
     """Line after line."""
 
     def __init__(self, path: Path, lines: Iterator[str]) -> None:
@@ -97,7 +97,7 @@ class Reader:
                 return self.line
         self.refuse("the file ends before \\end\\")
 
-    def read(self) -> Arpa:
+    def read(self) -> ArpaModel:
         while self.next() != "\\data\\":
             pass
         counts = []
@@ -113,7 +113,7 @@ class Reader:
                 f"{self.line!r}"
             )
         number: dict[str, int] = {}
-        tables: list[Table] = []
+        tables: list[CountTable] = []
         for n, n_gram in enumerate(counts, 1):
             if self.line != f"\\{n}-grams:":
                 self.refuse(f"there should be \\{n}-grams:, and not {self.line!r}")
@@ -122,11 +122,11 @@ class Reader:
             self.refuse(f"there should be \\end\\, and not {self.line!r}")
         if BEGIN not in number or END not in number:
             self.refuse(f"its words lack {BEGIN} or {END}")
-        return Arpa(NgramModel(tables, len(number), number[BEGIN]), list(number))
+        return ArpaModel(NgramModel(tables, len(number), number[BEGIN]), list(number))
 
     def section(
-        self, n: int, n_gram: int, order: int, number: dict[str, int], tables: list[Table]
-    ) -> Table:
+        self, n: int, n_gram: int, order: int, number: dict[str, int], tables: list[CountTable]
+    ) -> CountTable:
         """The n-grams of one order; those of the first are the words."""
         ids = np.zeros((n_gram, n), np.int64)
         values = np.zeros((n_gram, 2))
@@ -160,14 +160,14 @@ class Reader:
             self.refuse("the n-gram stands there twice")
         with np.errstate(divide="ignore"):
             prob = np.where(values[:, 0] <= NEVER, -np.inf, values[:, 0] * math.log(10))[ranks]
-        return Table(
+        return CountTable(
             keys[ranks],
             prob.astype(np.float32),
             (values[:, 1] * math.log(10))[ranks].astype(np.float32),
         )
 
     def keys(
-        self, ids: np.ndarray, at: np.ndarray, vocab_size: int, tables: list[Table]
+        self, ids: np.ndarray, at: np.ndarray, vocab_size: int, tables: list[CountTable]
     ) -> np.ndarray:
         """Those of a table: the place of what follows the first word, and the first word."""
         place = ids[:, -1]

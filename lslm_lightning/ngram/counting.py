@@ -9,7 +9,7 @@ import numpy as np
 N_ROW = 4_000_000  # that are sorted at once
 
 
-class Rows(NamedTuple):
+class CountRows(NamedTuple):
     """Different n-grams in suffix order (by the last word, then the one before it, ...), as packed
     words, and how often each occurs.
 
@@ -76,11 +76,11 @@ def windows(ids: np.ndarray, order: int, bos: int) -> list[np.ndarray]:
     return columns
 
 
-def different(keys: np.ndarray, counts: np.ndarray | None = None) -> Rows:
+def different(keys: np.ndarray, counts: np.ndarray | None = None) -> CountRows:
     """Sorted, each once, with the sum of its counts (1 each by default)."""
     n_row = keys.shape[1]
     if n_row == 0:
-        return Rows(keys, np.zeros(0, np.int64))
+        return CountRows(keys, np.zeros(0, np.int64))
     if len(keys) == 1 and counts is None:
         keys = np.sort(keys, axis=1)
     else:
@@ -89,7 +89,7 @@ def different(keys: np.ndarray, counts: np.ndarray | None = None) -> Rows:
         counts = None if counts is None else counts[order]
     starts = np.flatnonzero(np.concatenate([[True], (keys[:, 1:] != keys[:, :-1]).any(0)]))
     n = np.diff(np.append(starts, n_row)) if counts is None else np.add.reduceat(counts, starts)
-    return Rows(keys[:, starts], n.astype(np.int64))
+    return CountRows(keys[:, starts], n.astype(np.int64))
 
 
 class NgramCounter:
@@ -110,7 +110,7 @@ class NgramCounter:
         self.bos = bos
         self.folder = folder
         self.n_row = n_row
-        self.runs: list[Rows] = []
+        self.runs: list[CountRows] = []
         while self._stem(len(self.runs)).with_suffix(".counts.npy").exists():
             self.runs.append(opened(self._stem(len(self.runs))))
 
@@ -129,7 +129,7 @@ class NgramCounter:
                 "to this state: train anew"
             )
         for number in range(n_run, len(self.runs)):
-            for name in Rows._fields:
+            for name in CountRows._fields:
                 self._stem(number).with_suffix(f".{name}.npy").unlink()
         del self.runs[n_run:]
 
@@ -139,7 +139,7 @@ class NgramCounter:
             rows = different(self.packing.pack(windows(part, self.packing.order, self.bos)))
             self.runs.append(spill(rows, self._stem(len(self.runs))))
 
-    def rows(self) -> Iterator[Rows]:
+    def rows(self) -> Iterator[CountRows]:
         """All n-grams in suffix order, in pieces of about `n_row` that cut no group of one last
         word.
         """
@@ -161,25 +161,25 @@ def pieces(ids: np.ndarray, bos: int, n_row: int) -> Iterator[np.ndarray]:
     yield from (part for part in np.split(ids, cuts) if len(part))
 
 
-def spill(rows: Rows, stem: Path) -> Rows:
+def spill(rows: CountRows, stem: Path) -> CountRows:
     """The same rows on disk; the counts, which come last, under their name only when all is
     there.
     """
-    for name, values in zip(Rows._fields, rows, strict=True):
+    for name, values in zip(CountRows._fields, rows, strict=True):
         path = stem.with_suffix(f".{name}.npy")
         np.save(path.with_suffix(".part.npy"), values)
         path.with_suffix(".part.npy").replace(path)
     return opened(stem)
 
 
-def opened(stem: Path) -> Rows:
+def opened(stem: Path) -> CountRows:
     """Of the disk, mapped into memory."""
-    return Rows(
-        *(np.load(stem.with_suffix(f".{name}.npy"), mmap_mode="r") for name in Rows._fields)
+    return CountRows(
+        *(np.load(stem.with_suffix(f".{name}.npy"), mmap_mode="r") for name in CountRows._fields)
     )
 
 
-def merged(runs: list[Rows], packing: Packing, n_row: int) -> Iterator[Rows]:
+def merged(runs: list[CountRows], packing: Packing, n_row: int) -> Iterator[CountRows]:
     """One sorted sequence of several, cut where the last word changes."""
     if not runs:
         return
@@ -192,7 +192,8 @@ def merged(runs: list[Rows], packing: Packing, n_row: int) -> Iterator[Rows]:
     for before, end in zip(np.append(-1, ends[:-1]), ends, strict=True):
         ranges = [slice(stop[before] if before >= 0 else 0, stop[end]) for stop in stops]
         parts = [
-            Rows(run.keys[:, own], run.counts[own]) for run, own in zip(runs, ranges, strict=True)
+            CountRows(run.keys[:, own], run.counts[own])
+            for run, own in zip(runs, ranges, strict=True)
         ]
         if sum(len(part.counts) for part in parts):
             yield (

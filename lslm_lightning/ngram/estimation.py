@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lslm_lightning.ngram.counting import Packing, Rows
+from lslm_lightning.ngram.counting import CountRows, Packing
 
 # discounts where counts of counts give none, as KenLM's --discount_fallback has them
 FALLBACK = (0.5, 1.0, 1.5)
 
 
-class Table(NamedTuple):
+class CountTable(NamedTuple):
     """The n-grams of one order in suffix order, and what becomes of them.
 
     Args:
@@ -43,7 +43,7 @@ class Counts:
     raw: np.ndarray  # (n,) int32
 
 
-def adjusted_counts(pieces: Iterable[Rows], packing: Packing, bos: int) -> list[Counts]:
+def adjusted_counts(pieces: Iterable[CountRows], packing: Packing, bos: int) -> list[Counts]:
     """For each order up to that of the pieces, from 2 on, its n-grams with the number of different
     words before them.
 
@@ -125,7 +125,7 @@ def estimate(
     bos: int,
     least: Sequence[int] = (),
     impossible: Sequence[int] = (),
-) -> list[Table]:
+) -> list[CountTable]:
     """Tables of all orders. Words 0 to vocab_size - 1 share evenly what is left at the end, words
     never seen among them.
 
@@ -203,7 +203,7 @@ def tables(
     backoffs: list[np.ndarray],
     kept: list[np.ndarray],
     vocab_size: int,
-) -> Iterator[Table]:
+) -> Iterator[CountTable]:
     """Of the n-grams that are kept, in their places among these. All four lists are emptied."""
     place: np.ndarray | None = None  # None where all of the order below are kept
     while keys:
@@ -216,4 +216,4 @@ def tables(
             prob = prob[keep]
             backoff = backoff[keep]
         with np.errstate(divide="ignore"):
-            yield Table(key, np.log(prob, out=prob), np.log(backoff, out=backoff))
+            yield CountTable(key, np.log(prob, out=prob), np.log(backoff, out=backoff))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lslm_lightning.ngram.estimation import Table
+from lslm_lightning.ngram.estimation import CountTable
 
 
 class NgramModel:
@@ -16,7 +16,7 @@ class NgramModel:
         bos: the word before the first one of a sentence, which is never predicted.
     """
 
-    def __init__(self, tables: Sequence[Table], vocab_size: int, bos: int) -> None:
+    def __init__(self, tables: Sequence[CountTable], vocab_size: int, bos: int) -> None:
         self.tables = list(tables)
         self.vocab_size = vocab_size
         self.bos = bos
@@ -128,10 +128,10 @@ class NgramModel:
         try:
             facts = json.loads((folder / "ngram.json").read_text())
             read = [
-                [np.load(folder / f"{n}.{name}.npy", mmap_mode="r") for name in Table._fields]
+                [np.load(folder / f"{n}.{name}.npy", mmap_mode="r") for name in CountTable._fields]
                 for n in range(1, facts["order"] + 1)
             ]
-            return cls([Table(*parts) for parts in read], facts["vocab_size"], facts["bos"])
+            return cls([CountTable(*parts) for parts in read], facts["vocab_size"], facts["bos"])
         except (
             OSError,
             ValueError,

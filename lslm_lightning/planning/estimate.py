@@ -19,7 +19,7 @@ from lslm_lightning.planning.devices import Device
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.data import TaskData
-from lslm_lightning.training.footprint import Footprint, Work, footprint
+from lslm_lightning.training.footprint import Footprint, KernelWork, footprint
 from lslm_lightning.training.precision import AUTO, StepTimes
 from lslm_lightning.training.task import Task
 
@@ -280,7 +280,7 @@ def sharded(plan: Plan, device: Device, n: int, n_node: int, together: int) -> E
     )
 
 
-def compute_seconds(device: Device, step: Sequence[Work], half: bool) -> float:
+def compute_seconds(device: Device, step: Sequence[KernelWork], half: bool) -> float:
     """Each kernel takes as long as its products or its memory traffic, whichever is longer, and not
     less than it takes to launch it.
     """

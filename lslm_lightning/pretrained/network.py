@@ -47,7 +47,7 @@ class Ids(nn.Module):
         return ids
 
 
-class Scores(Head):
+class ScoreBias(Head):
     """No projection: what comes out of the network are scores of words already."""
 
     def forward(self, y: Tensor, embedding: Tensor | None, source: Source | None = None) -> Tensor:
@@ -157,7 +157,7 @@ class Pretrained(Backbone):
     ) -> tuple[nn.Module, Head]:
         if not isinstance(head(1, 1), TiedProjection):
             raise ValueError(f"model.head must be left out: {self.path} has its own")
-        return Ids(), Scores()
+        return Ids(), ScoreBias()
 
     def begin(self) -> None:
         """Read the weights of `path`.

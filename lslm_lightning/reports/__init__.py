@@ -26,7 +26,7 @@ from lslm_lightning.reports.composition import (
     what_was_run,
 )
 from lslm_lightning.reports.figures import Curves, Heatmap, Histogram, Series
-from lslm_lightning.reports.marking import Marked
+from lslm_lightning.reports.marking import MarkedText
 from lslm_lightning.reports.page import render_html, render_markdown, write_report
 from lslm_lightning.reports.samples import Sample, Samples
 from lslm_lightning.reports.scores import ScoreTable
@@ -41,7 +41,7 @@ __all__ = [
     "Heatmap",
     "Histogram",
     "Interval",
-    "Marked",
+    "MarkedText",
     "Measure",
     "Missing",
     "Report",

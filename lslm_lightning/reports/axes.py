@@ -27,7 +27,7 @@ class Tick(NamedTuple):
     label: str
 
 
-class Frame(NamedTuple):
+class PlotFrame(NamedTuple):
     """The size of a drawing, where its plotting area begins, and what is written along it."""
 
     width: float
@@ -82,7 +82,7 @@ def axes(
     y_ticks: list[float],
     y_label: str = "",
     log: bool = False,
-) -> tuple[Frame, Callable[[float, float], Place]]:
+) -> tuple[PlotFrame, Callable[[float, float], Place]]:
     """The frame, and the function that places (x, y) in it; the vertical axis runs from the first
     to the last of its ticks.
     """
@@ -108,7 +108,7 @@ def axes(
     y_marks = [
         Tick(place(x_low, value)[1], label) for value, label in zip(y_ticks, y_labels, strict=True)
     ]
-    return Frame(WIDTH, HEIGHT, left, x_marks, y_marks, y_label), place
+    return PlotFrame(WIDTH, HEIGHT, left, x_marks, y_marks, y_label), place
 
 
 def _labels(values: list[float]) -> list[str]:

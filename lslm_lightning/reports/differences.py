@@ -9,7 +9,7 @@ from typing import NamedTuple
 MAX_UNITS = 1500  # longer texts are not compared: the matching is quadratic
 
 
-class Piece(NamedTuple):
+class DifferencePiece(NamedTuple):
     """A stretch of text; `differs` where the other text has nothing equal at this place."""
 
     text: str
@@ -45,7 +45,9 @@ def _kind(character: str) -> str:
     return "alone" if chinese else "word"
 
 
-def compare(answer: str, references: Sequence[str]) -> tuple[list[Piece], list[list[Piece]]]:
+def compare(
+    answer: str, references: Sequence[str]
+) -> tuple[list[DifferencePiece], list[list[DifferencePiece]]]:
     """Pieces of the answer and of each reference, against the reference closest to the answer; the
     others stay unmarked.
 
@@ -53,7 +55,9 @@ def compare(answer: str, references: Sequence[str]) -> tuple[list[Piece], list[l
     nothing is marked.
     """
     spans = [units(text) for text in (answer, *references)]
-    whole, *plain = ([Piece(text, False)] if text else [] for text in (answer, *references))
+    whole, *plain = (
+        [DifferencePiece(text, False)] if text else [] for text in (answer, *references)
+    )
     if not references or max(map(len, spans)) > MAX_UNITS:
         return whole, plain
     words = [
@@ -69,7 +73,9 @@ def compare(answer: str, references: Sequence[str]) -> tuple[list[Piece], list[l
     return _pieces(answer, spans[0], [(block.a, block.size) for block in blocks]), plain
 
 
-def _pieces(text: str, spans: list[tuple[int, int]], equal: list[tuple[int, int]]) -> list[Piece]:
+def _pieces(
+    text: str, spans: list[tuple[int, int]], equal: list[tuple[int, int]]
+) -> list[DifferencePiece]:
     """Cut the text where equal runs (first unit, number of units) begin and end; spaces at a border
     belong to the equal side.
     """
@@ -79,7 +85,7 @@ def _pieces(text: str, spans: list[tuple[int, int]], equal: list[tuple[int, int]
     for differs, run in groupby(range(len(spans)), lambda i: i not in same):
         run = list(run)
         if differs:
-            pieces.append(Piece(text[end : spans[run[0]][0]], False))
+            pieces.append(DifferencePiece(text[end : spans[run[0]][0]], False))
             end = spans[run[-1]][1]
-            pieces.append(Piece(text[spans[run[0]][0] : end], True))
-    return [piece for piece in (*pieces, Piece(text[end:], False)) if piece.text]
+            pieces.append(DifferencePiece(text[spans[run[0]][0] : end], True))
+    return [piece for piece in (*pieces, DifferencePiece(text[end:], False)) if piece.text]

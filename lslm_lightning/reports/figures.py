@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lslm_lightning.reports.axes import (
-    Frame,
     Place,
+    PlotFrame,
     around,
     axes,
     extent,
@@ -98,7 +98,7 @@ class Curves:
         gaps = f"Values that are not finite leave gaps: {n_gap:,}." if n_gap else ""
         return f"{averaged} {gaps}".strip()
 
-    def drawing(self) -> tuple[Frame, list[Line]]:
+    def drawing(self) -> tuple[PlotFrame, list[Line]]:
         thin = [series.thinned()[0] for series in self.series]
         finite = [
             (x, y)
@@ -200,7 +200,7 @@ class Histogram:
         }
         return {name: 100 * count / max(1, count.sum()) for name, count in counts.items()}
 
-    def drawing(self) -> tuple[Frame, list[Line]]:
+    def drawing(self) -> tuple[PlotFrame, list[Line]]:
         shares = self.shares()
         edges = self.edges
         top = max((share.max() for share in shares.values()), default=1.0)

@@ -9,7 +9,7 @@ GIVEN = "given"
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class MarkedText:
     """A text, the characters [start, end) that were wanted and those that were given; either may be
     none, and they may overlap.
 

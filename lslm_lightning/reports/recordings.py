@@ -40,7 +40,7 @@ class Sound:
         return data_uri(self.data, self.kind)
 
 
-class Mark(NamedTuple):
+class TimeMark(NamedTuple):
     """A piece of text and the frames that it belongs to, from the first to the one after the
     last.
     """
@@ -70,7 +70,7 @@ class Spectrogram:
 
     values: np.ndarray
     per_second: float
-    marks: Sequence[Mark] = ()
+    marks: Sequence[TimeMark] = ()
     caption: str = ""
 
     @property
@@ -115,7 +115,7 @@ class Spectrogram:
         )
 
 
-class Pair(NamedTuple):
+class RecordingPair(NamedTuple):
     """A place of an alignment: what was wanted and what was written there, "" for nothing;
     `operation` says how they differ.
     """
@@ -131,7 +131,7 @@ class Aligned:
     what stands there.
     """
 
-    pairs: Sequence[Pair]
+    pairs: Sequence[RecordingPair]
     wanted: str = "reference"
     written: str = "output"
     language: str = "en"

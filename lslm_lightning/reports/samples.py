@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from lslm_lightning.reports.differences import Piece, compare
+from lslm_lightning.reports.differences import DifferencePiece, compare
 from lslm_lightning.reports.numerals import counted, number
 
 LONG_SOURCE = 400  # characters
@@ -36,7 +36,9 @@ class Sample:
         )
         return self.source[:cut], self.source[cut:]
 
-    def compared(self) -> tuple[dict[str, list[Piece] | None], list[list[Piece]]]:
+    def compared(
+        self,
+    ) -> tuple[dict[str, list[DifferencePiece] | None], list[list[DifferencePiece]]]:
         """Outputs and references in pieces that differ or not. References are marked where there is
         one output.
         """
@@ -45,7 +47,9 @@ class Sample:
             for name, text in self.outputs.items()
         }
         alone = next(iter(outputs.values())) if len(outputs) == 1 else None
-        references = alone[1] if alone else [[Piece(text, False)] for text in self.references]
+        references = (
+            alone[1] if alone else [[DifferencePiece(text, False)] for text in self.references]
+        )
         return {name: result and result[0] for name, result in outputs.items()}, references
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lslm_lightning.reports.axes import (
-    Frame,
     Place,
+    PlotFrame,
     around,
     axes,
     extent,
@@ -66,7 +66,7 @@ class Scatter:
                 found.append(name)
         return found
 
-    def drawing(self) -> tuple[Frame, list[Mark], str]:
+    def drawing(self) -> tuple[PlotFrame, list[Mark], str]:
         """Frame, marks, and the path of the front."""
         points = self.finite()
         front = self.front()

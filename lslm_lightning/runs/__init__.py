@@ -2,11 +2,11 @@
 
 from lslm_lightning.runs.directory import RunDirectory, new_run, reserve
 from lslm_lightning.runs.finding import Chosen, choose_run, find_run
-from lslm_lightning.runs.loading import Run, load_run
+from lslm_lightning.runs.loading import LoadedRun, load_run
 
 __all__ = [
     "Chosen",
-    "Run",
+    "LoadedRun",
     "RunDirectory",
     "choose_run",
     "find_run",

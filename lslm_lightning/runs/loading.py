@@ -33,7 +33,7 @@ SMALLEST_TENSOR = 64  # bytes that a tensor takes in a checkpoint, at least
 
 
 @dataclass(frozen=True)
-class Run:
+class LoadedRun:
     """A run that can be used: `task` has the weights of `checkpoint`, on the CPU, in evaluation
     mode.
     """
@@ -45,7 +45,7 @@ class Run:
     checkpoint: Path
 
 
-def load_run(reference: str | Path, trust: bool = False) -> Run:
+def load_run(reference: str | Path, trust: bool = False) -> LoadedRun:
     """The model of a run, by the weights of its best checkpoint.
 
     Args:
@@ -84,7 +84,7 @@ def load_run(reference: str | Path, trust: bool = False) -> Run:
     with nullcontext() if trust else only_trusted(), bounded:
         task = build(model, tokenizer)
     load_weights(task, checkpoint, tokenizer)
-    return Run(directory, config, tokenizer, task.eval(), checkpoint)
+    return LoadedRun(directory, config, tokenizer, task.eval(), checkpoint)
 
 
 def read_config(path: Path) -> dict[str, Any]:

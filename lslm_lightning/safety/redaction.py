@@ -91,7 +91,7 @@ class Hidden(NamedTuple):
     value: str
 
 
-class Known:
+class KnownSecrets:
     """Values of secrets in use; they stay known when a variable is unset."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class Known:
             self.add([basic(f"{user}:{password}")])
 
 
-KNOWN = Known()
+KNOWN = KnownSecrets()
 
 
 def redacted(text: str) -> str:

@@ -21,7 +21,7 @@ from lslm_lightning.contracts import (
     passages_of,
 )
 from lslm_lightning.ngram.arpa import BEGIN, END, UNKNOWN, WORD, read_arpa
-from lslm_lightning.ngram.arpa import Arpa as ArpaFile
+from lslm_lightning.ngram.arpa import ArpaModel as ArpaFile
 from lslm_lightning.ngram.spelling import ORDER, Spelling
 
 

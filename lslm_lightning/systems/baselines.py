@@ -20,7 +20,7 @@ from lslm_lightning.metrics.extraction import best_sentences
 from lslm_lightning.text.sentences import join_sentences, split_sentences
 
 
-class Rule(Generator):
+class RuleBaseline(Generator):
     """A system that makes its answer from the source alone, or without it: its `modality` is then
     None.
     """
@@ -39,14 +39,14 @@ class Rule(Generator):
             yield Prediction(example.id, self._answer(example))
 
 
-class CopySource(Rule):
+class CopySource(RuleBaseline):
     """The source as it stands."""
 
     def __init__(self) -> None:
         super().__init__("copy of the source", lambda example: example.source)
 
 
-class FirstSentences(Rule):
+class FirstSentences(RuleBaseline):
     """The first `k` sentences of the source: hard to beat on news."""
 
     def __init__(self, k: int = 3) -> None:
@@ -61,7 +61,7 @@ class FirstSentences(Rule):
         )
 
 
-class LongestSentence(Rule):
+class LongestSentence(RuleBaseline):
     """The longest sentence of the source, in characters; the first of equals."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class LongestSentence(Rule):
         super().__init__("longest sentence", longest)
 
 
-class ExtractiveOracle(Rule):
+class ExtractiveOracle(RuleBaseline):
     """At most `k` sentences of the source, chosen with the references in sight: what an extractive
     summarizer could reach at most.
 
@@ -93,15 +93,15 @@ class ExtractiveOracle(Rule):
         return join_sentences([sentences[i] for i in chosen], example.language)
 
 
-def most_frequent(answers: Sequence[str]) -> Rule:
+def most_frequent(answers: Sequence[str]) -> RuleBaseline:
     """Always the same: the most frequent of these (training) answers, the first of equals."""
     [(answer, _)] = Counter(answers).most_common(1)
-    return Rule("most frequent answer", lambda example: answer, modality=None)
+    return RuleBaseline("most frequent answer", lambda example: answer, modality=None)
 
 
-def random_answer(answers: Sequence[str], seed: int = 0) -> Rule:
+def random_answer(answers: Sequence[str], seed: int = 0) -> RuleBaseline:
     """One of these (training) answers at random, by the example's id."""
-    return Rule(
+    return RuleBaseline(
         "random answer",
         lambda example: random.Random(f"{seed} {example.id}").choice(answers),
         modality=None,

@@ -18,7 +18,7 @@ from lslm_lightning.contracts import (
 )
 from lslm_lightning.decoding import AnySearch
 from lslm_lightning.runs import Chosen, choose_run, find_run, load_run
-from lslm_lightning.runs.loading import Run, config_to_build
+from lslm_lightning.runs.loading import LoadedRun, config_to_build
 from lslm_lightning.systems.batches import by_length, whole_texts
 from lslm_lightning.systems.fusion import ShallowFusion
 from lslm_lightning.systems.purpose import purpose_of_run
@@ -107,7 +107,7 @@ class Checkpoint(Generator, Scorer):
         )
 
     @cached_property
-    def loaded(self) -> Run:
+    def loaded(self) -> LoadedRun:
         import torch
 
         loaded = load_run(self.run, trust=self.trust)

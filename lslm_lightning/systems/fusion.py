@@ -7,7 +7,7 @@ from pathlib import Path
 from lslm_lightning.decoding import Fusion
 from lslm_lightning.decoding.fusion import check_fusion
 from lslm_lightning.runs import Chosen, choose_run, find_run, load_run
-from lslm_lightning.runs.loading import Run, config_to_build
+from lslm_lightning.runs.loading import LoadedRun, config_to_build
 from lslm_lightning.systems.weights import fingerprint_of
 from lslm_lightning.text.tokenizer import Tokenizer
 
@@ -61,7 +61,7 @@ class ShallowFusion:
         return fingerprint_of(self.run)
 
     @cached_property
-    def loaded(self) -> Run:
+    def loaded(self) -> LoadedRun:
         return load_run(self.run, trust=self.trust)
 
     def over(self, tokenizer: Tokenizer, device: str) -> Fusion:

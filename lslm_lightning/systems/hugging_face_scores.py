@@ -21,7 +21,7 @@ Pair: TypeAlias = tuple[Example, str]
 """An example, and an answer to be scored."""
 
 
-class Window(NamedTuple):
+class ScoredWindow(NamedTuple):
     """Part of a row of ids: a model reads ids[start : end - 1], and the targets first..end - 1
     count.
     """
@@ -31,14 +31,14 @@ class Window(NamedTuple):
     end: int
 
 
-def windows(n: int, context: int, stride: int) -> Iterator[Window]:
+def windows(n: int, context: int, stride: int) -> Iterator[ScoredWindow]:
     """Windows over a row of `n` ids, of at most `context` tokens each, which advance by `stride`;
     each id but the first counts once.
     """
     first = 1
     while first < n:
         end = min(n, first + (context if first == 1 else stride))
-        yield Window(max(0, end - 1 - context), first, end)
+        yield ScoredWindow(max(0, end - 1 - context), first, end)
         first = end
 
 

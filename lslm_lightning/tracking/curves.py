@@ -20,7 +20,7 @@ class Point(NamedTuple):
     time_ms: int
 
 
-class Curves:
+class MetricLog:
     """`metrics.jsonl`, one `{"step", "time" (Unix seconds), "name", "value"}` a line.
 
     A run that goes on finds in `earlier` what it had logged before it stopped; a line that was torn

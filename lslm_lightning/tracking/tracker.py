@@ -20,7 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lslm_lightning.files import atomic_write
 from lslm_lightning.safety import named_servers
 from lslm_lightning.safety.redaction import redacted_settings
-from lslm_lightning.tracking.curves import Curves, Point
+from lslm_lightning.tracking.curves import MetricLog, Point
 from lslm_lightning.tracking.database import record_of
 from lslm_lightning.tracking.descriptions import DESCRIPTION, is_own, sign
 from lslm_lightning.tracking.environment import environment, git_state
@@ -136,7 +136,7 @@ class Tracker(Logger):
             return
         self._check_links()
         try:
-            self._curves = Curves(self.directory / "metrics.jsonl")
+            self._curves = MetricLog(self.directory / "metrics.jsonl")
             if self._again:
                 atomic_write(self.directory / "environment.txt", environment())
         except OSError as error:

@@ -49,7 +49,7 @@ def gathered(predictions: list[Prediction]) -> list[Prediction]:
     return list({p.id: p for share in shares for p in share}.values())
 
 
-class Evaluation(Callback):
+class EvaluationCallback(Callback):
     """Scores decoded answers: of some examples in each validation, of all in a test; logs
     `val/bleu`, `test/bleu`...
 
@@ -175,7 +175,7 @@ class Evaluation(Callback):
         return [] if self.result is None else self.result.scores
 
 
-class Exam(Evaluation):
+class Exam(EvaluationCallback):
     """The evaluation of a run: predictions, samples, scores and findings are written into its
     directory.
 

@@ -59,7 +59,7 @@ SINGLE |= {
 }
 
 
-class Work(NamedTuple):
+class KernelWork(NamedTuple):
     """Of one kernel."""
 
     flops: float
@@ -83,7 +83,7 @@ class Footprint:
     parameters: tuple[int, ...]
     state_bytes: int
     moments: tuple[tuple[int, int], ...]
-    step: tuple[Work, ...]
+    step: tuple[KernelWork, ...]
     n_token: int
     n_position: int
 
@@ -123,7 +123,7 @@ def footprint(task: Any, batch: Any, bfloat16: bool, smoothing: float = 0.0) -> 
     for p in task.parameters():
         p.grad = None
     parameters = [p for p in task.parameters() if p.requires_grad]
-    ledger = Ledger(
+    ledger = MemoryLedger(
         [
             *task.parameters(),
             *task.buffers(),
@@ -179,7 +179,7 @@ def size(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-class Ledger(TorchDispatchMode):
+class MemoryLedger(TorchDispatchMode):
     """Writes down every allocation, every release, and the work of every kernel.
 
     Args:
@@ -190,7 +190,7 @@ class Ledger(TorchDispatchMode):
         super().__init__()
         # number of the storage, bytes that come (or, below 0, go)
         self.events: list[tuple[int, int]] = []
-        self.work: list[Work] = []
+        self.work: list[KernelWork] = []
         # of storages that live
         self._numbers = {tensor.untyped_storage()._cdata: -1 for tensor in there}
 
@@ -204,7 +204,7 @@ class Ledger(TorchDispatchMode):
         inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         if inputs and (any(is_new) or func._schema.is_mutable):  # no view
             n_flop = flops(*args, **(kwargs or {}), out_val=found) if flops else 0
-            self.work.append(Work(n_flop, sum(map(size, inputs)) + sum(map(size, results))))
+            self.work.append(KernelWork(n_flop, sum(map(size, inputs)) + sum(map(size, results))))
         return found
 
     def _note(self, storage: Any) -> bool:
@@ -239,7 +239,7 @@ class LikeGPU(TorchFunctionMode):
     bfloat16 by autocast.
     """
 
-    def __init__(self, ledger: Ledger, bfloat16: bool) -> None:
+    def __init__(self, ledger: MemoryLedger, bfloat16: bool) -> None:
         super().__init__()
         self.ledger = ledger
         self.bfloat16 = bfloat16
@@ -288,7 +288,9 @@ class FusedAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, ledger: Ledger) -> Tensor:
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, ledger: MemoryLedger
+    ) -> Tensor:
         out = query.new_empty(*query.shape[:-1], value.size(-1))  # (B, H, T, V)
         ctx.save_for_backward(
             query, key, value, out, query.new_empty(query.shape[:-1], dtype=torch.float32)
@@ -296,7 +298,7 @@ class FusedAttention(torch.autograd.Function):
         ctx.ledger = ledger
         scores = query[..., 0].numel() * key.size(-2)  # B H T S
         ledger.work.append(
-            Work(
+            KernelWork(
                 2 * scores * (query.size(-1) + value.size(-1)),
                 sum(map(size, (query, key, value, out))),
             )
@@ -308,7 +310,9 @@ class FusedAttention(torch.autograd.Function):
         query, key, value, out, _ = ctx.saved_tensors
         scores = query[..., 0].numel() * key.size(-2)
         n_byte = 2 * sum(map(size, (query, key, value, out)))
-        ctx.ledger.work.append(Work(2 * scores * (3 * query.size(-1) + 2 * value.size(-1)), n_byte))
+        ctx.ledger.work.append(
+            KernelWork(2 * scores * (3 * query.size(-1) + 2 * value.size(-1)), n_byte)
+        )
         return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value), None
 
 
@@ -321,18 +325,18 @@ class Lattice(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, log_probs: Tensor, n_token: int, ledger: Ledger) -> Tensor:
+    def forward(ctx: Any, log_probs: Tensor, n_token: int, ledger: MemoryLedger) -> Tensor:
         # (B, T, 2 L + 1)
         paths = log_probs.new_empty(log_probs.size(1), log_probs.size(0), 2 * n_token + 1)
         ctx.save_for_backward(log_probs, paths)
         ctx.ledger = ledger
-        ledger.work.append(Work(6 * paths.numel(), size(log_probs) + size(paths)))
+        ledger.work.append(KernelWork(6 * paths.numel(), size(log_probs) + size(paths)))
         return log_probs.new_empty(())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         log_probs, paths = ctx.saved_tensors
-        ctx.ledger.work.append(Work(12 * paths.numel(), 2 * (size(log_probs) + size(paths))))
+        ctx.ledger.work.append(KernelWork(12 * paths.numel(), 2 * (size(log_probs) + size(paths))))
         return torch.empty_like(log_probs), None, None
 
 

@@ -28,7 +28,7 @@ from lslm_lightning.text.identification import language_by_letters
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.accumulation import MeanNats
 from lslm_lightning.training.batches import ExamBatch
-from lslm_lightning.training.exam import Evaluation
+from lslm_lightning.training.exam import EvaluationCallback
 from lslm_lightning.training.optimizer_settings import name_of, recorded
 from lslm_lightning.training.precision import weights_cast_once
 from lslm_lightning.training.sharding import (
@@ -530,8 +530,10 @@ class Task(LightningModule, ABC):
         that does.
         """
 
-        has_one = any(isinstance(callback, Evaluation) for callback in self.trainer.callbacks)
-        return [] if has_one else [Evaluation()]
+        has_one = any(
+            isinstance(callback, EvaluationCallback) for callback in self.trainer.callbacks
+        )
+        return [] if has_one else [EvaluationCallback()]
 
     def on_test_epoch_start(self) -> None:
         gather(self)

@@ -8,26 +8,26 @@ from typing import NamedTuple
 MOST = 20_000_000  # characters that are searched
 
 
-class Known(NamedTuple):
+class TrainingText(NamedTuple):
     """Training text as one string that is quick to search, and in words what of it is not there."""
 
     text: str
     note: str
 
 
-def searchable(texts: Iterable[str]) -> Known:
+def searchable(texts: Iterable[str]) -> TrainingText:
     """The first 20 million characters; texts are parted by a sign that no text has."""
     parts = []
     size = 0
     for text in texts:
         if size + len(text) > MOST:
-            return Known(
+            return TrainingText(
                 "\x00".join([*parts, text[: MOST - size]]),
                 f" (of which the first {MOST:,} characters were searched).",
             )
         parts.append(text)
         size += len(text) + 1
-    return Known("\x00".join(parts), ".")
+    return TrainingText("\x00".join(parts), ".")
 
 
 def longest_copy(text: str, known: str) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lslm_lightning.contracts import Example
-from lslm_lightning.systems.baselines import Rule
+from lslm_lightning.systems.baselines import RuleBaseline
 from lslm_lightning.text.chinese import segment, segment_with_offsets
 from lslm_lightning.text.sentences import split_sentences
 from tasks.question_answering.data import as_question
@@ -15,14 +15,14 @@ from tasks.question_answering.data import as_question
 NAME = re.compile(r"(?:[A-ZÀ-ÖØ-Þ][\w'’-]*)(?:\s+[A-ZÀ-ÖØ-Þ][\w'’-]*)*|\d+(?:[.,]\d+)*")
 
 
-class NoAnswer(Rule):
+class NoAnswer(RuleBaseline):
     """That there is none: right wherever there is none."""
 
     def __init__(self) -> None:
         super().__init__("no answer", lambda example: "")
 
 
-class FrequentSpan(Rule):
+class FrequentSpan(RuleBaseline):
     """Of these (training) answers the most frequent that the passage has in whole words, of equals
     the first; where it has none, its first name.
 
@@ -50,7 +50,7 @@ class FrequentSpan(Rule):
         return first_name(passage)
 
 
-class WordOverlap(Rule):
+class WordOverlap(RuleBaseline):
     """The sentence of the passage that has most of the question's words, lower case, of equals the
     first.
 

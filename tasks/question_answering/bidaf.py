@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.recurrent import LSTM
-from tasks.question_answering.windows import WindowBatch
+from tasks.question_answering.windows import AnswerWindowBatch
 
 
 class AttentionFlow(nn.Module):
@@ -47,7 +47,7 @@ class AttentionFlow(nn.Module):
         self.of_both = nn.Parameter(torch.randn(d_model) * d_model**-0.5)
         self.joined = nn.Linear(4 * d_model, d_model)
 
-    def forward(self, backbone: Backbone, x: Tensor, batch: WindowBatch) -> Tensor:
+    def forward(self, backbone: Backbone, x: Tensor, batch: AnswerWindowBatch) -> Tensor:
         """Vectors (B, S, D) of the inputs x (B, S, ...) of a backbone; what stands where no passage
         is means nothing.
         """

@@ -27,7 +27,7 @@ words of the question the word's sentence has, in sevenths.
 _SHIFTS = (0, 2, 5, 7, 10)  # where each stands in one number
 
 
-class Words(NamedTuple):
+class HintWords(NamedTuple):
     """A text in words; signs are not among what is compared."""
 
     spans: np.ndarray  # (N, 2) characters [start, end) of each word or sign
@@ -39,7 +39,7 @@ class Words(NamedTuple):
     sentence: np.ndarray  # (N,) number of the sentence that each stands in
 
 
-def words_of(text: str, language: str) -> Words:
+def words_of(text: str, language: str) -> HintWords:
     """The words of a text: CJK characters one by one, others whole."""
     pieces = segment_with_offsets(text)
     texts = [piece for piece, _ in pieces]
@@ -51,7 +51,7 @@ def words_of(text: str, language: str) -> Words:
     repeats = np.array([min(counts[word], SIZES[2]) - 1 for word in folded], dtype=np.int64)
     shapes = np.array([shape_of(piece) for piece in texts], dtype=np.int64)
     sentence = np.searchsorted(sentence_starts(text, language)[1:], spans[:, 0], side="right")
-    return Words(spans, texts, folded, stems, shapes, repeats, sentence)
+    return HintWords(spans, texts, folded, stems, shapes, repeats, sentence)
 
 
 @cache
@@ -87,7 +87,7 @@ def sentence_starts(text: str, language: str) -> list[int]:
     return sorted(set(starts))
 
 
-def hints(own: Words, other: Words, share: np.ndarray) -> np.ndarray:
+def hints(own: HintWords, other: HintWords, share: np.ndarray) -> np.ndarray:
     """All hints on each word of one text beside another, as one number a word (N,).
 
     Args:
@@ -136,7 +136,7 @@ def runs(own: Sequence[str], other: Sequence[str]) -> np.ndarray:
     return longest.clip(max=SIZES[1] - 1)
 
 
-def sentence_share(question: Words, passage: Words) -> tuple[np.ndarray, np.ndarray]:
+def sentence_share(question: HintWords, passage: HintWords) -> tuple[np.ndarray, np.ndarray]:
     """Of each word of the question and of the passage, 0 to 1: how much of the question's words its
     sentence has.
 
@@ -158,7 +158,7 @@ def sentence_share(question: Words, passage: Words) -> tuple[np.ndarray, np.ndar
     return np.full(len(question.texts), found.max()), found[passage.sentence]
 
 
-def of_tokens(words: Words, hint: np.ndarray, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+def of_tokens(words: HintWords, hint: np.ndarray, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
     """From words to tokens: each has the hints on the word that its first visible character stands
     in, or comes before.
 

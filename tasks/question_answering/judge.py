@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from lslm_lightning.models.dropout import Dropout
 from lslm_lightning.models.heads import single
-from tasks.question_answering.windows import WindowBatch
+from tasks.question_answering.windows import AnswerWindowBatch
 
 
 class Judge(nn.Module):
@@ -30,7 +30,7 @@ class Judge(nn.Module):
         self.dropout = Dropout(dropout)
         self.outer = nn.Linear(2 * d_inner, 1)
 
-    def forward(self, x: Tensor, batch: WindowBatch) -> Tensor:
+    def forward(self, x: Tensor, batch: AnswerWindowBatch) -> Tensor:
         """Log odds (B,) of an answer, by the inputs of a backbone (B, S, D)."""
         # (B, S, 1), with what stands behind both texts
         asked = (~batch.of_passage & ~batch.source_pad)[..., None].to(x.dtype)

@@ -12,7 +12,7 @@ from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.buckets import cut, quartiles
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
 from lslm_lightning.reports.blocks import Heading, Section, Table, Text
-from lslm_lightning.reports.marking import Marked
+from lslm_lightning.reports.marking import MarkedText
 from lslm_lightning.text.chinese import segment
 from lslm_lightning.text.languages import base_language
 from tasks.question_answering import calibration
@@ -184,7 +184,7 @@ def marked(examples: Sequence[Example], answers: Sequence[Prediction]) -> Sectio
     )
 
 
-def in_passage(question: Question, answer: Prediction) -> Marked:
+def in_passage(question: Question, answer: Prediction) -> MarkedText:
     """One of them; of several places of an answer that which is nearest to what was wanted."""
     wanted = question.found()
     output = answer.output or ""
@@ -200,6 +200,6 @@ def in_passage(question: Question, answer: Prediction) -> Marked:
         words.append(f"Given, and not in the passage: {output}." if output else "None was given.")
     if answer.nats is not None:
         words.append(f"Confidence {100 * math.exp(-answer.nats):.0f} %.")
-    return Marked(
+    return MarkedText(
         question.passage, wanted, given, question.asked, " ".join(words), question.language
     )

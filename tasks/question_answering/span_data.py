@@ -11,16 +11,25 @@ from lslm_lightning.training.budget_data import BudgetData
 from lslm_lightning.training.data import say
 from tasks.question_answering.data import Question, QuestionData, as_question, is_answerable, named
 from tasks.question_answering.places import tokens_of, widened
-from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
+from tasks.question_answering.windows import (
+    AnswerWindowBatch,
+    Passage,
+    Window,
+    WindowReader,
+    WindowSizes,
+)
 
 
-class Windows:
+class SpanWindows:
     """Windows, each with its start, its end and whether its question has an answer;
     `windows[indices]` is a padded batch.
     """
 
     def __init__(
-        self, reader: Reader, windows: Sequence[Window], targets: Sequence[tuple[int, int, bool]]
+        self,
+        reader: WindowReader,
+        windows: Sequence[Window],
+        targets: Sequence[tuple[int, int, bool]],
     ) -> None:
         self.reader = reader
         self.windows = windows
@@ -34,7 +43,7 @@ class Windows:
         """(n_window, 1) of tokens."""
         return np.array([len(window.ids) for window in self.windows], dtype=np.int64).reshape(-1, 1)
 
-    def __getitem__(self, indices: Sequence[int]) -> WindowBatch:
+    def __getitem__(self, indices: Sequence[int]) -> AnswerWindowBatch:
         return self.reader.batch(
             [self.windows[i] for i in indices], [self.targets[i] for i in indices]
         )
@@ -51,7 +60,7 @@ class SpanData(QuestionData, BudgetData):
 
     Args:
         max_tokens: as in `BudgetData`.
-        max_length, stride, max_question_length: see `Sizes`.
+        max_length, stride, max_question_length: see `WindowSizes`.
         has_hints: tell the network which words question and passage share, and what words look
             like; see `hints`.
         whole_words: let answers begin and end with words alone; those learned from that do not are
@@ -69,25 +78,25 @@ class SpanData(QuestionData, BudgetData):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.reading = Sizes(max_length, stride, max_question_length)
+        self.reading = WindowSizes(max_length, stride, max_question_length)
         self.has_hints = has_hints
         self.whole_words = whole_words
-        self._windows: dict[str, Windows] = {}
+        self._windows: dict[str, SpanWindows] = {}
 
     @cached_property
-    def reader(self) -> Reader:
+    def reader(self) -> WindowReader:
         """Raises ValueError where windows would leave something out."""
-        reader = Reader(self.tokenizer, self.reading, self.has_hints, self.whole_words)
+        reader = WindowReader(self.tokenizer, self.reading, self.has_hints, self.whole_words)
         self.reading.check(reader.frame)
         return reader
 
-    def encoded(self, split: str) -> Windows:
+    def encoded(self, split: str) -> SpanWindows:
         """Made once: looking for hints takes longer than all else."""
         if split not in self._windows:
             self._windows[split] = self._encode(split)
         return self._windows[split]
 
-    def _encode(self, split: str) -> Windows:
+    def _encode(self, split: str) -> SpanWindows:
         questions = self.examples(split)
         whole = [question for question in questions if question.asked and question.passage.strip()]
         rows = []
@@ -136,7 +145,7 @@ class SpanData(QuestionData, BudgetData):
                 "are left out"
             )
             say(f"{self.corpus_name}, {split}: {words} ({named(left)})")
-        return Windows(self.reader, rows, targets)
+        return SpanWindows(self.reader, rows, targets)
 
     def exam_batches(
         self, examples: Sequence[Example], rank: int = 0, world: int = 1
@@ -145,7 +154,7 @@ class SpanData(QuestionData, BudgetData):
         batch.
         """
         questions: list[Question] = [as_question(example) for example in examples]
-        reader = Reader(self.tokenizer, self.reading, has_hints=False, whole_words=False)
+        reader = WindowReader(self.tokenizer, self.reading, has_hints=False, whole_words=False)
         sizes = [
             (max(len(w.ids) for w in windows), len(windows))
             for _, windows in reader.read(questions)

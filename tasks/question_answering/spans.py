@@ -24,7 +24,13 @@ from tasks.question_answering.data import Question, as_question
 from tasks.question_answering.judge import Judge
 from tasks.question_answering.span_data import SpanData
 from tasks.question_answering.task import QuestionAnsweringTask
-from tasks.question_answering.windows import Passage, Reader, Sizes, Window, WindowBatch
+from tasks.question_answering.windows import (
+    AnswerWindowBatch,
+    Passage,
+    Window,
+    WindowReader,
+    WindowSizes,
+)
 
 KINDS = 2  # question and passage
 # padded positions of windows that are read together, however many one question may have
@@ -40,7 +46,7 @@ class SpanTask(QuestionAnsweringTask):
 
     To the inputs of a backbone that has no words of its own comes which of the two texts a token
     belongs to, and what is seen of its word without learning: see `hints`. Long passages are read
-    in windows; see `Sizes` and `candidates`.
+    in windows; see `WindowSizes` and `candidates`.
 
     Where a passage may have no answer, none is given if its score is more than `threshold` above
     that of the best span. Every validation within a training chooses the threshold by which its F1
@@ -50,7 +56,7 @@ class SpanTask(QuestionAnsweringTask):
         backbone: over tokens; an encoder alone.
         flow: called with d_model: reads question and passage apart and brings them together, as
             `AttentionFlow` does; by default the backbone reads them as one text.
-        max_length, stride, max_question_length: see `Sizes`.
+        max_length, stride, max_question_length: see `WindowSizes`.
         max_answer_length: tokens of an answer.
         n_alternative: how many of the best answers a prediction has, besides none.
         has_hints: see `hints`; a pretrained network reads ids, and must have none.
@@ -107,8 +113,8 @@ class SpanTask(QuestionAnsweringTask):
             )
         self.max_answer_length = max_answer_length
         self.n_alternative = n_alternative
-        self.sizes = Sizes(max_length, stride, max_question_length)
-        self.reader = Reader(tokenizer, self.sizes, has_hints, whole_words)
+        self.sizes = WindowSizes(max_length, stride, max_question_length)
+        self.reader = WindowReader(tokenizer, self.sizes, has_hints, whole_words)
         self.sizes.check(self.reader.frame)
         self.embedding, _ = backbone.words(
             tokenizer.vocab_size, TiedProjection, scale_embedding=True
@@ -149,7 +155,7 @@ class SpanTask(QuestionAnsweringTask):
                     " of a window; raise it, or lower the other in model and data"
                 )
 
-    def scores(self, batch: WindowBatch) -> Tensor:
+    def scores(self, batch: AnswerWindowBatch) -> Tensor:
         """Log probabilities (B, S, 2) of being the first and the last token of the answer; the
         first of all stands for none.
 
@@ -166,7 +172,7 @@ class SpanTask(QuestionAnsweringTask):
         )
         return torch.cat([none, places[:, 1:] + some], 1)
 
-    def judged(self, batch: WindowBatch) -> tuple[Tensor, Tensor | None]:
+    def judged(self, batch: AnswerWindowBatch) -> tuple[Tensor, Tensor | None]:
         """Log probabilities (B, S, 2) of the candidates, and where a judge decides its log odds
         (B,) of an answer.
 
@@ -187,7 +193,7 @@ class SpanTask(QuestionAnsweringTask):
         places = scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(1)
         return places, None if self.judge is None else self.judge(x, batch)
 
-    def loss(self, batch: WindowBatch, label_smoothing: float = 0.0) -> Tensor:
+    def loss(self, batch: AnswerWindowBatch, label_smoothing: float = 0.0) -> Tensor:
         """Of a start and an end in each window.
 
         Where a judge decides: of these where a place is known, be it only of what looks like an
@@ -276,7 +282,7 @@ class SpanTask(QuestionAnsweringTask):
         n = max(1, AT_ONCE // max(len(window.ids) for window in windows))
         for first in range(0, len(windows), n):
             batch = self.reader.batch(windows[first : first + n])
-            on_device = WindowBatch(
+            on_device = AnswerWindowBatch(
                 *(value.to(self.device) if isinstance(value, Tensor) else value for value in batch)
             )
             yield from self.scores(on_device).double().cpu().numpy()

@@ -16,14 +16,14 @@ from lslm_lightning.text.chinese import segment_with_offsets
 from lslm_lightning.text.tokenizer import Frame, Tokenizer
 from lslm_lightning.training.batches import padded
 from tasks.question_answering.data import Question
-from tasks.question_answering.hints import Words, hints, of_tokens, sentence_share, words_of
+from tasks.question_answering.hints import HintWords, hints, of_tokens, sentence_share, words_of
 
 # passages that are kept as tokens: questions of one passage mostly follow one another
 REMEMBERED = 64
 
 
 @dataclass(frozen=True)
-class Sizes:
+class WindowSizes:
     """How long passages are read, in tokens.
 
     Args:
@@ -64,7 +64,7 @@ class Passage(NamedTuple):
 
     ids: list[int]
     offsets: list[tuple[int, int]]  # the characters [start, end) that each stands for
-    words: Words | None  # where hints are wanted
+    words: HintWords | None  # where hints are wanted
     begins: np.ndarray  # (T,) bool, True of tokens with which an answer may begin
     ends: np.ndarray  # (T,) bool, True of tokens with which an answer may end
 
@@ -84,7 +84,7 @@ class Window(NamedTuple):
     ends: np.ndarray  # (S,) bool, True of tokens with which an answer may end
 
 
-class WindowBatch(NamedTuple):
+class AnswerWindowBatch(NamedTuple):
     """Padded windows; ids are int64, padding stands on the right."""
 
     source: Tensor  # (B, S)
@@ -106,7 +106,7 @@ class WindowBatch(NamedTuple):
     n_source_token: int
 
 
-class Reader:
+class WindowReader:
     """Cuts questions and passages into windows.
 
     Args:
@@ -115,7 +115,7 @@ class Reader:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, sizes: Sizes, has_hints: bool, whole_words: bool
+        self, tokenizer: Tokenizer, sizes: WindowSizes, has_hints: bool, whole_words: bool
     ) -> None:
         self.tokenizer = tokenizer
         self.sizes = sizes
@@ -185,12 +185,12 @@ class Reader:
 
     def batch(
         self, windows: Sequence[Window], targets: Sequence[tuple[int, int, bool]] | None = None
-    ) -> WindowBatch:
+    ) -> AnswerWindowBatch:
         """Windows as a batch.
 
         Args:
             targets: of each its start, its end, and whether its question has an answer; see
-                `WindowBatch`.
+                `AnswerWindowBatch`.
         """
         source = padded([window.ids for window in windows], self.tokenizer.pad_id)
         sizes = np.array(
@@ -220,7 +220,7 @@ class Reader:
         )
         of_passage = inside | (place == 0)
         n_token = 2 * len(windows)
-        return WindowBatch(
+        return AnswerWindowBatch(
             source,
             pad,
             kind,

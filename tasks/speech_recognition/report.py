@@ -16,7 +16,7 @@ from lslm_lightning.decoding.alignment import forced_alignment
 from lslm_lightning.evaluation.buckets import quartiles
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate, confusions
 from lslm_lightning.reports.blocks import Folded, Heading, Section, Table, Text
-from lslm_lightning.reports.recordings import Aligned, Mark, Pair, Sound, Spectrogram
+from lslm_lightning.reports.recordings import Aligned, RecordingPair, Sound, Spectrogram, TimeMark
 from tasks.speech_recognition.data import SpeechData, Utterance
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def recordings(
     blocks: list[object] = []
     for i in places:
         alignment = (
-            [Aligned([Pair(*edit) for edit in aligned[i]], language=examples[i].language)]
+            [Aligned([RecordingPair(*edit) for edit in aligned[i]], language=examples[i].language)]
             if aligned[i]
             else []
         )
@@ -244,7 +244,7 @@ def picture(task: "SpeechRecognitionTask", example: Utterance, output: str) -> S
 @torch.no_grad()
 def marks(
     task: "SpeechRecognitionTask", example: Utterance, output: str, n_frame: int
-) -> list[Mark]:
+) -> list[TimeMark]:
     """The tokens of an output and which of the frames CTC has them in; none where it cannot, or
     there is no CTC.
     """
@@ -259,6 +259,6 @@ def marks(
     stride = task.subsampling.stride
     texts = [task.tokenizer.decode([i]).strip() or "␣" for i in ids]
     return [
-        Mark(start * stride, min(end * stride, n_frame), text)
+        TimeMark(start * stride, min(end * stride, n_frame), text)
         for (start, end), text in zip(spans, texts, strict=True)
     ]

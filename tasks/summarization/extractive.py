@@ -20,8 +20,8 @@ from lslm_lightning.text.sentences import join_sentences, split_sentences
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.checks import check_kind
 from tasks.summarization.extractive_data import (
+    DocumentReading,
     ExtractiveData,
-    Reading,
     SentenceBatch,
     batch_of,
     read,
@@ -178,7 +178,7 @@ class ExtractiveTask(Summarizer):
         ]
 
     @torch.no_grad()
-    def scores_of(self, readings: Sequence[Reading]) -> list[list[float]]:
+    def scores_of(self, readings: Sequence[DocumentReading]) -> list[list[float]]:
         """Of each sentence that is read, by document."""
         kept = [reading for reading in readings if reading.lengths]
         if not kept:

@@ -34,14 +34,16 @@ class SentenceBatch(NamedTuple):
     n_source_token: int
 
 
-class Reading(NamedTuple):
+class DocumentReading(NamedTuple):
     """Of a document, what a model reads."""
 
     ids: list[int]  # <s> before every sentence, </s> at the end; none where there is no sentence
     lengths: list[int]  # tokens of each sentence that is read, <s> included
 
 
-def read(documents: Sequence[Sequence[str]], tokenizer: Tokenizer, longest: int) -> list[Reading]:
+def read(
+    documents: Sequence[Sequence[str]], tokenizer: Tokenizer, longest: int
+) -> list[DocumentReading]:
     """Documents, given as sentences, up to `longest` tokens: of the last sentence that is read
     maybe a part, of those after it nothing.
     """
@@ -57,7 +59,9 @@ def read(documents: Sequence[Sequence[str]], tokenizer: Tokenizer, longest: int)
     return readings
 
 
-def read_one(sentences: Sequence[Sequence[int]], tokenizer: Tokenizer, longest: int) -> Reading:
+def read_one(
+    sentences: Sequence[Sequence[int]], tokenizer: Tokenizer, longest: int
+) -> DocumentReading:
     """One document, given as the ids of each sentence."""
     ids: list[int] = []
     lengths: list[int] = []
@@ -67,7 +71,7 @@ def read_one(sentences: Sequence[Sequence[int]], tokenizer: Tokenizer, longest: 
             break
         ids += [tokenizer.bos_id, *own][:room]
         lengths.append(min(room, 1 + len(own)))
-    return Reading([*ids, tokenizer.eos_id] if lengths else [], lengths)
+    return DocumentReading([*ids, tokenizer.eos_id] if lengths else [], lengths)
 
 
 def batch_of(

@@ -5,7 +5,7 @@ from typing import Any
 
 from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.metrics.rouge import Rouge
-from lslm_lightning.systems.baselines import Rule, most_frequent, random_answer
+from lslm_lightning.systems.baselines import RuleBaseline, most_frequent, random_answer
 from lslm_lightning.text.sentences import split_sentences
 from lslm_lightning.training.sequence_to_sequence import SequenceToSequenceTask
 from lslm_lightning.training.task import Task
@@ -44,12 +44,12 @@ class Summarizer(Task):
             return next(iter(split_sentences(text, example.language)), "")
 
         named = (
-            [Rule("bare name", lambda e: rows[e.id]["name"])]
+            [RuleBaseline("bare name", lambda e: rows[e.id]["name"])]
             if all(row.get("name") for row in rows.values())
             else []
         )
         return [
-            Rule("first sentence", first_sentence),
+            RuleBaseline("first sentence", first_sentence),
             *named,
             *([most_frequent(known), random_answer(known)] if known else []),
         ]

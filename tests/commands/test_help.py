@@ -13,14 +13,14 @@ import pytest
 from jsonargparse import ArgumentParser
 
 from lslm_lightning.__main__ import COMMANDS
-from lslm_lightning.commands.arguments import Parser as ArgumentsParser
+from lslm_lightning.commands.arguments import ConfigParser as ArgumentsParser
 from lslm_lightning.commands.ladder import check_config
 from lslm_lightning.commands.training import tell_loading
 from lslm_lightning.configuration import help as settings_help
-from lslm_lightning.configuration.cli import SETTINGS, Parser
+from lslm_lightning.configuration.cli import SETTINGS, ConfigParser
 from lslm_lightning.configuration.errors import TOP, _names_of
 from lslm_lightning.configuration.given_settings import FIXED, check_given
-from lslm_lightning.configuration.help import Section, help_of
+from lslm_lightning.configuration.help import HelpSection, help_of
 from lslm_lightning.configuration.job import TRAINER_DEFAULTS, Job, JobTrainer
 from lslm_lightning.configuration.signatures import first_missing, settings_of
 from lslm_lightning.exit_status import SettingsError
@@ -300,7 +300,7 @@ def class_paths() -> set[str]:
     texts = [path.read_text("utf-8") for path in ROOT.glob("configs/*/*.yaml")]
     named = {path for text in texts for path in re.findall(r"class_path: ([\w.]+)", text)}
     sections = {
-        section.path for section in vars(settings_help).values() if isinstance(section, Section)
+        section.path for section in vars(settings_help).values() if isinstance(section, HelpSection)
     }
     callbacks = {
         f"lightning.pytorch.callbacks.{name}"
@@ -361,7 +361,7 @@ def test_the_source_tells_the_settings_that_the_parser_finds(path):
 
 
 def test_defaults_in_the_help_are_those_of_the_command(project):
-    parser = Parser()
+    parser = ConfigParser()
     parser.add_lightning_class_args(JobTrainer, "trainer")
     parser.add_class_arguments(Job, "job")
     parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})

@@ -216,6 +216,6 @@ def test_large_dictionaries_are_decoded_a_few_rows_at_a_time(n_byte: int, n_row:
     sink = io.BytesIO()
     parquet.write_table(pyarrow.table({"text": column}), sink, store_schema=False)
     size = len(sink.getvalue())
-    budget = column_stores.Budget("f", size, False)
+    budget = column_stores.SizeLimit("f", size, False)
     budget.limit = 1 << 30
     assert column_stores.rows_at_once(sink, budget) == n_row

@@ -8,7 +8,15 @@ from PIL import Image
 
 from lslm_lightning.reports.blocks import Report, Section
 from lslm_lightning.reports.page import render_html, render_markdown
-from lslm_lightning.reports.recordings import Aligned, Mark, Pair, Sound, Spectrogram, narrowed, png
+from lslm_lightning.reports.recordings import (
+    Aligned,
+    RecordingPair,
+    Sound,
+    Spectrogram,
+    TimeMark,
+    narrowed,
+    png,
+)
 
 
 def test_a_picture_is_read_by_others_as_it_was_meant():
@@ -33,7 +41,7 @@ def test_frames_that_share_a_place_are_averaged():
 
 
 def test_marks_stand_where_they_belong_and_do_not_cover_each_other():
-    marks = [Mark(0, 2, "first"), Mark(2, 4, "second"), Mark(80, 90, "third")]
+    marks = [TimeMark(0, 2, "first"), TimeMark(2, 4, "second"), TimeMark(80, 90, "third")]
     spectrogram = Spectrogram(np.zeros((100, 4)), 100, marks)
     labels = spectrogram.labels()
     assert [label.text for label in labels] == ["first", "second", "third"]
@@ -45,15 +53,15 @@ def test_marks_stand_where_they_belong_and_do_not_cover_each_other():
 
 def test_what_is_said_is_text_and_never_markup():
     pairs = [
-        Pair("equal", "a", "a"),
-        Pair("substitute", "<b>", "<script>"),
-        Pair("delete", "c", ""),
-        Pair("insert", "", "d"),
+        RecordingPair("equal", "a", "a"),
+        RecordingPair("substitute", "<b>", "<script>"),
+        RecordingPair("delete", "c", ""),
+        RecordingPair("insert", "", "d"),
     ]
     blocks = [
         Aligned(pairs),
         Sound(b"abc", "audio/flac", "<i>"),
-        Spectrogram(np.eye(3), 100, [Mark(0, 1, "<u>")]),
+        Spectrogram(np.eye(3), 100, [TimeMark(0, 1, "<u>")]),
     ]
     report = Report("a page", [Section("Recordings", blocks)])
     page = render_html(report)

@@ -18,7 +18,7 @@ from lightning.pytorch.cli import OptimizerCallable
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lslm_lightning.runs import Run, RunDirectory, find_run, load_run, new_run
+from lslm_lightning.runs import LoadedRun, RunDirectory, find_run, load_run, new_run
 from lslm_lightning.text.recipes import Characters
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.tracking import Tracker
@@ -108,7 +108,7 @@ def trained(project: Path) -> tuple[RunDirectory, TinyTask]:
     return run, task.eval()
 
 
-def same(run: Run, task: TinyTask) -> bool:
+def same(run: LoadedRun, task: TinyTask) -> bool:
     return torch.equal(run.task(IDS), task(IDS))
 
 

@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor
 
 from lslm_lightning.__main__ import main
-from lslm_lightning.configuration.cli import Parser
+from lslm_lightning.configuration.cli import ConfigParser
 from lslm_lightning.contracts import Example, Generator, Metric, Prediction, Scorer
 from lslm_lightning.decoding import Beam, CtcGreedy, CtcPrefixBeam, CtcSearch
 from lslm_lightning.models.recurrent import LSTM
@@ -256,7 +256,7 @@ def test_a_config_names_search_and_model(asking, tokenizer):
     }
     search = {"class_path": "lslm_lightning.decoding.CtcPrefixBeam", "init_args": {"beam_size": 7}}
     settings = {"run": str(asking.path), "trust": True, "search": search, "fusion": fusion}
-    parser = Parser(prog="lslm evaluate")
+    parser = ConfigParser(prog="lslm evaluate")
     parser.add_argument("--systems", type=dict[str, Generator | Scorer])
     spec = {"class_path": "lslm_lightning.systems.checkpoint.Checkpoint", "init_args": settings}
     built = parser.instantiate(parser.parse_object({"systems": {"fused": spec}})).systems["fused"]

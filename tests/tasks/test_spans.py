@@ -30,7 +30,7 @@ from tasks.question_answering.data import as_question
 from tasks.question_answering.judge import Judge
 from tasks.question_answering.span_data import SpanData
 from tasks.question_answering.spans import SpanTask
-from tasks.question_answering.windows import Passage, Window, WindowBatch
+from tasks.question_answering.windows import AnswerWindowBatch, Passage, Window
 from tests import questions
 from tests.training.conftest import assert_resumes_exactly, fit
 
@@ -279,7 +279,7 @@ def test_beside_a_judge_the_loss_is_of_its_verdict_and_of_known_places(made, lab
     assert plain.loss(looks).item() == plain.loss(unmarked).item() != plain.loss(batch).item()
     places, verdict = judged.judged(batch)
 
-    def by_hand(case: WindowBatch) -> float:
+    def by_hand(case: AnswerWindowBatch) -> float:
         total = 0.0
         for row, (start, end, has) in enumerate(
             zip(case.start.tolist(), case.end.tolist(), case.has_answer.tolist())
@@ -576,7 +576,7 @@ def test_a_step_in_shapes_alone(made, backbone):
     data = made()
     with torch.device("meta"):
         task = task_of(data, backbone)
-    batch = WindowBatch(
+    batch = AnswerWindowBatch(
         *(v.to("meta") if isinstance(v, torch.Tensor) else v for v in data.sizes().usual)
     )
     found = footprint(task, batch, bfloat16=True)

@@ -17,7 +17,7 @@ from lslm_lightning.text.recipes import BytePair, Bytes, Characters, Existing, U
 from tasks.question_answering import hints
 from tasks.question_answering.data import Question
 from tasks.question_answering.places import nearest, text_of, tokens_of, widened
-from tasks.question_answering.windows import Reader, Sizes, visible_part, word_edges
+from tasks.question_answering.windows import WindowReader, WindowSizes, visible_part, word_edges
 
 TEXTS = [
     "The cat sat on the mat. It was in 1984, they say; the cats' mat was £5.\n",
@@ -174,9 +174,9 @@ def test_words_are_answers_exactly(kind, every, text, data):
 @pytest.mark.parametrize("word", ["cafe\u0301", "नमस्ते", "A\u030a"])
 def test_a_word_keeps_the_accents_that_a_tokenizer_takes_out(every, word):
     text = f"cat {word} the {word}"
-    passage = Reader(every["wordpiece"], Sizes(40, 8, 8), has_hints=False, whole_words=True).text(
-        text, "en"
-    )
+    passage = WindowReader(
+        every["wordpiece"], WindowSizes(40, 8, 8), has_hints=False, whole_words=True
+    ).text(text, "en")
     for start in (text.find(word), text.rfind(word)):
         tokens = widened(
             *tokens_of(passage.offsets, start, start + len(word)), passage.begins, passage.ends
@@ -219,11 +219,11 @@ def test_every_token_is_in_a_window_and_short_answers_whole(n, max_length, strid
     one of them.
     """
     tokenizer = Bytes().train()
-    sizes = Sizes(max_length, stride, 8)
+    sizes = WindowSizes(max_length, stride, 8)
     assume(stride <= max_length - 8 - 3)
     passage = "x" * n
     asked = "q" * n_asked
-    [(read, windows)] = Reader(tokenizer, sizes, has_hints=False, whole_words=False).read(
+    [(read, windows)] = WindowReader(tokenizer, sizes, has_hints=False, whole_words=False).read(
         [question(passage, asked)]
     )
     n_asked = min(n_asked, 8)
@@ -263,12 +263,12 @@ def test_every_token_is_in_a_window_and_short_answers_whole(n, max_length, strid
 )
 def test_windows_that_would_leave_something_out_are_refused(sizes, words):
     with pytest.raises(ValueError, match=words):
-        Sizes(*sizes).check(Bytes().train().frame())
+        WindowSizes(*sizes).check(Bytes().train().frame())
 
 
 def test_a_batch_says_what_is_what(every):
     tokenizer = every["wordpiece"]
-    reader = Reader(tokenizer, Sizes(24, 4, 6), has_hints=True, whole_words=True)
+    reader = WindowReader(tokenizer, WindowSizes(24, 4, 6), has_hints=True, whole_words=True)
     [(_, windows)] = reader.read([question("the cat sat on the mat " * 4, "the cat")])
     batch = reader.batch([windows[0], windows[-1]], [(4, 6, True), (0, 0, True)])
     assert (batch.start.tolist(), batch.end.tolist(), batch.has_answer.tolist()) == (
@@ -353,7 +353,7 @@ def test_hints_are_below_their_sizes(asked, passage):
 
 
 def test_a_passage_read_twice_is_the_same(every):
-    reader = Reader(every[KINDS[0]], Sizes(40, 8, 8), has_hints=True, whole_words=True)
+    reader = WindowReader(every[KINDS[0]], WindowSizes(40, 8, 8), has_hints=True, whole_words=True)
     both = [windows for _, windows in reader.read([question("The cat sat.", "Who sat?")] * 2)]
     assert json.dumps([w.ids.tolist() for w in both[0]]) == json.dumps(
         [w.ids.tolist() for w in both[1]]

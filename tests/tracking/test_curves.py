@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lslm_lightning.tracking.curves import Curves, Point, read_points
+from lslm_lightning.tracking.curves import MetricLog, Point, read_points
 
 
 def test_a_point_is_on_disk_when_append_returns(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    curves = Curves(path)
+    curves = MetricLog(path)
     curves.append([Point("val/bleu", 12.5, 7, 1_700_000_000_123)])
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
         {"step": 7, "time": 1_700_000_000.123, "name": "val/bleu", "value": 12.5}
@@ -21,7 +21,7 @@ def test_a_point_is_on_disk_when_append_returns(tmp_path: Path) -> None:
 
 def test_what_a_full_disk_does_not_take_waits(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    curves = Curves(path)
+    curves = MetricLog(path)
     written = []
 
     class Full:
@@ -50,7 +50,7 @@ def test_what_a_full_disk_does_not_take_waits(tmp_path: Path) -> None:
 
 def test_two_threads_write_every_point_once(tmp_path: Path) -> None:
     """Training logs, and so does the thread of system metrics."""
-    curves = Curves(tmp_path / "metrics.jsonl")
+    curves = MetricLog(tmp_path / "metrics.jsonl")
     n = 5000
 
     def log(name: str) -> None:
@@ -87,4 +87,4 @@ def test_a_line_that_is_no_point_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "time": 1, "name": "a", "value": NaN}\n' + line + "\n")
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is damaged"):
-        Curves(path)
+        MetricLog(path)

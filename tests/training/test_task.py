@@ -11,7 +11,7 @@ from lslm_lightning.metrics.error_rate import CharacterErrorRate
 from lslm_lightning.optim import Constant
 from lslm_lightning.tracking import Tracker
 from lslm_lightning.training.checkpoints import Checkpoints
-from lslm_lightning.training.exam import Evaluation, Exam
+from lslm_lightning.training.exam import EvaluationCallback, Exam
 from lslm_lightning.training.task import micro_batch_seed
 from tasks.translation.task import TranslationTask
 from tests.training.conftest import fit, language_task, translation_task
@@ -223,11 +223,11 @@ def test_any_trainer_of_lightning_gives_the_scores(kind, translation_data, text_
     assert "val/loss" in trainer.callback_metrics
     [tested] = trainer.test(task, datamodule=data, verbose=False)
     assert {f"test/{name}" for name in names} <= tested.keys()
-    evaluation = next(c for c in trainer.callbacks if isinstance(c, Evaluation))
+    evaluation = next(c for c in trainer.callbacks if isinstance(c, EvaluationCallback))
     assert tested[f"test/{task.headline}"] == pytest.approx(
         evaluation.result[task.headline].value, rel=1e-6
     )
-    assert sum(isinstance(c, Evaluation) for c in trainer.callbacks) == 1
+    assert sum(isinstance(c, EvaluationCallback) for c in trainer.callbacks) == 1
     answered = [
         prediction.id for batch in trainer.predict(task, datamodule=data) for prediction in batch
     ]
