@@ -273,4 +273,6 @@ def _from_json(record: dict) -> Score:
         for name in ("value", "low", "high")
     }
     score = Score(**(record | numbers))
+    if score.n_example < ENOUGH:  # earlier releases wrote an interval without width
+        score = replace(score, low=None, high=None)
     return replace(score, value=math.nan) if score.value is None else score

@@ -61,6 +61,14 @@ def test_one_example_has_no_interval(n):
     assert all((s.low is None) == (s.high is None) == (n == 1) for s in found.scores)
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_recorded_interval_of_one_example_is_none(tmp_path, n):
+    old = Score("bleu", 30.0, "", True, "signature", n, 30.0, 30.0)
+    write_scores(tmp_path / "metrics.json", [old], {})
+    [found] = read_scores(tmp_path / "metrics.json")
+    assert (found.low, found.high) == ((None, None) if n == 1 else (30.0, 30.0))
+
+
 def test_rows_serve_paired_tests():
     perfect = score(
         EXAMPLES, [Prediction(e.id, output=e.references[0]) for e in EXAMPLES], [Bleu()]
