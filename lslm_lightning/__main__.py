@@ -119,6 +119,7 @@ def run(argv: list[str]) -> int:
         return 2
     from lslm_lightning.commands.exit_status import outcome
     from lslm_lightning.configuration.pipes import copy_pipes
+    from lslm_lightning.configuration.renamed_arguments import renamed_arguments
     from lslm_lightning.experiments.outcome import PARENT, command_line, way_on, working_on
 
     debug = "--debug" in argv
@@ -128,7 +129,7 @@ def run(argv: list[str]) -> int:
         if given[0] in CONFIGURED and (words := help_on_class(given)):
             print(words)
             return 0
-        words = copy_pipes(given)
+        words = renamed_arguments(copy_pipes(given))
         if words != given and sys.argv[1:] == argv:  # with which other processes are started
             sys.argv[1:] = words
         again = "" if is_silent else f"To start again: {command_line(words)}"

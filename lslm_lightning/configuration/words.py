@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lslm_lightning.configuration.pipes import FOLDER
+from lslm_lightning.configuration.renamed_arguments import renamed_arguments
 from lslm_lightning.safety.user_files import write_settings
 from lslm_lightning.text.yaml_files import dump_yaml
 
@@ -42,7 +43,7 @@ def config_words(config: Config, settings: Settings | None = None) -> Iterator[l
                 raise TypeError(
                     f"config must be the path of a YAML file or a mapping, but is {each!r}"
                 )
-        yield [*words, *setting_words(settings or {})]
+        yield [*words, *renamed_arguments(setting_words(settings or {}))]
 
 
 def setting_words(settings: Settings) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from lslm_lightning.renamed import renamed
 from lslm_lightning.safety.redaction import learn_settings
 
 # Values of these keys are texts, in mappings and lists too, whatever the types of a class say
@@ -259,7 +260,7 @@ def refuse_expansion(root: yaml.Node) -> None:
 
 
 def parse_yaml(text: str, loader: type = ConfigLoader) -> Any:
-    """Return what YAML says.
+    """Return the values of a YAML document; of a config (`ParserLoader`) by their new names.
 
     Raises:
         MeaningError: a key stands twice, what should be text is something else, the nesting is too
@@ -270,6 +271,8 @@ def parse_yaml(text: str, loader: type = ConfigLoader) -> Any:
         found = yaml.load(text, Loader=loader)
     except (ValueError, TypeError, OverflowError) as error:  # of PyYAML's constructors
         raise yaml.YAMLError(f"a value cannot be read ({error})") from None
+    if issubclass(loader, ParserLoader):
+        found = renamed(found)
     learn_settings(found)  # so that no output shows the secrets of a configuration
     return found
 
