@@ -1,5 +1,6 @@
-"""The contract of all model families: vectors in, vectors out. B sources, N rows (k beams a source:
-N = k * B), S, T time, D d_model.
+"""Interface of all model families: vectors in, vectors out.
+
+Axes: B sources, N rows (k beams a source: N = k * B), S source time, T time, D d_model.
 """
 
 import math
@@ -21,8 +22,8 @@ Shared: TypeAlias = Nested
 
 
 class Backbone(nn.Module, ABC):
-    """A network without words: the task embeds tokens (or sounds) before it and projects its
-    vectors to whatever is predicted.
+    """Network from vectors to vectors, without embedding and output head: the task embeds tokens
+    (or audio features) before it and projects its outputs to scores.
 
     With `n_encoder_layer == 0` it is a decoder-only language model, with `n_decoder_layer == 0` an
     encoder. Padding is on the right only, and every `pad` is True where padded.
@@ -47,8 +48,10 @@ class Backbone(nn.Module, ABC):
     def words(
         self, vocab_size: int, head: Callable[[int, int], Head], scale_embedding: bool
     ) -> tuple[nn.Module, Head]:
-        """What turns ids (B, T) into its inputs, by a `weight` (V, D), and its outputs into scores
-        of words.
+        """Return the module that embeds ids (B, T) as inputs of this network, and the head that
+        maps its outputs to scores of tokens.
+
+        The embedding has a `weight` (V, D).
 
         Args:
             head: called with (vocab_size, d_model).
@@ -58,41 +61,51 @@ class Backbone(nn.Module, ABC):
         return TokenEmbedding(vocab_size, self.d_model, scale), head(vocab_size, self.d_model)
 
     def marks(self, sizes: Sequence[int]) -> nn.Module:
-        """What adds to its inputs the marks that each bears, each (B, T) integers below its size:
-        which of two texts it belongs to, say.
+        """Return a module that adds embeddings of integer features, such as the segment (first or
+        second text), to the inputs of this network.
+
+        Args:
+            sizes: number of values of each feature; a feature is (B, T) integers from 0 to below
+                its size.
 
         Raises:
-            ValueError: it has no place for so many.
+            ValueError: this network cannot take so many features.
         """
         return Marked(sizes, self.d_model)
 
     def begin(self) -> None:
-        """Called where training begins: take weights that were trained before, unless some were
-        loaded already.
+        """Load pretrained weights, unless weights were loaded already; called when training begins.
+        Does nothing by default.
         """
 
     @property
     def longest(self) -> int | None:
-        """The most positions that it can tell apart; None where there is no such limit."""
+        """Largest number of positions that the network can tell apart; None if there is no limit."""
         limits = [getattr(module, "max_length", None) for module in self.modules()]
         return min((limit for limit in limits if limit is not None), default=None)
 
     def blocks(self) -> list[nn.Module]:
-        """Modules whose weights are gathered one after the other where each process holds a part of
-        them: none for all at once.
+        """Return the modules whose parameters are gathered one after the other under sharded
+        training (FSDP); an empty list gathers all at once.
         """
         return []
 
     def check_encode(self) -> None:
-        """Raise ValueError where there is no encoder."""
+        """Check that there is an encoder.
+
+        Raises:
+            ValueError: there is none.
+        """
         if not self.n_encoder_layer:
             raise ValueError(
                 "n_encoder_layer=0 leaves nothing to encode with; raise it, or call decode alone"
             )
 
     def check_decode(self, memory: Shared | None) -> None:
-        """Raise ValueError where there is no decoder, or a memory without an encoder, or the other
-        way round.
+        """Check that there is a decoder, and that `memory` is given exactly if there is an encoder.
+
+        Raises:
+            ValueError: one of the two is not so.
         """
         if not self.n_decoder_layer:
             raise ValueError(
@@ -105,19 +118,20 @@ class Backbone(nn.Module, ABC):
             )
 
     def split(self, mesh: "DeviceMesh") -> None:
-        """Spread the work of each layer over the processes of `mesh`, by the network's own plan.
+        """Distribute the work of each layer over the processes of `mesh` (tensor parallelism).
 
         Raises:
-            ValueError: it has none, or its sizes do not share out evenly.
+            ValueError: this network has no plan for it, or its sizes are no multiples of the number
+                of processes.
         """
         raise self._lacks_plan()
 
     def part(self, n: int) -> None:
-        """Cut down to what each of `n` processes would compute of every layer after `split`, as
-        shapes to plan with.
+        """Shrink the parameters to the shapes that each of `n` processes would hold after
+        `apply_tensor_parallel`, to plan memory with.
 
         Raises:
-            ValueError: as for `split`.
+            ValueError: as in `apply_tensor_parallel`.
         """
         raise self._lacks_plan()
 
@@ -128,14 +142,14 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
-        """Memory (B, S, D) of a source x (B, S, D) with pad (B, S); what stands where the source is
-        padded means nothing.
+        """Return the encoder output ("memory") (B, S, D) of a source x (B, S, D) with padding `pad`
+        (B, S); padded positions of the output are undefined.
         """
 
     @abstractmethod
     def remember(self, memory: Tensor) -> Shared:
-        """What decoding needs of a memory (B, S, D), computed once a source: a nested tuple of
-        batch-first tensors.
+        """Return what decoding needs of a memory (B, S, D), computed once for each source: a nested
+        tuple of batch-first tensors.
         """
 
     @abstractmethod
@@ -147,16 +161,18 @@ class Backbone(nn.Module, ABC):
         memory_pad: Tensor | None = None,
         state: State | None = None,
     ) -> tuple[Tensor, State]:
-        """Outputs (N, T, D) for the next T inputs x (N, T, D), each seeing only itself and what
-        came before, and the state after them.
+        """Return the outputs (N, T, D) for the next T inputs x (N, T, D), and the decoder state
+        after them.
 
-        The state is a nested tuple of batch-first tensors. Reorder its rows at will, but pass it on
-        only once: the call may write into it. Where `pad` (N, T) is True nothing is added to it:
-        the next input of that row follows its last real one.
+        Each output depends on its own input and on those before it. The state is a nested tuple of
+        batch-first tensors. Its rows may be reordered, but it may be passed on only once: the call
+        may write into it. Where `pad` (N, T) is True nothing is added to it: the next input of that
+        row follows its last real one.
 
         Args:
-            memory: of `encode` (B, S, D), or what `remember` made of it; None exactly if there is
-                no encoder. N may be k * B: rows i * k to i * k + k - 1 then read source i.
-            memory_pad: (B, S).
-            state: None starts anew.
+            memory: encoder output (B, S, D), or what `precompute_cross_attention` made of it; None
+                exactly if there is no encoder. N may be k * B: rows i * k to i * k + k - 1 then
+                belong to source i.
+            memory_pad: (B, S), True where the source is padded.
+            state: state after earlier inputs; None at the first.
         """

@@ -1,5 +1,7 @@
-"""The loss of a projection to words without all scores at once. N tokens, D d_model, V
-vocabulary.
+"""Cross-entropy of a linear head computed in pieces, so that the scores of all tokens never exist
+at once.
+
+Axes: N tokens, D d_model, V vocabulary.
 """
 
 from typing import Any
@@ -17,12 +19,12 @@ N_ROW = 256  # tokens that a piece has at least: each costs a pass over the grad
 def piecewise_nats(
     y: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Sum over N of minus log softmax(W y + b) at `target` (N,) int64, of y (N, D), weight (V, D),
-    bias (V,).
+    """Return the sum over N tokens of minus log softmax(W y + b) at `target` (N,) int64, for y (N,
+    D), weight (V, D), bias (V,).
 
-    What F.cross_entropy of F.linear gives, but for rounding. The gradients are computed with the
-    loss, piece by piece, and no score is kept for later. Source: Hsu et al. 2024, "Liger Kernel",
-    fused linear cross-entropy.
+    Equals F.cross_entropy of F.linear up to rounding. The gradients are computed with the loss,
+    piece by piece, and no scores are kept for the backward pass. Source: Hsu et al. 2024, "Liger
+    Kernel", fused linear cross-entropy.
 
     Args:
         label_smoothing: as in `Head.nats`.
@@ -31,8 +33,8 @@ def piecewise_nats(
 
 
 class PiecewiseNats(torch.autograd.Function):
-    """See `piecewise_nats`; products are in the precision of autocast, all else at least in single
-    precision.
+    """Autograd function of `piecewise_nats`: matrix products are in the precision of autocast, all
+    else in float32 or higher.
     """
 
     @staticmethod

@@ -1,6 +1,7 @@
-"""Recurrent networks. N rows, B sources (N = k * B), T time, S source time, D d_model.
+"""Recurrent networks: RNN, GRU and LSTM, with attention to an encoder.
 
-Each layer is a fused module of `torch.nn`: all its steps are one call.
+Axes: N rows, B sources (N = k * B), T time, S source time, D d_model. Each layer is a fused module
+of `torch.nn`: all its time steps are one call.
 """
 
 from abc import ABC, abstractmethod
@@ -18,10 +19,10 @@ LayerState = tuple[Tensor, ...]  # (N, D) each: h, and c of an LSTM
 
 
 class Luong(nn.Module):
-    """tanh(W [c; h]), where c is what h attends to, after all layers. Source: Luong et al. 2015,
-    section 3.1, with scaled "general" scores.
+    """Luong attention after all decoder layers: tanh(W [c; h]) with context vector c for output h.
 
-    Nothing is fed back into the next step, so that the layers below stay fused.
+    Nothing is fed back into the next step, so the layers below stay fused. Source: Luong et al.
+    2015, section 3.1, with scaled "general" scores.
     """
 
     feeds_back = False
@@ -32,18 +33,24 @@ class Luong(nn.Module):
         self.combine = nn.Linear(2 * d_model, d_model, bias=False)
 
     def remember(self, memory: Tensor) -> KeyValue:
+        """Return the keys and values of a memory (B, S, D)."""
         return self.attention.remember(memory)
 
     def forward(self, y: Tensor, memory: Tensor | Shared, seen: Tensor | None) -> Tensor:
-        """(N, T, D) -> (N, T, D); seen (B, 1, 1, S), True where there is a source."""
+        """Return the attentional outputs (N, T, D) for decoder outputs y (N, T, D).
+
+        Args:
+            seen: (B, 1, 1, S), True where the source is not padded.
+        """
         return self.combine(torch.cat([self.attention(y, memory, seen), y], -1)).tanh()
 
 
 class Bahdanau(nn.Module):
-    """What h attends to enters the first layer at the next step, and the outputs with h. Source:
-    Bahdanau et al. 2015, appendix A.1.2.
+    """Bahdanau attention with input feeding: the context vector is concatenated to the next step's
+    input and to the output.
 
-    Each step of the first layer waits for the one before: slower than `Luong`.
+    Each step of the first layer waits for the one before: slower than `Luong`. Source: Bahdanau et
+    al. 2015, appendix A.1.2.
     """
 
     feeds_back = True
@@ -56,11 +63,13 @@ class Bahdanau(nn.Module):
         self.combine = nn.Linear(2 * d_model, d_model, bias=False)
 
     def remember(self, memory: Tensor) -> KeyValue:
-        """Keys and values (B, S, D)."""
+        """Return the keys and values, (B, S, D) each, of a memory (B, S, D)."""
         return self.key(memory), memory
 
     def attend(self, h: Tensor, memory: KeyValue, seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        """h (N, D) -> (N, D), and the weights (B, k, S)."""
+        """Return the context vectors (N, D) and attention weights (B, k, S) of hidden states h (N,
+        D).
+        """
         key, value = memory
         query = self.query(h).view(len(key), -1, 1, h.size(-1))  # (B, k, 1, D)
         scores = self.score((query + key[:, None]).tanh())[..., 0]  # (B, k, S)
@@ -78,8 +87,8 @@ class Bahdanau(nn.Module):
         memory: Tensor | Shared,
         seen: Tensor | None,
     ) -> tuple[Tensor, Tensor, LayerState]:
-        """All steps of the first layer: outputs and contexts (N, T, D) each, and the state after
-        them.
+        """Run all time steps of the first layer; return outputs (N, T, D), context vectors (N, T,
+        D), and the state after the last step.
         """
         memory = self.remember(memory) if isinstance(memory, Tensor) else memory
         outputs = []
@@ -98,16 +107,16 @@ class Bahdanau(nn.Module):
 
 
 class Recurrent(Backbone, ABC):
-    """An encoder that reads in both directions, a decoder that reads in one and attends, or one of
-    them.
+    """Base class of recurrent backbones: a bidirectional encoder, a unidirectional decoder with
+    attention, or one of the two.
 
     Dropout acts on the inputs of each layer and on the outputs, with one mask for all steps of a
     row. Source: Gal and Ghahramani 2016.
 
     Args:
-        d_model: of all layers; each direction of the encoder has half of it.
-        attention: called with d_model, where there is an encoder and a decoder: `Luong`, or
-            `Bahdanau`, which is fed back.
+        d_model: width of all layers; each direction of the encoder has half of it.
+        attention: called with d_model if there is an encoder and a decoder: `Luong`, or `Bahdanau`
+            with input feeding.
     """
 
     has_bounded_state = True
@@ -152,7 +161,7 @@ class Recurrent(Backbone, ABC):
 
     @abstractmethod
     def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
-        """A fused layer, batch first."""
+        """Return one fused recurrent layer, batch first."""
 
     def blocks(self) -> list[nn.Module]:
         return [*self.encoder, *self.decoder]
@@ -197,8 +206,8 @@ class Recurrent(Backbone, ABC):
 
 
 def lengths_of(pad: Tensor | None) -> Tensor | None:
-    """Real inputs of each row, (N,) int64 on the CPU; None where no row is padded, or none can be
-    (on the meta device).
+    """Return the number of real inputs of each row, (N,) int64 on the CPU; None where no row is
+    padded, or on the meta device.
     """
     return None if pad is None or pad.is_meta or not pad.any() else (~pad).sum(1).cpu()
 
@@ -206,8 +215,8 @@ def lengths_of(pad: Tensor | None) -> Tensor | None:
 def run(
     layer: nn.RNNBase, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None
 ) -> tuple[Tensor, LayerState]:
-    """All steps of a layer: (N, T, D) -> (N, T, D), and the state (of one direction) after the last
-    real input of each row.
+    """Run a layer over x (N, T, D); return its outputs (N, T, D) and the state (of one direction)
+    after the last real input of each row.
     """
     given = None if state is None else packed(tuple(part[None] for part in state))
     if lengths is None:
@@ -222,8 +231,8 @@ def run(
 
 
 def unless(stays: Tensor, after: LayerState, before: LayerState | None) -> LayerState:
-    """The state after a step; of rows (N,) that have no input there, that before it, zeros at the
-    start.
+    """Return the new state `after`, but the old state `before` for the rows where `stays` (N,) is
+    True; None stands for a zero state.
     """
     before = before or tuple(torch.zeros_like(part) for part in after)
     return tuple(
@@ -232,32 +241,35 @@ def unless(stays: Tensor, after: LayerState, before: LayerState | None) -> Layer
 
 
 def packed(state: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-    """As torch wants it: one tensor, or two of an LSTM."""
+    """Return a state as torch expects it: one tensor, or a tuple of two for an LSTM."""
     return state if len(state) > 1 else state[0]
 
 
 def unpacked(state: Tensor | tuple[Tensor, ...]) -> LayerState:
-    """(1, N, D) -> (N, D) each; of two directions the last one, which nobody asks for."""
+    """Return a state of torch as a tuple of (N, D); for a bidirectional layer the last direction,
+    which is not used.
+    """
     return tuple(part[-1] for part in (state if isinstance(state, tuple) else (state,)))
 
 
 class RNN(Recurrent):
-    """Elman's network with tanh. Source: Elman 1990."""
+    """Elman network with tanh. Source: Elman 1990."""
 
     def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
         return nn.RNN(d_in, d_out, batch_first=True, bidirectional=bidirectional)
 
 
 class GRU(Recurrent):
-    """Gated recurrent units. Source: Cho et al. 2014, as `torch.nn.GRU` has them."""
+    """Gated recurrent units. Source: Cho et al. 2014, in the variant of `torch.nn.GRU`."""
 
     def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
         return nn.GRU(d_in, d_out, batch_first=True, bidirectional=bidirectional)
 
 
 class LSTM(Recurrent):
-    """Long short-term memory, which begins by forgetting little. Source: Hochreiter and Schmidhuber
-    1997; Gers et al. 2000; for the bias Jozefowicz et al. 2015.
+    """Long short-term memory, with forget gate biases initialized to 1.
+
+    Source: Hochreiter and Schmidhuber 1997; Gers et al. 2000; for the bias Jozefowicz et al. 2015.
     """
 
     def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:

@@ -1,5 +1,5 @@
-"""Layers on top of each other. N rows, B sources (N = k * B), T time, S source time, D d_model, H
-n_head.
+"""Transformer layers and stacks of them. Axes: N rows, B sources (N = k * B), T time, S source
+time, D d_model, H n_head.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ BLOCKED = -1e30
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention if there is a memory, feed-forward: each reads the residual
-    stream and adds to it.
+    """Transformer layer: self-attention, cross-attention if there is a memory, and a feed-forward
+    layer, each with a residual connection.
     """
 
     def __init__(
@@ -49,7 +49,9 @@ class Layer(nn.Module):
         memory: Tensor | KeyValue | None = None,
         memory_seen: Tensor | None = None,
     ) -> tuple[Tensor, KeyValue]:
-        """(N, T, D) -> (N, T, D), and the cache with the keys and values of x."""
+        """Return the layer's output (N, T, D) for x (N, T, D), and the cache extended by the keys
+        and values of x.
+        """
         y, cache = self.self_attention(self.enter(x, self.self_norm), view, cache)
         x = self.leave(x, y, self.self_norm)
         if self.cross_attention is not None:
@@ -59,17 +61,21 @@ class Layer(nn.Module):
         return self.leave(x, y, self.feed_forward_norm), cache
 
     def enter(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """What a branch reads."""
+        """Return the input of a branch: normalized if `norm_first`, otherwise as it is."""
         return norm(x) if self.norm_first else x
 
     def leave(self, x: Tensor, y: Tensor, norm: nn.Module) -> Tensor:
-        """The residual stream after a branch gave y."""
+        """Return the residual stream x with the branch output y added after dropout, normalized
+        unless `norm_first`.
+        """
         x = x + self.dropout(y)
         return x if self.norm_first else norm(x)
 
 
 class Stack(nn.Module):
-    """Positions and dropout on the inputs, layers, and the norms before and after them."""
+    """Stack of Transformer layers with positional encoding, input dropout, and norms before and
+    after.
+    """
 
     def __init__(
         self,
@@ -90,8 +96,8 @@ class Stack(nn.Module):
         self.initialize()
 
     def initialize(self) -> None:
-        """Every map keeps the variance of its input (LeCun), every branch adds 1 / number of
-        branches to that of the residual stream.
+        """Initialize all linear layers: each keeps the variance of its input (LeCun), and each
+        branch adds 1 / number of branches to that of the residual stream.
 
         Layers called `output` end a branch. Source: LeCun et al. 1998, section 4.6; the scaling by
         depth is that of GPT-2.
@@ -112,8 +118,8 @@ class Stack(nn.Module):
         memory: Tensor | tuple[KeyValue, ...] | None = None,
         memory_seen: Tensor | None = None,
     ) -> tuple[Tensor, tuple[KeyValue, ...]]:
-        """(N, T, D) -> (N, T, D), and the cache of every layer; none of them where layers are
-        recomputed in the backward pass.
+        """Return the outputs (N, T, D) for x (N, T, D), and the cache of every layer; no caches
+        where layers are recomputed in the backward pass.
         """
         x = self.dropout(self.first(self.position.embed(x, view.positions)))
         recompute = (
@@ -142,7 +148,9 @@ class Stack(nn.Module):
 
 
 def look_around(position: Position, x: Tensor, pad: Tensor | None) -> View:
-    """The view of an encoder: every position sees all that are not padded."""
+    """Return the attention context of an encoder: every position attends to all positions that are
+    not padded.
+    """
     n = x.size(1)
     check_length(position, n)
     positions = torch.arange(n, device=x.device)
@@ -155,8 +163,11 @@ def look_around(position: Position, x: Tensor, pad: Tensor | None) -> View:
 
 
 def look_back(position: Position, x: Tensor, past: int | Tensor) -> View:
-    """The view of a decoder: every input sees itself, those before it, and the `past` ones (a
-    number, or (N,) where rows differ).
+    """Return the attention context of a decoder: every input attends to itself, the inputs before
+    it, and the `past` cached ones.
+
+    Args:
+        past: number of cached positions, or (N,) where rows differ.
     """
     n = x.size(1)
     end = int(past.max() if isinstance(past, Tensor) else past) + n
@@ -183,7 +194,11 @@ def look_back(position: Position, x: Tensor, past: int | Tensor) -> View:
 
 
 def check_length(position: Position, n: int) -> None:
-    """Refuse n positions where there are fewer."""
+    """Check that the positional encoding has at least n positions.
+
+    Raises:
+        ValueError: it has fewer.
+    """
     if position.max_length is not None and n > position.max_length:
         raise ValueError(
             f"position.max_length={position.max_length} must not be below the {n} tokens that "

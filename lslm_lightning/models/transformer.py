@@ -1,5 +1,5 @@
-"""The Transformer. N rows, B sources (N = k * B), T time, S source time, D d_model, H n_head, K
-d_k, V d_v.
+"""Transformer backbone. Axes: N rows, B sources (N = k * B), T time, S source time, D d_model, H
+n_head, K d_k, V d_v.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Transformer(Backbone):
-    """Encoder, decoder, or both. Source: Vaswani et al. 2017; the defaults are today's: norm first,
-    rotary positions.
+    """Transformer encoder, decoder, or both; by default with norms before each branch and rotary
+    positions.
 
     Dropout acts on what each branch adds to the residual stream and on the inputs of a stack, not
-    on attention weights.
+    on attention weights. Source: Vaswani et al. 2017.
 
     Args:
         d_feedforward: 4 * d_model if None.
@@ -33,13 +33,13 @@ class Transformer(Backbone):
         position: called with d_model, n_head and d_k, once for the encoder and once for the
             decoder.
         norm: called with d_model, like nn.LayerNorm and nn.RMSNorm.
-        norm_first: normalize what enters each branch, and the output of each stack, instead of what
-            leaves each branch.
+        norm_first: normalize the input of each branch and the output of each stack (pre-norm),
+            instead of the output of each branch (post-norm).
         feed_forward: called with d_model and d_feedforward.
         bias: whether the projections of attention have one.
         embedding_norm: normalize the inputs of each stack, as BERT does.
         activation_checkpointing: recompute layers in the backward pass instead of keeping their
-            insides; no state is kept in training.
+            activations; no decoder state is kept in training.
     """
 
     def __init__(
@@ -197,5 +197,5 @@ class Transformer(Backbone):
 
 
 def divisors(n: int) -> list[int]:
-    """From 1 to n."""
+    """Return the divisors of n, from 1 to n."""
     return [k for k in range(1, n + 1) if n % k == 0]
