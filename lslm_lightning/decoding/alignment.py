@@ -1,5 +1,6 @@
-"""Which frames spell which symbol of a known sequence. T frames, V symbols with the blank, N = 2 n
-+ 1 places for n symbols.
+"""Forced alignment of a known token sequence to frames (CTC).
+
+Axes: T frames, V symbols with the blank, N = 2 n + 1 states for n symbols.
 """
 
 from collections.abc import Sequence
@@ -10,21 +11,21 @@ from torch import Tensor
 
 
 def frames_needed(ids: Sequence[int]) -> int:
-    """The fewest frames that can spell `ids` in connectionist temporal classification (CTC): a
-    blank stands between equal neighbours.
+    """Return the smallest number of frames in which CTC can emit `ids`: one for each symbol, and
+    one blank between equal neighbours.
     """
     return len(ids) + sum(first == second for first, second in pairwise(ids))
 
 
 def forced_alignment(log_probs: Tensor, ids: Sequence[int], blank: int) -> list[tuple[int, int]]:
-    """The first frame of each symbol and the one after its last, on the most likely path that
-    spells `ids`.
+    """Return for each symbol its first frame and the frame after its last, on the most likely path
+    that emits `ids`.
 
     Args:
-        log_probs: (T, V), as of `CtcSearch`.
+        log_probs: (T, V), as in `CtcSearch`.
 
     Raises:
-        ValueError: no path spells them: there are too few frames, or a symbol has no probability.
+        ValueError: no path emits them: there are too few frames, or a symbol has no probability.
     """
     places = np.full(2 * len(ids) + 1, blank)  # a symbol at each odd place, blanks around
     places[1::2] = ids

@@ -1,7 +1,7 @@
 """Beam search.
 
-B sources, A of them still in the batch, k beams, m best answers, V vocabulary, P length of the
-start, L = P + max_length.
+Axes: B sources, A of them still in the batch, k beams, m best answers, V vocabulary, P length of
+the prefix, L = P + max_length.
 """
 
 from collections.abc import Callable
@@ -32,6 +32,8 @@ EMPTY = -1.0e9  # the score of a beam that is not there
 
 
 class _Beams(NamedTuple):
+    """Tensors of the hypotheses of the sources that are still in the batch."""
+
     place: Tensor  # (A,) which source this is
     history: Tensor  # (A, k, L) start and new tokens of the hypotheses that go on
     running: Tensor  # (A, k) their log p
@@ -41,7 +43,7 @@ class _Beams(NamedTuple):
     done: Tensor  # (A,) bool
 
     def answer(self, width: int, end: int, length_penalty: float) -> Decoded:
-        """The m best of each source."""
+        """Return the m best finished hypotheses of each source, without the prefix."""
         n_token = self.n_token.flatten()
         n_longest = int(n_token.max())
         after = torch.arange(n_longest, device=self.best.device) >= n_token[:, None]
@@ -58,6 +60,9 @@ class _Beams(NamedTuple):
 def _first_beams(
     start: Tensor, n_beam: int, max_length: int, dtype: torch.dtype, n_best: int
 ) -> _Beams:
+    """Return the initial beams: one hypothesis a source that holds the prefix, and k - 1 empty
+    ones.
+    """
     n_source, width = start.shape
     history = start.new_zeros(n_source, n_beam, width + max_length)
     history[..., :width] = start[:, None]
@@ -77,7 +82,7 @@ def _first_beams(
 
 
 class _Candidates(NamedTuple):
-    """Continuations (A, c) of the beams, falling by `score`."""
+    """Continuations (A, c) of the beams in decreasing order of `score`."""
 
     score: Tensor  # log p of the whole hypothesis
     parent: Tensor  # the beam it continues
@@ -86,7 +91,9 @@ class _Candidates(NamedTuple):
 
 
 def _candidates(log_p: Tensor, running: Tensor, end: int, last: bool) -> _Candidates:
-    """The best 2 k of all continuations: were the best k to end, k could go on."""
+    """Return the best 2 k continuations of each source: even if the best k all end, k others can go
+    on.
+    """
     (n_source, n_beam) = running.shape
     vocab_size = log_p.size(-1)
     score = log_p.view(n_source, -1, vocab_size)  # (A, k, V), or (A, 1, V) at first
@@ -100,7 +107,7 @@ def _candidates(log_p: Tensor, running: Tensor, end: int, last: bool) -> _Candid
 
 
 def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
-    """Histories (A, c, L) of `parent` (A, c) with `token` (A, c) at position `t`."""
+    """Return the histories (A, c, L) of `parent` (A, c) with `token` (A, c) at position `t`."""
     longer = history.gather(1, parent[..., None].expand(-1, -1, history.size(-1)))
     longer[..., t] = token
     return longer
@@ -109,9 +116,12 @@ def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
 def _kept(
     beams: _Beams, candidates: _Candidates, score: Tensor, t: int, n: int
 ) -> tuple[Tensor, Tensor]:
-    """The best hypotheses that ended (A, m, L) and their new tokens (A, m), after those that end
-    with their `n`-th new token at position `t`, whose scores are (A, k), -inf for others. Of equals
-    the older one stays.
+    """Return the m best finished hypotheses (A, m, L) and their numbers of new tokens (A, m), new
+    ones included; of equal scores the older hypothesis stays.
+
+    Args:
+        score: (A, k), scores of hypotheses that end with their `n`-th new token at position `t`;
+            -inf for those that do not end.
     """
     n_best = beams.best.size(1)
     if n_best == 1:
@@ -136,8 +146,8 @@ def _kept(
 
 
 def _follow(state: Nested, parent: Tensor, keep: Tensor | None, first: bool) -> Nested:
-    """The state of the new beams, children of `parent` (A, k), for the sources `keep`. Before the
-    first token there is one row a source.
+    """Return the state of the new beams, children of `parent` (A, k), for the sources `keep`.
+    Before the first token there is one row a source.
     """
     source = torch.arange(len(parent))[:, None]
     stay = torch.arange(parent.size(1))
@@ -152,17 +162,18 @@ def _follow(state: Nested, parent: Tensor, keep: Tensor | None, first: bool) -> 
 
 @dataclass(frozen=True)
 class Beam(Search):
-    """The `beam_size` most likely hypotheses side by side. The answer is the best that ended,
-    scored by its log p divided by its number of new tokens, end included, to the power of
-    `length_penalty`.
+    """Beam search: keeps the `beam_size` most likely hypotheses of each source.
 
-    A hypothesis ends where `end` is among the `beam_size` best continuations of its source. A
-    source is done when `beam_size` hypotheses have ended and the best one that goes on, scored at
-    its length so far, is no better than the worst of them; with `early_stopping` as soon as
-    `beam_size` have ended. At `max_length` all that go on end as they are.
+    The answer is the best finished hypothesis, scored by its log p divided by its number of new
+    tokens, end of sequence included, to the power of `length_penalty`.
 
-    Source: `generate(num_beams=..., early_stopping=False)` of Hugging Face transformers 5, whose
-    answers these are.
+    A hypothesis ends where `eos_id` is among the `beam_size` best continuations of its source. A
+    source is done when `beam_size` hypotheses have ended and the best unfinished one, scored at its
+    length so far, is no better than the worst of them; with `early_stopping` as soon as `beam_size`
+    have ended. At `max_length` all unfinished ones end as they are.
+
+    Source: `generate(num_beams=..., early_stopping=False)` of Hugging Face transformers 5, which
+    gives the same answers.
     """
 
     beam_size: int = 5
@@ -245,14 +256,16 @@ class Beam(Search):
         return whole.answer(start.size(1), end, self.length_penalty)
 
     def _log_p(self, logits: Tensor) -> Tensor:
-        """What the tokens add to the score of a hypothesis; may be written to."""
+        """Return log p of each next token, which is added to the score of a hypothesis; the result
+        may be written to.
+        """
         return log_probabilities(logits)
 
     def _advance(
         self, beams: _Beams, candidates: _Candidates, t: int, n: int
     ) -> tuple[_Beams, Tensor]:
-        """The beams with their `n`-th new token at position `t`, and the beam (A, k) each
-        continues.
+        """Return the beams with their `n`-th new token at position `t`, and the index (A, k) of the
+        beam that each of them continues.
         """
         k = self.beam_size
         length = n**self.length_penalty

@@ -1,6 +1,6 @@
-"""Shallow fusion: a search that asks a language model too.
+"""Shallow fusion: a search that adds the log p of a language model.
 
-N hypotheses, V vocabulary.
+Axes: N hypotheses, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,20 @@ from lslm_lightning.decoding.search import Nested, Step, log_probabilities, reor
 
 @dataclass(frozen=True)
 class Fusion:
-    """A hypothesis of n tokens has log p + `weight` * log p of the language model + `length_bonus`
-    * n, the end counted by the model alone.
+    """Language model and weights of shallow fusion.
 
-    With a weight of 0 the model is never asked.
+    The score of a hypothesis of n tokens is log p + `weight` * log p of the language model +
+    `length_bonus` * n; the end of sequence counts for the language model but not for n. With a
+    weight of 0 the language model is never called.
 
     Source: Gulcehre et al. 2015, "On using monolingual corpora in neural machine translation",
-    section 4.1; the bonus for length as in Hannun et al. 2014, "First-pass large vocabulary
-    continuous speech recognition using bi-directional recurrent DNNs".
+    section 4.1; the length bonus as in Hannun et al. 2014, "First-pass large vocabulary continuous
+    speech recognition using bi-directional recurrent DNNs".
 
     Args:
-        step: of the language model, over the tokens of the search.
-        start: the token before the first.
-        end: the token after the last.
+        step: step function of the language model, over the tokens of the search.
+        start: token that the language model reads first.
+        end: its end-of-sequence token.
     """
 
     step: Step
@@ -41,7 +42,11 @@ class Fusion:
 
 
 def check_fusion(weight: float) -> None:
-    """Refuse weights below 0."""
+    """Check that the weight of a language model is 0 or above.
+
+    Raises:
+        ValueError: it is negative or not finite.
+    """
     if not 0 <= weight < float("inf"):
         raise ValueError(
             f"weight={weight} of a language model must be 0 (never asked) or above; 0.3 is usual"
@@ -49,7 +54,7 @@ def check_fusion(weight: float) -> None:
 
 
 def stacked(parts: Sequence[Nested]) -> Nested:
-    """States of the same shape as one, their rows behind each other."""
+    """Return states of the same shape as one state, their rows concatenated."""
     first = parts[0]
     if first is None or isinstance(first, Tensor):
         return None if first is None else torch.cat(list(parts))
@@ -58,15 +63,15 @@ def stacked(parts: Sequence[Nested]) -> Nested:
 
 
 class FusionState:
-    """What is added to hypotheses of different lengths, for a search that keeps each or makes it
-    one token longer.
+    """Language-model scores of hypotheses of different lengths, for a search in which a hypothesis
+    stays or grows by one token.
 
-    Those of one length are read together, for their states have one shape.
+    Hypotheses of one length are read together, because their states have one shape.
 
     Args:
-        fusion: None for nothing to add.
+        fusion: language model and weights; None adds nothing.
         n_hypothesis: N, all of them empty at first.
-        n_symbol: V of the search; the language model may lack the last one.
+        n_symbol: V of the search; the language model may lack the last symbol.
     """
 
     def __init__(
@@ -88,8 +93,8 @@ class FusionState:
             self._write(np.arange(n_hypothesis), logits)
 
     def follow(self, parent: np.ndarray, token: np.ndarray) -> None:
-        """The first n hypotheses are now those that `parent` (n,) names, each longer by `token`
-        (n,), or as it was where that is -1.
+        """Replace the first n hypotheses by those that `parent` (n,) names, each extended by
+        `token` (n,), or unchanged where that is -1.
         """
         if not self.asks:
             return
@@ -119,8 +124,11 @@ class FusionState:
 
 
 def check_width(n_token: int, n_symbol: int) -> None:
-    """Refuse a language model of another vocabulary than the search has, which may hold one symbol
-    more, a blank behind all others.
+    """Check that a language model has the vocabulary of the search, which may have one more symbol:
+    a blank after all others.
+
+    Raises:
+        ValueError: the vocabulary sizes do not fit.
     """
     if n_symbol - n_token not in (0, 1):
         raise ValueError(

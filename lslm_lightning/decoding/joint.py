@@ -1,6 +1,8 @@
-"""Beam search by an attention decoder and connectionist temporal classification (CTC) together.
+"""Beam search with the scores of an attention decoder and of connectionist temporal classification
+(CTC).
 
-B sources, A of them still in the batch, k beams, N = A or A k hypotheses, T frames, V symbols.
+Axes: B sources, A of them still in the batch, k beams, N = A or A k hypotheses, T frames, V
+symbols.
 """
 
 from abc import ABC, abstractmethod
@@ -19,14 +21,16 @@ from lslm_lightning.decoding.search import Decoded, Nested, Step, alone, log_pro
 
 
 class _Scored(Beam):
-    """Over a step that gives scores, which need no sum of 1."""
+    """Beam search over a step function that returns scores, which need not be normalized."""
 
     def _log_p(self, logits: Tensor) -> Tensor:
         return logits
 
 
 class _Voice(NamedTuple):
-    """What adds `weight` times its log p to the score of each token."""
+    """A step function whose log p is added to the score of each token, times `weight`, and its
+    encoder state.
+    """
 
     weight: float
     step: Step
@@ -34,8 +38,8 @@ class _Voice(NamedTuple):
 
 
 def _asked(step: Step, start: int | None = None) -> Step:
-    """A step that gives log p, of a model whose first token is `start` where that of the search is
-    another.
+    """Return a step function that gives log p, and that reads `start` first where the model's start
+    token differs from that of the search.
     """
 
     def log_p_of(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
@@ -47,7 +51,9 @@ def _asked(step: Step, start: int | None = None) -> Step:
 
 
 def _together(voices: Sequence[_Voice], end: int, length_bonus: float) -> Step:
-    """A step that gives scores; its state and its shared have a part for each voice."""
+    """Return a step function that gives the weighted sum of several scorers; its state and its
+    encoder state have one part for each scorer.
+    """
 
     def score_of(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
         states = [None] * len(voices) if state is None else state
@@ -72,8 +78,8 @@ def _together(voices: Sequence[_Voice], end: int, length_bonus: float) -> Step:
 
 
 class JointSearch(ABC):
-    """A way to write an answer by a decoder and CTC together; called as a `Search`, with what CTC
-    says besides.
+    """Base class of searches by a decoder and CTC together; called like a `Search`, with the CTC
+    outputs as further arguments.
     """
 
     fuses = True
@@ -81,7 +87,7 @@ class JointSearch(ABC):
     @property
     @abstractmethod
     def asks_ctc(self) -> bool:
-        """Whether it needs what CTC says."""
+        """True if the search needs CTC outputs."""
 
     @abstractmethod
     def __call__(
@@ -99,21 +105,24 @@ class JointSearch(ABC):
         fusion: Fusion | None = None,
         agree: Callable[[bool], bool] = alone,
     ) -> Decoded:
-        """As of `Search`; the tokens are the symbols of CTC, `end` aside, which CTC never writes.
+        """Return the answers, as `Search` does; tokens are the symbols of CTC, but for `eos_id`,
+        which CTC never emits.
 
         Args:
-            start: (B, 1), what the decoder reads first.
-            log_probs: (B, T, V) of CTC, as of `CtcSearch`; V is that of the decoder, or one more
+            prefix: (B, 1), the token that the decoder reads first.
+            log_probs: (B, T, V) of CTC, as in `CtcSearch`; V is that of the decoder, or one more
                 where the blank is the last. None only with a `ctc_weight` of 0.
-            lengths: (B,), frames of each source.
+            lengths: (B,), number of frames of each source.
         """
 
 
 @dataclass(frozen=True)
 class JointBeam(JointSearch):
-    """`Beam` by (1 - `ctc_weight`) * log p of the decoder + `ctc_weight` * log p of CTC + what
-    `fusion` adds, where CTC gives a hypothesis that goes on the probability of all sequences that
-    begin with it. A weight of 0 is `Beam`, one of 1 asks CTC alone.
+    """Beam search by (1 - `ctc_weight`) * log p of the decoder + `ctc_weight` * log p of CTC, plus
+    the scores of `fusion`.
+
+    CTC gives an unfinished hypothesis the probability of all sequences that begin with it. A weight
+    of 0 is `Beam`, a weight of 1 uses CTC alone.
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
     recognition", section II.C.

@@ -1,6 +1,6 @@
-"""The beam search of connectionist temporal classification (CTC).
+"""Prefix beam search over the frames of connectionist temporal classification (CTC).
 
-B sources, A of them that have not ended, T frames, V symbols with the blank, k prefixes.
+Axes: B sources, A of them that have not ended, T frames, V symbols with the blank, k prefixes.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,10 @@ MIX = np.int64(-7046029254386353131)  # an odd number of 64 bits without a patte
 
 
 class _Prefixes(NamedTuple):
-    """Arrays (B, k) or (A, k); of prefixes that are not there both logarithms are -inf, and `key`
-    and `parent` agree with no other's.
+    """Arrays (B, k) or (A, k) that describe the prefixes of each source.
+
+    A slot without a prefix has -inf for both logarithms, and a `key` and `parent` that no prefix
+    has.
     """
 
     blank: np.ndarray  # log p of all paths so far that end in a blank
@@ -34,13 +36,18 @@ class _Prefixes(NamedTuple):
 
     @property
     def score(self) -> np.ndarray:
+        """Score of each prefix: log p of all its paths, plus what was added."""
         return np.logaddexp(self.blank, self.symbol) + self.added
 
     def first(self, n: int) -> "_Prefixes":
+        """Return the prefixes of the first n sources."""
         return _Prefixes(*(part[:n] for part in self))
 
 
 def _empty_prefixes(n_source: int, k: int) -> _Prefixes:
+    """Return the initial slots: the empty prefix in the first of each source, none in the
+    others.
+    """
     never = np.full((n_source, k), -np.inf)
     none = np.full((n_source, k), NOBODY)
     blank = never.copy()
@@ -51,15 +58,15 @@ def _empty_prefixes(n_source: int, k: int) -> _Prefixes:
 
 
 def _longer_keys(key: np.ndarray, symbol: np.ndarray) -> np.ndarray:
-    """Keys of prefixes one symbol longer: 64 well-mixed bits, which no two prefixes share by
-    chance.
+    """Return the keys of prefixes extended by one symbol: 64 well-mixed bits, practically
+    unique.
     """
     mixed = (key ^ (symbol + 1)) * MIX
     return mixed ^ (mixed >> 31)
 
 
 class _Step(NamedTuple):
-    """Where each prefix after a frame comes from: arrays (A, k)."""
+    """Origin of each prefix after a frame: arrays (A, k)."""
 
     parent: np.ndarray  # among the prefixes before
     token: np.ndarray  # that makes it longer, -1 where it stays
@@ -68,11 +75,11 @@ class _Step(NamedTuple):
 def _advance(
     now: _Prefixes, frame: np.ndarray, blank: int, gain: np.ndarray
 ) -> tuple[_Prefixes, _Step]:
-    """The best k prefixes one frame later.
+    """Return the best k prefixes one frame later, and where each comes from.
 
     Args:
         frame: (A, V) log p.
-        gain: (A, k, V), what is added to a prefix that becomes longer.
+        gain: (A, k, V), what is added to the score of a prefix that is extended by a symbol.
     """
     (n_source, k) = now.last.shape
     n_symbol = frame.shape[1]
@@ -116,7 +123,7 @@ def _advance(
 
 
 def _sequences(steps: Sequence[_Step], n_source: int, k: int) -> list[list[tuple[int, ...]]]:
-    """What each of the last prefixes holds, from where they came."""
+    """Return the symbols of each final prefix, traced back through the steps."""
     found = [[[] for _ in range(k)] for _ in range(n_source)]
     at = np.tile(np.arange(k), (n_source, 1))
     for parent, token in reversed(steps):
@@ -131,11 +138,11 @@ def _sequences(steps: Sequence[_Step], n_source: int, k: int) -> list[list[tuple
 
 @dataclass(frozen=True)
 class CtcPrefixBeam(CtcSearch):
-    """The `beam_size` most likely prefixes side by side, each with all its paths through the frames
-    together.
+    """Prefix beam search: keeps the `beam_size` most likely prefixes, each with the probability of
+    all its paths through the frames.
 
-    What goes on as a prefix that has left the beam is lost, so that `nats` are never too few; they
-    are exact where the beam holds all.
+    Paths through a prefix that has left the beam are lost, so `nats` are an upper bound, exact
+    where the beam holds all prefixes.
 
     Source: Graves 2012, "Supervised sequence labelling with recurrent neural networks", section
     7.5; Hannun et al. 2014, algorithm 1, without a lexicon.

@@ -1,6 +1,7 @@
-"""Connectionist temporal classification (CTC) asked token by token, as if it were a decoder.
+"""Next-token probabilities of connectionist temporal classification (CTC), so that a search can use
+CTC like a decoder.
 
-A sources, k beams, N = A or A k hypotheses, T frames, V symbols.
+Axes: A sources, k beams, N = A or A k hypotheses, T frames, V symbols.
 """
 
 from typing import NamedTuple
@@ -12,8 +13,9 @@ LEAST = -1e4  # of what is cumulated: infinities have no difference
 
 
 class PrefixFrames(NamedTuple):
-    """What all hypotheses of a source share; after its last frame only blanks follow, which change
-    no probability.
+    """Frame probabilities that all hypotheses of a source share.
+
+    After the last frame of a source only blanks follow, which change no probability.
     """
 
     log_p: Tensor  # (A, T, V) float64
@@ -22,7 +24,7 @@ class PrefixFrames(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """Log p of all paths through the first 0 to T frames that spell a hypothesis."""
+    """Log p of all paths through the first 0 to T frames that emit a hypothesis."""
 
     blank: Tensor  # (N, T + 1) of those that end in a blank
     symbol: Tensor  # (N, T + 1) of those that end in the last symbol
@@ -31,7 +33,9 @@ class Paths(NamedTuple):
 
 
 def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> PrefixFrames:
-    """What `PrefixScores` reads, from log_probs (B, T, V) and lengths (B,)."""
+    """Return the frame probabilities that `PrefixScores` reads, from log_probs (B, T, V) and
+    lengths (B,).
+    """
     # (B, T)
     after = (
         torch.arange(log_probs.size(1), device=log_probs.device)
@@ -44,20 +48,22 @@ def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> PrefixFrames:
 
 
 def finite(log_p: Tensor) -> Tensor:
-    """0 where nothing is possible, so as to be subtracted."""
+    """Return log p with 0 in place of -inf, so that it can be subtracted."""
     return log_p.masked_fill(log_p == -torch.inf, 0)
 
 
 def of_tokens(log_p: Tensor, ids: Tensor) -> Tensor:
-    """What the frames (A, T, V) of each source say of tokens (N, 1): (N, T)."""
+    """Return log p (N, T) of the tokens `ids` (N, 1) in each frame of their source, from frames (A,
+    T, V).
+    """
     n_source, n_frame, _ = log_p.shape
     tokens = ids.view(n_source, 1, -1).expand(-1, n_frame, -1)  # (A, T, k)
     return log_p.gather(2, tokens).transpose(1, 2).flatten(0, 1)
 
 
 def cumulated(entering: Tensor, log_p: Tensor) -> Tensor:
-    """Log p of paths that stay where they are by `log_p` (N, T) a frame, and others join by
-    `entering` (N, T) before it: (N, T + 1).
+    """Return log p (N, T + 1) of being in a state after 0 to T frames, if paths enter it by
+    `entering` (N, T) and stay by `log_p` (N, T) a frame.
 
     x[t] = (x[t - 1] + entering[t]) * p[t] from x[0] = 0, for all frames at once: x[t] / (p[1] ...
     p[t]) are plain sums.
@@ -69,17 +75,17 @@ def cumulated(entering: Tensor, log_p: Tensor) -> Tensor:
 
 
 class PrefixScores:
-    """A `Step`: the probability that CTC gives each next token, were hypotheses written from left
-    to right.
+    """A `Step` that gives the probability of each next token under CTC.
 
-    That of a token is the sum over all sequences that begin with the hypothesis and it, divided by
-    the sum over all that begin with the hypothesis; that of the end is the hypothesis itself,
-    divided by the same. Its `shared` are `PrefixFrames`, its state `Paths`.
+    The probability of a token is the sum over all sequences that begin with the hypothesis and that
+    token, divided by the sum over all that begin with the hypothesis; the probability of the end is
+    that of the hypothesis itself, divided by the same. Its encoder state is `PrefixFrames`, its
+    state `Paths`.
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
     recognition", algorithm 2; Graves 2012, "Supervised sequence labelling with recurrent neural
-    networks", section 7.5. Their sums over frames are products of matrices here, and their
-    recursions cumulated sums.
+    networks", section 7.5. Their sums over frames are matrix products here, and their recursions
+    cumulative sums.
     """
 
     def __init__(self, blank: int, end: int) -> None:
@@ -89,7 +95,9 @@ class PrefixScores:
     def __call__(
         self, ids: Tensor, state: Paths | None, shared: PrefixFrames
     ) -> tuple[Tensor, Paths]:
-        """ids (N, 1), of which the first mean nothing -> log p (N, V)."""
+        """Return log p (N, V) of the next token after `ids` (N, 1), and the new state; at the first
+        call `ids` are ignored.
+        """
         paths = (
             self._empty(shared.log_p) if state is None else self._longer(state, ids, shared.log_p)
         )
@@ -111,6 +119,7 @@ class PrefixScores:
 
     def _empty(self, log_p: Tensor) -> Paths:
         # (A, T + 1)
+        """Return the paths of the empty hypothesis of each source."""
         blank = torch.cat([torch.zeros_like(log_p[:, :1, 0]), log_p[..., self.blank].cumsum(1)], 1)
         nothing = torch.zeros_like(blank[:, :1])
         return Paths(
@@ -121,7 +130,7 @@ class PrefixScores:
         )
 
     def _longer(self, paths: Paths, ids: Tensor, log_p: Tensor) -> Paths:
-        """Each hypothesis with its next token (N, 1)."""
+        """Return the paths of each hypothesis extended by its next token (N, 1)."""
         # (N, T)
         before = torch.where(
             ids == paths.last, paths.blank, torch.logaddexp(paths.blank, paths.symbol)

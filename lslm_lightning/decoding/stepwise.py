@@ -1,6 +1,6 @@
-"""Searches that write one token at a time and never take one back: greedy and sampling.
+"""Searches that write one token at a time and never revise one: greedy and sampling.
 
-B sources, A of them still in the batch, V vocabulary, T time, P the longest prompt.
+Axes: B sources, A of them still in the batch, V vocabulary, T time, P the longest prompt.
 """
 
 from abc import abstractmethod
@@ -30,11 +30,15 @@ from lslm_lightning.decoding.search import (
 
 
 def steps_between_looks(device: torch.device) -> int:
-    """How often to look which rows are done: an accelerator has to wait for it."""
+    """Return after how many steps to check which rows are done: each check makes the host wait for
+    an accelerator.
+    """
     return 1 if device.type == "cpu" else 8
 
 
 class _Rows(NamedTuple):
+    """Tensors of the answers of the sources that are still in the batch."""
+
     place: Tensor  # (A,) which source this is
     history: Tensor  # (A, P + max_length) prompt and new tokens
     begin: Tensor  # (A,) length of the prompt
@@ -55,6 +59,7 @@ class _Rows(NamedTuple):
         self.done.logical_or_(writing & ((written == end) | (self.n_token == max_length)))
 
     def answer(self, end: int) -> Decoded:
+        """Return the answers without their prompts."""
         time = torch.arange(int(self.n_token.max()), device=self.history.device)  # (T,)
         ids = self.history.gather(1, self.begin[:, None] + time)
         return Decoded(
@@ -66,7 +71,7 @@ class _Rows(NamedTuple):
 
 
 def _first_rows(start: Tensor, start_length: Tensor | None, max_length: int) -> tuple[_Rows, int]:
-    """All rows, and the length of the shortest prompt."""
+    """Return the initial rows of all sources, and the length of the shortest prompt."""
     n_source, width = start.shape
     begin = torch.full_like(start[:, 0], width) if start_length is None else start_length.to(start)
     shortest, longest = (int(n) for n in begin.aminmax())
@@ -84,7 +89,7 @@ def _first_rows(start: Tensor, start_length: Tensor | None, max_length: int) -> 
 
 
 def _best_first(found: Decoded, n_best: int) -> Decoded:
-    """The same answers, those of each source in the order of their log p."""
+    """Return the same answers with those of each source in decreasing order of log p."""
     order = found.score.view(-1, n_best).sort(dim=1, descending=True, stable=True).indices
     first = torch.arange(0, len(found.score), n_best).to(order)
     ids, n_token, score = reorder(found[:3], (order + first[:, None]).flatten())
@@ -92,11 +97,13 @@ def _best_first(found: Decoded, n_best: int) -> Decoded:
 
 
 class _Stepwise(Search):
+    """Base class of searches that choose the next token of each row by a function of its log p."""
+
     @abstractmethod
     def _chooser(
         self, start: Tensor, n_step: int, generator: torch.Generator | None
     ) -> Callable[[Tensor, Tensor, int], Tensor]:
-        """`choose(log_p (A, V), place (A,), number of the step) -> token (A,)`."""
+        """Return a function `choose(log_p (A, V), row (A,), number of the step) -> token (A,)`."""
 
     @torch.inference_mode(False)  # in it, autocast would cast all weights anew at every step
     @torch.no_grad()
@@ -155,7 +162,7 @@ class _Stepwise(Search):
 
 @dataclass(frozen=True)
 class Greedy(_Stepwise):
-    """The most likely next token, always."""
+    """Greedy search: always the most likely next token."""
 
     no_repeat_ngram: int = 0
 
@@ -170,15 +177,15 @@ class Greedy(_Stepwise):
 
 @dataclass(frozen=True)
 class Sampling(_Stepwise):
-    """Tokens drawn from the model's distribution, sharpened by `temperature`, cut to the `top_k`
-    most likely tokens and to the fewest that hold `top_p` of the probability.
+    """Sampling from the model's distribution, sharpened by `temperature`, cut to the `top_k` most
+    likely tokens and to the fewest that hold `top_p` of the probability.
 
-    Of `n_best` answers each is drawn by itself, so that one may come twice; the one with the
-    highest log p under the model comes first.
+    The `n_best` answers are drawn independently, so one may occur twice; the one with the highest
+    log p under the model comes first.
 
-    One uniform number a token is drawn beforehand, so that the same seed gives the same answers on
-    every device, whatever rows leave early. Each call starts again from `seed`; None goes on with
-    torch's global generator.
+    One uniform number for each token is drawn beforehand, so that the same seed gives the same
+    answers on every device, whichever rows finish early. Each call starts again from `seed`; None
+    continues torch's global generator.
 
     Source: Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p); Fan et al.
     2018 (top-k).
@@ -223,7 +230,9 @@ class Sampling(_Stepwise):
         return lambda log_p, place, n: self._draw(log_p, uniform[place, n])
 
     def _draw(self, log_p: Tensor, uniform: Tensor) -> Tensor:
-        """Tokens (A,) where the cumulated distribution of (A, V) passes `uniform` (A,)."""
+        """Return tokens (A,) at which the cumulative distribution of log_p (A, V) passes `uniform`
+        (A,).
+        """
         tokens = None
         if self.top_k is not None and self.top_k < log_p.size(-1):
             log_p, tokens = log_p.topk(self.top_k)

@@ -1,5 +1,5 @@
-"""The caches of `transformers` as nested tuples of batch-first tensors, which a search may reorder,
-and back.
+"""Conversion between the caches of `transformers` and nested tuples of batch-first tensors, which a
+search may reorder.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def state_of(cache: Any) -> State:
-    """Keys and values (N, H, T, K) of each layer.
+    """Return the keys and values (N, H, T, K) of each layer of a cache.
 
     Raises:
-        ValueError: the network remembers something else.
+        ValueError: the network keeps another kind of state.
     """
     layers = getattr(cache, "layers", None)
     if not layers or any(
@@ -29,8 +29,9 @@ def state_of(cache: Any) -> State:
 
 
 def cache_of(state: State | None) -> "DynamicCache":
-    """A cache that holds a state; an empty one for None. Never one that forgets, as sliding windows
-    do: the masks see to these.
+    """Return a `DynamicCache` that holds a state; an empty one for None.
+
+    Sliding windows need no cache that forgets: the network's masks see to them.
     """
     from transformers import DynamicCache
 

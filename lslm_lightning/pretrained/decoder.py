@@ -1,4 +1,4 @@
-"""Pretrained language models: GPT-2 and those after it. N rows, T time, V vocabulary."""
+"""Pretrained causal language models, such as GPT-2. Axes: N rows, T time, V vocabulary."""
 
 from typing import Any
 
@@ -11,8 +11,9 @@ from lslm_lightning.pretrained.network import Pretrained
 
 
 class PretrainedDecoder(Pretrained):
-    """A causal model of `transformers`; the state is its keys and values, those of padding too:
-    `pad` is not looked at.
+    """Pretrained causal language model of `transformers`, given by its folder or hub id.
+
+    Its state is its keys and values, those of padding too: `pad` is ignored.
     """
 
     kind = "AutoModelForCausalLM"

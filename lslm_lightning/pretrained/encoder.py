@@ -1,4 +1,4 @@
-"""Pretrained encoders: BERT and those after it. B rows, S time, D d_model."""
+"""Pretrained encoders, such as BERT. Axes: B rows, S time, D d_model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,20 +11,19 @@ from lslm_lightning.pretrained.network import Pretrained
 
 
 class Kinds(nn.Module):
-    """Ids and the kind of each, side by side."""
+    """Stacks token ids and token type ids into one input."""
 
     def forward(self, ids: Tensor, kinds: Tensor) -> Tensor:
-        """(B, S) and (B, S) -> (B, S, 2)."""
+        """Stack ids (B, S) and token type ids (B, S) into (B, S, 2)."""
         return torch.stack([ids, kinds.to(ids.dtype)], -1)
 
 
 class PretrainedEncoder(Pretrained):
-    """An encoder of `transformers`: its inputs are ids (B, S), its outputs vectors (B, S, D). What
-    pools them to one is left out.
+    """Pretrained encoder of `transformers`, from ids (B, S) to vectors (B, S, D), without its
+    pooling layer.
 
-    Inputs may be (B, S, 2): ids, and which of two texts each belongs to, as the tokenizer's `frame`
-    numbers them. Networks that have no such types, as RoBERTa and DistilBERT have none, pass over
-    them.
+    Inputs may be (B, S, 2): ids and token type ids (first or second text), as the tokenizer's
+    `frame` numbers them. Networks without token types, such as RoBERTa and DistilBERT, ignore them.
     """
 
     kind = "AutoModel"

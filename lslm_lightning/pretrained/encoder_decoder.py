@@ -1,5 +1,5 @@
-"""Pretrained networks that read one text and write another: Marian, T5. B sources, N rows (k beams
-a source), S, T time, V vocabulary.
+"""Pretrained sequence-to-sequence models, such as Marian and T5. Axes: B sources, N rows (k beams a
+source), S and T time, V vocabulary.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from lslm_lightning.pretrained.network import Pretrained
 
 
 class PretrainedEncoderDecoder(Pretrained):
-    """A sequence-to-sequence model of `transformers`; the state is its keys and values, those of
-    the memory among them.
+    """Pretrained sequence-to-sequence model of `transformers`; its state is its keys and values,
+    including those of cross-attention.
 
-    In a search, which is where a memory is remembered, padding is never written. The `pad` of
-    `decode` is not looked at.
+    In a search (recognized by a precomputed memory) the padding token is never generated. The `pad`
+    of `decode` is ignored.
     """
 
     kind = "AutoModelForSeq2SeqLM"

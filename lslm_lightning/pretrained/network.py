@@ -1,5 +1,7 @@
-"""What all pretrained networks share: where they come from, and their words, which are their own. B
-rows, T time, V vocabulary.
+"""Base class of pretrained networks: where their weights and configuration come from, and their own
+embedding and head.
+
+Axes: B rows, T time, V vocabulary.
 """
 
 import json
@@ -39,7 +41,7 @@ REMOTE = ("auto_map", "custom_pipelines", "custom_generate")  # name Python file
 
 
 class Ids(nn.Module):
-    """No embedding: the network reads ids."""
+    """Identity in place of an embedding, for networks that read token ids."""
 
     weight = None
 
@@ -48,25 +50,24 @@ class Ids(nn.Module):
 
 
 class ScoreBias(Head):
-    """No projection: what comes out of the network are scores of words already."""
+    """Identity in place of a head, for networks whose outputs are scores of tokens already."""
 
     def forward(self, y: Tensor, embedding: Tensor | None, source: Source | None = None) -> Tensor:
         return y
 
 
 class Pretrained(Backbone):
-    """A model of `transformers` with the words at both its ends: its inputs are ids (B, T), its
-    outputs scores (B, T, V).
+    """Base class of models of `transformers` with their own embedding and head: ids (B, T) in,
+    scores (B, T, V) out.
 
-    So everything that stands between embedding and projection, and beside them, is as its makers
-    had it. Weights are read from safetensors alone, code from a model's repository is never run.
-    They are read when training begins; `config` and `tokenizer_digest`, which a run keeps, are all
-    that it takes to load a checkpoint.
+    Weights are read from safetensors alone; code from a model's repository is never run. They are
+    read when training begins; to load a checkpoint, `config` and `tokenizer_digest`, which a run
+    records, suffice.
 
     Args:
         path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
-        config: of the network, as in its config.json; by default what `path` has.
-        tokenizer_digest: of its tokenizer; by default what `path` has.
+        config: configuration of the network, as in its config.json; by default that of `path`.
+        tokenizer_digest: digest of its tokenizer; by default that of the tokenizer of `path`.
     """
 
     kind: str  # of `transformers`' classes
@@ -99,6 +100,11 @@ class Pretrained(Backbone):
         self.register_load_state_dict_post_hook(lambda module, _: module._has_loaded())
 
     def _build(self, config: dict[str, Any]) -> nn.Module:
+        """Build the network of a configuration, without weights.
+
+        Raises:
+            ValueError: the configuration is of another kind of model.
+        """
         try:
             import transformers
 
@@ -127,7 +133,7 @@ class Pretrained(Backbone):
             ) from None
 
     def _without_parts(self, make: Callable[..., Any]) -> Any:
-        """What `make` gives without `parts`, where it knows of them."""
+        """Return `make(**self.parts)`, or `make()` if it does not take these arguments."""
         try:
             return make(**self.parts)
         except TypeError:
@@ -136,12 +142,12 @@ class Pretrained(Backbone):
     @property
     @abstractmethod
     def is_encoder_decoder(self) -> bool:
-        """Which of the two sorts of models it must be."""
+        """True if the model must have an encoder and a decoder, False if only one of them."""
 
     @torch.no_grad()
     def sees_ahead(self, read: Callable[[Tensor], Tensor]) -> bool:
-        """Whether the second token changes what `read` says of the first, (B, T) ids -> (B, T,
-        ...).
+        """Return whether the second token changes what `read`, (B, T) ids -> (B, T, ...), returns
+        for the first.
         """
         training = self.training
         self.eval()
@@ -160,10 +166,10 @@ class Pretrained(Backbone):
         return Ids(), ScoreBias()
 
     def begin(self) -> None:
-        """Read the weights of `path`.
+        """Load the weights of `path`, unless weights were loaded already.
 
         Raises:
-            ValueError: they are not there, not in safetensors, or of another network.
+            ValueError: they are missing, not in safetensors, or of another network.
         """
         if self.has_weights:
             return
@@ -214,17 +220,22 @@ class Pretrained(Backbone):
 
     @property
     def device(self) -> torch.device:
+        """Device of the parameters."""
         return next(self.model.parameters()).device
 
     def known(self, ids: Tensor) -> Tensor:
-        """Ids that have a row: padding may be behind all of them, and means nothing whatever is
-        read there.
+        """Clamp ids to the network's vocabulary: a padding id may lie beyond it, and padding has no
+        influence.
         """
         return ids.clamp(max=self.vocab_size - 1)
 
 
 def check_weights(folder: Path) -> None:
-    """Refuse a folder whose weights cannot be read; those of a hub id are not here yet."""
+    """Check that a folder has weights in safetensors; a hub id is not checked.
+
+    Raises:
+        ValueError: it has none.
+    """
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         others = ", ".join(
             sorted(
@@ -241,10 +252,10 @@ def check_weights(folder: Path) -> None:
 
 
 def check_described(config: Mapping[str, Any], path: str) -> None:
-    """Refuse a network that a run describes with code of others; what is written here never does.
+    """Check that a configuration recorded by a run names no Python code and no sizes out of range.
 
     Raises:
-        ValueError: with the setting.
+        ValueError: it does; the message names the setting.
     """
     try:
         check_runs_no_code(config)
@@ -264,6 +275,8 @@ def names_in(config: Mapping[str, Any]) -> set[str]:
 
 
 def without_place(config: Any) -> dict[str, Any]:
-    """What of a configuration of `transformers` describes the network, as plain data."""
+    """Return a configuration of `transformers` as plain data, without what only says where and how
+    it was saved.
+    """
     plain = json.loads(config.to_json_string(use_diff=True))
     return {name: value for name, value in plain.items() if name not in OF_THE_PLACE}
