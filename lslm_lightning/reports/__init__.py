@@ -1,7 +1,8 @@
-"""Results as one self-contained HTML page and as Markdown; knows no task by name.
+"""Reports of results: one self-contained HTML page and a Markdown file. Nothing here depends on a
+task.
 
-A task's `report.py` fills blocks with plain text and numbers, `run_report` composes what every run
-has, `write_report` writes the page.
+A task's `report.py` fills blocks with plain text and numbers, `run_report` composes the sections
+that every run has, `write_report` writes the page.
 """
 
 from lslm_lightning.reports.blocks import (

@@ -1,5 +1,5 @@
-"""Axes: round numbers along them, and the function that places a value. Units are those of a
-figure's view box.
+"""Axes of figures: round tick values, and the function that maps data to drawing coordinates (units
+of a figure's view box).
 """
 
 import math
@@ -21,14 +21,14 @@ Place = tuple[float, float]
 
 
 class Tick(NamedTuple):
-    """A labelled place on an axis."""
+    """Labelled position on an axis."""
 
     at: float
     label: str
 
 
 class PlotFrame(NamedTuple):
-    """The size of a drawing, where its plotting area begins, and what is written along it."""
+    """Size of a drawing, left edge of its plotting area, and its ticks and axis label."""
 
     width: float
     height: float
@@ -39,14 +39,16 @@ class PlotFrame(NamedTuple):
 
 
 def step_of(span: float, n: int) -> float:
-    """The round number (1, 2 or 5 times a power of ten) that cuts `span` into at most `n` parts."""
+    """Return the round number (1, 2 or 5 times a power of ten) that divides `span` into at most `n`
+    parts.
+    """
     rough = span / n
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
 
 
 def within(low: float, high: float, n: int = 5) -> list[float]:
-    """Round numbers in [low, high], evenly spaced, at most n + 1 of them."""
+    """Return round numbers in [low, high], evenly spaced, at most n + 1 of them."""
     step = step_of(high - low, n)
     return [
         i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
@@ -54,7 +56,7 @@ def within(low: float, high: float, n: int = 5) -> list[float]:
 
 
 def around(low: float, high: float, n: int = 4) -> list[float]:
-    """Round numbers of which the first is at most `low` and the last at least `high`."""
+    """Return round numbers, evenly spaced, from at most `low` to at least `high`."""
     step = step_of(high - low, n)
     return [
         i * step for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)
@@ -62,7 +64,7 @@ def around(low: float, high: float, n: int = 4) -> list[float]:
 
 
 def powers(low: float, high: float) -> list[float]:
-    """Powers of ten around [low, high], at most seven."""
+    """Return powers of ten around [low, high], at most seven."""
     first = math.floor(math.log10(low))
     last = math.ceil(math.log10(high))
     stride = math.ceil((last - first) / 5)
@@ -70,7 +72,9 @@ def powers(low: float, high: float) -> list[float]:
 
 
 def extent(values: Sequence[float]) -> tuple[float, float]:
-    """Smallest and largest; where that is no range, one around the only value, or 0 to 1."""
+    """Return the smallest and the largest value; for a single value a range around it, for none (0,
+    1).
+    """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     spare = abs(low) / 10 or 1.0
     return (low, high) if high > low else (low - spare, high + spare)
@@ -83,8 +87,9 @@ def axes(
     y_label: str = "",
     log: bool = False,
 ) -> tuple[PlotFrame, Callable[[float, float], Place]]:
-    """The frame, and the function that places (x, y) in it; the vertical axis runs from the first
-    to the last of its ticks.
+    """Return the frame of a plot, and the function that maps data (x, y) to a point in it.
+
+    The vertical axis runs from the first to the last of its ticks.
     """
     y_labels = [number(value) for value in y_ticks] if log else _labels(y_ticks)
     left = max(map(text_width, y_labels)) + 8
@@ -118,7 +123,9 @@ def _labels(values: list[float]) -> list[str]:
 
 
 def text_width(text: str, size: float = 11) -> float:
-    """About how wide the text is in a sans serif of this size; a Chinese character is one em."""
+    """Return the approximate width of a text in a sans serif font of this size; a Chinese character
+    is one em wide.
+    """
     return size * sum(map(_em, text))
 
 

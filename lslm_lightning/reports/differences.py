@@ -1,4 +1,4 @@
-"""Which words of an answer a reference does not have, and the other way round."""
+"""Differences between an answer and its references, word by word."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ MAX_UNITS = 1500  # longer texts are not compared: the matching is quadratic
 
 
 class DifferencePiece(NamedTuple):
-    """A stretch of text; `differs` where the other text has nothing equal at this place."""
+    """Stretch of text; `differs` is True where the other text has nothing equal."""
 
     text: str
     differs: bool
 
 
 def units(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each unit of comparison, in characters: a word, a punctuation mark, or one
-    character of Chinese or Japanese.
+    """Return the character span (start, end) of each unit of comparison: a word, a punctuation
+    mark, or one character of Chinese or Japanese.
     """
     spans = []
     for kind, run in groupby(enumerate(text), lambda item: _kind(item[1])):
@@ -31,6 +31,7 @@ def units(text: str) -> list[tuple[int, int]]:
 
 
 def _kind(character: str) -> str:
+    """Return "space", "single" (a unit of its own) or "word"."""
     if character.isspace():
         return "space"
     if unicodedata.category(character)[0] in "PS":
@@ -48,11 +49,11 @@ def _kind(character: str) -> str:
 def compare(
     answer: str, references: Sequence[str]
 ) -> tuple[list[DifferencePiece], list[list[DifferencePiece]]]:
-    """Pieces of the answer and of each reference, against the reference closest to the answer; the
-    others stay unmarked.
+    """Return the pieces of the answer and of each reference, with differences marked against the
+    reference closest to the answer.
 
-    The pieces of a text join to the text. Without a reference, or where a text is very long,
-    nothing is marked.
+    The pieces of a text join to the text. The other references are not marked; nothing is marked
+    without a reference or where a text is very long.
     """
     spans = [units(text) for text in (answer, *references)]
     whole, *plain = (
@@ -76,7 +77,7 @@ def compare(
 def _pieces(
     text: str, spans: list[tuple[int, int]], equal: list[tuple[int, int]]
 ) -> list[DifferencePiece]:
-    """Cut the text where equal runs (first unit, number of units) begin and end; spaces at a border
+    """Cut a text where equal runs (first unit, number of units) begin and end; spaces at a border
     belong to the equal side.
     """
     same = {start + i for start, size in equal for i in range(size)}

@@ -1,5 +1,5 @@
-"""The report of an evaluation: which system is better, how sure that is, what it costs, and where
-it fails.
+"""Report of an evaluation: which system is better, how sure that is, what it costs, and where it
+fails.
 """
 
 import math
@@ -61,11 +61,11 @@ def evaluation_report(
     date: str = "",
     baselines: Collection[str] = (),
 ) -> Report:
-    """The whole page.
+    """Return the report of an evaluation.
 
     Args:
-        baselines: systems that every other one has to beat.
-        repeat: what was run, at the end of the page.
+        baselines: names of systems that the other ones should beat.
+        repeat: sections that say how to repeat the evaluation, at the end of the page.
         sections: the task's own.
     """
     parts = [
@@ -87,7 +87,9 @@ def evaluation_report(
 def lead(
     results: Results, metrics: Sequence[Metric], baselines: Collection[str] = ()
 ) -> Conclusion:
-    """Say which systems lose to a baseline, and then which system leads and how sure that is."""
+    """Return which systems do not beat a baseline, and then which system leads and how sure that
+    is.
+    """
     told = {
         name: found
         for name in results.scores
@@ -104,7 +106,7 @@ def lead(
 
 
 def conclusion_on(name: str, results: Results, others: Collection[str]) -> Conclusion:
-    """Say how a system compares with these others in the headline metric; nothing without
+    """Return a comparison of one system with these others in the headline metric; `NOTHING` without
     scores.
     """
     if not (found := results.scores.get(name)):
@@ -123,10 +125,11 @@ def conclusion_on(name: str, results: Results, others: Collection[str]) -> Concl
 def leading(
     results: Results, metrics: Sequence[Metric], told: Collection[tuple[str, str]] = ()
 ) -> Conclusion:
-    """Say which system is best, and whether that is more than chance.
+    """Return which system is best in the headline metric, and whether the difference from the
+    second is more than chance.
 
     Args:
-        told: pairs of which another sentence says how they compare.
+        told: pairs of systems whose comparison another sentence already tells.
     """
     headline = {m.name: m for m in metrics}[results.headline]
     sign = 1 if headline.higher_is_better else -1
@@ -160,13 +163,13 @@ def leading(
 
 
 def details_of(name: str, conclusion: Conclusion) -> tuple[str, ...]:
-    """Return the details of a conclusion with the name of the system that they are about."""
+    """Return the details of a conclusion, each with the name of the system that it is about."""
     lines = conclusion.details
     return tuple(f"{quoted(name)}: {line[:1].lower()}{line[1:]}" for line in lines)
 
 
 def ladder(results: Results, metrics: Sequence[Metric]) -> Section:
-    """Scores of all systems, and every pair of them."""
+    """Return the section "Scores": scores of all systems, and tests of every pair of them."""
     names = [metric.name for metric in metrics]
     table = score_table(results, names)
     blocks: list[object] = [*interval_figures(results, table), table]
@@ -200,7 +203,9 @@ def ladder(results: Results, metrics: Sequence[Metric]) -> Section:
 
 
 def interval_figures(results: Results, table: ScoreTable) -> list[Intervals]:
-    """Return the figure of scores in the headline metric, where two systems have one."""
+    """Return the figure of scores in the headline metric; an empty list if fewer than two systems
+    have one.
+    """
     found = {
         name: score
         for name, own in table.systems.items()
@@ -211,7 +216,9 @@ def interval_figures(results: Results, table: ScoreTable) -> list[Intervals]:
 
 
 def score_table(results: Results, metrics: Sequence[str]) -> ScoreTable:
-    """The best by the headline metric first, systems without a score last."""
+    """Return the scores of all systems, the best by the headline metric first, systems without a
+    score last.
+    """
 
     def place(name: str) -> float:
         found = results.scores[name]
@@ -228,7 +235,9 @@ def score_table(results: Results, metrics: Sequence[str]) -> ScoreTable:
 
 
 def pair_table(results: Results, metric: str) -> Table:
-    """Differences with intervals, and p-values."""
+    """Return a table with differences in one metric, their intervals, and p-values for each pair of
+    systems.
+    """
     rows: list[list[Cell]] = []
     pairs = [pair for pair in results.pairs if pair.metric == metric]
     places = decimals([pair.difference for pair in pairs])
@@ -258,7 +267,7 @@ def pair_table(results: Results, metric: str) -> Table:
 
 
 def doubts(results: Results) -> Section:
-    """What the sanity checks found."""
+    """Return the section "Sanity checks" of an evaluation."""
     unchecked = (
         []
         if results.contaminated is not None
@@ -268,7 +277,9 @@ def doubts(results: Results) -> Section:
 
 
 def checks_section(findings: Sequence[Finding], notes: Sequence[Text] = ()) -> Section:
-    """What the sanity checks found, on the page of an evaluation and of a run."""
+    """Return the section "Sanity checks" with these findings, for the page of an evaluation or a
+    run.
+    """
     if not findings:
         return Section("Sanity checks", [Text("The sanity checks found nothing."), *notes])
     rows = [[finding.check, finding.where, finding.words] for finding in findings]
@@ -276,7 +287,9 @@ def checks_section(findings: Sequence[Finding], notes: Sequence[Text] = ()) -> S
 
 
 def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:
-    """Quality against each cost that two systems or more know."""
+    """Return figures of quality against each cost that is known for two systems or more, and a
+    table of all costs.
+    """
     metric = {m.name: m for m in metrics}[results.headline]
     label = metric_label(metric.name)
     quality = Heading(label, metric.unit, metric.higher_is_better)
@@ -335,12 +348,14 @@ def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:
 
 
 def cell(value: float | None, size: float = 1.0) -> Cell:
-    """A cost in units of `size`, or a dash."""
+    """Return a cost in units of `size`, or a missing value for None."""
     return Missing("not known") if value is None else value / size
 
 
 def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | None:
-    """The headline metric in buckets."""
+    """Return the section "Breakdown": the headline metric in buckets of examples; None without
+    buckets.
+    """
     if not results.buckets:
         return None
     tables = []
@@ -357,7 +372,9 @@ def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | 
 def outputs(
     results: Results, examples: Sequence[Example], metrics: Sequence[Metric]
 ) -> Section | None:
-    """All outputs side by side, with the headline metric of each alone."""
+    """Return a section with all outputs side by side and the headline metric of each example; None
+    without outputs.
+    """
     metric = {m.name: m for m in metrics}[results.headline]
     written: dict[str, Mapping[str, str | None]] = {
         name: {p.id: p.output for p in entry.predictions}
@@ -396,7 +413,11 @@ def outputs(
 def to_repeat(
     command: str, facts: Mapping[str, Cell], systems: Mapping[str, str], versions: Mapping[str, str]
 ) -> Section:
-    """What was run, and with what; `systems` holds the YAML of each."""
+    """Return the section "Run details": facts, command, configurations and package versions.
+
+    Args:
+        systems: the configuration of each system as YAML.
+    """
     blocks: list[object] = [Facts(facts), Code(command, "To repeat this evaluation")]
     blocks.append(
         Folded(

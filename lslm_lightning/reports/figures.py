@@ -1,10 +1,10 @@
-"""Figures as data, and where their marks stand.
+"""Figures as data and as geometry: curves, histograms and heatmaps.
 
-A figure knows its numbers, `drawing()` gives the geometry that `templates/figures.html` draws as
-inline SVG, and `table()` gives the same numbers to screen readers and to Markdown. Drawn by
-ourselves rather than by matplotlib: strokes and text then take the page's own colours (light, dark
-and print from one file), words stay words in the reader's fonts (Chinese too), escaping is the
-template's, and nothing slow is imported.
+A figure knows its numbers, `drawing()` returns the geometry that `templates/figures.html` draws as
+inline SVG, and `table()` returns the same numbers for screen readers and Markdown. Drawn here
+rather than by matplotlib, so that strokes and text take the page's own colours (light, dark and
+print from one file), text stays text in the reader's fonts (Chinese too), escaping is the
+template's, and no slow import is needed.
 """
 
 import math
@@ -34,10 +34,10 @@ MAX_MARKED = 20  # points of a curve that are marked one by one
 
 
 class Line(NamedTuple):
-    """A drawn series: an SVG path with a gap at every point that is not finite, and the points, as
-    (x, y).
+    """Drawn series: an SVG path with a gap at every point that is not finite, and its points (x,
+    y).
 
-    `marks` are the points that are marked: all of them where there are few.
+    `dots` are the points that are drawn one by one: all of them where there are few.
     """
 
     name: str
@@ -49,17 +49,15 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve: `x` and `y` of equal length, in any order of x. Points that are not finite are
-    gaps.
-    """
+    """Curve of equally many `x` and `y`, in any order of x. Points that are not finite are gaps."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
 
     def thinned(self) -> tuple["Series", int]:
-        """At most MAX_POINTS points in order of x, each the mean of k neighbours; and k. A nan
-        among them stays a nan.
+        """Return at most MAX_POINTS points in order of x, each the mean of k neighbours (nan if one
+        of them is nan), and k.
         """
         x = np.asarray(self.x, float)
         y = np.asarray(self.y, float)
@@ -78,10 +76,10 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Lines over a common horizontal axis; the first series has the accent colour.
+    """Line plot over a common horizontal axis; the first series has the accent colour.
 
-    The vertical axis is logarithmic where all values are positive and more than two powers of ten
-    apart, and says so.
+    The vertical axis is logarithmic, and labelled so, where all values are positive and more than
+    two powers of ten apart.
     """
 
     series: Sequence[Series]
@@ -91,7 +89,9 @@ class Curves:
 
     @property
     def note(self) -> str:
-        """What the lines do not show: averaging, and points that are not finite."""
+        """Sentences about averaged points and points that are not finite; "" where there are
+        none.
+        """
         k = max((series.thinned()[1] for series in self.series), default=1)
         n_gap = sum(1 for series in self.series for value in series.y if not math.isfinite(value))
         averaged = f"Each point is the mean of up to {k:,} logged values." if k > 1 else ""
@@ -99,6 +99,7 @@ class Curves:
         return f"{averaged} {gaps}".strip()
 
     def drawing(self) -> tuple[PlotFrame, list[Line]]:
+        """Return the frame of the plot and its lines."""
         thin = [series.thinned()[0] for series in self.series]
         finite = [
             (x, y)
@@ -116,6 +117,7 @@ class Curves:
         return frame, [_line(series, place) for series in thin]
 
     def table(self) -> Table:
+        """Return first, last, lowest and highest value of each series."""
         columns = [
             "series",
             "points",
@@ -169,7 +171,8 @@ def _summary(series: Series) -> list[Cell]:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How values spread: one outline a name over common bins, as a share of each name's values.
+    """Histogram of several sets of values: one outline for each name over common bins, as a share
+    of its values.
 
     The first name has the accent colour. Values that are not finite are left out.
     """
@@ -181,7 +184,7 @@ class Histogram:
     @property
     def edges(self) -> np.ndarray:
         """Borders of the bins, a round number apart; between whole numbers where all values are
-        whole, so that no value is on a border.
+        whole, so that no value lies on a border.
         """
         every = np.concatenate(
             [_finite(values) for values in self.values.values()] or [np.zeros(0)]
@@ -193,7 +196,7 @@ class Histogram:
         return np.arange(math.floor(low / step), math.floor(high / step) + 2) * step - whole / 2
 
     def shares(self) -> dict[str, np.ndarray]:
-        """Percent of each name's values in each bin."""
+        """Return for each name the percentage of its values in each bin."""
         counts = {
             name: np.histogram(_finite(values), self.edges)[0]
             for name, values in self.values.items()
@@ -201,6 +204,7 @@ class Histogram:
         return {name: 100 * count / max(1, count.sum()) for name, count in counts.items()}
 
     def drawing(self) -> tuple[PlotFrame, list[Line]]:
+        """Return the frame of the plot and an outline for each name."""
         shares = self.shares()
         edges = self.edges
         top = max((share.max() for share in shares.values()), default=1.0)
@@ -224,6 +228,7 @@ class Histogram:
         return frame, lines
 
     def table(self) -> Table:
+        """Return the percentages as a table with a row for each bin."""
         edges = self.edges
         shares = self.shares()
         names = [_bin_name(float(low), float(high)) for low, high in pairwise(edges)]
@@ -250,11 +255,11 @@ def _bin_name(low: float, high: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """A matrix as shades of the accent colour, such as attention: `values` (rows R, columns C), nan
-    for none, 0 or more.
+    """Matrix as shades of the accent colour, such as attention: `values` (rows R, columns C), 0 or
+    more, nan for none.
 
-    One label a row and a column: tokens. `row_name` and `column_name` say what they are; languages
-    are BCP 47 codes, for the right glyphs.
+    There is one label (a token) for each row and column. `row_name` and `column_name` say what they
+    are; languages are BCP 47 codes, for the right glyphs.
     """
 
     values: Sequence[Sequence[float]] | np.ndarray
@@ -277,10 +282,11 @@ class Heatmap:
 
     @property
     def strongest(self) -> float:
-        """The value of the fullest shade."""
+        """Largest finite value, which has the darkest shade."""
         return float(_finite(self.values).max(initial=0.0))
 
     def drawing(self) -> "HeatmapDrawing":
+        """Return the cells with their shades and labels."""
         values = np.asarray(self.values, float)
         top = self.strongest or 1.0
         shades = [
@@ -299,6 +305,7 @@ class Heatmap:
         return HeatmapDrawing(left, 20 if upright else head, size, shades, rows, columns, upright)
 
     def table(self) -> Table:
+        """Return the values as a table."""
         rows = [
             [label, *map(float, row)] for label, row in zip(self.rows, self.values, strict=True)
         ]
@@ -308,8 +315,8 @@ class Heatmap:
 
 
 class HeatmapDrawing(NamedTuple):
-    """Cells of `size` units from (left, head); `shades` (R, C) in 0..1 or None; `upright` where
-    column labels need no turning.
+    """Cells of `size` units from (left, head); `shades` (R, C) in 0..1 or None; `upright` is True
+    where column labels are single characters.
     """
 
     left: float
@@ -322,10 +329,12 @@ class HeatmapDrawing(NamedTuple):
 
     @property
     def width(self) -> float:
+        """Width of the drawing."""
         return self.left + self.size * len(self.columns) + 4
 
     @property
     def height(self) -> float:
+        """Height of the drawing."""
         return self.head + self.size * len(self.rows) + 4
 
 

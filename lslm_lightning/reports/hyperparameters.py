@@ -1,4 +1,4 @@
-"""Architecture and hyperparameters of a run in a few lines, from its configuration."""
+"""Architecture and hyperparameters of a run in a few lines, taken from its configuration."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -43,13 +43,13 @@ LONGEST = 12  # settings of one object that are shown
 
 
 def hyperparameters(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return what matters of a configuration as lines under their names.
+    """Return the most important settings of a configuration as lines of text by title.
 
     Settings that are off (null, false, 0, or the value that means none) are left out, and so are
-    those of objects inside of objects.
+    settings of nested objects.
 
     Args:
-        config: as config.yaml has it.
+        config: the content of config.yaml.
     """
     model = (config.get("model") or {}).get("init_args") or {}
     data = (config.get("data") or {}).get("init_args") or {}
@@ -92,7 +92,7 @@ def listed_settings(settings: Mapping[str, Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return the value of a setting; of an object its class."""
+    """Return the value of a setting as text; for an object its class."""
     if is_object(value):
         return class_of(value)
     if isinstance(value, bool):
@@ -110,7 +110,7 @@ def is_object(value: Any) -> bool:
 
 
 def class_of(value: Mapping[str, Any]) -> str:
-    """Return the class of an object without the modules that it is in."""
+    """Return the class of an object without its modules."""
     return value["class_path"].rpartition(".")[2]
 
 
@@ -120,13 +120,13 @@ def is_scalar(value: Any) -> bool:
 
 
 def is_on(value: Any) -> bool:
-    """Whether a setting is set to something."""
+    """Return whether a setting has a value other than null, false, 0 and empty."""
     return value not in (None, False, 0, "", [], {})
 
 
 def last_name(path: str) -> str:
-    """Return a class without the modules that it is in; other text, as a version or a file name, as
-    it is.
+    """Return the class of a class path without its modules; other text, such as a version or a file
+    name, unchanged.
     """
     parts = path.split(".")
     is_class = all(map(str.isidentifier, parts)) and parts[-1][0].isupper()

@@ -1,4 +1,4 @@
-"""Scores of several systems with their confidence intervals, as a figure."""
+"""Figure of the scores of several systems with their confidence intervals."""
 
 import math
 from collections.abc import Mapping
@@ -18,9 +18,7 @@ BOTTOM = 22.0
 
 
 class Bar(NamedTuple):
-    """A drawn score: its name and value, the height of its mark, and x of the mark and its
-    bounds.
-    """
+    """Drawn score: name and value, vertical position, x of the value and of its bounds."""
 
     name: str
     value: str
@@ -42,7 +40,7 @@ class IntervalDrawing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Systems by their score in one metric, the best first, each with its 95 % interval.
+    """Systems in order of their score in one metric, the best first, each with its 95 % interval.
 
     `own` is the system that has the accent colour. Scores that are not finite are left out.
     """
@@ -52,7 +50,7 @@ class Intervals:
 
     @property
     def caption(self) -> str:
-        """Name of the metric, and which way is up."""
+        """Name and unit of the metric, and which direction is better."""
         heading = heading_of(next(iter(self.scores.values())))
         unit = f", {heading.shown_unit}" if heading.shown_unit else ""
         has_bounds = any(bounds(score) for score in self.scores.values())
@@ -61,12 +59,13 @@ class Intervals:
         return f"{heading.name}{unit}{intervals} ({direction} is better)"
 
     def ordered(self) -> dict[str, Score]:
-        """Finite scores, the best first."""
+        """Return the finite scores by system, the best first."""
         finite = {n: score for n, score in self.scores.items() if math.isfinite(score.value)}
         sign = -1 if next(iter(self.scores.values())).higher_is_better else 1
         return dict(sorted(finite.items(), key=lambda item: sign * item[1].value))
 
     def drawing(self) -> IntervalDrawing:
+        """Return the geometry of the figure."""
         ordered = self.ordered()
         ends = [x for score in ordered.values() for x in (score.value, *bounds(score))]
         ticks = around(*extent(ends), 5)
@@ -90,6 +89,7 @@ class Intervals:
         return IntervalDrawing(WIDTH, len(bars) * ROW + BOTTOM, marks, bars)
 
     def table(self) -> Table:
+        """Return the scores and intervals as a table."""
         places = decimals([score.value for score in self.ordered().values()])
         rows: list[list[Cell]] = []
         for name, score in self.ordered().items():
@@ -100,7 +100,7 @@ class Intervals:
 
 
 def bounds(score: Score) -> tuple[float, ...]:
-    """Lower and upper bound of a score's interval; nothing where it has none."""
+    """Return the lower and upper bound of a score's interval; an empty tuple where it has none."""
     found = () if score.low is None or score.high is None else (score.low, score.high)
     return found if all(map(math.isfinite, found)) else ()
 

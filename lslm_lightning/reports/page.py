@@ -1,9 +1,9 @@
-"""A report as one self-contained HTML page and as Markdown.
+"""Rendering of a report as one self-contained HTML page and as Markdown.
 
-The page opens from disk, asks no network, runs no script but the project's own where outputs can be
-searched, and carries a policy that forbids all else. Every value that a template prints is first
-made safe to show (`display.safe_text`) and then escaped for its format, whatever the template's
-author did.
+The page opens from disk, makes no network requests, runs no script but the project's own where
+outputs can be searched, and carries a content security policy that forbids all else. Every value
+that a template prints is first made safe to show (`display.safe_text`) and then escaped for its
+format, whatever the template does.
 """
 
 import base64
@@ -35,7 +35,7 @@ N_CHARACTER = 3000
 
 
 def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
-    """The page, with at most `n_sample` samples in each block of them."""
+    """Return the HTML page, with at most `n_sample` samples in each block of samples."""
     style = (TEMPLATES / "style.css").read_text("utf-8")
     script = (TEMPLATES / "explorer.js").read_text("utf-8") if holds(report, Explorer) else ""
     inline = {
@@ -52,27 +52,27 @@ def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
 
 
 def holds(block, kind: type) -> bool:
-    """Whether a block of this kind is inside."""
+    """Return whether a report, section or block is or contains a block of this kind."""
     inner = getattr(block, "sections", None) or getattr(block, "blocks", None) or []
     return isinstance(block, kind) or any(holds(part, kind) for part in inner)
 
 
 def digest_of(text: str) -> str:
-    """As a content security policy wants it."""
+    """Return the SHA-256 digest of a text in base64, as a content security policy expects it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def render_markdown(report: Report, n_sample: int = N_SAMPLE) -> str:
-    """The same content as Markdown (GitHub's tables); figures become tables, differences are not
-    marked.
+    """Return the same content as Markdown (GitHub's tables); figures become tables, differences are
+    not marked.
     """
     text = _environment("md").get_template("page.md").render(report=limited(report, n_sample))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def write_report(report: Report, directory: str | os.PathLike) -> Path:
-    """Write `index.html` and `report.md` into the directory, made if need be, and return the path
-    of the page.
+    """Write `index.html` and `report.md` into the directory, created if need be, and return the
+    path of the page.
 
     The page is kept below 5 MB by showing fewer samples.
 
@@ -95,8 +95,8 @@ def write_report(report: Report, directory: str | os.PathLike) -> Path:
 
 
 def limited(block, n_sample: int):
-    """The report, section or block with at most `n_sample` samples in each block of samples, and
-    long texts cut.
+    """Return the report, section or block with at most `n_sample` samples in each block of samples,
+    and long texts cut.
     """
     if isinstance(block, Samples | Explorer):
         return block.limited(n_sample, N_CHARACTER)
@@ -107,20 +107,19 @@ def limited(block, n_sample: int):
 
 
 def _plain(value: object, places: int | None = None) -> str:
+    """Return a value as plain text: "yes" or "no", a formatted number, or safe text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return number(value, places) if value is None or isinstance(value, Real) else safe_text(value)
 
 
 def _shown(to_format: Callable[[str], str], value: object) -> object:
-    """What a template prints: markup made by a template as it is, anything else as words,
-    escaped.
-    """
+    """Return a value as a template prints it: markup unchanged, anything else as escaped text."""
     return value if hasattr(value, "__html__") else Markup(to_format(_plain(value)))
 
 
 def _decimal(value: float, places: int = 1) -> str:
-    """A number as SVG reads it."""
+    """Return a number in the notation of SVG."""
     return f"{value:.{places}f}".rstrip("0").rstrip(".")
 
 

@@ -1,4 +1,4 @@
-"""Quality against cost: which system should one choose for one's budget?"""
+"""Scatter plot of quality against cost, to choose a system for a budget."""
 
 import math
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ HALF_MARK = 5.0
 
 
 class Mark(NamedTuple):
-    """A drawn system: where, its name, where that is written and whether it ends there, and whether
-    no other is both cheaper and better.
+    """Drawn system: its point, its name, where the name is written and whether it ends there, and
+    whether no other system is both cheaper and better.
     """
 
     at: Place
@@ -36,10 +36,10 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Systems as points (cost, quality); those that no other beats in both are joined: the Pareto
-    front.
+    """Systems as points (cost, quality); those on the Pareto front (no other is both cheaper and
+    better) are joined.
 
-    Systems without one of the two numbers are left out of the picture, not of the table. The
+    Systems without one of the two numbers are left out of the figure, not of the table. The
     horizontal axis is logarithmic where costs are positive and more than a power of ten apart.
     """
 
@@ -49,12 +49,13 @@ class Scatter:
     caption: str = ""
 
     def finite(self) -> dict[str, tuple[float, float]]:
+        """Return the points whose two numbers are finite."""
         return {
             name: point for name, point in self.points.items() if all(map(math.isfinite, point))
         }
 
     def front(self) -> list[str]:
-        """The systems that no other beats, the cheapest first; of equals all."""
+        """Return the systems on the Pareto front, the cheapest first; of equal ones all."""
         sign = 1 if self.y.higher_is_better else -1
         best = (math.nan, -math.inf)
         found = []
@@ -67,7 +68,9 @@ class Scatter:
         return found
 
     def drawing(self) -> tuple[PlotFrame, list[Mark], str]:
-        """Frame, marks, and the path of the front."""
+        """Return the frame, the marks, and the SVG path of the Pareto front ("" for fewer than two
+        points).
+        """
         points = self.finite()
         front = self.front()
         costs = [cost for cost, _ in points.values()]
@@ -105,6 +108,7 @@ class Scatter:
         return frame, marks, path if len(front) > 1 else ""
 
     def table(self) -> Table:
+        """Return the points as a table, with those on the front marked."""
         front = self.front()
         rows = [
             [
@@ -118,10 +122,11 @@ class Scatter:
 
 
 def written_apart(marks: Mapping[str, Place], width: float) -> dict[str, tuple[Place, bool]]:
-    """Where each name is written so that it hides no other name and no mark, as far as there is
-    room: beside its mark, or higher, or lower.
+    """Return where to write each name so that it hides no other name and no mark, as far as there
+    is room.
 
-    (x, y) of the name's start, or of its end where the flag is set; y is the middle of the line.
+    The position (x, y) is that of the start of the name, or of its end where the flag is set; y is
+    the middle of the line. Tried are positions beside the mark, then higher and lower ones.
     """
     taken = [
         (x - HALF_MARK, y - HALF_MARK, x + HALF_MARK, y + HALF_MARK) for x, y in marks.values()
@@ -145,7 +150,7 @@ def written_apart(marks: Mapping[str, Place], width: float) -> dict[str, tuple[P
 
 
 def overlaps(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
-    """Of boxes (left, top, right, bottom)."""
+    """Return whether two boxes (left, top, right, bottom) overlap."""
     return (
         first[0] < second[2]
         and second[0] < first[2]
@@ -155,7 +160,7 @@ def overlaps(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
 
 
 def power_label(exponent: float) -> str:
-    """ "0.01", "100", "10⁶"."""
+    """Return 10 to the power of the rounded exponent as a label: "0.01", "100", "10⁶"."""
     power = round(exponent)
     if -3 < power < 5:
         return f"{10.0**power:,g}"

@@ -1,4 +1,6 @@
-"""Tables of a report in the terminal; every text is text, never markup or an escape sequence."""
+"""Tables of a report in the terminal; every text is shown as it is, never as markup or an escape
+sequence.
+"""
 
 from collections.abc import Sequence
 
@@ -13,7 +15,7 @@ from lslm_lightning.safety.terminal import console
 
 
 def show_table(table: Table) -> None:
-    """Print a table, and below it why values are missing and its notes, a line each."""
+    """Print a table, and below it the reasons for missing values and its notes, one per line."""
     output = console()
     reasons = table.reasons()
     title = Text(safe_text(table.caption)) if table.caption else None
@@ -31,7 +33,7 @@ def show_table(table: Table) -> None:
 
 
 def show_conclusion(sentences: Sequence[str]) -> None:
-    """Print how a system compares with others, a sentence a line, the first one in bold."""
+    """Print a comparison of systems, one sentence per line, the first one in bold."""
     output = console()
     for i, sentence in enumerate(filter(None, sentences)):
         text = Text(safe_text(sentence), "" if i else "bold")
@@ -39,7 +41,9 @@ def show_conclusion(sentences: Sequence[str]) -> None:
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
-    """Print what sanity checks found, a line each; outputs in it are text, never markup."""
+    """Print the findings of sanity checks, one per line; outputs in them are shown as text, never
+    as markup.
+    """
     output = console()
     for finding in findings:
         output.print(
@@ -49,7 +53,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 
 def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) -> Text:
-    """A value as plain text; a missing one has the number of its reason."""
+    """Return a value as plain text; a missing one as a dash with the number of its reason."""
     if isinstance(value, Missing):
         number_of_reason = f"({reasons.index(value.reason) + 1})" if value.reason in reasons else ""
         return Text(f"{DASH} {number_of_reason or safe_text(value.reason)}", "dim")
@@ -66,7 +70,7 @@ def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) 
 
 
 def note(value: object) -> str:
-    """What stands below a table."""
+    """Return the text of a note below a table."""
     return (
         f"{safe_text(value.caption)}: {safe_text(value.text)}"
         if isinstance(value, Code) and value.caption
@@ -75,6 +79,6 @@ def note(value: object) -> str:
 
 
 def words_of(heading: Heading) -> str:
-    """Name, arrow and unit."""
+    """Return name, arrow and unit of a heading as text."""
     arrow = {True: " ↑", False: " ↓", None: ""}[heading.higher_is_better]
     return f"{safe_text(heading.name)}{arrow} {heading.shown_unit}".rstrip()
