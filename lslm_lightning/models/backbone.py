@@ -80,7 +80,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def longest(self) -> int | None:
-        """Largest number of positions that the network can tell apart; None if there is no limit."""
+        """Largest number of positions that the network can tell apart; None if unlimited."""
         limits = [getattr(module, "max_length", None) for module in self.modules()]
         return min((limit for limit in limits if limit is not None), default=None)
 

@@ -1,4 +1,4 @@
-"""What is safe to show: text that is visible as it is and holds no secret in use."""
+"""Text that is safe to show: invisible characters made visible, and no secret in use."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ def safe_text(value: object) -> str:
 
 
 def safe_values(value: Any) -> Any:
-    """Return the same mappings and lists with `safe_text` of each text in them."""
+    """Return the same mappings and lists with `safe_text` applied to each text in them."""
     if isinstance(value, Mapping):
         return {name: safe_values(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

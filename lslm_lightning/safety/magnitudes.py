@@ -1,4 +1,6 @@
-"""Numbers that no setting can mean, refused by name before they fill a memory or a disk."""
+"""Upper limits of numeric settings, so that an absurd number is refused by name before it fills
+memory or disk.
+"""
 
 import math
 import os
@@ -33,10 +35,10 @@ WIDEST = 2**63  # of a number that libraries hold in 64 bits
 
 
 def check_magnitudes(settings: Any) -> None:
-    """Refuse numbers beyond all measure, and nan, wherever they stand in a configuration.
+    """Check that no number of a configuration is nan or above the limit for its setting.
 
     Raises:
-        ValueError: it names the setting, the number and the largest that is taken.
+        ValueError: one is; the message names the setting, the number and the limit.
     """
     for name, value in numbers(settings):
         most = LARGEST.get(setting_of(name))
@@ -51,7 +53,7 @@ def check_magnitudes(settings: Any) -> None:
 def numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int | float]]:
     """Yield every number in mappings and lists with its dotted name, without `init_args`.
 
-    Digits in a text are a number where `LARGEST` knows the setting: `devices: "4"`.
+    A text of digits counts as a number where `LARGEST` knows the setting: `devices: "4"`.
     """
     if isinstance(settings, bool) or settings is None:
         return
@@ -70,12 +72,12 @@ def numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int | float]]:
 
 
 def setting_of(name: str) -> str:
-    """The last part of a dotted name that is no place in a list."""
+    """Return the last part of a dotted name that is not an index of a list."""
     return next((part for part in reversed(name.split(".")) if not part.isdecimal()), name)
 
 
 def shortened(value: int | float) -> str:
-    """A number in a few characters."""
+    """Return a number as text, very large integers as a power of ten."""
     if isinstance(value, float) or abs(value) < 10**24:
         return str(value)
     return f"{'-' if value < 0 else ''}10^{int(math.log10(abs(value)))}"

@@ -1,7 +1,7 @@
-"""Standard output and standard error that end no work.
+"""Standard output and standard error whose failure ends no work.
 
 A terminal in Latin-1 cannot show "↓", the reader of a pipe goes away (`lslm run ... | head -1`),
-the disk under a log is full, a terminal is closed: none of it is a reason to lose a training.
+the disk under a log is full, a terminal is closed: none of these may end a training.
 """
 
 import io
@@ -15,9 +15,10 @@ STREAMED = ("generate", "log-prob")
 
 
 def protect_output(command: str) -> None:
-    """Let nothing that is printed from now on raise an error, unless the command is in `STREAMED`.
+    """Replace standard output and error by streams that raise no errors, unless the command is in
+    `STREAMED`.
 
-    What an encoding lacks is spelled out as `\\u2193`. Streams that somebody has put in the place
+    Characters that the encoding lacks are written as `\\u2193`. Streams that were put in the place
     of Python's own, as notebooks and test runners do, are left alone.
     """
     open_closed_streams()
@@ -31,9 +32,9 @@ def protect_output(command: str) -> None:
 
 
 def open_closed_streams() -> None:
-    """Open the standard streams that the process was started without (`>&-`).
+    """Open the standard streams that the process was started without (`>&-`), on the null device.
 
-    The next file that is opened would take their place, and be printed into.
+    Otherwise the next file that is opened would take their place, and be printed into.
     """
     for number in range(3):
         try:
@@ -47,10 +48,10 @@ def open_closed_streams() -> None:
 
 
 class LastingFile(io.FileIO):
-    """A file whose writes never fail: what cannot be written is dropped."""
+    """File whose writes never fail: data that cannot be written is dropped."""
 
     def write(self, data: bytes) -> int:
-        """Number of bytes that were written or dropped."""
+        """Write the data, and return the number of bytes that were written or dropped."""
         try:
             while (n_written := super().write(data)) is None:  # full, and does not block
                 select.select([], [self], [])
@@ -60,7 +61,7 @@ class LastingFile(io.FileIO):
 
 
 def lasting(stream: TextIO) -> TextIO:
-    """Return a stream to the same file, whose writes never fail."""
+    """Return a stream to the same file whose writes never fail."""
     if os.name == "nt":  # where a console is no file
         stream.reconfigure(errors="backslashreplace")
         return stream

@@ -1,9 +1,9 @@
-"""Secrets in use, and texts and settings without them.
+"""Redaction of secrets in texts and settings.
 
-A secret is known by its value, wherever that stands (the value of an environment variable or of a
-setting whose name says so, the password of an address), and by its place: behind such a name, in an
-address, behind `Bearer`. A value that is too short or too common to be told from other text is
-hidden in its place only, so that a password `a` does not blank every `a`.
+A secret is known by its value, wherever that occurs (the value of an environment variable or of a
+setting whose name says so, the password of an address), and by its context: after such a name, in
+an address, after `Bearer`. A value that is too short or too common to be told from other text is
+hidden in its context only, so that a password `a` does not blank every `a`.
 """
 
 import base64
@@ -84,7 +84,7 @@ SHAPES = re.compile(  # as providers make them
 
 
 class Hidden(NamedTuple):
-    """A secret of a text and where it stands."""
+    """Secret in a text, with its character span."""
 
     start: int
     end: int
@@ -92,7 +92,7 @@ class Hidden(NamedTuple):
 
 
 class KnownSecrets:
-    """Values of secrets in use; they stay known when a variable is unset."""
+    """Values of secrets in use; they stay known when an environment variable is unset."""
 
     def __init__(self) -> None:
         self._values: set[str] = set()
@@ -102,7 +102,7 @@ class KnownSecrets:
         self._lock = threading.Lock()
 
     def add(self, values: Iterable[str]) -> None:
-        """Take values for secrets, except those that cannot be told from other text."""
+        """Add values, except those that cannot be told from other text."""
         new = {value for value in values if is_distinct(value)} - self._values
         if new:
             with self._lock:
@@ -110,11 +110,13 @@ class KnownSecrets:
                 self._pattern = None
 
     def forget(self) -> None:
-        """Forget all, for tests."""
+        """Forget all values, for tests."""
         self.__init__()
 
     def pattern(self) -> re.Pattern | None:
-        """Return what finds all of them, in all ways of writing; None where there are none."""
+        """Return a pattern that finds all of them in all their spellings; None where there are
+        none.
+        """
         self._read_environment()
         with self._lock:
             if self._pattern is None and self._values:
@@ -148,16 +150,16 @@ KNOWN = KnownSecrets()
 
 
 def redacted(text: str) -> str:
-    """Return `text` without secrets: those known by their value, and those that stand in their
-    place.
+    """Return `text` without secrets: those known by their value, and those recognized by their
+    context.
     """
     text = without_known(text)
     return _replaced(text, _in_place(text))
 
 
 def without_known(text: str) -> str:
-    """Return `text` without the values of secrets in use and passwords of addresses; for texts that
-    are data.
+    """Return `text` without known values of secrets and without passwords of addresses; for texts
+    that are data.
     """
     if pattern := KNOWN.pattern():
         text = pattern.sub(MASK, text)
@@ -165,8 +167,8 @@ def without_known(text: str) -> str:
 
 
 def redacted_settings(value: Any, name: str = "") -> Any:
-    """Return settings (mappings, lists, texts) without secrets; what holds none is the same, of the
-    same type.
+    """Return settings (mappings, lists, texts) without secrets; a value that holds none is returned
+    unchanged, with the same type.
     """
     if isinstance(value, Mapping):
         inherits = _is_certain(name) and "class_path" not in value
@@ -187,7 +189,7 @@ def redacted_settings(value: Any, name: str = "") -> Any:
 
 
 def redacted_arguments(words: Sequence[str]) -> list[str]:
-    """Return words of a command line without secrets."""
+    """Return command-line arguments without secrets."""
     shown = [redacted(word) for word in words]
     for i, start, name in _options(words):
         if is_secret(name, words[i][start:]):
@@ -196,8 +198,8 @@ def redacted_arguments(words: Sequence[str]) -> list[str]:
 
 
 def learn_settings(value: Any, name: str = "") -> None:
-    """Take the secrets of settings for known values. What stands in many places (YAML's aliases) is
-    read once.
+    """Add the secrets of settings to the known values. A value that occurs in many places (YAML
+    aliases) is read once.
     """
     waiting = [(name, value)]
     seen = set()
@@ -218,8 +220,8 @@ def learn_settings(value: Any, name: str = "") -> None:
 
 
 def learn_arguments(words: Sequence[str]) -> None:
-    """Take the secrets of a command line for known values; of a text to be answered, those of
-    addresses alone.
+    """Add the secrets of a command line to the known values; from a positional argument, which may
+    be a text to be answered, only passwords of addresses.
     """
     for before, word in pairwise(["", *words]):
         if word.startswith("-") or before.startswith("--"):
@@ -231,22 +233,22 @@ def learn_arguments(words: Sequence[str]) -> None:
 
 
 def learn_text(text: str) -> None:
-    """Take the secrets that stand in their place in a text for known values."""
+    """Add the secrets that a text shows by their context to the known values."""
     if "://" in text:
         KNOWN.add(parts_of_addresses(text))
     KNOWN.add(_unquoted(hidden.value) for hidden in _in_place(text))
 
 
 def learn_secret(value: str | None) -> None:
-    """Take a value for a secret in use."""
+    """Add a value to the known secrets."""
     KNOWN.add([value] if value else [])
 
 
 def is_secret(name: str, value: str, in_text: bool = False) -> bool:
-    """Return whether the setting of this name is a secret, and no token of a text.
+    """Return whether `value` is a secret for a setting of this name, and not a token of a text.
 
     Args:
-        in_text: name and value stand in prose, where "token: expected" tells no secret.
+        in_text: name and value occur in prose, where "token: expected" is no secret.
     """
     bare = _unquoted(value).strip()
     words = _words_of(name)
@@ -281,7 +283,7 @@ def names_secret_variable(name: str) -> bool:
 
 def is_distinct(value: str) -> bool:
     """Return whether a value can be told from other text, so that it is hidden wherever it
-    stands.
+    occurs.
     """
     if len(value) < SHORTEST or value.lower() in PLAIN or set(value) <= {"*"}:
         return False
@@ -292,7 +294,9 @@ def is_distinct(value: str) -> bool:
 
 
 def spellings(value: str) -> set[str]:
-    """Return the ways in which a value is written: in addresses, JSON, Python, HTML and headers."""
+    """Return all the forms in which a value is written: in addresses, JSON, Python, HTML and
+    headers.
+    """
     encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
     encoded |= {re.sub(r"%..", lambda match: match[0].lower(), form) for form in encoded}
     in_code = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
@@ -306,7 +310,7 @@ def spellings(value: str) -> set[str]:
 
 
 def bounded(form: str) -> str:
-    """Return a pattern for a value: a short one, or one of letters alone, must be no part of a
+    """Return a pattern for a value; a short one, or one of letters alone, must not be part of a
     word.
     """
     pattern = re.escape(form)
@@ -316,7 +320,7 @@ def bounded(form: str) -> str:
 
 
 def parts_of_addresses(text: str) -> Iterator[str]:
-    """Yield user names with passwords, and passwords, of the addresses in a text."""
+    """Yield the passwords of the addresses in a text, alone and with their user names."""
     for hidden in _users(text):
         _, mark, password = hidden.value.partition(":")
         yield password if mark else hidden.value
@@ -326,17 +330,17 @@ def parts_of_addresses(text: str) -> Iterator[str]:
 
 
 def learn_address(address: str) -> None:
-    """Take the password of an address for a known value, also where it lacks `http://`."""
+    """Add the password of an address to the known values, also where `http://` is missing."""
     learn_text(address if "://" in address else f"x://{address}")
 
 
 def basic(text: str) -> str:
-    """Return a text in base64, as a header of basic authorization has it."""
+    """Return a text in base64, as in a header of basic authorization."""
     return base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
 
 
 def _in_place(text: str) -> list[Hidden]:
-    """Secrets that stand where secrets stand, in order, without overlap."""
+    """Return the secrets that are recognized by their context, in order, without overlap."""
     found = [*_matches(SHAPES, text), *_matches(HEADER, text)]
     if "://" in text:
         found += _users(text)
@@ -365,7 +369,9 @@ def _in_place(text: str) -> list[Hidden]:
 
 
 def _inside(match: re.Match) -> Hidden:
-    """Where a value stands, without its quotation marks or the brackets and commas behind it."""
+    """Return a matched value and its span without its quotation marks or the brackets and commas
+    after it.
+    """
     value = match[0]
     start = match.start()
     inner = _unquoted(value)
@@ -402,7 +408,7 @@ def _named(pattern: re.Pattern, text: str) -> Iterator[tuple[Hidden, str]]:
 
 
 def _replaced(text: str, found: Iterable[Hidden]) -> str:
-    """The text with a mask for each place; of those that overlap, for all that they cover."""
+    """Return the text with a mask for each secret; overlapping ones are replaced together."""
     pieces = []
     end = 0
     for hidden in sorted(found):
@@ -413,8 +419,8 @@ def _replaced(text: str, found: Iterable[Hidden]) -> str:
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Where the value of each option stands: index of the word, character in it, name of the
-    option.
+    """Yield the position of the value of each option: index of the argument, character offset in
+    it, name of the option.
     """
     for i, word in enumerate(words):
         if not word.startswith("--"):
@@ -428,7 +434,9 @@ def _options(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
 
 @cache
 def _words_of(name: str) -> list[str]:
-    """Words of the last part of a dotted name, in lower case, without numbers at its end."""
+    """Return the words of the last part of a dotted name, in lower case, without numbers at its
+    end.
+    """
     last = re.sub(r"[_-]?\d+$", "", name.rpartition(".")[2])
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last)
     return [word for word in re.split(r"[^A-Za-z0-9]+", apart.lower()) if word]
@@ -458,7 +466,9 @@ def _is_certain(name: str) -> bool:
 
 
 def _has_shape(value: str, shortest: int) -> bool:
-    """Whether a value is as random as a secret: letters and digits, no path, no sentence."""
+    """Return whether a value looks as random as a secret: letters and digits, no path, no
+    sentence.
+    """
     if len(value) < shortest or not re.fullmatch(r"[\w+/.~=:%-]+", value):
         return False
     return bool(re.search(r"\d", value) and re.search(r"[A-Za-z]", value)) and not os.path.exists(

@@ -1,6 +1,6 @@
-"""What is printed: text made visible and without secrets, whoever prints it.
+"""Terminal output with invisible characters made visible and without secrets, whoever prints it.
 
-`guarded_output` stands between all code of a command and the terminal; `console` draws tables.
+`guarded_output` replaces the streams that all code of a command prints to; `console` draws tables.
 """
 
 import os
@@ -25,13 +25,13 @@ PARSERS = ("jsonargparse.", "argparse")  # modules that print settings
 
 
 class GuardedStream:
-    """A text stream that makes visible what is written to it, and leaves secrets out.
+    """Text stream that shows invisible characters as code points and leaves secrets out.
 
     Libraries that draw progress bars may send control sequences; no other code may.
 
     Args:
-        stream: where it goes.
-        is_data: it may be what a model wrote: secrets are hidden by their value alone.
+        stream: stream that is written to.
+        is_data: the text may be the output of a model: only known values of secrets are hidden.
     """
 
     def __init__(self, stream: TextIO, is_data: bool) -> None:
@@ -39,7 +39,7 @@ class GuardedStream:
         self._hide = without_known if is_data else redacted
 
     def write(self, text: str) -> int:
-        """Write the text, and return the number of characters that were given."""
+        """Write the text, and return the number of characters given."""
         writer = sys._getframe(1).f_globals.get("__name__") or ""
         shown = redacted(text) if writer.startswith(PARSERS) else self._hide(text)
         parts = DRAWN.split(shown) if writer.startswith(DRAWING) else [shown]
@@ -59,7 +59,7 @@ class GuardedStream:
 
 @contextmanager
 def guarded_output() -> Iterator[None]:
-    """Guard standard output and standard error inside."""
+    """Guard standard output and standard error inside this context."""
     os.environ.setdefault("PYTHON_COLORS", "0")  # control sequences of tracebacks would be shown
     before = sys.stdout, sys.stderr
     if not isinstance(sys.stdout, GuardedStream):
@@ -73,8 +73,8 @@ def guarded_output() -> Iterator[None]:
 
 
 def console(stderr: bool = False) -> "Console":
-    """Return rich's console for tables, where every text is text: no markup, no emoji codes, no
-    control sequences.
+    """Return a rich console for tables that shows every text as it is: no markup, no emoji codes,
+    no control sequences.
     """
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
@@ -99,7 +99,9 @@ def console(stderr: bool = False) -> "Console":
 
 
 def progress(*columns: "ProgressColumn", output: "Console") -> "Progress":
-    """Return rich's progress bars; what others print meanwhile stands above them, made visible."""
+    """Return rich progress bars; what other code prints meanwhile is shown above them, made
+    visible.
+    """
     from rich.progress import Progress
 
     class GuardedProgress(Progress):

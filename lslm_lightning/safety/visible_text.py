@@ -1,4 +1,4 @@
-"""Untrusted text made visible: what moves a cursor, reorders writing or cannot be seen at all.
+"""Untrusted text made visible: characters that move a cursor, reorder text or cannot be seen.
 
 Used for all that goes to a terminal, a report, a table for spreadsheets, or the first line of a
 file.
@@ -34,7 +34,7 @@ _FLAGS = re.compile(
 
 def visible(text: str) -> str:
     """Return the text with each control, bidirectional control, line separator, tag character and
-    other character that cannot be seen as its code point, such as [U+001B] for ESC.
+    other invisible character as its code point, such as [U+001B] for ESC.
 
     Line feeds and tabs stay; CR LF becomes LF. Joiners, direction marks and the selectors of emoji
     and Chinese characters stay too: scripts need them.
@@ -54,7 +54,7 @@ def visible(text: str) -> str:
 
 
 def one_visible_line(text: str) -> str:
-    """Return the visible text with spaces for line feeds: a comment of a file, whatever it says."""
+    """Return the visible text with spaces for line feeds, for a one-line comment in a file."""
     return visible(text).replace("\n", " ")
 
 
