@@ -51,8 +51,8 @@ from lslm_lightning.reports.blocks import (
     interval_of,
 )
 from lslm_lightning.reports.conclusion import NOTHING
+from lslm_lightning.reports.costs import costs_section
 from lslm_lightning.reports.evaluation import (
-    choice,
     doubts,
     ladder,
     lead,
@@ -223,7 +223,7 @@ def compared(
         sections += [
             seeds(ranked, results, metrics, n_resample),
             doubts(results),
-            choice(results, metrics),
+            costs_section(results, metrics),
         ]
         sections += [parts_of_the_exam(results, metrics), *training_sections(histories, headline)]
         # of a part of the split these know nothing

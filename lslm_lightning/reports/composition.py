@@ -185,7 +185,7 @@ def what_was_run(facts: RunFacts) -> Section:
                 f"Versions of {counted(len(facts.versions), 'package')}", [Facts(facts.versions)]
             )
         )
-    return Section("What was run", blocks)
+    return Section("Run details", blocks)
 
 
 def learning_curves(rows: Iterable[Logged]) -> list[object]:

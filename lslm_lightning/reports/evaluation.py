@@ -14,12 +14,10 @@ from lslm_lightning.evaluation.results import Results
 from lslm_lightning.reports.blocks import (
     Cell,
     Code,
-    Columns,
     Facts,
     Folded,
     Heading,
     Measure,
-    Missing,
     Report,
     Section,
     Table,
@@ -34,20 +32,12 @@ from lslm_lightning.reports.conclusion import (
     quoted,
     shown,
 )
+from lslm_lightning.reports.costs import costs_section
 from lslm_lightning.reports.explorer import Explorer
 from lslm_lightning.reports.intervals import Intervals
 from lslm_lightning.reports.numerals import counted, decimals
 from lslm_lightning.reports.samples import Sample
-from lslm_lightning.reports.scatter import Scatter
 from lslm_lightning.reports.scores import ScoreTable
-
-COSTS = (  # of an entry's facts: name, heading, unit, size of the unit
-    ("seconds_per_example", "time", "ms an example", 1e-3),
-    ("n_parameter", "parameters", "millions", 1e6),
-    ("money", "money", "", 1.0),
-    ("training_flops", "training", "TFLOP", 1e12),
-    ("memory_bytes", "weights", "MB", 1e6),
-)
 
 
 def evaluation_report(
@@ -71,7 +61,7 @@ def evaluation_report(
     parts = [
         ladder(results, metrics),
         doubts(results),
-        choice(results, metrics),
+        costs_section(results, metrics),
         parts_of_the_exam(results, metrics),
         *sections,
         outputs(results, examples, metrics),
@@ -271,7 +261,11 @@ def doubts(results: Results) -> Section:
     unchecked = (
         []
         if results.contaminated is not None
-        else [Text("The training text is not here: no example was looked for in it.")]
+        else [
+            Text(
+                "The training text is not available, so test examples were not searched for in it."
+            )
+        ]
     )
     return checks_section(results.findings, unchecked)
 
@@ -284,72 +278,6 @@ def checks_section(findings: Sequence[Finding], notes: Sequence[Text] = ()) -> S
         return Section("Sanity checks", [Text("The sanity checks found nothing."), *notes])
     rows = [[finding.check, finding.where, finding.words] for finding in findings]
     return Section("Sanity checks", [Table(["check", "where", "finding"], rows), *notes])
-
-
-def choice(results: Results, metrics: Sequence[Metric]) -> Section | None:
-    """Return figures of quality against each cost that is known for two systems or more, and a
-    table of all costs.
-    """
-    metric = {m.name: m for m in metrics}[results.headline]
-    label = metric_label(metric.name)
-    quality = Heading(label, metric.unit, metric.higher_is_better)
-    pictures = []
-    units = {key: (unit, size) for key, _, unit, size in COSTS}
-    currencies = {
-        str(e.facts["currency"]) for e in results.entries.values() if "currency" in e.facts
-    }
-    units["money"] = (" or ".join(sorted(currencies)), 1.0)
-    for key, name, *_ in COSTS:
-        unit, size = units[key]
-        known = {
-            s: e.facts[key]
-            for s, e in results.entries.items()
-            if results.scores[s] and e.facts.get(key) is not None
-        }
-        if len(known) > 1 and any(known.values()) and (key != "money" or len(currencies) == 1):
-            points = {
-                s: (float(cost) / size, results.scores[s][results.headline].value)
-                for s, cost in known.items()
-            }
-            picture = Scatter(points, Heading(name, unit), quality, f"{label} against {name}")
-            pictures += [picture] if len(picture.finite()) > 1 else []
-    shown = [
-        (key, name, *units[key])
-        for key, name, *_ in COSTS
-        if any(e.facts.get(key) is not None for e in results.entries.values())
-    ]
-    rows = [
-        [
-            s,
-            *(cell(e.facts.get(key), size) for key, _, _, size in shown),
-            cell(e.facts.get("tokens_per_second")),
-        ]
-        for s, e in results.entries.items()
-    ]
-    columns = [
-        "system",
-        *(Heading(name, unit) for _, name, unit, _ in shown),
-        Heading("tokens", "per second"),
-    ]
-    notes = [
-        (
-            "Time and tokens: of answering, as it was measured when each system was asked; batches "
-            "share theirs evenly."
-        )
-    ]
-    if any(key == "training_flops" for key, *_ in shown):
-        notes.append(
-            "Training: 6 operations a parameter and token (Kaplan et al. 2020), an upper bound "
-            "where parts see only some tokens."
-        )
-    if not pictures:
-        return Section("Costs", [Table(columns, rows, notes=notes)])
-    return Section("Which to choose", [Columns(pictures), Table(columns, rows, "Costs", notes)])
-
-
-def cell(value: float | None, size: float = 1.0) -> Cell:
-    """Return a cost in units of `size`, or a missing value for None."""
-    return Missing("not known") if value is None else value / size
 
 
 def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | None:
@@ -366,7 +294,7 @@ def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | 
             for bucket in cut.buckets
         ]
         tables.append(Table([cut.title.lower(), "examples", *systems], rows, cut.title, [cut.note]))
-    return Section(f"Parts of the exam, by {metric_label(results.headline)}", tables)
+    return Section(f"Breakdown by {metric_label(results.headline)}", tables)
 
 
 def outputs(
@@ -426,4 +354,4 @@ def to_repeat(
         )
     )
     blocks.append(Folded(f"Versions of {counted(len(versions), 'package')}", [Facts(versions)]))
-    return Section("What was run", blocks)
+    return Section("Run details", blocks)

@@ -29,7 +29,7 @@ class Explorer:
     higher_is_better: bool = True
     source_name: str = "source"
     page: int = 20
-    n_example: int | None = None  # of the exam, when fewer are given
+    n_example: int | None = None  # of the test set, when fewer are given
 
     def limited(self, n_sample: int, n_character: int) -> "Explorer":
         """Return an explorer with at most 50 * `n_sample` examples, evenly spaced; texts are cut as

@@ -177,11 +177,11 @@ def test_its_page_in_a_browser(translations, browser):
     titles = (
         "Scores",
         "Sanity checks",
-        "Which to choose",
+        "Quality vs cost",
         "Coverage of the source",
         "Alignment",
         "Config differences",
-        "What was run",
+        "Run details",
     )
     for words in titles:
         assert any(words in heading for heading in headings), (words, headings)
