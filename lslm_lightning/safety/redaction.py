@@ -6,53 +6,34 @@ an address, after `Bearer`. A value that is too short or too common to be told f
 hidden in its context only, so that a password `a` does not blank every `a`.
 """
 
-import base64
-import html
-import json
 import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
-MASK = "***"
-LONG = 12  # characters of a value that is replaced inside of words too
+from lslm_lightning.safety.secret_names import (
+    CERTAIN,
+    POSSIBLE,
+    TEXT_TOKENS,
+    last_word,
+    names_secret,
+    names_secret_variable,
+    words_of_name,
+)
+from lslm_lightning.safety.secret_values import (
+    MASK,
+    PLAIN,
+    basic,
+    bounded,
+    is_distinct,
+    spellings,
+)
+
 LONGEST = 20_000  # characters of a value in its place
-SHORTEST = 4  # characters of a value that is replaced outside of its place
 
-
-def _set_of(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-# Last words of names whose values are secret
-CERTAIN = _set_of(
-    "password passwords passwd passphrase passcode secret secrets credential credentials apikey"
-    " apikeys accesskey secretkey privatekey bearer authorization cookie"
-)
-POSSIBLE = _set_of("token key auth pass pat sas sig signature")  # by their value too
-KEYS = _set_of(  # words before `key`
-    "api access secret private account subscription encryption signing master service client ssh"
-    " auth storage shared openai anthropic azure aws google mistral hf license"
-)
-TOKENS = _set_of(  # words before `token` that make it a credential
-    "access auth api bearer refresh session security secret hf huggingface hub csrf oauth jwt"
-    " github gitlab slack wandb mlflow tracking sas deploy bot login user personal service"
-)
-TEXT_TOKENS = _set_of(  # words before `token` that make it a piece of text
-    "pad eos bos unk mask cls sep special max min n num new prefix suffix start end stop image"
-    " audio language lang blank first last next decoder encoder begin extra additional source"
-    " target word input output per total space separator unknown"
-)
-REFERRING = _set_of(  # last words of names of where a secret is, or of what is not secret of it
-    "variable env file path dir directory folder name names url uri id ids size type ttl sock"
-    " command length limit count scope region timeout class column prefix expiry askpass"
-)
-
-PLAIN = frozenset({"", "none", "null", "true", "false", "yes", "no", "on", "off", "~", MASK})
 
 NAME = re.compile(  # of name=value, name: value, "name": "value", --name value
     r"(?:(?P<option>(?<![\w-])--)|(?<![\w$.-]))(?P<name>[A-Za-z_][\w.-]*+)"
@@ -171,13 +152,13 @@ def redacted_settings(value: Any, name: str = "") -> Any:
     unchanged, with the same type.
     """
     if isinstance(value, Mapping):
-        inherits = _is_certain(name) and "class_path" not in value
+        inherits = names_secret(name) and "class_path" not in value
         return {
             key: redacted_settings(inner, name if inherits else str(key))
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        if len(value) == 2 and isinstance(value[0], str) and _is_certain(value[0]):  # a header
+        if len(value) == 2 and isinstance(value[0], str) and names_secret(value[0]):  # a header
             return [value[0], redacted_settings(value[1], value[0])]
         return [redacted_settings(inner, name) for inner in value]
     if isinstance(value, str):
@@ -185,7 +166,7 @@ def redacted_settings(value: Any, name: str = "") -> Any:
             return value
         return MASK if is_secret(name, value) else redacted(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return MASK if is_number and _last_word(name) in CERTAIN else value
+    return MASK if is_number and last_word(name) in CERTAIN else value
 
 
 def redacted_arguments(words: Sequence[str]) -> list[str]:
@@ -213,7 +194,7 @@ def learn_settings(value: Any, name: str = "") -> None:
         elif isinstance(value, Mapping | list | tuple) and (id(value), name) not in seen:
             seen.add((id(value), name))
             inherits = not isinstance(value, Mapping) or (
-                _is_certain(name) and "class_path" not in value
+                names_secret(name) and "class_path" not in value
             )
             pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
             waiting += [(name if inherits else str(key), inner) for key, inner in pairs]
@@ -251,72 +232,19 @@ def is_secret(name: str, value: str, in_text: bool = False) -> bool:
         in_text: name and value occur in prose, where "token: expected" is no secret.
     """
     bare = _unquoted(value).strip()
-    words = _words_of(name)
+    words = words_of_name(name)
     if bare.lower() in PLAIN or re.fullmatch(r"\$\{?[A-Z_][A-Z0-9_]*\}?", bare):  # $KEY
         return False
     # <pad>, [CLS]
-    if _last_word(name) in ("token", "tokens") and re.fullmatch(r"<.*>|\[.*\]", bare):
+    if last_word(name) in ("token", "tokens") and re.fullmatch(r"<.*>|\[.*\]", bare):
         return False
-    if _is_certain(name) or (words == ["token"] and not in_text):
+    if names_secret(name) or (words == ["token"] and not in_text):
         return True
     if words == ["token"]:
         return _has_shape(bare, 6) or (bare != value.strip() and not re.search(r"\s", bare))
     before = words[-2] if len(words) > 1 else ""
     is_text = before in TEXT_TOKENS or before == "public"
     return bool(words) and words[-1] in POSSIBLE and not is_text and _has_shape(bare, 12)
-
-
-def names_secret_variable(name: str) -> bool:
-    """Return whether an environment variable of this name holds a secret."""
-    words = _words_of(name)
-    if not words or words[-1] in REFERRING - {"id"} or name in ("PWD", "OLDPWD"):
-        return False
-    if words[-1] == "id":
-        return words[-3:-1] == ["access", "key"]
-    if any(before in TEXT_TOKENS and word == "token" for before, word in pairwise(words)):
-        return False
-    marks = {"key", "token", "pat", "pwd", "pass", "auth"} | CERTAIN
-    return bool(marks & set(words)) or words[-1].endswith(
-        ("password", "passwd", "apikey", "secret")
-    )
-
-
-def is_distinct(value: str) -> bool:
-    """Return whether a value can be told from other text, so that it is hidden wherever it
-    occurs.
-    """
-    if len(value) < SHORTEST or value.lower() in PLAIN or set(value) <= {"*"}:
-        return False
-    if re.fullmatch(r"[-+]?[\d.,]*(?:[eE][-+]?\d+)?", value):  # a number
-        return len(value) >= LONG
-    kinds = [r"[a-z]", r"[A-Z]", r"\d", r"[^A-Za-z\d\s]"]
-    return len(value) >= 8 or sum(bool(re.search(kind, value)) for kind in kinds) > 1
-
-
-def spellings(value: str) -> set[str]:
-    """Return all the forms in which a value is written: in addresses, JSON, Python, HTML and
-    headers.
-    """
-    encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
-    encoded |= {re.sub(r"%..", lambda match: match[0].lower(), form) for form in encoded}
-    in_code = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    in_code |= {repr(value)[1:-1], html.escape(value), str(html.escape(value, quote=False))}
-    in_code |= {html.escape(value).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")}
-    in_code |= {value.replace("'", "'\"'\"'"), value.replace("'", "''")}
-    found = {value, unquote(value), *encoded, *in_code}
-    if len(value) >= LONG:
-        found |= {basic(value), basic(value).rstrip("=")}
-    return {form for form in found if is_distinct(form)}
-
-
-def bounded(form: str) -> str:
-    """Return a pattern for a value; a short one, or one of letters alone, must not be part of a
-    word.
-    """
-    pattern = re.escape(form)
-    if len(form) >= LONG and not form.isalpha():
-        return pattern
-    return rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
 
 
 def parts_of_addresses(text: str) -> Iterator[str]:
@@ -334,11 +262,6 @@ def learn_address(address: str) -> None:
     learn_text(address if "://" in address else f"x://{address}")
 
 
-def basic(text: str) -> str:
-    """Return a text in base64, as in a header of basic authorization."""
-    return base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
-
-
 def _in_place(text: str) -> list[Hidden]:
     """Return the secrets that are recognized by their context, in order, without overlap."""
     found = [*_matches(SHAPES, text), *_matches(HEADER, text)]
@@ -350,7 +273,7 @@ def _in_place(text: str) -> list[Hidden]:
         found += [
             h
             for h, name in _named(YAML_LINE, text)
-            if _is_certain(name) and is_secret(name, h.value)
+            if names_secret(name) and is_secret(name, h.value)
         ]
     position = 0
     while match := NAME.search(text, position):
@@ -359,8 +282,8 @@ def _in_place(text: str) -> list[Hidden]:
         is_given = match["mark"].strip() or match["option"]
         if not is_given:
             position = match.end("name")
-        elif _is_certain(name) or _last_word(name) in POSSIBLE:
-            most = LONGEST if _is_certain(name) else 1000
+        elif names_secret(name) or last_word(name) in POSSIBLE:
+            most = LONGEST if names_secret(name) else 1000
             value = VALUE.match(text, position, position + most)
             if value and is_secret(name, value[0], in_text=not match["option"]):
                 found.append(_inside(value))
@@ -430,39 +353,6 @@ def _options(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
             yield i, len(name) + 1, name.lstrip("-")
         elif i + 1 < len(words) and not words[i + 1].startswith("--"):
             yield i + 1, 0, word.lstrip("-")
-
-
-@cache
-def _words_of(name: str) -> list[str]:
-    """Return the words of the last part of a dotted name, in lower case, without numbers at its
-    end.
-    """
-    last = re.sub(r"[_-]?\d+$", "", name.rpartition(".")[2])
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last)
-    return [word for word in re.split(r"[^A-Za-z0-9]+", apart.lower()) if word]
-
-
-def _last_word(name: str) -> str:
-    words = _words_of(name)
-    return words[-1] if words else ""
-
-
-@cache
-def _is_certain(name: str) -> bool:
-    words = _words_of(name)
-    if not words:
-        return False
-    last = words[-1]
-    before = words[-2] if len(words) > 1 else ""
-    if last in ("key", "keys"):
-        return before in KEYS
-    if last in ("token", "tokens"):
-        return before in TOKENS
-    if last == "id":
-        return words[-3:-1] == ["access", "key"]
-    if last == "pwd":
-        return bool(before)
-    return last in CERTAIN or last.endswith(("password", "passwd", "apikey"))
 
 
 def _has_shape(value: str, shortest: int) -> bool:
