@@ -29,7 +29,7 @@ class CtcSearch(ABC):
     which separate equal symbols, are removed.
     """
 
-    fuses = False  # whether it can ask a language model too
+    fuses = False  # whether it can use a language model (shallow fusion)
 
     @abstractmethod
     def __call__(
@@ -97,8 +97,7 @@ class CtcGreedy(CtcSearch):
         check_frames(log_probs, lengths, blank)
         if fusion is not None and (fusion.weight or fusion.length_bonus):
             raise ValueError(
-                "CtcGreedy looks at frames and asks no language model: choose CtcPrefixBeam, or "
-                "leave fusion out"
+                "CtcGreedy cannot use a language model: choose CtcPrefixBeam, or leave fusion out"
             )
         best, path = log_probs.max(-1)  # (B, T)
         rows = zip(best.double().cpu(), path.cpu(), lengths.tolist(), strict=True)

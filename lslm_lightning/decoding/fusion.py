@@ -27,13 +27,13 @@ class Fusion:
 
     Args:
         step: step function of the language model, over the tokens of the search.
-        start: token that the language model reads first.
-        end: its end-of-sequence token.
+        start_id: token that the language model reads first.
+        eos_id: its end-of-sequence token.
     """
 
     step: Step
-    start: int
-    end: int
+    start_id: int
+    eos_id: int
     weight: float = 0.3
     length_bonus: float = 0.0
 
@@ -49,7 +49,7 @@ def check_fusion(weight: float) -> None:
     """
     if not 0 <= weight < float("inf"):
         raise ValueError(
-            f"weight={weight} of a language model must be 0 (never asked) or above; 0.3 is usual"
+            f"weight={weight} of a language model must be 0 (not used) or above; 0.3 is usual"
         )
 
 
@@ -77,26 +77,26 @@ class FusionState:
     def __init__(
         self, fusion: Fusion | None, n_hypothesis: int, n_symbol: int, device: torch.device
     ) -> None:
-        self.fusion = fusion
+        self.fusion = None if fusion is None or fusion.weight == 0 else fusion
         self.device = device
-        # of each next token
+        # score added by each next token
         self.gain = np.full(
             (n_hypothesis, n_symbol), 0.0 if fusion is None else fusion.length_bonus
         )
         self.gain_of_end = np.zeros(n_hypothesis)
-        self.asks = fusion is not None and fusion.weight > 0
-        if self.asks:
-            logits, state = fusion.step(torch.tensor([[fusion.start]], device=device), None, ())
+        if self.fusion is not None:
+            first = torch.tensor([[self.fusion.start_id]], device=device)
+            logits, state = self.fusion.step(first, None, ())
             check_width(logits.size(1), n_symbol)
             self.states = [state] * n_hypothesis
             self.length = np.zeros(n_hypothesis, np.int64)
-            self._write(np.arange(n_hypothesis), logits)
+            self._write(self.fusion, np.arange(n_hypothesis), logits)
 
     def follow(self, parent: np.ndarray, token: np.ndarray) -> None:
         """Replace the first n hypotheses by those that `parent` (n,) names, each extended by
         `token` (n,), or unchanged where that is -1.
         """
-        if not self.asks:
+        if self.fusion is None:
             return
         n = len(parent)
         longer = token >= 0
@@ -107,20 +107,21 @@ class FusionState:
             rows = np.flatnonzero(longer & (self.length[:n] == length))
             ids = torch.from_numpy(token[rows, None]).to(self.device)
             logits, state = self.fusion.step(ids, stacked([self.states[i] for i in rows]), ())
-            self._write(rows, logits)
+            self._write(self.fusion, rows, logits)
             for at, i in enumerate(rows):
                 self.states[i] = reorder(state, torch.tensor([at]))
         self.length[:n] += longer
 
-    def _write(self, rows: np.ndarray, logits: Tensor) -> None:
-        gain = self.fusion.weight * log_probabilities(logits).double().cpu().numpy()
+    def _write(self, fusion: Fusion, rows: np.ndarray, logits: Tensor) -> None:
+        """Set the scores of the next tokens of hypotheses `rows` by the language model's logits."""
+        gain = fusion.weight * log_probabilities(logits).double().cpu().numpy()
         if np.isnan(gain).any():
             raise ValueError(
                 "the language model of the fusion gives NaN; check its checkpoint and the precision"
             )
-        self.gain_of_end[rows] = gain[:, self.fusion.end]
-        gain[:, self.fusion.end] = -np.inf  # a hypothesis ends where the search ends
-        self.gain[rows, : gain.shape[1]] = gain + self.fusion.length_bonus
+        self.gain_of_end[rows] = gain[:, fusion.eos_id]
+        gain[:, fusion.eos_id] = -np.inf  # the search itself ends a hypothesis
+        self.gain[rows, : gain.shape[1]] = gain + fusion.length_bonus
 
 
 def check_width(n_token: int, n_symbol: int) -> None:
@@ -132,6 +133,6 @@ def check_width(n_token: int, n_symbol: int) -> None:
     """
     if n_symbol - n_token not in (0, 1):
         raise ValueError(
-            f"the language model knows {n_token} tokens and the search {n_symbol}: they must "
-            "have one tokenizer"
+            f"the language model has {n_token} tokens and the search {n_symbol}: they must "
+            "use the same tokenizer"
         )

@@ -17,7 +17,7 @@ from lslm_lightning.decoding.beam import Beam
 from lslm_lightning.decoding.ctc import check_frames
 from lslm_lightning.decoding.fusion import Fusion, check_width
 from lslm_lightning.decoding.prefix_scores import PrefixScores, frames_of
-from lslm_lightning.decoding.search import Decoded, Nested, Step, alone, log_probabilities
+from lslm_lightning.decoding.search import Decoded, Nested, Step, log_probabilities, no_sync
 
 
 class _Scored(Beam):
@@ -27,52 +27,51 @@ class _Scored(Beam):
         return logits
 
 
-class _Voice(NamedTuple):
+class _Scorer(NamedTuple):
     """A step function whose log p is added to the score of each token, times `weight`, and its
     encoder state.
     """
 
     weight: float
     step: Step
-    shared: Nested
+    encoder_state: Nested
 
 
-def _asked(step: Step, start: int | None = None) -> Step:
-    """Return a step function that gives log p, and that reads `start` first where the model's start
-    token differs from that of the search.
+def _log_p_step(step: Step, start_id: int | None = None) -> Step:
+    """Return a step function that gives log p; it reads `start_id` first, where the start token of
+    the model differs from that of the search.
     """
 
-    def log_p_of(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
-        first = state is None and start is not None
-        logits, state = step(torch.full_like(ids, start) if first else ids, state, shared)
+    def log_p_of(ids: Tensor, state: Nested, encoder_state: Nested) -> tuple[Tensor, Nested]:
+        if state is None and start_id is not None:
+            ids = torch.full_like(ids, start_id)
+        logits, state = step(ids, state, encoder_state)
         return log_probabilities(logits), state
 
     return log_p_of
 
 
-def _together(voices: Sequence[_Voice], end: int, length_bonus: float) -> Step:
+def _weighted_sum(scorers: Sequence[_Scorer], eos_id: int, length_bonus: float) -> Step:
     """Return a step function that gives the weighted sum of several scorers; its state and its
     encoder state have one part for each scorer.
     """
 
-    def score_of(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
-        states = [None] * len(voices) if state is None else state
-        found = [
-            voice.step(ids, own, mine)
-            for voice, own, mine in zip(voices, states, shared, strict=True)
+    def score_of(ids: Tensor, state: Nested, encoder_state: Nested) -> tuple[Tensor, Nested]:
+        states = [None] * len(scorers) if state is None else state
+        results = [
+            scorer.step(ids, own_state, source)
+            for scorer, own_state, source in zip(scorers, states, encoder_state, strict=True)
         ]
-        width = min(log_p.size(1) for log_p, _ in found)  # without a blank behind all tokens
-        for log_p, _ in found:
+        width = min(log_p.size(1) for log_p, _ in results)
+        for log_p, _ in results:
             check_width(width, log_p.size(1))
-        score = (
-            sum(
-                voice.weight * log_p[:, :width]
-                for voice, (log_p, _) in zip(voices, found, strict=True)
-            )
-            + length_bonus
+        first, *others = (
+            scorer.weight * log_p[:, :width]
+            for scorer, (log_p, _) in zip(scorers, results, strict=True)
         )
-        score[:, end] -= length_bonus
-        return score, tuple(after for _, after in found)
+        score = sum(others, start=first) + length_bonus
+        score[:, eos_id] -= length_bonus
+        return score, tuple(after for _, after in results)
 
     return score_of
 
@@ -93,9 +92,9 @@ class JointSearch(ABC):
     def __call__(
         self,
         step: Step,
-        start: Tensor,
-        shared: Nested,
-        end: int,
+        prefix: Tensor,
+        encoder_state: Nested,
+        eos_id: int,
         max_length: int,
         min_length: int = 0,
         *,
@@ -103,7 +102,7 @@ class JointSearch(ABC):
         lengths: Tensor | None = None,
         blank: int = 0,
         fusion: Fusion | None = None,
-        agree: Callable[[bool], bool] = alone,
+        all_ranks_done: Callable[[bool], bool] = no_sync,
     ) -> Decoded:
         """Return the answers, as `Search` does; tokens are the symbols of CTC, but for `eos_id`,
         which CTC never emits.
@@ -148,9 +147,9 @@ class JointBeam(JointSearch):
     def __call__(
         self,
         step: Step,
-        start: Tensor,
-        shared: Nested,
-        end: int,
+        prefix: Tensor,
+        encoder_state: Nested,
+        eos_id: int,
         max_length: int,
         min_length: int = 0,
         *,
@@ -158,47 +157,45 @@ class JointBeam(JointSearch):
         lengths: Tensor | None = None,
         blank: int = 0,
         fusion: Fusion | None = None,
-        agree: Callable[[bool], bool] = alone,
+        all_ranks_done: Callable[[bool], bool] = no_sync,
     ) -> Decoded:
-        if start.size(1) != 1:
+        if prefix.size(1) != 1:
             raise ValueError(
-                f"start has {start.size(1)} tokens for JointBeam, but must have 1: CTC has read "
+                f"prefix has {prefix.size(1)} tokens for JointBeam, but must have 1: CTC has read "
                 "none before the first frame"
             )
-        voices = [_Voice(1 - self.ctc_weight, _asked(step), shared)]
+        scorers = [_Scorer(1 - self.ctc_weight, _log_p_step(step), encoder_state)]
         if log_probs is not None:
+            assert lengths is not None
             check_frames(log_probs, lengths, blank)
             if self.asks_ctc and min_length > (fewest := int(lengths.min())):
                 raise ValueError(
                     f"min_length={min_length} must be at most {fewest}, the frames of the "
                     "shortest source, for CTC"
                 )
-            voices.append(
-                _Voice(
-                    self.ctc_weight, PrefixScores(blank, end), frames_of(log_probs, lengths, blank)
-                )
-            )
+            frames = frames_of(log_probs, lengths, blank)
+            scorers.append(_Scorer(self.ctc_weight, PrefixScores(blank, eos_id), frames))
         elif self.asks_ctc:
             raise ValueError(
                 f"ctc_weight={self.ctc_weight} of JointBeam must be 0 for a model without a CTC "
                 "head"
             )
         if fusion is not None:
-            if fusion.end != end:
+            if fusion.eos_id != eos_id:
                 raise ValueError(
-                    f"the language model ends with token {fusion.end} and the search with {end}: "
-                    "they must have one tokenizer"
+                    f"the language model has end-of-sequence token {fusion.eos_id} and the search "
+                    f"{eos_id}: they must use the same tokenizer"
                 )
-            voices.append(_Voice(fusion.weight, _asked(fusion.step, fusion.start), ()))
-        voices = [voice for voice in voices if voice.weight]
-        together = _together(voices, end, 0.0 if fusion is None else fusion.length_bonus)
+            scorers.append(_Scorer(fusion.weight, _log_p_step(fusion.step, fusion.start_id), ()))
+        scorers = [scorer for scorer in scorers if scorer.weight]
+        combined = _weighted_sum(scorers, eos_id, 0.0 if fusion is None else fusion.length_bonus)
         beam = _Scored(self.beam_size, self.length_penalty, self.early_stopping)
         return beam(
-            together,
-            start,
-            tuple(voice.shared for voice in voices),
-            end,
+            combined,
+            prefix,
+            tuple(scorer.encoder_state for scorer in scorers),
+            eos_id,
             max_length,
             min_length,
-            agree=agree,
+            all_ranks_done=all_ranks_done,
         )

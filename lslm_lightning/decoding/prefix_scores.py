@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-LEAST = -1e4  # of what is cumulated: infinities have no difference
+LEAST = -1e4  # lower bound of log p in cumulative sums: infinities have no difference
 
 
 class PrefixFrames(NamedTuple):
@@ -19,15 +19,15 @@ class PrefixFrames(NamedTuple):
     """
 
     log_p: Tensor  # (A, T, V) float64
-    top: Tensor  # (A, 1, V) the greatest of all frames
+    top: Tensor  # (A, 1, V) maximum over frames
     share: Tensor  # (A, T, V) exp(log_p - top)
 
 
 class Paths(NamedTuple):
     """Log p of all paths through the first 0 to T frames that emit a hypothesis."""
 
-    blank: Tensor  # (N, T + 1) of those that end in a blank
-    symbol: Tensor  # (N, T + 1) of those that end in the last symbol
+    blank: Tensor  # (N, T + 1) log p of those that end in a blank
+    symbol: Tensor  # (N, T + 1) log p of those that end in the last symbol
     last: Tensor  # (N, 1) the last symbol, the blank of the empty hypothesis
     begun: Tensor  # (N, 1) log p of all sequences that begin with the hypothesis
 
@@ -88,33 +88,35 @@ class PrefixScores:
     cumulative sums.
     """
 
-    def __init__(self, blank: int, end: int) -> None:
+    def __init__(self, blank: int, eos_id: int) -> None:
         self.blank = blank
-        self.end = end
+        self.eos_id = eos_id
 
     def __call__(
-        self, ids: Tensor, state: Paths | None, shared: PrefixFrames
+        self, ids: Tensor, state: Paths | None, encoder_state: PrefixFrames
     ) -> tuple[Tensor, Paths]:
         """Return log p (N, V) of the next token after `ids` (N, 1), and the new state; at the first
         call `ids` are ignored.
         """
         paths = (
-            self._empty(shared.log_p) if state is None else self._longer(state, ids, shared.log_p)
+            self._empty(encoder_state.log_p)
+            if state is None
+            else self._longer(state, ids, encoder_state.log_p)
         )
         whole = torch.logaddexp(paths.blank, paths.symbol)  # (N, T + 1)
         most = finite(whole[:, :-1].amax(1, keepdim=True))  # (N, 1)
         # (A, k, V)
         share = (whole[:, :-1] - most).exp().view(
-            len(shared.log_p), -1, whole.size(1) - 1
-        ) @ shared.share
-        log_p = (share.log() + shared.top).flatten(0, 1) + most
+            len(encoder_state.log_p), -1, whole.size(1) - 1
+        ) @ encoder_state.share
+        log_p = (share.log() + encoder_state.top).flatten(0, 1) + most
         # with a blank between
-        twice = (paths.blank[:, :-1] + of_tokens(shared.log_p, paths.last)).logsumexp(
+        twice = (paths.blank[:, :-1] + of_tokens(encoder_state.log_p, paths.last)).logsumexp(
             1, keepdim=True
         )
         log_p.scatter_(1, paths.last, twice)
         log_p[:, self.blank] = -torch.inf
-        log_p[:, self.end] = whole[:, -1]
+        log_p[:, self.eos_id] = whole[:, -1]
         return log_p - finite(paths.begun), paths
 
     def _empty(self, log_p: Tensor) -> Paths:

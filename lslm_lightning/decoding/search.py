@@ -14,10 +14,10 @@ from torch import Tensor
 
 Nested: TypeAlias = Any  # a tensor, None, or a tuple of these; batch-first
 Step: TypeAlias = Callable[[Tensor, Nested, Nested], tuple[Tensor, Nested]]
-"""`step(ids (N, t), state, shared) -> (logits (N, V) after the last id, state)`.
+"""Function `step(ids (N, t), state, encoder_state) -> (logits (N, V) after the last id, state)`.
 
-`state` is None at the start and has one row a hypothesis; each is passed on once, its rows in a new
-order. `shared` has one row a source.
+`state` is None at the first call and has one row a hypothesis; each is passed on once, with its
+rows reordered. `encoder_state` has one row a source.
 """
 
 
@@ -28,34 +28,37 @@ class Decoded(NamedTuple):
     source i, the best first. A row with `n_token` 0 is empty: the search found fewer answers.
     """
 
-    ids: Tensor  # (B, T) int64, `end` after the end
-    n_token: Tensor  # (B,) int64, `end` included where it was reached
+    ids: Tensor  # (B, T) int64, `eos_id` after the end
+    n_token: Tensor  # (B,) int64, `eos_id` included where it was reached
     # (B,) sum of log p under the model; a beam search divides it by its length penalty
     score: Tensor
-    log_p: Tensor | None = None  # (B,) that sum as it is; None where a search does not tell it
+    log_p: Tensor | None = (
+        None  # (B,) that sum without penalty; None where a search does not give it
+    )
 
-    def is_cut(self, end: int) -> Tensor:
+    def is_cut(self, eos_id: int) -> Tensor:
         """Return (B,) bool, True where an answer reached the maximum length before `eos_id`."""
         last = (self.n_token[:, None] - 1).clamp(min=0)
-        return self.ids.gather(1, last)[:, 0] != end
+        return self.ids.gather(1, last)[:, 0] != eos_id
 
     def n_best_lists(self, n_best: int) -> list[list[tuple[list[int], float]]]:
         """Return for each source its answers, the best first, as pairs of new token ids and log
         p.
         """
-        found = [
+        assert self.log_p is not None
+        answers = [
             (ids[:n], log_p)
             for ids, n, log_p in zip(
                 self.ids.tolist(), self.n_token.tolist(), self.log_p.tolist(), strict=True
             )
         ]
         return [
-            [(ids, log_p) for ids, log_p in found[i : i + n_best] if ids]
-            for i in range(0, len(found), n_best)
+            [(ids, log_p) for ids, log_p in answers[i : i + n_best] if ids]
+            for i in range(0, len(answers), n_best)
         ]
 
 
-def alone(done: bool) -> bool:
+def no_sync(done: bool) -> bool:
     """Return `done`: the default for a search in a single process, which waits for no other."""
     return done
 
@@ -69,7 +72,7 @@ class Search(ABC):
     """
 
     no_repeat_ngram: int
-    fuses = False  # whether it can ask a language model too
+    fuses = False  # whether it can use a language model (shallow fusion)
 
     def check_n_best(self, n_best: int) -> None:
         """Check that this search can give `n_best` answers to each source.
@@ -87,14 +90,14 @@ class Search(ABC):
     def __call__(
         self,
         step: Step,
-        start: Tensor,
-        shared: Nested,
-        end: int,
+        prefix: Tensor,
+        encoder_state: Nested,
+        eos_id: int,
         max_length: int,
         min_length: int = 0,
         *,
-        start_length: Tensor | None = None,
-        agree: Callable[[bool], bool] = alone,
+        prefix_length: Tensor | None = None,
+        all_ranks_done: Callable[[bool], bool] = no_sync,
         generator: torch.Generator | None = None,
         n_best: int = 1,
     ) -> Decoded:
@@ -117,15 +120,15 @@ class Search(ABC):
         """
 
 
-def check_call(start: Tensor, max_length: int, min_length: int) -> None:
+def check_call(prefix: Tensor, max_length: int, min_length: int) -> None:
     """Check the shape of `prefix` and the two lengths of a search.
 
     Raises:
         ValueError: one of them is out of range.
     """
-    if start.dim() != 2 or 0 in start.shape:
+    if prefix.dim() != 2 or 0 in prefix.shape:
         raise ValueError(
-            f"start has shape {tuple(start.shape)}, but must be (sources, tokens) with at least "
+            f"prefix has shape {tuple(prefix.shape)}, but must be (sources, tokens) with at least "
             "one of each; begin with <s>"
         )
     if max_length < 1:
@@ -172,7 +175,7 @@ def log_probabilities(logits: Tensor) -> Tensor:
     return torch.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
-def forbid_repeats(log_p: Tensor, history: Tensor, n: int, end: int) -> None:
+def forbid_repeats(log_p: Tensor, history: Tensor, n: int, eos_id: int) -> None:
     """Write -inf into log_p (N, V) for tokens that would repeat an n-gram of the history (N, t);
     `eos_id` stays allowed, so that a way out is left.
     """
@@ -181,9 +184,9 @@ def forbid_repeats(log_p: Tensor, history: Tensor, n: int, end: int) -> None:
         return
     grams = history.unfold(1, n, 1)  # (N, t - n + 1, n)
     again = (grams[..., :-1] == history[:, None, t + 1 - n :]).all(-1)
-    of_end = log_p[:, end].clone()
-    log_p.scatter_(1, grams[..., -1].where(again, end), -torch.inf)
-    log_p[:, end] = of_end
+    of_end = log_p[:, eos_id].clone()
+    log_p.scatter_(1, grams[..., -1].where(again, eos_id), -torch.inf)
+    log_p[:, eos_id] = of_end
 
 
 def rows_to_keep(done: Tensor) -> Tensor | None:
@@ -206,13 +209,13 @@ def write_back(whole: NamedTuple, rows: NamedTuple) -> None:
 
 
 def wait_for_others(
-    step: Step, start: Tensor, shared: Nested, agree: Callable[[bool], bool]
+    step: Step, prefix: Tensor, encoder_state: Nested, all_ranks_done: Callable[[bool], bool]
 ) -> None:
     """Repeat the first step until all processes are done; starting anew each time, it never runs
     out of positions.
     """
-    while not agree(True):
-        step(start[:, :1], None, shared)
+    while not all_ranks_done(True):
+        step(prefix[:, :1], None, encoder_state)
 
 
 def refuse_nan(lost: Tensor, n_step: int) -> None:

@@ -161,7 +161,7 @@ class SequenceToSequenceTask(Task):
             self.tokenizer.eos_id,
             longest,
             min(self.min_length, longest),
-            agree=self.agree,
+            all_ranks_done=self.agree,
             **({"n_best": n_best} if n_best > 1 else {}),
         )
 

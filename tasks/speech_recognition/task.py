@@ -328,7 +328,7 @@ class SpeechRecognitionTask(Task):
             self.tokenizer.eos_id,
             longest,
             min(self.min_length, longest),
-            agree=self.agree,
+            all_ranks_done=self.agree,
             **more,
         )
         return [

@@ -174,7 +174,7 @@ def test_hypotheses_of_one_length_are_read_together():
         (lambda: Fusion(None, 0, 0, weight=-1.0), r"weight=-1.0"),
         (
             lambda: CtcGreedy()(random_frames(1, 3, 4), torch.tensor([3]), 0, language_model()[1]),
-            "CtcGreedy .* no language model",
+            "CtcGreedy .* language model",
         ),
         (
             lambda: CtcGreedy()(random_frames(1, 3, 4), torch.tensor([4]), 0),

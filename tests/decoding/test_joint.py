@@ -223,13 +223,13 @@ def test_no_answer_has_more_symbols_than_frames():
         ),
         (
             lambda: JointBeam()(Network(N_SYMBOL), torch.ones(3, 2).long(), None, END, 5),
-            "start has 2 tokens",
+            "prefix has 2 tokens",
         ),
         (
             lambda: JointBeam(ctc_weight=0.0)(
                 Network(N_SYMBOL), *question(3), END, 5, fusion=Fusion(None, END, 4)
             ),
-            "ends with token 4 and the search with 2",
+            "end-of-sequence token 4 and the search 2",
         ),
         (
             lambda: JointBeam()(

@@ -210,7 +210,7 @@ def test_prompts_of_different_lengths_equal_one_at_a_time(search):
     prompts = torch.randint(3, 9, (10, 7))
     length = torch.tensor([2, 7, 3, 3, 5, 2, 6, 4, 7, 2])
     prompts[:, :2] = torch.tensor([3, END])  # an end in the prompt ends nothing
-    together = search(network, prompts, sources, END, 8, 2, start_length=length)
+    together = search(network, prompts, sources, END, 8, 2, prefix_length=length)
     for i, n in enumerate(length):
         alone = search(network, prompts[i, None, :n], sources[i, None], END, 8, 2)
         assert answers(alone)[0] == answers(together)[i]
@@ -278,7 +278,7 @@ def test_processes_step_together(search):
         said.append(done)
         return done and len(said) >= others
 
-    found = search(network, start, sources, END, 12, agree=agree)
+    found = search(network, start, sources, END, 12, all_ranks_done=agree)
     assert found.n_token.max() < others
     assert len(network.rows) == len(said) == others
     assert said == sorted(said)
@@ -308,16 +308,16 @@ def test_reorder_takes_rows_of_everything():
         (lambda: Greedy()(Network(), *question(), END, 5, 6), "min_length=6 .* max_length=5"),
         (lambda: Beam()(Network(), *question(), END, 5, -1), "min_length=-1"),
         (lambda: Greedy()(Network(), *question(), END, 0), "max_length=0"),
-        (lambda: Greedy()(Network(), torch.ones(2, 0), None, END, 5), r"start has shape \(2, 0\)"),
+        (lambda: Greedy()(Network(), torch.ones(2, 0), None, END, 5), r"prefix has shape \(2, 0\)"),
         (
-            lambda: Greedy()(Network(), *question(2), END, 5, start_length=torch.tensor([1, 2])),
-            "start_length",
+            lambda: Greedy()(Network(), *question(2), END, 5, prefix_length=torch.tensor([1, 2])),
+            "prefix_length",
         ),
         (
             lambda: Beam()(
-                Network(), torch.ones(2, 3).long(), None, END, 5, start_length=torch.tensor([1, 2])
+                Network(), torch.ones(2, 3).long(), None, END, 5, prefix_length=torch.tensor([1, 2])
             ),
-            "start_length",
+            "prefix_length",
         ),
     ],
 )
