@@ -18,12 +18,12 @@ from lslm_lightning.models.positions import Rotation, rotate
 KeyValue: TypeAlias = tuple[Tensor, Tensor]  # (N, G, S, K), (N, G, S, V)
 
 
-class View(NamedTuple):
+class AttentionContext(NamedTuple):
     """Positions, rotation and mask that all self-attention layers of one forward pass share."""
 
     positions: Tensor  # of the T inputs, (T,) for all rows alike or (N, T)
-    end: int  # how many positions there are with these, in the longest row
-    rotation: Rotation | None  # turns queries and keys
+    length: int  # number of positions, cached ones included, in the longest row
+    rotation: Rotation | None  # rotates queries and keys
     # broadcasts to (N, H, T, S): bool, True where a query sees a key, or float, added to the scores
     mask: Tensor | None
     causal: bool  # with no past and no mask: query t sees keys 0 to t
@@ -42,7 +42,7 @@ class Attention(nn.Module):
     """
 
     role = "self"
-    # see `models.sharding`
+    # layers to split under tensor parallelism, see `models.sharding`
     columns = ("query", "key", "value")
     rows = ("output",)
 
@@ -54,7 +54,7 @@ class Attention(nn.Module):
         self.n_kv_head = n_kv_head
         self.d_k = d_k
         self.d_v = d_v
-        self.first_head = 0  # of those computed here
+        self.first_head = 0  # index of the first head computed by this process
         self.query = nn.Linear(d_model, n_head * d_k, bias=bias)
         self.key = nn.Linear(d_model, n_kv_head * d_k, bias=bias)
         self.value = nn.Linear(d_model, n_kv_head * d_v, bias=bias)
@@ -68,11 +68,11 @@ class Attention(nn.Module):
         """
         if mask is not None and mask.is_floating_point():
             mask = mask.to(query.dtype)
-            if mask.size(1) > query.size(1):  # a bias for each head of the whole
+            if mask.size(1) > query.size(1):  # a bias for all heads, of which this process has some
                 mask = mask.narrow(1, self.first_head, query.size(1))
-        if _record is not None or spells_out(query, key):
+        if _record is not None or prefers_unfused(query, key):
             # (N, H, T, V), (N, H, T, S)
-            mixed, weights = spelled_out(query, key, value, mask, causal)
+            mixed, weights = unfused_attention(query, key, value, mask, causal)
             if _record is not None:
                 record(self.role, weights)
         else:
@@ -80,7 +80,8 @@ class Attention(nn.Module):
             mixed = F.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=gqa
             )
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        y: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return y
 
 
 class SelfAttention(Attention):
@@ -100,7 +101,7 @@ class SelfAttention(Attention):
         self.role = role
 
     def forward(
-        self, x: Tensor, view: View, cache: KeyValue | None = None
+        self, x: Tensor, context: AttentionContext, cache: KeyValue | None = None
     ) -> tuple[Tensor, KeyValue]:
         """Return the attention output (N, T, D) for x (N, T, D), and the cache extended by the keys
         and values of x.
@@ -108,20 +109,19 @@ class SelfAttention(Attention):
         # (N, T, H, K), (N, T, G, K)
         query = self.query(x).unflatten(-1, (-1, self.d_k))
         key = self.key(x).unflatten(-1, (-1, self.d_k))
-        if view.rotation is not None:
-            query = rotate(query, view.rotation)
-            key = rotate(key, view.rotation)
+        if context.rotation is not None:
+            query = rotate(query, context.rotation)
+            key = rotate(key, context.rotation)
         query = query.transpose(1, 2)
         key = key.transpose(1, 2)
         value = self.value(x).unflatten(-1, (-1, self.d_v)).transpose(1, 2)  # (N, G, T, V)
         if cache is None:
-            return self.attend(query, key, value, view.mask, view.causal), (key, value)
-        keys = append(cache[0], key, view)
-        values = append(cache[1], value, view)
-        return self.attend(query, keys[:, :, : view.end], values[:, :, : view.end], view.mask), (
-            keys,
-            values,
-        )
+            return self.attend(query, key, value, context.mask, context.causal), (key, value)
+        keys = append(cache[0], key, context)
+        values = append(cache[1], value, context)
+        n = context.length
+        y = self.attend(query, keys[:, :, :n], values[:, :, :n], context.mask)
+        return y, (keys, values)
 
 
 class CrossAttention(Attention):
@@ -153,7 +153,7 @@ class CrossAttention(Attention):
         return self.attend(query, key, value, mask).view_as(x)
 
 
-def spells_out(query: Tensor, key: Tensor) -> bool:
+def prefers_unfused(query: Tensor, key: Tensor) -> bool:
     """Return whether separate matrix products are faster than the fused kernel: in bfloat16 on a
     CPU with at most 512 keys.
 
@@ -164,7 +164,7 @@ def spells_out(query: Tensor, key: Tensor) -> bool:
     return query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.size(2) <= 512
 
 
-def spelled_out(
+def unfused_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the attention output (N, H, T, V) and its weights (N, H, T, S), computed without a
@@ -187,26 +187,26 @@ def spelled_out(
     return weights.to(value.dtype) @ value, weights
 
 
-def append(buffer: Tensor, new: Tensor, view: View) -> Tensor:
+def append(buffer: Tensor, new: Tensor, context: AttentionContext) -> Tensor:
     """Return the cache buffer (N, G, C, K) with `new` (N, G, T, K) written at the positions of the
     context.
 
     Writes in place if there is room, otherwise into a copy of twice the length. While gradients are
     recorded the buffer is always a copy, because autograd may still need the old one.
     """
-    if view.end > buffer.size(2) or (
+    if context.length > buffer.size(2) or (
         torch.is_grad_enabled() and (buffer.requires_grad or new.requires_grad)
     ):
         grown = buffer.new_zeros(
-            *buffer.shape[:2], max(view.end, 2 * buffer.size(2), 16), buffer.size(3)
+            *buffer.shape[:2], max(context.length, 2 * buffer.size(2), 16), buffer.size(3)
         )
         grown[:, :, : buffer.size(2)] = buffer
         buffer = grown
-    if view.positions.dim() == 1:
-        buffer[:, :, view.end - new.size(2) : view.end] = new
+    if context.positions.dim() == 1:
+        buffer[:, :, context.length - new.size(2) : context.length] = new
     else:
         rows = torch.arange(len(new), device=new.device)[:, None]
-        buffer[rows, :, view.positions] = new.transpose(1, 2).to(buffer.dtype)  # (N, T, G, K)
+        buffer[rows, :, context.positions] = new.transpose(1, 2).to(buffer.dtype)  # (N, T, G, K)
     return buffer
 
 

@@ -6,19 +6,20 @@ Axes: B sources, N rows (k beams a source: N = k * B), S source time, T time, D 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import Tensor, nn
 
-from lslm_lightning.models.embedding import Marked, TokenEmbedding
+from lslm_lightning.models.embedding import FeatureEmbedding, TokenEmbedding
 from lslm_lightning.models.heads import Head
+from lslm_lightning.types import JsonObject
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
-Nested: TypeAlias = Union[Tensor, tuple["Nested", ...]]  # noqa: UP007  a string cannot be or-ed
-State: TypeAlias = Nested
-Shared: TypeAlias = Nested
+NestedTensors: TypeAlias = Any  # a tensor or a nested tuple of tensors, batch first
+State: TypeAlias = NestedTensors
+EncoderState: TypeAlias = NestedTensors
 
 
 class Backbone(nn.Module, ABC):
@@ -33,16 +34,16 @@ class Backbone(nn.Module, ABC):
     n_encoder_layer: int
     n_decoder_layer: int
     has_bounded_state = False
-    """Whether the state keeps its size, however much was read: it can be carried through a text
-    without an end.
+    """True if the state does not grow with the text, so that it can be carried through an endless
+    one.
     """
 
     tokenizer_digest: str | None = None
-    """Of the only tokenizer whose ids mean anything to it; None where any will do."""
+    """Digest of the only tokenizer whose ids the network knows; None if it takes any."""
 
-    settled: dict[str, Any] = {}  # noqa: RUF012 (never written to)
-    """Settings that were read elsewhere when it was built; a run keeps them, so as not to need that
-    place again.
+    settled: JsonObject = {}  # noqa: RUF012 (never written to)
+    """Constructor arguments that were read from files when the network was built; a run records
+    them, so that it can be loaded without these files.
     """
 
     def words(
@@ -71,7 +72,7 @@ class Backbone(nn.Module, ABC):
         Raises:
             ValueError: this network cannot take so many features.
         """
-        return Marked(sizes, self.d_model)
+        return FeatureEmbedding(sizes, self.d_model)
 
     def begin(self) -> None:
         """Load pretrained weights, unless weights were loaded already; called when training begins.
@@ -101,7 +102,7 @@ class Backbone(nn.Module, ABC):
                 "n_encoder_layer=0 leaves nothing to encode with; raise it, or call decode alone"
             )
 
-    def check_decode(self, memory: Shared | None) -> None:
+    def check_decode(self, memory: EncoderState | None) -> None:
         """Check that there is a decoder, and that `memory` is given exactly if there is an encoder.
 
         Raises:
@@ -147,7 +148,7 @@ class Backbone(nn.Module, ABC):
         """
 
     @abstractmethod
-    def remember(self, memory: Tensor) -> Shared:
+    def remember(self, memory: Tensor) -> EncoderState:
         """Return what decoding needs of a memory (B, S, D), computed once for each source: a nested
         tuple of batch-first tensors.
         """
@@ -157,7 +158,7 @@ class Backbone(nn.Module, ABC):
         self,
         x: Tensor,
         pad: Tensor | None = None,
-        memory: Shared | None = None,
+        memory: EncoderState | None = None,
         memory_pad: Tensor | None = None,
         state: State | None = None,
     ) -> tuple[Tensor, State]:
@@ -176,3 +177,20 @@ class Backbone(nn.Module, ABC):
             memory_pad: (B, S), True where the source is padded.
             state: state after earlier inputs; None at the first.
         """
+
+
+def check_layers(n_encoder_layer: int, n_decoder_layer: int) -> None:
+    """Check that no number of layers is negative and one of them is above 0.
+
+    Raises:
+        ValueError: one is negative, or both are 0.
+    """
+    if n_encoder_layer < 0 or n_decoder_layer < 0:
+        raise ValueError(
+            f"n_encoder_layer={n_encoder_layer} and n_decoder_layer={n_decoder_layer} must "
+            "not be negative"
+        )
+    if n_encoder_layer + n_decoder_layer == 0:
+        raise ValueError(
+            "n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be above 0"
+        )

@@ -29,7 +29,7 @@ class TokenEmbedding(nn.Module):
         return x if self.scale is None else x * self.scale
 
 
-class Marked(nn.Module):
+class FeatureEmbedding(nn.Module):
     """Adds one trained embedding to the inputs for each integer feature, such as the segment ids of
     BERT.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 class FeedForward(nn.Module, ABC):
     """Base class of feed-forward layers with two matrices: W_2 act(W_1 x)."""
 
-    # see `models.sharding`
+    # layers to split under tensor parallelism, see `models.sharding`
     columns = ("inner",)
     rows = ("output",)
 
@@ -25,7 +25,8 @@ class FeedForward(nn.Module, ABC):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output (N, T, D) for x (N, T, D)."""
-        return self.output(self.activate(self.inner(x)))
+        y: Tensor = self.output(self.activate(self.inner(x)))
+        return y
 
     @abstractmethod
     def activate(self, inner: Tensor) -> Tensor:
@@ -76,7 +77,8 @@ class GatedFeedForward(nn.Module, ABC):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output (N, T, D) for x (N, T, D)."""
-        return self.output(self.activate(self.gate(x)) * self.inner(x))
+        y: Tensor = self.output(self.activate(self.gate(x)) * self.inner(x))
+        return y
 
     @abstractmethod
     def activate(self, gate: Tensor) -> Tensor:
@@ -124,4 +126,5 @@ class ChainedReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output (N, T, D) for x (N, T, D)."""
         hidden = self.linear_1(x)  # (N, T, F)
-        return self.output(hidden.relu() * self.linear_2(hidden))
+        y: Tensor = self.output(hidden.relu() * self.linear_2(hidden))
+        return y

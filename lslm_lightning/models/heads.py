@@ -77,7 +77,7 @@ class Projection(Head):
         label_smoothing: float = 0.0,
         source: Source | None = None,
     ) -> Tensor:
-        # the choice would make the host wait for the device, and padding is cheap
+        # selecting rows would make the host wait for the device, and padding is cheap
         if y.device.type != "cpu":
             return cross_entropy_sum(self(y, embedding), target, pad_id, label_smoothing)
         real = target != pad_id
@@ -136,14 +136,15 @@ class PointerGenerator(Head):
         nn.init.zeros_(self.gate.weight)
 
     def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
-        beams, copied, gate = self._look(y, source)
+        source = required(source)
+        beams, copied, gate = self._attend_to_source(y, source)
         gate = single(gate)
         # (B, k * T, V)
         write = single(F.linear(beams, embedding)).log_softmax(-1) + F.logsigmoid(gate)
         copy = torch.zeros_like(write).scatter_add(
             -1, source.ids[:, None].expand_as(copied), copied
         )
-        # a word not in the source: as good as never
+        # tokens not in the source have a probability of almost 0
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
         return torch.logaddexp(write, copy).view(*y.shape[:-1], -1)
 
@@ -161,7 +162,8 @@ class PointerGenerator(Head):
 
         Label smoothing applies to the generating distribution only, not to copying.
         """
-        beams, copied, gate = self._look(y, source)
+        source = required(source)
+        beams, copied, gate = self._attend_to_source(y, source)
         real = target != pad_id
         # (n, V), (n, 1)
         logits = single(F.linear(beams[real], embedding))
@@ -170,18 +172,13 @@ class PointerGenerator(Head):
         # (n, 1)
         copy = (copied * (source.ids[:, None] == target[..., None])).sum(-1)[real][:, None]
         copy = copy.clamp_min(torch.finfo(copy.dtype).tiny).log() + F.logsigmoid(-gate)
-        of_target = torch.logaddexp(write.gather(-1, target[real][:, None]), copy)
-        return -(1 - label_smoothing) * of_target.sum() - label_smoothing * write.mean(-1).sum()
+        target_log_p = torch.logaddexp(write.gather(-1, target[real][:, None]), copy)
+        return -(1 - label_smoothing) * target_log_p.sum() - label_smoothing * write.mean(-1).sum()
 
-    def _look(self, y: Tensor, source: Source | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _attend_to_source(self, y: Tensor, source: Source) -> tuple[Tensor, Tensor, Tensor]:
         """Return the outputs grouped by source (B, k * T, D), their attention weights (B, k * T, S)
         over it, and the logit of the gate (B, k * T, 1).
         """
-        if source is None:
-            raise ValueError(
-                "head=PointerGenerator copies from a source and needs one; choose TiedProjection "
-                "where n_encoder_layer=0"
-            )
         beams = y.reshape(len(source.memory), -1, y.size(-1))
         scores = self.query(beams) @ source.memory.mT * y.size(-1) ** -0.5
         if source.pad is not None:
@@ -192,6 +189,20 @@ class PointerGenerator(Head):
             attention,
             self.gate(torch.cat([beams, attention.to(source.memory.dtype) @ source.memory], -1)),
         )
+
+
+def required(source: Source | None) -> Source:
+    """Return the source of a pointer-generator head.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if source is None:
+        raise ValueError(
+            "head=PointerGenerator copies from a source and needs one; choose TiedProjection "
+            "where n_encoder_layer=0"
+        )
+    return source
 
 
 def single(x: Tensor) -> Tensor:

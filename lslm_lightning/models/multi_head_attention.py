@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from lslm_lightning.models.attention import Attention, SelfAttention
 
-NAMES = {"W_q": "query", "W_k": "key", "W_v": "value", "linear": "output"}  # ours -> of a backbone
+NAMES = {
+    "W_q": "query",
+    "W_k": "key",
+    "W_v": "value",
+    "linear": "output",
+}  # names here -> names in a backbone's attention
 Kind = TypeVar("Kind", bound=Attention)
 
 
@@ -91,13 +96,17 @@ class MultiHeadAttention(nn.Module):
             weights = scores.softmax(-1).masked_fill(is_forbidden, 0)
         self.attn = weights.detach()
         mixed = self.dropout(weights) @ v  # (B, H, T, V)
-        return self.linear(mixed.transpose(1, 2).flatten(2))
+        y: Tensor = self.linear(mixed.transpose(1, 2).flatten(2))
+        return y
 
     def _heads(self, projected: Tensor, width: int) -> Tensor:
         """Split the last axis into heads: (B, T, H * width) -> (B, H, T, width)."""
-        return projected.unflatten(-1, (self.num_heads, width)).transpose(1, 2)
+        return torch.unflatten(projected, -1, (self.num_heads, width)).transpose(1, 2)
 
-    def to_attention(self, kind: type[Kind] = SelfAttention) -> Kind:
+    def to_attention(
+        self,
+        kind: type[Kind] = SelfAttention,  # type: ignore[assignment]  # no default for a TypeVar
+    ) -> Kind:
         """Return a backbone's attention, `SelfAttention` or `CrossAttention`, with a copy of these
         weights.
         """
@@ -133,5 +142,5 @@ def repeated(rows: Tensor, n: int, attention: Attention) -> Tensor:
     """
     if n == 1:
         return rows
-    heads = rows.unflatten(0, (attention.n_kv_head, -1))
+    heads = torch.unflatten(rows, 0, (attention.n_kv_head, -1))
     return heads.repeat_interleave(n, 0).flatten(0, 1)

@@ -4,7 +4,12 @@ d_feedforward.
 
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    ParallelStyle,
+    RowwiseParallel,
+    parallelize_module,
+)
 
 from lslm_lightning.models.attention import Attention
 
@@ -32,11 +37,12 @@ def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
             module.first_head = module.n_head // mesh.size() * mesh.get_local_rank()
         else:
             require_multiple("d_feedforward", getattr(module, columns[0]).out_features, mesh.size())
-        plan = dict.fromkeys(columns, ColwiseParallel()) | dict.fromkeys(rows, RowwiseParallel())
+        plan: dict[str, ParallelStyle] = dict.fromkeys(columns, ColwiseParallel())
+        plan |= dict.fromkeys(rows, RowwiseParallel())
         parallelize_module(module, mesh, plan)
 
 
-def part_of_layers(network: nn.Module, n: int) -> None:
+def shrink_layers(network: nn.Module, n: int) -> None:
     """Shrink the parameters of a network to what each of `n` processes holds, as shapes to plan
     memory with: no sums join the parts.
 

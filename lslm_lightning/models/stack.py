@@ -8,12 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lslm_lightning.models.attention import CrossAttention, KeyValue, SelfAttention, View
+from lslm_lightning.models.attention import (
+    AttentionContext,
+    CrossAttention,
+    KeyValue,
+    SelfAttention,
+)
 from lslm_lightning.models.dropout import Dropout
 from lslm_lightning.models.positions import Position
 
-# added to a score, it ends an attention; infinity would make a source that is all padding not a
-# number
+# added to a score, it makes an attention weight 0; infinity would give NaN for a source that is all
+# padding
 BLOCKED = -1e30
 
 
@@ -44,18 +49,19 @@ class Layer(nn.Module):
     def forward(
         self,
         x: Tensor,
-        view: View,
+        context: AttentionContext,
         cache: KeyValue | None = None,
         memory: Tensor | KeyValue | None = None,
-        memory_seen: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, KeyValue]:
         """Return the layer's output (N, T, D) for x (N, T, D), and the cache extended by the keys
         and values of x.
         """
-        y, cache = self.self_attention(self.enter(x, self.self_norm), view, cache)
+        y, cache = self.self_attention(self.enter(x, self.self_norm), context, cache)
         x = self.leave(x, y, self.self_norm)
         if self.cross_attention is not None:
-            y = self.cross_attention(self.enter(x, self.cross_norm), memory, memory_seen)
+            assert self.cross_norm is not None
+            y = self.cross_attention(self.enter(x, self.cross_norm), memory, memory_mask)
             x = self.leave(x, y, self.cross_norm)
         y = self.feed_forward(self.enter(x, self.feed_forward_norm))
         return self.leave(x, y, self.feed_forward_norm), cache
@@ -110,18 +116,23 @@ class Stack(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
+    def cross_attentions(self) -> list[CrossAttention]:
+        """Return the cross-attention of each layer; an empty list where there is no encoder."""
+        found = [layer.cross_attention for layer in self.layers]
+        return [attention for attention in found if isinstance(attention, CrossAttention)]
+
     def forward(
         self,
         x: Tensor,
-        view: View,
+        context: AttentionContext,
         caches: tuple[KeyValue, ...] | None = None,
         memory: Tensor | tuple[KeyValue, ...] | None = None,
-        memory_seen: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[KeyValue, ...]]:
         """Return the outputs (N, T, D) for x (N, T, D), and the cache of every layer; no caches
         where layers are recomputed in the backward pass.
         """
-        x = self.dropout(self.first(self.position.embed(x, view.positions)))
+        x = self.dropout(self.first(self.position.embed(x, context.positions)))
         recompute = (
             self.activation_checkpointing
             and self.training
@@ -135,19 +146,21 @@ class Stack(nn.Module):
                 x = checkpoint(
                     lambda *inputs, layer=layer: layer(*inputs)[0],
                     x,
-                    view,
+                    context,
                     None,
                     known,
-                    memory_seen,
+                    memory_mask,
                     use_reentrant=False,
                 )
             else:
-                x, cache = layer(x, view, None if caches is None else caches[i], known, memory_seen)
+                x, cache = layer(
+                    x, context, None if caches is None else caches[i], known, memory_mask
+                )
                 after.append(cache)
         return self.last(x), tuple(after)
 
 
-def look_around(position: Position, x: Tensor, pad: Tensor | None) -> View:
+def bidirectional_context(position: Position, x: Tensor, pad: Tensor | None) -> AttentionContext:
     """Return the attention context of an encoder: every position attends to all positions that are
     not padded.
     """
@@ -159,10 +172,10 @@ def look_around(position: Position, x: Tensor, pad: Tensor | None) -> View:
     bias = position.score_bias(positions, n)
     if bias is not None:
         mask = bias if mask is None else bias.masked_fill(~mask, BLOCKED)
-    return View(positions, n, position.rotation(positions), mask, causal=False)
+    return AttentionContext(positions, n, position.rotation(positions), mask, causal=False)
 
 
-def look_back(position: Position, x: Tensor, past: int | Tensor) -> View:
+def causal_context(position: Position, x: Tensor, past: int | Tensor) -> AttentionContext:
     """Return the attention context of a decoder: every input attends to itself, the inputs before
     it, and the `past` cached ones.
 
@@ -170,25 +183,25 @@ def look_back(position: Position, x: Tensor, past: int | Tensor) -> View:
         past: number of cached positions, or (N,) where rows differ.
     """
     n = x.size(1)
-    end = int(past.max() if isinstance(past, Tensor) else past) + n
-    check_length(position, end)
+    length = int(past.max() if isinstance(past, Tensor) else past) + n
+    check_length(position, length)
     # (T,) or (N, T)
     positions = torch.arange(n, device=x.device) + (
         past.to(x.device)[:, None] if isinstance(past, Tensor) else past
     )
-    bias = position.score_bias(positions, end)
+    bias = position.score_bias(positions, length)
     rotation = position.rotation(positions)
-    if bias is None and end == n:
-        return View(positions, end, rotation, None, causal=True)
+    if bias is None and length == n:
+        return AttentionContext(positions, length, rotation, None, causal=True)
     if bias is None and n == 1 and positions.dim() == 1:
-        return View(positions, end, rotation, None, causal=False)
-    seen = torch.arange(end, device=x.device) <= positions[..., None]  # (T, S) or (N, T, S)
-    seen = seen if positions.dim() == 1 else seen[:, None]  # or (N, 1, T, S)
-    return View(
+        return AttentionContext(positions, length, rotation, None, causal=False)
+    visible = torch.arange(length, device=x.device) <= positions[..., None]  # (T, S) or (N, T, S)
+    visible = visible if positions.dim() == 1 else visible[:, None]  # or (N, 1, T, S)
+    return AttentionContext(
         positions,
-        end,
+        length,
         rotation,
-        seen if bias is None else bias.masked_fill(~seen, BLOCKED),
+        visible if bias is None else bias.masked_fill(~visible, BLOCKED),
         causal=False,
     )
 

@@ -3,11 +3,13 @@ channels, D d_model.
 """
 
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Count = TypeVar("Count", int, Tensor)
 STRIDES = {1: (1, 1), 2: (2, 1), 4: (2, 2)}
 
 
@@ -21,7 +23,7 @@ class FrameReduction(nn.Module, ABC):
 
     stride: int
 
-    def out_length(self, n: int | Tensor) -> int | Tensor:
+    def out_length(self, n: Count) -> Count:
         """Return the number of vectors of a source of n frames: n / stride, rounded up."""
         return (n + self.stride - 1) // self.stride
 
@@ -69,7 +71,7 @@ class Subsampling(FrameReduction):
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         y = x[:, None]  # (B, 1, T, F)
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
-            y = convolution(y * real(y.size(2), lengths, y)[:, None]).relu()
+            y = convolution(y * frame_mask(y.size(2), lengths, y)[:, None]).relu()
             lengths = (lengths + stride - 1) // stride
         return self.norm(self.output(y.transpose(1, 2).flatten(2))), lengths
 
@@ -94,13 +96,12 @@ class Stacking(FrameReduction):
         self.norm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.pad(x * real(x.size(1), lengths, x), (0, 0, 0, -x.size(1) % self.stride))
-        return self.norm(
-            self.output(x.unflatten(1, (-1, self.stride)).flatten(2))
-        ), self.out_length(lengths)
+        x = F.pad(x * frame_mask(x.size(1), lengths, x), (0, 0, 0, -x.size(1) % self.stride))
+        frames = torch.unflatten(x, 1, (-1, self.stride)).flatten(2)  # (B, T', stride * F)
+        return self.norm(self.output(frames)), self.out_length(lengths)
 
 
-def real(size: int, lengths: Tensor, like: Tensor) -> Tensor:
+def frame_mask(size: int, lengths: Tensor, like: Tensor) -> Tensor:
     """Return a mask (B, size, 1) with 1 for real frames and 0 for padding, in the dtype and on the
     device of `like`.
     """

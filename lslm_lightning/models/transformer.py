@@ -2,17 +2,17 @@
 n_head, K d_k, V d_v.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from lslm_lightning.models.attention import CrossAttention, SelfAttention
-from lslm_lightning.models.backbone import Backbone, Shared, State
+from lslm_lightning.models.backbone import Backbone, EncoderState, State, check_layers
 from lslm_lightning.models.feed_forward import GELU
 from lslm_lightning.models.positions import Position, Rotary
-from lslm_lightning.models.stack import Layer, Stack, look_around, look_back
+from lslm_lightning.models.stack import Layer, Stack, bidirectional_context, causal_context
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -62,7 +62,7 @@ class Transformer(Backbone):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        given = {
+        sizes = {
             "d_model": d_model,
             "d_feedforward": d_feedforward,
             "d_k": d_k,
@@ -70,43 +70,21 @@ class Transformer(Backbone):
             "n_head": n_head,
             "n_kv_head": n_kv_head,
         }
-        for name, size in given.items():
-            if size is not None and size < 1:
-                raise ValueError(
-                    f"{name}={size} must be at least 1; d_model=256 with n_head=4 suits a CPU, "
-                    "and the others may be left out"
-                )
-        if n_encoder_layer < 0 or n_decoder_layer < 0:
-            raise ValueError(
-                f"n_encoder_layer={n_encoder_layer} and n_decoder_layer={n_decoder_layer} must "
-                "not be negative"
-            )
+        check_sizes(sizes)
+        check_layers(n_encoder_layer, n_decoder_layer)
         n_kv_head = n_kv_head or n_head
-        if n_encoder_layer + n_decoder_layer == 0:
-            raise ValueError(
-                "n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be "
-                "above 0"
-            )
-        if n_head % n_kv_head:
-            raise ValueError(
-                f"n_kv_head={n_kv_head} must divide n_head={n_head}; try one of {divisors(n_head)}"
-            )
-        if d_model % n_head and not (d_k and d_v):
-            raise ValueError(
-                f"n_head={n_head} must divide d_model={d_model}; try one of {divisors(d_model)}, "
-                "or set d_k and d_v"
-            )
+        check_heads(n_head, n_kv_head, d_model, bool(d_k and d_v))
         d_k = d_k or d_model // n_head
         d_v = d_v or d_model // n_head
         d_feedforward = d_feedforward or 4 * d_model
         self.d_model = d_model
         self.n_encoder_layer = n_encoder_layer
         self.n_decoder_layer = n_decoder_layer
-        sizes = (d_model, n_head, n_kv_head, d_k, d_v, bias)
+        projections = (d_model, n_head, n_kv_head, d_k, d_v, bias)
 
         def layer(role: str, cross: bool) -> Layer:
-            attention = SelfAttention(*sizes, role=role)
-            cross_attention = CrossAttention(*sizes) if cross else None
+            attention = SelfAttention(*projections, role=role)
+            cross_attention = CrossAttention(*projections) if cross else None
             return Layer(
                 attention,
                 cross_attention,
@@ -150,27 +128,27 @@ class Transformer(Backbone):
         split_layers(self, mesh)
 
     def part(self, n: int) -> None:
-        from lslm_lightning.models.sharding import part_of_layers
+        from lslm_lightning.models.sharding import shrink_layers
 
-        part_of_layers(self, n)
+        shrink_layers(self, n)
 
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         self.check_encode()
-        memory, _ = self.encoder(x, look_around(self.encoder.position, x, pad))
+        assert self.encoder is not None
+        memory: Tensor
+        memory, _ = self.encoder(x, bidirectional_context(self.encoder.position, x, pad))
         return memory
 
-    def remember(self, memory: Tensor) -> Shared:
-        return (
-            ()
-            if self.decoder is None
-            else tuple(layer.cross_attention.remember(memory) for layer in self.decoder.layers)
-        )
+    def remember(self, memory: Tensor) -> EncoderState:
+        if self.decoder is None:
+            return ()
+        return tuple(layer.remember(memory) for layer in self.decoder.cross_attentions())
 
     def decode(
         self,
         x: Tensor,
         pad: Tensor | None = None,
-        memory: Shared | None = None,
+        memory: EncoderState | None = None,
         memory_pad: Tensor | None = None,
         state: State | None = None,
     ) -> tuple[Tensor, State]:
@@ -180,20 +158,55 @@ class Transformer(Backbone):
                 "activation_checkpointing=True keeps no state while training; call eval() before "
                 "decoding step by step"
             )
+        assert self.decoder is not None
         caches = None
-        past = 0
+        past: int | Tensor = 0
         if state is not None:
             caches = state[0]
             length = state[1].cpu()
             past = int(length[0]) if (length == length[0]).all() else length
-        view = look_back(self.decoder.position, x, past)
-        memory_seen = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
-        y, caches = self.decoder(x, view, caches, memory, memory_seen)
+        context = causal_context(self.decoder.position, x, past)
+        memory_mask = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
+        y, caches = self.decoder(x, context, caches, memory, memory_mask)
         if not caches:
             return y, ()
         # on its device: training need not wait for it
         added = torch.full((len(x),), x.size(1)) if pad is None else (~pad).sum(1)
         return y, (caches, added if state is None else length + added.cpu())
+
+
+def check_sizes(sizes: Mapping[str, int | None]) -> None:
+    """Check that the sizes of a Transformer, None for a default, are at least 1.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(
+                f"{name}={size} must be at least 1; d_model=256 with n_head=4 suits a CPU, "
+                "and the others may be left out"
+            )
+
+
+def check_heads(n_head: int, n_kv_head: int, d_model: int, has_widths: bool) -> None:
+    """Check that the heads divide evenly.
+
+    Args:
+        has_widths: d_k and d_v are set, so that n_head need not divide d_model.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if n_head % n_kv_head:
+        raise ValueError(
+            f"n_kv_head={n_kv_head} must divide n_head={n_head}; try one of {divisors(n_head)}"
+        )
+    if d_model % n_head and not has_widths:
+        raise ValueError(
+            f"n_head={n_head} must divide d_model={d_model}; try one of {divisors(d_model)}, "
+            "or set d_k and d_v"
+        )
 
 
 def divisors(n: int) -> list[int]:
