@@ -2,7 +2,7 @@
 search may reorder.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.models.backbone import State
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from transformers import DynamicCache
 
 
-def state_of(cache: Any) -> State:
+def state_of(cache: object) -> State:
     """Return the keys and values (N, H, T, K) of each layer of a cache.
 
     Raises:
@@ -22,7 +22,7 @@ def state_of(cache: Any) -> State:
     ):
         kept = "no cache" if cache is None else type(cache).__name__
         raise ValueError(
-            f"this model keeps {kept}, where only keys and values of all that was read are "
+            f"this model keeps {kept} as its state; only keys and values of all positions are "
             "supported"
         )
     return tuple((layer.keys, layer.values) for layer in layers)

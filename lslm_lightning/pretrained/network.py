@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +27,15 @@ from lslm_lightning.text.hugging_face import (
     reason,
 )
 from lslm_lightning.text.model_sizes import bounds_of, check_sizes
+from lslm_lightning.types import JsonObject, Settings
 
-# says nothing of the network
-OF_THE_PLACE = (
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+Loaded = TypeVar("Loaded")
+
+# settings of a config.json that do not describe the network
+ORIGIN = (
     "_name_or_path",
     "architectures",
     "auto_map",
@@ -70,20 +76,21 @@ class Pretrained(Backbone):
         tokenizer_digest: digest of its tokenizer; by default that of the tokenizer of `path`.
     """
 
-    kind: str  # of `transformers`' classes
-    wants: str  # what it must be, in words
-    parts: Mapping[str, Any] = {}  # of such a class, what to leave out
+    kind: str  # name of the class of `transformers` that loads it
+    wants: str  # kind of model, for messages
+    parts: Mapping[str, bool] = {}  # arguments of that class that leave out parts of the model
+    model: "PreTrainedModel"
 
     def __init__(
-        self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None
+        self, path: str, config: JsonObject | None = None, tokenizer_digest: str | None = None
     ) -> None:
         super().__init__()
         self.path = path
-        bounds = Bounds()  # of a run's own config, whose checkpoint bounds it
+        bounds = Bounds()  # none for the config of a run: its checkpoint is the bound
         if config is not None:
             check_described(config, path)
         else:
-            config = without_place(model_config(path))
+            config = without_origin(model_config(path))
             bounds = bounds_of(path)
             check_weights(Path(path))
         if tokenizer_digest is None:
@@ -92,14 +99,15 @@ class Pretrained(Backbone):
         self.tokenizer_digest = tokenizer_digest
         with bounded_parameters(bounds, f"{path}: its config.json does not fit its weights"):
             self.model = self._build(config)
-        of_text = self.model.config.get_text_config()
-        self.d_model = of_text.hidden_size
-        self.vocab_size = self.model.get_input_embeddings().num_embeddings
-        self.max_length = getattr(of_text, "max_position_embeddings", None)
+        text_config = self.model.config.get_text_config()
+        self.d_model = text_config.hidden_size
+        embedding = self.model.get_input_embeddings()
+        self.vocab_size: int = embedding.num_embeddings  # type: ignore[assignment]  # all have it
+        self.max_length = getattr(text_config, "max_position_embeddings", None)
         self.has_weights = False
         self.register_load_state_dict_post_hook(lambda module, _: module._has_loaded())
 
-    def _build(self, config: dict[str, Any]) -> nn.Module:
+    def _build(self, config: JsonObject) -> "PreTrainedModel":
         """Build the network of a configuration, without weights.
 
         Raises:
@@ -132,7 +140,7 @@ class Pretrained(Backbone):
                 f"{self.path} is not what {type(self).__name__} takes ({self.wants}): {what}"
             ) from None
 
-    def _without_parts(self, make: Callable[..., Any]) -> Any:
+    def _without_parts(self, make: Callable[..., Loaded]) -> Loaded:
         """Return `make(**self.parts)`, or `make()` if it does not take these arguments."""
         try:
             return make(**self.parts)
@@ -176,13 +184,13 @@ class Pretrained(Backbone):
         import transformers
         from safetensors import SafetensorError
 
-        options = {"use_safetensors": True, "use_kernels": False, **NO_CODE}
+        options: dict[str, object] = {"use_safetensors": True, "use_kernels": False, **NO_CODE}
         options |= {"local_files_only": is_local(self.path), "dtype": torch.float32}
-        # what does not fit is told, and refused below
+        # weights that do not fit are listed, and refused below
         options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
         kind = getattr(transformers, self.kind)
         try:
-            found, told = self._without_parts(
+            network, report = self._without_parts(
                 partial(kind.from_pretrained, self.path, config=self.model.config, **options)
             )
         except SafetensorError as error:
@@ -192,26 +200,28 @@ class Pretrained(Backbone):
             ) from None
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise ValueError(
-                f"{self.path} has no weights that can be used: {reason(self.path, error)}"
+                f"{self.path} has no usable weights: {reason(self.path, error)}"
             ) from None
-        if wrong := sorted(told["mismatched_keys"]):
-            name, there, here = wrong[0]
+        if wrong := sorted(report["mismatched_keys"]):
+            name, saved, expected = wrong[0]
             raise ValueError(
-                f"{self.path}: its weights and its config.json differ: {name} is {tuple(there)} "
-                f"and {tuple(here)}"
+                f"{self.path}: its weights and its config.json differ: {name} is {tuple(saved)} "
+                f"and {tuple(expected)}"
             )
-        if missing := sorted(told["missing_keys"]):
+        if missing := sorted(report["missing_keys"]):
             raise ValueError(
                 f"{self.path} has no weights for {missing[0]} and {len(missing) - 1} others: it "
-                "is of another kind of model"
+                "holds another kind of model"
             )
-        if spare := sorted(name for name in told["unexpected_keys"] if re.search(r"\.\d+\.", name)):
+        if spare := sorted(
+            name for name in report["unexpected_keys"] if re.search(r"\.\d+\.", name)
+        ):
             raise ValueError(
-                f"{self.path}: its weights and its config.json differ: they have {spare[0]}, "
-                "which no layer of it takes"
+                f"{self.path}: its weights and its config.json differ: no layer has the weight "
+                f"{spare[0]}"
             )
         self.load_state_dict(
-            {f"model.{name}": weight for name, weight in found.state_dict().items()}
+            {f"model.{name}": weight for name, weight in network.state_dict().items()}
         )
 
     def blocks(self) -> list[nn.Module]:
@@ -251,7 +261,7 @@ def check_weights(folder: Path) -> None:
         )
 
 
-def check_described(config: Mapping[str, Any], path: str) -> None:
+def check_described(config: Settings, path: str) -> None:
     """Check that a configuration recorded by a run names no Python code and no sizes out of range.
 
     Raises:
@@ -268,15 +278,15 @@ def check_described(config: Mapping[str, Any], path: str) -> None:
         )
 
 
-def names_in(config: Mapping[str, Any]) -> set[str]:
+def names_in(config: Settings) -> set[str]:
     """Return the names of all settings of a configuration, nested ones too."""
     inner = (names_in(value) for value in config.values() if isinstance(value, Mapping))
     return set(config).union(*inner)
 
 
-def without_place(config: Any) -> dict[str, Any]:
+def without_origin(config: "PretrainedConfig") -> JsonObject:
     """Return a configuration of `transformers` as plain data, without what only says where and how
     it was saved.
     """
     plain = json.loads(config.to_json_string(use_diff=True))
-    return {name: value for name, value in plain.items() if name not in OF_THE_PLACE}
+    return {name: value for name, value in plain.items() if name not in ORIGIN}

@@ -60,7 +60,7 @@ def test_which_of_two_texts_a_token_is_of_is_told_to_networks_that_ask(folder):
     found = network.encode(network.marks((2,))(ids, kinds))
     torch.testing.assert_close(found, reference(ids, **given).last_hidden_state, rtol=0, atol=1e-12)
     assert torch.equal(found, network.encode(ids)) == (not given)
-    with pytest.raises(ValueError, match="has no place for 2 marks besides the text"):
+    with pytest.raises(ValueError, match="no embeddings of 2 further features"):
         network.marks((2, 4, 8))
 
 
@@ -79,5 +79,5 @@ def test_it_chooses_sentences(folder):
 
 def test_what_reads_in_one_direction_is_no_encoder(tmp_path):
     folder = save(CAUSAL["gpt2"](), tmp_path / "gpt2", ends=False)
-    with pytest.raises(ValueError, match="sees nothing of what comes after"):
+    with pytest.raises(ValueError, match="does not attend to those after it"):
         PretrainedEncoder(str(folder))

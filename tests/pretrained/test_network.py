@@ -81,7 +81,7 @@ def test_of_a_network_that_was_settled_nothing_is_read_again(gpt2, tmp_path):
     second.load_state_dict(first.state_dict())
     second.begin()
     assert torch.equal(weights(second), weights(first))
-    with pytest.raises(ValueError, match="no weights that can be used"):
+    with pytest.raises(ValueError, match="no usable weights"):
         PretrainedDecoder(str(here), **first.settled).begin()
 
 
@@ -122,7 +122,7 @@ def test_an_encoder_alone_is_no_language_model(tmp_path):
         "intermediate_size": 16,
     }
     save(BertForMaskedLM(BertConfig(vocab_size=len(WORDS), **sizes)), tmp_path, False)
-    with pytest.raises(ValueError, match="it sees the tokens that it is to predict"):
+    with pytest.raises(ValueError, match="attends to the tokens that it is to predict"):
         PretrainedDecoder(str(tmp_path))
 
 
@@ -192,7 +192,7 @@ def test_what_keeps_no_keys_and_values_is_refused(tmp_path):
     mamba = MambaForCausalLM(
         MambaConfig(vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, state_size=4)
     )
-    with pytest.raises(ValueError, match="this model keeps no cache, where only keys and values"):
+    with pytest.raises(ValueError, match="this model keeps no cache as its state"):
         PretrainedDecoder(str(save(mamba, tmp_path / "mamba", ends=False)))
 
 
