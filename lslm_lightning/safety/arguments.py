@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from lslm_lightning.safety.redaction import learn_arguments, redacted_arguments
 
-VARIABLE = "LSLM_ARGUMENTS"  # words for a process that we start; `ps` shows the others to all users
+VARIABLE = "LSLM_ARGUMENTS"  # arguments for a process that we start, which `ps` does not show
 
 
 def given_arguments(argv: Sequence[str]) -> list[str]:

@@ -5,10 +5,10 @@ sets another limit.
 import os
 
 SETTING = "LSLM_MAX_UNPACKED_BYTES"
-RATIO = 200  # bytes from one byte of a file; text and sound are packed to a tenth at best
+RATIO = 200  # unpacked bytes per byte of a file; text and sound are packed to a tenth at best
 ALWAYS = 64 << 20  # bytes that any file may unpack to
-IN_MEMORY = 4 << 30  # bytes of one file that is held as a whole
-LINE = 1 << 30  # bytes of one line of a file that is read bit by bit
+IN_MEMORY = 4 << 30  # bytes of one file that is held in memory as a whole
+LINE = 1 << 30  # bytes of one line of a file that is read as a stream
 
 
 def is_chosen() -> bool:

@@ -2,10 +2,6 @@
 
 import logging
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 class StandardError(logging.Handler):

@@ -5,14 +5,15 @@ memory or disk.
 import math
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-N_PROCESS = max(64, 4 * (os.cpu_count() or 1))  # more processes than that only wait for each other
+from lslm_lightning.types import Json
+
+N_PROCESS = max(64, 4 * (os.cpu_count() or 1))  # more processes would only wait for each other
 COPIES = 10_000
 SIZE = 1_000_000
 LENGTH = 10_000_000
 WORK = 100_000_000
-LARGEST = {  # by the last part of a setting's name, also of classes of others
+LARGEST = {  # limits by the last part of a setting's name, in classes of other packages too
     **dict.fromkeys(("devices", "num_workers", "workers"), N_PROCESS),
     **dict.fromkeys(("num_nodes", "nodes"), 100_000),
     **dict.fromkeys(("keep_last", "keep_best", "average", "seeds", "kills"), COPIES),
@@ -31,10 +32,10 @@ LARGEST = {  # by the last part of a setting's name, also of classes of others
     **dict.fromkeys(("batch_size", "max_frames", "buffer"), WORK),
     **dict.fromkeys(("minutes", "save_every_minutes"), WORK),
 }
-WIDEST = 2**63  # of a number that libraries hold in 64 bits
+WIDEST = 2**63  # limit of integers that libraries hold in 64 bits
 
 
-def check_magnitudes(settings: Any) -> None:
+def check_magnitudes(settings: Json) -> None:
     """Check that no number of a configuration is nan or above the limit for its setting.
 
     Raises:
@@ -43,14 +44,14 @@ def check_magnitudes(settings: Any) -> None:
     for name, value in numbers(settings):
         most = LARGEST.get(setting_of(name))
         if isinstance(value, float) and math.isnan(value):
-            raise ValueError(f"{name}=nan is no number; give one, or leave it out")
+            raise ValueError(f"{name}=nan must be a number; set one, or leave it out")
         if most is not None and value > most:
             raise ValueError(f"{name}={shortened(value)} must be at most {most:,}")
         if isinstance(value, int) and abs(value) >= WIDEST:
             raise ValueError(f"{name}={shortened(value)} must be less than {WIDEST:,}")
 
 
-def numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int | float]]:
+def numbers(settings: Json, name: str = "") -> Iterator[tuple[str, int | float]]:
     """Yield every number in mappings and lists with its dotted name, without `init_args`.
 
     A text of digits counts as a number where `LARGEST` knows the setting: `devices: "4"`.

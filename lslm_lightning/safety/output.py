@@ -8,7 +8,10 @@ import io
 import os
 import select
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 # commands whose output is all they make: without a reader they end
 STREAMED = ("generate", "log-prob")
@@ -22,12 +25,12 @@ def protect_output(command: str) -> None:
     of Python's own, as notebooks and test runners do, are left alone.
     """
     open_closed_streams()
-    if sys.stdout is sys.__stdout__:
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
         if command in STREAMED:
             sys.stdout.reconfigure(errors="backslashreplace")
         else:
             sys.stdout = lasting(sys.stdout)
-    if sys.stderr is sys.__stderr__:
+    if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
         sys.stderr = lasting(sys.stderr)
 
 
@@ -50,7 +53,7 @@ def open_closed_streams() -> None:
 class LastingFile(io.FileIO):
     """File whose writes never fail: data that cannot be written is dropped."""
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: "ReadableBuffer", /) -> int:
         """Write the data, and return the number of bytes that were written or dropped."""
         try:
             while (n_written := super().write(data)) is None:  # full, and does not block
@@ -60,12 +63,18 @@ class LastingFile(io.FileIO):
         return n_written
 
 
-def lasting(stream: TextIO) -> TextIO:
+def lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
     """Return a stream to the same file whose writes never fail."""
     if os.name == "nt":  # where a console is no file
         stream.reconfigure(errors="backslashreplace")
         return stream
     stream.flush()
     buffer = io.BufferedWriter(LastingFile(stream.fileno(), "wb", closefd=False))
-    buffering = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-    return io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", newline="\n", **buffering)
+    return io.TextIOWrapper(
+        buffer,
+        stream.encoding,
+        "backslashreplace",
+        newline="\n",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-MOST_NAMES = 5_000  # that are compared with one that does not exist
+MOST_NAMES = 5_000  # candidates compared with a path that does not exist
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -84,5 +84,5 @@ def check_is_file(path: Path, takes_folders: bool = False) -> None:
     kind = other_kind(path)
     if kind and not (takes_folders and kind == KINDS[stat.S_IFDIR]):
         raise ValueError(
-            f"{path} is {kind}, and a file is wanted: name a file, or put one in its place"
+            f"{path} is {kind}, but must be a file: name another path, or replace it by a file"
         )

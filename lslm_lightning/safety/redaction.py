@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from lslm_lightning.safety.secret_names import (
@@ -31,9 +31,9 @@ from lslm_lightning.safety.secret_values import (
     is_distinct,
     spellings,
 )
+from lslm_lightning.types import Json
 
-LONGEST = 20_000  # characters of a value in its place
-
+LONGEST = 20_000  # characters of a value recognized by its context
 
 NAME = re.compile(  # of name=value, name: value, "name": "value", --name value
     r"(?:(?P<option>(?<![\w-])--)|(?<![\w$.-]))(?P<name>[A-Za-z_][\w.-]*+)"
@@ -78,8 +78,8 @@ class KnownSecrets:
     def __init__(self) -> None:
         self._values: set[str] = set()
         self._seen: set[tuple[str, str]] = set()  # environment variables
-        self._environment: dict = {}  # as it was read last
-        self._pattern: re.Pattern | None = None
+        self._environment: dict[object, object] = {}  # as it was read last
+        self._pattern: re.Pattern[str] | None = None
         self._lock = threading.Lock()
 
     def add(self, values: Iterable[str]) -> None:
@@ -92,9 +92,13 @@ class KnownSecrets:
 
     def forget(self) -> None:
         """Forget all values, for tests."""
-        self.__init__()
+        with self._lock:
+            self._values.clear()
+            self._seen.clear()
+            self._environment = {}
+            self._pattern = None
 
-    def pattern(self) -> re.Pattern | None:
+    def pattern(self) -> re.Pattern[str] | None:
         """Return a pattern that finds all of them in all their spellings; None where there are
         none.
         """
@@ -107,6 +111,7 @@ class KnownSecrets:
             return self._pattern
 
     def _read_environment(self) -> None:
+        """Add the secrets of environment variables, if these changed."""
         environment = dict(getattr(os.environ, "_data", os.environ))  # nothing is decoded
         if environment == self._environment:
             return
@@ -135,7 +140,7 @@ def redacted(text: str) -> str:
     context.
     """
     text = without_known(text)
-    return _replaced(text, _in_place(text))
+    return _replaced(text, _in_context(text))
 
 
 def without_known(text: str) -> str:
@@ -144,10 +149,10 @@ def without_known(text: str) -> str:
     """
     if pattern := KNOWN.pattern():
         text = pattern.sub(MASK, text)
-    return _replaced(text, _users(text)) if "://" in text else text
+    return _replaced(text, _credentials(text)) if "://" in text else text
 
 
-def redacted_settings(value: Any, name: str = "") -> Any:
+def redacted_settings(value: Json, name: str = "") -> Json:
     """Return settings (mappings, lists, texts) without secrets; a value that holds none is returned
     unchanged, with the same type.
     """
@@ -178,7 +183,7 @@ def redacted_arguments(words: Sequence[str]) -> list[str]:
     return shown
 
 
-def learn_settings(value: Any, name: str = "") -> None:
+def learn_settings(value: Json, name: str = "") -> None:
     """Add the secrets of settings to the known values. A value that occurs in many places (YAML
     aliases) is read once.
     """
@@ -217,7 +222,7 @@ def learn_text(text: str) -> None:
     """Add the secrets that a text shows by their context to the known values."""
     if "://" in text:
         KNOWN.add(parts_of_addresses(text))
-    KNOWN.add(_unquoted(hidden.value) for hidden in _in_place(text))
+    KNOWN.add(_unquoted(hidden.value) for hidden in _in_context(text))
 
 
 def learn_secret(value: str | None) -> None:
@@ -249,7 +254,7 @@ def is_secret(name: str, value: str, in_text: bool = False) -> bool:
 
 def parts_of_addresses(text: str) -> Iterator[str]:
     """Yield the passwords of the addresses in a text, alone and with their user names."""
-    for hidden in _users(text):
+    for hidden in _credentials(text):
         _, mark, password = hidden.value.partition(":")
         yield password if mark else hidden.value
         if mark:
@@ -262,11 +267,11 @@ def learn_address(address: str) -> None:
     learn_text(address if "://" in address else f"x://{address}")
 
 
-def _in_place(text: str) -> list[Hidden]:
+def _in_context(text: str) -> list[Hidden]:
     """Return the secrets that are recognized by their context, in order, without overlap."""
     found = [*_matches(SHAPES, text), *_matches(HEADER, text)]
     if "://" in text:
-        found += _users(text)
+        found += _credentials(text)
     if "=" in text:
         found += _matches(QUERY, text)
     if "\n" in text:
@@ -286,12 +291,12 @@ def _in_place(text: str) -> list[Hidden]:
             most = LONGEST if names_secret(name) else 1000
             value = VALUE.match(text, position, position + most)
             if value and is_secret(name, value[0], in_text=not match["option"]):
-                found.append(_inside(value))
+                found.append(_value_span(value))
                 position = value.end()
     return found
 
 
-def _inside(match: re.Match) -> Hidden:
+def _value_span(match: re.Match[str]) -> Hidden:
     """Return a matched value and its span without its quotation marks or the brackets and commas
     after it.
     """
@@ -304,15 +309,19 @@ def _inside(match: re.Match) -> Hidden:
     return Hidden(start, start + len(inner), inner)
 
 
-def _matches(pattern: re.Pattern, text: str) -> list[Hidden]:
-    found = pattern.finditer(text)
-    groups = [(m, m.lastgroup) for m in found]
-    return [Hidden(m.start(group), m.end(group), m[group]) for m, group in groups if m[group]]
+def _matches(pattern: re.Pattern[str], text: str) -> list[Hidden]:
+    """Return the last group of every match of a pattern."""
+    found = []
+    for match in pattern.finditer(text):
+        group = match.lastgroup
+        if group and match[group]:
+            found.append(Hidden(match.start(group), match.end(group), match[group]))
+    return found
 
 
-def _users(text: str) -> list[Hidden]:
-    """User names and passwords of addresses; a slash is part of them where no port and path are
-    meant.
+def _credentials(text: str) -> list[Hidden]:
+    """Return the user names and passwords of addresses; a slash is part of them unless it begins a
+    path after a port.
     """
     found = []
     for match in ADDRESS.finditer(text):
@@ -325,7 +334,8 @@ def _users(text: str) -> list[Hidden]:
     return found
 
 
-def _named(pattern: re.Pattern, text: str) -> Iterator[tuple[Hidden, str]]:
+def _named(pattern: re.Pattern[str], text: str) -> Iterator[tuple[Hidden, str]]:
+    """Yield the value and the name in every match of a pattern."""
     for match in pattern.finditer(text):
         yield Hidden(match.start("value"), match.end("value"), match["value"]), match["name"]
 
@@ -367,6 +377,7 @@ def _has_shape(value: str, shortest: int) -> bool:
 
 
 def _unquoted(value: str) -> str:
+    """Return a value without its quotation marks."""
     if (inner := re.fullmatch(r"[bru]{1,2}((['\"]).*\2)", value, re.DOTALL)) is not None:
         value = inner[1]
     for mark in ('\\"', '"', "'"):

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 
 def _set_of(words: str) -> frozenset[str]:
+    """Return the words of a text as a set."""
     return frozenset(words.split())
 
 

@@ -6,7 +6,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -48,7 +48,7 @@ class GuardedStream:
         )
         return len(text)
 
-    def writelines(self, lines: Any) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         """Write several texts."""
         for line in lines:
             self.write(line)
@@ -81,18 +81,24 @@ def console(stderr: bool = False) -> "Console":
     from rich.text import Text
 
     class PlainConsole(Console):
-        def render_str(self, text: str, **settings: Any) -> Text:
-            return super().render_str(safe_text(text), **settings)
+        def render_str(self, text: str, **settings: object) -> Text:
+            shown = safe_text(text)
+            return super().render_str(shown, **settings)  # type: ignore[arg-type]  # passed on
 
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
-        ) -> Iterator[Segment]:
+        ) -> Iterable[Segment]:
             if isinstance(renderable, Text):
                 shown = safe_text(renderable.plain)
                 if shown != renderable.plain:
-                    same = {"justify": renderable.justify, "overflow": renderable.overflow}
-                    same |= {"end": renderable.end, "no_wrap": renderable.no_wrap}
-                    renderable = Text(shown, renderable.style, **same)
+                    renderable = Text(
+                        shown,
+                        renderable.style,
+                        justify=renderable.justify,
+                        overflow=renderable.overflow,
+                        no_wrap=renderable.no_wrap,
+                        end=renderable.end,
+                    )
             return super().render(renderable, options)
 
     return PlainConsole(stderr=stderr, markup=False, emoji=False, highlight=False)

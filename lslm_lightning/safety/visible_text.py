@@ -17,7 +17,9 @@ _UNSEEN = (
     *range(0x1D173, 0x1D17B),  # music
     *range(0xE0000, 0xE0080),  # tags, which spell ASCII
 )
-_SHOWN = {code: f"[U+{code:04X}]" for code in (*_CONTROLS, *_LINES, *_BIDI, *_UNSEEN)}
+_SHOWN: dict[int, str | int] = {
+    code: f"[U+{code:04X}]" for code in (*_CONTROLS, *_LINES, *_BIDI, *_UNSEEN)
+}
 _SHOWN |= dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)  # halves of surrogate pairs
 # A variation selector is seen by what is before it: a second one, or one that nothing precedes, is
 # not
