@@ -23,8 +23,8 @@ from lslm_lightning.reports.composition import (
     RunFacts,
     learning_curves,
     length_section,
+    run_details_section,
     run_report,
-    what_was_run,
 )
 from lslm_lightning.reports.figures import Curves, Heatmap, Histogram, Series
 from lslm_lightning.reports.marking import MarkedText
@@ -58,7 +58,7 @@ __all__ = [
     "length_section",
     "render_html",
     "render_markdown",
+    "run_details_section",
     "run_report",
-    "what_was_run",
     "write_report",
 ]

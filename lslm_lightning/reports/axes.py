@@ -8,16 +8,14 @@ from typing import NamedTuple
 
 from lslm_lightning.reports.numerals import number
 
-# one unit is one CSS pixel at the size figures are designed for
+# size in CSS pixels, at which figures are designed
 WIDTH = 360
 HEIGHT = 224
-# room at the top, and where the vertical axis has a name
-TOP = 8
-NAMED = 28
-# room for the horizontal labels, and for half of one
-BOTTOM = 24
-RIGHT = 10
-Place = tuple[float, float]
+TOP = 8  # room at the top
+NAMED = 28  # room at the top for the name of the vertical axis
+BOTTOM = 24  # room for the labels of the horizontal axis
+RIGHT = 10  # room for half of such a label
+Point = tuple[float, float]
 
 
 class Tick(NamedTuple):
@@ -47,7 +45,7 @@ def step_of(span: float, n: int) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
 
 
-def within(low: float, high: float, n: int = 5) -> list[float]:
+def ticks_within(low: float, high: float, n: int = 5) -> list[float]:
     """Return round numbers in [low, high], evenly spaced, at most n + 1 of them."""
     step = step_of(high - low, n)
     return [
@@ -55,7 +53,7 @@ def within(low: float, high: float, n: int = 5) -> list[float]:
     ]
 
 
-def around(low: float, high: float, n: int = 4) -> list[float]:
+def ticks_around(low: float, high: float, n: int = 4) -> list[float]:
     """Return round numbers, evenly spaced, from at most `low` to at least `high`."""
     step = step_of(high - low, n)
     return [
@@ -86,40 +84,41 @@ def axes(
     y_ticks: list[float],
     y_label: str = "",
     log: bool = False,
-) -> tuple[PlotFrame, Callable[[float, float], Place]]:
+) -> tuple[PlotFrame, Callable[[float, float], Point]]:
     """Return the frame of a plot, and the function that maps data (x, y) to a point in it.
 
     The vertical axis runs from the first to the last of its ticks.
     """
-    y_labels = [number(value) for value in y_ticks] if log else _labels(y_ticks)
-    left = max(map(text_width, y_labels)) + 8
+    y_texts = [number(value) for value in y_ticks] if log else _labels(y_ticks)
+    left = max(map(text_width, y_texts)) + 8
     top = NAMED if y_label else TOP
     scale = math.log10 if log else float
     (x_low, x_high) = x_range
     y_low = scale(y_ticks[0])
     y_high = scale(y_ticks[-1])
 
-    def place(x: float, y: float) -> Place:
+    def to_drawing(x: float, y: float) -> Point:
         across = (x - x_low) / (x_high - x_low)
         up = (scale(y) - y_low) / (y_high - y_low)
         return left + across * (WIDTH - RIGHT - left), HEIGHT - BOTTOM - up * (
             HEIGHT - BOTTOM - top
         )
 
-    x_marks = [
-        Tick(place(value, y_ticks[0])[0], label)
+    x_labels = [
+        Tick(to_drawing(value, y_ticks[0])[0], label)
         for value, label in zip(x_ticks, _labels(x_ticks), strict=True)
     ]
-    y_marks = [
-        Tick(place(x_low, value)[1], label) for value, label in zip(y_ticks, y_labels, strict=True)
+    y_labels = [
+        Tick(to_drawing(x_low, value)[1], label)
+        for value, label in zip(y_ticks, y_texts, strict=True)
     ]
-    return PlotFrame(WIDTH, HEIGHT, left, x_marks, y_marks, y_label), place
+    return PlotFrame(WIDTH, HEIGHT, left, x_labels, y_labels, y_label), to_drawing
 
 
 def _labels(values: list[float]) -> list[str]:
     step = values[1] - values[0] if len(values) > 1 else 1
-    places = max(0, -math.floor(math.log10(step) + 1e-9))
-    return [number(value, places) if places < 5 else number(value) for value in values]
+    n_decimal = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [number(value, n_decimal) if n_decimal < 5 else number(value) for value in values]
 
 
 def text_width(text: str, size: float = 11) -> float:

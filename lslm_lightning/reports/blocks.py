@@ -93,7 +93,7 @@ class Heading:
         )
 
 
-Cell = str | Real | None | Code | Missing | Interval | Measure | Heading
+Cell = str | float | Real | None | Code | Missing | Interval | Measure | Heading
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Table:
     def column_places(self) -> list[int | None]:
         """Return for each column the number of decimals that its plain floats share."""
         floats = [
-            [row[i] for row in self.rows if isinstance(row[i], float)]
+            [cell for row in self.rows if isinstance(cell := row[i], float)]
             for i in range(len(self.columns))
         ]
         return [decimals(column) if self.places is None else self.places for column in floats]

@@ -93,7 +93,7 @@ def run_report(
         if scores.systems
         else None,
         model_section(facts),
-        what_was_run(facts),
+        run_details_section(facts),
         Section("Learning curves", curves) if curves else None,
         lengths,
         Section("Samples", [samples]) if samples and samples.samples else None,
@@ -134,7 +134,9 @@ def _lead(facts: RunFacts, scores: ScoreTable, headline: str) -> str:
         return ""
     places = decimals([first.value])
     interval = (
-        "" if first.low is None else f" (95 % interval {Interval(first.low, first.high, places)})"
+        ""
+        if first.low is None or first.high is None
+        else f" (95 % interval {Interval(first.low, first.high, places)})"
     )
     heading = heading_of(first)
     unit = f" {heading.shown_unit}" if heading.shown_unit else ""
@@ -149,11 +151,11 @@ def model_section(facts: RunFacts) -> Section | None:
     """Return the section on architecture and hyperparameters; None where they are not known."""
     if not facts.hyperparameters:
         return None
-    size = {} if facts.n_parameter is None else {"Parameters": facts.n_parameter}
+    size: dict[str, Cell] = {} if facts.n_parameter is None else {"Parameters": facts.n_parameter}
     return Section("Model and training", [Settings({**facts.hyperparameters, **size})])
 
 
-def what_was_run(facts: RunFacts) -> Section:
+def run_details_section(facts: RunFacts) -> Section:
     """Return the section "Run details": facts of a run, the command that repeats it, and package
     versions.
     """
@@ -202,8 +204,8 @@ def learning_curves(rows: Iterable[Logged]) -> list[object]:
         logged.setdefault(quantity, {}).setdefault(split, {})[row["step"]] = (
             math.nan if row["value"] is None else row["value"]
         )
-    shown = []
-    rest = []
+    shown: list[Curves] = []
+    rest: list[Curves] = []
     for quantity, splits in logged.items():
         order = sorted(splits, key=lambda split: (split not in VALIDATION, split != "train", split))
         is_curve = any(len(values) > 1 for values in splits.values())

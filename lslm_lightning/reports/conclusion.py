@@ -17,7 +17,7 @@ from lslm_lightning.reports.numerals import counted, decimals, number
 from lslm_lightning.safety.display import safe_text
 
 Outcome = Literal["worse", "unsure", "better"]
-OUTCOMES: tuple[Outcome, ...] = ("worse", "unsure", "better")  # in the order in which they are told
+OUTCOMES: tuple[Outcome, ...] = ("worse", "unsure", "better")  # in the order of their sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def conclude(
     if not math.isfinite(own.value):
         has = listed([f"{quoted(name)} has {shown(score)}" for name, score in known.items()])
         return Conclusion("worse", f"{capital(subject)} has no {label}, and {has}.")
-    tests = {}
+    tests: dict[str, Pair] = {}
     for pair in pairs:
         if pair.metric == own.metric:
             tests |= {pair.first: flipped(pair), pair.second: pair}
@@ -86,7 +86,7 @@ def conclude(
     groups: dict[Outcome, list[str]] = {outcome: [] for outcome in OUTCOMES}
     for name, pair in tests.items():
         groups[outcome_of(pair, own.higher_is_better)].append(name)
-    parts = []
+    parts: list[str] = []
     for outcome, names in groups.items():
         if names:
             whom = together(names, len(tests), noun, "any" if outcome == "unsure" else "all")

@@ -33,7 +33,7 @@ def costs_section(results: Results, metrics: Sequence[Metric]) -> Section:
         for key, name, *_ in COSTS
         if any(entry.facts.get(key) is not None for entry in results.entries.values())
     ]
-    rows = [
+    rows: list[list[Cell]] = [
         [
             system,
             *(cost_cell(entry.facts.get(key), size) for key, _, _, size in shown),
@@ -41,7 +41,7 @@ def costs_section(results: Results, metrics: Sequence[Metric]) -> Section:
         ]
         for system, entry in results.entries.items()
     ]
-    columns = [
+    columns: list[Heading | str] = [
         "system",
         *(Heading(name, unit) for _, name, unit, _ in shown),
         Heading("tokens", "per second"),

@@ -22,11 +22,11 @@ def units(text: str) -> list[tuple[int, int]]:
     """
     spans = []
     for kind, run in groupby(enumerate(text), lambda item: _kind(item[1])):
-        places = [place for place, _ in run]
+        offsets = [offset for offset, _ in run]
         if kind == "word":
-            spans.append((places[0], places[-1] + 1))
-        elif kind == "alone":
-            spans += [(place, place + 1) for place in places]
+            spans.append((offsets[0], offsets[-1] + 1))
+        elif kind == "single":
+            spans += [(offset, offset + 1) for offset in offsets]
     return spans
 
 
@@ -35,7 +35,7 @@ def _kind(character: str) -> str:
     if character.isspace():
         return "space"
     if unicodedata.category(character)[0] in "PS":
-        return "alone"
+        return "single"
     code = ord(character)
     chinese = (
         0x2E80 <= code <= 0x31FF
@@ -43,7 +43,7 @@ def _kind(character: str) -> str:
         or 0xF900 <= code <= 0xFAFF
         or 0x20000 <= code <= 0x3FFFF
     )
-    return "alone" if chinese else "word"
+    return "single" if chinese else "word"
 
 
 def compare(
@@ -84,9 +84,10 @@ def _pieces(
     pieces = []
     end = 0
     for differs, run in groupby(range(len(spans)), lambda i: i not in same):
-        run = list(run)
         if differs:
-            pieces.append(DifferencePiece(text[end : spans[run[0]][0]], False))
-            end = spans[run[-1]][1]
-            pieces.append(DifferencePiece(text[spans[run[0]][0] : end], True))
+            indices = list(run)
+            start = spans[indices[0]][0]
+            pieces.append(DifferencePiece(text[end:start], False))
+            end = spans[indices[-1]][1]
+            pieces.append(DifferencePiece(text[start:end], True))
     return [piece for piece in (*pieces, DifferencePiece(text[end:], False)) if piece.text]

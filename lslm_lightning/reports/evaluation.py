@@ -108,7 +108,9 @@ def conclusion_on(name: str, results: Results, others: Collection[str]) -> Concl
     }
     pairs = [pair for pair in results.pairs if name in (pair.first, pair.second)]
     compared = conclude(found[results.headline], scores, pairs, quoted(name))
-    every = {other: results.scores[other].scores for other in scores}
+    every = {
+        other: there.scores for other in scores if (there := results.scores[other]) is not None
+    }
     return qualified(compared, found.scores, every, pairs)
 
 
@@ -130,7 +132,7 @@ def leading(
         key=lambda name: -sign * scores[name].value,
     )
     if not order:
-        return Conclusion(None, "No system could answer this evaluation set.")
+        return Conclusion(None, "No system has answers for this test set.")
     best = scores[order[0]]
     verb = "has" if len(results.scores) == 1 else "leads with"
     words = f"{quoted(order[0])} {verb} {label} {shown(best)}"
@@ -144,7 +146,9 @@ def leading(
     found = conclude(best, {second: scores[second]}, pairs, "it", "system")
     if not found.summary:
         score = f"{quoted(order[0])} has {label} {shown(best)}"
-        return Conclusion(None, f"{score}; its score and that of {quoted(second)} do not compare.")
+        return Conclusion(
+            None, f"{score}; its score is not comparable with that of {quoted(second)}."
+        )
     if best.value == scores[second].value:
         words = f"{quoted(order[0])} and {quoted(second)} lead with the same {label}, {shown(best)}"
         return Conclusion(found.outcome, f"{words}.")
@@ -173,7 +177,7 @@ def ladder(results: Results, metrics: Sequence[Metric]) -> Section:
             Table(
                 columns,
                 [[name, value] for name, value in clean.items()],
-                "Without what stands in the training text",
+                "Without examples found in the training text",
             )
         )
     blocks += [Text(f"{words}.") for words in results.refusals]
@@ -210,16 +214,16 @@ def score_table(results: Results, metrics: Sequence[str]) -> ScoreTable:
     score last.
     """
 
-    def place(name: str) -> float:
-        found = results.scores[name]
-        score = found[results.headline] if found else None
+    def rank(name: str) -> float:
+        scores = results.scores[name]
+        score = scores[results.headline] if scores else None
         if score is None or math.isnan(score.value):
             return math.inf
         return -score.value if score.higher_is_better else score.value
 
     systems = {
         name: found.scores if (found := results.scores[name]) else []
-        for name in sorted(results.scores, key=place)
+        for name in sorted(results.scores, key=rank)
     }
     return ScoreTable(systems, reasons=results.reasons(metrics))
 
@@ -240,7 +244,7 @@ def pair_table(results: Results, metric: str) -> Table:
         )
         chances = (round(p, 4) for p in (pair.p, pair.p_randomization, pair.p_bootstrap))
         rows.append([f"{pair.first} − {pair.second}", difference, 100 * pair.better, *chances])
-    columns = [
+    columns: list[Heading | str] = [
         "pair",
         f"difference in {metric_label(metric)}",
         Heading("first is better on", "% of examples"),
@@ -249,9 +253,9 @@ def pair_table(results: Results, metric: str) -> Table:
         Heading("p", "bootstrap"),
     ]
     notes = [
-        "Small figures: 95 % interval of the difference. Bold: corrected p below 0.05. "
-        "Corrected: the randomization test's, by Holm's"
-        " method for all pairs of this table. Ties count half in the share of examples."
+        "Small figures: 95 % interval of the difference. Bold: corrected p below 0.05. Corrected: "
+        "p of the randomization test, corrected by Holm's method for all pairs of this table. Ties "
+        "count half in the share of examples."
     ]
     return Table(columns, rows, f"Pairs by {metric_label(metric)}", notes)
 
@@ -289,7 +293,7 @@ def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | 
     tables = []
     for cut in results.buckets:
         systems = list(cut.buckets[0].scores)
-        rows = [
+        rows: list[list[Cell]] = [
             [bucket.name, len(bucket.places), *(bucket.scores[s] for s in systems)]
             for bucket in cut.buckets
         ]
@@ -316,9 +320,10 @@ def outputs(
     }
     if not written:
         return None
-    alone = {
-        name: [metric.score_alone(row) for row in results.scores[name].rows[metric.name]]
+    of_each = {
+        name: [metric.score_alone(row) for row in scores.rows[metric.name]]
         for name in written
+        if (scores := results.scores[name]) is not None
     }
     samples = [
         Sample(
@@ -326,7 +331,7 @@ def outputs(
             {name: texts.get(e.id) for name, texts in written.items()},
             e.source,
             e.references,
-            {name: alone[name][i] for name in written if math.isfinite(alone[name][i])},
+            {name: values[i] for name, values in of_each.items() if math.isfinite(values[i])},
             e.language,
             e.source_language,
         )

@@ -16,21 +16,21 @@ from typing import NamedTuple
 import numpy as np
 
 from lslm_lightning.reports.axes import (
-    Place,
     PlotFrame,
-    around,
+    Point,
     axes,
     extent,
     powers,
     step_of,
     text_width,
-    within,
+    ticks_around,
+    ticks_within,
 )
 from lslm_lightning.reports.blocks import Cell, Heading, Table
 from lslm_lightning.reports.numerals import counted, number
 
 MAX_POINTS = 300
-MAX_MARKED = 20  # points of a curve that are marked one by one
+MAX_MARKED = 20  # longest curve whose points are drawn one by one
 
 
 class Line(NamedTuple):
@@ -42,9 +42,9 @@ class Line(NamedTuple):
 
     name: str
     path: str
-    points: list[Place]
+    points: list[Point]
     last: float
-    marks: Sequence[Place] = ()
+    dots: Sequence[Point] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class Series:
     """Curve of equally many `x` and `y`, in any order of x. Points that are not finite are gaps."""
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[float] | np.ndarray
+    y: Sequence[float] | np.ndarray
 
     def thinned(self) -> tuple["Series", int]:
         """Return at most MAX_POINTS points in order of x, each the mean of k neighbours (nan if one
@@ -65,13 +65,10 @@ class Series:
         k = max(1, math.ceil(len(x) / MAX_POINTS))
         cuts = np.arange(0, len(x), k)
         size = np.diff(np.append(cuts, len(x)))
-        return Series(
-            self.name,
-            *(
-                np.add.reduceat(values[order], cuts) / size if len(x) else values
-                for values in (x, y)
-            ),
-        ), k
+        if len(x):
+            x = np.add.reduceat(x[order], cuts) / size
+            y = np.add.reduceat(y[order], cuts) / size
+        return Series(self.name, x, y), k
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +108,12 @@ class Curves:
         x_low = 0.0 if 0 <= x_low < 0.1 * x_high else x_low  # steps count from zero
         y_low, y_high = extent([y for _, y in finite])
         log = y_low > 0 and y_high > 100 * y_low
-        y_ticks = powers(y_low, y_high) if log else around(y_low, y_high)
+        y_ticks = powers(y_low, y_high) if log else ticks_around(y_low, y_high)
         y_label = f"{self.y_label} (log scale)".strip() if log else self.y_label
-        frame, place = axes((x_low, x_high), within(x_low, x_high), y_ticks, y_label, log)
-        return frame, [_line(series, place) for series in thin]
+        frame, to_drawing = axes(
+            (x_low, x_high), ticks_within(x_low, x_high), y_ticks, y_label, log
+        )
+        return frame, [_line(series, to_drawing) for series in thin]
 
     def table(self) -> Table:
         """Return first, last, lowest and highest value of each series."""
@@ -131,13 +130,14 @@ class Curves:
         return Table(columns, [_summary(series) for series in self.series], self.caption)
 
 
-def _line(series: Series, place: Callable[[float, float], Place]) -> Line:
+def _line(series: Series, to_drawing: Callable[[float, float], Point]) -> Line:
+    """Return the SVG path and the points of a curve."""
     pairs = list(zip(series.x, series.y, strict=True))
     points = []
     path = ""
     for finite, run in groupby(pairs, lambda pair: math.isfinite(pair[1])):
         if finite:
-            part = [place(*pair) for pair in run]
+            part = [to_drawing(*pair) for pair in run]
             # h0: a dot
             path += (
                 "M"
@@ -145,11 +145,12 @@ def _line(series: Series, place: Callable[[float, float], Place]) -> Line:
                 + ("h0" if len(part) == 1 else "")
             )
             points += part
-    marks = points if len(points) <= MAX_MARKED else ()
-    return Line(series.name, path, points, float(series.y[-1]) if pairs else math.nan, marks)
+    dots = points if len(points) <= MAX_MARKED else ()
+    return Line(series.name, path, points, float(series.y[-1]) if pairs else math.nan, dots)
 
 
 def _summary(series: Series) -> list[Cell]:
+    """Return the row of a curve in the table: number of points, first, last, lowest and highest."""
     x = np.asarray(series.x, float)
     y = np.asarray(series.y, float)
     finite = np.isfinite(y)
@@ -208,18 +209,18 @@ class Histogram:
         shares = self.shares()
         edges = self.edges
         top = max((share.max() for share in shares.values()), default=1.0)
-        frame, place = axes(
+        frame, to_drawing = axes(
             (edges[0], edges[-1]),
-            within(edges[0], edges[-1], 6),
-            around(0.0, top or 1.0),
+            ticks_within(edges[0], edges[-1], 6),
+            ticks_around(0.0, top or 1.0),
             "% of texts",
         )
         lines = []
         for name, share in shares.items():
-            corners = [place(edges[0], 0.0)]
+            corners = [to_drawing(edges[0], 0.0)]
             for i, value in enumerate(share):
-                corners += [place(edges[i], value), place(edges[i + 1], value)]
-            corners.append(place(edges[-1], 0.0))
+                corners += [to_drawing(edges[i], value), to_drawing(edges[i + 1], value)]
+            corners.append(to_drawing(edges[-1], 0.0))
             path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in corners)
             values = _finite(self.values[name])
             lines.append(
@@ -232,7 +233,7 @@ class Histogram:
         edges = self.edges
         shares = self.shares()
         names = [_bin_name(float(low), float(high)) for low, high in pairwise(edges)]
-        rows = [
+        rows: list[list[Cell]] = [
             [name, *(float(share[i]) for share in shares.values())] for i, name in enumerate(names)
         ]
         counts = {name: len(_finite(values)) for name, values in self.values.items()}
@@ -240,12 +241,15 @@ class Histogram:
         return Table([self.x_label, *headings], rows, self.caption, places=1)
 
 
-def _finite(values: Sequence[float]) -> np.ndarray:
+def _finite(values: Sequence[float] | Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
+    """Return the finite values as a flat array."""
     array = np.asarray(values, float)
-    return array[np.isfinite(array)]
+    finite: np.ndarray = array[np.isfinite(array)]
+    return finite
 
 
 def _bin_name(low: float, high: float) -> str:
+    """Return the values of a bin as text, such as "3", "3 to 4" or "0.5 to <1"."""
     if low % 1 != 0.5:
         return f"{number(low)} to <{number(high)}"
     first = int(low + 0.5)
@@ -306,7 +310,7 @@ class Heatmap:
 
     def table(self) -> Table:
         """Return the values as a table."""
-        rows = [
+        rows: list[list[Cell]] = [
             [label, *map(float, row)] for label, row in zip(self.rows, self.values, strict=True)
         ]
         return Table(
@@ -339,5 +343,6 @@ class HeatmapDrawing(NamedTuple):
 
 
 def _shortened(label: str, n: int = 14) -> str:
+    """Return a label of at most n characters, with visible line breaks."""
     label = label.replace("\n", "⏎")
     return label if len(label) <= n else label[: n - 1] + "…"

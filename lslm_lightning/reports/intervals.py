@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lslm_lightning.contracts import Score
-from lslm_lightning.reports.axes import WIDTH, Tick, around, extent, text_width
+from lslm_lightning.reports.axes import WIDTH, Tick, extent, text_width, ticks_around
 from lslm_lightning.reports.blocks import Cell, Interval, Measure, Table
 from lslm_lightning.reports.numerals import decimals, number
 from lslm_lightning.reports.scores import heading_of
 
-# room beside the axis, for a system, and for labels below
-SIDE = 14.0
-ROW = 34.0
-BOTTOM = 22.0
+SIDE = 14.0  # room beside the axis
+ROW = 34.0  # height of a system
+BOTTOM = 22.0  # room for labels below
 
 
 class Bar(NamedTuple):
@@ -68,7 +67,7 @@ class Intervals:
         """Return the geometry of the figure."""
         ordered = self.ordered()
         ends = [x for score in ordered.values() for x in (score.value, *bounds(score))]
-        ticks = around(*extent(ends), 5)
+        ticks = ticks_around(*extent(ends), 5)
         first = ticks[0]
         last = ticks[-1]
         places = decimals([score.value for score in ordered.values()])
@@ -85,15 +84,16 @@ class Intervals:
             bars.append(Bar(fitting, value, y, at(score.value), low, high, name == self.own))
         step = ticks[1] - ticks[0]
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        marks = [Tick(at(tick), number(tick, digits if digits < 5 else None)) for tick in ticks]
-        return IntervalDrawing(WIDTH, len(bars) * ROW + BOTTOM, marks, bars)
+        labels = [Tick(at(tick), number(tick, digits if digits < 5 else None)) for tick in ticks]
+        return IntervalDrawing(WIDTH, len(bars) * ROW + BOTTOM, labels, bars)
 
     def table(self) -> Table:
         """Return the scores and intervals as a table."""
         places = decimals([score.value for score in self.ordered().values()])
         rows: list[list[Cell]] = []
         for name, score in self.ordered().items():
-            interval = Interval(*bounds(score), places) if bounds(score) else None
+            ends = bounds(score)
+            interval = Interval(ends[0], ends[1], places) if ends else None
             rows.append([name, Measure(score.value, None, places), interval])
         heading = heading_of(next(iter(self.scores.values())))
         return Table(["system", heading, "95 % interval"], rows, self.caption)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from functools import cache, partial
 from numbers import Real
 from pathlib import Path
@@ -51,7 +51,7 @@ def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
     )
 
 
-def holds(block, kind: type) -> bool:
+def holds(block: object, kind: type) -> bool:
     """Return whether a report, section or block is or contains a block of this kind."""
     inner = getattr(block, "sections", None) or getattr(block, "blocks", None) or []
     return isinstance(block, kind) or any(holds(part, kind) for part in inner)
@@ -70,7 +70,7 @@ def render_markdown(report: Report, n_sample: int = N_SAMPLE) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def write_report(report: Report, directory: str | os.PathLike) -> Path:
+def write_report(report: Report, directory: str | os.PathLike[str]) -> Path:
     """Write `index.html` and `report.md` into the directory, created if need be, and return the
     path of the page.
 
@@ -94,14 +94,14 @@ def write_report(report: Report, directory: str | os.PathLike) -> Path:
     return path
 
 
-def limited(block, n_sample: int):
+def limited(block: object, n_sample: int) -> object:
     """Return the report, section or block with at most `n_sample` samples in each block of samples,
     and long texts cut.
     """
     if isinstance(block, Samples | Explorer):
         return block.limited(n_sample, N_CHARACTER)
     inner = "sections" if isinstance(block, Report) else "blocks"
-    if not hasattr(block, inner):
+    if not is_dataclass(block) or isinstance(block, type) or not hasattr(block, inner):
         return block
     return replace(block, **{inner: [limited(part, n_sample) for part in getattr(block, inner)]})
 

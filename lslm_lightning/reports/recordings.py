@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lslm_lightning.reports.axes import text_width
-from lslm_lightning.reports.blocks import Heading, Table
+from lslm_lightning.reports.blocks import Cell, Heading, Table
 
 WIDTH = 720.0
 HEIGHT = 120.0
@@ -89,15 +89,15 @@ class Spectrogram:
     def labels(self) -> list[Label]:
         """Return the labels below the picture, each in the first row that has room for it."""
         scale = WIDTH / max(1, len(self.values))
-        ends = []
-        found = []
+        ends: list[float] = []  # of the last label in each row
+        labels = []
         for mark in self.marks:
             x = mark.start * scale
             needed = text_width(mark.text, 12) + 4
             line = next((i for i, end in enumerate(ends) if end <= x), len(ends))
             ends[line : line + 1] = [x + needed]
-            found.append(Label(x, max(1.0, (mark.end - mark.start) * scale), line, mark.text))
-        return found
+            labels.append(Label(x, max(1.0, (mark.end - mark.start) * scale), line, mark.text))
+        return labels
 
     def drawing(self) -> tuple[float, float, list[Label]]:
         """Return width and height of the figure, and the labels."""
@@ -107,7 +107,7 @@ class Spectrogram:
 
     def table(self) -> Table:
         """Return the time marks as a table in seconds."""
-        rows = [
+        rows: list[list[Cell]] = [
             [mark.text, mark.start / self.per_second, mark.end / self.per_second]
             for mark in self.marks
         ]

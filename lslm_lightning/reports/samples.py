@@ -48,9 +48,9 @@ class Sample:
             name: None if text is None else compare(text, self.references)
             for name, text in self.outputs.items()
         }
-        alone = next(iter(outputs.values())) if len(outputs) == 1 else None
+        single = next(iter(outputs.values())) if len(outputs) == 1 else None
         references = (
-            alone[1] if alone else [[DifferencePiece(text, False)] for text in self.references]
+            single[1] if single else [[DifferencePiece(text, False)] for text in self.references]
         )
         return {name: result and result[0] for name, result in outputs.items()}, references
 
@@ -98,18 +98,19 @@ class Samples:
         """
         n = min(n_sample, len(self.samples))
 
-        def cut(text: str | None) -> str | None:
-            rest = len(text or "") - n_character
-            return (
-                f"{text[:n_character]} […{rest:,} more characters]" if text and rest > 0 else text
-            )
+        def cut(text: str) -> str:
+            rest = len(text) - n_character
+            return f"{text[:n_character]} […{rest:,} more characters]" if rest > 0 else text
 
         chosen = [self.samples[i * len(self.samples) // n] for i in range(n)]
         short = [
             replace(
                 sample,
                 source=cut(sample.source),
-                outputs={name: cut(text) for name, text in sample.outputs.items()},
+                outputs={
+                    name: None if text is None else cut(text)
+                    for name, text in sample.outputs.items()
+                },
                 references=[cut(text) for text in sample.references],
             )
             for sample in chosen

@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lslm_lightning.reports.axes import (
-    Place,
     PlotFrame,
-    around,
+    Point,
     axes,
     extent,
     powers,
     text_width,
-    within,
+    ticks_around,
+    ticks_within,
 )
-from lslm_lightning.reports.blocks import Heading, Table
+from lslm_lightning.reports.blocks import Cell, Heading, Table
 
-# height of a name, and half the size of a mark
-LINE = 13.0
-HALF_MARK = 5.0
+LINE = 13.0  # height of a name
+HALF_MARK = 5.0  # half the size of a mark
 
 
 class Mark(NamedTuple):
@@ -27,9 +26,9 @@ class Mark(NamedTuple):
     whether no other system is both cheaper and better.
     """
 
-    at: Place
+    at: Point
     name: str
-    name_at: Place
+    name_at: Point
     end: bool
     best: bool
 
@@ -83,9 +82,9 @@ class Scatter:
         ticks = (
             [math.log10(p) for p in powers(10**low, 10**high) if low <= math.log10(p) <= high]
             if log
-            else within(low, high)
+            else ticks_within(low, high)
         )
-        frame, place = axes((low, high), ticks, around(y_low, y_high), self.y.name)
+        frame, to_drawing = axes((low, high), ticks, ticks_around(y_low, y_high), self.y.name)
         if log:
             frame = frame._replace(
                 x_ticks=[
@@ -94,7 +93,7 @@ class Scatter:
                 ]
             )
         at = {
-            name: place(math.log10(cost) if log else cost, quality)
+            name: to_drawing(math.log10(cost) if log else cost, quality)
             for name, (cost, quality) in points.items()
         }
         marks = [
@@ -110,7 +109,7 @@ class Scatter:
     def table(self) -> Table:
         """Return the points as a table, with those on the front marked."""
         front = self.front()
-        rows = [
+        rows: list[list[Cell]] = [
             [
                 name,
                 *(v if math.isfinite(v) else None for v in point),
@@ -121,7 +120,7 @@ class Scatter:
         return Table(["system", self.x, self.y, "on the front"], rows, self.caption)
 
 
-def written_apart(marks: Mapping[str, Place], width: float) -> dict[str, tuple[Place, bool]]:
+def written_apart(marks: Mapping[str, Point], width: float) -> dict[str, tuple[Point, bool]]:
     """Return where to write each name so that it hides no other name and no mark, as far as there
     is room.
 
@@ -131,21 +130,21 @@ def written_apart(marks: Mapping[str, Place], width: float) -> dict[str, tuple[P
     taken = [
         (x - HALF_MARK, y - HALF_MARK, x + HALF_MARK, y + HALF_MARK) for x, y in marks.values()
     ]
-    found: dict[str, tuple[Place, bool]] = {}
+    found: dict[str, tuple[Point, bool]] = {}
     for name, (x, y) in sorted(marks.items(), key=lambda item: item[1][1]):
         size = text_width(name)
-        places = [(x + 8, y + dy * LINE, False) for dy in (0, -1, 1, -2, 2, -3, 3)] + [
+        candidates = [(x + 8, y + dy * LINE, False) for dy in (0, -1, 1, -2, 2, -3, 3)] + [
             (x - 8, y + dy * LINE, True) for dy in (0, -1, 1, -2, 2)
         ]
         boxes = [
             (px - size * end, py - LINE / 2, px + size * (not end), py + LINE / 2)
-            for px, py, end in places
+            for px, py, end in candidates
         ]
         inside = [i for i, box in enumerate(boxes) if box[0] >= 0 and box[2] <= width]
         free = [i for i in inside if not any(overlaps(boxes[i], other) for other in taken)]
         best = next(iter(free or inside), 0)
         taken.append(boxes[best])
-        found[name] = ((places[best][0], places[best][1]), places[best][2])
+        found[name] = ((candidates[best][0], candidates[best][1]), candidates[best][2])
     return {name: found[name] for name in marks}
 
 

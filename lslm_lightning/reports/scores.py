@@ -39,7 +39,7 @@ class ScoreTable:
 
     def _one(self) -> Table:
         [(system, scores)] = self.systems.items()
-        columns = {"metric": [heading_of(score) for score in scores]}
+        columns: dict[str, list[Cell]] = {"metric": [heading_of(score) for score in scores]}
         cells = [
             self._cell(system, score.metric, score, decimals([score.value])) for score in scores
         ]
@@ -56,8 +56,8 @@ class ScoreTable:
 
     def _several(self) -> Table:
         scores = [score for row in self.systems.values() for score in row]
-        columns = [Heading("system")]
-        rows = {system: [system] for system in self.systems}
+        columns: list[Heading | str] = [Heading("system")]
+        rows: dict[str, list[Cell]] = {system: [system] for system in self.systems}
         readings: dict[tuple[str, str], list[str]] = {}
         for metric in dict.fromkeys(score.metric for score in scores):
             found = {

@@ -4,6 +4,7 @@ sequence.
 
 from collections.abc import Sequence
 
+from rich.console import JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -21,7 +22,7 @@ def show_table(table: Table) -> None:
     title = Text(safe_text(table.caption)) if table.caption else None
     drawn = RichTable(title=title, title_justify="left")
     for heading, numeric in zip(table.headings(), table.numeric(), strict=True):
-        justify = "right" if numeric else "left"
+        justify: JustifyMethod = "right" if numeric else "left"
         drawn.add_column(Text(words_of(heading)), justify=justify, overflow="fold")
     places = table.column_places()
     for row in table.rows:

@@ -53,7 +53,7 @@ def curves(runs: Sequence[Trained], headline: str) -> Section | None:
                     Series(
                         run.name,
                         steps,
-                        [math.nan if points[s] is None else points[s] for s in steps],
+                        [math.nan if (value := points[step]) is None else value for step in steps],
                     )
                 )
         if series:
