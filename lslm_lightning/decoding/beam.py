@@ -18,10 +18,10 @@ from lslm_lightning.decoding.search import (
     Step,
     check_call,
     check_ngram,
+    check_probabilities,
     forbid_repeats,
     log_probabilities,
     no_sync,
-    refuse_nan,
     reorder,
     rows_to_keep,
     wait_for_others,
@@ -237,7 +237,7 @@ class Beam(Search):
             beams, parent = self._advance(beams, candidates, t, n)
             on_host = torch.cat((parent, beams.done[:, None], lost[:, None]), 1).cpu()
             parent, done, lost = torch.split(on_host, [self.beam_size, 1, 1], 1)
-            refuse_nan(lost, n)
+            check_probabilities(lost, n)
             if n == max_length or done.all():
                 break
             all_ranks_done(False)

@@ -29,7 +29,7 @@ class CtcSearch(ABC):
     which separate equal symbols, are removed.
     """
 
-    fuses = False  # whether it can use a language model (shallow fusion)
+    supports_fusion = False  # whether it can use a language model (shallow fusion)
 
     @abstractmethod
     def __call__(
@@ -79,7 +79,7 @@ def check_frames(log_probs: Tensor, lengths: Tensor, blank: int) -> None:
         )
 
 
-def collapsed(path: Tensor, blank: int) -> tuple[int, ...]:
+def collapse(path: Tensor, blank: int) -> tuple[int, ...]:
     """Return the symbols of a path (T,) with repetitions merged and blanks removed."""
     symbols = torch.unique_consecutive(path)
     return tuple(symbols[symbols != blank].tolist())
@@ -102,6 +102,6 @@ class CtcGreedy(CtcSearch):
         best, path = log_probs.max(-1)  # (B, T)
         rows = zip(best.double().cpu(), path.cpu(), lengths.tolist(), strict=True)
         return [
-            [Hypothesis(collapsed(symbols[:n], blank), -float(log_p[:n].sum()))]
+            [Hypothesis(collapse(symbols[:n], blank), -float(log_p[:n].sum()))]
             for log_p, symbols, n in rows
         ]

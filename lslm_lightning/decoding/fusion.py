@@ -53,12 +53,12 @@ def check_fusion(weight: float) -> None:
         )
 
 
-def stacked(parts: Sequence[Nested]) -> Nested:
+def concatenate_states(parts: Sequence[Nested]) -> Nested:
     """Return states of the same shape as one state, their rows concatenated."""
     first = parts[0]
     if first is None or isinstance(first, Tensor):
         return None if first is None else torch.cat(list(parts))
-    rows = [stacked(column) for column in zip(*parts, strict=True)]
+    rows = [concatenate_states(column) for column in zip(*parts, strict=True)]
     return first._make(rows) if hasattr(first, "_make") else tuple(rows)
 
 
@@ -106,7 +106,9 @@ class FusionState:
         for length in np.unique(self.length[:n][longer]):
             rows = np.flatnonzero(longer & (self.length[:n] == length))
             ids = torch.from_numpy(token[rows, None]).to(self.device)
-            logits, state = self.fusion.step(ids, stacked([self.states[i] for i in rows]), ())
+            logits, state = self.fusion.step(
+                ids, concatenate_states([self.states[i] for i in rows]), ()
+            )
             self._write(self.fusion, rows, logits)
             for at, i in enumerate(rows):
                 self.states[i] = reorder(state, torch.tensor([at]))

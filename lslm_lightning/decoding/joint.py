@@ -16,7 +16,7 @@ from torch import Tensor
 from lslm_lightning.decoding.beam import Beam
 from lslm_lightning.decoding.ctc import check_frames
 from lslm_lightning.decoding.fusion import Fusion, check_width
-from lslm_lightning.decoding.prefix_scores import PrefixScores, frames_of
+from lslm_lightning.decoding.prefix_scores import PrefixScores, prefix_frames
 from lslm_lightning.decoding.search import Decoded, Nested, Step, log_probabilities, no_sync
 
 
@@ -81,11 +81,11 @@ class JointSearch(ABC):
     outputs as further arguments.
     """
 
-    fuses = True
+    supports_fusion = True
 
     @property
     @abstractmethod
-    def asks_ctc(self) -> bool:
+    def uses_ctc(self) -> bool:
         """True if the search needs CTC outputs."""
 
     @abstractmethod
@@ -141,7 +141,7 @@ class JointBeam(JointSearch):
             )
 
     @property
-    def asks_ctc(self) -> bool:
+    def uses_ctc(self) -> bool:
         return self.ctc_weight > 0
 
     def __call__(
@@ -168,14 +168,14 @@ class JointBeam(JointSearch):
         if log_probs is not None:
             assert lengths is not None
             check_frames(log_probs, lengths, blank)
-            if self.asks_ctc and min_length > (fewest := int(lengths.min())):
+            if self.uses_ctc and min_length > (fewest := int(lengths.min())):
                 raise ValueError(
                     f"min_length={min_length} must be at most {fewest}, the frames of the "
                     "shortest source, for CTC"
                 )
-            frames = frames_of(log_probs, lengths, blank)
+            frames = prefix_frames(log_probs, lengths, blank)
             scorers.append(_Scorer(self.ctc_weight, PrefixScores(blank, eos_id), frames))
-        elif self.asks_ctc:
+        elif self.uses_ctc:
             raise ValueError(
                 f"ctc_weight={self.ctc_weight} of JointBeam must be 0 for a model without a CTC "
                 "head"

@@ -151,7 +151,7 @@ class CtcPrefixBeam(CtcSearch):
     7.5; Hannun et al. 2014, algorithm 1, without a lexicon.
     """
 
-    fuses = True
+    supports_fusion = True
 
     beam_size: int = 10
 

@@ -32,7 +32,7 @@ class Paths(NamedTuple):
     begun: Tensor  # (N, 1) log p of all sequences that begin with the hypothesis
 
 
-def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> PrefixFrames:
+def prefix_frames(log_probs: Tensor, lengths: Tensor, blank: int) -> PrefixFrames:
     """Return the frame probabilities that `PrefixScores` reads, from log_probs (B, T, V) and
     lengths (B,).
     """
@@ -43,16 +43,16 @@ def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> PrefixFrames:
     )
     log_p = log_probs.double().masked_fill(after[..., None], -torch.inf)
     log_p[..., blank] = log_p[..., blank].masked_fill(after, 0)
-    top = finite(log_p.amax(1, keepdim=True))
+    top = without_infinity(log_p.amax(1, keepdim=True))
     return PrefixFrames(log_p, top, (log_p - top).exp())
 
 
-def finite(log_p: Tensor) -> Tensor:
+def without_infinity(log_p: Tensor) -> Tensor:
     """Return log p with 0 in place of -inf, so that it can be subtracted."""
     return log_p.masked_fill(log_p == -torch.inf, 0)
 
 
-def of_tokens(log_p: Tensor, ids: Tensor) -> Tensor:
+def token_log_p(log_p: Tensor, ids: Tensor) -> Tensor:
     """Return log p (N, T) of the tokens `ids` (N, 1) in each frame of their source, from frames (A,
     T, V).
     """
@@ -61,7 +61,7 @@ def of_tokens(log_p: Tensor, ids: Tensor) -> Tensor:
     return log_p.gather(2, tokens).transpose(1, 2).flatten(0, 1)
 
 
-def cumulated(entering: Tensor, log_p: Tensor) -> Tensor:
+def accumulated(entering: Tensor, log_p: Tensor) -> Tensor:
     """Return log p (N, T + 1) of being in a state after 0 to T frames, if paths enter it by
     `entering` (N, T) and stay by `log_p` (N, T) a frame.
 
@@ -104,20 +104,20 @@ class PrefixScores:
             else self._longer(state, ids, encoder_state.log_p)
         )
         whole = torch.logaddexp(paths.blank, paths.symbol)  # (N, T + 1)
-        most = finite(whole[:, :-1].amax(1, keepdim=True))  # (N, 1)
+        most = without_infinity(whole[:, :-1].amax(1, keepdim=True))  # (N, 1)
         # (A, k, V)
         share = (whole[:, :-1] - most).exp().view(
             len(encoder_state.log_p), -1, whole.size(1) - 1
         ) @ encoder_state.share
         log_p = (share.log() + encoder_state.top).flatten(0, 1) + most
         # with a blank between
-        twice = (paths.blank[:, :-1] + of_tokens(encoder_state.log_p, paths.last)).logsumexp(
+        twice = (paths.blank[:, :-1] + token_log_p(encoder_state.log_p, paths.last)).logsumexp(
             1, keepdim=True
         )
         log_p.scatter_(1, paths.last, twice)
         log_p[:, self.blank] = -torch.inf
         log_p[:, self.eos_id] = whole[:, -1]
-        return log_p - finite(paths.begun), paths
+        return log_p - without_infinity(paths.begun), paths
 
     def _empty(self, log_p: Tensor) -> Paths:
         # (A, T + 1)
@@ -137,11 +137,11 @@ class PrefixScores:
         before = torch.where(
             ids == paths.last, paths.blank, torch.logaddexp(paths.blank, paths.symbol)
         )[:, :-1]
-        of_symbol = of_tokens(log_p, ids)
-        of_blank = of_tokens(log_p, torch.full_like(ids, self.blank))
-        symbol = cumulated(before, of_symbol)
+        of_symbol = token_log_p(log_p, ids)
+        of_blank = token_log_p(log_p, torch.full_like(ids, self.blank))
+        symbol = accumulated(before, of_symbol)
         return Paths(
-            cumulated(symbol[:, :-1], of_blank),
+            accumulated(symbol[:, :-1], of_blank),
             symbol,
             ids,
             (before + of_symbol).logsumexp(1, keepdim=True),

@@ -72,7 +72,7 @@ class Search(ABC):
     """
 
     no_repeat_ngram: int
-    fuses = False  # whether it can use a language model (shallow fusion)
+    supports_fusion = False  # whether it can use a language model (shallow fusion)
 
     def check_n_best(self, n_best: int) -> None:
         """Check that this search can give `n_best` answers to each source.
@@ -218,7 +218,7 @@ def wait_for_others(
         step(prefix[:, :1], None, encoder_state)
 
 
-def refuse_nan(lost: Tensor, n_step: int) -> None:
+def check_probabilities(lost: Tensor, n_step: int) -> None:
     """Check that each source (A,) has a token with a probability.
 
     Raises:

@@ -18,10 +18,10 @@ from lslm_lightning.decoding.search import (
     Step,
     check_call,
     check_ngram,
+    check_probabilities,
     forbid_repeats,
     log_probabilities,
     no_sync,
-    refuse_nan,
     reorder,
     rows_to_keep,
     wait_for_others,
@@ -29,7 +29,7 @@ from lslm_lightning.decoding.search import (
 )
 
 
-def steps_between_looks(device: torch.device) -> int:
+def steps_between_checks(device: torch.device) -> int:
     """Return after how many steps to check which rows are done: each check makes the host wait for
     an accelerator.
     """
@@ -141,7 +141,7 @@ class _Stepwise(Search):
         ids = prefix[:, :first]
         last = rows.history.size(1) - 1
         choose = self._chooser(prefix, last + 1 - first, generator)
-        every = steps_between_looks(prefix.device) if all_ranks_done is no_sync else 1
+        every = steps_between_checks(prefix.device) if all_ranks_done is no_sync else 1
         for t in range(first, last + 1):
             logits, state = step(ids, state, active_source)
             log_p = log_probabilities(logits)  # (A, V)
@@ -153,7 +153,7 @@ class _Stepwise(Search):
                 ids = rows.history[:, t, None]
                 continue
             done, finite = torch.stack((rows.done, rows.score.isfinite())).cpu()
-            refuse_nan(~finite, t + 1 - first)
+            check_probabilities(~finite, t + 1 - first)
             if done.all():
                 break
             all_ranks_done(False)

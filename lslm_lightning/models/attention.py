@@ -132,7 +132,7 @@ class CrossAttention(Attention):
 
     role = "cross"
 
-    def remember(self, memory: Tensor) -> KeyValue:
+    def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
         """Return the keys (B, G, S, K) and values (B, G, S, V) of a memory (B, S, D)."""
         # (B, S, G, .)
         key = self.key(memory).unflatten(-1, (-1, self.d_k))
@@ -147,7 +147,9 @@ class CrossAttention(Attention):
                 `precompute_cross_attention`.
             mask: (B, 1, 1, S), True where a key may be attended to.
         """
-        key, value = self.remember(memory) if isinstance(memory, Tensor) else memory
+        key, value = (
+            self.precompute_cross_attention(memory) if isinstance(memory, Tensor) else memory
+        )
         beams = x.reshape(len(key), -1, x.size(-1))  # (B, k * T, D)
         query = self.query(beams).unflatten(-1, (-1, self.d_k)).transpose(1, 2)  # (B, H, k * T, K)
         return self.attend(query, key, value, mask).view_as(x)

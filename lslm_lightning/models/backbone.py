@@ -41,12 +41,12 @@ class Backbone(nn.Module, ABC):
     tokenizer_digest: str | None = None
     """Digest of the only tokenizer whose ids the network knows; None if it takes any."""
 
-    settled: JsonObject = {}  # noqa: RUF012 (never written to)
+    resolved_config: JsonObject = {}  # noqa: RUF012 (never written to)
     """Constructor arguments that were read from files when the network was built; a run records
     them, so that it can be loaded without these files.
     """
 
-    def words(
+    def embedding_and_head(
         self, vocab_size: int, head: Callable[[int, int], Head], scale_embedding: bool
     ) -> tuple[nn.Module, Head]:
         """Return the module that embeds ids (B, T) as inputs of this network, and the head that
@@ -61,7 +61,7 @@ class Backbone(nn.Module, ABC):
         scale = math.sqrt(self.d_model) if scale_embedding else None
         return TokenEmbedding(vocab_size, self.d_model, scale), head(vocab_size, self.d_model)
 
-    def marks(self, sizes: Sequence[int]) -> nn.Module:
+    def feature_embeddings(self, sizes: Sequence[int]) -> nn.Module:
         """Return a module that adds embeddings of integer features, such as the segment (first or
         second text), to the inputs of this network.
 
@@ -74,13 +74,13 @@ class Backbone(nn.Module, ABC):
         """
         return FeatureEmbedding(sizes, self.d_model)
 
-    def begin(self) -> None:
+    def load_pretrained_weights(self) -> None:
         """Load pretrained weights, unless weights were loaded already; called when training begins.
         Does nothing by default.
         """
 
     @property
-    def longest(self) -> int | None:
+    def max_positions(self) -> int | None:
         """Largest number of positions that the network can tell apart; None if unlimited."""
         limits = [getattr(module, "max_length", None) for module in self.modules()]
         return min((limit for limit in limits if limit is not None), default=None)
@@ -118,7 +118,7 @@ class Backbone(nn.Module, ABC):
                 f"n_encoder_layer={self.n_encoder_layer}"
             )
 
-    def split(self, mesh: "DeviceMesh") -> None:
+    def apply_tensor_parallel(self, mesh: "DeviceMesh") -> None:
         """Distribute the work of each layer over the processes of `mesh` (tensor parallelism).
 
         Raises:
@@ -127,7 +127,7 @@ class Backbone(nn.Module, ABC):
         """
         raise self._lacks_plan()
 
-    def part(self, n: int) -> None:
+    def shard_shapes(self, n: int) -> None:
         """Shrink the parameters to the shapes that each of `n` processes would hold after
         `apply_tensor_parallel`, to plan memory with.
 
@@ -148,7 +148,7 @@ class Backbone(nn.Module, ABC):
         """
 
     @abstractmethod
-    def remember(self, memory: Tensor) -> EncoderState:
+    def precompute_cross_attention(self, memory: Tensor) -> EncoderState:
         """Return what decoding needs of a memory (B, S, D), computed once for each source: a nested
         tuple of batch-first tensors.
         """

@@ -138,9 +138,9 @@ class PointerGenerator(Head):
     def forward(self, y: Tensor, embedding: Tensor, source: Source | None = None) -> Tensor:
         source = required(source)
         beams, copied, gate = self._attend_to_source(y, source)
-        gate = single(gate)
+        gate = upcast_to_float32(gate)
         # (B, k * T, V)
-        write = single(F.linear(beams, embedding)).log_softmax(-1) + F.logsigmoid(gate)
+        write = upcast_to_float32(F.linear(beams, embedding)).log_softmax(-1) + F.logsigmoid(gate)
         copy = torch.zeros_like(write).scatter_add(
             -1, source.ids[:, None].expand_as(copied), copied
         )
@@ -166,8 +166,8 @@ class PointerGenerator(Head):
         beams, copied, gate = self._attend_to_source(y, source)
         real = target != pad_id
         # (n, V), (n, 1)
-        logits = single(F.linear(beams[real], embedding))
-        gate = single(gate[real])
+        logits = upcast_to_float32(F.linear(beams[real], embedding))
+        gate = upcast_to_float32(gate[real])
         write = logits - logits.logsumexp(-1, keepdim=True) + F.logsigmoid(gate)
         # (n, 1)
         copy = (copied * (source.ids[:, None] == target[..., None])).sum(-1)[real][:, None]
@@ -183,7 +183,7 @@ class PointerGenerator(Head):
         scores = self.query(beams) @ source.memory.mT * y.size(-1) ** -0.5
         if source.pad is not None:
             scores = scores.masked_fill(source.pad[:, None], torch.finfo(scores.dtype).min)
-        attention = single(scores).softmax(-1)
+        attention = upcast_to_float32(scores).softmax(-1)
         return (
             beams,
             attention,
@@ -205,7 +205,7 @@ def required(source: Source | None) -> Source:
     return source
 
 
-def single(x: Tensor) -> Tensor:
+def upcast_to_float32(x: Tensor) -> Tensor:
     """Return x in float32, or unchanged where its precision is higher."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
@@ -217,7 +217,7 @@ def cross_entropy_sum(
     padding left out.
     """
     return F.cross_entropy(
-        single(logits).flatten(0, -2),
+        upcast_to_float32(logits).flatten(0, -2),
         target.flatten(),
         ignore_index=pad_id,
         reduction="sum",

@@ -30,7 +30,7 @@ class DecoderAttention(nn.Module):
     feeds_back: bool
     combine: nn.Linear
 
-    def remember(self, memory: Tensor) -> KeyValue:
+    def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
         """Return the keys and values of a memory (B, S, D)."""
         raise NotImplementedError
 
@@ -63,8 +63,8 @@ class Luong(DecoderAttention):
         self.attention = CrossAttention(d_model, 1, 1, d_model, d_model, bias=False)
         self.combine = nn.Linear(2 * d_model, d_model, bias=False)
 
-    def remember(self, memory: Tensor) -> KeyValue:
-        return self.attention.remember(memory)
+    def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
+        return self.attention.precompute_cross_attention(memory)
 
     def forward(self, y: Tensor, memory: Tensor | KeyValue, mask: Tensor | None) -> Tensor:
         """Return the attentional outputs (N, T, D) for decoder outputs y (N, T, D).
@@ -93,7 +93,7 @@ class Bahdanau(DecoderAttention):
         self.score = nn.Linear(d_model, 1, bias=False)
         self.combine = nn.Linear(2 * d_model, d_model, bias=False)
 
-    def remember(self, memory: Tensor) -> KeyValue:
+    def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
         return self.key(memory), memory
 
     def attend(self, h: Tensor, memory: KeyValue, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,7 @@ class Bahdanau(DecoderAttention):
         memory: Tensor | KeyValue,
         mask: Tensor | None,
     ) -> tuple[Tensor, Tensor, LayerState]:
-        memory = self.remember(memory) if isinstance(memory, Tensor) else memory
+        memory = self.precompute_cross_attention(memory) if isinstance(memory, Tensor) else memory
         outputs = []
         contexts = []
         all_weights = []
@@ -195,8 +195,8 @@ class Recurrent(Backbone, ABC):
         output: Tensor = self.dropout(x)
         return output
 
-    def remember(self, memory: Tensor) -> EncoderState:
-        return () if self.attention is None else self.attention.remember(memory)
+    def precompute_cross_attention(self, memory: Tensor) -> EncoderState:
+        return () if self.attention is None else self.attention.precompute_cross_attention(memory)
 
     def decode(
         self,

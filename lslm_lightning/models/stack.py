@@ -57,20 +57,20 @@ class Layer(nn.Module):
         """Return the layer's output (N, T, D) for x (N, T, D), and the cache extended by the keys
         and values of x.
         """
-        y, cache = self.self_attention(self.enter(x, self.self_norm), context, cache)
-        x = self.leave(x, y, self.self_norm)
+        y, cache = self.self_attention(self.branch_input(x, self.self_norm), context, cache)
+        x = self.add_branch(x, y, self.self_norm)
         if self.cross_attention is not None:
             assert self.cross_norm is not None
-            y = self.cross_attention(self.enter(x, self.cross_norm), memory, memory_mask)
-            x = self.leave(x, y, self.cross_norm)
-        y = self.feed_forward(self.enter(x, self.feed_forward_norm))
-        return self.leave(x, y, self.feed_forward_norm), cache
+            y = self.cross_attention(self.branch_input(x, self.cross_norm), memory, memory_mask)
+            x = self.add_branch(x, y, self.cross_norm)
+        y = self.feed_forward(self.branch_input(x, self.feed_forward_norm))
+        return self.add_branch(x, y, self.feed_forward_norm), cache
 
-    def enter(self, x: Tensor, norm: nn.Module) -> Tensor:
+    def branch_input(self, x: Tensor, norm: nn.Module) -> Tensor:
         """Return the input of a branch: normalized if `norm_first`, otherwise as it is."""
         return norm(x) if self.norm_first else x
 
-    def leave(self, x: Tensor, y: Tensor, norm: nn.Module) -> Tensor:
+    def add_branch(self, x: Tensor, y: Tensor, norm: nn.Module) -> Tensor:
         """Return the residual stream x with the branch output y added after dropout, normalized
         unless `norm_first`.
         """

@@ -121,13 +121,13 @@ class Transformer(Backbone):
             for layer in stack.layers
         ]
 
-    def split(self, mesh: "DeviceMesh") -> None:
+    def apply_tensor_parallel(self, mesh: "DeviceMesh") -> None:
         # imports much that one process does not need
         from lslm_lightning.models.sharding import split_layers
 
         split_layers(self, mesh)
 
-    def part(self, n: int) -> None:
+    def shard_shapes(self, n: int) -> None:
         from lslm_lightning.models.sharding import shrink_layers
 
         shrink_layers(self, n)
@@ -139,10 +139,11 @@ class Transformer(Backbone):
         memory, _ = self.encoder(x, bidirectional_context(self.encoder.position, x, pad))
         return memory
 
-    def remember(self, memory: Tensor) -> EncoderState:
+    def precompute_cross_attention(self, memory: Tensor) -> EncoderState:
         if self.decoder is None:
             return ()
-        return tuple(layer.remember(memory) for layer in self.decoder.cross_attentions())
+        layers = self.decoder.cross_attentions()
+        return tuple(layer.precompute_cross_attention(memory) for layer in layers)
 
     def decode(
         self,

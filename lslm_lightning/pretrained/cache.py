@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from transformers import DynamicCache
 
 
-def state_of(cache: object) -> State:
+def state_from_cache(cache: object) -> State:
     """Return the keys and values (N, H, T, K) of each layer of a cache.
 
     Raises:
@@ -28,7 +28,7 @@ def state_of(cache: object) -> State:
     return tuple((layer.keys, layer.values) for layer in layers)
 
 
-def cache_of(state: State | None) -> "DynamicCache":
+def cache_from_state(state: State | None) -> "DynamicCache":
     """Return a `DynamicCache` that holds a state; an empty one for None.
 
     Sliding windows need no cache that forgets: the network's masks see to them.

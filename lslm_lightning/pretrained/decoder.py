@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.models.backbone import EncoderState, State
-from lslm_lightning.pretrained.cache import cache_of, state_of
+from lslm_lightning.pretrained.cache import cache_from_state, state_from_cache
 from lslm_lightning.pretrained.network import Pretrained
 from lslm_lightning.types import JsonObject
 
@@ -15,8 +15,8 @@ class PretrainedDecoder(Pretrained):
     Its state is its keys and values, those of padding too: `pad` is ignored.
     """
 
-    kind = "AutoModelForCausalLM"
-    wants = "a causal language model"
+    auto_class = "AutoModelForCausalLM"
+    model_kind = "a causal language model"
     is_encoder_decoder = False
     n_encoder_layer = 0
 
@@ -28,10 +28,10 @@ class PretrainedDecoder(Pretrained):
         if config is not None or self.device.type == "meta":
             return
         # transformers loads some encoders as decoders
-        if self.sees_ahead(lambda ids: self.model(ids, use_cache=False).logits):
+        if self.attends_ahead(lambda ids: self.model(ids, use_cache=False).logits):
             raise ValueError(
-                f"{path} is not what PretrainedDecoder takes ({self.wants}): it attends to the "
-                "tokens that it is to predict"
+                f"{path} is not what PretrainedDecoder takes ({self.model_kind}): it attends to "
+                "the tokens that it is to predict"
             )
         with torch.no_grad():
             self.decode(torch.tensor([[0]]))  # raises an error for networks without keys and values
@@ -40,7 +40,7 @@ class PretrainedDecoder(Pretrained):
         self.check_encode()
         raise AssertionError("a decoder has no encoder layers")
 
-    def remember(self, memory: Tensor) -> EncoderState:
+    def precompute_cross_attention(self, memory: Tensor) -> EncoderState:
         self.check_encode()
         raise AssertionError("a decoder has no encoder layers")
 
@@ -53,5 +53,5 @@ class PretrainedDecoder(Pretrained):
         state: State | None = None,
     ) -> tuple[Tensor, State]:
         self.check_decode(memory)
-        out = self.model(self.known(x), past_key_values=cache_of(state), use_cache=True)
-        return out.logits, state_of(getattr(out, "past_key_values", None))
+        out = self.model(self.clamp_ids(x), past_key_values=cache_from_state(state), use_cache=True)
+        return out.logits, state_from_cache(getattr(out, "past_key_values", None))

@@ -26,9 +26,9 @@ class PretrainedEncoder(Pretrained):
     `frame` numbers them. Networks without token types, such as RoBERTa and DistilBERT, ignore them.
     """
 
-    kind = "AutoModel"
-    wants = "an encoder alone"
-    parts = {"add_pooling_layer": False}  # noqa: RUF012 (never written to)
+    auto_class = "AutoModel"
+    model_kind = "an encoder alone"
+    optional_parts = {"add_pooling_layer": False}  # noqa: RUF012 (never written to)
     is_encoder_decoder = False
     n_decoder_layer = 0
 
@@ -37,13 +37,17 @@ class PretrainedEncoder(Pretrained):
     ) -> None:
         super().__init__(path, config, tokenizer_digest)
         self.n_encoder_layer = self.model.config.get_text_config().num_hidden_layers
-        if config is None and self.model.device.type != "meta" and not self.sees_ahead(self.encode):
+        if (
+            config is None
+            and self.model.device.type != "meta"
+            and not self.attends_ahead(self.encode)
+        ):
             raise ValueError(
-                f"{path} is not what PretrainedEncoder takes ({self.wants}): a token does not "
+                f"{path} is not what PretrainedEncoder takes ({self.model_kind}): a token does not "
                 "attend to those after it"
             )
 
-    def marks(self, sizes: Sequence[int]) -> nn.Module:
+    def feature_embeddings(self, sizes: Sequence[int]) -> nn.Module:
         if len(sizes) != 1:
             raise ValueError(
                 f"{self.path} takes ids and token types, but no embeddings of {len(sizes) - 1} "
@@ -56,10 +60,12 @@ class PretrainedEncoder(Pretrained):
         has_types = getattr(self.model.config, "type_vocab_size", 0) > 1
         given = {"token_type_ids": types} if has_types and types is not None else {}
         mask = None if pad is None else (~pad).long()
-        memory: Tensor = self.model(self.known(ids), attention_mask=mask, **given).last_hidden_state
+        memory: Tensor = self.model(
+            self.clamp_ids(ids), attention_mask=mask, **given
+        ).last_hidden_state
         return memory
 
-    def remember(self, memory: Tensor) -> EncoderState:
+    def precompute_cross_attention(self, memory: Tensor) -> EncoderState:
         return ()
 
     def decode(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.models.backbone import EncoderState, State
-from lslm_lightning.pretrained.cache import cache_of, state_of
+from lslm_lightning.pretrained.cache import cache_from_state, state_from_cache
 from lslm_lightning.pretrained.network import Pretrained
 from lslm_lightning.types import JsonObject
 
@@ -19,8 +19,8 @@ class PretrainedEncoderDecoder(Pretrained):
     of `decode` is ignored.
     """
 
-    kind = "AutoModelForSeq2SeqLM"
-    wants = "an encoder and a decoder"
+    auto_class = "AutoModelForSeq2SeqLM"
+    model_kind = "an encoder and a decoder"
     is_encoder_decoder = True
 
     def __init__(
@@ -36,11 +36,11 @@ class PretrainedEncoderDecoder(Pretrained):
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         mask = None if pad is None else (~pad).long()
         memory: Tensor = self.model.get_encoder()(
-            self.known(x), attention_mask=mask
+            self.clamp_ids(x), attention_mask=mask
         ).last_hidden_state
         return memory
 
-    def remember(self, memory: Tensor) -> EncoderState:
+    def precompute_cross_attention(self, memory: Tensor) -> EncoderState:
         return (memory,)
 
     def decode(
@@ -66,9 +66,9 @@ class PretrainedEncoderDecoder(Pretrained):
         out = self.model(
             encoder_outputs=BaseModelOutput(memory),
             attention_mask=None if memory_pad is None else (~memory_pad).long(),
-            decoder_input_ids=self.known(x),
+            decoder_input_ids=self.clamp_ids(x),
             past_key_values=EncoderDecoderCache(
-                cache_of(self_attention), cache_of(cross_attention)
+                cache_from_state(self_attention), cache_from_state(cross_attention)
             ),
             use_cache=True,
         )
@@ -77,6 +77,6 @@ class PretrainedEncoderDecoder(Pretrained):
         if searching and config.pad_token_id not in (None, config.eos_token_id):
             out.logits[..., config.pad_token_id] = -torch.inf
         return out.logits, (
-            state_of(cache.self_attention_cache),
-            state_of(cache.cross_attention_cache),
+            state_from_cache(cache.self_attention_cache),
+            state_from_cache(cache.cross_attention_cache),
         )

@@ -46,7 +46,7 @@ ORIGIN = (
 REMOTE = ("auto_map", "custom_pipelines", "custom_generate")  # name Python files of a repository
 
 
-class Ids(nn.Module):
+class IdentityEmbedding(nn.Module):
     """Identity in place of an embedding, for networks that read token ids."""
 
     weight = None
@@ -55,7 +55,7 @@ class Ids(nn.Module):
         return ids
 
 
-class ScoreBias(Head):
+class IdentityHead(Head):
     """Identity in place of a head, for networks whose outputs are scores of tokens already."""
 
     def forward(self, y: Tensor, embedding: Tensor | None, source: Source | None = None) -> Tensor:
@@ -76,9 +76,10 @@ class Pretrained(Backbone):
         tokenizer_digest: digest of its tokenizer; by default that of the tokenizer of `path`.
     """
 
-    kind: str  # name of the class of `transformers` that loads it
-    wants: str  # kind of model, for messages
-    parts: Mapping[str, bool] = {}  # arguments of that class that leave out parts of the model
+    auto_class: str  # name of the class of `transformers` that loads it
+    model_kind: str  # kind of model, for messages
+    # arguments of that class that leave out parts of the model
+    optional_parts: Mapping[str, bool] = {}
     model: "PreTrainedModel"
 
     def __init__(
@@ -88,14 +89,14 @@ class Pretrained(Backbone):
         self.path = path
         bounds = Bounds()  # none for the config of a run: its checkpoint is the bound
         if config is not None:
-            check_described(config, path)
+            check_recorded_config(config, path)
         else:
             config = without_origin(model_config(path))
             bounds = bounds_of(path)
             check_weights(Path(path))
         if tokenizer_digest is None:
             tokenizer_digest = HuggingFace(path).train().digest
-        self.settled = {"config": config, "tokenizer_digest": tokenizer_digest}
+        self.resolved_config = {"config": config, "tokenizer_digest": tokenizer_digest}
         self.tokenizer_digest = tokenizer_digest
         with bounded_parameters(bounds, f"{path}: its config.json does not fit its weights"):
             self.model = self._build(config)
@@ -116,16 +117,16 @@ class Pretrained(Backbone):
         try:
             import transformers
 
-            described = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
-            if described.is_encoder_decoder != self.is_encoder_decoder:
+            parsed = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
+            if parsed.is_encoder_decoder != self.is_encoder_decoder:
                 raise ValueError(
-                    f"a {described.model_type} "
-                    f"{'has' if described.is_encoder_decoder else 'lacks'} an encoder"
+                    f"a {parsed.model_type} "
+                    f"{'has' if parsed.is_encoder_decoder else 'lacks'} an encoder"
                 )
-            return self._without_parts(
+            return self._without_optional_parts(
                 partial(
-                    getattr(transformers, self.kind).from_config,
-                    described,
+                    getattr(transformers, self.auto_class).from_config,
+                    parsed,
                     dtype=torch.float32,
                     **NO_CODE,
                 )
@@ -137,13 +138,13 @@ class Pretrained(Backbone):
                 else " ".join(str(error).split())[:200]
             )
             raise ValueError(
-                f"{self.path} is not what {type(self).__name__} takes ({self.wants}): {what}"
+                f"{self.path} is not what {type(self).__name__} takes ({self.model_kind}): {what}"
             ) from None
 
-    def _without_parts(self, make: Callable[..., Loaded]) -> Loaded:
-        """Return `make(**self.parts)`, or `make()` if it does not take these arguments."""
+    def _without_optional_parts(self, make: Callable[..., Loaded]) -> Loaded:
+        """Return `make(**self.optional_parts)`, or `make()` if it does not take these arguments."""
         try:
-            return make(**self.parts)
+            return make(**self.optional_parts)
         except TypeError:
             return make()
 
@@ -153,7 +154,7 @@ class Pretrained(Backbone):
         """True if the model must have an encoder and a decoder, False if only one of them."""
 
     @torch.no_grad()
-    def sees_ahead(self, read: Callable[[Tensor], Tensor]) -> bool:
+    def attends_ahead(self, read: Callable[[Tensor], Tensor]) -> bool:
         """Return whether the second token changes what `read`, (B, T) ids -> (B, T, ...), returns
         for the first.
         """
@@ -166,14 +167,14 @@ class Pretrained(Backbone):
     def _has_loaded(self) -> None:
         self.has_weights = True
 
-    def words(
+    def embedding_and_head(
         self, vocab_size: int, head: Callable[[int, int], Head], scale_embedding: bool
     ) -> tuple[nn.Module, Head]:
         if not isinstance(head(1, 1), TiedProjection):
             raise ValueError(f"model.head must be left out: {self.path} has its own")
-        return Ids(), ScoreBias()
+        return IdentityEmbedding(), IdentityHead()
 
-    def begin(self) -> None:
+    def load_pretrained_weights(self) -> None:
         """Load the weights of `path`, unless weights were loaded already.
 
         Raises:
@@ -188,10 +189,10 @@ class Pretrained(Backbone):
         options |= {"local_files_only": is_local(self.path), "dtype": torch.float32}
         # weights that do not fit are listed, and refused below
         options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
-        kind = getattr(transformers, self.kind)
+        auto_class = getattr(transformers, self.auto_class)
         try:
-            network, report = self._without_parts(
-                partial(kind.from_pretrained, self.path, config=self.model.config, **options)
+            network, report = self._without_optional_parts(
+                partial(auto_class.from_pretrained, self.path, config=self.model.config, **options)
             )
         except SafetensorError as error:
             raise ValueError(
@@ -233,7 +234,7 @@ class Pretrained(Backbone):
         """Device of the parameters."""
         return next(self.model.parameters()).device
 
-    def known(self, ids: Tensor) -> Tensor:
+    def clamp_ids(self, ids: Tensor) -> Tensor:
         """Clamp ids to the network's vocabulary: a padding id may lie beyond it, and padding has no
         influence.
         """
@@ -261,7 +262,7 @@ def check_weights(folder: Path) -> None:
         )
 
 
-def check_described(config: Settings, path: str) -> None:
+def check_recorded_config(config: Settings, path: str) -> None:
     """Check that a configuration recorded by a run names no Python code and no sizes out of range.
 
     Raises:

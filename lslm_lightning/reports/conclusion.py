@@ -52,7 +52,7 @@ class Conclusion:
 NOTHING = Conclusion(None, "")
 
 
-def conclude(
+def draw_conclusion(
     own: Score,
     others: Mapping[str, Score],
     pairs: Sequence[Pair],
@@ -75,11 +75,11 @@ def conclude(
     label = metric_label(own.metric)
     if not math.isfinite(own.value):
         has = listed([f"{quoted(name)} has {shown(score)}" for name, score in known.items()])
-        return Conclusion("worse", f"{capital(subject)} has no {label}, and {has}.")
+        return Conclusion("worse", f"{capitalized(subject)} has no {label}, and {has}.")
     tests: dict[str, Pair] = {}
     for pair in pairs:
         if pair.metric == own.metric:
-            tests |= {pair.first: flipped(pair), pair.second: pair}
+            tests |= {pair.first: swapped(pair), pair.second: pair}
     tests = {name: tests[name] for name in known if name in tests}
     if not tests:
         return NOTHING
@@ -89,13 +89,13 @@ def conclude(
     parts: list[str] = []
     for outcome, names in groups.items():
         if names:
-            whom = together(names, len(tests), noun, "any" if outcome == "unsure" else "all")
+            whom = group_phrase(names, len(tests), noun, "any" if outcome == "unsure" else "all")
             why = reason([tests[name] for name in names])
             parts.append(sentence_of(outcome, whom, label, "" if parts else subject, why))
     details = [describe_pair(pair, known[name], name) for name, pair in tests.items()]
     worst = next(outcome for outcome in OUTCOMES if groups[outcome])
     compared = frozenset(frozenset((pair.first, pair.second)) for pair in tests.values())
-    return Conclusion(worst, " ".join(parts), tuple(map(capital, details)), compared)
+    return Conclusion(worst, " ".join(parts), tuple(map(capitalized, details)), compared)
 
 
 def qualified(
@@ -132,7 +132,7 @@ def is_worse(score: Score, other: str, pairs: Sequence[Pair]) -> bool:
     """Return whether a test finds the score significantly worse than that of another system."""
     for pair in pairs:
         if pair.metric == score.metric and other in (pair.first, pair.second):
-            seen = flipped(pair) if pair.first == other else pair
+            seen = swapped(pair) if pair.first == other else pair
             return outcome_of(seen, score.higher_is_better) == "worse"
     return False
 
@@ -176,7 +176,7 @@ def describe_pair(pair: Pair, other: Score, name: str) -> str:
     sign = "+" if pair.difference > 0 else ""
     return (
         f"{against}: difference {sign}{difference}, 95 % interval {low} to {high}, "
-        f"{chance(pair.p)}."
+        f"{p_value_text(pair.p)}."
     )
 
 
@@ -206,10 +206,10 @@ def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str)
             else f"from {whom}"
         )
         return f"There is no sure difference {what}{metric}: {why}."
-    return f"{capital(subject) or 'It'} is {outcome} than {whom}{metric}."
+    return f"{capitalized(subject) or 'It'} is {outcome} than {whom}{metric}."
 
 
-def together(names: Sequence[str], n_all: int, noun: str, every: str) -> str:
+def group_phrase(names: Sequence[str], n_all: int, noun: str, every: str) -> str:
     """Return a phrase for these of the `n_all` other systems: "the baseline X", "all 3
     baselines".
     """
@@ -222,7 +222,7 @@ def together(names: Sequence[str], n_all: int, noun: str, every: str) -> str:
     return f"the {noun}{'' if len(names) == 1 else 's'} {listed([*map(quoted, names)])}"
 
 
-def flipped(pair: Pair) -> Pair:
+def swapped(pair: Pair) -> Pair:
     """Return the same test with the two systems exchanged."""
     return Pair(
         pair.second,
@@ -238,7 +238,7 @@ def flipped(pair: Pair) -> Pair:
     )
 
 
-def chance(p: float) -> str:
+def p_value_text(p: float) -> str:
     """Return a p-value as text: "p = 0.0312", "p < 0.001"."""
     if p < 0.001:
         return "p < 0.001"
@@ -258,6 +258,6 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def capital(text: str) -> str:
+def capitalized(text: str) -> str:
     """Return the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]

@@ -27,7 +27,7 @@ from lslm_lightning.reports.blocks import (
 from lslm_lightning.reports.conclusion import (
     NOTHING,
     Conclusion,
-    conclude,
+    draw_conclusion,
     qualified,
     quoted,
     shown,
@@ -59,12 +59,12 @@ def evaluation_report(
         sections: the task's own.
     """
     parts = [
-        ladder(results, metrics),
-        doubts(results),
+        scores_section(results, metrics),
+        all_checks_section(results),
         costs_section(results, metrics),
-        parts_of_the_exam(results, metrics),
+        breakdown_section(results, metrics),
         *sections,
-        outputs(results, examples, metrics),
+        outputs_section(results, examples, metrics),
         *repeat,
     ]
     words = lead(results, metrics, baselines)
@@ -107,7 +107,7 @@ def conclusion_on(name: str, results: Results, others: Collection[str]) -> Concl
         if other in others and other != name and (there := results.scores[other])
     }
     pairs = [pair for pair in results.pairs if name in (pair.first, pair.second)]
-    compared = conclude(found[results.headline], scores, pairs, quoted(name))
+    compared = draw_conclusion(found[results.headline], scores, pairs, quoted(name))
     every = {
         other: there.scores for other in scores if (there := results.scores[other]) is not None
     }
@@ -143,7 +143,7 @@ def leading(
         return Conclusion(None, f"{words}.")
     second = order[1]
     pairs = [pair for pair in results.pairs if {pair.first, pair.second} == set(order[:2])]
-    found = conclude(best, {second: scores[second]}, pairs, "it", "system")
+    found = draw_conclusion(best, {second: scores[second]}, pairs, "it", "system")
     if not found.summary:
         score = f"{quoted(order[0])} has {label} {shown(best)}"
         return Conclusion(
@@ -162,7 +162,7 @@ def details_of(name: str, conclusion: Conclusion) -> tuple[str, ...]:
     return tuple(f"{quoted(name)}: {line[:1].lower()}{line[1:]}" for line in lines)
 
 
-def ladder(results: Results, metrics: Sequence[Metric]) -> Section:
+def scores_section(results: Results, metrics: Sequence[Metric]) -> Section:
     """Return the section "Scores": scores of all systems, and tests of every pair of them."""
     names = [metric.name for metric in metrics]
     table = score_table(results, names)
@@ -260,7 +260,7 @@ def pair_table(results: Results, metric: str) -> Table:
     return Table(columns, rows, f"Pairs by {metric_label(metric)}", notes)
 
 
-def doubts(results: Results) -> Section:
+def all_checks_section(results: Results) -> Section:
     """Return the section "Sanity checks" of an evaluation."""
     unchecked = (
         []
@@ -284,7 +284,7 @@ def checks_section(findings: Sequence[Finding], notes: Sequence[Text] = ()) -> S
     return Section("Sanity checks", [Table(["check", "where", "finding"], rows), *notes])
 
 
-def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | None:
+def breakdown_section(results: Results, metrics: Sequence[Metric]) -> Section | None:
     """Return the section "Breakdown": the headline metric in buckets of examples; None without
     buckets.
     """
@@ -301,7 +301,7 @@ def parts_of_the_exam(results: Results, metrics: Sequence[Metric]) -> Section | 
     return Section(f"Breakdown by {metric_label(results.headline)}", tables)
 
 
-def outputs(
+def outputs_section(
     results: Results, examples: Sequence[Example], metrics: Sequence[Metric]
 ) -> Section | None:
     """Return a section with all outputs side by side and the headline metric of each example; None
@@ -343,7 +343,7 @@ def outputs(
     )
 
 
-def to_repeat(
+def evaluation_details_section(
     command: str, facts: Mapping[str, Cell], systems: Mapping[str, str], versions: Mapping[str, str]
 ) -> Section:
     """Return the section "Run details": facts, command, configurations and package versions.

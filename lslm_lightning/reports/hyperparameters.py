@@ -58,7 +58,7 @@ def hyperparameters(config: Settings) -> dict[str, str]:
     others = {
         name: value
         for name, value in model.items()
-        if name not in PARTS and name != "validation_search" and is_on(value)
+        if name not in PARTS and name != "validation_search" and is_set(value)
     }
     objects = {name: value for name, value in others.items() if is_object(value)}
     numbers = {name: value for name, value in others.items() if is_scalar(value)}
@@ -67,9 +67,9 @@ def hyperparameters(config: Settings) -> dict[str, str]:
     training = {
         label: trainer[name]
         for name, (label, none) in TRAINING.items()
-        if is_on(trainer.get(name)) and trainer[name] != none
+        if is_set(trainer.get(name)) and trainer[name] != none
     }
-    batches = {name: data[name] for name in BATCHES if is_on(data.get(name))}
+    batches = {name: data[name] for name in BATCHES if is_set(data.get(name))}
     found["Training"] = listed_settings(training | batches)
     return {title: line for title, line in found.items() if line}
 
@@ -79,7 +79,9 @@ def described(value: Json) -> str:
     if not is_object(value):
         return last_name(value) if isinstance(value, str) else ""
     settings = value.get("init_args") or {}
-    shown = {name: inner for name, inner in settings.items() if name not in UNUSED and is_on(inner)}
+    shown = {
+        name: inner for name, inner in settings.items() if name not in UNUSED and is_set(inner)
+    }
     words = listed_settings(shown)
     return f"{class_of(value)}{': ' if words else ''}{words}"
 
@@ -120,7 +122,7 @@ def is_scalar(value: Json) -> bool:
     return isinstance(value, str | int | float)
 
 
-def is_on(value: Json) -> bool:
+def is_set(value: Json) -> bool:
     """Return whether a setting has a value other than null, false, 0 and empty."""
     return value not in (None, False, 0, "", [], {})
 

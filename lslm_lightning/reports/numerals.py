@@ -4,7 +4,7 @@ missing values.
 
 import math
 from collections.abc import Iterable
-from numbers import Integral, Real
+from numbers import Integral
 
 DASH = "–"
 SIGNIFICANT = 4
@@ -22,7 +22,7 @@ def decimals(values: Iterable[float | None]) -> int | None:
     return max(0, SIGNIFICANT - 1 - math.floor(math.log10(max(sizes))))
 
 
-def number(value: float | Real | None, places: int | None = None) -> str:
+def number(value: float | None, places: int | None = None) -> str:
     """Return a number as text with `places` decimals, or as few as four significant digits need:
     12,345 and 37.24 and −0.512 and 3.2 × 10⁻⁶.
 

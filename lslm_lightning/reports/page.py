@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from functools import cache, partial
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -37,27 +37,29 @@ N_CHARACTER = 3000
 def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
     """Return the HTML page, with at most `n_sample` samples in each block of samples."""
     style = (TEMPLATES / "style.css").read_text("utf-8")
-    script = (TEMPLATES / "explorer.js").read_text("utf-8") if holds(report, Explorer) else ""
+    script = (
+        (TEMPLATES / "explorer.js").read_text("utf-8") if contains_block(report, Explorer) else ""
+    )
     inline = {
         "style": Markup(style),
-        "digest": digest_of(style),
+        "digest": csp_digest(style),
         "script": Markup(script),
-        "script_digest": digest_of(script),
+        "script_digest": csp_digest(script),
     }
     return (
         _environment("html")
         .get_template("page.html")
-        .render(report=limited(report, n_sample), sounds=holds(report, Sound), **inline)
+        .render(report=limited(report, n_sample), sounds=contains_block(report, Sound), **inline)
     )
 
 
-def holds(block: object, kind: type) -> bool:
+def contains_block(block: object, kind: type) -> bool:
     """Return whether a report, section or block is or contains a block of this kind."""
     inner = getattr(block, "sections", None) or getattr(block, "blocks", None) or []
-    return isinstance(block, kind) or any(holds(part, kind) for part in inner)
+    return isinstance(block, kind) or any(contains_block(part, kind) for part in inner)
 
 
-def digest_of(text: str) -> str:
+def csp_digest(text: str) -> str:
     """Return the SHA-256 digest of a text in base64, as a content security policy expects it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
@@ -110,7 +112,11 @@ def _plain(value: object, places: int | None = None) -> str:
     """Return a value as plain text: "yes" or "no", a formatted number, or safe text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return number(value, places) if value is None or isinstance(value, Real) else safe_text(value)
+    if isinstance(value, Integral):
+        return number(int(value), places)
+    if value is None or isinstance(value, Real):
+        return number(None if value is None else float(value), places)
+    return safe_text(value)
 
 
 def _shown(to_format: Callable[[str], str], value: object) -> object:

@@ -76,7 +76,7 @@ class Spectrogram:
     def address(self) -> str:
         """Picture as a `data:` address, one pixel for each value, at most as wide as the figure."""
         # (F, T), the highest first
-        values = narrowed(np.asarray(self.values, float), int(WIDTH)).T[::-1]
+        values = average_rows(np.asarray(self.values, float), int(WIDTH)).T[::-1]
         low, high = np.quantile(values, QUANTILES) if values.size else (0.0, 1.0)
         shades = 255 * np.clip((high - values) / max(high - low, 1e-9), 0, 1)
         return data_uri(png(shades.astype(np.uint8)), "image/png")
@@ -144,7 +144,7 @@ class Aligned:
         )
 
 
-def narrowed(values: np.ndarray, most: int) -> np.ndarray:
+def average_rows(values: np.ndarray, most: int) -> np.ndarray:
     """Return at most `most` rows of (T, F), each the mean of neighbouring rows in groups of nearly
     equal size.
     """

@@ -98,7 +98,7 @@ class Scatter:
         }
         marks = [
             Mark(at[name], name, xy, end, name in front)
-            for name, (xy, end) in written_apart(at, frame.width).items()
+            for name, (xy, end) in name_positions(at, frame.width).items()
         ]
         path = "".join(
             f"{'M' if i == 0 else 'L'}{at[name][0]:.1f} {at[name][1]:.1f}"
@@ -120,7 +120,7 @@ class Scatter:
         return Table(["system", self.x, self.y, "on the front"], rows, self.caption)
 
 
-def written_apart(marks: Mapping[str, Point], width: float) -> dict[str, tuple[Point, bool]]:
+def name_positions(marks: Mapping[str, Point], width: float) -> dict[str, tuple[Point, bool]]:
     """Return where to write each name so that it hides no other name and no mark, as far as there
     is room.
 

@@ -23,7 +23,7 @@ def show_table(table: Table) -> None:
     drawn = RichTable(title=title, title_justify="left")
     for heading, numeric in zip(table.headings(), table.numeric(), strict=True):
         justify: JustifyMethod = "right" if numeric else "left"
-        drawn.add_column(Text(words_of(heading)), justify=justify, overflow="fold")
+        drawn.add_column(Text(heading_text(heading)), justify=justify, overflow="fold")
     places = table.column_places()
     for row in table.rows:
         drawn.add_row(*(cell(value, places[i], reasons) for i, value in enumerate(row)))
@@ -64,7 +64,7 @@ def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) 
     if isinstance(value, Code):
         return Text(safe_text(value.text))
     if isinstance(value, Heading):
-        return Text(words_of(value))
+        return Text(heading_text(value))
     if value is None or isinstance(value, int | float):
         return Text(number(value, places))
     return Text(safe_text(value))
@@ -79,7 +79,7 @@ def note(value: object) -> str:
     )
 
 
-def words_of(heading: Heading) -> str:
+def heading_text(heading: Heading) -> str:
     """Return name, arrow and unit of a heading as text."""
     arrow = {True: " ↑", False: " ↓", None: ""}[heading.higher_is_better]
     return f"{safe_text(heading.name)}{arrow} {heading.shown_unit}".rstrip()

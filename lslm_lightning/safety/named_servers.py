@@ -10,18 +10,18 @@ from lslm_lightning.safety.redaction import redacted
 from lslm_lightning.safety.user_files import state_directory, write_private
 
 
-def record() -> Path:
+def record_path() -> Path:
     """Return the path of the file that lists the addresses, one per line."""
     return state_directory() / "tracking-servers"
 
 
-def remember(address: str) -> None:
+def add(address: str) -> None:
     """Record an address that the user has named; ignore it if the file cannot be written."""
     address = plain(address)
-    known = read()
+    known = recorded()
     if address not in known:
         try:
-            write_private(record(), "".join(f"{each}\n" for each in [*known, address]))
+            write_private(record_path(), "".join(f"{each}\n" for each in [*known, address]))
         except OSError:
             return
 
@@ -32,13 +32,13 @@ def is_known(address: str) -> bool:
     False for an address that contains a secret: without the secret it may be the address of another
     server, as in `http://other:/x@named`.
     """
-    return address == redacted(address) and plain(address) in read()
+    return address == redacted(address) and plain(address) in recorded()
 
 
-def read() -> list[str]:
+def recorded() -> list[str]:
     """Return the recorded addresses."""
     try:
-        return record().read_text("utf-8").splitlines()
+        return record_path().read_text("utf-8").splitlines()
     except (OSError, ValueError):
         return []
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.decoding import Beam, CtcPrefixBeam, Fusion, JointBeam
-from lslm_lightning.decoding.prefix_scores import PrefixScores, frames_of
+from lslm_lightning.decoding.prefix_scores import PrefixScores, prefix_frames
 from tests.decoding.frames import all_sequences, random_frames
 from tests.decoding.network import END, Network, answers, question
 from tests.decoding.test_ctc import language_model, log_p_of
@@ -41,7 +41,7 @@ def decoder() -> Network:
 def test_prefix_scores_are_sums_over_all_sequences(blank):
     log_probs = frames()
     for source, n in zip(log_probs, LENGTHS, strict=True):
-        shared = frames_of(source[None], n[None], blank)
+        shared = prefix_frames(source[None], n[None], blank)
         every = all_sequences(source[:n], blank)
         for prefix in itertools.chain.from_iterable(
             itertools.product(range(N_SYMBOL), repeat=r) for r in range(4)
@@ -77,7 +77,7 @@ def test_prefix_scores_stay_exact_over_many_frames():
     total = 0.0
     for wanted in [*ids, END]:
         log_p, state = step(
-            torch.tensor([[token]]), state, frames_of(scores, torch.tensor([300]), BLANK)
+            torch.tensor([[token]]), state, prefix_frames(scores, torch.tensor([300]), BLANK)
         )
         total = total + log_p[0, wanted].item()
         token = wanted

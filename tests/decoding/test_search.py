@@ -371,7 +371,7 @@ def copies(marian):
     )
     pad = source == PAD
     with torch.inference_mode():
-        shared = (backbone.remember(backbone.encode(embedding(source), pad)), pad)
+        shared = (backbone.precompute_cross_attention(backbone.encode(embedding(source), pad)), pad)
 
     def step(ids: Tensor, state: tuple | None, shared: tuple) -> tuple[Tensor, tuple]:
         y, state = backbone.decode(

@@ -91,7 +91,7 @@ def test_beams_share_a_source_and_may_be_reordered(family: Family):
     source = vectors(2, 5)
     pad = pad_after([5, 3], 5)
     memory = model.encode(source, pad)
-    shared = model.remember(memory)
+    shared = model.precompute_cross_attention(memory)
     copied = memory.repeat_interleave(3, 0)
     copied_pad = pad.repeat_interleave(3, 0)
     history = vectors(6, 2)
@@ -155,7 +155,7 @@ def test_remembering_changes_nothing(family: Family):
     memory = vectors(2, 5)
     x = vectors(4, 3)
     torch.testing.assert_close(
-        model.decode(x, memory=model.remember(memory))[0],
+        model.decode(x, memory=model.precompute_cross_attention(memory))[0],
         model.decode(x, memory=memory)[0],
         **EXACT,
     )

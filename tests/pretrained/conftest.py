@@ -144,7 +144,7 @@ def language_task(folder: Path, **settings) -> LanguageModelingTask:
         HuggingFace(str(folder)).train(),
         **{"context": 16, **settings},
     )
-    task.backbone.begin()
+    task.backbone.load_pretrained_weights()
     return task.double().eval()
 
 
@@ -154,7 +154,7 @@ def translation_task(folder: Path, **settings) -> TranslationTask:
         HuggingFace(str(folder)).train(),
         **{"max_length": 12, **settings},
     )
-    task.backbone.begin()
+    task.backbone.load_pretrained_weights()
     return task.double().eval()
 
 

@@ -72,23 +72,23 @@ def test_of_a_network_that_was_settled_nothing_is_read_again(gpt2, tmp_path):
     here = tmp_path / "here"
     shutil.copytree(gpt2, here)
     first = PretrainedDecoder(str(here))
-    first.begin()
+    first.load_pretrained_weights()
     with torch.no_grad():
         first.model.transformer.wte.weight.add_(1)
     shutil.rmtree(here)
-    second = PretrainedDecoder(str(here), **copy.deepcopy(first.settled))
-    assert second.settled == first.settled
+    second = PretrainedDecoder(str(here), **copy.deepcopy(first.resolved_config))
+    assert second.resolved_config == first.resolved_config
     second.load_state_dict(first.state_dict())
-    second.begin()
+    second.load_pretrained_weights()
     assert torch.equal(weights(second), weights(first))
     with pytest.raises(ValueError, match="no usable weights"):
-        PretrainedDecoder(str(here), **first.settled).begin()
+        PretrainedDecoder(str(here), **first.resolved_config).load_pretrained_weights()
 
 
 def test_weights_are_read_when_training_begins(gpt2):
     network = PretrainedDecoder(str(gpt2))
     before = weights(network)
-    network.begin()
+    network.load_pretrained_weights()
     assert not torch.equal(weights(network), before)
     assert torch.equal(weights(network), weights(language_task(gpt2).backbone.float()))
 
@@ -141,7 +141,7 @@ def test_weights_of_another_network(gpt2, marian, tmp_path):
     shutil.copy(marian / "model.safetensors", tmp_path)
     network = PretrainedDecoder(str(tmp_path))
     with pytest.raises(ValueError, match=r"no weights for \S+ and \d+ others"):
-        network.begin()
+        network.load_pretrained_weights()
 
 
 def test_another_tokenizer_or_head(gpt2):
@@ -180,12 +180,12 @@ def test_weights_that_do_not_fit_are_named(gpt2, tmp_path):
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {name: change}))
         with pytest.raises(ValueError, match=f"its weights and its config.json differ: .*{words}"):
-            PretrainedDecoder(str(folder)).begin()
+            PretrainedDecoder(str(folder)).load_pretrained_weights()
     torn = shutil.copytree(gpt2, tmp_path / "torn")
     content = (torn / "model.safetensors").read_bytes()
     (torn / "model.safetensors").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="torn: its weights are damaged or incomplete"):
-        PretrainedDecoder(str(torn)).begin()
+        PretrainedDecoder(str(torn)).load_pretrained_weights()
 
 
 def test_what_keeps_no_keys_and_values_is_refused(tmp_path):
