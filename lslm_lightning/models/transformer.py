@@ -85,13 +85,9 @@ class Transformer(Backbone):
         def layer(role: str, cross: bool) -> Layer:
             attention = SelfAttention(*projections, role=role)
             cross_attention = CrossAttention(*projections) if cross else None
+            inner = feed_forward(d_model, d_feedforward)
             return Layer(
-                attention,
-                cross_attention,
-                feed_forward(d_model, d_feedforward),
-                lambda: norm(d_model),
-                norm_first,
-                dropout,
+                attention, cross_attention, inner, lambda: norm(d_model), norm_first, dropout
             )
 
         def stack(layers: list[Layer]) -> Stack | None:
@@ -99,14 +95,8 @@ class Transformer(Backbone):
                 return None
             first = norm(d_model) if embedding_norm else nn.Identity()
             last = norm(d_model) if norm_first else nn.Identity()
-            return Stack(
-                layers,
-                position(d_model, n_head, d_k),
-                first,
-                last,
-                dropout,
-                activation_checkpointing,
-            )
+            positions = position(d_model, n_head, d_k)
+            return Stack(layers, positions, first, last, dropout, activation_checkpointing)
 
         self.encoder = stack([layer("encoder", cross=False) for _ in range(n_encoder_layer)])
         self.decoder = stack(

@@ -50,6 +50,7 @@ def evaluation_report(
     sections: Sequence[Section] = (),
     date: str = "",
     baselines: Collection[str] = (),
+    after_scores: Sequence[Section] = (),
 ) -> Report:
     """Return the report of an evaluation.
 
@@ -57,9 +58,11 @@ def evaluation_report(
         baselines: names of systems that the other ones should beat.
         repeat: sections that say how to repeat the evaluation, at the end of the page.
         sections: the task's own.
+        after_scores: sections that follow the scores.
     """
     parts = [
         scores_section(results, metrics),
+        *after_scores,
         all_checks_section(results),
         costs_section(results, metrics),
         breakdown_section(results, metrics),

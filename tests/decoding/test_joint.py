@@ -31,7 +31,7 @@ def frames(blank: int = BLANK, n_frame: int = 4) -> Tensor:
 
 
 def decoder() -> Network:
-    """One that cannot write the blank."""
+    """Return a decoder that cannot write the blank."""
     network = Network(N_SYMBOL)
     network.bias[BLANK] = -math.inf
     return network
@@ -188,7 +188,7 @@ def test_other_rows_of_the_batch_change_nothing():
 
 
 def test_inference_mode_around_a_search():
-    """As Lightning tests: what the model gives was made there, and is not to be written to."""
+    """Tensors made in inference mode, as in Lightning's test loop, are not written to."""
     network = decoder()
     (start, sources) = question(3)
     _, fusion = language_model(N_SYMBOL, weight=0.4)

@@ -1,4 +1,4 @@
-"""Attention against the mission's formula, torch.nn, and itself spelled out."""
+"""Attention against its formula, torch.nn, and its own unfused form."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def pad_after(lengths: list[int], n: int) -> Tensor:
 
 
 def test_it_is_the_formula_head_by_head():
-    """W_q, W_k to n_head * d_k, W_v to n_head * d_v, output from n_head * d_v, scores over
+    """W_q, W_k map to n_head * d_k, W_v to n_head * d_v, output from n_head * d_v, scores over
     sqrt(d_k); d_k, d_v and d_model all differ.
     """
     n_head = 4
@@ -91,7 +91,7 @@ def test_cross_attention_against_torch():
 @pytest.mark.parametrize("kind", ["none", "causal", "bool", "float"])
 @pytest.mark.parametrize("n_kv_head", [4, 2, 1])
 def test_spelled_out_equals_fused(kind: str, n_kv_head: int):
-    """Outputs and gradients: short bfloat16 on a CPU takes the one, everything else the other."""
+    """Outputs and gradients of the unfused form equal those of the fused kernel."""
     shapes = [(2, 4, 5, 3), (2, n_kv_head, 5, 3), (2, n_kv_head, 5, 6)]
     inputs = [torch.randn(*shape, dtype=torch.double, requires_grad=True) for shape in shapes]
     mask = {

@@ -1,4 +1,4 @@
-"""Token vectors."""
+"""Embeddings of tokens and of features."""
 
 import torch
 

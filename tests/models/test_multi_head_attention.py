@@ -1,4 +1,4 @@
-"""The attention of the literature against torch.nn, its own formula, and that of a backbone."""
+"""Multi-head attention against torch.nn, its own formula, and the attention of a backbone."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def inputs(n_query: int = 5, n_key: int = 6, d_model: int = 12) -> tuple[Tensor,
 
 
 def as_torch(ours: MultiHeadAttention) -> nn.MultiheadAttention:
-    """torch.nn's module with the same weights."""
+    """Return torch.nn's module with the same weights."""
     theirs = nn.MultiheadAttention(ours.d_model, ours.num_heads, batch_first=True).double()
     parts = (ours.W_q, ours.W_k, ours.W_v)
     theirs.in_proj_weight.data = torch.cat([part.weight.data for part in parts])

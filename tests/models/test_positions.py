@@ -1,4 +1,4 @@
-"""Each scheme against its formula, and what it promises."""
+"""Positional encodings against their formulas."""
 
 from functools import partial
 

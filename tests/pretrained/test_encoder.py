@@ -1,4 +1,4 @@
-"""A pretrained encoder: what `transformers` computes, behind the contract; it chooses sentences."""
+"""Pretrained encoders as backbones: the outputs of `transformers`, and extractive summaries."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""When weights are read, and what is refused."""
+"""Loading of pretrained weights, and its errors."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ def weights(module):
 
 
 def test_stepping_equals_reading(causal):
-    """As for our own, also where gradients are wanted."""
+    """Single steps give the outputs of the whole text, with and without gradients."""
     network = language_task(causal).backbone
     ids = torch.arange(3, 15).view(2, 6)
     whole, _ = network.decode(ids)
@@ -68,7 +68,7 @@ def test_a_plan_is_made_of_shapes(gpt2):
 
 
 def test_of_a_network_that_was_settled_nothing_is_read_again(gpt2, tmp_path):
-    """What config.yaml holds and a state are all that it takes; what was loaded is not replaced."""
+    """The recorded configuration and a state dict suffice; loaded weights are not replaced."""
     here = tmp_path / "here"
     shutil.copytree(gpt2, here)
     first = PretrainedDecoder(str(here))
@@ -171,7 +171,7 @@ def test_a_model_that_is_nowhere(monkeypatch, tmp_path):
 
 
 def test_weights_that_do_not_fit_are_named(gpt2, tmp_path):
-    """Of other sizes, of more layers, and torn."""
+    """Weights of other sizes, of more layers, and damaged ones."""
     for name, change, words in [
         ("n_positions", 16, r"wpe\.weight is \(32, 16\) and \(16, 16\)"),
         ("n_layer", 1, r"they have transformer\.h\.1\."),
@@ -198,7 +198,7 @@ def test_what_keeps_no_keys_and_values_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", [*CAUSAL, *PAIRED])
 def test_a_folder_without_its_tokenizer_is_refused(name, tmp_path):
-    """`transformers` makes one for some of them that knows no word."""
+    """For some folders `transformers` makes a tokenizer that knows no word."""
     folder = save({**CAUSAL, **PAIRED}[name](), tmp_path / name, name in PAIRED)
     for path in folder.glob("*token*"):
         path.unlink()

@@ -1,5 +1,5 @@
-"""A test's conclusion in words: worse, no sure difference, or better, in this order, in all
-places.
+"""Conclusions of tests in words: worse, no sure difference, or better, in this order,
+everywhere.
 """
 
 import math
@@ -10,7 +10,7 @@ import pytest
 from lslm_lightning.contracts import Example, Metric, Prediction, Score, metric_label
 from lslm_lightning.evaluation.comparison import Pair, compare_with_others
 from lslm_lightning.evaluation.results import Entry
-from lslm_lightning.evaluation.results import draw_conclusion as results_of
+from lslm_lightning.evaluation.results import conclude as results_of
 from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.error_rate import WordErrorRate
 from lslm_lightning.metrics.rouge import Rouge
@@ -52,7 +52,7 @@ class Lower(Higher):
 
 
 def concluded(metric, **others):
-    """The conclusion on OWN beside others, all as values of N examples."""
+    """Return the conclusion on OWN beside others, all as values of N examples."""
     rows = {name: mean_rows(values) for name, values in others.items()}
     pairs = compare_with_others(metric, mean_rows(OWN), rows, 500)
     scores = {
@@ -135,7 +135,9 @@ def test_all_of_several_are_counted():
 
 
 def test_what_is_told_are_the_numbers_of_the_paired_test():
-    """p is that of paired randomization, corrected by Holm's method for the baselines alone."""
+    """The p-value is that of paired randomization, corrected by Holm's method for the baselines
+    alone.
+    """
     others = {"a": SAME + 10, "b": CLEAR + 9.9, "c": CLEAR + 9.95}
     rows = {name: mean_rows(values) for name, values in others.items()}
     pairs = compare_with_others(Higher(), mean_rows(OWN), rows, 500)

@@ -11,7 +11,7 @@ NAN = math.nan
 
 
 def drawn(figure):
-    """The figure's SVG on a page."""
+    """Return the SVG of a figure on a page."""
     page = render_html(Report("t", [Section("s", [figure])]))
     return re.search(r'<svg class="(?:plot|heat)".*?</svg>', page, re.DOTALL)[0]
 

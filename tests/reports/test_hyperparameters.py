@@ -1,4 +1,4 @@
-"""Architecture and hyperparameters of a run are shown in a few lines."""
+"""Architecture and hyperparameters of a run in a few lines."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Players, pictures of frames and alignments, in a page that asks no network."""
+"""Audio players, spectrograms and alignments, in a page that makes no network requests."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Quality against cost: the front, and names that hide nothing."""
+"""Quality against cost: the Pareto front, and names that hide nothing."""
 
 from itertools import combinations
 
