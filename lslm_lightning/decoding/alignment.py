@@ -30,7 +30,7 @@ def forced_alignment(log_probs: Tensor, ids: Sequence[int], blank: int) -> list[
     states = np.full(2 * len(ids) + 1, blank)  # symbols at odd states, blanks around them
     states[1::2] = ids
     frames = log_probs.double().cpu().numpy()[:, states]  # (T, N)
-    may_skip = np.zeros(len(states), bool)  # the blank before
+    may_skip = np.zeros(len(states), bool)  # True where a path may skip the blank before a symbol
     may_skip[3::2] = states[3::2] != states[1:-2:2]
     best = np.full(len(states), -np.inf)
     previous = np.zeros(frames.shape, np.int64)

@@ -195,7 +195,7 @@ class Beam(Search):
                 "search; raise beam_size, or lower n_best"
             )
 
-    @torch.inference_mode(False)  # in it, autocast would cast all weights anew at every step
+    @torch.inference_mode(False)  # otherwise autocast casts all weights again at every step
     @torch.no_grad()
     def __call__(
         self,

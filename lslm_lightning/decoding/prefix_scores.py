@@ -110,7 +110,7 @@ class PrefixScores:
             len(encoder_state.log_p), -1, whole.size(1) - 1
         ) @ encoder_state.share
         log_p = (share.log() + encoder_state.top).flatten(0, 1) + most
-        # with a blank between
+        # the last symbol again, with a blank between
         twice = (paths.blank[:, :-1] + token_log_p(encoder_state.log_p, paths.last)).logsumexp(
             1, keepdim=True
         )

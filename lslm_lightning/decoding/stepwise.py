@@ -112,7 +112,7 @@ class _Stepwise(Search):
     ) -> Callable[[Tensor, Tensor, int], Tensor]:
         """Return a function `choose(log_p (A, V), row (A,), number of the step) -> token (A,)`."""
 
-    @torch.inference_mode(False)  # in it, autocast would cast all weights anew at every step
+    @torch.inference_mode(False)  # otherwise autocast casts all weights again at every step
     @torch.no_grad()
     def __call__(
         self,
@@ -130,7 +130,7 @@ class _Stepwise(Search):
     ) -> Decoded:
         check_call(prefix, max_length, min_length)
         self.check_n_best(n_best)
-        if n_best > 1:  # as many rows a source
+        if n_best > 1:  # n_best rows for each source
             rows_of = torch.arange(len(prefix)).repeat_interleave(n_best)
             prefix, encoder_state = reorder((prefix, encoder_state), rows_of)
             prefix_length = None if prefix_length is None else prefix_length[rows_of]

@@ -19,7 +19,7 @@ class Position(nn.Module):
     encoder and decoder have one each.
     """
 
-    max_length: int | None = None  # how many positions there are, if limited
+    max_length: int | None = None  # number of positions, if limited
 
     def __init__(self, d_model: int, n_head: int, d_k: int) -> None:
         super().__init__()

@@ -214,6 +214,6 @@ def check_length(position: Position, n: int) -> None:
     """
     if position.max_length is not None and n > position.max_length:
         raise ValueError(
-            f"position.max_length={position.max_length} must not be below the {n} tokens that "
-            "came; raise it, cut them, or take Rotary"
+            f"position.max_length={position.max_length} must be at least the {n} tokens of the "
+            "input; raise it, shorten the input, or use Rotary"
         )

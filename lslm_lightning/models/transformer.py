@@ -112,7 +112,7 @@ class Transformer(Backbone):
         ]
 
     def apply_tensor_parallel(self, mesh: "DeviceMesh") -> None:
-        # imports much that one process does not need
+        # imported here, as one process alone does not need it
         from lslm_lightning.models.sharding import split_layers
 
         split_layers(self, mesh)
@@ -161,7 +161,7 @@ class Transformer(Backbone):
         y, caches = self.decoder(x, context, caches, memory, memory_mask)
         if not caches:
             return y, ()
-        # on its device: training need not wait for it
+        # counted on its own device: training need not wait for it
         added = torch.full((len(x),), x.size(1)) if pad is None else (~pad).sum(1)
         return y, (caches, added if state is None else length + added.cpu())
 

@@ -274,9 +274,7 @@ def check_recorded_config(config: Settings, path: str) -> None:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if named := next((name for name in REMOTE if name in names_in(config)), None):
-        raise ValueError(
-            f"{path}: its config has {named}, which names code of others; leave it out"
-        )
+        raise ValueError(f"{path}: its config has {named}, which names Python code; leave it out")
 
 
 def names_in(config: Settings) -> set[str]:

@@ -168,7 +168,7 @@ def run_details_section(facts: RunFacts) -> Section:
         "Corpus": known(facts.corpus),
         "Licence": known(facts.licence),
         "Digest of the data": known(facts.corpus_digest and Code(facts.corpus_digest)),
-        **({} if facts.hyperparameters else model),  # which its own section has
+        **({} if facts.hyperparameters else model),  # otherwise in a section of their own
         "Tokenizer": known(facts.tokenizer),
         "Seed": known(None if facts.seed is None else str(facts.seed)),
         "Git commit": known(facts.git_commit and Code(facts.git_commit)),

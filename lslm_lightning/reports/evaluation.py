@@ -140,7 +140,7 @@ def leading(
     verb = "has" if len(results.scores) == 1 else "leads with"
     words = f"{quoted(order[0])} {verb} {label} {shown(best)}"
     is_told = any(set(pair) == set(order[:2]) for pair in told)
-    if is_told and best.value == scores[order[1]].value:  # which was said, and nothing leads
+    if is_told and best.value == scores[order[1]].value:  # told already, and no system leads
         return NOTHING
     if len(order) == 1 or is_told:
         return Conclusion(None, f"{words}.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# commands whose output is all they make: without a reader they end
+# commands that only print: they end when nobody reads their output
 STREAMED = ("generate", "log-prob")
 
 

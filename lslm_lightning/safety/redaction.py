@@ -56,7 +56,7 @@ HEADER = re.compile(
     r"\b(?:[Bb]earer\s+(?P<bearer>(?=\S{0,200}\d|\S{20})[\w+/.~=-]{8,})"
     r"|[Bb]asic\s+(?P<basic>(?=\S{0,200}[A-Z])(?=\S{0,200}\d)[A-Za-z0-9+/]{10,}={0,2}(?!\S)))"
 )
-SHAPES = re.compile(  # as providers make them
+SHAPES = re.compile(  # formats of well-known providers
     r"(?<![A-Za-z0-9])(?P<value>sk-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
     r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|A(?:KIA|SIA)[A-Z0-9]{16}"
     r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]{1,20000}-----END"
@@ -77,8 +77,8 @@ class KnownSecrets:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
-        self._seen: set[tuple[str, str]] = set()  # environment variables
-        self._environment: dict[object, object] = {}  # as it was read last
+        self._seen: set[tuple[str, str]] = set()  # environment variables read before
+        self._environment: dict[object, object] = {}  # as read last
         self._pattern: re.Pattern[str] | None = None
         self._lock = threading.Lock()
 

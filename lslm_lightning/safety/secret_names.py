@@ -15,7 +15,9 @@ CERTAIN = _set_of(
     "password passwords passwd passphrase passcode secret secrets credential credentials apikey"
     " apikeys accesskey secretkey privatekey bearer authorization cookie"
 )
-POSSIBLE = _set_of("token key auth pass pat sas sig signature")  # by their value too
+POSSIBLE = _set_of(
+    "token key auth pass pat sas sig signature"
+)  # secret only if the value looks random
 KEYS = _set_of(  # words before `key`
     "api access secret private account subscription encryption signing master service client ssh"
     " auth storage shared openai anthropic azure aws google mistral hf license"
@@ -29,7 +31,7 @@ TEXT_TOKENS = _set_of(  # words before `token` that make it a piece of text
     " audio language lang blank first last next decoder encoder begin extra additional source"
     " target word input output per total space separator unknown"
 )
-REFERRING = _set_of(  # last words of names of where a secret is, or of what is not secret of it
+REFERRING = _set_of(  # last words of names that tell where a secret is, or its public part
     "variable env file path dir directory folder name names url uri id ids size type ttl sock"
     " command length limit count scope region timeout class column prefix expiry askpass"
 )

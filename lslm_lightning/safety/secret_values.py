@@ -7,8 +7,8 @@ import re
 from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"  # replaces a secret
-LONG = 12  # characters of a value that is replaced inside of words too
-SHORTEST = 4  # characters of a value that is replaced outside of its context
+LONG = 12  # length from which a value is replaced inside words too
+SHORTEST = 4  # length from which a value is replaced outside of its context
 PLAIN = frozenset({"", "none", "null", "true", "false", "yes", "no", "on", "off", "~", MASK})
 
 
