@@ -44,7 +44,7 @@ def check_magnitudes(settings: Json) -> None:
     for name, value in numbers(settings):
         most = LARGEST.get(setting_of(name))
         if isinstance(value, float) and math.isnan(value):
-            raise ValueError(f"{name}=nan must be a number; set one, or leave it out")
+            raise ValueError(f"{name}=nan is no number; set one, or leave it out")
         if most is not None and value > most:
             raise ValueError(f"{name}={shortened(value)} must be at most {most:,}")
         if isinstance(value, int) and abs(value) >= WIDEST:

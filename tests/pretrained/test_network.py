@@ -174,7 +174,7 @@ def test_weights_that_do_not_fit_are_named(gpt2, tmp_path):
     """Weights of other sizes, of more layers, and damaged ones."""
     for name, change, words in [
         ("n_positions", 16, r"wpe\.weight is \(32, 16\) and \(16, 16\)"),
-        ("n_layer", 1, r"they have transformer\.h\.1\."),
+        ("n_layer", 1, r"no layer has the weight transformer\.h\.1\."),
     ]:
         folder = shutil.copytree(gpt2, tmp_path / name)
         config = json.loads((folder / "config.json").read_text())
