@@ -220,7 +220,7 @@ def test_looking_rarely_changes_nothing(search, monkeypatch):
     network = Network(end_bias=1.0)
     (start, sources) = question(12)
     expected = search(network, start, sources, END, 21)
-    monkeypatch.setattr(stepwise, "steps_between_looks", lambda device: 8)
+    monkeypatch.setattr(stepwise, "steps_between_checks", lambda device: 8)
     found = search(network, start, sources, END, 21)
     assert answers(found) == answers(expected)
     torch.testing.assert_close(found.score, expected.score)
