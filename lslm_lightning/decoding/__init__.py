@@ -1,5 +1,5 @@
-"""Greedy, sampling and beam search, written once over a `step` for every family of models, and
-searches over frames (CTC).
+"""Greedy, sampling and beam search over a `step` function that every model family provides, and
+searches over CTC frames.
 """
 
 from typing import TypeAlias

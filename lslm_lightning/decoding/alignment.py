@@ -1,5 +1,6 @@
-"""Which frames spell which symbol of a known sequence. T frames, V symbols with the blank, N = 2 n
-+ 1 places for n symbols.
+"""Forced alignment of a known token sequence to frames (CTC).
+
+Axes: T frames, V symbols with the blank, N = 2 n + 1 states for n symbols.
 """
 
 from collections.abc import Sequence
@@ -10,46 +11,46 @@ from torch import Tensor
 
 
 def frames_needed(ids: Sequence[int]) -> int:
-    """The fewest frames that can spell `ids` in connectionist temporal classification (CTC): a
-    blank stands between equal neighbours.
+    """Return the smallest number of frames in which CTC can emit `ids`: one for each symbol, and
+    one blank between equal neighbours.
     """
     return len(ids) + sum(first == second for first, second in pairwise(ids))
 
 
 def forced_alignment(log_probs: Tensor, ids: Sequence[int], blank: int) -> list[tuple[int, int]]:
-    """The first frame of each symbol and the one after its last, on the most likely path that
-    spells `ids`.
+    """Return for each symbol its first frame and the frame after its last, on the most likely path
+    that emits `ids`.
 
     Args:
-        log_probs: (T, V), as of `CtcSearch`.
+        log_probs: (T, V), as in `CtcSearch`.
 
     Raises:
-        ValueError: no path spells them: there are too few frames, or a symbol has no probability.
+        ValueError: no path emits them: there are too few frames, or a symbol has no probability.
     """
-    places = np.full(2 * len(ids) + 1, blank)  # a symbol at each odd place, blanks around
-    places[1::2] = ids
-    frames = log_probs.double().cpu().numpy()[:, places]  # (T, N)
-    may_skip = np.zeros(len(places), bool)  # the blank before
-    may_skip[3::2] = places[3::2] != places[1:-2:2]
-    best = np.full(len(places), -np.inf)
-    came = np.zeros(frames.shape, np.int64)
+    states = np.full(2 * len(ids) + 1, blank)  # symbols at odd states, blanks around them
+    states[1::2] = ids
+    frames = log_probs.double().cpu().numpy()[:, states]  # (T, N)
+    may_skip = np.zeros(len(states), bool)  # True where a path may skip the blank before a symbol
+    may_skip[3::2] = states[3::2] != states[1:-2:2]
+    best = np.full(len(states), -np.inf)
+    previous = np.zeros(frames.shape, np.int64)
     best[0] = 0.0  # before the first frame
     for t, frame in enumerate(frames):
         one = np.roll(best, 1)
         two = np.where(may_skip, np.roll(best, 2), -np.inf)
         one[0] = -np.inf
-        ways = np.stack([best, one, two])
-        came[t] = ways.argmax(0)
-        best = ways.max(0) + frame
-    place = len(places) - 1 - int(len(ids) > 0 and best[-2] > best[-1])
-    if best[place] == -np.inf:
+        arrivals = np.stack([best, one, two])
+        previous[t] = arrivals.argmax(0)
+        best = arrivals.max(0) + frame
+    state = len(states) - 1 - int(len(ids) > 0 and best[-2] > best[-1])
+    if best[state] == -np.inf:
         raise ValueError(
-            f"no path of {len(frames)} frames spells these {len(ids)} symbols: at least "
+            f"no path of {len(frames)} frames emits these {len(ids)} symbols: at least "
             f"{frames_needed(ids)} are needed"
         )
     path = np.zeros(len(frames), np.int64)
     for t in reversed(range(len(frames))):
-        path[t] = place
-        place -= came[t, place]
+        path[t] = state
+        state -= previous[t, state]
     spans = [np.flatnonzero(path == 2 * i + 1) for i in range(len(ids))]
     return [(int(span[0]), int(span[-1]) + 1) for span in spans]

@@ -1,7 +1,7 @@
 """Beam search.
 
-B sources, A of them still in the batch, k beams, m best answers, V vocabulary, P length of the
-start, L = P + max_length.
+Axes: B sources, A of them still in the batch, k beams, m best answers, V vocabulary, P length of
+the prefix, L = P + max_length.
 """
 
 from collections.abc import Callable
@@ -16,39 +16,41 @@ from lslm_lightning.decoding.search import (
     Nested,
     Search,
     Step,
-    alone,
     check_call,
     check_ngram,
+    check_probabilities,
     forbid_repeats,
     log_probabilities,
-    refuse_nan,
+    no_sync,
     reorder,
     rows_to_keep,
     wait_for_others,
     write_back,
 )
 
-EMPTY = -1.0e9  # the score of a beam that is not there
+EMPTY = -1.0e9  # score of an empty beam
 
 
 class _Beams(NamedTuple):
-    place: Tensor  # (A,) which source this is
-    history: Tensor  # (A, k, L) start and new tokens of the hypotheses that go on
+    """Tensors of the hypotheses of the sources that are still in the batch."""
+
+    row: Tensor  # (A,) index of the source
+    history: Tensor  # (A, k, L) prefix and new tokens of the unfinished hypotheses
     running: Tensor  # (A, k) their log p
-    ended: Tensor  # (A, k) scores of the best hypotheses that ended, falling
-    best: Tensor  # (A, m, L) the first m of these
+    ended: Tensor  # (A, k) scores of the best finished hypotheses, decreasing
+    best: Tensor  # (A, m, L) prefix and tokens of the first m of these
     n_token: Tensor  # (A, m) their new tokens
     done: Tensor  # (A,) bool
 
-    def answer(self, width: int, end: int, length_penalty: float) -> Decoded:
-        """The m best of each source."""
+    def answer(self, width: int, eos_id: int, length_penalty: float) -> Decoded:
+        """Return the m best finished hypotheses of each source, without the prefix."""
         n_token = self.n_token.flatten()
         n_longest = int(n_token.max())
         after = torch.arange(n_longest, device=self.best.device) >= n_token[:, None]
         n_best = self.best.size(1)
         score = self.ended[:, :n_best].flatten()
         return Decoded(
-            self.best.flatten(0, 1)[:, width : width + n_longest].masked_fill(after, end),
+            self.best.flatten(0, 1)[:, width : width + n_longest].masked_fill(after, eos_id),
             n_token,
             score,
             score * n_token.to(score.dtype) ** length_penalty,
@@ -56,28 +58,31 @@ class _Beams(NamedTuple):
 
 
 def _first_beams(
-    start: Tensor, n_beam: int, max_length: int, dtype: torch.dtype, n_best: int
+    prefix: Tensor, n_beam: int, max_length: int, dtype: torch.dtype, n_best: int
 ) -> _Beams:
-    n_source, width = start.shape
-    history = start.new_zeros(n_source, n_beam, width + max_length)
-    history[..., :width] = start[:, None]
-    ended = torch.full((n_source, n_beam), EMPTY, dtype=dtype, device=start.device)
+    """Return the initial beams: one hypothesis a source that holds the prefix, and k - 1 empty
+    ones.
+    """
+    n_source, width = prefix.shape
+    history = prefix.new_zeros(n_source, n_beam, width + max_length)
+    history[..., :width] = prefix[:, None]
+    ended = torch.full((n_source, n_beam), EMPTY, dtype=dtype, device=prefix.device)
     running = ended.clone()
-    running[:, 0] = 0  # one beam at first, or all would become the same
-    zero = torch.zeros_like(start[:, 0])
+    running[:, 0] = 0  # a single beam at first, or all would become the same
+    zero = torch.zeros_like(prefix[:, 0])
     return _Beams(
-        torch.arange(n_source).to(start),
+        torch.arange(n_source).to(prefix),
         history,
         running,
         ended,
         history[:, :n_best].clone(),
-        torch.zeros_like(start[:, :1]).repeat(1, n_best),
+        torch.zeros_like(prefix[:, :1]).repeat(1, n_best),
         zero.bool(),
     )
 
 
 class _Candidates(NamedTuple):
-    """Continuations (A, c) of the beams, falling by `score`."""
+    """Continuations (A, c) of the beams in decreasing order of `score`."""
 
     score: Tensor  # log p of the whole hypothesis
     parent: Tensor  # the beam it continues
@@ -85,8 +90,10 @@ class _Candidates(NamedTuple):
     ends: Tensor  # bool
 
 
-def _candidates(log_p: Tensor, running: Tensor, end: int, last: bool) -> _Candidates:
-    """The best 2 k of all continuations: were the best k to end, k could go on."""
+def _candidates(log_p: Tensor, running: Tensor, eos_id: int, last: bool) -> _Candidates:
+    """Return the best 2 k continuations of each source: even if the best k all end, k others can go
+    on.
+    """
     (n_source, n_beam) = running.shape
     vocab_size = log_p.size(-1)
     score = log_p.view(n_source, -1, vocab_size)  # (A, k, V), or (A, 1, V) at first
@@ -96,11 +103,11 @@ def _candidates(log_p: Tensor, running: Tensor, end: int, last: bool) -> _Candid
     )
     score, index = score.flatten(1).topk(2 * n_beam)
     token = index % vocab_size
-    return _Candidates(score, index // vocab_size, token, (token == end) | last)
+    return _Candidates(score, index // vocab_size, token, (token == eos_id) | last)
 
 
 def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
-    """Histories (A, c, L) of `parent` (A, c) with `token` (A, c) at position `t`."""
+    """Return the histories (A, c, L) of `parent` (A, c) with `token` (A, c) at position `t`."""
     longer = history.gather(1, parent[..., None].expand(-1, -1, history.size(-1)))
     longer[..., t] = token
     return longer
@@ -109,9 +116,12 @@ def _extended(history: Tensor, parent: Tensor, token: Tensor, t: int) -> Tensor:
 def _kept(
     beams: _Beams, candidates: _Candidates, score: Tensor, t: int, n: int
 ) -> tuple[Tensor, Tensor]:
-    """The best hypotheses that ended (A, m, L) and their new tokens (A, m), after those that end
-    with their `n`-th new token at position `t`, whose scores are (A, k), -inf for others. Of equals
-    the older one stays.
+    """Return the m best finished hypotheses (A, m, L) and their numbers of new tokens (A, m), new
+    ones included; of equal scores the older hypothesis stays.
+
+    Args:
+        score: (A, k), scores of hypotheses that end with their `n`-th new token at position `t`;
+            -inf for those that do not end.
     """
     n_best = beams.best.size(1)
     if n_best == 1:
@@ -119,14 +129,14 @@ def _kept(
         is_new = top > beams.ended[:, :1]
         old, n_old = beams.best, beams.n_token
     else:
-        # what continues a beam that is not there is no answer
+        # continuations of an empty beam are not answers
         real = candidates.score[:, : score.size(1)] > EMPTY / 2
         whole = torch.cat((beams.ended[:, :n_best], score.where(real, -torch.inf)), 1)
         order = whole.sort(dim=1, descending=True, stable=True).indices
-        place = order[:, :n_best]  # (A, m)
-        is_new = place >= n_best
-        index = (place - n_best).clamp(min=0)
-        before = place.clamp(max=n_best - 1)
+        rank = order[:, :n_best]  # (A, m)
+        is_new = rank >= n_best
+        index = (rank - n_best).clamp(min=0)
+        before = rank.clamp(max=n_best - 1)
         old = beams.best.gather(1, before[..., None].expand_as(beams.best))
         n_old = beams.n_token.gather(1, before)
     new = _extended(
@@ -136,8 +146,8 @@ def _kept(
 
 
 def _follow(state: Nested, parent: Tensor, keep: Tensor | None, first: bool) -> Nested:
-    """The state of the new beams, children of `parent` (A, k), for the sources `keep`. Before the
-    first token there is one row a source.
+    """Return the state of the new beams, children of `parent` (A, k), for the sources `keep`.
+    Before the first token there is one row a source.
     """
     source = torch.arange(len(parent))[:, None]
     stay = torch.arange(parent.size(1))
@@ -152,17 +162,18 @@ def _follow(state: Nested, parent: Tensor, keep: Tensor | None, first: bool) -> 
 
 @dataclass(frozen=True)
 class Beam(Search):
-    """The `beam_size` most likely hypotheses side by side. The answer is the best that ended,
-    scored by its log p divided by its number of new tokens, end included, to the power of
-    `length_penalty`.
+    """Beam search: keeps the `beam_size` most likely hypotheses of each source.
 
-    A hypothesis ends where `end` is among the `beam_size` best continuations of its source. A
-    source is done when `beam_size` hypotheses have ended and the best one that goes on, scored at
-    its length so far, is no better than the worst of them; with `early_stopping` as soon as
-    `beam_size` have ended. At `max_length` all that go on end as they are.
+    The answer is the best finished hypothesis, scored by its log p divided by its number of new
+    tokens, end of sequence included, to the power of `length_penalty`.
 
-    Source: `generate(num_beams=..., early_stopping=False)` of Hugging Face transformers 5, whose
-    answers these are.
+    A hypothesis ends where `eos_id` is among the `beam_size` best continuations of its source. A
+    source is done when `beam_size` hypotheses have ended and the best unfinished one, scored at its
+    length so far, is no better than the worst of them; with `early_stopping` as soon as `beam_size`
+    have ended. At `max_length` all unfinished ones end as they are.
+
+    Source: `generate(num_beams=..., early_stopping=False)` of Hugging Face transformers 5, which
+    gives the same answers.
     """
 
     beam_size: int = 5
@@ -184,75 +195,74 @@ class Beam(Search):
                 "search; raise beam_size, or lower n_best"
             )
 
-    @torch.inference_mode(False)  # in it, autocast would cast all weights anew at every step
+    @torch.inference_mode(False)  # otherwise autocast casts all weights again at every step
     @torch.no_grad()
     def __call__(
         self,
         step: Step,
-        start: Tensor,
-        shared: Nested,
-        end: int,
+        prefix: Tensor,
+        encoder_state: Nested,
+        eos_id: int,
         max_length: int,
         min_length: int = 0,
         *,
-        start_length: Tensor | None = None,
-        agree: Callable[[bool], bool] = alone,
+        prefix_length: Tensor | None = None,
+        all_ranks_done: Callable[[bool], bool] = no_sync,
         generator: torch.Generator | None = None,
         n_best: int = 1,
     ) -> Decoded:
-        check_call(start, max_length, min_length)
+        check_call(prefix, max_length, min_length)
         self.check_n_best(n_best)
-        if start_length is not None and (start_length != start.size(1)).any():
+        if prefix_length is not None and (prefix_length != prefix.size(1)).any():
             raise ValueError(
-                "start_length must be the width of start for Beam; search prompts of one length "
+                "prefix_length must be the width of prefix for Beam; search prompts of one length "
                 "at a time, or use Greedy"
             )
-        mine = shared
-        (logits, state) = step(start, None, shared)
+        active_source = encoder_state
+        (logits, state) = step(prefix, None, encoder_state)
         log_p = self._log_p(logits)  # (A, V) at first, then (A k, V)
-        beams = whole = _first_beams(start, self.beam_size, max_length, log_p.dtype, n_best)
+        beams = whole = _first_beams(prefix, self.beam_size, max_length, log_p.dtype, n_best)
         for n in range(1, max_length + 1):
-            t = start.size(1) + n - 1
+            t = prefix.size(1) + n - 1
             forbid_repeats(
                 log_p,
                 beams.history[:, : len(log_p) // len(beams.done), :t].flatten(0, 1),
                 self.no_repeat_ngram,
-                end,
+                eos_id,
             )
             if n <= min_length:
-                log_p[:, end] = -torch.inf
-            candidates = _candidates(log_p, beams.running, end, n == max_length)
+                log_p[:, eos_id] = -torch.inf
+            candidates = _candidates(log_p, beams.running, eos_id, n == max_length)
             lost = ~(candidates.score[:, 0] > -torch.inf) & ~beams.done
             beams, parent = self._advance(beams, candidates, t, n)
-            parent, done, lost = (
-                torch.cat((parent, beams.done[:, None], lost[:, None]), 1)
-                .cpu()
-                .split((self.beam_size, 1, 1), 1)
-            )
-            refuse_nan(lost, n)
+            on_host = torch.cat((parent, beams.done[:, None], lost[:, None]), 1).cpu()
+            parent, done, lost = torch.split(on_host, [self.beam_size, 1, 1], 1)
+            check_probabilities(lost, n)
             if n == max_length or done.all():
                 break
-            agree(False)
+            all_ranks_done(False)
             keep = rows_to_keep(done[:, 0] > 0)
             state = _follow(state, parent, keep, n == 1)
             if keep is not None:
                 write_back(whole, beams)
-                beams, mine = reorder((beams, mine), keep)
-            logits, state = step(beams.history[..., t].reshape(-1, 1), state, mine)
+                beams, active_source = reorder((beams, active_source), keep)
+            logits, state = step(beams.history[..., t].reshape(-1, 1), state, active_source)
             log_p = self._log_p(logits)
         write_back(whole, beams)
-        wait_for_others(step, start, shared, agree)
-        return whole.answer(start.size(1), end, self.length_penalty)
+        wait_for_others(step, prefix, encoder_state, all_ranks_done)
+        return whole.answer(prefix.size(1), eos_id, self.length_penalty)
 
     def _log_p(self, logits: Tensor) -> Tensor:
-        """What the tokens add to the score of a hypothesis; may be written to."""
+        """Return log p of each next token, which is added to the score of a hypothesis; the result
+        may be written to.
+        """
         return log_probabilities(logits)
 
     def _advance(
         self, beams: _Beams, candidates: _Candidates, t: int, n: int
     ) -> tuple[_Beams, Tensor]:
-        """The beams with their `n`-th new token at position `t`, and the beam (A, k) each
-        continues.
+        """Return the beams with their `n`-th new token at position `t`, and the index (A, k) of the
+        beam that each of them continues.
         """
         k = self.beam_size
         length = n**self.length_penalty
@@ -269,4 +279,4 @@ class Beam(Search):
         parent = candidates.parent.gather(1, index)
         token = candidates.token.gather(1, index)
         history = _extended(beams.history, parent, token, t)
-        return _Beams(beams.place, history, score, ended, best, n_token, done), parent
+        return _Beams(beams.row, history, score, ended, best, n_token, done), parent

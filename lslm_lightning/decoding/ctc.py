@@ -1,9 +1,8 @@
-"""Sequences of symbols from probabilities frame by frame, as connectionist temporal classification
-(CTC) trains them.
+"""Greedy search over frames of connectionist temporal classification (CTC), and the interface of
+all CTC searches.
 
-B sources, T frames, V symbols with the blank.
-
-Source: Graves et al. 2006, "Connectionist temporal classification".
+Axes: B sources, T frames, V symbols with the blank. Source: Graves et al. 2006, "Connectionist
+temporal classification".
 """
 
 from abc import ABC, abstractmethod
@@ -17,8 +16,8 @@ from lslm_lightning.decoding.fusion import Fusion
 
 
 class Hypothesis(NamedTuple):
-    """A sequence, and minus its log probability, less what a language model and a bonus for length
-    add to that.
+    """Token ids of a hypothesis and its cost: minus log p, minus what a language model and a length
+    bonus add.
     """
 
     ids: tuple[int, ...]
@@ -26,30 +25,36 @@ class Hypothesis(NamedTuple):
 
 
 class CtcSearch(ABC):
-    """A way from frames to sequences: repetitions are one symbol, and the blank, which stands
-    between, is none.
+    """Base class of searches from frames to token sequences: repetitions are merged, and blanks,
+    which separate equal symbols, are removed.
     """
 
-    fuses = False  # whether it can ask a language model too
+    supports_fusion = False  # whether it can use a language model (shallow fusion)
 
     @abstractmethod
     def __call__(
         self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None
     ) -> list[list[Hypothesis]]:
-        """The hypotheses of each source, the best first, at least one.
+        """Return the hypotheses of each source, the best first; at least one each.
 
         Args:
-            log_probs: (B, T, V), logarithms of probabilities that add up to 1 in each frame, or to
-                less where symbols are forbidden (-inf).
-            lengths: (B,), frames of each source; of none the answer is the empty sequence.
+            log_probs: (B, T, V), log-probabilities that sum to 1 in each frame, or to less where
+                symbols are forbidden (-inf).
+            lengths: (B,), number of frames of each source; without frames the answer is the empty
+                sequence.
 
         Raises:
-            ValueError: NaN, shapes that do not fit, or a language model where the search asks none.
+            ValueError: NaN, shapes that do not fit, or a language model where the search takes
+                none.
         """
 
 
 def check_frames(log_probs: Tensor, lengths: Tensor, blank: int) -> None:
-    """Refuse what no search can read."""
+    """Check that shapes, lengths and blank fit each other, and that no source has NaN.
+
+    Raises:
+        ValueError: one of these is not so.
+    """
     if log_probs.dim() != 3 or lengths.shape != log_probs.shape[:1]:
         raise ValueError(
             f"log_probs has shape {tuple(log_probs.shape)} and lengths {tuple(lengths.shape)}, "
@@ -74,15 +79,17 @@ def check_frames(log_probs: Tensor, lengths: Tensor, blank: int) -> None:
         )
 
 
-def collapsed(path: Tensor, blank: int) -> tuple[int, ...]:
-    """The symbols of a path (T,) through the frames."""
+def collapse(path: Tensor, blank: int) -> tuple[int, ...]:
+    """Return the symbols of a path (T,) with repetitions merged and blanks removed."""
     symbols = torch.unique_consecutive(path)
     return tuple(symbols[symbols != blank].tolist())
 
 
 @dataclass(frozen=True)
 class CtcGreedy(CtcSearch):
-    """The most likely symbol of each frame; `nats` are those of this one path."""
+    """Greedy CTC search: the most likely symbol of each frame; `nats` is the cost of this one
+    path.
+    """
 
     def __call__(
         self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None
@@ -90,12 +97,11 @@ class CtcGreedy(CtcSearch):
         check_frames(log_probs, lengths, blank)
         if fusion is not None and (fusion.weight or fusion.length_bonus):
             raise ValueError(
-                "CtcGreedy looks at frames and asks no language model: choose CtcPrefixBeam, or "
-                "leave fusion out"
+                "CtcGreedy cannot use a language model: choose CtcPrefixBeam, or leave fusion out"
             )
         best, path = log_probs.max(-1)  # (B, T)
         rows = zip(best.double().cpu(), path.cpu(), lengths.tolist(), strict=True)
         return [
-            [Hypothesis(collapsed(symbols[:n], blank), -float(log_p[:n].sum()))]
+            [Hypothesis(collapse(symbols[:n], blank), -float(log_p[:n].sum()))]
             for log_p, symbols, n in rows
         ]

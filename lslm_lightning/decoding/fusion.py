@@ -1,6 +1,6 @@
-"""Shallow fusion: a search that asks a language model too.
+"""Shallow fusion: a search that adds the log p of a language model.
 
-N hypotheses, V vocabulary.
+Axes: N hypotheses, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,25 @@ from lslm_lightning.decoding.search import Nested, Step, log_probabilities, reor
 
 @dataclass(frozen=True)
 class Fusion:
-    """A hypothesis of n tokens has log p + `weight` * log p of the language model + `length_bonus`
-    * n, the end counted by the model alone.
+    """Language model and weights of shallow fusion.
 
-    With a weight of 0 the model is never asked.
+    The score of a hypothesis of n tokens is log p + `weight` * log p of the language model +
+    `length_bonus` * n; the end of sequence counts for the language model but not for n. With a
+    weight of 0 the language model is never called.
 
     Source: Gulcehre et al. 2015, "On using monolingual corpora in neural machine translation",
-    section 4.1; the bonus for length as in Hannun et al. 2014, "First-pass large vocabulary
-    continuous speech recognition using bi-directional recurrent DNNs".
+    section 4.1; the length bonus as in Hannun et al. 2014, "First-pass large vocabulary continuous
+    speech recognition using bi-directional recurrent DNNs".
 
     Args:
-        step: of the language model, over the tokens of the search.
-        start: the token before the first.
-        end: the token after the last.
+        step: step function of the language model, over the tokens of the search.
+        start_id: token that the language model reads first.
+        eos_id: its end-of-sequence token.
     """
 
     step: Step
-    start: int
-    end: int
+    start_id: int
+    eos_id: int
     weight: float = 0.3
     length_bonus: float = 0.0
 
@@ -41,57 +42,61 @@ class Fusion:
 
 
 def check_fusion(weight: float) -> None:
-    """Refuse weights below 0."""
+    """Check that the weight of a language model is 0 or above.
+
+    Raises:
+        ValueError: it is negative or not finite.
+    """
     if not 0 <= weight < float("inf"):
         raise ValueError(
-            f"weight={weight} of a language model must be 0 (never asked) or above; 0.3 is usual"
+            f"weight={weight} of a language model must be 0 (not used) or above; 0.3 is usual"
         )
 
 
-def stacked(parts: Sequence[Nested]) -> Nested:
-    """States of the same shape as one, their rows behind each other."""
+def concatenate_states(parts: Sequence[Nested]) -> Nested:
+    """Return states of the same shape as one state, their rows concatenated."""
     first = parts[0]
     if first is None or isinstance(first, Tensor):
         return None if first is None else torch.cat(list(parts))
-    rows = [stacked(column) for column in zip(*parts, strict=True)]
+    rows = [concatenate_states(column) for column in zip(*parts, strict=True)]
     return first._make(rows) if hasattr(first, "_make") else tuple(rows)
 
 
 class FusionState:
-    """What is added to hypotheses of different lengths, for a search that keeps each or makes it
-    one token longer.
+    """Language-model scores of hypotheses of different lengths, for a search in which a hypothesis
+    stays or grows by one token.
 
-    Those of one length are read together, for their states have one shape.
+    Hypotheses of one length are read together, because their states have one shape.
 
     Args:
-        fusion: None for nothing to add.
+        fusion: language model and weights; None adds nothing.
         n_hypothesis: N, all of them empty at first.
-        n_symbol: V of the search; the language model may lack the last one.
+        n_symbol: V of the search; the language model may lack the last symbol.
     """
 
     def __init__(
         self, fusion: Fusion | None, n_hypothesis: int, n_symbol: int, device: torch.device
     ) -> None:
-        self.fusion = fusion
+        self.fusion = None if fusion is None or fusion.weight == 0 else fusion
         self.device = device
-        # of each next token
+        # score added by each next token
         self.gain = np.full(
             (n_hypothesis, n_symbol), 0.0 if fusion is None else fusion.length_bonus
         )
         self.gain_of_end = np.zeros(n_hypothesis)
-        self.asks = fusion is not None and fusion.weight > 0
-        if self.asks:
-            logits, state = fusion.step(torch.tensor([[fusion.start]], device=device), None, ())
+        if self.fusion is not None:
+            first = torch.tensor([[self.fusion.start_id]], device=device)
+            logits, state = self.fusion.step(first, None, ())
             check_width(logits.size(1), n_symbol)
             self.states = [state] * n_hypothesis
             self.length = np.zeros(n_hypothesis, np.int64)
-            self._write(np.arange(n_hypothesis), logits)
+            self._write(self.fusion, np.arange(n_hypothesis), logits)
 
     def follow(self, parent: np.ndarray, token: np.ndarray) -> None:
-        """The first n hypotheses are now those that `parent` (n,) names, each longer by `token`
-        (n,), or as it was where that is -1.
+        """Replace the first n hypotheses by those that `parent` (n,) names, each extended by
+        `token` (n,), or unchanged where that is -1.
         """
-        if not self.asks:
+        if self.fusion is None:
             return
         n = len(parent)
         longer = token >= 0
@@ -101,29 +106,35 @@ class FusionState:
         for length in np.unique(self.length[:n][longer]):
             rows = np.flatnonzero(longer & (self.length[:n] == length))
             ids = torch.from_numpy(token[rows, None]).to(self.device)
-            logits, state = self.fusion.step(ids, stacked([self.states[i] for i in rows]), ())
-            self._write(rows, logits)
+            logits, state = self.fusion.step(
+                ids, concatenate_states([self.states[i] for i in rows]), ()
+            )
+            self._write(self.fusion, rows, logits)
             for at, i in enumerate(rows):
                 self.states[i] = reorder(state, torch.tensor([at]))
         self.length[:n] += longer
 
-    def _write(self, rows: np.ndarray, logits: Tensor) -> None:
-        gain = self.fusion.weight * log_probabilities(logits).double().cpu().numpy()
+    def _write(self, fusion: Fusion, rows: np.ndarray, logits: Tensor) -> None:
+        """Set the scores of the next tokens of hypotheses `rows` by the language model's logits."""
+        gain = fusion.weight * log_probabilities(logits).double().cpu().numpy()
         if np.isnan(gain).any():
             raise ValueError(
                 "the language model of the fusion gives NaN; check its checkpoint and the precision"
             )
-        self.gain_of_end[rows] = gain[:, self.fusion.end]
-        gain[:, self.fusion.end] = -np.inf  # a hypothesis ends where the search ends
-        self.gain[rows, : gain.shape[1]] = gain + self.fusion.length_bonus
+        self.gain_of_end[rows] = gain[:, fusion.eos_id]
+        gain[:, fusion.eos_id] = -np.inf  # the search itself ends a hypothesis
+        self.gain[rows, : gain.shape[1]] = gain + fusion.length_bonus
 
 
 def check_width(n_token: int, n_symbol: int) -> None:
-    """Refuse a language model of another vocabulary than the search has, which may hold one symbol
-    more, a blank behind all others.
+    """Check that a language model has the vocabulary of the search, which may have one more symbol:
+    a blank after all others.
+
+    Raises:
+        ValueError: the vocabulary sizes do not fit.
     """
     if n_symbol - n_token not in (0, 1):
         raise ValueError(
-            f"the language model knows {n_token} tokens and the search {n_symbol}: they must "
-            "have one tokenizer"
+            f"the language model has {n_token} tokens and the search {n_symbol}: they must "
+            "use the same tokenizer"
         )

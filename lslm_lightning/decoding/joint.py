@@ -1,6 +1,8 @@
-"""Beam search by an attention decoder and connectionist temporal classification (CTC) together.
+"""Beam search with the scores of an attention decoder and of connectionist temporal classification
+(CTC).
 
-B sources, A of them still in the batch, k beams, N = A or A k hypotheses, T frames, V symbols.
+Axes: B sources, A of them still in the batch, k beams, N = A or A k hypotheses, T frames, V
+symbols.
 """
 
 from abc import ABC, abstractmethod
@@ -14,82 +16,85 @@ from torch import Tensor
 from lslm_lightning.decoding.beam import Beam
 from lslm_lightning.decoding.ctc import check_frames
 from lslm_lightning.decoding.fusion import Fusion, check_width
-from lslm_lightning.decoding.prefix_scores import PrefixScores, frames_of
-from lslm_lightning.decoding.search import Decoded, Nested, Step, alone, log_probabilities
+from lslm_lightning.decoding.prefix_scores import PrefixScores, prefix_frames
+from lslm_lightning.decoding.search import Decoded, Nested, Step, log_probabilities, no_sync
 
 
 class _Scored(Beam):
-    """Over a step that gives scores, which need no sum of 1."""
+    """Beam search over a step function that returns scores, which need not be normalized."""
 
     def _log_p(self, logits: Tensor) -> Tensor:
         return logits
 
 
-class _Voice(NamedTuple):
-    """What adds `weight` times its log p to the score of each token."""
+class _Scorer(NamedTuple):
+    """A step function whose log p is added to the score of each token, times `weight`, and its
+    encoder state.
+    """
 
     weight: float
     step: Step
-    shared: Nested
+    encoder_state: Nested
 
 
-def _asked(step: Step, start: int | None = None) -> Step:
-    """A step that gives log p, of a model whose first token is `start` where that of the search is
-    another.
+def _log_p_step(step: Step, start_id: int | None = None) -> Step:
+    """Return a step function that gives log p; it reads `start_id` first, where the start token of
+    the model differs from that of the search.
     """
 
-    def log_p_of(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
-        first = state is None and start is not None
-        logits, state = step(torch.full_like(ids, start) if first else ids, state, shared)
+    def log_p_of(ids: Tensor, state: Nested, encoder_state: Nested) -> tuple[Tensor, Nested]:
+        if state is None and start_id is not None:
+            ids = torch.full_like(ids, start_id)
+        logits, state = step(ids, state, encoder_state)
         return log_probabilities(logits), state
 
     return log_p_of
 
 
-def _together(voices: Sequence[_Voice], end: int, length_bonus: float) -> Step:
-    """A step that gives scores; its state and its shared have a part for each voice."""
+def _weighted_sum(scorers: Sequence[_Scorer], eos_id: int, length_bonus: float) -> Step:
+    """Return a step function that gives the weighted sum of several scorers; its state and its
+    encoder state have one part for each scorer.
+    """
 
-    def score_of(ids: Tensor, state: Nested, shared: Nested) -> tuple[Tensor, Nested]:
-        states = [None] * len(voices) if state is None else state
-        found = [
-            voice.step(ids, own, mine)
-            for voice, own, mine in zip(voices, states, shared, strict=True)
+    def score_of(ids: Tensor, state: Nested, encoder_state: Nested) -> tuple[Tensor, Nested]:
+        states = [None] * len(scorers) if state is None else state
+        results = [
+            scorer.step(ids, own_state, source)
+            for scorer, own_state, source in zip(scorers, states, encoder_state, strict=True)
         ]
-        width = min(log_p.size(1) for log_p, _ in found)  # without a blank behind all tokens
-        for log_p, _ in found:
+        width = min(log_p.size(1) for log_p, _ in results)
+        for log_p, _ in results:
             check_width(width, log_p.size(1))
-        score = (
-            sum(
-                voice.weight * log_p[:, :width]
-                for voice, (log_p, _) in zip(voices, found, strict=True)
-            )
-            + length_bonus
+        first, *others = (
+            scorer.weight * log_p[:, :width]
+            for scorer, (log_p, _) in zip(scorers, results, strict=True)
         )
-        score[:, end] -= length_bonus
-        return score, tuple(after for _, after in found)
+        score = sum(others, start=first) + length_bonus
+        score[:, eos_id] -= length_bonus
+        return score, tuple(after for _, after in results)
 
     return score_of
 
 
 class JointSearch(ABC):
-    """A way to write an answer by a decoder and CTC together; called as a `Search`, with what CTC
-    says besides.
+    """Base class of searches by a decoder and CTC together; called like a `Search`, with the CTC
+    outputs as further arguments.
     """
 
-    fuses = True
+    supports_fusion = True
 
     @property
     @abstractmethod
-    def asks_ctc(self) -> bool:
-        """Whether it needs what CTC says."""
+    def uses_ctc(self) -> bool:
+        """True if the search needs CTC outputs."""
 
     @abstractmethod
     def __call__(
         self,
         step: Step,
-        start: Tensor,
-        shared: Nested,
-        end: int,
+        prefix: Tensor,
+        encoder_state: Nested,
+        eos_id: int,
         max_length: int,
         min_length: int = 0,
         *,
@@ -97,23 +102,26 @@ class JointSearch(ABC):
         lengths: Tensor | None = None,
         blank: int = 0,
         fusion: Fusion | None = None,
-        agree: Callable[[bool], bool] = alone,
+        all_ranks_done: Callable[[bool], bool] = no_sync,
     ) -> Decoded:
-        """As of `Search`; the tokens are the symbols of CTC, `end` aside, which CTC never writes.
+        """Return the answers, as `Search` does; tokens are the symbols of CTC, but for `eos_id`,
+        which CTC never emits.
 
         Args:
-            start: (B, 1), what the decoder reads first.
-            log_probs: (B, T, V) of CTC, as of `CtcSearch`; V is that of the decoder, or one more
+            prefix: (B, 1), the token that the decoder reads first.
+            log_probs: (B, T, V) of CTC, as in `CtcSearch`; V is that of the decoder, or one more
                 where the blank is the last. None only with a `ctc_weight` of 0.
-            lengths: (B,), frames of each source.
+            lengths: (B,), number of frames of each source.
         """
 
 
 @dataclass(frozen=True)
 class JointBeam(JointSearch):
-    """`Beam` by (1 - `ctc_weight`) * log p of the decoder + `ctc_weight` * log p of CTC + what
-    `fusion` adds, where CTC gives a hypothesis that goes on the probability of all sequences that
-    begin with it. A weight of 0 is `Beam`, one of 1 asks CTC alone.
+    """Beam search by (1 - `ctc_weight`) * log p of the decoder + `ctc_weight` * log p of CTC, plus
+    the scores of `fusion`.
+
+    CTC gives an unfinished hypothesis the probability of all sequences that begin with it. A weight
+    of 0 is `Beam`, a weight of 1 uses CTC alone.
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
     recognition", section II.C.
@@ -133,15 +141,15 @@ class JointBeam(JointSearch):
             )
 
     @property
-    def asks_ctc(self) -> bool:
+    def uses_ctc(self) -> bool:
         return self.ctc_weight > 0
 
     def __call__(
         self,
         step: Step,
-        start: Tensor,
-        shared: Nested,
-        end: int,
+        prefix: Tensor,
+        encoder_state: Nested,
+        eos_id: int,
         max_length: int,
         min_length: int = 0,
         *,
@@ -149,47 +157,45 @@ class JointBeam(JointSearch):
         lengths: Tensor | None = None,
         blank: int = 0,
         fusion: Fusion | None = None,
-        agree: Callable[[bool], bool] = alone,
+        all_ranks_done: Callable[[bool], bool] = no_sync,
     ) -> Decoded:
-        if start.size(1) != 1:
+        if prefix.size(1) != 1:
             raise ValueError(
-                f"start has {start.size(1)} tokens for JointBeam, but must have 1: CTC has read "
+                f"prefix has {prefix.size(1)} tokens for JointBeam, but must have 1: CTC has read "
                 "none before the first frame"
             )
-        voices = [_Voice(1 - self.ctc_weight, _asked(step), shared)]
+        scorers = [_Scorer(1 - self.ctc_weight, _log_p_step(step), encoder_state)]
         if log_probs is not None:
+            assert lengths is not None
             check_frames(log_probs, lengths, blank)
-            if self.asks_ctc and min_length > (fewest := int(lengths.min())):
+            if self.uses_ctc and min_length > (fewest := int(lengths.min())):
                 raise ValueError(
                     f"min_length={min_length} must be at most {fewest}, the frames of the "
                     "shortest source, for CTC"
                 )
-            voices.append(
-                _Voice(
-                    self.ctc_weight, PrefixScores(blank, end), frames_of(log_probs, lengths, blank)
-                )
-            )
-        elif self.asks_ctc:
+            frames = prefix_frames(log_probs, lengths, blank)
+            scorers.append(_Scorer(self.ctc_weight, PrefixScores(blank, eos_id), frames))
+        elif self.uses_ctc:
             raise ValueError(
                 f"ctc_weight={self.ctc_weight} of JointBeam must be 0 for a model without a CTC "
                 "head"
             )
         if fusion is not None:
-            if fusion.end != end:
+            if fusion.eos_id != eos_id:
                 raise ValueError(
-                    f"the language model ends with token {fusion.end} and the search with {end}: "
-                    "they must have one tokenizer"
+                    f"the language model has end-of-sequence token {fusion.eos_id} and the search "
+                    f"{eos_id}: they must use the same tokenizer"
                 )
-            voices.append(_Voice(fusion.weight, _asked(fusion.step, fusion.start), ()))
-        voices = [voice for voice in voices if voice.weight]
-        together = _together(voices, end, 0.0 if fusion is None else fusion.length_bonus)
+            scorers.append(_Scorer(fusion.weight, _log_p_step(fusion.step, fusion.start_id), ()))
+        scorers = [scorer for scorer in scorers if scorer.weight]
+        combined = _weighted_sum(scorers, eos_id, 0.0 if fusion is None else fusion.length_bonus)
         beam = _Scored(self.beam_size, self.length_penalty, self.early_stopping)
         return beam(
-            together,
-            start,
-            tuple(voice.shared for voice in voices),
-            end,
+            combined,
+            prefix,
+            tuple(scorer.encoder_state for scorer in scorers),
+            eos_id,
             max_length,
             min_length,
-            agree=agree,
+            all_ranks_done=all_ranks_done,
         )

@@ -1,6 +1,6 @@
-"""The beam search of connectionist temporal classification (CTC).
+"""Prefix beam search over the frames of connectionist temporal classification (CTC).
 
-B sources, A of them that have not ended, T frames, V symbols with the blank, k prefixes.
+Axes: B sources, A of them that have not ended, T frames, V symbols with the blank, k prefixes.
 """
 
 from collections.abc import Sequence
@@ -14,65 +14,75 @@ from torch import Tensor
 from lslm_lightning.decoding.ctc import CtcSearch, Hypothesis, check_frames
 from lslm_lightning.decoding.fusion import Fusion, FusionState
 
-# key and parent of prefixes that are not there
-NOBODY = -1
-NOWHERE = 0
-MIX = np.int64(-7046029254386353131)  # an odd number of 64 bits without a pattern
+# key and parent of a slot without a prefix
+NO_KEY = -1
+NO_PARENT = 0
+MIX = np.int64(-7046029254386353131)  # multiplier of the hash: odd, 64 well-mixed bits
 
 
 class _Prefixes(NamedTuple):
-    """Arrays (B, k) or (A, k); of prefixes that are not there both logarithms are -inf, and `key`
-    and `parent` agree with no other's.
+    """Arrays (B, k) or (A, k) that describe the prefixes of each source.
+
+    A slot without a prefix has -inf for both logarithms, and a `key` and `parent` that no prefix
+    has.
     """
 
     blank: np.ndarray  # log p of all paths so far that end in a blank
-    symbol: np.ndarray  # of those that end in the last symbol
+    symbol: np.ndarray  # log p of all paths so far that end in the last symbol
     last: np.ndarray  # the last symbol, -1 of the empty prefix
-    key: np.ndarray  # int64, tells it from others
+    key: np.ndarray  # int64, identifies the prefix
     parent: np.ndarray  # the key of the prefix without the last symbol
-    added: np.ndarray  # to its log p, by a language model and a bonus for length
+    added: np.ndarray  # score added by a language model and the length bonus
 
     @property
     def score(self) -> np.ndarray:
-        return np.logaddexp(self.blank, self.symbol) + self.added
+        """Score of each prefix: log p of all its paths, plus what was added."""
+        score: np.ndarray = np.logaddexp(self.blank, self.symbol) + self.added
+        return score
 
     def first(self, n: int) -> "_Prefixes":
+        """Return the prefixes of the first n sources."""
         return _Prefixes(*(part[:n] for part in self))
 
 
 def _empty_prefixes(n_source: int, k: int) -> _Prefixes:
+    """Return the initial slots: the empty prefix in the first of each source, none in the
+    others.
+    """
     never = np.full((n_source, k), -np.inf)
-    none = np.full((n_source, k), NOBODY)
+    none = np.full((n_source, k), NO_KEY)
     blank = never.copy()
     key = none.copy()
     blank[:, 0] = 0
     key[:, 0] = MIX
-    return _Prefixes(blank, never, none, key, np.full_like(none, NOWHERE), np.zeros((n_source, k)))
+    parent = np.full_like(none, NO_PARENT)
+    return _Prefixes(blank, never, none, key, parent, np.zeros((n_source, k)))
 
 
 def _longer_keys(key: np.ndarray, symbol: np.ndarray) -> np.ndarray:
-    """Keys of prefixes one symbol longer: 64 well-mixed bits, which no two prefixes share by
-    chance.
+    """Return the keys of prefixes extended by one symbol: 64 well-mixed bits, practically
+    unique.
     """
     mixed = (key ^ (symbol + 1)) * MIX
-    return mixed ^ (mixed >> 31)
+    keys: np.ndarray = mixed ^ (mixed >> 31)
+    return keys
 
 
 class _Step(NamedTuple):
-    """Where each prefix after a frame comes from: arrays (A, k)."""
+    """Origin of each prefix after a frame: arrays (A, k)."""
 
-    parent: np.ndarray  # among the prefixes before
-    token: np.ndarray  # that makes it longer, -1 where it stays
+    parent: np.ndarray  # index among the prefixes before
+    token: np.ndarray  # symbol that extends it, -1 where it stays
 
 
 def _advance(
     now: _Prefixes, frame: np.ndarray, blank: int, gain: np.ndarray
 ) -> tuple[_Prefixes, _Step]:
-    """The best k prefixes one frame later.
+    """Return the best k prefixes one frame later, and where each comes from.
 
     Args:
         frame: (A, V) log p.
-        gain: (A, k, V), what is added to a prefix that becomes longer.
+        gain: (A, k, V), what is added to the score of a prefix that is extended by a symbol.
     """
     (n_source, k) = now.last.shape
     n_symbol = frame.shape[1]
@@ -83,10 +93,10 @@ def _advance(
     stays_blank = total + frame[:, blank, None]
     stays_symbol = now.symbol + again
     longer = total[:, :, None] + frame[:, None]  # (A, k, V)
-    # a symbol twice has a blank between; of the empty prefix nothing changes
+    # equal symbols have a blank between them; nothing changes for the empty prefix
     longer[row, np.arange(k), now.last] = now.blank + again
     longer[:, :, blank] = -np.inf
-    # which become what is there already
+    # extended prefixes that are in the beam already
     source, short, long = np.nonzero(now.key[:, :, None] == now.parent[:, None])
     symbol = now.last[source, long]
     stays_symbol[source, long] = np.logaddexp(
@@ -103,45 +113,45 @@ def _advance(
     parent = np.where(kept, chosen, parent)
     token = np.where(kept, -1, token)
     key = now.key[row, parent]
-    there = scores[row, chosen] > -np.inf
+    is_prefix = scores[row, chosen] > -np.inf
     after = _Prefixes(
         np.where(kept, stays_blank[row, parent], -np.inf),
         np.where(kept, stays_symbol[row, parent], longer[row, parent, token]),
         np.where(kept, now.last[row, parent], token),
-        np.where(there, np.where(kept, key, _longer_keys(key, token)), NOBODY),
-        np.where(there, np.where(kept, now.parent[row, parent], key), NOWHERE),
+        np.where(is_prefix, np.where(kept, key, _longer_keys(key, token)), NO_KEY),
+        np.where(is_prefix, np.where(kept, now.parent[row, parent], key), NO_PARENT),
         np.where(kept, now.added[row, parent], added[row, parent, token]),
     )
-    return after, _Step(parent, np.where(there, token, -1))
+    return after, _Step(parent, np.where(is_prefix, token, -1))
 
 
 def _sequences(steps: Sequence[_Step], n_source: int, k: int) -> list[list[tuple[int, ...]]]:
-    """What each of the last prefixes holds, from where they came."""
-    found = [[[] for _ in range(k)] for _ in range(n_source)]
-    at = np.tile(np.arange(k), (n_source, 1))
+    """Return the symbols of each final prefix, traced back through the steps."""
+    symbols: list[list[list[int]]] = [[[] for _ in range(k)] for _ in range(n_source)]
+    slot = np.tile(np.arange(k), (n_source, 1))
     for parent, token in reversed(steps):
-        here = at[: len(parent)]
+        here = slot[: len(parent)]
         row = np.arange(len(parent))[:, None]
         written = token[row, here]
         for source, beam in zip(*np.nonzero(written >= 0), strict=True):
-            found[source][beam].append(int(written[source, beam]))
-        at[: len(parent)] = parent[row, here]
-    return [[tuple(reversed(ids)) for ids in beams] for beams in found]
+            symbols[source][beam].append(int(written[source, beam]))
+        slot[: len(parent)] = parent[row, here]
+    return [[tuple(reversed(ids)) for ids in beams] for beams in symbols]
 
 
 @dataclass(frozen=True)
 class CtcPrefixBeam(CtcSearch):
-    """The `beam_size` most likely prefixes side by side, each with all its paths through the frames
-    together.
+    """Prefix beam search: keeps the `beam_size` most likely prefixes, each with the probability of
+    all its paths through the frames.
 
-    What goes on as a prefix that has left the beam is lost, so that `nats` are never too few; they
-    are exact where the beam holds all.
+    Paths through a prefix that has left the beam are lost, so `nats` are an upper bound, exact
+    where the beam holds all prefixes.
 
     Source: Graves 2012, "Supervised sequence labelling with recurrent neural networks", section
     7.5; Hannun et al. 2014, algorithm 1, without a lexicon.
     """
 
-    fuses = True
+    supports_fusion = True
 
     beam_size: int = 10
 
@@ -157,7 +167,7 @@ class CtcPrefixBeam(CtcSearch):
         self, log_probs: Tensor, lengths: Tensor, blank: int, fusion: Fusion | None = None
     ) -> list[list[Hypothesis]]:
         check_frames(log_probs, lengths, blank)
-        # those that have ended are the last rows
+        # longest first, so that sources that have ended are the last rows
         order = lengths.cpu().argsort(descending=True, stable=True).numpy()
         frames = log_probs.double().cpu().numpy()[order]
         n_frame = lengths.cpu().numpy()[order]
@@ -165,24 +175,24 @@ class CtcPrefixBeam(CtcSearch):
         k = self.beam_size
         prefixes = _empty_prefixes(n_source, k)
         steps = []
-        reading = FusionState(fusion, n_source * k, n_symbol, log_probs.device)
+        fused = FusionState(fusion, n_source * k, n_symbol, log_probs.device)
         for t in range(int(n_frame.max(initial=0))):
             n = int((n_frame > t).sum())
             after, step = _advance(
                 prefixes.first(n),
                 frames[:n, t],
                 blank,
-                reading.gain[: n * k].reshape(n, k, n_symbol),
+                fused.gain[: n * k].reshape(n, k, n_symbol),
             )
             for whole, part in zip(prefixes, after, strict=True):
                 whole[:n] = part
             steps.append(step)
-            reading.follow(
+            fused.follow(
                 (step.parent + np.arange(0, n * k, k)[:, None]).ravel(), step.token.ravel()
             )
-        scores = prefixes.score + reading.gain_of_end.reshape(n_source, k)
-        found: list[list[Hypothesis]] = [[] for _ in order]
-        for place, ids, score in zip(order, _sequences(steps, n_source, k), scores, strict=True):
+        scores = prefixes.score + fused.gain_of_end.reshape(n_source, k)
+        hypotheses: list[list[Hypothesis]] = [[] for _ in order]
+        for row, ids, score in zip(order, _sequences(steps, n_source, k), scores, strict=True):
             best = [i for i in np.argsort(-score, kind="stable") if score[i] > -np.inf]
-            found[place] = [Hypothesis(ids[i], -float(score[i])) for i in best]
-        return found
+            hypotheses[row] = [Hypothesis(ids[i], -float(score[i])) for i in best]
+        return hypotheses

@@ -1,6 +1,7 @@
-"""Connectionist temporal classification (CTC) asked token by token, as if it were a decoder.
+"""Next-token probabilities of connectionist temporal classification (CTC), so that a search can use
+CTC like a decoder.
 
-A sources, k beams, N = A or A k hypotheses, T frames, V symbols.
+Axes: A sources, k beams, N = A or A k hypotheses, T frames, V symbols.
 """
 
 from typing import NamedTuple
@@ -8,30 +9,33 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-LEAST = -1e4  # of what is cumulated: infinities have no difference
+LEAST = -1e4  # lower bound of log p in cumulative sums: infinities have no difference
 
 
 class PrefixFrames(NamedTuple):
-    """What all hypotheses of a source share; after its last frame only blanks follow, which change
-    no probability.
+    """Frame probabilities that all hypotheses of a source share.
+
+    After the last frame of a source only blanks follow, which change no probability.
     """
 
     log_p: Tensor  # (A, T, V) float64
-    top: Tensor  # (A, 1, V) the greatest of all frames
+    top: Tensor  # (A, 1, V) maximum over frames
     share: Tensor  # (A, T, V) exp(log_p - top)
 
 
 class Paths(NamedTuple):
-    """Log p of all paths through the first 0 to T frames that spell a hypothesis."""
+    """Log p of all paths through the first 0 to T frames that emit a hypothesis."""
 
-    blank: Tensor  # (N, T + 1) of those that end in a blank
-    symbol: Tensor  # (N, T + 1) of those that end in the last symbol
+    blank: Tensor  # (N, T + 1) log p of those that end in a blank
+    symbol: Tensor  # (N, T + 1) log p of those that end in the last symbol
     last: Tensor  # (N, 1) the last symbol, the blank of the empty hypothesis
     begun: Tensor  # (N, 1) log p of all sequences that begin with the hypothesis
 
 
-def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> PrefixFrames:
-    """What `PrefixScores` reads, from log_probs (B, T, V) and lengths (B,)."""
+def prefix_frames(log_probs: Tensor, lengths: Tensor, blank: int) -> PrefixFrames:
+    """Return the frame probabilities that `PrefixScores` reads, from log_probs (B, T, V) and
+    lengths (B,).
+    """
     # (B, T)
     after = (
         torch.arange(log_probs.size(1), device=log_probs.device)
@@ -39,25 +43,27 @@ def frames_of(log_probs: Tensor, lengths: Tensor, blank: int) -> PrefixFrames:
     )
     log_p = log_probs.double().masked_fill(after[..., None], -torch.inf)
     log_p[..., blank] = log_p[..., blank].masked_fill(after, 0)
-    top = finite(log_p.amax(1, keepdim=True))
+    top = without_infinity(log_p.amax(1, keepdim=True))
     return PrefixFrames(log_p, top, (log_p - top).exp())
 
 
-def finite(log_p: Tensor) -> Tensor:
-    """0 where nothing is possible, so as to be subtracted."""
+def without_infinity(log_p: Tensor) -> Tensor:
+    """Return log p with 0 in place of -inf, so that it can be subtracted."""
     return log_p.masked_fill(log_p == -torch.inf, 0)
 
 
-def of_tokens(log_p: Tensor, ids: Tensor) -> Tensor:
-    """What the frames (A, T, V) of each source say of tokens (N, 1): (N, T)."""
+def token_log_p(log_p: Tensor, ids: Tensor) -> Tensor:
+    """Return log p (N, T) of the tokens `ids` (N, 1) in each frame of their source, from frames (A,
+    T, V).
+    """
     n_source, n_frame, _ = log_p.shape
     tokens = ids.view(n_source, 1, -1).expand(-1, n_frame, -1)  # (A, T, k)
     return log_p.gather(2, tokens).transpose(1, 2).flatten(0, 1)
 
 
-def cumulated(entering: Tensor, log_p: Tensor) -> Tensor:
-    """Log p of paths that stay where they are by `log_p` (N, T) a frame, and others join by
-    `entering` (N, T) before it: (N, T + 1).
+def accumulated(entering: Tensor, log_p: Tensor) -> Tensor:
+    """Return log p (N, T + 1) of being in a state after 0 to T frames, if paths enter it by
+    `entering` (N, T) and stay by `log_p` (N, T) a frame.
 
     x[t] = (x[t - 1] + entering[t]) * p[t] from x[0] = 0, for all frames at once: x[t] / (p[1] ...
     p[t]) are plain sums.
@@ -69,48 +75,53 @@ def cumulated(entering: Tensor, log_p: Tensor) -> Tensor:
 
 
 class PrefixScores:
-    """A `Step`: the probability that CTC gives each next token, were hypotheses written from left
-    to right.
+    """A `Step` that gives the probability of each next token under CTC.
 
-    That of a token is the sum over all sequences that begin with the hypothesis and it, divided by
-    the sum over all that begin with the hypothesis; that of the end is the hypothesis itself,
-    divided by the same. Its `shared` are `PrefixFrames`, its state `Paths`.
+    The probability of a token is the sum over all sequences that begin with the hypothesis and that
+    token, divided by the sum over all that begin with the hypothesis; the probability of the end is
+    that of the hypothesis itself, divided by the same. Its encoder state is `PrefixFrames`, its
+    state `Paths`.
 
     Source: Watanabe et al. 2017, "Hybrid CTC/attention architecture for end-to-end speech
     recognition", algorithm 2; Graves 2012, "Supervised sequence labelling with recurrent neural
-    networks", section 7.5. Their sums over frames are products of matrices here, and their
-    recursions cumulated sums.
+    networks", section 7.5. Their sums over frames are matrix products here, and their recursions
+    cumulative sums.
     """
 
-    def __init__(self, blank: int, end: int) -> None:
+    def __init__(self, blank: int, eos_id: int) -> None:
         self.blank = blank
-        self.end = end
+        self.eos_id = eos_id
 
     def __call__(
-        self, ids: Tensor, state: Paths | None, shared: PrefixFrames
+        self, ids: Tensor, state: Paths | None, encoder_state: PrefixFrames
     ) -> tuple[Tensor, Paths]:
-        """ids (N, 1), of which the first mean nothing -> log p (N, V)."""
+        """Return log p (N, V) of the next token after `ids` (N, 1), and the new state; at the first
+        call `ids` are ignored.
+        """
         paths = (
-            self._empty(shared.log_p) if state is None else self._longer(state, ids, shared.log_p)
+            self._empty(encoder_state.log_p)
+            if state is None
+            else self._longer(state, ids, encoder_state.log_p)
         )
         whole = torch.logaddexp(paths.blank, paths.symbol)  # (N, T + 1)
-        most = finite(whole[:, :-1].amax(1, keepdim=True))  # (N, 1)
+        most = without_infinity(whole[:, :-1].amax(1, keepdim=True))  # (N, 1)
         # (A, k, V)
         share = (whole[:, :-1] - most).exp().view(
-            len(shared.log_p), -1, whole.size(1) - 1
-        ) @ shared.share
-        log_p = (share.log() + shared.top).flatten(0, 1) + most
-        # with a blank between
-        twice = (paths.blank[:, :-1] + of_tokens(shared.log_p, paths.last)).logsumexp(
+            len(encoder_state.log_p), -1, whole.size(1) - 1
+        ) @ encoder_state.share
+        log_p = (share.log() + encoder_state.top).flatten(0, 1) + most
+        # the last symbol again, with a blank between
+        twice = (paths.blank[:, :-1] + token_log_p(encoder_state.log_p, paths.last)).logsumexp(
             1, keepdim=True
         )
         log_p.scatter_(1, paths.last, twice)
         log_p[:, self.blank] = -torch.inf
-        log_p[:, self.end] = whole[:, -1]
-        return log_p - finite(paths.begun), paths
+        log_p[:, self.eos_id] = whole[:, -1]
+        return log_p - without_infinity(paths.begun), paths
 
     def _empty(self, log_p: Tensor) -> Paths:
         # (A, T + 1)
+        """Return the paths of the empty hypothesis of each source."""
         blank = torch.cat([torch.zeros_like(log_p[:, :1, 0]), log_p[..., self.blank].cumsum(1)], 1)
         nothing = torch.zeros_like(blank[:, :1])
         return Paths(
@@ -121,16 +132,16 @@ class PrefixScores:
         )
 
     def _longer(self, paths: Paths, ids: Tensor, log_p: Tensor) -> Paths:
-        """Each hypothesis with its next token (N, 1)."""
+        """Return the paths of each hypothesis extended by its next token (N, 1)."""
         # (N, T)
         before = torch.where(
             ids == paths.last, paths.blank, torch.logaddexp(paths.blank, paths.symbol)
         )[:, :-1]
-        of_symbol = of_tokens(log_p, ids)
-        of_blank = of_tokens(log_p, torch.full_like(ids, self.blank))
-        symbol = cumulated(before, of_symbol)
+        of_symbol = token_log_p(log_p, ids)
+        of_blank = token_log_p(log_p, torch.full_like(ids, self.blank))
+        symbol = accumulated(before, of_symbol)
         return Paths(
-            cumulated(symbol[:, :-1], of_blank),
+            accumulated(symbol[:, :-1], of_blank),
             symbol,
             ids,
             (before + of_symbol).logsumexp(1, keepdim=True),

@@ -1,8 +1,8 @@
-"""What every search shares: its contract, its rules of which tokens are allowed, and how rows leave
-a batch.
+"""Interface of searches that write tokens one after the other, and what they share: which tokens
+are allowed, and how finished rows leave a batch.
 
-B sources, A of them still in the batch, k beams, V vocabulary, T time, N = A or A k hypotheses:
-rows i k to i k + k - 1 belong to source i.
+Axes: B sources, A of them still in the batch, k beams, V vocabulary, T time, N = A or A k
+hypotheses: rows i k to i k + k - 1 belong to source i.
 """
 
 from abc import ABC, abstractmethod
@@ -14,65 +14,71 @@ from torch import Tensor
 
 Nested: TypeAlias = Any  # a tensor, None, or a tuple of these; batch-first
 Step: TypeAlias = Callable[[Tensor, Nested, Nested], tuple[Tensor, Nested]]
-"""`step(ids (N, t), state, shared) -> (logits (N, V) after the last id, state)`.
+"""Function `step(ids (N, t), state, encoder_state) -> (logits (N, V) after the last id, state)`.
 
-`state` is None at the start and has one row a hypothesis; each is passed on once, its rows in a new
-order. `shared` has one row a source.
+`state` is None at the first call and has one row a hypothesis; each is passed on once, with its
+rows reordered. `encoder_state` has one row a source.
 """
 
 
 class Decoded(NamedTuple):
-    """Answers that a search found, without the start.
+    """Answers of a search, without the prefix.
 
     With `n_best` above 1 there are B * n_best rows: i * n_best to i * n_best + n_best - 1 belong to
-    source i, the best first. A row with `n_token` 0 is none: the search found fewer.
+    source i, the best first. A row with `n_token` 0 is empty: the search found fewer answers.
     """
 
-    ids: Tensor  # (B, T) int64, `end` after the end
-    n_token: Tensor  # (B,) int64, `end` included where it was reached
+    ids: Tensor  # (B, T) int64, `eos_id` after the end
+    n_token: Tensor  # (B,) int64, `eos_id` included where it was reached
     # (B,) sum of log p under the model; a beam search divides it by its length penalty
     score: Tensor
-    log_p: Tensor | None = None  # (B,) that sum as it is; None where a search does not tell it
+    log_p: Tensor | None = (
+        None  # (B,) that sum without penalty; None where a search does not give it
+    )
 
-    def is_cut(self, end: int) -> Tensor:
-        """(B,) bool: whether an answer reached the most tokens that were allowed before `end`."""
+    def is_cut(self, eos_id: int) -> Tensor:
+        """Return (B,) bool, True where an answer reached the maximum length before `eos_id`."""
         last = (self.n_token[:, None] - 1).clamp(min=0)
-        return self.ids.gather(1, last)[:, 0] != end
+        return self.ids.gather(1, last)[:, 0] != eos_id
 
     def n_best_lists(self, n_best: int) -> list[list[tuple[list[int], float]]]:
-        """For each source the new tokens of its answers, the best first, with their log p."""
-        found = [
+        """Return for each source its answers, the best first, as pairs of new token ids and log
+        p.
+        """
+        assert self.log_p is not None
+        answers = [
             (ids[:n], log_p)
             for ids, n, log_p in zip(
                 self.ids.tolist(), self.n_token.tolist(), self.log_p.tolist(), strict=True
             )
         ]
         return [
-            [(ids, log_p) for ids, log_p in found[i : i + n_best] if ids]
-            for i in range(0, len(found), n_best)
+            [(ids, log_p) for ids, log_p in answers[i : i + n_best] if ids]
+            for i in range(0, len(answers), n_best)
         ]
 
 
-def alone(done: bool) -> bool:
-    """The agreement of a single process."""
+def no_sync(done: bool) -> bool:
+    """Return `done`: the default for a search in a single process, which waits for no other."""
     return done
 
 
 class Search(ABC):
-    """A way to write an answer, given the probabilities of the next token.
+    """Base class of searches that write an answer token by token, given the probabilities of the
+    next token.
 
-    With `no_repeat_ngram` n above 0 no n tokens in a row occur twice, the start included; `end` is
-    always allowed.
+    With `no_repeat_ngram` n above 0 no n tokens in a row occur twice, the prefix included; `eos_id`
+    is always allowed.
     """
 
     no_repeat_ngram: int
-    fuses = False  # whether it can ask a language model too
+    supports_fusion = False  # whether it can use a language model (shallow fusion)
 
     def check_n_best(self, n_best: int) -> None:
-        """Refuse to find so many answers to one source.
+        """Check that this search can give `n_best` answers to each source.
 
         Raises:
-            ValueError: the search finds fewer.
+            ValueError: it cannot.
         """
         if n_best != 1:
             raise ValueError(
@@ -84,29 +90,29 @@ class Search(ABC):
     def __call__(
         self,
         step: Step,
-        start: Tensor,
-        shared: Nested,
-        end: int,
+        prefix: Tensor,
+        encoder_state: Nested,
+        eos_id: int,
         max_length: int,
         min_length: int = 0,
         *,
-        start_length: Tensor | None = None,
-        agree: Callable[[bool], bool] = alone,
+        prefix_length: Tensor | None = None,
+        all_ranks_done: Callable[[bool], bool] = no_sync,
         generator: torch.Generator | None = None,
         n_best: int = 1,
     ) -> Decoded:
-        """Continue `start` until `end`, which is never among the first `min_length` new tokens, or
-        for `max_length` new tokens.
+        """Continue `prefix` until `eos_id`, which is never among the first `min_length` new tokens,
+        or for `max_length` new tokens.
 
         Args:
-            start: (B, P) int64, the first tokens; they count as history for `no_repeat_ngram`.
-            start_length: (B,), where prompts differ in length: row b begins with `start[b, :
-                start_length[b]]`. Not for beams.
-            agree: called after each step with whether this process is done; gives whether all
-                processes are. Until then one that is done keeps stepping, so that collective
-                operations inside `step` meet.
-            generator: what Sampling draws from, in place of its seed.
-            n_best: answers to each source; see `Decoded`.
+            prefix: (B, P) int64, the first tokens; they count as history for `no_repeat_ngram`.
+            prefix_length: (B,), where prompts differ in length: row b begins with `prefix[b, :
+                prefix_length[b]]`. Not for beams.
+            all_ranks_done: called after each step with whether this process is done; returns
+                whether all processes are. Until then a process that is done keeps stepping, so that
+                collective operations inside `step` meet.
+            generator: random numbers for Sampling, in place of its seed.
+            n_best: number of answers to each source; see `Decoded`.
 
         Raises:
             ValueError: a setting out of range, NaN from the model, or no token left that is
@@ -114,11 +120,15 @@ class Search(ABC):
         """
 
 
-def check_call(start: Tensor, max_length: int, min_length: int) -> None:
-    """Refuse what no search can do."""
-    if start.dim() != 2 or 0 in start.shape:
+def check_call(prefix: Tensor, max_length: int, min_length: int) -> None:
+    """Check the shape of `prefix` and the two lengths of a search.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+    if prefix.dim() != 2 or 0 in prefix.shape:
         raise ValueError(
-            f"start has shape {tuple(start.shape)}, but must be (sources, tokens) with at least "
+            f"prefix has shape {tuple(prefix.shape)}, but must be (sources, tokens) with at least "
             "one of each; begin with <s>"
         )
     if max_length < 1:
@@ -131,7 +141,11 @@ def check_call(start: Tensor, max_length: int, min_length: int) -> None:
 
 
 def check_ngram(no_repeat_ngram: int) -> None:
-    """Refuse lengths below 0."""
+    """Check that the n-gram length is not negative.
+
+    Raises:
+        ValueError: it is.
+    """
     if no_repeat_ngram < 0:
         raise ValueError(
             f"no_repeat_ngram={no_repeat_ngram} must be 0 (off) or the length of the sequences "
@@ -140,7 +154,7 @@ def check_ngram(no_repeat_ngram: int) -> None:
 
 
 def reorder(nested: Nested, index: Tensor) -> Nested:
-    """Rows `index` of every tensor of a nested tuple, wherever each lies."""
+    """Return the rows `index` of every tensor of a nested tuple, each on its own device."""
     index_on: dict[torch.device, Tensor] = {}
 
     def take(part: Nested) -> Nested:
@@ -157,37 +171,37 @@ def reorder(nested: Nested, index: Tensor) -> Nested:
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
-    """Log-softmax of (N, V) in at least single precision."""
+    """Return the log-softmax of logits (N, V), in float32 or higher."""
     return torch.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
-def forbid_repeats(log_p: Tensor, history: Tensor, n: int, end: int) -> None:
-    """Write -inf in (N, V) for the tokens that would repeat `n` tokens of the history (N, t); `end`
-    stays, so that a way out is left.
+def forbid_repeats(log_p: Tensor, history: Tensor, n: int, eos_id: int) -> None:
+    """Write -inf into log_p (N, V) for tokens that would repeat an n-gram of the history (N, t);
+    `eos_id` stays allowed, so that a way out is left.
     """
     t = history.size(1)
     if not 0 < n <= t:
         return
     grams = history.unfold(1, n, 1)  # (N, t - n + 1, n)
     again = (grams[..., :-1] == history[:, None, t + 1 - n :]).all(-1)
-    of_end = log_p[:, end].clone()
-    log_p.scatter_(1, grams[..., -1].where(again, end), -torch.inf)
-    log_p[:, end] = of_end
+    of_end = log_p[:, eos_id].clone()
+    log_p.scatter_(1, grams[..., -1].where(again, eos_id), -torch.inf)
+    log_p[:, eos_id] = of_end
 
 
 def rows_to_keep(done: Tensor) -> Tensor | None:
-    """Indices of the rows to go on with, where dropping those that are done (A,) pays; None
+    """Return the indices of the rows that are not done (A,), if at least an eighth is done; None
     otherwise.
 
-    Dropping copies all that stays. With at least an eighth gone each time, all copies together are
-    at most eight times the first batch.
+    Dropping rows copies all that stay. With at least an eighth gone each time, all copies together
+    are at most eight times the first batch.
     """
     return (~done).nonzero()[:, 0] if 8 * int(done.sum()) >= done.numel() else None
 
 
 def write_back(whole: NamedTuple, rows: NamedTuple) -> None:
-    """Copy the rows that are in the batch to their places among all; `place` (A,) is their first
-    field.
+    """Copy the rows that are in the batch to their rows among all; the first field (A,) says which
+    these are.
     """
     if rows is not whole:
         for all_rows, part in zip(whole[1:], rows[1:], strict=True):
@@ -195,17 +209,21 @@ def write_back(whole: NamedTuple, rows: NamedTuple) -> None:
 
 
 def wait_for_others(
-    step: Step, start: Tensor, shared: Nested, agree: Callable[[bool], bool]
+    step: Step, prefix: Tensor, encoder_state: Nested, all_ranks_done: Callable[[bool], bool]
 ) -> None:
-    """Step for nothing until all processes are done, always from the start, so that no position
-    runs out.
+    """Repeat the first step until all processes are done; starting anew each time, it never runs
+    out of positions.
     """
-    while not agree(True):
-        step(start[:, :1], None, shared)
+    while not all_ranks_done(True):
+        step(prefix[:, :1], None, encoder_state)
 
 
-def refuse_nan(lost: Tensor, n_step: int) -> None:
-    """Raise if for any source (A,) no token has a probability."""
+def check_probabilities(lost: Tensor, n_step: int) -> None:
+    """Check that each source (A,) has a token with a probability.
+
+    Raises:
+        ValueError: NaN or infinite logits, or settings that leave no token.
+    """
     if lost.any():
         raise ValueError(
             f"after {n_step} steps the model gives no usable probability for {int(lost.sum())} "

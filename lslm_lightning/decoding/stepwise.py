@@ -1,6 +1,6 @@
-"""Searches that write one token at a time and never take one back: greedy and sampling.
+"""Searches that write one token at a time and never revise one: greedy and sampling.
 
-B sources, A of them still in the batch, V vocabulary, T time, P the longest prompt.
+Axes: B sources, A of them still in the batch, V vocabulary, T time, P the longest prompt.
 """
 
 from abc import abstractmethod
@@ -16,12 +16,12 @@ from lslm_lightning.decoding.search import (
     Nested,
     Search,
     Step,
-    alone,
     check_call,
     check_ngram,
+    check_probabilities,
     forbid_repeats,
     log_probabilities,
-    refuse_nan,
+    no_sync,
     reorder,
     rows_to_keep,
     wait_for_others,
@@ -29,133 +29,147 @@ from lslm_lightning.decoding.search import (
 )
 
 
-def steps_between_looks(device: torch.device) -> int:
-    """How often to look which rows are done: an accelerator has to wait for it."""
+def steps_between_checks(device: torch.device) -> int:
+    """Return after how many steps to check which rows are done: each check makes the host wait for
+    an accelerator.
+    """
     return 1 if device.type == "cpu" else 8
 
 
 class _Rows(NamedTuple):
-    place: Tensor  # (A,) which source this is
+    """Tensors of the answers of the sources that are still in the batch."""
+
+    row: Tensor  # (A,) index of the source
     history: Tensor  # (A, P + max_length) prompt and new tokens
-    begin: Tensor  # (A,) length of the prompt
+    prompt_length: Tensor  # (A,) length of the prompt
     n_token: Tensor  # (A,) new tokens so far
     score: Tensor  # (A,) their log p
     done: Tensor  # (A,) bool
 
-    def append(self, t: int, token: Tensor, log_p: Tensor, end: int, max_length: int) -> None:
+    def append(self, t: int, token: Tensor, log_p: Tensor, eos_id: int, max_length: int) -> None:
         """Write `token` (A,) at position `t`, except where the prompt goes on or the answer has
         ended.
         """
-        in_prompt = self.begin > t
+        in_prompt = self.prompt_length > t
         writing = ~(in_prompt | self.done)
         self.score.add_(log_p.gather(1, token[:, None])[:, 0].where(writing, 0))
         self.n_token.add_(writing)
-        written = self.history[:, t].where(in_prompt, token.where(writing, end))
+        written = self.history[:, t].where(in_prompt, token.where(writing, eos_id))
         self.history[:, t] = written
-        self.done.logical_or_(writing & ((written == end) | (self.n_token == max_length)))
+        self.done.logical_or_(writing & ((written == eos_id) | (self.n_token == max_length)))
 
-    def answer(self, end: int) -> Decoded:
+    def answer(self, eos_id: int) -> Decoded:
+        """Return the answers without their prompts."""
         time = torch.arange(int(self.n_token.max()), device=self.history.device)  # (T,)
-        ids = self.history.gather(1, self.begin[:, None] + time)
+        ids = self.history.gather(1, self.prompt_length[:, None] + time)
         return Decoded(
-            ids.masked_fill(time >= self.n_token[:, None], end),
+            ids.masked_fill(time >= self.n_token[:, None], eos_id),
             self.n_token,
             self.score,
             self.score,
         )
 
 
-def _first_rows(start: Tensor, start_length: Tensor | None, max_length: int) -> tuple[_Rows, int]:
-    """All rows, and the length of the shortest prompt."""
-    n_source, width = start.shape
-    begin = torch.full_like(start[:, 0], width) if start_length is None else start_length.to(start)
-    shortest, longest = (int(n) for n in begin.aminmax())
+def _first_rows(prefix: Tensor, prefix_length: Tensor | None, max_length: int) -> tuple[_Rows, int]:
+    """Return the initial rows of all sources, and the length of the shortest prompt."""
+    n_source, width = prefix.shape
+    prompt_length = (
+        torch.full_like(prefix[:, 0], width) if prefix_length is None else prefix_length.to(prefix)
+    )
+    shortest, longest = (int(n) for n in prompt_length.aminmax())
     if shortest < 1 or longest > width:
         raise ValueError(
-            f"start_length goes from {shortest} to {longest}, but must be between 1 and the "
-            f"width of start, {width}"
+            f"prefix_length goes from {shortest} to {longest}, but must be between 1 and the "
+            f"width of prefix, {width}"
         )
-    history = start.new_zeros(n_source, longest + max_length)
-    history[:, :longest] = start[:, :longest]
-    score = torch.zeros(n_source, device=start.device)
+    history = prefix.new_zeros(n_source, longest + max_length)
+    history[:, :longest] = prefix[:, :longest]
+    score = torch.zeros(n_source, device=prefix.device)
     return _Rows(
-        torch.arange(n_source).to(start), history, begin, torch.zeros_like(begin), score, begin < 0
+        torch.arange(n_source).to(prefix),
+        history,
+        prompt_length,
+        torch.zeros_like(prompt_length),
+        score,
+        prompt_length < 0,
     ), shortest
 
 
-def _best_first(found: Decoded, n_best: int) -> Decoded:
-    """The same answers, those of each source in the order of their log p."""
-    order = found.score.view(-1, n_best).sort(dim=1, descending=True, stable=True).indices
-    first = torch.arange(0, len(found.score), n_best).to(order)
-    ids, n_token, score = reorder(found[:3], (order + first[:, None]).flatten())
+def _best_first(decoded: Decoded, n_best: int) -> Decoded:
+    """Return the same answers with those of each source in decreasing order of log p."""
+    order = decoded.score.view(-1, n_best).sort(dim=1, descending=True, stable=True).indices
+    first = torch.arange(0, len(decoded.score), n_best).to(order)
+    ids, n_token, score = reorder(decoded[:3], (order + first[:, None]).flatten())
     return Decoded(ids, n_token, score, score)
 
 
 class _Stepwise(Search):
+    """Base class of searches that choose the next token of each row by a function of its log p."""
+
     @abstractmethod
     def _chooser(
-        self, start: Tensor, n_step: int, generator: torch.Generator | None
+        self, prefix: Tensor, n_step: int, generator: torch.Generator | None
     ) -> Callable[[Tensor, Tensor, int], Tensor]:
-        """`choose(log_p (A, V), place (A,), number of the step) -> token (A,)`."""
+        """Return a function `choose(log_p (A, V), row (A,), number of the step) -> token (A,)`."""
 
-    @torch.inference_mode(False)  # in it, autocast would cast all weights anew at every step
+    @torch.inference_mode(False)  # otherwise autocast casts all weights again at every step
     @torch.no_grad()
     def __call__(
         self,
         step: Step,
-        start: Tensor,
-        shared: Nested,
-        end: int,
+        prefix: Tensor,
+        encoder_state: Nested,
+        eos_id: int,
         max_length: int,
         min_length: int = 0,
         *,
-        start_length: Tensor | None = None,
-        agree: Callable[[bool], bool] = alone,
+        prefix_length: Tensor | None = None,
+        all_ranks_done: Callable[[bool], bool] = no_sync,
         generator: torch.Generator | None = None,
         n_best: int = 1,
     ) -> Decoded:
-        check_call(start, max_length, min_length)
+        check_call(prefix, max_length, min_length)
         self.check_n_best(n_best)
-        if n_best > 1:  # as many rows a source
-            rows_of = torch.arange(len(start)).repeat_interleave(n_best)
-            start, shared = reorder((start, shared), rows_of)
-            start_length = None if start_length is None else start_length[rows_of]
-        rows, first = _first_rows(start, start_length, max_length)
+        if n_best > 1:  # n_best rows for each source
+            rows_of = torch.arange(len(prefix)).repeat_interleave(n_best)
+            prefix, encoder_state = reorder((prefix, encoder_state), rows_of)
+            prefix_length = None if prefix_length is None else prefix_length[rows_of]
+        rows, first = _first_rows(prefix, prefix_length, max_length)
         whole = rows
-        mine = shared
+        active_source = encoder_state
         state = None
-        ids = start[:, :first]
+        ids = prefix[:, :first]
         last = rows.history.size(1) - 1
-        choose = self._chooser(start, last + 1 - first, generator)
-        every = steps_between_looks(start.device) if agree is alone else 1
+        choose = self._chooser(prefix, last + 1 - first, generator)
+        every = steps_between_checks(prefix.device) if all_ranks_done is no_sync else 1
         for t in range(first, last + 1):
-            logits, state = step(ids, state, mine)
+            logits, state = step(ids, state, active_source)
             log_p = log_probabilities(logits)  # (A, V)
-            forbid_repeats(log_p, rows.history[:, :t], self.no_repeat_ngram, end)
+            forbid_repeats(log_p, rows.history[:, :t], self.no_repeat_ngram, eos_id)
             if min_length:
-                log_p[:, end].masked_fill_(rows.begin + min_length > t, -torch.inf)
-            rows.append(t, choose(log_p, rows.place, t - first), log_p, end, max_length)
+                log_p[:, eos_id].masked_fill_(rows.prompt_length + min_length > t, -torch.inf)
+            rows.append(t, choose(log_p, rows.row, t - first), log_p, eos_id, max_length)
             if t < last and (t - first) % every:
                 ids = rows.history[:, t, None]
                 continue
             done, finite = torch.stack((rows.done, rows.score.isfinite())).cpu()
-            refuse_nan(~finite, t + 1 - first)
+            check_probabilities(~finite, t + 1 - first)
             if done.all():
                 break
-            agree(False)
+            all_ranks_done(False)
             if (keep := rows_to_keep(done)) is not None:
                 write_back(whole, rows)
-                rows, state, mine = reorder((rows, state, mine), keep)
+                rows, state, active_source = reorder((rows, state, active_source), keep)
             ids = rows.history[:, t, None]
         write_back(whole, rows)
-        wait_for_others(step, start, shared, agree)
-        found = whole.answer(end)
-        return found if n_best == 1 else _best_first(found, n_best)
+        wait_for_others(step, prefix, encoder_state, all_ranks_done)
+        decoded = whole.answer(eos_id)
+        return decoded if n_best == 1 else _best_first(decoded, n_best)
 
 
 @dataclass(frozen=True)
 class Greedy(_Stepwise):
-    """The most likely next token, always."""
+    """Greedy search: always the most likely next token."""
 
     no_repeat_ngram: int = 0
 
@@ -163,22 +177,22 @@ class Greedy(_Stepwise):
         check_ngram(self.no_repeat_ngram)
 
     def _chooser(
-        self, start: Tensor, n_step: int, generator: torch.Generator | None
+        self, prefix: Tensor, n_step: int, generator: torch.Generator | None
     ) -> Callable[[Tensor, Tensor, int], Tensor]:
-        return lambda log_p, place, n: log_p.argmax(-1)
+        return lambda log_p, row, n: log_p.argmax(-1)
 
 
 @dataclass(frozen=True)
 class Sampling(_Stepwise):
-    """Tokens drawn from the model's distribution, sharpened by `temperature`, cut to the `top_k`
-    most likely tokens and to the fewest that hold `top_p` of the probability.
+    """Sampling from the model's distribution, sharpened by `temperature`, cut to the `top_k` most
+    likely tokens and to the fewest that hold `top_p` of the probability.
 
-    Of `n_best` answers each is drawn by itself, so that one may come twice; the one with the
-    highest log p under the model comes first.
+    The `n_best` answers are drawn independently, so one may occur twice; the one with the highest
+    log p under the model comes first.
 
-    One uniform number a token is drawn beforehand, so that the same seed gives the same answers on
-    every device, whatever rows leave early. Each call starts again from `seed`; None goes on with
-    torch's global generator.
+    One uniform number for each token is drawn beforehand, so that the same seed gives the same
+    answers on every device, whichever rows finish early. Each call starts again from `seed`; None
+    continues torch's global generator.
 
     Source: Holtzman et al. 2020, "The curious case of neural text degeneration" (top-p); Fan et al.
     2018 (top-k).
@@ -212,18 +226,20 @@ class Sampling(_Stepwise):
             raise ValueError(f"n_best={n_best} must be at least 1 answer")
 
     def _chooser(
-        self, start: Tensor, n_step: int, generator: torch.Generator | None
+        self, prefix: Tensor, n_step: int, generator: torch.Generator | None
     ) -> Callable[[Tensor, Tensor, int], Tensor]:
         if generator is None and self.seed is not None:
             generator = torch.Generator().manual_seed(self.seed)
         device = "cpu" if generator is None else generator.device
-        uniform = torch.rand(len(start), n_step, generator=generator, device=device).to(
-            start.device
+        uniform = torch.rand(len(prefix), n_step, generator=generator, device=device).to(
+            prefix.device
         )
-        return lambda log_p, place, n: self._draw(log_p, uniform[place, n])
+        return lambda log_p, row, n: self._draw(log_p, uniform[row, n])
 
     def _draw(self, log_p: Tensor, uniform: Tensor) -> Tensor:
-        """Tokens (A,) where the cumulated distribution of (A, V) passes `uniform` (A,)."""
+        """Return tokens (A,) at which the cumulative distribution of log_p (A, V) passes `uniform`
+        (A,).
+        """
         tokens = None
         if self.top_k is not None and self.top_k < log_p.size(-1):
             log_p, tokens = log_p.topk(self.top_k)
@@ -234,7 +250,7 @@ class Sampling(_Stepwise):
             p = p.masked_fill(p.cumsum(-1) - p >= self.top_p, 0)
         upto = p.cumsum(-1)
         total = upto[:, -1]
-        # at the total stands a token of no probability
+        # a token at the total itself may have no probability
         below_total = total.nextafter(torch.zeros_like(total))
         wanted = torch.minimum(uniform.to(total) * total, below_total)
         choice = torch.searchsorted(upto, wanted[:, None], right=True).clamp(max=p.size(-1) - 1)

@@ -51,14 +51,14 @@ from lslm_lightning.reports.blocks import (
     interval_of,
 )
 from lslm_lightning.reports.conclusion import NOTHING
+from lslm_lightning.reports.costs import costs_section
 from lslm_lightning.reports.evaluation import (
-    choice,
-    doubts,
-    ladder,
+    all_checks_section,
+    breakdown_section,
+    evaluation_details_section,
     lead,
-    outputs,
-    parts_of_the_exam,
-    to_repeat,
+    outputs_section,
+    scores_section,
 )
 from lslm_lightning.reports.scores import ScoreTable
 from lslm_lightning.reports.trained import training_sections
@@ -217,19 +217,19 @@ def compared(
             raise ValueError(f"{failed.name}: {failed.reason}")
         ranked = [run for run in runs if run.name in answered]
         sections = [
-            ladder(results, metrics),
+            scores_section(results, metrics),
             not_comparable([run for run in runs if run.name in apart], apart),
         ]
         sections += [
             seeds(ranked, results, metrics, n_resample),
-            doubts(results),
-            choice(results, metrics),
+            all_checks_section(results),
+            costs_section(results, metrics),
         ]
-        sections += [parts_of_the_exam(results, metrics), *training_sections(histories, headline)]
+        sections += [breakdown_section(results, metrics), *training_sections(histories, headline)]
         # of a part of the split these know nothing
         if len(asked.examples) == len(asked.data.examples("test")):
             sections += task.sections_of(asked.data, "test", answered)
-        sections.append(outputs(results, asked.examples, metrics))
+        sections.append(outputs_section(results, asked.examples, metrics))
         conclusion = lead(results, metrics)
         findings = results.findings
     first = tested[together[0].name].found
@@ -239,7 +239,7 @@ def compared(
     facts |= {f"Test set of {name}": each.note for name, each in tested.items() if each.note}
     facts |= {f"{run.name} began": began(run.directory) for run in runs}
     configs = {run.name: config_of(run) for run in runs}
-    sections.append(to_repeat(redacted(command), facts, configs, versions()))
+    sections.append(evaluation_details_section(redacted(command), facts, configs, versions()))
     groups = list(dict.fromkeys(run.group for run in runs))
     title = (
         " against ".join(groups) if len(groups) < 3 else f"{groups[0]} and {len(groups) - 1} others"

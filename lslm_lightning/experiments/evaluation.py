@@ -24,10 +24,10 @@ from lslm_lightning.reports.conclusion import NOTHING, Conclusion
 from lslm_lightning.reports.description import describe, interval_in_words, ranking_table
 from lslm_lightning.reports.evaluation import (
     conclusion_on,
+    evaluation_details_section,
     evaluation_report,
     lead,
     score_table,
-    to_repeat,
 )
 from lslm_lightning.reports.numerals import counted, number
 from lslm_lightning.reports.page import write_report
@@ -225,7 +225,7 @@ class Examination:
             name: spec | found_settings(results, name) for name, spec in evaluation.specs.items()
         }
         systems = {name: dump_yaml(redacted_settings(spec)) for name, spec in specs.items()}
-        repeat = [to_repeat(redacted(command), facts, systems, versions())]
+        repeat = [evaluation_details_section(redacted(command), facts, systems, versions())]
         date = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
         return evaluation_report(
             self.folder.name,

@@ -21,7 +21,7 @@ from lslm_lightning.experiments.outcome import command_line
 from lslm_lightning.experiments.run_records import versions
 from lslm_lightning.reports import blocks
 from lslm_lightning.reports.composition import RunFacts, length_section, run_report
-from lslm_lightning.reports.conclusion import NOTHING, Conclusion, conclude, qualified
+from lslm_lightning.reports.conclusion import NOTHING, Conclusion, draw_conclusion, qualified
 from lslm_lightning.reports.description import describe, interval_in_words, score_table
 from lslm_lightning.reports.escaping import markdown
 from lslm_lightning.reports.evaluation import checks_section
@@ -203,7 +203,9 @@ def conclusion_on(
     metric: str, result: Scores, beside: Mapping[str, Scores], pairs: Sequence[Pair]
 ) -> Conclusion:
     """Say whether a run is better or worse than its baselines in the metric of this name."""
-    return conclude(result[metric], {name: own[metric] for name, own in beside.items()}, pairs)
+    return draw_conclusion(
+        result[metric], {name: own[metric] for name, own in beside.items()}, pairs
+    )
 
 
 def qualified_by(

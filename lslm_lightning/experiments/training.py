@@ -413,7 +413,7 @@ class Command(ExperimentCLI):
         changed.pop("config", None)
         backbone = (changed.get("model", {}).get("init_args") or {}).get("backbone")
         # which a resumed run's config.yaml has
-        for name in getattr(self.model.backbone, "settled", None) or {}:
+        for name in getattr(self.model.backbone, "resolved_config", None) or {}:
             if isinstance(backbone, dict):
                 (backbone.get("init_args") or {}).pop(name, None)
         if self.model.bounded:
@@ -434,7 +434,7 @@ class Command(ExperimentCLI):
         config = parse_yaml(self.dumped[1])
         config.pop("config", None)
         config["job"] |= {"name": self.name, "parent": None}
-        if settled := getattr(self.model.backbone, "settled", None):
+        if settled := getattr(self.model.backbone, "resolved_config", None):
             config["model"]["init_args"]["backbone"]["init_args"] |= settled
         if self.model.bounded:
             config["model"]["init_args"] |= self.model.bounded

@@ -1,5 +1,5 @@
-"""Neural networks, torch only: backbones from vectors to vectors, and what stands between them and
-words.
+"""Neural networks in plain PyTorch: backbones that map vectors to vectors, token embeddings and
+output heads.
 """
 
 from lslm_lightning.models.multi_head_attention import MultiHeadAttention

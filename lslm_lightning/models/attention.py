@@ -1,7 +1,7 @@
-"""Multi-head attention, its cache, and its weights on request.
+"""Multi-head attention with a key-value cache; attention weights can be recorded on request.
 
-N rows, B sources (N = k * B), T time of queries, S time of keys, D d_model, H n_head, G n_kv_head,
-K d_k, V d_v.
+Axes: N rows, B sources (N = k * B for k beams a source), T query positions, S key positions, D
+d_model, H n_head, G n_kv_head, K d_k, V d_v.
 """
 
 from collections.abc import Iterator
@@ -18,31 +18,31 @@ from lslm_lightning.models.positions import Rotation, rotate
 KeyValue: TypeAlias = tuple[Tensor, Tensor]  # (N, G, S, K), (N, G, S, V)
 
 
-class View(NamedTuple):
-    """What every self-attention of one pass through a stack may see; made once for all layers."""
+class AttentionContext(NamedTuple):
+    """Positions, rotation and mask that all self-attention layers of one forward pass share."""
 
     positions: Tensor  # of the T inputs, (T,) for all rows alike or (N, T)
-    end: int  # how many positions there are with these, in the longest row
-    rotation: Rotation | None  # turns queries and keys
+    length: int  # number of positions, cached ones included, in the longest row
+    rotation: Rotation | None  # rotates queries and keys
     # broadcasts to (N, H, T, S): bool, True where a query sees a key, or float, added to the scores
     mask: Tensor | None
     causal: bool  # with no past and no mask: query t sees keys 0 to t
 
 
 class Attention(nn.Module):
-    """softmax(Q K^T / sqrt(d_k)) V in parallel heads; what self-attention and cross-attention have
-    in common.
+    """Scaled dot-product attention in parallel heads, softmax(Q K^T / sqrt(d_k)) V: base class of
+    self-attention and cross-attention.
 
     W_q maps to n_head * d_k, W_k to n_kv_head * d_k, W_v to n_kv_head * d_v, W_o from n_head * d_v
-    back. Each of the n_kv_head keys and values serves n_head / n_kv_head neighbouring query heads.
-    There is no dropout on the weights: it would forbid the fused kernels. The code counts the heads
-    that come, for under tensor parallelism these are a part of all.
+    back to d_model. Each key-value head serves n_head / n_kv_head neighbouring query heads.
+    Attention weights have no dropout, which would rule out the fused kernels. Heads are counted
+    from the tensor shapes, because under tensor parallelism a process holds only some of them.
 
     Source: Vaswani et al. 2017, section 3.2; grouped queries: Ainslie et al. 2023.
     """
 
     role = "self"
-    # see `models.sharding`
+    # layers to split under tensor parallelism, see `models.sharding`
     columns = ("query", "key", "value")
     rows = ("output",)
 
@@ -54,7 +54,7 @@ class Attention(nn.Module):
         self.n_kv_head = n_kv_head
         self.d_k = d_k
         self.d_v = d_v
-        self.first_head = 0  # of those computed here
+        self.first_head = 0  # index of the first head computed by this process
         self.query = nn.Linear(d_model, n_head * d_k, bias=bias)
         self.key = nn.Linear(d_model, n_kv_head * d_k, bias=bias)
         self.value = nn.Linear(d_model, n_kv_head * d_v, bias=bias)
@@ -63,14 +63,16 @@ class Attention(nn.Module):
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool = False
     ) -> Tensor:
-        """(N, H, T, K), (N, G, S, K), (N, G, S, V) -> (N, T, D)."""
+        """Return the attention output after the output projection: (N, H, T, K), (N, G, S, K), (N,
+        G, S, V) -> (N, T, D).
+        """
         if mask is not None and mask.is_floating_point():
             mask = mask.to(query.dtype)
-            if mask.size(1) > query.size(1):  # a bias for each head of the whole
+            if mask.size(1) > query.size(1):  # a bias for all heads, of which this process has some
                 mask = mask.narrow(1, self.first_head, query.size(1))
-        if _record is not None or spells_out(query, key):
+        if _record is not None or prefers_unfused(query, key):
             # (N, H, T, V), (N, H, T, S)
-            mixed, weights = spelled_out(query, key, value, mask, causal)
+            mixed, weights = unfused_attention(query, key, value, mask, causal)
             if _record is not None:
                 record(self.role, weights)
         else:
@@ -78,11 +80,12 @@ class Attention(nn.Module):
             mixed = F.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=gqa
             )
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        y: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return y
 
 
 class SelfAttention(Attention):
-    """Attention among the positions of one sequence."""
+    """Self-attention among the positions of one sequence, with an optional key-value cache."""
 
     def __init__(
         self,
@@ -98,67 +101,77 @@ class SelfAttention(Attention):
         self.role = role
 
     def forward(
-        self, x: Tensor, view: View, cache: KeyValue | None = None
+        self, x: Tensor, context: AttentionContext, cache: KeyValue | None = None
     ) -> tuple[Tensor, KeyValue]:
-        """(N, T, D) -> (N, T, D), and the cache with the keys and values of x."""
+        """Return the attention output (N, T, D) for x (N, T, D), and the cache extended by the keys
+        and values of x.
+        """
         # (N, T, H, K), (N, T, G, K)
         query = self.query(x).unflatten(-1, (-1, self.d_k))
         key = self.key(x).unflatten(-1, (-1, self.d_k))
-        if view.rotation is not None:
-            query = rotate(query, view.rotation)
-            key = rotate(key, view.rotation)
+        if context.rotation is not None:
+            query = rotate(query, context.rotation)
+            key = rotate(key, context.rotation)
         query = query.transpose(1, 2)
         key = key.transpose(1, 2)
         value = self.value(x).unflatten(-1, (-1, self.d_v)).transpose(1, 2)  # (N, G, T, V)
         if cache is None:
-            return self.attend(query, key, value, view.mask, view.causal), (key, value)
-        keys = append(cache[0], key, view)
-        values = append(cache[1], value, view)
-        return self.attend(query, keys[:, :, : view.end], values[:, :, : view.end], view.mask), (
-            keys,
-            values,
-        )
+            return self.attend(query, key, value, context.mask, context.causal), (key, value)
+        keys = append(cache[0], key, context)
+        values = append(cache[1], value, context)
+        n = context.length
+        y = self.attend(query, keys[:, :, :n], values[:, :, :n], context.mask)
+        return y, (keys, values)
 
 
 class CrossAttention(Attention):
-    """Attention from a sequence to the memory of its source. Beams of one source share its keys:
-    they stand side by side as queries.
+    """Attention from decoder positions to the encoder output ("memory") of their source.
+
+    All beams of one source share its keys and values: they are treated as further queries.
     """
 
     role = "cross"
 
-    def remember(self, memory: Tensor) -> KeyValue:
-        """Keys and values of a memory (B, S, D)."""
+    def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
+        """Return the keys (B, G, S, K) and values (B, G, S, V) of a memory (B, S, D)."""
         # (B, S, G, .)
         key = self.key(memory).unflatten(-1, (-1, self.d_k))
         value = self.value(memory).unflatten(-1, (-1, self.d_v))
         return key.transpose(1, 2), value.transpose(1, 2)
 
     def forward(self, x: Tensor, memory: Tensor | KeyValue, mask: Tensor | None) -> Tensor:
-        """(N, T, D) -> (N, T, D); memory (B, S, D) or what `remember` made of it; mask (B, 1, 1,
-        S), True where a key may be seen.
+        """Return the attention output (N, T, D) of queries x (N, T, D).
+
+        Args:
+            memory: encoder output (B, S, D), or its keys and values from
+                `precompute_cross_attention`.
+            mask: (B, 1, 1, S), True where a key may be attended to.
         """
-        key, value = self.remember(memory) if isinstance(memory, Tensor) else memory
+        key, value = (
+            self.precompute_cross_attention(memory) if isinstance(memory, Tensor) else memory
+        )
         beams = x.reshape(len(key), -1, x.size(-1))  # (B, k * T, D)
         query = self.query(beams).unflatten(-1, (-1, self.d_k)).transpose(1, 2)  # (B, H, k * T, K)
         return self.attend(query, key, value, mask).view_as(x)
 
 
-def spells_out(query: Tensor, key: Tensor) -> bool:
-    """Whether to take plain products instead of the fused kernel, which on a CPU is slow in
-    bfloat16.
+def prefers_unfused(query: Tensor, key: Tensor) -> bool:
+    """Return whether separate matrix products are faster than the fused kernel: in bfloat16 on a
+    CPU with at most 512 keys.
 
-    Measured forward and backward, with 16, 128 and 1024 keys: 18, 16 and 199 ms fused, 4, 6 and 226
-    ms spelled out. One query to each of 20 or 500 keys: 1.5 and 1.9 ms fused, 0.8 and 1.0 ms
-    spelled out. In float32 the fused kernel is never much slower.
+    Measured forward and backward with 16, 128 and 1024 keys: 18, 16 and 199 ms fused, 4, 6 and 226
+    ms unfused. One query to each of 20 or 500 keys: 1.5 and 1.9 ms fused, 0.8 and 1.0 ms unfused.
+    In float32 the fused kernel is never much slower.
     """
     return query.device.type == "cpu" and query.dtype == torch.bfloat16 and key.size(2) <= 512
 
 
-def spelled_out(
+def unfused_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """Attention by its formula, (N, H, T, V), and its weights (N, H, T, S)."""
+    """Return the attention output (N, H, T, V) and its weights (N, H, T, S), computed without a
+    fused kernel.
+    """
     group = query.size(1) // key.size(1)
     if group > 1:
         key = key.repeat_interleave(group, 1)
@@ -176,32 +189,32 @@ def spelled_out(
     return weights.to(value.dtype) @ value, weights
 
 
-def append(buffer: Tensor, new: Tensor, view: View) -> Tensor:
-    """The buffer (N, G, C, K) with new (N, G, T, K) at its positions: written in place if there is
-    room, else into a buffer twice as long.
+def append(buffer: Tensor, new: Tensor, context: AttentionContext) -> Tensor:
+    """Return the cache buffer (N, G, C, K) with `new` (N, G, T, K) written at the positions of the
+    context.
 
-    While gradients are recorded the buffer is always a fresh one, as autograd may still need the
-    old.
+    Writes in place if there is room, otherwise into a copy of twice the length. While gradients are
+    recorded the buffer is always a copy, because autograd may still need the old one.
     """
-    if view.end > buffer.size(2) or (
+    if context.length > buffer.size(2) or (
         torch.is_grad_enabled() and (buffer.requires_grad or new.requires_grad)
     ):
         grown = buffer.new_zeros(
-            *buffer.shape[:2], max(view.end, 2 * buffer.size(2), 16), buffer.size(3)
+            *buffer.shape[:2], max(context.length, 2 * buffer.size(2), 16), buffer.size(3)
         )
         grown[:, :, : buffer.size(2)] = buffer
         buffer = grown
-    if view.positions.dim() == 1:
-        buffer[:, :, view.end - new.size(2) : view.end] = new
+    if context.positions.dim() == 1:
+        buffer[:, :, context.length - new.size(2) : context.length] = new
     else:
         rows = torch.arange(len(new), device=new.device)[:, None]
-        buffer[rows, :, view.positions] = new.transpose(1, 2).to(buffer.dtype)  # (N, T, G, K)
+        buffer[rows, :, context.positions] = new.transpose(1, 2).to(buffer.dtype)  # (N, T, G, K)
     return buffer
 
 
 @dataclass
 class AttentionRecord:
-    """Attention weights in the order in which they were computed, one (B, H, T, S) a layer and
+    """Recorded attention weights in the order of computation, one (B, H, T, S) for each layer and
     call; k beams give (B, H, k * T, S).
     """
 
@@ -214,15 +227,16 @@ _record: AttentionRecord | None = None
 
 
 def record(role: str, weights: Tensor) -> None:
-    """Keep weights (B, H, T, S) where someone asked for them."""
+    """Append attention weights (B, H, T, S) to the active `record_attention`, if there is one."""
     if _record is not None:
         getattr(_record, role).append(weights.detach())
 
 
 @contextmanager
 def record_attention() -> Iterator[AttentionRecord]:
-    """Keep the weights of every attention computed inside, for plots. Off, it costs nothing;
-    inside, attention is slower and not fused.
+    """Record the weights of every attention computed inside this context, for plots.
+
+    Inside the context attention is slower, as it is not fused; outside recording costs nothing.
     """
     global _record
     before = _record

@@ -1,4 +1,4 @@
-"""Dropout that costs little on a CPU."""
+"""Dropout modules, faster on a CPU than those of torch."""
 
 import torch
 import torch.nn.functional as F
@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """nn.Dropout, but on a CPU it draws 16 random bits an element: torch's Bernoulli numbers take
-    five times as long there, on one core.
+    """Dropout as in nn.Dropout, but on a CPU with 16 random bits for each element: torch's
+    Bernoulli sampling takes five times as long there, on one core.
 
-    p is rounded to a multiple of 2^-16; what is kept is divided by the share so kept.
+    p is rounded to a multiple of 2^-16; kept elements are divided by the resulting share of kept
+    ones.
 
     Args:
         p: share of elements set to 0 while training.
@@ -37,11 +38,13 @@ class Dropout(nn.Module):
 
 
 class LockedDropout(nn.Module):
-    """Dropout of whole columns: each row of (N, T, D) loses the same numbers at every step. Source:
-    Gal and Ghahramani 2016.
+    """Dropout with one mask for all time steps: each row of (N, T, D) loses the same features at
+    every step.
+
+    Source: Gal and Ghahramani 2016.
 
     Args:
-        p: share of the D numbers that are set to 0 while training.
+        p: share of the D features that are set to 0 while training.
     """
 
     def __init__(self, p: float) -> None:

@@ -1,4 +1,4 @@
-"""From ids to vectors. B batch, T time, D d_model, V vocabulary."""
+"""Token and feature embeddings. Axes: B batch, T time, D d_model, V vocabulary."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class TokenEmbedding(nn.Module):
-    """One vector a token, times `scale`.
+    """Token embedding: one trained vector for each token, multiplied by `scale`.
 
-    Vectors start with variance 1 / d_model, so that a tied projection of normalized outputs starts
-    with logits of variance 1.
+    Vectors are initialized with variance 1 / d_model, so that a tied head gives logits of variance
+    1 for normalized outputs.
 
     Args:
         scale: sqrt(d_model) gives inputs of variance 1, as in Vaswani et al. 2017, section 3.4;
@@ -24,19 +24,20 @@ class TokenEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.randn(vocab_size, d_model) * d_model**-0.5)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(B, T) int64 -> (B, T, D)."""
+        """Return the vectors (B, T, D) of ids (B, T) int64."""
         x = F.embedding(ids, self.weight)
         return x if self.scale is None else x * self.scale
 
 
-class Marked(nn.Module):
-    """Inputs plus one vector for each of a few marks that each of them bears. Source: the segments
-    of Devlin et al. 2019, section 3.
+class FeatureEmbedding(nn.Module):
+    """Adds one trained embedding to the inputs for each integer feature, such as the segment ids of
+    BERT.
 
-    All marks together start with variance 1, as inputs have it.
+    All feature embeddings together start with variance 1, like the inputs. Source: segment
+    embeddings of Devlin et al. 2019, section 3.
 
     Args:
-        sizes: how many values each mark has.
+        sizes: number of values of each feature.
     """
 
     def __init__(self, sizes: Sequence[int], d_model: int) -> None:
@@ -46,7 +47,9 @@ class Marked(nn.Module):
         )
 
     def forward(self, x: Tensor, *marks: Tensor) -> Tensor:
-        """(B, T, D) and, for each mark, (B, T) integers below its size -> (B, T, D)."""
+        """Return x (B, T, D) plus the embedding of each feature; a feature is (B, T) integers below
+        its size.
+        """
         for weight, mark in zip(self.weights, marks, strict=True):
             x = x + F.embedding(mark, weight)
         return x

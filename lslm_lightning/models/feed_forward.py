@@ -1,8 +1,8 @@
-"""What a layer does at each position alone. Every class is built as `feed_forward(d_model,
-d_feedforward)`. N rows, T time, D, F these two.
+"""Feed-forward layers, applied to each position by itself. Every class is built as
+`feed_forward(d_model, d_feedforward)`.
 
-The gated ones have three matrices: with 2/3 of the d_feedforward they are as large as the plain
-ones (Shazeer 2020, section 2).
+Axes: N rows, T time, D d_model, F d_feedforward. The gated ones have three matrices: with 2/3 of
+d_feedforward they have as many parameters as the plain ones (Shazeer 2020, section 2).
 """
 
 from abc import ABC, abstractmethod
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 
 class FeedForward(nn.Module, ABC):
-    """W_2 act(W_1 x): what the plain ones have in common."""
+    """Base class of feed-forward layers with two matrices: W_2 act(W_1 x)."""
 
-    # see `models.sharding`
+    # layers to split under tensor parallelism, see `models.sharding`
     columns = ("inner",)
     rows = ("output",)
 
@@ -24,24 +24,26 @@ class FeedForward(nn.Module, ABC):
         self.output = nn.Linear(d_feedforward, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, T, D) -> (N, T, D)."""
-        return self.output(self.activate(self.inner(x)))
+        """Return the layer's output (N, T, D) for x (N, T, D)."""
+        y: Tensor = self.output(self.activate(self.inner(x)))
+        return y
 
     @abstractmethod
     def activate(self, inner: Tensor) -> Tensor:
-        """Elementwise, (N, T, F)."""
+        """Apply the activation function elementwise to (N, T, F)."""
 
 
 class ReLU(FeedForward):
-    """W_2 max(0, W_1 x). Source: Vaswani et al. 2017, section 3.3."""
+    """Feed-forward layer with ReLU: W_2 max(0, W_1 x). Source: Vaswani et al. 2017, section 3.3."""
 
     def activate(self, inner: Tensor) -> Tensor:
         return inner.relu()
 
 
 class GELU(FeedForward):
-    """W_2 gelu(W_1 x). Source: Hendrycks and Gimpel 2016; BERT takes it exact, GPT-2 approximated
-    by tanh.
+    """Feed-forward layer with GELU: W_2 gelu(W_1 x).
+
+    Source: Hendrycks and Gimpel 2016; BERT computes it exactly, GPT-2 by the tanh approximation.
 
     Args:
         approximate: "none" or "tanh".
@@ -62,7 +64,7 @@ class GELU(FeedForward):
 
 
 class GatedFeedForward(nn.Module, ABC):
-    """W_2 (act(W_g x) * W_1 x): what the gated ones have in common."""
+    """Base class of gated feed-forward layers: W_2 (act(W_g x) * W_1 x)."""
 
     columns = ("gate", "inner")
     rows = ("output",)
@@ -74,17 +76,19 @@ class GatedFeedForward(nn.Module, ABC):
         self.output = nn.Linear(d_feedforward, d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, T, D) -> (N, T, D)."""
-        return self.output(self.activate(self.gate(x)) * self.inner(x))
+        """Return the layer's output (N, T, D) for x (N, T, D)."""
+        y: Tensor = self.output(self.activate(self.gate(x)) * self.inner(x))
+        return y
 
     @abstractmethod
     def activate(self, gate: Tensor) -> Tensor:
-        """Elementwise, (N, T, F)."""
+        """Apply the activation function of the gate elementwise to (N, T, F)."""
 
 
 class SwiGLU(GatedFeedForward):
-    """W_2 (silu(W_g x) * W_1 x). Source: Shazeer 2020, "GLU Variants Improve Transformer", equation
-    6; as in Llama.
+    """Gated feed-forward layer with SiLU, as in Llama: W_2 (silu(W_g x) * W_1 x).
+
+    Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6.
     """
 
     def activate(self, gate: Tensor) -> Tensor:
@@ -92,8 +96,9 @@ class SwiGLU(GatedFeedForward):
 
 
 class GEGLU(GatedFeedForward):
-    """W_2 (gelu(W_g x) * W_1 x). Source: Shazeer 2020, "GLU Variants Improve Transformer", equation
-    6.
+    """Gated feed-forward layer with GELU: W_2 (gelu(W_g x) * W_1 x).
+
+    Source: Shazeer 2020, "GLU Variants Improve Transformer", equation 6.
     """
 
     def activate(self, gate: Tensor) -> Tensor:
@@ -101,11 +106,11 @@ class GEGLU(GatedFeedForward):
 
 
 class ChainedReLU(nn.Module):
-    """ReLU(linear_1(x)) * linear_2(linear_1(x)), elementwise: the gate's partner is computed from
-    the hidden layer, not from the input.
+    """Gated layer ReLU(linear_1(x)) * linear_2(linear_1(x)), elementwise: the second factor is
+    computed from the hidden layer, not from the input.
 
-    A projection back follows only where d_feedforward is not d_model. Source: this project's own
-    formula.
+    An output projection follows only where d_feedforward differs from d_model. Source: this
+    project's own formula.
     """
 
     def __init__(self, d_model: int, d_feedforward: int, bias: bool = True) -> None:
@@ -119,6 +124,7 @@ class ChainedReLU(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, T, D) -> (N, T, D)."""
+        """Return the layer's output (N, T, D) for x (N, T, D)."""
         hidden = self.linear_1(x)  # (N, T, F)
-        return self.output(hidden.relu() * self.linear_2(hidden))
+        y: Tensor = self.output(hidden.relu() * self.linear_2(hidden))
+        return y

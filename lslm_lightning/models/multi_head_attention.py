@@ -1,6 +1,7 @@
-"""Multi-head attention as the literature writes it, and its weights in the classes of a backbone.
+"""Multi-head attention under the names of the literature, convertible to and from the attention of
+a backbone.
 
-B batch, T time of queries, S time of keys, H num_heads, K d_k, V d_v.
+Axes: B batch, T query positions, S key positions, H num_heads, K d_k, V d_v.
 """
 
 from typing import Self, TypeVar
@@ -10,33 +11,38 @@ from torch import Tensor, nn
 
 from lslm_lightning.models.attention import Attention, SelfAttention
 
-NAMES = {"W_q": "query", "W_k": "key", "W_v": "value", "linear": "output"}  # ours -> of a backbone
+NAMES = {
+    "W_q": "query",
+    "W_k": "key",
+    "W_v": "value",
+    "linear": "output",
+}  # names here -> names in a backbone's attention
 Kind = TypeVar("Kind", bound=Attention)
 
 
 class MultiHeadAttention(nn.Module):
-    """softmax(Q K^T / sqrt(d_k)) V in each of several heads, which are joined by a linear map.
+    """Multi-head attention: softmax(Q K^T / sqrt(d_k)) V in each head, heads concatenated and
+    projected by `linear`.
 
-    The widths of keys and values, `d_k` and `d_v`, are free: neither must divide `d_model`. Where
-    both are `d_model / num_heads`, it equals `torch.nn.MultiheadAttention`. It computes all weights
-    and keeps them; a backbone's own attention uses fused kernels, with the same weights (see
-    `to_attention`).
+    `d_k` and `d_v` are free: they need not divide `d_model`. Where both are `d_model / num_heads`,
+    it equals `torch.nn.MultiheadAttention`. It computes all attention weights and keeps them; a
+    backbone's own attention uses fused kernels with the same parameters (see `to_attention`).
 
     Source: Vaswani et al. 2017, section 3.2.
 
     Args:
-        num_heads: heads, each with projections of its own.
+        num_heads: number of heads, each with its own projections.
         d_model: width of the inputs and of the output.
-        d_k: width of a query and of a key, in each head.
-        d_v: width of a value, in each head.
+        d_k: width of a query and of a key in each head.
+        d_v: width of a value in each head.
         dropout: share of the attention weights that are dropped in training.
 
     Attributes:
-        attn: weights of the last call, (B, H, T, S), before dropout and without a gradient; None
-            before the first.
+        attn: attention weights of the last call, (B, H, T, S), before dropout and without a
+            gradient; None before the first.
 
     Raises:
-        ValueError: a size is below 1, or `dropout` not from 0 to 1.
+        ValueError: a size is below 1, or `dropout` is not from 0 to 1.
     """
 
     def __init__(
@@ -70,7 +76,8 @@ class MultiHeadAttention(nn.Module):
         value: Tensor,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, d_model), (B, S, d_model), (B, S, d_model) -> (B, T, d_model).
+        """Return the attention output (B, T, d_model) for query (B, T, d_model) and key and value
+        (B, S, d_model).
 
         A query that may attend to nothing has weights of 0.
 
@@ -89,15 +96,19 @@ class MultiHeadAttention(nn.Module):
             weights = scores.softmax(-1).masked_fill(is_forbidden, 0)
         self.attn = weights.detach()
         mixed = self.dropout(weights) @ v  # (B, H, T, V)
-        return self.linear(mixed.transpose(1, 2).flatten(2))
+        y: Tensor = self.linear(mixed.transpose(1, 2).flatten(2))
+        return y
 
     def _heads(self, projected: Tensor, width: int) -> Tensor:
-        """(B, T, H * width) -> (B, H, T, width)."""
-        return projected.unflatten(-1, (self.num_heads, width)).transpose(1, 2)
+        """Split the last axis into heads: (B, T, H * width) -> (B, H, T, width)."""
+        return torch.unflatten(projected, -1, (self.num_heads, width)).transpose(1, 2)
 
-    def to_attention(self, kind: type[Kind] = SelfAttention) -> Kind:
-        """Return the attention of a backbone, `SelfAttention` or `CrossAttention`, with a copy of
-        these weights.
+    def to_attention(
+        self,
+        kind: type[Kind] = SelfAttention,  # type: ignore[assignment]  # no default for a TypeVar
+    ) -> Kind:
+        """Return a backbone's attention, `SelfAttention` or `CrossAttention`, with a copy of these
+        weights.
         """
         made = kind(self.d_model, self.num_heads, self.num_heads, self.d_k, self.d_v)
         made.to(self.linear.weight)
@@ -107,10 +118,10 @@ class MultiHeadAttention(nn.Module):
 
     @classmethod
     def from_attention(cls, attention: Attention, dropout: float = 0.1) -> Self:
-        """Return one with a copy of the weights of a backbone's attention.
+        """Return a `MultiHeadAttention` with a copy of the weights of a backbone's attention.
 
-        Keys and values that several heads share are repeated for each; a projection without a bias
-        has one of 0.
+        Keys and values that several heads share are repeated for each of them; a projection without
+        a bias gets a bias of 0.
         """
         heads = attention.n_head
         made = cls(heads, attention.output.out_features, attention.d_k, attention.d_v, dropout)
@@ -126,8 +137,10 @@ class MultiHeadAttention(nn.Module):
 
 
 def repeated(rows: Tensor, n: int, attention: Attention) -> Tensor:
-    """Return rows of a projection with those of each shared head `n` times."""
+    """Return the rows of a key or value projection with the rows of each shared head repeated `n`
+    times.
+    """
     if n == 1:
         return rows
-    heads = rows.unflatten(0, (attention.n_kv_head, -1))
+    heads = torch.unflatten(rows, 0, (attention.n_kv_head, -1))
     return heads.repeat_interleave(n, 0).flatten(0, 1)

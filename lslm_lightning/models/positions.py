@@ -1,7 +1,6 @@
-"""Where a vector stands in its sequence. T time (queries), S time (keys), D d_model, H heads, K
-d_k.
+"""Positional encodings. Axes: N rows, T time (queries), S time (keys), D d_model, H heads, K d_k.
 
-A position scheme acts in one of three places: it changes the inputs of a stack (`embed`), turns
+A positional encoding acts in one of three ways: it changes the inputs of a stack (`embed`), rotates
 queries and keys (`rotation`), or adds to the attention scores (`score_bias`). `positions` are
 int64, (T,) for all rows alike or (N, T). Angles and distances are computed when needed, in float32:
 buffers would be rounded by `model.bfloat16()`, whose 8 bits cannot tell position 1000 from 1001.
@@ -16,32 +15,34 @@ Rotation: TypeAlias = tuple[Tensor, Tensor]
 
 
 class Position(nn.Module):
-    """A scheme for one stack of layers, built as `position(d_model, n_head, d_k)`: nothing is
-    shared between encoder and decoder.
+    """Positional encoding of one stack of layers, built as `position(d_model, n_head, d_k)`;
+    encoder and decoder have one each.
     """
 
-    max_length: int | None = None  # how many positions there are, if limited
+    max_length: int | None = None  # number of positions, if limited
 
     def __init__(self, d_model: int, n_head: int, d_k: int) -> None:
         super().__init__()
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Inputs (N, T, D) with their positions."""
+        """Return the inputs x (N, T, D) with their positions encoded."""
         return x
 
     def rotation(self, positions: Tensor) -> Rotation | None:
-        """Cosines and sines for `rotate`, each (..., T, 1, K), float32."""
+        """Return cosines and sines for `rotate`, each (..., T, 1, K) float32; None where nothing is
+        rotated.
+        """
         return None
 
     def score_bias(self, positions: Tensor, n_key: int) -> Tensor | None:
-        """What is added to the scores of queries at `positions` and keys at 0 to n_key - 1: (1 or
-        N, H, T, S), float32.
+        """Return the bias (1 or N, H, T, S), float32, that is added to the attention scores of
+        queries at `positions` and keys at 0 to n_key - 1; None for no bias.
         """
         return None
 
 
 class NoPosition(Position):
-    """None at all: a causal decoder can still count.
+    """No positional encoding: a causal decoder can infer positions from its mask.
 
     Source: Kazemnejad et al. 2023, "The Impact of Positional Encoding on Length Generalization in
     Transformers".
@@ -49,7 +50,8 @@ class NoPosition(Position):
 
 
 class Sinusoidal(Position):
-    """Sines, then cosines, of geometrically spaced wavelengths, added to the inputs.
+    """Sinusoidal positional encoding, added to the inputs: sines, then cosines, of geometrically
+    spaced wavelengths.
 
     Source: Vaswani et al. 2017, section 3.5, with all sines before all cosines as in their code
     (and in Marian).
@@ -73,11 +75,12 @@ class Sinusoidal(Position):
 
 
 class Learned(Position):
-    """One trained vector a position, added to the inputs. Source: Gehring et al. 2017, section 3.1;
-    Radford et al. 2019 (GPT-2).
+    """Learned positional encoding, added to the inputs: one trained vector for each position.
+
+    Source: Gehring et al. 2017, section 3.1; Radford et al. 2019 (GPT-2).
 
     Args:
-        max_length: positions that have a vector; longer inputs are refused.
+        max_length: number of positions that have a vector; longer inputs are an error.
     """
 
     def __init__(self, d_model: int, n_head: int, d_k: int, max_length: int = 1024) -> None:
@@ -90,8 +93,8 @@ class Learned(Position):
 
 
 class Rotary(Position):
-    """Pairs of features (i, i + K/2) of queries and keys turned by an angle proportional to the
-    position, so scores see distances only.
+    """Rotary positional encoding: feature pairs (i, i + K/2) of queries and keys are rotated by an
+    angle proportional to the position, so attention scores depend on distances only.
 
     Source: Su et al. 2021, "RoFormer", section 3.2, in the half-split layout of GPT-NeoX and Llama.
 
@@ -114,8 +117,8 @@ class Rotary(Position):
 
 
 class ALiBi(Position):
-    """Scores lowered in proportion to the distance, steeply in the first heads; in an encoder to
-    both sides alike.
+    """Attention with linear biases: scores are lowered in proportion to the distance, most steeply
+    in the first heads; in an encoder in both directions.
 
     Source: Press et al. 2022, "Train Short, Test Long", section 3, slopes 2^(-8 i / H).
     """
@@ -134,7 +137,7 @@ class ALiBi(Position):
 
 
 def angles(positions: Tensor, width: int, base: float) -> Tensor:
-    """Position times base^(-2 i / width) for i below width / 2: (..., T) -> (..., T, width / 2),
+    """Return position * base^(-2 i / width) for i below width / 2: (..., T) -> (..., T, width / 2),
     float32.
     """
     frequency = base ** (
@@ -144,6 +147,6 @@ def angles(positions: Tensor, width: int, base: float) -> Tensor:
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Turn x (N, T, H, K) by the rotation of its positions."""
+    """Return x (N, T, H, K) rotated by the cosines and sines of its positions."""
     cos, sin = rotation
     return x * cos.to(x.dtype) + x.roll(x.size(-1) // 2, -1) * sin.to(x.dtype)

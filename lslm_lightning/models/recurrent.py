@@ -1,27 +1,59 @@
-"""Recurrent networks. N rows, B sources (N = k * B), T time, S source time, D d_model.
+"""Recurrent networks: RNN, GRU and LSTM, with attention to an encoder.
 
-Each layer is a fused module of `torch.nn`: all its steps are one call.
+Axes: N rows, B sources (N = k * B), T time, S source time, D d_model. Each layer is a fused module
+of `torch.nn`: all its time steps are one call.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from lslm_lightning.models.attention import CrossAttention, KeyValue, record
-from lslm_lightning.models.backbone import Backbone, Shared, State
+from lslm_lightning.models.backbone import Backbone, EncoderState, State, check_layers
 from lslm_lightning.models.dropout import LockedDropout
 
 LayerState = tuple[Tensor, ...]  # (N, D) each: h, and c of an LSTM
 
 
-class Luong(nn.Module):
-    """tanh(W [c; h]), where c is what h attends to, after all layers. Source: Luong et al. 2015,
-    section 3.1, with scaled "general" scores.
+class DecoderAttention(nn.Module):
+    """Attention of a recurrent decoder to its encoder, built as `attention(d_model)`.
 
-    Nothing is fed back into the next step, so that the layers below stay fused.
+    Where `feeds_back` is False, it is called with the outputs of all layers. Where it is True,
+    `run` runs the first layer with the context vectors as further inputs, and `combine` maps
+    context vectors and outputs to the final outputs.
+    """
+
+    feeds_back: bool
+    combine: nn.Linear
+
+    def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
+        """Return the keys and values of a memory (B, S, D)."""
+        raise NotImplementedError
+
+    def run(
+        self,
+        layer: nn.RNNBase,
+        x: Tensor,
+        pad: Tensor | None,
+        state: LayerState | None,
+        memory: Tensor | KeyValue,
+        mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor, LayerState]:
+        """Run all time steps of the first layer; return outputs (N, T, D), context vectors (N, T,
+        D), and the state after the last step.
+        """
+        raise NotImplementedError
+
+
+class Luong(DecoderAttention):
+    """Luong attention after all decoder layers: tanh(W [c; h]) with context vector c for output h.
+
+    Nothing is fed back into the next step, so the layers below stay fused. Source: Luong et al.
+    2015, section 3.1, with scaled "general" scores.
     """
 
     feeds_back = False
@@ -31,19 +63,25 @@ class Luong(nn.Module):
         self.attention = CrossAttention(d_model, 1, 1, d_model, d_model, bias=False)
         self.combine = nn.Linear(2 * d_model, d_model, bias=False)
 
-    def remember(self, memory: Tensor) -> KeyValue:
-        return self.attention.remember(memory)
+    def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
+        return self.attention.precompute_cross_attention(memory)
 
-    def forward(self, y: Tensor, memory: Tensor | Shared, seen: Tensor | None) -> Tensor:
-        """(N, T, D) -> (N, T, D); seen (B, 1, 1, S), True where there is a source."""
-        return self.combine(torch.cat([self.attention(y, memory, seen), y], -1)).tanh()
+    def forward(self, y: Tensor, memory: Tensor | KeyValue, mask: Tensor | None) -> Tensor:
+        """Return the attentional outputs (N, T, D) for decoder outputs y (N, T, D).
+
+        Args:
+            mask: (B, 1, 1, S), True where the source is not padded.
+        """
+        output: Tensor = self.combine(torch.cat([self.attention(y, memory, mask), y], -1)).tanh()
+        return output
 
 
-class Bahdanau(nn.Module):
-    """What h attends to enters the first layer at the next step, and the outputs with h. Source:
-    Bahdanau et al. 2015, appendix A.1.2.
+class Bahdanau(DecoderAttention):
+    """Bahdanau attention with input feeding: the context vector is concatenated to the next step's
+    input and to the output.
 
-    Each step of the first layer waits for the one before: slower than `Luong`.
+    Each step of the first layer waits for the one before: slower than `Luong`. Source: Bahdanau et
+    al. 2015, appendix A.1.2.
     """
 
     feeds_back = True
@@ -55,17 +93,18 @@ class Bahdanau(nn.Module):
         self.score = nn.Linear(d_model, 1, bias=False)
         self.combine = nn.Linear(2 * d_model, d_model, bias=False)
 
-    def remember(self, memory: Tensor) -> KeyValue:
-        """Keys and values (B, S, D)."""
+    def precompute_cross_attention(self, memory: Tensor) -> KeyValue:
         return self.key(memory), memory
 
-    def attend(self, h: Tensor, memory: KeyValue, seen: Tensor | None) -> tuple[Tensor, Tensor]:
-        """h (N, D) -> (N, D), and the weights (B, k, S)."""
+    def attend(self, h: Tensor, memory: KeyValue, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the context vectors (N, D) and attention weights (B, k, S) of hidden states h (N,
+        D).
+        """
         key, value = memory
         query = self.query(h).view(len(key), -1, 1, h.size(-1))  # (B, k, 1, D)
         scores = self.score((query + key[:, None]).tanh())[..., 0]  # (B, k, S)
-        if seen is not None:
-            scores = scores.masked_fill(~seen[:, 0], torch.finfo(scores.dtype).min)
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, 0], torch.finfo(scores.dtype).min)
         weights = scores.softmax(-1)
         return (weights @ value).flatten(0, 1), weights
 
@@ -75,39 +114,37 @@ class Bahdanau(nn.Module):
         x: Tensor,
         pad: Tensor | None,
         state: LayerState | None,
-        memory: Tensor | Shared,
-        seen: Tensor | None,
+        memory: Tensor | KeyValue,
+        mask: Tensor | None,
     ) -> tuple[Tensor, Tensor, LayerState]:
-        """All steps of the first layer: outputs and contexts (N, T, D) each, and the state after
-        them.
-        """
-        memory = self.remember(memory) if isinstance(memory, Tensor) else memory
+        memory = self.precompute_cross_attention(memory) if isinstance(memory, Tensor) else memory
         outputs = []
         contexts = []
-        every = []
+        all_weights = []
         for t in range(x.size(1)):
             h = x.new_zeros(len(x), layer.hidden_size) if state is None else state[0]
-            context, weights = self.attend(h, memory, seen)
+            context, weights = self.attend(h, memory, mask)
             y, after = run(layer, torch.cat([x[:, t : t + 1], context[:, None]], -1), None, state)
-            state = after if pad is None else unless(pad[:, t], after, state)
+            state = after if pad is None else keep_padded_rows(pad[:, t], after, state)
             outputs.append(y)
             contexts.append(context)
-            every.append(weights)
-        record("cross", torch.stack(every, 2).flatten(1, 2)[:, None])  # (B, 1, k * T, S)
+            all_weights.append(weights)
+        assert state is not None
+        record("cross", torch.stack(all_weights, 2).flatten(1, 2)[:, None])  # (B, 1, k * T, S)
         return torch.cat(outputs, 1), torch.stack(contexts, 1), state
 
 
 class Recurrent(Backbone, ABC):
-    """An encoder that reads in both directions, a decoder that reads in one and attends, or one of
-    them.
+    """Base class of recurrent backbones: a bidirectional encoder, a unidirectional decoder with
+    attention, or one of the two.
 
     Dropout acts on the inputs of each layer and on the outputs, with one mask for all steps of a
     row. Source: Gal and Ghahramani 2016.
 
     Args:
-        d_model: of all layers; each direction of the encoder has half of it.
-        attention: called with d_model, where there is an encoder and a decoder: `Luong`, or
-            `Bahdanau`, which is fed back.
+        d_model: width of all layers; each direction of the encoder has half of it.
+        attention: called with d_model if there is an encoder and a decoder: `Luong`, or `Bahdanau`
+            with input feeding.
     """
 
     has_bounded_state = True
@@ -123,16 +160,7 @@ class Recurrent(Backbone, ABC):
         super().__init__()
         if d_model < 1:
             raise ValueError(f"d_model={d_model} must be at least 1; 256 suits a CPU")
-        if n_encoder_layer < 0 or n_decoder_layer < 0:
-            raise ValueError(
-                f"n_encoder_layer={n_encoder_layer} and n_decoder_layer={n_decoder_layer} must "
-                "not be negative"
-            )
-        if n_encoder_layer + n_decoder_layer == 0:
-            raise ValueError(
-                "n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be "
-                "above 0"
-            )
+        check_layers(n_encoder_layer, n_decoder_layer)
         if n_encoder_layer and d_model % 2:
             raise ValueError(
                 f"d_model={d_model} must be even: each direction of the encoder has half of it"
@@ -143,7 +171,9 @@ class Recurrent(Backbone, ABC):
         self.encoder = nn.ModuleList(
             self.layer(d_model, d_model // 2, bidirectional=True) for _ in range(n_encoder_layer)
         )
-        self.attention = attention(d_model) if n_encoder_layer and n_decoder_layer else None
+        self.attention: DecoderAttention | None = None
+        if n_encoder_layer and n_decoder_layer:
+            self.attention = cast("DecoderAttention", attention(d_model))
         d_fed = d_model if self.attention is not None and self.attention.feeds_back else 0
         self.decoder = nn.ModuleList(
             self.layer(d_model + d_fed * (i == 0), d_model) for i in range(n_decoder_layer)
@@ -152,7 +182,7 @@ class Recurrent(Backbone, ABC):
 
     @abstractmethod
     def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
-        """A fused layer, batch first."""
+        """Return one fused recurrent layer, batch first."""
 
     def blocks(self) -> list[nn.Module]:
         return [*self.encoder, *self.decoder]
@@ -162,16 +192,17 @@ class Recurrent(Backbone, ABC):
         lengths = lengths_of(pad)
         for layer in self.encoder:
             x, _ = run(layer, self.dropout(x), lengths)
-        return self.dropout(x)
+        output: Tensor = self.dropout(x)
+        return output
 
-    def remember(self, memory: Tensor) -> Shared:
-        return () if self.attention is None else self.attention.remember(memory)
+    def precompute_cross_attention(self, memory: Tensor) -> EncoderState:
+        return () if self.attention is None else self.attention.precompute_cross_attention(memory)
 
     def decode(
         self,
         x: Tensor,
         pad: Tensor | None = None,
-        memory: Shared | None = None,
+        memory: EncoderState | None = None,
         memory_pad: Tensor | None = None,
         state: State | None = None,
     ) -> tuple[Tensor, State]:
@@ -179,51 +210,56 @@ class Recurrent(Backbone, ABC):
         lengths = lengths_of(pad)
         after = []
         context = None
-        seen = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
+        memory_mask = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
         for i, layer in enumerate(self.decoder):
             before = None if state is None else state[i]
             if i == 0 and self.attention is not None and self.attention.feeds_back:
-                x, context, own = self.attention.run(
-                    layer, self.dropout(x), pad, before, memory, seen
+                assert isinstance(layer, nn.RNNBase)
+                assert memory is not None
+                x, context, new_state = self.attention.run(
+                    layer, self.dropout(x), pad, before, memory, memory_mask
                 )
             else:
-                x, own = run(layer, self.dropout(x), lengths, before)
-            after.append(own)
+                x, new_state = run(layer, self.dropout(x), lengths, before)
+            after.append(new_state)
         if context is not None:
+            assert self.attention is not None
             x = self.attention.combine(torch.cat([context, x], -1)).tanh()
         elif self.attention is not None:
-            x = self.attention(x, memory, seen)
+            x = self.attention(x, memory, memory_mask)
         return self.dropout(x), tuple(after)
 
 
 def lengths_of(pad: Tensor | None) -> Tensor | None:
-    """Real inputs of each row, (N,) int64 on the CPU; None where no row is padded, or none can be
-    (on the meta device).
+    """Return the number of real inputs of each row, (N,) int64 on the CPU; None where no row is
+    padded, or on the meta device.
     """
     return None if pad is None or pad.is_meta or not pad.any() else (~pad).sum(1).cpu()
 
 
 def run(
-    layer: nn.RNNBase, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None
+    layer: nn.Module, x: Tensor, lengths: Tensor | None = None, state: LayerState | None = None
 ) -> tuple[Tensor, LayerState]:
-    """All steps of a layer: (N, T, D) -> (N, T, D), and the state (of one direction) after the last
-    real input of each row.
+    """Run a layer over x (N, T, D); return its outputs (N, T, D) and the state (of one direction)
+    after the last real input of each row.
     """
-    given = None if state is None else packed(tuple(part[None] for part in state))
+    given = None if state is None else to_torch_state(tuple(part[None] for part in state))
     if lengths is None:
         y, after = layer(x, given)
-        return y, unpacked(after)
+        return y, from_torch_state(after)
     y, after = layer(
         pack_padded_sequence(x, lengths.clamp(min=1), batch_first=True, enforce_sorted=False), given
     )
     y = pad_packed_sequence(y, batch_first=True, total_length=x.size(1))[0]
-    after = unpacked(after)
-    return y, after if lengths.all() else unless((lengths == 0).to(x.device), after, state)
+    after = from_torch_state(after)
+    return y, after if lengths.all() else keep_padded_rows(
+        (lengths == 0).to(x.device), after, state
+    )
 
 
-def unless(stays: Tensor, after: LayerState, before: LayerState | None) -> LayerState:
-    """The state after a step; of rows (N,) that have no input there, that before it, zeros at the
-    start.
+def keep_padded_rows(stays: Tensor, after: LayerState, before: LayerState | None) -> LayerState:
+    """Return the new state `after`, but the old state `before` for the rows where `stays` (N,) is
+    True; None stands for a zero state.
     """
     before = before or tuple(torch.zeros_like(part) for part in after)
     return tuple(
@@ -231,33 +267,36 @@ def unless(stays: Tensor, after: LayerState, before: LayerState | None) -> Layer
     )
 
 
-def packed(state: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-    """As torch wants it: one tensor, or two of an LSTM."""
+def to_torch_state(state: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    """Return a state as torch expects it: one tensor, or a tuple of two for an LSTM."""
     return state if len(state) > 1 else state[0]
 
 
-def unpacked(state: Tensor | tuple[Tensor, ...]) -> LayerState:
-    """(1, N, D) -> (N, D) each; of two directions the last one, which nobody asks for."""
+def from_torch_state(state: Tensor | tuple[Tensor, ...]) -> LayerState:
+    """Return a state of torch as a tuple of (N, D); for a bidirectional layer the last direction,
+    which is not used.
+    """
     return tuple(part[-1] for part in (state if isinstance(state, tuple) else (state,)))
 
 
 class RNN(Recurrent):
-    """Elman's network with tanh. Source: Elman 1990."""
+    """Elman network with tanh. Source: Elman 1990."""
 
     def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
         return nn.RNN(d_in, d_out, batch_first=True, bidirectional=bidirectional)
 
 
 class GRU(Recurrent):
-    """Gated recurrent units. Source: Cho et al. 2014, as `torch.nn.GRU` has them."""
+    """Gated recurrent units. Source: Cho et al. 2014, in the variant of `torch.nn.GRU`."""
 
     def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:
         return nn.GRU(d_in, d_out, batch_first=True, bidirectional=bidirectional)
 
 
 class LSTM(Recurrent):
-    """Long short-term memory, which begins by forgetting little. Source: Hochreiter and Schmidhuber
-    1997; Gers et al. 2000; for the bias Jozefowicz et al. 2015.
+    """Long short-term memory, with forget gate biases initialized to 1.
+
+    Source: Hochreiter and Schmidhuber 1997; Gers et al. 2000; for the bias Jozefowicz et al. 2015.
     """
 
     def layer(self, d_in: int, d_out: int, bidirectional: bool = False) -> nn.RNNBase:

@@ -1,21 +1,26 @@
-"""A network spread over processes: tensor parallelism, by what each module says of itself. H heads,
-G n_kv_head, F d_feedforward.
+"""Tensor parallelism: layers of a network distributed over processes. Axes: H heads, G n_kv_head, F
+d_feedforward.
 """
 
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    ParallelStyle,
+    RowwiseParallel,
+    parallelize_module,
+)
 
 from lslm_lightning.models.attention import Attention
 
 
 def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
-    """Each process computes some heads of every attention and some inner units of every
-    feed-forward; sums over processes join them.
+    """Distribute every attention by heads and every feed-forward layer by inner units over the
+    processes of `mesh`.
 
-    A module says which of its linear layers are split by their outputs (`columns`) and which, after
-    them, by their inputs (`rows`); one that says nothing is computed whole by every process. Inputs
-    and outputs of such modules are whole.
+    Sums over processes join the results. A module names the linear layers that are split by their
+    outputs (`columns`) and those that are split by their inputs (`rows`); a module that names none
+    is computed whole by every process. Inputs and outputs of such modules are whole.
 
     Raises:
         ValueError: a number of heads or units is no multiple of the number of processes.
@@ -32,16 +37,17 @@ def split_layers(network: nn.Module, mesh: DeviceMesh) -> None:
             module.first_head = module.n_head // mesh.size() * mesh.get_local_rank()
         else:
             require_multiple("d_feedforward", getattr(module, columns[0]).out_features, mesh.size())
-        plan = dict.fromkeys(columns, ColwiseParallel()) | dict.fromkeys(rows, RowwiseParallel())
+        plan: dict[str, ParallelStyle] = dict.fromkeys(columns, ColwiseParallel())
+        plan |= dict.fromkeys(rows, RowwiseParallel())
         parallelize_module(module, mesh, plan)
 
 
-def part_of_layers(network: nn.Module, n: int) -> None:
-    """Cut a network down to what each of `n` processes computes of every layer, as shapes to plan
-    with: no sums join the parts.
+def shrink_layers(network: nn.Module, n: int) -> None:
+    """Shrink the parameters of a network to what each of `n` processes holds, as shapes to plan
+    memory with: no sums join the parts.
 
     Raises:
-        ValueError: as for `split_layers`, or no module says how it is split.
+        ValueError: as in `split_layers`, or no module names layers to split.
     """
     if not any(getattr(module, "columns", ()) for module in network.modules()):
         raise ValueError(f"{type(network).__name__} has no plan for tensor parallelism")
@@ -64,7 +70,11 @@ def part_of_layers(network: nn.Module, n: int) -> None:
 
 
 def require_multiple(name: str, value: int, n: int) -> None:
-    """Raise ValueError where `value` does not share out evenly."""
+    """Check that `n` divides the size `value` of the setting `name`.
+
+    Raises:
+        ValueError: it does not.
+    """
     if value % n:
         fits = [k for k in range(1, value + 1) if value % k == 0]
         raise ValueError(f"tensor_parallel_size={n} must divide {name}={value}; try one of {fits}")

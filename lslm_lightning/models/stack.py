@@ -1,5 +1,5 @@
-"""Layers on top of each other. N rows, B sources (N = k * B), T time, S source time, D d_model, H
-n_head.
+"""Transformer layers and stacks of them. Axes: N rows, B sources (N = k * B), T time, S source
+time, D d_model, H n_head.
 """
 
 from collections.abc import Callable
@@ -8,18 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lslm_lightning.models.attention import CrossAttention, KeyValue, SelfAttention, View
+from lslm_lightning.models.attention import (
+    AttentionContext,
+    CrossAttention,
+    KeyValue,
+    SelfAttention,
+)
 from lslm_lightning.models.dropout import Dropout
 from lslm_lightning.models.positions import Position
 
-# added to a score, it ends an attention; infinity would make a source that is all padding not a
-# number
+# added to a score, it makes an attention weight 0; infinity would give NaN for a source that is all
+# padding
 BLOCKED = -1e30
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention if there is a memory, feed-forward: each reads the residual
-    stream and adds to it.
+    """Transformer layer: self-attention, cross-attention if there is a memory, and a feed-forward
+    layer, each with a residual connection.
     """
 
     def __init__(
@@ -44,32 +49,39 @@ class Layer(nn.Module):
     def forward(
         self,
         x: Tensor,
-        view: View,
+        context: AttentionContext,
         cache: KeyValue | None = None,
         memory: Tensor | KeyValue | None = None,
-        memory_seen: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, KeyValue]:
-        """(N, T, D) -> (N, T, D), and the cache with the keys and values of x."""
-        y, cache = self.self_attention(self.enter(x, self.self_norm), view, cache)
-        x = self.leave(x, y, self.self_norm)
+        """Return the layer's output (N, T, D) for x (N, T, D), and the cache extended by the keys
+        and values of x.
+        """
+        y, cache = self.self_attention(self.branch_input(x, self.self_norm), context, cache)
+        x = self.add_branch(x, y, self.self_norm)
         if self.cross_attention is not None:
-            y = self.cross_attention(self.enter(x, self.cross_norm), memory, memory_seen)
-            x = self.leave(x, y, self.cross_norm)
-        y = self.feed_forward(self.enter(x, self.feed_forward_norm))
-        return self.leave(x, y, self.feed_forward_norm), cache
+            assert self.cross_norm is not None
+            y = self.cross_attention(self.branch_input(x, self.cross_norm), memory, memory_mask)
+            x = self.add_branch(x, y, self.cross_norm)
+        y = self.feed_forward(self.branch_input(x, self.feed_forward_norm))
+        return self.add_branch(x, y, self.feed_forward_norm), cache
 
-    def enter(self, x: Tensor, norm: nn.Module) -> Tensor:
-        """What a branch reads."""
+    def branch_input(self, x: Tensor, norm: nn.Module) -> Tensor:
+        """Return the input of a branch: normalized if `norm_first`, otherwise as it is."""
         return norm(x) if self.norm_first else x
 
-    def leave(self, x: Tensor, y: Tensor, norm: nn.Module) -> Tensor:
-        """The residual stream after a branch gave y."""
+    def add_branch(self, x: Tensor, y: Tensor, norm: nn.Module) -> Tensor:
+        """Return the residual stream x with the branch output y added after dropout, normalized
+        unless `norm_first`.
+        """
         x = x + self.dropout(y)
         return x if self.norm_first else norm(x)
 
 
 class Stack(nn.Module):
-    """Positions and dropout on the inputs, layers, and the norms before and after them."""
+    """Stack of Transformer layers with positional encoding, input dropout, and norms before and
+    after.
+    """
 
     def __init__(
         self,
@@ -90,8 +102,8 @@ class Stack(nn.Module):
         self.initialize()
 
     def initialize(self) -> None:
-        """Every map keeps the variance of its input (LeCun), every branch adds 1 / number of
-        branches to that of the residual stream.
+        """Initialize all linear layers: each keeps the variance of its input (LeCun), and each
+        branch adds 1 / number of branches to that of the residual stream.
 
         Layers called `output` end a branch. Source: LeCun et al. 1998, section 4.6; the scaling by
         depth is that of GPT-2.
@@ -104,18 +116,23 @@ class Stack(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
+    def cross_attentions(self) -> list[CrossAttention]:
+        """Return the cross-attention of each layer; an empty list where there is no encoder."""
+        found = [layer.cross_attention for layer in self.layers]
+        return [attention for attention in found if isinstance(attention, CrossAttention)]
+
     def forward(
         self,
         x: Tensor,
-        view: View,
+        context: AttentionContext,
         caches: tuple[KeyValue, ...] | None = None,
         memory: Tensor | tuple[KeyValue, ...] | None = None,
-        memory_seen: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> tuple[Tensor, tuple[KeyValue, ...]]:
-        """(N, T, D) -> (N, T, D), and the cache of every layer; none of them where layers are
-        recomputed in the backward pass.
+        """Return the outputs (N, T, D) for x (N, T, D), and the cache of every layer; no caches
+        where layers are recomputed in the backward pass.
         """
-        x = self.dropout(self.first(self.position.embed(x, view.positions)))
+        x = self.dropout(self.first(self.position.embed(x, context.positions)))
         recompute = (
             self.activation_checkpointing
             and self.training
@@ -129,20 +146,24 @@ class Stack(nn.Module):
                 x = checkpoint(
                     lambda *inputs, layer=layer: layer(*inputs)[0],
                     x,
-                    view,
+                    context,
                     None,
                     known,
-                    memory_seen,
+                    memory_mask,
                     use_reentrant=False,
                 )
             else:
-                x, cache = layer(x, view, None if caches is None else caches[i], known, memory_seen)
+                x, cache = layer(
+                    x, context, None if caches is None else caches[i], known, memory_mask
+                )
                 after.append(cache)
         return self.last(x), tuple(after)
 
 
-def look_around(position: Position, x: Tensor, pad: Tensor | None) -> View:
-    """The view of an encoder: every position sees all that are not padded."""
+def bidirectional_context(position: Position, x: Tensor, pad: Tensor | None) -> AttentionContext:
+    """Return the attention context of an encoder: every position attends to all positions that are
+    not padded.
+    """
     n = x.size(1)
     check_length(position, n)
     positions = torch.arange(n, device=x.device)
@@ -151,41 +172,48 @@ def look_around(position: Position, x: Tensor, pad: Tensor | None) -> View:
     bias = position.score_bias(positions, n)
     if bias is not None:
         mask = bias if mask is None else bias.masked_fill(~mask, BLOCKED)
-    return View(positions, n, position.rotation(positions), mask, causal=False)
+    return AttentionContext(positions, n, position.rotation(positions), mask, causal=False)
 
 
-def look_back(position: Position, x: Tensor, past: int | Tensor) -> View:
-    """The view of a decoder: every input sees itself, those before it, and the `past` ones (a
-    number, or (N,) where rows differ).
+def causal_context(position: Position, x: Tensor, past: int | Tensor) -> AttentionContext:
+    """Return the attention context of a decoder: every input attends to itself, the inputs before
+    it, and the `past` cached ones.
+
+    Args:
+        past: number of cached positions, or (N,) where rows differ.
     """
     n = x.size(1)
-    end = int(past.max() if isinstance(past, Tensor) else past) + n
-    check_length(position, end)
+    length = int(past.max() if isinstance(past, Tensor) else past) + n
+    check_length(position, length)
     # (T,) or (N, T)
     positions = torch.arange(n, device=x.device) + (
         past.to(x.device)[:, None] if isinstance(past, Tensor) else past
     )
-    bias = position.score_bias(positions, end)
+    bias = position.score_bias(positions, length)
     rotation = position.rotation(positions)
-    if bias is None and end == n:
-        return View(positions, end, rotation, None, causal=True)
+    if bias is None and length == n:
+        return AttentionContext(positions, length, rotation, None, causal=True)
     if bias is None and n == 1 and positions.dim() == 1:
-        return View(positions, end, rotation, None, causal=False)
-    seen = torch.arange(end, device=x.device) <= positions[..., None]  # (T, S) or (N, T, S)
-    seen = seen if positions.dim() == 1 else seen[:, None]  # or (N, 1, T, S)
-    return View(
+        return AttentionContext(positions, length, rotation, None, causal=False)
+    visible = torch.arange(length, device=x.device) <= positions[..., None]  # (T, S) or (N, T, S)
+    visible = visible if positions.dim() == 1 else visible[:, None]  # or (N, 1, T, S)
+    return AttentionContext(
         positions,
-        end,
+        length,
         rotation,
-        seen if bias is None else bias.masked_fill(~seen, BLOCKED),
+        visible if bias is None else bias.masked_fill(~visible, BLOCKED),
         causal=False,
     )
 
 
 def check_length(position: Position, n: int) -> None:
-    """Refuse n positions where there are fewer."""
+    """Check that the positional encoding has at least n positions.
+
+    Raises:
+        ValueError: it has fewer.
+    """
     if position.max_length is not None and n > position.max_length:
         raise ValueError(
-            f"position.max_length={position.max_length} must not be below the {n} tokens that "
-            "came; raise it, cut them, or take Rotary"
+            f"position.max_length={position.max_length} must be at least the {n} tokens of the "
+            "input; raise it, shorten the input, or use Rotary"
         )

@@ -1,47 +1,51 @@
-"""Fewer, wider frames. B batch, T frames, F features, C channels, D d_model."""
+"""Frame reduction of audio features: fewer, wider frames. Axes: B batch, T frames, F features, C
+channels, D d_model.
+"""
 
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Count = TypeVar("Count", int, Tensor)
 STRIDES = {1: (1, 1), 2: (2, 1), 4: (2, 2)}
 
 
 class FrameReduction(nn.Module, ABC):
-    """From the frames of a recording to what an encoder reads: every vector stands for `stride`
-    frames.
+    """Base class of modules that reduce audio frames to encoder inputs: every output vector stands
+    for `stride` frames.
 
-    A source of n frames has `out_length(n)` vectors, never none; they are normalized, as words come
-    with variance 1.
+    A source of n frames has `out_length(n)` vectors, at least one; they are normalized, because
+    token embeddings come with variance 1.
     """
 
     stride: int
 
-    def out_length(self, n: int | Tensor) -> int | Tensor:
-        """Vectors of a source of n frames: n / stride, rounded up."""
+    def out_length(self, n: Count) -> Count:
+        """Return the number of vectors of a source of n frames: n / stride, rounded up."""
         return (n + self.stride - 1) // self.stride
 
     @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, F), lengths (B,) -> (B, T', D) and their lengths; what stands beyond these means
-        nothing.
+        """Reduce x (B, T, F) with lengths (B,) to vectors (B, T', D) and their lengths; vectors
+        beyond the lengths are undefined.
         """
 
 
 class Subsampling(FrameReduction):
-    """Two convolutions of 3 x 3 over time and features, with ReLU, and a linear map, for features
-    of which neighbours are alike, as those of a spectrogram are; for others see `Stacking`.
+    """Two 3 x 3 convolutions over time and features with ReLU and a linear map, for features whose
+    neighbours are alike, such as spectrograms; for others see `Stacking`.
 
-    Features are thinned to a fourth whatever the stride.
+    Features are reduced to a fourth, whatever the stride.
 
     Source: as in ESPnet (Watanabe et al. 2018) and Conformer (Gulati et al. 2020), but with a frame
     of zeros around, so that short sources keep at least one vector.
 
     Args:
         stride: 1, 2 or 4.
-        n_channel: of the convolutions.
+        n_channel: number of channels of the convolutions.
     """
 
     def __init__(self, n_feature: int, d_model: int, stride: int = 4, n_channel: int = 64) -> None:
@@ -67,17 +71,17 @@ class Subsampling(FrameReduction):
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         y = x[:, None]  # (B, 1, T, F)
         for convolution, stride in zip(self.convolutions, self.strides, strict=True):
-            y = convolution(y * real(y.size(2), lengths, y)[:, None]).relu()
+            y = convolution(y * frame_mask(y.size(2), lengths, y)[:, None]).relu()
             lengths = (lengths + stride - 1) // stride
         return self.norm(self.output(y.transpose(1, 2).flatten(2))), lengths
 
 
 class Stacking(FrameReduction):
-    """`stride` frames side by side and a linear map, for features in no order, such as cepstra and
-    their slopes.
+    """Concatenation of `stride` consecutive frames and a linear map, for features in no order, such
+    as cepstra and their deltas.
 
-    The last vector of a source may stand for fewer frames: behind them are zeros. Source: Sak et
-    al. 2015, "Fast and accurate recurrent neural network acoustic models for speech recognition".
+    The last vector of a source may stand for fewer frames, filled up with zeros. Source: Sak et al.
+    2015, "Fast and accurate recurrent neural network acoustic models for speech recognition".
 
     Args:
         stride: at least 1.
@@ -92,14 +96,15 @@ class Stacking(FrameReduction):
         self.norm = nn.LayerNorm(d_model)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.pad(x * real(x.size(1), lengths, x), (0, 0, 0, -x.size(1) % self.stride))
-        return self.norm(
-            self.output(x.unflatten(1, (-1, self.stride)).flatten(2))
-        ), self.out_length(lengths)
+        x = F.pad(x * frame_mask(x.size(1), lengths, x), (0, 0, 0, -x.size(1) % self.stride))
+        frames = torch.unflatten(x, 1, (-1, self.stride)).flatten(2)  # (B, T', stride * F)
+        return self.norm(self.output(frames)), self.out_length(lengths)
 
 
-def real(size: int, lengths: Tensor, like: Tensor) -> Tensor:
-    """(B, size, 1), 1 where a source has a frame and 0 behind its end."""
+def frame_mask(size: int, lengths: Tensor, like: Tensor) -> Tensor:
+    """Return a mask (B, size, 1) with 1 for real frames and 0 for padding, in the dtype and on the
+    device of `like`.
+    """
     return (torch.arange(size, device=like.device) < lengths.to(like.device)[:, None])[
         ..., None
     ].to(like)

@@ -1,29 +1,29 @@
-"""The Transformer. N rows, B sources (N = k * B), T time, S source time, D d_model, H n_head, K
-d_k, V d_v.
+"""Transformer backbone. Axes: N rows, B sources (N = k * B), T time, S source time, D d_model, H
+n_head, K d_k, V d_v.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from lslm_lightning.models.attention import CrossAttention, SelfAttention
-from lslm_lightning.models.backbone import Backbone, Shared, State
+from lslm_lightning.models.backbone import Backbone, EncoderState, State, check_layers
 from lslm_lightning.models.feed_forward import GELU
 from lslm_lightning.models.positions import Position, Rotary
-from lslm_lightning.models.stack import Layer, Stack, look_around, look_back
+from lslm_lightning.models.stack import Layer, Stack, bidirectional_context, causal_context
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 
 class Transformer(Backbone):
-    """Encoder, decoder, or both. Source: Vaswani et al. 2017; the defaults are today's: norm first,
-    rotary positions.
+    """Transformer encoder, decoder, or both; by default with norms before each branch and rotary
+    positions.
 
     Dropout acts on what each branch adds to the residual stream and on the inputs of a stack, not
-    on attention weights.
+    on attention weights. Source: Vaswani et al. 2017.
 
     Args:
         d_feedforward: 4 * d_model if None.
@@ -33,13 +33,13 @@ class Transformer(Backbone):
         position: called with d_model, n_head and d_k, once for the encoder and once for the
             decoder.
         norm: called with d_model, like nn.LayerNorm and nn.RMSNorm.
-        norm_first: normalize what enters each branch, and the output of each stack, instead of what
-            leaves each branch.
+        norm_first: normalize the input of each branch and the output of each stack (pre-norm),
+            instead of the output of each branch (post-norm).
         feed_forward: called with d_model and d_feedforward.
         bias: whether the projections of attention have one.
         embedding_norm: normalize the inputs of each stack, as BERT does.
         activation_checkpointing: recompute layers in the backward pass instead of keeping their
-            insides; no state is kept in training.
+            activations; no decoder state is kept in training.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Transformer(Backbone):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        given = {
+        sizes = {
             "d_model": d_model,
             "d_feedforward": d_feedforward,
             "d_k": d_k,
@@ -70,50 +70,24 @@ class Transformer(Backbone):
             "n_head": n_head,
             "n_kv_head": n_kv_head,
         }
-        for name, size in given.items():
-            if size is not None and size < 1:
-                raise ValueError(
-                    f"{name}={size} must be at least 1; d_model=256 with n_head=4 suits a CPU, "
-                    "and the others may be left out"
-                )
-        if n_encoder_layer < 0 or n_decoder_layer < 0:
-            raise ValueError(
-                f"n_encoder_layer={n_encoder_layer} and n_decoder_layer={n_decoder_layer} must "
-                "not be negative"
-            )
+        check_sizes(sizes)
+        check_layers(n_encoder_layer, n_decoder_layer)
         n_kv_head = n_kv_head or n_head
-        if n_encoder_layer + n_decoder_layer == 0:
-            raise ValueError(
-                "n_encoder_layer=0 and n_decoder_layer=0 leave no layer; one of them must be "
-                "above 0"
-            )
-        if n_head % n_kv_head:
-            raise ValueError(
-                f"n_kv_head={n_kv_head} must divide n_head={n_head}; try one of {divisors(n_head)}"
-            )
-        if d_model % n_head and not (d_k and d_v):
-            raise ValueError(
-                f"n_head={n_head} must divide d_model={d_model}; try one of {divisors(d_model)}, "
-                "or set d_k and d_v"
-            )
+        check_heads(n_head, n_kv_head, d_model, bool(d_k and d_v))
         d_k = d_k or d_model // n_head
         d_v = d_v or d_model // n_head
         d_feedforward = d_feedforward or 4 * d_model
         self.d_model = d_model
         self.n_encoder_layer = n_encoder_layer
         self.n_decoder_layer = n_decoder_layer
-        sizes = (d_model, n_head, n_kv_head, d_k, d_v, bias)
+        projections = (d_model, n_head, n_kv_head, d_k, d_v, bias)
 
         def layer(role: str, cross: bool) -> Layer:
-            attention = SelfAttention(*sizes, role=role)
-            cross_attention = CrossAttention(*sizes) if cross else None
+            attention = SelfAttention(*projections, role=role)
+            cross_attention = CrossAttention(*projections) if cross else None
+            inner = feed_forward(d_model, d_feedforward)
             return Layer(
-                attention,
-                cross_attention,
-                feed_forward(d_model, d_feedforward),
-                lambda: norm(d_model),
-                norm_first,
-                dropout,
+                attention, cross_attention, inner, lambda: norm(d_model), norm_first, dropout
             )
 
         def stack(layers: list[Layer]) -> Stack | None:
@@ -121,14 +95,8 @@ class Transformer(Backbone):
                 return None
             first = norm(d_model) if embedding_norm else nn.Identity()
             last = norm(d_model) if norm_first else nn.Identity()
-            return Stack(
-                layers,
-                position(d_model, n_head, d_k),
-                first,
-                last,
-                dropout,
-                activation_checkpointing,
-            )
+            positions = position(d_model, n_head, d_k)
+            return Stack(layers, positions, first, last, dropout, activation_checkpointing)
 
         self.encoder = stack([layer("encoder", cross=False) for _ in range(n_encoder_layer)])
         self.decoder = stack(
@@ -143,34 +111,35 @@ class Transformer(Backbone):
             for layer in stack.layers
         ]
 
-    def split(self, mesh: "DeviceMesh") -> None:
-        # imports much that one process does not need
+    def apply_tensor_parallel(self, mesh: "DeviceMesh") -> None:
+        # imported here, as one process alone does not need it
         from lslm_lightning.models.sharding import split_layers
 
         split_layers(self, mesh)
 
-    def part(self, n: int) -> None:
-        from lslm_lightning.models.sharding import part_of_layers
+    def shard_shapes(self, n: int) -> None:
+        from lslm_lightning.models.sharding import shrink_layers
 
-        part_of_layers(self, n)
+        shrink_layers(self, n)
 
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         self.check_encode()
-        memory, _ = self.encoder(x, look_around(self.encoder.position, x, pad))
+        assert self.encoder is not None
+        memory: Tensor
+        memory, _ = self.encoder(x, bidirectional_context(self.encoder.position, x, pad))
         return memory
 
-    def remember(self, memory: Tensor) -> Shared:
-        return (
-            ()
-            if self.decoder is None
-            else tuple(layer.cross_attention.remember(memory) for layer in self.decoder.layers)
-        )
+    def precompute_cross_attention(self, memory: Tensor) -> EncoderState:
+        if self.decoder is None:
+            return ()
+        layers = self.decoder.cross_attentions()
+        return tuple(layer.precompute_cross_attention(memory) for layer in layers)
 
     def decode(
         self,
         x: Tensor,
         pad: Tensor | None = None,
-        memory: Shared | None = None,
+        memory: EncoderState | None = None,
         memory_pad: Tensor | None = None,
         state: State | None = None,
     ) -> tuple[Tensor, State]:
@@ -180,22 +149,57 @@ class Transformer(Backbone):
                 "activation_checkpointing=True keeps no state while training; call eval() before "
                 "decoding step by step"
             )
+        assert self.decoder is not None
         caches = None
-        past = 0
+        past: int | Tensor = 0
         if state is not None:
             caches = state[0]
             length = state[1].cpu()
             past = int(length[0]) if (length == length[0]).all() else length
-        view = look_back(self.decoder.position, x, past)
-        memory_seen = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
-        y, caches = self.decoder(x, view, caches, memory, memory_seen)
+        context = causal_context(self.decoder.position, x, past)
+        memory_mask = None if memory_pad is None else ~memory_pad[:, None, None]  # (B, 1, 1, S)
+        y, caches = self.decoder(x, context, caches, memory, memory_mask)
         if not caches:
             return y, ()
-        # on its device: training need not wait for it
+        # counted on its own device: training need not wait for it
         added = torch.full((len(x),), x.size(1)) if pad is None else (~pad).sum(1)
         return y, (caches, added if state is None else length + added.cpu())
 
 
+def check_sizes(sizes: Mapping[str, int | None]) -> None:
+    """Check that the sizes of a Transformer, None for a default, are at least 1.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(
+                f"{name}={size} must be at least 1; d_model=256 with n_head=4 suits a CPU, "
+                "and the others may be left out"
+            )
+
+
+def check_heads(n_head: int, n_kv_head: int, d_model: int, has_widths: bool) -> None:
+    """Check that the heads divide evenly.
+
+    Args:
+        has_widths: d_k and d_v are set, so that n_head need not divide d_model.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if n_head % n_kv_head:
+        raise ValueError(
+            f"n_kv_head={n_kv_head} must divide n_head={n_head}; try one of {divisors(n_head)}"
+        )
+    if d_model % n_head and not has_widths:
+        raise ValueError(
+            f"n_head={n_head} must divide d_model={d_model}; try one of {divisors(d_model)}, "
+            "or set d_k and d_v"
+        )
+
+
 def divisors(n: int) -> list[int]:
-    """From 1 to n."""
+    """Return the divisors of n, from 1 to n."""
     return [k for k in range(1, n + 1) if n % k == 0]

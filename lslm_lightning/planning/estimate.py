@@ -106,7 +106,7 @@ class Plan:
         if (usual, n_part, cast) not in self.found:
             task = deepcopy(self.task)
             if n_part > 1:
-                task.backbone.part(n_part)
+                task.backbone.shard_shapes(n_part)
             if self.n_byte_weight == HALF or (cast and self.n_byte == HALF):
                 task.to(torch.bfloat16)
             batch = self.usual_batch if usual else self.largest_batch

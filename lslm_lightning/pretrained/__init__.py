@@ -1,1 +1,1 @@
-"""Networks of Hugging Face's `transformers` behind the contract of backbones."""
+"""Networks of Hugging Face's `transformers` as backbones."""

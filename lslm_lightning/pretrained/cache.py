@@ -1,8 +1,8 @@
-"""The caches of `transformers` as nested tuples of batch-first tensors, which a search may reorder,
-and back.
+"""Conversion between the caches of `transformers` and nested tuples of batch-first tensors, which a
+search may reorder.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lslm_lightning.models.backbone import State
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from transformers import DynamicCache
 
 
-def state_of(cache: Any) -> State:
-    """Keys and values (N, H, T, K) of each layer.
+def state_from_cache(cache: object) -> State:
+    """Return the keys and values (N, H, T, K) of each layer of a cache.
 
     Raises:
-        ValueError: the network remembers something else.
+        ValueError: the network keeps another kind of state.
     """
     layers = getattr(cache, "layers", None)
     if not layers or any(
@@ -22,15 +22,16 @@ def state_of(cache: Any) -> State:
     ):
         kept = "no cache" if cache is None else type(cache).__name__
         raise ValueError(
-            f"this model keeps {kept}, where only keys and values of all that was read are "
+            f"this model keeps {kept} as its state; only keys and values of all positions are "
             "supported"
         )
     return tuple((layer.keys, layer.values) for layer in layers)
 
 
-def cache_of(state: State | None) -> "DynamicCache":
-    """A cache that holds a state; an empty one for None. Never one that forgets, as sliding windows
-    do: the masks see to these.
+def cache_from_state(state: State | None) -> "DynamicCache":
+    """Return a `DynamicCache` that holds a state; an empty one for None.
+
+    Sliding windows need no cache that forgets: the network's masks see to them.
     """
     from transformers import DynamicCache
 

@@ -1,55 +1,57 @@
-"""Pretrained language models: GPT-2 and those after it. N rows, T time, V vocabulary."""
-
-from typing import Any
+"""Pretrained causal language models, such as GPT-2. Axes: N rows, T time, V vocabulary."""
 
 import torch
 from torch import Tensor
 
-from lslm_lightning.models.backbone import Shared, State
-from lslm_lightning.pretrained.cache import cache_of, state_of
+from lslm_lightning.models.backbone import EncoderState, State
+from lslm_lightning.pretrained.cache import cache_from_state, state_from_cache
 from lslm_lightning.pretrained.network import Pretrained
+from lslm_lightning.types import JsonObject
 
 
 class PretrainedDecoder(Pretrained):
-    """A causal model of `transformers`; the state is its keys and values, those of padding too:
-    `pad` is not looked at.
+    """Pretrained causal language model of `transformers`, given by its folder or hub id.
+
+    Its state is its keys and values, those of padding too: `pad` is ignored.
     """
 
-    kind = "AutoModelForCausalLM"
-    wants = "a causal language model"
+    auto_class = "AutoModelForCausalLM"
+    model_kind = "a causal language model"
     is_encoder_decoder = False
     n_encoder_layer = 0
 
     def __init__(
-        self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None
+        self, path: str, config: JsonObject | None = None, tokenizer_digest: str | None = None
     ) -> None:
         super().__init__(path, config, tokenizer_digest)
         self.n_decoder_layer = self.model.config.get_text_config().num_hidden_layers
         if config is not None or self.device.type == "meta":
             return
-        # some encoders let themselves be loaded as decoders
-        if self.sees_ahead(lambda ids: self.model(ids, use_cache=False).logits):
+        # transformers loads some encoders as decoders
+        if self.attends_ahead(lambda ids: self.model(ids, use_cache=False).logits):
             raise ValueError(
-                f"{path} is not what PretrainedDecoder takes ({self.wants}): it sees the tokens "
-                "that it is to predict"
+                f"{path} is not what PretrainedDecoder takes ({self.model_kind}): it attends to "
+                "the tokens that it is to predict"
             )
         with torch.no_grad():
-            self.decode(torch.tensor([[0]]))  # which refuses what keeps no keys and values
+            self.decode(torch.tensor([[0]]))  # raises an error for networks without keys and values
 
     def encode(self, x: Tensor, pad: Tensor | None = None) -> Tensor:
         self.check_encode()
+        raise AssertionError("a decoder has no encoder layers")
 
-    def remember(self, memory: Tensor) -> Shared:
+    def precompute_cross_attention(self, memory: Tensor) -> EncoderState:
         self.check_encode()
+        raise AssertionError("a decoder has no encoder layers")
 
     def decode(
         self,
         x: Tensor,
         pad: Tensor | None = None,
-        memory: Shared | None = None,
+        memory: EncoderState | None = None,
         memory_pad: Tensor | None = None,
         state: State | None = None,
     ) -> tuple[Tensor, State]:
         self.check_decode(memory)
-        out = self.model(self.known(x), past_key_values=cache_of(state), use_cache=True)
-        return out.logits, state_of(getattr(out, "past_key_values", None))
+        out = self.model(self.clamp_ids(x), past_key_values=cache_from_state(state), use_cache=True)
+        return out.logits, state_from_cache(getattr(out, "past_key_values", None))

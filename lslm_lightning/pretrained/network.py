@@ -1,5 +1,7 @@
-"""What all pretrained networks share: where they come from, and their words, which are their own. B
-rows, T time, V vocabulary.
+"""Base class of pretrained networks: where their weights and configuration come from, and their own
+embedding and head.
+
+Axes: B rows, T time, V vocabulary.
 """
 
 import json
@@ -8,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +27,15 @@ from lslm_lightning.text.hugging_face import (
     reason,
 )
 from lslm_lightning.text.model_sizes import bounds_of, check_sizes
+from lslm_lightning.types import JsonObject, Settings
 
-# says nothing of the network
-OF_THE_PLACE = (
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+Loaded = TypeVar("Loaded")
+
+# settings of a config.json that do not describe the network
+ORIGIN = (
     "_name_or_path",
     "architectures",
     "auto_map",
@@ -38,8 +46,8 @@ OF_THE_PLACE = (
 REMOTE = ("auto_map", "custom_pipelines", "custom_generate")  # name Python files of a repository
 
 
-class Ids(nn.Module):
-    """No embedding: the network reads ids."""
+class IdentityEmbedding(nn.Module):
+    """Identity in place of an embedding, for networks that read token ids."""
 
     weight = None
 
@@ -47,71 +55,78 @@ class Ids(nn.Module):
         return ids
 
 
-class ScoreBias(Head):
-    """No projection: what comes out of the network are scores of words already."""
+class IdentityHead(Head):
+    """Identity in place of a head, for networks whose outputs are scores of tokens already."""
 
     def forward(self, y: Tensor, embedding: Tensor | None, source: Source | None = None) -> Tensor:
         return y
 
 
 class Pretrained(Backbone):
-    """A model of `transformers` with the words at both its ends: its inputs are ids (B, T), its
-    outputs scores (B, T, V).
+    """Base class of models of `transformers` with their own embedding and head: ids (B, T) in,
+    scores (B, T, V) out.
 
-    So everything that stands between embedding and projection, and beside them, is as its makers
-    had it. Weights are read from safetensors alone, code from a model's repository is never run.
-    They are read when training begins; `config` and `tokenizer_digest`, which a run keeps, are all
-    that it takes to load a checkpoint.
+    Weights are read from safetensors alone; code from a model's repository is never run. They are
+    read when training begins; to load a checkpoint, `config` and `tokenizer_digest`, which a run
+    records, suffice.
 
     Args:
         path: a folder saved with `save_pretrained`, tokenizer included, or a hub id.
-        config: of the network, as in its config.json; by default what `path` has.
-        tokenizer_digest: of its tokenizer; by default what `path` has.
+        config: configuration of the network, as in its config.json; by default that of `path`.
+        tokenizer_digest: digest of its tokenizer; by default that of the tokenizer of `path`.
     """
 
-    kind: str  # of `transformers`' classes
-    wants: str  # what it must be, in words
-    parts: Mapping[str, Any] = {}  # of such a class, what to leave out
+    auto_class: str  # name of the class of `transformers` that loads it
+    model_kind: str  # kind of model, for messages
+    # arguments of that class that leave out parts of the model
+    optional_parts: Mapping[str, bool] = {}
+    model: "PreTrainedModel"
 
     def __init__(
-        self, path: str, config: dict[str, Any] | None = None, tokenizer_digest: str | None = None
+        self, path: str, config: JsonObject | None = None, tokenizer_digest: str | None = None
     ) -> None:
         super().__init__()
         self.path = path
-        bounds = Bounds()  # of a run's own config, whose checkpoint bounds it
+        bounds = Bounds()  # none for the config of a run: its checkpoint is the bound
         if config is not None:
-            check_described(config, path)
+            check_recorded_config(config, path)
         else:
-            config = without_place(model_config(path))
+            config = without_origin(model_config(path))
             bounds = bounds_of(path)
             check_weights(Path(path))
         if tokenizer_digest is None:
             tokenizer_digest = HuggingFace(path).train().digest
-        self.settled = {"config": config, "tokenizer_digest": tokenizer_digest}
+        self.resolved_config = {"config": config, "tokenizer_digest": tokenizer_digest}
         self.tokenizer_digest = tokenizer_digest
         with bounded_parameters(bounds, f"{path}: its config.json does not fit its weights"):
             self.model = self._build(config)
-        of_text = self.model.config.get_text_config()
-        self.d_model = of_text.hidden_size
-        self.vocab_size = self.model.get_input_embeddings().num_embeddings
-        self.max_length = getattr(of_text, "max_position_embeddings", None)
+        text_config = self.model.config.get_text_config()
+        self.d_model = text_config.hidden_size
+        embedding = self.model.get_input_embeddings()
+        self.vocab_size: int = embedding.num_embeddings  # type: ignore[assignment]  # all have it
+        self.max_length = getattr(text_config, "max_position_embeddings", None)
         self.has_weights = False
         self.register_load_state_dict_post_hook(lambda module, _: module._has_loaded())
 
-    def _build(self, config: dict[str, Any]) -> nn.Module:
+    def _build(self, config: JsonObject) -> "PreTrainedModel":
+        """Build the network of a configuration, without weights.
+
+        Raises:
+            ValueError: the configuration is of another kind of model.
+        """
         try:
             import transformers
 
-            described = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
-            if described.is_encoder_decoder != self.is_encoder_decoder:
+            parsed = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
+            if parsed.is_encoder_decoder != self.is_encoder_decoder:
                 raise ValueError(
-                    f"a {described.model_type} "
-                    f"{'has' if described.is_encoder_decoder else 'lacks'} an encoder"
+                    f"a {parsed.model_type} "
+                    f"{'has' if parsed.is_encoder_decoder else 'lacks'} an encoder"
                 )
-            return self._without_parts(
+            return self._without_optional_parts(
                 partial(
-                    getattr(transformers, self.kind).from_config,
-                    described,
+                    getattr(transformers, self.auto_class).from_config,
+                    parsed,
                     dtype=torch.float32,
                     **NO_CODE,
                 )
@@ -123,25 +138,25 @@ class Pretrained(Backbone):
                 else " ".join(str(error).split())[:200]
             )
             raise ValueError(
-                f"{self.path} is not what {type(self).__name__} takes ({self.wants}): {what}"
+                f"{self.path} is not what {type(self).__name__} takes ({self.model_kind}): {what}"
             ) from None
 
-    def _without_parts(self, make: Callable[..., Any]) -> Any:
-        """What `make` gives without `parts`, where it knows of them."""
+    def _without_optional_parts(self, make: Callable[..., Loaded]) -> Loaded:
+        """Return `make(**self.optional_parts)`, or `make()` if it does not take these arguments."""
         try:
-            return make(**self.parts)
+            return make(**self.optional_parts)
         except TypeError:
             return make()
 
     @property
     @abstractmethod
     def is_encoder_decoder(self) -> bool:
-        """Which of the two sorts of models it must be."""
+        """True if the model must have an encoder and a decoder, False if only one of them."""
 
     @torch.no_grad()
-    def sees_ahead(self, read: Callable[[Tensor], Tensor]) -> bool:
-        """Whether the second token changes what `read` says of the first, (B, T) ids -> (B, T,
-        ...).
+    def attends_ahead(self, read: Callable[[Tensor], Tensor]) -> bool:
+        """Return whether the second token changes what `read`, (B, T) ids -> (B, T, ...), returns
+        for the first.
         """
         training = self.training
         self.eval()
@@ -152,32 +167,32 @@ class Pretrained(Backbone):
     def _has_loaded(self) -> None:
         self.has_weights = True
 
-    def words(
+    def embedding_and_head(
         self, vocab_size: int, head: Callable[[int, int], Head], scale_embedding: bool
     ) -> tuple[nn.Module, Head]:
         if not isinstance(head(1, 1), TiedProjection):
             raise ValueError(f"model.head must be left out: {self.path} has its own")
-        return Ids(), ScoreBias()
+        return IdentityEmbedding(), IdentityHead()
 
-    def begin(self) -> None:
-        """Read the weights of `path`.
+    def load_pretrained_weights(self) -> None:
+        """Load the weights of `path`, unless weights were loaded already.
 
         Raises:
-            ValueError: they are not there, not in safetensors, or of another network.
+            ValueError: they are missing, not in safetensors, or of another network.
         """
         if self.has_weights:
             return
         import transformers
         from safetensors import SafetensorError
 
-        options = {"use_safetensors": True, "use_kernels": False, **NO_CODE}
+        options: dict[str, object] = {"use_safetensors": True, "use_kernels": False, **NO_CODE}
         options |= {"local_files_only": is_local(self.path), "dtype": torch.float32}
-        # what does not fit is told, and refused below
+        # weights that do not fit are listed, and refused below
         options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
-        kind = getattr(transformers, self.kind)
+        auto_class = getattr(transformers, self.auto_class)
         try:
-            found, told = self._without_parts(
-                partial(kind.from_pretrained, self.path, config=self.model.config, **options)
+            network, report = self._without_optional_parts(
+                partial(auto_class.from_pretrained, self.path, config=self.model.config, **options)
             )
         except SafetensorError as error:
             raise ValueError(
@@ -186,26 +201,28 @@ class Pretrained(Backbone):
             ) from None
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             raise ValueError(
-                f"{self.path} has no weights that can be used: {reason(self.path, error)}"
+                f"{self.path} has no usable weights: {reason(self.path, error)}"
             ) from None
-        if wrong := sorted(told["mismatched_keys"]):
-            name, there, here = wrong[0]
+        if wrong := sorted(report["mismatched_keys"]):
+            name, saved, expected = wrong[0]
             raise ValueError(
-                f"{self.path}: its weights and its config.json differ: {name} is {tuple(there)} "
-                f"and {tuple(here)}"
+                f"{self.path}: its weights and its config.json differ: {name} is {tuple(saved)} "
+                f"and {tuple(expected)}"
             )
-        if missing := sorted(told["missing_keys"]):
+        if missing := sorted(report["missing_keys"]):
             raise ValueError(
                 f"{self.path} has no weights for {missing[0]} and {len(missing) - 1} others: it "
-                "is of another kind of model"
+                "holds another kind of model"
             )
-        if spare := sorted(name for name in told["unexpected_keys"] if re.search(r"\.\d+\.", name)):
+        if spare := sorted(
+            name for name in report["unexpected_keys"] if re.search(r"\.\d+\.", name)
+        ):
             raise ValueError(
-                f"{self.path}: its weights and its config.json differ: they have {spare[0]}, "
-                "which no layer of it takes"
+                f"{self.path}: its weights and its config.json differ: no layer has the weight "
+                f"{spare[0]}"
             )
         self.load_state_dict(
-            {f"model.{name}": weight for name, weight in found.state_dict().items()}
+            {f"model.{name}": weight for name, weight in network.state_dict().items()}
         )
 
     def blocks(self) -> list[nn.Module]:
@@ -214,17 +231,22 @@ class Pretrained(Backbone):
 
     @property
     def device(self) -> torch.device:
+        """Device of the parameters."""
         return next(self.model.parameters()).device
 
-    def known(self, ids: Tensor) -> Tensor:
-        """Ids that have a row: padding may be behind all of them, and means nothing whatever is
-        read there.
+    def clamp_ids(self, ids: Tensor) -> Tensor:
+        """Clamp ids to the network's vocabulary: a padding id may lie beyond it, and padding has no
+        influence.
         """
         return ids.clamp(max=self.vocab_size - 1)
 
 
 def check_weights(folder: Path) -> None:
-    """Refuse a folder whose weights cannot be read; those of a hub id are not here yet."""
+    """Check that a folder has weights in safetensors; a hub id is not checked.
+
+    Raises:
+        ValueError: it has none.
+    """
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         others = ", ".join(
             sorted(
@@ -240,11 +262,11 @@ def check_weights(folder: Path) -> None:
         )
 
 
-def check_described(config: Mapping[str, Any], path: str) -> None:
-    """Refuse a network that a run describes with code of others; what is written here never does.
+def check_recorded_config(config: Settings, path: str) -> None:
+    """Check that a configuration recorded by a run names no Python code and no sizes out of range.
 
     Raises:
-        ValueError: with the setting.
+        ValueError: it does; the message names the setting.
     """
     try:
         check_runs_no_code(config)
@@ -252,18 +274,18 @@ def check_described(config: Mapping[str, Any], path: str) -> None:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if named := next((name for name in REMOTE if name in names_in(config)), None):
-        raise ValueError(
-            f"{path}: its config has {named}, which names code of others; leave it out"
-        )
+        raise ValueError(f"{path}: its config has {named}, which names Python code; leave it out")
 
 
-def names_in(config: Mapping[str, Any]) -> set[str]:
+def names_in(config: Settings) -> set[str]:
     """Return the names of all settings of a configuration, nested ones too."""
     inner = (names_in(value) for value in config.values() if isinstance(value, Mapping))
     return set(config).union(*inner)
 
 
-def without_place(config: Any) -> dict[str, Any]:
-    """What of a configuration of `transformers` describes the network, as plain data."""
+def without_origin(config: "PretrainedConfig") -> JsonObject:
+    """Return a configuration of `transformers` as plain data, without what only says where and how
+    it was saved.
+    """
     plain = json.loads(config.to_json_string(use_diff=True))
-    return {name: value for name, value in plain.items() if name not in OF_THE_PLACE}
+    return {name: value for name, value in plain.items() if name not in ORIGIN}

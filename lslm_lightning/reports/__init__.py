@@ -1,7 +1,8 @@
-"""Results as one self-contained HTML page and as Markdown; knows no task by name.
+"""Reports of results: one self-contained HTML page and a Markdown file. Nothing here depends on a
+task.
 
-A task's `report.py` fills blocks with plain text and numbers, `run_report` composes what every run
-has, `write_report` writes the page.
+A task's `report.py` fills blocks with plain text and numbers, `run_report` composes the sections
+that every run has, `write_report` writes the page.
 """
 
 from lslm_lightning.reports.blocks import (
@@ -22,8 +23,8 @@ from lslm_lightning.reports.composition import (
     RunFacts,
     learning_curves,
     length_section,
+    run_details_section,
     run_report,
-    what_was_run,
 )
 from lslm_lightning.reports.figures import Curves, Heatmap, Histogram, Series
 from lslm_lightning.reports.marking import MarkedText
@@ -57,7 +58,7 @@ __all__ = [
     "length_section",
     "render_html",
     "render_markdown",
+    "run_details_section",
     "run_report",
-    "what_was_run",
     "write_report",
 ]

@@ -1,5 +1,5 @@
-"""Axes: round numbers along them, and the function that places a value. Units are those of a
-figure's view box.
+"""Axes of figures: round tick values, and the function that maps data to drawing coordinates (units
+of a figure's view box).
 """
 
 import math
@@ -8,27 +8,25 @@ from typing import NamedTuple
 
 from lslm_lightning.reports.numerals import number
 
-# one unit is one CSS pixel at the size figures are designed for
+# size in CSS pixels, at which figures are designed
 WIDTH = 360
 HEIGHT = 224
-# room at the top, and where the vertical axis has a name
-TOP = 8
-NAMED = 28
-# room for the horizontal labels, and for half of one
-BOTTOM = 24
-RIGHT = 10
-Place = tuple[float, float]
+TOP = 8  # room at the top
+NAMED = 28  # room at the top for the name of the vertical axis
+BOTTOM = 24  # room for the labels of the horizontal axis
+RIGHT = 10  # room for half of such a label
+Point = tuple[float, float]
 
 
 class Tick(NamedTuple):
-    """A labelled place on an axis."""
+    """Labelled position on an axis."""
 
     at: float
     label: str
 
 
 class PlotFrame(NamedTuple):
-    """The size of a drawing, where its plotting area begins, and what is written along it."""
+    """Size of a drawing, left edge of its plotting area, and its ticks and axis label."""
 
     width: float
     height: float
@@ -39,22 +37,24 @@ class PlotFrame(NamedTuple):
 
 
 def step_of(span: float, n: int) -> float:
-    """The round number (1, 2 or 5 times a power of ten) that cuts `span` into at most `n` parts."""
+    """Return the round number (1, 2 or 5 times a power of ten) that divides `span` into at most `n`
+    parts.
+    """
     rough = span / n
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
 
 
-def within(low: float, high: float, n: int = 5) -> list[float]:
-    """Round numbers in [low, high], evenly spaced, at most n + 1 of them."""
+def ticks_within(low: float, high: float, n: int = 5) -> list[float]:
+    """Return round numbers in [low, high], evenly spaced, at most n + 1 of them."""
     step = step_of(high - low, n)
     return [
         i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
     ]
 
 
-def around(low: float, high: float, n: int = 4) -> list[float]:
-    """Round numbers of which the first is at most `low` and the last at least `high`."""
+def ticks_around(low: float, high: float, n: int = 4) -> list[float]:
+    """Return round numbers, evenly spaced, from at most `low` to at least `high`."""
     step = step_of(high - low, n)
     return [
         i * step for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)
@@ -62,7 +62,7 @@ def around(low: float, high: float, n: int = 4) -> list[float]:
 
 
 def powers(low: float, high: float) -> list[float]:
-    """Powers of ten around [low, high], at most seven."""
+    """Return powers of ten around [low, high], at most seven."""
     first = math.floor(math.log10(low))
     last = math.ceil(math.log10(high))
     stride = math.ceil((last - first) / 5)
@@ -70,7 +70,9 @@ def powers(low: float, high: float) -> list[float]:
 
 
 def extent(values: Sequence[float]) -> tuple[float, float]:
-    """Smallest and largest; where that is no range, one around the only value, or 0 to 1."""
+    """Return the smallest and the largest value; for a single value a range around it, for none (0,
+    1).
+    """
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     spare = abs(low) / 10 or 1.0
     return (low, high) if high > low else (low - spare, high + spare)
@@ -82,43 +84,47 @@ def axes(
     y_ticks: list[float],
     y_label: str = "",
     log: bool = False,
-) -> tuple[PlotFrame, Callable[[float, float], Place]]:
-    """The frame, and the function that places (x, y) in it; the vertical axis runs from the first
-    to the last of its ticks.
+) -> tuple[PlotFrame, Callable[[float, float], Point]]:
+    """Return the frame of a plot, and the function that maps data (x, y) to a point in it.
+
+    The vertical axis runs from the first to the last of its ticks.
     """
-    y_labels = [number(value) for value in y_ticks] if log else _labels(y_ticks)
-    left = max(map(text_width, y_labels)) + 8
+    y_texts = [number(value) for value in y_ticks] if log else _labels(y_ticks)
+    left = max(map(text_width, y_texts)) + 8
     top = NAMED if y_label else TOP
     scale = math.log10 if log else float
     (x_low, x_high) = x_range
     y_low = scale(y_ticks[0])
     y_high = scale(y_ticks[-1])
 
-    def place(x: float, y: float) -> Place:
+    def to_drawing(x: float, y: float) -> Point:
         across = (x - x_low) / (x_high - x_low)
         up = (scale(y) - y_low) / (y_high - y_low)
         return left + across * (WIDTH - RIGHT - left), HEIGHT - BOTTOM - up * (
             HEIGHT - BOTTOM - top
         )
 
-    x_marks = [
-        Tick(place(value, y_ticks[0])[0], label)
+    x_labels = [
+        Tick(to_drawing(value, y_ticks[0])[0], label)
         for value, label in zip(x_ticks, _labels(x_ticks), strict=True)
     ]
-    y_marks = [
-        Tick(place(x_low, value)[1], label) for value, label in zip(y_ticks, y_labels, strict=True)
+    y_labels = [
+        Tick(to_drawing(x_low, value)[1], label)
+        for value, label in zip(y_ticks, y_texts, strict=True)
     ]
-    return PlotFrame(WIDTH, HEIGHT, left, x_marks, y_marks, y_label), place
+    return PlotFrame(WIDTH, HEIGHT, left, x_labels, y_labels, y_label), to_drawing
 
 
 def _labels(values: list[float]) -> list[str]:
     step = values[1] - values[0] if len(values) > 1 else 1
-    places = max(0, -math.floor(math.log10(step) + 1e-9))
-    return [number(value, places) if places < 5 else number(value) for value in values]
+    n_decimal = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [number(value, n_decimal) if n_decimal < 5 else number(value) for value in values]
 
 
 def text_width(text: str, size: float = 11) -> float:
-    """About how wide the text is in a sans serif of this size; a Chinese character is one em."""
+    """Return the approximate width of a text in a sans serif font of this size; a Chinese character
+    is one em wide.
+    """
     return size * sum(map(_em, text))
 
 

@@ -1,6 +1,6 @@
-"""What a report is made of: plain text and numbers, no markup.
+"""Blocks that a report is made of: plain text and numbers, no markup.
 
-A task's `report.py` fills these and their neighbours (`scores.py`, `samples.py`, `figures.py`);
+A task's `report.py` fills these and the blocks of `scores.py`, `samples.py` and `figures.py`;
 `page.py` turns them into HTML and Markdown, where all text is escaped. A new kind of block is a
 dataclass, and a macro of its lower-case name in `templates/blocks.html` and in
 `templates/blocks.md`.
@@ -27,14 +27,14 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A value that is not there: a dash, and why, in a note below."""
+    """Missing value: shown as a dash, with the reason in a note below."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Bounds of a number, with `places` after the point."""
+    """Lower and upper bound of a number, with `places` decimals."""
 
     low: float
     high: float
@@ -47,7 +47,7 @@ class Interval:
 def interval_of(
     low: float | None, high: float | None, places: int | None = None
 ) -> Interval | None:
-    """Return an interval; None where a bound is missing or no number."""
+    """Return an interval; None where a bound is missing or not a number."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return None
     return Interval(low, high, places)
@@ -55,7 +55,7 @@ def interval_of(
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number with the bounds of its interval, if there are any; `best` sets it in bold."""
+    """Number with the bounds of its interval, if there are any; `best` sets it in bold."""
 
     value: float
     interval: Interval | None = None
@@ -68,10 +68,10 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What a column or row holds: its unit ("%", "seconds"), and an arrow up or down where one
-    direction is better.
+    """Name and unit ("%", "seconds") of a column or row; an arrow up or down says which direction
+    is better.
 
-    `key` is what files for other programs call a column, where that is not its name.
+    `key` is the name of the column in files for other programs, where it differs.
     """
 
     name: str
@@ -81,24 +81,24 @@ class Heading:
 
     @property
     def shown_unit(self) -> str:
-        """The unit, unless the name says it."""
+        """Unit of the column; empty where the name contains it."""
         return "" if self.unit in (self.name, self.name.replace(" per ", "/")) else self.unit
 
     @property
     def column(self) -> str:
-        """The heading of the column in a file for other programs."""
+        """Heading of the column in a file for other programs."""
         unit = "" if self.unit == self.key else self.unit
         return (
             f"{self.key} {unit}".strip() if self.key else f"{self.name} {self.shown_unit}".strip()
         )
 
 
-Cell = str | Real | None | Code | Missing | Interval | Measure | Heading
+Cell = str | float | Real | None | Code | Missing | Interval | Measure | Heading
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A paragraph; `language` is a BCP 47 code."""
+    """Paragraph of text; `language` is a BCP 47 code."""
 
     text: str
     language: str = "en"
@@ -106,7 +106,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Names and values, as a list to look things up in. None and nan are a dash."""
+    """Names and values as a list to look things up in. None and nan are shown as a dash."""
 
     facts: Mapping[str, Cell]
 
@@ -120,8 +120,8 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells under headings; the first cell of a row names it. Columns of numbers stand
-    right, with the same number of decimals.
+    """Table with headings; the first cell of a row names it. Columns of numbers are right-aligned,
+    with the same number of decimals.
     """
 
     columns: Sequence[Heading | str]
@@ -131,10 +131,11 @@ class Table:
     places: int | None = None
 
     def headings(self) -> list[Heading]:
+        """Return the columns as headings."""
         return [Heading(column) if isinstance(column, str) else column for column in self.columns]
 
     def numeric(self) -> list[bool]:
-        """For each column, whether it holds numbers only (gaps aside)."""
+        """Return for each column whether it holds numbers only (gaps aside)."""
         kinds = (Real, Measure, Interval, Missing, NoneType)
         return [
             all(isinstance(row[i], kinds) and not isinstance(row[i], bool) for row in self.rows)
@@ -142,16 +143,16 @@ class Table:
         ]
 
     def column_places(self) -> list[int | None]:
-        """For each column, the decimals its plain floats share."""
+        """Return for each column the number of decimals that its plain floats share."""
         floats = [
-            [row[i] for row in self.rows if isinstance(row[i], float)]
+            [cell for row in self.rows if isinstance(cell := row[i], float)]
             for i in range(len(self.columns))
         ]
         return [decimals(column) if self.places is None else self.places for column in floats]
 
     def reasons(self) -> list[str]:
-        """Why values are missing: the distinct reasons in order; a dash carries its number in this
-        list, from 1.
+        """Return the distinct reasons why values are missing, in order; a dash shows the number of
+        its reason, from 1.
         """
         return list(
             dict.fromkeys(
@@ -169,7 +170,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Blocks behind a line that opens with a click or a key."""
+    """Blocks hidden behind a title, which opens with a click or a key."""
 
     title: str
     blocks: Sequence[object]
@@ -177,7 +178,7 @@ class Folded:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and its blocks."""
+    """Section of a report: a heading and its blocks."""
 
     title: str
     blocks: Sequence[object]
@@ -185,10 +186,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A page: a title, the result in one sentence, and sections. `kicker` is the small line above
-    the title, `date` the one below.
+    """Report page: a title, the result in one sentence, and sections.
 
-    `details` are sentences that stand as a list below the result.
+    `kicker` is the small line above the title, `date` the one below. `details` are sentences that
+    are listed below the result.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The report of one run, composed from what every task has; a task adds its own sections."""
+"""Report of one run, composed of the sections that every task has; a task adds its own."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ VALIDATION = ("val", "validation")
 
 
 class Logged(TypedDict):
-    """One logged value of a run, as a line of its `metrics.jsonl`; more keys may be there."""
+    """One logged value of a run: a line of its `metrics.jsonl`, which may have more keys."""
 
     step: int
     name: str
@@ -40,11 +40,10 @@ class Logged(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What was run, with all that is needed to run it again; None is "not recorded".
+    """Facts about a run, with all that is needed to repeat it; None means "not recorded".
 
-    `corpus_digest` and `git_commit` are shown as they come; `versions` by package; `more` holds
-    further facts under their own names, `hyperparameters` lines of what the model is and how it was
-    trained.
+    `corpus_digest` and `git_commit` are shown as given; `versions` are by package; `more` holds
+    further facts by name, `hyperparameters` lines about the model and its training.
     """
 
     task: str
@@ -78,15 +77,15 @@ def run_report(
     conclusion: Conclusion = NOTHING,
     headline: str = "",
 ) -> Report:
-    """A run's report: scores, what was run, learning curves, lengths, samples, then the task's own
-    sections.
+    """Return the report of a run: scores, run details, learning curves, lengths, samples, then the
+    task's own sections.
 
     Args:
-        scores: the first system is the run itself; others (baselines) stand beside it.
-        rows: all that was logged, in any order; see `learning_curves`.
+        scores: the first system is the run itself, the others are baselines.
+        rows: all logged values, in any order; see `learning_curves`.
         lengths: from `length_section`.
-        conclusion: how the run compares with its baselines, which the page opens with.
-        headline: the metric that leads the page; by default the first.
+        conclusion: comparison of the run with its baselines, shown at the top of the page.
+        headline: the main metric of the page; by default the first.
     """
     curves = learning_curves(rows)
     parts = [
@@ -94,7 +93,7 @@ def run_report(
         if scores.systems
         else None,
         model_section(facts),
-        what_was_run(facts),
+        run_details_section(facts),
         Section("Learning curves", curves) if curves else None,
         lengths,
         Section("Samples", [samples]) if samples and samples.samples else None,
@@ -110,8 +109,8 @@ def run_report(
 
 
 def interval_figures(scores: ScoreTable, headline: str) -> list[Intervals]:
-    """Return the figure of scores in the headline metric, where there are two systems to
-    compare.
+    """Return the figure of scores in the headline metric; an empty list if fewer than two systems
+    have one.
     """
     found = {
         name: score
@@ -123,18 +122,21 @@ def interval_figures(scores: ScoreTable, headline: str) -> list[Intervals]:
 
 
 def headline_score(scores: Sequence[Score], headline: str) -> Score | None:
-    """Return the score in the headline metric, or the first where there is none of this name."""
+    """Return the score in the headline metric, or the first score if there is none of this name."""
     return next((score for score in scores if score.metric == headline), next(iter(scores), None))
 
 
 def _lead(facts: RunFacts, scores: ScoreTable, headline: str) -> str:
+    """Return one sentence with the headline score of the first system; "" without a score."""
     own = next((system for system in scores.systems.values() if system), ())
     first = headline_score(own, headline)
     if first is None or math.isnan(first.value):
         return ""
     places = decimals([first.value])
     interval = (
-        "" if first.low is None else f" (95 % interval {Interval(first.low, first.high, places)})"
+        ""
+        if first.low is None or first.high is None
+        else f" (95 % interval {Interval(first.low, first.high, places)})"
     )
     heading = heading_of(first)
     unit = f" {heading.shown_unit}" if heading.shown_unit else ""
@@ -146,15 +148,17 @@ def _lead(facts: RunFacts, scores: ScoreTable, headline: str) -> str:
 
 
 def model_section(facts: RunFacts) -> Section | None:
-    """Return architecture and hyperparameters; None where they are not known."""
+    """Return the section on architecture and hyperparameters; None where they are not known."""
     if not facts.hyperparameters:
         return None
-    size = {} if facts.n_parameter is None else {"Parameters": facts.n_parameter}
+    size: dict[str, Cell] = {} if facts.n_parameter is None else {"Parameters": facts.n_parameter}
     return Section("Model and training", [Settings({**facts.hyperparameters, **size})])
 
 
-def what_was_run(facts: RunFacts) -> Section:
-    """The facts of a run, the command that repeats it and the versions it used."""
+def run_details_section(facts: RunFacts) -> Section:
+    """Return the section "Run details": facts of a run, the command that repeats it, and package
+    versions.
+    """
 
     def known(value: Cell) -> Cell:
         return Missing("not recorded") if value is None else value
@@ -164,7 +168,7 @@ def what_was_run(facts: RunFacts) -> Section:
         "Corpus": known(facts.corpus),
         "Licence": known(facts.licence),
         "Digest of the data": known(facts.corpus_digest and Code(facts.corpus_digest)),
-        **({} if facts.hyperparameters else model),  # which its own section has
+        **({} if facts.hyperparameters else model),  # otherwise in a section of their own
         "Tokenizer": known(facts.tokenizer),
         "Seed": known(None if facts.seed is None else str(facts.seed)),
         "Git commit": known(facts.git_commit and Code(facts.git_commit)),
@@ -183,16 +187,16 @@ def what_was_run(facts: RunFacts) -> Section:
                 f"Versions of {counted(len(facts.versions), 'package')}", [Facts(facts.versions)]
             )
         )
-    return Section("What was run", blocks)
+    return Section("Run details", blocks)
 
 
 def learning_curves(rows: Iterable[Logged]) -> list[object]:
-    """One figure a quantity over steps, "val/loss" and "train/loss" together: what was measured on
-    validation first, the rest folded.
+    """Return one figure for each logged quantity over steps, "val/loss" and "train/loss" together;
+    quantities without validation values are folded.
 
-    A name is split at its last "/". Of equal names and steps the last value counts, as after
-    resuming; what was logged once is left out, unless it is the validation of a quantity that has a
-    curve in training.
+    A name is split at its last "/". For equal names and steps the last value counts, as after
+    resuming. Quantities logged only once are left out, except for the validation of a quantity that
+    has a training curve.
     """
     logged: dict[str, dict[str, dict[int, float]]] = {}
     for row in rows:
@@ -200,8 +204,8 @@ def learning_curves(rows: Iterable[Logged]) -> list[object]:
         logged.setdefault(quantity, {}).setdefault(split, {})[row["step"]] = (
             math.nan if row["value"] is None else row["value"]
         )
-    shown = []
-    rest = []
+    shown: list[Curves] = []
+    rest: list[Curves] = []
     for quantity, splits in logged.items():
         order = sorted(splits, key=lambda split: (split not in VALIDATION, split != "train", split))
         is_curve = any(len(values) > 1 for values in splits.values())
@@ -225,8 +229,11 @@ def learning_curves(rows: Iterable[Logged]) -> list[object]:
 def length_section(
     outputs: Mapping[str, Sequence[int]], references: Sequence[int], unit: str = "tokens"
 ) -> Section:
-    """How long outputs are beside references, in `unit`s; outputs by system (one or more), one
-    length a text.
+    """Return the section on lengths of outputs compared with references.
+
+    Args:
+        outputs: by system (one or more), one length for each text.
+        unit: what the lengths count.
     """
     means = {
         name: float(np.mean(lengths)) if len(lengths) else None

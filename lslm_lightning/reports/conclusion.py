@@ -1,6 +1,7 @@
-"""What a test says in words: better, worse, or no sure difference.
+"""Results of significance tests as sentences: better, worse, or no sure difference.
 
-These sentences open the terminal's output, the page and MLflow's description of a run.
+These sentences are the first in the terminal's output, on the page and in MLflow's description of a
+run.
 """
 
 import math
@@ -16,16 +17,16 @@ from lslm_lightning.reports.numerals import counted, decimals, number
 from lslm_lightning.safety.display import safe_text
 
 Outcome = Literal["worse", "unsure", "better"]
-OUTCOMES: tuple[Outcome, ...] = ("worse", "unsure", "better")  # in the order in which they are told
+OUTCOMES: tuple[Outcome, ...] = ("worse", "unsure", "better")  # in the order of their sentences
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """How one system compares with others on a test set.
+    """Comparison of one system with others on a test set, in sentences.
 
-    `outcome` is the worst of them, None where nothing was compared. `summary` names the others by
-    outcome, the worst first; `details` has a sentence with scores, interval and p for each, and
-    `pairs` the names of both.
+    `outcome` is the worst of the comparisons, None where nothing was compared. `summary` names the
+    other systems by outcome, the worst first; `details` has a sentence with scores, interval and p
+    for each, and `pairs` the names of the systems compared.
     """
 
     outcome: Outcome | None
@@ -35,7 +36,7 @@ class Conclusion:
 
     @property
     def sentences(self) -> list[str]:
-        """All of it, the summary first; empty where nothing was compared."""
+        """Summary and details as a list of sentences; empty where nothing was compared."""
         return [sentence for sentence in (self.summary, *self.details) if sentence]
 
     def markdown(self) -> str:
@@ -51,20 +52,21 @@ class Conclusion:
 NOTHING = Conclusion(None, "")
 
 
-def conclude(
+def draw_conclusion(
     own: Score,
     others: Mapping[str, Score],
     pairs: Sequence[Pair],
     subject: str = "this run",
     noun: str = "baseline",
 ) -> Conclusion:
-    """Say how a system compares with each of the others in one metric.
+    """Return a comparison of a system with each of the others in one metric.
 
     Args:
-        own: the system's score. Where that is no number, it is worse than those that have one.
-        others: scores in the same metric; those that have none (nan) are left out.
-        pairs: tests of the system against the others, either of them first.
-        subject: what sentences call the system.
+        own: score of the system. If it is not finite, the system is worse than those that have a
+            score.
+        others: scores in the same metric; those that are nan are left out.
+        pairs: tests of the system against the others, in either order.
+        subject: what the sentences call the system.
         noun: what they call one of the others.
     """
     known = {name: score for name, score in others.items() if not math.isnan(score.value)}
@@ -73,27 +75,27 @@ def conclude(
     label = metric_label(own.metric)
     if not math.isfinite(own.value):
         has = listed([f"{quoted(name)} has {shown(score)}" for name, score in known.items()])
-        return Conclusion("worse", f"{capital(subject)} has no {label}, and {has}.")
-    tests = {}
+        return Conclusion("worse", f"{capitalized(subject)} has no {label}, and {has}.")
+    tests: dict[str, Pair] = {}
     for pair in pairs:
         if pair.metric == own.metric:
-            tests |= {pair.first: flipped(pair), pair.second: pair}
+            tests |= {pair.first: swapped(pair), pair.second: pair}
     tests = {name: tests[name] for name in known if name in tests}
     if not tests:
         return NOTHING
     groups: dict[Outcome, list[str]] = {outcome: [] for outcome in OUTCOMES}
     for name, pair in tests.items():
         groups[outcome_of(pair, own.higher_is_better)].append(name)
-    parts = []
+    parts: list[str] = []
     for outcome, names in groups.items():
         if names:
-            whom = together(names, len(tests), noun, "any" if outcome == "unsure" else "all")
+            whom = group_phrase(names, len(tests), noun, "any" if outcome == "unsure" else "all")
             why = reason([tests[name] for name in names])
             parts.append(sentence_of(outcome, whom, label, "" if parts else subject, why))
     details = [describe_pair(pair, known[name], name) for name, pair in tests.items()]
     worst = next(outcome for outcome in OUTCOMES if groups[outcome])
     compared = frozenset(frozenset((pair.first, pair.second)) for pair in tests.values())
-    return Conclusion(worst, " ".join(parts), tuple(map(capital, details)), compared)
+    return Conclusion(worst, " ".join(parts), tuple(map(capitalized, details)), compared)
 
 
 def qualified(
@@ -102,12 +104,13 @@ def qualified(
     others: Mapping[str, Sequence[Score]],
     pairs: Sequence[Pair],
 ) -> Conclusion:
-    """Add to a conclusion that says "better" in which other metrics the system is worse.
+    """Return a conclusion that also says in which other metrics the system is worse, if its outcome
+    is "better".
 
     Args:
         own: all scores of the system.
-        others: all scores of those it was compared with.
-        pairs: tests of the system against the others, in all metrics; either of them first.
+        others: all scores of the systems it was compared with.
+        pairs: tests of the system against the others in all metrics, in either order.
     """
     if found.outcome != "better":
         return found
@@ -126,16 +129,18 @@ def qualified(
 
 
 def is_worse(score: Score, other: str, pairs: Sequence[Pair]) -> bool:
-    """Return whether a test says that a score is worse than that of another system."""
+    """Return whether a test finds the score significantly worse than that of another system."""
     for pair in pairs:
         if pair.metric == score.metric and other in (pair.first, pair.second):
-            seen = flipped(pair) if pair.first == other else pair
+            seen = swapped(pair) if pair.first == other else pair
             return outcome_of(seen, score.higher_is_better) == "worse"
     return False
 
 
 def outcome_of(pair: Pair, higher_is_better: bool) -> Outcome:
-    """Whether the first of a pair is better or worse, or chance could explain the difference."""
+    """Return whether the first of a pair is significantly "better" or "worse", or "unsure" if
+    chance could explain the difference.
+    """
     if math.isnan(pair.p) or pair.p >= SIGNIFICANT or not pair.difference:
         return "unsure"
     return "better" if (pair.difference > 0) == higher_is_better else "worse"
@@ -145,8 +150,8 @@ def describe_pair(pair: Pair, other: Score, name: str) -> str:
     """Return "better than X (BLEU 21.3): difference ..., 95 % interval ..., p = ...".
 
     Args:
-        pair: the system that is spoken of, and then the other.
-        other: score of the other, which is called `name`.
+        pair: a test, the system that the sentence is about first.
+        other: score of the other system, which is called `name`.
     """
     outcome = outcome_of(pair, other.higher_is_better)
     words = {"worse": "worse than", "unsure": "no sure difference from", "better": "better than"}
@@ -171,12 +176,12 @@ def describe_pair(pair: Pair, other: Score, name: str) -> str:
     sign = "+" if pair.difference > 0 else ""
     return (
         f"{against}: difference {sign}{difference}, 95 % interval {low} to {high}, "
-        f"{chance(pair.p)}."
+        f"{p_value_text(pair.p)}."
     )
 
 
 def reason(pairs: Sequence[Pair]) -> str:
-    """Return why there is no sure difference in any of these."""
+    """Return why none of these pairs shows a sure difference."""
     if all(pair.difference == 0 for pair in pairs):
         return "the scores are equal"
     return (
@@ -190,8 +195,8 @@ def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str)
     """Return one sentence of a summary; the first one names the subject and the metric.
 
     Args:
-        subject: empty in the sentences that follow.
-        why: of no sure difference.
+        subject: empty in the sentences that follow the first.
+        why: reason for no sure difference.
     """
     metric = f" in {label}" if subject else ""
     if outcome == "unsure":
@@ -201,11 +206,13 @@ def sentence_of(outcome: Outcome, whom: str, label: str, subject: str, why: str)
             else f"from {whom}"
         )
         return f"There is no sure difference {what}{metric}: {why}."
-    return f"{capital(subject) or 'It'} is {outcome} than {whom}{metric}."
+    return f"{capitalized(subject) or 'It'} is {outcome} than {whom}{metric}."
 
 
-def together(names: Sequence[str], n_all: int, noun: str, every: str) -> str:
-    """Return what stands for these of all others: "the baseline X", "all 3 baselines"."""
+def group_phrase(names: Sequence[str], n_all: int, noun: str, every: str) -> str:
+    """Return a phrase for these of the `n_all` other systems: "the baseline X", "all 3
+    baselines".
+    """
     if len(names) == n_all > 2:
         return (
             f"{every} of the {counted(n_all, noun)}"
@@ -215,8 +222,8 @@ def together(names: Sequence[str], n_all: int, noun: str, every: str) -> str:
     return f"the {noun}{'' if len(names) == 1 else 's'} {listed([*map(quoted, names)])}"
 
 
-def flipped(pair: Pair) -> Pair:
-    """The same test, seen from the second of the pair."""
+def swapped(pair: Pair) -> Pair:
+    """Return the same test with the two systems exchanged."""
     return Pair(
         pair.second,
         pair.first,
@@ -231,8 +238,8 @@ def flipped(pair: Pair) -> Pair:
     )
 
 
-def chance(p: float) -> str:
-    """Return a p-value in words: "p = 0.0312", "p < 0.001"."""
+def p_value_text(p: float) -> str:
+    """Return a p-value as text: "p = 0.0312", "p < 0.001"."""
     if p < 0.001:
         return "p < 0.001"
     text = number(round(p, 4))
@@ -242,15 +249,15 @@ def chance(p: float) -> str:
 
 
 def shown(score: Score) -> str:
-    """Return the value of a score with four digits."""
+    """Return the value of a score with four significant digits."""
     return number(score.value, decimals([score.value]))
 
 
 def quoted(name: str) -> str:
-    """Return a system's name in quotation marks, which tell it from the words around it."""
+    """Return the name of a system in quotation marks."""
     return f'"{name}"'
 
 
-def capital(text: str) -> str:
-    """Return the text with a capital as its first letter."""
+def capitalized(text: str) -> str:
+    """Return the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]

@@ -1,6 +1,4 @@
-"""The Markdown text with which MLflow shows a run: what came out, how to repeat it, and where the
-report is.
-"""
+"""Markdown description of a run in MLflow: results, how to repeat it, and where the report is."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,14 +19,14 @@ def describe(
     command: str = "",
     links: Mapping[str, str] | None = None,
 ) -> str:
-    """Return a description of a run.
+    """Return the description of a run in Markdown.
 
     Args:
-        table: of scores; see `score_table` and `ranking_table`.
+        table: a table of scores; see `score_table` and `ranking_table`.
         lead: sentences in Markdown that come first.
-        facts: one line each: what was trained, on what it was tested.
-        command: that starts the run again.
-        links: addresses by what they lead to; one that begins with `#` is a page of MLflow.
+        facts: one line each: what was trained, on which data it was tested.
+        command: command that starts the run again.
+        links: addresses by their names; one that begins with `#` is a page of MLflow.
     """
     parts = [lead.strip(), table]
     named = [
@@ -43,8 +41,8 @@ def describe(
 
 
 def score_table(scores: Mapping[str, Sequence[Score]]) -> str:
-    """Return a table with a row for each metric and the interval of the first system; "" without
-    scores.
+    """Return a Markdown table with a row for each metric and the interval of the first system; ""
+    without scores.
     """
     names = [name for name, found in scores.items() if found][: MOST_COLUMNS + 1]
     if not names:
@@ -70,8 +68,8 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> str:
 
 
 def ranking_table(scores: Mapping[str, Sequence[Score]], headline: str) -> str:
-    """Return a table with a row for each system, the best by the metric `headline` first, with its
-    interval.
+    """Return a Markdown table with a row for each system, the best by the metric `headline` first,
+    with its interval; "" without scores.
     """
     found = {name: {score.metric: score for score in own} for name, own in scores.items()}
     found = {name: own for name, own in found.items() if headline in own}
@@ -113,7 +111,7 @@ def ranking_table(scores: Mapping[str, Sequence[Score]], headline: str) -> str:
 
 
 def bounds(score: Score) -> str:
-    """Return the interval of a score, as "41.8 to 44.6"; "" where none was computed."""
+    """Return the interval of a score as "41.8 to 44.6"; "" where none was computed."""
     return "" if score.low is None else f"{number(score.low)} to {number(score.high)}"
 
 
@@ -126,7 +124,7 @@ def interval_in_words(score: Score) -> str:
 
 
 def shown_link(name: str, address: str) -> str:
-    """Return a link to a page, or the path of a file as text."""
+    """Return a Markdown link to a page, or the path of a file as code."""
     if address.startswith(("#", "http://", "https://")):
         return f"[{markdown(name)}]({address})"
     return f"{markdown(name)} {code_span(safe_text(address))}"

@@ -1,4 +1,4 @@
-"""Which words of an answer a reference does not have, and the other way round."""
+"""Differences between an answer and its references, word by word."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -10,31 +10,32 @@ MAX_UNITS = 1500  # longer texts are not compared: the matching is quadratic
 
 
 class DifferencePiece(NamedTuple):
-    """A stretch of text; `differs` where the other text has nothing equal at this place."""
+    """Stretch of text; `differs` is True where the other text has nothing equal."""
 
     text: str
     differs: bool
 
 
 def units(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each unit of comparison, in characters: a word, a punctuation mark, or one
-    character of Chinese or Japanese.
+    """Return the character span (start, end) of each unit of comparison: a word, a punctuation
+    mark, or one character of Chinese or Japanese.
     """
     spans = []
     for kind, run in groupby(enumerate(text), lambda item: _kind(item[1])):
-        places = [place for place, _ in run]
+        offsets = [offset for offset, _ in run]
         if kind == "word":
-            spans.append((places[0], places[-1] + 1))
-        elif kind == "alone":
-            spans += [(place, place + 1) for place in places]
+            spans.append((offsets[0], offsets[-1] + 1))
+        elif kind == "single":
+            spans += [(offset, offset + 1) for offset in offsets]
     return spans
 
 
 def _kind(character: str) -> str:
+    """Return "space", "single" (a unit of its own) or "word"."""
     if character.isspace():
         return "space"
     if unicodedata.category(character)[0] in "PS":
-        return "alone"
+        return "single"
     code = ord(character)
     chinese = (
         0x2E80 <= code <= 0x31FF
@@ -42,17 +43,17 @@ def _kind(character: str) -> str:
         or 0xF900 <= code <= 0xFAFF
         or 0x20000 <= code <= 0x3FFFF
     )
-    return "alone" if chinese else "word"
+    return "single" if chinese else "word"
 
 
 def compare(
     answer: str, references: Sequence[str]
 ) -> tuple[list[DifferencePiece], list[list[DifferencePiece]]]:
-    """Pieces of the answer and of each reference, against the reference closest to the answer; the
-    others stay unmarked.
+    """Return the pieces of the answer and of each reference, with differences marked against the
+    reference closest to the answer.
 
-    The pieces of a text join to the text. Without a reference, or where a text is very long,
-    nothing is marked.
+    The pieces of a text join to the text. The other references are not marked; nothing is marked
+    without a reference or where a text is very long.
     """
     spans = [units(text) for text in (answer, *references)]
     whole, *plain = (
@@ -76,16 +77,17 @@ def compare(
 def _pieces(
     text: str, spans: list[tuple[int, int]], equal: list[tuple[int, int]]
 ) -> list[DifferencePiece]:
-    """Cut the text where equal runs (first unit, number of units) begin and end; spaces at a border
+    """Cut a text where equal runs (first unit, number of units) begin and end; spaces at a border
     belong to the equal side.
     """
     same = {start + i for start, size in equal for i in range(size)}
     pieces = []
     end = 0
     for differs, run in groupby(range(len(spans)), lambda i: i not in same):
-        run = list(run)
         if differs:
-            pieces.append(DifferencePiece(text[end : spans[run[0]][0]], False))
-            end = spans[run[-1]][1]
-            pieces.append(DifferencePiece(text[spans[run[0]][0] : end], True))
+            indices = list(run)
+            start = spans[indices[0]][0]
+            pieces.append(DifferencePiece(text[end:start], False))
+            end = spans[indices[-1]][1]
+            pieces.append(DifferencePiece(text[start:end], True))
     return [piece for piece in (*pieces, DifferencePiece(text[end:], False)) if piece.text]

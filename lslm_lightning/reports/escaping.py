@@ -1,4 +1,4 @@
-"""What a format would obey, escaped: Markdown and HTML that show just the text."""
+"""Escaping of text for Markdown and HTML, so that it is shown as it is."""
 
 import html
 import re
@@ -9,8 +9,8 @@ _LINE_START = re.compile(r"^(\s*)(?:([#+\-=:])|(\d+)(?=[.)](?:\s|$)))", re.MULTI
 
 
 def markdown(text: str) -> str:
-    """The text as Markdown that shows just this text, on one line: safe in a paragraph, a list item
-    and a table cell.
+    """Return the text as one line of Markdown that shows just this text; safe in a paragraph, a
+    list item and a table cell.
     """
     text = _MARKDOWN.sub(r"\\\1", text.strip())
     text = _LINE_START.sub(
@@ -20,20 +20,22 @@ def markdown(text: str) -> str:
 
 
 def code_span(text: str) -> str:
-    """The text as a Markdown code span: a fence longer than any run of backticks within."""
+    """Return the text as a Markdown code span, with a fence longer than any run of backticks in
+    it.
+    """
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     pad = " " if "`" in text else ""
     return fence + pad + text.replace("\n", " ") + pad + fence
 
 
 def in_cell(text: str) -> str:
-    """Markdown for a table's cell: a table cuts even code at its bars."""
+    """Escape the bars of Markdown text for a table cell, in code spans too."""
     return re.sub(r"(?<!\\)\|", r"\\|", text)
 
 
 def code_block(text: str) -> str:
-    """The text as a fenced Markdown code block, the fence longer than any run of backticks
-    within.
+    """Return the text as a fenced Markdown code block, with a fence longer than any run of
+    backticks in it.
     """
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}\n{text}\n{fence}"

@@ -1,4 +1,4 @@
-"""All outputs of all systems, to be searched and sorted in the page."""
+"""Table of all outputs of all systems, to be searched and sorted in the page."""
 
 import json
 import math
@@ -17,11 +17,11 @@ _IN_SCRIPT = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Explorer:
-    """Every example of an exam with the outputs of all systems; a script of the page searches,
+    """All examples of a test set with the outputs of all systems; a script of the page searches,
     sorts and marks differences.
 
-    Without the script (in print, in Markdown) it is `Samples`. `Sample.scores` are those that it is
-    sorted by.
+    Without the script (in print, in Markdown) it is shown as `Samples`. Examples are sorted by
+    `Sample.scores`.
     """
 
     samples: Sequence[Sample]
@@ -29,29 +29,33 @@ class Explorer:
     higher_is_better: bool = True
     source_name: str = "source"
     page: int = 20
-    n_example: int | None = None  # of the exam, when fewer are given
+    n_example: int | None = None  # of the test set, when fewer are given
 
     def limited(self, n_sample: int, n_character: int) -> "Explorer":
-        """With at most `n_sample` pages of examples, evenly spaced; texts cut as in
-        `Samples.limited`.
+        """Return an explorer with at most 50 * `n_sample` examples, evenly spaced; texts are cut as
+        in `Samples.limited`.
         """
         n = min(len(self.samples), n_sample * 50)
         total = len(self.samples) if self.n_example is None else self.n_example
         return replace(self, samples=self.plain().limited(n, n_character).samples, n_example=total)
 
     def plain(self) -> Samples:
+        """Return the same examples as `Samples`."""
         return Samples(self.samples, self.metric, self.source_name, self.n_example)
 
     def first(self) -> Samples:
-        """What is in the page without its script."""
+        """Return the samples that the page shows without its script."""
         return self.plain().limited(self.page, 3000)
 
     @property
     def systems(self) -> list[str]:
+        """Names of all systems, in order of appearance."""
         return list(dict.fromkeys(name for sample in self.samples for name in sample.outputs))
 
     def data(self) -> Markup:
-        """JSON that may stand in a script element: no character of it can end the element."""
+        """Return the examples as JSON that is safe in a script element: no character of it can end
+        the element.
+        """
         systems = self.systems
         rows = [
             {
@@ -82,5 +86,5 @@ class Explorer:
 
 
 def rounded(score: float | None) -> float | None:
-    """Two decimals, for JSON; None where there is no number."""
+    """Return a score with two decimals, for JSON; None where there is no finite number."""
     return None if score is None or not math.isfinite(score) else round(score, 2)

@@ -1,10 +1,10 @@
-"""Figures as data, and where their marks stand.
+"""Figures as data and as geometry: curves, histograms and heatmaps.
 
-A figure knows its numbers, `drawing()` gives the geometry that `templates/figures.html` draws as
-inline SVG, and `table()` gives the same numbers to screen readers and to Markdown. Drawn by
-ourselves rather than by matplotlib: strokes and text then take the page's own colours (light, dark
-and print from one file), words stay words in the reader's fonts (Chinese too), escaping is the
-template's, and nothing slow is imported.
+A figure knows its numbers, `drawing()` returns the geometry that `templates/figures.html` draws as
+inline SVG, and `table()` returns the same numbers for screen readers and Markdown. Drawn here
+rather than by matplotlib, so that strokes and text take the page's own colours (light, dark and
+print from one file), text stays text in the reader's fonts (Chinese too), escaping is the
+template's, and no slow import is needed.
 """
 
 import math
@@ -16,50 +16,48 @@ from typing import NamedTuple
 import numpy as np
 
 from lslm_lightning.reports.axes import (
-    Place,
     PlotFrame,
-    around,
+    Point,
     axes,
     extent,
     powers,
     step_of,
     text_width,
-    within,
+    ticks_around,
+    ticks_within,
 )
 from lslm_lightning.reports.blocks import Cell, Heading, Table
 from lslm_lightning.reports.numerals import counted, number
 
 MAX_POINTS = 300
-MAX_MARKED = 20  # points of a curve that are marked one by one
+MAX_MARKED = 20  # longest curve whose points are drawn one by one
 
 
 class Line(NamedTuple):
-    """A drawn series: an SVG path with a gap at every point that is not finite, and the points, as
-    (x, y).
+    """Drawn series: an SVG path with a gap at every point that is not finite, and its points (x,
+    y).
 
-    `marks` are the points that are marked: all of them where there are few.
+    `dots` are the points that are drawn one by one: all of them where there are few.
     """
 
     name: str
     path: str
-    points: list[Place]
+    points: list[Point]
     last: float
-    marks: Sequence[Place] = ()
+    dots: Sequence[Point] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve: `x` and `y` of equal length, in any order of x. Points that are not finite are
-    gaps.
-    """
+    """Curve of equally many `x` and `y`, in any order of x. Points that are not finite are gaps."""
 
     name: str
-    x: Sequence[float]
-    y: Sequence[float]
+    x: Sequence[float] | np.ndarray
+    y: Sequence[float] | np.ndarray
 
     def thinned(self) -> tuple["Series", int]:
-        """At most MAX_POINTS points in order of x, each the mean of k neighbours; and k. A nan
-        among them stays a nan.
+        """Return at most MAX_POINTS points in order of x, each the mean of k neighbours (nan if one
+        of them is nan), and k.
         """
         x = np.asarray(self.x, float)
         y = np.asarray(self.y, float)
@@ -67,21 +65,18 @@ class Series:
         k = max(1, math.ceil(len(x) / MAX_POINTS))
         cuts = np.arange(0, len(x), k)
         size = np.diff(np.append(cuts, len(x)))
-        return Series(
-            self.name,
-            *(
-                np.add.reduceat(values[order], cuts) / size if len(x) else values
-                for values in (x, y)
-            ),
-        ), k
+        if len(x):
+            x = np.add.reduceat(x[order], cuts) / size
+            y = np.add.reduceat(y[order], cuts) / size
+        return Series(self.name, x, y), k
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Lines over a common horizontal axis; the first series has the accent colour.
+    """Line plot over a common horizontal axis; the first series has the accent colour.
 
-    The vertical axis is logarithmic where all values are positive and more than two powers of ten
-    apart, and says so.
+    The vertical axis is logarithmic, and labelled so, where all values are positive and more than
+    two powers of ten apart.
     """
 
     series: Sequence[Series]
@@ -91,7 +86,9 @@ class Curves:
 
     @property
     def note(self) -> str:
-        """What the lines do not show: averaging, and points that are not finite."""
+        """Sentences about averaged points and points that are not finite; "" where there are
+        none.
+        """
         k = max((series.thinned()[1] for series in self.series), default=1)
         n_gap = sum(1 for series in self.series for value in series.y if not math.isfinite(value))
         averaged = f"Each point is the mean of up to {k:,} logged values." if k > 1 else ""
@@ -99,6 +96,7 @@ class Curves:
         return f"{averaged} {gaps}".strip()
 
     def drawing(self) -> tuple[PlotFrame, list[Line]]:
+        """Return the frame of the plot and its lines."""
         thin = [series.thinned()[0] for series in self.series]
         finite = [
             (x, y)
@@ -110,12 +108,15 @@ class Curves:
         x_low = 0.0 if 0 <= x_low < 0.1 * x_high else x_low  # steps count from zero
         y_low, y_high = extent([y for _, y in finite])
         log = y_low > 0 and y_high > 100 * y_low
-        y_ticks = powers(y_low, y_high) if log else around(y_low, y_high)
+        y_ticks = powers(y_low, y_high) if log else ticks_around(y_low, y_high)
         y_label = f"{self.y_label} (log scale)".strip() if log else self.y_label
-        frame, place = axes((x_low, x_high), within(x_low, x_high), y_ticks, y_label, log)
-        return frame, [_line(series, place) for series in thin]
+        frame, to_drawing = axes(
+            (x_low, x_high), ticks_within(x_low, x_high), y_ticks, y_label, log
+        )
+        return frame, [_line(series, to_drawing) for series in thin]
 
     def table(self) -> Table:
+        """Return first, last, lowest and highest value of each series."""
         columns = [
             "series",
             "points",
@@ -129,13 +130,14 @@ class Curves:
         return Table(columns, [_summary(series) for series in self.series], self.caption)
 
 
-def _line(series: Series, place: Callable[[float, float], Place]) -> Line:
+def _line(series: Series, to_drawing: Callable[[float, float], Point]) -> Line:
+    """Return the SVG path and the points of a curve."""
     pairs = list(zip(series.x, series.y, strict=True))
     points = []
     path = ""
     for finite, run in groupby(pairs, lambda pair: math.isfinite(pair[1])):
         if finite:
-            part = [place(*pair) for pair in run]
+            part = [to_drawing(*pair) for pair in run]
             # h0: a dot
             path += (
                 "M"
@@ -143,11 +145,12 @@ def _line(series: Series, place: Callable[[float, float], Place]) -> Line:
                 + ("h0" if len(part) == 1 else "")
             )
             points += part
-    marks = points if len(points) <= MAX_MARKED else ()
-    return Line(series.name, path, points, float(series.y[-1]) if pairs else math.nan, marks)
+    dots = points if len(points) <= MAX_MARKED else ()
+    return Line(series.name, path, points, float(series.y[-1]) if pairs else math.nan, dots)
 
 
 def _summary(series: Series) -> list[Cell]:
+    """Return the row of a curve in the table: number of points, first, last, lowest and highest."""
     x = np.asarray(series.x, float)
     y = np.asarray(series.y, float)
     finite = np.isfinite(y)
@@ -169,7 +172,8 @@ def _summary(series: Series) -> list[Cell]:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How values spread: one outline a name over common bins, as a share of each name's values.
+    """Histogram of several sets of values: one outline for each name over common bins, as a share
+    of its values.
 
     The first name has the accent colour. Values that are not finite are left out.
     """
@@ -181,7 +185,7 @@ class Histogram:
     @property
     def edges(self) -> np.ndarray:
         """Borders of the bins, a round number apart; between whole numbers where all values are
-        whole, so that no value is on a border.
+        whole, so that no value lies on a border.
         """
         every = np.concatenate(
             [_finite(values) for values in self.values.values()] or [np.zeros(0)]
@@ -193,7 +197,7 @@ class Histogram:
         return np.arange(math.floor(low / step), math.floor(high / step) + 2) * step - whole / 2
 
     def shares(self) -> dict[str, np.ndarray]:
-        """Percent of each name's values in each bin."""
+        """Return for each name the percentage of its values in each bin."""
         counts = {
             name: np.histogram(_finite(values), self.edges)[0]
             for name, values in self.values.items()
@@ -201,21 +205,22 @@ class Histogram:
         return {name: 100 * count / max(1, count.sum()) for name, count in counts.items()}
 
     def drawing(self) -> tuple[PlotFrame, list[Line]]:
+        """Return the frame of the plot and an outline for each name."""
         shares = self.shares()
         edges = self.edges
         top = max((share.max() for share in shares.values()), default=1.0)
-        frame, place = axes(
+        frame, to_drawing = axes(
             (edges[0], edges[-1]),
-            within(edges[0], edges[-1], 6),
-            around(0.0, top or 1.0),
+            ticks_within(edges[0], edges[-1], 6),
+            ticks_around(0.0, top or 1.0),
             "% of texts",
         )
         lines = []
         for name, share in shares.items():
-            corners = [place(edges[0], 0.0)]
+            corners = [to_drawing(edges[0], 0.0)]
             for i, value in enumerate(share):
-                corners += [place(edges[i], value), place(edges[i + 1], value)]
-            corners.append(place(edges[-1], 0.0))
+                corners += [to_drawing(edges[i], value), to_drawing(edges[i + 1], value)]
+            corners.append(to_drawing(edges[-1], 0.0))
             path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in corners)
             values = _finite(self.values[name])
             lines.append(
@@ -224,10 +229,11 @@ class Histogram:
         return frame, lines
 
     def table(self) -> Table:
+        """Return the percentages as a table with a row for each bin."""
         edges = self.edges
         shares = self.shares()
         names = [_bin_name(float(low), float(high)) for low, high in pairwise(edges)]
-        rows = [
+        rows: list[list[Cell]] = [
             [name, *(float(share[i]) for share in shares.values())] for i, name in enumerate(names)
         ]
         counts = {name: len(_finite(values)) for name, values in self.values.items()}
@@ -235,12 +241,15 @@ class Histogram:
         return Table([self.x_label, *headings], rows, self.caption, places=1)
 
 
-def _finite(values: Sequence[float]) -> np.ndarray:
+def _finite(values: Sequence[float] | Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
+    """Return the finite values as a flat array."""
     array = np.asarray(values, float)
-    return array[np.isfinite(array)]
+    finite: np.ndarray = array[np.isfinite(array)]
+    return finite
 
 
 def _bin_name(low: float, high: float) -> str:
+    """Return the values of a bin as text, such as "3", "3 to 4" or "0.5 to <1"."""
     if low % 1 != 0.5:
         return f"{number(low)} to <{number(high)}"
     first = int(low + 0.5)
@@ -250,11 +259,11 @@ def _bin_name(low: float, high: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """A matrix as shades of the accent colour, such as attention: `values` (rows R, columns C), nan
-    for none, 0 or more.
+    """Matrix as shades of the accent colour, such as attention: `values` (rows R, columns C), 0 or
+    more, nan for none.
 
-    One label a row and a column: tokens. `row_name` and `column_name` say what they are; languages
-    are BCP 47 codes, for the right glyphs.
+    There is one label (a token) for each row and column. `row_name` and `column_name` say what they
+    are; languages are BCP 47 codes, for the right glyphs.
     """
 
     values: Sequence[Sequence[float]] | np.ndarray
@@ -277,10 +286,11 @@ class Heatmap:
 
     @property
     def strongest(self) -> float:
-        """The value of the fullest shade."""
+        """Largest finite value, which has the darkest shade."""
         return float(_finite(self.values).max(initial=0.0))
 
     def drawing(self) -> "HeatmapDrawing":
+        """Return the cells with their shades and labels."""
         values = np.asarray(self.values, float)
         top = self.strongest or 1.0
         shades = [
@@ -299,7 +309,8 @@ class Heatmap:
         return HeatmapDrawing(left, 20 if upright else head, size, shades, rows, columns, upright)
 
     def table(self) -> Table:
-        rows = [
+        """Return the values as a table."""
+        rows: list[list[Cell]] = [
             [label, *map(float, row)] for label, row in zip(self.rows, self.values, strict=True)
         ]
         return Table(
@@ -308,8 +319,8 @@ class Heatmap:
 
 
 class HeatmapDrawing(NamedTuple):
-    """Cells of `size` units from (left, head); `shades` (R, C) in 0..1 or None; `upright` where
-    column labels need no turning.
+    """Cells of `size` units from (left, head); `shades` (R, C) in 0..1 or None; `upright` is True
+    where column labels are single characters.
     """
 
     left: float
@@ -322,13 +333,16 @@ class HeatmapDrawing(NamedTuple):
 
     @property
     def width(self) -> float:
+        """Width of the drawing."""
         return self.left + self.size * len(self.columns) + 4
 
     @property
     def height(self) -> float:
+        """Height of the drawing."""
         return self.head + self.size * len(self.rows) + 4
 
 
 def _shortened(label: str, n: int = 14) -> str:
+    """Return a label of at most n characters, with visible line breaks."""
     label = label.replace("\n", "⏎")
     return label if len(label) <= n else label[: n - 1] + "…"

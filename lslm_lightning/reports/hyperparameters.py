@@ -1,11 +1,11 @@
-"""Architecture and hyperparameters of a run in a few lines, from its configuration."""
+"""Architecture and hyperparameters of a run in a few lines, taken from its configuration."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from lslm_lightning.reports.numerals import number
+from lslm_lightning.types import Json, Settings
 
-TRAINING = {  # setting of the trainer: what it is called; one that has this value is left out
+TRAINING = {  # setting of the trainer: its name here, and the value at which it is left out
     "max_steps": ("steps", -1),
     "max_epochs": ("epochs", -1),
     "accumulate_grad_batches": ("gradient accumulation", 1),
@@ -39,17 +39,17 @@ PARTS = {
     "schedule": "Learning rate schedule",
     "search": "Search",
 }
-LONGEST = 12  # settings of one object that are shown
+LONGEST = 12  # number of settings shown of one object
 
 
-def hyperparameters(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return what matters of a configuration as lines under their names.
+def hyperparameters(config: Settings) -> dict[str, str]:
+    """Return the most important settings of a configuration as lines of text by title.
 
     Settings that are off (null, false, 0, or the value that means none) are left out, and so are
-    those of objects inside of objects.
+    settings of nested objects.
 
     Args:
-        config: as config.yaml has it.
+        config: the content of config.yaml.
     """
     model = (config.get("model") or {}).get("init_args") or {}
     data = (config.get("data") or {}).get("init_args") or {}
@@ -58,7 +58,7 @@ def hyperparameters(config: Mapping[str, Any]) -> dict[str, str]:
     others = {
         name: value
         for name, value in model.items()
-        if name not in PARTS and name != "validation_search" and is_on(value)
+        if name not in PARTS and name != "validation_search" and is_set(value)
     }
     objects = {name: value for name, value in others.items() if is_object(value)}
     numbers = {name: value for name, value in others.items() if is_scalar(value)}
@@ -67,32 +67,34 @@ def hyperparameters(config: Mapping[str, Any]) -> dict[str, str]:
     training = {
         label: trainer[name]
         for name, (label, none) in TRAINING.items()
-        if is_on(trainer.get(name)) and trainer[name] != none
+        if is_set(trainer.get(name)) and trainer[name] != none
     }
-    batches = {name: data[name] for name in BATCHES if is_on(data.get(name))}
+    batches = {name: data[name] for name in BATCHES if is_set(data.get(name))}
     found["Training"] = listed_settings(training | batches)
     return {title: line for title, line in found.items() if line}
 
 
-def described(value: Any) -> str:
+def described(value: Json) -> str:
     """Return an object of a configuration as "Transformer: d_model 128, norm LayerNorm, ..."."""
     if not is_object(value):
         return last_name(value) if isinstance(value, str) else ""
     settings = value.get("init_args") or {}
-    shown = {name: inner for name, inner in settings.items() if name not in UNUSED and is_on(inner)}
+    shown = {
+        name: inner for name, inner in settings.items() if name not in UNUSED and is_set(inner)
+    }
     words = listed_settings(shown)
     return f"{class_of(value)}{': ' if words else ''}{words}"
 
 
-def listed_settings(settings: Mapping[str, Any]) -> str:
+def listed_settings(settings: Settings) -> str:
     """Return settings as "d_model 128, dropout 0.1", at most `LONGEST` of them."""
     words = [f"{name} {text}" for name, value in settings.items() if (text := shown(value))]
     more = len(words) - LONGEST
     return ", ".join(words[:LONGEST]) + (f", and {more} more" if more > 0 else "")
 
 
-def shown(value: Any) -> str:
-    """Return the value of a setting; of an object its class."""
+def shown(value: Json) -> str:
+    """Return the value of a setting as text; for an object its class."""
     if is_object(value):
         return class_of(value)
     if isinstance(value, bool):
@@ -104,29 +106,30 @@ def shown(value: Any) -> str:
     return last_name(str(value)) if is_scalar(value) else ""
 
 
-def is_object(value: Any) -> bool:
+def is_object(value: Json) -> bool:
     """Return whether a setting names a class, with `class_path`."""
     return isinstance(value, Mapping) and isinstance(value.get("class_path"), str)
 
 
-def class_of(value: Mapping[str, Any]) -> str:
-    """Return the class of an object without the modules that it is in."""
-    return value["class_path"].rpartition(".")[2]
+def class_of(value: Settings) -> str:
+    """Return the class of an object without its modules."""
+    path: str = value["class_path"]
+    return path.rpartition(".")[2]
 
 
-def is_scalar(value: Any) -> bool:
+def is_scalar(value: Json) -> bool:
     """Return whether a setting is one text or number."""
     return isinstance(value, str | int | float)
 
 
-def is_on(value: Any) -> bool:
-    """Whether a setting is set to something."""
+def is_set(value: Json) -> bool:
+    """Return whether a setting has a value other than null, false, 0 and empty."""
     return value not in (None, False, 0, "", [], {})
 
 
 def last_name(path: str) -> str:
-    """Return a class without the modules that it is in; other text, as a version or a file name, as
-    it is.
+    """Return the class of a class path without its modules; other text, such as a version or a file
+    name, unchanged.
     """
     parts = path.split(".")
     is_class = all(map(str.isidentifier, parts)) and parts[-1][0].isupper()

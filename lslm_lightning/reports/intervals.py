@@ -1,4 +1,4 @@
-"""Scores of several systems with their confidence intervals, as a figure."""
+"""Figure of the scores of several systems with their confidence intervals."""
 
 import math
 from collections.abc import Mapping
@@ -6,21 +6,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lslm_lightning.contracts import Score
-from lslm_lightning.reports.axes import WIDTH, Tick, around, extent, text_width
+from lslm_lightning.reports.axes import WIDTH, Tick, extent, text_width, ticks_around
 from lslm_lightning.reports.blocks import Cell, Interval, Measure, Table
 from lslm_lightning.reports.numerals import decimals, number
 from lslm_lightning.reports.scores import heading_of
 
-# room beside the axis, for a system, and for labels below
-SIDE = 14.0
-ROW = 34.0
-BOTTOM = 22.0
+SIDE = 14.0  # room beside the axis
+ROW = 34.0  # height of a system
+BOTTOM = 22.0  # room for labels below
 
 
 class Bar(NamedTuple):
-    """A drawn score: its name and value, the height of its mark, and x of the mark and its
-    bounds.
-    """
+    """Drawn score: name and value, vertical position, x of the value and of its bounds."""
 
     name: str
     value: str
@@ -42,7 +39,7 @@ class IntervalDrawing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """Systems by their score in one metric, the best first, each with its 95 % interval.
+    """Systems in order of their score in one metric, the best first, each with its 95 % interval.
 
     `own` is the system that has the accent colour. Scores that are not finite are left out.
     """
@@ -52,7 +49,7 @@ class Intervals:
 
     @property
     def caption(self) -> str:
-        """Name of the metric, and which way is up."""
+        """Name and unit of the metric, and which direction is better."""
         heading = heading_of(next(iter(self.scores.values())))
         unit = f", {heading.shown_unit}" if heading.shown_unit else ""
         has_bounds = any(bounds(score) for score in self.scores.values())
@@ -61,15 +58,16 @@ class Intervals:
         return f"{heading.name}{unit}{intervals} ({direction} is better)"
 
     def ordered(self) -> dict[str, Score]:
-        """Finite scores, the best first."""
+        """Return the finite scores by system, the best first."""
         finite = {n: score for n, score in self.scores.items() if math.isfinite(score.value)}
         sign = -1 if next(iter(self.scores.values())).higher_is_better else 1
         return dict(sorted(finite.items(), key=lambda item: sign * item[1].value))
 
     def drawing(self) -> IntervalDrawing:
+        """Return the geometry of the figure."""
         ordered = self.ordered()
         ends = [x for score in ordered.values() for x in (score.value, *bounds(score))]
-        ticks = around(*extent(ends), 5)
+        ticks = ticks_around(*extent(ends), 5)
         first = ticks[0]
         last = ticks[-1]
         places = decimals([score.value for score in ordered.values()])
@@ -86,21 +84,23 @@ class Intervals:
             bars.append(Bar(fitting, value, y, at(score.value), low, high, name == self.own))
         step = ticks[1] - ticks[0]
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        marks = [Tick(at(tick), number(tick, digits if digits < 5 else None)) for tick in ticks]
-        return IntervalDrawing(WIDTH, len(bars) * ROW + BOTTOM, marks, bars)
+        labels = [Tick(at(tick), number(tick, digits if digits < 5 else None)) for tick in ticks]
+        return IntervalDrawing(WIDTH, len(bars) * ROW + BOTTOM, labels, bars)
 
     def table(self) -> Table:
+        """Return the scores and intervals as a table."""
         places = decimals([score.value for score in self.ordered().values()])
         rows: list[list[Cell]] = []
         for name, score in self.ordered().items():
-            interval = Interval(*bounds(score), places) if bounds(score) else None
+            ends = bounds(score)
+            interval = Interval(ends[0], ends[1], places) if ends else None
             rows.append([name, Measure(score.value, None, places), interval])
         heading = heading_of(next(iter(self.scores.values())))
         return Table(["system", heading, "95 % interval"], rows, self.caption)
 
 
 def bounds(score: Score) -> tuple[float, ...]:
-    """Lower and upper bound of a score's interval; nothing where it has none."""
+    """Return the lower and upper bound of a score's interval; an empty tuple where it has none."""
     found = () if score.low is None or score.high is None else (score.low, score.high)
     return found if all(map(math.isfinite, found)) else ()
 

@@ -1,4 +1,4 @@
-"""A text in which two things are marked: what was wanted, and what was given."""
+"""Text with two marked spans: the expected answer and the given one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ GIVEN = "given"
 
 @dataclass(frozen=True, slots=True)
 class MarkedText:
-    """A text, the characters [start, end) that were wanted and those that were given; either may be
-    none, and they may overlap.
+    """Text with the character spans [start, end) of the expected answer and of the given one;
+    either may be None, and they may overlap.
 
-    `words` say what else there is to know, such as an answer that is not in the text. `language` is
-    a BCP 47 code.
+    `words` is a remark, such as an answer that does not occur in the text. `language` is a BCP 47
+    code.
     """
 
     text: str
@@ -25,7 +25,7 @@ class MarkedText:
     language: str = "en"
 
     def pieces(self) -> Sequence[tuple[str, tuple[str, ...]]]:
-        """The text in order, each piece with its marks."""
+        """Return the pieces of the text in order, each with the names of its marks."""
         spans = {WANTED: self.wanted, GIVEN: self.given}
         edges = sorted(
             {0, len(self.text), *(edge for span in spans.values() if span for edge in span)}

@@ -1,5 +1,5 @@
-"""Numbers as a reader wants them: four significant digits, grouped thousands, a true minus, and a
-dash where there is none.
+"""Number formatting: four significant digits, grouped thousands, a true minus sign, and a dash for
+missing values.
 """
 
 import math
@@ -11,8 +11,8 @@ SIGNIFICANT = 4
 
 
 def decimals(values: Iterable[float | None]) -> int | None:
-    """Places after the point that give the largest of `values` four significant digits, so that a
-    column lines up.
+    """Return the number of decimals that gives the largest of `values` four significant digits, so
+    that a column lines up.
 
     None where one rule does not fit: no finite value, or values more than a thousandfold apart.
     """
@@ -23,10 +23,10 @@ def decimals(values: Iterable[float | None]) -> int | None:
 
 
 def number(value: float | None, places: int | None = None) -> str:
-    """A number with `places` after the point, or as few as four significant digits need: 12,345 and
-    37.24 and −0.512 and 3.2 × 10⁻⁶.
+    """Return a number as text with `places` decimals, or as few as four significant digits need:
+    12,345 and 37.24 and −0.512 and 3.2 × 10⁻⁶.
 
-    nan and None are a dash, infinity is ∞, and whole numbers have no point.
+    nan and None are a dash, infinity is ∞, and whole numbers have no decimal point.
     """
     if value is None or math.isnan(value):
         return DASH
@@ -48,12 +48,12 @@ def number(value: float | None, places: int | None = None) -> str:
 
 
 def counted(n: int, noun: str) -> str:
-    """ "1 example", "1,000 examples"."""
+    """Return a count with its noun: "1 example", "1,000 examples"."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as "42.1 s", "12 min 3 s" or "2 h 5 min"."""
+    """Return seconds as "42.1 s", "12 min 3 s" or "2 h 5 min"."""
     if seconds is None or not math.isfinite(seconds):
         return DASH
     if seconds < 60:

@@ -1,9 +1,9 @@
-"""A report as one self-contained HTML page and as Markdown.
+"""Rendering of a report as one self-contained HTML page and as Markdown.
 
-The page opens from disk, asks no network, runs no script but the project's own where outputs can be
-searched, and carries a policy that forbids all else. Every value that a template prints is first
-made safe to show (`display.safe_text`) and then escaped for its format, whatever the template's
-author did.
+The page opens from disk, makes no network requests, runs no script but the project's own where
+outputs can be searched, and carries a content security policy that forbids all else. Every value
+that a template prints is first made safe to show (`display.safe_text`) and then escaped for its
+format, whatever the template does.
 """
 
 import base64
@@ -11,9 +11,9 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from functools import cache, partial
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -35,44 +35,46 @@ N_CHARACTER = 3000
 
 
 def render_html(report: Report, n_sample: int = N_SAMPLE) -> str:
-    """The page, with at most `n_sample` samples in each block of them."""
+    """Return the HTML page, with at most `n_sample` samples in each block of samples."""
     style = (TEMPLATES / "style.css").read_text("utf-8")
-    script = (TEMPLATES / "explorer.js").read_text("utf-8") if holds(report, Explorer) else ""
+    script = (
+        (TEMPLATES / "explorer.js").read_text("utf-8") if contains_block(report, Explorer) else ""
+    )
     inline = {
         "style": Markup(style),
-        "digest": digest_of(style),
+        "digest": csp_digest(style),
         "script": Markup(script),
-        "script_digest": digest_of(script),
+        "script_digest": csp_digest(script),
     }
     return (
         _environment("html")
         .get_template("page.html")
-        .render(report=limited(report, n_sample), sounds=holds(report, Sound), **inline)
+        .render(report=limited(report, n_sample), sounds=contains_block(report, Sound), **inline)
     )
 
 
-def holds(block, kind: type) -> bool:
-    """Whether a block of this kind is inside."""
+def contains_block(block: object, kind: type) -> bool:
+    """Return whether a report, section or block is or contains a block of this kind."""
     inner = getattr(block, "sections", None) or getattr(block, "blocks", None) or []
-    return isinstance(block, kind) or any(holds(part, kind) for part in inner)
+    return isinstance(block, kind) or any(contains_block(part, kind) for part in inner)
 
 
-def digest_of(text: str) -> str:
-    """As a content security policy wants it."""
+def csp_digest(text: str) -> str:
+    """Return the SHA-256 digest of a text in base64, as a content security policy expects it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def render_markdown(report: Report, n_sample: int = N_SAMPLE) -> str:
-    """The same content as Markdown (GitHub's tables); figures become tables, differences are not
-    marked.
+    """Return the same content as Markdown (GitHub's tables); figures become tables, differences are
+    not marked.
     """
     text = _environment("md").get_template("page.md").render(report=limited(report, n_sample))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def write_report(report: Report, directory: str | os.PathLike) -> Path:
-    """Write `index.html` and `report.md` into the directory, made if need be, and return the path
-    of the page.
+def write_report(report: Report, directory: str | os.PathLike[str]) -> Path:
+    """Write `index.html` and `report.md` into the directory, created if need be, and return the
+    path of the page.
 
     The page is kept below 5 MB by showing fewer samples.
 
@@ -94,33 +96,36 @@ def write_report(report: Report, directory: str | os.PathLike) -> Path:
     return path
 
 
-def limited(block, n_sample: int):
-    """The report, section or block with at most `n_sample` samples in each block of samples, and
-    long texts cut.
+def limited(block: object, n_sample: int) -> object:
+    """Return the report, section or block with at most `n_sample` samples in each block of samples,
+    and long texts cut.
     """
     if isinstance(block, Samples | Explorer):
         return block.limited(n_sample, N_CHARACTER)
     inner = "sections" if isinstance(block, Report) else "blocks"
-    if not hasattr(block, inner):
+    if not is_dataclass(block) or isinstance(block, type) or not hasattr(block, inner):
         return block
     return replace(block, **{inner: [limited(part, n_sample) for part in getattr(block, inner)]})
 
 
 def _plain(value: object, places: int | None = None) -> str:
+    """Return a value as plain text: "yes" or "no", a formatted number, or safe text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return number(value, places) if value is None or isinstance(value, Real) else safe_text(value)
+    if isinstance(value, Integral):
+        return number(int(value), places)
+    if value is None or isinstance(value, Real):
+        return number(None if value is None else float(value), places)
+    return safe_text(value)
 
 
 def _shown(to_format: Callable[[str], str], value: object) -> object:
-    """What a template prints: markup made by a template as it is, anything else as words,
-    escaped.
-    """
+    """Return a value as a template prints it: markup unchanged, anything else as escaped text."""
     return value if hasattr(value, "__html__") else Markup(to_format(_plain(value)))
 
 
 def _decimal(value: float, places: int = 1) -> str:
-    """A number as SVG reads it."""
+    """Return a number in the notation of SVG."""
     return f"{value:.{places}f}".rstrip("0").rstrip(".")
 
 

@@ -1,5 +1,5 @@
-"""Sound and what is in it: a player, a picture of frames with marks, and a text beside what it
-should be, place by place.
+"""Blocks for speech: an audio player, a spectrogram with time marks, and an output aligned to its
+reference.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lslm_lightning.reports.axes import text_width
-from lslm_lightning.reports.blocks import Heading, Table
+from lslm_lightning.reports.blocks import Cell, Heading, Table
 
 WIDTH = 720.0
 HEIGHT = 120.0
@@ -21,14 +21,14 @@ QUANTILES = (0.1, 0.995)
 
 
 def data_uri(data: bytes, kind: str) -> str:
-    """The bytes of a file as an address that needs no network."""
+    """Return the bytes of a file as a `data:` address, which needs no network."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A player of a sound file, which the page holds; `kind` is its media type, "audio/flac"
-    say.
+    """Audio player with the sound embedded in the page; `kind` is its media type, such as
+    "audio/flac".
     """
 
     data: bytes
@@ -37,13 +37,12 @@ class Sound:
 
     @property
     def address(self) -> str:
+        """Sound as a `data:` address."""
         return data_uri(self.data, self.kind)
 
 
 class TimeMark(NamedTuple):
-    """A piece of text and the frames that it belongs to, from the first to the one after the
-    last.
-    """
+    """Piece of text and its frames, from the first to the one after the last."""
 
     start: float
     end: float
@@ -51,7 +50,7 @@ class TimeMark(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A mark where it stands: a bar from `x` for `width`, and its text in line `line`."""
+    """Drawn time mark: a bar from `x` of this width, and its text in row `line`."""
 
     x: float
     width: float
@@ -61,11 +60,11 @@ class Label(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Spectrogram:
-    """Features over time as shades of grey, with marks below: `values` (T, F), the first feature at
-    the bottom, and frames in a second.
+    """Features over time as shades of grey, with time marks below: `values` (T, F), the first
+    feature at the bottom.
 
-    The shades lie evenly between a low and a high quantile of the values; those of frames that
-    share a place of the picture are averaged.
+    Shades are spread evenly between a low and a high quantile of the values; frames that share a
+    pixel are averaged. `per_second` is the number of frames in a second.
     """
 
     values: np.ndarray
@@ -75,38 +74,40 @@ class Spectrogram:
 
     @property
     def address(self) -> str:
-        """The picture, a pixel a value, or a place of the width."""
+        """Picture as a `data:` address, one pixel for each value, at most as wide as the figure."""
         # (F, T), the highest first
-        values = narrowed(np.asarray(self.values, float), int(WIDTH)).T[::-1]
+        values = average_rows(np.asarray(self.values, float), int(WIDTH)).T[::-1]
         low, high = np.quantile(values, QUANTILES) if values.size else (0.0, 1.0)
         shades = 255 * np.clip((high - values) / max(high - low, 1e-9), 0, 1)
         return data_uri(png(shades.astype(np.uint8)), "image/png")
 
     @property
     def seconds(self) -> float:
+        """Duration in seconds."""
         return len(self.values) / self.per_second
 
     def labels(self) -> list[Label]:
-        """Marks below the picture, each in the first line that has room for it."""
+        """Return the labels below the picture, each in the first row that has room for it."""
         scale = WIDTH / max(1, len(self.values))
-        ends = []
-        found = []
+        ends: list[float] = []  # of the last label in each row
+        labels = []
         for mark in self.marks:
             x = mark.start * scale
             needed = text_width(mark.text, 12) + 4
             line = next((i for i, end in enumerate(ends) if end <= x), len(ends))
             ends[line : line + 1] = [x + needed]
-            found.append(Label(x, max(1.0, (mark.end - mark.start) * scale), line, mark.text))
-        return found
+            labels.append(Label(x, max(1.0, (mark.end - mark.start) * scale), line, mark.text))
+        return labels
 
     def drawing(self) -> tuple[float, float, list[Label]]:
-        """Width and height of all, and the labels."""
+        """Return width and height of the figure, and the labels."""
         labels = self.labels()
         lines = 1 + max((label.line for label in labels), default=-1)
         return WIDTH, HEIGHT + 6 + LINE * lines, labels
 
     def table(self) -> Table:
-        rows = [
+        """Return the time marks as a table in seconds."""
+        rows: list[list[Cell]] = [
             [mark.text, mark.start / self.per_second, mark.end / self.per_second]
             for mark in self.marks
         ]
@@ -116,8 +117,8 @@ class Spectrogram:
 
 
 class RecordingPair(NamedTuple):
-    """A place of an alignment: what was wanted and what was written there, "" for nothing;
-    `operation` says how they differ.
+    """One step of an alignment: the expected unit and the written one, "" for none, and the
+    operation that relates them.
     """
 
     operation: str  # equal, substitute, delete or insert
@@ -127,8 +128,8 @@ class RecordingPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """A text below what it should be, unit by unit; units that differ are marked by colour and by
-    what stands there.
+    """Output aligned to its reference, unit by unit; units that differ are marked by colour and
+    text.
     """
 
     pairs: Sequence[RecordingPair]
@@ -137,14 +138,16 @@ class Aligned:
     language: str = "en"
 
     def lines(self) -> tuple[str, str]:
-        """Both as plain text, with "*" for nothing."""
+        """Return reference and output as plain text, with "*" for a missing unit."""
         return " ".join(pair.wanted or "*" for pair in self.pairs), " ".join(
             pair.written or "*" for pair in self.pairs
         )
 
 
-def narrowed(values: np.ndarray, most: int) -> np.ndarray:
-    """At most so many rows of (T, F): means of neighbours, as equally many in each as can be."""
+def average_rows(values: np.ndarray, most: int) -> np.ndarray:
+    """Return at most `most` rows of (T, F), each the mean of neighbouring rows in groups of nearly
+    equal size.
+    """
     if len(values) <= most:
         return values
     first = np.arange(most) * len(values) // most
@@ -152,8 +155,9 @@ def narrowed(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def png(shades: np.ndarray) -> bytes:
-    """A grey picture (rows, columns) uint8 as a file. Source: Portable Network Graphics (PNG)
-    Specification, third edition, section 5.
+    """Return a grey picture (rows, columns) uint8 as a PNG file.
+
+    Source: Portable Network Graphics (PNG) Specification, third edition, section 5.
     """
     rows, columns = shades.shape
 

@@ -1,4 +1,4 @@
-"""Outputs beside what was wanted, with their differences."""
+"""Sample outputs next to their references, with differences marked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,10 +11,10 @@ LONG_SOURCE = 400  # characters
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One example: what was read, what came out of each system, and what was wanted.
+    """One example: its source, the output of each system, and the references.
 
-    `outputs` and `scores` are by system name; a None output was not given. `language` is of outputs
-    and references, a BCP 47 code.
+    `outputs` and `scores` are by system name; an output that was not given is None. `language`, a
+    BCP 47 code, is that of outputs and references.
     """
 
     id: str
@@ -26,7 +26,9 @@ class Sample:
     source_language: str = "en"
 
     def source_parts(self) -> tuple[str, str]:
-        """The source's beginning, and the rest of a long one, which the page folds away."""
+        """Return the beginning of the source, and the rest of a long one, which the page folds
+        away.
+        """
         if len(self.source) <= LONG_SOURCE:
             return self.source, ""
         cut = max(
@@ -39,28 +41,28 @@ class Sample:
     def compared(
         self,
     ) -> tuple[dict[str, list[DifferencePiece] | None], list[list[DifferencePiece]]]:
-        """Outputs and references in pieces that differ or not. References are marked where there is
-        one output.
+        """Return outputs and references as pieces that differ or not. References are marked only
+        where there is one output.
         """
         outputs = {
             name: None if text is None else compare(text, self.references)
             for name, text in self.outputs.items()
         }
-        alone = next(iter(outputs.values())) if len(outputs) == 1 else None
+        single = next(iter(outputs.values())) if len(outputs) == 1 else None
         references = (
-            alone[1] if alone else [[DifferencePiece(text, False)] for text in self.references]
+            single[1] if single else [[DifferencePiece(text, False)] for text in self.references]
         )
         return {name: result and result[0] for name, result in outputs.items()}, references
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Examples side by side, differences marked. Give all there are: the page shows some, evenly
-    spaced, and says how many of how many.
+    """Examples side by side, with differences marked; the page shows some of them, evenly spaced,
+    and says how many of how many.
 
-    `metric` names what `Sample.scores` hold; `source_name` what the source is called ("source",
-    "prompt", "document"). `n_example` is how many the exam has, when fewer are given; all but the
-    first `n_open` are folded away.
+    `metric` names the metric of `Sample.scores`; `source_name` is the heading of the source
+    ("source", "prompt", "document"). `n_example` is the size of the test set, if fewer are given;
+    all but the first `n_open` are folded away.
     """
 
     samples: Sequence[Sample]
@@ -71,11 +73,12 @@ class Samples:
 
     @property
     def total(self) -> int:
+        """Number of examples of the test set."""
         return len(self.samples) if self.n_example is None else self.n_example
 
     @property
     def shown(self) -> str:
-        """How many are here of how many there are."""
+        """Sentence that says how many of how many examples are shown."""
         n = len(self.samples)
         return (
             counted(n, "example") + "."
@@ -84,27 +87,30 @@ class Samples:
         )
 
     def score(self, sample: Sample, name: str) -> str:
-        """ "chrF 53.21" for the output of this name, or nothing."""
+        """Return the score of the output of system `name`, such as "chrF 53.21"; "" where there is
+        none.
+        """
         return f"{self.metric} {number(sample.scores[name])}" if name in sample.scores else ""
 
     def limited(self, n_sample: int, n_character: int) -> "Samples":
-        """At most `n_sample` samples, evenly spaced from the first, each text cut after
+        """Return at most `n_sample` samples, evenly spaced from the first, each text cut after
         `n_character` characters with the rest counted.
         """
         n = min(n_sample, len(self.samples))
 
-        def cut(text: str | None) -> str | None:
-            rest = len(text or "") - n_character
-            return (
-                f"{text[:n_character]} […{rest:,} more characters]" if text and rest > 0 else text
-            )
+        def cut(text: str) -> str:
+            rest = len(text) - n_character
+            return f"{text[:n_character]} […{rest:,} more characters]" if rest > 0 else text
 
         chosen = [self.samples[i * len(self.samples) // n] for i in range(n)]
         short = [
             replace(
                 sample,
                 source=cut(sample.source),
-                outputs={name: cut(text) for name, text in sample.outputs.items()},
+                outputs={
+                    name: None if text is None else cut(text)
+                    for name, text in sample.outputs.items()
+                },
                 references=[cut(text) for text in sample.references],
             )
             for sample in chosen

@@ -1,4 +1,4 @@
-"""Quality against cost: which system should one choose for one's budget?"""
+"""Scatter plot of quality against cost, to choose a system for a budget."""
 
 import math
 from collections.abc import Mapping
@@ -6,40 +6,39 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lslm_lightning.reports.axes import (
-    Place,
     PlotFrame,
-    around,
+    Point,
     axes,
     extent,
     powers,
     text_width,
-    within,
+    ticks_around,
+    ticks_within,
 )
-from lslm_lightning.reports.blocks import Heading, Table
+from lslm_lightning.reports.blocks import Cell, Heading, Table
 
-# height of a name, and half the size of a mark
-LINE = 13.0
-HALF_MARK = 5.0
+LINE = 13.0  # height of a name
+HALF_MARK = 5.0  # half the size of a mark
 
 
 class Mark(NamedTuple):
-    """A drawn system: where, its name, where that is written and whether it ends there, and whether
-    no other is both cheaper and better.
+    """Drawn system: its point, its name, where the name is written and whether it ends there, and
+    whether no other system is both cheaper and better.
     """
 
-    at: Place
+    at: Point
     name: str
-    name_at: Place
+    name_at: Point
     end: bool
     best: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Systems as points (cost, quality); those that no other beats in both are joined: the Pareto
-    front.
+    """Systems as points (cost, quality); those on the Pareto front (no other is both cheaper and
+    better) are joined.
 
-    Systems without one of the two numbers are left out of the picture, not of the table. The
+    Systems without one of the two numbers are left out of the figure, not of the table. The
     horizontal axis is logarithmic where costs are positive and more than a power of ten apart.
     """
 
@@ -49,12 +48,13 @@ class Scatter:
     caption: str = ""
 
     def finite(self) -> dict[str, tuple[float, float]]:
+        """Return the points whose two numbers are finite."""
         return {
             name: point for name, point in self.points.items() if all(map(math.isfinite, point))
         }
 
     def front(self) -> list[str]:
-        """The systems that no other beats, the cheapest first; of equals all."""
+        """Return the systems on the Pareto front, the cheapest first; of equal ones all."""
         sign = 1 if self.y.higher_is_better else -1
         best = (math.nan, -math.inf)
         found = []
@@ -67,7 +67,9 @@ class Scatter:
         return found
 
     def drawing(self) -> tuple[PlotFrame, list[Mark], str]:
-        """Frame, marks, and the path of the front."""
+        """Return the frame, the marks, and the SVG path of the Pareto front ("" for fewer than two
+        points).
+        """
         points = self.finite()
         front = self.front()
         costs = [cost for cost, _ in points.values()]
@@ -80,9 +82,9 @@ class Scatter:
         ticks = (
             [math.log10(p) for p in powers(10**low, 10**high) if low <= math.log10(p) <= high]
             if log
-            else within(low, high)
+            else ticks_within(low, high)
         )
-        frame, place = axes((low, high), ticks, around(y_low, y_high), self.y.name)
+        frame, to_drawing = axes((low, high), ticks, ticks_around(y_low, y_high), self.y.name)
         if log:
             frame = frame._replace(
                 x_ticks=[
@@ -91,12 +93,12 @@ class Scatter:
                 ]
             )
         at = {
-            name: place(math.log10(cost) if log else cost, quality)
+            name: to_drawing(math.log10(cost) if log else cost, quality)
             for name, (cost, quality) in points.items()
         }
         marks = [
             Mark(at[name], name, xy, end, name in front)
-            for name, (xy, end) in written_apart(at, frame.width).items()
+            for name, (xy, end) in name_positions(at, frame.width).items()
         ]
         path = "".join(
             f"{'M' if i == 0 else 'L'}{at[name][0]:.1f} {at[name][1]:.1f}"
@@ -105,8 +107,9 @@ class Scatter:
         return frame, marks, path if len(front) > 1 else ""
 
     def table(self) -> Table:
+        """Return the points as a table, with those on the front marked."""
         front = self.front()
-        rows = [
+        rows: list[list[Cell]] = [
             [
                 name,
                 *(v if math.isfinite(v) else None for v in point),
@@ -117,35 +120,36 @@ class Scatter:
         return Table(["system", self.x, self.y, "on the front"], rows, self.caption)
 
 
-def written_apart(marks: Mapping[str, Place], width: float) -> dict[str, tuple[Place, bool]]:
-    """Where each name is written so that it hides no other name and no mark, as far as there is
-    room: beside its mark, or higher, or lower.
+def name_positions(marks: Mapping[str, Point], width: float) -> dict[str, tuple[Point, bool]]:
+    """Return where to write each name so that it hides no other name and no mark, as far as there
+    is room.
 
-    (x, y) of the name's start, or of its end where the flag is set; y is the middle of the line.
+    The position (x, y) is that of the start of the name, or of its end where the flag is set; y is
+    the middle of the line. Tried are positions beside the mark, then higher and lower ones.
     """
     taken = [
         (x - HALF_MARK, y - HALF_MARK, x + HALF_MARK, y + HALF_MARK) for x, y in marks.values()
     ]
-    found: dict[str, tuple[Place, bool]] = {}
+    found: dict[str, tuple[Point, bool]] = {}
     for name, (x, y) in sorted(marks.items(), key=lambda item: item[1][1]):
         size = text_width(name)
-        places = [(x + 8, y + dy * LINE, False) for dy in (0, -1, 1, -2, 2, -3, 3)] + [
+        candidates = [(x + 8, y + dy * LINE, False) for dy in (0, -1, 1, -2, 2, -3, 3)] + [
             (x - 8, y + dy * LINE, True) for dy in (0, -1, 1, -2, 2)
         ]
         boxes = [
             (px - size * end, py - LINE / 2, px + size * (not end), py + LINE / 2)
-            for px, py, end in places
+            for px, py, end in candidates
         ]
         inside = [i for i, box in enumerate(boxes) if box[0] >= 0 and box[2] <= width]
         free = [i for i in inside if not any(overlaps(boxes[i], other) for other in taken)]
         best = next(iter(free or inside), 0)
         taken.append(boxes[best])
-        found[name] = ((places[best][0], places[best][1]), places[best][2])
+        found[name] = ((candidates[best][0], candidates[best][1]), candidates[best][2])
     return {name: found[name] for name in marks}
 
 
 def overlaps(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
-    """Of boxes (left, top, right, bottom)."""
+    """Return whether two boxes (left, top, right, bottom) overlap."""
     return (
         first[0] < second[2]
         and second[0] < first[2]
@@ -155,7 +159,7 @@ def overlaps(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
 
 
 def power_label(exponent: float) -> str:
-    """ "0.01", "100", "10⁶"."""
+    """Return 10 to the power of the rounded exponent as a label: "0.01", "100", "10⁶"."""
     power = round(exponent)
     if -3 < power < 5:
         return f"{10.0**power:,g}"

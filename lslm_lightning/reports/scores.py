@@ -1,4 +1,4 @@
-"""Scores as a table: of one system, or of several side by side."""
+"""Table of scores, of one system or of several."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -13,12 +13,12 @@ from lslm_lightning.reports.numerals import counted, decimals
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """Scores by system. One system: a row a metric. Several: a row a system, a column a metric, the
-    best in bold. Signatures stand below.
+    """Scores by system: for one system a row for each metric; for several a row for each system and
+    a column for each metric, the best in bold. Signatures are listed below.
 
-    Scores whose signatures differ are shown and not ranked. `reasons` says by (system, metric) why
-    a number is not there; a missing or nan score without one is "not defined for this system".
-    `apart` are systems that answered another evaluation set: they are shown, and never the best.
+    Scores whose signatures differ are shown but not ranked. `reasons` says by (system, metric) why
+    a number is missing; a missing or nan score without one is "not defined for this system".
+    `apart` are systems that were evaluated on another test set: they are shown, and never the best.
     """
 
     systems: Mapping[str, Sequence[Score]]
@@ -27,6 +27,7 @@ class ScoreTable:
     apart: Collection[str] = ()
 
     def table(self) -> Table:
+        """Return the scores as a table."""
         return self._one() if len(self.systems) == 1 else self._several()
 
     def _cell(
@@ -38,7 +39,7 @@ class ScoreTable:
 
     def _one(self) -> Table:
         [(system, scores)] = self.systems.items()
-        columns = {"metric": [heading_of(score) for score in scores]}
+        columns: dict[str, list[Cell]] = {"metric": [heading_of(score) for score in scores]}
         cells = [
             self._cell(system, score.metric, score, decimals([score.value])) for score in scores
         ]
@@ -55,8 +56,8 @@ class ScoreTable:
 
     def _several(self) -> Table:
         scores = [score for row in self.systems.values() for score in row]
-        columns = [Heading("system")]
-        rows = {system: [system] for system in self.systems}
+        columns: list[Heading | str] = [Heading("system")]
+        rows: dict[str, list[Cell]] = {system: [system] for system in self.systems}
         readings: dict[tuple[str, str], list[str]] = {}
         for metric in dict.fromkeys(score.metric for score in scores):
             found = {
@@ -97,8 +98,8 @@ def heading_of(score: Score) -> Heading:
 
 
 def best_value(scores: Sequence[Score]) -> float | None:
-    """The best value among scores of one metric; None where they do not compare: fewer than two, or
-    see `differing_parts`.
+    """Return the best value among scores of one metric; None for fewer than two, or if they are not
+    comparable (see `differing_parts`).
     """
     if len(scores) < 2 or any(differing_parts(*pair) for pair in combinations(scores, 2)):
         return None
@@ -106,8 +107,8 @@ def best_value(scores: Sequence[Score]) -> float | None:
 
 
 def _readings(metric: str, scores: Mapping[str, Score]) -> list[tuple[tuple[str, str], str]]:
-    """((signature, number of examples), metric); where these differ, for whom, and that the scores
-    are not ranked.
+    """Return ((signature, number of examples), label) for each group of systems with equal
+    signatures; labels of several groups name the systems, and say if the scores are not ranked.
     """
     label = metric_label(metric)
     kinds: dict[tuple[str, str], list[str]] = {}

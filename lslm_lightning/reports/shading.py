@@ -1,4 +1,4 @@
-"""A text whose pieces are shaded by a number each."""
+"""Text whose pieces are shaded by a number each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ EDGES = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 @dataclass(frozen=True, slots=True)
 class Shades:
-    """Pieces that make up a text, each with a value, which chooses one of six shades (None: no
-    shade); a pointer at rest shows the value.
+    """Text in pieces, each with a value that chooses one of six shades (None: no shade); pointing
+    at a piece shows the value.
 
-    Shades double: below 1, 1 to 2, 2 to 4, 4 to 8, 8 to 16, more.
+    Bounds of the shades double: below 1, 1 to 2, 2 to 4, 4 to 8, 8 to 16, more.
     """
 
     pieces: Sequence[tuple[str, float | None]]
@@ -23,7 +23,9 @@ class Shades:
     language: str = "en"
 
     def shaded(self) -> list[tuple[str, int | None, str]]:
-        """Text, shade (0 to 5), and the value in words."""
+        """Return for each piece its text, its shade (0 to 5, or None), and its value with unit as
+        text.
+        """
         return [
             (
                 text,
@@ -35,11 +37,12 @@ class Shades:
 
     @property
     def text(self) -> str:
+        """Whole text."""
         return "".join(text for text, _ in self.pieces)
 
     @property
     def legend(self) -> list[str]:
-        """What each shade stands for."""
+        """Range of values of each shade, as text."""
         bounds = [f"{edge:g}" for edge in EDGES]
         return [
             f"below {bounds[0]}",

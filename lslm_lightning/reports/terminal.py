@@ -1,7 +1,10 @@
-"""Tables of a report in the terminal; every text is text, never markup or an escape sequence."""
+"""Tables of a report in the terminal; every text is shown as it is, never as markup or an escape
+sequence.
+"""
 
 from collections.abc import Sequence
 
+from rich.console import JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -13,14 +16,14 @@ from lslm_lightning.safety.terminal import console
 
 
 def show_table(table: Table) -> None:
-    """Print a table, and below it why values are missing and its notes, a line each."""
+    """Print a table, and below it the reasons for missing values and its notes, one per line."""
     output = console()
     reasons = table.reasons()
     title = Text(safe_text(table.caption)) if table.caption else None
     drawn = RichTable(title=title, title_justify="left")
     for heading, numeric in zip(table.headings(), table.numeric(), strict=True):
-        justify = "right" if numeric else "left"
-        drawn.add_column(Text(words_of(heading)), justify=justify, overflow="fold")
+        justify: JustifyMethod = "right" if numeric else "left"
+        drawn.add_column(Text(heading_text(heading)), justify=justify, overflow="fold")
     places = table.column_places()
     for row in table.rows:
         drawn.add_row(*(cell(value, places[i], reasons) for i, value in enumerate(row)))
@@ -31,7 +34,7 @@ def show_table(table: Table) -> None:
 
 
 def show_conclusion(sentences: Sequence[str]) -> None:
-    """Print how a system compares with others, a sentence a line, the first one in bold."""
+    """Print a comparison of systems, one sentence per line, the first one in bold."""
     output = console()
     for i, sentence in enumerate(filter(None, sentences)):
         text = Text(safe_text(sentence), "" if i else "bold")
@@ -39,7 +42,9 @@ def show_conclusion(sentences: Sequence[str]) -> None:
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
-    """Print what sanity checks found, a line each; outputs in it are text, never markup."""
+    """Print the findings of sanity checks, one per line; outputs in them are shown as text, never
+    as markup.
+    """
     output = console()
     for finding in findings:
         output.print(
@@ -49,7 +54,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 
 def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) -> Text:
-    """A value as plain text; a missing one has the number of its reason."""
+    """Return a value as plain text; a missing one as a dash with the number of its reason."""
     if isinstance(value, Missing):
         number_of_reason = f"({reasons.index(value.reason) + 1})" if value.reason in reasons else ""
         return Text(f"{DASH} {number_of_reason or safe_text(value.reason)}", "dim")
@@ -59,14 +64,14 @@ def cell(value: object, places: int | None = None, reasons: Sequence[str] = ()) 
     if isinstance(value, Code):
         return Text(safe_text(value.text))
     if isinstance(value, Heading):
-        return Text(words_of(value))
+        return Text(heading_text(value))
     if value is None or isinstance(value, int | float):
         return Text(number(value, places))
     return Text(safe_text(value))
 
 
 def note(value: object) -> str:
-    """What stands below a table."""
+    """Return the text of a note below a table."""
     return (
         f"{safe_text(value.caption)}: {safe_text(value.text)}"
         if isinstance(value, Code) and value.caption
@@ -74,7 +79,7 @@ def note(value: object) -> str:
     )
 
 
-def words_of(heading: Heading) -> str:
-    """Name, arrow and unit."""
+def heading_text(heading: Heading) -> str:
+    """Return name, arrow and unit of a heading as text."""
     arrow = {True: " ↑", False: " ↓", None: ""}[heading.higher_is_better]
     return f"{safe_text(heading.name)}{arrow} {heading.shown_unit}".rstrip()

@@ -1,4 +1,6 @@
-"""How several runs were trained: their learning curves, and the settings in which they differ."""
+"""Sections on how several runs were trained: learning curves, and settings in which the runs
+differ.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,7 @@ from lslm_lightning.reports.figures import Curves, Series
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A run: its settings by dotted name, and all that it logged."""
+    """Training of a run: its settings by dotted name, and all its logged values."""
 
     name: str
     config: Mapping[str, str]
@@ -20,7 +22,7 @@ class Trained:
 
     @property
     def n_token(self) -> float | None:
-        """Tokens read in training, source and target; None where it was not logged."""
+        """Number of tokens read in training, source and target; None where it was not logged."""
         return max(
             (row["value"] or 0.0 for row in self.logged if row["name"] == "train/tokens"),
             default=None,
@@ -28,14 +30,18 @@ class Trained:
 
 
 def training_sections(runs: Sequence[Trained], headline: str) -> list[Section]:
-    """Nothing for fewer than two runs."""
+    """Return the sections "Learning curves" and "Config differences"; none for fewer than two
+    runs.
+    """
     if len(runs) < 2:
         return []
     return [section for section in (curves(runs, headline), config_differences(runs)) if section]
 
 
 def curves(runs: Sequence[Trained], headline: str) -> Section | None:
-    """The losses, and the headline metric on validation; a line a run."""
+    """Return figures of the losses and of the headline metric on validation, one line for each run;
+    None if nothing was logged.
+    """
     pictures = []
     for name in dict.fromkeys(("val/loss", f"val/{headline}", "train/loss")):
         series = []
@@ -47,7 +53,7 @@ def curves(runs: Sequence[Trained], headline: str) -> Section | None:
                     Series(
                         run.name,
                         steps,
-                        [math.nan if points[s] is None else points[s] for s in steps],
+                        [math.nan if (value := points[step]) is None else value for step in steps],
                     )
                 )
         if series:
@@ -56,7 +62,7 @@ def curves(runs: Sequence[Trained], headline: str) -> Section | None:
 
 
 def config_differences(runs: Sequence[Trained]) -> Section:
-    """Settings in which the runs differ, and nothing else."""
+    """Return a table of the settings in which the runs differ."""
     rows: list[list[Cell]] = []
     for key in dict.fromkeys(key for run in runs for key in run.config):
         values = [run.config.get(key) for run in runs]

@@ -1,4 +1,4 @@
-"""Words of a command line: their secrets learned, and kept out of what other users see of a
+"""Command-line arguments: their secrets are learned, and kept out of what other users see of a
 process.
 """
 
@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from lslm_lightning.safety.redaction import learn_arguments, redacted_arguments
 
-VARIABLE = "LSLM_ARGUMENTS"  # words for a process that we start; `ps` shows the others to all users
+VARIABLE = "LSLM_ARGUMENTS"  # arguments for a process that we start, which `ps` does not show
 
 
 def given_arguments(argv: Sequence[str]) -> list[str]:
-    """Return the words of this process, those that came by its environment too."""
+    """Return the arguments of this process, with those that came through its environment, and learn
+    their secrets.
+    """
     try:
         hidden = [str(word) for word in json.loads(os.environ.get(VARIABLE, "[]"))]
     except (ValueError, TypeError):  # not as `hide_arguments` writes it
@@ -23,9 +25,10 @@ def given_arguments(argv: Sequence[str]) -> list[str]:
 
 
 def hide_arguments(words: Sequence[str]) -> tuple[list[str], Mapping[str, str]]:
-    """Return the words that may be seen, and variables that bring the others to a `lslm` process.
+    """Return the arguments that others may see, and environment variables that pass the secret ones
+    to a `lslm` process.
 
-    Only words of the form `--name=value` are moved.
+    Only arguments of the form `--name=value` are moved.
     """
     shown = redacted_arguments(words)
     secret = [word for word, other in zip(words, shown, strict=True) if word != other]

@@ -1,10 +1,10 @@
-"""What is safe to show: text that is visible as it is and holds no secret in use."""
+"""Text that is safe to show: invisible characters made visible, and no secret in use."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from lslm_lightning.safety.redaction import without_known
 from lslm_lightning.safety.visible_text import visible
+from lslm_lightning.types import Json
 
 
 def safe_text(value: object) -> str:
@@ -12,8 +12,8 @@ def safe_text(value: object) -> str:
     return visible(without_known(str(value)))
 
 
-def safe_values(value: Any) -> Any:
-    """Return the same mappings and lists with `safe_text` of each text in them."""
+def safe_values(value: Json) -> Json:
+    """Return the same mappings and lists with `safe_text` applied to each text in them."""
     if isinstance(value, Mapping):
         return {name: safe_values(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,16 +1,19 @@
-"""Numbers that no setting can mean, refused by name before they fill a memory or a disk."""
+"""Upper limits of numeric settings, so that an absurd number is refused by name before it fills
+memory or disk.
+"""
 
 import math
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-N_PROCESS = max(64, 4 * (os.cpu_count() or 1))  # more processes than that only wait for each other
+from lslm_lightning.types import Json
+
+N_PROCESS = max(64, 4 * (os.cpu_count() or 1))  # more processes would only wait for each other
 COPIES = 10_000
 SIZE = 1_000_000
 LENGTH = 10_000_000
 WORK = 100_000_000
-LARGEST = {  # by the last part of a setting's name, also of classes of others
+LARGEST = {  # limits by the last part of a setting's name, in classes of other packages too
     **dict.fromkeys(("devices", "num_workers", "workers"), N_PROCESS),
     **dict.fromkeys(("num_nodes", "nodes"), 100_000),
     **dict.fromkeys(("keep_last", "keep_best", "average", "seeds", "kills"), COPIES),
@@ -29,29 +32,29 @@ LARGEST = {  # by the last part of a setting's name, also of classes of others
     **dict.fromkeys(("batch_size", "max_frames", "buffer"), WORK),
     **dict.fromkeys(("minutes", "save_every_minutes"), WORK),
 }
-WIDEST = 2**63  # of a number that libraries hold in 64 bits
+WIDEST = 2**63  # limit of integers that libraries hold in 64 bits
 
 
-def check_magnitudes(settings: Any) -> None:
-    """Refuse numbers beyond all measure, and nan, wherever they stand in a configuration.
+def check_magnitudes(settings: Json) -> None:
+    """Check that no number of a configuration is nan or above the limit for its setting.
 
     Raises:
-        ValueError: it names the setting, the number and the largest that is taken.
+        ValueError: one is; the message names the setting, the number and the limit.
     """
     for name, value in numbers(settings):
         most = LARGEST.get(setting_of(name))
         if isinstance(value, float) and math.isnan(value):
-            raise ValueError(f"{name}=nan is no number; give one, or leave it out")
+            raise ValueError(f"{name}=nan is no number; set one, or leave it out")
         if most is not None and value > most:
             raise ValueError(f"{name}={shortened(value)} must be at most {most:,}")
         if isinstance(value, int) and abs(value) >= WIDEST:
             raise ValueError(f"{name}={shortened(value)} must be less than {WIDEST:,}")
 
 
-def numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int | float]]:
+def numbers(settings: Json, name: str = "") -> Iterator[tuple[str, int | float]]:
     """Yield every number in mappings and lists with its dotted name, without `init_args`.
 
-    Digits in a text are a number where `LARGEST` knows the setting: `devices: "4"`.
+    A text of digits counts as a number where `LARGEST` knows the setting: `devices: "4"`.
     """
     if isinstance(settings, bool) or settings is None:
         return
@@ -70,12 +73,12 @@ def numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int | float]]:
 
 
 def setting_of(name: str) -> str:
-    """The last part of a dotted name that is no place in a list."""
+    """Return the last part of a dotted name that is not an index of a list."""
     return next((part for part in reversed(name.split(".")) if not part.isdecimal()), name)
 
 
 def shortened(value: int | float) -> str:
-    """A number in a few characters."""
+    """Return a number as text, very large integers as a power of ten."""
     if isinstance(value, float) or abs(value) < 10**24:
         return str(value)
     return f"{'-' if value < 0 else ''}10^{int(math.log10(abs(value)))}"

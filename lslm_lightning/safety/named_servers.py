@@ -1,7 +1,7 @@
-"""Tracking servers that this user has named, on a record of this user's, outside of any run.
+"""Tracking servers that this user has named, recorded in the user's own files, outside of any run.
 
-A run directory may come from a stranger. What its mlflow.json names gets neither credentials nor
-files, unless the user has named that server too, by `MLFLOW_TRACKING_URI`.
+A run directory may come from an untrusted source. The server that its mlflow.json names gets
+neither credentials nor files, unless the user has named that server too, by `MLFLOW_TRACKING_URI`.
 """
 
 from pathlib import Path
@@ -10,20 +10,18 @@ from lslm_lightning.safety.redaction import redacted
 from lslm_lightning.safety.user_files import state_directory, write_private
 
 
-def record() -> Path:
-    """The file with an address a line."""
+def record_path() -> Path:
+    """Return the path of the file that lists the addresses, one per line."""
     return state_directory() / "tracking-servers"
 
 
-def remember(address: str) -> None:
-    """Note an address that the user has named; where that cannot be written, it must be named
-    again.
-    """
+def add(address: str) -> None:
+    """Record an address that the user has named; ignore it if the file cannot be written."""
     address = plain(address)
-    known = read()
+    known = recorded()
     if address not in known:
         try:
-            write_private(record(), "".join(f"{each}\n" for each in [*known, address]))
+            write_private(record_path(), "".join(f"{each}\n" for each in [*known, address]))
         except OSError:
             return
 
@@ -31,20 +29,20 @@ def remember(address: str) -> None:
 def is_known(address: str) -> bool:
     """Return whether the user has named this server before.
 
-    An address in which something would be hidden is none: what is left of it may be that of another
-    server, as of `http://other:/x@named`.
+    False for an address that contains a secret: without the secret it may be the address of another
+    server, as in `http://other:/x@named`.
     """
-    return address == redacted(address) and plain(address) in read()
+    return address == redacted(address) and plain(address) in recorded()
 
 
-def read() -> list[str]:
-    """Addresses that were noted."""
+def recorded() -> list[str]:
+    """Return the recorded addresses."""
     try:
-        return record().read_text("utf-8").splitlines()
+        return record_path().read_text("utf-8").splitlines()
     except (OSError, ValueError):
         return []
 
 
 def plain(address: str) -> str:
-    """Return the address without what is secret in it, and without a slash at its end."""
+    """Return the address without secrets and without a trailing slash."""
     return " ".join(redacted(address).split()).rstrip("/")

@@ -1,39 +1,43 @@
-"""Standard output and standard error that end no work.
+"""Standard output and standard error whose failure ends no work.
 
 A terminal in Latin-1 cannot show "↓", the reader of a pipe goes away (`lslm run ... | head -1`),
-the disk under a log is full, a terminal is closed: none of it is a reason to lose a training.
+the disk under a log is full, a terminal is closed: none of these may end a training.
 """
 
 import io
 import os
 import select
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING
 
-# commands whose output is all they make: without a reader they end
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+# commands that only print: they end when nobody reads their output
 STREAMED = ("generate", "log-prob")
 
 
 def protect_output(command: str) -> None:
-    """Let nothing that is printed from now on raise an error, unless the command is in `STREAMED`.
+    """Replace standard output and error by streams that raise no errors, unless the command is in
+    `STREAMED`.
 
-    What an encoding lacks is spelled out as `\\u2193`. Streams that somebody has put in the place
+    Characters that the encoding lacks are written as `\\u2193`. Streams that were put in the place
     of Python's own, as notebooks and test runners do, are left alone.
     """
     open_closed_streams()
-    if sys.stdout is sys.__stdout__:
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
         if command in STREAMED:
             sys.stdout.reconfigure(errors="backslashreplace")
         else:
             sys.stdout = lasting(sys.stdout)
-    if sys.stderr is sys.__stderr__:
+    if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
         sys.stderr = lasting(sys.stderr)
 
 
 def open_closed_streams() -> None:
-    """Open the standard streams that the process was started without (`>&-`).
+    """Open the standard streams that the process was started without (`>&-`), on the null device.
 
-    The next file that is opened would take their place, and be printed into.
+    Otherwise the next file that is opened would take their place, and be printed into.
     """
     for number in range(3):
         try:
@@ -47,10 +51,10 @@ def open_closed_streams() -> None:
 
 
 class LastingFile(io.FileIO):
-    """A file whose writes never fail: what cannot be written is dropped."""
+    """File whose writes never fail: data that cannot be written is dropped."""
 
-    def write(self, data: bytes) -> int:
-        """Number of bytes that were written or dropped."""
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write the data, and return the number of bytes that were written or dropped."""
         try:
             while (n_written := super().write(data)) is None:  # full, and does not block
                 select.select([], [self], [])
@@ -59,12 +63,18 @@ class LastingFile(io.FileIO):
         return n_written
 
 
-def lasting(stream: TextIO) -> TextIO:
-    """Return a stream to the same file, whose writes never fail."""
+def lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Return a stream to the same file whose writes never fail."""
     if os.name == "nt":  # where a console is no file
         stream.reconfigure(errors="backslashreplace")
         return stream
     stream.flush()
     buffer = io.BufferedWriter(LastingFile(stream.fileno(), "wb", closefd=False))
-    buffering = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-    return io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", newline="\n", **buffering)
+    return io.TextIOWrapper(
+        buffer,
+        stream.encoding,
+        "backslashreplace",
+        newline="\n",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )

@@ -1,6 +1,4 @@
-"""Parameters of a model that is built for given weights: no more of them than the weights can
-have.
-"""
+"""Limits on the number of parameters of a model that is built to load given weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,9 +22,7 @@ ADVICE = f"if you trust it, set {SETTING} to a number of bytes that is enough"
 
 
 class Bounds(NamedTuple):
-    """Most parameters of a model, most tensors that they are in, and most layers; None for no
-    bound.
-    """
+    """Largest number of parameters, of tensors and of layers of a model; None for no limit."""
 
     n_parameter: int | None = None
     n_tensor: int | None = None
@@ -34,7 +30,7 @@ class Bounds(NamedTuple):
 
 
 def bounds_for(n_byte: int, n_tensor: int) -> Bounds:
-    """Return the bounds of a model whose weights have so many bytes and tensors, or those of
+    """Return the limits for a model whose weights have so many bytes and tensors, or those set by
     `$LSLM_MAX_UNPACKED_BYTES`.
     """
     if is_chosen():
@@ -46,8 +42,8 @@ def bounds_for(n_byte: int, n_tensor: int) -> Bounds:
 
 
 def bounds_of_folder(folder: Path) -> Bounds:
-    """Return the bounds of a model by the headers of the safetensors files of a folder; those of
-    damaged files count as nothing.
+    """Return the limits for a model by the headers of the safetensors files in a folder; a damaged
+    file counts as one without tensors.
     """
     n_byte = n_tensor = 0
     for path in folder.glob("*.safetensors"):
@@ -58,7 +54,7 @@ def bounds_of_folder(folder: Path) -> Bounds:
 
 
 def tensors_in(path: Path) -> int:
-    """Return how many tensors a safetensors file has, by its header; 0 of one that is damaged."""
+    """Return the number of tensors in a safetensors file, by its header; 0 if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -70,16 +66,17 @@ def tensors_in(path: Path) -> int:
 
 @contextmanager
 def bounded_parameters(bounds: Bounds, name: str, counts_meta: bool = False) -> Iterator[None]:
-    """Refuse modules that are built inside with more parameters than the bounds allow.
+    """Refuse modules that are built inside this context with more parameters than the limits allow.
 
-    They are counted as they are registered, before memory is written to.
+    Parameters are counted as they are registered, before their memory is written to.
 
     Args:
-        name: begins errors: what does not fit what.
-        counts_meta: count parameters without memory, which get it later.
+        name: beginning of error messages: which file does not fit which.
+        counts_meta: also count parameters on the meta device, which get memory later.
 
     Raises:
-        ValueError: there are too many, or no memory for a tensor, or torch cannot make it.
+        ValueError: there are too many parameters, or no memory for a tensor, or torch cannot make
+            it.
     """
     from torch.nn.modules.module import register_module_parameter_registration_hook
 

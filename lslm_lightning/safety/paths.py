@@ -1,4 +1,6 @@
-"""Paths that come from elsewhere: where they lead, what is found there, and which one was meant."""
+"""Checks of paths that come from outside: where they lead, what kind of file is there, and which
+existing path was meant.
+"""
 
 import re
 import stat
@@ -7,7 +9,7 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-MOST_NAMES = 5_000  # that are compared with one that does not exist
+MOST_NAMES = 5_000  # candidates compared with a path that does not exist
 KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -18,8 +20,8 @@ KINDS = {
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative path, as POSIX or Windows reads it, can only lead to what is in the folder
-    that it starts from.
+    """Return whether a relative path, as POSIX or Windows reads it, stays inside the folder that it
+    starts from.
     """
     parts = re.split(r"[/\\]", name)
     is_absolute = not parts[0] or re.match("[A-Za-z]:", name) is not None
@@ -27,13 +29,12 @@ def is_inside(name: str) -> bool:
 
 
 def nearest_path(path: str | Path, others: Iterable[Path] = ()) -> Path | None:
-    """Return the existing path that is most like one that does not exist; None where none is like
-    it.
+    """Return the existing path most similar to one that does not exist; None where none is similar.
 
-    Each part that does not exist is compared with what its folder holds.
+    Each part that does not exist is compared with the content of its folder.
 
     Args:
-        others: paths anywhere that may be meant too, by their names or as a whole.
+        others: further candidates anywhere, compared by name and as a whole.
     """
     path = Path(path)
     found = Path(path.anchor) if path.is_absolute() else Path()
@@ -56,16 +57,16 @@ def nearest_path(path: str | Path, others: Iterable[Path] = ()) -> Path | None:
 
 
 def did_you_mean(path: str | Path, others: Iterable[Path] = ()) -> str:
-    """Return a question that names the nearest path, to be put behind a message; "" where there is
-    none.
+    """Return "; did you mean PATH?" for the nearest existing path, to be appended to a message; ""
+    where there is none.
     """
     near = nearest_path(path, others)
     return "" if near is None else f"; did you mean {near}?"
 
 
 def other_kind(path: Path) -> str:
-    """Return what a path is that is no file, in words: "a named pipe"; "" of a file, and of what is
-    not there.
+    """Return the kind of a path that is not a file, such as "a named pipe"; "" for a file and for a
+    path that does not exist.
     """
     try:
         return KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
@@ -74,13 +75,14 @@ def other_kind(path: Path) -> str:
 
 
 def check_is_file(path: Path, takes_folders: bool = False) -> None:
-    """Refuse pipes, devices, sockets and folders: reading them may wait or go on for ever.
+    """Check that a path is not a pipe, device, socket or folder: reading these may wait or go on
+    for ever.
 
     Raises:
-        ValueError: it names the path, what it is, and a way out.
+        ValueError: it is; the message names the path, its kind and a way out.
     """
     kind = other_kind(path)
     if kind and not (takes_folders and kind == KINDS[stat.S_IFDIR]):
         raise ValueError(
-            f"{path} is {kind}, and a file is wanted: name a file, or put one in its place"
+            f"{path} is {kind}, but must be a file: name another path, or replace it by a file"
         )

@@ -1,58 +1,39 @@
-"""Secrets in use, and texts and settings without them.
+"""Redaction of secrets in texts and settings.
 
-A secret is known by its value, wherever that stands (the value of an environment variable or of a
-setting whose name says so, the password of an address), and by its place: behind such a name, in an
-address, behind `Bearer`. A value that is too short or too common to be told from other text is
-hidden in its place only, so that a password `a` does not blank every `a`.
+A secret is known by its value, wherever that occurs (the value of an environment variable or of a
+setting whose name says so, the password of an address), and by its context: after such a name, in
+an address, after `Bearer`. A value that is too short or too common to be told from other text is
+hidden in its context only, so that a password `a` does not blank every `a`.
 """
 
-import base64
-import html
-import json
 import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
-from urllib.parse import quote, quote_plus, unquote
+from typing import NamedTuple
+from urllib.parse import unquote
 
-MASK = "***"
-LONG = 12  # characters of a value that is replaced inside of words too
-LONGEST = 20_000  # characters of a value in its place
-SHORTEST = 4  # characters of a value that is replaced outside of its place
-
-
-def _set_of(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-# Last words of names whose values are secret
-CERTAIN = _set_of(
-    "password passwords passwd passphrase passcode secret secrets credential credentials apikey"
-    " apikeys accesskey secretkey privatekey bearer authorization cookie"
+from lslm_lightning.safety.secret_names import (
+    CERTAIN,
+    POSSIBLE,
+    TEXT_TOKENS,
+    last_word,
+    names_secret,
+    names_secret_variable,
+    words_of_name,
 )
-POSSIBLE = _set_of("token key auth pass pat sas sig signature")  # by their value too
-KEYS = _set_of(  # words before `key`
-    "api access secret private account subscription encryption signing master service client ssh"
-    " auth storage shared openai anthropic azure aws google mistral hf license"
+from lslm_lightning.safety.secret_values import (
+    MASK,
+    PLAIN,
+    basic,
+    bounded,
+    is_distinct,
+    spellings,
 )
-TOKENS = _set_of(  # words before `token` that make it a credential
-    "access auth api bearer refresh session security secret hf huggingface hub csrf oauth jwt"
-    " github gitlab slack wandb mlflow tracking sas deploy bot login user personal service"
-)
-TEXT_TOKENS = _set_of(  # words before `token` that make it a piece of text
-    "pad eos bos unk mask cls sep special max min n num new prefix suffix start end stop image"
-    " audio language lang blank first last next decoder encoder begin extra additional source"
-    " target word input output per total space separator unknown"
-)
-REFERRING = _set_of(  # last words of names of where a secret is, or of what is not secret of it
-    "variable env file path dir directory folder name names url uri id ids size type ttl sock"
-    " command length limit count scope region timeout class column prefix expiry askpass"
-)
+from lslm_lightning.types import Json
 
-PLAIN = frozenset({"", "none", "null", "true", "false", "yes", "no", "on", "off", "~", MASK})
+LONGEST = 20_000  # characters of a value recognized by its context
 
 NAME = re.compile(  # of name=value, name: value, "name": "value", --name value
     r"(?:(?P<option>(?<![\w-])--)|(?<![\w$.-]))(?P<name>[A-Za-z_][\w.-]*+)"
@@ -75,7 +56,7 @@ HEADER = re.compile(
     r"\b(?:[Bb]earer\s+(?P<bearer>(?=\S{0,200}\d|\S{20})[\w+/.~=-]{8,})"
     r"|[Bb]asic\s+(?P<basic>(?=\S{0,200}[A-Z])(?=\S{0,200}\d)[A-Za-z0-9+/]{10,}={0,2}(?!\S)))"
 )
-SHAPES = re.compile(  # as providers make them
+SHAPES = re.compile(  # formats of well-known providers
     r"(?<![A-Za-z0-9])(?P<value>sk-[\w-]{16,}|hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}"
     r"|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeoprs]-[\w-]{10,}|A(?:KIA|SIA)[A-Z0-9]{16}"
     r"|-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[^-]{1,20000}-----END"
@@ -84,7 +65,7 @@ SHAPES = re.compile(  # as providers make them
 
 
 class Hidden(NamedTuple):
-    """A secret of a text and where it stands."""
+    """Secret in a text, with its character span."""
 
     start: int
     end: int
@@ -92,17 +73,17 @@ class Hidden(NamedTuple):
 
 
 class KnownSecrets:
-    """Values of secrets in use; they stay known when a variable is unset."""
+    """Values of secrets in use; they stay known when an environment variable is unset."""
 
     def __init__(self) -> None:
         self._values: set[str] = set()
-        self._seen: set[tuple[str, str]] = set()  # environment variables
-        self._environment: dict = {}  # as it was read last
-        self._pattern: re.Pattern | None = None
+        self._seen: set[tuple[str, str]] = set()  # environment variables read before
+        self._environment: dict[object, object] = {}  # as read last
+        self._pattern: re.Pattern[str] | None = None
         self._lock = threading.Lock()
 
     def add(self, values: Iterable[str]) -> None:
-        """Take values for secrets, except those that cannot be told from other text."""
+        """Add values, except those that cannot be told from other text."""
         new = {value for value in values if is_distinct(value)} - self._values
         if new:
             with self._lock:
@@ -110,11 +91,17 @@ class KnownSecrets:
                 self._pattern = None
 
     def forget(self) -> None:
-        """Forget all, for tests."""
-        self.__init__()
+        """Forget all values, for tests."""
+        with self._lock:
+            self._values.clear()
+            self._seen.clear()
+            self._environment = {}
+            self._pattern = None
 
-    def pattern(self) -> re.Pattern | None:
-        """Return what finds all of them, in all ways of writing; None where there are none."""
+    def pattern(self) -> re.Pattern[str] | None:
+        """Return a pattern that finds all of them in all their spellings; None where there are
+        none.
+        """
         self._read_environment()
         with self._lock:
             if self._pattern is None and self._values:
@@ -124,6 +111,7 @@ class KnownSecrets:
             return self._pattern
 
     def _read_environment(self) -> None:
+        """Add the secrets of environment variables, if these changed."""
         environment = dict(getattr(os.environ, "_data", os.environ))  # nothing is decoded
         if environment == self._environment:
             return
@@ -148,34 +136,34 @@ KNOWN = KnownSecrets()
 
 
 def redacted(text: str) -> str:
-    """Return `text` without secrets: those known by their value, and those that stand in their
-    place.
+    """Return `text` without secrets: those known by their value, and those recognized by their
+    context.
     """
     text = without_known(text)
-    return _replaced(text, _in_place(text))
+    return _replaced(text, _in_context(text))
 
 
 def without_known(text: str) -> str:
-    """Return `text` without the values of secrets in use and passwords of addresses; for texts that
-    are data.
+    """Return `text` without known values of secrets and without passwords of addresses; for texts
+    that are data.
     """
     if pattern := KNOWN.pattern():
         text = pattern.sub(MASK, text)
-    return _replaced(text, _users(text)) if "://" in text else text
+    return _replaced(text, _credentials(text)) if "://" in text else text
 
 
-def redacted_settings(value: Any, name: str = "") -> Any:
-    """Return settings (mappings, lists, texts) without secrets; what holds none is the same, of the
-    same type.
+def redacted_settings(value: Json, name: str = "") -> Json:
+    """Return settings (mappings, lists, texts) without secrets; a value that holds none is returned
+    unchanged, with the same type.
     """
     if isinstance(value, Mapping):
-        inherits = _is_certain(name) and "class_path" not in value
+        inherits = names_secret(name) and "class_path" not in value
         return {
             key: redacted_settings(inner, name if inherits else str(key))
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        if len(value) == 2 and isinstance(value[0], str) and _is_certain(value[0]):  # a header
+        if len(value) == 2 and isinstance(value[0], str) and names_secret(value[0]):  # a header
             return [value[0], redacted_settings(value[1], value[0])]
         return [redacted_settings(inner, name) for inner in value]
     if isinstance(value, str):
@@ -183,11 +171,11 @@ def redacted_settings(value: Any, name: str = "") -> Any:
             return value
         return MASK if is_secret(name, value) else redacted(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return MASK if is_number and _last_word(name) in CERTAIN else value
+    return MASK if is_number and last_word(name) in CERTAIN else value
 
 
 def redacted_arguments(words: Sequence[str]) -> list[str]:
-    """Return words of a command line without secrets."""
+    """Return command-line arguments without secrets."""
     shown = [redacted(word) for word in words]
     for i, start, name in _options(words):
         if is_secret(name, words[i][start:]):
@@ -195,9 +183,9 @@ def redacted_arguments(words: Sequence[str]) -> list[str]:
     return shown
 
 
-def learn_settings(value: Any, name: str = "") -> None:
-    """Take the secrets of settings for known values. What stands in many places (YAML's aliases) is
-    read once.
+def learn_settings(value: Json, name: str = "") -> None:
+    """Add the secrets of settings to the known values. A value that occurs in many places (YAML
+    aliases) is read once.
     """
     waiting = [(name, value)]
     seen = set()
@@ -211,15 +199,15 @@ def learn_settings(value: Any, name: str = "") -> None:
         elif isinstance(value, Mapping | list | tuple) and (id(value), name) not in seen:
             seen.add((id(value), name))
             inherits = not isinstance(value, Mapping) or (
-                _is_certain(name) and "class_path" not in value
+                names_secret(name) and "class_path" not in value
             )
             pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
             waiting += [(name if inherits else str(key), inner) for key, inner in pairs]
 
 
 def learn_arguments(words: Sequence[str]) -> None:
-    """Take the secrets of a command line for known values; of a text to be answered, those of
-    addresses alone.
+    """Add the secrets of a command line to the known values; from a positional argument, which may
+    be a text to be answered, only passwords of addresses.
     """
     for before, word in pairwise(["", *words]):
         if word.startswith("-") or before.startswith("--"):
@@ -231,31 +219,31 @@ def learn_arguments(words: Sequence[str]) -> None:
 
 
 def learn_text(text: str) -> None:
-    """Take the secrets that stand in their place in a text for known values."""
+    """Add the secrets that a text shows by their context to the known values."""
     if "://" in text:
         KNOWN.add(parts_of_addresses(text))
-    KNOWN.add(_unquoted(hidden.value) for hidden in _in_place(text))
+    KNOWN.add(_unquoted(hidden.value) for hidden in _in_context(text))
 
 
 def learn_secret(value: str | None) -> None:
-    """Take a value for a secret in use."""
+    """Add a value to the known secrets."""
     KNOWN.add([value] if value else [])
 
 
 def is_secret(name: str, value: str, in_text: bool = False) -> bool:
-    """Return whether the setting of this name is a secret, and no token of a text.
+    """Return whether `value` is a secret for a setting of this name, and not a token of a text.
 
     Args:
-        in_text: name and value stand in prose, where "token: expected" tells no secret.
+        in_text: name and value occur in prose, where "token: expected" is no secret.
     """
     bare = _unquoted(value).strip()
-    words = _words_of(name)
+    words = words_of_name(name)
     if bare.lower() in PLAIN or re.fullmatch(r"\$\{?[A-Z_][A-Z0-9_]*\}?", bare):  # $KEY
         return False
     # <pad>, [CLS]
-    if _last_word(name) in ("token", "tokens") and re.fullmatch(r"<.*>|\[.*\]", bare):
+    if last_word(name) in ("token", "tokens") and re.fullmatch(r"<.*>|\[.*\]", bare):
         return False
-    if _is_certain(name) or (words == ["token"] and not in_text):
+    if names_secret(name) or (words == ["token"] and not in_text):
         return True
     if words == ["token"]:
         return _has_shape(bare, 6) or (bare != value.strip() and not re.search(r"\s", bare))
@@ -264,60 +252,9 @@ def is_secret(name: str, value: str, in_text: bool = False) -> bool:
     return bool(words) and words[-1] in POSSIBLE and not is_text and _has_shape(bare, 12)
 
 
-def names_secret_variable(name: str) -> bool:
-    """Return whether an environment variable of this name holds a secret."""
-    words = _words_of(name)
-    if not words or words[-1] in REFERRING - {"id"} or name in ("PWD", "OLDPWD"):
-        return False
-    if words[-1] == "id":
-        return words[-3:-1] == ["access", "key"]
-    if any(before in TEXT_TOKENS and word == "token" for before, word in pairwise(words)):
-        return False
-    marks = {"key", "token", "pat", "pwd", "pass", "auth"} | CERTAIN
-    return bool(marks & set(words)) or words[-1].endswith(
-        ("password", "passwd", "apikey", "secret")
-    )
-
-
-def is_distinct(value: str) -> bool:
-    """Return whether a value can be told from other text, so that it is hidden wherever it
-    stands.
-    """
-    if len(value) < SHORTEST or value.lower() in PLAIN or set(value) <= {"*"}:
-        return False
-    if re.fullmatch(r"[-+]?[\d.,]*(?:[eE][-+]?\d+)?", value):  # a number
-        return len(value) >= LONG
-    kinds = [r"[a-z]", r"[A-Z]", r"\d", r"[^A-Za-z\d\s]"]
-    return len(value) >= 8 or sum(bool(re.search(kind, value)) for kind in kinds) > 1
-
-
-def spellings(value: str) -> set[str]:
-    """Return the ways in which a value is written: in addresses, JSON, Python, HTML and headers."""
-    encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
-    encoded |= {re.sub(r"%..", lambda match: match[0].lower(), form) for form in encoded}
-    in_code = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    in_code |= {repr(value)[1:-1], html.escape(value), str(html.escape(value, quote=False))}
-    in_code |= {html.escape(value).replace("&#x27;", "&#39;").replace("&quot;", "&#34;")}
-    in_code |= {value.replace("'", "'\"'\"'"), value.replace("'", "''")}
-    found = {value, unquote(value), *encoded, *in_code}
-    if len(value) >= LONG:
-        found |= {basic(value), basic(value).rstrip("=")}
-    return {form for form in found if is_distinct(form)}
-
-
-def bounded(form: str) -> str:
-    """Return a pattern for a value: a short one, or one of letters alone, must be no part of a
-    word.
-    """
-    pattern = re.escape(form)
-    if len(form) >= LONG and not form.isalpha():
-        return pattern
-    return rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
-
-
 def parts_of_addresses(text: str) -> Iterator[str]:
-    """Yield user names with passwords, and passwords, of the addresses in a text."""
-    for hidden in _users(text):
+    """Yield the passwords of the addresses in a text, alone and with their user names."""
+    for hidden in _credentials(text):
         _, mark, password = hidden.value.partition(":")
         yield password if mark else hidden.value
         if mark:
@@ -326,27 +263,22 @@ def parts_of_addresses(text: str) -> Iterator[str]:
 
 
 def learn_address(address: str) -> None:
-    """Take the password of an address for a known value, also where it lacks `http://`."""
+    """Add the password of an address to the known values, also where `http://` is missing."""
     learn_text(address if "://" in address else f"x://{address}")
 
 
-def basic(text: str) -> str:
-    """Return a text in base64, as a header of basic authorization has it."""
-    return base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
-
-
-def _in_place(text: str) -> list[Hidden]:
-    """Secrets that stand where secrets stand, in order, without overlap."""
+def _in_context(text: str) -> list[Hidden]:
+    """Return the secrets that are recognized by their context, in order, without overlap."""
     found = [*_matches(SHAPES, text), *_matches(HEADER, text)]
     if "://" in text:
-        found += _users(text)
+        found += _credentials(text)
     if "=" in text:
         found += _matches(QUERY, text)
     if "\n" in text:
         found += [
             h
             for h, name in _named(YAML_LINE, text)
-            if _is_certain(name) and is_secret(name, h.value)
+            if names_secret(name) and is_secret(name, h.value)
         ]
     position = 0
     while match := NAME.search(text, position):
@@ -355,17 +287,19 @@ def _in_place(text: str) -> list[Hidden]:
         is_given = match["mark"].strip() or match["option"]
         if not is_given:
             position = match.end("name")
-        elif _is_certain(name) or _last_word(name) in POSSIBLE:
-            most = LONGEST if _is_certain(name) else 1000
+        elif names_secret(name) or last_word(name) in POSSIBLE:
+            most = LONGEST if names_secret(name) else 1000
             value = VALUE.match(text, position, position + most)
             if value and is_secret(name, value[0], in_text=not match["option"]):
-                found.append(_inside(value))
+                found.append(_value_span(value))
                 position = value.end()
     return found
 
 
-def _inside(match: re.Match) -> Hidden:
-    """Where a value stands, without its quotation marks or the brackets and commas behind it."""
+def _value_span(match: re.Match[str]) -> Hidden:
+    """Return a matched value and its span without its quotation marks or the brackets and commas
+    after it.
+    """
     value = match[0]
     start = match.start()
     inner = _unquoted(value)
@@ -375,15 +309,19 @@ def _inside(match: re.Match) -> Hidden:
     return Hidden(start, start + len(inner), inner)
 
 
-def _matches(pattern: re.Pattern, text: str) -> list[Hidden]:
-    found = pattern.finditer(text)
-    groups = [(m, m.lastgroup) for m in found]
-    return [Hidden(m.start(group), m.end(group), m[group]) for m, group in groups if m[group]]
+def _matches(pattern: re.Pattern[str], text: str) -> list[Hidden]:
+    """Return the last group of every match of a pattern."""
+    found = []
+    for match in pattern.finditer(text):
+        group = match.lastgroup
+        if group and match[group]:
+            found.append(Hidden(match.start(group), match.end(group), match[group]))
+    return found
 
 
-def _users(text: str) -> list[Hidden]:
-    """User names and passwords of addresses; a slash is part of them where no port and path are
-    meant.
+def _credentials(text: str) -> list[Hidden]:
+    """Return the user names and passwords of addresses; a slash is part of them unless it begins a
+    path after a port.
     """
     found = []
     for match in ADDRESS.finditer(text):
@@ -396,13 +334,14 @@ def _users(text: str) -> list[Hidden]:
     return found
 
 
-def _named(pattern: re.Pattern, text: str) -> Iterator[tuple[Hidden, str]]:
+def _named(pattern: re.Pattern[str], text: str) -> Iterator[tuple[Hidden, str]]:
+    """Yield the value and the name in every match of a pattern."""
     for match in pattern.finditer(text):
         yield Hidden(match.start("value"), match.end("value"), match["value"]), match["name"]
 
 
 def _replaced(text: str, found: Iterable[Hidden]) -> str:
-    """The text with a mask for each place; of those that overlap, for all that they cover."""
+    """Return the text with a mask for each secret; overlapping ones are replaced together."""
     pieces = []
     end = 0
     for hidden in sorted(found):
@@ -413,8 +352,8 @@ def _replaced(text: str, found: Iterable[Hidden]) -> str:
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
-    """Where the value of each option stands: index of the word, character in it, name of the
-    option.
+    """Yield the position of the value of each option: index of the argument, character offset in
+    it, name of the option.
     """
     for i, word in enumerate(words):
         if not word.startswith("--"):
@@ -426,39 +365,10 @@ def _options(words: Sequence[str]) -> Iterator[tuple[int, int, str]]:
             yield i + 1, 0, word.lstrip("-")
 
 
-@cache
-def _words_of(name: str) -> list[str]:
-    """Words of the last part of a dotted name, in lower case, without numbers at its end."""
-    last = re.sub(r"[_-]?\d+$", "", name.rpartition(".")[2])
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last)
-    return [word for word in re.split(r"[^A-Za-z0-9]+", apart.lower()) if word]
-
-
-def _last_word(name: str) -> str:
-    words = _words_of(name)
-    return words[-1] if words else ""
-
-
-@cache
-def _is_certain(name: str) -> bool:
-    words = _words_of(name)
-    if not words:
-        return False
-    last = words[-1]
-    before = words[-2] if len(words) > 1 else ""
-    if last in ("key", "keys"):
-        return before in KEYS
-    if last in ("token", "tokens"):
-        return before in TOKENS
-    if last == "id":
-        return words[-3:-1] == ["access", "key"]
-    if last == "pwd":
-        return bool(before)
-    return last in CERTAIN or last.endswith(("password", "passwd", "apikey"))
-
-
 def _has_shape(value: str, shortest: int) -> bool:
-    """Whether a value is as random as a secret: letters and digits, no path, no sentence."""
+    """Return whether a value looks as random as a secret: letters and digits, no path, no
+    sentence.
+    """
     if len(value) < shortest or not re.fullmatch(r"[\w+/.~=:%-]+", value):
         return False
     return bool(re.search(r"\d", value) and re.search(r"[A-Za-z]", value)) and not os.path.exists(
@@ -467,6 +377,7 @@ def _has_shape(value: str, shortest: int) -> bool:
 
 
 def _unquoted(value: str) -> str:
+    """Return a value without its quotation marks."""
     if (inner := re.fullmatch(r"[bru]{1,2}((['\"]).*\2)", value, re.DOTALL)) is not None:
         value = inner[1]
     for mark in ('\\"', '"', "'"):

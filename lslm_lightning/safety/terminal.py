@@ -1,12 +1,12 @@
-"""What is printed: text made visible and without secrets, whoever prints it.
+"""Terminal output with invisible characters made visible and without secrets, whoever prints it.
 
-`guarded_output` stands between all code of a command and the terminal; `console` draws tables.
+`guarded_output` replaces the streams that all code of a command prints to; `console` draws tables.
 """
 
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -25,13 +25,13 @@ PARSERS = ("jsonargparse.", "argparse")  # modules that print settings
 
 
 class GuardedStream:
-    """A text stream that makes visible what is written to it, and leaves secrets out.
+    """Text stream that shows invisible characters as code points and leaves secrets out.
 
     Libraries that draw progress bars may send control sequences; no other code may.
 
     Args:
-        stream: where it goes.
-        is_data: it may be what a model wrote: secrets are hidden by their value alone.
+        stream: stream that is written to.
+        is_data: the text may be the output of a model: only known values of secrets are hidden.
     """
 
     def __init__(self, stream: TextIO, is_data: bool) -> None:
@@ -39,7 +39,7 @@ class GuardedStream:
         self._hide = without_known if is_data else redacted
 
     def write(self, text: str) -> int:
-        """Write the text, and return the number of characters that were given."""
+        """Write the text, and return the number of characters given."""
         writer = sys._getframe(1).f_globals.get("__name__") or ""
         shown = redacted(text) if writer.startswith(PARSERS) else self._hide(text)
         parts = DRAWN.split(shown) if writer.startswith(DRAWING) else [shown]
@@ -48,7 +48,7 @@ class GuardedStream:
         )
         return len(text)
 
-    def writelines(self, lines: Any) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         """Write several texts."""
         for line in lines:
             self.write(line)
@@ -59,7 +59,7 @@ class GuardedStream:
 
 @contextmanager
 def guarded_output() -> Iterator[None]:
-    """Guard standard output and standard error inside."""
+    """Guard standard output and standard error inside this context."""
     os.environ.setdefault("PYTHON_COLORS", "0")  # control sequences of tracebacks would be shown
     before = sys.stdout, sys.stderr
     if not isinstance(sys.stdout, GuardedStream):
@@ -73,33 +73,41 @@ def guarded_output() -> Iterator[None]:
 
 
 def console(stderr: bool = False) -> "Console":
-    """Return rich's console for tables, where every text is text: no markup, no emoji codes, no
-    control sequences.
+    """Return a rich console for tables that shows every text as it is: no markup, no emoji codes,
+    no control sequences.
     """
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
     from rich.text import Text
 
     class PlainConsole(Console):
-        def render_str(self, text: str, **settings: Any) -> Text:
-            return super().render_str(safe_text(text), **settings)
+        def render_str(self, text: str, **settings: object) -> Text:
+            shown = safe_text(text)
+            return super().render_str(shown, **settings)  # type: ignore[arg-type]  # passed on
 
         def render(
             self, renderable: RenderableType, options: ConsoleOptions | None = None
-        ) -> Iterator[Segment]:
+        ) -> Iterable[Segment]:
             if isinstance(renderable, Text):
                 shown = safe_text(renderable.plain)
                 if shown != renderable.plain:
-                    same = {"justify": renderable.justify, "overflow": renderable.overflow}
-                    same |= {"end": renderable.end, "no_wrap": renderable.no_wrap}
-                    renderable = Text(shown, renderable.style, **same)
+                    renderable = Text(
+                        shown,
+                        renderable.style,
+                        justify=renderable.justify,
+                        overflow=renderable.overflow,
+                        no_wrap=renderable.no_wrap,
+                        end=renderable.end,
+                    )
             return super().render(renderable, options)
 
     return PlainConsole(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def progress(*columns: "ProgressColumn", output: "Console") -> "Progress":
-    """Return rich's progress bars; what others print meanwhile stands above them, made visible."""
+    """Return rich progress bars; what other code prints meanwhile is shown above them, made
+    visible.
+    """
     from rich.progress import Progress
 
     class GuardedProgress(Progress):

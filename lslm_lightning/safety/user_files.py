@@ -1,4 +1,4 @@
-"""Files of this user that are no part of a run, and who may read which files."""
+"""Files of this user outside of any run, and file permissions."""
 
 import os
 import secrets
@@ -10,7 +10,9 @@ from lslm_lightning.safety.redaction import redacted
 
 
 def state_directory() -> Path:
-    """Folder of records of this user: `lslm-lightning` in `$XDG_STATE_HOME` or `~/.local/state`."""
+    """Return the folder for records of this user: `lslm-lightning` in `$XDG_STATE_HOME` or
+    `~/.local/state`.
+    """
     chosen = os.environ.get("XDG_STATE_HOME", "")
     state = Path(chosen) if os.path.isabs(chosen) else Path("~/.local/state").expanduser()
     return state / "lslm-lightning"
@@ -22,18 +24,16 @@ def write_private(path: Path, text: str, errors: str = "strict") -> None:
 
 
 def write_settings(path: Path, text: str) -> None:
-    """Write settings that another process of ours will read: for the owner alone where they hold a
-    secret.
-
-    All others may read what the user's umask lets them read.
+    """Write settings that another process of ours will read: readable by the owner alone if they
+    hold a secret, otherwise as the user's umask allows.
     """
     atomic_write(path, text, 0o666 if redacted(text) == text else 0o600)
 
 
 def permit_as_usual(path: Path) -> None:
-    """Give a file the permissions that any new file has by the user's umask.
+    """Give a file the permissions that a new file has by the user's umask.
 
-    Libraries that write under a temporary name first leave it to the owner alone.
+    Libraries that first write under a temporary name leave it readable by the owner alone.
     """
     usual = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     usual.touch(exist_ok=False)

@@ -1,4 +1,4 @@
-"""Untrusted text made visible: what moves a cursor, reorders writing or cannot be seen at all.
+"""Untrusted text made visible: characters that move a cursor, reorder text or cannot be seen.
 
 Used for all that goes to a terminal, a report, a table for spreadsheets, or the first line of a
 file.
@@ -17,7 +17,9 @@ _UNSEEN = (
     *range(0x1D173, 0x1D17B),  # music
     *range(0xE0000, 0xE0080),  # tags, which spell ASCII
 )
-_SHOWN = {code: f"[U+{code:04X}]" for code in (*_CONTROLS, *_LINES, *_BIDI, *_UNSEEN)}
+_SHOWN: dict[int, str | int] = {
+    code: f"[U+{code:04X}]" for code in (*_CONTROLS, *_LINES, *_BIDI, *_UNSEEN)
+}
 _SHOWN |= dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)  # halves of surrogate pairs
 # A variation selector is seen by what is before it: a second one, or one that nothing precedes, is
 # not
@@ -34,7 +36,7 @@ _FLAGS = re.compile(
 
 def visible(text: str) -> str:
     """Return the text with each control, bidirectional control, line separator, tag character and
-    other character that cannot be seen as its code point, such as [U+001B] for ESC.
+    other invisible character as its code point, such as [U+001B] for ESC.
 
     Line feeds and tabs stay; CR LF becomes LF. Joiners, direction marks and the selectors of emoji
     and Chinese characters stay too: scripts need them.
@@ -54,7 +56,7 @@ def visible(text: str) -> str:
 
 
 def one_visible_line(text: str) -> str:
-    """Return the visible text with spaces for line feeds: a comment of a file, whatever it says."""
+    """Return the visible text with spaces for line feeds, for a one-line comment in a file."""
     return visible(text).replace("\n", " ")
 
 

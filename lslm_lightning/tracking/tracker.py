@@ -155,7 +155,7 @@ class Tracker(Logger):
         )
         self.store.check_artifacts(run.info.artifact_uri)
         if not self.store.file and self.store.is_named:
-            named_servers.remember(self.store.uri)
+            named_servers.add(self.store.uri)
         self._run_id = os.environ[RUN_ID] = run.info.run_id
         self._experiment_id = run.info.experiment_id
         # the outbox tries again, and can be asked to stop

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from lslm_lightning.decoding.search import reorder
 from lslm_lightning.models.backbone import Backbone, State
-from lslm_lightning.models.heads import Head, TiedProjection, single
+from lslm_lightning.models.heads import Head, TiedProjection, upcast_to_float32
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import WindowBatch, padded
 from lslm_lightning.training.checks import check_kind
@@ -67,7 +67,9 @@ class CausalTask(LanguageModel):
         self.stride = stride
         if scale_embedding is None:
             scale_embedding = backbone.has_bounded_state
-        self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
+        self.embedding, self.head = backbone.embedding_and_head(
+            tokenizer.vocab_size, head, scale_embedding
+        )
         # after the last batch that was read in order, in training (True) and in validation
         self._carried: dict[bool, State] = {}
 
@@ -77,10 +79,10 @@ class CausalTask(LanguageModel):
             raise ValueError(
                 f"model.context={self.context} and data.context={data.context} must be equal"
             )
-        if self.backbone.longest is not None and self.backbone.longest < self.context:
+        if self.backbone.max_positions is not None and self.backbone.max_positions < self.context:
             raise ValueError(
-                f"model.context={self.context} is more than max_length={self.backbone.longest} "
-                "of the backbone's positions"
+                f"model.context={self.context} is more than max_length="
+                f"{self.backbone.max_positions} of the backbone's positions"
             )
         if data.contiguous and not self.backbone.has_bounded_state:
             raise ValueError(
@@ -179,7 +181,7 @@ class CausalTask(LanguageModel):
                 )
                 now = counts[:n_row, piece]
                 # of those that count, which saves half of them
-                logits = single(self.head(y[now][None], self.embedding.weight)[0])
+                logits = upcast_to_float32(self.head(y[now][None], self.embedding.weight)[0])
                 found = F.cross_entropy(logits, ids[:n_row, 1:][:, piece][now], reduction="none")
                 losses[:n_row, piece][now.cpu()] = found.cpu().double()
                 n_read += sum(

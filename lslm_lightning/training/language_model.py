@@ -67,7 +67,7 @@ class LanguageModel(TextScorer, Task):
         start = padded(prompts, self.tokenizer.pad_id).to(self.device)
         length = torch.tensor([len(p) for p in prompts], device=self.device)
         limits = (max_length, min(max(0, min_length), max_length))
-        keywords = {"start_length": length, "agree": self.agree, "generator": generator}
+        keywords = {"prefix_length": length, "all_ranks_done": self.agree, "generator": generator}
         keywords |= {"n_best": n_best} if n_best > 1 else {}
         return self.search(self.step, start, (), self.tokenizer.eos_id, *limits, **keywords)
 

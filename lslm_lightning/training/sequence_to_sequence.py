@@ -20,7 +20,7 @@ from lslm_lightning.contracts import (
 )
 from lslm_lightning.decoding import Beam, Decoded, Greedy, Search
 from lslm_lightning.models.backbone import Backbone
-from lslm_lightning.models.heads import Head, Source, TiedProjection, single
+from lslm_lightning.models.heads import Head, Source, TiedProjection, upcast_to_float32
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.batches import PairBatch, padded
 from lslm_lightning.training.checks import LONGEST, check_kind, check_lengths, longest_answer
@@ -75,7 +75,9 @@ class SequenceToSequenceTask(Task):
         self.has_open_length = max_length is None
         self.min_length = min_length
         self.max_source_length = max_source_length
-        self.embedding, self.head = backbone.words(tokenizer.vocab_size, head, scale_embedding)
+        self.embedding, self.head = backbone.embedding_and_head(
+            tokenizer.vocab_size, head, scale_embedding
+        )
 
     def bound_answers(self, data: PairData) -> None:
         if self.has_open_length and isinstance(data, PairData):
@@ -98,16 +100,16 @@ class SequenceToSequenceTask(Task):
         splits = [
             split
             for split in ("val", "test")
-            if split in data.corpus.splits and self.backbone.longest
+            if split in data.corpus.splits and self.backbone.max_positions
         ]
         lengths = [len(ids) for split in splits for ids in self.read(data.examples(split))]
         longest = max(
             [*lengths, self.max_length + 1, data.max_source_length, data.max_target_length + 1]
         )
-        if self.backbone.longest and longest > self.backbone.longest:
+        if self.backbone.max_positions and longest > self.backbone.max_positions:
             raise ValueError(
-                f"max_length={self.backbone.longest} of the backbone's positions is below the "
-                f"{longest} tokens of the longest text;"
+                f"max_length={self.backbone.max_positions} of the backbone's positions is below "
+                f"the {longest} tokens of the longest text;"
                 " raise it, or lower model.max_source_length, model.max_length and those of data"
             )
 
@@ -152,7 +154,7 @@ class SequenceToSequenceTask(Task):
             return self.head(y[:, -1:], self.embedding.weight, source)[:, -1], state
 
         start = torch.full((len(source), 1), self.tokenizer.bos_id, device=source.device)
-        shared = (self.backbone.remember(memory), Source(memory, source, pad))
+        shared = (self.backbone.precompute_cross_attention(memory), Source(memory, source, pad))
         longest = max_length or self.max_length
         return search(
             step,
@@ -161,7 +163,7 @@ class SequenceToSequenceTask(Task):
             self.tokenizer.eos_id,
             longest,
             min(self.min_length, longest),
-            agree=self.agree,
+            all_ranks_done=self.agree,
             **({"n_best": n_best} if n_best > 1 else {}),
         )
 
@@ -209,7 +211,7 @@ class SequenceToSequenceTask(Task):
         Raises:
             ValueError: a number of tokens, the end included, is too large.
         """
-        longest = self.backbone.longest
+        longest = self.backbone.max_positions
         for name, n_token in (("source", n_source), ("answer", n_answer)):
             if longest is not None and n_token > longest:
                 raise ValueError(
@@ -252,7 +254,7 @@ class SequenceToSequenceTask(Task):
             )
             logits = self.head(y, self.embedding.weight, Source(memory, source, source == pad))
             found = F.cross_entropy(
-                single(logits).flatten(0, 1),
+                upcast_to_float32(logits).flatten(0, 1),
                 target[:, 1:].flatten(),
                 ignore_index=pad,
                 reduction="none",

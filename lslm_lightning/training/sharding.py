@@ -206,7 +206,7 @@ def spread(task: Any, mesh: DeviceMesh, precision: str | int | None) -> None:
     data = mesh["data_parallel"]
     tensor = mesh["tensor_parallel"]
     if tensor.size() > 1:
-        task.backbone.split(tensor)
+        task.backbone.apply_tensor_parallel(tensor)
     policy = MixedPrecisionPolicy(cast_forward_inputs=False)
     if precision == "bf16-mixed":
         policy = MixedPrecisionPolicy(

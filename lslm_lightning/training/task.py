@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lslm_lightning.contracts import Example, Metric, Mode, Prediction
 from lslm_lightning.decoding import AnySearch, CtcSearch, Fusion, Search
-from lslm_lightning.decoding.search import alone
+from lslm_lightning.decoding.search import no_sync
 from lslm_lightning.evaluation.evaluation_set import evaluation_set
 from lslm_lightning.metrics.names import as_metrics
 from lslm_lightning.models.backbone import Backbone
@@ -328,7 +328,7 @@ class Task(LightningModule, ABC):
                 f"{given}: {kind} answers by {fits} as it is built; choose another search of "
                 "lslm_lightning.decoding"
             )
-        if fusion is not None and not asked.fuses:
+        if fusion is not None and not asked.supports_fusion:
             raise ValueError(
                 f"{given}: {type(asked).__name__} asks no language model, but CtcPrefixBeam and "
                 "JointBeam do; choose one of these"
@@ -363,7 +363,7 @@ class Task(LightningModule, ABC):
         return (
             agreement(self.trainer)
             if self._trainer is not None and splits_layers(self.trainer)
-            else alone
+            else no_sync
         )
 
     # Training
@@ -371,7 +371,7 @@ class Task(LightningModule, ABC):
     def setup(self, stage: str) -> None:
         """Where weights were trained before, training begins with those."""
         if stage == "fit" and not self.goes_on and self.backbone is not None:
-            self.backbone.begin()
+            self.backbone.load_pretrained_weights()
 
     def configure_model(self) -> None:
         """Where the Trainer says so, each process keeps its part of the weights."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lslm_lightning.models.dropout import Dropout
-from lslm_lightning.models.heads import single
+from lslm_lightning.models.heads import upcast_to_float32
 from tasks.question_answering.windows import AnswerWindowBatch
 
 
@@ -36,4 +36,4 @@ class Judge(nn.Module):
         asked = (~batch.of_passage & ~batch.source_pad)[..., None].to(x.dtype)
         seen = self.dropout(self.inner(x).relu()) * asked
         pooled = torch.cat([seen.sum(1) / asked.sum(1), seen.amax(1)], -1)
-        return single(self.outer(self.dropout(pooled)))[:, 0]
+        return upcast_to_float32(self.outer(self.dropout(pooled)))[:, 0]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lslm_lightning.contracts import Alternative, Example, Mode, Prediction
 from lslm_lightning.models.backbone import Backbone
 from lslm_lightning.models.dropout import Dropout
-from lslm_lightning.models.heads import TiedProjection, single
+from lslm_lightning.models.heads import TiedProjection, upcast_to_float32
 from lslm_lightning.text.tokenizer import Tokenizer
 from lslm_lightning.training.checks import check_kind
 from tasks.question_answering import hints
@@ -116,10 +116,10 @@ class SpanTask(QuestionAnsweringTask):
         self.sizes = WindowSizes(max_length, stride, max_question_length)
         self.reader = WindowReader(tokenizer, self.sizes, has_hints, whole_words)
         self.sizes.check(self.reader.frame)
-        self.embedding, _ = backbone.words(
+        self.embedding, _ = backbone.embedding_and_head(
             tokenizer.vocab_size, TiedProjection, scale_embedding=True
         )
-        self.marks = backbone.marks((KINDS, *(hints.SIZES if has_hints else ())))
+        self.marks = backbone.feature_embeddings((KINDS, *(hints.SIZES if has_hints else ())))
         self.flow = None if flow is None else flow(backbone.d_model)
         self.ends = nn.Linear(backbone.d_model, 2)
         self.judge = None if judge is None else judge(backbone.d_model)
@@ -146,11 +146,11 @@ class SpanTask(QuestionAnsweringTask):
         for name, network in networks.items():
             if (
                 network is not None
-                and network.longest is not None
-                and network.longest < self.sizes.max_length
+                and network.max_positions is not None
+                and network.max_positions < self.sizes.max_length
             ):
                 raise ValueError(
-                    f"max_length={network.longest} of the positions of {name} is below "
+                    f"max_length={network.max_positions} of the positions of {name} is below "
                     f"max_length={self.sizes.max_length}, the most tokens"
                     " of a window; raise it, or lower the other in model and data"
                 )
@@ -189,7 +189,7 @@ class SpanTask(QuestionAnsweringTask):
             if self.flow is None
             else self.flow(self.backbone, x, batch)
         )
-        scores = single(self.ends(y))
+        scores = upcast_to_float32(self.ends(y))
         places = scores.masked_fill(~batch.candidate, torch.finfo(scores.dtype).min).log_softmax(1)
         return places, None if self.judge is None else self.judge(x, batch)
 

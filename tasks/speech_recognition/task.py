@@ -21,7 +21,7 @@ from lslm_lightning.contracts import Example, Metric, Prediction
 from lslm_lightning.decoding import AnySearch, CtcGreedy, CtcSearch, JointSearch, Search
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
 from lslm_lightning.models.backbone import Backbone
-from lslm_lightning.models.heads import Head, TiedProjection, single
+from lslm_lightning.models.heads import Head, TiedProjection, upcast_to_float32
 from lslm_lightning.models.subsampling import FrameReduction, Subsampling
 from lslm_lightning.systems.baselines import most_frequent
 from lslm_lightning.text.languages import writes_spaces
@@ -133,7 +133,7 @@ class SpeechRecognitionTask(Task):
         self.embedding = None
         self.head = None
         if backbone.n_decoder_layer:
-            self.embedding, self.head = backbone.words(
+            self.embedding, self.head = backbone.embedding_and_head(
                 tokenizer.vocab_size, head, scale_embedding=True
             )
         self.search = search
@@ -148,7 +148,7 @@ class SpeechRecognitionTask(Task):
                     f"{name}={type(chosen).__name__} does not fit ctc_weight={ctc_weight}; "
                     f"choose a {kinds}"
                 )
-            if isinstance(chosen, JointSearch) and chosen.asks_ctc and not ctc_weight:
+            if isinstance(chosen, JointSearch) and chosen.uses_ctc and not ctc_weight:
                 raise ValueError(
                     f"{name}={chosen} asks CTC, and the model's ctc_weight=0 leaves none; set "
                     "that of the search to 0 too"
@@ -199,7 +199,7 @@ class SpeechRecognitionTask(Task):
         n_frame = max(
             data.measure(split) for split in ("val", "test") if split in data.corpus.splits
         )
-        if self.backbone.longest is not None:
+        if self.backbone.max_positions is not None:
             self.check_positions(data, n_frame)
 
     def check_positions(self, data: SpeechData, n_frame: int) -> None:
@@ -214,9 +214,9 @@ class SpeechRecognitionTask(Task):
                 self.max_length + 1,
                 *(int(data.encoded(split).target.lengths.max()) - 1 for split in ("train", "val")),
             )
-        if self.backbone.longest < longest:
+        if self.backbone.max_positions < longest:
             raise ValueError(
-                f"max_length={self.backbone.longest} of the backbone's positions is below "
+                f"max_length={self.backbone.max_positions} of the backbone's positions is below "
                 f"{longest}, the vectors of the longest recording"
                 " at the slowest tempo or the tokens of the longest transcript; raise it, or the "
                 "stride of model.subsampling, or lower"
@@ -240,7 +240,9 @@ class SpeechRecognitionTask(Task):
             [self.tokenizer.pad_id, self.tokenizer.bos_id, self.tokenizer.eos_id],
             device=heard.memory.device,
         )
-        return single(self.ctc(heard.memory)).index_fill(-1, special, NEVER).log_softmax(-1)
+        return (
+            upcast_to_float32(self.ctc(heard.memory)).index_fill(-1, special, NEVER).log_softmax(-1)
+        )
 
     def loss(self, batch: SpeechBatch, label_smoothing: float = 0.0) -> Tensor:
         features = batch.features
@@ -311,7 +313,7 @@ class SpeechRecognitionTask(Task):
         start = torch.full(
             (len(heard.memory), 1), self.tokenizer.bos_id, device=heard.memory.device
         )
-        shared = (self.backbone.remember(heard.memory), heard.pad)
+        shared = (self.backbone.precompute_cross_attention(heard.memory), heard.pad)
         longest = max_length or self.max_length
         more = {}
         if isinstance(search, JointSearch):
@@ -328,7 +330,7 @@ class SpeechRecognitionTask(Task):
             self.tokenizer.eos_id,
             longest,
             min(self.min_length, longest),
-            agree=self.agree,
+            all_ranks_done=self.agree,
             **more,
         )
         return [

@@ -87,7 +87,7 @@ class ExtractiveTask(Summarizer):
         self.block_trigrams = block_trigrams
         self.max_source_length = max_source_length
         self.place = Sinusoidal(backbone.d_model, 1, backbone.d_model)
-        self.embedding, _ = backbone.words(
+        self.embedding, _ = backbone.embedding_and_head(
             tokenizer.vocab_size, TiedProjection, scale_embedding=True
         )
         self.score = nn.Linear(backbone.d_model, 1)
@@ -108,9 +108,9 @@ class ExtractiveTask(Summarizer):
             ("backbone", self.backbone),
             ("sentence_backbone", self.sentence_backbone),
         ):
-            if network.longest is not None and network.longest < self.max_source_length:
+            if network.max_positions is not None and network.max_positions < self.max_source_length:
                 raise ValueError(
-                    f"max_length={network.longest} of the positions of {name} is below "
+                    f"max_length={network.max_positions} of the positions of {name} is below "
                     f"max_source_length={self.max_source_length}, the most"
                     " tokens, and sentences, that may come; raise it, or lower the other"
                 )

@@ -35,7 +35,7 @@ def our_search(hf_model: torch.nn.Module) -> Callable[[Tensor], list[list[int]]]
 
     def search(source: Tensor) -> list[list[int]]:
         pad = source == PAD
-        keys = backbone.remember(backbone.encode(embedding(source), pad))
+        keys = backbone.precompute_cross_attention(backbone.encode(embedding(source), pad))
         found = Beam(N_BEAM)(
             step, torch.full((len(source), 1), START), (keys, pad), END, MAX_LENGTH
         )

@@ -16,19 +16,19 @@ Sequence = tuple[int, ...]
 def random_frames(
     n_source: int, n_frame: int, n_symbol: int, never: tuple[int, ...] = ()
 ) -> Tensor:
-    """Log p (B, T, V) float64, -inf of the symbols `never`."""
+    """Return log p (B, T, V) float64, -inf for the symbols `never`."""
     scores = 2 * torch.randn(n_source, n_frame, n_symbol, dtype=torch.double)
     scores[..., list(never)] = -torch.inf
     return scores.log_softmax(-1)
 
 
 def spelled(path: Sequence, blank: int) -> Sequence:
-    """What a path through the frames spells."""
+    """Return the symbols that a path through the frames emits."""
     return tuple(symbol for symbol, _ in itertools.groupby(path) if symbol != blank)
 
 
 def all_sequences(log_p: Tensor, blank: int) -> dict[Sequence, float]:
-    """The probability of every sequence that has one under frames (T, V)."""
+    """Return the probability of every sequence that has one under frames (T, V)."""
     found: dict[Sequence, float] = defaultdict(float)
     for path in itertools.product(range(log_p.size(1)), repeat=log_p.size(0)):
         if (p := math.exp(sum(log_p[t, symbol].item() for t, symbol in enumerate(path)))) > 0:
@@ -37,7 +37,7 @@ def all_sequences(log_p: Tensor, blank: int) -> dict[Sequence, float]:
 
 
 def plain_prefix_beam(log_p: Tensor, blank: int, beam_size: int) -> dict[Sequence, float]:
-    """Log p of the best prefixes, frame by frame in plain Python, for frames (T, V)."""
+    """Return log p of the best prefixes, frame by frame in plain Python, for frames (T, V)."""
     beams = {(): (0.0, -math.inf)}  # log p of paths that end in a blank, and in the last symbol
     for frame in log_p.double().tolist():
         after: dict[Sequence, tuple[float, float]] = defaultdict(lambda: (-math.inf, -math.inf))

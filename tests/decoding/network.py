@@ -1,4 +1,4 @@
-"""A model to search with, which is cheap and has no structure."""
+"""Cheap random model to search with."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ END = 2
 
 
 class Network:
-    """A random recurrent network as a step: its state is a vector a hypothesis, what beams share is
-    a vector a source.
+    """Random recurrent network as a step: its state is a vector for each hypothesis, its encoder
+    state a vector for each source.
     """
 
     def __init__(self, vocab_size: int = 9, width: int = 16, end_bias: float = 0.0) -> None:
@@ -35,12 +35,12 @@ class Network:
         return h @ self.out + self.bias, (h,)
 
     def log_p(self, ids: list[int], source: Tensor) -> Tensor:
-        """(V,) after `ids`, read from the start."""
+        """Return log p (V,) of the next token after `ids`."""
         return self(torch.tensor([ids]), None, source[None])[0][0].log_softmax(-1)
 
 
 def question(n_source: int = 6, width: int = 16) -> tuple[Tensor, Tensor]:
-    """Starts (B, 1) and sources (B, D)."""
+    """Return prefixes (B, 1) and sources (B, D)."""
     return torch.ones(n_source, 1, dtype=torch.long), torch.randn(
         n_source, width, dtype=torch.double
     )

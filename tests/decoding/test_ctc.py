@@ -21,7 +21,7 @@ def _seeded():
 
 
 def language_model(vocab_size: int = 4, **settings) -> tuple[Network, Fusion]:
-    """A random language model that begins and ends with `END`, and its fusion."""
+    """Return a random language model that begins and ends with `END`, and its fusion."""
     network = Network(vocab_size)
 
     def step(ids: Tensor, state: tuple | None, shared: tuple) -> tuple[Tensor, tuple]:
@@ -31,7 +31,7 @@ def language_model(vocab_size: int = 4, **settings) -> tuple[Network, Fusion]:
 
 
 def log_p_of(network: Network, ids: tuple[int, ...]) -> float:
-    """Of a text under a language model, its end with it."""
+    """Return log p of a text under a language model, its end included."""
     whole = [END, *ids, END]
     return sum(
         network.log_p(whole[:t], torch.zeros(16, dtype=torch.double))[whole[t]].item()
@@ -174,7 +174,7 @@ def test_hypotheses_of_one_length_are_read_together():
         (lambda: Fusion(None, 0, 0, weight=-1.0), r"weight=-1.0"),
         (
             lambda: CtcGreedy()(random_frames(1, 3, 4), torch.tensor([3]), 0, language_model()[1]),
-            "CtcGreedy .* no language model",
+            "CtcGreedy .* language model",
         ),
         (
             lambda: CtcGreedy()(random_frames(1, 3, 4), torch.tensor([4]), 0),

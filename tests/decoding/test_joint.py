@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lslm_lightning.decoding import Beam, CtcPrefixBeam, Fusion, JointBeam
-from lslm_lightning.decoding.prefix_scores import PrefixScores, frames_of
+from lslm_lightning.decoding.prefix_scores import PrefixScores, prefix_frames
 from tests.decoding.frames import all_sequences, random_frames
 from tests.decoding.network import END, Network, answers, question
 from tests.decoding.test_ctc import language_model, log_p_of
@@ -31,7 +31,7 @@ def frames(blank: int = BLANK, n_frame: int = 4) -> Tensor:
 
 
 def decoder() -> Network:
-    """One that cannot write the blank."""
+    """Return a decoder that cannot write the blank."""
     network = Network(N_SYMBOL)
     network.bias[BLANK] = -math.inf
     return network
@@ -41,7 +41,7 @@ def decoder() -> Network:
 def test_prefix_scores_are_sums_over_all_sequences(blank):
     log_probs = frames()
     for source, n in zip(log_probs, LENGTHS, strict=True):
-        shared = frames_of(source[None], n[None], blank)
+        shared = prefix_frames(source[None], n[None], blank)
         every = all_sequences(source[:n], blank)
         for prefix in itertools.chain.from_iterable(
             itertools.product(range(N_SYMBOL), repeat=r) for r in range(4)
@@ -77,7 +77,7 @@ def test_prefix_scores_stay_exact_over_many_frames():
     total = 0.0
     for wanted in [*ids, END]:
         log_p, state = step(
-            torch.tensor([[token]]), state, frames_of(scores, torch.tensor([300]), BLANK)
+            torch.tensor([[token]]), state, prefix_frames(scores, torch.tensor([300]), BLANK)
         )
         total = total + log_p[0, wanted].item()
         token = wanted
@@ -188,7 +188,7 @@ def test_other_rows_of_the_batch_change_nothing():
 
 
 def test_inference_mode_around_a_search():
-    """As Lightning tests: what the model gives was made there, and is not to be written to."""
+    """Tensors made in inference mode, as in Lightning's test loop, are not written to."""
     network = decoder()
     (start, sources) = question(3)
     _, fusion = language_model(N_SYMBOL, weight=0.4)
@@ -223,13 +223,13 @@ def test_no_answer_has_more_symbols_than_frames():
         ),
         (
             lambda: JointBeam()(Network(N_SYMBOL), torch.ones(3, 2).long(), None, END, 5),
-            "start has 2 tokens",
+            "prefix has 2 tokens",
         ),
         (
             lambda: JointBeam(ctc_weight=0.0)(
                 Network(N_SYMBOL), *question(3), END, 5, fusion=Fusion(None, END, 4)
             ),
-            "ends with token 4 and the search with 2",
+            "end-of-sequence token 4 and the search 2",
         ),
         (
             lambda: JointBeam()(

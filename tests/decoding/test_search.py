@@ -1,6 +1,4 @@
-"""Laws of every search on small random networks in float64, then the answers of `transformers` with
-the same weights.
-"""
+"""Laws of every search on small random networks in float64."""
 
 import itertools
 import math
@@ -210,7 +208,7 @@ def test_prompts_of_different_lengths_equal_one_at_a_time(search):
     prompts = torch.randint(3, 9, (10, 7))
     length = torch.tensor([2, 7, 3, 3, 5, 2, 6, 4, 7, 2])
     prompts[:, :2] = torch.tensor([3, END])  # an end in the prompt ends nothing
-    together = search(network, prompts, sources, END, 8, 2, start_length=length)
+    together = search(network, prompts, sources, END, 8, 2, prefix_length=length)
     for i, n in enumerate(length):
         alone = search(network, prompts[i, None, :n], sources[i, None], END, 8, 2)
         assert answers(alone)[0] == answers(together)[i]
@@ -222,7 +220,7 @@ def test_looking_rarely_changes_nothing(search, monkeypatch):
     network = Network(end_bias=1.0)
     (start, sources) = question(12)
     expected = search(network, start, sources, END, 21)
-    monkeypatch.setattr(stepwise, "steps_between_looks", lambda device: 8)
+    monkeypatch.setattr(stepwise, "steps_between_checks", lambda device: 8)
     found = search(network, start, sources, END, 21)
     assert answers(found) == answers(expected)
     torch.testing.assert_close(found.score, expected.score)
@@ -268,7 +266,7 @@ def test_state_is_not_copied_where_rows_stay():
 
 @pytest.mark.parametrize("search", [Greedy(), Sampling(), Beam(2)], ids=str)
 def test_processes_step_together(search):
-    """A process that is done early goes on stepping until the others are."""
+    """A process that is done early keeps stepping until the others are."""
     network = Network(end_bias=9.0)
     (start, sources) = question(3)
     others = 6
@@ -278,7 +276,7 @@ def test_processes_step_together(search):
         said.append(done)
         return done and len(said) >= others
 
-    found = search(network, start, sources, END, 12, agree=agree)
+    found = search(network, start, sources, END, 12, all_ranks_done=agree)
     assert found.n_token.max() < others
     assert len(network.rows) == len(said) == others
     assert said == sorted(said)
@@ -308,16 +306,16 @@ def test_reorder_takes_rows_of_everything():
         (lambda: Greedy()(Network(), *question(), END, 5, 6), "min_length=6 .* max_length=5"),
         (lambda: Beam()(Network(), *question(), END, 5, -1), "min_length=-1"),
         (lambda: Greedy()(Network(), *question(), END, 0), "max_length=0"),
-        (lambda: Greedy()(Network(), torch.ones(2, 0), None, END, 5), r"start has shape \(2, 0\)"),
+        (lambda: Greedy()(Network(), torch.ones(2, 0), None, END, 5), r"prefix has shape \(2, 0\)"),
         (
-            lambda: Greedy()(Network(), *question(2), END, 5, start_length=torch.tensor([1, 2])),
-            "start_length",
+            lambda: Greedy()(Network(), *question(2), END, 5, prefix_length=torch.tensor([1, 2])),
+            "prefix_length",
         ),
         (
             lambda: Beam()(
-                Network(), torch.ones(2, 3).long(), None, END, 5, start_length=torch.tensor([1, 2])
+                Network(), torch.ones(2, 3).long(), None, END, 5, prefix_length=torch.tensor([1, 2])
             ),
-            "start_length",
+            "prefix_length",
         ),
     ],
 )
@@ -336,123 +334,3 @@ def test_broken_logits_end_in_an_error(search, bad):
 
     with pytest.raises(ValueError, match=r"after 3 steps .* 2 of 2 sources"):
         search(step, torch.ones(2, 1, dtype=torch.long), None, END, 50)
-
-
-@pytest.fixture(scope="session")
-def marian():
-    pytest.importorskip(
-        "transformers", reason="transformers is a test dependency: pip install -e .[dev]"
-    )
-    from tests import copying
-
-    model = copying.marian(
-        n_layer=1,
-        n_head=4,
-        vocab_size=24,
-        d_model=64,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        init_std=0.1,
-    )
-    copying.learn_to_copy(model, n_step=150, n_word=20, mean_length=6)
-    return model
-
-
-@pytest.fixture(scope="session")
-def copies(marian):
-    """`search(...)` on our Transformer with the weights of `marian`, and the sources."""
-    from tests.copying import PAD, START, sentences
-    from tests.models.convert import marian_from_transformers
-
-    embedding, backbone, head = marian_from_transformers(marian)
-    source = sentences(48, 6, 20, torch.Generator().manual_seed(1))
-    assert len({len(ids) for ids in generate(marian, source, max_new_tokens=16)}) > 4, (
-        "hypotheses should end at different lengths"
-    )
-    pad = source == PAD
-    with torch.inference_mode():
-        shared = (backbone.remember(backbone.encode(embedding(source), pad)), pad)
-
-    def step(ids: Tensor, state: tuple | None, shared: tuple) -> tuple[Tensor, tuple]:
-        y, state = backbone.decode(
-            embedding(ids), memory=shared[0], memory_pad=shared[1], state=state
-        )
-        return head(y[:, -1:], embedding.weight)[:, 0], state
-
-    start = torch.full((len(source), 1), START)
-    return source, lambda search, max_length, min_length=0: search(
-        step, start, shared, END, max_length, min_length
-    )
-
-
-def generate(marian: torch.nn.Module, source: Tensor, **settings) -> list[list[int]]:
-    ids = marian.generate(
-        input_ids=source, attention_mask=(source != 0).long(), do_sample=False, **settings
-    )[:, 1:].tolist()
-    return [row[: row.index(END) + 1] if END in row else row for row in ids]
-
-
-def test_inference_mode_and_autocast_around_a_search(copies):
-    """As Lightning validates: the sources were encoded there, and their tensors are not to be
-    written to.
-    """
-    source, search = copies
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        for method in (Greedy(), Sampling(), Beam(3)):
-            assert search(method, 16).n_token.shape == (len(source),)
-
-
-@pytest.mark.parametrize(
-    ("no_repeat_ngram", "min_length", "max_length"), [(0, 0, 16), (2, 0, 16), (0, 5, 8), (1, 3, 16)]
-)
-def test_greedy_against_transformers(marian, copies, no_repeat_ngram, min_length, max_length):
-    source, search = copies
-    expected = generate(
-        marian,
-        source,
-        no_repeat_ngram_size=no_repeat_ngram,
-        min_new_tokens=min_length,
-        max_new_tokens=max_length,
-        num_beams=1,
-    )
-    assert answers(search(Greedy(no_repeat_ngram), max_length, min_length)) == expected
-
-
-@pytest.mark.parametrize("beam_size", [2, 5, 12])
-@pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize(
-    ("length_penalty", "no_repeat_ngram", "min_length", "max_length"),
-    [
-        (1.0, 0, 0, 16),
-        (0.0, 0, 0, 16),
-        (2.0, 2, 0, 16),
-        (-1.0, 0, 4, 16),
-        (0.6, 3, 5, 8),
-        (1.0, 0, 0, 3),
-    ],
-)
-def test_beams_against_transformers(
-    marian,
-    copies,
-    beam_size,
-    early_stopping,
-    length_penalty,
-    no_repeat_ngram,
-    min_length,
-    max_length,
-):
-    source, search = copies
-    expected = generate(
-        marian,
-        source,
-        num_beams=beam_size,
-        length_penalty=length_penalty,
-        early_stopping=early_stopping,
-        no_repeat_ngram_size=no_repeat_ngram,
-        min_new_tokens=min_length,
-        max_new_tokens=max_length,
-    )
-    found = search(
-        Beam(beam_size, length_penalty, early_stopping, no_repeat_ngram), max_length, min_length
-    )
-    assert answers(found) == expected

@@ -1,6 +1,4 @@
-"""Weights of `transformers` models in ours, to compare the two. Only what differs is said:
-everything else has to agree by itself.
-"""
+"""Conversion of models of `transformers` to ours with the same weights, to compare the two."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,20 +21,20 @@ FEED_FORWARD: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 def copy_linear(ours: nn.Module, theirs: nn.Module) -> None:
-    """A linear layer, or norm, or embedding."""
+    """Copy the weights of a linear layer, norm or embedding."""
     ours.weight.data.copy_(theirs.weight)
     if isinstance(getattr(ours, "bias", None), nn.Parameter):
         ours.bias.data.copy_(theirs.bias)
 
 
 def copy_projections(ours: nn.Module, *theirs: nn.Module) -> None:
-    """Those of queries, keys and values."""
+    """Copy the projections of queries, keys and values from three linear layers."""
     for own, other in zip((ours.query, ours.key, ours.value), theirs, strict=True):
         copy_linear(own, other)
 
 
 def split_projections(ours: nn.Module, theirs: nn.MultiheadAttention) -> None:
-    """The same from torch's one matrix."""
+    """Copy the projections of queries, keys and values from torch's single matrix."""
     weights = theirs.in_proj_weight.data.chunk(3)
     biases = theirs.in_proj_bias.data.chunk(3)
     for own, weight, bias in zip((ours.query, ours.key, ours.value), weights, biases, strict=True):
@@ -48,8 +46,8 @@ def split_projections(ours: nn.Module, theirs: nn.MultiheadAttention) -> None:
 def marian_from_transformers(
     hf_model: nn.Module,
 ) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
-    """Embedding (with its scale), backbone and head (its bias is `final_logits_bias`) of a
-    MarianMTModel, in its dtype and eval mode.
+    """Return embedding (with its scale), backbone and head of a MarianMTModel, in its dtype and
+    eval mode; `final_logits_bias` is the bias of the head.
     """
     config = hf_model.config
     model = hf_model.model
@@ -95,7 +93,7 @@ def marian_from_transformers(
 
 
 def copy_transposed(ours: nn.Module, theirs: nn.Module) -> None:
-    """A linear layer from GPT-2's Conv1D."""
+    """Copy GPT-2's Conv1D to a linear layer."""
     ours.weight.data.copy_(theirs.weight.T)
     ours.bias.data.copy_(theirs.bias)
 
@@ -104,7 +102,7 @@ def copy_transposed(ours: nn.Module, theirs: nn.Module) -> None:
 def gpt2_from_transformers(
     hf_model: nn.Module,
 ) -> tuple[TokenEmbedding, Transformer, TiedProjection]:
-    """Embedding, backbone and head of a GPT2LMHeadModel."""
+    """Return embedding, backbone and head of a GPT2LMHeadModel."""
     config = hf_model.config
     model = hf_model.transformer
     backbone = Transformer(
@@ -143,7 +141,7 @@ def gpt2_from_transformers(
 def llama_from_transformers(
     hf_model: nn.Module,
 ) -> tuple[TokenEmbedding, Transformer, FreeProjection]:
-    """Embedding, backbone and head of a LlamaForCausalLM."""
+    """Return embedding, backbone and head of a LlamaForCausalLM."""
     config = hf_model.config
     model = hf_model.model
     backbone = Transformer(
@@ -179,8 +177,8 @@ def llama_from_transformers(
 
 @torch.no_grad()
 def bert_from_transformers(hf_model: nn.Module) -> tuple[TokenEmbedding, Transformer]:
-    """Embedding and backbone of a BertModel for texts of one segment, whose vector goes into those
-    of the positions.
+    """Return embedding and backbone of a BertModel for texts of one segment, whose vector is added
+    to those of the positions.
     """
     config = hf_model.config
     backbone = Transformer(

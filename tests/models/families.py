@@ -1,5 +1,5 @@
-"""The models on which the laws are tested, tiny and in float64, with every parameter random so that
-none can be without effect.
+"""Tiny models in float64 for the laws of backbones, with every parameter random so that none can be
+without effect.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ Family = Callable[..., Backbone]
 
 
 def build(**settings) -> Transformer:
-    """A Transformer in float64 and evaluation, 2 + 2 layers if not said otherwise."""
+    """Return a Transformer in float64 and eval mode, with 2 + 2 layers by default."""
     torch.manual_seed(0)
     return shaken(
         Transformer(
@@ -47,7 +47,7 @@ def build(**settings) -> Transformer:
 
 
 def recurrent(kind: type[Recurrent], **settings) -> Recurrent:
-    """A recurrent network in the same way."""
+    """Return a recurrent network in float64 and eval mode, with 2 + 2 layers by default."""
     torch.manual_seed(0)
     return shaken(
         kind(**{"d_model": D_MODEL, "n_encoder_layer": 2, "n_decoder_layer": 2, **settings})
@@ -61,7 +61,7 @@ def shaken(model: nn.Module) -> nn.Module:
 
 
 def label(settings: dict) -> str:
-    """A readable name of a family."""
+    """Return a readable name of a family."""
     names = [getattr(value, "func", value) for value in settings.values()]
     return "-".join(getattr(name, "__name__", str(name)) for name in names)
 

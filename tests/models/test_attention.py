@@ -1,4 +1,4 @@
-"""Attention against the mission's formula, torch.nn, and itself spelled out."""
+"""Attention against its formula, torch.nn, and its own unfused form."""
 
 import pytest
 import torch
@@ -6,12 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lslm_lightning.models.attention import (
+    AttentionContext,
     CrossAttention,
     SelfAttention,
-    View,
+    prefers_unfused,
     record_attention,
-    spelled_out,
-    spells_out,
+    unfused_attention,
 )
 from tests.models.convert import split_projections
 from tests.models.families import build
@@ -19,8 +19,8 @@ from tests.models.families import build
 EXACT = {"rtol": 0, "atol": 1e-12}
 
 
-def view_of(n: int, mask: Tensor | None = None, causal: bool = False) -> View:
-    return View(torch.arange(n), n, None, mask, causal)
+def context_of(n: int, mask: Tensor | None = None, causal: bool = False) -> AttentionContext:
+    return AttentionContext(torch.arange(n), n, None, mask, causal)
 
 
 def pad_after(lengths: list[int], n: int) -> Tensor:
@@ -28,7 +28,7 @@ def pad_after(lengths: list[int], n: int) -> Tensor:
 
 
 def test_it_is_the_formula_head_by_head():
-    """W_q, W_k to n_head * d_k, W_v to n_head * d_v, output from n_head * d_v, scores over
+    """W_q, W_k map to n_head * d_k, W_v to n_head * d_v, output from n_head * d_v, scores over
     sqrt(d_k); d_k, d_v and d_model all differ.
     """
     n_head = 4
@@ -48,7 +48,7 @@ def test_it_is_the_formula_head_by_head():
         v = x @ w_v[g * d_v : (g + 1) * d_v].T + b_v[g * d_v : (g + 1) * d_v]
         heads.append((q @ k.T / d_k**0.5).softmax(-1) @ v)
     expected = torch.cat(heads, -1) @ attention.output.weight.T + attention.output.bias
-    torch.testing.assert_close(attention(x[None], view_of(6))[0][0], expected, **EXACT)
+    torch.testing.assert_close(attention(x[None], context_of(6))[0][0], expected, **EXACT)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -63,11 +63,11 @@ def test_self_attention_against_torch(causal: bool):
     pad = pad_after([6, 4, 1], 6)
     if causal:
         expected, _ = theirs(x, x, x, attn_mask=torch.ones(6, 6, dtype=torch.bool).triu(1))
-        torch.testing.assert_close(ours(x, view_of(6, causal=True))[0], expected, **EXACT)
+        torch.testing.assert_close(ours(x, context_of(6, causal=True))[0], expected, **EXACT)
     else:
         expected, _ = theirs(x, x, x, key_padding_mask=pad)
         torch.testing.assert_close(
-            ours(x, view_of(6, ~pad[:, None, None]))[0][~pad], expected[~pad], **EXACT
+            ours(x, context_of(6, ~pad[:, None, None]))[0][~pad], expected[~pad], **EXACT
         )
 
 
@@ -91,14 +91,14 @@ def test_cross_attention_against_torch():
 @pytest.mark.parametrize("kind", ["none", "causal", "bool", "float"])
 @pytest.mark.parametrize("n_kv_head", [4, 2, 1])
 def test_spelled_out_equals_fused(kind: str, n_kv_head: int):
-    """Outputs and gradients: short bfloat16 on a CPU takes the one, everything else the other."""
+    """Outputs and gradients of the unfused form equal those of the fused kernel."""
     shapes = [(2, 4, 5, 3), (2, n_kv_head, 5, 3), (2, n_kv_head, 5, 6)]
     inputs = [torch.randn(*shape, dtype=torch.double, requires_grad=True) for shape in shapes]
     mask = {
         "bool": ~pad_after([5, 2], 5)[:, None, None],
         "float": torch.randn(1, 4, 5, 5, dtype=torch.double),
     }.get(kind)
-    ours, weights = spelled_out(*inputs, mask, kind == "causal")
+    ours, weights = unfused_attention(*inputs, mask, kind == "causal")
     theirs = F.scaled_dot_product_attention(
         *inputs, attn_mask=mask, is_causal=kind == "causal", enable_gqa=True
     )
@@ -115,9 +115,9 @@ def test_spelled_out_equals_fused(kind: str, n_kv_head: int):
 def test_it_is_spelled_out_only_where_that_is_faster():
     query = torch.randn(1, 1, 4, 8, dtype=torch.bfloat16)
     many = torch.randn(1, 1, 1000, 8, dtype=torch.bfloat16)
-    assert spells_out(query, query)
-    assert not spells_out(query.float(), query.float())
-    assert not spells_out(query, many)
+    assert prefers_unfused(query, query)
+    assert not prefers_unfused(query.float(), query.float())
+    assert not prefers_unfused(query, many)
 
 
 def test_recording_keeps_the_weights_and_changes_nothing():

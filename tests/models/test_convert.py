@@ -20,7 +20,9 @@ CLOSE = {"rtol": 0, "atol": 1e-6}
 
 
 def randomize(hf_model: torch.nn.Module) -> torch.nn.Module:
-    """Every parameter and bias random, so that none can be forgotten; float64, without dropout."""
+    """Make every parameter and bias random, so that none can be forgotten; float64, without
+    dropout.
+    """
     for parameter in hf_model.parameters():
         if parameter.requires_grad:
             parameter.data.add_(torch.randn_like(parameter) * 0.1)
@@ -28,7 +30,7 @@ def randomize(hf_model: torch.nn.Module) -> torch.nn.Module:
 
 
 def padded_ids(vocab_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids (3, 7) and their padding."""
+    """Return ids (3, 7) and their padding."""
     ids = torch.randint(4, vocab_size, (3, 7))
     pad = torch.zeros(3, 7, dtype=torch.bool)
     pad[1, 4:] = pad[2, 1:] = True

@@ -1,4 +1,4 @@
-"""Dropout as probability has it."""
+"""Shares and means of dropped elements."""
 
 import pytest
 import torch

@@ -23,7 +23,7 @@ def randomized(head):
 
 @pytest.fixture
 def inputs() -> dict[str, Any]:
-    """Two sources (the second padded, both with words that come twice), two beams each."""
+    """Return two sources (the second padded, both with words that occur twice), two beams each."""
     torch.manual_seed(0)
     return {
         "y": torch.randn(2 * B, T, D, dtype=torch.double),
@@ -58,8 +58,8 @@ def test_pointer_generator_is_a_distribution(inputs):
 
 
 def test_pointer_generator_answers_in_single_precision_under_autocast(inputs):
-    """What a search ranks is what the loss was taken of: sums of small probabilities must not be
-    lost in 8 bits.
+    """The scores of a search are those of the loss: sums of small probabilities must not be lost in
+    8 bits.
     """
     head = PointerGenerator(V, D)
     single = {"y": inputs["y"][::2].float(), "embedding": inputs["embedding"].float()}
@@ -106,8 +106,8 @@ def test_pointer_generator_gradients(inputs):
 
 
 def test_pointer_generator_learns_to_copy_what_it_never_wrote(inputs):
-    """With the vocabulary shut for a word of the source, its probability and gradient come from
-    copying, and stay numbers.
+    """Probability and gradient come from copying, and stay numbers, where generating gives a word
+    none.
     """
     head = randomized(PointerGenerator(V, D))
     inputs["embedding"][4] = -1e4 * inputs["y"][0, 0]

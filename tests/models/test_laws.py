@@ -1,4 +1,4 @@
-"""Laws of the contract of backbones, which hold for every family."""
+"""Laws of backbones, which hold for every family."""
 
 import copy
 
@@ -21,7 +21,7 @@ def pad_after(lengths: list[int], n: int) -> Tensor:
 
 
 def reorder(nested, index: Tensor):
-    """What a search may do with a state."""
+    """Return the rows `index` of a state, as a search may do."""
     return (
         nested.index_select(0, index)
         if isinstance(nested, Tensor)
@@ -30,7 +30,7 @@ def reorder(nested, index: Tensor):
 
 
 def in_pieces(model: Backbone, x: Tensor, sizes: list[int], **memory) -> Tensor:
-    """Decode piece by piece."""
+    """Decode piece by piece; return the outputs."""
     state = None
     pieces = []
     for piece in x.split(sizes, 1):
@@ -84,14 +84,14 @@ def test_padding_changes_nothing(family: Family):
 @pytest.mark.parametrize("family", FAMILIES + RECURRENT)
 @torch.no_grad()
 def test_beams_share_a_source_and_may_be_reordered(family: Family):
-    """Three beams a source, reordered twice on the way, against whole histories with copied
+    """Three beams a source, reordered twice on the way, equal whole histories with copied
     memories.
     """
     model = family()
     source = vectors(2, 5)
     pad = pad_after([5, 3], 5)
     memory = model.encode(source, pad)
-    shared = model.remember(memory)
+    shared = model.precompute_cross_attention(memory)
     copied = memory.repeat_interleave(3, 0)
     copied_pad = pad.repeat_interleave(3, 0)
     history = vectors(6, 2)
@@ -155,7 +155,7 @@ def test_remembering_changes_nothing(family: Family):
     memory = vectors(2, 5)
     x = vectors(4, 3)
     torch.testing.assert_close(
-        model.decode(x, memory=model.remember(memory))[0],
+        model.decode(x, memory=model.precompute_cross_attention(memory))[0],
         model.decode(x, memory=memory)[0],
         **EXACT,
     )

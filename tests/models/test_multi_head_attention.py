@@ -1,11 +1,11 @@
-"""The attention of the literature against torch.nn, its own formula, and that of a backbone."""
+"""Multi-head attention against torch.nn, its own formula, and the attention of a backbone."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lslm_lightning.models import MultiHeadAttention
-from lslm_lightning.models.attention import CrossAttention, SelfAttention, View
+from lslm_lightning.models.attention import AttentionContext, CrossAttention, SelfAttention
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 
@@ -17,7 +17,7 @@ def inputs(n_query: int = 5, n_key: int = 6, d_model: int = 12) -> tuple[Tensor,
 
 
 def as_torch(ours: MultiHeadAttention) -> nn.MultiheadAttention:
-    """torch.nn's module with the same weights."""
+    """Return torch.nn's module with the same weights."""
     theirs = nn.MultiheadAttention(ours.d_model, ours.num_heads, batch_first=True).double()
     parts = (ours.W_q, ours.W_k, ours.W_v)
     theirs.in_proj_weight.data = torch.cat([part.weight.data for part in parts])
@@ -106,9 +106,9 @@ def test_its_weights_work_in_a_backbone_and_come_back() -> None:
     cross = ours.to_attention(CrossAttention)
     expected = ours(query, memory, memory, allowed)
     torch.testing.assert_close(cross(query, memory, allowed), expected, **EXACT)
-    view = View(torch.arange(5), 5, None, None, causal=True)
+    context = AttentionContext(torch.arange(5), 5, None, None, causal=True)
     alone = ours(query, query, query, torch.ones(5, 5).tril())
-    torch.testing.assert_close(ours.to_attention()(query, view)[0], alone, **EXACT)
+    torch.testing.assert_close(ours.to_attention()(query, context)[0], alone, **EXACT)
     back = MultiHeadAttention.from_attention(cross)
     torch.testing.assert_close(back(query, memory, memory, allowed), expected, **EXACT)
 
@@ -118,9 +118,9 @@ def test_its_weights_work_in_a_backbone_and_come_back() -> None:
 def test_shared_keys_of_a_backbone_are_repeated(n_kv_head: int, bias: bool) -> None:
     attention = SelfAttention(12, 4, n_kv_head, 3, 5, bias).double().eval()
     x, _, _ = inputs()
-    view = View(torch.arange(5), 5, None, None, causal=False)
+    context = AttentionContext(torch.arange(5), 5, None, None, causal=False)
     found = MultiHeadAttention.from_attention(attention)(x, x, x)
-    torch.testing.assert_close(found, attention(x, view)[0], **EXACT)
+    torch.testing.assert_close(found, attention(x, context)[0], **EXACT)
 
 
 @pytest.mark.parametrize("name", ["num_heads", "d_model", "d_k", "d_v"])

@@ -1,4 +1,4 @@
-"""The loss piece by piece against torch's."""
+"""Loss computed in pieces against torch's."""
 
 import pytest
 import torch
@@ -86,7 +86,7 @@ def test_frozen_vectors_get_no_gradient_and_the_others_the_same():
 
 
 def test_second_derivatives_are_refused():
-    """They would be wrong: the gradients are computed with the loss."""
+    """Second derivatives would be wrong, because gradients are computed with the loss."""
     y = torch.randn(9, 6, requires_grad=True)
     weight = torch.randn(11, 6, requires_grad=True)
     [of_y] = torch.autograd.grad(

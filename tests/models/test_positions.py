@@ -1,4 +1,4 @@
-"""Each scheme against its formula, and what it promises."""
+"""Positional encodings against their formulas."""
 
 from functools import partial
 
@@ -49,7 +49,7 @@ def test_learned_positions_refuse_what_has_no_vector():
     x = torch.randn(1, 5, 16, dtype=torch.double)
     _, state = model.decode(x[:, :4])
     for piece, before in ((x, None), (x[:, 4:], state)):
-        with pytest.raises(ValueError, match=r"max_length=4 must not be below the 5 tokens"):
+        with pytest.raises(ValueError, match=r"max_length=4 must be at least the 5 tokens"):
             model.decode(piece, state=before)
 
 

@@ -1,4 +1,4 @@
-"""What recurrent networks add to the laws of all families."""
+"""Laws of recurrent networks alone."""
 
 import pytest
 import torch
@@ -83,7 +83,7 @@ def test_impossible_sizes_are_refused(settings, rule):
 @pytest.mark.parametrize("attention", [Luong, Bahdanau])
 @torch.no_grad()
 def test_rows_with_a_source_go_on_where_they_ended(attention):
-    """One row begins with padding alone."""
+    """A row whose first piece is padding alone keeps its state."""
     model = recurrent(LSTM, attention=attention)
     memory = vectors(3, 4)
     x = vectors(3, 5)

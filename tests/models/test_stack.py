@@ -21,7 +21,7 @@ def randomized(layer: nn.Module) -> nn.Module:
 
 
 def copy_attention_and_feed_forward(ours: Layer, theirs: nn.Module) -> None:
-    """What encoder and decoder layers of torch.nn have in common."""
+    """Copy the weights that encoder and decoder layers of torch.nn have in common."""
     split_projections(ours.self_attention, theirs.self_attn)
     copy_linear(ours.self_attention.output, theirs.self_attn.out_proj)
     copy_linear(ours.feed_forward.inner, theirs.linear1)

@@ -1,4 +1,4 @@
-"""Fewer frames: how many, and that padding changes none of them."""
+"""Frame reduction: number of frames, and independence from padding."""
 
 from functools import partial
 
@@ -72,7 +72,7 @@ def test_a_vector_sees_only_frames_around_it(stride):
 
 
 def test_stacked_frames_keep_all_there_is():
-    """With a map that changes nothing, a vector is its frames one after the other."""
+    """Under an identity map, a vector is its frames one after the other."""
     front = Stacking(3, 12, stride=4).double()
     front.output.weight.data.copy_(torch.eye(12))
     front.output.bias.data.zero_()

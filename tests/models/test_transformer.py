@@ -1,5 +1,5 @@
-"""Laws that hold for every position x norm x feed-forward, norm first or last, and for all widths
-of heads.
+"""Laws for every position x norm x feed-forward, pre-norm and post-norm, and all widths of
+heads.
 """
 
 import pytest
@@ -23,7 +23,7 @@ def test_a_decoder_alone_steps_past_the_growth_of_its_cache(family: Family):
 
 @pytest.mark.parametrize("family", EVERY_POSITION)
 def test_checkpointing_changes_no_gradient(family: Family):
-    """Dropout included: what is recomputed draws the same numbers."""
+    """Recomputed layers draw the same dropout masks."""
     gradients = []
     source = vectors(2, 5)
     x = vectors(2, 4)
@@ -44,8 +44,8 @@ def test_checkpointing_changes_no_gradient(family: Family):
 
 @torch.no_grad()
 def test_every_position_but_none_tells_order():
-    """Without positions an encoder sees a bag; with any scheme, the same bag in another order is
-    something else.
+    """Without positions an encoder sees a bag of tokens; with any encoding, another order gives
+    another output.
     """
     x = vectors(1, 5)
     index = torch.tensor([2, 0, 1, 4, 3])
@@ -69,8 +69,8 @@ def test_nothing_is_shared_between_stacks_or_models():
 @pytest.mark.parametrize("n_layer", [2, 24])
 @torch.no_grad()
 def test_initialization_keeps_the_scale_at_any_depth(n_layer: int, norm_first: bool):
-    """The residual stream starts with variance 1 and has at most a few times that on top of 24
-    layers, as on top of 2.
+    """The residual stream starts with variance 1 and has at most a few times that after 24 layers,
+    as after 2.
     """
     torch.manual_seed(0)
     model = Transformer(64, 4, n_layer, 0, norm_first=norm_first).eval()

@@ -91,8 +91,8 @@ PAIRED = {
 
 
 def save(model: torch.nn.Module, folder: Path, ends: bool, words: Sequence[str] = WORDS) -> Path:
-    """Weights, configuration and a tokenizer of words and Chinese characters, which writes `</s>`
-    after a text where `ends`.
+    """Save weights, configuration and a tokenizer of words and Chinese characters, which appends
+    `</s>` to a text where `ends`.
     """
     backend = Backend(
         models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
@@ -138,13 +138,13 @@ def marian(tmp_path_factory) -> Path:
 
 
 def language_task(folder: Path, **settings) -> LanguageModelingTask:
-    """With the weights of the folder, in float64."""
+    """Return a task with the weights of the folder, in float64."""
     task = LanguageModelingTask(
         PretrainedDecoder(str(folder)),
         HuggingFace(str(folder)).train(),
         **{"context": 16, **settings},
     )
-    task.backbone.begin()
+    task.backbone.load_pretrained_weights()
     return task.double().eval()
 
 
@@ -154,7 +154,7 @@ def translation_task(folder: Path, **settings) -> TranslationTask:
         HuggingFace(str(folder)).train(),
         **{"max_length": 12, **settings},
     )
-    task.backbone.begin()
+    task.backbone.load_pretrained_weights()
     return task.double().eval()
 
 

@@ -1,5 +1,5 @@
-"""Losses, scores, and what is written: the same as those of the models themselves. In float64
-wherever theirs is.
+"""Losses, scores and outputs equal those of the models of `transformers`, in float64 wherever
+theirs are.
 """
 
 import random
@@ -28,7 +28,7 @@ SENTENCES = [[RANDOM.randrange(3, len(WORDS)) for _ in range(n)] for n in (1, 7,
 
 
 def learn(task, batch, n_step=150):
-    """A few sentences nearly by heart: fresh weights never end, and make all beams equal."""
+    """Overfit a few sentences: fresh weights never end, and make all beams equal."""
     optimizer = torch.optim.AdamW(task.parameters(), lr=1e-2)
     for _ in range(n_step):
         optimizer.zero_grad()
@@ -45,7 +45,7 @@ def window(rows, pad_id):
 
 
 def test_loss_of_a_language_model(causal):
-    """Of texts of different lengths with ends among the targets: padding is no `</s>`."""
+    """Texts have different lengths, with ends among the targets: padding is no `</s>`."""
     task = language_task(causal)
     model = AutoModelForCausalLM.from_pretrained(causal).double().eval()
     rows = [[EOS, *ids, EOS] for ids in SENTENCES]
@@ -79,7 +79,7 @@ def test_loss_of_an_encoder_and_decoder(paired):
 
 @pytest.mark.parametrize("stride", [4, 16])
 def test_scores_of_texts_are_those_of_the_system(causal, stride):
-    """The same folder, fine-tuned for no step; in windows that are shorter than the text."""
+    """The same folder without fine-tuning, in windows shorter than the text."""
     task = language_task(causal, stride=stride).float()
     system = System(str(causal), context=16, stride=stride)
     rows = [[EOS, *(SENTENCES[1] + SENTENCES[3]) * 3, EOS], [EOS, *SENTENCES[2], EOS]]
@@ -96,7 +96,7 @@ def test_scores_of_texts_are_those_of_the_system(causal, stride):
 
 
 def test_continuations(causal):
-    """Prompts of several lengths at once, rows that end before others."""
+    """Prompts of several lengths at once, and rows that end before others."""
     task = language_task(causal, search=Greedy())
     learn(task, window([[EOS, *ids, EOS] for ids in SENTENCES], task.tokenizer.pad_id))
     prompts = [[EOS, *ids[: 1 + len(ids) // 2]] for ids in SENTENCES]
@@ -144,7 +144,7 @@ def test_translations(paired, search):
 
 
 def test_padding_is_never_written(marian):
-    """Though Marian gives it a score that nothing has ever lowered."""
+    """Marian gives padding a score that no training has lowered."""
     task = translation_task(marian)
     with torch.no_grad():
         task.backbone.model.final_logits_bias[0, PAD] = 50.0
@@ -152,7 +152,7 @@ def test_padding_is_never_written(marian):
 
 
 def test_given_answers_are_scored_as_by_the_system(paired):
-    """The same folder, fine-tuned for no step; padding, unknown words and empty answers."""
+    """The same folder without fine-tuning; padding, unknown words and empty answers."""
     task = translation_task(paired)
     system = System(str(paired), dtype="float64", batch_size=3)
     examples = [Example(str(i), text, ()) for i, text in enumerate(("a b c", "d", "x y z e"))]

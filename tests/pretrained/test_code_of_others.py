@@ -55,7 +55,7 @@ def test_what_transformers_has_itself_passes(settings: dict, tmp_path: Path) -> 
 
 
 def test_code_of_a_folder_is_passed_over_where_transformers_knows_the_model(tmp_path: Path) -> None:
-    """As many well-known models of the hub have it from before."""
+    """Many well-known models of the hub have code from before `transformers` knew them."""
     assert model_config(folder_of(tmp_path, GPT2 | AUTO_MAP)).model_type == "gpt2"
     assert not [name for name in sys.modules if "evil_model" in name]
 
@@ -75,7 +75,7 @@ def test_code_is_refused_in_a_run(settings: dict) -> None:
 
 
 def test_no_call_of_transformers_lets_code_in() -> None:
-    """Every call by which `transformers` could load a class says that it must not."""
+    """Every call by which `transformers` could load a class forbids code."""
     loading = {"from_pretrained", "from_config"}
     for path in (
         "lslm_lightning/text/hugging_face.py",

@@ -1,4 +1,4 @@
-"""A pretrained encoder: what `transformers` computes, behind the contract; it chooses sentences."""
+"""Pretrained encoders as backbones: the outputs of `transformers`, and extractive summaries."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def folder(request, tmp_path):
 
 def test_vectors_are_those_of_transformers(folder):
     network = PretrainedEncoder(str(folder))
-    network.begin()
+    network.load_pretrained_weights()
     network.double().eval()
     ids = torch.tensor([[3, 4, 5, 6], [7, 8, 0, 0]])
     pad = torch.tensor([[False] * 4, [False, False, True, True]])
@@ -47,7 +47,7 @@ def test_vectors_are_those_of_transformers(folder):
 
 def test_which_of_two_texts_a_token_is_of_is_told_to_networks_that_ask(folder):
     network = PretrainedEncoder(str(folder))
-    network.begin()
+    network.load_pretrained_weights()
     network.double().eval()
     ids = torch.tensor([[3, 4, 5, 6]])
     kinds = torch.tensor([[0, 0, 1, 1]])
@@ -57,17 +57,17 @@ def test_which_of_two_texts_a_token_is_of_is_told_to_networks_that_ask(folder):
         if type(reference).__name__.removesuffix("Model") == "Bert"
         else {}
     )
-    found = network.encode(network.marks((2,))(ids, kinds))
+    found = network.encode(network.feature_embeddings((2,))(ids, kinds))
     torch.testing.assert_close(found, reference(ids, **given).last_hidden_state, rtol=0, atol=1e-12)
     assert torch.equal(found, network.encode(ids)) == (not given)
-    with pytest.raises(ValueError, match="has no place for 2 marks besides the text"):
-        network.marks((2, 4, 8))
+    with pytest.raises(ValueError, match="no embeddings of 2 further features"):
+        network.feature_embeddings((2, 4, 8))
 
 
 def test_it_chooses_sentences(folder):
     tokenizer = HuggingFace(str(folder)).train()
     task = ExtractiveTask(PretrainedEncoder(str(folder)), tokenizer, k=1, max_source_length=32)
-    task.backbone.begin()
+    task.backbone.load_pretrained_weights()
     [answer] = task.eval().generate([Example("1", "A b c. D e f. G h.", ("D e f.",))])
     assert answer.output in ("A b c.", "D e f.", "G h.")
     assert {name.split(".")[0] for name in task.state_dict()} == {
@@ -79,5 +79,5 @@ def test_it_chooses_sentences(folder):
 
 def test_what_reads_in_one_direction_is_no_encoder(tmp_path):
     folder = save(CAUSAL["gpt2"](), tmp_path / "gpt2", ends=False)
-    with pytest.raises(ValueError, match="sees nothing of what comes after"):
+    with pytest.raises(ValueError, match="does not attend to those after it"):
         PretrainedEncoder(str(folder))

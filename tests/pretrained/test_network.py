@@ -1,4 +1,4 @@
-"""When weights are read, and what is refused."""
+"""Loading of pretrained weights, and its errors."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ def weights(module):
 
 
 def test_stepping_equals_reading(causal):
-    """As for our own, also where gradients are wanted."""
+    """Single steps give the outputs of the whole text, with and without gradients."""
     network = language_task(causal).backbone
     ids = torch.arange(3, 15).view(2, 6)
     whole, _ = network.decode(ids)
@@ -68,27 +68,27 @@ def test_a_plan_is_made_of_shapes(gpt2):
 
 
 def test_of_a_network_that_was_settled_nothing_is_read_again(gpt2, tmp_path):
-    """What config.yaml holds and a state are all that it takes; what was loaded is not replaced."""
+    """The recorded configuration and a state dict suffice; loaded weights are not replaced."""
     here = tmp_path / "here"
     shutil.copytree(gpt2, here)
     first = PretrainedDecoder(str(here))
-    first.begin()
+    first.load_pretrained_weights()
     with torch.no_grad():
         first.model.transformer.wte.weight.add_(1)
     shutil.rmtree(here)
-    second = PretrainedDecoder(str(here), **copy.deepcopy(first.settled))
-    assert second.settled == first.settled
+    second = PretrainedDecoder(str(here), **copy.deepcopy(first.resolved_config))
+    assert second.resolved_config == first.resolved_config
     second.load_state_dict(first.state_dict())
-    second.begin()
+    second.load_pretrained_weights()
     assert torch.equal(weights(second), weights(first))
-    with pytest.raises(ValueError, match="no weights that can be used"):
-        PretrainedDecoder(str(here), **first.settled).begin()
+    with pytest.raises(ValueError, match="no usable weights"):
+        PretrainedDecoder(str(here), **first.resolved_config).load_pretrained_weights()
 
 
 def test_weights_are_read_when_training_begins(gpt2):
     network = PretrainedDecoder(str(gpt2))
     before = weights(network)
-    network.begin()
+    network.load_pretrained_weights()
     assert not torch.equal(weights(network), before)
     assert torch.equal(weights(network), weights(language_task(gpt2).backbone.float()))
 
@@ -122,7 +122,7 @@ def test_an_encoder_alone_is_no_language_model(tmp_path):
         "intermediate_size": 16,
     }
     save(BertForMaskedLM(BertConfig(vocab_size=len(WORDS), **sizes)), tmp_path, False)
-    with pytest.raises(ValueError, match="it sees the tokens that it is to predict"):
+    with pytest.raises(ValueError, match="attends to the tokens that it is to predict"):
         PretrainedDecoder(str(tmp_path))
 
 
@@ -141,7 +141,7 @@ def test_weights_of_another_network(gpt2, marian, tmp_path):
     shutil.copy(marian / "model.safetensors", tmp_path)
     network = PretrainedDecoder(str(tmp_path))
     with pytest.raises(ValueError, match=r"no weights for \S+ and \d+ others"):
-        network.begin()
+        network.load_pretrained_weights()
 
 
 def test_another_tokenizer_or_head(gpt2):
@@ -171,34 +171,34 @@ def test_a_model_that_is_nowhere(monkeypatch, tmp_path):
 
 
 def test_weights_that_do_not_fit_are_named(gpt2, tmp_path):
-    """Of other sizes, of more layers, and torn."""
+    """Weights of other sizes, of more layers, and damaged ones."""
     for name, change, words in [
         ("n_positions", 16, r"wpe\.weight is \(32, 16\) and \(16, 16\)"),
-        ("n_layer", 1, r"they have transformer\.h\.1\."),
+        ("n_layer", 1, r"no layer has the weight transformer\.h\.1\."),
     ]:
         folder = shutil.copytree(gpt2, tmp_path / name)
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {name: change}))
         with pytest.raises(ValueError, match=f"its weights and its config.json differ: .*{words}"):
-            PretrainedDecoder(str(folder)).begin()
+            PretrainedDecoder(str(folder)).load_pretrained_weights()
     torn = shutil.copytree(gpt2, tmp_path / "torn")
     content = (torn / "model.safetensors").read_bytes()
     (torn / "model.safetensors").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="torn: its weights are damaged or incomplete"):
-        PretrainedDecoder(str(torn)).begin()
+        PretrainedDecoder(str(torn)).load_pretrained_weights()
 
 
 def test_what_keeps_no_keys_and_values_is_refused(tmp_path):
     mamba = MambaForCausalLM(
         MambaConfig(vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, state_size=4)
     )
-    with pytest.raises(ValueError, match="this model keeps no cache, where only keys and values"):
+    with pytest.raises(ValueError, match="this model keeps no cache as its state"):
         PretrainedDecoder(str(save(mamba, tmp_path / "mamba", ends=False)))
 
 
 @pytest.mark.parametrize("name", [*CAUSAL, *PAIRED])
 def test_a_folder_without_its_tokenizer_is_refused(name, tmp_path):
-    """`transformers` makes one for some of them that knows no word."""
+    """For some folders `transformers` makes a tokenizer that knows no word."""
     folder = save({**CAUSAL, **PAIRED}[name](), tmp_path / name, name in PAIRED)
     for path in folder.glob("*token*"):
         path.unlink()

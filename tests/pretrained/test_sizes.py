@@ -43,7 +43,7 @@ CLAIMS = [
 
 
 def claiming(folder: Path, copy: Path, **settings) -> str:
-    """Copy a folder, and let its config.json claim this."""
+    """Copy a folder, and change its config.json by these settings."""
     shutil.copytree(folder, copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | settings))

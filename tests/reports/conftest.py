@@ -21,8 +21,8 @@ KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}  # code, text
 
 
 class Browser:
-    """One page of a headless Chromium. `events` holds everything it reported since `open`, as
-    (method, parameters).
+    """Page of a headless Chromium. `events` holds everything it reported since `open`, as (method,
+    parameters).
     """
 
     def __init__(self, profile):
@@ -84,7 +84,7 @@ class Browser:
         return message["result"]
 
     def open(self, url, width=1280, dark=False):
-        """Show the page `width` CSS pixels wide."""
+        """Show the page, `width` CSS pixels wide."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -119,7 +119,7 @@ class Browser:
             )
 
     def screenshot(self, whole=False):
-        """The picture as a PNG in bytes."""
+        """Return the picture as a PNG in bytes."""
         return base64.b64decode(
             self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))[
                 "data"

@@ -9,12 +9,12 @@ from lslm_lightning.reports.axes import (
     HEIGHT,
     RIGHT,
     WIDTH,
-    around,
     axes,
     extent,
     powers,
     step_of,
-    within,
+    ticks_around,
+    ticks_within,
 )
 
 RANGE = st.tuples(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6)).map(
@@ -27,8 +27,8 @@ def test_ticks_are_round_and_evenly_spaced(ends, n):
     low, high = ends
     step = step_of(high - low, n)
     assert float(f"{step:.0e}"[0]) in (1, 2, 5)
-    inside = within(low, high, n)
-    outside = around(low, high, n)
+    inside = ticks_within(low, high, n)
+    outside = ticks_around(low, high, n)
     slack = 1e-6 * step
     assert len(inside) <= n + 1
     assert all(low - slack <= tick <= high + slack for tick in inside)
@@ -56,7 +56,7 @@ def test_an_extent_is_never_empty(values):
 @pytest.mark.parametrize("log", [False, True])
 @given(st.floats(0, 10), st.floats(0, 10), st.floats(1, 1000), st.floats(1, 1000))
 def test_right_is_more_and_up_is_more_and_nothing_leaves_the_frame(log, x1, x2, y1, y2):
-    frame, place = axes((0, 10), within(0, 10), [1, 10, 100, 1000], log=log)
+    frame, place = axes((0, 10), ticks_within(0, 10), [1, 10, 100, 1000], log=log)
     first = place(x1, y1)
     second = place(x2, y2)
     assert (x1 <= x2) == (first[0] <= second[0]) or math.isclose(first[0], second[0])

@@ -1,6 +1,54 @@
-import numpy as np
+import re
 
-from lslm_lightning.reports import Heading, Interval, Measure, Missing, Table
+import numpy as np
+import pytest
+
+from lslm_lightning.reports import (
+    Code,
+    Columns,
+    Curves,
+    Facts,
+    Folded,
+    Heading,
+    Heatmap,
+    Histogram,
+    Interval,
+    MarkedText,
+    Measure,
+    Missing,
+    Report,
+    Samples,
+    ScoreTable,
+    Section,
+    Table,
+    Text,
+    render_html,
+    render_markdown,
+)
+from lslm_lightning.reports.blocks import Settings
+from lslm_lightning.reports.explorer import Explorer
+from lslm_lightning.reports.intervals import Intervals
+from lslm_lightning.reports.page import TEMPLATES
+from lslm_lightning.reports.recordings import Aligned, Sound, Spectrogram
+from lslm_lightning.reports.scatter import Scatter
+from lslm_lightning.reports.shading import Shades
+
+TEXTS = (Code, Facts, MarkedText, Settings, Shades, Table, Text)
+GROUPS = (Columns, Explorer, Folded, Samples, ScoreTable)
+FIGURES = (Aligned, Curves, Heatmap, Histogram, Intervals, Scatter, Sound, Spectrogram)
+
+
+@pytest.mark.parametrize("template", ["blocks.html", "blocks.md"])
+@pytest.mark.parametrize("kind", [*TEXTS, *GROUPS, *FIGURES], ids=lambda kind: kind.__name__)
+def test_every_kind_of_block_has_a_macro(template: str, kind: type) -> None:
+    macros = re.findall(r"{% macro (\w+)\(", (TEMPLATES / template).read_text("utf-8"))
+    assert kind.__name__.lower() in macros
+
+
+def test_a_marked_text_is_shown_with_its_marks() -> None:
+    report = Report("t", [Section("s", [MarkedText("one two", (0, 3), (4, 7))])])
+    assert '<mark class="wanted">' in render_html(report)
+    assert "**[given: two]**" in render_markdown(report)
 
 
 def test_columns_of_numbers_share_their_decimals():

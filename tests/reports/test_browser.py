@@ -1,4 +1,4 @@
-"""The page in a real browser."""
+"""Report page in a real browser."""
 
 import math
 from io import BytesIO

@@ -122,7 +122,7 @@ def test_a_run_report_has_its_sections_in_order_and_leads_with_the_first_score()
     made = report()
     assert [section.title for section in made.sections] == [
         "Scores",
-        "What was run",
+        "Run details",
         "Learning curves",
         "Lengths",
         "Samples",
@@ -176,6 +176,6 @@ def test_both_formats_say_the_same(render):
 
 def test_a_run_without_scores_or_samples_has_no_empty_sections():
     made = run_report(RunFacts("t", "n"), ScoreTable({}), [], samples=Samples([]))
-    assert [section.title for section in made.sections] == ["What was run"]
+    assert [section.title for section in made.sections] == ["Run details"]
     assert made.lead == ""
     assert isinstance(Columns([]), Columns)

@@ -1,5 +1,5 @@
-"""A test's conclusion in words: worse, no sure difference, or better, in this order, in all
-places.
+"""Conclusions of tests in words: worse, no sure difference, or better, in this order,
+everywhere.
 """
 
 import math
@@ -15,7 +15,13 @@ from lslm_lightning.metrics.bleu import Bleu
 from lslm_lightning.metrics.error_rate import WordErrorRate
 from lslm_lightning.metrics.rouge import Rouge
 from lslm_lightning.metrics.significance import SEED, holm, paired_randomization
-from lslm_lightning.reports.conclusion import NOTHING, Conclusion, chance, conclude, qualified
+from lslm_lightning.reports.conclusion import (
+    NOTHING,
+    Conclusion,
+    draw_conclusion,
+    p_value_text,
+    qualified,
+)
 from lslm_lightning.reports.evaluation import lead
 from tests.metrics.test_significance import mean_rows
 
@@ -46,7 +52,7 @@ class Lower(Higher):
 
 
 def concluded(metric, **others):
-    """The conclusion on OWN beside others, all as values of N examples."""
+    """Return the conclusion on OWN beside others, all as values of N examples."""
     rows = {name: mean_rows(values) for name, values in others.items()}
     pairs = compare_with_others(metric, mean_rows(OWN), rows, 500)
     scores = {
@@ -58,7 +64,7 @@ def concluded(metric, **others):
     own = Score(
         metric.name, metric.score(mean_rows(OWN).sum(0)), "", metric.higher_is_better, "", N
     )
-    return conclude(own, scores, pairs)
+    return draw_conclusion(own, scores, pairs)
 
 
 @pytest.mark.parametrize(("metric", "label"), [(Higher(), "BLEU"), (Lower(), "WER")])
@@ -129,7 +135,9 @@ def test_all_of_several_are_counted():
 
 
 def test_what_is_told_are_the_numbers_of_the_paired_test():
-    """p is that of paired randomization, corrected by Holm's method for the baselines alone."""
+    """The p-value is that of paired randomization, corrected by Holm's method for the baselines
+    alone.
+    """
     others = {"a": SAME + 10, "b": CLEAR + 9.9, "c": CLEAR + 9.95}
     rows = {name: mean_rows(values) for name, values in others.items()}
     pairs = compare_with_others(Higher(), mean_rows(OWN), rows, 500)
@@ -142,7 +150,7 @@ def test_what_is_told_are_the_numbers_of_the_paired_test():
             (each.difference, each.low, each.high)
         )
     for pair, line in zip(pairs, concluded(Higher(), **others).details, strict=True):
-        assert line.endswith(f"{chance(pair.p)}.")
+        assert line.endswith(f"{p_value_text(pair.p)}.")
         assert f"{abs(pair.difference):.3g}"[:3] in line
 
 
@@ -150,13 +158,13 @@ def test_a_score_that_is_missing_loses_and_a_missing_baseline_is_left_out():
     def score(value):
         return Score("bits_per_byte", value, "bits/byte", False, "", N)
 
-    found = conclude(score(math.nan), {"xz -9": score(2.033), "b": score(math.nan)}, [])
+    found = draw_conclusion(score(math.nan), {"xz -9": score(2.033), "b": score(math.nan)}, [])
     assert (found.outcome, found.summary) == (
         "worse",
         'This run has no bits per byte, and "xz -9" has 2.033.',
     )
-    assert conclude(score(1.0), {"b": score(math.nan)}, []) == NOTHING
-    assert conclude(score(1.0), {}, []) == NOTHING
+    assert draw_conclusion(score(1.0), {"b": score(math.nan)}, []) == NOTHING
+    assert draw_conclusion(score(1.0), {}, []) == NOTHING
     assert NOTHING.sentences == []
     assert NOTHING.markdown() == ""
 
@@ -164,7 +172,7 @@ def test_a_score_that_is_missing_loses_and_a_missing_baseline_is_left_out():
 @pytest.mark.parametrize("p", [0.05, 0.0500001, 1.0, math.nan])
 def test_p_that_is_not_below_the_level_is_no_sure_difference(p):
     own, other = (Score("bleu", value, "", True, "", N) for value in (12.0, 10.0))
-    found = conclude(
+    found = draw_conclusion(
         own, {"b": other}, [Pair("this run", "b", "bleu", 2.0, 0.1, 3.9, 0.01, p, p, 0.6)]
     )
     assert found.outcome == "unsure"
@@ -186,7 +194,7 @@ def test_of_one_example_no_test_is_claimed():
             1.0,
         )
     ]
-    found = conclude(own, {"xz -9": other}, pairs)
+    found = draw_conclusion(own, {"xz -9": other}, pairs)
     assert found.outcome == "unsure"
     assert found.summary.endswith(' "xz -9" in bits per byte: no test is possible.')
     assert found.details[0].endswith(
@@ -205,13 +213,13 @@ def test_of_one_example_no_test_is_claimed():
     ],
 )
 def test_p_is_not_rounded_over_the_level(p, words):
-    assert chance(p) == words
+    assert p_value_text(p) == words
 
 
 def test_markdown_shows_names_as_they_are():
     own, other = (Score("bleu", value, "", True, "", N) for value in (12.0, 10.0))
     name = "<img src=x>*a*_b_\x1b[31m"
-    text = conclude(
+    text = draw_conclusion(
         own, {name: other}, [Pair("x", name, "bleu", 2.0, 0.1, 3.9, 0.01, 0.01, 0.01, 0.6)]
     ).markdown()
     assert text.startswith("**This run is better than")

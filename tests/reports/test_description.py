@@ -1,5 +1,5 @@
-"""What MLflow shows of a run: sentences first, then scores with intervals, the command and where
-the report is.
+"""MLflow description of a run: sentences first, then scores with intervals, the command and links
+to the report.
 """
 
 import math

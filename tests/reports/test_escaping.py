@@ -27,7 +27,7 @@ def test_harmless_text_is_not_changed():
 
 
 def words(tokens):
-    """Text of inline tokens, with a space where the text was broken."""
+    """Return the text of inline tokens, with a space for a line break."""
     return "".join(
         " " if token.content == "<br>" or token.type == "softbreak" else token.content
         for token in tokens

@@ -19,7 +19,9 @@ N = 45
 
 
 def sample(i: int) -> Sample:
-    """Every third is Chinese; the first system is better at first, the second later."""
+    """Return example i: every third is Chinese, and the first system is better on the first
+    half.
+    """
     reference = f"我想再住{i}晚。可以吗？" if i % 3 == 0 else f"Two men stand before wall {i}."
     wrong = reference.replace("住", "呆").replace("men", "dogs")
     outputs = {"one": reference if i < 30 else wrong, "two": wrong if i != 7 else HOSTILE}

@@ -11,7 +11,7 @@ NAN = math.nan
 
 
 def drawn(figure):
-    """The figure's SVG on a page."""
+    """Return the SVG of a figure on a page."""
     page = render_html(Report("t", [Section("s", [figure])]))
     return re.search(r'<svg class="(?:plot|heat)".*?</svg>', page, re.DOTALL)[0]
 
@@ -59,9 +59,9 @@ def test_points_that_are_not_finite_are_gaps(y, n_run):
 def test_points_are_marked_where_there_are_few(n):
     figure = Curves([Series("a", range(n), range(n)), Series("b", range(2), range(2))])
     _, [line, two] = figure.drawing()
-    assert list(line.marks) == (line.points if n <= MAX_MARKED else [])
-    assert list(two.marks) == two.points
-    assert drawn(figure).count("<circle") == len(line.marks) + 2
+    assert list(line.dots) == (line.points if n <= MAX_MARKED else [])
+    assert list(two.dots) == two.points
+    assert drawn(figure).count("<circle") == len(line.dots) + 2
 
 
 def test_a_histogram_has_points_nowhere_and_says_of_how_many_texts_it_is():

@@ -1,4 +1,4 @@
-"""Architecture and hyperparameters of a run are shown in a few lines."""
+"""Architecture and hyperparameters of a run in a few lines."""
 
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def test_the_page_has_them_as_text():
         "t", "n", n_parameter=1234, hyperparameters={"Architecture": "<b>Net: d_model 8"}
     )
     report = run_report(facts, ScoreTable({}), [])
-    assert [section.title for section in report.sections] == ["Model and training", "What was run"]
+    assert [section.title for section in report.sections] == ["Model and training", "Run details"]
     for page in (render_html(report), render_markdown(report)):
         assert "Net: d\\_model 8" in page or "Net: d_model 8" in page
         assert "1,234" in page

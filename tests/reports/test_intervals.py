@@ -1,4 +1,4 @@
-"""The figure of scores with intervals: where marks stand, who comes first, and what is left out."""
+"""Figure of scores with intervals: geometry, order, and scores left out."""
 
 import math
 

@@ -56,7 +56,7 @@ VOID = {"meta", "link", "wbr"}
 
 
 def report(text):
-    """Every kind of block, with `text` in every place for words."""
+    """Return a report with every kind of block, and `text` wherever a text may be."""
     rows = [
         [text, Missing(text)],
         [Code(text, text), Measure(1.0, best=True)],
@@ -91,7 +91,7 @@ def report(text):
 
 
 class Structure(HTMLParser):
-    """Tags with the names of their attributes, the words, and whether tags are closed in order."""
+    """Tags with the names of their attributes, the texts, and whether tags are closed in order."""
 
     def __init__(self, page):
         super().__init__()
@@ -169,7 +169,7 @@ def test_the_policy_forbids_scripts_and_network_and_allows_this_style_only():
 
 
 def contrast(first, second):
-    """WCAG 2.2 contrast ratio of two #rrggbb colours."""
+    """Return the WCAG 2.2 contrast ratio of two #rrggbb colours."""
 
     def luminance(colour):
         channels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255

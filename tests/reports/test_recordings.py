@@ -1,4 +1,4 @@
-"""Players, pictures of frames and alignments, in a page that asks no network."""
+"""Audio players, spectrograms and alignments, in a page that makes no network requests."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ from lslm_lightning.reports.recordings import (
     Sound,
     Spectrogram,
     TimeMark,
-    narrowed,
+    average_rows,
     png,
 )
 
@@ -35,9 +35,11 @@ def test_the_loudest_is_darkest_and_high_features_are_at_the_top():
 
 def test_frames_that_share_a_place_are_averaged():
     values = np.random.default_rng(0).normal(size=(103, 4))
-    assert narrowed(values, 10).shape == (10, 4)
-    np.testing.assert_allclose(narrowed(values[:100], 10), values[:100].reshape(10, 10, 4).mean(1))
-    assert narrowed(values, 103) is values
+    assert average_rows(values, 10).shape == (10, 4)
+    np.testing.assert_allclose(
+        average_rows(values[:100], 10), values[:100].reshape(10, 10, 4).mean(1)
+    )
+    assert average_rows(values, 103) is values
 
 
 def test_marks_stand_where_they_belong_and_do_not_cover_each_other():

@@ -1,4 +1,4 @@
-"""Quality against cost: the front, and names that hide nothing."""
+"""Quality against cost: the Pareto front, and names that hide nothing."""
 
 from itertools import combinations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lslm_lightning.reports.blocks import Heading, Report, Section
 from lslm_lightning.reports.page import render_html
-from lslm_lightning.reports.scatter import Scatter, overlaps, written_apart
+from lslm_lightning.reports.scatter import Scatter, name_positions, overlaps
 
 POINTS = st.dictionaries(
     st.sampled_from("abcdefgh"), st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1
@@ -46,7 +46,7 @@ def test_points_that_are_not_finite_are_left_out():
 @pytest.mark.parametrize("n", [2, 4, 6])
 def test_names_of_marks_that_lie_together_are_written_apart(n):
     marks = {f"system-{i}": (200.0 + i, 100.0 + 2 * i) for i in range(n)}
-    found = written_apart(marks, 480.0)
+    found = name_positions(marks, 480.0)
     assert list(found) == list(marks)
     boxes = [(x - 50 * end, y - 6, x + 50 * (not end), y + 6) for (x, y), end in found.values()]
     assert not [pair for pair in combinations(boxes, 2) if overlaps(*pair)]

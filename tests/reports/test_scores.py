@@ -51,7 +51,7 @@ def test_scores_with_different_signatures_or_examples_are_not_ranked():
 
 
 def test_a_system_that_stands_apart_is_shown_and_never_the_best():
-    """It answered another test set, whose size may be the same."""
+    """A system that answered another test set, even one of the same size, is not ranked."""
     systems = {
         "a": [score("BLEU", 30.0)],
         "b": [score("BLEU", 31.0)],

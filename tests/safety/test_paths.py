@@ -1,4 +1,4 @@
-"""The path that was meant."""
+"""Suggestions for paths that do not exist."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ SHOWN = "[U+001B]]0;title[U+0007] [U+001B][2Jx[U+009B]31m [U+000D][U+0008]y [U+2
 
 @contextmanager
 def guarded() -> Iterator[io.StringIO]:
-    """What reaches the terminal from inside."""
+    """Capture what reaches the terminal inside this context."""
     both = io.StringIO()
     both.isatty = lambda: True
     with redirect_stdout(both), redirect_stderr(both), guarded_output():

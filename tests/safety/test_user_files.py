@@ -1,4 +1,6 @@
-"""Files with secrets are their owner's alone; all others follow the user's umask."""
+"""Permissions: files with secrets are readable by their owner alone; all others follow the user's
+umask.
+"""
 
 import json
 import os

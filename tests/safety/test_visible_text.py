@@ -1,4 +1,4 @@
-"""What a person cannot see, or a terminal would obey, is shown as its code point."""
+"""Invisible characters, and those that a terminal would obey, are shown as code points."""
 
 import unicodedata
 

@@ -21,7 +21,7 @@ class Mean(Backbone):
     def encode(self, x, pad=None):
         return x
 
-    def remember(self, memory):
+    def precompute_cross_attention(self, memory):
         return memory
 
     def decode(self, x, pad=None, memory=None, memory_pad=None, state=None):

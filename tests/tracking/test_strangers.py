@@ -78,8 +78,8 @@ def test_a_store_that_was_never_named_is_not_used(project, address):
 
 
 def test_a_server_that_was_named_once_is_used_again(project, monkeypatch):
-    named_servers.remember("https://me:my-pass-word@host:5000/mlflow/")
-    named_servers.remember("http://other")
+    named_servers.add("https://me:my-pass-word@host:5000/mlflow/")
+    named_servers.add("http://other")
     assert recorded_store({"store": "http://other/"}, Path()) == "http://other/"
     with pytest.raises(ValueError, match="password was not noted"):
         recorded_store({"store": "https://***@host:5000/mlflow"}, Path())

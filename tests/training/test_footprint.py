@@ -9,7 +9,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from lslm_lightning.models.heads import PointerGenerator
-from lslm_lightning.models.sharding import part_of_layers
+from lslm_lightning.models.sharding import shrink_layers
 from lslm_lightning.models.transformer import Transformer
 from lslm_lightning.text.recipes import Bytes
 from lslm_lightning.training.batches import PairBatch, WindowBatch
@@ -135,7 +135,7 @@ def test_a_part_of_each_layer_is_what_a_process_has_of_it():
     with torch.device("meta"):
         whole = language_model()
         part = language_model()
-    part_of_layers(part.backbone, 2)
+    shrink_layers(part.backbone, 2)
     split = sum(
         m.weight.numel() for m in whole.backbone.modules() if isinstance(m, torch.nn.Linear)
     )
@@ -147,4 +147,4 @@ def test_a_part_of_each_layer_is_what_a_process_has_of_it():
     )
     assert half.flops < 0.6 * full.flops
     with pytest.raises(ValueError, match="tensor_parallel_size=3 must divide"):
-        part_of_layers(whole.backbone, 3)
+        shrink_layers(whole.backbone, 3)

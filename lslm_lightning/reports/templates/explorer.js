@@ -82,7 +82,7 @@
       const [kind, first, second] = order.value.split(" ");
       const sign = data.higherIsBetter ? 1 : -1;
       const value = (i, system) => sign * (data.examples[i].scores[system] ?? NaN);
-      const key = { exam: () => 0, worst: (i) => value(i, first), gain: (i) => value(i, second) - value(i, first) }[kind];
+      const key = { given: () => 0, worst: (i) => value(i, first), gain: (i) => value(i, second) - value(i, first) }[kind];
       const keys = new Map(found.map((i) => [i, key(i)]));
       return found.sort((a, b) => (Number.isNaN(keys.get(a)) - Number.isNaN(keys.get(b))) || keys.get(a) - keys.get(b) || a - b);
     };

@@ -1,5 +1,5 @@
-"""Exams on real corpora, from the command line to the page in a browser: Multi30k by six systems,
-DialogSum, wikitext-2.
+"""Evaluations on real corpora, from the command line to the page in a browser: Multi30k by six
+systems, DialogSum, wikitext-2.
 """
 
 import json
@@ -21,8 +21,8 @@ N_FAULT = ("broken", 429, 500, "slow", "empty", "cut", 503)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, real_data):
-    """A working directory with cache and store of its own."""
-    folder = tmp_path_factory.mktemp("exams")
+    """Return a working directory with cache and store of its own."""
+    folder = tmp_path_factory.mktemp("evaluations")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("LSLM_CACHE", str(folder / "cache"))
@@ -45,7 +45,7 @@ def spec(path: str, /, **arguments: object) -> dict:
 
 
 def evaluate(name: str, task: str, data: dict, systems: dict) -> Path:
-    """The folder of the evaluation."""
+    """Run an evaluation; return its folder."""
     kinds = {
         "translation": "Translation",
         "summarization": "Summarization",
@@ -64,7 +64,7 @@ def evaluate(name: str, task: str, data: dict, systems: dict) -> Path:
 
 
 def values(folder: Path) -> dict[str, dict[str, float]]:
-    """Scores by system and metric."""
+    """Return scores by system and metric."""
     systems = json.loads((folder / "metrics.json").read_text())["systems"]
     return {
         name: {s["metric"]: s["value"] for s in entry["scores"]} for name, entry in systems.items()
@@ -73,8 +73,8 @@ def values(folder: Path) -> dict[str, dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def translations(folder):
-    """Two checkpoints of different size, a tiny Marian, an endpoint that often fails, a file of
-    outputs, and copying.
+    """Return two checkpoints of different size, a tiny Marian, an endpoint that often fails, a file
+    of outputs, and a copying baseline.
     """
     root = Path(__file__).parents[2]
     config = root / "configs/translation/multi30k_en_de_cpu.yaml"
@@ -149,7 +149,7 @@ def translations(folder):
         provider.close()
 
 
-def test_six_systems_on_one_exam(translations):
+def test_six_systems_on_one_test_set(translations):
     found = values(translations)
     assert list(found) == ["small", "large", "marian", "hosted", "theirs", "copy"]
     assert all(set(scores) == {"bleu", "chrf", "ter"} for scores in found.values())
@@ -177,11 +177,11 @@ def test_its_page_in_a_browser(translations, browser):
     titles = (
         "Scores",
         "Sanity checks",
-        "Which to choose",
+        "Quality vs cost",
         "Coverage of the source",
         "Alignment",
         "Config differences",
-        "What was run",
+        "Run details",
     )
     for words in titles:
         assert any(words in heading for heading in headings), (words, headings)
