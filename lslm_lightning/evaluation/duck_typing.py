@@ -1,4 +1,4 @@
-"""Systems of the last release, which had methods but no base class, as systems of this one."""
+"""Adapters for systems of the last release, which had methods but no base class."""
 
 import inspect
 import warnings
@@ -21,7 +21,7 @@ from lslm_lightning.contracts import (
 
 @runtime_checkable
 class DuckGenerator(Protocol):
-    """A class with a `generate` that derives from nothing of ours."""
+    """A class with a `generate` method that does not derive from `Generator`."""
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         """Yield one prediction with `output` for each example, in any order."""
@@ -30,18 +30,16 @@ class DuckGenerator(Protocol):
 
 @runtime_checkable
 class DuckScorer(Protocol):
-    """A class with a `log_prob` that derives from nothing of ours."""
+    """A class with a `log_prob` method that does not derive from `Scorer`."""
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Yield one prediction with `nats` of the first reference for each example, in any
-        order.
-        """
+        """Yield one prediction with `nats` of the first reference for each example, in any order."""
         ...
 
 
 class _Adapter(System):
-    """A duck-typed system; its abilities are looked up by their old names when they are asked for,
-    so that one that fails does so where it is used.
+    """Adapter of a duck-typed system; its abilities are looked up by their old names when they are
+    used, so that an error in one is raised there.
     """
 
     def __init__(self, wrapped: DuckGenerator | DuckScorer) -> None:
@@ -105,14 +103,14 @@ class _Adapter(System):
 
 
 class _GeneratorAdapter(_Adapter, Generator):
-    """A duck-typed system that writes answers."""
+    """Adapter of a duck-typed system that writes answers."""
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
         return self.wrapped.generate(examples)
 
 
 class _ScorerAdapter(_Adapter, Scorer):
-    """A duck-typed system that gives probabilities."""
+    """Adapter of a duck-typed system that gives probabilities."""
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
@@ -125,11 +123,11 @@ class _ScorerAdapter(_Adapter, Scorer):
 
 
 class _BothAdapter(_GeneratorAdapter, _ScorerAdapter):
-    """A duck-typed system that does both."""
+    """Adapter of a duck-typed system that writes answers and gives probabilities."""
 
 
 def as_system(system: System | DuckGenerator | DuckScorer) -> System:
-    """Return a system as it is, or an adapter around one of the last release, with a warning that
+    """Return a system unchanged, or an adapter around one of the last release, with a warning that
     says what to derive from.
 
     Raises:
@@ -161,5 +159,5 @@ def as_system(system: System | DuckGenerator | DuckScorer) -> System:
 
 
 def unwrapped(system: System) -> object:
-    """Return the object of the user's own class, without the adapter that may be around it."""
+    """Return the user's own object, without the adapter that may be around it."""
     return system.wrapped if isinstance(system, _Adapter) else system

@@ -1,4 +1,4 @@
-"""Predictions on disk: JSON Lines, one answer a line, written before anything is scored."""
+"""Files of predictions: JSON Lines, one prediction a line."""
 
 import json
 import logging
@@ -30,11 +30,12 @@ _DEFAULTS = {field.name: field.default for field in fields(Prediction)}
 
 
 class PredictionFile:
-    """A file of predictions being written, which an interrupted process can continue.
+    """File of predictions that is written line by line, and that an interrupted process can
+    continue.
 
     Lines go to `<path>.partial`, which becomes `path` when the `with` block ends without an error.
-    What an earlier attempt wrote, done or not, is in `done` by id; an id already there is not
-    written again.
+    `done` holds the predictions of an earlier attempt, finished or not, by id; a prediction whose
+    id is there is not written again.
 
     >>> with PredictionFile(path) as file:
     ...     left = [example for example in examples if example.id not in file.done]
@@ -64,9 +65,7 @@ class PredictionFile:
         return self
 
     def write(self, prediction: Prediction) -> None:
-        """Hand a line to the operating system at once, so that killing this process loses
-        nothing.
-        """
+        """Write one line and flush it, so that no prediction is lost when this process is killed."""
         if prediction.id not in self.done:
             self._file.write(_line(prediction))
             self._file.flush()
@@ -80,9 +79,7 @@ class PredictionFile:
 
 
 def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -> None:
-    """Replace `path` by these predictions, whole or not at all; of a repeated id the first
-    stays.
-    """
+    """Replace the file `path` by these predictions atomically; of a repeated id the first is kept."""
     first: dict[str, Prediction] = {}
     for prediction in predictions:
         first.setdefault(prediction.id, prediction)
@@ -91,9 +88,9 @@ def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Predic
 
 
 def read_predictions(path: str | os.PathLike[str]) -> list[Prediction]:
-    """All predictions in the order of the file; of a repeated id the first.
+    """Return all predictions in the order of the file; of a repeated id the first.
 
-    A last line that was torn by a kill is dropped, with a warning.
+    A last line that is incomplete, because the writer was killed, is dropped with a warning.
 
     Raises:
         OutputsError: a line is no prediction; the message says which and why.
@@ -126,8 +123,8 @@ def _line(prediction: Prediction) -> str:
 
 
 def _check_text(where: str, prediction: Prediction) -> None:
-    """Refuse half a surrogate pair, which no text can hold and at which metrics and reports would
-    end.
+    """Raise ValueError where a text has an unpaired surrogate, which cannot be encoded and would
+    fail in metrics and reports.
     """
     for text in (
         prediction.id,

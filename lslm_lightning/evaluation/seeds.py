@@ -1,6 +1,4 @@
-"""Is one recipe better than another, or was it luck in training? Runs that differ in their seed, on
-one test set.
-"""
+"""Comparison of two training recipes by several runs each, which differ in their seed."""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +13,12 @@ from lslm_lightning.metrics.significance import ENOUGH, N_RESAMPLE, SEED, bootst
 
 @dataclass(frozen=True, slots=True)
 class SeedComparison:
-    """Mean score of the first recipe minus that of the second, its 95 % interval, and where its
-    uncertainty comes from.
+    """Mean score of the first recipe minus that of the second, its 95 % interval, and the sources
+    of its uncertainty.
 
     `test_deviation` is the standard deviation of the difference over other test examples,
-    `training_deviation` that over other seeds; their squares add up. p is two-sided. Of one test
-    example all of these but the last are nan.
+    `training_deviation` that over other seeds; their squares add up. p is two-sided. With a single
+    test example only `difference` and `training_deviation` are defined; the others are nan.
     """
 
     difference: float
@@ -38,7 +36,7 @@ def compare_seeds(
     n_resample: int = N_RESAMPLE,
     seed: int = SEED,
 ) -> SeedComparison:
-    """Two recipes by the rows (N, D) of two runs each or more, all on the same examples.
+    """Compare two recipes by the rows (N, D) of at least two runs each, all on the same examples.
 
     A test of single runs asks whether these two models differ; this one asks whether the recipes
     do. Variance over test examples is that of the paired bootstrap, variance over seeds that
@@ -46,8 +44,8 @@ def compare_seeds(
     freedom.
 
     Raises:
-        ValueError: fewer than two runs of a recipe: one run says nothing of other seeds; or rows of
-            different examples.
+        ValueError: there are fewer than two runs of a recipe, so that the variance over seeds is
+            unknown; or rows are of different examples.
     """
     if min(len(first), len(second)) < 2:
         raise ValueError(

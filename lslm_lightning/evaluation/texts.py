@@ -29,8 +29,8 @@ def score_texts(
     """Return the scores of outputs against references, line by line, as `lslm evaluate` computes
     them.
 
-    What the sanity checks find (outputs one line off, empty ones, a metric that cannot tell these
-    texts apart) is given as warnings.
+    Findings of the sanity checks (outputs shifted by one line, empty ones, a metric that cannot
+    distinguish these texts) are issued as warnings.
 
     Args:
         outputs: one text for each example.
@@ -40,8 +40,8 @@ def score_texts(
             mapping of class_path and init_args), or metrics themselves, also of torchmetrics, one
             or several.
         language: of the references, as a code of BCP 47 ("en", "zh", "th"); it decides how words
-            are counted. Default: told from the references; the signature of each score shows the
-            rules.
+            are counted. Default: identified from the references; the signature of each score shows
+            the rules.
         n_resample: bootstrap samples for the 95 % intervals; 0 leaves them out.
 
     Raises:
@@ -83,7 +83,7 @@ def score_texts(
 
 
 def _texts(name: str, values: Sequence[str]) -> list[str]:
-    """Return the values, all of which must be texts."""
+    """Return the values as a list; ValueError where one is no text."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ValueError(f"{name} must be a list of texts, but is {values!r}")
     values = list(values)
@@ -94,7 +94,9 @@ def _texts(name: str, values: Sequence[str]) -> list[str]:
 
 
 def _metrics(given: "Given | Sequence[Given]", language: str) -> list[Metric]:
-    """Return the metrics, at least one, that are given as themselves or by their names."""
+    """Return the metrics, at least one, that are given as objects, names, class paths or
+    specifications.
+    """
     several = list(given) if isinstance(given, list | tuple) else [given]
     if not several:
         raise _no_metric(given)

@@ -1,4 +1,6 @@
-"""Texts that look alike and are written otherwise: forms of Unicode, and characters nobody sees."""
+"""Differences of Unicode normalization form and of invisible characters between outputs and
+references.
+"""
 
 import unicodedata
 from collections import Counter
@@ -12,7 +14,9 @@ LEAST = 0.05  # of a score; less is not told
 
 
 def one_form(text: str) -> str:
-    """NFKC without invisible characters: joiners, soft hyphens, marks of order and of direction."""
+    """Return the text in NFKC without invisible characters: joiners, soft hyphens, byte order and
+    direction marks.
+    """
     if text.isascii():
         return text
     kept = (c for c in text if unicodedata.category(c) != "Cf" and c not in VARIATION)
@@ -20,7 +24,9 @@ def one_form(text: str) -> str:
 
 
 def special_characters(texts: Sequence[str]) -> Counter[str]:
-    """Number of texts with each character that another form of the text would not have."""
+    """Return, for each character that normalization would change or remove, the number of texts
+    that contain it.
+    """
     found: Counter[str] = Counter()
     for text in texts:
         if text.isascii():
@@ -34,15 +40,15 @@ def special_characters(texts: Sequence[str]) -> Counter[str]:
 
 
 def character_name(character: str) -> str:
-    """ "U+00A0 NO-BREAK SPACE"."""
+    """Return the code point and name of a character, such as "U+00A0 NO-BREAK SPACE"."""
     return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
 
 def describe_forms(
     predictions: Sequence[Prediction], examples: Sequence[Example], metrics: Sequence[Metric]
 ) -> str:
-    """Say how scores change where outputs and references are brought to one form; "" where none
-    does.
+    """Return a message about scores that change when outputs and references are normalized to one
+    form; "" where none does.
 
     Args:
         predictions: with outputs, in the order of the examples.
@@ -84,11 +90,11 @@ def describe_forms(
 def total_score(
     metric: Metric, predictions: Sequence[Prediction], examples: Sequence[Example]
 ) -> float:
-    """The metric of a corpus."""
+    """Return the score of a corpus by one metric."""
     return float(metric.score(metric.rows(examples, predictions).sum(0)))
 
 
 def in_order(predictions: Sequence[Prediction], examples: Sequence[Example]) -> list[Prediction]:
-    """In the order of the examples."""
+    """Return the predictions in the order of the examples."""
     found: Mapping[str, Prediction] = {p.id: p for p in predictions}
     return [found[e.id] for e in examples]

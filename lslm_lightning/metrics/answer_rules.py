@@ -1,6 +1,4 @@
-"""What counts of a short answer: rules of a language by which two spellings of one answer are the
-same.
-"""
+"""Normalization rules for short answers, by language: which differences of spelling are ignored."""
 
 import re
 import string
@@ -35,30 +33,30 @@ _CHINESE = re.compile(r"[\u4e00-\u9fa5]")
 
 
 class Rules(ABC):
-    """Of a language."""
+    """Normalization and tokenization of short answers in one language."""
 
     signature: str
 
     @abstractmethod
     def plain(self, text: str) -> str:
-        """What must be equal in equal answers; "" where nothing counts."""
+        """Return the normalized text that equal answers share; "" where nothing is left."""
 
     @abstractmethod
     def words(self, text: str) -> list[str]:
-        """What may be partly equal."""
+        """Return the normalized words of `text`, for partial agreement."""
 
     @abstractmethod
     def shared(self, first: Sequence[str], second: Sequence[str]) -> int:
-        """How many of their words two answers have in common."""
+        """Return the number of words that two answers have in common."""
 
     def counted(self, text: str) -> list[str]:
-        """The words that the text is taken to have."""
+        """Return the words of `text` that are compared, before articles are removed."""
         return self.words(text)
 
 
 class Spaced(Rules):
-    """Lower case, without punctuation, then without English articles; words stand between spaces,
-    and their order does not count.
+    """Lower case, without punctuation, then without English articles; words are separated by
+    spaces, and their order is ignored.
 
     Source: `normalize_answer` and `compute_f1` of SQuAD's evaluation scripts, v1.1 and v2.0.
     """
@@ -80,7 +78,7 @@ class Spaced(Rules):
 
 class Worldwide(Rules):
     """Lower case, without punctuation of any script, then without the articles of the language
-    where MLQA lists them; words stand between spaces, and their order does not count. In languages
+    where MLQA lists them; words are separated by spaces, and their order is ignored. In languages
     without spaces the pieces of `text.chinese.segment` are the words.
 
     Source: `normalize_answer` and `f1_score` of MLQA's evaluation script, v1, for languages with
@@ -118,12 +116,12 @@ class Worldwide(Rules):
 
 
 class Mixed(Rules):
-    """Lower case, without punctuation; Chinese characters one by one, what is between them as
-    English; the longest common run counts.
+    """Lower case, without punctuation; Chinese characters are tokens of their own, text between
+    them is tokenized as English; the longest common run of tokens is compared.
 
     Source: `remove_punctuation`, `mixed_segmentation` and `find_lcs` of CMRC 2018's evaluation
-    script, v5. What is between is cut by NLTK's tokenizer of words, without its splitting into
-    sentences, whose model would be one more download.
+    script, v5. Text between Chinese characters is tokenized by NLTK's word tokenizer, without its
+    sentence splitter, whose model would be one more download.
     """
 
     @property
@@ -167,7 +165,9 @@ def _tokenizer() -> Any:
 
 
 def rules_of(language: str) -> Rules:
-    """Rules of CMRC 2018 for Chinese, of SQuAD for English, of MLQA for all others."""
+    """Return the rules for a language: those of CMRC 2018 for Chinese, of SQuAD for English, of
+    MLQA for all others.
+    """
     if base_language(language) == "en":
         return Spaced()
     return (

@@ -1,4 +1,4 @@
-"""ROUGE by rouge-score, with tokens and sentences for every language."""
+"""ROUGE by rouge-score, with tokenizers and sentence splitters for every language."""
 
 import importlib.util
 import logging
@@ -17,8 +17,9 @@ from lslm_lightning.text.sentences import rules_of_sentences, split_sentences
 
 
 class UnicodeTokenizer:
-    """Pieces of `text.chinese.segment` (CJK characters and, in Thai and the like, grapheme clusters
-    one by one, words and numbers of any other script whole); lower case, NFKC, no punctuation.
+    """Tokenizer for any script: lower case, NFKC, no punctuation; CJK characters and, in Thai and
+    the like, grapheme clusters are single tokens, words and numbers of other scripts are kept whole
+    (see `text.chinese.segment`).
 
     rouge-score's own tokenizer keeps nothing outside a-z and 0-9, so that Chinese texts would have
     no tokens at all.
@@ -34,14 +35,14 @@ class UnicodeTokenizer:
 
 
 class TurkishTokenizer(UnicodeTokenizer):
-    """The same with the lower case of Turkish and Azerbaijani."""
+    """`UnicodeTokenizer` with the lower case of Turkish and Azerbaijani."""
 
     language = "tr"
 
 
 class EnglishTokenizer:
-    """rouge-score's own, with Porter's stemmer, which takes most of the time: it sees each word
-    once.
+    """rouge-score's own tokenizer with Porter's stemmer; stems are cached, since stemming takes
+    most of the time.
     """
 
     def __init__(self) -> None:
@@ -56,7 +57,7 @@ class EnglishTokenizer:
 
 
 class JiebaTokenizer:
-    """Chinese words as jieba cuts them, in its accurate mode; lower case, NFKC, no punctuation.
+    """Chinese words as jieba segments them, in its accurate mode; lower case, NFKC, no punctuation.
 
     Raises:
         ValueError: jieba is not installed.
@@ -83,8 +84,8 @@ class JiebaTokenizer:
 
 
 class Remembering:
-    """Another tokenizer that cuts no text twice: each metric and each system asks for the same
-    references.
+    """Tokenizer that caches the tokens of another one, since all metrics and systems tokenize the
+    same references.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -96,17 +97,17 @@ class Remembering:
 
 @cache
 def remembering(kind: type) -> Remembering:
-    """One for all metrics."""
+    """Return the cached tokenizer of a class, which all metrics share."""
     return Remembering(kind())
 
 
 class Rouge(Metric):
-    """Mean over examples of the F1 of shared 1-grams, 2-grams, longest subsequence ("L") or the
-    same by sentence ("Lsum"), 0 to 100.
+    """Mean over examples of the F1 of shared 1-grams, 2-grams, longest common subsequence ("L") or
+    summary-level longest common subsequence ("Lsum"), 0 to 100.
 
     English is stemmed and tokenized as ROUGE-1.5.5 does it; other languages as in
-    `UnicodeTokenizer`, without stemming. Of several references the best by F1 counts. Sentences for
-    "Lsum" are those of `text.sentences`; line breaks end one. Source: Lin 2004.
+    `UnicodeTokenizer`, without stemming. Of several references the one with the highest F1 counts.
+    Sentences for "Lsum" are those of `text.sentences`; line breaks end one. Source: Lin 2004.
 
     `words="jieba"` counts Chinese by words instead of characters; its scores are lower, and have a
     name of their own ("rouge1-jieba").
@@ -162,7 +163,7 @@ class Rouge(Metric):
         return f"{self._tokens}{sentences}|best:f1|rouge-score:{version('rouge-score')}"
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
-        """F1 of the best reference, and 1."""
+        """Return the F1 (0 to 1) against the best reference, and a count of 1."""
         if prediction.output is None:
             return np.full(2, np.nan)
         scores = self._scorer.score_multi(
@@ -205,7 +206,7 @@ _JOINED = frozenset(
 
 
 def _name_of_tokens(language: str) -> str:
-    """What a signature calls the tokens of `UnicodeTokenizer` in a language."""
+    """Return the name that signatures give to the tokens of `UnicodeTokenizer` in a language."""
     units = units_of(language)
     if units in ("graphemes", "syllables"):
         return units

@@ -1,9 +1,10 @@
-"""Metrics of `torchmetrics.text` as metrics of this project: theirs is the number, ours the rows.
+"""Adapters for metrics of `torchmetrics.text`, which compute the numbers, as metrics of this
+project, which add statistics for each example.
 
-Three kinds, by their states. Sums over examples (CharErrorRate, BLEUScore, CHRFScore, ...) are
-additive statistics as they stand. Means of a number an example (ROUGEScore, BERTScore without idf,
-...) are sums of that number and of 1. All others are of the corpus as a whole: they have a score,
-and neither an interval nor a paired test.
+There are three kinds, by their states. Sums over examples (CharErrorRate, BLEUScore, CHRFScore,
+...) are used as additive statistics directly. Means of one number per example (ROUGEScore,
+BERTScore without idf, ...) become the sum of that number and a count. All others are defined only
+for the corpus as a whole: they have a score, but neither a confidence interval nor a paired test.
 """
 
 import hashlib
@@ -43,11 +44,11 @@ CACHED = 4  # batches of per-example numbers, which the outputs of one metric sh
 
 
 def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
-    """Return a metric for each number that `wrapped` computes: three of BERTScore, one of
+    """Return a metric for each number that `wrapped` computes: three for BERTScore, one for
     CharErrorRate.
 
     Raises:
-        ValueError: it does not read texts, gives no number, or keeps no trace of its arguments; the
+        ValueError: it does not read texts, gives no number, or does not keep its arguments; the
             message says what to set.
     """
     kind = type(wrapped).__name__
@@ -84,12 +85,16 @@ def metrics_of(wrapped: torchmetrics.Metric) -> list[Metric]:
 
 
 def _is_alone() -> bool:
-    """Stand for `torch.distributed.is_available`, so that nothing is synchronized."""
+    """Return False in place of `torch.distributed.is_available`, so that torchmetrics does not
+    synchronize its states.
+    """
     return False
 
 
 def _load_once(wrapped: torchmetrics.Metric) -> None:
-    """Give BERTScore the model that it would load again for every pair of texts."""
+    """Load the model of a BERTScore object once, since torchmetrics would load it again for every
+    pair of texts.
+    """
     if isinstance(wrapped, LEARNED[:1]) and wrapped.model is None:
         from transformers import AutoModel
 
@@ -97,7 +102,7 @@ def _load_once(wrapped: torchmetrics.Metric) -> None:
 
 
 class _Computed:
-    """A torchmetrics object, and the numbers that it gives for texts."""
+    """A torchmetrics object, and the numbers that it computes for texts."""
 
     def __init__(self, wrapped: torchmetrics.Metric) -> None:
         self.wrapped = wrapped
@@ -106,7 +111,7 @@ class _Computed:
         self._cache: OrderedDict[tuple, dict[str, np.ndarray]] = OrderedDict()
 
     def update(self, pairs: Pairs) -> None:
-        """Make the states those of these outputs and references alone."""
+        """Reset the states and update them with these outputs and references."""
         self.wrapped.reset()
         outputs = [output for output, _ in pairs]
         if isinstance(self.wrapped, text.SQuAD):
@@ -127,7 +132,9 @@ class _Computed:
         return isinstance(self.wrapped, FIRST_REFERENCE)
 
     def compute(self) -> dict[str, np.ndarray]:
-        """Return the numbers of the states, by name ("" of the only one), each (1,) or (N,)."""
+        """Return the numbers computed from the states, by name ("" for a single one), each of shape
+        (1,) or (N,).
+        """
         found = type(self.wrapped).compute(self.wrapped)  # not the wrapper, which synchronizes
         if isinstance(found, tuple):
             raise ValueError("return_sentence_level_score must be false: rows have those scores")
@@ -139,13 +146,13 @@ class _Computed:
         }
 
     def values(self, pairs: Pairs) -> dict[str, np.ndarray]:
-        """Return the numbers of the corpus that these pairs make."""
+        """Return the numbers of the corpus made up of these pairs, by name."""
         with torch.no_grad():
             self.update(pairs)
             return self.compute()
 
     def per_example(self, pairs: Pairs) -> dict[str, np.ndarray]:
-        """Return each number (N,) of every pair alone."""
+        """Return each number (N,) of every pair by itself, by name; recent results are cached."""
         key = tuple(pairs)
         if key not in self._cache:
             self._cache[key] = self._per_example(pairs)
@@ -164,7 +171,7 @@ class _Computed:
 
     @property
     def depends_on_order(self) -> bool:
-        """Whether the same pairs in another order have another score."""
+        """True if the order of the pairs changes the score."""
         first, second = (self.values(order) for order in (ORDERED, [*ORDERED[1:], *ORDERED[:1]]))
         return any(
             not np.allclose(first[name].mean(), second[name].mean(), rtol=1e-3) for name in first
@@ -172,7 +179,7 @@ class _Computed:
 
 
 class _Torchmetrics(Metric):
-    """One number of a metric of torchmetrics, in its own unit."""
+    """One number of a torchmetrics metric, in its own unit."""
 
     unit = ""
 
@@ -203,7 +210,9 @@ def _pair(example: Example, prediction: Prediction) -> tuple[str, tuple[str, ...
 
 
 class _Summed(_Torchmetrics):
-    """States that are sums over examples: their values, side by side, are the statistics."""
+    """Metric whose states are sums over examples: the values of the states, concatenated, are the
+    statistics.
+    """
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
         states = self.computed.wrapped._defaults
@@ -227,7 +236,9 @@ class _Summed(_Torchmetrics):
 
 
 class _Mean(_Torchmetrics):
-    """Mean over examples of a number that each has alone: its sum, and 1 an example."""
+    """Metric that is the mean of a number per example: the statistics are that number and a count
+    of 1.
+    """
 
     def statistics(self, example: Example, prediction: Prediction) -> np.ndarray:
         return self.rows([example], [prediction])[0]
@@ -248,7 +259,7 @@ class _Mean(_Torchmetrics):
 
 
 class _WholeCorpus(_Torchmetrics):
-    """A number of the corpus as a whole, of which no example has a part of its own."""
+    """Metric that is defined only for the corpus as a whole, so that its statistics are nan."""
 
     is_additive = False
 
@@ -266,10 +277,11 @@ class _WholeCorpus(_Torchmetrics):
 
 
 def settings_of(wrapped: torchmetrics.Metric) -> dict[str, str]:
-    """Return the arguments with which `wrapped` was made, as text, by name, in their order.
+    """Return the constructor arguments of `wrapped` as text, by name, in the order of the
+    signature.
 
     Raises:
-        ValueError: the object keeps no trace of one.
+        ValueError: the object does not keep one of them.
     """
     found = {}
     for name, parameter in inspect.signature(type(wrapped).__init__).parameters.items():
@@ -281,7 +293,9 @@ def settings_of(wrapped: torchmetrics.Metric) -> dict[str, str]:
 
 
 def _argument(wrapped: torchmetrics.Metric, name: str) -> object:
-    """Return an argument by the attribute that a metric, or its tokenizer, keeps it under."""
+    """Return the value of a constructor argument from the attribute in which a metric, or its
+    tokenizer, keeps it.
+    """
     if name == "use_stemmer" and "stemmer" in vars(wrapped):
         return wrapped.stemmer is not None
     holders = [wrapped, vars(wrapped).get("tokenizer")]
@@ -296,7 +310,7 @@ def _argument(wrapped: torchmetrics.Metric, name: str) -> object:
 
 
 def _as_text(value: object) -> str:
-    """Return a value as a signature has it; of a network, a digest of its weights."""
+    """Return a value as text for a signature; for a network, a digest of its weights."""
     if isinstance(value, nn.Module):
         digest = hashlib.sha256()
         for name, weight in sorted(value.state_dict().items()):
