@@ -1,4 +1,6 @@
-"""Metrics: additive statistics of each answer, and one formula that turns their sum into a score."""
+"""Metrics: additive statistics of each answer, and one formula that turns their sum into a
+score.
+"""
 
 import inspect
 import re
@@ -102,7 +104,9 @@ class Metric(ABC):
         """Return the score for summed statistics (D,); nan where it is not defined."""
 
     def corpus_score(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
-        """Return the score of a whole corpus; nan where a prediction lacks what the metric needs."""
+        """Return the score of a whole corpus; nan where a prediction lacks what the metric
+        needs.
+        """
         return self.score(self.rows(examples, predictions).sum(axis=0))
 
     def score_alone(self, statistics: np.ndarray) -> float:
@@ -118,7 +122,9 @@ class Metric(ABC):
         return None
 
     def __init_subclass__(cls) -> None:
-        """Adapt a `statistics` method written for the last release, and accept calls of that form."""
+        """Adapt a `statistics` method written for the last release, and accept calls of that
+        form.
+        """
         super().__init_subclass__()
         own = vars(cls).get("statistics")
         if inspect.isfunction(own) and "is_adapted" not in vars(

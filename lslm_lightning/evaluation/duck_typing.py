@@ -33,7 +33,9 @@ class DuckScorer(Protocol):
     """A class with a `log_prob` method that does not derive from `Scorer`."""
 
     def log_prob(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Yield one prediction with `nats` of the first reference for each example, in any order."""
+        """Yield one prediction with `nats` of the first reference for each example, in any
+        order.
+        """
         ...
 
 

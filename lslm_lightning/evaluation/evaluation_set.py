@@ -77,7 +77,9 @@ def languages_of(examples: Sequence[Example]) -> str:
 
 
 def version_of(digest: str) -> int:
-    """Return the version of a recorded digest: the number before the colon, 1 where there is none."""
+    """Return the version of a recorded digest: the number before the colon, 1 where there is
+    none.
+    """
     number, colon, _ = digest.partition(":")
     return int(number) if colon and number.isdecimal() else 1
 

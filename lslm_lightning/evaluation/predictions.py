@@ -65,7 +65,9 @@ class PredictionFile:
         return self
 
     def write(self, prediction: Prediction) -> None:
-        """Write one line and flush it, so that no prediction is lost when this process is killed."""
+        """Write one line and flush it, so that no prediction is lost when this process is
+        killed.
+        """
         if prediction.id not in self.done:
             self._file.write(_line(prediction))
             self._file.flush()
@@ -79,7 +81,9 @@ class PredictionFile:
 
 
 def write_predictions(path: str | os.PathLike[str], predictions: Iterable[Prediction]) -> None:
-    """Replace the file `path` by these predictions atomically; of a repeated id the first is kept."""
+    """Replace the file `path` by these predictions atomically; of a repeated id the first is
+    kept.
+    """
     first: dict[str, Prediction] = {}
     for prediction in predictions:
         first.setdefault(prediction.id, prediction)

@@ -251,7 +251,9 @@ def _score(metric: Metric, rows: np.ndarray, totals: np.ndarray | None, n_refere
 def _corpus_score(
     metric: Metric, examples: Sequence[Example], answers: dict[str, Prediction], n_reference: str
 ) -> Score:
-    """Return the score of a metric that is defined only for the whole corpus and has no interval."""
+    """Return the score of a metric that is defined only for the whole corpus and has no
+    interval.
+    """
     value = metric.corpus_score(examples, [answers[example.id] for example in examples])
     signature = f"nrefs:{n_reference}|{metric.signature}"
     return Score(metric.name, value, metric.unit, metric.higher_is_better, signature, len(examples))

@@ -1,1 +1,3 @@
-"""Metrics, each a thin adapter over the library that defines the formula, and significance tests."""
+"""Metrics, each a thin adapter over the library that defines the formula, and significance
+tests.
+"""

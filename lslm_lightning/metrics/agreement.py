@@ -1,4 +1,6 @@
-"""Exact match and token F1 of short answers, as the scripts of SQuAD and of CMRC 2018 compute them."""
+"""Exact match and token F1 of short answers, as the scripts of SQuAD and of CMRC 2018 compute
+them.
+"""
 
 from abc import abstractmethod
 

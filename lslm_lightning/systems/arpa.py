@@ -1,4 +1,4 @@
-"""N-gram models of words, as KenLM, SRILM and this project write them."""
+"""N-gram models of words in ARPA files, as KenLM, SRILM and this project write them."""
 
 import hashlib
 import re
@@ -26,8 +26,8 @@ from lslm_lightning.ngram.spelling import ORDER, Spelling
 
 
 class Arpa(Scorer):
-    """The model in an ARPA file. Words stand between white space, and every line that has any is a
-    sentence.
+    """N-gram model in an ARPA file. Words are separated by white space, and every line that is not
+    blank is a sentence.
 
     Args:
         path: of the file.
@@ -42,8 +42,11 @@ class Arpa(Scorer):
         self.name = self.path.stem
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Raises FileNotFoundError where there is no such file, ValueError where it is broken or
-        would find a new word impossible.
+        """Check the file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, or has no `<unk>`, so that a new word would be impossible.
         """
         if not self.path.is_file():
             raise FileNotFoundError(f"n-gram model {self.path}: there is no such file")
@@ -53,7 +56,7 @@ class Arpa(Scorer):
             )
 
     def fingerprint(self) -> str | None:
-        """Of the file; None where it is no longer here."""
+        """Return the SHA-256 of the file; None where it no longer exists."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
 
     @cached_property
@@ -66,20 +69,22 @@ class Arpa(Scorer):
 
     @cached_property
     def _spelling(self) -> Spelling:
-        """How words are spelled that the file does not have."""
+        """Model of the spelling of words that are not in the file."""
         return Spelling([word for word in self._read.words if word not in (BEGIN, END, UNKNOWN)])
 
     def signature(self, mode: Mode) -> str:
-        """What a token is, and what an unknown one costs besides."""
+        """Return the signature parts that name the vocabulary and the spelling model of unknown
+        words.
+        """
         words = "\n".join(self._read.words).encode("utf-8", "surrogateescape")
         return f"|spelling:bytes-{ORDER}|tokens:words-{hashlib.sha256(words).hexdigest()[:8]}"
 
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Nats of the first reference of each example; passages of one text ("text#0", "text#1",
-        ...) are read as one. With `answers`, those of each answer after its source, with a space
-        between them where neither has one; see `contracts.Scorer`.
+        """Yield the negative log probability of the first reference of each example; passages of
+        one text ("text#0", "text#1", ...) are read as one text. With `answers`, yield that of each
+        answer after its source, separated by a space where neither has one; see `contracts.Scorer`.
         """
         if answers is not None:
             for example, answer in pair_answers(examples, answers):
@@ -92,7 +97,9 @@ class Arpa(Scorer):
             yield from passages_of(text, *scored, seconds=perf_counter() - began)
 
     def _score_answer(self, example: Example, answer: str) -> Prediction:
-        """The words that stand in the answer, and the ends of its lines."""
+        """Return the prediction for one answer: the nats of its words and of the ends of its
+        lines.
+        """
         began = perf_counter()
         source = example.source
         apart = not source or not answer or source[-1].isspace() or answer[0].isspace()
@@ -114,11 +121,12 @@ class Arpa(Scorer):
     def _score(
         self, text: str
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
-        """Of each word and each end of a sentence: where it begins, its nats, the words before it
-        that were seen, whether it is unknown.
+        """Score a text: return arrays (n,) with an element for each word and each end of a
+        sentence.
 
-        And whether the text is not what its words, a space between them and a line a sentence,
-        spell; and the nats of each one's spelling.
+        These are: character offset, nats, number of preceding words seen by the model, whether the
+        word is unknown. A fifth value says whether the text differs from its words joined by
+        spaces, a line a sentence; a sixth (n,) has the nats of each unknown word's spelling.
         """
         model = self._read.model
         bos, eos, unk = (self._number[word] for word in (BEGIN, END, UNKNOWN))

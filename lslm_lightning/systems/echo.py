@@ -1,6 +1,4 @@
-"""Tokens and probabilities of a text that a server gives back, matched with the text that was
-sent.
-"""
+"""Log probabilities of a text that a server echoes, matched with the text that was sent."""
 
 import math
 import re
@@ -19,12 +17,12 @@ ALL_CERTAIN = 8  # tokens; so many with probability 1 each, all of a text, were 
 
 
 class EchoError(ValueError):
-    """The server did not score the text that it was sent. The message says what it gave back."""
+    """The server did not score the text that it was sent; the message says what it returned."""
 
 
 class BoundaryError(ValueError):
-    """A token begins in the context and ends in the passage; `start` is the character of the text
-    at which it begins.
+    """A token begins in the context and ends in the passage; `start` is the character offset in the
+    text at which it begins.
     """
 
     def __init__(self, start: int) -> None:
@@ -36,18 +34,21 @@ class BoundaryError(ValueError):
 
 
 class Span(NamedTuple):
-    """Bytes of the text that a token covers; both None of a token before the text, `<s>` say."""
+    """Byte range of the text that a token covers; both None for a token in front of the text, such
+    as `<s>`.
+    """
 
     start: int | None
     end: int | None
 
 
 def read_echo(body: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, list]:
-    """Return `tokens` and `logprobs` of a reply, or `offsets` in place of tokens; empty where it
-    has none.
+    """Return `tokens` and `logprobs` of a reply, or `offsets` in place of tokens; an empty
+    dictionary where it has none.
 
-    Known are the shapes of OpenAI's completions and its chat, of Together (the prompt's are beside
-    the choices) and vLLM's `prompt_logprobs`. A token is None where the server leaves its text out.
+    The known formats are those of OpenAI's completions and chat, of Together (logprobs of the
+    prompt are beside the choices) and vLLM's `prompt_logprobs`. A token is None where the server
+    omits its text.
     """
     if isinstance(prompt := choice.get("prompt_logprobs") or body.get("prompt_logprobs"), list):
         return _of_vllm(prompt)
@@ -72,8 +73,8 @@ def read_echo(body: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, l
 
 
 def _of_vllm(prompt: Sequence[Mapping[str, Any] | None]) -> dict[str, list]:
-    """A dictionary by token id for each token; only one with a single entry says which token stands
-    in the text.
+    """Return `tokens` and `logprobs` from vLLM's format, a dictionary by token id for each token;
+    only a dictionary with a single entry identifies the token of the text.
     """
     entries = [next(iter(each.values())) if each and len(each) == 1 else {} for each in prompt]
     entries = [entry if isinstance(entry, dict) else {} for entry in entries]
@@ -84,7 +85,9 @@ def _of_vllm(prompt: Sequence[Mapping[str, Any] | None]) -> dict[str, list]:
 
 
 def _text_of(part: Mapping[str, Any]) -> str | None:
-    """The token of one part of a chat's `logprobs.content`; a part of a character by its bytes."""
+    """Return the token of one part of a chat's `logprobs.content`; an incomplete character as
+    "bytes:\\x..".
+    """
     token = part.get("token")
     data = part.get("bytes")
     if data and isinstance(token, str) and bytes(data) != token.encode("utf-8", "replace"):
@@ -96,11 +99,11 @@ def score_passage(echo: Mapping[str, Any], context: str, passage: str) -> tuple[
     """Return the nats of `passage` after `context`, and the number of its tokens.
 
     Args:
-        echo: as of `read_echo`, for a server that was sent both, joined.
+        echo: the result of `read_echo` for a server that was sent both, joined.
 
     Raises:
         EchoError: the tokens are not those of the text, or one of the passage has no probability.
-        BoundaryError: no token begins where the passage does.
+        BoundaryError: a token begins in the context and ends in the passage.
     """
     text = context + passage
     logprobs = echo.get("logprobs") or []
@@ -133,7 +136,7 @@ def check_log_probability(value: Any, token: str | None, number: int) -> float:
     """Return a log probability, at most 0.
 
     Raises:
-        EchoError: it is none, or says that the server does not know it.
+        EchoError: it is no such number, or the value by which servers mark an unknown one.
     """
     what = f"token {number + 1}, {token!r},"
     if value is None:
@@ -156,13 +159,13 @@ def check_log_probability(value: Any, token: str | None, number: int) -> float:
 
 
 def match(tokens: Sequence[str | None], text: str, boundary: int) -> list[Span]:
-    """Return the bytes of `text` that each token covers; tokens behind its end, which the server
-    wrote, are left out.
+    """Return the byte range of `text` that each token covers, without tokens that the server
+    generated behind its end.
 
-    A token that is a part of a character is given as its bytes, or as U+FFFD or nothing, which
-    stands for one to three bytes beyond ASCII. So several ways of covering the text may have to be
-    followed. One that reaches its end is taken, with as many tokens as it can have, and with a
-    token that begins at the byte `boundary`, if there is such a way.
+    A token that is an incomplete character is given as its bytes, or as U+FFFD or nothing, which
+    stands for one to three non-ASCII bytes. So several alignments may have to be followed. One that
+    reaches the end of the text is chosen, with as many tokens as possible, and with a token that
+    begins at the byte `boundary` where there is one.
 
     Raises:
         EchoError: joined, the tokens are not the text.
@@ -187,11 +190,11 @@ def match(tokens: Sequence[str | None], text: str, boundary: int) -> list[Span]:
 def _ways(
     tokens: Sequence[str | None], data: bytes, boundary: int, split: bool
 ) -> list[dict[int, int | None]]:
-    """For each token, after a first element for none: the bytes at which it may end -> the byte at
-    which it begins.
+    """Return for each token, after a first element for none, a map from the bytes at which it may
+    end to the byte at which it begins.
 
-    Ends early where no token fits. With `split` no token may have bytes on both sides of the
-    boundary.
+    The list ends early where no token matches. With `split` no token may have bytes on both sides
+    of the boundary.
     """
     ways: list[dict[int, int | None]] = [{0: None}]
     # where U+FFFD may end, by its start: it may stand hundreds of times in a row
@@ -216,8 +219,8 @@ def _ways(
 
 
 def _is_before_text(token: str | None) -> bool:
-    """Whether a token that is not of the text may stand in front of it: `<s>`, or the space that
-    SentencePiece adds.
+    """Return whether a token may stand in front of the text without being part of it: `<s>`, or the
+    space that SentencePiece adds.
     """
     return token is not None and (
         not token.strip(" ▁") or bool(re.fullmatch(r"<.*>|\[[A-Z]+\]", token, re.DOTALL))
@@ -225,7 +228,9 @@ def _is_before_text(token: str | None) -> bool:
 
 
 def _ends(token: str, data: bytes, start: int) -> set[int]:
-    """Where a token that begins at `start` may end; empty where the text goes on otherwise."""
+    """Return the byte offsets at which a token that begins at `start` may end; empty where the text
+    does not match.
+    """
     forms = {token.encode("utf-8", "replace"), token.replace("▁", " ").encode("utf-8", "replace")}
     if found := BYTES.fullmatch(token):
         parts = re.split(r"\\x([0-9a-f]{2})", found[1])
@@ -261,16 +266,16 @@ def _ends(token: str, data: bytes, start: int) -> set[int]:
 
 
 def _is_part(piece: bytes) -> bool:
-    """Whether bytes are of one character beyond ASCII."""
+    """Return whether these bytes can belong to one non-ASCII character."""
     return min(piece) >= 0x80 and max(piece[1:], default=0) < 0xC0
 
 
 def _slices(echo: Mapping[str, Any], text: str) -> list[str]:
-    """The tokens of a reply that tells only where each begins, in characters of the text; a reply
-    that was kept by an older version.
+    """Return the tokens of a reply that gives only their character offsets in the text, as cached
+    by an older version.
 
     Raises:
-        EchoError: these are no places in the text, or the text that came back is another.
+        EchoError: these are no offsets in the text, or the echoed text is another.
     """
     if not (offsets := echo.get("offsets")):
         return []
@@ -293,7 +298,7 @@ def _slices(echo: Mapping[str, Any], text: str) -> list[str]:
 
 
 def _mismatch(tokens: Sequence[str | None], data: bytes, n_matched: int, reached: int) -> str:
-    """What is wrong with tokens of which the first `n_matched` are those of the text, up to the
+    """Return a message about tokens of which only the first `n_matched` match the text, up to the
     byte `reached`.
     """
     done, rest = (part.decode("utf-8", "ignore") for part in (data[:reached], data[reached:]))
@@ -314,5 +319,5 @@ def _mismatch(tokens: Sequence[str | None], data: bytes, n_matched: int, reached
 
 
 def _short(text: str | None) -> str:
-    """At most 20 characters of a text, quoted."""
+    """Return at most 20 characters of a text, quoted; "without a text" for None."""
     return "without a text" if text is None else repr(text if len(text) <= 20 else text[:19] + "…")

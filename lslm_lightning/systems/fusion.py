@@ -1,4 +1,4 @@
-"""A trained language model that another run's search asks."""
+"""Shallow fusion with a trained language model."""
 
 import hashlib
 from functools import cached_property
@@ -13,13 +13,13 @@ from lslm_lightning.text.tokenizer import Tokenizer
 
 
 class ShallowFusion:
-    """A run of an n-gram or neural language model with the same tokenizer as the run that asks it;
-    see `decoding.Fusion`.
+    """Language model, n-gram or neural, whose scores are added in the search of another run with
+    the same tokenizer; see `decoding.Fusion`.
 
     Args:
-        run: as of `Checkpoint`.
-        weight: of its log p; 0 never asks it.
-        length_bonus: added for each token, since a language model likes short texts.
+        run: a run as in `Checkpoint`.
+        weight: factor of the language model's log p; 0 disables it.
+        length_bonus: added for each token, since a language model prefers short texts.
         trust: let the run's config name classes outside of this project.
     """
 
@@ -34,19 +34,22 @@ class ShallowFusion:
 
     @cached_property
     def chosen(self) -> Chosen | None:
-        """The run that a pattern stands for; None where a run is named. ValueError where nothing
+        """Run selected by a pattern; None where a run is named directly. ValueError where nothing
         matches.
         """
         return choose_run(self.given)
 
     @property
     def run(self) -> str:
-        """The run that is meant; ValueError where nothing matches a pattern."""
+        """Reference to the run, with a pattern resolved; ValueError where nothing matches it."""
         return self.given if self.chosen is None else str(self.chosen.path)
 
     def prepare(self, asking: str) -> None:
-        """Raises ValueError where there is no such run, where its model has a number that no
-        setting can mean, or where its tokenizer is not that of the run `asking`.
+        """Check that the run can be read and has the tokenizer of the run `asking`.
+
+        Raises:
+            ValueError: there is no such run, a number in its config is impossible, or its tokenizer
+                differs.
         """
         config_to_build(find_run(self.run).config)
         own, others = (
@@ -57,7 +60,7 @@ class ShallowFusion:
             raise self._stranger(Path(asking).name)
 
     def fingerprint(self) -> str | None:
-        """Of the weights; None where they are no longer here."""
+        """Return a digest of the weights; None where they no longer exist."""
         return fingerprint_of(self.run)
 
     @cached_property
@@ -65,7 +68,8 @@ class ShallowFusion:
         return load_run(self.run, trust=self.trust)
 
     def over(self, tokenizer: Tokenizer, device: str) -> Fusion:
-        """What a search over the ids of `tokenizer` asks, on that device.
+        """Return the language model as an object that a search over the ids of `tokenizer` calls,
+        on this device.
 
         Raises:
             ValueError: the run has another tokenizer, or is no language model.

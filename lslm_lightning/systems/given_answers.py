@@ -1,4 +1,6 @@
-"""Given answers to be scored: read from JSON Lines or records, and given to a model in batches."""
+"""Log probabilities of given answers, which are read from JSON Lines or records and scored in
+batches.
+"""
 
 import json
 import math
@@ -38,14 +40,15 @@ class GivenAnswers(NamedTuple):
 def read_answers(
     name: str, source: bytes | BinaryIO, columns: Sequence[str] = ()
 ) -> Iterator[GivenAnswers]:
-    """Read answers from JSON Lines; blank lines are skipped.
+    """Yield the answers in each line of a JSON Lines file; blank lines are skipped.
 
     Args:
         name: of the file, for messages.
-        columns: names that stand for "source" as well; several are joined by line ends.
+        source: content of the file.
+        columns: fields that together may replace "source"; several are joined by line ends.
 
     Raises:
-        ValueError: a line is no such record, with file and line.
+        ValueError: a line is no such record; the message names file and line.
     """
     for number, line in numbered_lines(name, source):
         if line and not line.isspace():
@@ -54,10 +57,10 @@ def read_answers(
 
 
 def answers_in(record: Any, number: int, place: str, columns: Sequence[str] = ()) -> GivenAnswers:
-    """Return the answers that a record holds.
+    """Return the answers in a record.
 
     Args:
-        number: stands for its `id` where it has none.
+        number: `id` of a record that has none.
         place: for messages.
         columns: see `read_answers`.
 
@@ -78,7 +81,7 @@ def answers_in(record: Any, number: int, place: str, columns: Sequence[str] = ()
 
 
 def source_in(record: Mapping[str, Any], columns: Sequence[str], where: str) -> str:
-    """Return the source of a record: "source", or the columns that stand for it."""
+    """Return the source of a record: the field "source", or the columns that replace it."""
     if "source" in record:
         return text_of(record["source"], "source", where)
     if not columns or any(column not in record for column in columns):
@@ -92,7 +95,7 @@ def source_in(record: Mapping[str, Any], columns: Sequence[str], where: str) -> 
 
 
 def text_of(value: Any, key: str, where: str) -> str:
-    """Return the value of a key, which must be text.
+    """Return the value of a field, which must be text.
 
     Raises:
         ValueError: it is no text.
@@ -107,8 +110,8 @@ class AnswerScorer:
     """Scores given answers by a trained model.
 
     Args:
-        reference: a run as `Checkpoint` takes it, or a folder with a causal or a
-            sequence-to-sequence model of Hugging Face.
+        reference: a run as in `Checkpoint`, or a folder with a causal or a sequence-to-sequence
+            model of Hugging Face.
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
         dtype: "float32", "float64", "bfloat16", ...; "auto" is that of the weights of a run, and
             for a folder that of `systems.hugging_face.HuggingFace`.
@@ -147,15 +150,16 @@ class AnswerScorer:
         list(self.system.log_prob([], []))  # raises CannotError where it scores no answers
 
     def log_prob(self, records: Iterable[Mapping[str, Any]]) -> Iterator[Prediction]:
-        """One prediction for each answer of each record, in order, with the answer as `output` and
-        minus its log p as `nats`; see `contracts.Scorer`.
+        """Yield one prediction for each answer of each record, in order, with the answer as
+        `output` and its negative log probability as `nats`; see `contracts.Scorer`.
 
         Args:
             records: {"source": ..., "answer": ...}, where an answer may be a list of several, or
-                {"text": ...}; "source" may be called as the task calls it, see `columns`.
+                {"text": ...}; instead of "source" a record may have the columns of the task, see
+                `columns`.
 
         Raises:
-            ValueError: a record is none, or cannot be scored; the message names it.
+            ValueError: a record has another form, or cannot be scored; the message names it.
         """
         given = (
             answers_in(record, number, f"record {number}", self.columns)
@@ -167,10 +171,11 @@ class AnswerScorer:
     def scored(
         self, given: Iterable[GivenAnswers]
     ) -> Iterator[tuple[GivenAnswers, list[Prediction]]]:
-        """Each of what was given with its predictions, in order.
+        """Yield each element of `given` with its predictions, in order.
 
         Raises:
-            ValueError: one cannot be scored, with its place; those before it were yielded.
+            ValueError: one cannot be scored; the message names it, and those before it were
+                yielded.
         """
         for chunk in chunks(given):
             try:
@@ -188,7 +193,7 @@ class AnswerScorer:
             raise ValueError(f"{given.place}: {error}") from None
 
     def _score(self, chunk: Sequence[GivenAnswers]) -> list[list[Prediction]]:
-        """Predictions of each of these, in order."""
+        """Return the predictions of each element of `chunk`, in order."""
         found: list[list[Prediction]] = [[] for _ in chunk]
         texts = [i for i, each in enumerate(chunk) if each.source is None]
         whole = [Example(str(i), "", chunk[i].answers) for i in texts]
@@ -203,7 +208,9 @@ class AnswerScorer:
 
 
 def chunks(given: Iterable[GivenAnswers]) -> Iterator[list[GivenAnswers]]:
-    """Lists of at most `CHUNK`; an error on the way comes after those before it."""
+    """Yield lists of at most `CHUNK` elements; an error in `given` is raised after the elements
+    before it.
+    """
     chunk: list[GivenAnswers] = []
     failure = None
     try:
@@ -227,7 +234,7 @@ def is_hugging_face(reference: str) -> bool:
 
 
 def source_columns(reference: str) -> tuple[str, ...]:
-    """Columns of the data of a run's task that its source is made of; none where they are not
+    """Return the data columns that the source of a run's task is made of; empty where they are not
     known.
     """
     data = read_config(find_run(reference).config).get("data") or {}
@@ -244,7 +251,7 @@ def source_columns(reference: str) -> tuple[str, ...]:
 
 
 def as_record(given: GivenAnswers, prediction: Prediction, answer: str) -> dict[str, Any]:
-    """Return what JSON holds of a scored answer; null where its log p is minus infinity."""
+    """Return a scored answer as a JSON object; null where its log probability is minus infinity."""
     possible = prediction.nats is not None and math.isfinite(prediction.nats)
     return {
         "id": given.id,

@@ -1,4 +1,4 @@
-"""Log probabilities by a model of `transformers`, of given tokens and of those that it writes.
+"""Log probabilities by a model of `transformers`, of given tokens and of those that it generates.
 
 B rows, T time, S source time, V vocabulary.
 """
@@ -22,8 +22,8 @@ Pair: TypeAlias = tuple[Example, str]
 
 
 class ScoredWindow(NamedTuple):
-    """Part of a row of ids: a model reads ids[start : end - 1], and the targets first..end - 1
-    count.
+    """Part of a row of ids: the model reads ids[start : end - 1], and the predictions of
+    ids[first:end] count.
     """
 
     start: int
@@ -32,8 +32,8 @@ class ScoredWindow(NamedTuple):
 
 
 def windows(n: int, context: int, stride: int) -> Iterator[ScoredWindow]:
-    """Windows over a row of `n` ids, of at most `context` tokens each, which advance by `stride`;
-    each id but the first counts once.
+    """Yield sliding windows over a row of `n` ids, of at most `context` tokens each, which advance
+    by `stride`; each id but the first counts once.
     """
     first = 1
     while first < n:
@@ -51,7 +51,7 @@ def score_continuations(
     stride: int,
     batch_size: int,
 ) -> list[Prediction]:
-    """Predictions of a causal model for answers that stand behind given ids, in order.
+    """Return predictions of a causal model for answers that follow given ids, in order.
 
     Args:
         before: ids that are read and not scored, at least one for each answer.
@@ -86,14 +86,14 @@ def score_labels(
     read: Callable[[Sequence[Example]], Mapping[str, "Tensor"]],
     batch_size: int,
 ) -> list[Prediction]:
-    """Predictions of a sequence-to-sequence model for answers to sources, in order.
+    """Return predictions of a sequence-to-sequence model for answers to sources, in order.
 
     Args:
         read: returns the padded sources of examples: input_ids (B, S) and attention_mask (B, S).
-        batch_size: answers that are scored together, those of like length.
+        batch_size: answers of similar length that are scored together.
 
     Raises:
-        ValueError: the decoder has not as many positions as an answer has tokens.
+        ValueError: an answer has more tokens than the decoder has positions.
     """
     labels = labels_of(tokenizer, [answer for _, answer in pairs])
     limit = getattr(model.config, "max_position_embeddings", None)
@@ -120,8 +120,8 @@ def score_labels(
 
 
 def batches(sizes: Sequence[int], batch_size: int) -> Iterator[slice]:
-    """Parts of rows of falling sizes: at most `batch_size` rows, and at most `SCORED_TOKENS` tokens
-    with their padding, of more than one row.
+    """Yield slices of rows of decreasing size: at most `batch_size` rows, and at most
+    `SCORED_TOKENS` tokens with padding unless it is a single row.
     """
     at = 0
     while at < len(sizes):
@@ -131,8 +131,8 @@ def batches(sizes: Sequence[int], batch_size: int) -> Iterator[slice]:
 
 
 def labels_of(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
-    """Ids that a decoder is trained to write, with the end behind them where there is a token for
-    it.
+    """Return the ids that a decoder is trained to generate, with the end token where there is
+    one.
     """
     end = tokenizer.eos_token_id
     return [
@@ -142,13 +142,13 @@ def labels_of(tokenizer: Any, answers: Sequence[str]) -> list[list[int]]:
 
 
 def is_unknown(tokenizer: Any, ids: Sequence[int]) -> np.ndarray:
-    """(n,) bool, True for `<unk>`."""
+    """Return a mask (n,) that is True for `<unk>`."""
     unknown = tokenizer.unk_token_id
     return np.equal(ids, -1 if unknown in (None, tokenizer.eos_token_id) else unknown)
 
 
 def first_id(tokenizer: Any) -> int:
-    """Id that stands before a text with nothing before it."""
+    """Return the id that stands in front of a text without context."""
     ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(i for i in ids if i is not None)
 
@@ -161,12 +161,12 @@ def causal_nats(
     stride: int,
     batch_size: int,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Minus log probability of each id behind the given ones, float64, and the number of ids that
-    each was predicted from, for each row.
+    """Return, for each row, the negative log probability of each id after the given ones, float64,
+    and the number of ids that each was predicted from.
 
     Args:
         model: a causal model.
-        n_given: ids at the start of each row, at least 1, that are read and not scored.
+        n_given: number of ids at the start of each row, at least 1, that are read and not scored.
     """
     import torch
 
@@ -203,12 +203,12 @@ def causal_nats(
 def paired_nats(
     model: Any, given: Mapping[str, "Tensor"], labels: Sequence[Sequence[int]]
 ) -> list[np.ndarray]:
-    """Minus log probability of each label, float64, for each row.
+    """Return, for each row, the negative log probability of each label, float64.
 
     Args:
         model: a sequence-to-sequence model.
         given: its sources: input_ids (B, S) and attention_mask (B, S).
-        labels: ids that its decoder is to write, the end included.
+        labels: ids that its decoder should generate, the end included.
     """
     import torch
 
@@ -221,7 +221,7 @@ def paired_nats(
 
 
 def padded(rows: Sequence[Sequence[int]], pad_id: int, device: Any) -> "Tensor":
-    """Return rows as one (B, longest) int64 tensor, filled up with `pad_id` on the right."""
+    """Return rows as one (B, longest) int64 tensor, padded with `pad_id` on the right."""
     import torch
 
     longest = max(map(len, rows))
@@ -229,7 +229,9 @@ def padded(rows: Sequence[Sequence[int]], pad_id: int, device: Any) -> "Tensor":
 
 
 def nats_of(logits: "Tensor", ids: "Tensor") -> np.ndarray:
-    """Minus log probability of `ids` (n,) under `logits` (n, V), in at least single precision."""
+    """Return the negative log probability of `ids` (n,) under `logits` (n, V), computed in at least
+    single precision.
+    """
     import torch
 
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -245,12 +247,12 @@ def best_beams(
     n_read: int,
     end_ids: Sequence[int],
 ) -> list[list[tuple[list[int], float]]]:
-    """For each source the `n_best` answers of a beam search, the best first: new tokens, with the
-    end where there is one, and minus their log p.
+    """Return for each source the `n_best` answers of a beam search, best first: generated ids, with
+    the end where there is one, and their negative log probability.
 
     Args:
         settings: of `model.generate`, at least `num_beams`.
-        n_read: tokens of each written row that were given.
+        n_read: number of leading tokens in each output row that were given.
     """
     import torch
 

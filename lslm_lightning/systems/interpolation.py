@@ -1,4 +1,4 @@
-"""Several runs as one language model."""
+"""Linear interpolation of several language models."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -23,14 +23,14 @@ from lslm_lightning.systems.checkpoint import Checkpoint
 
 
 class Interpolation(Scorer):
-    """A weighted sum of what language models with one tokenizer say of each token: n-gram and
-    neural ones alike.
+    """Weighted sum of the token probabilities of several language models with one tokenizer, n-gram
+    and neural ones alike.
 
     Args:
-        runs: as of `Checkpoint`, two or more.
-        weights: one a run, which add up to 1; by default those under which the validation split is
-            most probable, by EM.
-        device: of neural ones; see `Checkpoint`.
+        runs: runs as in `Checkpoint`, two or more.
+        weights: one for each run, which add up to 1; by default those under which the validation
+            split is most probable, found by EM.
+        device: of neural models; see `Checkpoint`.
         trust: let the runs' configs name classes outside of this project.
         allow_mismatch: see `Checkpoint`.
     """
@@ -62,19 +62,25 @@ class Interpolation(Scorer):
         self._validation: Callable[[], Sequence[Example]] | None = None
 
     def calibrate(self, examples: Callable[[], Sequence[Example]]) -> None:
-        """Told of the validation split, which is read when weights are needed."""
+        """Store the function that reads the validation split, which is called when the weights are
+        needed.
+        """
         self._validation = examples
 
     def chosen_runs(self) -> list[Chosen]:
-        """Runs that patterns stand for."""
+        """Return the runs that were selected by patterns."""
         return [chosen for part in self.parts for chosen in part.chosen_runs()]
 
     def purposes(self) -> list[Purpose]:
-        """What the runs were trained for."""
+        """Return the tasks and languages that the runs were trained for."""
         return [purpose for part in self.parts for purpose in part.purposes()]
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Raises ValueError where there is no such run, or where tokenizers differ."""
+        """Check that all runs can be read and have one tokenizer.
+
+        Raises:
+            ValueError: there is no such run, or tokenizers differ.
+        """
         for part in self.parts:
             part.prepare(examples)
         digests = [
@@ -95,7 +101,7 @@ class Interpolation(Scorer):
             )
 
     def fingerprint(self) -> str | None:
-        """Of all weights; None where some are no longer here."""
+        """Return a digest of all weights; None where some no longer exist."""
         found = [part.fingerprint() for part in self.parts]
         return None if None in found else hashlib.sha256(" ".join(found).encode()).hexdigest()
 
@@ -109,7 +115,7 @@ class Interpolation(Scorer):
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """One a run."""
+        """Weights of the runs (number of runs,)."""
         if self.given is not None:
             return np.array(self.given)
         if self._validation is None:
@@ -122,7 +128,9 @@ class Interpolation(Scorer):
     def log_prob(
         self, examples: Sequence[Example], answers: Answers | None = None
     ) -> Iterator[Prediction]:
-        """Nats of whole texts, or of answers after their sources; see `contracts.Scorer`."""
+        """Yield the nats of whole texts, or of answers after their sources; see
+        `contracts.Scorer`.
+        """
         if answers is not None:
             yield from self._tasks[0].scored_answers(examples, answers, self._token_nats)
             return
@@ -136,7 +144,9 @@ class Interpolation(Scorer):
         return [mixture_nats(parts, self.weights) for parts in zip(*every, strict=True)]
 
     def signature(self, mode: Mode) -> str:
-        """That of its parts, each piece once, in the order of the longest."""
+        """Return the signature parts of all runs, each part once, in the order of the longest
+        signature.
+        """
         found = sorted(
             (task.signature_of_answers(mode).split("|")[1:] for task in self._tasks),
             key=len,
@@ -147,7 +157,7 @@ class Interpolation(Scorer):
         )
 
     def info(self) -> dict[str, Any]:
-        """Sizes of all parts together, and their weights."""
+        """Return the total size of all models, and their weights in the mixture."""
         shares = ", ".join(
             f"{weight:.3f} {part.name}"
             for weight, part in zip(self.weights, self.parts, strict=True)

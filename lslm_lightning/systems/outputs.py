@@ -1,4 +1,4 @@
-"""What some other tool wrote, from a file."""
+"""Outputs of other tools, read from a file."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ from lslm_lightning.safety.paths import did_you_mean
 
 
 class Outputs(Generator):
-    """Answers in a file: one a line in the order of the exam, or JSON Lines with `id` and `output`
-    (`.jsonl`).
+    """Answers in a file: one a line in the order of the evaluation set, or JSON Lines with `id` and
+    `output` (`.jsonl`).
 
     Args:
-        path: UTF-8, packed (.gz, .bz2, .xz, .zst) or not; only LF and CRLF end a line.
+        path: UTF-8, compressed (.gz, .bz2, .xz, .zst) or not; only LF and CRLF end a line.
     """
 
     # lines are counted
@@ -35,8 +35,11 @@ class Outputs(Generator):
         )
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Raises FileNotFoundError where there is no such file, OutputsError where it does not
-        answer these examples.
+        """Check that the file answers these examples.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            OutputsError: it does not answer these examples.
         """
         if not self.path.is_file():
             raise FileNotFoundError(
@@ -46,12 +49,14 @@ class Outputs(Generator):
             pass
 
     def fingerprint(self) -> str | None:
-        """Of the file; None where it is no longer here."""
+        """Return the SHA-256 of the file; None where it no longer exists."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest() if self.path.is_file() else None
 
     def generate(self, examples: Sequence[Example]) -> Iterator[Prediction]:
-        """Raises OutputsError where a line is no answer, an id stands twice, or not every example
-        has an answer.
+        """Yield the answer of each example in the file.
+
+        Raises:
+            OutputsError: a line is no answer, an id occurs twice, or an example has no answer.
         """
         try:
             yield from self._answers(examples)
@@ -88,7 +93,7 @@ class Outputs(Generator):
         return self.form == "jsonl"
 
     def _by_id(self, lines: Iterable[tuple[int, str]]) -> dict[str, str]:
-        """Outputs by id, of lines that are not blank."""
+        """Return outputs by id, from lines that are not blank."""
         outputs: dict[str, str] = {}
         numbers: dict[str, int] = {}
         for number, line in lines:

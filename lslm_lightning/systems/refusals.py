@@ -1,4 +1,4 @@
-"""What a server does not take of a request, as it says itself."""
+"""Request parameters that a server refuses, learned from its error messages."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -32,8 +32,8 @@ QUOTED = re.compile(r"['\"`]([\w.]+)['\"`]")
 
 
 class Change(NamedTuple):
-    """What is sent in place of a parameter: another `name` and its `value`, or nothing, name
-    None.
+    """Replacement of a refused parameter: another `name` and its `value`; name None where the
+    parameter is omitted.
     """
 
     name: str | None
@@ -41,11 +41,11 @@ class Change(NamedTuple):
 
 
 class Refusals:
-    """What a server has refused to take, learned once for all workers.
+    """Parameters that a server has refused, shared by all workers.
 
     Args:
-        free: parameters that may be left out or called otherwise, where the server asks for that.
-        positive: those whose value 0 may be 1.
+        free: parameters that may be omitted or renamed, where the server demands it.
+        positive: parameters whose value 0 may be replaced by 1.
     """
 
     def __init__(self, free: Collection[str], positive: Collection[str] = ()) -> None:
@@ -57,7 +57,9 @@ class Refusals:
         self._lock = Lock()
 
     def apply(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is sent for `payload`."""
+        """Return the payload that is sent in place of `payload`, without or with replaced
+        parameters.
+        """
         with self._lock:
             sent = {name: value for name, value in payload.items() if name not in self.changes}
             for name, change in self.changes.items():
@@ -66,10 +68,10 @@ class Refusals:
             return sent
 
     def learn(self, problem: Problem, sent: Mapping[str, Any]) -> str | None:
-        """Return a sentence about what changes from now on.
+        """Change what is sent from now on according to a problem, and return a sentence about it.
 
-        It is empty where another worker has learned the same, and None where nothing is to be
-        learned.
+        The sentence is empty where another worker has made the same change; None means that the
+        problem demands no change.
         """
         with self._lock:
             for name in self.free:
@@ -102,14 +104,14 @@ class Refusals:
 
     @property
     def left_out(self) -> dict[str, Any]:
-        """Parameters that are sent under no name, and the values that were not taken."""
+        """Parameters that are omitted from requests, and the values that were refused."""
         return {
             name: value for name, value in self.refused.items() if self.changes[name].name is None
         }
 
     @property
     def replaced(self) -> dict[str, str]:
-        """Parameters that are sent otherwise, and how."""
+        """Parameters that are sent with another name or value, each as "name=value"."""
         found = {name: change for name, change in self.changes.items() if change.name is not None}
         return {name: f"{change.name}={change.value!r}" for name, change in found.items()}
 
@@ -131,10 +133,10 @@ class Refusals:
 
 
 def named_parameter(problem: Problem, sent: Mapping[str, Any]) -> str | None:
-    """Return the parameter of a request that a problem is about.
+    """Return the request parameter that a problem is about; None where that is unclear.
 
-    It is the one that the server names as such, or else quotes first, or the only one that stands
-    in its message.
+    It is the one that the server states, or else the first that its message quotes, or the only one
+    that its message contains.
     """
     if problem.parameter is not None:
         return problem.parameter

@@ -1,6 +1,4 @@
-"""What a server that speaks OpenAI's protocol replies: a text and why it ends, or a reason why
-there is none.
-"""
+"""Replies of a server with OpenAI's protocol: a text and its finish reason, or a problem."""
 
 import json
 import re
@@ -63,7 +61,7 @@ WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, RecursionError)
 
 @contextmanager
 def known_shapes() -> Iterator[None]:
-    """Raise ValueError where JSON is built in a way that nobody expects."""
+    """Turn errors of reading JSON with an unexpected structure into ValueError."""
     try:
         yield
     except WRONG_SHAPE as error:
@@ -71,8 +69,8 @@ def known_shapes() -> Iterator[None]:
 
 
 class Problem(NamedTuple):
-    """What a server says is wrong: its message, the parameter that it names, its code and type, and
-    the HTTP status.
+    """Error that a server reports: message, the parameter that it names, code and type, and HTTP
+    status.
     """
 
     message: str
@@ -82,35 +80,37 @@ class Problem(NamedTuple):
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same request may be answered another time; a quota that is used up does not
-        come back by itself.
+        """True if the same request may succeed later; an exhausted quota does not recover by
+        itself.
         """
         return (self.status in PASSING or self.status >= 500) and not self.is_out_of_money
 
     @property
     def is_late(self) -> bool:
-        """Whether the model may have worked on a request, and be paid, though no answer came."""
+        """True if the model may have worked on the request, which is then billed although no answer
+        came.
+        """
         return self.status in LATE
 
     @property
     def is_out_of_money(self) -> bool:
-        """Whether a quota or the money is used up."""
+        """True if a quota or the credit is exhausted."""
         return bool(
             re.search(r"insufficient_(?:quota|balance|funds|credit)|billing|credit", self.code)
         )
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a filter refused the question."""
+        """True if a content filter refused the question."""
         return any(word in f"{self.code} {self.message.lower()}" for word in FILTERED)
 
 
 class ProblemError(RuntimeError):
-    """A server says what is wrong in place of an answer.
+    """A server reports an error in place of an answer.
 
     Attributes:
-        pause: seconds after which it wants to be asked again; None where it says nothing sensible.
-        may_pass: False where it says that asking again is vain.
+        pause: seconds after which it asks for a retry; None where it states no sensible time.
+        may_pass: False where it says that a retry cannot succeed.
     """
 
     def __init__(self, problem: Problem, headers: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -121,9 +121,9 @@ class ProblemError(RuntimeError):
 
 
 def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds in a `retry-after-ms` or a `retry-after`, which may be a date.
+    """Return the seconds in a `retry-after-ms` or a `retry-after` header, which may be a date.
 
-    None where they are not sensible.
+    None where they are missing or not sensible.
     """
     milliseconds = headers.get("retry-after-ms", "")
     given = headers.get("retry-after", "")
@@ -140,8 +140,8 @@ def read_pause(headers: Mapping[str, str], now: Callable[[], float] = time.time)
 
 
 def read_problem(content: Any, status: int) -> Problem:
-    """Return what an error reply says, whatever its shape: OpenAI's, vLLM's, FastAPI's,
-    OpenRouter's, or a page of text.
+    """Return the problem that an error reply describes, in the format of OpenAI, vLLM, FastAPI or
+    OpenRouter, or as a page of text.
     """
     if isinstance(content, str):
         try:
@@ -155,7 +155,7 @@ def read_problem(content: Any, status: int) -> Problem:
 
 
 def _read_problem(content: Any, status: int) -> Problem:
-    """What a JSON value says is wrong."""
+    """Return the problem that a JSON value describes."""
     if isinstance(content, list) and content:
         content = content[0]
     if not isinstance(content, Mapping):
@@ -198,8 +198,8 @@ def _read_problem(content: Any, status: int) -> Problem:
 
 
 def read_body(content: Any) -> Mapping[str, Any]:
-    """Return the JSON object of a reply, whatever its content type is; a stream, which was not
-    asked for, is put together.
+    """Return the JSON object of a reply, whatever its content type; the pieces of an unrequested
+    stream are joined.
 
     Raises:
         ValueError: it is none; servers behind a proxy send pages of HTML, or nothing.
@@ -214,8 +214,8 @@ def read_body(content: Any) -> Mapping[str, Any]:
 
 
 def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `text`, `finish`, `reasoning` (whether there was some beside the text), and `tokens`
-    and `logprobs` where there are some.
+    """Return the fields of a reply: `text`, `finish`, `reasoning` (whether there was some beside
+    the text), and `tokens` and `logprobs` where it has them.
 
     Raises:
         ValueError: there is no text and no reason why.
@@ -265,8 +265,8 @@ def read_reply(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_content(content: Any) -> tuple[str, bool, str | None]:
-    """The text of a message's content, whether there is reasoning beside it, and a refusal; a list
-    of parts is their texts, joined.
+    """Return the text of a message's content, whether there is reasoning beside it, and a refusal;
+    the texts of a list of parts are joined.
     """
     if content is None or isinstance(content, str):
         return content or "", False, None
@@ -292,11 +292,11 @@ def _read_content(content: Any) -> tuple[str, bool, str | None]:
 
 
 def check_characters(text: str) -> None:
-    """Refuse NUL, and half a surrogate pair, which is no character: no text of a corpus or of
-    outputs has them either.
+    """Check that a text has neither NUL nor an unpaired surrogate, which texts of a corpus or of
+    outputs cannot have either.
 
     Raises:
-        ValueError: there is one.
+        ValueError: it has one.
     """
     if "\0" in text:
         raise ValueError(f"character {text.index(chr(0)) + 1} of the text is NUL, U+0000")
@@ -310,8 +310,8 @@ def check_characters(text: str) -> None:
 
 
 def read_usage(body: Mapping[str, Any], most_input: int, most_output: int) -> tuple[int, int]:
-    """Tokens read and written as the server counts them; the most there can be where it does
-    not.
+    """Return the numbers of tokens read and written as the server counts them; the given maxima
+    where it does not.
     """
     usage = body.get("usage")
     counts = (
@@ -325,8 +325,8 @@ def read_usage(body: Mapping[str, Any], most_input: int, most_output: int) -> tu
 
 
 def _read_text(content: str) -> Any:
-    """The JSON value of a text, after comments by which servers keep a connection alive; of a
-    stream, the reply.
+    """Return the JSON value of a text, without the comments by which servers keep a connection
+    alive; for a stream, the joined reply.
 
     Raises:
         ValueError: the text is neither.
@@ -341,11 +341,11 @@ def _read_text(content: str) -> Any:
 
 
 def _joined_stream(content: str) -> Any:
-    """The reply whose pieces are server-sent events, as if it had come whole; a piece that is an
-    error stands for all.
+    """Return the reply whose pieces are server-sent events, as if it had come whole; a piece that
+    is an error is returned in its place.
 
     Raises:
-        ValueError: the text is no such stream, or one that was cut.
+        ValueError: the text is no such stream, or one that was cut off.
     """
     lines = [line[5:].strip() for line in _LINE_END.split(content) if line.startswith("data:")]
     pieces = [json.loads(line) for line in lines if line and line != "[DONE]"]
@@ -376,7 +376,9 @@ def _joined_stream(content: str) -> Any:
 
 
 def _status(content: Mapping[str, Any]) -> int:
-    """The HTTP status that an error in a reply of status 200 names; 400 where it names none."""
+    """Return the HTTP status that an error in a reply of status 200 names; 400 where it names
+    none.
+    """
     status = read_problem(content, 200).status
     return status if status >= 400 else 400
 
