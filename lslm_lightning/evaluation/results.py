@@ -16,13 +16,13 @@ import numpy as np
 from lslm_lightning.contracts import Example, Metric, Prediction, Score, metric_label
 from lslm_lightning.evaluation.buckets import Buckets, standard_buckets
 from lslm_lightning.evaluation.comparison import Pair, compare_systems, differing_parts, refused
-from lslm_lightning.evaluation.doctor import (
+from lslm_lightning.evaluation.diagnostics import (
     Finding,
     beam_below_greedy,
     cut_sources,
-    examine,
     in_systems_order,
     left_out,
+    run_checks,
 )
 from lslm_lightning.evaluation.scoring import Scores, score, signed
 from lslm_lightning.files import atomic_write
@@ -152,7 +152,7 @@ def conclude(
         if np.isfinite(found.rows[headline]).all()
     }
     limits = {entry.name: entry.facts["limit"] for entry in entries if "limit" in entry.facts}
-    findings = examine(
+    findings = run_checks(
         examples,
         {entry.name: entry.predictions for entry in entries if not entry.reason},
         metrics,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from lslm_lightning.contracts import Example, Metric, Prediction
-from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.evaluation.scoring import N_RESAMPLE, Scores, score
 from lslm_lightning.metrics.names import as_metrics, metric_named, metrics_at
 from lslm_lightning.text.identification import tell_language
@@ -77,7 +77,7 @@ def score_texts(
     ]
     predictions = [Prediction(str(i), text) for i, text in enumerate(answers, 1)]
     found = score(examples, predictions, chosen, n_resample)
-    for finding in examine(examples, {"outputs": predictions}, chosen):
+    for finding in run_checks(examples, {"outputs": predictions}, chosen):
         warnings.warn(f"{finding.where}: {finding.words}", stacklevel=2)
     return found
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score, metric_key, metric_label
 from lslm_lightning.evaluation.comparison import ANSWERING, SIGNIFICANT
-from lslm_lightning.evaluation.doctor import Finding
+from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.evaluation_set import (
     EvaluationSet,
     difference,

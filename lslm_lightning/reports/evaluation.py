@@ -9,7 +9,7 @@ import numpy as np
 
 from lslm_lightning.contracts import Example, Metric, metric_label
 from lslm_lightning.evaluation.comparison import SIGNIFICANT
-from lslm_lightning.evaluation.doctor import Finding
+from lslm_lightning.evaluation.diagnostics import Finding
 from lslm_lightning.evaluation.results import Results
 from lslm_lightning.reports.blocks import (
     Cell,

@@ -11,7 +11,7 @@ import torch.distributed
 from lightning.pytorch import Callback, Trainer
 
 from lslm_lightning.contracts import Example, Metric, Prediction, Score
-from lslm_lightning.evaluation.doctor import Finding, cut_sources, examine
+from lslm_lightning.evaluation.diagnostics import Finding, cut_sources, run_checks
 from lslm_lightning.evaluation.predictions import read_predictions, write_predictions
 from lslm_lightning.evaluation.scoring import (
     Scores,
@@ -217,9 +217,9 @@ class Exam(EvaluationCallback):
             return
         name = self.directory.path.name
         cut = cut_sources(name, f"{n_cut:,} of {len(exam):,} {words}" if n_cut else "")
-        self.findings = examine(exam, {name: predictions}, metrics, {name: task.answer_limit}) + (
-            [cut] if cut else []
-        )
+        self.findings = run_checks(
+            exam, {name: predictions}, metrics, {name: task.answer_limit}
+        ) + ([cut] if cut else [])
         data = trainer.datamodule
         corpus = trainer.datamodule.corpus
         self.data = data.recorded("test", exam)

@@ -17,7 +17,7 @@ from lslm_lightning.evaluation.alignment import (
     find_shift,
     sample,
 )
-from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.metrics.bleu import Bleu
 
 SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
@@ -271,7 +271,7 @@ def test_the_check_names_system_lines_and_offset():
     outputs = shifted(references, 0, 200, 1)
     answers = {"a": [Prediction(e.id, text) for e, text in zip(examples, outputs, strict=True)]}
     [found] = [
-        f for f in examine(examples, answers, [Bleu("en")]) if f.check == "misaligned outputs"
+        f for f in run_checks(examples, answers, [Bleu("en")]) if f.check == "misaligned outputs"
     ]
     assert found.system == "a"
     assert "fit the references 1 line further on better than their own" in found.words

@@ -14,7 +14,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from lslm_lightning.contracts import Example, Prediction
-from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.metrics.agreement import ExactMatch, TokenF1
 from lslm_lightning.metrics.bleu import Bleu, Chrf, Ter
 from lslm_lightning.metrics.error_rate import CharacterErrorRate, WordErrorRate
@@ -253,7 +253,7 @@ def test_no_metric_is_constant_on_answers_that_differ_without_a_check(language, 
     for metric in metrics_of(stated):
         right = value(metric, [(text, text) for text in references])
         if right == value(metric, list(zip(wrong, references))):
-            found = examine(
+            found = run_checks(
                 examples,
                 {"it": [Prediction(str(i), text) for i, text in enumerate(references)]},
                 [metric],

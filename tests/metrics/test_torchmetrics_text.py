@@ -12,7 +12,7 @@ from torchmetrics import text
 from lslm_lightning import score
 from lslm_lightning.contracts import Example, Prediction
 from lslm_lightning.evaluation.comparison import compare_systems
-from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.evaluation.results import Entry, conclude
 from lslm_lightning.evaluation.scoring import score as score_examples
 from lslm_lightning.metrics.names import as_metrics, metrics_at
@@ -168,7 +168,7 @@ def test_a_metric_of_the_whole_corpus_claims_no_interval_and_no_test():
         "one": 18,
         "two": 18,
     }
-    assert examine(EXAMPLES, {"one": PREDICTIONS}, metrics) == []
+    assert run_checks(EXAMPLES, {"one": PREDICTIONS}, metrics) == []
     unwritten = [Prediction(p.id, nats=1.0) for p in PREDICTIONS]
     assert math.isnan(score_examples(EXAMPLES, unwritten, metrics)["Longest"].value)
 

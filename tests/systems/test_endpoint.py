@@ -14,7 +14,7 @@ import pytest
 
 from lslm_lightning.contracts import CannotError, Example
 from lslm_lightning.data.locations import cache_directory
-from lslm_lightning.evaluation.doctor import examine
+from lslm_lightning.evaluation.diagnostics import run_checks
 from lslm_lightning.metrics.likelihood import BitsPerByte
 from lslm_lightning.systems.endpoint import Endpoint, EndpointError
 from lslm_lightning.systems.ledger import BudgetError, Prices
@@ -343,7 +343,7 @@ def test_why_an_answer_ends_is_kept_and_told(provider, message, finish, settings
         found = list(endpoint(provider, **settings).generate(EXAMPLES))
         assert {(p.output, p.finish_reason) for p in found} == {(output, reason)}
     assert len(provider.requests) == len(EXAMPLES)
-    findings = examine(EXAMPLES, {"tiny": found}, [], {"tiny": "max_tokens=256"})
+    findings = run_checks(EXAMPLES, {"tiny": found}, [], {"tiny": "max_tokens=256"})
     told = [
         f.words for f in findings if f.system == "tiny" and f.words.startswith("6 of 6 answers")
     ]
