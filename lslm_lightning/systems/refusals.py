@@ -3,23 +3,24 @@
 import re
 from collections.abc import Collection, Mapping
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lslm_lightning.systems.replies import Problem
+from lslm_lightning.types import Json, JsonObject
 
-# A parameter that the server does not know, or whose value it does not let one choose; a value out
-# of range is the user's to change
+# A parameter that the server does not know, or whose value is fixed; a value out of range is for
+# the user to change
 UNSUPPORTED = re.compile(
     r"unsupported|not support|no longer support|unknown|unrecognized|unexpected|not "
     r"(?:permitted|recognized)|cannot find field"
     r"|extra (?:inputs|fields)|deprecated|only the default",
     re.IGNORECASE,
 )
-# of a temperature of 0
+# said of a temperature of 0
 TOO_LOW = re.compile(
     r"strictly positive|greater than (?:zero|0)\b|may only be set to", re.IGNORECASE
 )
-# if one is refused anyway
+# names another parameter, where one is refused anyway
 OTHER = re.compile(
     r"\b(?:use|try|in favou?r of)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)\b", re.IGNORECASE
 )
@@ -27,7 +28,7 @@ INSTEAD = re.compile(
     r"\b(?:use|try)\s+(?:the\s+)?['\"`]?([a-z]+(?:_[a-z]+)+)['\"`]?(?:\s+\w+)?\s+instead",
     re.IGNORECASE,
 )
-PROSE = ("model", "messages", "prompt")  # parameters that a message speaks of without meaning them
+PROSE = ("model", "messages", "prompt")  # parameters whose names are common words in messages
 QUOTED = re.compile(r"['\"`]([\w.]+)['\"`]")
 
 
@@ -37,7 +38,7 @@ class Change(NamedTuple):
     """
 
     name: str | None
-    value: Any = None
+    value: Json = None
 
 
 class Refusals:
@@ -53,10 +54,10 @@ class Refusals:
         self.positive = positive
         self.changes: dict[str, Change] = {}
         self.problems: list[Problem] = []  # that taught them
-        self.refused: dict[str, Any] = {}  # parameter -> the value that was not taken
+        self.refused: JsonObject = {}  # parameter -> the value that was not taken
         self._lock = Lock()
 
-    def apply(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+    def apply(self, payload: Mapping[str, Json]) -> JsonObject:
         """Return the payload that is sent in place of `payload`, without or with replaced
         parameters.
         """
@@ -67,7 +68,7 @@ class Refusals:
                     sent[change.name] = change.value
             return sent
 
-    def learn(self, problem: Problem, sent: Mapping[str, Any]) -> str | None:
+    def learn(self, problem: Problem, sent: Mapping[str, Json]) -> str | None:
         """Change what is sent from now on according to a problem, and return a sentence about it.
 
         The sentence is empty where another worker has made the same change; None means that the
@@ -75,9 +76,8 @@ class Refusals:
         """
         with self._lock:
             for name in self.free:
-                unsupported = UNSUPPORTED.search(
-                    f"{problem.message} {problem.code.replace('_', ' ')}"
-                )
+                text = f"{problem.message} {problem.code.replace('_', ' ')}"
+                unsupported = UNSUPPORTED.search(text)
                 other = INSTEAD.search(problem.message) or (
                     unsupported and OTHER.search(problem.message)
                 )
@@ -103,7 +103,7 @@ class Refusals:
         return None
 
     @property
-    def left_out(self) -> dict[str, Any]:
+    def left_out(self) -> JsonObject:
         """Parameters that are omitted from requests, and the values that were refused."""
         return {
             name: value for name, value in self.refused.items() if self.changes[name].name is None
@@ -112,10 +112,13 @@ class Refusals:
     @property
     def replaced(self) -> dict[str, str]:
         """Parameters that are sent with another name or value, each as "name=value"."""
-        found = {name: change for name, change in self.changes.items() if change.name is not None}
-        return {name: f"{change.name}={change.value!r}" for name, change in found.items()}
+        return {
+            name: f"{change.name}={change.value!r}"
+            for name, change in self.changes.items()
+            if change.name is not None
+        }
 
-    def _change(self, name: str, change: Change, sent: Mapping[str, Any], problem: Problem) -> str:
+    def _change(self, name: str, change: Change, sent: Mapping[str, Json], problem: Problem) -> str:
         if name in self.changes:
             return ""
         self.problems.append(problem)
@@ -123,16 +126,16 @@ class Refusals:
         self.refused[name] = sent[name]
         if change.name is not None:
             return (
-                f"{name}={sent[name]!r} is not taken by the server: "
-                f"{change.name}={change.value!r} is sent instead"
+                f"the server refuses {name}={sent[name]!r}: {change.name}={change.value!r} is sent "
+                "instead"
             )
         return (
-            f"{name}={sent[name]!r} is not taken by the server and is left out: its own "
-            "default holds, which may change answers"
+            f"the server refuses {name}={sent[name]!r}, which is left out: its default applies, "
+            "which may change answers"
         )
 
 
-def named_parameter(problem: Problem, sent: Mapping[str, Any]) -> str | None:
+def named_parameter(problem: Problem, sent: Mapping[str, Json]) -> str | None:
     """Return the request parameter that a problem is about; None where that is unclear.
 
     It is the one that the server states, or else the first that its message quotes, or the only one

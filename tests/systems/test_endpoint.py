@@ -192,7 +192,9 @@ def tokenized(provider, tokens_of):
 )
 def test_a_text_that_was_not_scored_whole_is_a_reason(provider, tokens_of, reason):
     tokenized(provider, tokens_of)
-    with pytest.raises(CannotError, match=rf"tiny does not give back the probabilities .*{reason}"):
+    with pytest.raises(
+        CannotError, match=rf"tiny does not return the log probabilities .*{reason}"
+    ):
         list(endpoint(provider, kind="completions").log_prob(passages("first. Second")))
 
 
@@ -286,7 +288,7 @@ def test_answers_need_a_server_that_echoes(provider):
     with pytest.raises(CannotError, match="chat"):
         list(endpoint(provider).log_prob(EXAMPLES[:1], ["a"]))
     tokenized(provider, lambda prompt: ["other"])
-    with pytest.raises(CannotError, match="does not give back the probabilities"):
+    with pytest.raises(CannotError, match="does not return the log probabilities"):
         list(endpoint(provider, kind="completions").log_prob(EXAMPLES[:1], ["a"]))
 
 
@@ -486,13 +488,10 @@ def test_what_a_model_takes_is_learned_from_its_server_once(provider, caplog):
     assert facts["left_out"] == {"temperature": 0.0}
     assert facts["replaced"] == {"max_tokens": "max_completion_tokens=20"}
     assert facts["limit"] == "max_tokens=20"
-    assert [r.message for r in caplog.records if "not taken by the server" in r.message] == [
-        "tiny: max_tokens=20 is not taken by the server: max_completion_tokens=20 is sent instead",
-        (
-            "tiny: temperature=0.0 is not taken by the server and is left out: its own default "
-            "holds, which may change answers"
-        ),
-    ]
+    renamed, left_out = [r.message for r in caplog.records if "server refuses" in r.message]
+    assert "max_tokens=20" in renamed
+    assert "max_completion_tokens=20 is sent" in renamed
+    assert "temperature=0.0, which is left out" in left_out
     provider.content = lambda path, body: Raw({"error": {"message": "down"}}, 401)
     again = endpoint(provider, concurrency=1, max_tokens=20)
     assert len(answers(again, many[::-1])) == 40, "all from the cache, what was refused as well"
@@ -634,7 +633,7 @@ def test_threads_that_fail_at_once_tell_it_once(provider, caplog, monkeypatch):
         together.wait()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("lslm_lightning.systems.endpoint.keep", fail)
+    monkeypatch.setattr("lslm_lightning.systems.reply_cache.write_reply", fail)
     # a slow warning: all come before it ends
     monkeypatch.setattr("logging.Logger.isEnabledFor", lambda *_: time.sleep(0.05) or True)
     assert answers(endpoint(provider, concurrency=len(EXAMPLES))) == ANSWERS
@@ -710,7 +709,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_late(kind, dripping, provide
     )
     with pytest.raises(
         EndpointError,
-        match=r"no reply to '0' in 1 requests: nothing whole came in timeout_seconds=1",
+        match=r"no reply to '0' in 1 requests: no complete reply in timeout_seconds=1",
     ):
         list(system.generate(EXAMPLES[:1]))
     facts = system.info()
